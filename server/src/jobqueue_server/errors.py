@@ -1,0 +1,180 @@
+"""One error class for each thing that a caller can do something about, and the registry of their reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """What is wrong with one field: its path in the request message, and what would be right."""
+
+    field: str
+    description: str
+
+
+class JobQueueError(Exception):
+    """An answer that says what was wrong. `reason` is stable; the text is for people.
+
+    Attributes:
+        code: The name of its `google.rpc.Code`.
+        http_status: The HTTP status where it differs from what google/rpc/code.proto maps `code` to.
+        metadata: What a program may want to know, as strings, in `ErrorInfo.metadata`.
+        violations: The fields at fault, for bad input.
+        retry_after: When it is worth trying again, where shedding load.
+    """
+
+    reason: ClassVar[str] = "INTERNAL"
+    code: ClassVar[str] = "INTERNAL"
+    http_status: ClassVar[int | None] = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[FieldViolation] = (),
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata = dict(metadata or {})
+        self.violations = tuple(violations)
+        self.retry_after = retry_after
+
+
+class FieldInvalid(JobQueueError):
+    """A field of the request breaks its rule. Mend the fields named in `BadRequest` and call again."""
+
+    reason, code = "FIELD_INVALID", "INVALID_ARGUMENT"
+
+    @classmethod
+    def of(cls, field: str, description: str) -> FieldInvalid:
+        """One violation, which is the message too."""
+        return cls(f"{field}: {description}", violations=[FieldViolation(field, description)])
+
+
+class PayloadInvalid(JobQueueError):
+    """The payload does not fit its kind's schema. The violations name the places."""
+
+    reason, code, http_status = "PAYLOAD_INVALID", "INVALID_ARGUMENT", 422
+
+
+class PayloadTooLarge(JobQueueError):
+    """The payload is over its limit. Store the data elsewhere and send a reference."""
+
+    reason, code, http_status = "PAYLOAD_TOO_LARGE", "INVALID_ARGUMENT", 413
+
+
+class KindUnknown(JobQueueError):
+    """No such kind is declared. Check the spelling, or declare it with PutKind or `jobqueue kinds put`."""
+
+    reason, code = "KIND_UNKNOWN", "INVALID_ARGUMENT"
+
+
+class JobNotFound(JobQueueError):
+    """There is no job with this id: it never was, or it was deleted, or its retention ended."""
+
+    reason, code = "JOB_NOT_FOUND", "NOT_FOUND"
+
+
+class QueueNotFound(JobQueueError):
+    """There is no queue of this name; a queue exists from its first use."""
+
+    reason, code = "QUEUE_NOT_FOUND", "NOT_FOUND"
+
+
+class JobTerminal(JobQueueError):
+    """The job has ended, so there is nothing to cancel."""
+
+    reason, code, http_status = "JOB_TERMINAL", "FAILED_PRECONDITION", 409
+
+
+class JobNotTerminal(JobQueueError):
+    """The job has not ended. Wait for it, or cancel it first."""
+
+    reason, code, http_status = "JOB_NOT_TERMINAL", "FAILED_PRECONDITION", 409
+
+
+class IdempotencyKeyReused(JobQueueError):
+    """The key was used for another request. `metadata.job_id` is that request's job; choose a new key for this one."""
+
+    reason, code = "IDEMPOTENCY_KEY_REUSED", "ALREADY_EXISTS"
+
+
+class PageTokenInvalid(JobQueueError):
+    """The page token is not one of ours, or belongs to another filter. Start again without it."""
+
+    reason, code = "PAGE_TOKEN_INVALID", "INVALID_ARGUMENT"
+
+
+class SessionUnknown(JobQueueError):
+    """The session has ended, or the token is not its own. Say Hello without `resume`."""
+
+    reason, code = "SESSION_UNKNOWN", "NOT_FOUND"
+
+
+class ProtocolViolated(JobQueueError):
+    """A frame came that the protocol does not allow here, such as another before Hello."""
+
+    reason, code = "PROTOCOL_VIOLATED", "INVALID_ARGUMENT"
+
+
+class SessionSuperseded(JobQueueError):
+    """The session was resumed on another stream; this one has ended."""
+
+    reason, code = "SESSION_SUPERSEDED", "ABORTED"
+
+
+class QueueFull(JobQueueError):
+    """More enqueues wait to be stored than the server holds. Call again after `RetryInfo`."""
+
+    reason, code = "QUEUE_FULL", "RESOURCE_EXHAUSTED"
+
+
+class TooManyStreams(JobQueueError):
+    """The server holds as many sessions as it is allowed. Connect to another, or call again after `RetryInfo`."""
+
+    reason, code = "TOO_MANY_STREAMS", "RESOURCE_EXHAUSTED"
+
+
+class DatabaseAway(JobQueueError):
+    """The database does not answer. Nothing is known of what this call changed; an enqueue with a key may be sent again."""
+
+    reason, code = "DATABASE_AWAY", "UNAVAILABLE"
+
+
+class DatabaseFull(JobQueueError):
+    """The database has no room left. Nothing was stored; the operator must make room."""
+
+    reason, code = "DATABASE_FULL", "RESOURCE_EXHAUSTED"
+
+
+class Draining(JobQueueError):
+    """The server is leaving. Connect to another, or call again after `RetryInfo`."""
+
+    reason, code = "DRAINING", "UNAVAILABLE"
+
+
+class DeadlineExceeded(JobQueueError):
+    """The call's time was up. Nothing is known of what it changed; an enqueue with a key may be sent again."""
+
+    reason, code = "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"
+
+
+class NotBuilt(JobQueueError):
+    """This server does not have the method yet."""
+
+    reason, code = "NOT_BUILT", "UNIMPLEMENTED"
+
+
+class Internal(JobQueueError):
+    """A fault of the server. `metadata.error_id` finds it in the server's log."""
+
+
+def registry() -> dict[str, type[JobQueueError]]:
+    """Every reason with its class, for the documents and the tests."""
+    return {cls.reason: cls for cls in (*JobQueueError.__subclasses__(),)}

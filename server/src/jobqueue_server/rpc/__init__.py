@@ -1,0 +1,1 @@
+"""gRPC: convert, call the core, render. The only package that knows grpc."""

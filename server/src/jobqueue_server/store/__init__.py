@@ -1,0 +1,1 @@
+"""PostgreSQL: one .sql file a statement, and the only package that knows asyncpg."""

@@ -1,0 +1,162 @@
+"""The connections to PostgreSQL: two pools, and the one place where a driver's error becomes ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+
+from ..errors import DatabaseAway, DatabaseFull
+from .statements import statement
+
+# A statement that has not ended by then is given up: it also bounds how late a commit may become visible, which
+# the floors of the claim rely on (see core/dispatch.py).
+STATEMENT_TIMEOUT = timedelta(seconds=5)
+
+# A plan made while live_job is small is kept when it has grown: settles of 300 rows went from 2 ms to 370 ms and
+# more. Without sequential and bitmap scans the plan is the right one at every size, and locks in the order of ids.
+HOT_SETTINGS = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
+
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.QueryCanceledError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+    asyncio.TimeoutError,
+)
+_FULL = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError)
+
+Record = asyncpg.Record
+DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+
+
+@contextmanager
+def scrubbed() -> Iterator[None]:
+    """Turns what the driver raises when the database is away or full into our errors; the detail stays in `__cause__`."""
+    try:
+        yield
+    except _FULL as error:
+        raise DatabaseFull("the database has no room left") from error
+    except _AWAY as error:
+        raise DatabaseAway("the database does not answer; try again") from error
+
+
+class Session:
+    """One connection for as long as somebody has it, running statements by name."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def fetch(self, name: str, *args: object) -> list[Record]:
+        """All rows of `sql/<name>.sql`."""
+        with scrubbed():
+            rows: list[Record] = await self._connection.fetch(statement(name), *args)
+            return rows
+
+    async def fetchrow(self, name: str, *args: object) -> Record | None:
+        """The first row of `sql/<name>.sql`, or None."""
+        with scrubbed():
+            row: Record | None = await self._connection.fetchrow(statement(name), *args)
+            return row
+
+
+class Database:
+    """Two pools on one DSN: `hot` for the statements that move jobs, the other for reads and housekeeping.
+
+    Raises (every method): DatabaseAway when PostgreSQL does not answer, DatabaseFull when it has no room.
+    """
+
+    def __init__(self, dsn: str, *, pool_size: int, acquire_timeout: timedelta, name: str) -> None:
+        self._dsn = dsn
+        self._acquire_timeout = acquire_timeout.total_seconds()
+        self._hot_size = max(2, min(4, pool_size // 2))
+        self._cold_size = max(2, pool_size - self._hot_size)
+        self._name = name
+        self._hot: asyncpg.Pool | None = None
+        self._cold: asyncpg.Pool | None = None
+
+    async def open(self) -> None:
+        """Connects. A pool that lost its connections makes new ones by itself, so this is done once."""
+        with scrubbed():
+            self._hot = await self._pool(self._hot_size, HOT_SETTINGS)
+            self._cold = await self._pool(self._cold_size, {})
+
+    async def _pool(self, size: int, settings: dict[str, str]) -> asyncpg.Pool:
+        timeout = STATEMENT_TIMEOUT.total_seconds()
+        return await asyncpg.create_pool(
+            self._dsn,
+            min_size=1,
+            max_size=size,
+            timeout=self._acquire_timeout,
+            # The server cancels first; under a black-holed connection the client gives up after twice this.
+            command_timeout=timeout + 1,
+            max_inactive_connection_lifetime=300,
+            max_cached_statement_lifetime=0,
+            server_settings={
+                "application_name": self._name,
+                "statement_timeout": str(int(timeout * 1000)),
+                "jit": "off",
+                "timezone": "UTC",
+                **settings,
+            },
+        )
+
+    async def close(self) -> None:
+        """Closes both pools; a connection in use is cut after a second."""
+        for pool in (self._hot, self._cold):
+            if pool is not None:
+                try:
+                    await asyncio.wait_for(pool.close(), 1)
+                except (TimeoutError, *_AWAY):
+                    pool.terminate()
+
+    @asynccontextmanager
+    async def session(self, *, hot: bool = False) -> AsyncIterator[Session]:
+        """A connection, without a transaction: each statement commits by itself."""
+        pool = self._hot if hot else self._cold
+        if pool is None:
+            raise DatabaseAway("the database is not connected yet")
+        with scrubbed():
+            connection = await pool.acquire(timeout=self._acquire_timeout)
+        try:
+            yield Session(connection)
+        finally:
+            with scrubbed():
+                await pool.release(connection, timeout=1)
+
+    @asynccontextmanager
+    async def transaction(self, *, hot: bool = False) -> AsyncIterator[Session]:
+        """A connection in a transaction, committed at the end and rolled back by an exception."""
+        async with self.session(hot=hot) as session:
+            with scrubbed():
+                transaction = session._connection.transaction()
+                await transaction.start()
+            try:
+                yield session
+            except BaseException:
+                with scrubbed():
+                    await transaction.rollback()
+                raise
+            with scrubbed():
+                await transaction.commit()
+
+    async def fetch(self, name: str, *args: object, hot: bool = False) -> list[Record]:
+        """All rows of `sql/<name>.sql`, committed when this returns."""
+        async with self.session(hot=hot) as session:
+            return await session.fetch(name, *args)
+
+    async def fetchrow(self, name: str, *args: object, hot: bool = False) -> Record | None:
+        """The first row of `sql/<name>.sql`, or None, committed when this returns."""
+        async with self.session(hot=hot) as session:
+            return await session.fetchrow(name, *args)
