@@ -1,0 +1,59 @@
+"""What a handler raises when its attempt should end otherwise than by success or an ordinary failure.
+
+Any other exception is a failure that counts against `max_attempts` and is tried again after a backoff.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class Retry(Exception):
+    """The attempt failed and should be tried again, as long as the job has attempts left.
+
+    Args:
+        message: What went wrong; becomes the job's `last_error`.
+        after: How long to wait before the next attempt, at most 400 days. None leaves it to the
+            job's backoff.
+    """
+
+    def __init__(self, message: str, *, after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.after = after
+
+
+class Discard(Exception):
+    """The attempt failed and no later one can succeed: the job ends FAILED_PERMANENT, NOT_RETRYABLE.
+
+    Args:
+        message: What went wrong and what would be right; becomes the job's `last_error`.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Snooze(Exception):
+    """Not now: the job goes back and is handed out again after a delay. Costs the job no try.
+
+    Args:
+        delay: How long to wait, at most 400 days.
+    """
+
+    def __init__(self, delay: timedelta) -> None:
+        super().__init__(f"snoozed for {delay.total_seconds():g} s")
+        self.delay = delay
+
+
+class Cancelled(Exception):
+    """The job was asked to stop, and the handler stopped: the job ends CANCELLED.
+
+    `ctx.raise_if_cancelled()` raises it. A handler that finds a reason of its own to give the job up
+    may raise it as well.
+    """
+
+    def __init__(self, message: str = "cancelled") -> None:
+        super().__init__(message)
+        self.message = message
