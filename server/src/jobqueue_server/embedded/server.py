@@ -1,0 +1,291 @@
+"""The processes of an embedded PostgreSQL: started, watched over and ended.
+
+    start   lock the folder -> (first time: initdb into a draft, rename) -> end what an earlier run left -> postgres
+    stop    SIGINT ("fast": sessions end, a checkpoint is written) -> remove the socket -> unlock
+
+`postgres` runs in a session of its own, so that a Ctrl-C meant for us does not reach it. A guard, one small shell,
+holds the other end of a pipe and stops it when this process ends in whatever way, kill -9 included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from .binaries import Account, EmbeddedPostgresError, binaries, run_as
+from .folder import DATABASE, SUPERUSER, DataFolder, end_of
+
+# Durable, as a production server would be; memory for the queue of one machine.
+_SETTINGS: Mapping[str, str] = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "wal_compression": "off",
+    "shared_buffers": "128MB",
+    "max_connections": "100",
+    "autovacuum_naptime": "10s",
+    # The statements of a queue are short: compiling one costs more than it saves.
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] %a ",
+    "cluster_name": "jobqueue",
+}
+
+# A line on its input means that all went well; its end without one, that we are gone.
+_GUARD = """
+read -r _ && exit 0
+kill -INT "$1" 2>/dev/null
+tries=0
+while kill -0 "$1" 2>/dev/null && [ $tries -lt 300 ]; do sleep 0.1; tries=$((tries + 1)); done
+shift
+rm -rf -- "$@"
+"""
+
+_POLL = 0.01
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server in a folder, ours alone, which lives no longer than this process.
+
+    As root it runs as `nobody`, so the folder must be one whose parents `nobody` may enter.
+
+    Attributes:
+        dsn: How to reach the database `jobqueue`, once started. With `listen` it holds a password.
+        data_dir: The folder, once started.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path | None = None,
+        *,
+        listen: bool = False,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        start_timeout: timedelta = timedelta(minutes=5),
+    ) -> None:
+        """Nothing happens before `start`.
+
+        Args:
+            data_dir: Where the data are kept from run to run; None: in a temporary folder, removed by `stop`.
+            listen: Answer on 127.0.0.1 too, by password; else on a socket in a folder that only we can enter.
+            port: The port for `listen`; None: a free one.
+            settings: Settings of PostgreSQL over ours.
+            start_timeout: How long a start may take, recovery after a crash included.
+        """
+        self._given_dir = data_dir
+        self._listen = listen
+        self._port = port
+        self._settings = {**_SETTINGS, **(settings or {})}
+        self._start_timeout = start_timeout
+        self._account: Account | None = None
+        self._programs = Path()
+        self._folder: DataFolder | None = None
+        self._socket_dir: Path | None = None
+        self._postgres: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+        self.data_dir = Path()
+        self.dsn = ""
+
+    def start(self) -> Self:
+        """Starts PostgreSQL and returns when it takes connections; after `kill` too.
+
+        Raises:
+            EmbeddedPostgresError: with the reason and the end of the log.
+        """
+        if self._postgres is not None:
+            raise EmbeddedPostgresError(f"the PostgreSQL in {self.data_dir} was started already")
+        try:
+            if self._folder is None:
+                self._account = Account.for_this_process()
+                self._programs = binaries(self._account)
+                path = self._given_dir or Path(tempfile.mkdtemp(prefix="jobqueue-"))
+                self._folder = DataFolder(path, self._account, self._programs)
+                self.data_dir = self._folder.path
+            self._folder.prepare()
+            self._launch(self._folder)
+        except BaseException:
+            self._end(signal.SIGQUIT)
+            self._let_go()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Ends it the fast way: sessions are closed, a checkpoint is written. Does nothing when there is none."""
+        self._end(signal.SIGINT)
+        self._let_go()
+
+    def kill(self) -> None:
+        """Ends every process of it at once with SIGKILL, as a crash would. The folder stays until `stop`."""
+        if self._postgres is not None:
+            # A stopped parent starts no further children while the ones it has are counted.
+            self._postgres.send_signal(signal.SIGSTOP)
+            for pid in _children(self._postgres.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._end(signal.SIGKILL)
+
+    @property
+    def running(self) -> bool:
+        """Whether the server process is alive."""
+        return self._postgres is not None and self._postgres.poll() is None
+
+    def dsn_of(self, database: str, *, user: str = SUPERUSER, password: str | None = None) -> str:
+        """How to reach another database of this server, or as another user. A password matters with `listen` only."""
+        if not self._listen:
+            return (
+                f"postgresql://{quote(user)}@/{quote(database)}?host={quote(str(self._socket_dir), safe='/')}"
+            )
+        if password is None and user == SUPERUSER and self._folder is not None:
+            password = self._folder.password
+        secret = f":{quote(password, safe='')}" if password else ""
+        return f"postgresql://{quote(user)}{secret}@127.0.0.1:{self._port}/{quote(database)}"
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        return await asyncio.to_thread(self.start)
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.stop)
+
+    def _launch(self, folder: DataFolder) -> None:
+        """Starts the server and waits until it takes connections."""
+        self._socket_dir = _make_socket_dir(self._account)
+        if self._listen and self._port is None:
+            self._port = _free_port()
+        settings = {
+            **self._settings,
+            "listen_addresses": "127.0.0.1" if self._listen else "",
+            "port": str(self._port or 5432),
+            "unix_socket_directories": str(self._socket_dir),
+            "unix_socket_permissions": "0700",
+        }
+        command = [str(self._programs / "postgres"), "-D", str(folder.data)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        how = run_as(self._account, folder.path)
+        patience = time.monotonic() + 10
+        with folder.log.open("ab") as log:
+            while True:
+                seen = log.seek(0, os.SEEK_END)
+                self._postgres = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **how
+                )
+                self._set_guard(self._postgres.pid)
+                if self._came_up(self._postgres, folder):
+                    break
+                said = folder.log.read_bytes()[seen:].decode(errors="replace")
+                # The children of a killed server hold its memory for a moment longer.
+                if "is still in use" not in said or time.monotonic() > patience:
+                    raise EmbeddedPostgresError(f"PostgreSQL did not start in {folder.path}:\n{end_of(said)}")
+                self._dismiss_guard()
+                time.sleep(0.1)
+        self.dsn = self.dsn_of(DATABASE)
+
+    def _came_up(self, postgres: subprocess.Popen[bytes], folder: DataFolder) -> bool:
+        """Waits until it says that it is ready; False when it has ended instead."""
+        pid_file = folder.data / "postmaster.pid"
+        deadline = time.monotonic() + self._start_timeout.total_seconds()
+        while postgres.poll() is None:
+            with contextlib.suppress(FileNotFoundError):
+                lines = pid_file.read_text().splitlines()
+                # The first line is its process, the eighth its state.
+                if len(lines) >= 8 and lines[0] == str(postgres.pid) and lines[7].strip() == "ready":
+                    return True
+            if time.monotonic() > deadline:
+                said = end_of(folder.log.read_text(errors="replace"))
+                raise EmbeddedPostgresError(
+                    f"PostgreSQL in {folder.path} was not ready within {self._start_timeout}:\n{said}"
+                )
+            time.sleep(_POLL)
+        return False
+
+    def _set_guard(self, pid: int) -> None:
+        leftovers = [self._socket_dir, *([self.data_dir] if self._given_dir is None else [])]
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "jobqueue-guard", str(pid), *map(str, leftovers)],
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _dismiss_guard(self) -> None:
+        if self._guard is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._guard.communicate(b"\n")
+            self._guard = None
+
+    def _end(self, how: signal.Signals) -> None:
+        """Ends the server, if there is one, and takes away what only a running one needs."""
+        if self._postgres is not None:
+            self._postgres.send_signal(how)
+            try:
+                self._postgres.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                # A crash on purpose: the next start recovers, and nothing that was committed is lost.
+                self._postgres.send_signal(signal.SIGQUIT)
+                self._postgres.wait()
+            self._postgres = None
+        self._dismiss_guard()
+        if self._socket_dir is not None:
+            shutil.rmtree(self._socket_dir, ignore_errors=True)
+            self._socket_dir = None
+
+    def _let_go(self) -> None:
+        """Gives back the folder; a temporary one is removed."""
+        if self._folder is not None:
+            if self._given_dir is None:
+                shutil.rmtree(self._folder.path, ignore_errors=True)
+            self._folder.close()
+            self._folder = None
+
+
+def _make_socket_dir(account: Account | None) -> Path:
+    """A new folder for the socket that only the account can enter, with a path short enough for one."""
+    base = tempfile.gettempdir()
+    # The path of a socket has room for 104 bytes at least.
+    folder = Path(tempfile.mkdtemp(prefix="jq-", dir=base if len(base) < 60 else "/tmp"))
+    if account is not None:
+        os.chown(folder, account.uid, account.gid)
+        if not account.may_enter(folder):
+            folder.rmdir()
+            raise EmbeddedPostgresError(
+                f"PostgreSQL runs as `nobody` here, who may not enter {base}: set TMPDIR to a folder open to all"
+            )
+    return folder
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _children(pid: int) -> list[int]:
+    """The processes whose parent is `pid`, where the system has /proc; elsewhere they end by themselves."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # The name, in parentheses, may hold spaces; the parent is the second field after it.
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+    return found
