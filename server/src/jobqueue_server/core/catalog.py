@@ -1,0 +1,267 @@
+"""The lanes and kinds as this server knows them: looked up in memory on the hot path, kept fresh from the database."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ..errors import FieldInvalid, JobQueueError, KindUnknown
+from ..lifecycle import Status
+from ..model import Kind
+from ..store.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
+from .kinds import check_kind
+from .pages import page_position, page_size, page_token
+from .schema import PayloadSchema, SchemaInvalid
+
+_log = logging.getLogger(__name__)
+
+_REFRESH_EVERY = timedelta(seconds=1)
+# A row becomes visible at its commit, later than its updated_at by at most the statement timeout (5 s).
+_LATE_COMMITS = timedelta(seconds=10)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+MAX_COUNTED_PER_LANE = 10_000
+# Over all lanes of one answer, so that a thousand deep lanes do not run into the statement timeout.
+_MAX_COUNTED = 200_000
+_MIN_COUNTED_PER_LANE = 100
+_MAX_COUNTED_RUNNING = 100_000
+_WAITING_STATUSES = (Status.QUEUED, Status.RETRYING, Status.RUNNING)
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """A queue and a kind together. There is one object for each, changed in place, so compare by identity."""
+
+    id: int
+    queue_id: int
+    kind_id: int
+    queue: str
+    kind: str
+    gated: bool
+
+
+@dataclass(slots=True)
+class _Known:
+    """A kind with its compiled schema. `schema` is None where any JSON will do, or where `broken` says why it can't be."""
+
+    row: KindRow
+    schema: PayloadSchema | None
+    broken: str | None = None
+
+
+class Catalog:
+    """Lanes and kinds in memory.
+
+    Attributes:
+        on_change: Called, without arguments, when a lane was added or a gate changed.
+    """
+
+    def __init__(self, store: CatalogStore, *, open_kinds: bool) -> None:
+        self._store = store
+        self._open_kinds = open_kinds
+        self._lanes: dict[int, Lane] = {}
+        self._usable: dict[tuple[str, str], Lane] = {}
+        self._kinds: dict[str, _Known] = {}
+        self._newest = _LONG_AGO
+        self._interning = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
+        self.on_change: list[Callable[[], None]] = []
+
+    async def load(self) -> None:
+        """Declares the built-in kinds where they are missing, and reads everything. Done before the server is ready."""
+        await self._store.declare_builtin_kinds()
+        await self.refresh()
+
+    async def run(self) -> None:
+        """Refreshes about once a second, until cancelled. What it can't read now it reads the next time."""
+        while True:
+            await asyncio.sleep(_REFRESH_EVERY.total_seconds())
+            try:
+                await self.refresh()
+            except JobQueueError as error:
+                _log.warning("the catalog of queues and kinds was not refreshed: %s", error)
+
+    async def refresh(self) -> None:
+        """Reads the small tables again.
+
+        Raises:
+            DatabaseAway: What was known stays.
+        """
+        # One at a time: of two that overlap, the one that read first must not have the last word.
+        async with self._refreshing:
+            rows = await self._store.kinds(self._newest - _LATE_COMMITS)
+            if any(not row.sent and self._same_version(row) is None for row in rows):
+                rows = await self._store.kinds(_LONG_AGO)
+            lanes = await self._store.lanes()
+            # No await from here on: readers see the old state or the new one.
+            self._take_kinds(rows)
+            changed = self._take_lanes(lanes)
+        if changed:
+            for listener in self.on_change:
+                listener()
+
+    def _same_version(self, row: KindRow) -> _Known | None:
+        known = self._kinds.get(row.kind.name)
+        return known if known is not None and known.row.updated_at == row.updated_at else None
+
+    def _take_kinds(self, rows: list[KindRow]) -> None:
+        kinds: dict[str, _Known] = {}
+        for row in rows:
+            if not row.declared and not self._open_kinds:
+                continue
+            known = self._same_version(row)
+            if known is not None and known.row.declared == row.declared:
+                kinds[row.kind.name] = known
+            else:
+                kinds[row.kind.name] = _compiled(row)
+        self._kinds = kinds
+        self._newest = max((row.updated_at for row in rows), default=_LONG_AGO)
+
+    def _take_lanes(self, rows: list[LaneRow]) -> bool:
+        changed = False
+        for row in rows:
+            lane = self._lanes.get(row.id)
+            if lane is None:
+                self._lanes[row.id] = lane = Lane(
+                    row.id, row.queue_id, row.kind_id, row.queue, row.kind, row.gated
+                )
+                changed = True
+            elif lane.gated != row.gated:
+                lane.gated = row.gated
+                changed = True
+        self._usable = {
+            (lane.queue, lane.kind): lane for lane in self._lanes.values() if lane.kind in self._kinds
+        }
+        return changed
+
+    def known_lane(self, queue: str, kind: str) -> Lane | None:
+        """The lane, if this server has seen it and its kind may be enqueued."""
+        return self._usable.get((queue, kind))
+
+    async def lane(self, queue: str, kind: str) -> Lane:
+        """The lane, made by its first use. Both names are well-formed.
+
+        Raises:
+            KindUnknown: The kind is not declared, and kinds are not open.
+            DatabaseAway: It was not known here, and could not be looked up.
+        """
+        known = self._usable.get((queue, kind))
+        if known is not None:
+            return known
+        async with self._interning:
+            known = self._usable.get((queue, kind))
+            if known is not None:
+                return known
+            if kind not in self._kinds and not self._open_kinds and not await self._store.is_declared(kind):
+                raise self._unknown(kind)
+            await self._store.intern_lane(queue, kind, make_kind=self._open_kinds)
+            await self.refresh()
+            return self._usable[(queue, kind)]
+
+    def _unknown(self, kind: str) -> KindUnknown:
+        near = difflib.get_close_matches(kind, self._kinds, n=3)
+        meant = f" (did you mean {' or '.join(near)}?)" if near else ""
+        return KindUnknown(
+            f"job.kind: the kind {kind!r} is not declared{meant}; declare it with PutKind or `jobqueue kinds put {kind}`",
+            metadata={"kind": kind, "nearest": ",".join(near)},
+            violations=FieldInvalid.of("job.kind", f"the kind {kind!r} is not declared{meant}").violations,
+        )
+
+    def lane_by_id(self, lane_id: int) -> Lane | None:
+        """The lane with this number, if this server has seen it."""
+        return self._lanes.get(lane_id)
+
+    def lanes(self) -> Collection[Lane]:
+        """Every lane that this server has seen."""
+        return self._lanes.values()
+
+    def kind(self, name: str) -> Kind | None:
+        """What is declared of the kind; None if it is not known."""
+        known = self._kinds.get(name)
+        return None if known is None else known.row.kind
+
+    def check_payload(self, kind: str, payload: bytes, path: str = "job.payload") -> None:
+        """Checks a payload, well-formed JSON as `check_json` has it, against the schema of its kind.
+
+        Call it after `lane` or `known_lane` has found the kind: it does not ask the database.
+
+        Raises:
+            PayloadInvalid: It does not fit. At most ten violations, each with its path below `path`.
+            KindUnknown: The kind is not known here.
+            FieldInvalid: What is stored as the kind's schema is no schema; the message tells how to mend it.
+        """
+        known = self._kinds.get(kind)
+        if known is None:
+            raise self._unknown(kind)
+        if known.schema is not None:
+            known.schema.check(payload, path)
+        elif known.broken is not None:
+            raise FieldInvalid.of(
+                "job.kind", f"the schema stored for the kind {kind!r} is not one: {known.broken}"
+            )
+
+    async def put_kind(self, kind: Kind) -> Kind:
+        """Declares the kind, or replaces all that is declared of it. Other servers follow within about a second.
+
+        Raises:
+            FieldInvalid: The name, the schema or a bound breaks its rule.
+        """
+        check_kind(kind)
+        await self._store.put_kind(kind)
+        await self.refresh()
+        return kind
+
+    async def list_kinds(self, asked_size: int, token: str) -> tuple[list[Kind], str]:
+        """A page of kinds by name, and the token of the next one ("" after the last).
+
+        Raises:
+            FieldInvalid: The page size is negative.
+            PageTokenInvalid: The token is not one of this list.
+        """
+        size = page_size(asked_size)
+        after = page_position("kinds", token) or b""
+        kinds = await self._store.list_kinds(
+            after.decode(errors="replace"), size + 1, seen_too=self._open_kinds
+        )
+        more = len(kinds) > size
+        return kinds[:size], page_token("kinds", kinds[size - 1].name.encode()) if more else ""
+
+    async def lane_depths(self, lane_ids: Collection[int]) -> list[LaneDepth]:
+        """Bounded counts of these lanes by status, without those that are zero."""
+        per_lane = max(
+            _MIN_COUNTED_PER_LANE, min(MAX_COUNTED_PER_LANE, _MAX_COUNTED // max(1, len(lane_ids)))
+        )
+        return await self._store.depths(list(lane_ids), per_lane=per_lane, running=_MAX_COUNTED_RUNNING)
+
+    async def depths(self) -> list[tuple[str, str, Status, int, bool, float]]:
+        """For the metrics: (queue, kind, status, jobs, capped, oldest age in seconds) of every lane and waiting status.
+
+        Zeros are told too, so that a gauge falls. The age is since the job was due, or since its attempt began.
+        """
+        counted = {(depth.lane_id, depth.status): depth for depth in await self.lane_depths(self._lanes)}
+        rows = []
+        for lane in self._lanes.values():
+            for status in _WAITING_STATUSES:
+                depth = counted.get((lane.id, status))
+                if depth is None:
+                    rows.append((lane.queue, lane.kind, status, 0, False, 0.0))
+                else:
+                    age = depth.oldest_age.total_seconds() if depth.oldest_age is not None else 0.0
+                    rows.append((lane.queue, lane.kind, status, depth.jobs, depth.capped, age))
+        return rows
+
+
+def _compiled(row: KindRow) -> _Known:
+    if row.kind.schema is None:
+        return _Known(row, None)
+    try:
+        return _Known(row, PayloadSchema(row.kind.schema))
+    except SchemaInvalid as error:
+        _log.error(
+            "the schema stored for the kind %s is not one: %s; put the kind again", row.kind.name, error
+        )
+        return _Known(row, None, str(error))

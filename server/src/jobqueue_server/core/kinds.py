@@ -1,0 +1,61 @@
+"""The rules of what is declared of a kind."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from ..errors import FieldInvalid, FieldViolation
+from ..model import MAX_ATTEMPTS_LIMIT, MAX_BACKOFF, MAX_TIMEOUT, MIN_BACKOFF, MIN_TIMEOUT, Kind
+from .schema import PayloadSchema, SchemaInvalid
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}")
+# Servers hold every schema in memory, and send each once to one another through the database.
+MAX_SCHEMA_BYTES = 256 << 10
+
+
+def check_kind(kind: Kind, path: str = "kind") -> None:
+    """Checks all that is declared of a kind.
+
+    Raises:
+        FieldInvalid: With a violation for each field that breaks its rule.
+    """
+    violations: list[FieldViolation] = []
+
+    def wrong(field: str, description: str) -> None:
+        violations.append(FieldViolation(f"{path}.{field}", description))
+
+    if not NAME.fullmatch(kind.name):
+        wrong(
+            "name", "must be 1 to 128 of a-z 0-9 _ . - and begin with a letter or digit, such as send_email"
+        )
+    if kind.schema is not None:
+        size = len(kind.schema.encode("utf-8", "surrogatepass"))
+        if size > MAX_SCHEMA_BYTES:
+            wrong("schema", f"has {size} bytes; at most {MAX_SCHEMA_BYTES} are allowed")
+        elif "\x00" in kind.schema:
+            wrong("schema", "is not JSON: it holds a NUL character")
+        else:
+            try:
+                PayloadSchema(kind.schema)
+            except SchemaInvalid as error:
+                wrong("schema", f"is not a JSON Schema (2020-12): {error}")
+    if kind.max_attempts is not None and not 1 <= kind.max_attempts <= MAX_ATTEMPTS_LIMIT:
+        wrong("max_attempts", f"must be from 1 to {MAX_ATTEMPTS_LIMIT}, or unset")
+    if kind.timeout is not None and not MIN_TIMEOUT <= kind.timeout <= MAX_TIMEOUT:
+        wrong("timeout", f"must be from {_words(MIN_TIMEOUT)} to {_words(MAX_TIMEOUT)}, or unset")
+    if kind.retry_policy is not None:
+        low, high = kind.retry_policy.min_backoff, kind.retry_policy.max_backoff
+        bounds = f"must be from {_words(MIN_BACKOFF)} to {_words(MAX_BACKOFF)}"
+        if not MIN_BACKOFF <= low <= MAX_BACKOFF:
+            wrong("retry_policy.min_backoff", bounds)
+        if not MIN_BACKOFF <= high <= MAX_BACKOFF:
+            wrong("retry_policy.max_backoff", bounds)
+        elif low > high:
+            wrong("retry_policy.max_backoff", "must not be less than min_backoff")
+    if violations:
+        raise FieldInvalid(f"{violations[0].field}: {violations[0].description}", violations=violations)
+
+
+def _words(duration: timedelta) -> str:
+    return f"{duration.days} days" if duration.days else f"{duration.total_seconds():g} s"

@@ -1,0 +1,106 @@
+"""What operators see of queues, and their pausing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from ..errors import QueueNotFound
+from ..lifecycle import Status
+from ..model import Depth, Queue
+from ..store.catalog import CatalogStore, LaneDepth, QueueRow
+from .catalog import Catalog
+from .pages import page_position, page_size, page_token
+
+_STATUSES = (Status.QUEUED, Status.RETRYING, Status.RUNNING)
+
+
+class QueueService:
+    """Lists, pauses and resumes queues.
+
+    Raises (every method): DatabaseAway.
+    """
+
+    def __init__(self, catalog: Catalog, store: CatalogStore) -> None:
+        self._catalog = catalog
+        self._store = store
+
+    async def list_queues(self, asked_size: int, token: str) -> tuple[list[Queue], str]:
+        """A page of queues by name, and the token of the next one ("" after the last).
+
+        Raises:
+            FieldInvalid: The page size is negative.
+            PageTokenInvalid: The token is not one of this list.
+        """
+        size = page_size(asked_size)
+        after = page_position("queues", token) or b""
+        rows = await self._store.list_queues(after.decode(errors="replace"), size + 1)
+        more = len(rows) > size
+        queues = await self._with_depths(rows[:size])
+        return queues, page_token("queues", rows[size - 1].name.encode()) if more else ""
+
+    async def get_queue(self, name: str) -> Queue:
+        """The queue with its depths.
+
+        Raises:
+            QueueNotFound: It was never used.
+        """
+        row = await self._store.get_queue(name)
+        if row is None:
+            raise _not_found(name)
+        (queue,) = await self._with_depths([row])
+        return queue
+
+    async def pause_queue(self, name: str) -> Queue:
+        """Stops claims and hand-offs from the queue; what runs goes on, and enqueues are taken. Idempotent.
+
+        Raises:
+            QueueNotFound: It was never used.
+        """
+        return await self._set_paused(name, paused=True)
+
+    async def resume_queue(self, name: str) -> Queue:
+        """Lets the queue's jobs be claimed again. Idempotent.
+
+        Raises:
+            QueueNotFound: It was never used.
+        """
+        return await self._set_paused(name, paused=False)
+
+    async def _set_paused(self, name: str, *, paused: bool) -> Queue:
+        if not await self._store.set_queue_paused(name, paused=paused):
+            raise _not_found(name)
+        await self._catalog.refresh()
+        return await self.get_queue(name)
+
+    async def _with_depths(self, rows: list[QueueRow]) -> list[Queue]:
+        lane_ids = [lane_id for row in rows for lane_id in row.lane_ids]
+        by_lane: dict[int, list[LaneDepth]] = {lane_id: [] for lane_id in lane_ids}
+        for depth in await self._catalog.lane_depths(lane_ids) if lane_ids else ():
+            by_lane[depth.lane_id].append(depth)
+        return [
+            _queue(row, [depth for lane_id in row.lane_ids for depth in by_lane[lane_id]]) for row in rows
+        ]
+
+
+def _queue(row: QueueRow, depths: list[LaneDepth]) -> Queue:
+    summed = tuple(
+        _sum(status, (depth for depth in depths if depth.status == status)) for status in _STATUSES
+    )
+    return Queue(row.name, row.paused, summed, running=summed[-1].jobs)
+
+
+def _sum(status: Status, depths: Iterable[LaneDepth]) -> Depth:
+    jobs, capped, oldest = 0, False, None
+    for depth in depths:
+        jobs += depth.jobs
+        capped = capped or depth.capped
+        if depth.oldest_age is not None:
+            oldest = max(oldest or timedelta(), depth.oldest_age)
+    return Depth(status, jobs, capped, oldest)
+
+
+def _not_found(name: str) -> QueueNotFound:
+    return QueueNotFound(
+        f"name: there is no queue {name!r}; a queue exists from its first use", metadata={"queue": name}
+    )

@@ -1,0 +1,182 @@
+"""What is stored of queues, kinds and lanes: the small tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.resources import files
+
+from ..lifecycle import Status
+from ..model import DEFAULT_NAMESPACE, Kind, RetryPolicy
+from .database import Database, Record
+
+_BUILTIN_KINDS = "kinds"
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRow:
+    """A queue and a kind together, as stored."""
+
+    id: int
+    queue_id: int
+    kind_id: int
+    queue: str
+    kind: str
+    gated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KindRow:
+    """A kind as stored. `updated_at` is its version; `sent` says whether `kind.schema` was read."""
+
+    kind: Kind
+    declared: bool
+    updated_at: datetime
+    sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """A queue and the lanes that are its own."""
+
+    name: str
+    paused: bool
+    lane_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LaneDepth:
+    """How many jobs of a lane stand in one status. `capped`: there are more than were counted.
+
+    `oldest_age` is how long the first of them has waited since it was due, or has run; None where none is due.
+    """
+
+    lane_id: int
+    status: Status
+    jobs: int
+    capped: bool
+    oldest_age: timedelta | None
+
+
+class CatalogStore:
+    """Queues, kinds and lanes of one namespace.
+
+    Raises (every method): DatabaseAway, DatabaseFull.
+    """
+
+    def __init__(self, database: Database, *, namespace: int = DEFAULT_NAMESPACE) -> None:
+        self._database = database
+        self._namespace = namespace
+
+    async def lanes(self) -> list[LaneRow]:
+        """Every lane, by id."""
+        return [
+            LaneRow(row["id"], row["queue_id"], row["kind_id"], row["queue"], row["kind"], row["gated"])
+            for row in await self._database.fetch("catalog_lanes", self._namespace)
+        ]
+
+    async def kinds(self, schemas_since: datetime) -> list[KindRow]:
+        """Every kind, by name; with the schemas of those written at `schemas_since` or later."""
+        return [
+            KindRow(_kind(row), row["declared"], row["updated_at"], row["sent"])
+            for row in await self._database.fetch("catalog_kinds", self._namespace, schemas_since)
+        ]
+
+    async def is_declared(self, kind: str) -> bool:
+        """Whether the kind is declared now."""
+        row = await self._database.fetchrow("find_kind", self._namespace, kind)
+        return row is not None and row["declared"]
+
+    async def list_kinds(self, after: str, limit: int, *, seen_too: bool) -> list[Kind]:
+        """At most `limit` kinds whose names come after `after`; `seen_too`: also those never declared."""
+        rows = await self._database.fetch("list_kinds", self._namespace, after, seen_too, limit)
+        return [_kind(row) for row in rows]
+
+    async def put_kind(self, kind: Kind) -> None:
+        """Declares the kind, or replaces all that is declared of it."""
+        policy = kind.retry_policy
+        await self._database.fetchrow(
+            "put_kind",
+            self._namespace,
+            kind.name,
+            kind.schema,
+            _milliseconds(policy.min_backoff) if policy else None,
+            _milliseconds(policy.max_backoff) if policy else None,
+            kind.max_attempts,
+            _milliseconds(kind.timeout) if kind.timeout is not None else None,
+        )
+
+    async def declare_builtin_kinds(self) -> None:
+        """Declares the kinds that come with the package where nobody has declared one of that name."""
+        folder = files("jobqueue_server") / _BUILTIN_KINDS
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+            if entry.name.endswith(".json"):
+                name = entry.name.removesuffix(".json")
+                schema = entry.read_text(encoding="utf-8")
+                await self._database.fetchrow("declare_builtin_kind", self._namespace, name, schema)
+
+    async def intern_lane(self, queue: str, kind: str, *, make_kind: bool) -> None:
+        """Makes the rows of the queue and the lane where they are missing; of the kind too with `make_kind`."""
+        async with self._database.transaction() as transaction:
+            await transaction.fetch("intern_queue", self._namespace, queue)
+            if make_kind:
+                await transaction.fetch("intern_kind", self._namespace, kind)
+            await transaction.fetch("intern_lane", self._namespace, queue, kind)
+
+    async def set_queue_paused(self, queue: str, *, paused: bool) -> bool:
+        """Pauses or resumes the queue, with the gates of all its lanes. Answers False if there is no such queue."""
+        async with self._database.transaction() as transaction:
+            row = await transaction.fetchrow("lock_queue", self._namespace, queue)
+            if row is None:
+                return False
+            await transaction.fetch("set_queue_paused", row["id"], paused)
+            return True
+
+    async def get_queue(self, queue: str) -> QueueRow | None:
+        """The queue, or None."""
+        row = await self._database.fetchrow("get_queue", self._namespace, queue)
+        return None if row is None else _queue(row)
+
+    async def list_queues(self, after: str, limit: int) -> list[QueueRow]:
+        """At most `limit` queues whose names come after `after`."""
+        rows = await self._database.fetch("list_queues", self._namespace, after, limit)
+        return [_queue(row) for row in rows]
+
+    async def depths(self, lane_ids: Sequence[int], *, per_lane: int, running: int) -> list[LaneDepth]:
+        """Counts of the lanes by status, at most `per_lane` ready jobs of each and `running` leased ones over all."""
+        depths = [
+            LaneDepth(
+                row["lane_id"],
+                Status(row["status"]),
+                row["jobs"],
+                row["capped"],
+                None if row["waiting_since"] is None else row["now"] - row["waiting_since"],
+            )
+            for row in await self._database.fetch("lane_depths", lane_ids, per_lane)
+        ]
+        wanted = frozenset(lane_ids)
+        for row in await self._database.fetch("running_depths", running):
+            if row["lane_id"] in wanted:
+                capped = row["scanned"] >= running
+                age = max(row["now"] - row["running_since"], timedelta())
+                depths.append(LaneDepth(row["lane_id"], Status.RUNNING, row["jobs"], capped, age))
+        return depths
+
+
+def _kind(row: Record) -> Kind:
+    policy = None
+    if row["min_backoff_ms"] is not None:
+        policy = RetryPolicy(
+            timedelta(milliseconds=row["min_backoff_ms"]), timedelta(milliseconds=row["max_backoff_ms"])
+        )
+    timeout = None if row["timeout_ms"] is None else timedelta(milliseconds=row["timeout_ms"])
+    return Kind(row["name"], row["schema"], policy, row["max_attempts"], timeout)
+
+
+def _queue(row: Record) -> QueueRow:
+    return QueueRow(row["name"], row["paused"], tuple(row["lane_ids"]))
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)

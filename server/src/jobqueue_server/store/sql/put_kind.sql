@@ -1,0 +1,16 @@
+-- kind: declared, or declared anew
+-- $1 int4: namespace; $2 text: name; $3 text: schema or null; $4, $5 int4: bounds of the backoff in ms, or both null;
+-- $6 int2: max_attempts or null; $7 int4: timeout in ms or null
+-- updated_at is the version of the row, by which servers drop what they compiled: it must move even when two writes share
+-- one reading of the clock.
+insert into kind (namespace_id, name, schema, min_backoff_ms, max_backoff_ms, max_attempts, timeout_ms, declared_at)
+values ($1, $2, $3, $4, $5, $6, $7, now())
+on conflict (namespace_id, name) do update
+set schema = excluded.schema,
+    min_backoff_ms = excluded.min_backoff_ms,
+    max_backoff_ms = excluded.max_backoff_ms,
+    max_attempts = excluded.max_attempts,
+    timeout_ms = excluded.timeout_ms,
+    declared_at = coalesce(kind.declared_at, excluded.declared_at),
+    updated_at = greatest(clock_timestamp(), kind.updated_at + interval '1 microsecond')
+returning name
