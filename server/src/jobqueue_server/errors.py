@@ -135,6 +135,12 @@ class QueueFull(JobQueueError):
     reason, code = "QUEUE_FULL", "RESOURCE_EXHAUSTED"
 
 
+class TooManyCalls(JobQueueError):
+    """The server handles as many calls as it is allowed. Call again after `RetryInfo`."""
+
+    reason, code = "TOO_MANY_CALLS", "RESOURCE_EXHAUSTED"
+
+
 class TooManyStreams(JobQueueError):
     """The server holds as many sessions as it is allowed. Connect to another, or call again after `RetryInfo`."""
 

@@ -1,0 +1,299 @@
+"""The one chain that every call passes, over gRPC and HTTP alike: nothing is checked in one of them only.
+
+In order: deadline, request id, authentication, authorization, limits, metrics, errors. A transport makes a
+`Call` of what it received and runs the chain's wrapper of a servicer's method; the wrapper raises
+`JobQueueError`, `asyncio.CancelledError` and `PeerGone`, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from contextvars import ContextVar
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Protocol
+
+from .errors import DeadlineExceeded, Draining, Internal, JobQueueError, TooManyCalls
+from .model import DEFAULT_WAIT, MAX_WAIT
+
+#: The id of the call that the current task works on; empty outside of calls. Log lines carry it.
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+
+#: What a unary call gets that came without a deadline, in seconds.
+UNARY_SECONDS = 30.0
+#: What a call that waits on purpose gets beyond its wait, to answer what there is, in seconds.
+BEYOND_WAIT_SECONDS = 5.0
+MAX_REQUEST_ID_CHARS = 128
+
+# The field that says how long the call means to wait.
+_WAIT_FIELDS = {"WaitJob": "timeout", "ClaimJobs": "wait"}
+# They finish work, and are taken while the server leaves and when it is overloaded.
+_FINISHING = frozenset({"SettleJobs", "HeartbeatSession", "CloseSession"})
+
+_TIME_IS_UP = "the call's time was up before it was done"
+
+_log = logging.getLogger(__name__)
+
+
+class PeerGone(Exception):
+    """The other side has gone: nobody is there to be answered. Raised by transports, counted as CANCELLED."""
+
+
+class Call:
+    """One call, whatever its transport.
+
+    Attributes:
+        method: The full name, such as `/jobqueue.v1.JobQueue/EnqueueJob`.
+        transport: `grpc` or `http`.
+        metadata: What came with it, names in lower case; the last of a repeated name.
+        deadline: When its time is up, in seconds of `time.monotonic()`; None while nobody has set one.
+        peer: Who called, as the transport names them.
+        request_id: The caller's `x-request-id` if that is 1 to 128 printable ASCII characters, else new.
+        principal: Who the caller is, set by the authentication step.
+        answer_metadata: Sent back beside the answer. `x-http-code` is for the HTTP transport and never sent.
+    """
+
+    __slots__ = (
+        "answer_metadata",
+        "deadline",
+        "metadata",
+        "method",
+        "peer",
+        "principal",
+        "request_id",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        transport: str,
+        metadata: Mapping[str, str | bytes],
+        *,
+        deadline: float | None = None,
+        peer: str = "",
+    ) -> None:
+        self.method = method
+        self.transport = transport
+        self.metadata = metadata
+        self.deadline = deadline
+        self.peer = peer
+        self.principal = ""
+        given = self.text("x-request-id")
+        sane = 0 < len(given) <= MAX_REQUEST_ID_CHARS and given.isascii() and given.isprintable()
+        self.request_id = given if sane else secrets.token_hex(16)
+        self.answer_metadata = {"x-request-id": self.request_id}
+
+    def text(self, name: str) -> str:
+        """The metadata of this name as text; empty when it did not come, or came as bytes."""
+        value = self.metadata.get(name, "")
+        return value if isinstance(value, str) else ""
+
+    def remaining(self) -> float | None:
+        """Seconds until the deadline, negative when it has passed; None without one."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+
+class CallObserver(Protocol):
+    """Where the metrics step reports to."""
+
+    def call_handled(self, method: str, transport: str, code: str, seconds: float) -> None:
+        """A call ended with `code`, the name of its google.rpc.Code."""
+
+
+Parse = Callable[[Any], Any]
+Handler = Callable[[Any, Call], Awaitable[Any]]
+StreamHandler = Callable[[Any, Call], AsyncGenerator[Any, None]]
+Send = Callable[[Any], Awaitable[object]]
+
+
+async def anonymous(call: Call) -> str:
+    """The authentication of a server without credentials: everybody is `anonymous`."""
+    return "anonymous"
+
+
+async def allowed(call: Call) -> None:
+    """The authorization of a server without credentials: everybody may do everything."""
+
+
+def _unchanged(raw: Any) -> Any:
+    return raw
+
+
+class Chain:
+    """Wraps the methods of servicers.
+
+    Attributes:
+        draining: Set when the server leaves: new calls are refused, except those that finish work.
+        in_flight: Unary calls being handled. Above `max_in_flight` new ones are refused, except those that
+            finish work.
+        open_streams: Streams being handled.
+    """
+
+    def __init__(
+        self,
+        observer: CallObserver,
+        *,
+        authenticate: Callable[[Call], Awaitable[str]] = anonymous,
+        authorize: Callable[[Call], Awaitable[None]] = allowed,
+        max_in_flight: int = 10_000,
+    ) -> None:
+        self._observer = observer
+        self._authenticate = authenticate
+        self._authorize = authorize
+        self._max_in_flight = max_in_flight
+        self.draining = False
+        self.in_flight = 0
+        self.open_streams = 0
+
+    def unary(
+        self, method: str, handler: Handler, parse: Parse = _unchanged
+    ) -> Callable[[Any, Call], Awaitable[Any]]:
+        """The wrapper of a unary method, `await wrapper(raw, call)`.
+
+        Args:
+            method: The full name.
+            handler: The servicer's method, `(request, call)`.
+            parse: Makes the request of what the transport received; runs once the caller
+                was let in, and what it raises is the call's answer.
+        """
+        name = method.rpartition("/")[2]
+        wait_field = _WAIT_FIELDS.get(name)
+        finishing = name in _FINISHING
+
+        async def run(raw: Any, call: Call) -> Any:
+            with _Watch(self, call, streams=False):
+                unset = call.deadline is None
+                if unset:
+                    call.deadline = time.monotonic() + UNARY_SECONDS
+                try:
+                    async with asyncio.timeout(call.remaining()) as limit:
+                        await self._admit(call, finishing)
+                        request = parse(raw)
+                        if unset and wait_field is not None:
+                            call.deadline = (
+                                time.monotonic() + _wait(request, wait_field) + BEYOND_WAIT_SECONDS
+                            )
+                            limit.reschedule(asyncio.get_running_loop().time() + (call.remaining() or 0))
+                        return await handler(request, call)
+                except TimeoutError:
+                    # Any other TimeoutError is a fault of ours.
+                    if limit.expired():
+                        raise DeadlineExceeded(_TIME_IS_UP) from None
+                    raise
+
+        return run
+
+    def stream(
+        self, method: str, handler: StreamHandler, parse: Parse = _unchanged
+    ) -> Callable[[Any, Call, Send], Awaitable[None]]:
+        """The wrapper of a server stream, `await wrapper(raw, call, send)`; without a default deadline."""
+
+        async def run(raw: Any, call: Call, send: Send) -> None:
+            with _Watch(self, call, streams=True):
+                try:
+                    async with asyncio.timeout(call.remaining()) as limit:
+                        await self._admit(call, False)
+                        # Closed here and now, also when `send` fails, and not when the collector comes by.
+                        async with aclosing(handler(parse(raw), call)) as responses:
+                            async for response in responses:
+                                await send(response)
+                except TimeoutError:
+                    # Any other TimeoutError is a fault of ours.
+                    if limit.expired():
+                        raise DeadlineExceeded(_TIME_IS_UP) from None
+                    raise
+
+        return run
+
+    def duplex(self, method: str, handler: Handler) -> Callable[[Any, Call], Awaitable[None]]:
+        """The wrapper of a method that reads and writes its stream itself, `await wrapper(stream, call)`."""
+
+        async def run(stream: Any, call: Call) -> None:
+            with _Watch(self, call, streams=True):
+                await self._admit(call, False)
+                await handler(stream, call)
+
+        return run
+
+    async def _admit(self, call: Call, finishing: bool) -> None:
+        call.principal = await self._authenticate(call)
+        await self._authorize(call)
+        if finishing:
+            return
+        if self.draining:
+            raise Draining(
+                "this server is leaving; connect to another or call again", retry_after=timedelta(seconds=1)
+            )
+        if self.in_flight > self._max_in_flight:
+            raise TooManyCalls(
+                f"{self._max_in_flight} calls are being handled, and the server takes no more at once",
+                retry_after=timedelta(seconds=1),
+            )
+
+
+class _Watch:
+    """Around one call: names it in the log, counts and times it, lets no unexpected exception out."""
+
+    __slots__ = ("_call", "_chain", "_started", "_streams")
+
+    def __init__(self, chain: Chain, call: Call, *, streams: bool) -> None:
+        self._chain = chain
+        self._call = call
+        self._streams = streams
+
+    def __enter__(self) -> None:
+        REQUEST_ID.set(self._call.request_id)
+        self._started = time.perf_counter()
+        if self._streams:
+            self._chain.open_streams += 1
+        else:
+            self._chain.in_flight += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._streams:
+            self._chain.open_streams -= 1
+        else:
+            self._chain.in_flight -= 1
+        if error is None:
+            code = "OK"
+        elif isinstance(error, JobQueueError):
+            code = error.code
+        elif isinstance(error, Exception) and not isinstance(error, PeerGone):
+            code = Internal.code
+        else:
+            code = "CANCELLED"
+        seconds = time.perf_counter() - self._started
+        call = self._call
+        self._chain._observer.call_handled(call.method, call.transport, code, seconds)
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("%s %s: %s in %.1f ms", call.transport, call.method, code, seconds * 1000)
+        if code == Internal.code and not isinstance(error, JobQueueError):
+            raise self._internal(error) from error
+
+    def _internal(self, error: BaseException | None) -> Internal:
+        """What a caller is told of a fault of ours: an id, by which the log has the rest."""
+        error_id = secrets.token_hex(8)
+        call = self._call
+        _log.error(
+            "%s failed (error id %s, request id %s)", call.method, error_id, call.request_id, exc_info=error
+        )
+        return Internal(
+            f"the server failed to handle the call; its log has it under the error id {error_id}",
+            metadata={"error_id": error_id},
+        )
+
+
+def _wait(request: Any, field: str) -> float:
+    """How long the request means to wait, in seconds, within its bounds."""
+    if not request.HasField(field):
+        return DEFAULT_WAIT.total_seconds()
+    wait = getattr(request, field)
+    return float(min(max(wait.seconds + wait.nanos / 1e9, 0.0), MAX_WAIT.total_seconds()))

@@ -1,0 +1,183 @@
+"""A service's descriptor and a servicer become gRPC handlers: every method through the chain, none by hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from ..chain import Call, Chain, PeerGone
+from ..errors import FieldInvalid, JobQueueError, NotBuilt
+from .errors import DETAILS_KEY, code_of, message_of, status_of
+
+# For the HTTP transport; a gRPC client has no use for it.
+_INTERNAL_METADATA = "x-http-code"
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def generic_handler(service: ServiceDescriptor, servicer: object, chain: Chain) -> grpc.GenericRpcHandler:
+    """The gRPC handler of a service.
+
+    Args:
+        service: Its descriptor, such as `jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"]`.
+        servicer: Has `async def Method(self, request, call) -> response` for unary methods, an async
+            generator `Method(self, request, call)` for server streams, and for methods that stream both ways
+            `async def Method(self, context, call) -> None`, which awaits `context.read()` and
+            `context.write(message)` itself. A method that it lacks is answered UNIMPLEMENTED, NOT_BUILT.
+        chain: What every call passes.
+    """
+    handlers = {method.name: _handler(method, servicer, chain) for method in service.methods}
+    return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+
+def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
+    full_name = f"/{method.containing_service.full_name}/{method.name}"
+    parse = _parser(GetMessageClass(method.input_type))
+    # gRPC's own types describe handlers with serializers; unary ones here do without, inside of the chain.
+    make: Any = grpc
+    implementation = getattr(servicer, method.name, None)
+    if method.client_streaming:
+        duplex = chain.duplex(full_name, _unless_gone(implementation or _not_built(method.name)))
+        return make.stream_stream_rpc_method_handler(_duplex(full_name, duplex), parse, _serialize)
+    if method.server_streaming:
+        stream = chain.stream(full_name, implementation or _stream_not_built(method.name), parse)
+        return make.unary_stream_rpc_method_handler(_stream(full_name, stream), None, _serialize)
+    unary = chain.unary(full_name, _serialized(implementation or _not_built(method.name)), parse)
+    return make.unary_unary_rpc_method_handler(_unary(full_name, unary))
+
+
+def _unary(method: str, run: Callable[[Any, Call], Awaitable[Any]]) -> Callable[..., Awaitable[bytes]]:
+    async def handle(raw: bytes, context: _Context) -> bytes:
+        call = _call(method, context)
+        try:
+            response: bytes = await run(raw, call)
+        except JobQueueError as error:
+            await _abort(context, call, error)
+        context.set_trailing_metadata(_trailing(call))
+        return response
+
+    return handle
+
+
+def _stream(method: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def handle(raw: bytes, context: _Context) -> None:
+        call = _call(method, context)
+
+        async def send(response: Message) -> None:
+            try:
+                await context.write(response)
+            except grpc.aio.InternalError as error:
+                raise PeerGone from error
+
+        try:
+            # At once, and not with the first response, which may be hours away.
+            await _send_request_id(context, call)
+            await run(raw, call, send)
+        except JobQueueError as error:
+            await _abort(context, call, error)
+        except (PeerGone, grpc.aio.InternalError):
+            return
+        context.set_trailing_metadata(_trailing(call))
+
+    return handle
+
+
+def _duplex(method: str, run: Callable[[Any, Call], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def handle(_requests: object, context: _Context) -> None:
+        call = _call(method, context)
+        try:
+            await _send_request_id(context, call)
+            await run(context, call)
+        except JobQueueError as error:
+            await _abort(context, call, error)
+        except (PeerGone, grpc.aio.InternalError):
+            return
+        context.set_trailing_metadata(_trailing(call))
+
+    return handle
+
+
+def _unless_gone(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call], Awaitable[None]]:
+    """Reading and writing raise gRPC's InternalError when the connection broke: no fault of ours."""
+
+    async def handle(context: Any, call: Call) -> None:
+        try:
+            await handler(context, call)
+        except grpc.aio.InternalError as error:
+            raise PeerGone from error
+
+    return handle
+
+
+def _call(method: str, context: _Context) -> Call:
+    remaining = context.time_remaining()
+    return Call(
+        method,
+        "grpc",
+        dict(context.invocation_metadata() or ()),
+        deadline=None if remaining is None else time.monotonic() + remaining,
+        peer=context.peer(),
+    )
+
+
+def _trailing(call: Call) -> tuple[tuple[str, str], ...]:
+    return tuple(pair for pair in call.answer_metadata.items() if pair[0] != _INTERNAL_METADATA)
+
+
+async def _send_request_id(context: _Context, call: Call) -> None:
+    await context.send_initial_metadata((("x-request-id", call.request_id),))
+
+
+async def _abort(context: _Context, call: Call, error: JobQueueError) -> None:
+    details = (DETAILS_KEY, status_of(error).SerializeToString())
+    await context.abort(code_of(error), message_of(error), (*_trailing(call), details))
+
+
+def _parser(message_class: type[Message]) -> Callable[[bytes], Message]:
+    """Reads a request. gRPC itself would answer a malformed one with INTERNAL and the exception's text."""
+    name = message_class.DESCRIPTOR.full_name
+
+    def parse(raw: bytes) -> Message:
+        try:
+            return message_class.FromString(raw)
+        except DecodeError:
+            raise FieldInvalid(f"the request is not a {name}: malformed, or a string is not UTF-8") from None
+
+    return parse
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def _serialized(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call], Awaitable[bytes]]:
+    """Inside of the chain, so that what can't be serialized is a fault of ours like others."""
+
+    async def handle(request: Any, call: Call) -> bytes:
+        response: bytes = (await handler(request, call)).SerializeToString()
+        return response
+
+    return handle
+
+
+def _not_built(name: str) -> Callable[[Any, Call], Awaitable[Any]]:
+    async def handle(request: Any, call: Call) -> Any:
+        raise NotBuilt(f"{name} is not built in this server yet")
+
+    return handle
+
+
+def _stream_not_built(name: str) -> Any:
+    refuse = _not_built(name)
+
+    async def handle(request: Any, call: Call) -> Any:
+        yield await refuse(request, call)
+
+    return handle
