@@ -66,28 +66,28 @@ def recorded() -> list[str]:
     return [line for line in lines if not line.startswith("#")]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--check", action="store_true", help="write nothing; fail if the file is not current")
-    mode.add_argument("--renew", action="store_true", help="renew bindings.txt and baseline.binpb: breaks the contract")
+    mode.add_argument("--renew", action="store_true", help="renew both files: breaks the contract")
     arguments = parser.parse_args()
 
     wanted, present = rows(), recorded()
     lost = [row for row in present if row not in wanted]
+    if lost and not arguments.renew:
+        print("These rows of proto/bindings.txt were changed or removed:", *lost, sep="\n  ")
+        sys.exit("bindings: take it back, or run `tools/bindings.py --renew` and say so in the CHANGELOG")
+    if arguments.check:
+        if present != wanted:
+            sys.exit("bindings: proto/bindings.txt lacks rows, or has another order: run `make generate`")
+        return
+    BINDINGS.write_text(HEADER + "".join(f"{row}\n" for row in wanted))
     if arguments.renew:
         buf("build", "proto", "--exclude-source-info", "-o", str(BASELINE.relative_to(ROOT)))
-    elif lost:
-        print("bindings: these rows were changed or removed, which breaks callers:", *lost, sep="\n  ")
-        print("bindings: take the change back, or run `tools/bindings.py --renew` and say so in the CHANGELOG")
-        return 1
-    elif arguments.check:
-        if present != wanted:
-            print("bindings: proto/bindings.txt lacks rows, or has another order: run `make generate`")
-        return int(present != wanted)
-    BINDINGS.write_text(HEADER + "".join(f"{row}\n" for row in wanted))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -15,7 +15,6 @@ import argparse
 import difflib
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,24 +27,31 @@ ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 BUILD = ROOT / ".build"
 GOOGLEAPIS = BUILD / "googleapis"
+IMPORTED = ("google/api/annotations.proto", "google/api/field_behavior.proto", "google/api/http.proto")
 STUBS = Path("clients/python/src")
 
 # Stubs run on the release that made them and on later ones, up to the next major of protobuf: those of grpcio-tools
 # 1.73.0 (protobuf 6.31.0) on grpcio >= 1.73 and protobuf 6.31 to 7.x, which is what the client asks for.
-# mypy-protobuf writes the types, of the stubs for asyncio too; it runs on any protobuf 6 from 6.32 on.
+# mypy-protobuf writes the types, of the stubs for asyncio too; it runs on protobuf 6 from 6.32 on.
 COMPILERS = ("grpcio-tools==1.73.0", "mypy-protobuf==5.1.0", "protobuf==6.33.6", "setuptools==80.9.0")
+SHOWN_LINES = 40
+
+
+def run(*command: str | Path) -> None:
+    """Runs a program, and ends this one with its exit code if it fails."""
+    code = subprocess.run(command, cwd=ROOT).returncode
+    if code:
+        sys.exit(code)
 
 
 def lay_out_googleapis() -> None:
-    """Copies google/api/*.proto out of the wheel, to a place that buf.yaml can name."""
+    """Copies the files that `proto/` imports out of the wheel, to a place that buf.yaml can name."""
     wheel = metadata.distribution("googleapis-common-protos")
-    for file in wheel.files or ():
-        if file.parent.as_posix() == "google/api" and file.suffix == ".proto":
-            target = GOOGLEAPIS / file
-            content = Path(str(file.locate())).read_bytes()
-            if not target.exists() or target.read_bytes() != content:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(content)
+    for name in IMPORTED:
+        target, content = GOOGLEAPIS / name, Path(str(wheel.locate_file(name))).read_bytes()
+        if not target.exists() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
     (BUILD / ".gitignore").write_text("*\n")
 
 
@@ -58,8 +64,8 @@ def compilers() -> Path:
     if not ready.exists():
         print(f"generate: installing {', '.join(COMPILERS)} into {home.relative_to(ROOT)}", file=sys.stderr)
         venv.create(home, clear=True, with_pip=True)
-        install = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        subprocess.run([*install, *COMPILERS], check=True)
+        pip = (programs / "python", "-m", "pip", "--quiet", "--disable-pip-version-check")
+        run(*pip, "install", "--no-deps", *COMPILERS)
         ready.touch()
     return programs
 
@@ -69,12 +75,11 @@ def stubs() -> dict[Path, str]:
     programs = compilers()
     protos = sorted(path.relative_to(PROTO) for path in PROTO.rglob("*.proto"))
     services = [path for path in protos if "\nservice " in (PROTO / path).read_text()]
+    protoc = (programs / "python", "-m", "grpc_tools.protoc", f"-I{PROTO}", f"-I{GOOGLEAPIS}")
+    plugins = [f"--plugin={name}={programs / name}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
     with tempfile.TemporaryDirectory() as folder:
-        for files, outputs in ((protos, ("python", "mypy")), (services, ("grpc_python", "mypy_grpc"))):
-            protoc = [programs / "python", "-m", "grpc_tools.protoc", f"-I{PROTO}", f"-I{GOOGLEAPIS}"]
-            plugins = [f"--plugin=protoc-gen-{name}={programs / f'protoc-gen-{name}'}" for name in ("mypy", "mypy_grpc")]
-            places = [f"--{output}_out={'quiet:' if 'mypy' in output else ''}{folder}" for output in outputs]
-            subprocess.run([*protoc, *plugins, *places, *files], check=True)
+        run(*protoc, *plugins, f"--python_out={folder}", f"--mypy_out=quiet:{folder}", *protos)
+        run(*protoc, *plugins, f"--grpc_python_out={folder}", f"--mypy_grpc_out=quiet:{folder}", *services)
         made = sorted(path for path in Path(folder).rglob("*") if path.is_file())
         return {STUBS / path.relative_to(folder): path.read_text() for path in made}
 
@@ -105,8 +110,10 @@ def write(wanted: Mapping[Path, str]) -> None:
         (ROOT / path).write_text(text)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--check", action="store_true", help="write nothing; fail if something would change")
     mode.add_argument("--googleapis", action="store_true", help="only lay out google/api/*.proto for buf")
@@ -114,16 +121,15 @@ def main() -> int:
 
     lay_out_googleapis()
     if arguments.googleapis:
-        return 0
+        return
     wanted = stubs()
     if not arguments.check:
         write(wanted)
     elif difference := drift(wanted):
-        print("\n".join([*difference[:40], "generate: the stubs are not what proto/ makes: run `make generate`"]))
-        return 1
-    bindings = [sys.executable, ROOT / "tools" / "bindings.py", *(["--check"] if arguments.check else [])]
-    return subprocess.run(bindings).returncode
+        print(*difference[:SHOWN_LINES], sep="\n")
+        sys.exit("generate: the stubs are not what proto/ makes: run `make generate`")
+    run(sys.executable, ROOT / "tools" / "bindings.py", *(["--check"] if arguments.check else []))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

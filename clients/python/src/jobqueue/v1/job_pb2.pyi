@@ -60,7 +60,7 @@ class _PayloadFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Payload
     """As JSON text in the `_json` fields, byte for byte as it was given. For generated stubs."""
 
 class PayloadFormat(_PayloadFormat, metaclass=_PayloadFormatEnumTypeWrapper):
-    """In which of two forms payloads and outputs are answered. REST always answers JSON values and ignores it."""
+    """In which of two forms payloads, outputs and schemas are answered. REST always answers JSON values and ignores it."""
 
 PAYLOAD_FORMAT_UNSPECIFIED: PayloadFormat.ValueType  # 0
 """PAYLOAD_FORMAT_VALUE in calls, PAYLOAD_FORMAT_JSON in sessions (Hello)."""
@@ -176,7 +176,7 @@ class NewJob(_message.Message):
 
     @_builtins.property
     def retry_policy(self) -> Global___RetryPolicy:
-        """The wait between a failure and the next attempt. Unset, or a field of it unset: the kind's value, else the default."""
+        """The wait between a failure and the next attempt. Unset: the kind's, else the default one."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

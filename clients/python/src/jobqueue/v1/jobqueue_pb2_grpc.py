@@ -30,15 +30,17 @@ class JobQueueStub(object):
     """Enqueues, reads and cancels jobs, and hands them to workers.
 
     Every error is a google.rpc.Status with an ErrorInfo: `reason` from the lists below, `domain` "jobqueue". Bad input
-    also carries BadRequest with the path of the field in the request, and RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; what was written may have been committed.
-    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: the request is over 4 MiB.
-    - UNAVAILABLE, DATABASE_AWAY: the database can't be reached; nothing was answered as done.
-    - UNAVAILABLE, SHUTTING_DOWN: this server leaves; another one, or the same a little later, will answer.
-    - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method yet.
-    - INTERNAL, INTERNAL: a fault of the server; the metadata `error_id` finds it in the server's log.
+    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
+    - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
+    - RESOURCE_EXHAUSTED without a reason: the request is over 4 MiB, and was refused before it was read.
+    - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.
+    - UNAVAILABLE, DRAINING: this server leaves; another one, or the same a little later, will answer.
+    - UNIMPLEMENTED, NOT_BUILT: this server does not have the method yet.
+    - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
     """
 
     def __init__(self, channel):
@@ -128,15 +130,17 @@ class JobQueueServicer(object):
     """Enqueues, reads and cancels jobs, and hands them to workers.
 
     Every error is a google.rpc.Status with an ErrorInfo: `reason` from the lists below, `domain` "jobqueue". Bad input
-    also carries BadRequest with the path of the field in the request, and RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; what was written may have been committed.
-    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: the request is over 4 MiB.
-    - UNAVAILABLE, DATABASE_AWAY: the database can't be reached; nothing was answered as done.
-    - UNAVAILABLE, SHUTTING_DOWN: this server leaves; another one, or the same a little later, will answer.
-    - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method yet.
-    - INTERNAL, INTERNAL: a fault of the server; the metadata `error_id` finds it in the server's log.
+    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
+    - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
+    - RESOURCE_EXHAUSTED without a reason: the request is over 4 MiB, and was refused before it was read.
+    - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.
+    - UNAVAILABLE, DRAINING: this server leaves; another one, or the same a little later, will answer.
+    - UNIMPLEMENTED, NOT_BUILT: this server does not have the method yet.
+    - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
     """
 
     def EnqueueJob(self, request, context):
@@ -148,7 +152,7 @@ class JobQueueServicer(object):
         - INVALID_ARGUMENT, KIND_UNKNOWN: the kind was never put; says which name is near and how to add one.
         - INVALID_ARGUMENT, PAYLOAD_INVALID: the payload is no JSON or does not satisfy the kind's schema. HTTP 422.
         - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
-        - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key stands for another request; the metadata `job_id` names its job.
+        - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key stands for another request; metadata `job_id` is its job.
         - RESOURCE_EXHAUSTED, QUEUE_FULL: more is enqueued than the server can store; RetryInfo says when to try again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -164,7 +168,7 @@ class JobQueueServicer(object):
         - INVALID_ARGUMENT, KIND_UNKNOWN: a kind was never put.
         - INVALID_ARGUMENT, PAYLOAD_INVALID: a payload is no JSON or does not satisfy its kind's schema. HTTP 422.
         - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
-        - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key stands for another request; the metadata `job_id` names its job.
+        - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key stands for another request; metadata `job_id` is its job.
         - RESOURCE_EXHAUSTED, QUEUE_FULL: more is enqueued than the server can store; RetryInfo says when to try again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -201,7 +205,7 @@ class JobQueueServicer(object):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
         - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-        - FAILED_PRECONDITION, JOB_TERMINAL: it is over; the metadata `status` says how. HTTP 409.
+        - FAILED_PRECONDITION, JOB_TERMINAL: it is over; metadata `status` says how. HTTP 409.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -213,7 +217,7 @@ class JobQueueServicer(object):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
         - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-        - FAILED_PRECONDITION, JOB_NOT_TERMINAL: it is not over; the metadata `status` says how it stands. HTTP 409.
+        - FAILED_PRECONDITION, JOB_NOT_TERMINAL: it is not over; metadata `status` says how it stands. HTTP 409.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -262,10 +266,11 @@ class JobQueueServicer(object):
         session survives the stream until its ttl ends; `Hello.resume` goes on with it. No REST binding: see OpenSession.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: the first frame is not Hello, a later one is, or a field of a frame is malformed.
+        - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
+        - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
         - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
-        - ABORTED, SESSION_RESUMED: the session went on on another stream.
-        - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: a frame is over 4 MiB.
+        - ABORTED, SESSION_SUPERSEDED: the session was resumed on another stream.
+        - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -295,8 +300,8 @@ class JobQueueServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SettleJobs(self, request, context):
-        """Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can be
-        sent again safely.
+        """Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can
+        be sent again safely.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.
@@ -417,15 +422,17 @@ class JobQueue(object):
     """Enqueues, reads and cancels jobs, and hands them to workers.
 
     Every error is a google.rpc.Status with an ErrorInfo: `reason` from the lists below, `domain` "jobqueue". Bad input
-    also carries BadRequest with the path of the field in the request, and RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; what was written may have been committed.
-    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: the request is over 4 MiB.
-    - UNAVAILABLE, DATABASE_AWAY: the database can't be reached; nothing was answered as done.
-    - UNAVAILABLE, SHUTTING_DOWN: this server leaves; another one, or the same a little later, will answer.
-    - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method yet.
-    - INTERNAL, INTERNAL: a fault of the server; the metadata `error_id` finds it in the server's log.
+    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
+    - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
+    - RESOURCE_EXHAUSTED without a reason: the request is over 4 MiB, and was refused before it was read.
+    - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.
+    - UNAVAILABLE, DRAINING: this server leaves; another one, or the same a little later, will answer.
+    - UNIMPLEMENTED, NOT_BUILT: this server does not have the method yet.
+    - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
     """
 
     @staticmethod

@@ -31,15 +31,17 @@ class JobQueueStub:
     """Enqueues, reads and cancels jobs, and hands them to workers.
 
     Every error is a google.rpc.Status with an ErrorInfo: `reason` from the lists below, `domain` "jobqueue". Bad input
-    also carries BadRequest with the path of the field in the request, and RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; what was written may have been committed.
-    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: the request is over 4 MiB.
-    - UNAVAILABLE, DATABASE_AWAY: the database can't be reached; nothing was answered as done.
-    - UNAVAILABLE, SHUTTING_DOWN: this server leaves; another one, or the same a little later, will answer.
-    - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method yet.
-    - INTERNAL, INTERNAL: a fault of the server; the metadata `error_id` finds it in the server's log.
+    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
+    - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
+    - RESOURCE_EXHAUSTED without a reason: the request is over 4 MiB, and was refused before it was read.
+    - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.
+    - UNAVAILABLE, DRAINING: this server leaves; another one, or the same a little later, will answer.
+    - UNIMPLEMENTED, NOT_BUILT: this server does not have the method yet.
+    - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
     """
 
     @_typing.overload
@@ -55,7 +57,7 @@ class JobQueueStub:
     - INVALID_ARGUMENT, KIND_UNKNOWN: the kind was never put; says which name is near and how to add one.
     - INVALID_ARGUMENT, PAYLOAD_INVALID: the payload is no JSON or does not satisfy the kind's schema. HTTP 422.
     - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
-    - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key stands for another request; the metadata `job_id` names its job.
+    - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key stands for another request; metadata `job_id` is its job.
     - RESOURCE_EXHAUSTED, QUEUE_FULL: more is enqueued than the server can store; RetryInfo says when to try again.
     """
     BatchEnqueueJobs: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.BatchEnqueueJobsRequest, _jobqueue_pb2.BatchEnqueueJobsResponse]
@@ -67,7 +69,7 @@ class JobQueueStub:
     - INVALID_ARGUMENT, KIND_UNKNOWN: a kind was never put.
     - INVALID_ARGUMENT, PAYLOAD_INVALID: a payload is no JSON or does not satisfy its kind's schema. HTTP 422.
     - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
-    - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key stands for another request; the metadata `job_id` names its job.
+    - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key stands for another request; metadata `job_id` is its job.
     - RESOURCE_EXHAUSTED, QUEUE_FULL: more is enqueued than the server can store; RetryInfo says when to try again.
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.GetJobRequest, _jobqueue_pb2.GetJobResponse]
@@ -92,7 +94,7 @@ class JobQueueStub:
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
     - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-    - FAILED_PRECONDITION, JOB_TERMINAL: it is over; the metadata `status` says how. HTTP 409.
+    - FAILED_PRECONDITION, JOB_TERMINAL: it is over; metadata `status` says how. HTTP 409.
     """
     RetryJob: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.RetryJobRequest, _jobqueue_pb2.RetryJobResponse]
     """Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0.
@@ -100,7 +102,7 @@ class JobQueueStub:
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
     - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-    - FAILED_PRECONDITION, JOB_NOT_TERMINAL: it is not over; the metadata `status` says how it stands. HTTP 409.
+    - FAILED_PRECONDITION, JOB_NOT_TERMINAL: it is not over; metadata `status` says how it stands. HTTP 409.
     """
     DeleteJob: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.DeleteJobRequest, _jobqueue_pb2.DeleteJobResponse]
     """Deletes a finished job with all that is known of it.
@@ -133,10 +135,11 @@ class JobQueueStub:
     session survives the stream until its ttl ends; `Hello.resume` goes on with it. No REST binding: see OpenSession.
 
     Errors:
-    - INVALID_ARGUMENT, FIELD_INVALID: the first frame is not Hello, a later one is, or a field of a frame is malformed.
+    - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
+    - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
     - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
-    - ABORTED, SESSION_RESUMED: the session went on on another stream.
-    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: a frame is over 4 MiB.
+    - ABORTED, SESSION_SUPERSEDED: the session was resumed on another stream.
+    - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
     """
     OpenSession: _grpc.UnaryUnaryMultiCallable[_lease_pb2.OpenSessionRequest, _lease_pb2.OpenSessionResponse]
     """Opens a session for a worker without a stream, such as a shell script. It lives while calls with its token come
@@ -154,8 +157,8 @@ class JobQueueStub:
     - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
     """
     SettleJobs: _grpc.UnaryUnaryMultiCallable[_lease_pb2.SettleJobsRequest, _lease_pb2.SettleJobsResponse]
-    """Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can be
-    sent again safely.
+    """Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can
+    be sent again safely.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.
@@ -180,15 +183,17 @@ class JobQueueAsyncStub(JobQueueStub):
     """Enqueues, reads and cancels jobs, and hands them to workers.
 
     Every error is a google.rpc.Status with an ErrorInfo: `reason` from the lists below, `domain` "jobqueue". Bad input
-    also carries BadRequest with the path of the field in the request, and RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; what was written may have been committed.
-    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: the request is over 4 MiB.
-    - UNAVAILABLE, DATABASE_AWAY: the database can't be reached; nothing was answered as done.
-    - UNAVAILABLE, SHUTTING_DOWN: this server leaves; another one, or the same a little later, will answer.
-    - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method yet.
-    - INTERNAL, INTERNAL: a fault of the server; the metadata `error_id` finds it in the server's log.
+    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
+    - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
+    - RESOURCE_EXHAUSTED without a reason: the request is over 4 MiB, and was refused before it was read.
+    - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.
+    - UNAVAILABLE, DRAINING: this server leaves; another one, or the same a little later, will answer.
+    - UNIMPLEMENTED, NOT_BUILT: this server does not have the method yet.
+    - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -201,7 +206,7 @@ class JobQueueAsyncStub(JobQueueStub):
     - INVALID_ARGUMENT, KIND_UNKNOWN: the kind was never put; says which name is near and how to add one.
     - INVALID_ARGUMENT, PAYLOAD_INVALID: the payload is no JSON or does not satisfy the kind's schema. HTTP 422.
     - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
-    - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key stands for another request; the metadata `job_id` names its job.
+    - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key stands for another request; metadata `job_id` is its job.
     - RESOURCE_EXHAUSTED, QUEUE_FULL: more is enqueued than the server can store; RetryInfo says when to try again.
     """
     BatchEnqueueJobs: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.BatchEnqueueJobsRequest, _jobqueue_pb2.BatchEnqueueJobsResponse]  # type: ignore[assignment]
@@ -213,7 +218,7 @@ class JobQueueAsyncStub(JobQueueStub):
     - INVALID_ARGUMENT, KIND_UNKNOWN: a kind was never put.
     - INVALID_ARGUMENT, PAYLOAD_INVALID: a payload is no JSON or does not satisfy its kind's schema. HTTP 422.
     - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
-    - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key stands for another request; the metadata `job_id` names its job.
+    - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key stands for another request; metadata `job_id` is its job.
     - RESOURCE_EXHAUSTED, QUEUE_FULL: more is enqueued than the server can store; RetryInfo says when to try again.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.GetJobRequest, _jobqueue_pb2.GetJobResponse]  # type: ignore[assignment]
@@ -238,7 +243,7 @@ class JobQueueAsyncStub(JobQueueStub):
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
     - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-    - FAILED_PRECONDITION, JOB_TERMINAL: it is over; the metadata `status` says how. HTTP 409.
+    - FAILED_PRECONDITION, JOB_TERMINAL: it is over; metadata `status` says how. HTTP 409.
     """
     RetryJob: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.RetryJobRequest, _jobqueue_pb2.RetryJobResponse]  # type: ignore[assignment]
     """Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0.
@@ -246,7 +251,7 @@ class JobQueueAsyncStub(JobQueueStub):
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
     - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-    - FAILED_PRECONDITION, JOB_NOT_TERMINAL: it is not over; the metadata `status` says how it stands. HTTP 409.
+    - FAILED_PRECONDITION, JOB_NOT_TERMINAL: it is not over; metadata `status` says how it stands. HTTP 409.
     """
     DeleteJob: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.DeleteJobRequest, _jobqueue_pb2.DeleteJobResponse]  # type: ignore[assignment]
     """Deletes a finished job with all that is known of it.
@@ -279,10 +284,11 @@ class JobQueueAsyncStub(JobQueueStub):
     session survives the stream until its ttl ends; `Hello.resume` goes on with it. No REST binding: see OpenSession.
 
     Errors:
-    - INVALID_ARGUMENT, FIELD_INVALID: the first frame is not Hello, a later one is, or a field of a frame is malformed.
+    - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
+    - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
     - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
-    - ABORTED, SESSION_RESUMED: the session went on on another stream.
-    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: a frame is over 4 MiB.
+    - ABORTED, SESSION_SUPERSEDED: the session was resumed on another stream.
+    - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
     """
     OpenSession: _aio.UnaryUnaryMultiCallable[_lease_pb2.OpenSessionRequest, _lease_pb2.OpenSessionResponse]  # type: ignore[assignment]
     """Opens a session for a worker without a stream, such as a shell script. It lives while calls with its token come
@@ -300,8 +306,8 @@ class JobQueueAsyncStub(JobQueueStub):
     - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
     """
     SettleJobs: _aio.UnaryUnaryMultiCallable[_lease_pb2.SettleJobsRequest, _lease_pb2.SettleJobsResponse]  # type: ignore[assignment]
-    """Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can be
-    sent again safely.
+    """Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can
+    be sent again safely.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.
@@ -325,15 +331,17 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
     """Enqueues, reads and cancels jobs, and hands them to workers.
 
     Every error is a google.rpc.Status with an ErrorInfo: `reason` from the lists below, `domain` "jobqueue". Bad input
-    also carries BadRequest with the path of the field in the request, and RESOURCE_EXHAUSTED and UNAVAILABLE a RetryInfo.
+    also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; what was written may have been committed.
-    - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: the request is over 4 MiB.
-    - UNAVAILABLE, DATABASE_AWAY: the database can't be reached; nothing was answered as done.
-    - UNAVAILABLE, SHUTTING_DOWN: this server leaves; another one, or the same a little later, will answer.
-    - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method yet.
-    - INTERNAL, INTERNAL: a fault of the server; the metadata `error_id` finds it in the server's log.
+    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
+    - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
+    - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
+    - RESOURCE_EXHAUSTED without a reason: the request is over 4 MiB, and was refused before it was read.
+    - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.
+    - UNAVAILABLE, DRAINING: this server leaves; another one, or the same a little later, will answer.
+    - UNIMPLEMENTED, NOT_BUILT: this server does not have the method yet.
+    - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
     """
 
     @_abc_1.abstractmethod
@@ -350,7 +358,7 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, KIND_UNKNOWN: the kind was never put; says which name is near and how to add one.
         - INVALID_ARGUMENT, PAYLOAD_INVALID: the payload is no JSON or does not satisfy the kind's schema. HTTP 422.
         - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
-        - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key stands for another request; the metadata `job_id` names its job.
+        - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key stands for another request; metadata `job_id` is its job.
         - RESOURCE_EXHAUSTED, QUEUE_FULL: more is enqueued than the server can store; RetryInfo says when to try again.
         """
 
@@ -368,7 +376,7 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, KIND_UNKNOWN: a kind was never put.
         - INVALID_ARGUMENT, PAYLOAD_INVALID: a payload is no JSON or does not satisfy its kind's schema. HTTP 422.
         - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
-        - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key stands for another request; the metadata `job_id` names its job.
+        - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key stands for another request; metadata `job_id` is its job.
         - RESOURCE_EXHAUSTED, QUEUE_FULL: more is enqueued than the server can store; RetryInfo says when to try again.
         """
 
@@ -411,7 +419,7 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
         - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-        - FAILED_PRECONDITION, JOB_TERMINAL: it is over; the metadata `status` says how. HTTP 409.
+        - FAILED_PRECONDITION, JOB_TERMINAL: it is over; metadata `status` says how. HTTP 409.
         """
 
     @_abc_1.abstractmethod
@@ -425,7 +433,7 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
         - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-        - FAILED_PRECONDITION, JOB_NOT_TERMINAL: it is not over; the metadata `status` says how it stands. HTTP 409.
+        - FAILED_PRECONDITION, JOB_NOT_TERMINAL: it is not over; metadata `status` says how it stands. HTTP 409.
         """
 
     @_abc_1.abstractmethod
@@ -482,10 +490,11 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         session survives the stream until its ttl ends; `Hello.resume` goes on with it. No REST binding: see OpenSession.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: the first frame is not Hello, a later one is, or a field of a frame is malformed.
+        - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
+        - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
         - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
-        - ABORTED, SESSION_RESUMED: the session went on on another stream.
-        - RESOURCE_EXHAUSTED, MESSAGE_TOO_LARGE: a frame is over 4 MiB.
+        - ABORTED, SESSION_SUPERSEDED: the session was resumed on another stream.
+        - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
         """
 
     @_abc_1.abstractmethod
@@ -521,8 +530,8 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         request: _lease_pb2.SettleJobsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lease_pb2.SettleJobsResponse, _abc.Awaitable[_lease_pb2.SettleJobsResponse]]:
-        """Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can be
-        sent again safely.
+        """Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can
+        be sent again safely.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.

@@ -1317,7 +1317,7 @@ class GoAway(_message.Message):
     RECONNECT_AFTER_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Why: SHUTTING_DOWN, MAX_AGE, DATABASE_AWAY, SESSION_RESUMED or another one."""
+    """Why: DRAINING, MAX_AGE, DATABASE_AWAY or another one."""
     @_builtins.property
     def drain(self) -> _duration_pb2.Duration:
         """How long this stream goes on. Unset: until the worker ends it."""

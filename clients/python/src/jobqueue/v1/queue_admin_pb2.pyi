@@ -8,7 +8,6 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from jobqueue.v1 import job_pb2 as _job_pb2
 import builtins as _builtins
@@ -37,10 +36,10 @@ class Queue(_message.Message):
     paused: _builtins.bool
     """Whether no job may be claimed from it. Changed by PauseQueue and ResumeQueue."""
     running: _builtins.int
-    """How many of its jobs are RUNNING."""
+    """How many of its jobs are RUNNING, as in `depths`."""
     @_builtins.property
     def depths(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueDepth]:
-        """The jobs that wait in it: one entry for each of QUEUED and RETRYING, also where there are none."""
+        """Its jobs that are not over: one entry for each of QUEUED, RETRYING and RUNNING, also where there are none."""
 
     def __init__(
         self,
@@ -60,37 +59,37 @@ Global___Queue: _TypeAlias = Queue  # noqa: Y015
 
 @_typing.final
 class QueueDepth(_message.Message):
-    """How many jobs of one status wait in a queue, and for how long. Set by the server."""
+    """How many jobs of one status there are in a queue, and how old the oldest is. Set by the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STATUS_FIELD_NUMBER: _builtins.int
     JOBS_FIELD_NUMBER: _builtins.int
-    AT_LEAST_FIELD_NUMBER: _builtins.int
+    CAPPED_FIELD_NUMBER: _builtins.int
     OLDEST_AGE_FIELD_NUMBER: _builtins.int
     status: _job_pb2.Job.Status.ValueType
-    """QUEUED or RETRYING."""
+    """QUEUED, RETRYING or RUNNING."""
     jobs: _builtins.int
     """How many there are, those with a later run_at included."""
-    at_least: _builtins.bool
-    """Whether counting stopped at its bound, so that `jobs` is a lower bound: a full count of a large backlog would
+    capped: _builtins.bool
+    """Whether counting stopped at its bound, so that there are at least `jobs`: a full count of a large backlog would
     harm the queue that it measures.
     """
     @_builtins.property
     def oldest_age(self) -> _duration_pb2.Duration:
-        """How long the first of them has been due: now minus the smallest run_at. Unset: none is due."""
+        """How long the first of them has been due, or the first RUNNING one has been claimed. Unset: there is none."""
 
     def __init__(
         self,
         *,
         status: _job_pb2.Job.Status.ValueType = ...,
         jobs: _builtins.int = ...,
-        at_least: _builtins.bool = ...,
+        capped: _builtins.bool = ...,
         oldest_age: _duration_pb2.Duration | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_age", b"oldest_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "jobs", b"jobs", "oldest_age", b"oldest_age", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capped", b"capped", "jobs", b"jobs", "oldest_age", b"oldest_age", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -104,19 +103,20 @@ class Kind(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     SCHEMA_FIELD_NUMBER: _builtins.int
+    SCHEMA_JSON_FIELD_NUMBER: _builtins.int
     RETRY_POLICY_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    UPDATED_AT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST it stands in the path and may be left out of the body."""
+    schema_json: _builtins.bytes
+    """The schema as JSON text in UTF-8, for generated stubs; kept byte for byte."""
     max_attempts: _builtins.int
     """How many failures end a job for good, for jobs that don't say. 1..1000. 0: 3."""
     @_builtins.property
-    def schema(self) -> _struct_pb2.Struct:
-        """A JSON Schema (2020-12 unless its `$schema` says otherwise) that payloads must satisfy when they are enqueued, at
-        most 64 KiB as JSON text, without references to other documents. Unset: every JSON value is taken.
+    def schema(self) -> _struct_pb2.Value:
+        """The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the JSON text is kept as it was
+        sent.
         """
 
     @_builtins.property
@@ -127,30 +127,23 @@ class Kind(_message.Message):
     def timeout(self) -> _duration_pb2.Duration:
         """How long one attempt may run, 1 s to 7 days, for jobs that don't say. Unset: no limit."""
 
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was first put. Set by the server."""
-
-    @_builtins.property
-    def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was last put. Set by the server."""
-
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
-        schema: _struct_pb2.Struct | None = ...,
+        schema: _struct_pb2.Value | None = ...,
+        schema_json: _builtins.bytes = ...,
         retry_policy: _job_pb2.RetryPolicy | None = ...,
         max_attempts: _builtins.int = ...,
         timeout: _duration_pb2.Duration | None = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        updated_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "retry_policy", b"retry_policy", "schema", b"schema", "timeout", b"timeout", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "retry_policy", b"retry_policy", "schema", b"schema", "schema_json", b"schema_json", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "max_attempts", b"max_attempts", "name", b"name", "retry_policy", b"retry_policy", "schema", b"schema", "timeout", b"timeout", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "max_attempts", b"max_attempts", "name", b"name", "retry_policy", b"retry_policy", "schema", b"schema", "schema_json", b"schema_json", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_definition: _TypeAlias = _typing.Literal["schema", "schema_json"]  # noqa: Y015
+    _WhichOneofArgType_definition: _TypeAlias = _typing.Literal["definition", b"definition"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_definition) -> _WhichOneofReturnType_definition | None: ...
 
 Global___Kind: _TypeAlias = Kind  # noqa: Y015
 
@@ -353,6 +346,9 @@ class PutKindRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KIND_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FORMAT_FIELD_NUMBER: _builtins.int
+    payload_format: _job_pb2.PayloadFormat.ValueType
+    """The form of the answer's schema. Default PAYLOAD_FORMAT_VALUE."""
     @_builtins.property
     def kind(self) -> Global___Kind:
         """The kind as a whole."""
@@ -361,10 +357,11 @@ class PutKindRequest(_message.Message):
         self,
         *,
         kind: Global___Kind | None = ...,
+        payload_format: _job_pb2.PayloadFormat.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "payload_format", b"payload_format"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -402,19 +399,23 @@ class ListKindsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FORMAT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most so many kinds in the answer. 0: 50. Above 1000: 1000. The answer may be shorter, and still carry a token."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
+    payload_format: _job_pb2.PayloadFormat.ValueType
+    """The form of the schemas. Default PAYLOAD_FORMAT_VALUE."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        payload_format: _job_pb2.PayloadFormat.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "payload_format", b"payload_format"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -91,18 +91,19 @@ class QueueAdminServicer(object):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-        - NOT_FOUND, QUEUE_NOT_FOUND: no job was ever enqueued in it, and it was never paused.
+        - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PauseQueue(self, request, context):
-        """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on. A
-        queue that does not exist yet is made, paused. Pausing a paused queue changes nothing.
+        """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on. Pausing
+        a paused queue changes nothing.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
+        - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,7 +114,7 @@ class QueueAdminServicer(object):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-        - NOT_FOUND, QUEUE_NOT_FOUND: no job was ever enqueued in it, and it was never paused.
+        - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

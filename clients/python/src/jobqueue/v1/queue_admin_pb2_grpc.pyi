@@ -48,21 +48,22 @@ class QueueAdminStub:
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-    - NOT_FOUND, QUEUE_NOT_FOUND: no job was ever enqueued in it, and it was never paused.
+    - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
     """
     PauseQueue: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.PauseQueueRequest, _queue_admin_pb2.PauseQueueResponse]
-    """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on. A
-    queue that does not exist yet is made, paused. Pausing a paused queue changes nothing.
+    """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on. Pausing
+    a paused queue changes nothing.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
+    - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
     """
     ResumeQueue: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.ResumeQueueRequest, _queue_admin_pb2.ResumeQueueResponse]
     """Lets jobs be claimed from a paused queue again. Resuming a queue that is not paused changes nothing.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-    - NOT_FOUND, QUEUE_NOT_FOUND: no job was ever enqueued in it, and it was never paused.
+    - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
     """
     PutKind: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.PutKindRequest, _queue_admin_pb2.PutKindResponse]
     """Makes a kind, or replaces it as a whole: a field that is not set goes back to its default. Jobs that were enqueued
@@ -100,21 +101,22 @@ class QueueAdminAsyncStub(QueueAdminStub):
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-    - NOT_FOUND, QUEUE_NOT_FOUND: no job was ever enqueued in it, and it was never paused.
+    - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
     """
     PauseQueue: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.PauseQueueRequest, _queue_admin_pb2.PauseQueueResponse]  # type: ignore[assignment]
-    """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on. A
-    queue that does not exist yet is made, paused. Pausing a paused queue changes nothing.
+    """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on. Pausing
+    a paused queue changes nothing.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
+    - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
     """
     ResumeQueue: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.ResumeQueueRequest, _queue_admin_pb2.ResumeQueueResponse]  # type: ignore[assignment]
     """Lets jobs be claimed from a paused queue again. Resuming a queue that is not paused changes nothing.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-    - NOT_FOUND, QUEUE_NOT_FOUND: no job was ever enqueued in it, and it was never paused.
+    - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
     """
     PutKind: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.PutKindRequest, _queue_admin_pb2.PutKindResponse]  # type: ignore[assignment]
     """Makes a kind, or replaces it as a whole: a field that is not set goes back to its default. Jobs that were enqueued
@@ -161,7 +163,7 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-        - NOT_FOUND, QUEUE_NOT_FOUND: no job was ever enqueued in it, and it was never paused.
+        - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
         """
 
     @_abc_1.abstractmethod
@@ -170,11 +172,12 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_admin_pb2.PauseQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_admin_pb2.PauseQueueResponse, _abc.Awaitable[_queue_admin_pb2.PauseQueueResponse]]:
-        """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on. A
-        queue that does not exist yet is made, paused. Pausing a paused queue changes nothing.
+        """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on. Pausing
+        a paused queue changes nothing.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
+        - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
         """
 
     @_abc_1.abstractmethod
@@ -187,7 +190,7 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-        - NOT_FOUND, QUEUE_NOT_FOUND: no job was ever enqueued in it, and it was never paused.
+        - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
         """
 
     @_abc_1.abstractmethod
