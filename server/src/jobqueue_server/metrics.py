@@ -1,0 +1,224 @@
+"""The server's Prometheus metrics, with one plain method for each thing that happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    start_http_server,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from .addresses import split_address, taken
+
+#: The values of the label `outcome`. `error` counts what the server itself could not settle.
+OUTCOMES = ("succeeded", "retrying", "failed_permanent", "cancelled", "error")
+#: The values of the label `op`.
+OPS = ("enqueue", "claim", "settle")
+
+# A handler ends within milliseconds or within days; a call within 60 s.
+_CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_JOB_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400)
+_BATCH_JOBS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many jobs of one queue, kind and status there are, and how long the oldest of them has been due."""
+
+    queue: str
+    kind: str
+    status: str
+    jobs: int
+    oldest_age: timedelta | None = None
+
+
+class _BacklogCollector(Collector):
+    """Asks for the depths when they are read, so that a queue that is empty again leaves no stale series."""
+
+    def __init__(self, backlogs: Callable[[], Iterable[Backlog]]) -> None:
+        self._backlogs = backlogs
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return self._families()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        depth, age = self._families()
+        for backlog in self._backlogs():
+            labels = (backlog.queue, backlog.kind, backlog.status)
+            depth.add_metric(labels, backlog.jobs)
+            if backlog.oldest_age is not None:
+                age.add_metric(labels, backlog.oldest_age.total_seconds())
+        yield depth
+        yield age
+
+    @staticmethod
+    def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+        labels = ("queue", "kind", "status")
+        return (
+            GaugeMetricFamily("jobqueue_queue_depth", "Jobs that have not ended.", labels=labels),
+            GaugeMetricFamily(
+                "jobqueue_queue_oldest_age_seconds",
+                "How long the oldest of them has been due.",
+                labels=labels,
+            ),
+        )
+
+
+class Metrics:
+    """The registry of one server and what is counted in it.
+
+    Every method is cheap enough to be called once a call or once a batch (about 1 us a value): the children of
+    labelled metrics are kept, since looking one up costs more than counting in it. Not for use by several threads
+    at once; the endpoint reads from its own thread.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._enqueued = _Counters(self._counter("jobqueue_jobs_enqueued", "Jobs stored.", "kind"))
+        self._finished = _Counters(
+            self._counter(
+                "jobqueue_jobs_finished", "Attempts that ended, by what became of the job.", "kind", "outcome"
+            )
+        )
+        self._wait = _Histograms(
+            self._histogram("jobqueue_job_wait_seconds", "From run_at to the claim.", _JOB_SECONDS, "kind")
+        )
+        self._run = _Histograms(
+            self._histogram(
+                "jobqueue_job_run_seconds", "From the claim to its settlement.", _JOB_SECONDS, "kind"
+            )
+        )
+        seconds = self._histogram("jobqueue_op_seconds", "A batch, until its commit.", _CALL_SECONDS, "op")
+        jobs = self._histogram("jobqueue_op_batch_jobs", "Jobs in a batch.", _BATCH_JOBS, "op")
+        self._ops = {op: (seconds.labels(op), jobs.labels(op)) for op in OPS}
+        rpc = ("grpc_service", "grpc_method", "transport")
+        self._calls = _Histograms(
+            self._histogram("grpc_server_handling_seconds", "Calls, until their answer.", _CALL_SECONDS, *rpc)
+        )
+        self._handled = _Counters(
+            self._counter("grpc_server_handled", "Calls answered, over both transports.", *rpc, "grpc_code")
+        )
+        self._gauges = {
+            name: Gauge(f"jobqueue_{name}", text, registry=self.registry)
+            for name, text in (
+                ("sessions", "Sessions of workers that this server knows."),
+                ("streams", "Lease streams open on this server."),
+                ("credit", "Slots that workers have free."),
+                ("leases", "Leases outstanding."),
+                ("calls_in_flight", "Unary calls being handled."),
+            )
+        }
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+    def call_handled(self, method: str, transport: str, code: str, seconds: float) -> None:
+        """A call ended. `method` is its full name, `code` the name of its google.rpc.Code."""
+        _, service, name = method.split("/")
+        self._calls[service, name, transport].observe(seconds)
+        self._handled[service, name, transport, code].inc()
+
+    def observe_batch(self, op: str, seconds: float, jobs: int) -> None:
+        """A batch was committed. `op` is one of OPS."""
+        latency, size = self._ops[op]
+        latency.observe(seconds)
+        size.observe(jobs)
+
+    def enqueued(self, kind: str, jobs: int = 1) -> None:
+        """Jobs of a kind were stored; replays don't count."""
+        self._enqueued[(kind,)].inc(jobs)
+
+    def finished(self, kind: str, outcome: str, jobs: int = 1) -> None:
+        """Attempts of a kind ended. `outcome` is one of OUTCOMES."""
+        self._finished[kind, outcome].inc(jobs)
+
+    def waited(self, kind: str, seconds: Iterable[float]) -> None:
+        """Jobs of a kind were claimed, each so long after its run_at."""
+        child = self._wait[(kind,)]
+        for value in seconds:
+            child.observe(value)
+
+    def ran(self, kind: str, seconds: Iterable[float]) -> None:
+        """Attempts of a kind were settled, each so long after its claim."""
+        child = self._run[(kind,)]
+        for value in seconds:
+            child.observe(value)
+
+    def watch(self, gauges: Mapping[str, Callable[[], float]]) -> None:
+        """Reads gauges when they are asked for.
+
+        Args:
+            gauges: From `sessions`, `streams`, `credit`, `leases` and `calls_in_flight` to what tells the value.
+                Called from the endpoint's thread.
+        """
+        for name, value in gauges.items():
+            self._gauges[name].set_function(value)
+
+    def watch_backlogs(self, backlogs: Callable[[], Iterable[Backlog]]) -> None:
+        """Reads the depths of queues when they are asked for.
+
+        Args:
+            backlogs: Tells what is known already; called from the endpoint's thread, so it must not ask a database.
+        """
+        self.registry.register(_BacklogCollector(backlogs))
+
+
+class _Counters(dict[tuple[str, ...], Counter]):
+    def __init__(self, parent: Counter) -> None:
+        super().__init__()
+        self._parent = parent
+
+    def __missing__(self, labels: tuple[str, ...]) -> Counter:
+        child = self[labels] = self._parent.labels(*labels)
+        return child
+
+
+class _Histograms(dict[tuple[str, ...], Histogram]):
+    def __init__(self, parent: Histogram) -> None:
+        super().__init__()
+        self._parent = parent
+
+    def __missing__(self, labels: tuple[str, ...]) -> Histogram:
+        child = self[labels] = self._parent.labels(*labels)
+        return child
+
+
+class MetricsEndpoint:
+    """`/metrics` on a port of its own, by a thread of its own, so that it answers while the event loop is busy."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def start(self, address: str) -> int:
+        """Listens on `host:port` and answers the port, which differs from the asked one if that was 0.
+
+        Raises:
+            AddressUnusable: The port is taken. A server does not take the next free one: its scraper would not know.
+        """
+        host, port = split_address(address)
+        try:
+            self._server, self._thread = start_http_server(port, host, self._metrics.registry)
+        except OSError as error:
+            raise taken("The metrics endpoint", address, "JOBQUEUE_METRICS_ADDR") from error
+        return self._server.server_port
+
+    def stop(self) -> None:
+        """Ends listening; after it the port is free."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
