@@ -1,0 +1,199 @@
+"""The command `jobqueue-server`: serve, and migrate the schema."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from . import __version__, logs
+from .addresses import AddressUnusable
+from .embedded import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir
+from .errors import JobQueueError
+from .settings import Settings, SettingsInvalid, default_text, environment_name
+from .store import migrate
+
+_HELP = """A job queue over gRPC, kept in PostgreSQL.
+
+With DATABASE_URL the server uses that database. Without, it brings a PostgreSQL along and keeps its data in --data-dir.
+Every option can be given in the environment too, or in a file (--config); the option wins.
+
+`jobqueue-server` alone is `jobqueue-server serve`.
+"""
+
+app = typer.Typer(name="jobqueue-server", help=_HELP, rich_markup_mode="markdown", add_completion=False)
+schema = typer.Typer(
+    help="Bring the schema in the database up to date, or see how it stands.", no_args_is_help=True
+)
+app.add_typer(schema, name="migrate")
+_out = Console()
+_err = Console(stderr=True)
+
+
+def main() -> None:
+    """Runs the command line. `serve` is what it does when nothing else is asked for."""
+    arguments = sys.argv[1:]
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("--help", "--version")):
+        arguments.insert(0, "serve")
+    app(arguments)
+
+
+def _takes_settings(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
+    """Gives a command an option for each of these settings (none named: for all) and hands it the whole, checked."""
+
+    def decorate(command: Callable[[Settings], None]) -> Callable[..., None]:
+        def with_options(**flags: Any) -> None:
+            try:
+                settings = Settings.load(flags)
+            except SettingsInvalid as error:
+                _fail(str(error), code=2)
+            logs.configure(settings.log_level, settings.log_format)
+            command(settings)
+
+        options = [_option(name) for name in names or Settings.model_fields]
+        with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+        with_options.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+        return with_options
+
+    return decorate
+
+
+def _option(name: str) -> inspect.Parameter:
+    """The option for a setting: a text, since `Settings` checks it as it checks the environment."""
+    field = Settings.model_fields[name]
+    extra = field.json_schema_extra
+    default = default_text(name)
+    note = f"{environment_name(name)}; {default}" if default else environment_name(name)
+    info = typer.Option(
+        f"--{name.replace('_', '-')}",
+        help=f"{field.description} [{note}]",
+        metavar=_metavar(name),
+        rich_help_panel=str(extra["group"]) if isinstance(extra, dict) else None,
+        show_default=False,
+    )
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=None, annotation=Annotated[str | None, info])
+
+
+def _metavar(name: str) -> str:
+    schema = Settings.model_json_schema(by_alias=False)["properties"][name]
+    variants = schema.get("anyOf", [schema])
+    if "enum" in schema:
+        return "|".join(schema["enum"])
+    if any(variant.get("format") == "duration" for variant in variants):
+        return "DURATION"
+    if name.endswith("_addr"):
+        return "HOST:PORT"
+    if name.endswith("_url"):
+        return "URL"
+    return "NUMBER" if any(variant.get("type") == "integer" for variant in variants) else "PATH"
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        print(f"jobqueue-server {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+@_takes_settings()
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C, which drains; a second one ends at once."""
+    # The database driver and gRPC take a second to import: not for --help.
+    from .app import App
+
+    _run(lambda: App(settings).run())
+
+
+_DATABASE = ("config", "database_url", "migrate_database_url", "data_dir", "log_level", "log_format")
+
+
+@schema.command()
+@_takes_settings(*_DATABASE)
+def up(settings: Settings) -> None:
+    """Apply what is missing. Doing it again does nothing; two at once take turns."""
+
+    async def work() -> None:
+        async with _owner_dsn(settings) as dsn:
+            applied = await migrate.up(dsn, settings.service_role)
+        for migration in applied:
+            print(f"applied {migration.file}")
+        print(f"{len(applied)} applied" if applied else "up to date")
+
+    _run(work)
+
+
+@schema.command()
+@_takes_settings(*_DATABASE)
+def status(settings: Settings) -> None:
+    """Show every migration: applied when, or pending. Ends with 1 where the schema is not up to date."""
+
+    async def work() -> None:
+        async with _owner_dsn(settings) as dsn:
+            rows = await migrate.status(dsn)
+        table = Table("version", "name", "state", "applied at")
+        for row in rows:
+            at = row.applied_at.isoformat(sep=" ", timespec="seconds") if row.applied_at else ""
+            table.add_row(f"{row.version:04}", row.name, row.state, at)
+        _out.print(table)
+        if any(row.state != "applied" for row in rows):
+            raise typer.Exit(1)
+
+    _run(work)
+
+
+@schema.command()
+@_takes_settings(*_DATABASE)
+def plan(settings: Settings) -> None:
+    """Print the SQL that `up` would run, and run nothing."""
+
+    async def work() -> None:
+        async with _owner_dsn(settings) as dsn:
+            pending = await migrate.plan(dsn)
+        for migration in pending:
+            print(f"-- {migration.file}\n{migration.sql}")
+        if not pending:
+            print("-- up to date")
+
+    _run(work)
+
+
+@contextlib.asynccontextmanager
+async def _owner_dsn(settings: Settings) -> AsyncIterator[str]:
+    """The database as its owner: the given one, or the embedded one, started for the while."""
+    if settings.migrate_dsn is not None:
+        yield settings.migrate_dsn
+    else:
+        async with EmbeddedPostgres(settings.data_dir or Path(default_data_dir())) as postgres:
+            yield postgres.dsn
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs it to its end on the fastest loop there is. What an operator can mend is said in one line."""
+    try:
+        if sys.platform == "win32":
+            asyncio.run(work())
+        else:
+            import uvloop
+
+            uvloop.run(work())
+    except (AddressUnusable, EmbeddedPostgresError, JobQueueError, migrate.MigrationError) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _fail(message: str, *, code: int = 1) -> Any:
+    _err.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(code)

@@ -1,0 +1,150 @@
+"""Log lines with fields, for people or as JSON, each with the request id, job id and session it belongs to.
+
+log = logs.get(__name__)
+with logs.bound(request_id="4f1c"):
+log.info("job enqueued", queue="default", kind="send_email")
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO
+
+_context: ContextVar[dict[str, object]] = ContextVar("log_context", default={})  # noqa: B039 - never changed in place
+
+_COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+
+
+class Log:
+    """A named source of lines. The text says what happened and never changes; what varies is in the fields."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def debug(self, event: str, **fields: object) -> None:
+        """What helps to find a fault in the program."""
+        self._write(logging.DEBUG, event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """What an operator likes to see go by."""
+        self._write(logging.INFO, event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """What an operator should look at some time."""
+        self._write(logging.WARNING, event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """What an operator should look at now."""
+        self._write(logging.ERROR, event, fields)
+
+    def exception(self, event: str, **fields: object) -> None:
+        """An error with the exception that is being handled."""
+        self._write(logging.ERROR, event, fields, exc_info=True)
+
+    def _write(self, level: int, event: str, fields: dict[str, object], *, exc_info: bool = False) -> None:
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, "%s", event, extra={"fields": fields}, exc_info=exc_info)
+
+
+def get(name: str) -> Log:
+    """The source of lines for a module."""
+    return Log(logging.getLogger(name))
+
+
+@contextmanager
+def bound(**fields: object) -> Iterator[None]:
+    """Adds fields to every line of this task, and of the tasks that it starts, until the block ends."""
+    token = _context.set({**_context.get(), **fields})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def bind(**fields: object) -> None:
+    """Adds fields to every line of this task from now on: for a task that is about one thing."""
+    _context.set({**_context.get(), **fields})
+
+
+def context() -> dict[str, object]:
+    """The fields that lines of this task carry."""
+    return dict(_context.get())
+
+
+def configure(level: str, form: Literal["human", "json"], stream: TextIO | None = None) -> None:
+    """Sends every line of the process, also those of libraries, to one stream (stderr) in one form."""
+    stream = stream or sys.stderr
+    handler = logging.StreamHandler(stream)
+    coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+    handler.setFormatter(_Json() if form == "json" else _Human(coloured=coloured))
+    handler.addFilter(_add_context)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    # Libraries are heard from WARNING on; what they say below that is about themselves.
+    logging.getLogger("jobqueue_server").setLevel(level.upper())
+    logging.captureWarnings(True)
+
+
+def _add_context(record: logging.LogRecord) -> bool:
+    record.fields = {**_context.get(), **getattr(record, "fields", {})}
+    return True
+
+
+class _Json(logging.Formatter):
+    """One object a line. Our own four names win over fields of the same name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "at": _at(record).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line = {**line, **getattr(record, "fields", {}), **line}
+        if record.exc_info:
+            line["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class _Human(logging.Formatter):
+    """Time, level, text, fields; an exception below."""
+
+    def __init__(self, *, coloured: bool) -> None:
+        super().__init__()
+        self._coloured = coloured
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = _at(record).astimezone().strftime("%H:%M:%S.%f")[:-3]
+        level = self._paint(_COLOURS.get(record.levelname, "0"), f"{record.levelname.lower():<7}")
+        fields = " ".join(f"{name}={_plain(value)}" for name, value in getattr(record, "fields", {}).items())
+        line = f"{at} {level} {_one_line(record.getMessage())}"
+        if fields:
+            line += "  " + self._paint("2", fields)
+        if record.exc_info:
+            line += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
+        return line
+
+    def _paint(self, colour: str, text: str) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self._coloured else text
+
+
+def _at(record: logging.LogRecord) -> datetime:
+    return datetime.fromtimestamp(record.created, UTC)
+
+
+def _plain(value: object) -> str:
+    """A value that can't be mistaken for two, nor for a line of its own."""
+    text = str(value)
+    return text if text and text.isprintable() and not set(text) & set(' "=') else json.dumps(text)
+
+
+def _one_line(text: str) -> str:
+    """The text, unless a caller's data could make it look like several lines."""
+    return text if text.isprintable() else json.dumps(text)

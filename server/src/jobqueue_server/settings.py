@@ -1,0 +1,267 @@
+"""What an operator can set: by flag, else environment, else file, else the default here."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from .durations import format_duration, parse_duration
+
+
+class SettingsInvalid(ValueError):
+    """A setting can't be used. The text names it as the operator wrote it, and says what would be right."""
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, str):
+        return parse_duration(value)
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("should be a text with a unit, such as 1500ms, 30s, 5m, 12h or 7d")
+
+
+def _between(low: str, high: str) -> Callable[[timedelta], timedelta]:
+    def check(value: timedelta) -> timedelta:
+        if not parse_duration(low) <= value <= parse_duration(high):
+            raise ValueError(f"should be from {low} to {high}")
+        return value
+
+    return check
+
+
+def _address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > 65535:
+        raise ValueError("should be HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051 (port 0: a free one)")
+    if ":" in host and not re.fullmatch(r"\[[0-9a-fA-F:.%]+\]", host):
+        raise ValueError("an IPv6 address goes in brackets, such as [::1]:50051")
+    return value
+
+
+def _off(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() == "off" else value
+
+
+def _dsn(value: SecretStr) -> SecretStr:
+    # The text may hold a password, so no message repeats it.
+    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("should be postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Address = Annotated[str, AfterValidator(_address)]
+Dsn = Annotated[SecretStr, AfterValidator(_dsn)]
+
+
+def _set(group: str, default: Any, description: str, **more: Any) -> Any:
+    return Field(default=default, description=description, json_schema_extra={"group": group}, **more)
+
+
+class Settings(BaseSettings):
+    """Every setting of the server, checked. `Settings.load` is how a program gets one.
+
+    In the environment a setting is JOBQUEUE_<NAME>, but for DATABASE_URL; as a flag, --<name>; in the file, <name>.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="JOBQUEUE_", env_ignore_empty=True, extra="forbid", frozen=True, populate_by_name=True
+    )
+
+    config: Path | None = _set("General", None, "A TOML file with settings, one `name = value` a line.")
+    log_level: Literal["debug", "info", "warning", "error"] = _set(
+        "General", "info", "The least that is logged."
+    )
+    log_format: Literal["human", "json"] = _set(
+        "General", "human", "Lines for people, or one JSON object a line."
+    )
+
+    database_url: Dsn | None = _set(
+        "Database",
+        None,
+        "The PostgreSQL to use, 15 or later. Without it the server brings one along and keeps its data in data_dir.",
+        validation_alias="DATABASE_URL",
+    )
+    migrate_database_url: Dsn | None = _set(
+        "Database",
+        None,
+        "The same database as the role that migrates it, where the role of DATABASE_URL owns nothing.",
+    )
+    data_dir: Path | None = _set(
+        "Database",
+        None,
+        "The folder of the embedded PostgreSQL; by default ~/.local/share/jobqueue, as root /var/lib/jobqueue.",
+    )
+    db_pool_size: int = _set("Database", 10, "Connections to PostgreSQL at most.", ge=4, le=1000)
+    db_acquire_timeout: Annotated[Duration, AfterValidator(_between("100ms", "1m"))] = _set(
+        "Database",
+        timedelta(seconds=5),
+        "How long a call waits for a connection before it answers UNAVAILABLE.",
+    )
+
+    grpc_addr: Address = _set(
+        "Network", "127.0.0.1:50051", "Where gRPC answers. Name another address to be reachable."
+    )
+    metrics_addr: Annotated[Address | None, BeforeValidator(_off)] = _set(
+        "Network", "127.0.0.1:9090", "Where Prometheus reads /metrics; `off` for none."
+    )
+    max_streams: int = _set("Network", 2000, "Lease streams open at once; one more is refused.", ge=1)
+
+    kinds: Literal["declared", "open"] = _set(
+        "Jobs", "declared", "`declared`: a job's kind must be known by PutKind; `open`: any kind is taken."
+    )
+    retention: Annotated[Duration, AfterValidator(_between("1h", "3650d"))] = _set(
+        "Jobs", timedelta(days=7), "How long a job can be read after its end."
+    )
+    idempotency_ttl: Annotated[Duration, AfterValidator(_between("24h", "3650d"))] = _set(
+        "Jobs", timedelta(hours=24), "How long an idempotency key is remembered; at least 24h."
+    )
+    max_losses: int = _set(
+        "Jobs", 3, "A job that has lost so many workers is FAILED_PERMANENT (LOST_TOO_OFTEN).", ge=1, le=1000
+    )
+    enqueue_queue_limit: int = _set(
+        "Jobs",
+        10_000,
+        "Jobs that may wait to be inserted; beyond it an enqueue is refused with RESOURCE_EXHAUSTED.",
+        ge=1,
+    )
+
+    session_ttl: Annotated[Duration, AfterValidator(_between("5s", "1h"))] = _set(
+        "Workers",
+        timedelta(seconds=30),
+        "How long a silent worker keeps its jobs, where it asks for nothing else.",
+    )
+    max_sessions: int = _set("Workers", 10_000, "Sessions at once on this server; one more is refused.", ge=1)
+    cancel_grace: Annotated[Duration, AfterValidator(_between("0s", "1h"))] = _set(
+        "Workers",
+        timedelta(seconds=30),
+        "How long a worker has to answer a cancel before its job is CANCELLED anyway.",
+    )
+    shutdown_grace: Annotated[Duration, AfterValidator(_between("0s", "1h"))] = _set(
+        "Workers",
+        timedelta(seconds=30),
+        "How long the server takes settlements after SIGTERM, before it ends.",
+    )
+
+    @classmethod
+    def load(cls, flags: Mapping[str, object] | None = None) -> Settings:
+        """Reads flags (by name of the setting), the environment, and the file that either names.
+
+        Raises:
+            SettingsInvalid: naming every setting that is wrong.
+        """
+        try:
+            return cls(**{name: value for name, value in (flags or {}).items() if value is not None})  # type: ignore[arg-type]
+        except ValidationError as error:
+            raise SettingsInvalid(
+                "\n".join(_explain(cls, dict(detail)) for detail in error.errors())
+            ) from None
+        except SettingsError as error:
+            raise SettingsInvalid(str(error)) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags over environment over file."""
+        path = init_settings().get("config") or env_settings().get("config")
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _read(path))
+
+    @property
+    def dsn(self) -> str | None:
+        """DATABASE_URL, password and all; None: use the embedded PostgreSQL."""
+        return None if self.database_url is None else self.database_url.get_secret_value()
+
+    @property
+    def migrate_dsn(self) -> str | None:
+        """How to reach the database as the role that owns the schema."""
+        return self.dsn if self.migrate_database_url is None else self.migrate_database_url.get_secret_value()
+
+    @property
+    def service_role(self) -> str | None:
+        """The role of DATABASE_URL where another one migrates; None where they are the same."""
+        if self.dsn is None or self.migrate_dsn is None:
+            return None
+        role, owner = (urlsplit(dsn).username for dsn in (self.dsn, self.migrate_dsn))
+        return None if role is None or role == owner else unquote(role)
+
+
+def environment_name(setting: str) -> str:
+    """What a setting is called in the environment."""
+    alias = Settings.model_fields[setting].validation_alias
+    return alias if isinstance(alias, str) else f"JOBQUEUE_{setting.upper()}"
+
+
+def default_text(setting: str) -> str:
+    """A setting's default, as one would write it; empty where there is none."""
+    default = Settings.model_fields[setting].default
+    if default is None:
+        return ""
+    return format_duration(default) if isinstance(default, timedelta) else str(default)
+
+
+def render_env_example() -> str:
+    """The text of .env.example: every setting with what it means and its default."""
+    lines = [
+        "# Every setting of jobqueue-server, with its default. Flags win over these, these over --config FILE."
+    ]
+    group = None
+    for name, field in Settings.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra["group"] != group:
+            group = extra["group"]
+            lines += ["", f"## {group}"]
+        lines += [f"# {field.description}", f"# {environment_name(name)}={default_text(name)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _read(path: Any) -> dict[str, Any]:
+    """The settings in a TOML file."""
+    if not path:
+        return {}
+    try:
+        values = tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise SettingsInvalid(
+            f"{path} can't be read: {error.strerror} (named by --config or JOBQUEUE_CONFIG)"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"{path} is not TOML: {error}") from None
+    for name in values:
+        if name not in Settings.model_fields or name == "config":
+            near = get_close_matches(name, Settings.model_fields, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(Settings.model_fields)}"
+            raise SettingsInvalid(f"{path}: there is no setting {name}{hint}")
+    return values
+
+
+def _explain(settings: type[Settings], detail: dict[str, Any]) -> str:
+    """One wrong setting, in the words of an operator. The value is repeated unless it may hold a secret."""
+    name = str(detail["loc"][0])
+    if name == "DATABASE_URL":
+        name = "database_url"
+    if name not in settings.model_fields:
+        return f"there is no setting {name}"
+    message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    given = "" if name.endswith("database_url") else f", not {detail['input']!r}"
+    return f"{environment_name(name)} (--{name.replace('_', '-')}) {message}{given}"
