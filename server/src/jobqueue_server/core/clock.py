@@ -21,7 +21,7 @@ WORTH_A_WARNING_US = 1_000_000
 class Clock:
     """Now, by the database: its offset to `time.monotonic`, measured at start and every 10 s by `run`.
 
-    It never goes backwards: when the database's clock did, this one stands still until the other has caught up.
+    It never goes backwards: when the database's clock did, this one stands still until the other caught up.
     """
 
     def __init__(self, store: ClockStore) -> None:

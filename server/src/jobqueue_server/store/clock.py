@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from asyncpg.pgproto.pgproto import UUID as DriverUUID
+from asyncpg.pgproto.pgproto import UUID as DriverUUID  # type: ignore[import-untyped]
 
 from .database import Database
 
-#: Builds an id that the driver encodes without conversion; a subclass of `uuid.UUID`, equal to it and hashed alike.
+#: Builds an id that the driver encodes without conversion: a subclass of `uuid.UUID`, equal to it, hashed alike.
 uuid_of: Callable[[bytes], UUID] = DriverUUID
 
 

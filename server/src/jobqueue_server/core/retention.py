@@ -1,0 +1,204 @@
+"""Keeps the partitions ahead of time, and lets go of jobs, keys and sessions when their retention has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from datetime import timedelta
+from itertools import pairwise
+from typing import TypeVar
+
+from ..errors import DatabaseAway, DatabaseFull
+from ..store.retention import Fate, LocksBusy, Partition, RetentionStore
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+EVERY = timedelta(minutes=1)
+# A sweep that is not done by then goes on in the next minute, perhaps on another server.
+SWEEP_FOR = timedelta(seconds=50)
+RETRY_SOON = timedelta(seconds=1)
+PARTITIONS_OVER_RETENTION = 28
+MIN_RETENTION = timedelta(hours=1)
+MIN_WIDTH = timedelta(minutes=10)
+MIN_AHEAD = timedelta(hours=2)
+PARTITIONS_AHEAD = 2
+# Each costs the planner of every statement that names no id: a join over 168 took 2.7 ms.
+MAX_PARTITIONS = 64
+# What one merge copies. Writers of these old ranges wait meanwhile, a settlement of such a job among them:
+# 20,000 small jobs take about 0.3 s. When partitions become too many, ten times as much is borne.
+MERGE_ROWS, MERGE_BYTES = 20_000, 64 << 20
+PRESSED = 10
+PAIRS_TRIED = 5
+LOCK_TRIES = 5
+
+
+def partition_width(retention: timedelta) -> timedelta:
+    """A 28th of the retention, in whole minutes: 6 hours for 7 days."""
+    minutes = math.ceil(retention / PARTITIONS_OVER_RETENTION / timedelta(minutes=1))
+    return max(timedelta(minutes=minutes), MIN_WIDTH)
+
+
+class Retention:
+    """Makes partitions before they are needed, and removes what ended longer ago than the retention.
+
+    A partition in which every job ended long enough ago is dropped whole. Where a few jobs still live (run_at may be
+    400 days ahead) or ended lately, it is given one more width of time; then those few are copied into one
+    partition with the leftovers of its elder neighbours, and the rest is dropped. Where they are many, the others
+    are deleted in small batches instead.
+
+    Args:
+        store: The statements.
+        retention: How long a job is kept after its end; an hour at least.
+
+    Raises:
+        ValueError: The retention is shorter than an hour.
+    """
+
+    def __init__(self, store: RetentionStore, *, retention: timedelta) -> None:
+        if retention < MIN_RETENTION:
+            raise ValueError(f"a retention of {retention} is too short: give one hour or more")
+        self._store = store
+        self._retention = retention
+        self._width = partition_width(retention)
+        self._ahead = max(PARTITIONS_AHEAD, math.ceil(MIN_AHEAD / self._width))
+
+    async def run(self) -> None:
+        """Ensures partitions and sweeps, each once a minute until cancelled; the one never waits for the other."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._run_ensure())
+            group.create_task(self._run_sweep())
+
+    async def ensure(self) -> None:
+        """Makes the partitions of now and of the time ahead; before the first enqueue, and every minute.
+
+        Raises:
+            LocksBusy: A lock was not to be had in five tries; the partitions made before still serve.
+            DatabaseAway, DatabaseFull: PostgreSQL does not answer, or has no room.
+        """
+        made = await self._patiently(
+            lambda: self._store.ensure_partitions(self._width, behind=1, ahead=self._ahead)
+        )
+        if made:
+            _log.info("made %d partitions", made)
+
+    async def sweep(self) -> None:
+        """Removes what has expired, in small batches and for 50 s at most.
+
+        Raises:
+            DatabaseAway, DatabaseFull: PostgreSQL does not answer, or has no room.
+        """
+        until = time.monotonic() + SWEEP_FOR.total_seconds()
+        elder: Partition | None = None
+        for partition in await self._expired_partitions():
+            try:
+                elder = await self._retire(partition, elder, until)
+            except LocksBusy as busy:
+                _log.warning("partition %s stays for now: %s", partition.name, busy)
+                elder = None
+        await self._relieve()
+        keys = await self._paced(self._store.sweep_keys(), until)
+        sessions = await self._paced(self._store.sweep_sessions(), until)
+        servers = await self._store.sweep_servers()
+        _log.debug("swept %d keys, looked at %d sessions, swept %d servers", keys, sessions, servers)
+
+    async def _run_ensure(self) -> None:
+        while True:
+            pause = EVERY
+            try:
+                await self.ensure()
+            except (LocksBusy, DatabaseAway, DatabaseFull) as error:
+                # Soon, since without a partition every enqueue fails: the database may be back from a long absence.
+                _log.warning("could not make partitions: %s", error)
+                pause = RETRY_SOON
+            await asyncio.sleep(pause.total_seconds())
+
+    async def _run_sweep(self) -> None:
+        while True:
+            try:
+                if await self._store.claim_sweep(EVERY - timedelta(seconds=5)):
+                    await self.sweep()
+            except (LocksBusy, DatabaseAway, DatabaseFull) as error:
+                _log.warning("could not sweep: %s", error)
+            await asyncio.sleep(EVERY.total_seconds())
+
+    async def _expired_partitions(self) -> list[Partition]:
+        partitions = await self._store.list_partitions()
+        return [p for p in partitions if p.ended_at <= p.read_at - self._retention]
+
+    async def _retire(self, partition: Partition, elder: Partition | None, until: float) -> Partition | None:
+        """Lets go of what it can; returns what is left as the elder neighbour of the next, if that may be merged."""
+        await self._paced(self._store.sweep_progress(partition), until)
+        fate = await self._patiently(lambda: self._store.drop_partition(partition.name))
+        if fate is Fate.DROPPED:
+            _log.info("dropped partition %s", partition.name)
+            return elder
+        if partition.leftover:
+            await self._paced(self._store.sweep_finished(partition), until)
+            return partition
+        if partition.ended_at > partition.read_at - self._retention - self._width:
+            return None
+        for target in (elder, partition):
+            if target is not None and await self._merge(target, partition, MERGE_ROWS, MERGE_BYTES):
+                return target
+        swept = await self._paced(self._store.sweep_finished(partition), until)
+        if swept:
+            _log.info("swept %d jobs of partition %s, where too many others are kept", swept, partition.name)
+        return None
+
+    async def _relieve(self) -> None:
+        """Merges expired neighbours, the smallest first and with more patience, while there are too many."""
+        while (excess := len(await self._store.list_partitions()) - MAX_PARTITIONS + self._ahead) > 0:
+            pairs = sorted(pairwise(await self._expired_partitions()), key=lambda p: p[0].bytes + p[1].bytes)
+            for elder, younger in pairs[:PAIRS_TRIED]:
+                if await self._merge(elder, younger, MERGE_ROWS * PRESSED, MERGE_BYTES * PRESSED):
+                    break
+            else:
+                _log.warning(
+                    "%d partitions more than the %d that keep statements fast, and none small enough to merge: "
+                    "too many jobs outlive the retention of %s",
+                    excess,
+                    MAX_PARTITIONS - self._ahead,
+                    self._retention,
+                )
+                return
+
+    async def _merge(self, elder: Partition, younger: Partition, max_rows: int, max_bytes: int) -> bool:
+        fate = await self._patiently(
+            lambda: self._store.merge_partitions(
+                elder.name, younger.name, max_rows=max_rows, max_bytes=max_bytes
+            )
+        )
+        if fate is Fate.MERGED:
+            _log.info("merged partition %s into %s", younger.name, elder.name)
+        return fate is Fate.MERGED
+
+    async def _paced(self, batches: AsyncGenerator[int, None], until: float) -> int:
+        """Runs the batches, resting after each for as long as it took; how many rows, when done or out of time."""
+        total = 0
+        began = time.monotonic()
+        async with aclosing(batches):
+            async for swept in batches:
+                total += swept
+                if time.monotonic() >= until:
+                    break
+                await asyncio.sleep(time.monotonic() - began)
+                began = time.monotonic()
+        return total
+
+    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Tries again where locks are busy: each try waits 100 ms at most, with every insert behind it."""
+        tries = 1
+        while True:
+            try:
+                return await step()
+            except LocksBusy:
+                if tries == LOCK_TRIES:
+                    raise
+            tries += 1
+            await asyncio.sleep(RETRY_SOON.total_seconds() * random.uniform(0.5, 1.5))

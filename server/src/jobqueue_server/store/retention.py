@@ -1,0 +1,173 @@
+"""The statements of retention: partitions made, dropped and merged, and what expired deleted in small batches."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+import asyncpg
+
+from .database import Database
+
+
+class LocksBusy(Exception):
+    """Somebody holds a lock that the partitions need, and waiting would hold up everybody else. Try again later."""
+
+
+class Fate(StrEnum):
+    """What became of a partition that was to be dropped or merged."""
+
+    DROPPED = "dropped"
+    MERGED = "merged"
+    LIVE = "live"
+    RECENT = "recent"
+    PROGRESS = "progress"
+    YOUNG = "young"
+    TOO_MANY = "too many"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A range of ids, and the three tables that hold it.
+
+    Attributes:
+        name: The UTC time of its first id, as digits.
+        from_id: The smallest id it may hold.
+        to_id: The first id beyond it.
+        leftover: Whether a merge made it: it holds little more than jobs that outlived the retention.
+        ended_at: The time of `to_id`, by which all of its jobs were enqueued.
+        read_at: When this was read, by the database's clock.
+        bytes: What its bodies take on disk.
+    """
+
+    name: str
+    from_id: UUID
+    to_id: UUID
+    leftover: bool
+    ended_at: datetime
+    read_at: datetime
+    bytes: int
+
+
+@contextmanager
+def _busy_is_told() -> Iterator[None]:
+    try:
+        yield
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+        raise LocksBusy("somebody holds a lock on the partitions; try again later") from error
+
+
+class RetentionStore:
+    """What retention asks of PostgreSQL.
+
+    The `sweep_*` generators delete a batch for each step and yield its size, so that the caller sets the pace; they
+    end after a batch that was not full.
+
+    Raises (every method): DatabaseAway when PostgreSQL does not answer, DatabaseFull when it has no room.
+    """
+
+    def __init__(self, database: Database, *, retention: timedelta, batch: int = 500) -> None:
+        self._database = database
+        self._retention = retention
+        self._age = retention + timedelta(days=1)
+        self._batch = batch
+
+    async def ensure_partitions(self, width: timedelta, *, behind: int, ahead: int) -> int:
+        """Makes the partitions from `behind` widths ago to `ahead` widths from now; how many were missing.
+
+        Raises:
+            LocksBusy: Nothing was made.
+        """
+        with _busy_is_told():
+            row = await self._database.fetchrow("ensure_partitions", width, behind, ahead)
+        return 0 if row is None else int(row["made"])
+
+    async def list_partitions(self) -> list[Partition]:
+        """Every partition, oldest first."""
+        return [Partition(**row) for row in await self._database.fetch("list_partitions")]
+
+    async def drop_partition(self, name: str) -> Fate:
+        """Drops a partition without live jobs and without jobs that ended within the retention.
+
+        Returns:
+            DROPPED, or why it was refused: LIVE, RECENT, PROGRESS (sweep that first), YOUNG or UNKNOWN.
+
+        Raises:
+            LocksBusy: Nothing was dropped.
+        """
+        with _busy_is_told():
+            row = await self._database.fetchrow("drop_partition", name, self._retention)
+        return Fate.UNKNOWN if row is None else Fate(row["fate"])
+
+    async def merge_partitions(self, elder: str, younger: str, *, max_rows: int, max_bytes: int) -> Fate:
+        """Makes one partition of two neighbours, keeping the jobs that live or ended within the retention.
+
+        The same name twice rewrites that one alone. The result has the elder's name.
+
+        Returns:
+            MERGED, or why it was refused: TOO_MANY jobs or bytes to copy, YOUNG or UNKNOWN.
+
+        Raises:
+            LocksBusy: Nothing was changed.
+        """
+        with _busy_is_told():
+            row = await self._database.fetchrow(
+                "merge_partitions", elder, younger, self._retention, max_rows, max_bytes
+            )
+        return Fate.UNKNOWN if row is None else Fate(row["fate"])
+
+    async def claim_sweep(self, every: timedelta) -> bool:
+        """Whether it is for this server to sweep now: once in `every`, over all servers."""
+        return await self._database.fetchrow("claim_sweep", every) is not None
+
+    def sweep_finished(self, partition: Partition) -> AsyncGenerator[int, None]:
+        """Deletes the jobs of a partition that ended before the retention, with all that belongs to them."""
+        return self._sweep_range("sweep_finished", partition)
+
+    def sweep_progress(self, partition: Partition) -> AsyncGenerator[int, None]:
+        """Deletes the progress of a partition's jobs that ended before the retention."""
+        return self._sweep_range("sweep_progress", partition)
+
+    async def _sweep_range(self, name: str, partition: Partition) -> AsyncGenerator[int, None]:
+        # Each batch starts behind the last one: from the beginning it would pass over all that was just deleted.
+        after = UUID(int=max(partition.from_id.int - 1, 0))
+        while True:
+            row = await self._database.fetchrow(name, after, partition.to_id, self._retention, self._batch)
+            if row is None or row["last"] is None:
+                return
+            after = row["last"]
+            yield row["swept"]
+            if row["swept"] < self._batch:
+                return
+
+    async def sweep_keys(self) -> AsyncGenerator[int, None]:
+        """Deletes idempotency keys whose time is over."""
+        while True:
+            row = await self._database.fetchrow("sweep_keys", self._batch)
+            if row is None or row["swept"] == 0:
+                return
+            yield row["swept"]
+            if row["swept"] < self._batch:
+                return
+
+    async def sweep_sessions(self) -> AsyncGenerator[int, None]:
+        """Deletes sessions that ended a day more than the retention ago and that no attempt names; yields looks."""
+        after = 0
+        while True:
+            row = await self._database.fetchrow("sweep_sessions", after, self._age, self._batch)
+            if row is None or row["last"] is None:
+                return
+            after = row["last"]
+            yield row["swept"]
+            if row["swept"] < self._batch:
+                return
+
+    async def sweep_servers(self) -> int:
+        """Deletes servers whose last heartbeat is as old and that no session names; how many."""
+        row = await self._database.fetchrow("sweep_servers", self._age)
+        return 0 if row is None else int(row["swept"])

@@ -1,0 +1,14 @@
+-- retention: expired idempotency keys -> gone
+-- $1 how many int4
+-- A key that an enqueue is just taking over is locked, and skipped.
+with expired as materialized (
+    select k.namespace_id, k.digest from idempotency_key k
+    where k.expires_at < now()
+    order by k.expires_at
+    limit $1::int4
+    for update skip locked
+),
+gone as (
+    delete from idempotency_key k using expired e where k.namespace_id = e.namespace_id and k.digest = e.digest
+)
+select count(*)::int4 as swept from expired
