@@ -21,6 +21,8 @@ class MigrationsHook(BuildHookInterface[Any]):
         if version == "editable" or (Path(self.root) / "src" / in_package).is_dir():
             return
         if not any(in_checkout.glob("*.sql")):
-            raise FileNotFoundError(f"no migrations in {in_checkout}: build from a whole checkout or an sdist")
+            raise FileNotFoundError(
+                f"no migrations in {in_checkout}: build from a whole checkout or an sdist"
+            )
         target = f"src/{in_package}" if self.target_name == "sdist" else in_package
         build_data["force_include"][str(in_checkout)] = target
