@@ -163,8 +163,8 @@ class JobQueueServicer(object):
         """Enqueues up to 1000 jobs, all or none. Idempotency keys go into each job.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `jobs[3].priority`; there is no
-        job, or more than 1000; two jobs have the same idempotency key; or the call carries a key for the whole.
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `jobs[3].priority`; there is
+        no job, or more than 1000; or the call carries one idempotency key for the whole.
         - INVALID_ARGUMENT, KIND_UNKNOWN: a kind was never put.
         - INVALID_ARGUMENT, PAYLOAD_INVALID: a payload is no JSON or does not satisfy its kind's schema. HTTP 422.
         - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.

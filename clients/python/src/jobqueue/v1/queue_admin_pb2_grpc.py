@@ -98,8 +98,8 @@ class QueueAdminServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PauseQueue(self, request, context):
-        """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on. Pausing
-        a paused queue changes nothing.
+        """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on.
+        Pausing a paused queue changes nothing.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.

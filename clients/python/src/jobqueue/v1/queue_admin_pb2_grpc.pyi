@@ -51,8 +51,8 @@ class QueueAdminStub:
     - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
     """
     PauseQueue: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.PauseQueueRequest, _queue_admin_pb2.PauseQueueResponse]
-    """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on. Pausing
-    a paused queue changes nothing.
+    """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on.
+    Pausing a paused queue changes nothing.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
@@ -104,8 +104,8 @@ class QueueAdminAsyncStub(QueueAdminStub):
     - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
     """
     PauseQueue: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.PauseQueueRequest, _queue_admin_pb2.PauseQueueResponse]  # type: ignore[assignment]
-    """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on. Pausing
-    a paused queue changes nothing.
+    """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on.
+    Pausing a paused queue changes nothing.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
@@ -172,8 +172,8 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_admin_pb2.PauseQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_admin_pb2.PauseQueueResponse, _abc.Awaitable[_queue_admin_pb2.PauseQueueResponse]]:
-        """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on. Pausing
-        a paused queue changes nothing.
+        """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on.
+        Pausing a paused queue changes nothing.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
