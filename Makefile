@@ -1,0 +1,79 @@
+# `make` alone prints what can be done.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+PACKAGES := clients/python server worker
+LOCKS := requirements-build.lock requirements.lock
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+.PHONY: help install run demo test check lint contract generate lock migrate package clean
+
+help: ## Print this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make .venv with everything in it, versions and hashes from the lock
+
+$(INSTALLED): $(LOCKS) $(PACKAGES:=/pyproject.toml) server/hatch_build.py
+	@for python in python3.11 python3.12 python3.13 python3; do \
+		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then echo "make install: no Python 3.11 or later on PATH (looked for python3.11, 3.12, 3.13 and python3)" >&2; exit 1; fi; \
+	if [ ! -x $(BIN)/python ] && ! $$found -m venv .venv; then \
+		echo "make install: $$found can't make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; \
+	fi
+	@echo "Installing into .venv"
+	@$(PIP) --require-hashes -r requirements-build.lock
+	@# What builds packages is there already, in locked versions: nothing else is fetched for it.
+	@$(PIP) --require-hashes --no-build-isolation -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	@touch $@
+
+run: install ## Server, worker and four jobs with a live view; the server stays until Ctrl-C
+	@$(BIN)/python -m tools.demo
+
+demo: install ## The same, ending by itself when the four jobs are done
+	@$(BIN)/python -m tools.demo --once
+
+test: install ## Run the tests: real PostgreSQL, real sockets, real processes
+	@$(BIN)/python -m pytest tests
+
+check: install lint contract test ## All that CI checks: style, types, layers, contract, then the tests
+
+lint: install ## Style, types, and the walls between the layers
+	@command -v curl >/dev/null || { echo "make check: needs curl, which the documentation's examples use" >&2; exit 1; }
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --cache-dir .cache/import-linter
+
+contract: install ## The .proto files: style, no break against the baseline, and stubs that are up to date
+	@$(BIN)/python tools/generate.py --googleapis
+	@$(BIN)/buf lint
+	@$(BIN)/buf format proto --diff --exit-code
+	@$(BIN)/buf breaking proto --against proto/baseline.binpb
+	@$(BIN)/python tools/generate.py --check
+
+generate: install ## Make the stubs and the list of HTTP bindings from proto/
+	@$(BIN)/python tools/generate.py
+
+lock: install ## Renew the locks: the newest versions that the packages and requirements*.in allow
+	@$(COMPILE) requirements-build.in --output-file requirements-build.lock
+	@$(COMPILE) requirements.in $(PACKAGES:=/pyproject.toml) --all-extras --no-emit-package jobqueue \
+		--constraints requirements-build.lock --output-file requirements.lock
+
+migrate: install ## Bring the schema of DATABASE_URL up to date
+	@$(BIN)/jobqueue-server migrate up
+
+package: install ## Build wheels and sdists of the three packages into dist/
+	@rm -rf dist
+	@for package in $(PACKAGES); do (cd $$package && $(CURDIR)/$(BIN)/hatchling build --directory $(CURDIR)/dist) || exit 1; done
+
+clean: ## Remove what was installed, built and cached; jobs stay where they are
+	@rm -rf .venv .build .cache .ruff_cache .hypothesis dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

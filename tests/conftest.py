@@ -1,0 +1,136 @@
+"""What every test can ask for: a PostgreSQL of the run, and a fresh migrated database of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from jobqueue_server.embedded import EmbeddedPostgres
+from jobqueue_server.store import migrate
+
+# The server under test is told what to use; what is set for the run's own sake must not reach it.
+_GIVEN = os.environ.pop("DATABASE_URL", None)
+for _name in [name for name in os.environ if name.startswith("JOBQUEUE_")]:
+    del os.environ[_name]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Nothing is skipped: what a test needs is there, or the run fails."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was not run, and nothing is skipped here: {reason}"
+    return report
+
+
+class Cluster:
+    """A PostgreSQL server on which tests make databases."""
+
+    def __init__(self, admin_dsn: str) -> None:
+        self.admin_dsn = admin_dsn
+
+    def dsn_of(self, database: str, *, user: str | None = None, password: str | None = None) -> str:
+        """How to reach a database, as the superuser or as another role."""
+        parts = urlsplit(self.admin_dsn)
+        netloc = parts.netloc
+        if user is not None:
+            secret = f":{password}" if password else ""
+            netloc = f"{user}{secret}@{netloc.rpartition('@')[2]}"
+        return urlunsplit(parts._replace(netloc=netloc, path=f"/{database}"))
+
+    def create(self, template: str = "template0") -> str:
+        """A new database; its name."""
+        name = f"test_{uuid4().hex[:12]}"
+        # Copied as files and dropped again: 0.10 s; written through the WAL: 0.13 s.
+        self.execute(f'create database "{name}" template "{template}" strategy file_copy')
+        return name
+
+    def drop(self, name: str) -> None:
+        """Ends every session on it and removes it."""
+        self.execute(f'drop database if exists "{name}" with (force)')
+
+    def execute(self, sql: str, database: str | None = None) -> None:
+        """Runs a statement as the superuser."""
+        dsn = self.admin_dsn if database is None else self.dsn_of(database)
+
+        async def work() -> None:
+            connection = await asyncpg.connect(dsn)
+            try:
+                await connection.execute(sql)
+            finally:
+                await connection.close()
+
+        run_apart(work())
+
+
+def run_apart(work: Coroutine[Any, Any, Any]) -> None:
+    """Runs a coroutine to its end on a loop and thread of its own, whatever this thread's loop is doing."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(work)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The PostgreSQL of the run: the one of DATABASE_URL, else an embedded one, as durable as in production."""
+    if _GIVEN is not None:
+        yield Cluster(_GIVEN)
+        return
+    with EmbeddedPostgres() as postgres:
+        yield Cluster(postgres.dsn)
+
+
+@pytest.fixture(scope="session")
+def template(cluster: Cluster) -> Iterator[str]:
+    """A migrated database that nobody uses, to be copied."""
+    name = cluster.create()
+    run_apart(migrate.up(cluster.dsn_of(name)))
+    yield name
+    cluster.drop(name)
+
+
+@pytest.fixture
+def dsn(cluster: Cluster, template: str) -> Iterator[str]:
+    """A migrated database for this test alone."""
+    name = cluster.create(template)
+    yield cluster.dsn_of(name)
+    cluster.drop(name)
+
+
+@pytest.fixture
+def empty_dsn(cluster: Cluster) -> Iterator[str]:
+    """A database without a schema for this test alone."""
+    name = cluster.create()
+    yield cluster.dsn_of(name)
+    cluster.drop(name)
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A folder for an embedded PostgreSQL, which root's `tmp_path` can't be: PostgreSQL then runs as `nobody`."""
+    path = Path(tempfile.mkdtemp(prefix="jobqueue-test-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
