@@ -8,21 +8,17 @@ In order: deadline, request id, authentication, authorization, limits, metrics, 
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from contextvars import ContextVar
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Protocol
 
+from . import logs
 from .errors import DeadlineExceeded, Draining, Internal, JobQueueError, TooManyCalls
 from .model import DEFAULT_WAIT, MAX_WAIT
-
-#: The id of the call that the current task works on; empty outside of calls. Log lines carry it.
-REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 
 #: What a unary call gets that came without a deadline, in seconds.
 UNARY_SECONDS = 30.0
@@ -37,7 +33,7 @@ _FINISHING = frozenset({"SettleJobs", "HeartbeatSession", "CloseSession"})
 
 _TIME_IS_UP = "the call's time was up before it was done"
 
-_log = logging.getLogger(__name__)
+_log = logs.get(__name__)
 
 
 class PeerGone(Exception):
@@ -248,7 +244,7 @@ class _Watch:
         self._streams = streams
 
     def __enter__(self) -> None:
-        REQUEST_ID.set(self._call.request_id)
+        logs.bind(request_id=self._call.request_id)
         self._started = time.perf_counter()
         if self._streams:
             self._chain.open_streams += 1
@@ -273,18 +269,14 @@ class _Watch:
         seconds = time.perf_counter() - self._started
         call = self._call
         self._chain._observer.call_handled(call.method, call.transport, code, seconds)
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug("%s %s: %s in %.1f ms", call.transport, call.method, code, seconds * 1000)
+        _log.debug("call handled", method=call.method, transport=call.transport, code=code, seconds=seconds)
         if code == Internal.code and not isinstance(error, JobQueueError):
-            raise self._internal(error) from error
+            raise self._internal() from error
 
-    def _internal(self, error: BaseException | None) -> Internal:
+    def _internal(self) -> Internal:
         """What a caller is told of a fault of ours: an id, by which the log has the rest."""
         error_id = secrets.token_hex(8)
-        call = self._call
-        _log.error(
-            "%s failed (error id %s, request id %s)", call.method, error_id, call.request_id, exc_info=error
-        )
+        _log.exception("a call failed by a fault of the server", method=self._call.method, error_id=error_id)
         return Internal(
             f"the server failed to handle the call; its log has it under the error id {error_id}",
             metadata={"error_id": error_id},
