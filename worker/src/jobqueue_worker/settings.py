@@ -56,7 +56,7 @@ class WorkerSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="JOBQUEUE_", populate_by_name=True, extra="ignore", frozen=True
+        env_prefix="JOBQUEUE_", populate_by_name=True, extra="ignore", frozen=True, env_ignore_empty=True
     )
 
     server: str = Field("127.0.0.1:50051", description="Server to lease jobs from, as host:port.")

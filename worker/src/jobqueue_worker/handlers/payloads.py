@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from jobqueue import Discard
 
@@ -19,6 +19,13 @@ class Payload(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# In JSON Schema 100.0 is an integer too, and some producers know no other numbers.
+Whole = Annotated[int, BeforeValidator(_whole)]
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
 

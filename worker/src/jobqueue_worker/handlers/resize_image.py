@@ -18,7 +18,7 @@ from .context import Context
 from .cpu import CpuPool
 from .image_source import FolderSource, WebSource
 from .images import EXTENSIONS, Fit, Format, ImageRefused, Resize, Resized, resize
-from .payloads import Payload, read
+from .payloads import Payload, Whole, read
 
 INLINE = "inline"
 OUTPUT_FOLDER = "output"
@@ -30,11 +30,11 @@ class ResizeImage(Payload):
     """The payload of `resize_image`."""
 
     source_url: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:")
-    width: int = Field(ge=1, le=10_000)
-    height: int = Field(ge=1, le=10_000)
+    width: Whole = Field(ge=1, le=10_000)
+    height: Whole = Field(ge=1, le=10_000)
     fit: Fit = "contain"
     format: Format | None = None
-    quality: int = Field(85, ge=1, le=100)
+    quality: Whole = Field(85, ge=1, le=100)
     output: str | None = Field(None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._ -]{0,199}$")
 
 

@@ -74,7 +74,7 @@ class EmailHandler:
         password: SecretStr | None = None,
     ) -> None:
         name, address = parseaddr(sender)
-        if not re.fullmatch(ADDRESS_PATTERN, address) or _CONTROL.search(name):
+        if not re.fullmatch(ADDRESS_PATTERN, address) or _CONTROL.search(sender):
             raise ValueError(f"smtp_from: {sender!r} is neither an address nor Name <address>")
         self._sender = _address(address, name)
         self._send = partial(
@@ -105,7 +105,7 @@ class EmailHandler:
         except aiosmtplib.SMTPResponseException as error:
             # Authentication is the operator's to mend; the mail itself may be fine.
             permanent = 500 <= error.code < 600 and not isinstance(error, aiosmtplib.SMTPAuthenticationError)
-            message_text = f"the mail server answered {error.code}: {error.message}"
+            message_text = f"the mail server answered {error.code} {error.message}"
             raise (Discard(message_text) if permanent else Retry(message_text)) from error
         except aiosmtplib.SMTPNotSupported as error:
             raise Discard(f"the mail server cannot take this mail: {error}") from error

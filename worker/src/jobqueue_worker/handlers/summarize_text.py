@@ -8,7 +8,7 @@ from pydantic import Field
 
 from .context import Context
 from .cpu import CpuPool
-from .payloads import Payload, read
+from .payloads import Payload, Whole, read
 from .summary import summarize
 
 DEFAULT_MAX_WORDS = 100
@@ -18,7 +18,7 @@ class SummarizeText(Payload):
     """The payload of `summarize_text`."""
 
     text: str
-    max_words: int = Field(DEFAULT_MAX_WORDS, ge=1)
+    max_words: Whole = Field(DEFAULT_MAX_WORDS, ge=1)
     language: str = Field("en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$")
 
 
