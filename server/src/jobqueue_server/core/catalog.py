@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ..errors import FieldInvalid, JobQueueError, KindUnknown
+from ..errors import FieldInvalid, FieldViolation, JobQueueError, KindUnknown
 from ..lifecycle import Status
 from ..model import Kind
 from ..store.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
@@ -46,7 +46,7 @@ class Lane:
 
 @dataclass(slots=True)
 class _Known:
-    """A kind with its compiled schema. `schema` is None where any JSON will do, or where `broken` says why it can't be."""
+    """A kind with its compiled schema; None where any JSON will do, or where `broken` says what is wrong with it."""
 
     row: KindRow
     schema: PayloadSchema | None
@@ -165,10 +165,11 @@ class Catalog:
     def _unknown(self, kind: str) -> KindUnknown:
         near = difflib.get_close_matches(kind, self._kinds, n=3)
         meant = f" (did you mean {' or '.join(near)}?)" if near else ""
+        description = f"the kind {kind!r} is not declared{meant}"
         return KindUnknown(
-            f"job.kind: the kind {kind!r} is not declared{meant}; declare it with PutKind or `jobqueue kinds put {kind}`",
+            f"job.kind: {description}; declare it with PutKind or `jobqueue kinds put {kind}`",
             metadata={"kind": kind, "nearest": ",".join(near)},
-            violations=FieldInvalid.of("job.kind", f"the kind {kind!r} is not declared{meant}").violations,
+            violations=[FieldViolation("job.kind", description)],
         )
 
     def lane_by_id(self, lane_id: int) -> Lane | None:

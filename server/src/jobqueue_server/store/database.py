@@ -21,6 +21,10 @@ STATEMENT_TIMEOUT = timedelta(seconds=5)
 # more. Without sequential and bitmap scans the plan is the right one at every size, and locks in the order of ids.
 HOT_SETTINGS = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
 
+# The reads meet the same trap by partitions that were empty when the plan was made. Their pool keeps bitmap scans, which
+# the index of labels needs.
+COLD_SETTINGS = {"enable_seqscan": "off"}
+
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
@@ -90,7 +94,7 @@ class Database:
         """Connects. A pool that lost its connections makes new ones by itself, so this is done once."""
         with scrubbed():
             self._hot = await self._pool(self._hot_size, HOT_SETTINGS)
-            self._cold = await self._pool(self._cold_size, {})
+            self._cold = await self._pool(self._cold_size, COLD_SETTINGS)
 
     async def _pool(self, size: int, settings: dict[str, str]) -> asyncpg.Pool:
         timeout = STATEMENT_TIMEOUT.total_seconds()

@@ -1,0 +1,202 @@
+"""What an idempotency key stands for, as digests; and whether a payload is JSON that everybody can read."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from math import inf, nan
+
+from ..errors import FieldInvalid
+from ..model import DEFAULT_QUEUE, NewJob
+
+DIGEST_BYTES = 16
+MAX_DEPTH = 100
+# A double ends at 1.8e308, and with it the readers of most languages; integers have their digits kept up to here.
+MAX_INTEGER_DIGITS = 308
+
+_MICROSECOND = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def key_digest(namespace: int, key: str) -> bytes:
+    """The 16 bytes under which a key is kept: a key of 10 kB would overflow a row of the index."""
+    return blake2b(f"{namespace}:{key}".encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
+
+
+def request_digest(new: NewJob) -> bytes:
+    """The 16 bytes that tell whether two requests ask for the same job.
+
+    Covers every field that is set and differs from its default, the payload as JSON with sorted keys and with its
+    numbers as they were written, and the delay as sent; not the key and not the headers. So it is the same over both
+    transports, however the payload was spaced, and a field that a later version adds changes nothing while it is
+    unset. The form is kept for ever (tests hold it with fixed vectors): keys live across upgrades. About 6 us for a
+    payload of 128 B.
+
+    Args:
+        new: Its payload has passed `check_json`.
+    """
+    fields: dict[str, object] = {"kind": new.kind}
+    if new.queue != DEFAULT_QUEUE:
+        fields["queue"] = new.queue
+    if new.priority:
+        fields["priority"] = new.priority
+    if new.run_at is not None:
+        fields["run_at"] = (new.run_at - _EPOCH) // _MICROSECOND
+    if new.delay is not None:
+        fields["delay"] = new.delay // _MICROSECOND
+    if new.max_attempts is not None:
+        fields["max_attempts"] = new.max_attempts
+    if new.timeout is not None:
+        fields["timeout"] = new.timeout // _MICROSECOND
+    if new.retry_policy is not None:
+        policy = new.retry_policy
+        fields["retry_policy"] = [policy.min_backoff // _MICROSECOND, policy.max_backoff // _MICROSECOND]
+    if new.labels:
+        fields["labels"] = dict(new.labels)
+    fields["payload"] = _decode_keeping_numbers(new.payload.decode())
+    return blake2b(_encode_sorted(fields).encode(), digest_size=DIGEST_BYTES).digest()
+
+
+def _number(token: str) -> tuple[float, str]:
+    # Written as [NaN,"7"], which no JSON text holds, so that 7 and "7" differ, and 1.0 and 1 too.
+    return (nan, token)
+
+
+_decode_keeping_numbers = json.JSONDecoder(parse_int=_number, parse_float=_number).decode
+_encode_sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
+
+
+class _Refused(Exception):
+    """A rule of ours that JSON itself does not have."""
+
+
+class _KeyRepeated(Exception):
+    """A key stands twice in one object; the decoder does not say where."""
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise _KeyRepeated
+    return made
+
+
+def _integer(token: str) -> str:
+    if len(token.lstrip("-")) > MAX_INTEGER_DIGITS:
+        raise _Refused(f"an integer has more than {MAX_INTEGER_DIGITS} digits; send it as a string")
+    return token
+
+
+def _real(token: str) -> str:
+    if float(token) in (inf, -inf):
+        raise _Refused(f"the number {token[:40]} is beyond the range of a double; send it as a string")
+    return token
+
+
+def _constant(token: str) -> object:
+    raise _Refused(f"{token} is not JSON; send null or a string")
+
+
+_decode_strictly = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_real, parse_constant=_constant
+).decode
+
+
+def check_json(payload: bytes, path: str) -> None:
+    r"""Checks that the bytes are JSON text (RFC 8259, UTF-8, no byte order mark) which every reader takes alike.
+
+    Refused beside what is no JSON: NaN and Infinity, a key that stands twice in one object, nesting beyond 100 levels,
+    half of a surrogate pair, and numbers beyond the range of a double. `\u0000` is allowed: the payload is stored as
+    the bytes that were sent, never as jsonb. About 3 us for a payload of 128 B.
+
+    Raises:
+        FieldInvalid: At `path`, with what is wrong and where.
+    """
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError as error:
+        raise FieldInvalid.of(path, f"is not UTF-8: {error.reason} at byte {error.start}") from None
+    try:
+        value = _decode_strictly(text)
+    except json.JSONDecodeError as error:
+        words = (error.msg[:1].lower() + error.msg[1:]).removesuffix(" at")
+        raise FieldInvalid.of(path, f"is not JSON: {words} at {_place(text, error.pos)}") from None
+    except _Refused as refused:
+        raise FieldInvalid.of(path, str(refused)) from None
+    except _KeyRepeated:
+        key, position = _repeated_key(text)
+        words = (
+            f"the key {json.dumps(key[:100])} stands twice in one object, again at {_place(text, position)}"
+        )
+        raise FieldInvalid.of(path, words) from None
+    except RecursionError:
+        raise FieldInvalid.of(path, f"is nested deeper than {MAX_DEPTH} levels") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and _deeper_than(MAX_DEPTH, text):
+        raise FieldInvalid.of(path, f"is nested deeper than {MAX_DEPTH} levels")
+    if "\\u" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            place = _place(text, _lone_surrogate(text))
+            raise FieldInvalid.of(path, f"holds half of a surrogate pair at {place}") from None
+
+
+def _place(text: str, position: int) -> str:
+    line = text.count("\n", 0, position) + 1
+    return f"line {line} column {position - text.rfind(chr(10), 0, position)}"
+
+
+_OTHER_THAN_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[^][{}"]+')
+
+
+def _deeper_than(levels: int, text: str) -> bool:
+    """Whether well-formed JSON is nested deeper: its brackets alone, peeled from inside, a level each turn."""
+    brackets = _OTHER_THAN_BRACKETS.sub("", text).replace("{", "[").replace("}", "]")
+    for _ in range(levels):
+        if not brackets:
+            return False
+        brackets = brackets.replace("[]", "")
+    return bool(brackets)
+
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{},:]')
+
+
+def _repeated_key(text: str) -> tuple[str, int]:
+    """The first key that its object already has, and where, in a text that is well-formed at least up to there."""
+    objects: list[set[str] | None] = []
+    string, start = '""', 0
+    for token in _TOKEN.finditer(text):
+        mark = token[0]
+        if mark[0] == '"':
+            string, start = mark, token.start()
+        elif mark == "{":
+            objects.append(set())
+        elif mark == "[":
+            objects.append(None)
+        elif mark in "}]":
+            objects.pop()
+        elif mark == ":" and (keys := objects[-1]) is not None:
+            key = json.loads(string)
+            if key in keys:
+                return key, start
+            keys.add(key)
+    return "", 0
+
+
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
+
+
+def _lone_surrogate(text: str) -> int:
+    """Where the first escape of a surrogate stands that is not one of a pair."""
+    high: re.Match[str] | None = None
+    for escape in _ESCAPE.finditer(text):
+        code = int(escape[1], 16) if escape[1] else 0
+        if high is not None and not (0xDC00 <= code <= 0xDFFF and escape.start() == high.end()):
+            return high.start()
+        if high is None and 0xDC00 <= code <= 0xDFFF:
+            return escape.start()
+        high = escape if 0xD800 <= code <= 0xDBFF else None
+    return high.start() if high is not None else 0

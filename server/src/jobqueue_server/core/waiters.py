@@ -1,0 +1,66 @@
+"""Those who wait for a job to end: woken in memory by this server's settlements, and by a look at the database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from uuid import UUID
+
+from ..errors import JobQueueError
+from ..store.reads import ReadStore
+
+_log = logging.getLogger(__name__)
+
+_LOOK_EVERY = timedelta(seconds=1)
+
+
+class Waiters:
+    """Who waits for which job."""
+
+    def __init__(self, reads: ReadStore, *, look_every: timedelta = _LOOK_EVERY) -> None:
+        self._reads = reads
+        self._look_every = look_every.total_seconds()
+        self._awaited: dict[UUID, set[asyncio.Event]] = {}
+        self._somebody_waits = asyncio.Event()
+
+    @contextmanager
+    def waiting_for(self, job_id: UUID) -> Iterator[asyncio.Event]:
+        """Counts the caller among those who wait; the event, its own, is set when the job may have ended.
+
+        Enter before you read the job: what ends between the read and the wait is then not missed.
+        """
+        ended = asyncio.Event()
+        self._awaited.setdefault(job_id, set()).add(ended)
+        self._somebody_waits.set()
+        try:
+            yield ended
+        finally:
+            waiting = self._awaited[job_id]
+            waiting.remove(ended)
+            if not waiting:
+                del self._awaited[job_id]
+
+    def finished(self, job_ids: Iterable[UUID]) -> None:
+        """These jobs have ended, and that is committed. Costs next to nothing while nobody waits."""
+        if not self._awaited:
+            return
+        for job_id in job_ids:
+            for ended in self._awaited.get(job_id, ()):
+                ended.set()
+
+    async def run(self) -> None:
+        """Looks at most once a second, in one statement for all, for jobs that another server settled."""
+        while True:
+            await self._somebody_waits.wait()
+            await asyncio.sleep(self._look_every)
+            ids = list(self._awaited)
+            if not ids:
+                self._somebody_waits.clear()
+                continue
+            try:
+                self.finished(await self._reads.not_live(ids))
+            except JobQueueError as error:
+                _log.warning("could not look for the ends of %d awaited jobs: %s", len(ids), error)

@@ -1,0 +1,112 @@
+"""What a caller may change of a stored job: cancel, retry, delete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from ..errors import Internal, JobNotFound, JobNotTerminal, JobTerminal
+from ..lifecycle import Status
+from .database import Database, Session
+
+# A job that moves between its live row and its end while we look is looked at again. Each turn takes a settlement and a
+# retry of the same job in between.
+_TURNS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What a cancel did. Pending: the job runs, and the session that holds its lease must be told."""
+
+    pending: bool
+    session_id: int | None
+    attempt: int
+
+
+class ChangeStore:
+    """Changes one job at the word of its caller.
+
+    Raises (every method): JobNotFound, DatabaseAway, DatabaseFull.
+    """
+
+    def __init__(self, database: Database, *, cancel_grace: timedelta) -> None:
+        self._database = database
+        self._cancel_grace = cancel_grace
+
+    async def cancel(self, job_id: UUID) -> Cancelled:
+        """Ends a waiting job as cancelled, or asks a running one to stop. Asking again changes nothing.
+
+        Raises:
+            JobTerminal: It has ended.
+        """
+        for _ in range(_TURNS):
+            async with self._database.session() as session:
+                row = await session.fetchrow("cancel_job", job_id, self._cancel_grace)
+                if row is not None:
+                    return Cancelled(row["pending"], row["session_id"], row["attempts"])
+                status = await _terminal_status(session, job_id)
+            if status is not None:
+                raise JobTerminal(
+                    f"job is already in terminal state {status.name}",
+                    metadata={"job_id": str(job_id), "status": status.name},
+                )
+        raise _restless(job_id)
+
+    async def retry(self, job_id: UUID) -> tuple[int, int]:
+        """Queues an ended job again. Answers its lane and priority.
+
+        Raises:
+            JobNotTerminal: It has not ended.
+        """
+        async with self._database.transaction() as transaction:
+            await _lock_finished(transaction, job_id)
+            row = await transaction.fetchrow("retry_job", job_id)
+            if row is None:
+                raise not_found(job_id)
+            return row["lane_id"], row["priority"]
+
+    async def delete(self, job_id: UUID) -> None:
+        """Takes away an ended job with its history.
+
+        Raises:
+            JobNotTerminal: It has not ended.
+        """
+        async with self._database.transaction() as transaction:
+            await _lock_finished(transaction, job_id)
+            await transaction.fetch("delete_job", job_id)
+
+
+async def _lock_finished(transaction: Session, job_id: UUID) -> None:
+    for _ in range(_TURNS):
+        if await transaction.fetchrow("lock_finished_job", job_id) is not None:
+            return
+        if await _terminal_status(transaction, job_id) is None:
+            raise JobNotTerminal(
+                "job has not ended; wait for it or cancel it first", metadata={"job_id": str(job_id)}
+            )
+    raise _restless(job_id)
+
+
+async def _terminal_status(session: Session, job_id: UUID) -> Status | None:
+    """The status of a job that has ended; None if it is live.
+
+    Raises:
+        JobNotFound: It is neither.
+    """
+    row = await session.fetchrow("find_job", job_id)
+    if row is None:
+        raise not_found(job_id)
+    return None if row["live"] else Status(row["status"])
+
+
+def not_found(job_id: UUID) -> JobNotFound:
+    """The error for a job that is not there."""
+    return JobNotFound(
+        f"there is no job {job_id}: it never was, or it was deleted, or its retention ended",
+        metadata={"job_id": str(job_id)},
+    )
+
+
+def _restless(job_id: UUID) -> Internal:
+    return Internal(f"job {job_id} changed its place {_TURNS} times while it was looked at")

@@ -1,0 +1,151 @@
+"""Reads jobs: one, a page, and which of some have ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from uuid import UUID
+
+from ..lifecycle import TERMINAL, Status
+from ..model import MAX_PAGE_BYTES, FailedAttempt, Job, JobFilter, JobProgress, RetryPolicy
+from .database import Database, Record
+
+# What a page may look at before it ends short, with a token: some 50 ms.
+MAX_SCANNED = 10_000
+_FIRST_ID = UUID(int=0)
+_LAST_ID = UUID(int=(1 << 128) - 1)
+_FAILED_OR_CANCELLED = frozenset({Status.FAILED_PERMANENT, Status.CANCELLED})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class _Driver(IntEnum):
+    """Which index a page is read along; the numbers are those of list_jobs.sql."""
+
+    LIVE = 1
+    NOT_SUCCEEDED = 2
+    LABELS = 3
+    ALL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Jobs, newest first. `resume_before` is the id before which the next page starts; None: this was the last."""
+
+    jobs: tuple[Job, ...]
+    resume_before: UUID | None
+
+
+class ReadStore:
+    """Reads jobs from the primary.
+
+    Raises (every method): DatabaseAway.
+    """
+
+    def __init__(self, database: Database, *, max_scanned: int = MAX_SCANNED) -> None:
+        self._database = database
+        self._max_scanned = max_scanned
+
+    async def get(self, job_id: UUID, *, full: bool = True) -> Job | None:
+        """The job as it is now, or None. `full` adds payload, output, headers and failed attempts."""
+        row = await self._database.fetchrow("get_job", job_id, full)
+        return None if row is None else _job(row)
+
+    async def list(self, wanted: JobFilter, *, size: int, before: UUID | None, full: bool) -> Scan:
+        """At most `size` jobs with ids below `before`, in one snapshot, after looking at 10,000 at most."""
+        low, high = id_range(wanted.created_after, wanted.created_before)
+        rows = await self._database.fetch(
+            "list_jobs",
+            int(_driver(wanted)),
+            low,
+            high if before is None else min(high, before),
+            wanted.queue,
+            wanted.kind,
+            sorted(wanted.statuses) or None,
+            json.dumps(dict(wanted.labels)) if wanted.labels else None,
+            size + 1,
+            self._max_scanned,
+            MAX_PAGE_BYTES,
+            full,
+        )
+        jobs = tuple(_job(row) for row in rows[:size] if row["id"] is not None)
+        if rows[0]["matched"] > len(jobs):
+            return Scan(jobs, jobs[-1].id)
+        return Scan(jobs, rows[0]["edge"])
+
+    async def not_live(self, ids: Collection[UUID]) -> list[UUID]:
+        """Those of `ids` that have ended, or are gone."""
+        return [row["id"] for row in await self._database.fetch("not_live", list(ids))]
+
+
+def id_range(created_after: datetime | None, created_before: datetime | None) -> tuple[UUID, UUID]:
+    """The ids of jobs created at `created_after` or later and before `created_before`: from (inclusive), to (exclusive).
+
+    created_at has whole milliseconds, so both ends are raised to the next one.
+    """
+    low = _FIRST_ID if created_after is None else _smallest_id(created_after)
+    high = _LAST_ID if created_before is None else _smallest_id(created_before)
+    return low, high
+
+
+def _smallest_id(moment: datetime) -> UUID:
+    milliseconds = -((_EPOCH - moment) // _MILLISECOND)
+    return UUID(int=max(0, milliseconds) << 80)
+
+
+def _driver(wanted: JobFilter) -> _Driver:
+    if wanted.statuses and not wanted.statuses & TERMINAL:
+        return _Driver.LIVE
+    if wanted.labels:
+        return _Driver.LABELS
+    if wanted.statuses and wanted.statuses <= _FAILED_OR_CANCELLED:
+        return _Driver.NOT_SUCCEEDED
+    return _Driver.ALL
+
+
+def _job(row: Record) -> Job:
+    policy = None
+    if row["min_backoff_ms"] is not None:
+        policy = RetryPolicy(row["min_backoff_ms"] * _MILLISECOND, row["max_backoff_ms"] * _MILLISECOND)
+    progress = None
+    if row["progress_at"] is not None:
+        progress = JobProgress(row["progress_fraction"], row["progress_message"], row["progress_at"])
+    return Job(
+        id=row["id"],
+        kind=row["kind"],
+        queue=row["queue"],
+        status=Status(row["status"]),
+        priority=row["priority"],
+        attempts=row["attempts"],
+        failures=row["failures"],
+        losses=row["losses"],
+        max_attempts=row["max_attempts"],
+        run_at=row["run_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        payload=row["payload"],
+        output=row["output"],
+        last_error=row["last_error"],
+        locked_at=row["locked_at"],
+        locked_by=row["locked_by"],
+        cancel_requested=row["cancel_requested"],
+        idempotency_key=row["idempotency_key"],
+        finished_at=row["finished_at"],
+        reason=row["reason"],
+        timeout=None if row["timeout_ms"] is None else row["timeout_ms"] * _MILLISECOND,
+        retry_policy=policy,
+        labels=json.loads(row["labels"]) if row["labels"] else {},
+        headers=json.loads(row["headers"]) if row["headers"] else {},
+        failed_attempts=tuple(_failed_attempt(attempt) for attempt in row["failed_attempts"] or ()),
+        progress=progress,
+    )
+
+
+def _failed_attempt(row: Record) -> FailedAttempt:
+    attempt, reason, error_type, message, worker, started_at, ended_at = row
+    return FailedAttempt(
+        attempt, reason or "", error_type or "", message or "", worker or "", started_at, ended_at
+    )

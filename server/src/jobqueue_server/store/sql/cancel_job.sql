@@ -1,0 +1,26 @@
+-- cancel: queued, retrying -> cancelled; running -> running with cancel_requested
+-- $1 uuid: the job; $2 interval: how long its worker may take to answer, before the server decides
+-- No row: the job is not live; it may have ended, or never was.
+-- The lock waits for a claim or a settlement that is under way and then sees what they made of the row; so a job that is
+-- claimed at this moment is asked to stop, and one that ends at this moment is left alone.
+-- The first request sets the grace; a repeat changes nothing. The run timeout stays if it comes earlier.
+with held as materialized (
+    select id, state, lane_id, session_id, attempts, failures, losses, cancel_requested_at
+    from live_job
+    where id = $1
+    for update
+),
+gone as (
+    delete from live_job l using held h where l.id = h.id and h.state <> 2
+),
+ended as (
+    insert into finished_job (id, attempts, status, failures, losses, reason)
+    select id, attempts, 6, failures, losses, 'CANCELLED_BY_CALLER' from held where state <> 2
+),
+asked as (
+    update live_job l
+    set cancel_requested_at = now(), deadline = least(l.deadline, now() + $2)
+    from held h
+    where l.id = h.id and h.state = 2 and h.cancel_requested_at is null
+)
+select state = 2 as pending, session_id, attempts from held

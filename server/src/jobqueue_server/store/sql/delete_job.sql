@@ -1,0 +1,13 @@
+-- delete: terminal -> -
+-- $1 uuid: the job, whose finished row this transaction has locked
+-- The idempotency key stays until it expires: a replay answers the id alone.
+with ended as (
+    delete from finished_job where id = $1
+),
+tried as (
+    delete from attempt where job_id = $1
+),
+said as (
+    delete from job_progress where job_id = $1
+)
+delete from job where id = $1

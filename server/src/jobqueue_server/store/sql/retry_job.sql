@@ -1,0 +1,25 @@
+-- retry: succeeded, failed_permanent, cancelled -> queued
+-- $1 uuid: the job, whose finished row this transaction has locked
+-- Attempts go on counting, since they are the fence; failures and losses start again. What the finished row knew of the last
+-- attempt is kept in `attempt`, unless it is there already or there was none (started_at is null: cancelled while waiting).
+-- No row: the body is gone, so there is nothing to run; the transaction is rolled back.
+with body as materialized (
+    select id, lane_id, priority, max_attempts, timeout_ms from job where id = $1
+),
+ended as (
+    delete from finished_job f using body b where f.id = $1 and f.id = b.id
+    returning f.id, f.attempts, f.started_at, f.finished_at, f.session_id, f.status, f.reason
+),
+kept as (
+    insert into attempt (job_id, attempt, started_at, ended_at, session_id, outcome, reason)
+    select id, attempts, started_at, finished_at, session_id,
+           case status when 3 then 9 when 6 then 2 else 1 end, reason
+    from ended
+    where attempts > 0 and started_at is not null
+    on conflict (job_id, attempt) do nothing
+)
+insert into live_job (id, run_at, lane_id, priority, max_attempts, timeout_ms, state, attempts)
+select b.id, now(), b.lane_id, b.priority, b.max_attempts, b.timeout_ms, 1, e.attempts
+from ended e
+join body b on b.id = e.id
+returning lane_id, priority
