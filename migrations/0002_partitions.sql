@@ -21,7 +21,9 @@ create table job_partition (
     from_id  uuid not null,
     to_id    uuid not null,
     leftover bool not null default false,
-    constraint "a partition is a range of ids" check (from_id < to_id)
+    constraint "a partition is a range of ids" check (from_id < to_id),
+    -- Names become names of tables in functions that run with their owner's rights.
+    constraint "a name is the digits of a time" check (name ~ '^[0-9]{12}$')
 );
 comment on table job_partition is 'The ranges that exist; each is three partitions: job_<name>, finished_job_<name>, attempt_<name>.';
 comment on column job_partition.leftover is 'It was rewritten by merge_partitions: it holds little more than the jobs that outlived the retention.';
@@ -46,10 +48,10 @@ create function ensure_partitions(width interval, behind int4, ahead int4) retur
 language plpgsql security definer set lock_timeout = '100ms' as $$
 declare
     seconds int8 := extract(epoch from width);
-    slot    int8 := floor(extract(epoch from now()) / seconds);
-    low     uuid := uuid_at(to_timestamp((slot - behind) * seconds));
-    stop    uuid := uuid_at(to_timestamp((slot + ahead + 1) * seconds));
+    slot    int8;
+    low     uuid;
     high    uuid;
+    stop    uuid;
     label   text;
     base    text;
     made    int4 := 0;
@@ -59,6 +61,9 @@ begin
         raise invalid_parameter_value using message = format(
             'width %s, behind %s, ahead %s: the width is whole minutes, the others 0 to 1000', width, behind, ahead);
     end if;
+    slot := floor(extract(epoch from now()) / seconds);
+    low := uuid_at(to_timestamp((slot - behind) * seconds));
+    stop := uuid_at(to_timestamp((slot + ahead + 1) * seconds));
     while low < stop loop
         select p.to_id into high from job_partition p where p.from_id <= low and p.to_id > low;
         if found then

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from datetime import UTC, datetime, timedelta
 
+from .. import logs
 from ..errors import DatabaseAway, DatabaseFull
 from ..store.clock import ClockStore
 
-_log = logging.getLogger(__name__)
+log = logs.get(__name__)
 
 READ_EVERY = timedelta(seconds=10)
 READINGS = 5
@@ -39,9 +39,7 @@ class Clock:
         if self._offset_us is not None:
             step_us = best.offset_us - self._offset_us
             if abs(step_us) > WORTH_A_WARNING_US:
-                _log.warning(
-                    "the database's clock was set %+.3f s; time never goes backwards here", step_us / 1e6
-                )
+                log.warning("the database's clock was set; here time never goes back", seconds=step_us / 1e6)
         self._offset_us = best.offset_us
 
     async def run(self) -> None:
@@ -50,7 +48,7 @@ class Clock:
             try:
                 await self.measure()
             except (DatabaseAway, DatabaseFull) as error:
-                _log.warning("could not read the database's clock: %s", error)
+                log.warning("could not read the database's clock", error=error)
             await asyncio.sleep(READ_EVERY.total_seconds())
 
     def now(self) -> datetime:

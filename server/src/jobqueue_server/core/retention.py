@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import random
 import time
@@ -13,11 +12,12 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import TypeVar
 
+from .. import logs
 from ..errors import DatabaseAway, DatabaseFull
 from ..store.retention import Fate, LocksBusy, Partition, RetentionStore
 
 T = TypeVar("T")
-_log = logging.getLogger(__name__)
+log = logs.get(__name__)
 
 EVERY = timedelta(minutes=1)
 # A sweep that is not done by then goes on in the next minute, perhaps on another server.
@@ -34,7 +34,6 @@ MAX_PARTITIONS = 64
 # 20,000 small jobs take about 0.3 s. When partitions become too many, ten times as much is borne.
 MERGE_ROWS, MERGE_BYTES = 20_000, 64 << 20
 PRESSED = 10
-PAIRS_TRIED = 5
 LOCK_TRIES = 5
 
 
@@ -85,7 +84,7 @@ class Retention:
             lambda: self._store.ensure_partitions(self._width, behind=1, ahead=self._ahead)
         )
         if made:
-            _log.info("made %d partitions", made)
+            log.info("partitions made", partitions=made)
 
     async def sweep(self) -> None:
         """Removes what has expired, in small batches and for 50 s at most.
@@ -99,13 +98,13 @@ class Retention:
             try:
                 elder = await self._retire(partition, elder, until)
             except LocksBusy as busy:
-                _log.warning("partition %s stays for now: %s", partition.name, busy)
+                log.warning("partition stays for now", partition=partition.name, error=busy)
                 elder = None
         await self._relieve()
         keys = await self._paced(self._store.sweep_keys(), until)
         sessions = await self._paced(self._store.sweep_sessions(), until)
         servers = await self._store.sweep_servers()
-        _log.debug("swept %d keys, looked at %d sessions, swept %d servers", keys, sessions, servers)
+        log.debug("swept", keys=keys, sessions=sessions, servers=servers)
 
     async def _run_ensure(self) -> None:
         while True:
@@ -114,7 +113,7 @@ class Retention:
                 await self.ensure()
             except (LocksBusy, DatabaseAway, DatabaseFull) as error:
                 # Soon, since without a partition every enqueue fails: the database may be back from a long absence.
-                _log.warning("could not make partitions: %s", error)
+                log.warning("could not make partitions", error=error)
                 pause = RETRY_SOON
             await asyncio.sleep(pause.total_seconds())
 
@@ -124,7 +123,7 @@ class Retention:
                 if await self._store.claim_sweep(EVERY - timedelta(seconds=5)):
                     await self.sweep()
             except (LocksBusy, DatabaseAway, DatabaseFull) as error:
-                _log.warning("could not sweep: %s", error)
+                log.warning("could not sweep", error=error)
             await asyncio.sleep(EVERY.total_seconds())
 
     async def _expired_partitions(self) -> list[Partition]:
@@ -136,7 +135,7 @@ class Retention:
         await self._paced(self._store.sweep_progress(partition), until)
         fate = await self._patiently(lambda: self._store.drop_partition(partition.name))
         if fate is Fate.DROPPED:
-            _log.info("dropped partition %s", partition.name)
+            log.info("partition dropped", partition=partition.name)
             return elder
         if partition.leftover:
             await self._paced(self._store.sweep_finished(partition), until)
@@ -148,23 +147,27 @@ class Retention:
                 return target
         swept = await self._paced(self._store.sweep_finished(partition), until)
         if swept:
-            _log.info("swept %d jobs of partition %s, where too many others are kept", swept, partition.name)
+            log.info("jobs swept from a partition where many are kept", partition=partition.name, jobs=swept)
         return None
 
     async def _relieve(self) -> None:
         """Merges expired neighbours, the smallest first and with more patience, while there are too many."""
+        refused: set[tuple[str, str]] = set()
         while (excess := len(await self._store.list_partitions()) - MAX_PARTITIONS + self._ahead) > 0:
             pairs = sorted(pairwise(await self._expired_partitions()), key=lambda p: p[0].bytes + p[1].bytes)
-            for elder, younger in pairs[:PAIRS_TRIED]:
+            for elder, younger in pairs:
+                names = (elder.name, younger.name)
+                if names in refused:
+                    continue
                 if await self._merge(elder, younger, MERGE_ROWS * PRESSED, MERGE_BYTES * PRESSED):
                     break
+                # The elder only grows from here on.
+                refused.add(names)
             else:
-                _log.warning(
-                    "%d partitions more than the %d that keep statements fast, and none small enough to merge: "
-                    "too many jobs outlive the retention of %s",
-                    excess,
-                    MAX_PARTITIONS - self._ahead,
-                    self._retention,
+                log.warning(
+                    "too many partitions, none small enough to merge: many jobs outlive the retention",
+                    excess=excess,
+                    retention=self._retention,
                 )
                 return
 
@@ -175,7 +178,7 @@ class Retention:
             )
         )
         if fate is Fate.MERGED:
-            _log.info("merged partition %s into %s", younger.name, elder.name)
+            log.info("partitions merged", elder=elder.name, younger=younger.name)
         return fate is Fate.MERGED
 
     async def _paced(self, batches: AsyncGenerator[int, None], until: float) -> int:
