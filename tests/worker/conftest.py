@@ -101,6 +101,7 @@ class Answers:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b"thanks"
+    chunked: bool = False
     hold: asyncio.Event | None = None
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
 
@@ -112,7 +113,10 @@ class Answers:
         self.requests.append((request.path, dict(request.headers), await request.read()))
         if self.hold is not None:
             await self.hold.wait()
-        return web.Response(status=self.status, headers=self.headers, body=self.body)
+        response = web.Response(status=self.status, headers=self.headers, body=self.body)
+        if self.chunked:
+            response.enable_chunked_encoding()
+        return response
 
 
 @pytest.fixture

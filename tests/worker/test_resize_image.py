@@ -56,7 +56,7 @@ async def resizing(
     outbound = Outbound(AddressPolicy(allow, setting="image_allow"), resolver=resolver)
     web = WebSource(outbound, timeout=timedelta(seconds=timeout), max_bytes=max_bytes, allow_http=http)
     try:
-        yield ImageHandler(web, cpu, max_pixels=max_pixels, max_bytes=max_bytes, files=files)
+        yield ImageHandler(web, cpu, max_pixels=1_000_000, max_bytes=max_bytes, files=files)
     finally:
         await outbound.close()
 
@@ -72,14 +72,9 @@ class TestPixels:
         assert result.format == {"JPEG": "jpeg", "WEBP": "webp"}.get(source, "png")
 
     @pytest.mark.parametrize("image_format", ["jpeg", "png", "webp"])
-    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
     def test_each_mode_can_be_written_in_each_format(self, mode, image_format):
-        source = "TIFF" if mode in ("CMYK", "F", "I", "PA") else "PNG"
-        if source == "TIFF":
-            if mode != "CMYK":
-                pytest.skip("no accepted format holds this mode")
-            source = "JPEG"
-        data = picture(mode=mode, image_format=source, colour=0 if mode in ("1", "I;16") else None)
+        data = picture(mode=mode, image_format="JPEG" if mode == "CMYK" else "PNG", colour=0)
         result = resize(data, wanted(image_format=image_format))
         assert opened(result.data).format == image_format.upper()
 
@@ -127,9 +122,9 @@ class TestPixels:
             (picture(image_format="ICO"), "not an image"),
             (picture(400, 400, "JPEG")[:-300], "damaged"),
             (picture(400, 400)[:80], "damaged"),
-            (png_that_claims(30_000, 30_000), "30000 x 30000 pixels"),
-            (png_that_claims(2**31 - 1, 2**31 - 1), "pixels|too large"),
-            (picture(1001, 1000), "1001 x 1000 pixels"),
+            (png_that_claims(30_000, 30_000), "exceeds limit of"),
+            (png_that_claims(2**31 - 1, 2**31 - 1), "pixels|damaged"),
+            (picture(1001, 1000), "too large"),
         ],
     )
     def test_what_is_no_image_damaged_or_a_bomb_is_refused(self, data, problem):
@@ -278,7 +273,7 @@ async def test_without_a_folder_no_file_is_read_or_written(attempt, http, cpu):
 async def test_a_source_with_too_many_bytes_is_refused_while_it_is_read(attempt, http, cpu, honest):
     http.body = b"x" * 5001
     if not honest:
-        http.headers = {"Transfer-Encoding": "chunked"}
+        http.chunked = True
     async with resizing(cpu, "127.0.0.1", max_bytes=5000) as handler:
         with pytest.raises(Discard, match="5,000 bytes"):
             await handler(attempt("resize_image", source_url=http.url, width=20, height=20))
@@ -342,15 +337,10 @@ async def test_a_source_that_hangs_is_left_at_the_timeout(attempt, http, cpu):
 @pytest.mark.parametrize(
     "change",
     [
-        {"width": 0},
-        {"width": 10_001},
-        {"height": -1},
-        {"width": 1.5},
-        {"width": "9"},
-        {"width": True},
-        {"fit": "x"},
-    ]
-    + [{"format": "bmp"}, {"quality": 0}, {"source_url": "cat.png"}, {"source_url": 1}],
+        *({"width": wrong} for wrong in (0, 10_001, 1.5, "9", True, None)),
+        *({"height": -1}, {"fit": "x"}, {"format": "bmp"}, {"quality": 0}),
+        *({"source_url": wrong} for wrong in ("cat.png", 1)),
+    ],
 )
 async def test_a_payload_that_does_not_fit_ends_the_job(attempt, cpu, change):
     async with resizing(cpu) as handler:

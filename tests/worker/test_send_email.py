@@ -71,13 +71,12 @@ async def refusing():
 
 
 async def test_a_mail_arrives_with_its_headers_and_texts(attempt, sink):
-    ctx = attempt(
-        "send_email",
-        **MAIL,
-        html="<p>it works</p>",
-        cc=["bob@example.org", "eve@example.org"],
-        reply_to="re@example.org",
-    )
+    more = {
+        "html": "<p>it works</p>",
+        "cc": ["bob@example.org", "eve@example.org"],
+        "reply_to": "re@example.org",
+    }
+    ctx = attempt("send_email", **MAIL, **more)
     output = await handler_for(sink.port)(ctx)
     message = await received(sink)
     assert output == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,10 +59,13 @@ def resize(source: bytes, wanted: Resize) -> Resized:
         ImageRefused: No image of a known format, damaged, or too many pixels.
     """
     # The file says how large it is before anything is decoded: a bomb is refused while it is still small.
-    # Pillow's own limit stays in force for decoders that meet a larger frame inside.
+    # Pillow's own limit (which only warns below the double) is for decoders that meet a larger frame inside.
     Image.MAX_IMAGE_PIXELS = wanted.max_pixels
     try:
-        with Image.open(io.BytesIO(source), formats=SOURCE_FORMATS) as image:
+        with (
+            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+            Image.open(io.BytesIO(source), formats=SOURCE_FORMATS) as image,
+        ):
             _check_pixels("the source", *image.size, wanted.max_pixels)
             image_format = wanted.format or _own_format(image.format)
             # Before the source is decoded, which is what costs.
@@ -74,7 +78,7 @@ def resize(source: bytes, wanted: Resize) -> Resized:
         raise ImageRefused(
             f"the source is not an image in one of the formats {', '.join(SOURCE_FORMATS)}"
         ) from None
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageRefused(f"the source is too large: {error}") from None
     except MemoryError:
         raise
