@@ -50,7 +50,7 @@ lint: install ## Style, types, and the walls between the layers
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --cache-dir .cache/import-linter
+	@$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 
 contract: install ## The .proto files: style, no break against the baseline, and stubs that are up to date
 	@$(BIN)/python tools/generate.py --googleapis
