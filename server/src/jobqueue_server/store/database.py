@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
@@ -41,7 +41,7 @@ _AWAY = (
 )
 _FULL = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError)
 
-Record = asyncpg.Record
+Record: TypeAlias = asyncpg.Record
 DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 
 

@@ -22,4 +22,4 @@ body as (
 ended as (
     delete from finished_job where id = any(array(select id from expired)) and id > $1::uuid and id < $2::uuid
 )
-select count(*)::int4 as swept, (array_agg(id order by id desc))[1] as last from expired
+select count(*)::int4 as swept, count(*)::int4 as looked, (array_agg(id order by id desc))[1] as last from expired

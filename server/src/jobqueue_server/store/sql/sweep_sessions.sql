@@ -21,5 +21,9 @@ named as materialized (
 gone as (
     delete from worker_session s using ended e
     where s.id = e.id and e.id not in (select session_id from named)
+    returning s.id
 )
-select count(*)::int4 as swept, max(id) as last from ended
+select
+    (select count(*)::int4 from gone) as swept,
+    (select count(*)::int4 from ended) as looked,
+    (select max(id) from ended) as last

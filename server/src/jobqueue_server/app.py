@@ -1,0 +1,344 @@
+"""The composition root: builds the whole server in one column, starts it, drains it, ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
+
+from . import __version__, logs
+from .background import Background
+from .chain import Chain
+from .core.beat import Beat
+from .core.catalog import Catalog
+from .core.clock import Clock
+from .core.dispatch import Dispatcher
+from .core.enqueue import Enqueuer
+from .core.jobs import JobService
+from .core.lines import Lines
+from .core.progress import ProgressReports
+from .core.queues import QueueService
+from .core.reaper import Reaper
+from .core.retention import Retention
+from .core.sessions import Sessions
+from .core.settle import Settler
+from .core.sweep import Sweep
+from .core.waiters import Waiters
+from .embedded import EmbeddedPostgres, default_data_dir
+from .errors import JobQueueError
+from .ids import IdMint
+from .metrics import Backlog, Metrics, MetricsEndpoint
+from .rpc.job_queue import JobQueueServicer
+from .rpc.lease import LeaseServicer
+from .rpc.queue_admin import QueueAdminServicer
+from .rpc.server import GrpcServer
+from .settings import Settings
+from .store import migrate
+from .store.catalog import CatalogStore
+from .store.changes import ChangeStore
+from .store.clock import ClockStore, uuid_of
+from .store.database import Database
+from .store.jobs import JobStore
+from .store.reads import ReadStore
+from .store.retention import RetentionStore
+from .store.sessions import SessionStore
+
+_log = logs.get(__name__)
+
+WAIT_FOR_DATABASE = 3.0
+DEPTHS_EVERY = 5.0
+DRAIN_LOOK = 0.05
+# What a stream that was told to end gets to write its last frames.
+LAST_FRAMES = timedelta(seconds=1)
+
+
+class App:
+    """One server. `await app.start()`, `await app.stop()`; or `await app.run()` for both, until a signal.
+
+    Attributes:
+        dsn: The database, after `start`.
+        grpc_port: Where gRPC answers, after `start`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.dsn = settings.dsn or ""
+        self.grpc_port = 0
+        self._postgres: EmbeddedPostgres | None = None
+        self._ended = asyncio.Event()
+
+    # ---- one column
+
+    def _build(self) -> None:
+        settings = self.settings
+        self.metrics = Metrics()
+        self.database = Database(
+            self.dsn,
+            pool_size=settings.db_pool_size,
+            acquire_timeout=settings.db_acquire_timeout,
+            name=f"jobqueue-server {self.name}",
+        )
+        jobs = JobStore(self.database, key_ttl=settings.idempotency_ttl, max_losses=settings.max_losses)
+        sessions = SessionStore(self.database, jobs)
+        reads = ReadStore(self.database)
+        catalog_store = CatalogStore(self.database)
+        changes = ChangeStore(self.database, cancel_grace=settings.cancel_grace)
+
+        self.clock = Clock(ClockStore(self.database))
+        self.catalog = Catalog(catalog_store, open_kinds=settings.kinds == "open")
+        self.waiters = Waiters(reads)
+        self.dispatcher = Dispatcher(
+            jobs, self.catalog, Lines(self.catalog, self.clock, lambda: self.dispatcher.wake()), self.metrics
+        )
+        self.beat = Beat(sessions, self.name, self._reachable, self._database_away)
+        self.sessions = Sessions(
+            sessions,
+            self.dispatcher,
+            self.catalog,
+            lambda: self.beat.server_id,
+            most=settings.max_sessions,
+            cancel_grace=settings.cancel_grace,
+            on_finished=self._finished,
+        )
+        self.dispatcher.on_handed_over = self.sessions.handed_over
+        self.settler = Settler(jobs, self.dispatcher, self.metrics, self._finished)
+        self.progress = ProgressReports(jobs)
+        self.enqueuer = Enqueuer(
+            jobs,
+            self.catalog,
+            self.dispatcher,
+            self.clock,
+            IdMint(self.clock, uuid_of),
+            self.metrics,
+            reads,
+            most_waiting=settings.enqueue_queue_limit,
+        )
+        self.jobs = JobService(
+            self.enqueuer,
+            reads,
+            changes,
+            self.waiters,
+            on_cancel=self.sessions.cancel,
+            on_ready=self.dispatcher.lines.ready,
+            on_finished=self.metrics.finished,
+        )
+        self.retention = Retention(
+            RetentionStore(self.database, retention=settings.retention), retention=settings.retention
+        )
+        reaper = Reaper(jobs, sessions, self.sessions, self.dispatcher, self._finished)
+
+        self.chain = Chain(self.metrics)
+        self.lease = LeaseServicer(
+            self.sessions,
+            self.dispatcher,
+            self.settler,
+            self.progress,
+            default_ttl=settings.session_ttl,
+            server_name=self.name,
+        )
+        queues = QueueService(self.catalog, catalog_store)
+        self.grpc = GrpcServer(
+            {
+                jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"]: _Joined(
+                    JobQueueServicer(self.jobs, self.clock), self.lease
+                ),
+                queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"]: QueueAdminServicer(
+                    self.catalog, queues
+                ),
+            },
+            self.chain,
+            max_streams=settings.max_streams,
+        )
+        self.endpoint = MetricsEndpoint(self.metrics)
+        self._backlogs: list[Backlog] = []
+        self.metrics.watch_backlogs(lambda: self._backlogs)
+        self.metrics.watch(
+            {
+                "sessions": lambda: len(self.sessions),
+                "streams": lambda: self.chain.open_streams,
+                "credit": lambda: sum(max(session.free, 0) for session in self.sessions.all()),
+                "leases": lambda: sum(len(session.leases) for session in self.sessions.all()),
+                "calls_in_flight": lambda: self.chain.in_flight,
+            }
+        )
+        self.background = Background(
+            {
+                "clock": self.clock.run,
+                "catalog": self.catalog.run,
+                "enqueue": self.enqueuer.run,
+                "enqueue keyed": self.enqueuer.run_keyed,
+                "settle": self.settler.run,
+                "dispatch": self.dispatcher.run,
+                "sweep": Sweep(jobs, self.dispatcher).run,
+                "sessions": self.sessions.run,
+                "beat": self.beat.run,
+                "reaper": reaper.run,
+                "progress": self.progress.run,
+                "waiters": self.waiters.run,
+                "retention": self.retention.run,
+                "depths": self._watch_depths,
+            }
+        )
+
+    # ---- start and stop
+
+    async def start(self) -> None:
+        """Brings the database up if it is ours, waits for it if it is not, and then answers.
+
+        Raises:
+            MigrationError: The schema is not the one that this server knows; the text says what to do.
+            AddressUnusable: A port is taken.
+        """
+        if self.settings.dsn is None:
+            await self._start_postgres()
+        self._build()
+        await self._wait_for_database()
+        await self.clock.measure()
+        await self.catalog.load()
+        await self.retention.ensure()
+        await self.beat.start()
+        self.background.start()
+        if self.settings.metrics_addr is not None:
+            port = self.endpoint.start(self.settings.metrics_addr)
+            _log.info("metrics are served", port=port)
+        self.grpc_port = await self.grpc.start(self.settings.grpc_addr)
+        self.grpc.set_serving(True)
+        _log.info(
+            "jobqueue-server is ready", version=__version__, grpc=self.settings.grpc_addr, port=self.grpc_port
+        )
+
+    async def _start_postgres(self) -> None:
+        folder = Path(self.settings.data_dir or default_data_dir())
+        self._postgres = EmbeddedPostgres(folder)
+        await asyncio.to_thread(self._postgres.start)
+        self.dsn = self._postgres.dsn
+        _log.info("an embedded PostgreSQL is up", folder=str(folder))
+        await migrate.up(self.dsn)
+
+    async def _wait_for_database(self) -> None:
+        while True:
+            try:
+                await migrate.verify(self.dsn)
+                await self.database.open()
+                return
+            except (JobQueueError, OSError, TimeoutError) as error:
+                _log.warning("waiting for the database", error=str(error))
+                await asyncio.sleep(WAIT_FOR_DATABASE)
+
+    async def run(self) -> None:
+        """Serves until SIGTERM or SIGINT, which drain; a second one ends at once."""
+        loop = asyncio.get_running_loop()
+        asked = asyncio.Event()
+
+        def on_signal() -> None:
+            if asked.is_set():
+                _log.warning("a second signal: ending at once")
+                self._ended.set()
+            asked.set()
+
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, on_signal)
+        starting = asyncio.create_task(self.start())
+        waiting = asyncio.create_task(asked.wait())
+        try:
+            await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                await waiting
+        finally:
+            waiting.cancel()
+            if not starting.done():
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+            await self.stop()
+
+    async def drain(self) -> None:
+        """Leaves: no new calls and no new claims; settlements are taken until nothing is held or the grace ends."""
+        _log.info("draining", grace=str(self.settings.shutdown_grace))
+        self.grpc.set_serving(False)
+        self.chain.draining = True
+        self.dispatcher.paused = True
+        for session in self.sessions.all():
+            if session.link is not None:
+                session.link.go_away("DRAINING", self.settings.shutdown_grace)
+        until = time.monotonic() + self.settings.shutdown_grace.total_seconds()
+        while time.monotonic() < until and not self._ended.is_set():
+            if not any(session.leases and session.link is not None for session in self.sessions.all()):
+                break
+            await asyncio.sleep(DRAIN_LOOK)
+        await self._end_streams()
+
+    async def _end_streams(self) -> None:
+        links = [session.link for session in self.sessions.all() if session.link is not None]
+        for link in links:
+            link.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_FRAMES.total_seconds()):
+                while any(session.link is not None for session in self.sessions.all()):
+                    await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        """Drains, and ends everything that this server started."""
+        if self.grpc_port:
+            await self.drain()
+            await self.grpc.stop(0)
+            self.grpc_port = 0
+            if self.settings.metrics_addr is not None:
+                await asyncio.to_thread(self.endpoint.stop)
+            await self.settler.drained()
+            await self.background.stop()
+            await self.beat.stop()
+        if hasattr(self, "database"):
+            await self.database.close()
+        if self._postgres is not None:
+            await asyncio.to_thread(self._postgres.stop)
+        _log.info("jobqueue-server has ended")
+
+    # ---- what happens
+
+    def _finished(self, job_ids: Iterable[UUID]) -> None:
+        self.waiters.finished(job_ids)
+
+    def _reachable(self, reachable: bool) -> None:
+        self.grpc.set_serving(reachable and not self.chain.draining)
+        if reachable:
+            self.dispatcher.lines.forget()
+            self.dispatcher.on_new_lanes.set()
+            self.dispatcher.wake()
+
+    def _database_away(self) -> None:
+        for session in self.sessions.all():
+            if session.link is not None:
+                session.link.go_away("DATABASE_AWAY", None)
+
+    async def _watch_depths(self) -> None:
+        while True:
+            with contextlib.suppress(JobQueueError):
+                self._backlogs = [
+                    Backlog(queue, kind, status.name.lower(), jobs, timedelta(seconds=age))
+                    for queue, kind, status, jobs, _, age in await self.catalog.depths()
+                ]
+            await asyncio.sleep(DEPTHS_EVERY)
+
+
+class _Joined:
+    """One servicer out of several, each with its own methods."""
+
+    def __init__(self, *servicers: object) -> None:
+        self._servicers = servicers
+
+    def __getattr__(self, name: str) -> object:
+        for servicer in self._servicers:
+            if hasattr(servicer, name):
+                return getattr(servicer, name)
+        raise AttributeError(name)

@@ -1,0 +1,78 @@
+"""The server's heartbeat: one row that stands for every running job, and what tells that the database is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from ..errors import JobQueueError
+from ..store.sessions import SessionStore
+
+_log = logging.getLogger(__name__)
+
+EVERY = 2.0
+# Retried fast, so that the service resumes within 2 s of the database's return.
+EVERY_WHILE_AWAY = 0.5
+AWAY_AFTER = 8.0
+TELL_EVERY = 5.0
+
+
+class Beat:
+    """Says that this server lives, and tells by `on_change(reachable)` when the database goes and comes.
+
+    Attributes:
+        server_id: This process in the table of servers.
+    """
+
+    def __init__(
+        self, store: SessionStore, name: str, on_change: Callable[[bool], None], on_away: Callable[[], None]
+    ):
+        self._store = store
+        self._name = name
+        self._on_change = on_change
+        self._on_away = on_away
+        self.server_id = 0
+        self.reachable = True
+
+    async def start(self) -> None:
+        """Registers the server."""
+        self.server_id = await self._store.register_server(self._name)
+
+    async def run(self) -> None:
+        """Beats until cancelled."""
+        last = time.monotonic()
+        told = 0.0
+        sent_away = False
+        while True:
+            try:
+                async with asyncio.timeout(EVERY):
+                    if await self._store.beat(self.server_id) is None:
+                        await self.start()
+                last = time.monotonic()
+                if not self.reachable:
+                    _log.warning("the database is back")
+                    self.reachable = True
+                    self._on_change(True)
+                sent_away = False
+            except (JobQueueError, TimeoutError) as error:
+                now = time.monotonic()
+                if self.reachable:
+                    self.reachable = False
+                    self._on_change(False)
+                if now - told > TELL_EVERY:
+                    told = now
+                    _log.error("the database is away: %s", error)
+                if now - last > AWAY_AFTER and not sent_away:
+                    sent_away = True
+                    self._on_away()
+            await asyncio.sleep(EVERY if self.reachable else EVERY_WHILE_AWAY)
+
+    async def stop(self) -> None:
+        """Takes the server's row away; its sessions count as silent from now."""
+        try:
+            async with asyncio.timeout(EVERY):
+                await self._store.retire_server(self.server_id)
+        except (JobQueueError, TimeoutError) as error:
+            _log.warning("the server could not sign off: %s", error)

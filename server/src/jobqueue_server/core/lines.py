@@ -1,0 +1,144 @@
+"""What this server knows of the lines of ready jobs: where one waits, and where a claim may start to look."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+
+from .catalog import Catalog, Lane
+from .clock import Clock
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+# A row that commits later than this after its run_at is passed over by the claims, and found by the next sweep.
+CLAIM_FLOOR = timedelta(milliseconds=100)
+# Bounds what may still commit late: twice the statement timeout.
+SWEEP_FLOOR = timedelta(seconds=10)
+# Timers further off than this are left to the sweeps, which look at the head of each line once a second.
+TIMER_HORIZON = timedelta(seconds=5)
+# The clock is an estimate; a claim that comes too early finds nothing.
+TIMER_MARGIN = 0.003
+TIMER_BUCKETS_PER_SECOND = 100
+
+
+class Line:
+    """The ready jobs of one lane at one priority, in the order of run_at.
+
+    Attributes:
+        ready: Whether a job may be waiting. False is only said after a claim found no more.
+        mark: Counts the reasons to look again, so that one that comes during a claim is not lost with its answer.
+        thick: Whether the last claim found as many as it asked for.
+        newest: The newest run_at claimed from here by this server.
+        floor: Where the next claim starts.
+    """
+
+    __slots__ = ("floor", "lane", "mark", "newest", "priority", "ready", "thick")
+
+    def __init__(self, lane: Lane, priority: int) -> None:
+        self.lane = lane
+        self.priority = priority
+        self.ready = False
+        self.mark = 0
+        self.thick = False
+        self.newest = BEGINNING
+        self.floor = BEGINNING
+
+    def claimed(self, run_at: datetime) -> None:
+        """Raises the floor behind the newest row claimed, over the dead entries of what was claimed before."""
+        if run_at > self.newest:
+            self.newest = run_at
+        self.floor = max(self.floor, self.newest - CLAIM_FLOOR)
+
+    def found(self, run_at: datetime) -> None:
+        """A sweep saw a job at `run_at`: the next claim must not start above it."""
+        self.floor = min(self.floor, run_at)
+
+    @property
+    def sweep_floor(self) -> datetime:
+        """Where a sweep starts to look."""
+        return max(BEGINNING, self.newest - SWEEP_FLOOR) if self.newest > BEGINNING else BEGINNING
+
+    def forget(self) -> None:
+        """After an error or a peer's death: anything may have happened, so look from the beginning."""
+        self.newest = self.floor = BEGINNING
+
+
+class Lines:
+    """All lines by (lane id, priority), and the timers of jobs that become ready soon.
+
+    `on_ready` is called when a line may have a job.
+    """
+
+    def __init__(self, catalog: Catalog, clock: Clock, on_ready: Callable[[], None]) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._on_ready = on_ready
+        self._lines: dict[tuple[int, int], Line] = {}
+        self._by_queue: dict[int, dict[tuple[int, int], Line]] = {}
+        self._timers: set[tuple[int, int, int]] = set()
+        self.alone: dict[int, int] = {}
+
+    def line(self, lane: Lane, priority: int) -> Line:
+        """The line, made at its first mention."""
+        key = (lane.id, priority)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(lane, priority)
+            self._by_queue.setdefault(lane.queue_id, {})[key] = line
+        return line
+
+    def of_queue(self, queue_id: int) -> Iterable[Line]:
+        """Every line known in a queue."""
+        return self._by_queue.get(queue_id, {}).values()
+
+    def ready(self, lane_id: int, priority: int) -> None:
+        """A job is ready there."""
+        lane = self._catalog.lane_by_id(lane_id)
+        if lane is None:
+            return
+        line = self.line(lane, priority)
+        line.ready = True
+        line.mark += 1
+        self._on_ready()
+
+    def ready_alone(self, lane_id: int) -> None:
+        """A job that is to run alone is ready in the lane. The number counts as `Line.mark` does."""
+        self.alone[lane_id] = self.alone.get(lane_id, 0) + 1
+        self._on_ready()
+
+    def due_at(self, lane_id: int, priority: int, run_at: datetime, *, alone: bool = False) -> None:
+        """A job becomes ready at `run_at`, by the database's clock: now, at a timer, or by a later sweep."""
+        wait = run_at - self._clock.now()
+        if wait > TIMER_HORIZON:
+            return
+        if wait <= timedelta():
+            self._fire(lane_id, priority, alone)
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + wait.total_seconds() + TIMER_MARGIN
+        bucket = int(due * TIMER_BUCKETS_PER_SECOND) + 1
+        key = (lane_id, -100 if alone else priority, bucket)
+        if key in self._timers:
+            return
+        self._timers.add(key)
+        loop.call_at(bucket / TIMER_BUCKETS_PER_SECOND, self._timer, key, lane_id, priority, alone)
+
+    def _timer(self, key: tuple[int, int, int], lane_id: int, priority: int, alone: bool) -> None:
+        self._timers.discard(key)
+        self._fire(lane_id, priority, alone)
+
+    def _fire(self, lane_id: int, priority: int, alone: bool) -> None:
+        if alone:
+            self.ready_alone(lane_id)
+        else:
+            self.ready(lane_id, priority)
+
+    def left(self, lane_id: int, priority: int, status_losses: int, run_at: datetime) -> None:
+        """A job went back to its line, by a retry, snooze, release or loss."""
+        self.due_at(lane_id, priority, run_at, alone=status_losses > 0)
+
+    def forget(self) -> None:
+        """Looks from the beginning everywhere."""
+        for line in self._lines.values():
+            line.forget()

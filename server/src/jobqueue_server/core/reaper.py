@@ -1,0 +1,109 @@
+"""The reaper: takes back what nobody holds any more - lost sessions, leases past their deadline, strays."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import timedelta
+
+from ..errors import JobQueueError
+from ..lifecycle import Event
+from ..store.jobs import JobStore, Leaving
+from ..store.sessions import SessionStore
+from .dispatch import Dispatcher
+from .sessions import Sessions
+
+_log = logging.getLogger(__name__)
+
+EVERY = 0.25
+BATCH = 1000
+AUDIT_EVERY = 10.0
+# A lease younger than this may be under way between the database and this server's memory.
+AUDIT_AGE = 10.0
+
+
+class Reaper:
+    """Each quarter second it looks for deadlines and lost sessions, each 10 s it audits the leases."""
+
+    def __init__(
+        self, jobs: JobStore, store: SessionStore, sessions: Sessions, dispatcher: Dispatcher, on_finished
+    ) -> None:  # type: ignore[no-untyped-def]
+        self._jobs = jobs
+        self._store = store
+        self._sessions = sessions
+        self._dispatcher = dispatcher
+        self._on_finished = on_finished
+
+    async def run(self) -> None:
+        """Reaps until cancelled. While the database is away it waits."""
+        audit_at = time.monotonic() + AUDIT_EVERY
+        while True:
+            await asyncio.sleep(EVERY)
+            try:
+                await self.end_due()
+                await self.reap_lost()
+                if time.monotonic() >= audit_at:
+                    audit_at = time.monotonic() + AUDIT_EVERY
+                    await self.audit()
+            except JobQueueError as error:
+                _log.debug("the reaper waits: %s", error)
+
+    async def end_due(self) -> None:
+        """Run timeouts are failures at their deadline; cancel graces end in CANCELLED. The worker is told."""
+        rows = await self._jobs.due(BATCH)
+        if not rows:
+            return
+        leavings = []
+        for row in rows:
+            if row["timed_out"]:
+                seconds = timedelta(milliseconds=row["timeout_ms"]).total_seconds()
+                event, message = Event.TIMEOUT, f"the attempt ran longer than its timeout of {seconds:g} s"
+            else:
+                event, message = (
+                    Event.CANCEL_GRACE_ENDED,
+                    "the worker did not answer the cancel within its grace",
+                )
+            leavings.append(Leaving(row["id"], row["attempts"], row["session_id"], event, message=message))
+        left = await self._dispatcher.give_back(leavings)
+        for row in left:
+            reason = "TIMED_OUT" if row["event"] == Event.TIMEOUT else "CANCEL_GRACE_ENDED"
+            self._sessions.taken_back(row["session_id"], row["id"], row["attempts"], reason)
+        self._on_finished(row["id"] for row in left if row["run_at"] is None)
+
+    async def reap_lost(self) -> None:
+        """Ends the sessions whose ttl is over."""
+        for row in await self._store.expired(BATCH):
+            await self._sessions.reap(row["id"], row["epoch"], row["name"])
+
+    async def audit(self) -> None:
+        """Compares the leases that the database knows with those that this server knows.
+
+        What slips past a race - a hand-off that commits after its session was resumed or ended - is found here.
+        """
+        strays = [
+            Leaving(row["id"], row["attempts"], row["session_id"], Event.UNDELIVERED)
+            for row in await self._jobs.stray()
+        ]
+        linked = {session.id: session for session in self._sessions.all() if session.link is not None}
+        old = {
+            session_id: {
+                (lease.job_id, lease.attempt)
+                for lease in session.leases.values()
+                if time.monotonic() - lease.since > AUDIT_AGE and not lease.settling
+            }
+            for session_id, session in linked.items()
+        }
+        if linked:
+            for row in await self._store.held(list(linked)):
+                session = linked[row["session_id"]]
+                old[session.id].discard((row["id"], row["attempts"]))
+                if row["settled_in"] and session.find(row["id"], row["attempts"]) is None:
+                    strays.append(Leaving(row["id"], row["attempts"], session.id, Event.UNDELIVERED))
+        for session_id, leases in old.items():
+            for job_id, attempt in leases:
+                _log.warning("job %s attempt %d is not session %d's any more", job_id, attempt, session_id)
+                self._sessions.taken_back(session_id, job_id, attempt, "NOT_HELD")
+        if strays:
+            _log.warning("the audit gives back %d leases that nobody knows of", len(strays))
+            await self._dispatcher.give_back(strays)

@@ -1,0 +1,204 @@
+"""A worker's session as this server knows it: what it takes, what it holds, and the link to its stream."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from .catalog import Lane
+
+#: How many settled leases a session remembers, so that the same settlement again can be told apart from a stale one.
+REMEMBERED_LEASES = 4096
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """One session's right to run one attempt of one job. `seq` is the delivery that carried it; 0: not sent yet."""
+
+    lease_id: int
+    job_id: UUID
+    attempt: int
+    lane: Lane
+    priority: int
+    failures: int
+    max_attempts: int
+    timeout_ms: int | None
+    started_at: datetime
+    waited: float = 0.0
+    payload: bytes = b""
+    labels: str | None = None
+    headers: bytes | None = None
+    suspect: bool = False
+    seq: int = 0
+    fraction: float = 0.0
+    settling: bool = False
+    since: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A lease as a worker names it after a break."""
+
+    lease_id: int
+    job_id: UUID
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one outcome, where the worker could not know it. `verdict` is a name of SettleResult.Verdict."""
+
+    lease_id: int
+    job_id: UUID | None
+    attempt: int
+    verdict: str
+    status: int = 0
+    run_at: datetime | None = None
+    message: str = ""
+
+
+class Link(Protocol):
+    """The stream of a session, as the core sees it. No method waits: a frame is put in line for the stream's writer."""
+
+    def deliver(self, leases: Sequence[Lease]) -> None:
+        """Hands over leases; sets their `seq` when they are written."""
+
+    def cancel(self, lease_ids: Sequence[int], reason: str, grace: timedelta) -> None:
+        """Asks the worker to stop these, within the grace."""
+
+    def revoke(self, lease_ids: Sequence[int], reason: str) -> None:
+        """Tells the worker that these are no longer its own."""
+
+    def settled(self, seq: int, exceptions: Sequence[Answer]) -> None:
+        """Answers a Settle frame."""
+
+    def go_away(self, reason: str, drain: timedelta | None) -> None:
+        """Asks the worker to connect elsewhere."""
+
+    def goodbye(self, released: Sequence[Lease]) -> None:
+        """Ends the stream after a drain."""
+
+    def superseded(self) -> None:
+        """Ends the stream: its session goes on elsewhere, or is taken for silent."""
+
+    def leave(self) -> None:
+        """Ends the stream because the server leaves; the session lives on."""
+
+
+class Session:
+    """One worker's presence. Lives in memory from its Hello until it ends, also while its stream is broken."""
+
+    def __init__(
+        self, id: int, epoch: int, name: str, ttl: timedelta, subscriptions: frozenset[tuple[str, str]]
+    ) -> None:
+        self.id = id
+        self.epoch = epoch
+        self.name = name
+        self.ttl = ttl
+        self.subscriptions = subscriptions
+        self.slots = 0
+        self.slots_by_kind: Mapping[str, int] = {}
+        self.bytes_limit = 0
+        self.leases: dict[int, Lease] = {}
+        self.lingering: dict[int, Lease] = {}
+        self.remembered: OrderedDict[int, tuple[UUID, int]] = OrderedDict()
+        self.reserved = 0
+        self.suspects = 0
+        self.bytes_held = 0
+        self.draining = False
+        self.confirmed = True
+        self.broken = False
+        self.silence_written = False
+        self.seen = 0
+        self.heard_at = time.monotonic()
+        self.link: Link | None = None
+        self._counter = 0
+
+    @property
+    def heartbeat_interval(self) -> timedelta:
+        """How often its worker is to be heard: ttl / 4, at most 5 s."""
+        return min(self.ttl / 4, timedelta(seconds=5))
+
+    @property
+    def free(self) -> int:
+        """How many more leases it may be given: level, never counted up and down on its own, so nothing can leak."""
+        if self.link is None or self.draining:
+            return 0
+        if self.bytes_limit and self.bytes_held >= self.bytes_limit:
+            return 0
+        return self.slots - len(self.leases) - len(self.lingering) - self.reserved
+
+    def free_for(self, kind: str) -> int:
+        """As `free`, within the kind's own cap."""
+        cap = self.slots_by_kind.get(kind)
+        if cap is None:
+            return self.free
+        held = sum(1 for lease in self.leases.values() if lease.lane.kind == kind)
+        lingering = sum(1 for lease in self.lingering.values() if lease.lane.kind == kind)
+        return min(self.free, cap - held - lingering)
+
+    def takes(self, lane: Lane) -> bool:
+        """Whether it subscribes to the lane."""
+        return (lane.queue, lane.kind) in self.subscriptions
+
+    def next_lease_id(self) -> int:
+        """Unique in the session: the epoch above, a counter below."""
+        self._counter += 1
+        return self.epoch << 32 | self._counter
+
+    def add(self, lease: Lease) -> None:
+        """Takes up a lease that was just committed."""
+        self.leases[lease.lease_id] = lease
+        self.bytes_held += len(lease.payload)
+        if lease.suspect:
+            self.suspects += 1
+
+    def drop(self, lease_id: int, *, linger: bool = False) -> Lease | None:
+        """Forgets a lease; with `linger` its slot stays counted until a heartbeat no longer names it."""
+        lease = self.leases.pop(lease_id, None)
+        if lease is None:
+            return None
+        self.bytes_held -= len(lease.payload)
+        if lease.suspect:
+            self.suspects -= 1
+        if linger:
+            self.lingering[lease_id] = lease
+        self.remembered[lease_id] = (lease.job_id, lease.attempt)
+        if len(self.remembered) > REMEMBERED_LEASES:
+            self.remembered.popitem(last=False)
+        return lease
+
+    def find(self, job_id: UUID, attempt: int) -> Lease | None:
+        """The lease on an attempt, by looking at each: cancels and timeouts are rare."""
+        for lease in self.leases.values():
+            if lease.job_id == job_id and lease.attempt == attempt:
+                return lease
+        return None
+
+    def heard(self, last_delivery: int) -> None:
+        """Notes a frame of the worker, and the last delivery that it has seen."""
+        self.heard_at = time.monotonic()
+        if last_delivery > self.seen:
+            self.seen = last_delivery
+
+    def undelivered(self, lease: Lease) -> bool:
+        """Whether the worker is known not to have seen it: a write is not a delivery, a receipt is."""
+        return lease.seq == 0 or lease.seq > self.seen
+
+    def still_running(self, held: Iterable[int]) -> list[int]:
+        """Takes in a heartbeat's list. Frees the slots of what stopped; returns the leases that are not its own."""
+        named = set(held)
+        for lease_id in [lease_id for lease_id in self.lingering if lease_id not in named]:
+            del self.lingering[lease_id]
+        return [
+            lease_id
+            for lease_id in named
+            if lease_id not in self.leases
+            and lease_id not in self.lingering
+            and lease_id not in self.remembered
+        ]

@@ -1,0 +1,321 @@
+"""The sessions of this server: opened, resumed, heard, silent, drained, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from ..errors import DatabaseAway, SessionUnknown, TooManyStreams
+from ..lifecycle import Event
+from ..store.database import Record
+from ..store.jobs import Leaving
+from ..store.sessions import SessionStore
+from .catalog import Catalog
+from .dispatch import Dispatcher
+from .session import Lease, Link, Named, Session
+
+_log = logging.getLogger(__name__)
+
+SILENT_AFTER_INTERVALS = 3
+WATCH_EVERY = 0.5
+# A cancel may overtake the delivery of its lease; it is kept for that long.
+CANCELS_KEPT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session that is a worker's from now on, with what became of the leases that it named."""
+
+    session: Session
+    token: str
+    kept: Sequence[Named] = ()
+    revoked: Sequence[Named] = ()
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _split(token: str) -> tuple[int, str]:
+    number, _, secret = token.partition(".")
+    if not (number.isascii() and number.isdigit() and len(number) <= 18 and secret):
+        raise SessionUnknown("the session token is not one of ours; say Hello without resume")
+    return int(number), secret
+
+
+class Sessions:
+    """Every session whose worker is, or was last, connected here."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        dispatcher: Dispatcher,
+        catalog: Catalog,
+        server_id: Callable[[], int],
+        *,
+        most: int,
+        cancel_grace: timedelta,
+        on_finished: Callable[[Iterable[UUID]], None],
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._catalog = catalog
+        self._server_id = server_id
+        self._most = most
+        self._cancel_grace = cancel_grace
+        self._on_finished = on_finished
+        self._sessions: dict[int, Session] = {}
+        self._cancels: dict[UUID, tuple[int, str, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def all(self) -> list[Session]:
+        """Every session, linked or not."""
+        return list(self._sessions.values())
+
+    def get(self, session_id: int) -> Session | None:
+        """The session, if its worker was last connected here."""
+        return self._sessions.get(session_id)
+
+    # ---- a worker comes
+
+    async def open(
+        self, name: str, labels: Mapping[str, str], ttl: timedelta, subscriptions: frozenset[tuple[str, str]]
+    ) -> Opened:
+        """A new session.
+
+        Raises:
+            TooManyStreams: The server holds as many as it may.
+        """
+        self._room()
+        secret = _new_token()
+        session_id, epoch = await self._store.open(self._server_id(), name, labels, ttl, _digest(secret))
+        session = Session(session_id, epoch, name, ttl, subscriptions)
+        self._sessions[session_id] = session
+        return Opened(session, f"{session_id}.{secret}")
+
+    def _room(self) -> None:
+        if len(self._sessions) >= self._most:
+            message = f"this server holds {self._most} sessions, as many as it may"
+            raise TooManyStreams(message, retry_after=timedelta(seconds=1))
+
+    async def resume(
+        self,
+        token: str,
+        held: Sequence[Named],
+        unanswered: Sequence[Named],
+        subscriptions: frozenset[tuple[str, str]],
+    ) -> Opened:
+        """The next epoch of a session, on this server, with the leases that its worker still names.
+
+        Those that it does not name go back at once, uncharged. The stream that it had here ends.
+
+        Raises:
+            SessionUnknown: It ended, or the token is not its own.
+        """
+        session_id, secret = _split(token)
+        if session_id not in self._sessions:
+            self._room()
+        new_secret = _new_token()
+        row = await self._store.resume(session_id, _digest(secret), _digest(new_secret), self._server_id())
+        if row is None:
+            raise SessionUnknown(
+                "the session has ended, or the token is not its own; say Hello without resume"
+            )
+        session = self._take_over(row, subscriptions)
+        kept, revoked = await self._reconcile(session, held, unanswered)
+        return Opened(session, f"{session_id}.{new_secret}", kept, revoked)
+
+    def _take_over(self, row: Record, subscriptions: frozenset[tuple[str, str]]) -> Session:
+        """The session's object in its new epoch: a fresh one, so that what the old stream still does finds the old one."""
+        old = self._sessions.get(row["id"])
+        session = Session(row["id"], row["epoch"], row["name"], row["ttl"], subscriptions)
+        session.confirmed = False
+        if old is not None:
+            self._dispatcher.detach(old)
+            session.remembered = old.remembered
+            session.lingering = old.lingering
+            link, old.link = old.link, None
+            if link is not None:
+                link.superseded()
+        self._sessions[session.id] = session
+        return session
+
+    async def _reconcile(
+        self, session: Session, held: Sequence[Named], unanswered: Sequence[Named]
+    ) -> tuple[list[Named], list[Named]]:
+        named = {(lease.job_id, lease.attempt): lease for lease in (*held, *unanswered)}
+        kept: list[Named] = []
+        back: list[Leaving] = []
+        for row in await self._store.held([session.id]):
+            lease = named.pop((row["id"], row["attempts"]), None)
+            lane = self._catalog.lane_by_id(row["lane_id"])
+            if lease is None or lane is None or lease.lease_id in session.leases:
+                back.append(Leaving(row["id"], row["attempts"], session.id, Event.UNDELIVERED))
+                continue
+            session.add(
+                Lease(
+                    lease.lease_id, row["id"], row["attempts"], lane, row["priority"], 0, 0, row["timeout_ms"],
+                    row["changed_at"], suspect=row["losses"] > 0, seq=-1,
+                )
+            )  # fmt: skip
+            if row["cancel_requested"]:
+                self._cancels[row["id"]] = (row["attempts"], "", time.monotonic())
+            kept.append(lease)
+        if back:
+            self._ended(await self._dispatcher.give_back(back))
+        held_names = {(lease.job_id, lease.attempt) for lease in held}
+        return kept, [lease for key, lease in named.items() if key in held_names]
+
+    def attach(self, session: Session, link: Link) -> None:
+        """Its stream is ready for deliveries."""
+        session.link = link
+        session.heard_at = time.monotonic()
+        self._dispatcher.attach(session)
+        self.handed_over(session, list(session.leases.values()))
+
+    async def confirm(self, session: Session) -> None:
+        """The first frame under a new epoch came: the previous token is void."""
+        session.confirmed = True
+        try:
+            await self._store.confirm(session.id, session.epoch)
+        except DatabaseAway:
+            session.confirmed = False
+
+    # ---- a worker goes
+
+    async def broken(self, session: Session, link: Link) -> None:
+        """Its stream is gone. The session goes on until its ttl ends, counted from the last frame heard."""
+        if session.link is not link:
+            return
+        session.link = None
+        session.broken = True
+        self._dispatcher.detach(session)
+        await self._write_silence(session)
+
+    async def _write_silence(self, session: Session) -> None:
+        ago = timedelta(seconds=time.monotonic() - session.heard_at)
+        try:
+            await self._store.silence(session.id, session.epoch, ago)
+            session.silence_written = True
+        except DatabaseAway as error:
+            # Written by the watch once the database is back.
+            _log.warning("session %d is silent, which could not be written: %s", session.id, error)
+
+    async def end(self, session: Session) -> list[Lease]:
+        """A worker has said all: its session ends, and what it still held goes back uncharged. Returns that."""
+        self._dispatcher.detach(session)
+        released = list(session.leases.values())
+        undelivered = {lease.job_id for lease in released if session.undelivered(lease)}
+
+        def decide(row: Record) -> Leaving:
+            event = Event.UNDELIVERED if row["id"] in undelivered else Event.RELEASE
+            return Leaving(row["id"], row["attempts"], row["session_id"], event)
+
+        rows = await self._store.end(session.id, session.epoch, decide)
+        self._forget(session)
+        self._ended(rows or ())
+        return released
+
+    async def reap(self, session_id: int, epoch: int, name: str) -> int:
+        """Ends a session whose ttl is over. What it was seen to hold is lost; the rest goes back uncharged.
+
+        Returns:
+            How many leases it held.
+        """
+        session = self._sessions.get(session_id)
+        if session is not None and session.epoch != epoch:
+            session = None
+        if session is not None and session.link is not None:
+            return 0
+        unseen = (
+            {lease.job_id for lease in session.leases.values() if session.undelivered(lease)}
+            if session
+            else set()
+        )
+
+        def decide(row: Record) -> Leaving:
+            if row["id"] in unseen:
+                return Leaving(row["id"], row["attempts"], session_id, Event.UNDELIVERED)
+            message = f"the session of worker {name} was lost"
+            return Leaving(row["id"], row["attempts"], session_id, Event.LOST, message=message)
+
+        rows = await self._store.reap(session_id, epoch, decide)
+        if rows is None:
+            return 0
+        if session is not None:
+            self._forget(session)
+        self._ended(rows)
+        _log.warning("session %d of worker %s is lost, with %d leases", session_id, name, len(rows))
+        return len(rows)
+
+    def _forget(self, session: Session) -> None:
+        if self._sessions.get(session.id) is session:
+            del self._sessions[session.id]
+
+    def _ended(self, rows: Iterable[Record]) -> None:
+        rows = list(rows)
+        self._dispatcher.returned(rows)
+        self._on_finished(row["id"] for row in rows if row["run_at"] is None)
+
+    # ---- what the server says to a worker
+
+    def cancel(self, job_id: UUID, session_id: int, attempt: int, reason: str) -> None:
+        """Tells the worker that holds the attempt to stop it, now or as soon as the lease is handed over."""
+        session = self._sessions.get(session_id)
+        lease = session.find(job_id, attempt) if session is not None else None
+        if session is None or lease is None:
+            self._cancels[job_id] = (attempt, reason, time.monotonic())
+        elif session.link is not None:
+            session.link.cancel([lease.lease_id], reason, self._cancel_grace)
+
+    def handed_over(self, session: Session, leases: Sequence[Lease]) -> None:
+        """Leases were put on a stream: sends after them the cancels that came before."""
+        if not self._cancels:
+            return
+        for lease in leases:
+            cancel = self._cancels.pop(lease.job_id, None)
+            if cancel is not None and cancel[0] == lease.attempt and session.link is not None:
+                session.link.cancel([lease.lease_id], cancel[1], self._cancel_grace)
+
+    def taken_back(self, session_id: int, job_id: UUID, attempt: int, reason: str) -> None:
+        """A lease is no longer its worker's: the worker is told, and its slot stays counted while the handler runs."""
+        session = self._sessions.get(session_id)
+        lease = session.find(job_id, attempt) if session is not None else None
+        if session is None or lease is None:
+            return
+        session.drop(lease.lease_id, linger=True)
+        if session.link is not None:
+            session.link.revoke([lease.lease_id], reason)
+
+    async def run(self) -> None:
+        """Finds the connections that fell silent, until cancelled."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY)
+            now = time.monotonic()
+            for session in self.all():
+                silent = (
+                    now - session.heard_at
+                    > SILENT_AFTER_INTERVALS * session.heartbeat_interval.total_seconds()
+                )
+                link = session.link
+                if link is not None and silent:
+                    _log.warning("session %d of worker %s is silent", session.id, session.name)
+                    link.superseded()
+                    await self.broken(session, link)
+                elif link is None and not session.silence_written and (silent or session.broken):
+                    await self._write_silence(session)
+            for job_id in [job_id for job_id, kept in self._cancels.items() if now - kept[2] > CANCELS_KEPT]:
+                del self._cancels[job_id]

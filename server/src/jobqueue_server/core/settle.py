@@ -1,0 +1,319 @@
+"""Settlement: the outcomes of all streams share one statement, and are answered after its commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from ..errors import DatabaseAway, DatabaseFull
+from ..lifecycle import Event, Status, status_of
+from ..metrics import Metrics
+from ..store.database import DataError, Record
+from ..store.jobs import JobStore, Leaving
+from .dispatch import Dispatcher
+from .session import Answer, Lease, Session
+
+_log = logging.getLogger(__name__)
+
+MAX_BATCH = 2000
+
+_OUTCOMES = {
+    Status.SUCCEEDED: "succeeded",
+    Status.RETRYING: "retrying",
+    Status.QUEUED: "retrying",
+    Status.FAILED_PERMANENT: "failed_permanent",
+    Status.CANCELLED: "cancelled",
+}
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """How one attempt ended, as its worker reports it. `event` SUCCEED may carry an output."""
+
+    event: Event
+    lease_id: int = 0
+    job_id: UUID | None = None
+    attempt: int = 0
+    output: bytes | None = None
+    permanent: bool = False
+    after: timedelta | None = None
+    error_type: str | None = None
+    message: str | None = None
+    stack: str | None = None
+
+
+class Frame:
+    """One Settle frame, or one unary call, that waits for all of its outcomes. `on_done` gets what was not plain APPLIED."""
+
+    __slots__ = ("_answers", "_left", "_on_done")
+
+    def __init__(self, outcomes: int, on_done: Callable[[list[Answer]], None]) -> None:
+        self._left = outcomes
+        self._answers: list[Answer] = []
+        self._on_done = on_done
+        if outcomes == 0:
+            on_done([])
+
+    def done(self, answer: Answer | None = None) -> None:
+        """One outcome is answered; None: it was applied, and there is nothing to add."""
+        if answer is not None:
+            self._answers.append(answer)
+        self._left -= 1
+        if self._left == 0:
+            self._on_done(self._answers)
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """An outcome on its way to the database. `lease` is None where the session does not hold it (any more)."""
+
+    session: Session
+    job_id: UUID
+    attempt: int
+    lease_id: int
+    lease: Lease | None
+    outcome: Outcome
+    frame: Frame
+
+
+_SUCCEEDED = Outcome(Event.SUCCEED)
+
+
+class Settler:
+    """Gathers outcomes and commits them, one batch at a time: while one commits, the next gathers."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        dispatcher: Dispatcher,
+        metrics: Metrics,
+        on_finished: Callable[[Iterable[UUID]], None],
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._metrics = metrics
+        self._on_finished = on_finished
+        self._pending: list[_Item] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def settle(
+        self, session: Session, succeeded: Iterable[int], outcomes: Sequence[Outcome], frame: Frame
+    ) -> None:
+        """Puts outcomes in line. Each is answered through `frame` after its commit."""
+        leases = session.leases
+        for lease_id in succeeded:
+            lease = leases.get(lease_id)
+            if lease is not None:
+                lease.settling = True
+                self._pending.append(
+                    _Item(session, lease.job_id, lease.attempt, lease_id, lease, _SUCCEEDED, frame)
+                )
+            else:
+                self._unheld(session, lease_id, _SUCCEEDED, frame)
+        for outcome in outcomes:
+            lease = leases.get(outcome.lease_id) if outcome.lease_id else None
+            if lease is None and outcome.job_id is not None:
+                lease = session.find(outcome.job_id, outcome.attempt)
+            if lease is not None:
+                lease.settling = True
+                self._pending.append(
+                    _Item(session, lease.job_id, lease.attempt, lease.lease_id, lease, outcome, frame)
+                )
+            else:
+                self._unheld(session, outcome.lease_id, outcome, frame)
+        self._signal()
+
+    def _unheld(self, session: Session, lease_id: int, outcome: Outcome, frame: Frame) -> None:
+        """An outcome for a lease that the session does not hold: the database knows what became of it."""
+        known = session.remembered.get(lease_id) if lease_id else None
+        if known is None and lease_id in session.lingering:
+            lingering = session.lingering[lease_id]
+            known = (lingering.job_id, lingering.attempt)
+        if known is None and outcome.job_id is not None:
+            known = (outcome.job_id, outcome.attempt)
+        if known is None:
+            message = (
+                "this session has no such lease; name the job and the attempt to learn what became of it"
+            )
+            frame.done(Answer(lease_id, outcome.job_id, outcome.attempt, "STALE_LEASE", message=message))
+            return
+        self._pending.append(_Item(session, known[0], known[1], lease_id, None, outcome, frame))
+
+    def _signal(self) -> None:
+        if self._pending:
+            self._dispatcher.settlements_wait = True
+            self._idle.clear()
+            self._wake.set()
+
+    async def drained(self) -> None:
+        """Waits until every outcome in line is answered."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Commits what is in line, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                batch = self._next_batch()
+                self._dispatcher.settlements_wait = bool(self._pending)
+                try:
+                    await self._commit(batch)
+                finally:
+                    self._dispatcher.progressed()
+                    self._dispatcher.wake()
+            self._idle.set()
+
+    def _next_batch(self) -> list[_Item]:
+        """The next outcomes, each job once: the same settlement again must see the first one committed."""
+        batch: list[_Item] = []
+        later: list[_Item] = []
+        taken: set[UUID] = set()
+        for item in self._pending:
+            if len(batch) < MAX_BATCH and item.job_id not in taken:
+                taken.add(item.job_id)
+                batch.append(item)
+            else:
+                later.append(item)
+        self._pending = later
+        return batch
+
+    async def _commit(self, batch: list[_Item]) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        succeeded = [item for item in batch if item.outcome.event is Event.SUCCEED]
+        others = [item for item in batch if item.outcome.event is not Event.SUCCEED]
+        stale: list[_Item] = []
+        for items, commit in ((succeeded, self._succeed), (others, self._leave)):
+            if items:
+                stale += await self._guarded(items, commit)
+        if stale:
+            await self._guarded(stale, self._explain)
+        self._metrics.observe_batch("settle", loop.time() - started, len(batch))
+
+    async def _guarded(self, items: list[_Item], commit) -> list[_Item]:  # type: ignore[no-untyped-def]
+        """Runs a statement on a batch. A value that PostgreSQL refuses harms its own outcome only."""
+        try:
+            stale: list[_Item] = await commit(items)
+            return stale
+        except (DatabaseAway, DatabaseFull) as error:
+            _log.warning("%d outcomes are not settled: %s", len(items), error)
+            self._answer_all(items, "TRY_AGAIN", error.message)
+        except DataError as error:
+            if len(items) > 1:
+                middle = len(items) // 2
+                return await self._guarded(items[:middle], commit) + await self._guarded(
+                    items[middle:], commit
+                )
+            _log.warning("an outcome of job %s is refused: %s", items[0].job_id, error)
+            self._answer_all(items, "INVALID", "the outcome holds a value that can't be stored")
+        except Exception:
+            _log.exception("%d outcomes are not settled", len(items))
+            self._answer_all(items, "TRY_AGAIN", "the server failed; try again")
+        return []
+
+    def _answer_all(self, items: list[_Item], verdict: str, message: str) -> None:
+        for item in items:
+            if item.lease is not None:
+                item.lease.settling = False
+            item.frame.done(Answer(item.lease_id, item.job_id, item.attempt, verdict, message=message))
+
+    async def _succeed(self, items: list[_Item]) -> list[_Item]:
+        at, settled = await self._store.settle_succeeded(
+            [(item.job_id, item.attempt, item.session.id, item.outcome.output) for item in items]
+        )
+        stale = []
+        counts: Counter[str] = Counter()
+        seconds: dict[str, list[float]] = defaultdict(list)
+        for item in items:
+            if settled is not None and item.job_id not in settled:
+                stale.append(item)
+                continue
+            lease = item.lease
+            if lease is not None:
+                item.session.drop(lease.lease_id)
+                kind = lease.lane.kind
+                counts[kind] += 1
+                seconds[kind].append((at - lease.started_at).total_seconds())
+            item.frame.done()
+        for kind, count in counts.items():
+            self._metrics.finished(kind, "succeeded", count)
+            self._metrics.ran(kind, seconds[kind])
+        self._on_finished(item.job_id for item in items)
+        return stale
+
+    async def _leave(self, items: list[_Item]) -> list[_Item]:
+        rows = await self._store.leave(
+            [
+                Leaving(
+                    item.job_id, item.attempt, item.session.id, item.outcome.event, item.outcome.permanent,
+                    item.outcome.after, item.outcome.error_type, item.outcome.message, item.outcome.stack,
+                )
+                for item in items
+            ]
+        )  # fmt: skip
+        self._dispatcher.returned(rows)
+        left = {row["id"]: row for row in rows}
+        stale = []
+        for item in items:
+            row = left.get(item.job_id)
+            if row is None:
+                stale.append(item)
+                continue
+            status = Status(row["status"])
+            if item.lease is not None:
+                item.session.drop(item.lease_id)
+                kind = item.lease.lane.kind
+                self._metrics.finished(kind, _OUTCOMES[status])
+                self._metrics.ran(kind, [(row["at"] - row["started_at"]).total_seconds()])
+            item.frame.done(
+                Answer(item.lease_id, item.job_id, item.attempt, "APPLIED", int(status), row["run_at"])
+            )
+        self._on_finished(row["id"] for row in rows if row["run_at"] is None)
+        return stale
+
+    async def _explain(self, items: list[_Item]) -> list[_Item]:
+        """Answers the outcomes that matched no lease: applied before, stale, or the job is gone."""
+        rows = {
+            (row["id"], row["attempt"]): row
+            for row in await self._store.settled_before([(item.job_id, item.attempt) for item in items])
+        }
+        for item in items:
+            verdict, status, message = _explain(item, rows[item.job_id, item.attempt])
+            if item.lease is not None:
+                item.session.drop(item.lease_id)
+            item.frame.done(
+                Answer(item.lease_id, item.job_id, item.attempt, verdict, status, message=message)
+            )
+        return []
+
+
+def _explain(item: _Item, row: Record) -> tuple[str, int, str]:
+    """The verdict on an outcome that matched no lease, from what is stored of its job."""
+    if row["finished"]:
+        status = int(row["status"])
+    elif row["live"]:
+        status = int(status_of(row["state"], row["failures"], row["losses"]))
+    else:
+        return "NOT_FOUND", 0, "there is no such job; it was deleted, or its retention ended"
+    event = item.outcome.event
+    mine = item.session.id
+    if event is Event.SUCCEED:
+        same = (
+            row["finished"]
+            and row["status"] == Status.SUCCEEDED
+            and row["finished_attempt"] == item.attempt
+            and row["finished_session"] == mine
+        ) or (row["tried_session"] == mine and row["outcome"] == Event.SUCCEED)
+    else:
+        same = row["tried_session"] == mine and row["outcome"] == event
+    if same:
+        return "ALREADY_APPLIED", status, ""
+    return "STALE_LEASE", status, "the lease was given to another, settled otherwise, or taken back"

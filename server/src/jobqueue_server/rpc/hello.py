@@ -1,0 +1,149 @@
+"""What a worker says of itself at the start, checked: its Hello, its capacity, and the leases that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from jobqueue.v1 import job_pb2, lease_pb2
+
+from ..core.session import Named, Session
+from ..errors import FieldInvalid
+from ..model import DEFAULT_QUEUE, MAX_SESSION_TTL, MAX_WORKER_NAME, MIN_SESSION_TTL
+from . import checks, convert
+from .checks import Problems
+
+MAX_SUBSCRIPTIONS = 1000
+MAX_SLOTS = 10_000
+MAX_NAMED = 10_000
+MAX_CLIENT = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """A Hello that was checked."""
+
+    worker: str
+    subscriptions: frozenset[tuple[str, str]]
+    labels: dict[str, str]
+    ttl: timedelta | None
+    as_value: bool
+    token: str | None
+    held: list[Named]
+    unanswered: list[Named]
+
+
+def greeting(hello: lease_pb2.Hello) -> Greeting:
+    """Checks a Hello.
+
+    Raises:
+        FieldInvalid: naming every field that is wrong.
+    """
+    problems = Problems()
+    if not hello.worker:
+        problems.add("hello.worker", "is required: a name for people, such as host and process id")
+    checks.text(hello.worker, "hello.worker", MAX_WORKER_NAME, problems)
+    checks.text(hello.client, "hello.client", MAX_CLIENT, problems)
+    checks.labels(hello.labels, "hello.labels", problems)
+    checks.enum(hello.payload_format, dict(job_pb2.PayloadFormat.items()), "hello.payload_format", problems)
+    ttl = None
+    if hello.HasField("session_ttl") and checks.duration(
+        hello.session_ttl, "hello.session_ttl", MIN_SESSION_TTL, MAX_SESSION_TTL, problems
+    ):
+        ttl = convert.span(hello.session_ttl)
+    subscriptions = _subscriptions(hello, problems)
+    _capacity(hello.capacity, "hello.capacity", problems)
+    token, held, unanswered = None, [], []
+    if hello.HasField("resume"):
+        token = hello.resume.session_token
+        if not token:
+            problems.add("hello.resume.session_token", "is required to go on with a session")
+        held = _named(hello.resume.held, "hello.resume.held", problems)
+        unanswered = _named(hello.resume.unanswered, "hello.resume.unanswered", problems)
+    problems.raise_if_any()
+    return Greeting(
+        hello.worker,
+        frozenset(subscriptions),
+        dict(hello.labels),
+        ttl,
+        hello.payload_format == job_pb2.PAYLOAD_FORMAT_VALUE,
+        token,
+        held,
+        unanswered,
+    )
+
+
+def _subscriptions(hello: lease_pb2.Hello, problems: Problems) -> set[tuple[str, str]]:
+    subscriptions: set[tuple[str, str]] = set()
+    if not hello.subscriptions:
+        problems.add("hello.subscriptions", "is required: a queue and the kinds that you have handlers for")
+    for index, subscription in enumerate(hello.subscriptions):
+        at = f"hello.subscriptions[{index}]"
+        queue = subscription.queue or DEFAULT_QUEUE
+        checks.name(queue, f"{at}.queue", problems)
+        if not subscription.kinds:
+            problems.add(f"{at}.kinds", "is required: the kinds that you have handlers for")
+        for place, kind in enumerate(subscription.kinds):
+            checks.name(kind, f"{at}.kinds[{place}]", problems, "send_email")
+            subscriptions.add((queue, kind))
+        if len(subscriptions) > MAX_SUBSCRIPTIONS:
+            problems.add("hello.subscriptions", f"name more than {MAX_SUBSCRIPTIONS} pairs of queue and kind")
+            break
+    return subscriptions
+
+
+def _capacity(capacity: lease_pb2.Capacity, at: str, problems: Problems) -> None:
+    if not 0 <= capacity.slots <= MAX_SLOTS:
+        problems.add(f"{at}.slots", f"must be from 0 to {MAX_SLOTS}")
+    if capacity.bytes < 0:
+        problems.add(f"{at}.bytes", "must not be negative; 0 is no limit")
+    for kind, slots in capacity.slots_by_kind.items():
+        if not 0 <= slots <= MAX_SLOTS:
+            problems.add(f"{at}.slots_by_kind[{kind!r}]", f"must be from 0 to {MAX_SLOTS}")
+
+
+def take_capacity(session: Session, capacity: lease_pb2.Capacity) -> None:
+    """Sets what a session takes from now on.
+
+    Raises:
+        FieldInvalid: A number is out of its range; nothing was changed.
+    """
+    problems = Problems()
+    _capacity(capacity, "capacity", problems)
+    problems.raise_if_any()
+    session.slots = capacity.slots
+    session.slots_by_kind = dict(capacity.slots_by_kind)
+    session.bytes_limit = capacity.bytes
+
+
+def _named(leases: Iterable[lease_pb2.HeldLease], at: str, problems: Problems) -> list[Named]:
+    named: list[Named] = []
+    for index, lease in enumerate(leases):
+        if index >= MAX_NAMED:
+            problems.add(at, f"must name at most {MAX_NAMED} leases")
+            break
+        job_id = checks.uuid(lease.job_id, f"{at}[{index}].job_id", problems)
+        if lease.attempt < 1:
+            problems.add(f"{at}[{index}].attempt", "must be at least 1")
+        named.append(Named(lease.lease_id, job_id, lease.attempt))
+    return named
+
+
+def held_lease(named: Named) -> lease_pb2.HeldLease:
+    """A lease by all three of its numbers."""
+    return lease_pb2.HeldLease(lease_id=named.lease_id, job_id=str(named.job_id), attempt=named.attempt)
+
+
+def lease_job_id(text: str) -> UUID:
+    """The id in an outcome.
+
+    Raises:
+        FieldInvalid: It is no UUID.
+    """
+    problems = Problems()
+    job_id = checks.uuid(text, "job_id", problems)
+    if problems:
+        raise FieldInvalid.of("job_id", "must be a UUID, as the delivery gave it")
+    return job_id

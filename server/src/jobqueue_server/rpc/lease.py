@@ -1,0 +1,227 @@
+"""The Lease stream: one worker's deliveries, heartbeats, settlements, cancels and drain, in both directions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from jobqueue.v1 import lease_pb2
+
+from .. import __version__
+from ..chain import Call
+from ..core.dispatch import Dispatcher
+from ..core.progress import ProgressReports
+from ..core.session import Session
+from ..core.sessions import Opened, Sessions
+from ..core.settle import Frame, Outcome, Settler
+from ..errors import FieldInvalid, ProtocolViolated
+from ..model import (
+    MAX_BATCH_JOBS,
+    MAX_ERROR_CHARS,
+    MAX_HEADERS_BYTES,
+    MAX_MESSAGE_BYTES,
+    MAX_OUTPUT_BYTES,
+    MAX_PAYLOAD_BYTES,
+    MAX_STACK_CHARS,
+)
+from .convert import set_span
+from .hello import MAX_SLOTS, Greeting, greeting, held_lease, take_capacity
+from .outcomes import read_outcome
+from .stream import LeaseStream
+
+_log = logging.getLogger(__name__)
+
+MAX_SETTLE_OUTCOMES = 1000
+MAX_PROGRESS_MESSAGE = 1024
+# How long after a half-close the news of a cancel may come; both end the reading in the same way.
+CANCEL_NEWS = 0.02
+
+_LIMITS = lease_pb2.ServerLimits(
+    payload_bytes=MAX_PAYLOAD_BYTES,
+    output_bytes=MAX_OUTPUT_BYTES,
+    header_bytes=MAX_HEADERS_BYTES,
+    error_bytes=MAX_ERROR_CHARS,
+    stack_bytes=MAX_STACK_CHARS,
+    checkpoint_bytes=64 << 10,
+    message_bytes=MAX_MESSAGE_BYTES,
+    batch_jobs=MAX_BATCH_JOBS,
+    settle_outcomes=MAX_SETTLE_OUTCOMES,
+    follow_ups=100,
+    slots=MAX_SLOTS,
+)
+
+
+class LeaseServicer:
+    """`Lease` for every worker of this server."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        dispatcher: Dispatcher,
+        settler: Settler,
+        progress: ProgressReports,
+        *,
+        default_ttl: timedelta,
+        server_name: str,
+    ) -> None:
+        self._sessions = sessions
+        self._dispatcher = dispatcher
+        self._settler = settler
+        self._progress = progress
+        self._default_ttl = default_ttl
+        self._server_name = server_name
+        self._background: set[asyncio.Task[Any]] = set()
+
+    async def Lease(self, context: Any, call: Call) -> None:
+        """One stream from Hello to its end.
+
+        Raises:
+            ProtocolViolated: The first frame was not Hello, or a later one was.
+            FieldInvalid: A Hello or Capacity breaks a rule.
+            SessionUnknown, TooManyStreams: No session can be had.
+            SessionSuperseded: The session goes on elsewhere.
+        """
+        first = await context.read()
+        if first is grpc.aio.EOF:
+            return
+        if first.WhichOneof("frame") != "hello":
+            raise ProtocolViolated("the first frame of a stream is Hello")
+        hello = greeting(first.hello)
+        opened = await self._session(hello)
+        session = opened.session
+        stream = LeaseStream(context, session, as_value=hello.as_value)
+        try:
+            take_capacity(session, first.hello.capacity)
+            await context.write(self._welcome(opened))
+            self._sessions.attach(session, stream)
+            await self._serve(context, session, stream)
+        finally:
+            # The task may be cancelled already, and this must be done all the same.
+            self._spawn(self._sessions.broken(session, stream))
+
+    async def _session(self, hello: Greeting) -> Opened:
+        if hello.token is None:
+            ttl = hello.ttl or self._default_ttl
+            return await self._sessions.open(hello.worker, hello.labels, ttl, hello.subscriptions)
+        return await self._sessions.resume(hello.token, hello.held, hello.unanswered, hello.subscriptions)
+
+    def _welcome(self, opened: Opened) -> lease_pb2.LeaseResponse:
+        session = opened.session
+        welcome = lease_pb2.Welcome(
+            session_id=session.id,
+            session_token=opened.token,
+            server=f"{self._server_name} {__version__}",
+            limits=_LIMITS,
+            kept=[held_lease(lease) for lease in opened.kept],
+            revoked=[held_lease(lease) for lease in opened.revoked],
+        )
+        set_span(welcome.heartbeat_interval, session.heartbeat_interval)
+        set_span(welcome.session_ttl, session.ttl)
+        return lease_pb2.LeaseResponse(welcome=welcome)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _serve(self, context: Any, session: Session, stream: LeaseStream) -> None:
+        """Reads and writes until either ends. The end of one is the end of both, and its error theirs."""
+        reader = asyncio.ensure_future(self._read(context, session, stream))
+        writer = asyncio.ensure_future(stream.write())
+        try:
+            await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+            if reader.done() and not reader.exception() and not writer.done():
+                # The worker has said all; the writer ends with Goodbye.
+                await writer
+            for task in (writer, reader):
+                if task.done():
+                    task.result()
+        finally:
+            reader.cancel()
+            writer.cancel()
+            await asyncio.gather(reader, writer, return_exceptions=True)
+
+    async def _read(self, context: Any, session: Session, stream: LeaseStream) -> None:
+        while (frame := await context.read()) is not grpc.aio.EOF:
+            session.heard(frame.last_delivery)
+            if not session.confirmed:
+                await self._sessions.confirm(session)
+            which = frame.WhichOneof("frame")
+            if which == "settle":
+                self._settle(frame.settle, session, stream)
+            elif which == "heartbeat":
+                self._heartbeat(frame.heartbeat, session, stream)
+            elif which == "capacity":
+                take_capacity(session, frame.capacity)
+                self._dispatcher.attach(session)
+            elif which == "progress":
+                self._report(frame.progress, session)
+            elif which == "drain":
+                _log.info(
+                    "session %d of worker %s drains: %s", session.id, session.name, frame.drain.reason[:255]
+                )
+                session.draining = True
+                self._end_when_empty(session, stream)
+            elif which == "hello":
+                raise ProtocolViolated("a stream has one Hello, its first frame")
+        # A cancelled stream ends the reading like a half-close does, and is cancelled at the next await.
+        await asyncio.sleep(CANCEL_NEWS)
+        session.draining = True
+        await self._settler.drained()
+        await self._end(session, stream)
+
+    def _settle(self, settle: lease_pb2.Settle, session: Session, stream: LeaseStream) -> None:
+        count = len(settle.succeeded) + len(settle.outcomes)
+        if count > MAX_SETTLE_OUTCOMES:
+            raise FieldInvalid.of("settle", f"holds {count} outcomes; a frame takes {MAX_SETTLE_OUTCOMES}")
+        seq = settle.seq
+
+        def done(answers: list[Any]) -> None:
+            stream.settled(seq, answers)
+            self._end_when_empty(session, stream)
+
+        frame = Frame(count, done)
+        outcomes: list[Outcome] = []
+        for message in settle.outcomes:
+            outcome, answer = read_outcome(message)
+            if outcome is not None:
+                outcomes.append(outcome)
+            else:
+                frame.done(answer)
+        self._settler.settle(session, settle.succeeded, outcomes, frame)
+
+    def _heartbeat(self, heartbeat: lease_pb2.Heartbeat, session: Session, stream: LeaseStream) -> None:
+        lingering = len(session.lingering)
+        unknown = session.still_running(heartbeat.held)
+        if unknown:
+            stream.revoke(unknown, "LEASE_UNKNOWN")
+        stream.pong(heartbeat.seq)
+        if len(session.lingering) < lingering:
+            self._dispatcher.wake()
+
+    def _report(self, progress: lease_pb2.Progress, session: Session) -> None:
+        lease = session.leases.get(progress.lease_id)
+        if lease is None:
+            return
+        fraction = progress.fraction if progress.HasField("fraction") else None
+        if fraction is not None and not (math.isfinite(fraction) and 0 <= fraction <= 1):
+            return
+        message = progress.message.replace("\0", "")[:MAX_PROGRESS_MESSAGE]
+        self._progress.report(session, lease, fraction, message)
+
+    def _end_when_empty(self, session: Session, stream: LeaseStream) -> None:
+        if session.draining and session.link is stream and not session.leases:
+            self._spawn(self._end(session, stream))
+
+    async def _end(self, session: Session, stream: LeaseStream) -> None:
+        """Says Goodbye, and gives back what the worker still held."""
+        if session.link is stream:
+            released = await self._sessions.end(session)
+            session.link = None
+            stream.goodbye(released)

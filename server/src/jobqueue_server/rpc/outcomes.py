@@ -1,0 +1,117 @@
+"""Outcomes on the wire: checked one by one, so that a malformed one harms itself only."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from jobqueue.v1 import lease_pb2
+
+from ..core.digest import check_json
+from ..core.session import Answer
+from ..core.settle import Outcome
+from ..errors import FieldInvalid, JobQueueError
+from ..lifecycle import Event
+from ..model import MAX_AHEAD, MAX_ERROR_CHARS, MAX_ERROR_TYPE_CHARS, MAX_OUTPUT_BYTES, MAX_STACK_CHARS
+from . import checks, convert
+from .checks import Problems
+from .convert import set_moment
+from .hello import lease_job_id
+from .values import ValueInvalid, text_of
+
+_VERDICTS = lease_pb2.SettleResult.Verdict
+_CUT = "... (cut)"
+
+Reading = tuple[Outcome | None, Answer | None]
+
+
+def read_outcome(message: lease_pb2.Outcome) -> Reading:
+    """The outcome, or the answer that says what is wrong with it."""
+    try:
+        outcome = _outcome(message)
+    except JobQueueError as error:
+        return None, Answer(message.lease_id, None, message.attempt, "INVALID", message=error.message)
+    return outcome, None
+
+
+def _outcome(message: lease_pb2.Outcome) -> Outcome:
+    which = message.WhichOneof("outcome")
+    if which is None:
+        raise FieldInvalid.of("outcome", "is required: success, failure, cancellation, snooze or release")
+    outcome = Outcome(Event.SUCCEED, message.lease_id)
+    if message.job_id:
+        outcome.job_id = lease_job_id(message.job_id)
+        outcome.attempt = message.attempt
+        if message.attempt < 1:
+            raise FieldInvalid.of("attempt", "must be at least 1, as the delivery gave it")
+    elif not message.lease_id:
+        raise FieldInvalid.of("lease_id", "name the lease by lease_id, or by job_id and attempt")
+    if which == "success":
+        outcome.output = _output(message.success)
+    elif which == "failure":
+        failure = message.failure
+        outcome.event = Event.FAIL
+        outcome.permanent = failure.permanent
+        outcome.error_type = _text(failure.error_type, MAX_ERROR_TYPE_CHARS) or None
+        outcome.message = _text(failure.error, MAX_ERROR_CHARS)
+        outcome.stack = _text(failure.stack, MAX_STACK_CHARS) or None
+        if failure.HasField("retry_after"):
+            outcome.after = _span(failure.retry_after, "failure.retry_after")
+    elif which == "cancellation":
+        outcome.event = Event.CANCELLED
+    elif which == "snooze":
+        outcome.event = Event.SNOOZE
+        if not message.snooze.HasField("delay"):
+            raise FieldInvalid.of("snooze.delay", "is required")
+        outcome.after = _span(message.snooze.delay, "snooze.delay")
+    else:
+        outcome.event = Event.RELEASE
+    return outcome
+
+
+def _span(value: object, field: str) -> timedelta:
+    problems = Problems()
+    checks.duration(value, field, timedelta(), MAX_AHEAD, problems)  # type: ignore[arg-type]
+    problems.raise_if_any()
+    return convert.span(value)  # type: ignore[arg-type]
+
+
+def _text(text: str, limit: int) -> str:
+    """Cut to its limit, and said to be cut. PostgreSQL keeps no NUL in a text."""
+    text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text if len(text) <= limit else text[: limit - len(_CUT)] + _CUT
+
+
+def _output(success: lease_pb2.Success) -> bytes | None:
+    which = success.WhichOneof("result")
+    if which is None:
+        return None
+    if which == "output_json":
+        text = success.output_json
+        if len(text) <= MAX_OUTPUT_BYTES:
+            check_json(text, "success.output_json")
+    else:
+        try:
+            text = text_of(success.output)
+        except ValueInvalid as error:
+            raise FieldInvalid.of("success.output", str(error)) from None
+    if len(text) > MAX_OUTPUT_BYTES:
+        raise FieldInvalid.of(
+            f"success.{which}", f"has {len(text)} bytes; at most {MAX_OUTPUT_BYTES} are kept"
+        )
+    return text
+
+
+def result_message(answer: Answer) -> lease_pb2.SettleResult:
+    """What became of an outcome, as it is answered."""
+    result = lease_pb2.SettleResult(
+        lease_id=answer.lease_id,
+        job_id="" if answer.job_id is None else str(answer.job_id),
+        attempt=answer.attempt,
+        verdict=_VERDICTS.Value(answer.verdict),
+        message=answer.message,
+    )
+    if answer.verdict in ("APPLIED", "ALREADY_APPLIED"):
+        result.status = answer.status  # type: ignore[assignment]
+        if answer.run_at is not None:
+            set_moment(result.run_at, answer.run_at)
+    return result

@@ -1,0 +1,175 @@
+"""The server's side of one Lease stream: frames gather in lists, and one writer swaps them out.
+
+So the core never waits for a worker that reads slowly, and a burst of leases costs one message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from jobqueue.v1 import lease_pb2
+
+from ..core.session import Answer, Lease, Session
+from ..errors import JobQueueError, SessionSuperseded
+from ..model import MAX_DELIVERY_BYTES
+from .convert import filled, set_span
+from .outcomes import result_message
+
+# What a job costs in a message beside its payload, labels and headers.
+JOB_OVERHEAD = 160
+MAX_DELIVERY_JOBS = 1000
+
+
+class LeaseStream:
+    """Implements `core.session.Link` over a gRPC stream."""
+
+    def __init__(self, context: Any, session: Session, *, as_value: bool) -> None:
+        self._context = context
+        self._session = session
+        self._as_value = as_value
+        self._leases: list[Lease] = []
+        self._frames: list[lease_pb2.LeaseResponse] = []
+        self._wake = asyncio.Event()
+        self._last_seq = 0
+        self._closing = False
+        self._error: JobQueueError | None = None
+
+    # ---- Link
+
+    def deliver(self, leases: Sequence[Lease]) -> None:
+        """Hands over leases."""
+        self._leases.extend(leases)
+        self._wake.set()
+
+    def cancel(self, lease_ids: Sequence[int], reason: str, grace: timedelta) -> None:
+        """Asks the worker to stop these."""
+        control = lease_pb2.Control(cancel=lease_pb2.CancelLeases(lease_ids=lease_ids, reason=reason))
+        set_span(control.cancel.grace, grace)
+        self.send(lease_pb2.LeaseResponse(control=control))
+
+    def revoke(self, lease_ids: Sequence[int], reason: str) -> None:
+        """Tells the worker that these are no longer its own."""
+        revoke = lease_pb2.RevokeLeases(lease_ids=lease_ids, reason=reason)
+        self.send(lease_pb2.LeaseResponse(control=lease_pb2.Control(revoke=revoke)))
+
+    def settled(self, seq: int, exceptions: Sequence[Answer]) -> None:
+        """Answers a Settle frame."""
+        results = [result_message(answer) for answer in exceptions]
+        self.send(lease_pb2.LeaseResponse(settled=lease_pb2.Settled(seq=seq, exceptions=results)))
+
+    def go_away(self, reason: str, drain: timedelta | None) -> None:
+        """Asks the worker to connect elsewhere."""
+        frame = lease_pb2.GoAway(reason=reason)
+        if drain is not None:
+            set_span(frame.drain, drain)
+        self.send(lease_pb2.LeaseResponse(go_away=frame))
+
+    def goodbye(self, released: Sequence[Lease]) -> None:
+        """Ends the stream after a drain, once all before it is written."""
+        named = [
+            lease_pb2.HeldLease(lease_id=lease.lease_id, job_id=str(lease.job_id), attempt=lease.attempt)
+            for lease in released
+        ]
+        self._closing = True
+        self.send(lease_pb2.LeaseResponse(goodbye=lease_pb2.Goodbye(released=named)))
+
+    def superseded(self) -> None:
+        """Ends the stream: its session goes on elsewhere, or is taken for silent."""
+        self._error = SessionSuperseded(
+            "the session goes on elsewhere, or fell silent; resume it on a new stream"
+        )
+        self._wake.set()
+
+    def leave(self) -> None:
+        """Ends the stream because the server leaves. The session lives on."""
+        self._closing = True
+        self._wake.set()
+
+    # ---- frames
+
+    def pong(self, seq: int) -> None:
+        """Answers a heartbeat."""
+        self.send(lease_pb2.LeaseResponse(pong=lease_pb2.Pong(seq=seq)))
+
+    def send(self, frame: lease_pb2.LeaseResponse) -> None:
+        """Puts a frame in line."""
+        self._frames.append(frame)
+        self._wake.set()
+
+    async def write(self) -> None:
+        """Writes what gathers, until the stream is to end.
+
+        Raises:
+            SessionSuperseded: It ends because its session is no longer its own.
+        """
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._error is not None:
+                raise self._error
+            leases, self._leases = self._leases, []
+            frames, self._frames = self._frames, []
+            held = self._session.leases
+            leases = [lease for lease in leases if lease.lease_id in held]
+            for chunk in _chunks(leases):
+                await self._context.write(self._delivery(chunk))
+            for frame in frames:
+                await self._context.write(frame)
+            if self._closing and not self._frames and not self._leases:
+                return
+
+    def _delivery(self, leases: list[Lease]) -> lease_pb2.LeaseResponse:
+        self._last_seq += 1
+        response = lease_pb2.LeaseResponse()
+        delivery = response.delivery
+        delivery.seq = self._last_seq
+        for lease in leases:
+            lease.seq = self._last_seq
+            delivery.jobs.append(self._leased_job(lease))
+        return response
+
+    def _leased_job(self, lease: Lease) -> lease_pb2.LeasedJob:
+        message = lease_pb2.LeasedJob(
+            lease_id=lease.lease_id,
+            id=str(lease.job_id),
+            attempt=lease.attempt,
+            kind=lease.lane.kind,
+            queue=lease.lane.queue,
+            max_attempts=lease.max_attempts,
+            failures=lease.failures,
+            priority=lease.priority,
+        )
+        if not (self._as_value and filled(message.payload, lease.payload)):
+            message.payload_json = lease.payload
+        milliseconds = lease.job_id.int >> 80
+        message.created_at.seconds = milliseconds // 1000
+        message.created_at.nanos = milliseconds % 1000 * 1_000_000
+        if lease.timeout_ms is not None:
+            message.timeout.CopyFrom(
+                Duration(seconds=lease.timeout_ms // 1000, nanos=lease.timeout_ms % 1000 * 1_000_000)
+            )
+        if lease.labels:
+            message.labels.update(json.loads(lease.labels))
+        if lease.headers:
+            message.headers.update(json.loads(lease.headers))
+        return message
+
+
+def _chunks(leases: list[Lease]) -> list[list[Lease]]:
+    """Cut so that a message stays under its bound, unless it is one job."""
+    chunks: list[list[Lease]] = []
+    size = MAX_DELIVERY_BYTES
+    for lease in leases:
+        own = len(lease.payload) + len(lease.labels or "") + len(lease.headers or b"") + JOB_OVERHEAD
+        if size + own > MAX_DELIVERY_BYTES or len(chunks[-1]) >= MAX_DELIVERY_JOBS:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(lease)
+        size += own
+    return chunks

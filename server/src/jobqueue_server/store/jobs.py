@@ -1,0 +1,246 @@
+"""The statements that move jobs: enqueue, claim, settle, leave. Arrays in, rows out, one commit a call.
+
+The arguments and answers are plain tuples and the driver's records: at tens of thousands of jobs a second a frozen
+dataclass for each job (about 1 us) would cost as much as the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from ..lifecycle import Event
+from ..model import DEFAULT_NAMESPACE, DEFAULT_RETRY_POLICY, NewJob, RetryPolicy
+from .database import Database, Record, Session
+
+
+@dataclass(slots=True, eq=False)
+class NewRow:
+    """One job to be stored, with the seat that a hand-off reserved for it."""
+
+    id: UUID
+    lane_id: int
+    new: NewJob
+    max_attempts: int | None = None
+    timeout_ms: int | None = None
+    labels: str | None = None
+    headers: bytes | None = None
+    session_id: int | None = None
+    epoch: int | None = None
+    key_digest: bytes | None = None
+    request_digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What an enqueue did: when, by the database's clock; whose key was taken; which seats were gone."""
+
+    at: datetime
+    lost_keys: frozenset[UUID]
+    refused: frozenset[UUID]
+
+
+@dataclass(slots=True, eq=False)
+class Leaving:
+    """One lease on its way out of RUNNING, otherwise than by success."""
+
+    id: UUID
+    attempt: int
+    session_id: int
+    event: Event
+    permanent: bool = False
+    after: timedelta | None = None
+    error_type: str | None = None
+    message: str | None = None
+    stack: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One place where a claim looks: a lane at a priority, from a floor of run_at on."""
+
+    lane_id: int
+    priority: int
+    take: int
+    floor: datetime
+    queue_number: int
+
+
+def milliseconds(value: timedelta | None) -> int | None:
+    return None if value is None else round(value.total_seconds() * 1000)
+
+
+def _column(values: list[Any]) -> list[Any]:
+    """The column, or nothing where nobody uses it: `unnest` fills it up with nulls, and encoding it costs 0.2 us a job."""
+    for value in values:
+        if value is not None:
+            return values
+    return []
+
+
+class JobStore:
+    """Moves jobs in PostgreSQL.
+
+    Raises (every method): DatabaseAway, with which nothing is known of what happened, and DatabaseFull.
+    """
+
+    def __init__(self, database: Database, *, key_ttl: timedelta, max_losses: int) -> None:
+        self._database = database
+        self._key_ttl = key_ttl
+        self._max_losses = max_losses
+        self._policy: RetryPolicy = DEFAULT_RETRY_POLICY
+
+    def transaction(self) -> AbstractAsyncContextManager[Session]:
+        """A transaction for an enqueue of several statements."""
+        return self._database.transaction(hot=True)
+
+    async def enqueue(self, rows: Sequence[NewRow], session: Session | None = None) -> Stored:
+        """Stores jobs, all or none; with `session`, inside its transaction.
+
+        Either every row has a key or none has, and no key stands twice. Rows whose key is taken are left out and
+        named in `lost_keys`.
+        """
+        new = [row.new for row in rows]
+        keyed = bool(rows) and rows[0].key_digest is not None
+        arguments = (
+            [row.id for row in rows],
+            [row.lane_id for row in rows],
+            [job.payload for job in new],
+            _column([row.session_id for row in rows]),
+            _column([row.epoch for row in rows]),
+            _column([job.priority or None for job in new]),
+            _column([job.run_at for job in new]),
+            _column([milliseconds(job.delay) for job in new]),
+            _column([row.max_attempts for row in rows]),
+            _column([row.timeout_ms for row in rows]),
+            _column([job.retry_policy and milliseconds(job.retry_policy.min_backoff) for job in new]),
+            _column([job.retry_policy and milliseconds(job.retry_policy.max_backoff) for job in new]),
+            _column([row.labels for row in rows]),
+            _column([row.headers for row in rows]),
+            _column([job.idempotency_key for job in new]),
+            [row.key_digest for row in rows] if keyed else [],
+            [row.request_digest for row in rows] if keyed else [],
+            DEFAULT_NAMESPACE,
+            self._key_ttl,
+        )
+        if session is not None:
+            record = await session.fetchrow("enqueue", *arguments)
+        else:
+            record = await self._database.fetchrow("enqueue", *arguments, hot=True)
+        assert record is not None
+        lost: frozenset[UUID] = frozenset()
+        if keyed:
+            lost = frozenset(row.id for row in rows).difference(record["stored"] or ())
+        return Stored(record["at"], lost, frozenset(record["refused"] or ()))
+
+    async def find_keys(
+        self, digests: Sequence[bytes], session: Session | None = None
+    ) -> dict[bytes, tuple[UUID, bytes]]:
+        """Who holds these keys: digest -> (job id, digest of its request). A key that vanished is missing."""
+        ordered = sorted(digests)
+        if session is not None:
+            records = await session.fetch("find_keys", DEFAULT_NAMESPACE, ordered)
+        else:
+            records = await self._database.fetch("find_keys", DEFAULT_NAMESPACE, ordered, hot=True)
+        return {record["digest"]: (record["job_id"], record["request_digest"]) for record in records}
+
+    async def claim(
+        self, looks: Sequence[Look], seats: Sequence[int], epochs: dict[int, int]
+    ) -> list[Record]:
+        """Leases up to `len(seats)` ready jobs; `seats` are session ids in the order of dealing, `epochs` theirs."""
+        return await self._database.fetch(
+            "claim",
+            [look.lane_id for look in looks],
+            [look.priority for look in looks],
+            [look.take for look in looks],
+            [look.floor for look in looks],
+            [look.queue_number for look in looks],
+            seats,
+            list(epochs),
+            list(epochs.values()),
+            hot=True,
+        )
+
+    async def claim_alone(self, lane_ids: Sequence[int], epochs: dict[int, int]) -> list[Record]:
+        """Leases at most one job to each session, of those that lost a session before."""
+        return await self._database.fetch(
+            "claim_alone", lane_ids, list(epochs), list(epochs.values()), hot=True
+        )
+
+    async def bodies(self, ids: Sequence[UUID]) -> list[Record]:
+        """Payload, labels and headers of jobs that were just claimed."""
+        return await self._database.fetch("bodies", ids, min(ids), max(ids), hot=True)
+
+    async def heads(self, looks: Sequence[tuple[int, int, datetime]]) -> list[Record]:
+        """The head of each line (lane, priority, floor): its run_at, and whether it is due."""
+        lanes, priorities, floors = zip(*looks, strict=True)
+        return await self._database.fetch("heads", lanes, priorities, floors, hot=True)
+
+    async def heads_alone(self, lane_ids: Sequence[int]) -> list[Record]:
+        """The lanes in which a job waits that is to run alone."""
+        return await self._database.fetch("heads_alone", lane_ids, hot=True)
+
+    async def settle_succeeded(
+        self, leases: Sequence[tuple[UUID, int, int, bytes | None]]
+    ) -> tuple[datetime, frozenset[UUID] | None]:
+        """Ends leases (id, attempt, session, output) as succeeded.
+
+        Args:
+            leases: Sorted by id, each id once.
+
+        Returns:
+            When, and the ids that were settled where some were not; None for all.
+        """
+        ids, attempts, sessions, outputs = zip(*leases, strict=True)
+        if any(output is not None for output in outputs):
+            record = await self._database.fetchrow(
+                "settle_with_output", ids, attempts, sessions, outputs, hot=True
+            )
+        else:
+            record = await self._database.fetchrow("settle_succeeded", ids, attempts, sessions, hot=True)
+        assert record is not None
+        settled = record["settled"]
+        return record["at"], None if settled is None else frozenset(settled)
+
+    async def leave(self, leavings: Sequence[Leaving], session: Session | None = None) -> list[Record]:
+        """Takes leases out of RUNNING, otherwise than by success. Answers a row for each that matched its fence."""
+        ordered = sorted(leavings, key=lambda leaving: leaving.id)
+        arguments = (
+            [leaving.id for leaving in ordered],
+            [leaving.attempt for leaving in ordered],
+            [leaving.session_id for leaving in ordered],
+            [int(leaving.event) for leaving in ordered],
+            [leaving.permanent for leaving in ordered],
+            [milliseconds(leaving.after) for leaving in ordered],
+            [leaving.error_type for leaving in ordered],
+            [leaving.message for leaving in ordered],
+            [leaving.stack for leaving in ordered],
+            milliseconds(self._policy.min_backoff),
+            milliseconds(self._policy.max_backoff),
+            self._max_losses,
+        )
+        if session is not None:
+            return await session.fetch("leave", *arguments)
+        return await self._database.fetch("leave", *arguments, hot=True)
+
+    async def settled_before(self, leases: Sequence[tuple[UUID, int]]) -> list[Record]:
+        """What became of (id, attempt) whose settlement did not match."""
+        ids, attempts = zip(*leases, strict=True)
+        return await self._database.fetch("settled_before", ids, attempts, hot=True)
+
+    async def due(self, most: int) -> list[Record]:
+        """Leases past their deadline."""
+        return await self._database.fetch("due", most, hot=True)
+
+    async def stray(self) -> list[Record]:
+        """Leases of sessions that have ended."""
+        return await self._database.fetch("stray", hot=True)
+
+    async def report_progress(self, reports: Sequence[tuple[UUID, int, int, float, str]]) -> None:
+        """Keeps what attempts (id, attempt, session, fraction, message) last said. Sorted by id, each id once."""
+        ids, attempts, sessions, fractions, messages = zip(*reports, strict=True)
+        await self._database.fetch("report_progress", ids, attempts, sessions, fractions, messages, hot=True)

@@ -1,0 +1,83 @@
+"""Sessions and servers in PostgreSQL: who may hold a lease, and who is alive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from .database import Database, Record
+from .jobs import JobStore, Leaving
+
+#: How a lease of a session that ends leaves RUNNING: given up, lost, or never delivered.
+Decide = Callable[[Record], Leaving]
+
+
+class SessionStore:
+    """Raises (every method): DatabaseAway, DatabaseFull."""
+
+    def __init__(self, database: Database, jobs: JobStore) -> None:
+        self._database = database
+        self._jobs = jobs
+
+    async def register_server(self, name: str) -> int:
+        """A row for this process; its id."""
+        record = await self._database.fetchrow("register_server", name)
+        assert record is not None
+        return int(record["id"])
+
+    async def beat(self, server_id: int) -> datetime | None:
+        """Says that this server lives. None: its row is gone, and it must register again."""
+        record = await self._database.fetchrow("beat", server_id, hot=True)
+        return None if record is None else record["at"]
+
+    async def retire_server(self, server_id: int) -> None:
+        """Takes the server's row away; its sessions are silent from now, and may resume elsewhere."""
+        await self._database.fetch("retire_server", server_id)
+
+    async def open(
+        self, server_id: int, name: str, labels: Mapping[str, str], ttl: timedelta, token_hash: bytes
+    ) -> tuple[int, int]:
+        """A new session: (id, epoch)."""
+        record = await self._database.fetchrow(
+            "open_session", server_id, name, json.dumps(dict(labels)) if labels else None, ttl, token_hash
+        )
+        assert record is not None
+        return record["id"], record["epoch"]
+
+    async def resume(self, session_id: int, shown: bytes, token_hash: bytes, server_id: int) -> Record | None:
+        """The next epoch of a session (id, epoch, name, ttl), or None: it ended, or the token is not its own."""
+        return await self._database.fetchrow("resume_session", session_id, shown, token_hash, server_id)
+
+    async def confirm(self, session_id: int, epoch: int) -> None:
+        """A frame arrived under this epoch: the previous token is void."""
+        await self._database.fetch("confirm_session", session_id, epoch)
+
+    async def silence(self, session_id: int, epoch: int, heard_ago: timedelta) -> None:
+        """Starts the count of its ttl, from the last frame heard."""
+        await self._database.fetch("silence_session", session_id, epoch, heard_ago)
+
+    async def end(self, session_id: int, epoch: int, decide: Decide) -> list[Record] | None:
+        """Ends a session and gives back its leases, in one transaction. None: another epoch has it, or it ended."""
+        return await self._close("end_session", session_id, epoch, decide)
+
+    async def reap(self, session_id: int, epoch: int, decide: Decide) -> list[Record] | None:
+        """Ends a session whose ttl is over, with its leases. None: it was resumed or ended meanwhile."""
+        return await self._close("reap_session", session_id, epoch, decide)
+
+    async def _close(
+        self, statement: str, session_id: int, epoch: int, decide: Decide
+    ) -> list[Record] | None:
+        async with self._database.transaction(hot=True) as session:
+            if await session.fetchrow(statement, session_id, epoch) is None:
+                return None
+            leavings = [decide(row) for row in await session.fetch("held", [session_id])]
+            return await self._jobs.leave(leavings, session) if leavings else []
+
+    async def held(self, session_ids: Sequence[int]) -> list[Record]:
+        """Every lease that these sessions hold."""
+        return await self._database.fetch("held", session_ids, hot=True)
+
+    async def expired(self, most: int) -> list[Record]:
+        """Sessions to reap (id, epoch, name)."""
+        return await self._database.fetch("expired_sessions", most)

@@ -1,0 +1,52 @@
+-- claim: ready -> leased
+-- $1 lane_id int4[]  $2 priority int2[]  $3 take int4[]  $4 floor timestamptz[]  $5 queue number int4[]: where to look;
+-- $6 session_id int8[]: the seats, in the order of dealing; $7 session_id int8[], $8 epoch int4[]: each session once.
+-- Takes at most as many rows as there are seats. Within a queue the highest priority goes first, then run_at, then id;
+-- the queues take turns. Each look-up starts at its floor, so that the dead entries of what was claimed before are not
+-- passed over again (27.8 ms against 0.7 ms with 300,000 of them and a held snapshot).
+-- Locks: each row once, skipping what another claim holds; the update finds them again by primary key alone, since a
+-- join by row number looks at a million pairs. A session that is no longer in its epoch gets nothing.
+with want as materialized (
+    select w.*
+    from unnest($1::int4[], $2::int2[], $3::int4[], $4::timestamptz[], $5::int4[])
+        as w (lane_id, priority, take, floor, queue)
+    where w.lane_id not in (select id from lane where id = any($1::int4[]) and gated)
+),
+line as materialized (
+    select ready.id, ready.run_at, w.priority, w.queue
+    from want w
+    cross join lateral (
+        select l.id, l.run_at
+        from live_job l
+        where l.state = 1 and l.lane_id = w.lane_id and l.priority = w.priority
+            and l.run_at >= w.floor and l.run_at <= now()
+        order by l.run_at, l.id
+        limit w.take
+        for update skip locked
+    ) ready
+),
+turn as (
+    select id, queue, row_number() over (partition by queue order by priority desc, run_at, id) as turn
+    from line
+),
+dealt as materialized (
+    select id, row_number() over (order by turn, queue) as seat
+    from turn
+    order by turn, queue
+    limit cardinality($6::int8[])
+),
+present as materialized (
+    select s.id
+    from worker_session s
+    where s.id = any($7::int8[]) and s.ended_at is null
+        and (s.id, s.epoch) in (select * from unnest($7::int8[], $8::int4[]))
+)
+update live_job l
+set state = 2,
+    attempts = l.attempts + 1,
+    session_id = ($6::int8[])[d.seat],
+    changed_at = now(),
+    deadline = now() + l.timeout_ms * interval '1 millisecond'
+from dealt d
+where l.id = d.id and ($6::int8[])[d.seat] in (select id from present)
+returning l.id, l.lane_id, l.priority, l.run_at, l.attempts, l.session_id, l.failures, l.max_attempts, l.timeout_ms, l.changed_at

@@ -1,0 +1,39 @@
+-- claim: ready but alone -> leased
+-- $1 lane_id int4[]: where to look, at every priority; $2 session_id int8[], $3 epoch int4[]: the seats, each session once.
+-- A job that lost a session before waits apart, and goes to a session that holds no other such job (the caller sees to
+-- that): a job that kills its worker then takes no other such job with it. There are few of them, so no floor.
+with line as materialized (
+    select ready.id, ready.run_at, p.priority
+    from unnest($1::int4[]) as w (lane_id)
+    cross join generate_series(10, -10, -1) as p (priority)
+    cross join lateral (
+        select l.id, l.run_at
+        from live_job l
+        where l.state = 4 and l.lane_id = w.lane_id and l.priority = p.priority::int2 and l.run_at <= now()
+        order by l.run_at, l.id
+        limit cardinality($2::int8[])
+        for update skip locked
+    ) ready
+    where w.lane_id not in (select id from lane where id = any($1::int4[]) and gated)
+),
+dealt as materialized (
+    select id, row_number() over (order by priority desc, run_at, id) as seat
+    from line
+    order by priority desc, run_at, id
+    limit cardinality($2::int8[])
+),
+present as materialized (
+    select s.id
+    from worker_session s
+    where s.id = any($2::int8[]) and s.ended_at is null
+        and (s.id, s.epoch) in (select * from unnest($2::int8[], $3::int4[]))
+)
+update live_job l
+set state = 2,
+    attempts = l.attempts + 1,
+    session_id = ($2::int8[])[d.seat],
+    changed_at = now(),
+    deadline = now() + l.timeout_ms * interval '1 millisecond'
+from dealt d
+where l.id = d.id and ($2::int8[])[d.seat] in (select id from present)
+returning l.id, l.lane_id, l.priority, l.run_at, l.attempts, l.session_id, l.failures, l.max_attempts, l.timeout_ms, l.changed_at

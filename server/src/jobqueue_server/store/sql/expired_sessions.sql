@@ -1,0 +1,15 @@
+-- read: sessions silent past their ttl, and those of a server dead for the greater of the ttl and 12 s
+-- $1 how many int4
+select s.id, s.epoch, s.name
+from worker_session s
+left join server v on v.id = s.server_id
+where s.ended_at is null
+    and (
+        s.silent_since + s.ttl <= now()
+        or (
+            s.silent_since is null
+            and coalesce(v.heartbeat_at, s.opened_at) + greatest(s.ttl, interval '12 seconds') <= now()
+        )
+    )
+order by s.id
+limit $1::int4

@@ -1,0 +1,102 @@
+-- leave: leased -> queued, retrying, failed_permanent or cancelled
+-- $1 id uuid[], sorted  $2 attempt int4[]  $3 session_id int8[]  $4 event int2[] (lifecycle.Event)
+-- $5 permanent bool[]   $6 after_ms int8[] (the worker's own backoff or snooze; null: ours)
+-- $7 error_type text[]  $8 message text[]  $9 stack text[]
+-- $10 min_backoff_ms, $11 max_backoff_ms int4: where neither job nor kind has its own; $12 losses allowed int4
+-- Every way out of RUNNING but success, by the table in lifecycle.py. The triple (id, attempt, session) is the fence;
+-- a timeout and the end of a cancel grace also want the deadline still to be over. Rows lock in the order of ids.
+with told as materialized (
+    select *
+    from unnest(
+        $1::uuid[], $2::int4[], $3::int8[], $4::int2[], $5::bool[], $6::int8[], $7::text[], $8::text[], $9::text[]
+    ) as t (id, attempt, session_id, event, permanent, after_ms, error_type, message, stack)
+),
+held as materialized (
+    select l.*
+    from live_job l
+    where l.id = any($1::uuid[])
+        and (l.id, l.attempts, l.session_id) in (select id, attempt, session_id from told)
+    order by l.id
+    for update
+),
+-- What each event charges, and the policy that its backoff is drawn from.
+charged as materialized (
+    select
+        h.id, h.lane_id, h.priority, h.attempts, h.session_id, h.changed_at, h.cancel_requested_at, h.max_attempts,
+        h.backoff_ms, t.event, coalesce(t.permanent, false) as permanent, t.after_ms, t.error_type, t.message, t.stack,
+        h.failures + case when t.event in (1, 8) then 1 else 0 end as failures,
+        h.losses + case when t.event = 7 then 1 else 0 end as losses,
+        case
+            when t.event in (1, 8) and t.after_ms is null then next_backoff_ms(
+                h.backoff_ms,
+                coalesce(j.min_backoff_ms, k.min_backoff_ms, $10::int4),
+                coalesce(j.max_backoff_ms, k.max_backoff_ms, $11::int4)
+            )
+        end as drawn_ms
+    from held h
+    join told t on t.id = h.id
+    left join job j on j.id = h.id and t.event in (1, 8)
+    left join lane on lane.id = h.lane_id
+    left join kind k on k.id = lane.kind_id
+    where t.event not in (8, 10) or h.deadline <= now()
+),
+verdict as materialized (
+    select
+        c.*,
+        case
+            when event = 11 then 5
+            when event in (2, 10) or cancel_requested_at is not null then 6
+            when event in (1, 8) and (permanent or failures >= max_attempts) then 5
+            when event = 7 and losses >= $12::int4 then 5
+            when failures + losses > 0 then 4
+            else 1
+        end as status,
+        now() + coalesce(after_ms, drawn_ms, 0) * interval '1 millisecond' as next_run_at
+    from charged c
+),
+back as (
+    update live_job l
+    set state = case when v.losses > 0 then 4 else 1 end,
+        session_id = null,
+        deadline = null,
+        changed_at = now(),
+        run_at = v.next_run_at,
+        backoff_ms = coalesce(v.drawn_ms, v.backoff_ms),
+        failures = v.failures,
+        losses = v.losses
+    from verdict v
+    where l.id = v.id and v.status in (1, 4)
+),
+gone as (
+    delete from live_job l using verdict v where l.id = v.id and v.status in (5, 6)
+),
+ended as (
+    insert into finished_job (id, started_at, session_id, attempts, status, failures, losses, reason)
+    select
+        id, changed_at, session_id, attempts, status, failures, losses,
+        case
+            when status = 6 and event = 10 then 'CANCEL_GRACE_ENDED'
+            when status = 6 and event = 2 and cancel_requested_at is null then 'CANCELLED_BY_WORKER'
+            when status = 6 then 'CANCELLED_BY_CALLER'
+            when event = 11 then 'BODY_MISSING'
+            when event = 7 then 'LOST_TOO_OFTEN'
+            when permanent then 'NOT_RETRYABLE'
+            else 'ATTEMPTS_EXHAUSTED'
+        end
+    from verdict
+    where status in (5, 6)
+),
+tried as (
+    insert into attempt (job_id, attempt, started_at, session_id, outcome, reason, error_type, message, stack)
+    select
+        id, attempts, changed_at, session_id,
+        case event when 10 then 2 when 11 then 1 else event end,
+        case event when 1 then 'HANDLER_FAILED' when 7 then 'SESSION_LOST' when 8 then 'TIMED_OUT' when 11 then 'BODY_MISSING' end,
+        error_type, message, stack
+    from verdict
+)
+select
+    id, attempts, session_id, event, lane_id, priority, status, failures, losses,
+    changed_at as started_at, now() as at,
+    case when status in (1, 4) then next_run_at end as run_at
+from verdict

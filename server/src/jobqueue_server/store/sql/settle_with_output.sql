@@ -1,0 +1,17 @@
+-- settle: leased -> succeeded, with an output
+-- $1 id uuid[], sorted  $2 attempt int4[]  $3 session_id int8[]  $4 output bytea[] (JSON text; null: none)
+-- As settle_succeeded.sql, which is apart because outputs are rare and their join is not free.
+with gone as (
+    delete from live_job
+    where id = any($1::uuid[])
+        and (id, attempts, session_id) in (select * from unnest($1::uuid[], $2::int4[], $3::int8[]))
+    returning id, changed_at, session_id, attempts, failures, losses
+),
+ended as (
+    insert into finished_job (id, started_at, session_id, attempts, status, failures, losses, output)
+    select g.id, g.changed_at, g.session_id, g.attempts, 3, g.failures, g.losses, o.output
+    from gone g
+    join unnest($1::uuid[], $4::bytea[]) as o (id, output) on o.id = g.id
+)
+select now() as at, case when count(*) < cardinality($1::uuid[]) then coalesce(array_agg(id), '{}') end as settled
+from gone
