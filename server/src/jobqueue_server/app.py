@@ -284,8 +284,7 @@ class App:
             link.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_FRAMES.total_seconds()):
-                while any(session.link is not None for session in self.sessions.all()):
-                    await asyncio.sleep(0.01)
+                await self.sessions.all_unlinked()
 
     async def stop(self) -> None:
         """Drains, and ends everything that this server started."""

@@ -148,7 +148,7 @@ class TooManyStreams(JobQueueError):
 
 
 class DatabaseAway(JobQueueError):
-    """The database does not answer. Nothing is known of what this call changed; an enqueue with a key may be sent again."""
+    """The database does not answer. What this call changed is unknown; an enqueue with a key may be sent again."""
 
     reason, code = "DATABASE_AWAY", "UNAVAILABLE"
 

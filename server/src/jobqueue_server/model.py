@@ -91,7 +91,7 @@ class JobProgress:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it is now. `payload`, `output` (JSON text), `headers` and `failed_attempts` are empty in the BASIC view."""
+    """A job as it is now. The BASIC view leaves `payload`, `output`, `headers` and `failed_attempts` empty."""
 
     id: UUID
     kind: str

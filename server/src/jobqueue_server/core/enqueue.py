@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from ..errors import FieldInvalid, IdempotencyKeyReused, Internal, JobQueueError, QueueFull
+from ..errors import FieldInvalid, FieldViolation, IdempotencyKeyReused, Internal, JobQueueError, QueueFull
 from ..ids import IdMint
 from ..lifecycle import Status
 from ..metrics import Metrics
-from ..model import DEFAULT_MAX_ATTEMPTS, DEFAULT_NAMESPACE, Enqueued, FieldViolation, Job, NewJob
+from ..model import DEFAULT_MAX_ATTEMPTS, DEFAULT_NAMESPACE, Enqueued, Job, NewJob
 from ..store.database import DataError
 from ..store.jobs import JobStore, NewRow, Stored, milliseconds
 from ..store.reads import ReadStore

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from uuid import UUID
 
 from ..errors import JobQueueError
 from ..lifecycle import Event
@@ -27,8 +29,13 @@ class Reaper:
     """Each quarter second it looks for deadlines and lost sessions, each 10 s it audits the leases."""
 
     def __init__(
-        self, jobs: JobStore, store: SessionStore, sessions: Sessions, dispatcher: Dispatcher, on_finished
-    ) -> None:  # type: ignore[no-untyped-def]
+        self,
+        jobs: JobStore,
+        store: SessionStore,
+        sessions: Sessions,
+        dispatcher: Dispatcher,
+        on_finished: Callable[[Iterable[UUID]], None],
+    ) -> None:
         self._jobs = jobs
         self._store = store
         self._sessions = sessions

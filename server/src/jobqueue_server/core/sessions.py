@@ -76,6 +76,7 @@ class Sessions:
         self._cancel_grace = cancel_grace
         self._on_finished = on_finished
         self._sessions: dict[int, Session] = {}
+        self._unlinked = asyncio.Event()
         self._cancels: dict[UUID, tuple[int, str, float]] = {}
 
     def __len__(self) -> int:
@@ -84,6 +85,12 @@ class Sessions:
     def all(self) -> list[Session]:
         """Every session, linked or not."""
         return list(self._sessions.values())
+
+    async def all_unlinked(self) -> None:
+        """Waits until no stream is open."""
+        while any(session.link is not None for session in self._sessions.values()):
+            self._unlinked.clear()
+            await self._unlinked.wait()
 
     def get(self, session_id: int) -> Session | None:
         """The session, if its worker was last connected here."""
@@ -139,7 +146,7 @@ class Sessions:
         return Opened(session, f"{session_id}.{new_secret}", kept, revoked)
 
     def _take_over(self, row: Record, subscriptions: frozenset[tuple[str, str]]) -> Session:
-        """The session's object in its new epoch: a fresh one, so that what the old stream still does finds the old one."""
+        """The session in its new epoch: a fresh object, so that what the old stream still does finds the old one."""
         old = self._sessions.get(row["id"])
         session = Session(row["id"], row["epoch"], row["name"], row["ttl"], subscriptions)
         session.confirmed = False
@@ -202,6 +209,7 @@ class Sessions:
             return
         session.link = None
         session.broken = True
+        self._unlinked.set()
         self._dispatcher.detach(session)
         await self._write_silence(session)
 
@@ -262,6 +270,7 @@ class Sessions:
         return len(rows)
 
     def _forget(self, session: Session) -> None:
+        self._unlinked.set()
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
 

@@ -48,7 +48,10 @@ class Outcome:
 
 
 class Frame:
-    """One Settle frame, or one unary call, that waits for all of its outcomes. `on_done` gets what was not plain APPLIED."""
+    """One Settle frame, or one unary call, that waits for all of its outcomes.
+
+    `on_done` gets the answers that say more than APPLIED.
+    """
 
     __slots__ = ("_answers", "_left", "_on_done")
 

@@ -21,8 +21,8 @@ STATEMENT_TIMEOUT = timedelta(seconds=5)
 # more. Without sequential and bitmap scans the plan is the right one at every size, and locks in the order of ids.
 HOT_SETTINGS = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
 
-# The reads meet the same trap by partitions that were empty when the plan was made. Their pool keeps bitmap scans, which
-# the index of labels needs.
+# The reads meet the same trap by partitions that were empty when the plan was made. Their pool keeps bitmap scans,
+# which the index of labels needs.
 COLD_SETTINGS = {"enable_seqscan": "off"}
 
 _AWAY = (
@@ -47,7 +47,7 @@ DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, async
 
 @contextmanager
 def scrubbed() -> Iterator[None]:
-    """Turns what the driver raises when the database is away or full into our errors; the detail stays in `__cause__`."""
+    """Turns what the driver raises when the database is away or full into our errors, with the cause kept."""
     try:
         yield
     except _FULL as error:

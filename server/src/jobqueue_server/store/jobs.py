@@ -71,11 +71,12 @@ class Look:
 
 
 def milliseconds(value: timedelta | None) -> int | None:
+    """A span as the store keeps it; None stays None."""
     return None if value is None else round(value.total_seconds() * 1000)
 
 
 def _column(values: list[Any]) -> list[Any]:
-    """The column, or nothing where nobody uses it: `unnest` fills it up with nulls, and encoding it costs 0.2 us a job."""
+    """The column, or nothing where nobody uses it: `unnest` fills up with nulls, and encoding costs 0.2 us a job."""
     for value in values:
         if value is not None:
             return values
