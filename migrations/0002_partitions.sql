@@ -212,7 +212,8 @@ begin
         -- Proves the range now, so that attach need not read the rows while it holds everybody up.
         execute format('alter table %I add constraint in_range check (%I >= %L and %I < %L)', fresh, key, a.from_id, key, b.to_id);
     end loop;
-    delete from job_progress p where p.job_id >= a.from_id and p.job_id < b.to_id and p.job_id <> all (kept);
+    delete from job_progress p
+    where p.job_id >= a.from_id and p.job_id < b.to_id and not exists (select from unnest(kept) k where k = p.job_id);
     lock table only job, only finished_job, only attempt in access exclusive mode;
     foreach base in array array['job', 'finished_job', 'attempt'] loop
         fresh := base || '_' || a.name || '_new';

@@ -37,10 +37,11 @@ async def _job(connection, *, payload=b'{"n": 12345678901234567890}', key=None, 
     return id
 
 
-async def _finish(connection, id, status, **values):
+async def _finish(connection, id, status, reason=None):
     await connection.execute(
-        "insert into finished_job (id, started_at, attempts, status, failures, losses) values ($1, now(), 2, $2, 1, 0)",
-        id, status,
+        "insert into finished_job (id, started_at, attempts, status, reason, failures, losses) "
+        "values ($1, now(), 2, $2, $3, 1, 0)",
+        id, status, reason,
     )  # fmt: skip
 
 
@@ -89,7 +90,7 @@ async def test_a_job_that_has_ended_has_its_status_and_its_last_error_stays(dsn,
         await _finish(connection, id, number)
         await connection.executemany(
             "insert into attempt (job_id, attempt, started_at, outcome, message) values ($1, $2, now(), $3, $4)",
-            [(id, 1, 1, "first"), (id, 2, 8, "second"), (id, 3, 4, "released"), (id, 4, 7, None)],
+            [(id, 1, 1, "first"), (id, 2, 8, "second"), (id, 3, 4, None), (id, 4, 7, None)],
         )
         row = await _row(connection, id)
         assert (row["status"], row["last_error"], row["attempts"]) == (status, "second", 2)
@@ -98,6 +99,17 @@ async def test_a_job_that_has_ended_has_its_status_and_its_last_error_stays(dsn,
         )
         assert row["locked_at"] is None
         assert row["locked_by"] is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "asked"),
+    [("CANCELLED_BY_CALLER", True), ("CANCEL_GRACE_ENDED", True), ("CANCELLED_BY_WORKER", False)],
+)
+async def test_a_cancelled_job_says_whether_that_was_asked_for(dsn, reason, asked):
+    async with connected(dsn) as connection:
+        id = await _job(connection)
+        await _finish(connection, id, 6, reason)
+        assert (await _row(connection, id))["cancel_requested"] is asked
 
 
 async def test_a_running_job_says_since_when_and_by_whom_and_whether_it_was_asked_to_stop(dsn):

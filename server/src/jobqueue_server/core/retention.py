@@ -30,10 +30,12 @@ MIN_AHEAD = timedelta(hours=2)
 PARTITIONS_AHEAD = 2
 # Each costs the planner of every statement that names no id: a join over 168 took 2.7 ms.
 MAX_PARTITIONS = 64
-# What one merge copies. Writers of these old ranges wait meanwhile, a settlement of such a job among them:
-# 20,000 small jobs take about 0.3 s. When partitions become too many, ten times as much is borne.
+# What one merge copies. Writers of these old ranges wait meanwhile, a settlement of such a job among them: 20,000
+# small jobs take half a second to a second. When partitions become too many, four times as much is borne: more would
+# come near the statement timeout. So 64 partitions hold about two million jobs that outlive the retention; beyond
+# that their number grows, with a warning.
 MERGE_ROWS, MERGE_BYTES = 20_000, 64 << 20
-PRESSED = 10
+PRESSED = 4
 LOCK_TRIES = 5
 
 

@@ -142,7 +142,7 @@ class RetentionStore:
                 return
             after = row["last"]
             yield row["swept"]
-            if row["swept"] < self._batch:
+            if row["looked"] < self._batch:
                 return
 
     async def sweep_keys(self) -> AsyncGenerator[int, None]:
@@ -156,7 +156,7 @@ class RetentionStore:
                 return
 
     async def sweep_sessions(self) -> AsyncGenerator[int, None]:
-        """Deletes sessions that ended a day more than the retention ago and that no attempt names; yields looks."""
+        """Deletes sessions that ended a day more than the retention ago and that no attempt names."""
         after = 0
         while True:
             row = await self._database.fetchrow("sweep_sessions", after, self._age, self._batch)
@@ -164,7 +164,7 @@ class RetentionStore:
                 return
             after = row["last"]
             yield row["swept"]
-            if row["swept"] < self._batch:
+            if row["looked"] < self._batch:
                 return
 
     async def sweep_servers(self) -> int:
