@@ -1,0 +1,324 @@
+"""What each field of a request must be. Everything that is wrong is said in one answer, by the path in the request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from jobqueue.v1 import job_pb2 as pb
+
+from ..core.digest import check_json
+from ..errors import FieldInvalid, FieldViolation, PayloadTooLarge
+from ..model import (
+    MAX_AHEAD,
+    MAX_ATTEMPTS_LIMIT,
+    MAX_BACKOFF,
+    MAX_BATCH_JOBS,
+    MAX_HEADERS_BYTES,
+    MAX_KEY_CHARS,
+    MAX_LABEL_NAME,
+    MAX_LABEL_VALUE,
+    MAX_LABELS,
+    MAX_PAYLOAD_BYTES,
+    MAX_PRIORITY,
+    MAX_TIMEOUT,
+    MAX_WAIT,
+    MIN_BACKOFF,
+    MIN_PRIORITY,
+    MIN_TIMEOUT,
+    NewJob,
+)
+
+MAX_REASON_CHARS = 255
+MAX_PAGE_TOKEN_CHARS = 1024
+
+# A caller mends a few at a time; the rest of a batch of a thousand wrong jobs is counted, not described.
+_MAX_VIOLATIONS = 50
+# The range of a Timestamp: the years 1 to 9999.
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+_UUID_CHARS = 36
+
+_is_name = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}").fullmatch
+_is_label_name = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_./-]{{0,{MAX_LABEL_NAME - 1}}}").fullmatch
+_is_header_name = re.compile(r"[!-~]+").fullmatch
+_is_uuid = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
+_find_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
+
+_NAME_RULE = "must be 1 to 128 of a-z 0-9 _ . - and begin with a letter or digit, such as {}"
+
+
+class Problems:
+    """What is wrong with a request, collected so that one answer says all of it."""
+
+    __slots__ = ("_count", "_too_large", "_violations")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._too_large = False
+        self._violations: list[FieldViolation] = []
+
+    def add(self, field: str, description: str) -> None:
+        """A field is wrong; the description says what would be right."""
+        self._count += 1
+        if len(self._violations) < _MAX_VIOLATIONS:
+            self._violations.append(FieldViolation(field, description))
+
+    def take(self, violations: Iterable[FieldViolation]) -> None:
+        """What somebody else found."""
+        for violation in violations:
+            self.add(violation.field, violation.description)
+
+    def too_large(self, field: str, size: int) -> None:
+        """A payload is over its limit, which has an error of its own."""
+        self._too_large = True
+        self.add(
+            field,
+            f"has {size} bytes as JSON text; at most {MAX_PAYLOAD_BYTES} are allowed: "
+            "store the data elsewhere and send a reference",
+        )
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def raise_if_any(self) -> None:
+        """Ends the call if anything was wrong.
+
+        Raises:
+            PayloadTooLarge: A payload is over its limit, whatever else there is.
+            FieldInvalid: Any other field is wrong.
+        """
+        if not self._count:
+            return
+        first = self._violations[0]
+        more = f" (and {self._count - 1} more)" if self._count > 1 else ""
+        error = PayloadTooLarge if self._too_large else FieldInvalid
+        raise error(f"{first.field}: {first.description}{more}", violations=self._violations)
+
+
+def new_job(job: pb.NewJob, at: str, now: datetime, problems: Problems) -> None:
+    """Checks a job to enqueue, all but the payload.
+
+    Args:
+        job: The message.
+        at: Its path with a dot behind, such as `job.`.
+        now: By the database's clock.
+        problems: Takes what is wrong.
+    """
+    # A thousand of them come in one call: what is not set costs one comparison.
+    if not _is_name(job.kind):
+        problems.add(f"{at}kind", _NAME_RULE.format("send_email"))
+    if job.queue and not _is_name(job.queue):
+        problems.add(f"{at}queue", _NAME_RULE.format("mail") + "; empty for `default`")
+    if not MIN_PRIORITY <= job.priority <= MAX_PRIORITY:
+        problems.add(f"{at}priority", f"must be from {MIN_PRIORITY} to {MAX_PRIORITY}, higher first")
+    start = job.WhichOneof("start")
+    if start == "run_at":
+        if (
+            timestamp(job.run_at, f"{at}run_at", problems)
+            and job.run_at.seconds > (now + MAX_AHEAD).timestamp()
+        ):
+            problems.add(f"{at}run_at", f"must be at most {_words(MAX_AHEAD)} ahead")
+    elif start == "delay":
+        duration(job.delay, f"{at}delay", timedelta(), MAX_AHEAD, problems)
+    max_attempts(job.max_attempts, at, problems)
+    if job.HasField("timeout"):
+        timeout(job.timeout, f"{at}timeout", problems)
+    if job.HasField("retry_policy"):
+        retry_policy(job.retry_policy, at, problems)
+    if job.idempotency_key:
+        idempotency_key(job.idempotency_key, f"{at}idempotency_key", problems)
+    if job.labels:
+        labels(job.labels, f"{at}labels", problems)
+    if job.headers:
+        headers(job.headers, f"{at}headers", problems)
+
+
+def payload_json(payload: bytes, field: str, problems: Problems) -> None:
+    """Checks that a payload is JSON text of a size that is taken."""
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        problems.too_large(field, len(payload))
+        return
+    try:
+        check_json(payload, field)
+    except FieldInvalid as error:
+        problems.take(error.violations)
+
+
+def payload_size(size: int, field: str, problems: Problems) -> None:
+    """Checks how many bytes of JSON text a payload has."""
+    if size > MAX_PAYLOAD_BYTES:
+        problems.too_large(field, size)
+
+
+def batch_size(jobs: int, problems: Problems) -> None:
+    """Checks how many jobs a batch has."""
+    if not 1 <= jobs <= MAX_BATCH_JOBS:
+        problems.add("jobs", f"must be 1 to {MAX_BATCH_JOBS} jobs, not {jobs}")
+
+
+def distinct_keys(jobs: Iterable[NewJob], problems: Problems) -> None:
+    """Checks that no two jobs of a batch have the same idempotency key: they would have to be one job."""
+    first: dict[str, int] = {}
+    for index, job in enumerate(jobs):
+        key = job.idempotency_key
+        if key and first.setdefault(key, index) != index:
+            problems.add(f"jobs[{index}].idempotency_key", f"must not be that of jobs[{first[key]}]")
+
+
+def name(value: str, field: str, problems: Problems, example: str = "mail") -> None:
+    """Checks the name of a kind or of a queue."""
+    if not _is_name(value):
+        problems.add(field, _NAME_RULE.format(example))
+
+
+def max_attempts(value: int, at: str, problems: Problems) -> None:
+    """Checks a number of failures; 0 is the default."""
+    if not 0 <= value <= MAX_ATTEMPTS_LIMIT:
+        problems.add(f"{at}max_attempts", f"must be 1 to {MAX_ATTEMPTS_LIMIT}, or 0 for the default")
+
+
+def timeout(value: Duration, field: str, problems: Problems) -> None:
+    """Checks how long an attempt may run."""
+    duration(value, field, MIN_TIMEOUT, MAX_TIMEOUT, problems)
+
+
+def retry_policy(policy: pb.RetryPolicy, at: str, problems: Problems) -> None:
+    """Checks the bounds of a backoff that are set, and their order."""
+    field = f"{at}retry_policy."
+    low = policy.HasField("min_backoff") and duration(
+        policy.min_backoff, f"{field}min_backoff", MIN_BACKOFF, MAX_BACKOFF, problems
+    )
+    high = policy.HasField("max_backoff") and duration(
+        policy.max_backoff, f"{field}max_backoff", MIN_BACKOFF, MAX_BACKOFF, problems
+    )
+    if low and high and _nanos(policy.min_backoff) > _nanos(policy.max_backoff):
+        problems.add(f"{field}max_backoff", "must not be less than min_backoff")
+
+
+def idempotency_key(value: str, field: str, problems: Problems) -> None:
+    """Checks a key that was given."""
+    if not 1 <= len(value) <= MAX_KEY_CHARS or _find_control(value):
+        problems.add(field, f"must be 1 to {MAX_KEY_CHARS} characters, none of them a control character")
+
+
+def labels(given: Mapping[str, str], field: str, problems: Problems) -> None:
+    """Checks labels."""
+    if len(given) > MAX_LABELS:
+        problems.add(field, f"must be at most {MAX_LABELS} labels, not {len(given)}")
+    for label, value in given.items():
+        _label(label, value, f"{field}[{_shown(label)}]", problems)
+
+
+def label_filter(given: Iterable[str], problems: Problems) -> dict[str, str]:
+    """Checks and reads filters by label, each `key=value`."""
+    found: dict[str, str] = {}
+    for index, text in enumerate(given):
+        label, equals, value = text.partition("=")
+        field = f"labels[{index}]"
+        if not equals:
+            problems.add(field, "must be written key=value")
+        else:
+            _label(label, value, field, problems)
+            if found.setdefault(label, value) != value:
+                problems.add(field, f"asks {label} to have two values; a job has one")
+    if len(found) > MAX_LABELS:
+        problems.add("labels", f"must be at most {MAX_LABELS} labels, not {len(found)}")
+    return found
+
+
+def _label(label: str, value: str, field: str, problems: Problems) -> None:
+    if not _is_label_name(label):
+        problems.add(
+            field,
+            f"must have a name of 1 to {MAX_LABEL_NAME} of A-Z a-z 0-9 _ . / - that begins with a letter or digit",
+        )
+    if len(value) > MAX_LABEL_VALUE or _find_control(value):
+        problems.add(
+            field, f"must have a value of at most {MAX_LABEL_VALUE} characters, none a control character"
+        )
+
+
+def headers(given: Mapping[str, str], field: str, problems: Problems) -> None:
+    """Checks headers."""
+    size = 0
+    for header, value in given.items():
+        size += len(header.encode()) + len(value.encode())
+        if not _is_header_name(header):
+            problems.add(f"{field}[{_shown(header)}]", "must have a name of printable ASCII without spaces")
+        if _find_control(value):
+            problems.add(f"{field}[{_shown(header)}]", "must have a value without control characters")
+    if size > MAX_HEADERS_BYTES:
+        problems.add(field, f"has {size} bytes of names and values; at most {MAX_HEADERS_BYTES} are allowed")
+
+
+def uuid(value: str, field: str, problems: Problems) -> UUID:
+    """Checks and reads an id; where it is none, the answer is never used."""
+    if len(value) == _UUID_CHARS and _is_uuid(value):
+        return UUID(value)
+    problems.add(field, "must be a UUID such as 0198c5a4-7b1e-7c3d-9f00-1a2b3c4d5e6f")
+    return UUID(int=0)
+
+
+def enum(value: int, known: Mapping[str, int], field: str, problems: Problems) -> None:
+    """Checks that a number is one of an enum's; `known` is its `items()` as a mapping from name to number."""
+    if value not in known.values():
+        problems.add(field, f"must be one of {', '.join(known)}; {value} is none of them")
+
+
+def page_size(value: int, problems: Problems) -> None:
+    """Checks a page size; what is above the largest page is lowered by the core."""
+    if value < 0:
+        problems.add("page_size", "must be 1 to 1000, or 0 for 50")
+
+
+def text(value: str, field: str, limit: int, problems: Problems) -> None:
+    """Checks words for people."""
+    if len(value) > limit or "\x00" in value:
+        problems.add(field, f"must be at most {limit} characters, none of them NUL")
+
+
+def wait(value: Duration, field: str, problems: Problems) -> None:
+    """Checks how long a call means to wait."""
+    duration(value, field, timedelta(), MAX_WAIT, problems)
+
+
+def timestamp(value: Timestamp, field: str, problems: Problems) -> bool:
+    """Checks that a Timestamp is one: in the years 1 to 9999, and 0 to 999,999,999 ns beyond its second."""
+    if _FIRST_SECOND <= value.seconds <= _LAST_SECOND and 0 <= value.nanos <= 999_999_999:
+        return True
+    problems.add(field, "must be a time in the years 1 to 9999, with nanos from 0 to 999999999")
+    return False
+
+
+def duration(value: Duration, field: str, low: timedelta, high: timedelta, problems: Problems) -> bool:
+    """Checks that a Duration is one, and within its bounds."""
+    seconds, nanos = value.seconds, value.nanos
+    if abs(nanos) > 999_999_999 or (seconds > 0 > nanos) or (seconds < 0 < nanos):
+        problems.add(field, "must have nanos from 0 to 999999999 in size, with the sign of its seconds")
+        return False
+    if _in_nanos(low) <= seconds * 1_000_000_000 + nanos <= _in_nanos(high):
+        return True
+    problems.add(field, f"must be from {_words(low)} to {_words(high)}")
+    return False
+
+
+def _nanos(value: Duration) -> int:
+    return value.seconds * 1_000_000_000 + value.nanos
+
+
+def _in_nanos(value: timedelta) -> int:
+    return (value // timedelta(microseconds=1)) * 1000
+
+
+def _words(value: timedelta) -> str:
+    return f"{value.days} days" if value.days else f"{value.total_seconds():g} s"
+
+
+def _shown(label: str) -> str:
+    """A name as part of a path: short, and with nothing in it that could pass for something else."""
+    return repr(label if len(label) <= MAX_LABEL_NAME else label[:MAX_LABEL_NAME] + "...")

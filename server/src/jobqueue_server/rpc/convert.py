@@ -1,0 +1,243 @@
+"""Between the messages of the contract and the values of the core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from jobqueue.v1 import job_pb2 as pb
+from jobqueue.v1 import queue_admin_pb2 as admin_pb
+
+from ..lifecycle import Status
+from ..model import DEFAULT_QUEUE, DEFAULT_RETRY_POLICY, Job, Kind, NewJob, Queue, RetryPolicy
+from . import checks
+from .values import TooDeep, ValueInvalid, fill, text_of
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NOTHING: Mapping[str, str] = {}
+
+
+def new_job(
+    message: pb.NewJob,
+    at: str,
+    now: datetime,
+    problems: checks.Problems,
+    *,
+    given_headers: Mapping[str, str] = _NOTHING,
+    key: str | None = None,
+) -> NewJob:
+    """Checks and reads a job to enqueue. Where something is wrong, `problems` has it and the answer is never used.
+
+    Args:
+        message: The job as it came.
+        at: Its path with a dot behind, such as `jobs[3].`.
+        now: By the database's clock.
+        problems: Takes what is wrong.
+        given_headers: Headers of the call, for a job that does not have them itself.
+        key: The idempotency key to use in place of the job's own.
+    """
+    checks.new_job(message, at, now, problems)
+    start = message.WhichOneof("start")
+    headers = {**given_headers, **message.headers} if message.headers else given_headers
+    usable = not problems
+    return NewJob(
+        message.kind,
+        _payload(message, at, problems),
+        message.queue or DEFAULT_QUEUE,
+        message.priority,
+        moment(message.run_at) if start == "run_at" and usable else None,
+        span(message.delay) if start == "delay" and usable else None,
+        message.max_attempts or None,
+        span(message.timeout) if usable and message.HasField("timeout") else None,
+        retry_policy(message.retry_policy) if usable and message.HasField("retry_policy") else None,
+        (message.idempotency_key or None) if key is None else key,
+        dict(message.labels) if message.labels else _NOTHING,
+        headers,
+    )
+
+
+def _payload(message: pb.NewJob, at: str, problems: checks.Problems) -> bytes:
+    content = message.WhichOneof("content")
+    if content == "payload_json":
+        checks.payload_json(message.payload_json, f"{at}payload_json", problems)
+        return message.payload_json
+    if content is None:
+        return b"null"
+    try:
+        payload = text_of(message.payload)
+    except ValueInvalid as error:
+        problems.add(f"{at}payload", str(error))
+        return b"null"
+    checks.payload_size(len(payload), f"{at}payload", problems)
+    return payload
+
+
+def retry_policy(message: pb.RetryPolicy) -> RetryPolicy:
+    """The policy with the default in place of a bound that is not set, which gives way to the one that is."""
+    low, high = DEFAULT_RETRY_POLICY.min_backoff, DEFAULT_RETRY_POLICY.max_backoff
+    if message.HasField("min_backoff"):
+        low = span(message.min_backoff)
+        high = max(low, high)
+    if message.HasField("max_backoff"):
+        high = span(message.max_backoff)
+        low = min(low, high)
+    return RetryPolicy(low, high)
+
+
+def kind(message: admin_pb.Kind, problems: checks.Problems) -> Kind:
+    """Checks and reads what is declared of a kind; whether its schema is one is left to the core."""
+    checks.name(message.name, "kind.name", problems, "send_email")
+    checks.max_attempts(message.max_attempts, "kind.", problems)
+    timed = message.HasField("timeout")
+    if timed:
+        checks.timeout(message.timeout, "kind.timeout", problems)
+    retried = message.HasField("retry_policy")
+    if retried:
+        checks.retry_policy(message.retry_policy, "kind.", problems)
+    schema = _schema(message, problems)
+    usable = not problems
+    return Kind(
+        message.name,
+        schema,
+        retry_policy(message.retry_policy) if retried and usable else None,
+        message.max_attempts or None,
+        span(message.timeout) if timed and usable else None,
+    )
+
+
+def _schema(message: admin_pb.Kind, problems: checks.Problems) -> str | None:
+    definition = message.WhichOneof("definition")
+    if definition is None:
+        return None
+    try:
+        return (message.schema_json if definition == "schema_json" else text_of(message.schema)).decode()
+    except UnicodeDecodeError:
+        problems.add("kind.schema_json", "must be JSON text in UTF-8")
+    except ValueInvalid as error:
+        problems.add("kind.schema", str(error))
+    return None
+
+
+def job_message(job: Job, payload_format: int) -> pb.Job:
+    """A job as it is answered; payload and output as Value unless JSON text is asked for."""
+    message = pb.Job(
+        id=str(job.id),
+        kind=job.kind,
+        status=status_number(job.status),
+        attempts=job.attempts,
+        max_attempts=job.max_attempts,
+        last_error=job.last_error or "",
+        locked_by=job.locked_by or "",
+        cancel_requested=job.cancel_requested,
+        idempotency_key=job.idempotency_key or "",
+        queue=job.queue,
+        priority=job.priority,
+        failures=job.failures,
+        losses=job.losses,
+        reason=job.reason or "",
+        labels=job.labels,
+        headers=job.headers,
+    )
+    set_moment(message.run_at, job.run_at)
+    set_moment(message.created_at, job.created_at)
+    set_moment(message.updated_at, job.updated_at)
+    if job.locked_at is not None:
+        set_moment(message.locked_at, job.locked_at)
+    if job.finished_at is not None:
+        set_moment(message.finished_at, job.finished_at)
+    if job.timeout is not None:
+        set_span(message.timeout, job.timeout)
+    if job.retry_policy is not None:
+        _set_retry_policy(message.retry_policy, job.retry_policy)
+    as_text = payload_format == pb.PAYLOAD_FORMAT_JSON
+    if job.payload is not None and (as_text or not filled(message.payload, job.payload)):
+        message.payload_json = job.payload
+    if job.output is not None and (as_text or not filled(message.output, job.output)):
+        message.output_json = job.output
+    for failed in job.failed_attempts:
+        entry = message.failed_attempts.add(
+            attempt=failed.attempt,
+            reason=failed.reason,
+            error_type=failed.error_type,
+            error=failed.error,
+            worker=failed.worker,
+        )
+        set_moment(entry.started_at, failed.started_at)
+        set_moment(entry.ended_at, failed.ended_at)
+    if job.progress is not None:
+        message.progress.fraction = job.progress.fraction
+        message.progress.message = job.progress.message
+        set_moment(message.progress.updated_at, job.progress.updated_at)
+    return message
+
+
+def filled(value: Value, text: bytes) -> bool:
+    """Whether the text could be given as a Value; what nests deeper than messages can is given as text instead."""
+    try:
+        fill(value, text)
+    except TooDeep:
+        return False
+    return True
+
+
+def kind_message(kind: Kind, payload_format: int) -> admin_pb.Kind:
+    """What is declared of a kind, as it is answered; its schema as Value unless JSON text is asked for."""
+    message = admin_pb.Kind(name=kind.name, max_attempts=kind.max_attempts or 0)
+    if kind.schema is not None:
+        text = kind.schema.encode()
+        if payload_format == pb.PAYLOAD_FORMAT_JSON or not filled(message.schema, text):
+            message.schema_json = text
+    if kind.retry_policy is not None:
+        _set_retry_policy(message.retry_policy, kind.retry_policy)
+    if kind.timeout is not None:
+        set_span(message.timeout, kind.timeout)
+    return message
+
+
+def queue_message(queue: Queue) -> admin_pb.Queue:
+    """A queue as it is answered."""
+    message = admin_pb.Queue(name=queue.name, paused=queue.paused, running=queue.running)
+    for depth in queue.depths:
+        entry = message.depths.add(status=status_number(depth.status), jobs=depth.jobs, capped=depth.capped)
+        if depth.oldest_age is not None:
+            set_span(entry.oldest_age, depth.oldest_age)
+    return message
+
+
+def status_number(status: Status) -> pb.Job.Status.ValueType:
+    """A status on the wire; the numbers are the same."""
+    return cast("pb.Job.Status.ValueType", int(status))
+
+
+def moment(value: Timestamp) -> datetime:
+    """A Timestamp that was checked, to the microsecond."""
+    return _EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanos // 1000)
+
+
+def span(value: Duration) -> timedelta:
+    """A Duration that was checked and is not negative, to the microsecond."""
+    return timedelta(seconds=value.seconds, microseconds=value.nanos // 1000)
+
+
+def set_moment(target: Timestamp, value: datetime) -> None:
+    """Writes a time into a message's field."""
+    since = value - _EPOCH
+    target.seconds = since.days * 86400 + since.seconds
+    target.nanos = since.microseconds * 1000
+
+
+def set_span(target: Duration, value: timedelta) -> None:
+    """Writes a span that is not negative into a message's field; zero is set too."""
+    target.SetInParent()
+    target.seconds = value.days * 86400 + value.seconds
+    target.nanos = value.microseconds * 1000
+
+
+def _set_retry_policy(target: pb.RetryPolicy, policy: RetryPolicy) -> None:
+    set_span(target.min_backoff, policy.min_backoff)
+    set_span(target.max_backoff, policy.max_backoff)

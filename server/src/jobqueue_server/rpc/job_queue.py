@@ -1,0 +1,187 @@
+"""The unary methods of the service JobQueue: convert, call the core, render."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from uuid import UUID
+
+from jobqueue.v1 import job_pb2 as pb
+from jobqueue.v1 import jobqueue_pb2 as rpc_pb
+
+from ..chain import Call
+from ..core.clock import Clock
+from ..core.jobs import JobService
+from ..errors import FieldInvalid
+from ..lifecycle import Status
+from ..model import DEFAULT_WAIT, JobFilter
+from . import checks, convert
+from .checks import Problems
+
+_KEY = "idempotency-key"
+_HTTP_CODE = "x-http-code"
+_FORMATS = dict(pb.PayloadFormat.items())
+_VIEWS = dict(pb.JobView.items())
+_STATUSES = {name: number for name, number in pb.Job.Status.items() if number}
+# What a wait leaves of the caller's deadline, so that the answer gets there before it.
+_ANSWERING = timedelta(milliseconds=250)
+_is_traceparent = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,200})?").fullmatch
+
+
+class JobQueueServicer:
+    """Enqueues, reads and changes jobs. The errors are those of the contract; they rise from checks and core."""
+
+    def __init__(self, jobs: JobService, clock: Clock) -> None:
+        self._jobs = jobs
+        self._clock = clock
+
+    async def EnqueueJob(self, request: rpc_pb.EnqueueJobRequest, call: Call) -> rpc_pb.EnqueueJobResponse:
+        """Enqueues one job; the key in the metadata wins over the one in the job."""
+        problems = Problems()
+        _format(request.payload_format, problems)
+        if not request.HasField("job"):
+            problems.add("job", "is required")
+            problems.raise_if_any()
+        key = call.text(_KEY) if _KEY in call.metadata else None
+        if key is not None:
+            checks.idempotency_key(key, _KEY, problems)
+        new = convert.new_job(
+            request.job, "job.", self._clock.now(), problems, given_headers=_headers(call), key=key
+        )
+        problems.raise_if_any()
+        enqueued = await self._jobs.enqueue(new)
+        call.answer_metadata[_HTTP_CODE] = "200" if enqueued.replayed else "201"
+        if enqueued.replayed:
+            call.answer_metadata["idempotency-replayed"] = "true"
+        if enqueued.job is None:
+            job = pb.Job(id=str(enqueued.id))
+        else:
+            job = convert.job_message(enqueued.job, request.payload_format)
+        return rpc_pb.EnqueueJobResponse(job=job, replayed=enqueued.replayed)
+
+    async def BatchEnqueueJobs(
+        self, request: rpc_pb.BatchEnqueueJobsRequest, call: Call
+    ) -> rpc_pb.BatchEnqueueJobsResponse:
+        """Enqueues all of the jobs or none."""
+        if _KEY in call.metadata:
+            raise FieldInvalid.of(_KEY, "must go into each job of a batch, as jobs[0].idempotency_key")
+        problems = Problems()
+        checks.batch_size(len(request.jobs), problems)
+        problems.raise_if_any()
+        now, headers = self._clock.now(), _headers(call)
+        new = [
+            convert.new_job(job, f"jobs[{index}].", now, problems, given_headers=headers)
+            for index, job in enumerate(request.jobs)
+        ]
+        checks.distinct_keys(new, problems)
+        problems.raise_if_any()
+        results = await self._jobs.batch_enqueue(new)
+        return rpc_pb.BatchEnqueueJobsResponse(
+            results=[rpc_pb.EnqueueResult(id=str(one.id), replayed=one.replayed) for one in results]
+        )
+
+    async def GetJob(self, request: rpc_pb.GetJobRequest, call: Call) -> rpc_pb.GetJobResponse:
+        """Reads one job in full."""
+        job = await self._jobs.get(_checked(request))
+        return rpc_pb.GetJobResponse(job=convert.job_message(job, request.payload_format))
+
+    async def ListJobs(self, request: rpc_pb.ListJobsRequest, call: Call) -> rpc_pb.ListJobsResponse:
+        """Reads a page of jobs, newest first."""
+        problems = Problems()
+        checks.page_size(request.page_size, problems)
+        checks.text(request.page_token, "page_token", checks.MAX_PAGE_TOKEN_CHARS, problems)
+        checks.enum(request.view, _VIEWS, "view", problems)
+        _format(request.payload_format, problems)
+        wanted = _filter(request, problems)
+        problems.raise_if_any()
+        full = request.view == pb.JOB_VIEW_FULL
+        page = await self._jobs.list(wanted, size=request.page_size, token=request.page_token, full=full)
+        return rpc_pb.ListJobsResponse(
+            jobs=[convert.job_message(job, request.payload_format) for job in page.jobs],
+            next_page_token=page.next_page_token,
+        )
+
+    async def CancelJob(self, request: rpc_pb.CancelJobRequest, call: Call) -> rpc_pb.CancelJobResponse:
+        """Cancels a waiting job, or asks the worker of a running one."""
+        problems = Problems()
+        checks.text(request.reason, "reason", checks.MAX_REASON_CHARS, problems)
+        job, pending = await self._jobs.cancel(_checked(request, problems), request.reason)
+        if pending:
+            call.answer_metadata[_HTTP_CODE] = "202"
+        return rpc_pb.CancelJobResponse(job=convert.job_message(job, request.payload_format), pending=pending)
+
+    async def RetryJob(self, request: rpc_pb.RetryJobRequest, call: Call) -> rpc_pb.RetryJobResponse:
+        """Makes a finished job QUEUED again."""
+        job = await self._jobs.retry(_checked(request))
+        return rpc_pb.RetryJobResponse(job=convert.job_message(job, request.payload_format))
+
+    async def DeleteJob(self, request: rpc_pb.DeleteJobRequest, call: Call) -> rpc_pb.DeleteJobResponse:
+        """Deletes a finished job."""
+        problems = Problems()
+        job_id = checks.uuid(request.id, "id", problems)
+        problems.raise_if_any()
+        await self._jobs.delete(job_id)
+        return rpc_pb.DeleteJobResponse()
+
+    async def WaitJob(self, request: rpc_pb.WaitJobRequest, call: Call) -> rpc_pb.WaitJobResponse:
+        """Waits until a job is over or the time is up, also the caller's, and answers it as it then is."""
+        problems = Problems()
+        if request.HasField("timeout"):
+            checks.wait(request.timeout, "timeout", problems)
+        job_id = _checked(request, problems)
+        wait = convert.span(request.timeout) if request.HasField("timeout") else DEFAULT_WAIT
+        remaining = call.remaining()
+        if remaining is not None:
+            wait = min(wait, timedelta(seconds=remaining) - _ANSWERING)
+        job = await (self._jobs.wait(job_id, wait) if wait > timedelta() else self._jobs.get(job_id))
+        return rpc_pb.WaitJobResponse(job=convert.job_message(job, request.payload_format))
+
+
+def _checked(
+    request: rpc_pb.GetJobRequest | rpc_pb.CancelJobRequest | rpc_pb.RetryJobRequest | rpc_pb.WaitJobRequest,
+    problems: Problems | None = None,
+) -> UUID:
+    """The id of a request that names a job and a form; raises for that and what was found before."""
+    problems = Problems() if problems is None else problems
+    job_id = checks.uuid(request.id, "id", problems)
+    _format(request.payload_format, problems)
+    problems.raise_if_any()
+    return job_id
+
+
+def _format(value: int, problems: Problems) -> None:
+    checks.enum(value, _FORMATS, "payload_format", problems)
+
+
+def _filter(request: rpc_pb.ListJobsRequest, problems: Problems) -> JobFilter:
+    if request.queue:
+        checks.name(request.queue, "queue", problems)
+    if request.kind:
+        checks.name(request.kind, "kind", problems, "send_email")
+    for index, status in enumerate(request.status):
+        checks.enum(status, _STATUSES, f"status[{index}]", problems)
+    labels = checks.label_filter(request.labels, problems)
+    since, before = (
+        convert.moment(getattr(request, field))
+        if request.HasField(field) and checks.timestamp(getattr(request, field), field, problems)
+        else None
+        for field in ("created_after", "created_before")
+    )
+    return JobFilter(
+        request.queue or None,
+        request.kind or None,
+        frozenset() if problems else frozenset(Status(status) for status in request.status),
+        labels,
+        since,
+        before,
+    )
+
+
+def _headers(call: Call) -> Mapping[str, str]:
+    """What the handler is to see of the call: one id from here to its log, and the trace."""
+    headers = {"x-request-id": call.request_id}
+    traceparent = call.text("traceparent")
+    if _is_traceparent(traceparent):
+        headers["traceparent"] = traceparent
+    return headers
