@@ -173,7 +173,7 @@ async def test_a_change_of_a_table_in_use_waits_its_turn_without_standing_in_the
         upgrade = asyncio.create_task(migrate.up(empty_dsn, folder=folder))
         # While the migration waits for the reader, others wait behind it for its lock_timeout at most.
         async with asyncio.timeout(10):
-            while not await run(  # noqa: ASYNC110 - it is the database that is asked
+            while not await run(
                 empty_dsn,
                 "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like 'alter%'",
             ):

@@ -113,7 +113,10 @@ def serve(settings: Settings) -> None:
     # The database driver and gRPC take a second to import: not for --help.
     from .app import App
 
-    _run(lambda: App(settings).run())
+    async def work() -> None:
+        await App(settings).run()
+
+    _run(work)
 
 
 _DATABASE = ("config", "database_url", "migrate_database_url", "data_dir", "log_level", "log_format")
