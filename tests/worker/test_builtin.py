@@ -5,6 +5,7 @@ import base64
 import io
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -35,7 +36,7 @@ async def test_four_jobs_of_four_kinds_are_done(attempt, tmp_path):
             cpu_processes=1,
         )
     )
-    payloads = {
+    payloads: dict[str, dict[str, Any]] = {
         "send_email": {"to": "ada@example.org", "subject": "Hi", "body": "Hello"},
         "resize_image": {"source_url": "file:green.png", "width": 16, "height": 16, "output": "small.png"},
         "summarize_text": {"text": "The cat sat. The cat ran. It rained.", "max_words": 4},

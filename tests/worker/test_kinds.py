@@ -2,29 +2,36 @@
 
 import json
 from importlib.resources import files
+from typing import Any
 
 import jsonschema_rs
 import pytest
 from pydantic import ValidationError
 
+from jobqueue_worker.handlers.payloads import Payload
 from jobqueue_worker.handlers.resize_image import ResizeImage
 from jobqueue_worker.handlers.send_email import SendEmail
 from jobqueue_worker.handlers.summarize_text import DEFAULT_MAX_WORDS, SummarizeText
 from jobqueue_worker.handlers.webhook_delivery import WebhookDelivery
 
-MODELS = {
+
+def each(field: str, *values: Any) -> list[dict[str, Any]]:
+    return [{field: value} for value in values]
+
+
+MODELS: dict[str, type[Payload]] = {
     "send_email": SendEmail,
     "resize_image": ResizeImage,
     "summarize_text": SummarizeText,
     "webhook_delivery": WebhookDelivery,
 }
-SMALLEST = {
+SMALLEST: dict[str, dict[str, Any]] = {
     "send_email": {"to": "ada@example.org", "subject": "", "body": ""},
     "resize_image": {"source_url": "https://example.org/x.png", "width": 1, "height": 10_000},
     "summarize_text": {"text": ""},
     "webhook_delivery": {"url": "https://example.org", "body": None},
 }
-GOOD = {
+GOOD: dict[str, list[Any]] = {
     "send_email": [
         {"to": "grün@bücher.example"},
         {"cc": "a@b"},
@@ -32,19 +39,19 @@ GOOD = {
         {"cc": ["a@b", "c@d"], "from": "x@y", "reply_to": "z@z", "html": "<p>"},
     ],
     "resize_image": [
-        *({"source_url": url} for url in ("HTTP://x", "http://x:8/y?z=1", "file:cat.png", "file:///a/b")),
+        *each("source_url", "HTTP://x", "http://x:8/y?z=1", "file:cat.png", "file:///a/b"),
         {"width": 100.0},
         {"fit": "cover", "format": "webp", "quality": 1, "output": "inline"},
         {"output": "a b-c_1.png"},
     ],
     "summarize_text": [{"max_words": 1}, {"max_words": 10**20}, {"max_words": 5.0}, {"language": "pt-BR"}],
     "webhook_delivery": [
-        *({"body": body} for body in (0, False, "", [1], {"a": {}})),
-        *({"url": url} for url in ("http://x", "HTTPS://x:1/y?z#a", "http://[::1]:80/")),
+        *each("body", 0, False, "", [1], {"a": {}}),
+        *each("url", "http://x", "HTTPS://x:1/y?z#a", "http://[::1]:80/"),
         {"headers": {"X-A": "b c"}, "secret": "shop", "timeout": "2.5s"},
     ],
 }
-BAD = {
+BAD: dict[str, list[Any]] = {
     "send_email": [
         *(
             {"to": to}
@@ -57,19 +64,19 @@ BAD = {
     ],
     "resize_image": [
         *({side: wrong} for side in ("width", "height") for wrong in (0, -1, 10_001, 1.5, "1", True, None)),
-        *({"source_url": url} for url in ("", "cat.png", "//x/y", 1, None)),
+        *each("source_url", "", "cat.png", "//x/y", 1, None),
         *({"fit": "x"}, {"format": "gif"}, {"quality": 0}, {"quality": 101}),
-        *({"output": name} for name in ("", "../x", "a/b", ".x", "a\\b", "x" * 201)),
+        *each("output", "", "../x", "a/b", ".x", "a\\b", "x" * 201),
     ],
     "summarize_text": [
-        *({"text": wrong} for wrong in (None, 1, [])),
-        *({"max_words": wrong} for wrong in (0, -1, 1.5, "5", True)),
+        *each("text", None, 1, []),
+        *each("max_words", 0, -1, 1.5, "5", True),
         {"language": "x"},
     ],
     "webhook_delivery": [
-        *({"url": url} for url in ("", "x", "ftp://x", "/x", "https:x", 1, None)),
-        *({"headers": wrong} for wrong in ([], {"a": 1})),
-        *({"timeout": wrong} for wrong in (5, "5", "5m", "-1s", "")),
+        *each("url", "", "x", "ftp://x", "/x", "https:x", 1, None),
+        *each("headers", [], {"a": 1}),
+        *each("timeout", 5, "5", "5m", "-1s", ""),
         {"secret": 1},
     ],
 }

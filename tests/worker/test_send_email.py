@@ -3,6 +3,7 @@ import email
 import email.policy
 import socket
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from aiosmtpd.smtp import SMTP
@@ -204,7 +205,7 @@ def test_a_sender_setting_that_is_no_address_is_named(sender):
 
 
 async def test_the_sink_numbers_on_after_a_restart_and_tells_its_watcher(attempt, tmp_path):
-    seen = []
+    seen: list[Path] = []
     for _ in range(2):
         sink = SmtpSink(tmp_path, on_received=seen.append)
         await sink.start()

@@ -59,9 +59,9 @@ class WorkerSettings(BaseSettings):
         env_prefix="JOBQUEUE_", populate_by_name=True, extra="ignore", frozen=True, env_ignore_empty=True
     )
 
-    server: str = Field("127.0.0.1:50051", description="Server to lease jobs from, as host:port.")
+    server: str = Field(default="127.0.0.1:50051", description="Server to lease jobs from, as host:port.")
     queues: Names = Field(
-        ["default"], description="Queues to take jobs from, separated by commas; they take turns."
+        default=["default"], description="Queues to take jobs from, separated by commas; they take turns."
     )
     worker_name: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}"[:128],
@@ -69,77 +69,83 @@ class WorkerSettings(BaseSettings):
         max_length=128,
     )
     concurrency: PositiveInt = Field(
-        4,
+        default=4,
         validation_alias=_seed_name("WORKER_CONCURRENCY", "concurrency"),
         description="Jobs that run at the same time.",
     )
     metrics_bind_addr: str = Field(
-        "127.0.0.1:9091",
+        default="127.0.0.1:9091",
         validation_alias=_seed_name("WORKER_METRICS_BIND_ADDR", "metrics_bind_addr"),
         description="Where /metrics and /health are served; if taken, the next free of ten ports.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe line to log."
+        default="info", description="Least severe line to log."
     )
     log_format: Literal["human", "json"] = Field(
-        "human", description="Lines for people, or a JSON object a line."
+        default="human", description="Lines for people, or a JSON object a line."
     )
     shutdown_grace: Duration = Field(
-        timedelta(seconds=30),
+        default=timedelta(seconds=30),
         description="After SIGTERM: how long running jobs may take before they are released.",
     )
     simulate: bool = Field(
-        False, description="Only pretend to work: the handlers take time and sometimes fail."
+        default=False, description="Only pretend to work: the handlers take time and sometimes fail."
     )
-    handlers: Names = Field([], description="Handlers of your own, as module:name, separated by commas.")
+    handlers: Names = Field(
+        default=[], description="Handlers of your own, as module:name, separated by commas."
+    )
     cpu_processes: int = Field(
-        0, ge=0, description="Processes for images and summaries; 0 means one for each processor core."
+        default=0,
+        ge=0,
+        description="Processes for images and summaries; 0 means one for each processor core.",
     )
     files_dir: Path | None = Field(
-        None,
+        default=None,
         description="Folder whose images `file:` urls may read; results go to its subfolder `output`. "
         "Unset: no files are read or written, and images come back inside the job's output.",
     )
 
-    smtp_host: str = Field("localhost", description="Mail server.")
-    smtp_port: int = Field(25, ge=1, le=65535, description="Mail server's port.")
+    smtp_host: str = Field(default="localhost", description="Mail server.")
+    smtp_port: int = Field(default=25, ge=1, le=65535, description="Mail server's port.")
     smtp_tls: Literal["auto", "none", "starttls", "tls"] = Field(
-        "auto",
+        default="auto",
         description="auto: STARTTLS where the server offers it; starttls: refuse to go on without it; "
         "tls: encrypted from the first byte (port 465); none: never.",
     )
-    smtp_user: str | None = Field(None, description="User name, where the mail server wants one.")
-    smtp_password: SecretStr | None = Field(None, description="Password that belongs to the user name.")
-    smtp_from: str = Field("jobqueue@localhost", description="Sender of mails that name none.")
+    smtp_user: str | None = Field(default=None, description="User name, where the mail server wants one.")
+    smtp_password: SecretStr | None = Field(
+        default=None, description="Password that belongs to the user name."
+    )
+    smtp_from: str = Field(default="jobqueue@localhost", description="Sender of mails that name none.")
     smtp_timeout: Duration = Field(
-        timedelta(seconds=30), description="Longest wait for each of the server's answers."
+        default=timedelta(seconds=30), description="Longest wait for each of the server's answers."
     )
 
     webhook_secret: SecretStr | None = Field(
-        None,
+        default=None,
         description="Standard Webhooks secret (whsec_...) that signs deliveries; several, separated by "
         "spaces, sign with each while keys are changed. Unset: deliveries are not signed.",
     )
     webhook_secrets: dict[str, SecretStr] = Field(
-        {},
+        default={},
         description='More secrets by name, as JSON: {"billing": "whsec_..."}; a payload picks one by `secret`.',
     )
     webhook_timeout: Duration = Field(
-        timedelta(seconds=30),
+        default=timedelta(seconds=30),
         description="Longest time a delivery may take in all; a payload may ask for less.",
     )
     webhook_allow: Names = Field(
-        [],
+        default=[],
         description="Addresses inside your network that webhooks may reach, separated by commas: 10.1.0.0/16, "
         "127.0.0.1:8099, [::1]:8099 or hooks.internal:443. All other non-public ones are refused.",
     )
 
-    image_max_bytes: PositiveInt = Field(20 << 20, description="Largest source image, in bytes.")
+    image_max_bytes: PositiveInt = Field(default=20 << 20, description="Largest source image, in bytes.")
     image_max_pixels: PositiveInt = Field(
-        50_000_000, description="Most pixels of a source image, and of a result."
+        default=50_000_000, description="Most pixels of a source image, and of a result."
     )
     image_timeout: Duration = Field(
-        timedelta(seconds=30), description="Longest time a download may take in all."
+        default=timedelta(seconds=30), description="Longest time a download may take in all."
     )
-    image_allow: Names = Field([], description="As webhook_allow, for the sources of images.")
-    image_allow_http: bool = Field(False, description="Take images over plain http as well.")
+    image_allow: Names = Field(default=[], description="As webhook_allow, for the sources of images.")
+    image_allow_http: bool = Field(default=False, description="Take images over plain http as well.")

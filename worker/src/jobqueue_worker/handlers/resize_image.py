@@ -34,8 +34,8 @@ class ResizeImage(Payload):
     height: Whole = Field(ge=1, le=10_000)
     fit: Fit = "contain"
     format: Format | None = None
-    quality: Whole = Field(85, ge=1, le=100)
-    output: str | None = Field(None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._ -]{0,199}$")
+    quality: Whole = Field(default=85, ge=1, le=100)
+    output: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._ -]{0,199}$")
 
 
 class ImageHandler:

@@ -36,7 +36,7 @@ class SendEmail(Payload):
     to: EmailAddress
     subject: str
     body: str
-    sender: EmailAddress | None = Field(None, alias="from")
+    sender: EmailAddress | None = Field(default=None, alias="from")
     cc: EmailAddress | list[EmailAddress] = Field(default_factory=list)
     reply_to: EmailAddress | None = None
     html: str | None = None

@@ -18,8 +18,8 @@ class SummarizeText(Payload):
     """The payload of `summarize_text`."""
 
     text: str
-    max_words: Whole = Field(DEFAULT_MAX_WORDS, ge=1)
-    language: str = Field("en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$")
+    max_words: Whole = Field(default=DEFAULT_MAX_WORDS, ge=1)
+    language: str = Field(default="en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$")
 
 
 class SummaryHandler:
