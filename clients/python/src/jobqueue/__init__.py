@@ -1,7 +1,159 @@
 """The client of JobQueue: enqueue, read and cancel jobs, and run them."""
 
-from .outcomes import Cancelled, Discard, Retry, Snooze
+from __future__ import annotations
 
-__all__ = ["Cancelled", "Discard", "Retry", "Snooze"]
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .client import Client as Client
+    from .errors import (
+        DeadlineExceeded as DeadlineExceeded,
+    )
+    from .errors import (
+        FieldViolation as FieldViolation,
+    )
+    from .errors import (
+        IdempotencyKeyReused as IdempotencyKeyReused,
+    )
+    from .errors import (
+        InvalidRequest as InvalidRequest,
+    )
+    from .errors import (
+        JobNotFound as JobNotFound,
+    )
+    from .errors import (
+        JobNotTerminal as JobNotTerminal,
+    )
+    from .errors import (
+        JobQueueError as JobQueueError,
+    )
+    from .errors import (
+        JobTerminal as JobTerminal,
+    )
+    from .errors import (
+        KindUnknown as KindUnknown,
+    )
+    from .errors import (
+        NotAllowed as NotAllowed,
+    )
+    from .errors import (
+        NotFound as NotFound,
+    )
+    from .errors import (
+        NotSupported as NotSupported,
+    )
+    from .errors import (
+        Overloaded as Overloaded,
+    )
+    from .errors import (
+        PayloadInvalid as PayloadInvalid,
+    )
+    from .errors import (
+        QueueNotFound as QueueNotFound,
+    )
+    from .errors import (
+        ServerFault as ServerFault,
+    )
+    from .errors import (
+        SessionUnknown as SessionUnknown,
+    )
+    from .errors import (
+        TooLarge as TooLarge,
+    )
+    from .errors import (
+        Unavailable as Unavailable,
+    )
+    from .errors import (
+        WaitTimeout as WaitTimeout,
+    )
+    from .jobs import (
+        AUTO as AUTO,
+    )
+    from .jobs import (
+        Cancellation as Cancellation,
+    )
+    from .jobs import (
+        EnqueueResult as EnqueueResult,
+    )
+    from .jobs import (
+        FailedAttempt as FailedAttempt,
+    )
+    from .jobs import (
+        Job as Job,
+    )
+    from .jobs import (
+        JobPage as JobPage,
+    )
+    from .jobs import (
+        JobProgress as JobProgress,
+    )
+    from .jobs import (
+        Kind as Kind,
+    )
+    from .jobs import (
+        NewJob as NewJob,
+    )
+    from .jobs import (
+        Queue as Queue,
+    )
+    from .jobs import (
+        QueueDepth as QueueDepth,
+    )
+    from .jobs import (
+        RetryPolicy as RetryPolicy,
+    )
+    from .jobs import (
+        Status as Status,
+    )
+    from .outcomes import Cancelled as Cancelled
+    from .outcomes import Discard as Discard
+    from .outcomes import Retry as Retry
+    from .outcomes import Snooze as Snooze
+    from .sync import SyncClient as SyncClient
+    from .worker import (
+        JobContext as JobContext,
+    )
+    from .worker import (
+        JobLogFilter as JobLogFilter,
+    )
+    from .worker import (
+        LeasedJob as LeasedJob,
+    )
+    from .worker import (
+        Observer as Observer,
+    )
+    from .worker import (
+        Worker as Worker,
+    )
+
+# Loaded at their first use: a process that was spawned for a handler, and a command that prints its help, need neither
+# gRPC nor the other half of the package.
+_HOME = {
+    "client": "Client",
+    "errors": "DeadlineExceeded FieldViolation IdempotencyKeyReused InvalidRequest JobNotFound JobNotTerminal "
+    "JobQueueError JobTerminal KindUnknown NotAllowed NotFound NotSupported Overloaded PayloadInvalid QueueNotFound "
+    "ServerFault SessionUnknown TooLarge Unavailable WaitTimeout",
+    "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Job JobPage JobProgress Kind NewJob Queue QueueDepth "
+    "RetryPolicy Status",
+    "outcomes": "Cancelled Discard Retry Snooze",
+    "sync": "SyncClient",
+    "worker": "JobContext JobLogFilter LeasedJob Observer Worker",
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
+
+__all__ = ["__version__", *sorted(_MODULE_OF)]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f".{module}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF})

@@ -20,7 +20,7 @@ class Retry(Exception):
     def __init__(self, message: str, *, after: timedelta | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.after = after
+        self.after = None if after is None else _wait("Retry(after=...)", after)
 
 
 class Discard(Exception):
@@ -43,8 +43,8 @@ class Snooze(Exception):
     """
 
     def __init__(self, delay: timedelta) -> None:
+        self.delay = _wait("Snooze(delay)", delay)
         super().__init__(f"snoozed for {delay.total_seconds():g} s")
-        self.delay = delay
 
 
 class Cancelled(Exception):
@@ -57,3 +57,12 @@ class Cancelled(Exception):
     def __init__(self, message: str = "cancelled") -> None:
         super().__init__(message)
         self.message = message
+
+
+def _wait(name: str, value: timedelta) -> timedelta:
+    """Refuses a bare number here, in the handler's own line, and not when the outcome is built."""
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{name} takes a timedelta, for example timedelta(seconds=30), not {value!r}")
+    if value < timedelta(0):
+        raise ValueError(f"{name} is {value}; it must not be negative")
+    return value

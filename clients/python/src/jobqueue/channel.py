@@ -1,0 +1,67 @@
+"""How client and worker reach a server: channel options, TLS and the token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+#: A token, or a function that is asked for one at each call, for tokens that are renewed.
+Token = str | Callable[[], str]
+
+# What batches and pages may measure (4 MiB) and room for the frame around them.
+_MESSAGE_BYTES = 5 * 1024 * 1024
+
+# A dead connection is found 10 + 5 s after its last sign of life. All three are needed: without ping_timeout_ms its
+# default of 60 s overrides keepalive_timeout_ms.
+_OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+    # gRPC's own reconnecting; by default its pause grows to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to speak to a server.
+
+    Attributes:
+        credentials: TLS, as of `grpc.ssl_channel_credentials()`. None: plain text.
+        token: Sent as `authorization: Bearer <token>` with every call.
+    """
+
+    credentials: grpc.ChannelCredentials | None = None
+    token: Token | None = None
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The metadata of one call."""
+        if self.token is None:
+            return ()
+        token = self.token if isinstance(self.token, str) else self.token()
+        return (("authorization", f"Bearer {token}"),)
+
+    def channel(self, target: str) -> grpc.Channel:
+        """A channel of the blocking API, with a connection of its own.
+
+        Without `use_local_subchannel_pool` channels to the same address share one connection, and a worker that
+        leaves a server would come back to it over the very connection that it left.
+        """
+        options = [*_OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
+        if self.credentials is None:
+            return grpc.insecure_channel(target, options=options)
+        return grpc.secure_channel(target, self.credentials, options=options)
+
+    def async_channel(self, target: str) -> grpc.aio.Channel:
+        """A channel of the asyncio API, of the loop that runs."""
+        if self.credentials is None:
+            return grpc.aio.insecure_channel(target, options=list(_OPTIONS))
+        return grpc.aio.secure_channel(target, self.credentials, options=list(_OPTIONS))

@@ -1,0 +1,34 @@
+"""Payloads and outputs: Python values to JSON text and back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def encode(value: Any, what: str) -> bytes:
+    """The value as compact JSON text.
+
+    Args:
+        value: Anything that `json.dumps` takes. NaN and infinities are no JSON.
+        what: How to call it in an error, for example `payload`.
+
+    Raises:
+        TypeError: It holds something that JSON has no form for.
+        ValueError: It holds NaN, an infinity, half of a surrogate pair, or itself.
+    """
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{what} holds half of a surrogate pair, which UTF-8 has no form for: {error}"
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{what} is no JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{what} is nested too deeply for JSON") from None
+
+
+def decode(text: bytes) -> Any:
+    """The value of a JSON text. Integers keep all their digits. Empty: None."""
+    return json.loads(text) if text else None

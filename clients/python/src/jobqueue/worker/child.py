@@ -1,0 +1,82 @@
+"""The spawned process that runs plain handlers of CPU-bound kinds, one job at a time."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import queue
+import signal
+import threading
+from functools import reduce
+from multiprocessing.connection import Connection
+from typing import Any
+
+from jobqueue.v1 import lease_pb2 as pb
+
+from .context import JobContext, Stop
+from .ending import failed
+from .job import LeasedJob
+from .runner import run_plain
+
+# What goes over the pipe, as tuples:
+#   parent to child   ("run", module, name, LeasedJob as bytes)    ("stop", Stop's value, reason)
+#   child to parent   ("progress", fraction, message)               ("done", Outcome as bytes, None for no output)
+
+
+def main(pipe: Connection) -> None:
+    """Runs jobs until the parent closes the pipe or dies."""
+    # Ctrl-C goes to all processes of the terminal; what it means is the parent's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    child = _Child(pipe)
+    threading.Thread(target=child.listen, name="jobqueue-pipe", daemon=True).start()
+    child.run()
+
+
+class _Child:
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._sending = threading.Lock()
+        self._jobs: queue.SimpleQueue[tuple[str, str, JobContext]] = queue.SimpleQueue()
+        self._current: JobContext | None = None
+
+    def listen(self) -> None:
+        """Takes the parent's messages; ends the process when the parent is gone, also in the middle of a job."""
+        try:
+            while True:
+                message = self._pipe.recv()
+                if message[0] == "run":
+                    _, module, name, raw = message
+                    context = JobContext(LeasedJob(pb.LeasedJob.FromString(raw)), self._progress)
+                    self._current = context
+                    self._jobs.put((module, name, context))
+                elif self._current is not None:
+                    self._current.cancel_reason = message[2]
+                    self._current.stop_reason = Stop(message[1])
+        except (EOFError, OSError):
+            os._exit(0)
+
+    def run(self) -> None:
+        """Runs one job after the other on the process's main thread, as libraries with signals want it."""
+        while True:
+            module, name, context = self._jobs.get()
+            outcome = _run(module, name, context)
+            self._send("done", outcome.SerializeToString() if outcome is not None else None)
+
+    def _progress(self, fraction: float | None, message: str) -> None:
+        self._send("progress", fraction, message)
+
+    def _send(self, *message: Any) -> None:
+        with self._sending:
+            self._pipe.send(message)
+
+
+def _run(module: str, name: str, context: JobContext) -> pb.Outcome | None:
+    try:
+        function = reduce(getattr, name.split("."), importlib.import_module(module))
+    except (ImportError, AttributeError) as error:
+        return failed(
+            type(error).__qualname__,
+            f"the handler {module}.{name} can't be imported in a process of its own ({error}): "
+            "define it with `def` at the top of a module",
+        )
+    return run_plain(function, context)  # type: ignore[arg-type]

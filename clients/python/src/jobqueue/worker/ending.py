@@ -1,0 +1,108 @@
+"""How a handler's end becomes an outcome: the one table from results and exceptions to messages."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from jobqueue.outcomes import Cancelled, Discard, Retry, Snooze
+from jobqueue.payload import encode
+from jobqueue.v1 import lease_pb2 as pb
+
+from .context import Stop
+
+_TYPE_CHARACTERS = 255
+_ERROR_BYTES = 8 * 1024
+_STACK_BYTES = 32 * 1024
+# Until the server has named its own.
+OUTPUT_BYTES = 1024 * 1024
+
+
+def of_result(value: Any, output_bytes: int = OUTPUT_BYTES) -> pb.Outcome | None:
+    """What a handler returned. None is a success without output, which travels as a bare number.
+
+    Raises:
+        TypeError: It can't be written as JSON.
+        ValueError: It can't be written as JSON, or is longer than an output may be.
+    """
+    if value is None:
+        return None
+    text = encode(value, "the handler's output")
+    if len(text) > output_bytes:
+        raise ValueError(
+            f"the handler's output is {len(text)} bytes of JSON, the limit is {output_bytes}: "
+            "store it elsewhere and return its address"
+        )
+    return pb.Outcome(success=pb.Success(output_json=text))
+
+
+def of_exception(error: BaseException, stop: Stop | None) -> pb.Outcome:
+    """What a handler raised, and what it was told before."""
+    if isinstance(error, Cancelled | asyncio.CancelledError) and stop is Stop.SHUTDOWN:
+        return released()
+    if isinstance(error, Cancelled):
+        return cancelled()
+    if isinstance(error, asyncio.CancelledError) and stop is not None:
+        return cancelled()
+    if isinstance(error, Snooze):
+        delay = Duration()
+        delay.FromTimedelta(error.delay)
+        return pb.Outcome(snooze=pb.Snooze(delay=delay))
+    return pb.Outcome(failure=_failure(error))
+
+
+def cancelled() -> pb.Outcome:
+    """The handler stopped because it was asked to."""
+    return pb.Outcome(cancellation=pb.Cancellation())
+
+
+def released() -> pb.Outcome:
+    """The job goes back, uncharged."""
+    return pb.Outcome(release=pb.Release())
+
+
+def failed(error_type: str, message: str) -> pb.Outcome:
+    """A failure that no exception of the handler's stands for."""
+    return pb.Outcome(failure=pb.Failure(error_type=error_type, error=message))
+
+
+def _failure(error: BaseException) -> pb.Failure:
+    # Retry and Discard are words of ours; what was wrong is what they were raised from.
+    told = isinstance(error, Retry | Discard)
+    cause = error.__cause__ if told else error
+    failure = pb.Failure(
+        error_type=type(cause or error).__qualname__[:_TYPE_CHARACTERS],
+        error=_cut_end(str(error) or type(error).__qualname__, _ERROR_BYTES),
+        stack=_cut_start(_stack(cause), _STACK_BYTES) if cause else "",
+        permanent=isinstance(error, Discard),
+    )
+    if isinstance(error, Retry) and error.after is not None:
+        failure.retry_after.FromTimedelta(error.after)
+    return failure
+
+
+def _stack(error: BaseException) -> str:
+    # The first frame is the runtime's own call of the handler.
+    trace = error.__traceback__
+    inner = trace.tb_next if trace is not None and trace.tb_next is not None else trace
+    return "".join(traceback.TracebackException(type(error), error, inner).format())
+
+
+def _cut_end(text: str, limit: int) -> str:
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= limit:
+        return raw.decode()
+    note = f" [cut, {len(raw)} bytes in all]"
+    return raw[: limit - len(note)].decode("utf-8", "ignore") + note
+
+
+def _cut_start(text: str, limit: int) -> str:
+    """Keeps the end: the innermost frames and the error's own line stand there."""
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= limit:
+        return raw.decode()
+    note = f"[cut, {len(raw)} bytes in all]\n"
+    return note + raw[-(limit - len(note)) :].decode("utf-8", "ignore")

@@ -1,0 +1,127 @@
+"""The session's thread: everything that speaks to the server, away from the loop that runs handlers.
+
+Two loops, because a handler may block its own: a CPU-bound coroutine, a call that forgot to be async, or many threads
+that want the interpreter. Heartbeats and receipts go out from a thread that runs nobody else's code; a thread that
+wants the interpreter gets it within a few milliseconds, a coroutine that waits for a blocked loop never does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from jobqueue.v1 import lease_pb2 as pb
+
+from .handlers import Handlers, RunIn
+from .lease import Lease
+from .link import Link
+from .logs import log
+from .loop_runner import LoopRunner
+from .observer import Observer
+from .options import WorkerOptions
+from .process_runner import ProcessRunner
+from .runner import Runner
+from .session import Session
+from .thread_runner import ThreadRunner
+
+
+class Engine:
+    """Runs a worker's session in a thread of its own.
+
+    Args:
+        options: The worker's settings.
+        handlers: What runs each kind.
+        observer: Is told of starts and ends.
+        user_loop: Where async handlers run.
+        on_end: Called on the session's thread when it is over, with the error if it failed.
+    """
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        handlers: Handlers,
+        observer: Observer,
+        user_loop: asyncio.AbstractEventLoop,
+        on_end: Callable[[BaseException | None], None],
+    ) -> None:
+        self._options = options
+        self._handlers = handlers
+        self._observer = observer
+        self._user_loop = user_loop
+        self._on_end = on_end
+        self._loop = asyncio.new_event_loop()
+        self._ended: deque[tuple[Lease, pb.Outcome | None]] = deque()
+        self._collecting = False
+        self._leaving: asyncio.Task[None] | None = None
+        self._early_stop: tuple[float, str] | None = None
+        self._link: Link | None = None
+        self._session: Session | None = None
+
+    def start(self) -> None:
+        """Starts the thread."""
+        threading.Thread(target=self._thread, name="jobqueue-session", daemon=True).start()
+
+    def stop(self, grace: float, reason: str) -> None:
+        """Drains, from any thread. A second call shortens the grace to its own."""
+        self._call(self._stop, grace, reason)
+
+    def pause(self, paused: bool) -> None:
+        """Takes no more jobs for a while, from any thread."""
+        self._call(lambda: self._session.pause(paused) if self._session is not None else None)
+
+    def finish(self, lease: Lease, outcome: pb.Outcome | None) -> None:
+        """Takes the outcome of a lease, from any thread; one wake-up of the session's loop for all that gathers."""
+        self._ended.append((lease, outcome))
+        if not self._collecting:
+            self._collecting = True
+            self._call(self._collect)
+
+    def _collect(self) -> None:
+        # First the flag: what is appended after the last pop wakes the loop again.
+        self._collecting = False
+        assert self._session is not None
+        while self._ended:
+            self._session.ended(*self._ended.popleft())
+
+    def _thread(self) -> None:
+        error: BaseException | None = None
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._main())
+        except BaseException as raised:
+            error = raised
+        self._on_end(error)
+
+    async def _main(self) -> None:
+        runners: dict[RunIn, Runner] = {
+            "loop": LoopRunner(self._user_loop, self.finish),
+            "thread": ThreadRunner(self.finish),
+            "process": ProcessRunner(self._loop, self.finish),
+        }
+        self._session = Session(self._options, self._handlers, runners, self._observer)
+        self._link = Link(self._options, self._session)
+        if self._early_stop is not None:
+            self._stop(*self._early_stop)
+        try:
+            await self._link.run()
+        finally:
+            for runner in runners.values():
+                runner.close()
+            if self._leaving is not None:
+                await asyncio.wait([self._leaving])
+
+    def _stop(self, grace: float, reason: str) -> None:
+        if self._link is None:
+            self._early_stop = (grace, reason)
+            return
+        if self._leaving is not None:
+            self._leaving.cancel()
+        self._leaving = self._loop.create_task(self._link.leave(grace, reason))
+
+    def _call(self, method: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(method, *arguments)
+        except RuntimeError:
+            log.debug("the session is over already")

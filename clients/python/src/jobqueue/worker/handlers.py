@@ -1,0 +1,129 @@
+"""Handlers by kind, and what was said of each."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+#: A handler: takes a JobContext; returns what JSON has a form for, None for no output, or an awaitable of it.
+HandlerFunction = Callable[[Any], Any]
+RunIn = Literal["loop", "thread", "process"]
+OnCancel = Literal["raise", "flag"]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What runs the jobs of one kind.
+
+    Attributes:
+        kind: The kind.
+        function: The handler.
+        run_in: `loop`: on the loop that serves; `thread`; or `process`.
+        slots: How many run at once at most. None: bounded by the worker's concurrency alone.
+        cancel: What a request to cancel does to an async handler: `raise` CancelledError in it, or the `flag` alone.
+    """
+
+    kind: str
+    function: HandlerFunction
+    run_in: RunIn
+    slots: int | None
+    cancel: OnCancel
+
+
+def _nothing(context: Any) -> None:
+    """Stands for the handler of a kind that has none."""
+
+
+#: Of a kind that the worker did not ask for.
+NO_HANDLER = Handler("", _nothing, "thread", None, "flag")
+
+
+class Handlers:
+    """The handlers of a worker."""
+
+    def __init__(self) -> None:
+        self._by_kind: dict[str, Handler] = {}
+
+    def add(
+        self,
+        kind: str,
+        function: HandlerFunction,
+        *,
+        run_in: RunIn | None = None,
+        slots: int | None = None,
+        cancel: OnCancel | None = None,
+    ) -> None:
+        """Adds the handler of a kind.
+
+        Raises:
+            ValueError: The kind has a handler already, or an option is out of its range.
+            TypeError: The function can't run where it is to run.
+        """
+        if kind in self._by_kind:
+            raise ValueError(f"kind {kind!r} already has a handler: {self._by_kind[kind].function!r}")
+        if not callable(function):
+            raise TypeError(
+                f"the handler of kind {kind!r} is {function!r}; it must be a function that takes a context"
+            )
+        if slots is not None and slots < 1:
+            raise ValueError(f"slots={slots} of kind {kind!r}: at least one is needed")
+        is_async = _is_async(function)
+        where: RunIn = run_in or ("loop" if is_async else "thread")
+        if where not in ("loop", "thread", "process"):
+            raise ValueError(f"run_in={run_in!r} of kind {kind!r}: it is 'loop', 'thread' or 'process'")
+        if is_async != (where == "loop"):
+            raise TypeError(
+                f"the handler of kind {kind!r} is {'an async' if is_async else 'a plain'} function and can't run in a "
+                f"{where}: async functions run on the loop, plain ones in a thread or a process"
+            )
+        if where == "process":
+            _check_importable(kind, function)
+        if cancel not in (None, "raise", "flag"):
+            raise ValueError(f"cancel={cancel!r} of kind {kind!r}: it is 'raise' or 'flag'")
+        if cancel == "raise" and not is_async:
+            raise TypeError(
+                f"cancel='raise' of kind {kind!r}: nothing can be raised in a plain function from outside; "
+                "it calls ctx.raise_if_cancelled() itself"
+            )
+        on_cancel: OnCancel = cancel or ("raise" if is_async else "flag")
+        self._by_kind[kind] = Handler(kind, function, where, slots, on_cancel)
+
+    def get(self, kind: str) -> Handler | None:
+        """The handler of a kind."""
+        return self._by_kind.get(kind)
+
+    def kinds(self) -> list[str]:
+        """The kinds that have one, in order."""
+        return sorted(self._by_kind)
+
+    def slots_by_kind(self) -> Mapping[str, int]:
+        """The kinds that have a bound of their own."""
+        return {kind: handler.slots for kind, handler in self._by_kind.items() if handler.slots is not None}
+
+    def __iter__(self) -> Iterator[Handler]:
+        return iter(self._by_kind.values())
+
+    def __len__(self) -> int:
+        return len(self._by_kind)
+
+
+def _is_async(function: HandlerFunction) -> bool:
+    while isinstance(function, functools.partial):
+        function = function.func
+    # An object with an async __call__ is a handler as well.
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004
+    )
+
+
+def _check_importable(kind: str, function: HandlerFunction) -> None:
+    """A spawned process gets the function's name and imports it."""
+    name = getattr(function, "__qualname__", None)
+    if name is None or not hasattr(function, "__module__") or "<" in name:
+        raise TypeError(
+            f"the handler of kind {kind!r} is {name or function!r} and runs in a process, which imports it by name: "
+            "define it with `def` at the top of a module"
+        )

@@ -1,0 +1,222 @@
+"""Keeps a worker's session on a stream: connects, reconnects for ever, moves when it is asked to, and leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+from jobqueue.backoff import Backoff
+from jobqueue.errors import InvalidRequest, JobQueueError, NotAllowed, NotSupported, SessionUnknown
+from jobqueue.v1 import lease_pb2 as pb
+
+from .logs import log
+from .options import WorkerOptions
+from .session import Session
+from .stream import Stream, StreamEnded
+
+_WELCOME_WITHIN = 10.0
+# A stream that lived so long was a good one: the next reconnect is quick again.
+_GOOD_AFTER = 5.0
+# How long a handler that was told to stop at the end of the grace may take for it.
+_UNWIND = 2.0
+# How long the last answers, and then Goodbye, are waited for.
+_ANSWERS_WITHIN = 5.0
+
+# What no other try will mend. Only before the first Welcome: later it is a fault of one server among several, or of a
+# token that is being renewed.
+_HOPELESS = (InvalidRequest, NotAllowed, NotSupported)
+
+
+class Link:
+    """The session's connection. Runs on the session's thread.
+
+    Args:
+        options: The worker's settings.
+        session: What the frames are for.
+    """
+
+    def __init__(self, options: WorkerOptions, session: Session) -> None:
+        self._options = options
+        self._session = session
+        self._targets = itertools.cycle(options.targets)
+        self._backoff = Backoff(base=0.1, cap=5.0)
+        self._over = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._goodbye = asyncio.Event()
+        self._move_at: float | None = None
+        self._welcomed = False
+        self._said_lost = False
+        self._pumps: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Holds the session until `leave` is through.
+
+        Raises:
+            JobQueueError: The first server refused the worker for what no other try will mend.
+        """
+        heart = asyncio.create_task(self._beat())
+        try:
+            while not self._over.is_set():
+                if self._session.stream is None or self._move_at is not None:
+                    await self._connect()
+                else:
+                    await self._wake.wait()
+                    self._wake.clear()
+        finally:
+            heart.cancel()
+            if self._session.stream is not None:
+                self._session.stream.cancel()
+            for pump in self._pumps:
+                pump.cancel()
+
+    async def leave(self, grace: float, reason: str) -> None:
+        """Drains, and lets `run` return. Cancelling it lets another call of it take over, with another grace."""
+        try:
+            await self._drain(grace, reason)
+        except Exception:
+            log.exception("the drain failed; jobs that were not settled run again when the session ends")
+        self._over.set()
+        self._wake.set()
+
+    async def _drain(self, grace: float, reason: str) -> None:
+        """No new jobs, finish what is held within the grace, give the rest back, wait for the answers."""
+        session = self._session
+        session.drain(reason)
+        if not await session.until(lambda: not session.alive(), grace):
+            log.warning(
+                "%d handlers still run at the end of the grace; they are stopped", len(session.alive())
+            )
+            session.stop_all("the worker is shutting down", _UNWIND / 2)
+            await session.until(lambda: not session.alive(), _UNWIND)
+            session.release_all()
+        if not await session.until(lambda: not session.unanswered(), _ANSWERS_WITHIN):
+            log.error(
+                "%d outcomes were not answered; their jobs run again when the session ends",
+                session.unanswered(),
+            )
+        elif session.stream is not None:
+            try:
+                await asyncio.wait_for(self._goodbye.wait(), _ANSWERS_WITHIN)
+            except TimeoutError:
+                log.warning("the server said no Goodbye")
+
+    async def _connect(self) -> None:
+        """One try to open a stream. What fails is followed by a wait."""
+        if self._move_at is not None:
+            await self._pause(self._move_at - asyncio.get_running_loop().time())
+            if self._over.is_set():
+                return
+        stream = Stream(next(self._targets), self._options.access)
+        try:
+            welcome = await self._open(stream)
+        except SessionUnknown as error:
+            log.warning("the server does not know the session: %s", error)
+            stream.cancel()
+            self._leave_stream()
+            self._session.unknown()
+            return
+        except JobQueueError as error:
+            stream.cancel()
+            self._session.stay()
+            if not self._welcomed and isinstance(error, _HOPELESS):
+                raise
+            if not self._said_lost and self._session.stream is None:
+                self._said_lost = True
+                log.warning("can't reach %s: %s; trying again until it answers", stream.target, error)
+            await self._pause(self._backoff.next())
+            return
+        self._leave_stream()
+        self._session.welcome(welcome, stream)
+        resumed = "resumed" if self._welcomed else "opened"
+        log.info("session %d %s at %s (%s)", self._session.id, resumed, stream.target, welcome.server)
+        self._welcomed = True
+        self._said_lost = False
+        self._move_at = None
+        pump = asyncio.create_task(self._pump(stream))
+        self._pumps.add(pump)
+        pump.add_done_callback(self._pumps.discard)
+
+    async def _open(self, stream: Stream) -> pb.Welcome:
+        self._session.moving = True
+        stream.send(self._session.hello())
+        try:
+            async with asyncio.timeout(_WELCOME_WITHIN):
+                while True:
+                    frame = await stream.receive()
+                    name = frame.WhichOneof("frame")
+                    if name == "welcome":
+                        return frame.welcome
+                    if name in ("go_away", "goodbye"):
+                        raise JobQueueError(
+                            f"the server is leaving ({frame.go_away.reason})", code="UNAVAILABLE"
+                        )
+        except TimeoutError:
+            raise JobQueueError(f"no Welcome within {_WELCOME_WITHIN:g} s", code="UNAVAILABLE") from None
+        except StreamEnded as end:
+            raise end.error or JobQueueError(str(end), code="UNAVAILABLE") from None
+
+    async def _pump(self, stream: Stream) -> None:
+        """Hands the frames of one stream to the session, until it ends or another has taken its place."""
+        loop = asyncio.get_running_loop()
+        opened = loop.time()
+        try:
+            while True:
+                frame = await stream.receive()
+                if stream is not self._session.stream:
+                    continue
+                name = frame.WhichOneof("frame")
+                if name == "go_away":
+                    self._move(frame.go_away)
+                elif name == "goodbye":
+                    self._goodbye.set()
+                else:
+                    self._session.handle(frame)
+        except StreamEnded as end:
+            if loop.time() - opened > _GOOD_AFTER:
+                self._backoff.reset()
+            if stream is self._session.stream:
+                self._lost(str(end))
+                if not self._over.is_set() and loop.time() - opened <= _GOOD_AFTER:
+                    # Or a server that welcomes and then hangs up would be asked without a pause.
+                    await self._pause(self._backoff.next())
+        except Exception:
+            log.exception("a frame could not be handled; the stream is opened anew")
+            stream.cancel()
+            if stream is self._session.stream:
+                self._lost("a frame could not be handled")
+        self._wake.set()
+
+    def _lost(self, why: str) -> None:
+        self._session.stream = None
+        self._move_at = None
+        if not self._said_lost and not self._goodbye.is_set():
+            self._said_lost = True
+            log.warning("the stream was lost: %s; jobs run on, the session is resumed", why)
+
+    def _leave_stream(self) -> None:
+        """Lets the old stream go, now that another has taken its place."""
+        if self._session.stream is not None:
+            self._session.stream.cancel()
+            self._session.stream = None
+
+    def _move(self, go_away: pb.GoAway) -> None:
+        log.info("the server asks to connect elsewhere: %s", go_away.reason or "no reason given")
+        after = go_away.reconnect_after.ToTimedelta().total_seconds()
+        self._move_at = asyncio.get_running_loop().time() + after
+        self._wake.set()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._session.heartbeat_interval)
+            stream = self._session.stream
+            if stream is not None and not self._session.heartbeat():
+                self._lost("two heartbeats were not answered")
+                stream.cancel()
+                self._wake.set()
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds > 0:
+            try:
+                await asyncio.wait_for(self._over.wait(), seconds)
+            except TimeoutError:
+                pass

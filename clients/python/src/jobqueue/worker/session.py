@@ -1,0 +1,364 @@
+"""A worker's session: its leases, and what each frame of the server does to them. Touches no socket but by `Stream`."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Iterable
+
+from jobqueue.v1 import job_pb2
+from jobqueue.v1 import lease_pb2 as pb
+
+from .capacity import CapacityBook
+from .context import JobContext, Stop
+from .ending import failed, released
+from .handlers import NO_HANDLER, Handlers, RunIn
+from .job import LeasedJob
+from .lease import Lease, Place
+from .logs import about, log
+from .observer import Observer
+from .options import WorkerOptions, client_name
+from .progress import ProgressReports
+from .runner import Runner
+from .settlements import Settlements
+from .stream import Stream
+from .verdicts import label_of, log_applied
+
+# A receipt is due within 20 ms of a delivery. Some of that is for other threads that hold the interpreter (5 ms each).
+_RECEIPT_AFTER = 0.005
+# How long the handler of a revoked lease may go on before a style that can kill does so.
+_REVOKED_GRACE = 5.0
+
+Verdict = pb.SettleResult.Verdict
+
+
+class Session:
+    """The session over all its streams. Everything here runs on the session's thread.
+
+    Args:
+        options: The worker's settings.
+        handlers: What runs each kind.
+        runners: What runs each style of handlers.
+        observer: Is told of starts and ends.
+    """
+
+    def __init__(
+        self, options: WorkerOptions, handlers: Handlers, runners: dict[RunIn, Runner], observer: Observer
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._options = options
+        self._handlers = handlers
+        self._runners = runners
+        self._observer = observer
+        self._leases: dict[int, Lease] = {}
+        self._capacity = CapacityBook(options.concurrency, handlers.slots_by_kind())
+        self._settlements = Settlements(loop, lambda settle: self._send(pb.LeaseRequest(settle=settle)))
+        self._progress = ProgressReports(loop, self._send)
+        self._changed = asyncio.Event()
+        self._drain_reason: str | None = None
+        self._heartbeat_seq = self._pong_seq = 0
+        self._last_delivery = 0
+        self._token = ""
+        self._frames: dict[str, Callable[..., None]] = {
+            "delivery": self._delivery,
+            "settled": self._settled,
+            "pong": self._pong,
+            "control": self._control,
+        }
+        self.stream: Stream | None = None
+        self.id = 0
+        self.heartbeat_interval = 5.0
+        #: While a new stream is opened nothing is settled on the old one, so that both sides know what was said.
+        self.moving = False
+
+    # --- the stream ---
+
+    def hello(self) -> pb.LeaseRequest:
+        """The first frame of a stream: opens the session, or resumes it where there is one."""
+        options = self._options
+        hello = pb.Hello(
+            worker=options.name,
+            subscriptions=[
+                pb.Subscription(queue=name, kinds=self._handlers.kinds()) for name in options.queues
+            ],
+            capacity=self._capacity.message(),
+            labels=options.labels,
+            client=client_name(),
+            payload_format=job_pb2.PAYLOAD_FORMAT_JSON,
+        )
+        if options.session_ttl is not None:
+            hello.session_ttl.FromTimedelta(options.session_ttl)
+        if self._token:
+            unanswered = self._settlements.unanswered()
+            hello.resume.session_token = self._token
+            hello.resume.last_delivery = self._last_delivery
+            hello.resume.held.extend(
+                each.held() for each in self._leases.values() if each.place is Place.RUNNING
+            )
+            hello.resume.unanswered.extend(each.held() for each in unanswered)
+        return pb.LeaseRequest(hello=hello)
+
+    def welcome(self, welcome: pb.Welcome, stream: Stream) -> None:
+        """Goes on, or begins, on this stream."""
+        self.stream = stream
+        self.moving = False
+        self.id = welcome.session_id
+        self._token = welcome.session_token
+        self.heartbeat_interval = welcome.heartbeat_interval.ToTimedelta().total_seconds() or 5.0
+        self._heartbeat_seq = self._pong_seq = 0
+        self._last_delivery = 0
+        self._revoke([lease.lease_id for lease in welcome.revoked], "the session went on without it")
+        # Names revoked handlers that still run, so that their slots are not given away.
+        self.heartbeat()
+        self._settlements.restart()
+        if self._drain_reason is not None:
+            self._send(pb.LeaseRequest(drain=pb.Drain(reason=self._drain_reason)))
+        else:
+            self._say_capacity()
+        self._changed.set()
+
+    def stay(self) -> None:
+        """No other stream was found: goes on with the old one, if there is one."""
+        self.moving = False
+        self._settlements.flush()
+
+    def unknown(self) -> None:
+        """The server does not know the session any more: its leases went back, and a new one is opened."""
+        lost, self._leases = list(self._leases.values()), {}
+        self._token = ""
+        self.moving = False
+        if lost:
+            log.warning("the session is over; %d jobs went back, their handlers are stopped", len(lost))
+        for lease in lost:
+            self._give_up(lease, "the session is over")
+            if lease.alive:
+                self._capacity.orphan(lease)
+
+    def handle(self, frame: pb.LeaseResponse) -> None:
+        """What a frame says is done. An unknown one is ignored."""
+        name = frame.WhichOneof("frame")
+        handler = self._frames.get(name) if name is not None else None
+        if handler is not None:
+            handler(getattr(frame, name))  # type: ignore[arg-type]
+
+    def heartbeat(self) -> bool:
+        """Sends a heartbeat. False: the last two were not answered, and the stream is as good as dead."""
+        if self._heartbeat_seq - self._pong_seq >= 2:
+            return False
+        self._settlements.flush()
+        self._heartbeat_seq += 1
+        # Those that are settled and wait for the answer alone are no longer held: they should free their slots.
+        held = [id for id, lease in self._leases.items() if lease.alive or lease.place is not Place.SENT]
+        self._send(pb.LeaseRequest(heartbeat=pb.Heartbeat(seq=self._heartbeat_seq, held=held)))
+        return True
+
+    def _send(self, frame: pb.LeaseRequest) -> bool:
+        if self.stream is None or (self.moving and frame.WhichOneof("frame") == "settle"):
+            return False
+        self.stream.send(frame)
+        return True
+
+    # --- what handlers say ---
+
+    def ended(self, lease: Lease, outcome: pb.Outcome | None) -> None:
+        """A handler has ended."""
+        lease.alive = False
+        lease.seconds = time.monotonic() - lease.started
+        if self._capacity.ended(lease):
+            self._say_capacity()  # of a session that is over: its slot is free again
+        elif lease.place is Place.DONE:
+            self._leases.pop(lease.id, None)
+        elif lease.place is Place.RUNNING:
+            lease.outcome = outcome
+            self._settlements.add(lease)
+        self._changed.set()
+
+    # --- leaving ---
+
+    def drain(self, reason: str) -> None:
+        """Takes no more jobs, on this stream and on those that follow."""
+        self._drain_reason = reason
+        self._send(pb.LeaseRequest(drain=pb.Drain(reason=reason[:255])))
+
+    def alive(self) -> list[Lease]:
+        """Every lease whose handler runs, those of earlier sessions included."""
+        return [lease for lease in self._leases.values() if lease.alive] + self._capacity.orphans()
+
+    def unanswered(self) -> int:
+        """How many outcomes the server has not answered."""
+        return len(self._settlements)
+
+    def stop_all(self, reason: str, within: float) -> None:
+        """Tells every handler to stop; what it then raises is a release."""
+        for lease in self.alive():
+            if lease.place is Place.RUNNING:
+                self._stop(lease, Stop.SHUTDOWN, reason, within)
+
+    def release_all(self) -> None:
+        """Gives back what still runs; the process ends before its handlers do."""
+        for lease in self.alive():
+            if lease.place is Place.RUNNING and lease.id in self._leases:
+                log.warning(
+                    "the handler did not stop in time; its job goes back", extra=about(lease.context.job)
+                )
+                lease.outcome = released()
+                lease.seconds = time.monotonic() - lease.started
+                self._settlements.add(lease)
+
+    async def until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Waits until a condition on the session holds; False: it did not in time."""
+        ends = self._loop.time() + seconds
+        while not condition():
+            self._changed.clear()
+            try:
+                async with asyncio.timeout_at(ends):
+                    await self._changed.wait()
+            except TimeoutError:
+                return condition()
+        return True
+
+    def pause(self, paused: bool) -> None:
+        """Declares no capacity, or all of it again."""
+        self._capacity.paused = paused
+        self._say_capacity()
+
+    def _say_capacity(self) -> None:
+        self._send(pb.LeaseRequest(capacity=self._capacity.message()))
+
+    # --- what the server says ---
+
+    def _delivery(self, delivery: pb.Delivery) -> None:
+        stream = self.stream
+        if stream is None:
+            return
+        stream.last_delivery = self._last_delivery = delivery.seq
+        self._loop.call_later(_RECEIPT_AFTER, self._receipt, stream)
+        starting: dict[RunIn, list[Lease]] = {}
+        for message in delivery.jobs:
+            handler = self._handlers.get(message.kind)
+            context = JobContext(LeasedJob(message), functools.partial(self._report_from_thread, message))
+            lease = self._leases[message.lease_id] = Lease(message, handler or NO_HANDLER, context)
+            self._observe(self._observer.started, message.kind)
+            if handler is None or self._drain_reason is not None:
+                self._refuse(lease)
+            else:
+                starting.setdefault(handler.run_in, []).append(lease)
+        for run_in, leases in starting.items():
+            self._runners[run_in].start(leases)
+
+    def _report_from_thread(self, message: pb.LeasedJob, fraction: float | None, text: str) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._report, message, fraction, text)
+        except RuntimeError:
+            pass  # the session is over, and with it the interest in the handler's progress
+
+    def _report(self, message: pb.LeasedJob, fraction: float | None, text: str) -> None:
+        lease = self._leases.get(message.lease_id)
+        # A number is unique in one session only: an orphan's may meanwhile be another's.
+        if lease is not None and lease.message is message and lease.place is Place.RUNNING:
+            self._progress.put(lease.id, fraction, text)
+
+    def _refuse(self, lease: Lease) -> None:
+        """Gives a job back unstarted: it crossed our Drain on the wire, or is of a kind that was not asked for."""
+        if lease.handler is NO_HANDLER:
+            log.error(
+                "a job of a kind without a handler was delivered; it goes back",
+                extra=about(lease.context.job),
+            )
+        self.ended(lease, released())
+
+    def _receipt(self, stream: Stream) -> None:
+        if stream.receipted < stream.last_delivery:
+            stream.send(pb.LeaseRequest())
+
+    def _pong(self, pong: pb.Pong) -> None:
+        self._pong_seq = max(self._pong_seq, pong.seq)
+
+    def _control(self, control: pb.Control) -> None:
+        action = control.WhichOneof("action")
+        if action == "cancel":
+            grace = control.cancel.grace.ToTimedelta().total_seconds()
+            for id in control.cancel.lease_ids:
+                self._cancel(id, control.cancel.reason, grace)
+        elif action == "revoke":
+            self._revoke(control.revoke.lease_ids, control.revoke.reason)
+
+    def _cancel(self, id: int, reason: str, grace: float) -> None:
+        lease = self._leases.get(id)
+        if lease is not None and lease.alive and lease.context.stop_reason is None:
+            # A killed process must be reported before the server decides by itself.
+            self._stop(lease, Stop.CANCEL, reason or "cancelled", within=grace * 0.8)
+
+    def _revoke(self, ids: Iterable[int], reason: str) -> None:
+        for id in ids:
+            lease = self._leases.get(id)
+            if lease is None or (lease.alive and lease.place is Place.DONE):
+                continue  # it is said again as long as the handler runs
+            log.warning(
+                "the lease was revoked: %s", reason or "no reason given", extra=about(lease.context.job)
+            )
+            self._give_up(lease, f"the lease was revoked: {reason}")
+            if not lease.alive:
+                del self._leases[id]
+        self._changed.set()
+
+    def _give_up(self, lease: Lease, reason: str) -> None:
+        """Drops the outcome of a lease that is no longer ours, and stops its handler."""
+        if lease.place is not Place.DONE:
+            self._settlements.drop(lease)
+            seconds = time.monotonic() - lease.started if lease.alive else lease.seconds
+            self._observe(self._observer.finished, lease.message.kind, "error", seconds)
+        if lease.alive:
+            self._stop(lease, Stop.REVOKED, reason, within=_REVOKED_GRACE)
+
+    def _stop(self, lease: Lease, why: Stop, reason: str, within: float) -> None:
+        lease.context.cancel_reason = reason
+        lease.context.stop_reason = why
+        self._runners[lease.handler.run_in].stop(lease, within)
+
+    def _settled(self, settled: pb.Settled) -> None:
+        again: list[Lease] = []
+        for lease, result in self._settlements.answered(settled):
+            verdict = Verdict.APPLIED if result is None else result.verdict
+            if verdict in (Verdict.APPLIED, Verdict.ALREADY_APPLIED):
+                log_applied(lease, result)
+                self._finished(lease, label_of(lease.outcome, result))
+            elif verdict == Verdict.TRY_AGAIN:
+                again.append(lease)
+            elif verdict == Verdict.INVALID and result is not None:
+                self._correct(lease, result.message)
+            else:
+                name = Verdict.Name(verdict) if verdict in Verdict.values() else str(verdict)
+                text = result.message if result is not None else ""
+                log.warning("the outcome was not taken: %s %s", name, text, extra=about(lease.context.job))
+                self._finished(lease, "error")
+        if again:
+            self._settlements.again_later(again)
+        self._changed.set()
+
+    def _correct(self, lease: Lease, message: str) -> None:
+        """The server called an outcome malformed: a failure says so instead, and if that is no better, a release."""
+        lease.corrections += 1
+        extra = about(lease.context.job)
+        if lease.corrections > 2:
+            log.error("the server refuses every outcome of the lease: %s", message, extra=extra)
+            self._finished(lease, "error")
+            return
+        log.error("the server refused the outcome: %s", message, extra=extra)
+        invalid = failed("InvalidOutcome", f"the handler's outcome was refused: {message}")
+        lease.outcome = invalid if lease.corrections == 1 else released()
+        self._settlements.add(lease)
+
+    def _finished(self, lease: Lease, label: str) -> None:
+        self._settlements.drop(lease)
+        if not lease.alive:
+            self._leases.pop(lease.id, None)
+        self._observe(self._observer.finished, lease.message.kind, label, lease.seconds)
+
+    def _observe(self, method: Callable[..., None], *arguments: object) -> None:
+        try:
+            method(*arguments)
+        except Exception:
+            log.exception("the observer failed in %s", method)

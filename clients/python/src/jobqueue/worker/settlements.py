@@ -1,0 +1,133 @@
+"""Outcomes from the moment a handler ends until the server has answered them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from jobqueue.backoff import Backoff
+from jobqueue.v1 import lease_pb2 as pb
+
+from .lease import Lease, Place
+
+_FRAME_OUTCOMES = 1000
+# A frame may measure 4 MiB; one outcome at most 1 MiB and a little.
+_FRAME_BYTES = 2 * 1024 * 1024
+# While an answer is awaited, outcomes gather for so long: a frame costs about as much as
+# a hundred outcomes in it.
+_LINGER = 0.003
+
+
+class Settlements:
+    """Keeps every outcome until its answer has come, and sends it again on a new stream.
+
+    Args:
+        loop: The session's loop.
+        send: Sends a Settle; False when it can't now, and `flush` or `restart` will follow.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, send: Callable[[pb.Settle], bool]) -> None:
+        self._loop = loop
+        self._send = send
+        self._unanswered: dict[int, Lease] = {}
+        self._waiting: list[Lease] = []
+        self._frames: dict[int, list[Lease]] = {}
+        self._seq = 0
+        self._timer: asyncio.Handle | None = None
+        self._backoff = Backoff(base=0.1, cap=5.0)
+
+    def __len__(self) -> int:
+        return len(self._unanswered)
+
+    def unanswered(self) -> list[Lease]:
+        """Every lease with an outcome that was not answered, whether it was sent or not."""
+        return list(self._unanswered.values())
+
+    def add(self, lease: Lease) -> None:
+        """Takes the outcome of a lease."""
+        self._unanswered[lease.id] = lease
+        lease.place = Place.WAITING
+        self._waiting.append(lease)
+        if len(self._waiting) >= _FRAME_OUTCOMES:
+            self.flush()
+        elif self._timer is None:
+            # At once when idle, or rather after what else happens in this pass of the loop.
+            self._timer = (
+                self._loop.call_later(_LINGER, self.flush)
+                if self._frames
+                else self._loop.call_soon(self.flush)
+            )
+
+    def drop(self, lease: Lease) -> None:
+        """Forgets an outcome: the lease is no longer ours."""
+        if self._unanswered.get(lease.id) is lease:
+            del self._unanswered[lease.id]
+        lease.place = Place.DONE
+
+    def flush(self) -> None:
+        """Sends what waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting = [lease for lease in self._waiting if lease.place is Place.WAITING]
+        self._waiting = []
+        while waiting:
+            frame, leases, waiting = self._frame(waiting)
+            if not self._send(frame):
+                self._seq -= 1
+                self._waiting = leases + waiting
+                return
+            self._frames[frame.seq] = leases
+            for lease in leases:
+                lease.place = Place.SENT
+
+    def answered(self, settled: pb.Settled) -> list[tuple[Lease, pb.SettleResult | None]]:
+        """The leases of a frame with the answer of each; None: applied, as it was said.
+
+        They are still kept: the session decides what an answer means, and drops them or sends them again.
+        """
+        leases = [lease for lease in self._frames.pop(settled.seq, ()) if lease.place is Place.SENT]
+        if not settled.exceptions:
+            self._backoff.reset()
+            return [(lease, None) for lease in leases]
+        results = {result.lease_id: result for result in settled.exceptions}
+        return [(lease, results.get(lease.id)) for lease in leases]
+
+    def again_later(self, leases: list[Lease]) -> None:
+        """Sends outcomes again after a while that grows: the server could not commit them."""
+        for lease in leases:
+            lease.place = Place.HELD_BACK
+        self._loop.call_later(self._backoff.next(), self._again, leases)
+
+    def restart(self) -> None:
+        """Sends everything on a new stream, whose frames are counted from 1."""
+        self._frames.clear()
+        self._seq = 0
+        self._waiting = self.unanswered()
+        for lease in self._waiting:
+            lease.place = Place.WAITING
+        self.flush()
+
+    def _again(self, leases: list[Lease]) -> None:
+        for lease in leases:
+            # A restart in between has sent it already; a revocation has dropped it.
+            if lease.place is Place.HELD_BACK:
+                self.add(lease)
+
+    def _frame(self, waiting: list[Lease]) -> tuple[pb.Settle, list[Lease], list[Lease]]:
+        """A frame of as many as it takes, these, and the rest."""
+        self._seq += 1
+        frame = pb.Settle(seq=self._seq)
+        room = _FRAME_BYTES
+        count = 0
+        for lease in waiting[:_FRAME_OUTCOMES]:
+            if lease.outcome is None:
+                frame.succeeded.append(lease.id)
+            else:
+                lease.outcome.lease_id = lease.id
+                room -= lease.outcome.ByteSize()
+                if room < 0 and count:
+                    break
+                frame.outcomes.append(lease.outcome)
+            count += 1
+        return frame, waiting[:count], waiting[count:]

@@ -1,0 +1,92 @@
+"""One Lease stream: frames in and out, by gRPC's blocking API in threads of its own.
+
+Not by `grpc.aio`: all its loops in a process share one poller, so that a second loop beside the user's logs
+`BlockingIOError` from races between the two. The blocking API has no part in anybody's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+
+import grpc
+
+from jobqueue.channel import Access
+from jobqueue.errors import JobQueueError, from_rpc
+from jobqueue.v1 import lease_pb2 as pb
+from jobqueue.v1.jobqueue_pb2_grpc import JobQueueStub
+
+
+class StreamEnded(Exception):
+    """The stream is over.
+
+    Attributes:
+        error: Why. None: the server ended it with OK.
+    """
+
+    def __init__(self, error: JobQueueError | None) -> None:
+        super().__init__(str(error) if error is not None else "the server ended the stream")
+        self.error = error
+
+
+class Stream:
+    """An open stream. Its methods belong to the loop that made it.
+
+    Args:
+        target: The server's address.
+        access: Credentials and token.
+    """
+
+    def __init__(self, target: str, access: Access) -> None:
+        self.target = target
+        self.last_delivery = 0
+        self.receipted = 0
+        self._loop = asyncio.get_running_loop()
+        self._incoming: asyncio.Queue[pb.LeaseResponse | StreamEnded] = asyncio.Queue()
+        self._outgoing: queue.SimpleQueue[pb.LeaseRequest | None] = queue.SimpleQueue()
+        self._channel = access.channel(target)
+        stub = JobQueueStub(self._channel)
+        # The iterator ends, and closes our side of the stream, at None.
+        self._call = stub.Lease(iter(self._outgoing.get, None), metadata=access.metadata())
+        threading.Thread(target=self._read, name="jobqueue-stream", daemon=True).start()
+
+    def send(self, frame: pb.LeaseRequest) -> None:
+        """Sends a frame, with the receipt of what was delivered."""
+        frame.last_delivery = self.receipted = self.last_delivery
+        self._outgoing.put(frame)
+
+    async def receive(self) -> pb.LeaseResponse:
+        """The next frame.
+
+        Raises:
+            StreamEnded: There are no more. Raised once.
+        """
+        frame = await self._incoming.get()
+        if isinstance(frame, StreamEnded):
+            raise frame
+        return frame
+
+    def half_close(self) -> None:
+        """Closes our side, after what was sent."""
+        self._outgoing.put(None)
+
+    def cancel(self) -> None:
+        """Ends the stream at once."""
+        self._call.cancel()
+
+    def _read(self) -> None:
+        end = StreamEnded(None)
+        try:
+            for frame in self._call:
+                self._loop.call_soon_threadsafe(self._incoming.put_nowait, frame)
+        except grpc.RpcError as error:
+            end = StreamEnded(from_rpc(error))
+        except RuntimeError:
+            pass  # the loop is closed: nobody listens any more
+        self._outgoing.put(None)  # ends gRPC's thread that waits for the next frame
+        self._channel.close()
+        try:
+            self._loop.call_soon_threadsafe(self._incoming.put_nowait, end)
+        except RuntimeError:
+            pass  # as above

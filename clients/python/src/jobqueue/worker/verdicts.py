@@ -1,0 +1,50 @@
+"""What the server's answer to an outcome means to metrics and logs."""
+
+from __future__ import annotations
+
+from jobqueue.v1 import lease_pb2 as pb
+from jobqueue.v1.job_pb2 import Job
+
+from .lease import Lease
+from .logs import about, log
+
+_LABELS = {
+    Job.SUCCEEDED: "succeeded",
+    Job.RETRYING: "retrying",
+    Job.QUEUED: "retrying",
+    Job.FAILED_PERMANENT: "failed_permanent",
+    Job.CANCELLED: "cancelled",
+}
+# Of outcomes that the server did not remark on.
+_BY_OUTCOME = {
+    "success": "succeeded",
+    "failure": "retrying",
+    "cancellation": "cancelled",
+    "snooze": "retrying",
+    "release": "retrying",
+}
+
+
+def label_of(outcome: pb.Outcome | None, result: pb.SettleResult | None) -> str:
+    """The outcome label of metrics, for an outcome that was applied."""
+    if result is not None and result.status in _LABELS:
+        return _LABELS[result.status]
+    return "succeeded" if outcome is None else _BY_OUTCOME[outcome.WhichOneof("outcome") or "success"]
+
+
+def log_applied(lease: Lease, result: pb.SettleResult | None) -> None:
+    """A line for what an operator wants to see: failures, with their stack."""
+    outcome = lease.outcome
+    if outcome is None or outcome.WhichOneof("outcome") != "failure":
+        return
+    failure = outcome.failure
+    what = f"{failure.error_type}: {failure.error}"
+    stack = f"\n{failure.stack}" if failure.stack else ""
+    extra = about(lease.context.job)
+    if result is not None and result.status == Job.RETRYING:
+        when = result.run_at.ToDatetime().isoformat(timespec="milliseconds")
+        log.warning("the attempt failed and is tried again at %s UTC: %s%s", when, what, stack, extra=extra)
+    elif result is not None and result.status == Job.CANCELLED:
+        log.info("the attempt failed after its cancelling was asked for: %s", what, extra=extra)
+    else:
+        log.error("the job failed for good: %s%s", what, stack, extra=extra)
