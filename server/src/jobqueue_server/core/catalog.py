@@ -14,7 +14,7 @@ from ..lifecycle import Status
 from ..model import Kind
 from ..store.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
 from .kinds import check_kind
-from .pages import page_position, page_size, page_token
+from .pages import page_name, page_size, page_token
 from .schema import PayloadSchema, SchemaInvalid
 
 _log = logging.getLogger(__name__)
@@ -142,8 +142,8 @@ class Catalog:
         """The lane, if this server has seen it and its kind may be enqueued."""
         return self._usable.get((queue, kind))
 
-    async def lane(self, queue: str, kind: str) -> Lane:
-        """The lane, made by its first use. Both names are well-formed.
+    async def lane(self, queue: str, kind: str, path: str = "job.kind") -> Lane:
+        """The lane, made by its first use. Both names are well-formed; `path` is where the kind stood in the request.
 
         Raises:
             KindUnknown: The kind is not declared, and kinds are not open.
@@ -157,19 +157,19 @@ class Catalog:
             if known is not None:
                 return known
             if kind not in self._kinds and not self._open_kinds and not await self._store.is_declared(kind):
-                raise self._unknown(kind)
+                raise self._unknown(kind, path)
             await self._store.intern_lane(queue, kind, make_kind=self._open_kinds)
             await self.refresh()
             return self._usable[(queue, kind)]
 
-    def _unknown(self, kind: str) -> KindUnknown:
+    def _unknown(self, kind: str, path: str) -> KindUnknown:
         near = difflib.get_close_matches(kind, self._kinds, n=3)
         meant = f" (did you mean {' or '.join(near)}?)" if near else ""
         description = f"the kind {kind!r} is not declared{meant}"
         return KindUnknown(
-            f"job.kind: {description}; declare it with PutKind or `jobqueue kinds put {kind}`",
+            f"{path}: {description}; declare it with PutKind or `jobqueue kinds put {kind}`",
             metadata={"kind": kind, "nearest": ",".join(near)},
-            violations=[FieldViolation("job.kind", description)],
+            violations=[FieldViolation(path, description)],
         )
 
     def lane_by_id(self, lane_id: int) -> Lane | None:
@@ -192,18 +192,19 @@ class Catalog:
 
         Raises:
             PayloadInvalid: It does not fit. At most ten violations, each with its path below `path`.
-            KindUnknown: The kind is not known here.
+            KindUnknown: The kind is not known here, and kinds are not open.
             FieldInvalid: What is stored as the kind's schema is no schema; the message tells how to mend it.
         """
         known = self._kinds.get(kind)
         if known is None:
-            raise self._unknown(kind)
+            if self._open_kinds:
+                return
+            raise self._unknown(kind, _beside(path))
         if known.schema is not None:
             known.schema.check(payload, path)
         elif known.broken is not None:
-            raise FieldInvalid.of(
-                "job.kind", f"the schema stored for the kind {kind!r} is not one: {known.broken}"
-            )
+            words = f"the schema stored for the kind {kind!r} is not one ({known.broken}); put the kind again"
+            raise FieldInvalid.of(_beside(path), words)
 
     async def put_kind(self, kind: Kind) -> Kind:
         """Declares the kind, or replaces all that is declared of it. Other servers follow within about a second.
@@ -224,10 +225,8 @@ class Catalog:
             PageTokenInvalid: The token is not one of this list.
         """
         size = page_size(asked_size)
-        after = page_position("kinds", token) or b""
-        kinds = await self._store.list_kinds(
-            after.decode(errors="replace"), size + 1, seen_too=self._open_kinds
-        )
+        after = page_name("kinds", token)
+        kinds = await self._store.list_kinds(after, size + 1, seen_too=self._open_kinds)
         more = len(kinds) > size
         return kinds[:size], page_token("kinds", kinds[size - 1].name.encode()) if more else ""
 
@@ -254,6 +253,11 @@ class Catalog:
                     age = depth.oldest_age.total_seconds() if depth.oldest_age is not None else 0.0
                     rows.append((lane.queue, lane.kind, status, depth.jobs, depth.capped, age))
         return rows
+
+
+def _beside(payload_path: str) -> str:
+    """The path of the kind in the same job."""
+    return payload_path.rpartition(".")[0] + ".kind"
 
 
 def _compiled(row: KindRow) -> _Known:

@@ -101,9 +101,10 @@ class JobService:
         next one.
 
         Raises:
-            FieldInvalid: The page size is negative.
+            FieldInvalid: The page size is negative, or a text of the filter can't be in the database.
             PageTokenInvalid: The token is not one of this list with this filter.
         """
+        _check(wanted)
         scope = _scope(wanted)
         rows = page_size(size)
         position = page_position(scope, token)
@@ -187,6 +188,17 @@ async def _set_before(event: asyncio.Event, deadline: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _check(wanted: JobFilter) -> None:
+    texts = {
+        "queue": wanted.queue or "",
+        "kind": wanted.kind or "",
+        "labels": "".join(name + value for name, value in wanted.labels.items()),
+    }
+    for field, text in texts.items():
+        if "\x00" in text:
+            raise FieldInvalid.of(field, "holds a NUL character, which no job has")
 
 
 def _scope(wanted: JobFilter) -> str:

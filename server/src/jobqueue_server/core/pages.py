@@ -8,6 +8,7 @@ from hashlib import blake2b
 
 from ..errors import FieldInvalid, PageTokenInvalid
 from ..model import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from .kinds import NAME
 
 _VERSION = b"\x01"
 _SCOPE_BYTES = 8
@@ -55,6 +56,21 @@ def page_position(scope: str, token: str) -> bytes | None:
             "page_token: belongs to another list or filter; keep all other fields as they were"
         )
     return position
+
+
+def page_name(scope: str, token: str) -> str:
+    """The name after which the page begins; "" for the first page.
+
+    Raises:
+        PageTokenInvalid: As in `page_position`.
+    """
+    position = page_position(scope, token)
+    if position is None:
+        return ""
+    name = position.decode("ascii", "replace")
+    if not NAME.fullmatch(name):
+        raise PageTokenInvalid("page_token: not a token that this server gave; start again without it")
+    return name
 
 
 def _digest(scope: str) -> bytes:

@@ -10,7 +10,8 @@ from ..lifecycle import Status
 from ..model import Depth, Queue
 from ..store.catalog import CatalogStore, LaneDepth, QueueRow
 from .catalog import Catalog
-from .pages import page_position, page_size, page_token
+from .kinds import NAME
+from .pages import page_name, page_size, page_token
 
 _STATUSES = (Status.QUEUED, Status.RETRYING, Status.RUNNING)
 
@@ -33,8 +34,8 @@ class QueueService:
             PageTokenInvalid: The token is not one of this list.
         """
         size = page_size(asked_size)
-        after = page_position("queues", token) or b""
-        rows = await self._store.list_queues(after.decode(errors="replace"), size + 1)
+        after = page_name("queues", token)
+        rows = await self._store.list_queues(after, size + 1)
         more = len(rows) > size
         queues = await self._with_depths(rows[:size])
         return queues, page_token("queues", rows[size - 1].name.encode()) if more else ""
@@ -45,7 +46,7 @@ class QueueService:
         Raises:
             QueueNotFound: It was never used.
         """
-        row = await self._store.get_queue(name)
+        row = await self._store.get_queue(name) if NAME.fullmatch(name) else None
         if row is None:
             raise _not_found(name)
         (queue,) = await self._with_depths([row])
@@ -68,7 +69,7 @@ class QueueService:
         return await self._set_paused(name, paused=False)
 
     async def _set_paused(self, name: str, *, paused: bool) -> Queue:
-        if not await self._store.set_queue_paused(name, paused=paused):
+        if not NAME.fullmatch(name) or not await self._store.set_queue_paused(name, paused=paused):
             raise _not_found(name)
         await self._catalog.refresh()
         return await self.get_queue(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import NoReturn
 
 import jsonschema_rs
 
@@ -70,7 +71,7 @@ def _validator(schema: object, *, mask: str | None) -> jsonschema_rs.Draft202012
     )
 
 
-def _refuse(uri: str) -> object:
+def _refuse(uri: str, /) -> NoReturn:
     raise ValueError(f"{uri} is outside of this schema, and nothing is fetched")
 
 

@@ -76,13 +76,13 @@ class ReadStore:
             return Scan(jobs, jobs[-1].id)
         return Scan(jobs, rows[0]["edge"])
 
-    async def not_live(self, ids: Collection[UUID]) -> list[UUID]:
+    async def not_live(self, ids: Collection[UUID]) -> Collection[UUID]:
         """Those of `ids` that have ended, or are gone."""
         return [row["id"] for row in await self._database.fetch("not_live", list(ids))]
 
 
 def id_range(created_after: datetime | None, created_before: datetime | None) -> tuple[UUID, UUID]:
-    """The ids of jobs created at `created_after` or later and before `created_before`: from (inclusive), to (exclusive).
+    """The ids of jobs created at `created_after` or later, and before `created_before`: from this one, below that one.
 
     created_at has whole milliseconds, so both ends are raised to the next one.
     """

@@ -1,0 +1,139 @@
+"""Jobs in a real database, moved by the stores themselves: what the tests of store and core stand on."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from jobqueue_server.core.catalog import Catalog, Lane
+from jobqueue_server.ids import IdMint
+from jobqueue_server.lifecycle import Event
+from jobqueue_server.model import Kind, NewJob
+from jobqueue_server.store.catalog import CatalogStore
+from jobqueue_server.store.changes import ChangeStore
+from jobqueue_server.store.database import Database
+from jobqueue_server.store.jobs import JobStore, Leaving, Look, NewRow, milliseconds
+from jobqueue_server.store.reads import ReadStore
+from jobqueue_server.store.sessions import SessionStore
+
+GRACE = timedelta(seconds=30)
+
+
+class _Now:
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+class Stored:
+    """The stores over one database, and short ways to bring a job into any status."""
+
+    def __init__(self, database: Database, connection: Any) -> None:
+        self.database = database
+        self.sql = connection
+        self.catalog_store = CatalogStore(database)
+        self.catalog = Catalog(self.catalog_store, open_kinds=False)
+        self.jobs = JobStore(database, key_ttl=timedelta(days=1), max_losses=3)
+        self.sessions = SessionStore(database, self.jobs)
+        self.reads = ReadStore(database)
+        self.changes = ChangeStore(database, cancel_grace=GRACE)
+        self.mint = IdMint(_Now())
+
+    async def lane(self, queue: str = "default", kind: str = "hello") -> Lane:
+        if self.catalog.kind(kind) is None:
+            await self.catalog.put_kind(Kind(kind))
+        return await self.catalog.lane(queue, kind)
+
+    async def queued(self, new: NewJob | None = None, **fields: Any) -> UUID:
+        """Enqueues a job of the kind hello; its id."""
+        new = replace(new or NewJob("hello", b"{}"), **fields)
+        lane = await self.lane(new.queue, new.kind)
+        row = NewRow(
+            self.mint.mint(),
+            lane.id,
+            new,
+            new.max_attempts,
+            milliseconds(new.timeout),
+            labels=None if not new.labels else json.dumps(dict(new.labels)),
+            headers=None if not new.headers else json.dumps(dict(new.headers)).encode(),
+        )
+        await self.jobs.enqueue([row])
+        return row.id
+
+    async def session(self, name: str = "worker-1") -> tuple[int, int]:
+        server = await self.sessions.register_server("server")
+        return await self.sessions.open(server, name, {}, timedelta(seconds=30), os.urandom(32))
+
+    async def claim(self, job_id: UUID, session: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Leases this job, which must be the first in its line: (attempt, session id)."""
+        number, epoch = session or await self.session()
+        live = await self.sql.fetchrow("select lane_id, priority, state, run_at from live_job where id = $1", job_id)
+        if live["state"] == 4:
+            rows = await self.jobs.claim_alone([live["lane_id"]], {number: epoch})
+        else:
+            look = Look(live["lane_id"], live["priority"], 1, live["run_at"], 1)
+            rows = await self.jobs.claim([look], [number], {number: epoch})
+        assert [row["id"] for row in rows] == [job_id]
+        return rows[0]["attempts"], number
+
+    async def running(self, new: NewJob | None = None, **fields: Any) -> tuple[UUID, int, int]:
+        """A job under a lease: (id, attempt, session id)."""
+        job_id = await self.queued(new, **fields)
+        return (job_id, *await self.claim(job_id))
+
+    async def succeed(self, job_id: UUID, attempt: int, session_id: int, output: bytes | None = None) -> bool:
+        """Settles the lease as succeeded; whether it matched."""
+        _, settled = await self.jobs.settle_succeeded([(job_id, attempt, session_id, output)])
+        return settled is None
+
+    async def leave(self, job_id: UUID, attempt: int, session_id: int, event: Event, **more: Any) -> None:
+        rows = await self.jobs.leave([Leaving(job_id, attempt, session_id, event, **more)])
+        assert len(rows) == 1
+
+    async def succeeded(self, output: bytes | None = None, **fields: Any) -> UUID:
+        job_id, attempt, session_id = await self.running(**fields)
+        assert await self.succeed(job_id, attempt, session_id, output)
+        return job_id
+
+    async def retrying(self, message: str = "no luck", **fields: Any) -> UUID:
+        """A job that failed once, due at once."""
+        job_id, attempt, session_id = await self.running(**fields)
+        await self.leave(
+            job_id, attempt, session_id, Event.FAIL, after=timedelta(), error_type="Oops", message=message
+        )
+        return job_id
+
+    async def failed(self, message: str = "for good", **fields: Any) -> UUID:
+        job_id, attempt, session_id = await self.running(**fields)
+        await self.leave(
+            job_id, attempt, session_id, Event.FAIL, permanent=True, error_type="Oops", message=message
+        )
+        return job_id
+
+    async def cancelled(self, **fields: Any) -> UUID:
+        job_id = await self.queued(**fields)
+        await self.changes.cancel(job_id)
+        return job_id
+
+
+@asynccontextmanager
+async def stored(dsn: str) -> AsyncIterator[Stored]:
+    """The stores over the database at `dsn`."""
+    database = Database(dsn, pool_size=8, acquire_timeout=timedelta(seconds=5), name="test")
+    await database.open()
+    connection = await asyncpg.connect(dsn)
+    try:
+        made = Stored(database, connection)
+        await made.catalog.load()
+        yield made
+    finally:
+        await connection.close()
+        await database.close()

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from datetime import timedelta
+
+import pytest
+
+from jobqueue_server.lifecycle import Status
+from jobqueue_server.model import MAX_PAGE_BYTES, JobFilter
+from jobqueue_server.store.reads import ReadStore, id_range
+from jobqueue_server.store.statements import statement
+
+from .stored import stored
+
+ANY = JobFilter()
+
+
+async def _ids(reads, wanted=ANY, *, size=50, before=None, full=False):
+    return [job.id for job in (await reads.list(wanted, size=size, before=before, full=full)).jobs]
+
+
+async def _all(reads, wanted=ANY, *, size, full=False):
+    """Every id over all pages, with the number of pages."""
+    ids, before, pages = [], None, 0
+    while True:
+        scan = await reads.list(wanted, size=size, before=before, full=full)
+        ids += [job.id for job in scan.jobs]
+        pages += 1
+        if scan.resume_before is None:
+            return ids, pages
+        assert before is None or scan.resume_before < before
+        before = scan.resume_before
+
+
+async def test_the_newest_come_first_and_pages_join_without_a_gap(dsn):
+    async with stored(dsn) as s:
+        ids = [await s.queued() for _ in range(7)][::-1]
+        assert await _ids(s.reads) == ids
+        for size in (1, 2, 3, 7, 8):
+            assert await _all(s.reads, size=size) == (ids, -(-7 // size))
+        await s.queued()
+        assert await _ids(s.reads, before=ids[1]) == ids[2:]
+
+
+async def test_every_filter_finds_its_own_and_all_hold_together(dsn):
+    async with stored(dsn) as s:
+        by_status = {
+            Status.QUEUED: await s.queued(queue="q1", labels={"team": "a", "n": "1"}),
+            Status.RUNNING: (await s.running(queue="q2", labels={"team": "a"}))[0],
+            Status.RETRYING: await s.retrying(queue="q3"),
+            Status.SUCCEEDED: await s.succeeded(queue="q4", labels={"team": "b"}),
+            Status.FAILED_PERMANENT: await s.failed(queue="q5", labels={"team": "a"}),
+            Status.CANCELLED: await s.cancelled(queue="q6"),
+        }
+        await s.lane("q1", "other")
+        other = await s.queued(queue="q1", kind="other")
+        for status, job_id in by_status.items():
+            wanted = JobFilter(statuses=frozenset({status}), kind="hello")
+            assert await _ids(s.reads, wanted) == [job_id]
+            assert await _ids(s.reads, replace(wanted, kind="other")) == ([other] if status == Status.QUEUED else [])
+        for statuses in [
+            {Status.QUEUED, Status.RETRYING, Status.RUNNING},
+            {Status.FAILED_PERMANENT, Status.CANCELLED},
+            {Status.QUEUED, Status.CANCELLED},
+            {Status.SUCCEEDED, Status.FAILED_PERMANENT},
+            set(by_status),
+        ]:
+            wanted = JobFilter(statuses=frozenset(statuses), kind="hello")
+            assert set(await _ids(s.reads, wanted)) == {by_status[status] for status in statuses}
+        assert await _ids(s.reads, JobFilter(queue="q1")) == [other, by_status[Status.QUEUED]]
+        assert await _ids(s.reads, JobFilter(queue="q1", kind="hello")) == [by_status[Status.QUEUED]]
+        assert await _ids(s.reads, JobFilter(queue="nowhere")) == []
+        assert len(await _ids(s.reads, JobFilter(labels={"team": "a"}))) == 3
+        assert await _ids(s.reads, JobFilter(labels={"team": "a", "n": "1"})) == [by_status[Status.QUEUED]]
+        failed_a = JobFilter(labels={"team": "a"}, statuses=frozenset({Status.FAILED_PERMANENT}))
+        assert await _ids(s.reads, failed_a) == [by_status[Status.FAILED_PERMANENT]]
+        running_a = JobFilter(labels={"team": "a"}, statuses=frozenset({Status.RUNNING}))
+        assert await _ids(s.reads, running_a) == [by_status[Status.RUNNING]]
+
+
+async def test_created_after_is_inclusive_and_created_before_exclusive(dsn):
+    async with stored(dsn) as s:
+        base = s.mint.mint().int >> 80
+        ids = [s.mint.mint().int & ((1 << 80) - 1) | (base + n) << 80 for n in range(3)]
+        job_id = await s.queued()
+        for table in ("job", "live_job"):
+            await s.sql.execute(f"update {table} set id = $1 where id = $2", type(job_id)(int=ids[1]), job_id)
+        (job,) = (await s.reads.list(ANY, size=9, before=None, full=False)).jobs
+        tick = timedelta(milliseconds=1)
+
+        async def found(after, before):
+            return bool(await _ids(s.reads, JobFilter(created_after=after, created_before=before)))
+
+        at = job.created_at
+        assert await found(at, None)
+        assert await found(at, at + tick)
+        assert not await found(at + timedelta(microseconds=1), None)
+        assert not await found(None, at)
+        assert await found(None, at + timedelta(microseconds=1))
+        assert not await found(at + tick, at)
+
+
+async def test_a_job_in_a_list_is_the_job_that_get_answers(dsn):
+    async with stored(dsn) as s:
+        ids = [
+            await s.queued(labels={"a": "b"}, headers={"h": "i"}),
+            (await s.running(queue="q2"))[0],
+            await s.retrying("once", queue="q3"),
+            await s.succeeded(b"[1]", queue="q4"),
+            await s.failed(queue="q5"),
+            await s.cancelled(queue="q6"),
+        ]
+        await s.sql.execute(
+            "insert into job_progress (job_id, attempt, fraction, message) values ($1, 1, 0.5, 'half')", ids[1]
+        )
+        for full in (True, False):
+            listed = {job.id: job for job in (await s.reads.list(ANY, size=9, before=None, full=full)).jobs}
+            assert len(listed) == len(ids)
+            for job_id in ids:
+                job = await s.reads.get(job_id, full=full)
+                for field in fields(job):
+                    assert getattr(listed[job_id], field.name) == getattr(job, field.name), field.name
+
+
+async def test_a_scan_that_gives_up_is_short_and_goes_on_from_there(dsn):
+    async with stored(dsn) as s:
+        rare = [await s.failed(), await s.failed(queue="other")]
+        for _ in range(25):
+            await s.queued()
+        rare.append(await s.cancelled())
+        reads = ReadStore(s.database, max_scanned=10)
+        wanted = JobFilter(statuses=frozenset({Status.FAILED_PERMANENT, Status.CANCELLED, Status.SUCCEEDED}))
+        first = await reads.list(wanted, size=5, before=None, full=False)
+        assert [job.id for job in first.jobs] == [rare[2]]
+        assert first.resume_before is not None
+        second = await reads.list(wanted, size=5, before=first.resume_before, full=False)
+        assert second.jobs == ()
+        assert second.resume_before is not None
+        assert await _all(reads, wanted, size=5) == (rare[::-1], 3)
+        # Along the index of what did not succeed, nothing is passed over.
+        assert await _all(reads, replace(wanted, statuses=wanted.statuses - {Status.SUCCEEDED}), size=5) == (rare[::-1], 1)
+
+
+@pytest.mark.parametrize("full", [True, False])
+async def test_a_page_ends_before_three_mebibytes(dsn, full):
+    async with stored(dsn) as s:
+        big = b'"' + b"x" * ((1 << 20) - 2) + b'"'
+        ids = [await s.queued(payload=big) for _ in range(7)][::-1]
+        scan = await s.reads.list(ANY, size=100, before=None, full=full)
+        if not full:
+            assert [job.id for job in scan.jobs] == ids
+            return
+        assert [job.id for job in scan.jobs] == ids[:2]
+        assert sum(len(job.payload or b"") for job in scan.jobs) <= MAX_PAGE_BYTES
+        assert await _all(s.reads, size=100, full=True) == (ids, 4)
+
+
+async def test_errors_and_labels_count_in_the_basic_view_too(dsn):
+    async with stored(dsn) as s:
+        ids = []
+        for _ in range(8):
+            ids.insert(0, await s.queued())
+        await s.sql.execute(
+            """insert into attempt (job_id, attempt, started_at, outcome, message)
+               select id, 1, now(), 1, repeat('x', 1000000) from job"""
+        )
+        assert await _all(s.reads, size=100) == (ids, 3)
+
+
+async def test_a_single_job_over_the_limit_is_a_page_of_its_own(dsn):
+    async with stored(dsn) as s:
+        ids = [await s.queued(), await s.queued()][::-1]
+        await s.sql.execute("update job set payload = convert_to(repeat('x', 4000000), 'UTF8')")
+        assert await _all(s.reads, size=100, full=True) == (ids, 2)
+
+
+async def test_a_page_costs_what_it_holds_and_not_what_the_tables_hold(dsn):
+    async with stored(dsn) as s:
+        lane = await s.lane()
+        await s.queued(labels={"rare": "1"})
+        # The plans of the reads are made and kept while the tables are small.
+        for _ in range(8):
+            await s.reads.list(ANY, size=50, before=None, full=False)
+            await s.reads.get(s.mint.mint())
+        ids = s.mint.mint_many(60_000)
+        await s.sql.execute(
+            """insert into job (id, run_at, lane_id, priority, max_attempts, payload)
+               select id, now(), $2, 0, 3, '{}' from unnest($1::uuid[]) id""",
+            ids,
+            lane.id,
+        )
+        await s.sql.execute(
+            """insert into finished_job (id, attempts, status, failures, losses)
+               select id, 1, 3, 0, 0 from unnest($1::uuid[]) id""",
+            ids,
+        )
+        text = statement("list_jobs")
+        async with s.database.session() as session:
+            # On a connection of the pool, with its settings.
+            arguments = (4, *id_range(None, None), None, None, None, None, 51, 10_000, MAX_PAGE_BYTES, False)
+            explained = await session._connection.fetchval(
+                "explain (analyze, buffers, format json) " + text, *arguments
+            )
+        plan = json.loads(explained)[0]["Plan"]
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 5_000
+        labelled = await s.reads.list(JobFilter(labels={"rare": "1"}), size=50, before=None, full=False)
+        assert len(labelled.jobs) == 1
