@@ -53,10 +53,7 @@ GOOD: dict[str, list[Any]] = {
 }
 BAD: dict[str, list[Any]] = {
     "send_email": [
-        *(
-            {"to": to}
-            for to in ("", "ada", "a@", "@b", "a@b@c", "A <a@b>", "a@b, c@d", "a b@c", "a@b\n", 1, None, [])
-        ),
+        *each("to", "", "ada", "a@", "@b", "a@b@c", "A <a@b>", "a@b, c@d", "a b@c", "a@b\n", 1, None, []),
         *({field: "x"} for field in ("from", "reply_to", "cc")),
         *({field: 1} for field in ("subject", "body", "html")),
         {"cc": ["a@b", "x"]},
