@@ -1,0 +1,119 @@
+"""The gRPC server: its services, health, reflection, and what it is set to on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from ..addresses import split_address, taken
+from ..chain import Chain
+from ..model import MAX_MESSAGE_BYTES
+from .adapter import generic_handler
+from .health import SERVICE as HEALTH_SERVICE
+from .health import Health
+
+_REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
+
+_KEEPALIVE_MS = 5_000
+_KEEPALIVE_TIMEOUT_MS = 3_000
+_MAX_METADATA_BYTES = 16 << 10
+
+
+class GrpcServer:
+    """Serves servicers through the chain.
+
+    Args:
+        chain: What every call passes.
+        services: Each service's descriptor and its servicer, as `rpc.adapter.generic_handler` takes them.
+        reuse_port: Whether several servers may listen on the same port, each getting a share of the connections.
+            Otherwise a second one is refused, instead of quietly taking half of the first one's.
+        max_calls_per_connection: Calls and streams under way on one connection; further ones wait on its other side.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        services: Sequence[tuple[ServiceDescriptor, object]],
+        *,
+        reuse_port: bool = False,
+        max_calls_per_connection: int = 4096,
+    ) -> None:
+        self._server = grpc.aio.server(options=_options(reuse_port, max_calls_per_connection))
+        self._server.add_generic_rpc_handlers(
+            tuple(generic_handler(service, servicer, chain) for service, servicer in services)
+        )
+        names = [service.full_name for service, _ in services]
+        self._health = Health(names)
+        self._health.register(self._server)
+        names += [HEALTH_SERVICE, reflection.SERVICE_NAME, _REFLECTION_V1]
+        _add_reflection(self._server, names)
+
+    async def start(self, address: str) -> int:
+        """Listens on `host:port` and answers the port, which differs from the asked one if that was 0.
+
+        The health stays NOT_SERVING until `set_serving`.
+
+        Raises:
+            AddressUnusable: The port is taken, or the address is not this machine's.
+        """
+        split_address(address)
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise taken("The gRPC server", address, "JOBQUEUE_GRPC_ADDR") from error
+        await self._health.set_serving(False)
+        await self._server.start()
+        return port
+
+    async def set_serving(self, serving: bool) -> None:
+        """Sets what the health check answers for the server and for each service."""
+        await self._health.set_serving(serving)
+
+    async def stop(self, grace: timedelta) -> None:
+        """Takes no new calls, and cuts off those that are not done after the grace.
+
+        It does not tell the streams: whoever serves them ends them before.
+        """
+        await self._server.stop(grace.total_seconds())
+
+
+def _options(reuse_port: bool, max_calls_per_connection: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", int(reuse_port)),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+        ("grpc.max_concurrent_streams", max_calls_per_connection),
+        # A half-open connection is found after 8 s. With the first two alone it was 65 s: the third is 60 s by
+        # default, and overrides the second.
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+        ("grpc.http2.ping_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        # A client that pings more often than this is cut off ("too many pings"); by default that is every 5 min.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
+    ]
+
+
+def _add_reflection(server: grpc.aio.Server, names: Sequence[str]) -> None:
+    """Reflection in both versions: the package has v1alpha only, and the messages of v1 are the same on the wire."""
+    servicer = reflection.aio.ReflectionServicer(service_names=names)
+    # The types of handlers are those of servers with threads.
+    make: Any = grpc
+    method = make.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        reflection_pb2.ServerReflectionRequest.FromString,
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers(
+        tuple(
+            grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method})
+            for name in (reflection.SERVICE_NAME, _REFLECTION_V1)
+        )
+    )
