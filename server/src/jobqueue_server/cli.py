@@ -29,7 +29,13 @@ Every option can be given in the environment too, or in a file (--config); the o
 `jobqueue-server` alone is `jobqueue-server serve`.
 """
 
-app = typer.Typer(name="jobqueue-server", help=_HELP, rich_markup_mode="markdown", add_completion=False)
+app = typer.Typer(
+    name="jobqueue-server",
+    help=_HELP,
+    rich_markup_mode="markdown",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 schema = typer.Typer(
     help="Bring the schema in the database up to date, or see how it stands.", no_args_is_help=True
 )
