@@ -1,4 +1,4 @@
-"""The server's part of Lease, played by a test line by line: what the worker's runtime sees of somebody else's system."""
+"""The server's part of Lease, played by a test line by line: all that the runtime sees of it."""
 
 from __future__ import annotations
 
@@ -149,12 +149,12 @@ class Peer:
 class ScriptedServer(JobQueueServicer):
     """Accepts streams; each is a Peer."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1:0") -> None:
         self._server = grpc.server(ThreadPoolExecutor(max_workers=16))
         self._peers: queue.SimpleQueue[Peer] = queue.SimpleQueue()
         self._all: list[Peer] = []
         add_JobQueueServicer_to_server(self, self._server)
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self.address = f"127.0.0.1:{self._server.add_insecure_port(address)}"
         self._server.start()
 
     def Lease(self, request_iterator, context):

@@ -54,7 +54,6 @@ class Link:
         Raises:
             JobQueueError: The first server refused the worker for what no other try will mend.
         """
-        heart = asyncio.create_task(self._beat())
         try:
             while not self._over.is_set():
                 if self._session.stream is None or self._move_at is not None:
@@ -63,7 +62,6 @@ class Link:
                     await self._wake.wait()
                     self._wake.clear()
         finally:
-            heart.cancel()
             if self._session.stream is not None:
                 self._session.stream.cancel()
             for pump in self._pumps:
@@ -159,6 +157,7 @@ class Link:
         """Hands the frames of one stream to the session, until it ends or another has taken its place."""
         loop = asyncio.get_running_loop()
         opened = loop.time()
+        heart = asyncio.create_task(self._beat(stream))
         try:
             while True:
                 frame = await stream.receive()
@@ -184,6 +183,8 @@ class Link:
             stream.cancel()
             if stream is self._session.stream:
                 self._lost("a frame could not be handled")
+        finally:
+            heart.cancel()
         self._wake.set()
 
     def _lost(self, why: str) -> None:
@@ -205,11 +206,13 @@ class Link:
         self._move_at = asyncio.get_running_loop().time() + after
         self._wake.set()
 
-    async def _beat(self) -> None:
+    async def _beat(self, stream: Stream) -> None:
+        """Sends heartbeats on a stream while it is the session's; one that does not answer is let go."""
         while True:
             await asyncio.sleep(self._session.heartbeat_interval)
-            stream = self._session.stream
-            if stream is not None and not self._session.heartbeat():
+            if stream is not self._session.stream:
+                return
+            if not self._session.heartbeat():
                 self._lost("two heartbeats were not answered")
                 stream.cancel()
                 self._wake.set()

@@ -1,0 +1,49 @@
+"""Handlers that a spawned process imports."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from jobqueue import JobContext
+
+
+def process_id(ctx: JobContext) -> int:
+    return os.getpid()
+
+
+def die(ctx: JobContext) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_or_answer(ctx: JobContext) -> str:
+    if ctx.job.payload == "die":
+        os._exit(9)
+    # Long enough for the neighbour's death to fall into it.
+    time.sleep(1)
+    return "alive"
+
+
+def until_cancelled(ctx: JobContext) -> str:
+    ctx.progress(0.5, "half")
+    while not ctx.cancelled:
+        time.sleep(0.01)
+    ctx.raise_if_cancelled()
+    return "not reached"
+
+
+def deaf(ctx: JobContext) -> None:
+    ctx.progress(0.1, "started")
+    time.sleep(600)
+
+
+def fail(ctx: JobContext) -> None:
+    raise LookupError(f"nothing under {ctx.job.payload['key']}")
+
+
+def burn(ctx: JobContext) -> None:
+    """Holds the interpreter of its process."""
+    ends = time.monotonic() + 1.5
+    while time.monotonic() < ends:
+        sum(range(1000))

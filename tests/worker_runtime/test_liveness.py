@@ -1,0 +1,153 @@
+"""Receipts and heartbeats, whatever handlers do."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import grpc
+import pytest
+
+from jobqueue import Worker
+from jobqueue.v1 import lease_pb2 as pb
+
+from .scripted_server import job
+
+
+def test_a_delivery_is_receipted_though_its_jobs_take_long(server, serve):
+    worker = Worker(server.address)
+    release = threading.Event()
+    worker.handler("slow")(lambda ctx: release.wait(30) and None)
+    serve(worker)
+    peer = server.stream()
+    peer.welcome(interval=5)
+    delays = []
+    for number in range(1, 6):
+        sent = peer.deliver(job(number, "slow"))
+        while peer.received[-1][1].last_delivery < number:
+            assert time.monotonic() < sent + 10
+            time.sleep(0.001)
+        at = next(at for at, frame in peer.received if frame.last_delivery >= number)
+        delays.append(at - sent)
+    release.set()
+    # 20 ms are the protocol's; a shared machine may be slow once, but not always.
+    assert sorted(delays)[len(delays) // 2] < 0.02, delays
+
+
+def busy_coroutine(seconds):
+    async def handle(ctx):
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            sum(range(1000))
+
+    return handle
+
+
+def blocking_coroutine(seconds):
+    async def handle(ctx):
+        time.sleep(seconds)  # noqa: ASYNC251 - the fault that is tested
+
+    return handle
+
+
+def busy_thread(seconds):
+    def handle(ctx):
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            sum(range(1000))
+
+    return handle
+
+
+@pytest.mark.parametrize("style", [busy_coroutine, blocking_coroutine, busy_thread])
+def test_heartbeats_and_receipts_go_on_while_handlers_block(server, serve, style):
+    worker = Worker(server.address, concurrency=3)
+    worker.handler("work")(style(1.0))
+    serve(worker)
+    peer = server.stream()
+    peer.welcome(interval=0.1)
+    peer.deliver(*(job(n, "work") for n in (1, 2, 3)))
+    beats = [peer.expect("heartbeat", where=lambda beat: len(beat.held) > 0) for _ in range(6)]
+    assert [beat.seq for beat in beats] == list(range(beats[0].seq, beats[0].seq + 6))
+    assert len(peer.outcomes(3)) == 3
+
+
+def test_a_worker_whose_heartbeats_are_not_answered_connects_elsewhere(server, serve):
+    worker = Worker(server.address)
+    worker.handler("work")(lambda ctx: None)
+    serve(worker)
+    first = server.stream()
+    first.answers_heartbeats = False
+    first.welcome(token="one", interval=0.1)
+    second = server.stream()
+    hello = second.welcome(token="two", interval=0.1)
+    assert hello.resume.session_token == "one"
+
+
+def test_frames_that_the_worker_does_not_know_are_ignored(server, serve):
+    worker = Worker(server.address)
+    worker.handler("work")(lambda ctx: None)
+    serve(worker)
+    peer = server.stream()
+    peer.welcome()
+    unknown = pb.LeaseResponse.FromString(b"\xfa\x01\x03abc")  # field 31
+    peer._outgoing.put(unknown)
+    peer.send(control=pb.Control())
+    peer.deliver(job(1, "work"))
+    assert peer.outcomes(1) == {1: "succeeded"}
+
+
+def test_a_worker_waits_for_a_server_that_is_not_there_yet(serve):
+    import socket
+
+    from .scripted_server import ScriptedServer
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    worker = Worker(address)
+    worker.handler("work")(lambda ctx: None)
+    serving = serve(worker)
+    time.sleep(0.3)
+    server = ScriptedServer(address)
+    try:
+        server.stream().welcome()
+        assert serving.error is None
+    finally:
+        server.stop()
+
+
+def test_a_hello_that_the_server_refuses_ends_the_worker_with_its_error(server, serve):
+    from jobqueue import InvalidRequest
+
+    worker = Worker(server.address, queues=["No Such Name"])
+    worker.handler("work")(lambda ctx: None)
+    serving = serve(worker)
+    peer = server.stream()
+    peer.fail(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID", "hello.subscriptions[0].queue: not a name")
+    with pytest.raises(InvalidRequest, match="not a name"):
+        serving.join()
+
+
+def test_async_handlers_run_on_the_loop_that_serves(server):
+    async def main():
+        loops = []
+        worker = Worker(server.address)
+
+        @worker.handler("work")
+        async def handle(ctx):
+            loops.append(asyncio.get_running_loop())
+
+        serving = asyncio.create_task(worker.serve())
+        peer = await asyncio.to_thread(server.stream)
+        await asyncio.to_thread(peer.welcome)
+        peer.deliver(job(1, "work"))
+        await asyncio.to_thread(peer.outcomes, 1)
+        assert loops == [asyncio.get_running_loop()]
+        worker.stop()
+        await asyncio.to_thread(peer.expect, "drain")
+        peer.send(goodbye=pb.Goodbye())
+        await serving
+
+    asyncio.run(main())
