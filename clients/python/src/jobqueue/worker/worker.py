@@ -122,6 +122,11 @@ class Worker:
 
         return add
 
+    @property
+    def handlers(self) -> Handlers:
+        """The handlers that it has, with what was said of each: for programs that host those of others."""
+        return self._handlers
+
     def run(self) -> None:
         """Serves until a signal or `stop`; blocks.
 

@@ -1,0 +1,5 @@
+"""`python -m jobqueue_worker` is `jobqueue-worker`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,84 @@
+"""The worker as a service: the built-in handlers, or the simulator's, those of the operator, and metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from jobqueue import Worker
+
+from . import user_handlers
+from .handlers import Handler, builtin
+from .metrics import WorkerEndpoint, WorkerMetrics, split_address
+from .settings import WorkerSettings
+from .simulator import simulated
+
+_log = logging.getLogger(__name__)
+
+
+class WorkerService(Worker):
+    """Everything that `jobqueue-worker` is; `run()` serves until a signal, which drains.
+
+    A handler of the operator takes the place of a built-in one of its kind.
+
+    Args:
+        settings: What the operator has set.
+
+    Raises:
+        HandlersUnusable: `handlers` names something that can't be used.
+        EndpointUnusable: `metrics_bind_addr` is no address.
+        ValueError: Another setting can't be used.
+    """
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._metrics = WorkerMetrics()
+        self._endpoint = WorkerEndpoint(self._metrics.registry)
+        self._close: Callable[[], Awaitable[None]] | None = None
+        split_address(settings.metrics_bind_addr)
+        theirs = user_handlers.load(settings.handlers)
+        own = {handler.kind for handler in theirs}
+        super().__init__(
+            settings.server,
+            queues=settings.queues,
+            concurrency=settings.concurrency,
+            name=settings.worker_name,
+            handlers={kind: handler for kind, handler in self._ours().items() if kind not in own},
+            shutdown_grace=settings.shutdown_grace,
+            observer=self._metrics,
+        )
+        for each in theirs:
+            self.handler(each.kind, run_in=each.run_in, slots=each.slots, cancel=each.cancel)(each.function)
+
+    def _ours(self) -> dict[str, Handler]:
+        if self._settings.simulate:
+            return simulated()
+        handlers = builtin(self._settings)
+        self._close = handlers.close
+        return handlers
+
+    async def serve(self) -> None:
+        """Serves until `stop`, with metrics; then closes what the handlers hold open.
+
+        Raises:
+            EndpointUnusable: No port is free for the metrics.
+            JobQueueError: As `Worker.serve`.
+        """
+        url = self._endpoint.start(self._settings.metrics_bind_addr)
+        _log.info("metrics are served on %s", url)
+        _log.info(
+            "worker %s takes %s from queue %s of %s, %d at a time%s",
+            self._settings.worker_name,
+            ", ".join(self.handlers.kinds()),
+            ", ".join(self._settings.queues),
+            self._settings.server,
+            self._settings.concurrency,
+            "; simulating" if self._settings.simulate else "",
+        )
+        try:
+            await super().serve()
+        finally:
+            if self._close is not None:
+                await self._close()
+            self._endpoint.stop()
+        _log.info("worker %s has ended", self._settings.worker_name)
