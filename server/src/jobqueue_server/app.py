@@ -144,20 +144,22 @@ class App:
             self.settler,
             self.progress,
             default_ttl=settings.session_ttl,
+            max_streams=settings.max_streams,
             server_name=self.name,
         )
         queues = QueueService(self.catalog, catalog_store)
         self.grpc = GrpcServer(
-            {
-                jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"]: _Joined(
-                    JobQueueServicer(self.jobs, self.clock), self.lease
-                ),
-                queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"]: QueueAdminServicer(
-                    self.catalog, queues
-                ),
-            },
             self.chain,
-            max_streams=settings.max_streams,
+            [
+                (
+                    jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"],
+                    _Joined(JobQueueServicer(self.jobs, self.clock), self.lease),
+                ),
+                (
+                    queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"],
+                    QueueAdminServicer(self.catalog, queues),
+                ),
+            ],
         )
         self.endpoint = MetricsEndpoint(self.metrics)
         self._backlogs: list[Backlog] = []
@@ -212,7 +214,7 @@ class App:
             port = self.endpoint.start(self.settings.metrics_addr)
             _log.info("metrics are served", port=port)
         self.grpc_port = await self.grpc.start(self.settings.grpc_addr)
-        self.grpc.set_serving(True)
+        await self.grpc.set_serving(True)
         _log.info(
             "jobqueue-server is ready", version=__version__, grpc=self.settings.grpc_addr, port=self.grpc_port
         )
@@ -265,7 +267,7 @@ class App:
     async def drain(self) -> None:
         """Leaves: no new calls and no new claims; settlements are taken until nothing is held or the grace ends."""
         _log.info("draining", grace=str(self.settings.shutdown_grace))
-        self.grpc.set_serving(False)
+        await self.grpc.set_serving(False)
         self.chain.draining = True
         self.dispatcher.paused = True
         for session in self.sessions.all():
@@ -290,7 +292,7 @@ class App:
         """Drains, and ends everything that this server started."""
         if self.grpc_port:
             await self.drain()
-            await self.grpc.stop(0)
+            await self.grpc.stop(timedelta())
             self.grpc_port = 0
             if self.settings.metrics_addr is not None:
                 await asyncio.to_thread(self.endpoint.stop)
@@ -308,8 +310,8 @@ class App:
     def _finished(self, job_ids: Iterable[UUID]) -> None:
         self.waiters.finished(job_ids)
 
-    def _reachable(self, reachable: bool) -> None:
-        self.grpc.set_serving(reachable and not self.chain.draining)
+    async def _reachable(self, reachable: bool) -> None:
+        await self.grpc.set_serving(reachable and not self.chain.draining)
         if reachable:
             self.dispatcher.lines.forget()
             self.dispatcher.on_new_lanes.set()

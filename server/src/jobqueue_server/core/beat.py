@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ..errors import JobQueueError
 from ..store.sessions import SessionStore
@@ -27,7 +27,7 @@ class Beat:
     """
 
     def __init__(
-        self, store: SessionStore, name: str, on_change: Callable[[bool], None], on_away: Callable[[], None]
+        self, store: SessionStore, name: str, on_change: Callable[[bool], Awaitable[None]], on_away: Callable[[], None]
     ):
         self._store = store
         self._name = name
@@ -54,13 +54,13 @@ class Beat:
                 if not self.reachable:
                     _log.warning("the database is back")
                     self.reachable = True
-                    self._on_change(True)
+                    await self._on_change(True)
                 sent_away = False
             except (JobQueueError, TimeoutError) as error:
                 now = time.monotonic()
                 if self.reachable:
                     self.reachable = False
-                    self._on_change(False)
+                    await self._on_change(False)
                 if now - told > TELL_EVERY:
                     told = now
                     _log.error("the database is away: %s", error)

@@ -20,7 +20,7 @@ from ..core.progress import ProgressReports
 from ..core.session import Session
 from ..core.sessions import Opened, Sessions
 from ..core.settle import Frame, Outcome, Settler
-from ..errors import FieldInvalid, ProtocolViolated
+from ..errors import FieldInvalid, ProtocolViolated, TooManyStreams
 from ..model import (
     MAX_BATCH_JOBS,
     MAX_ERROR_CHARS,
@@ -68,6 +68,7 @@ class LeaseServicer:
         progress: ProgressReports,
         *,
         default_ttl: timedelta,
+        max_streams: int,
         server_name: str,
     ) -> None:
         self._sessions = sessions
@@ -75,6 +76,8 @@ class LeaseServicer:
         self._settler = settler
         self._progress = progress
         self._default_ttl = default_ttl
+        self._max_streams = max_streams
+        self._streams = 0
         self._server_name = server_name
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -93,15 +96,20 @@ class LeaseServicer:
         if first.WhichOneof("frame") != "hello":
             raise ProtocolViolated("the first frame of a stream is Hello")
         hello = greeting(first.hello)
+        if self._streams >= self._max_streams:
+            message = f"this server holds {self._streams} streams, as many as it may"
+            raise TooManyStreams(message, retry_after=timedelta(seconds=1))
         opened = await self._session(hello)
         session = opened.session
         stream = LeaseStream(context, session, as_value=hello.as_value)
+        self._streams += 1
         try:
             take_capacity(session, first.hello.capacity)
             await context.write(self._welcome(opened))
             self._sessions.attach(session, stream)
             await self._serve(context, session, stream)
         finally:
+            self._streams -= 1
             # The task may be cancelled already, and this must be done all the same.
             self._spawn(self._sessions.broken(session, stream))
 
