@@ -16,7 +16,6 @@ from google.rpc.status_pb2 import Status
 
 from jobqueue.v1 import lease_pb2 as pb
 from jobqueue.v1.job_pb2 import Job
-from jobqueue.v1.jobqueue_pb2_grpc import JobQueueServicer, add_JobQueueServicer_to_server
 
 # Generous: the tests wait for the thing itself, on a machine that does other things as well.
 WITHIN = 20.0
@@ -116,7 +115,7 @@ class Peer:
         """Ends the stream with an error."""
         status = Status(code=code.value[0], message=message)
         status.details.add().Pack(ErrorInfo(reason=reason, domain="jobqueue"))
-        self.context.set_trailing_metadata([("grpc-status-details-bin", status.SerializeToString())])
+        self.context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
         self.context.set_code(code)
         self.context.set_details(message)
         self._outgoing.put(None)
@@ -146,18 +145,25 @@ class Peer:
             self.send(settled=pb.Settled(seq=frame.settle.seq, exceptions=_failures(frame.settle)))
 
 
-class ScriptedServer(JobQueueServicer):
+class ScriptedServer:
     """Accepts streams; each is a Peer."""
 
     def __init__(self, address: str = "127.0.0.1:0") -> None:
         self._server = grpc.server(ThreadPoolExecutor(max_workers=16))
         self._peers: queue.SimpleQueue[Peer] = queue.SimpleQueue()
         self._all: list[Peer] = []
-        add_JobQueueServicer_to_server(self, self._server)
+        lease = grpc.stream_stream_rpc_method_handler(
+            self._lease,
+            request_deserializer=pb.LeaseRequest.FromString,
+            response_serializer=pb.LeaseResponse.SerializeToString,
+        )
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("jobqueue.v1.JobQueue", {"Lease": lease}),)
+        )
         self.address = f"127.0.0.1:{self._server.add_insecure_port(address)}"
         self._server.start()
 
-    def Lease(self, request_iterator, context):
+    def _lease(self, request_iterator, context):
         peer = Peer(context)
         self._all.append(peer)
         threading.Thread(target=peer.read, args=(request_iterator,), daemon=True).start()

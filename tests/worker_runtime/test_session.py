@@ -37,8 +37,13 @@ def held():
 
 
 @pytest.fixture
-def worker(server, held):
-    worker = Worker(server.address, observer=Seen(), name="w")
+def observer():
+    return Seen()
+
+
+@pytest.fixture
+def worker(server, held, observer):
+    worker = Worker(server.address, observer=observer, name="w")
 
     @worker.handler("hold")
     def hold(ctx):
@@ -91,7 +96,7 @@ def test_a_resume_names_what_is_held_and_what_was_not_answered(server, serve, wo
     assert second.outcomes(1) == {1: "succeeded"}
 
 
-def test_outcomes_without_a_stream_are_sent_on_the_next(server, serve, worker, held):
+def test_outcomes_without_a_stream_are_sent_on_the_next(server, serve, worker, held, observer):
     serve(worker)
     first = server.stream()
     first.welcome(token="one")
@@ -102,10 +107,10 @@ def test_outcomes_without_a_stream_are_sent_on_the_next(server, serve, worker, h
     held["a"].set()
     second.welcome(token="two")
     assert second.outcomes(1) == {1: "succeeded"}
-    assert worker._observer.wait(1) == [("hold", "succeeded")]
+    assert observer.wait(1) == [("hold", "succeeded")]
 
 
-def test_what_a_welcome_revokes_is_dropped(server, serve, worker, held):
+def test_what_a_welcome_revokes_is_dropped(server, serve, worker, held, observer):
     serve(worker)
     first = server.stream()
     first.answers_settlements = False
@@ -123,7 +128,7 @@ def test_what_a_welcome_revokes_is_dropped(server, serve, worker, held):
     second.expect("heartbeat", where=lambda beat: list(beat.held) == [1])
     held["a"].set()
     second.expect("heartbeat", where=lambda beat: list(beat.held) == [])
-    assert sorted(worker._observer.wait(3)) == [("hold", "error"), ("quick", "error"), ("quick", "succeeded")]
+    assert sorted(observer.wait(3)) == [("hold", "error"), ("quick", "error"), ("quick", "succeeded")]
 
 
 def test_an_unknown_session_is_replaced_and_its_handlers_are_stopped(server, serve):
@@ -156,8 +161,8 @@ def test_an_unknown_session_is_replaced_and_its_handlers_are_stopped(server, ser
     assert "settle" not in third.names()
 
 
-def test_a_revoked_lease_is_stopped_and_not_settled(server, serve):
-    worker = Worker(server.address, observer=Seen())
+def test_a_revoked_lease_is_stopped_and_not_settled(server, serve, observer):
+    worker = Worker(server.address, observer=observer)
     stopped = threading.Event()
 
     @worker.handler("forever")
@@ -179,10 +184,10 @@ def test_a_revoked_lease_is_stopped_and_not_settled(server, serve):
     assert stopped.wait(WITHIN)
     peer.expect("heartbeat", where=lambda beat: not beat.held)
     assert "settle" not in peer.names()
-    assert worker._observer.wait(1) == [("forever", "error")]
+    assert observer.wait(1) == [("forever", "error")]
 
 
-def test_an_outcome_that_was_not_committed_is_sent_again(server, serve, worker):
+def test_an_outcome_that_was_not_committed_is_sent_again(server, serve, worker, observer):
     serve(worker)
     peer = server.stream()
     peer.answers_settlements = False
@@ -196,10 +201,10 @@ def test_an_outcome_that_was_not_committed_is_sent_again(server, serve, worker):
     settle = peer.expect("settle")
     assert settle.outcomes[0].success.output_json == b"1"
     peer.send(settled=pb.Settled(seq=settle.seq))
-    assert worker._observer.wait(1) == [("quick", "succeeded")]
+    assert observer.wait(1) == [("quick", "succeeded")]
 
 
-def test_a_stale_settlement_is_an_error_and_said_once(server, serve, worker, caplog):
+def test_a_stale_settlement_is_an_error_and_said_once(server, serve, worker, caplog, observer):
     serve(worker)
     peer = server.stream()
     peer.answers_settlements = False
@@ -208,7 +213,7 @@ def test_a_stale_settlement_is_an_error_and_said_once(server, serve, worker, cap
     settle = peer.expect("settle")
     stale = Result(lease_id=1, verdict=Result.STALE_LEASE, message="attempt 2 is newer")
     peer.send(settled=pb.Settled(seq=settle.seq, exceptions=[stale]))
-    assert worker._observer.wait(1) == [("quick", "error")]
+    assert observer.wait(1) == [("quick", "error")]
     line = next(each for each in caplog.records if "STALE_LEASE" in each.getMessage())
     assert (line.job_id, line.attempt) == (job(1, "").id, 1)
 
@@ -227,8 +232,8 @@ def test_an_invalid_outcome_becomes_a_failure_that_says_why(server, serve, worke
     assert "output: too deep" in outcome.failure.error
 
 
-def test_the_observer_is_told_what_became_of_a_failure(server, serve):
-    worker = Worker(server.address, observer=Seen())
+def test_the_observer_is_told_what_became_of_a_failure(server, serve, observer):
+    worker = Worker(server.address, observer=observer)
 
     @worker.handler("fail")
     async def fail(ctx):
@@ -243,7 +248,7 @@ def test_the_observer_is_told_what_became_of_a_failure(server, serve):
         settle = peer.expect("settle")
         result = Result(lease_id=number, verdict=Result.APPLIED, status=status)
         peer.send(settled=pb.Settled(seq=settle.seq, exceptions=[result]))
-        assert worker._observer.wait(number)[-1] == ("fail", Job.Status.Name(status).lower())
+        assert observer.wait(number)[-1] == ("fail", Job.Status.Name(status).lower())
 
 
 def test_outcomes_of_a_delivery_travel_together(server, serve):

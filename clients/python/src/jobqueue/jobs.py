@@ -205,35 +205,31 @@ class Kind:
 
     Attributes:
         name: Its name.
-        schema: The JSON Schema of its payloads. None: every JSON value is taken.
+        schema: The JSON Schema of its payloads, as a Python value. None: every JSON value is taken.
         retry_policy: For jobs that don't say.
         max_attempts: For jobs that don't say. None: 3.
         timeout: For jobs that don't say. None: no limit.
-        created_at: When it was first put. Set by the server.
-        updated_at: When it was last put. Set by the server.
     """
 
     name: str
-    schema: Mapping[str, Any] | None = None
+    schema: Mapping[str, Any] | bool | None = None
     retry_policy: RetryPolicy | None = None
     max_attempts: int | None = None
     timeout: timedelta | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """How many jobs of one status wait.
+    """How many jobs of one status there are in a queue.
 
     Attributes:
         jobs: How many, those with a later `run_at` included.
-        at_least: Whether counting stopped at its bound.
-        oldest_age: How long the first of them has been due. None: none is due.
+        capped: Whether counting stopped at its bound, so that there are at least so many.
+        oldest_age: How long the first of them has been due, or the first RUNNING one has run. None: there is none.
     """
 
     jobs: int
-    at_least: bool
+    capped: bool
     oldest_age: timedelta | None
 
 
@@ -245,7 +241,7 @@ class Queue:
         name: Its name.
         paused: Whether no job may be claimed from it.
         running: How many of its jobs run.
-        depths: The jobs that wait, by QUEUED and RETRYING.
+        depths: Its jobs that are not over, by QUEUED, RETRYING and RUNNING.
     """
 
     name: str

@@ -1,0 +1,75 @@
+"""One call: its deadline, its retries and its errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import grpc
+
+from .backoff import Backoff
+from .channel import Access
+from .errors import DeadlineExceeded, JobQueueError, Overloaded, Unavailable, from_rpc
+
+Answer = TypeVar("Answer")
+
+
+async def call(
+    method: Callable[..., Any],
+    request: Any,
+    access: Access,
+    *,
+    deadline: timedelta,
+    retry: bool,
+    answer: type[Answer],
+) -> Answer:
+    """Makes a call, again and again while it may be repeated and there is time.
+
+    Repeated are UNAVAILABLE, and RESOURCE_EXHAUSTED where the server says when to come back.
+
+    Args:
+        method: A method of a stub.
+        request: Its request.
+        access: Gives the metadata.
+        deadline: For all tries together.
+        retry: Whether a second call does no harm where the first one was done.
+        answer: What the method answers.
+
+    Raises:
+        JobQueueError: It failed; the class says how.
+    """
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + deadline.total_seconds()
+    backoff = Backoff(base=0.05, cap=2.0)
+    while True:
+        try:
+            left = max(0.0, ends - loop.time())
+            return cast(Answer, await method(request, timeout=left, metadata=access.metadata()))
+        except grpc.aio.AioRpcError as raised:
+            error = from_rpc(raised)
+        wait = _wait(error, backoff) if retry else None
+        if wait is None:
+            raise error
+        if loop.time() + wait >= ends:
+            raise _last(error, deadline)
+        await asyncio.sleep(wait)
+
+
+def _wait(error: JobQueueError, backoff: Backoff) -> float | None:
+    """How long to wait before another try. None: another try is of no use."""
+    asked = error.retry_after.total_seconds() if error.retry_after is not None else None
+    if isinstance(error, Unavailable):
+        # At least what the server asks for, and never all callers at the same moment.
+        return (asked or 0.0) + backoff.next()
+    if isinstance(error, Overloaded) and asked is not None:
+        return asked + backoff.next()
+    return None
+
+
+def _last(error: JobQueueError, deadline: timedelta) -> JobQueueError:
+    # The cause says more than "deadline exceeded" would.
+    if not isinstance(error, DeadlineExceeded):
+        error.add_note(f"tried again until the deadline of {deadline.total_seconds():g} s")
+    return error

@@ -1,0 +1,230 @@
+"""Between the messages of the contract and Python values."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from .jobs import (
+    FailedAttempt,
+    Job,
+    JobProgress,
+    Kind,
+    NewJob,
+    Queue,
+    QueueDepth,
+    RetryPolicy,
+    Status,
+)
+from .payload import decode, encode
+from .v1 import job_pb2, queue_admin_pb2
+
+
+def duration(value: timedelta, what: str) -> Duration:
+    """A timedelta as a message.
+
+    Raises:
+        TypeError: It is something else, for example a bare number.
+    """
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{what} is {value!r}; it must be a timedelta, for example timedelta(seconds=30)")
+    message = Duration()
+    message.FromTimedelta(value)
+    return message
+
+
+def timestamp(value: datetime, what: str) -> Timestamp:
+    """A moment as a message.
+
+    Raises:
+        TypeError: It is something else.
+        ValueError: It has no time zone, and so is no moment.
+    """
+    if not isinstance(value, datetime):
+        raise TypeError(f"{what} is {value!r}; it must be a datetime with a time zone")
+    if value.tzinfo is None:
+        raise ValueError(f"{what} is {value!r}, which has no time zone: use datetime.now(UTC), for example")
+    message = Timestamp()
+    message.FromDatetime(value)
+    return message
+
+
+def new_job(job: NewJob, key: str) -> job_pb2.NewJob:
+    """A job to enqueue, as a message. A key that is AUTO was made by the caller."""
+    if job.payload_json is not None and job.payload is not None:
+        raise ValueError("payload and payload_json are both given; one of them is the payload")
+    if job.run_at is not None and job.delay is not None:
+        raise ValueError("run_at and delay are both given; one of them says when the job starts")
+    message = job_pb2.NewJob(
+        kind=job.kind,
+        payload_json=job.payload_json if job.payload_json is not None else encode(job.payload, "payload"),
+        queue=job.queue,
+        priority=job.priority,
+        idempotency_key=key,
+        labels=job.labels,
+        headers=job.headers,
+    )
+    if job.max_attempts is not None:
+        message.max_attempts = _at_least_one(job.max_attempts)
+    if job.run_at is not None:
+        message.run_at.CopyFrom(timestamp(job.run_at, "run_at"))
+    if job.delay is not None:
+        message.delay.CopyFrom(duration(job.delay, "delay"))
+    if job.timeout is not None:
+        message.timeout.CopyFrom(duration(job.timeout, "timeout"))
+    if job.retry_policy is not None:
+        message.retry_policy.CopyFrom(_policy(job.retry_policy))
+    return message
+
+
+def kind_message(kind: Kind) -> queue_admin_pb2.Kind:
+    """A kind to put, as a message."""
+    message = queue_admin_pb2.Kind(name=kind.name)
+    if kind.schema is not None:
+        message.schema_json = encode(kind.schema, "schema")
+    if kind.retry_policy is not None:
+        message.retry_policy.CopyFrom(_policy(kind.retry_policy))
+    if kind.max_attempts is not None:
+        message.max_attempts = _at_least_one(kind.max_attempts)
+    if kind.timeout is not None:
+        message.timeout.CopyFrom(duration(kind.timeout, "timeout"))
+    return message
+
+
+def job(message: job_pb2.Job, replayed: bool = False) -> Job:
+    """A job as it was answered."""
+    payload = message.payload_json if message.WhichOneof("content") == "payload_json" else None
+    output = message.output_json if message.WhichOneof("result") == "output_json" else None
+    return Job(
+        id=message.id,
+        kind=message.kind,
+        queue=message.queue,
+        status=status(message.status),
+        priority=message.priority,
+        attempts=message.attempts,
+        max_attempts=message.max_attempts,
+        failures=message.failures,
+        losses=message.losses,
+        payload=decode(payload or b""),
+        payload_json=payload,
+        output=decode(output or b""),
+        output_json=output,
+        reason=message.reason,
+        last_error=message.last_error,
+        run_at=_moment(message, "run_at"),
+        created_at=_moment(message, "created_at"),
+        updated_at=_moment(message, "updated_at"),
+        finished_at=_moment(message, "finished_at"),
+        locked_at=_moment(message, "locked_at"),
+        locked_by=message.locked_by,
+        cancel_requested=message.cancel_requested,
+        idempotency_key=message.idempotency_key,
+        timeout=_span(message, "timeout"),
+        retry_policy=_policy_of(message),
+        labels=dict(message.labels),
+        headers=dict(message.headers),
+        failed_attempts=tuple(
+            FailedAttempt(
+                attempt=each.attempt,
+                reason=each.reason,
+                error_type=each.error_type,
+                error=each.error,
+                worker=each.worker,
+                started_at=_moment(each, "started_at"),
+                ended_at=_moment(each, "ended_at"),
+            )
+            for each in message.failed_attempts
+        ),
+        progress=_progress(message),
+        replayed=replayed,
+    )
+
+
+def kind(message: queue_admin_pb2.Kind) -> Kind:
+    """A kind as it was answered."""
+    return Kind(
+        name=message.name,
+        schema=decode(message.schema_json),
+        retry_policy=_policy_of(message),
+        max_attempts=message.max_attempts or None,
+        timeout=_span(message, "timeout"),
+    )
+
+
+def queue(message: queue_admin_pb2.Queue) -> Queue:
+    """A queue as it was answered."""
+    depths = {
+        status(each.status): QueueDepth(each.jobs, each.capped, _span(each, "oldest_age"))
+        for each in message.depths
+    }
+    return Queue(message.name, message.paused, message.running, depths)
+
+
+def status(number: int) -> Status:
+    """A status; one that this version does not know is UNSPECIFIED."""
+    known = job_pb2.Job.Status.DESCRIPTOR.values_by_number.get(number)
+    return Status(known.name) if known is not None else Status.UNSPECIFIED
+
+
+def status_number(value: Status | str) -> job_pb2.Job.Status.ValueType:
+    """A status as the contract counts it, by its name in any case.
+
+    Raises:
+        ValueError: There is no such status.
+    """
+    try:
+        return job_pb2.Job.Status.Value(str(value).upper())
+    except ValueError:
+        names = ", ".join(each for each in Status if each is not Status.UNSPECIFIED)
+        raise ValueError(f"status is {value!r}; it is one of {names}") from None
+
+
+def _at_least_one(max_attempts: int) -> int:
+    # On the wire 0 means "not said"; here None does, and a 0 is somebody's mistake.
+    if max_attempts < 1:
+        raise ValueError(f"max_attempts is {max_attempts}; it is 1 to 1000, or None for the kind's value")
+    return max_attempts
+
+
+def _policy(policy: RetryPolicy) -> job_pb2.RetryPolicy:
+    message = job_pb2.RetryPolicy()
+    if policy.min_backoff is not None:
+        message.min_backoff.CopyFrom(duration(policy.min_backoff, "retry_policy.min_backoff"))
+    if policy.max_backoff is not None:
+        message.max_backoff.CopyFrom(duration(policy.max_backoff, "retry_policy.max_backoff"))
+    return message
+
+
+def _policy_of(message: job_pb2.Job | queue_admin_pb2.Kind) -> RetryPolicy | None:
+    if not message.HasField("retry_policy"):
+        return None
+    policy = message.retry_policy
+    return RetryPolicy(min_backoff=_span(policy, "min_backoff"), max_backoff=_span(policy, "max_backoff"))
+
+
+def _progress(message: job_pb2.Job) -> JobProgress | None:
+    if not message.HasField("progress"):
+        return None
+    progress = message.progress
+    return JobProgress(
+        fraction=progress.fraction if progress.HasField("fraction") else None,
+        message=progress.message,
+        updated_at=_moment(progress, "updated_at"),
+    )
+
+
+def _moment(message: Any, field: str) -> datetime | None:
+    if not message.HasField(field):
+        return None
+    value: datetime = getattr(message, field).ToDatetime(UTC)
+    return value
+
+
+def _span(message: Any, field: str) -> timedelta | None:
+    if not message.HasField(field):
+        return None
+    value: timedelta = getattr(message, field).ToTimedelta()
+    return value
