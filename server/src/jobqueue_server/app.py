@@ -8,10 +8,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from uuid import UUID
 
 from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
 
@@ -98,7 +96,11 @@ class App:
         self.catalog = Catalog(catalog_store, open_kinds=settings.kinds == "open")
         self.waiters = Waiters(reads)
         self.dispatcher = Dispatcher(
-            jobs, self.catalog, Lines(self.catalog, self.clock, lambda: self.dispatcher.wake()), self.metrics
+            jobs,
+            self.catalog,
+            Lines(self.catalog, self.clock, lambda: self.dispatcher.wake()),
+            self.metrics,
+            self.waiters.finished,
         )
         self.beat = Beat(sessions, self.name, self._reachable, self._database_away)
         self.sessions = Sessions(
@@ -108,10 +110,9 @@ class App:
             lambda: self.beat.server_id,
             most=settings.max_sessions,
             cancel_grace=settings.cancel_grace,
-            on_finished=self._finished,
         )
         self.dispatcher.on_handed_over = self.sessions.handed_over
-        self.settler = Settler(jobs, self.dispatcher, self.metrics, self._finished)
+        self.settler = Settler(jobs, self.dispatcher, self.metrics, self.waiters.finished)
         self.progress = ProgressReports(jobs)
         self.enqueuer = Enqueuer(
             jobs,
@@ -135,7 +136,7 @@ class App:
         self.retention = Retention(
             RetentionStore(self.database, retention=settings.retention), retention=settings.retention
         )
-        reaper = Reaper(jobs, sessions, self.sessions, self.dispatcher, self._finished)
+        reaper = Reaper(jobs, sessions, self.sessions, self.dispatcher)
 
         self.chain = Chain(self.metrics)
         self.lease = LeaseServicer(
@@ -292,7 +293,7 @@ class App:
         """Drains, and ends everything that this server started."""
         if self.grpc_port:
             await self.drain()
-            await self.grpc.stop(timedelta())
+            await self.grpc.stop(LAST_FRAMES)
             self.grpc_port = 0
             if self.settings.metrics_addr is not None:
                 await asyncio.to_thread(self.endpoint.stop)
@@ -306,9 +307,6 @@ class App:
         _log.info("jobqueue-server has ended")
 
     # ---- what happens
-
-    def _finished(self, job_ids: Iterable[UUID]) -> None:
-        self.waiters.finished(job_ids)
 
     async def _reachable(self, reachable: bool) -> None:
         await self.grpc.set_serving(reachable and not self.chain.draining)

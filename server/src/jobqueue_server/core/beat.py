@@ -27,7 +27,11 @@ class Beat:
     """
 
     def __init__(
-        self, store: SessionStore, name: str, on_change: Callable[[bool], Awaitable[None]], on_away: Callable[[], None]
+        self,
+        store: SessionStore,
+        name: str,
+        on_change: Callable[[bool], Awaitable[None]],
+        on_away: Callable[[], None],
     ):
         self._store = store
         self._name = name

@@ -12,9 +12,10 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from uuid import UUID
 
 from ..errors import DatabaseAway
-from ..lifecycle import Event
+from ..lifecycle import Event, Status
 from ..metrics import Metrics
 from ..store.database import Record
 from ..store.jobs import JobStore, Leaving, Look
@@ -23,6 +24,14 @@ from .lines import Line, Lines
 from .session import Lease, Session
 
 _log = logging.getLogger(__name__)
+
+#: The label `outcome` of what a job became.
+_OUTCOMES = {
+    Status.QUEUED: "retrying",
+    Status.RETRYING: "retrying",
+    Status.FAILED_PERMANENT: "failed_permanent",
+    Status.CANCELLED: "cancelled",
+}
 
 MAX_CLAIM = 1000
 # How long an insert waits at most for the claims and settlements that go first while there is a backlog.
@@ -73,10 +82,18 @@ def deal(sessions: Sequence[Session], most: int) -> list[Session]:
 class Dispatcher:
     """Deals ready jobs to sessions with credit."""
 
-    def __init__(self, store: JobStore, catalog: Catalog, lines: Lines, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        catalog: Catalog,
+        lines: Lines,
+        metrics: Metrics,
+        on_finished: Callable[[Iterable[UUID]], None],
+    ) -> None:
         self._store = store
         self._catalog = catalog
         self._metrics = metrics
+        self._on_finished = on_finished
         self.lines = lines
         self._groups: dict[object, Group] = {}
         self._group_of: dict[Session, object] = {}
@@ -95,9 +112,12 @@ class Dispatcher:
     # ---- who takes what
 
     def attach(self, session: Session) -> None:
-        """A session takes jobs from now on, or takes others than before."""
-        self.detach(session)
+        """A session takes jobs from now on, or takes more or fewer than before."""
         key: object = session.id if session.slots_by_kind else session.subscriptions
+        if self._group_of.get(session) == key:
+            self.wake()
+            return
+        self.detach(session)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = Group(session.subscriptions)
@@ -424,8 +444,15 @@ class Dispatcher:
         self.returned(rows)
         return rows
 
-    def returned(self, rows: Iterable[Record]) -> None:
-        """Jobs left RUNNING: notes where they wait now."""
+    def returned(self, rows: Sequence[Record]) -> None:
+        """Jobs left RUNNING otherwise than by success: notes where they wait now, or who waits for their end."""
         for row in rows:
             if row["run_at"] is not None:
                 self.lines.left(row["lane_id"], row["priority"], row["losses"], row["run_at"])
+            lane = self._catalog.lane_by_id(row["lane_id"])
+            if lane is not None and row["event"] != Event.UNDELIVERED:
+                self._metrics.finished(lane.kind, _OUTCOMES[row["status"]])
+                self._metrics.ran(lane.kind, [(row["at"] - row["started_at"]).total_seconds()])
+        ended = [row["id"] for row in rows if row["run_at"] is None]
+        if ended:
+            self._on_finished(ended)

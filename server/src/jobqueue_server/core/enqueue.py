@@ -37,6 +37,7 @@ MAX_BYTES = 8 << 20
 # enqueues a second into 8.9 k. Idle, it waits for nobody.
 LINGER = 0.003
 BUSY_UNITS = 4
+ENOUGH_ROWS = 200
 KEYS_VANISH_TRIES = 5
 
 
@@ -286,13 +287,12 @@ class Enqueuer:
             await wake.wait()
             wake.clear()
             while line:
-                if busy and len(line) < MAX_ROWS // 10:
+                if busy and self._waiting < ENOUGH_ROWS:
                     await asyncio.sleep(LINGER)
                 await self._dispatcher.admit()
                 units = self._gather(line)
                 busy = len(units) >= BUSY_UNITS
                 await self._flush(units)
-            # The line ran empty: the next call finds the server idle unless many came together.
 
     @staticmethod
     def _gather(line: deque[Unit]) -> list[Unit]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
 from datetime import timedelta
-from uuid import UUID
 
 from ..errors import JobQueueError
 from ..lifecycle import Event
@@ -34,13 +32,11 @@ class Reaper:
         store: SessionStore,
         sessions: Sessions,
         dispatcher: Dispatcher,
-        on_finished: Callable[[Iterable[UUID]], None],
     ) -> None:
         self._jobs = jobs
         self._store = store
         self._sessions = sessions
         self._dispatcher = dispatcher
-        self._on_finished = on_finished
 
     async def run(self) -> None:
         """Reaps until cancelled. While the database is away it waits."""
@@ -76,7 +72,6 @@ class Reaper:
         for row in left:
             reason = "TIMED_OUT" if row["event"] == Event.TIMEOUT else "CANCEL_GRACE_ENDED"
             self._sessions.taken_back(row["session_id"], row["id"], row["attempts"], reason)
-        self._on_finished(row["id"] for row in left if row["run_at"] is None)
 
     async def reap_lost(self) -> None:
         """Ends the sessions whose ttl is over."""

@@ -113,6 +113,7 @@ class Session:
         self.draining = False
         self.confirmed = True
         self.broken = False
+        self.ending = False
         self.silence_written = False
         self.seen = 0
         self.heard_at = time.monotonic()

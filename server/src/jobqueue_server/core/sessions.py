@@ -7,7 +7,7 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -66,7 +66,6 @@ class Sessions:
         *,
         most: int,
         cancel_grace: timedelta,
-        on_finished: Callable[[Iterable[UUID]], None],
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
@@ -74,7 +73,6 @@ class Sessions:
         self._server_id = server_id
         self._most = most
         self._cancel_grace = cancel_grace
-        self._on_finished = on_finished
         self._sessions: dict[int, Session] = {}
         self._unlinked = asyncio.Event()
         self._cancels: dict[UUID, tuple[int, str, float]] = {}
@@ -182,7 +180,7 @@ class Sessions:
                 self._cancels[row["id"]] = (row["attempts"], "", time.monotonic())
             kept.append(lease)
         if back:
-            self._ended(await self._dispatcher.give_back(back))
+            await self._dispatcher.give_back(back)
         held_names = {(lease.job_id, lease.attempt) for lease in held}
         return kept, [lease for key, lease in named.items() if key in held_names]
 
@@ -234,7 +232,7 @@ class Sessions:
 
         rows = await self._store.end(session.id, session.epoch, decide)
         self._forget(session)
-        self._ended(rows or ())
+        self._dispatcher.returned(rows or ())
         return released
 
     async def reap(self, session_id: int, epoch: int, name: str) -> int:
@@ -265,7 +263,7 @@ class Sessions:
             return 0
         if session is not None:
             self._forget(session)
-        self._ended(rows)
+        self._dispatcher.returned(rows)
         _log.warning("session %d of worker %s is lost, with %d leases", session_id, name, len(rows))
         return len(rows)
 
@@ -273,11 +271,6 @@ class Sessions:
         self._unlinked.set()
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
-
-    def _ended(self, rows: Iterable[Record]) -> None:
-        rows = list(rows)
-        self._dispatcher.returned(rows)
-        self._on_finished(row["id"] for row in rows if row["run_at"] is None)
 
     # ---- what the server says to a worker
 

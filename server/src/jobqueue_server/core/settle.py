@@ -22,14 +22,6 @@ _log = logging.getLogger(__name__)
 
 MAX_BATCH = 2000
 
-_OUTCOMES = {
-    Status.SUCCEEDED: "succeeded",
-    Status.RETRYING: "retrying",
-    Status.QUEUED: "retrying",
-    Status.FAILED_PERMANENT: "failed_permanent",
-    Status.CANCELLED: "cancelled",
-}
-
 
 @dataclass(slots=True, eq=False)
 class Outcome:
@@ -270,16 +262,11 @@ class Settler:
             if row is None:
                 stale.append(item)
                 continue
-            status = Status(row["status"])
             if item.lease is not None:
                 item.session.drop(item.lease_id)
-                kind = item.lease.lane.kind
-                self._metrics.finished(kind, _OUTCOMES[status])
-                self._metrics.ran(kind, [(row["at"] - row["started_at"]).total_seconds()])
             item.frame.done(
-                Answer(item.lease_id, item.job_id, item.attempt, "APPLIED", int(status), row["run_at"])
+                Answer(item.lease_id, item.job_id, item.attempt, "APPLIED", row["status"], row["run_at"])
             )
-        self._on_finished(row["id"] for row in rows if row["run_at"] is None)
         return stale
 
     async def _explain(self, items: list[_Item]) -> list[_Item]:

@@ -20,7 +20,7 @@ from ..core.progress import ProgressReports
 from ..core.session import Session
 from ..core.sessions import Opened, Sessions
 from ..core.settle import Frame, Outcome, Settler
-from ..errors import FieldInvalid, ProtocolViolated, TooManyStreams
+from ..errors import FieldInvalid, JobQueueError, ProtocolViolated, TooManyStreams
 from ..model import (
     MAX_BATCH_JOBS,
     MAX_ERROR_CHARS,
@@ -229,7 +229,15 @@ class LeaseServicer:
 
     async def _end(self, session: Session, stream: LeaseStream) -> None:
         """Says Goodbye, and gives back what the worker still held."""
-        if session.link is stream:
+        if session.link is not stream or session.ending:
+            return
+        session.ending = True
+        try:
             released = await self._sessions.end(session)
-            session.link = None
-            stream.goodbye(released)
+        except JobQueueError as error:
+            # The session is silent from now; the reaper ends it when the database is back.
+            _log.warning("session %d could not be ended: %s", session.id, error)
+            stream.leave()
+            return
+        session.link = None
+        stream.goodbye(released)

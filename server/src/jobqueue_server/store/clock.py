@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from asyncpg.pgproto.pgproto import UUID as DriverUUID  # type: ignore[import-untyped]
+from asyncpg.pgproto.pgproto import UUID as DriverUUID
 
 from .database import Database
 
