@@ -75,7 +75,9 @@ class Stored:
     async def claim(self, job_id: UUID, session: tuple[int, int] | None = None) -> tuple[int, int]:
         """Leases this job, which must be the first in its line: (attempt, session id)."""
         number, epoch = session or await self.session()
-        live = await self.sql.fetchrow("select lane_id, priority, state, run_at from live_job where id = $1", job_id)
+        live = await self.sql.fetchrow(
+            "select lane_id, priority, state, run_at from live_job where id = $1", job_id
+        )
         if live["state"] == 4:
             rows = await self.jobs.claim_alone([live["lane_id"]], {number: epoch})
         else:

@@ -22,7 +22,11 @@ async def test_a_waiting_job_is_cancelled_at_once(dsn, status):
         assert not answer.pending
         job = await s.reads.get(job_id)
         assert job is not None
-        assert (job.status, job.reason, job.cancel_requested) == (Status.CANCELLED, "CANCELLED_BY_CALLER", True)
+        assert (job.status, job.reason, job.cancel_requested) == (
+            Status.CANCELLED,
+            "CANCELLED_BY_CALLER",
+            True,
+        )
         assert job.attempts == (1 if status == "retrying" else 0)
         assert await s.sql.fetchval("select count(*) from live_job") == 0
 
@@ -103,7 +107,8 @@ async def test_a_cancel_that_waits_for_a_settlement_finds_the_job_ended(dsn):
         await settle.start()
         await s.sql.execute("delete from live_job where id = $1", job_id)
         await s.sql.execute(
-            "insert into finished_job (id, attempts, status, failures, losses) values ($1, 1, 3, 0, 0)", job_id
+            "insert into finished_job (id, attempts, status, failures, losses) values ($1, 1, 3, 0, 0)",
+            job_id,
         )
         cancelling = asyncio.create_task(s.changes.cancel(job_id))
         await _blocked(s)
@@ -156,7 +161,11 @@ async def test_a_success_wins_over_a_cancel_that_is_pending_and_a_failure_does_n
         await s.leave(job_id, attempt, session_id, Event.FAIL, message="m")
         job = await s.reads.get(job_id)
         assert job is not None
-        assert (job.status, job.reason, job.cancel_requested) == (Status.CANCELLED, "CANCELLED_BY_CALLER", True)
+        assert (job.status, job.reason, job.cancel_requested) == (
+            Status.CANCELLED,
+            "CANCELLED_BY_CALLER",
+            True,
+        )
 
 
 async def _blocked(s):

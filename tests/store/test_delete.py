@@ -13,11 +13,18 @@ from .stored import stored
 async def test_an_ended_job_goes_with_all_that_belongs_to_it(dsn, ending):
     async with stored(dsn) as s:
         job_id, other = await getattr(s, ending)(), await s.failed()
-        await s.sql.execute("insert into job_progress (job_id, attempt, fraction) values ($1, 1, 0.5)", job_id)
+        await s.sql.execute(
+            "insert into job_progress (job_id, attempt, fraction) values ($1, 1, 0.5)", job_id
+        )
         await s.changes.delete(job_id)
         assert await s.reads.get(job_id) is None
         assert await s.reads.get(other) is not None
-        for table, column in [("job", "id"), ("finished_job", "id"), ("attempt", "job_id"), ("job_progress", "job_id")]:
+        for table, column in [
+            ("job", "id"),
+            ("finished_job", "id"),
+            ("attempt", "job_id"),
+            ("job_progress", "job_id"),
+        ]:
             assert await s.sql.fetchval(f"select count(*) from {table} where {column} = $1", job_id) == 0
         with pytest.raises(JobNotFound):
             await s.changes.delete(job_id)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from jobqueue_server.lifecycle import Status
-from jobqueue_server.model import MAX_PAGE_BYTES, JobFilter
+from jobqueue_server.model import MAX_PAGE_BYTES, Job, JobFilter
 from jobqueue_server.store.reads import ReadStore, id_range
 from jobqueue_server.store.statements import statement
 
@@ -58,7 +58,9 @@ async def test_every_filter_finds_its_own_and_all_hold_together(dsn):
         for status, job_id in by_status.items():
             wanted = JobFilter(statuses=frozenset({status}), kind="hello")
             assert await _ids(s.reads, wanted) == [job_id]
-            assert await _ids(s.reads, replace(wanted, kind="other")) == ([other] if status == Status.QUEUED else [])
+            assert await _ids(s.reads, replace(wanted, kind="other")) == (
+                [other] if status == Status.QUEUED else []
+            )
         for statuses in [
             {Status.QUEUED, Status.RETRYING, Status.RUNNING},
             {Status.FAILED_PERMANENT, Status.CANCELLED},
@@ -112,14 +114,15 @@ async def test_a_job_in_a_list_is_the_job_that_get_answers(dsn):
             await s.cancelled(queue="q6"),
         ]
         await s.sql.execute(
-            "insert into job_progress (job_id, attempt, fraction, message) values ($1, 1, 0.5, 'half')", ids[1]
+            "insert into job_progress (job_id, attempt, fraction, message) values ($1, 1, 0.5, 'half')",
+            ids[1],
         )
         for full in (True, False):
             listed = {job.id: job for job in (await s.reads.list(ANY, size=9, before=None, full=full)).jobs}
             assert len(listed) == len(ids)
             for job_id in ids:
                 job = await s.reads.get(job_id, full=full)
-                for field in fields(job):
+                for field in fields(Job):
                     assert getattr(listed[job_id], field.name) == getattr(job, field.name), field.name
 
 
@@ -139,7 +142,10 @@ async def test_a_scan_that_gives_up_is_short_and_goes_on_from_there(dsn):
         assert second.resume_before is not None
         assert await _all(reads, wanted, size=5) == (rare[::-1], 3)
         # Along the index of what did not succeed, nothing is passed over.
-        assert await _all(reads, replace(wanted, statuses=wanted.statuses - {Status.SUCCEEDED}), size=5) == (rare[::-1], 1)
+        assert await _all(reads, replace(wanted, statuses=wanted.statuses - {Status.SUCCEEDED}), size=5) == (
+            rare[::-1],
+            1,
+        )
 
 
 @pytest.mark.parametrize("full", [True, False])
@@ -158,9 +164,7 @@ async def test_a_page_ends_before_three_mebibytes(dsn, full):
 
 async def test_errors_and_labels_count_in_the_basic_view_too(dsn):
     async with stored(dsn) as s:
-        ids = []
-        for _ in range(8):
-            ids.insert(0, await s.queued())
+        ids = [await s.queued() for _ in range(8)][::-1]
         await s.sql.execute(
             """insert into attempt (job_id, attempt, started_at, outcome, message)
                select id, 1, now(), 1, repeat('x', 1000000) from job"""

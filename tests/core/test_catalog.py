@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from jobqueue_server.core.kinds import MAX_SCHEMA_BYTES, check_kind
+from jobqueue_server.core.pages import page_name, page_position, page_size, page_token
+from jobqueue_server.core.schema import PayloadSchema, SchemaInvalid
+from jobqueue_server.errors import FieldInvalid, PageTokenInvalid, PayloadInvalid
+from jobqueue_server.model import Kind, RetryPolicy
+
+
+def _schema(**schema) -> PayloadSchema:
+    return PayloadSchema(json.dumps(schema))
+
+
+def _violations(schema: PayloadSchema, payload: bytes) -> dict[str, str]:
+    with pytest.raises(PayloadInvalid) as caught:
+        schema.check(payload, "job.payload")
+    return {violation.field: violation.description for violation in caught.value.violations}
+
+
+def test_each_violation_names_its_place_and_not_the_secret():
+    schema = _schema(
+        type="object",
+        required=["to", "body"],
+        properties={
+            "to": {"type": "string"},
+            "items": {"type": "array", "items": {"properties": {"x": {"type": "integer"}}}},
+            "odd key": {"const": 1},
+        },
+    )
+    payload = b'{"to":"secret" , "items":[{"x":1},{"x":"secret"}], "odd key":"secret"}'
+    assert _violations(schema, payload) == {
+        "job.payload.body": "is required",
+        "job.payload.items[1].x": 'the value is not of type "integer"',
+        'job.payload["odd key"]': "1 was expected",
+    }
+    assert _violations(schema, b"[]") == {"job.payload": 'the value is not of type "object"'}
+
+
+def test_at_most_ten_violations_are_told():
+    assert len(_violations(_schema(items={"type": "string"}), b"[" + b",".join([b"1"] * 50) + b"]")) == 10
+
+
+def test_big_integers_survive_validation():
+    schema = _schema(properties={"n": {"type": "integer", "maximum": 12345678901234567890123}})
+    schema.check(b'{"n":12345678901234567890123}', "job.payload")
+    assert list(_violations(schema, b'{"n":12345678901234567890124}')) == ["job.payload.n"]
+
+
+def test_formats_are_held():
+    assert list(_violations(_schema(properties={"to": {"format": "email"}}), b'{"to":"nobody"}')) == [
+        "job.payload.to"
+    ]
+
+
+def test_a_pattern_that_backtracks_without_end_is_refused_in_time():
+    payload = json.dumps("a" * 5000 + "!").encode()
+    assert _violations(_schema(pattern="^(a+)+(?=b)$"), payload)
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("5", "boolean"),
+        ('{"type":"strin"}', "at type: .*strin"),
+        ('{"properties":{"a":{"minimum":"x"}}}', "at properties.a.minimum"),
+        ('{"$ref":"http://example.org/x"}', "nothing is fetched"),
+        ('{"$ref":"#/$defs/missing"}', "missing"),
+        ('{"pattern":"("}', "regex"),
+    ],
+)
+def test_what_is_no_schema_is_refused_in_the_validators_words(schema, words):
+    with pytest.raises(SchemaInvalid, match=words):
+        PayloadSchema(schema)
+    with pytest.raises(FieldInvalid, match="kind.schema: is not a JSON Schema"):
+        check_kind(Kind("a", schema))
+
+
+GOOD = Kind("a", "{}", RetryPolicy(timedelta(milliseconds=1), timedelta(days=7)), 1000, timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        (replace(GOOD, name=""), "kind.name"),
+        (replace(GOOD, name="A"), "kind.name"),
+        (replace(GOOD, name="-a"), "kind.name"),
+        (replace(GOOD, name="a\n"), "kind.name"),
+        (replace(GOOD, name="a" * 129), "kind.name"),
+        (replace(GOOD, schema='"\ud800"'), "kind.schema"),
+        (replace(GOOD, schema="{}\x00"), "kind.schema"),
+        (replace(GOOD, schema=" " * MAX_SCHEMA_BYTES + "{}"), "kind.schema"),
+        (replace(GOOD, max_attempts=0), "kind.max_attempts"),
+        (replace(GOOD, max_attempts=1001), "kind.max_attempts"),
+        (replace(GOOD, timeout=timedelta(milliseconds=999)), "kind.timeout"),
+        (replace(GOOD, timeout=timedelta(days=7, seconds=1)), "kind.timeout"),
+        (
+            replace(GOOD, retry_policy=RetryPolicy(timedelta(0), timedelta(1))),
+            "kind.retry_policy.min_backoff",
+        ),
+        (
+            replace(GOOD, retry_policy=RetryPolicy(timedelta(1), timedelta(8))),
+            "kind.retry_policy.max_backoff",
+        ),
+        (
+            replace(GOOD, retry_policy=RetryPolicy(timedelta(2), timedelta(1))),
+            "kind.retry_policy.max_backoff",
+        ),
+    ],
+)
+def test_each_bound_of_a_kind_is_held_at_its_path(kind, field):
+    check_kind(GOOD)
+    with pytest.raises(FieldInvalid) as caught:
+        check_kind(kind)
+    assert [violation.field for violation in caught.value.violations] == [field]
+
+
+def test_page_sizes_have_a_default_a_cap_and_no_negative():
+    assert [page_size(asked) for asked in (0, 1, 1000, 1001, 1 << 31)] == [50, 1, 1000, 1000, 1000]
+    with pytest.raises(FieldInvalid, match="page_size"):
+        page_size(-1)
+
+
+def test_a_page_token_is_good_for_its_own_list_alone():
+    token = page_token("jobs of a", b"position")
+    assert page_position("jobs of a", token) == b"position"
+    assert page_position("jobs of a", "") is None
+    with pytest.raises(PageTokenInvalid, match="another list or filter"):
+        page_position("jobs of b", token)
+
+
+@pytest.mark.parametrize("token", ["x", "!!!!", "ä", "A" * 11, "A" * 40, "=", "\x00", " "])
+def test_a_token_that_we_did_not_give_is_refused(token):
+    with pytest.raises(PageTokenInvalid):
+        page_position("jobs", token)
+
+
+def test_a_forged_name_in_a_token_is_refused():
+    assert page_name("kinds", page_token("kinds", b"send_email")) == "send_email"
+    for name in (b"\x00", b"A", b"\xff", b"a\n"):
+        with pytest.raises(PageTokenInvalid):
+            page_name("kinds", page_token("kinds", name))

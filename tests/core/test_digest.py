@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueue_server.core.digest import MAX_DEPTH, check_json, key_digest, request_digest
+from jobqueue_server.errors import FieldInvalid
+from jobqueue_server.model import NewJob, RetryPolicy
+
+MAIL = NewJob("send_email", b'{"to":"a@example.org","n":7}')
+WHOLE = NewJob(
+    kind="resize_image",
+    payload=b'[1.0,"1.0",null,true,{"b":-0,"a":1e3}]',
+    queue="images",
+    priority=-3,
+    delay=timedelta(seconds=90),
+    max_attempts=5,
+    timeout=timedelta(minutes=1),
+    retry_policy=RetryPolicy(timedelta(seconds=1), timedelta(seconds=9)),
+    idempotency_key="key",
+    labels={"b": "2", "a": "1"},
+    headers={"h": "x"},
+)
+TIMED = NewJob("a", b'"\\u00e9\xf0\x9f\x98\x80"', run_at=datetime(2026, 1, 2, 3, 4, 5, 678901, UTC))
+
+
+def test_digests_are_the_same_in_every_version():
+    # Never change a vector: keys that were stored by an older version must still be recognised.
+    assert key_digest(1, "order-7").hex() == "4f6cb3f22787b669311b48ac37c4b4f7"
+    assert request_digest(MAIL).hex() == "ad458fdb1ef01401f42b1716193303ab"
+    assert request_digest(WHOLE).hex() == "b5c579dbdde2bf6fbb7cf321bd9cbebb"
+    assert request_digest(TIMED).hex() == "9ea1953d4d1b573062cfb62c13551ff6"
+
+
+def test_a_key_belongs_to_its_namespace_and_may_be_long():
+    assert len({key_digest(1, "a"), key_digest(2, "a"), key_digest(1, "b"), key_digest(1, "a" * 10_000)}) == 4
+    assert len(key_digest(1, "a" * 10_000)) == 16
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        replace(MAIL, payload=b' { "n" : 7 ,\n"to":"\\u0061@example.org"}'),
+        replace(MAIL, idempotency_key="another"),
+        replace(MAIL, headers={"x-request-id": "r"}),
+        replace(MAIL, queue="default", priority=0),
+    ],
+)
+def test_spacing_key_headers_and_defaults_do_not_matter(same):
+    assert request_digest(same) == request_digest(MAIL)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(MAIL, kind="send_emails"),
+        replace(MAIL, payload=b'{"to":"a@example.org","n":7.0}'),
+        replace(MAIL, payload=b'{"to":"a@example.org","n":"7"}'),
+        replace(MAIL, payload=b'{"to":"a@example.org","n":[null,"7"]}'),
+        replace(MAIL, payload=b'{"to":"a@example.org","n":8}'),
+        replace(MAIL, queue="mail"),
+        replace(MAIL, priority=1),
+        replace(MAIL, delay=timedelta(seconds=1)),
+        replace(MAIL, delay=timedelta()),
+        replace(MAIL, run_at=datetime(2026, 1, 1, tzinfo=UTC)),
+        replace(MAIL, max_attempts=3),
+        replace(MAIL, timeout=timedelta(seconds=1)),
+        replace(MAIL, retry_policy=RetryPolicy(timedelta(seconds=1), timedelta(seconds=60))),
+        replace(MAIL, labels={"a": "b"}),
+    ],
+)
+def test_every_field_that_is_set_matters(other):
+    assert request_digest(other) != request_digest(MAIL)
+
+
+def test_integers_beyond_a_double_are_told_apart():
+    one, other = (replace(MAIL, payload=b"1234567890123456789%d" % digit) for digit in (1, 2))
+    assert request_digest(one) != request_digest(other)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"7",
+        b' {"a":\t[1, 2.5e3, "x", null, true, false, {}]}\r\n',
+        b"12345678901234567890",
+        b'"\\ud83d\\ude00 \xf0\x9f\x98\x80"',
+        b'"\\\\ud800"',
+        b'"\\u0000"',
+        b'[{"a":1},{"a":1},{"b":{"a":1},"a":1}]',
+        b"[" * MAX_DEPTH + b"]" * MAX_DEPTH,
+        b"[" + b",".join([b"[]"] * 5000) + b"]",
+        b'"' + b"[" * 5000 + b'"',
+        b"9" * 308,
+        b"1e308",
+    ],
+)
+def test_json_that_everybody_can_read_is_taken(payload):
+    check_json(payload, "job.payload")
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        (b"", "is not JSON: expecting value at line 1 column 1"),
+        (b"{", "line 1 column 2"),
+        (b'{"a":1,}', "at line 1 column 8"),
+        (b"[1,\n2,,]", "at line 2 column 3"),
+        (b"nul", "is not JSON"),
+        (b"01", "is not JSON"),
+        (b"1_000", "is not JSON"),
+        (b"\xd9\xa1".decode().encode(), "is not JSON"),
+        (b"{} x", "extra data at line 1 column 4"),
+        (b"'a'", "is not JSON"),
+        (b"NaN", "NaN is not JSON"),
+        (b'{"a":[-Infinity]}', "-Infinity is not JSON"),
+        (b'"\xff"', "is not UTF-8: invalid start byte at byte 1"),
+        (b'"\xed\xa0\x80"', "is not UTF-8"),
+        (b"\xef\xbb\xbf{}", "is not JSON"),
+        ('"a"'.encode("utf-16"), "is not UTF-8"),
+        (b'"\x00"', "invalid control character at line 1 column 2"),
+        (b'{"a":1,"b":{"a":1,"a":2}}', 'the key "a" stands twice in one object, again at line 1 column 19'),
+        (b'{"a":1,\n "\\u0061":2}', 'the key "a" stands twice in one object, again at line 2 column 2'),
+        (b'{"a":1,"a":{"b":1,"b":2}}', 'the key "a" stands twice'),
+        (b'["\\ud83d\\ude00", "\\ud800"]', "half of a surrogate pair at line 1 column 19"),
+        (b'{"\\udc00":1}', "half of a surrogate pair at line 1 column 3"),
+        (b"1e309", "beyond the range of a double"),
+        (b"-1e200000", "beyond the range of a double"),
+        (b"9" * 309, "308 digits"),
+        (b"9" * 100_000, "308 digits"),
+        (b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), "deeper than 100"),
+        (b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1), "deeper than 100"),
+        (b"[" * 500_000 + b"]" * 500_000, "deeper than 100"),
+        (b"[" * 1_000_000, "deeper than 100"),
+    ],
+)
+def test_what_somebody_could_not_read_is_refused_with_its_place(payload, words):
+    with pytest.raises(FieldInvalid) as caught:
+        check_json(payload, "jobs[3].payload")
+    assert words in caught.value.message
+    assert [violation.field for violation in caught.value.violations] == ["jobs[3].payload"]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(_JSON, st.booleans())
+def test_every_value_is_taken_however_it_is_written(value, ascii_only):
+    payload = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    spaced = json.dumps(value, ensure_ascii=not ascii_only, indent=1).encode("utf-8", "surrogatepass")
+    check_json(payload, "job.payload")
+    assert request_digest(NewJob("a", payload)) == request_digest(NewJob("a", spaced))
+
+
+@given(st.binary() | st.text(alphabet='{}[]",:\\u0aAdD8c1-.eE tn').map(str.encode))
+def test_nothing_but_field_invalid_comes_out_of_any_bytes(payload):
+    try:
+        check_json(payload, "job.payload")
+    except FieldInvalid:
+        return
+    request_digest(NewJob("a", payload))
