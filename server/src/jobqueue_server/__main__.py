@@ -1,0 +1,5 @@
+"""`python -m jobqueue_server` is `jobqueue-server`."""
+
+from .cli import main
+
+main()
