@@ -96,8 +96,10 @@ def _options(reuse_port: bool, max_calls_per_connection: int) -> list[tuple[str,
         ("grpc.http2.ping_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
-        # A client that pings more often than this is cut off ("too many pings"); by default that is every 5 min.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
+        # A client that pings more often than this is cut off ("too many pings"); by default that is every 5 min. The
+        # headers of gRPC call it GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, but this is its name, and
+        # one that is not known is ignored without a word.
+        ("grpc.http2.min_ping_interval_without_data_ms", 500),
     ]
 
 

@@ -1,0 +1,367 @@
+"""Every field, each way of being wrong: INVALID_ARGUMENT with the field's path, and nothing is stored."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from jobqueue.v1 import job_pb2, jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1.job_pb2 import NewJob, RetryPolicy
+
+from .conftest import NOW, Refusal, Served, refused
+
+
+def at(when: Any) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(when)
+    return stamp
+
+
+def of(seconds: int = 0, nanos: int = 0) -> Duration:
+    return Duration(seconds=seconds, nanos=nanos)
+
+
+def a_value(number: float) -> Value:
+    return Value(number_value=number)
+
+
+def deep(levels: int) -> bytes:
+    return b"[" * levels + b"]" * levels
+
+
+DAY = 86_400
+WRONG_JOBS: list[tuple[str, dict[str, Any], str]] = [
+    ("no kind", {"kind": ""}, "kind"),
+    ("kind in capitals", {"kind": "Send_Email"}, "kind"),
+    ("kind of 129 characters", {"kind": "a" * 129}, "kind"),
+    ("kind that begins with a dot", {"kind": ".mail"}, "kind"),
+    ("kind with a line break", {"kind": "mail\n"}, "kind"),
+    ("kind with NUL", {"kind": "ma\0il"}, "kind"),
+    ("kind that is not ASCII", {"kind": "почта"}, "kind"),
+    ("queue with a slash", {"queue": "a/b"}, "queue"),
+    ("queue with NUL", {"queue": "a\0"}, "queue"),
+    ("queue of 129 characters", {"queue": "q" * 129}, "queue"),
+    ("priority 11", {"priority": 11}, "priority"),
+    ("priority -11", {"priority": -11}, "priority"),
+    ("priority, smallest int32", {"priority": -(2**31)}, "priority"),
+    ("run_at over 400 days ahead", {"run_at": at(NOW + timedelta(days=400, seconds=1))}, "run_at"),
+    ("run_at in the year 10000", {"run_at": Timestamp(seconds=253_402_300_800)}, "run_at"),
+    ("run_at before the year 1", {"run_at": Timestamp(seconds=-62_135_596_801)}, "run_at"),
+    ("run_at with a billion nanos", {"run_at": Timestamp(nanos=1_000_000_000)}, "run_at"),
+    ("run_at with negative nanos", {"run_at": Timestamp(nanos=-1)}, "run_at"),
+    ("run_at, largest int64", {"run_at": Timestamp(seconds=2**63 - 1)}, "run_at"),
+    ("negative delay", {"delay": of(-1)}, "delay"),
+    ("delay of a negative nanosecond", {"delay": of(0, -1)}, "delay"),
+    ("delay over 400 days", {"delay": of(400 * DAY + 1)}, "delay"),
+    ("delay with mixed signs", {"delay": of(1, -1)}, "delay"),
+    ("delay with a billion nanos", {"delay": of(1, 1_000_000_000)}, "delay"),
+    ("delay, largest int64", {"delay": of(2**63 - 1)}, "delay"),
+    ("negative max_attempts", {"max_attempts": -1}, "max_attempts"),
+    ("max_attempts 1001", {"max_attempts": 1001}, "max_attempts"),
+    ("timeout of zero", {"timeout": of()}, "timeout"),
+    ("timeout under a second", {"timeout": of(0, 999_999_999)}, "timeout"),
+    ("timeout over seven days", {"timeout": of(7 * DAY, 1)}, "timeout"),
+    ("negative timeout", {"timeout": of(-5)}, "timeout"),
+    (
+        "min_backoff of zero",
+        {"retry_policy": RetryPolicy(min_backoff=of())},
+        "retry_policy.min_backoff",
+    ),
+    (
+        "max_backoff over seven days",
+        {"retry_policy": RetryPolicy(max_backoff=of(7 * DAY + 1))},
+        "retry_policy.max_backoff",
+    ),
+    (
+        "min_backoff over max_backoff",
+        {"retry_policy": RetryPolicy(min_backoff=of(9), max_backoff=of(8))},
+        "retry_policy.max_backoff",
+    ),
+    ("key of 256 characters", {"idempotency_key": "k" * 256}, "idempotency_key"),
+    ("key with a line break", {"idempotency_key": "a\nb"}, "idempotency_key"),
+    ("key with NUL", {"idempotency_key": "a\0"}, "idempotency_key"),
+    ("33 labels", {"labels": {f"l{n}": "" for n in range(33)}}, "labels"),
+    ("label without a name", {"labels": {"": "x"}}, "labels['']"),
+    ("label with a name of 64 characters", {"labels": {"a" * 64: "x"}}, f"labels[{('a' * 63 + '...')!r}]"),
+    ("label with = in its name", {"labels": {"a=b": "x"}}, "labels['a=b']"),
+    ("label with a value of 256 characters", {"labels": {"a": "x" * 256}}, "labels['a']"),
+    ("label with NUL in its value", {"labels": {"a": "\0"}}, "labels['a']"),
+    ("headers over 8 KiB", {"headers": {"a": "x" * 8192}}, "headers"),
+    ("header without a name", {"headers": {"": "x"}}, "headers['']"),
+    ("header with a space in its name", {"headers": {"a b": "x"}}, "headers['a b']"),
+    ("header with a line break", {"headers": {"a": "x\ny"}}, "headers['a']"),
+    ("payload_json that is empty", {"payload_json": b""}, "payload_json"),
+    ("payload_json that is no JSON", {"payload_json": b"{'a': 1}"}, "payload_json"),
+    ("payload_json with NaN", {"payload_json": b"[NaN]"}, "payload_json"),
+    ("payload_json with an infinite number", {"payload_json": b"[1e400]"}, "payload_json"),
+    ("payload_json that is not UTF-8", {"payload_json": b'"\xff"'}, "payload_json"),
+    ("payload_json with half a surrogate pair", {"payload_json": b'"\\ud800"'}, "payload_json"),
+    ("payload_json with a repeated key", {"payload_json": b'{"a":1,"a":2}'}, "payload_json"),
+    ("payload_json nested too deep", {"payload_json": deep(101)}, "payload_json"),
+    ("payload_json nested absurdly deep", {"payload_json": deep(400_000)}, "payload_json"),
+    ("payload with NaN", {"payload": a_value(float("nan"))}, "payload"),
+    ("payload with infinity", {"payload": a_value(float("-inf"))}, "payload"),
+    ("payload without a value", {"payload": Value()}, "payload"),
+]
+
+
+def new_job(**fields: Any) -> NewJob:
+    return NewJob(**{"kind": "send_email", **fields})
+
+
+def assert_names(answer: Refusal, path: str) -> None:
+    assert answer.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert answer.reason == "FIELD_INVALID"
+    assert answer.domain == "jobqueue"
+    assert list(answer.violations) == [path]
+    assert answer.message == f"{path}: {answer.violations[path]}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"), [row[1:] for row in WRONG_JOBS], ids=[row[0] for row in WRONG_JOBS]
+)
+async def test_a_job_with_a_wrong_field_is_refused_by_that_fields_path(
+    served: Served, fields: dict[str, Any], path: str
+) -> None:
+    wrong = new_job(**fields)
+    assert_names(
+        await refused(served.jobs.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=wrong))), f"job.{path}"
+    )
+    batch = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[new_job(), wrong])
+    assert_names(await refused(served.jobs.BatchEnqueueJobs(batch)), f"jobs[1].{path}")
+    assert served.core.calls == []
+
+
+@pytest.mark.parametrize(
+    ("content", "path"),
+    [
+        ({"payload_json": b'"' + b"x" * (1 << 20) + b'"'}, "payload_json"),
+        ({"payload": Value(string_value="x" * (1 << 20))}, "payload"),
+    ],
+)
+async def test_a_payload_over_its_limit_has_an_error_of_its_own(
+    served: Served, content: dict[str, Any], path: str
+) -> None:
+    answer = await refused(
+        served.jobs.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=new_job(**content, priority=99)))
+    )
+    assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "PAYLOAD_TOO_LARGE")
+    assert set(answer.violations) == {"job.priority", f"job.{path}"}
+    assert "1048576" in answer.violations[f"job.{path}"]
+    assert served.core.calls == []
+
+
+async def test_what_is_allowed_at_the_edges_is_taken(served: Served) -> None:
+    edges: list[dict[str, Any]] = [
+        {"kind": "a" * 128, "queue": "0", "priority": 10, "max_attempts": 1000},
+        {"run_at": at(NOW + timedelta(days=400)), "timeout": of(7 * DAY), "priority": -10},
+        {"run_at": Timestamp(seconds=-62_135_596_800), "timeout": of(1)},
+        {"delay": of(400 * DAY), "idempotency_key": "ключ" * 63 + "abc"},
+        {"delay": of(), "retry_policy": RetryPolicy(min_backoff=of(0, 1_000_000), max_backoff=of(7 * DAY))},
+        {"labels": {f"l{n}": "v" * 255 for n in range(31)} | {"a" * 63: ""}},
+        {"headers": {"a": "x" * 8191}},
+        {"payload_json": b'"' + b"x" * ((1 << 20) - 2) + b'"'},
+        {"payload_json": deep(100)},
+        {},
+    ]
+    for fields in edges:
+        await served.jobs.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=new_job(**fields)))
+    assert len(served.core.enqueued) == len(edges)
+    assert served.core.enqueued[-1].payload == b"null"
+
+
+async def test_all_that_is_wrong_is_said_at_once(served: Served) -> None:
+    wrong = new_job(kind="", priority=11, max_attempts=-1, payload_json=b"{")
+    answer = await refused(
+        served.jobs.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=wrong, payload_format=7))  # type: ignore[arg-type]
+    )
+    assert set(answer.violations) == {
+        "payload_format",
+        "job.kind",
+        "job.priority",
+        "job.max_attempts",
+        "job.payload_json",
+    }
+    assert answer.message.endswith("(and 4 more)")
+
+
+async def test_a_thousand_wrong_jobs_are_answered_by_a_status_that_arrives(served: Served) -> None:
+    wrong = [new_job(kind="", labels={"é" * 200: "\0"}) for _ in range(1000)]
+    answer = await refused(served.jobs.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=wrong)))
+    assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+    assert answer.violations["jobs[0].kind"]
+    assert "more fields" in list(answer.violations.values())[-1]
+
+
+@pytest.mark.parametrize("size", [0, 1001])
+async def test_a_batch_has_one_to_a_thousand_jobs(served: Served, size: int) -> None:
+    request = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[new_job()] * size)
+    assert_names(await refused(served.jobs.BatchEnqueueJobs(request)), "jobs")
+
+
+async def test_two_jobs_of_a_batch_do_not_share_a_key(served: Served) -> None:
+    request = jobqueue_pb2.BatchEnqueueJobsRequest(
+        jobs=[new_job(idempotency_key="a"), new_job(), new_job(idempotency_key="a")]
+    )
+    assert_names(await refused(served.jobs.BatchEnqueueJobs(request)), "jobs[2].idempotency_key")
+
+
+async def test_a_key_for_a_whole_batch_is_refused_and_says_where_keys_go(served: Served) -> None:
+    request = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[new_job()])
+    answer = await refused(served.jobs.BatchEnqueueJobs(request, metadata=(("idempotency-key", "k"),)))
+    assert_names(answer, "idempotency-key")
+    assert "jobs[0].idempotency_key" in answer.message
+    assert served.core.calls == []
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256])
+async def test_a_key_in_the_metadata_is_checked_like_one_in_the_job(served: Served, key: str) -> None:
+    request = jobqueue_pb2.EnqueueJobRequest(job=new_job(idempotency_key="good"))
+    answer = await refused(served.jobs.EnqueueJob(request, metadata=(("idempotency-key", key),)))
+    assert_names(answer, "idempotency-key")
+
+
+async def test_an_enqueue_without_a_job_is_refused(served: Served) -> None:
+    assert_names(await refused(served.jobs.EnqueueJob(jobqueue_pb2.EnqueueJobRequest())), "job")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "7",
+        str(uuid4())[:-1],
+        "{" + str(uuid4()) + "}",
+        str(uuid4()).replace("-", ""),
+        "0" * 36,
+        "\0" * 36,
+    ],
+)
+@pytest.mark.parametrize("method", ["GetJob", "CancelJob", "RetryJob", "DeleteJob", "WaitJob"])
+async def test_an_id_that_is_no_uuid_is_refused(served: Served, method: str, wrong: str) -> None:
+    request = getattr(jobqueue_pb2, f"{method}Request")(id=wrong)
+    assert_names(await refused(getattr(served.jobs, method)(request)), "id")
+    assert served.core.calls == []
+
+
+@pytest.mark.parametrize("method", ["GetJob", "CancelJob", "RetryJob", "WaitJob"])
+async def test_an_unknown_payload_format_is_refused(served: Served, method: str) -> None:
+    request = getattr(jobqueue_pb2, f"{method}Request")(id=str(uuid4()), payload_format=3)
+    answer = await refused(getattr(served.jobs, method)(request))
+    assert_names(answer, "payload_format")
+    assert "PAYLOAD_FORMAT_JSON" in answer.message
+
+
+WRONG_REQUESTS: list[tuple[str, str, dict[str, Any], str]] = [
+    ("reason of 256 characters", "CancelJob", {"id": str(uuid4()), "reason": "r" * 256}, "reason"),
+    ("reason with NUL", "CancelJob", {"id": str(uuid4()), "reason": "\0"}, "reason"),
+    ("negative wait", "WaitJob", {"id": str(uuid4()), "timeout": of(-1)}, "timeout"),
+    ("wait over 60 s", "WaitJob", {"id": str(uuid4()), "timeout": of(60, 1)}, "timeout"),
+    ("wait with mixed signs", "WaitJob", {"id": str(uuid4()), "timeout": of(1, -1)}, "timeout"),
+    ("negative page size", "ListJobs", {"page_size": -1}, "page_size"),
+    ("page token with NUL", "ListJobs", {"page_token": "\0"}, "page_token"),
+    ("endless page token", "ListJobs", {"page_token": "x" * 1025}, "page_token"),
+    ("queue in capitals", "ListJobs", {"queue": "MAIL"}, "queue"),
+    ("kind with a space", "ListJobs", {"kind": "send email"}, "kind"),
+    ("status 0", "ListJobs", {"status": [1, 0]}, "status[1]"),
+    ("status 7", "ListJobs", {"status": [7]}, "status[0]"),
+    ("label without =", "ListJobs", {"labels": ["a=b", "c"]}, "labels[1]"),
+    ("label without a name", "ListJobs", {"labels": ["=b"]}, "labels[0]"),
+    ("label with a long value", "ListJobs", {"labels": ["a=" + "b" * 256]}, "labels[0]"),
+    ("label asked for twice", "ListJobs", {"labels": ["a=b", "a=c"]}, "labels[1]"),
+    ("33 labels", "ListJobs", {"labels": [f"l{n}=" for n in range(33)]}, "labels"),
+    ("created_after beyond time", "ListJobs", {"created_after": Timestamp(seconds=2**62)}, "created_after"),
+    ("created_before beyond time", "ListJobs", {"created_before": Timestamp(nanos=-1)}, "created_before"),
+    ("view 9", "ListJobs", {"view": 9}, "view"),
+    ("format 9", "ListJobs", {"payload_format": 9}, "payload_format"),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "path"), [row[1:] for row in WRONG_REQUESTS], ids=[row[0] for row in WRONG_REQUESTS]
+)
+async def test_a_request_with_a_wrong_field_is_refused_by_that_fields_path(
+    served: Served, method: str, fields: dict[str, Any], path: str
+) -> None:
+    request = getattr(jobqueue_pb2, f"{method}Request")(**fields)
+    assert_names(await refused(getattr(served.jobs, method)(request)), path)
+    assert served.core.calls == []
+
+
+def a_kind(**fields: Any) -> dict[str, Any]:
+    return {"kind": queue_admin_pb2.Kind(**{"name": "send_email", **fields})}
+
+
+WRONG_ADMIN: list[tuple[str, str, dict[str, Any], str]] = [
+    ("no kind", "PutKind", {}, "kind"),
+    ("kind without a name", "PutKind", a_kind(name=""), "kind.name"),
+    ("kind in capitals", "PutKind", a_kind(name="Mail"), "kind.name"),
+    ("negative max_attempts", "PutKind", a_kind(max_attempts=-1), "kind.max_attempts"),
+    ("max_attempts 1001", "PutKind", a_kind(max_attempts=1001), "kind.max_attempts"),
+    ("timeout of zero", "PutKind", a_kind(timeout=of()), "kind.timeout"),
+    ("timeout beyond time", "PutKind", a_kind(timeout=of(2**62)), "kind.timeout"),
+    (
+        "max_backoff of zero",
+        "PutKind",
+        a_kind(retry_policy=RetryPolicy(max_backoff=of())),
+        "kind.retry_policy.max_backoff",
+    ),
+    ("schema not UTF-8", "PutKind", a_kind(schema_json=b"\xff"), "kind.schema_json"),
+    ("schema with NaN", "PutKind", a_kind(schema=a_value(float("nan"))), "kind.schema"),
+    ("format 5", "PutKind", {**a_kind(), "payload_format": 5}, "payload_format"),
+    ("negative page size", "ListKinds", {"page_size": -1}, "page_size"),
+    ("page token with NUL", "ListKinds", {"page_token": "\0"}, "page_token"),
+    ("format 5 of a list", "ListKinds", {"payload_format": 5}, "payload_format"),
+    ("negative page size of queues", "ListQueues", {"page_size": -5}, "page_size"),
+    ("endless token of queues", "ListQueues", {"page_token": "x" * 2000}, "page_token"),
+    ("queue without a name", "GetQueue", {"name": ""}, "name"),
+    ("queue in capitals", "PauseQueue", {"name": "MAIL"}, "name"),
+    ("queue with NUL", "ResumeQueue", {"name": "a\0"}, "name"),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "path"), [row[1:] for row in WRONG_ADMIN], ids=[row[0] for row in WRONG_ADMIN]
+)
+async def test_an_operators_request_with_a_wrong_field_is_refused_by_that_fields_path(
+    served: Served, method: str, fields: dict[str, Any], path: str
+) -> None:
+    request = getattr(queue_admin_pb2, f"{method}Request")(**fields)
+    assert_names(await refused(getattr(served.admin, method)(request)), path)
+    assert served.core.calls == []
+
+
+async def test_every_field_of_every_unary_request_is_in_these_tables() -> None:
+    """A field that is added later must be checked here too."""
+    tabled = {("NewJob", path.split(".")[0].split("[")[0]) for *_, path in WRONG_JOBS}
+    for name, fields in (
+        ("EnqueueJobRequest", {"job", "payload_format"}),
+        ("BatchEnqueueJobsRequest", {"jobs"}),
+        ("GetJobRequest", {"id", "payload_format"}),
+        ("CancelJobRequest", {"id", "reason", "payload_format"}),
+        ("RetryJobRequest", {"id", "payload_format"}),
+        ("DeleteJobRequest", {"id"}),
+        ("WaitJobRequest", {"id", "timeout", "payload_format"}),
+        (
+            "ListJobsRequest",
+            {path.split("[")[0] for _, method, _, path in WRONG_REQUESTS if method == "ListJobs"},
+        ),
+    ):
+        assert {field.name for field in getattr(jobqueue_pb2, name).DESCRIPTOR.fields} == fields, name
+    assert {field for _, field in tabled} == {field.name for field in job_pb2.NewJob.DESCRIPTOR.fields}
+
+
+@pytest.mark.parametrize("raw", [b"\xff", b"\x0a\x05ab", b"\x0a\x04\x0a\x02\xff\xfe", b"\x0b" * 200])
+async def test_bytes_that_are_no_message_are_the_callers_fault(served: Served, raw: bytes) -> None:
+    call: Any = served.channel.unary_unary("/jobqueue.v1.JobQueue/EnqueueJob")
+    answer = await refused(call(raw))
+    assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+    assert "jobqueue.v1.EnqueueJobRequest" in answer.message
+    assert answer.trailing["x-request-id"]

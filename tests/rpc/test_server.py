@@ -1,0 +1,148 @@
+"""The server as tools and operators meet it: reflection, health, ports."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+
+from jobqueue.v1 import job_pb2, jobqueue_pb2
+from jobqueue_server.addresses import AddressUnusable
+from jobqueue_server.chain import Chain
+from jobqueue_server.metrics import Metrics
+from jobqueue_server.rpc.server import GrpcServer
+
+from .conftest import Served
+
+GRPCURL = Path(sys.executable).with_name("grpcurl")
+SERVICES = {
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+    "jobqueue.v1.JobQueue",
+    "jobqueue.v1.QueueAdmin",
+}
+
+
+async def grpcurl(*arguments: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        GRPCURL, "-plaintext", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 30)
+    return process.returncode or 0, output.decode()
+
+
+async def test_grpcurl_lists_describes_and_calls_without_a_proto_file(served: Served) -> None:
+    address = f"127.0.0.1:{served.port}"
+    code, output = await grpcurl(address, "list")
+    assert code == 0, output
+    assert set(output.split()) == SERVICES
+    code, output = await grpcurl(address, "describe", "jobqueue.v1.NewJob")
+    assert code == 0, output
+    assert "payload_json" in output
+    body = '{"job": {"kind": "resize_image", "payload": {"width": 100, "ratio": 0.5}, "delay": "5s"}}'
+    code, output = await grpcurl("-d", body, address, "jobqueue.v1.JobQueue/EnqueueJob")
+    assert code == 0, output
+    (new,) = served.core.enqueued
+    assert new.payload == b'{"ratio":0.5,"width":100}'
+    assert new.delay == timedelta(seconds=5)
+
+
+async def test_grpcurl_is_shown_what_is_wrong(served: Served) -> None:
+    code, output = await grpcurl(
+        "-d", '{"job": {"kind": "X"}}', f"127.0.0.1:{served.port}", "jobqueue.v1.JobQueue/EnqueueJob"
+    )
+    assert code != 0
+    assert "Code: InvalidArgument" in output
+    assert "job.kind" in output
+    assert "FIELD_INVALID" in output
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_answers_in_both_versions(served: Served, version: str) -> None:
+    method: Any = served.channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        reflection_pb2.ServerReflectionRequest.SerializeToString,
+        reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    stream = method()
+    await stream.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+    answer = await stream.read()
+    assert {service.name for service in answer.list_services_response.service} == SERVICES
+    await stream.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol="jobqueue.v1.JobQueue"))
+    assert (await stream.read()).file_descriptor_response.file_descriptor_proto
+    await stream.done_writing()
+
+
+@pytest.mark.parametrize("service", ["", "jobqueue.v1.JobQueue", "jobqueue.v1.QueueAdmin"])
+async def test_health_is_told_per_service_and_watchers_see_it_change(served: Served, service: str) -> None:
+    health: Any = health_pb2_grpc.HealthStub(served.channel)
+    request = health_pb2.HealthCheckRequest(service=service)
+    serving, not_serving = (
+        health_pb2.HealthCheckResponse.SERVING,
+        health_pb2.HealthCheckResponse.NOT_SERVING,
+    )
+    assert (await health.Check(request)).status == not_serving
+    watch = health.Watch(request)
+    assert (await watch.read()).status == not_serving
+    await served.server.set_serving(True)
+    assert (await watch.read()).status == serving
+    assert (await health.Check(request)).status == serving
+    await served.server.set_serving(False)
+    assert (await watch.read()).status == not_serving
+    watch.cancel()
+
+
+async def test_a_port_that_is_taken_is_said_and_not_shared(served: Served) -> None:
+    other = GrpcServer(Chain(Metrics()), [])
+    with pytest.raises(AddressUnusable, match=rf"127.0.0.1:{served.port}.*JOBQUEUE_GRPC_ADDR"):
+        await other.start(f"127.0.0.1:{served.port}")
+    await other.stop(timedelta(0))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:port", "127.0.0.1:65536", ""])
+async def test_an_address_that_is_none_is_said(address: str) -> None:
+    server = GrpcServer(Chain(Metrics()), [])
+    with pytest.raises(AddressUnusable, match="host:port"):
+        await server.start(address)
+    await server.stop(timedelta(0))
+
+
+async def test_several_servers_share_a_port_when_told_to() -> None:
+    first, second = (GrpcServer(Chain(Metrics()), [], reuse_port=True) for _ in range(2))
+    port = await first.start("127.0.0.1:0")
+    assert await second.start(f"127.0.0.1:{port}") == port
+    await first.stop(timedelta(0))
+    await second.stop(timedelta(0))
+
+
+async def test_a_message_over_4_mib_is_refused_and_the_connection_lives_on(served: Served) -> None:
+    big = job_pb2.NewJob(kind="a", payload_json=b"1" * (4 << 20))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await served.jobs.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=big))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    await served.jobs.ListJobs(jobqueue_pb2.ListJobsRequest())
+
+
+async def test_frequent_pings_of_a_client_are_borne(served: Served) -> None:
+    options = [
+        ("grpc.keepalive_time_ms", 1000),
+        ("grpc.keepalive_timeout_ms", 1000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{served.port}", options=options) as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+        await watch.read()
+        # The third ping too many would end the stream; nothing else is read on it.
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(watch.read(), 5)
