@@ -44,7 +44,7 @@ class Client:
     """A connection to a JobQueue server. Make one and keep it; it may be used by many tasks at once, on one loop.
 
     Every method may raise a `JobQueueError`; its class says what to do about it. Every method takes a `deadline` for
-    the call with all its retries, else the client's. Reads, and what changes nothing when it is done twice, are tried again
+    the call with all its retries, else the client's. Reads, and what changes nothing when done twice, are tried again
     while no server answers; so is an enqueue that carries an idempotency key, and no other.
 
     Args:

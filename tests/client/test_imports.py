@@ -1,0 +1,41 @@
+"""What an import costs: three packages, and those only when they are needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import jobqueue
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_every_public_name_is_there():
+    for name in jobqueue.__all__:
+        assert getattr(jobqueue, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Clint'"):
+        jobqueue.Clint  # noqa: B018
+
+
+def test_all_of_it_needs_no_package_of_the_server_or_the_cli():
+    loaded = modules_after("from jobqueue import *")
+    for name in (
+        "asyncpg",
+        "rich",
+        "typer",
+        "pydantic",
+        "prometheus_client",
+        "jobqueue_server",
+        "jobqueue_worker",
+    ):
+        assert name not in loaded
+
+
+def test_outcomes_and_handlers_processes_load_no_grpc():
+    assert "grpc" not in modules_after("from jobqueue import Retry, Discard, Snooze, NewJob")
