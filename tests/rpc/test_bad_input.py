@@ -117,8 +117,9 @@ def new_job(**fields: Any) -> NewJob:
 
 
 def assert_names(answer: Refusal, path: str) -> None:
+    reason = "PAYLOAD_INVALID" if path.endswith((".payload", ".payload_json")) else "FIELD_INVALID"
     assert answer.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert answer.reason == "FIELD_INVALID"
+    assert answer.reason == reason
     assert answer.domain == "jobqueue"
     assert list(answer.violations) == [path]
     assert answer.message == f"{path}: {answer.violations[path]}"

@@ -58,7 +58,7 @@ class FieldInvalid(JobQueueError):
 
 
 class PayloadInvalid(JobQueueError):
-    """The payload does not fit its kind's schema. The violations name the places."""
+    """The payload is no JSON, or does not fit its kind's schema. The violations name the places."""
 
     reason, code, http_status = "PAYLOAD_INVALID", "INVALID_ARGUMENT", 422
 

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from jobqueue.v1 import job_pb2 as pb
 
 from ..core.digest import check_json
-from ..errors import FieldInvalid, FieldViolation, PayloadTooLarge
+from ..errors import FieldInvalid, FieldViolation, JobQueueError, PayloadInvalid, PayloadTooLarge
 from ..model import (
     MAX_AHEAD,
     MAX_ATTEMPTS_LIMIT,
@@ -55,10 +55,11 @@ _NAME_RULE = "must be 1 to 128 of a-z 0-9 _ . - and begin with a letter or digit
 class Problems:
     """What is wrong with a request, collected so that one answer says all of it."""
 
-    __slots__ = ("_count", "_too_large", "_violations")
+    __slots__ = ("_count", "_in_payloads", "_too_large", "_violations")
 
     def __init__(self) -> None:
         self._count = 0
+        self._in_payloads = 0
         self._too_large = False
         self._violations: list[FieldViolation] = []
 
@@ -68,10 +69,10 @@ class Problems:
         if len(self._violations) < _MAX_VIOLATIONS:
             self._violations.append(FieldViolation(field, description))
 
-    def take(self, violations: Iterable[FieldViolation]) -> None:
-        """What somebody else found."""
-        for violation in violations:
-            self.add(violation.field, violation.description)
+    def no_json(self, field: str, description: str) -> None:
+        """A payload is no JSON that can be kept, which has an error of its own."""
+        self._in_payloads += 1
+        self.add(field, description)
 
     def too_large(self, field: str, size: int) -> None:
         """A payload is over its limit, which has an error of its own."""
@@ -90,13 +91,18 @@ class Problems:
 
         Raises:
             PayloadTooLarge: A payload is over its limit, whatever else there is.
+            PayloadInvalid: Payloads are no JSON, and nothing else is wrong.
             FieldInvalid: Any other field is wrong.
         """
         if not self._count:
             return
         first = self._violations[0]
         more = f" (and {self._count - 1} more)" if self._count > 1 else ""
-        error = PayloadTooLarge if self._too_large else FieldInvalid
+        error: type[JobQueueError] = FieldInvalid
+        if self._too_large:
+            error = PayloadTooLarge
+        elif self._in_payloads == self._count:
+            error = PayloadInvalid
         raise error(f"{first.field}: {first.description}{more}", violations=self._violations)
 
 
@@ -146,7 +152,8 @@ def payload_json(payload: bytes, field: str, problems: Problems) -> None:
     try:
         check_json(payload, field)
     except FieldInvalid as error:
-        problems.take(error.violations)
+        for violation in error.violations:
+            problems.no_json(violation.field, violation.description)
 
 
 def payload_size(size: int, field: str, problems: Problems) -> None:

@@ -71,7 +71,7 @@ def _payload(message: pb.NewJob, at: str, problems: checks.Problems) -> bytes:
     try:
         payload = text_of(message.payload)
     except ValueInvalid as error:
-        problems.add(f"{at}payload", str(error))
+        problems.no_json(f"{at}payload", str(error))
         return b"null"
     checks.payload_size(len(payload), f"{at}payload", problems)
     return payload
