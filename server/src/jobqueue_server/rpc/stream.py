@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -155,10 +156,17 @@ class LeaseStream:
                 Duration(seconds=lease.timeout_ms // 1000, nanos=lease.timeout_ms % 1000 * 1_000_000)
             )
         if lease.labels:
-            message.labels.update(json.loads(lease.labels))
+            message.labels.update(_decoded(lease.labels))
         if lease.headers:
-            message.headers.update(json.loads(lease.headers))
+            message.headers.update(_decoded(lease.headers))
         return message
+
+
+@lru_cache(maxsize=256)
+def _decoded(text: str | bytes) -> dict[str, str]:
+    """A JSON object of strings. The jobs of a batch mostly have the same, and decoding costs 2 us."""
+    decoded: dict[str, str] = json.loads(text)
+    return decoded
 
 
 def _chunks(leases: list[Lease]) -> list[list[Lease]]:
