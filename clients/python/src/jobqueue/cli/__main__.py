@@ -1,0 +1,5 @@
+"""`python -m jobqueue.cli` is `jobqueue`."""
+
+from . import main
+
+main()

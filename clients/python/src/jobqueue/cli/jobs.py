@@ -1,0 +1,257 @@
+"""The commands about jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from jobqueue import AUTO, Job, RetryPolicy, Status, SyncClient, WaitTimeout
+
+from . import json_text, show, values
+from .exits import Exit, Refused, fail
+from .options import DEFAULT_SERVER, AsJson, Deadline, JobId, JobIds, Server, connected
+
+_PAGE = 1000
+
+
+def enqueue(
+    kind: Annotated[str, typer.Argument(help="What sort of work it is, such as send_email.")],
+    payload: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[JSON|-|@FILE]", help="The payload: JSON, - for stdin, or a file. Left out: null."
+        ),
+    ] = None,
+    queue: Annotated[str, typer.Option(help="The line that it waits in.", show_default="default")] = "",
+    priority: Annotated[int, typer.Option(help="-10..10; higher is taken first.")] = 0,
+    delay: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Start so much later, such as 5m or 1h30m.")
+    ] = None,
+    run_at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Start at this time, such as 2030-01-31T18:00:00Z.")
+    ] = None,
+    max_attempts: Annotated[
+        int | None, typer.Option(help="How many failures end it. Default: the kind's, else 3.")
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="How long one attempt may run. Default: the kind's."),
+    ] = None,
+    min_backoff: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="The shortest wait after a failure.")
+    ] = None,
+    max_backoff: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="The longest wait after a failure.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Idempotency key: the same key and job again is the same job.")
+    ] = None,
+    auto_key: Annotated[
+        bool,
+        typer.Option(
+            "--auto-key", help="A key of its own, so that it is tried again when the server is away."
+        ),
+    ] = False,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="A mark to find the job by; may be repeated.")
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="Given to the handler; may be repeated.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until it is over; then as `jobqueue wait`.")
+    ] = False,
+    server: Server = DEFAULT_SERVER,
+    deadline: Deadline = "5s",
+    as_json: AsJson = False,
+) -> None:
+    """Enqueue a job. Its id is printed once it is committed."""
+    with connected(server, deadline, as_json) as client:
+        if key is not None and auto_key:
+            raise Refused("--key and --auto-key are both given; one of them makes the key")
+        if delay is not None and run_at is not None:
+            raise Refused("--delay and --run-at are both given; one of them says when the job starts")
+        policy = None
+        if min_backoff is not None or max_backoff is not None:
+            policy = RetryPolicy(
+                min_backoff=values.optional_duration(min_backoff, "--min-backoff"),
+                max_backoff=values.optional_duration(max_backoff, "--max-backoff"),
+            )
+        job = client.enqueue(
+            kind,
+            payload_json=values.payload(payload),
+            queue=queue,
+            priority=priority,
+            delay=values.optional_duration(delay, "--delay"),
+            run_at=values.moment(run_at, "--run-at"),
+            max_attempts=max_attempts,
+            timeout=values.optional_duration(timeout, "--timeout"),
+            retry_policy=policy,
+            idempotency_key=AUTO if auto_key else key,
+            labels=values.pairs(label or (), "--label"),
+            headers=values.pairs(header or (), "--header"),
+        )
+        if wait:
+            _wait_for(client, [job.id], None, as_json)
+        elif as_json:
+            typer.echo(json_text.write({**json_text.job(job), "replayed": job.replayed}))
+        else:
+            typer.echo(job.id)
+            if job.replayed:
+                typer.echo(f"The key stands for this job already; it is {job.status}.", err=True)
+
+
+def get(
+    id: JobId, server: Server = DEFAULT_SERVER, deadline: Deadline = "5s", as_json: AsJson = False
+) -> None:
+    """Show a job with its payload, output and failed attempts."""
+    with connected(server, deadline, as_json) as client:
+        _print(client.get(id), as_json)
+
+
+def list_jobs(
+    queue: Annotated[str, typer.Option(help="Only of this queue.")] = "",
+    kind: Annotated[str, typer.Option(help="Only of this kind.")] = "",
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only with this status, such as retrying; may be repeated, or several with commas."
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="Only with this label; may be repeated.")
+    ] = None,
+    after: Annotated[str | None, typer.Option(metavar="TIME", help="Only enqueued then or later.")] = None,
+    before: Annotated[str | None, typer.Option(metavar="TIME", help="Only enqueued before.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    all: Annotated[bool, typer.Option("--all", help="All of them, however many.")] = False,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="With --json: payloads, outputs, headers and failed attempts as well."),
+    ] = False,
+    server: Server = DEFAULT_SERVER,
+    deadline: Deadline = "5s",
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    with connected(server, deadline, as_json) as client:
+        found = client.list(
+            queue=queue,
+            kind=kind,
+            status=[_status(part) for text in status or () for part in text.split(",")],
+            labels=values.pairs(label or (), "--label"),
+            created_after=values.moment(after, "--after"),
+            created_before=values.moment(before, "--before"),
+            full=full,
+            page_size=_PAGE if all else min(limit + 1, _PAGE),
+        )
+        if as_json:
+            for job in found if all else islice(found, limit):
+                typer.echo(json_text.write(json_text.job(job)))
+        elif all:
+            show.jobs(found)
+        else:
+            _first(found, limit)
+
+
+def _first(found: Iterator[Job], limit: int) -> None:
+    show.jobs(islice(found, limit))
+    if next(found, None) is not None:
+        typer.echo(f"There are more than these {limit}: --limit N, or --all.", err=True)
+
+
+def _status(text: str) -> Status:
+    name = text.strip().upper()
+    known = [each for each in Status if each is not Status.UNSPECIFIED]
+    if name not in known:
+        raise Refused(f"{text!r} is no status; there are {', '.join(known).lower()}", where="--status")
+    return Status(name)
+
+
+def cancel(
+    ids: JobIds,
+    reason: Annotated[str, typer.Option(help="Why, for people; told to the worker.")] = "",
+    server: Server = DEFAULT_SERVER,
+    deadline: Deadline = "5s",
+    as_json: AsJson = False,
+) -> None:
+    """Cancel jobs: waiting ones at once, running ones by telling their worker."""
+    with connected(server, deadline, as_json) as client:
+        for id in ids:
+            answer = client.cancel(id, reason=reason)
+            if as_json:
+                typer.echo(json_text.write({**json_text.job(answer.job), "pending": answer.pending}))
+            else:
+                show.line(f"{id}  {'its worker is told' if answer.pending else answer.job.status}")
+
+
+def retry(
+    ids: JobIds, server: Server = DEFAULT_SERVER, deadline: Deadline = "5s", as_json: AsJson = False
+) -> None:
+    """Run finished jobs again. They keep their history."""
+    with connected(server, deadline, as_json) as client:
+        for id in ids:
+            job = client.retry(id)
+            if as_json:
+                typer.echo(json_text.write(json_text.job(job)))
+            else:
+                show.line(f"{id}  {job.status}")
+
+
+def delete(
+    ids: JobIds, server: Server = DEFAULT_SERVER, deadline: Deadline = "5s", as_json: AsJson = False
+) -> None:
+    """Delete finished jobs with all that is known of them."""
+    with connected(server, deadline, as_json) as client:
+        for id in ids:
+            client.delete(id)
+            if as_json:
+                typer.echo(json_text.write({"id": id, "deleted": True}))
+            else:
+                show.line(f"{id}  deleted")
+
+
+def wait(
+    ids: JobIds,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How long at most for all. Default: for ever.")
+    ] = None,
+    server: Server = DEFAULT_SERVER,
+    deadline: Deadline = "5s",
+    as_json: AsJson = False,
+) -> None:
+    """Wait until jobs are over. Ends with 0 if all of them succeeded, 1 if one did not, 5 if it took too long."""
+    with connected(server, deadline, as_json) as client:
+        _wait_for(client, ids, timeout, as_json)
+
+
+def _wait_for(client: SyncClient, ids: Iterable[str], timeout: str | None, as_json: bool) -> None:
+    limit = values.optional_duration(timeout, "--timeout")
+    ends = None if limit is None else time.monotonic() + limit.total_seconds()
+    failed = False
+    for id in ids:
+        left = None if ends is None else timedelta(seconds=max(0.0, ends - time.monotonic()))
+        try:
+            job = client.wait(id, timeout=left)
+        except WaitTimeout as error:
+            fail(
+                error,
+                as_json=as_json,
+                hint="give it a longer --timeout, or look at it with `jobqueue get ID`",
+            )
+        failed = failed or job.status is not Status.SUCCEEDED
+        _print(job, as_json)
+    if failed:
+        raise typer.Exit(Exit.JOB_FAILED)
+
+
+def _print(job: Job, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json_text.write(json_text.job(job)))
+    else:
+        show.job(job)

@@ -1,0 +1,130 @@
+"""Jobs, kinds and queues as JSON, in the form that REST gives them; payloads and outputs as they were stored."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from jobqueue import FailedAttempt, Job, JobProgress, Kind, Queue, RetryPolicy
+
+
+class Raw(str):
+    """JSON text that is to stand in a document as it is, so that no digit of a number is lost."""
+
+    __slots__ = ()
+
+
+def raw(text: bytes) -> Raw:
+    """A stored JSON text on one line: outside of strings a line break is only space, and inside there is none."""
+    return Raw(text.decode("utf-8", "replace").replace("\n", " ").replace("\r", " "))
+
+
+def write(value: Any) -> str:
+    """The value on one line, in which Raw stands as it is."""
+    if isinstance(value, Raw):
+        return str(value)
+    if isinstance(value, dict):
+        return (
+            "{"
+            + ", ".join(
+                f"{json.dumps(name, ensure_ascii=False)}: {write(each)}" for name, each in value.items()
+            )
+            + "}"
+        )
+    if isinstance(value, list):
+        return "[" + ", ".join(map(write, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def job(each: Job) -> dict[str, Any]:
+    """A job; what is not set is left out."""
+    return _set(
+        id=each.id,
+        kind=each.kind,
+        payload=raw(each.payload_json) if each.payload_json is not None else None,
+        status=str(each.status),
+        attempts=each.attempts,
+        max_attempts=each.max_attempts,
+        last_error=each.last_error,
+        run_at=_moment(each.run_at),
+        locked_at=_moment(each.locked_at),
+        locked_by=each.locked_by,
+        cancel_requested=each.cancel_requested,
+        idempotency_key=each.idempotency_key,
+        created_at=_moment(each.created_at),
+        updated_at=_moment(each.updated_at),
+        queue=each.queue,
+        priority=each.priority,
+        failures=each.failures,
+        losses=each.losses,
+        finished_at=_moment(each.finished_at),
+        output=raw(each.output_json) if each.output_json is not None else None,
+        reason=each.reason,
+        timeout=_span(each.timeout),
+        retry_policy=_policy(each.retry_policy),
+        labels=dict(each.labels),
+        headers=dict(each.headers),
+        failed_attempts=[_failed_attempt(attempt) for attempt in each.failed_attempts],
+        progress=_progress(each.progress),
+    )
+
+
+def kind(each: Kind) -> dict[str, Any]:
+    """A kind."""
+    return _set(
+        name=each.name,
+        schema=Raw(json.dumps(each.schema, ensure_ascii=False)) if each.schema is not None else None,
+        retry_policy=_policy(each.retry_policy),
+        max_attempts=each.max_attempts or 0,
+        timeout=_span(each.timeout),
+    )
+
+
+def queue(each: Queue) -> dict[str, Any]:
+    """A queue."""
+    depths = [
+        _set(status=str(status), jobs=depth.jobs, capped=depth.capped, oldest_age=_span(depth.oldest_age))
+        for status, depth in each.depths.items()
+    ]
+    return {"name": each.name, "paused": each.paused, "depths": depths, "running": each.running}
+
+
+def _failed_attempt(each: FailedAttempt) -> dict[str, Any]:
+    return _set(
+        attempt=each.attempt,
+        reason=each.reason,
+        error_type=each.error_type,
+        error=each.error,
+        worker=each.worker,
+        started_at=_moment(each.started_at),
+        ended_at=_moment(each.ended_at),
+    )
+
+
+def _progress(each: JobProgress | None) -> dict[str, Any] | None:
+    if each is None:
+        return None
+    return _set(fraction=each.fraction, message=each.message, updated_at=_moment(each.updated_at))
+
+
+def _policy(policy: RetryPolicy | None) -> dict[str, Any] | None:
+    if policy is None:
+        return None
+    return _set(min_backoff=_span(policy.min_backoff), max_backoff=_span(policy.max_backoff))
+
+
+def _set(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _moment(value: datetime | None) -> str | None:
+    return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _span(value: timedelta | None) -> str | None:
+    if value is None:
+        return None
+    seconds, rest = divmod(value, timedelta(seconds=1))
+    micros = rest // timedelta(microseconds=1)
+    return f"{seconds}.{micros:06}".rstrip("0").rstrip(".") + "s" if micros else f"{seconds}s"

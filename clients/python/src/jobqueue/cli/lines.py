@@ -1,0 +1,115 @@
+"""Jobs from NDJSON: a job a line, as REST takes it, the payload's text untouched."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from jobqueue import NewJob, RetryPolicy
+
+from . import values
+from .exits import Refused
+
+# Numbers as text: an integer of any length is found the end of.
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def job_of(raw: bytes, where: str, *, default_key: str | None) -> NewJob:
+    """The job of a line.
+
+    Args:
+        raw: The line, a JSON object such as `{"kind": "send_email", "payload": {...}, "delay": "5m"}`.
+        where: How to call the line in an error.
+        default_key: Its idempotency key, if the line has none.
+
+    Raises:
+        Refused: The line is no job; says which field is wrong.
+    """
+    document = values.check_json(raw, where)
+    if not isinstance(document, dict):
+        raise Refused('should be an object such as {"kind": "send_email", "payload": {}}', where=where)
+    members = list(_members(raw.decode("utf-8")))
+    given = dict(members)
+    if len(given) != len(members):
+        raise Refused("names a field twice", where=where)
+    known: dict[str, Any] = {}
+    for name, text in given.items():
+        if name not in _FIELDS:
+            near = get_close_matches(name, _FIELDS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(_FIELDS)}"
+            raise Refused(f"there is no field {name}{hint}", where=where)
+        target, convert = _FIELDS[name]
+        if text != "null" or name == "payload":
+            known[target] = convert(text, f"{where}: {name}")
+    if "kind" not in known:
+        raise Refused("has no kind", where=where)
+    known.setdefault("idempotency_key", default_key)
+    known.setdefault("payload_json", b"null")
+    return NewJob(known.pop("kind"), **known)
+
+
+def _members(text: str) -> Iterator[tuple[str, str]]:
+    """Names and texts of the members of an object that is known to be valid JSON."""
+    at = _skip(text, text.index("{") + 1)
+    while text[at] != "}":
+        name, at = _DECODER.raw_decode(text, at)
+        begin = _skip(text, text.index(":", at) + 1)
+        end = _DECODER.raw_decode(text, begin)[1]
+        yield name, text[begin:end]
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+
+
+def _skip(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found is not None else at
+
+
+def _text(text: str, where: str) -> str:
+    value = json.loads(text)
+    if not isinstance(value, str):
+        raise Refused(f"should be a text, not {text[:40]}", where=where)
+    return value
+
+
+def _whole(text: str, where: str) -> int:
+    if not text.removeprefix("-").isdecimal() or len(text) > 10:
+        raise Refused(f"should be a whole number, not {text[:40]}", where=where)
+    return int(text)
+
+
+def _texts(text: str, where: str) -> dict[str, str]:
+    value = json.loads(text)
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+        raise Refused(
+            f'should be an object of texts such as {{"customer": "42"}}, not {text[:40]}', where=where
+        )
+    return value
+
+
+def _policy(text: str, where: str) -> RetryPolicy:
+    value = _texts(text, where)
+    if unknown := value.keys() - {"min_backoff", "max_backoff"}:
+        raise Refused(f"has no field {min(unknown)}; there are min_backoff and max_backoff", where=where)
+    return RetryPolicy(**{name: values.duration(each, f"{where}.{name}") for name, each in value.items()})
+
+
+_FIELDS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
+    "kind": ("kind", _text),
+    "payload": ("payload_json", lambda text, where: text.encode()),
+    "queue": ("queue", _text),
+    "priority": ("priority", _whole),
+    "run_at": ("run_at", lambda text, where: values.moment(_text(text, where), where)),
+    "delay": ("delay", lambda text, where: values.duration(_text(text, where), where)),
+    "max_attempts": ("max_attempts", _whole),
+    "timeout": ("timeout", lambda text, where: values.duration(_text(text, where), where)),
+    "retry_policy": ("retry_policy", _policy),
+    "idempotency_key": ("idempotency_key", _text),
+    "labels": ("labels", _texts),
+    "headers": ("headers", _texts),
+}

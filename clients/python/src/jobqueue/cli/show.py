@@ -1,0 +1,216 @@
+"""Jobs, kinds and queues for people: tables, colours, ages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from jobqueue import Job, Kind, Queue, Status
+
+out = Console()
+
+#: How each status is coloured, here and in the demo.
+COLOURS = {
+    Status.QUEUED: "cyan",
+    Status.RUNNING: "blue",
+    Status.SUCCEEDED: "green",
+    Status.RETRYING: "yellow",
+    Status.FAILED_PERMANENT: "red",
+    Status.CANCELLED: "magenta",
+}
+
+
+def status(value: Status) -> Text:
+    """A status in its colour."""
+    return Text(str(value), style=COLOURS.get(value, ""))
+
+
+def span(value: timedelta | None) -> str:
+    """Roughly how long: `850ms`, `12s`, `5m`, `3h`, `2d`."""
+    if value is None:
+        return ""
+    seconds = value.total_seconds()
+    if seconds < 0:
+        return f"in {span(-value)}"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def age(value: datetime | None) -> str:
+    """Roughly how long ago, by this machine's clock."""
+    return "" if value is None else span(datetime.now(UTC) - value)
+
+
+def line(text: str) -> None:
+    """A plain line, without colours of its own and never broken."""
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def jobs(found: Iterable[Job]) -> None:
+    """A table of jobs."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("id", "kind", "status", "queue"):
+        table.add_column(name, no_wrap=name != "kind")
+    table.add_column("tries", justify="right")
+    table.add_column("age", justify="right")
+    table.add_column("about", overflow="ellipsis", no_wrap=True)
+    for job in found:
+        table.add_row(
+            job.id,
+            escape(job.kind),
+            status(job.status),
+            escape(job.queue),
+            str(job.attempts),
+            age(job.created_at),
+            _about(job),
+        )
+    out.print(table)
+
+
+def _about(job: Job) -> Text:
+    """The one thing that one wants to know next."""
+    if job.status is Status.RUNNING:
+        asked = ", cancelling" if job.cancel_requested else ""
+        return Text(f"on {job.locked_by} for {age(job.locked_at)}{asked}")
+    if (
+        job.status in (Status.QUEUED, Status.RETRYING)
+        and job.run_at is not None
+        and job.run_at > datetime.now(UTC)
+    ):
+        return Text(f"starts {age(job.run_at)}{f': {_short(job.last_error)}' if job.last_error else ''}")
+    if job.status is Status.SUCCEEDED:
+        return Text("")
+    return Text(": ".join(part for part in (job.reason, _short(job.last_error)) if part))
+
+
+def _short(text: str) -> str:
+    first = text.splitlines()[0] if text else ""
+    return "".join(each if each.isprintable() else " " for each in first)
+
+
+def job(each: Job) -> None:
+    """All that is known of a job."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("id", each.id)
+    table.add_row("kind", Text(each.kind))
+    table.add_row("status", status(each.status) + Text(f"  {each.reason}" if each.reason else ""))
+    table.add_row("queue", Text(f"{each.queue}, priority {each.priority}"))
+    tries = f"{each.attempts}, {each.failures} of {each.max_attempts} failures"
+    table.add_row("attempts", tries + (f", {each.losses} lost workers" if each.losses else ""))
+    for name, moment in (
+        ("enqueued", each.created_at),
+        ("runs from", each.run_at if not each.is_terminal else None),
+        ("claimed", each.locked_at),
+        ("finished", each.finished_at),
+    ):
+        if moment is not None:
+            table.add_row(name, f"{moment.astimezone():%Y-%m-%d %H:%M:%S.%f %Z}  ({_ago(moment)})")
+    if each.locked_by:
+        table.add_row("worker", Text(each.locked_by + (", asked to cancel" if each.cancel_requested else "")))
+    if each.progress is not None:
+        share = f"{each.progress.fraction:.0%} " if each.progress.fraction is not None else ""
+        table.add_row("progress", Text(f"{share}{each.progress.message}"))
+    if each.timeout is not None:
+        table.add_row("timeout", span(each.timeout))
+    if each.idempotency_key:
+        table.add_row("key", Text(each.idempotency_key))
+    for name, values in (("labels", each.labels), ("headers", each.headers)):
+        if values:
+            table.add_row(name, Text("\n".join(f"{key}={value}" for key, value in values.items())))
+    if each.payload_json is not None:
+        table.add_row("payload", Text(_pretty(each.payload_json)))
+    if each.output_json is not None:
+        table.add_row("output", Text(_pretty(each.output_json)))
+    for attempt in each.failed_attempts:
+        what = f"{attempt.error_type}: {attempt.error}" if attempt.error_type else attempt.error
+        table.add_row(
+            f"attempt {attempt.attempt}",
+            Text(f"{attempt.reason} on {attempt.worker}\n{what}", style="yellow"),
+        )
+    out.print(table)
+
+
+def _ago(moment: datetime) -> str:
+    text = age(moment)
+    return text if text.startswith("in ") else f"{text} ago"
+
+
+def _pretty(raw: bytes) -> str:
+    """JSON on several lines where it is long; one whose numbers Python would change stays as it is."""
+    text = raw.decode("utf-8", "replace")
+    if len(text) <= 80:
+        return text
+    try:
+        pretty = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+    return pretty if _bare(pretty) == _bare(text) else text
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())
+
+
+def kinds(found: Iterable[Kind]) -> None:
+    """A table of kinds."""
+    table = Table(
+        "kind", "schema", "failures", "timeout", "backoff", box=None, pad_edge=False, header_style="bold"
+    )
+    for each in found:
+        policy = each.retry_policy
+        backoff = (
+            ""
+            if policy is None
+            else f"{span(policy.min_backoff) or '1s'} to {span(policy.max_backoff) or '60s'}"
+        )
+        table.add_row(
+            Text(each.name), _schema(each), str(each.max_attempts or 3), span(each.timeout) or "none", backoff
+        )
+    out.print(table)
+
+
+def _schema(each: Kind) -> Text:
+    if not isinstance(each.schema, dict):
+        return Text("any JSON" if each.schema is None else str(each.schema))
+    fields = each.schema.get("properties")
+    required = each.schema.get("required", [])
+    if not isinstance(fields, dict):
+        return Text("a schema")
+    return Text(", ".join(f"{name}" if name in required else f"{name}?" for name in fields))
+
+
+def queues(found: Iterable[Queue]) -> None:
+    """A table of queues."""
+    table = Table("queue", box=None, pad_edge=False, header_style="bold")
+    for name in ("queued", "retrying", "running", "oldest"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for each in found:
+        counts = []
+        for state in (Status.QUEUED, Status.RETRYING, Status.RUNNING):
+            depth = each.depths.get(state)
+            counts.append("0" if depth is None else f"{depth.jobs:,}{'+' if depth.capped else ''}")
+        waiting = [
+            depth.oldest_age
+            for state, depth in each.depths.items()
+            if state is not Status.RUNNING and depth.oldest_age is not None
+        ]
+        table.add_row(
+            Text(each.name),
+            *counts,
+            span(max(waiting, default=None)),
+            Text("paused" if each.paused else "", style="yellow"),
+        )
+    out.print(table)
