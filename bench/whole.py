@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import grpc.aio
@@ -178,7 +179,7 @@ def produce(target: str, options: argparse.Namespace) -> None:
 def work(target: str, options: argparse.Namespace) -> None:
     """Bare streams: each delivery is settled in one frame."""
 
-    async def stream(stub: jobqueue_pb2_grpc.JobQueueStub, number: int) -> None:
+    async def stream(stub: Any, number: int) -> None:
         hello = lease_pb2.Hello(
             worker=f"bench-{number}",
             subscriptions=[lease_pb2.Subscription(kinds=[KIND])],
@@ -187,20 +188,23 @@ def work(target: str, options: argparse.Namespace) -> None:
         call = stub.Lease()
         await call.write(lease_pb2.LeaseRequest(hello=hello))
         seen = seq = 0
+        # A call takes one write at a time.
+        writing = asyncio.Lock()
 
-        async def beat() -> None:
+        async def beats() -> None:
             for count in range(1, 100_000):
                 await asyncio.sleep(5)
-                await call.write(
-                    lease_pb2.LeaseRequest(last_delivery=seen, heartbeat=lease_pb2.Heartbeat(seq=count))
-                )
+                beat = lease_pb2.Heartbeat(seq=count)
+                async with writing:
+                    await call.write(lease_pb2.LeaseRequest(last_delivery=seen, heartbeat=beat))
 
-        beating = asyncio.create_task(beat())
+        beating = asyncio.create_task(beats())
         async for frame in call:
             if frame.HasField("delivery"):
                 seen, seq = frame.delivery.seq, seq + 1
                 settle = lease_pb2.Settle(seq=seq, succeeded=[job.lease_id for job in frame.delivery.jobs])
-                await call.write(lease_pb2.LeaseRequest(last_delivery=seen, settle=settle))
+                async with writing:
+                    await call.write(lease_pb2.LeaseRequest(last_delivery=seen, settle=settle))
         beating.cancel()
 
     async def run() -> None:

@@ -72,7 +72,8 @@ class App:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.dsn = settings.dsn or ""
         self.grpc_port = 0
-        self._postgres: EmbeddedPostgres | None = None
+        # What came up, to be taken down in reverse.
+        self._up = contextlib.AsyncExitStack()
         self._ended = asyncio.Event()
 
     # ---- one column
@@ -202,19 +203,27 @@ class App:
             MigrationError: The schema is not the one that this server knows; the text says what to do.
             AddressUnusable: A port is taken.
         """
+        up = self._up
         if self.settings.dsn is None:
             await self._start_postgres()
         self._build()
+        up.push_async_callback(self.database.close)
         await self._wait_for_database()
         await self.clock.measure()
         await self.catalog.load()
         await self.retention.ensure()
         await self.beat.start()
+        up.push_async_callback(self.beat.stop)
         self.background.start()
+        up.push_async_callback(self.background.stop)
+        up.push_async_callback(self.settler.drained)
         if self.settings.metrics_addr is not None:
             port = self.endpoint.start(self.settings.metrics_addr)
+            up.push_async_callback(asyncio.to_thread, self.endpoint.stop)
             _log.info("metrics are served", port=port)
         self.grpc_port = await self.grpc.start(self.settings.grpc_addr)
+        up.push_async_callback(self.grpc.stop, LAST_FRAMES)
+        up.push_async_callback(self.drain)
         await self.grpc.set_serving(True)
         _log.info(
             "jobqueue-server is ready", version=__version__, grpc=self.settings.grpc_addr, port=self.grpc_port
@@ -222,9 +231,10 @@ class App:
 
     async def _start_postgres(self) -> None:
         folder = Path(self.settings.data_dir or default_data_dir())
-        self._postgres = EmbeddedPostgres(folder)
-        await asyncio.to_thread(self._postgres.start)
-        self.dsn = self._postgres.dsn
+        postgres = EmbeddedPostgres(folder)
+        self._up.push_async_callback(asyncio.to_thread, postgres.stop)
+        await asyncio.to_thread(postgres.start)
+        self.dsn = postgres.dsn
         _log.info("an embedded PostgreSQL is up", folder=str(folder))
         await migrate.up(self.dsn)
 
@@ -290,20 +300,8 @@ class App:
                 await self.sessions.all_unlinked()
 
     async def stop(self) -> None:
-        """Drains, and ends everything that this server started."""
-        if self.grpc_port:
-            await self.drain()
-            await self.grpc.stop(LAST_FRAMES)
-            self.grpc_port = 0
-            if self.settings.metrics_addr is not None:
-                await asyncio.to_thread(self.endpoint.stop)
-            await self.settler.drained()
-            await self.background.stop()
-            await self.beat.stop()
-        if hasattr(self, "database"):
-            await self.database.close()
-        if self._postgres is not None:
-            await asyncio.to_thread(self._postgres.stop)
+        """Drains, and ends everything that this server started, also where `start` did not get far."""
+        await self._up.aclose()
         _log.info("jobqueue-server has ended")
 
     # ---- what happens
