@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from . import logs
+from .core.callers import CALLER
 from .errors import DeadlineExceeded, Draining, Internal, JobQueueError, TooManyCalls
 from .model import DEFAULT_WAIT, MAX_WAIT
 
@@ -245,6 +246,7 @@ class _Watch:
 
     def __enter__(self) -> None:
         logs.bind(request_id=self._call.request_id)
+        CALLER.set(self._call.peer)
         self._started = time.perf_counter()
         if self._streams:
             self._chain.open_streams += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from ..model import DEFAULT_MAX_ATTEMPTS, DEFAULT_NAMESPACE, Enqueued, Job, NewJ
 from ..store.database import DataError
 from ..store.jobs import JobStore, NewRow, Stored, milliseconds
 from ..store.reads import ReadStore
+from .callers import FairLine
 from .catalog import Catalog, Lane
 from .clock import Clock
 from .digest import key_digest, request_digest
@@ -78,8 +79,8 @@ class Enqueuer:
         self._metrics = metrics
         self._reads = reads
         self._most_waiting = most_waiting
-        self._plain: deque[Unit] = deque()
-        self._keyed: deque[Unit] = deque()
+        self._plain: FairLine[Unit] = FairLine()
+        self._keyed: FairLine[Unit] = FairLine()
         self._pending_keys: dict[bytes, asyncio.Future[Stored]] = {}
         self._last_headers: tuple[Mapping[str, str], bytes] = ({}, b"")
         self._waiting = 0
@@ -252,7 +253,7 @@ class Enqueuer:
 
     # ---- the shared inserts
 
-    async def _put(self, line: deque[Unit], wake: asyncio.Event, unit: Unit) -> Stored:
+    async def _put(self, line: FairLine[Unit], wake: asyncio.Event, unit: Unit) -> Stored:
         if self._waiting + len(unit.rows) > self._most_waiting:
             message = f"{self._waiting} jobs wait to be stored, as many as the server holds"
             raise QueueFull(message, retry_after=timedelta(milliseconds=200))
@@ -273,7 +274,7 @@ class Enqueuer:
         """Stores jobs with keys, until cancelled."""
         await self._serve(self._keyed, self._keyed_wake)
 
-    async def _serve(self, line: deque[Unit], wake: asyncio.Event) -> None:
+    async def _serve(self, line: FairLine[Unit], wake: asyncio.Event) -> None:
         busy = False
         while True:
             await wake.wait()
@@ -287,16 +288,15 @@ class Enqueuer:
                 await self._flush(units)
 
     @staticmethod
-    def _gather(line: deque[Unit]) -> list[Unit]:
+    def _gather(line: FairLine[Unit]) -> list[Unit]:
         """The next units, within the bounds of one insert."""
         units: list[Unit] = []
         rows = size = 0
-        while line and (not units or (rows < MAX_ROWS and size < MAX_BYTES)):
-            unit = line.popleft()
+        while line:
+            unit = line.peek()
             if units and (rows + len(unit.rows) > MAX_ROWS or size + unit.size > MAX_BYTES):
-                line.appendleft(unit)
                 break
-            units.append(unit)
+            units.append(line.pop())
             rows += len(unit.rows)
             size += unit.size
         return units

@@ -100,7 +100,7 @@ class Reaper:
             for row in await self._store.held(list(linked)):
                 session = linked[row["session_id"]]
                 old[session.id].discard((row["id"], row["attempts"]))
-                if row["settled_in"] and session.find(row["id"], row["attempts"]) is None:
+                if row["older_than_flight"] and session.find(row["id"], row["attempts"]) is None:
                     strays.append(Leaving(row["id"], row["attempts"], session.id, Event.UNDELIVERED))
         for session_id, leases in old.items():
             for job_id, attempt in leases:
