@@ -14,12 +14,26 @@ from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import queue_admin_pb2 as admin_pb
 
 from ..lifecycle import Status
-from ..model import DEFAULT_QUEUE, DEFAULT_RETRY_POLICY, Job, Kind, NewJob, Queue, RetryPolicy
+from ..model import (
+    DEFAULT_QUEUE,
+    DEFAULT_RETRY_POLICY,
+    MAX_PAYLOAD_BYTES,
+    Job,
+    Kind,
+    NewJob,
+    Queue,
+    RetryPolicy,
+)
 from . import checks
 from .values import TooDeep, ValueInvalid, fill, text_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOTHING: Mapping[str, str] = {}
+
+#: The largest Value that is sent; above it, JSON text.
+MAX_VALUE_BYTES = MAX_PAYLOAD_BYTES + (256 << 10)
+#: How much larger a Value can be than its JSON text: two bytes, `0,`, become eleven.
+VALUE_GROWTH = 6
 
 
 def new_job(
@@ -177,10 +191,14 @@ def job_message(job: Job, payload_format: int) -> pb.Job:
 
 
 def filled(value: Value, text: bytes) -> bool:
-    """Whether the text could be given as a Value; what nests deeper than messages can is given as text instead."""
+    """Whether the text could be given as a Value; what is too deep or too large as one is given as text instead."""
     try:
         fill(value, text)
     except TooDeep:
+        return False
+    # `[0,0,...]` is six times as large as a Value, and two of them must fit into a message.
+    if len(text) > MAX_VALUE_BYTES // VALUE_GROWTH and value.ByteSize() > MAX_VALUE_BYTES:
+        value.Clear()
         return False
     return True
 

@@ -15,7 +15,7 @@ from ..core.clock import Clock
 from ..core.jobs import JobService
 from ..errors import FieldInvalid
 from ..lifecycle import Status
-from ..model import DEFAULT_WAIT, JobFilter
+from ..model import DEFAULT_WAIT, MAX_MESSAGE_BYTES, JobFilter, Page
 from . import checks, convert
 from .checks import Problems
 
@@ -97,10 +97,11 @@ class JobQueueServicer:
         problems.raise_if_any()
         full = request.view == pb.JOB_VIEW_FULL
         page = await self._jobs.list(wanted, size=request.page_size, token=request.page_token, full=full)
-        return rpc_pb.ListJobsResponse(
-            jobs=[convert.job_message(job, request.payload_format) for job in page.jobs],
-            next_page_token=page.next_page_token,
-        )
+        response = _page(page, request.payload_format)
+        if full and response.ByteSize() > MAX_MESSAGE_BYTES:
+            # A page ends at 3 MiB of text, which can be more as Values.
+            response = _page(page, pb.PAYLOAD_FORMAT_JSON)
+        return response
 
     async def CancelJob(self, request: rpc_pb.CancelJobRequest, call: Call) -> rpc_pb.CancelJobResponse:
         """Cancels a waiting job, or asks the worker of a running one."""
@@ -185,3 +186,10 @@ def _headers(call: Call) -> Mapping[str, str]:
     if _is_traceparent(traceparent):
         headers["traceparent"] = traceparent
     return headers
+
+
+def _page(page: Page, payload_format: int) -> rpc_pb.ListJobsResponse:
+    return rpc_pb.ListJobsResponse(
+        jobs=[convert.job_message(job, payload_format) for job in page.jobs],
+        next_page_token=page.next_page_token,
+    )

@@ -19,7 +19,7 @@ from jobqueue.v1 import lease_pb2
 from ..core.session import Answer, Lease, Session
 from ..errors import JobQueueError, SessionSuperseded
 from ..model import MAX_DELIVERY_BYTES
-from .convert import filled, set_span
+from .convert import VALUE_GROWTH, filled, set_span
 from .outcomes import result_message
 
 # What a job costs in a message beside its payload, labels and headers.
@@ -118,7 +118,7 @@ class LeaseStream:
             frames, self._frames = self._frames, []
             held = self._session.leases
             leases = [lease for lease in leases if lease.lease_id in held]
-            for chunk in _chunks(leases):
+            for chunk in _chunks(leases, VALUE_GROWTH if self._as_value else 1):
                 await self._context.write(self._delivery(chunk))
             for frame in frames:
                 await self._context.write(frame)
@@ -169,12 +169,12 @@ def _decoded(text: str | bytes) -> dict[str, str]:
     return decoded
 
 
-def _chunks(leases: list[Lease]) -> list[list[Lease]]:
-    """Cut so that a message stays under its bound, unless it is one job."""
+def _chunks(leases: list[Lease], growth: int) -> list[list[Lease]]:
+    """Cut so that a message stays under its bound, unless it is one job. `growth` is of payloads in the message."""
     chunks: list[list[Lease]] = []
     size = MAX_DELIVERY_BYTES
     for lease in leases:
-        own = len(lease.payload) + len(lease.labels or "") + len(lease.headers or b"") + JOB_OVERHEAD
+        own = len(lease.payload) * growth + len(lease.labels or "") + len(lease.headers or b"") + JOB_OVERHEAD
         if size + own > MAX_DELIVERY_BYTES or len(chunks[-1]) >= MAX_DELIVERY_JOBS:
             chunks.append([])
             size = 0
