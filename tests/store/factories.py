@@ -1,0 +1,104 @@
+"""Rows, looks and whole tables for the tests of the store; what a test does not say has a plain value here."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from jobqueue_server.core.catalog import Lane
+from jobqueue_server.model import NewJob
+from jobqueue_server.store.jobs import Look, NewRow, milliseconds
+
+from .stored import Stored
+
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+ROW_FIELDS = {"session_id", "epoch", "key_digest", "request_digest", "headers"}
+
+
+def new_row(s: Stored, lane: Lane, **fields: Any) -> NewRow:
+    """A job to be stored. `fields` are those of NewJob, and of NewRow where it has its own."""
+    own = {name: fields.pop(name) for name in ROW_FIELDS & fields.keys()}
+    labels_text = fields.pop("labels_text", None)
+    job = NewJob(lane.kind, fields.pop("payload", b"{}"), lane.queue, **fields)
+    return NewRow(
+        s.mint.mint(), lane.id, job, job.max_attempts, milliseconds(job.timeout), labels=labels_text, **own
+    )
+
+
+def keyed_row(s: Stored, lane: Lane, key: str, request: str = "one", **fields: Any) -> NewRow:
+    """A job with an idempotency key, for a request of this name."""
+    return new_row(
+        s,
+        lane,
+        idempotency_key=key,
+        key_digest=hashlib.sha256(key.encode()).digest()[:16],
+        request_digest=hashlib.sha256(request.encode()).digest(),
+        **fields,
+    )
+
+
+async def enqueue(s: Stored, lane: Lane, count: int = 1, **fields: Any) -> list[UUID]:
+    """Stores jobs in one statement; their ids, in order."""
+    rows = [new_row(s, lane, **fields) for _ in range(count)]
+    await s.jobs.enqueue(rows)
+    return [row.id for row in rows]
+
+
+def look(
+    lane: Lane, take: int = 1000, *, priority: int = 0, floor: datetime = LONG_AGO, queue: int = 0
+) -> Look:
+    return Look(lane.id, priority, take, floor, queue)
+
+
+async def lease(s: Stored, lane: Lane, count: int, session: tuple[int, int]) -> list[tuple[UUID, int, int]]:
+    """Enqueues jobs and claims them for a session: sorted leases (id, attempt, session id)."""
+    await enqueue(s, lane, count)
+    rows = await s.jobs.claim([look(lane)], [session[0]] * count, dict([session]))
+    assert len(rows) == count
+    return sorted((row["id"], row["attempts"], row["session_id"]) for row in rows)
+
+
+async def everything(connection: Any, job_id: UUID) -> dict[str, list[dict[str, Any]]]:
+    """All that is stored of a job, table by table."""
+    tables = {
+        "job": "id",
+        "live_job": "id",
+        "finished_job": "id",
+        "attempt": "job_id",
+        "job_progress": "job_id",
+    }
+    return {
+        table: [
+            dict(row)
+            for row in await connection.fetch(f"select * from {table} t where {key} = $1 order by t", job_id)
+        ]
+        for table, key in tables.items()
+    }
+
+
+async def pass_deadline(connection: Any, job_id: UUID) -> None:
+    """Makes the deadline of a running job one that is over, as if time had passed."""
+    await connection.execute(
+        "update live_job set deadline = now() - interval '1 second' where id = $1", job_id
+    )
+
+
+async def make_due(connection: Any) -> None:
+    """Lets the time pass that every waiting job still had to wait."""
+    await connection.execute("update live_job set run_at = now() where state in (1, 4) and run_at > now()")
+
+
+async def until_waiting_for_a_lock(connection: Any, sessions: int = 1) -> None:
+    """Returns once so many sessions of this database wait for a lock."""
+    async with asyncio.timeout(10):
+        while (
+            await connection.fetchval(
+                "select count(*) from pg_stat_activity where datname = current_database() "
+                "and wait_event_type = 'Lock'"
+            )
+            < sessions
+        ):
+            await asyncio.sleep(0.005)
