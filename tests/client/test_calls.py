@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -46,21 +47,25 @@ class Failing:
         return answer
 
     async def enqueue(self, request, context):
-        return await self._answer(request, context, pb.EnqueueJobResponse(job=job_pb2.Job(id="1", status=1)))
+        return await self._answer(
+            request, context, pb.EnqueueJobResponse(job=job_pb2.Job(id="1", status=job_pb2.Job.QUEUED))
+        )
 
     async def batch(self, request, context):
         results = [pb.EnqueueResult(id=str(n)) for n in range(len(request.jobs))]
         return await self._answer(request, context, pb.BatchEnqueueJobsResponse(results=results))
 
     async def get(self, request, context):
-        return await self._answer(request, context, pb.GetJobResponse(job=job_pb2.Job(id="1", status=99)))
+        return await self._answer(
+            request, context, pb.GetJobResponse(job=job_pb2.Job.FromString(b"\x0a\x011\x28\x63"))
+        )
 
 
 @pytest.fixture
 async def failing() -> AsyncIterator[Failing]:
     failing = Failing()
     server = grpc.aio.server()
-    methods = {
+    methods: dict[str, Any] = {
         name: grpc.unary_unary_rpc_method_handler(
             method,
             request_deserializer=getattr(pb, f"{name}Request").FromString,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -193,7 +194,7 @@ async def test_queues_are_paused_and_resumed(client):
         (NewJob("x", {1, 2}), TypeError, "payload is no JSON"),
         (NewJob("x", "\ud800"), ValueError, "surrogate"),
         (NewJob("x", run_at=datetime(2030, 1, 1)), ValueError, "no time zone"),
-        (NewJob("x", delay=5), TypeError, "must be a timedelta"),
+        (NewJob("x", delay=cast(Any, 5)), TypeError, "must be a timedelta"),
         (NewJob("x", max_attempts=0), ValueError, "max_attempts is 0"),
         (NewJob("x", 1, payload_json=b"1"), ValueError, "both given"),
         (NewJob("x", idempotency_key=""), ValueError, "idempotency_key is empty"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -94,3 +96,28 @@ def test_an_async_handler_is_refused_for_a_process():
 
     with pytest.raises(TypeError, match="async functions run on the loop"):
         Worker("127.0.0.1:1").handler("work", run_in="process")(handle)
+
+
+def test_a_worker_that_would_run_again_in_its_processes_is_told_what_to_do(server, tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "import sys\n"
+        "from jobqueue import Worker\n"
+        "worker = Worker(sys.argv[1])\n"
+        "@worker.handler('work', run_in='process')\n"
+        "def work(ctx):\n"
+        "    return 1\n"
+        "worker.run()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script), server.address], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        peer = server.stream()
+        peer.welcome()
+        peer.deliver(job(1, "work"))
+        assert peer.outcome().failure.error_type == "ProcessDied"
+    finally:
+        process.kill()
+        _, errors = process.communicate()
+    assert 'put `if __name__ == "__main__":` around worker.run()' in errors

@@ -17,11 +17,11 @@ from .context import Stop
 _TYPE_CHARACTERS = 255
 _ERROR_BYTES = 8 * 1024
 _STACK_BYTES = 32 * 1024
-# Until the server has named its own.
-OUTPUT_BYTES = 1024 * 1024
+# Refused here with the handler's name on it; a server with a lower limit answers INVALID, which says so as well.
+_OUTPUT_BYTES = 1024 * 1024
 
 
-def of_result(value: Any, output_bytes: int = OUTPUT_BYTES) -> pb.Outcome | None:
+def of_result(value: Any) -> pb.Outcome | None:
     """What a handler returned. None is a success without output, which travels as a bare number.
 
     Raises:
@@ -31,9 +31,9 @@ def of_result(value: Any, output_bytes: int = OUTPUT_BYTES) -> pb.Outcome | None
     if value is None:
         return None
     text = encode(value, "the handler's output")
-    if len(text) > output_bytes:
+    if len(text) > _OUTPUT_BYTES:
         raise ValueError(
-            f"the handler's output is {len(text)} bytes of JSON, the limit is {output_bytes}: "
+            f"the handler's output is {len(text)} bytes of JSON, the limit is {_OUTPUT_BYTES}: "
             "store it elsewhere and return its address"
         )
     return pb.Outcome(success=pb.Success(output_json=text))

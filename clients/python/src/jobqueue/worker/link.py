@@ -104,7 +104,12 @@ class Link:
             await self._pause(self._move_at - asyncio.get_running_loop().time())
             if self._over.is_set():
                 return
-        stream = Stream(next(self._targets), self._options.access)
+        try:
+            stream = Stream(next(self._targets), self._options.access)
+        except Exception as error:  # a token that could not be renewed, for one
+            self._say_lost(f"no stream could be opened: {error!r}")
+            await self._pause(self._backoff.next())
+            return
         try:
             welcome = await self._open(stream)
         except SessionUnknown as error:
@@ -118,9 +123,8 @@ class Link:
             self._session.stay()
             if not self._welcomed and isinstance(error, _HOPELESS):
                 raise
-            if not self._said_lost and self._session.stream is None:
-                self._said_lost = True
-                log.warning("can't reach %s: %s; trying again until it answers", stream.target, error)
+            if self._session.stream is None:
+                self._say_lost(f"can't reach {stream.target}: {error}")
             await self._pause(self._backoff.next())
             return
         self._leave_stream()
@@ -190,9 +194,14 @@ class Link:
     def _lost(self, why: str) -> None:
         self._session.stream = None
         self._move_at = None
-        if not self._said_lost and not self._goodbye.is_set():
+        if not self._goodbye.is_set():
+            self._say_lost(f"the stream was lost: {why}")
+
+    def _say_lost(self, what: str) -> None:
+        """Once until there is a stream again: an hour's outage is one line, not a thousand."""
+        if not self._said_lost:
             self._said_lost = True
-            log.warning("the stream was lost: %s; jobs run on, the session is resumed", why)
+            log.warning("%s; jobs run on, trying again until a server answers", what)
 
     def _leave_stream(self) -> None:
         """Lets the old stream go, now that another has taken its place."""

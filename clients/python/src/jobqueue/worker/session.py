@@ -110,9 +110,9 @@ class Session:
         self._heartbeat_seq = self._pong_seq = 0
         self._last_delivery = 0
         self._revoke([lease.lease_id for lease in welcome.revoked], "the session went on without it")
+        self._settlements.restart()
         # Names revoked handlers that still run, so that their slots are not given away.
         self.heartbeat()
-        self._settlements.restart()
         if self._drain_reason is not None:
             self._send(pb.LeaseRequest(drain=pb.Drain(reason=self._drain_reason)))
         else:

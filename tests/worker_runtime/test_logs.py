@@ -1,0 +1,63 @@
+"""A log line of a handler says which job it belongs to."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from jobqueue import JobLogFilter, Worker
+
+from .scripted_server import job
+
+
+class Lines(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.records = []
+        self.addFilter(JobLogFilter())
+
+    def emit(self, record):
+        self.records.append(record)
+
+
+@pytest.fixture
+def lines():
+    lines = Lines()
+    logger = logging.getLogger("of.a.handler")
+    logger.addHandler(lines)
+    logger.setLevel("INFO")
+    yield lines
+    logger.removeHandler(lines)
+
+
+@pytest.mark.parametrize("style", ["async", "plain"])
+def test_a_handlers_own_lines_carry_job_attempt_and_request_id(server, serve, lines, style):
+    worker = Worker(server.address)
+    logger = logging.getLogger("of.a.handler")
+    if style == "async":
+
+        @worker.handler("work")
+        async def work(ctx):
+            logger.info("inside")
+
+    else:
+
+        @worker.handler("work")
+        def plain(ctx):
+            logger.info("inside")
+
+    serve(worker)
+    peer = server.stream()
+    peer.welcome()
+    peer.deliver(job(1, "work", attempt=3, headers={"x-request-id": "r-1"}))
+    peer.outcomes(1)
+    logger.info("outside")
+    inside, outside = lines.records
+    assert (inside.job_id, inside.attempt, inside.kind, inside.request_id) == (
+        job(1, "").id,
+        3,
+        "work",
+        "r-1",
+    )
+    assert (outside.job_id, outside.request_id) == ("", "")
