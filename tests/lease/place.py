@@ -1,0 +1,179 @@
+"""A whole server on a database of the test's own, with the stubs that speak to it and a look behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+import asyncpg
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from jobqueue.v1 import job_pb2, jobqueue_pb2, jobqueue_pb2_grpc, queue_admin_pb2, queue_admin_pb2_grpc
+from jobqueue_server.app import App
+from jobqueue_server.settings import Settings
+
+from .hand_worker import PATIENCE, HandWorker, span
+
+Status = job_pb2.Job.Status
+
+
+async def eventually(look: Callable[[], Awaitable[Any]], timeout: float = PATIENCE) -> Any:
+    """Looks until what it sees is true, and answers that."""
+    until = time.monotonic() + timeout
+    while not (seen := await look()):
+        assert time.monotonic() < until, f"it did not come within {timeout:g} s; last seen: {seen!r}"
+        await asyncio.sleep(0.02)
+    return seen
+
+
+class Caller:
+    """The stubs of a server at an address, and what a test mostly asks them."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.channel = grpc.aio.insecure_channel(address)
+        self.stub: Any = jobqueue_pb2_grpc.JobQueueStub(self.channel)
+        self.admin: Any = queue_admin_pb2_grpc.QueueAdminStub(self.channel)
+        self._health: Any = health_pb2_grpc.HealthStub(self.channel)
+        self._workers: list[HandWorker] = []
+
+    async def worker(self, **hello: Any) -> HandWorker:
+        """A worker that has its Welcome, or raises StreamEnded. Closed with the test."""
+        worker = HandWorker(self.stub, **hello)
+        self._workers.append(worker)
+        return await worker.connect()
+
+    async def close(self) -> None:
+        """Closes every worker, and the connection."""
+        for worker in self._workers:
+            await worker.close()
+        await self.channel.close()
+
+    async def enqueue(self, kind: str = "work", payload: bytes = b"{}", **fields: Any) -> job_pb2.Job:
+        """Enqueues a job; its answer. Seconds are taken for a Duration."""
+        for name in ("delay", "timeout"):
+            if name in fields:
+                fields[name] = span(fields[name])
+        job = job_pb2.NewJob(kind=kind, payload_json=payload, **fields)
+        response = await self.stub.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=job), timeout=PATIENCE)
+        answered: job_pb2.Job = response.job
+        return answered
+
+    async def batch(self, count: int, kind: str = "work", **fields: Any) -> list[str]:
+        """Enqueues jobs whose payload is their place; their ids."""
+        jobs = [
+            job_pb2.NewJob(kind=kind, payload_json=str(number).encode(), **fields) for number in range(count)
+        ]
+        response = await self.stub.BatchEnqueueJobs(
+            jobqueue_pb2.BatchEnqueueJobsRequest(jobs=jobs), timeout=PATIENCE
+        )
+        return [result.id for result in response.results]
+
+    async def get(self, job_id: str) -> job_pb2.Job:
+        """The job as it is now, its JSON as bytes."""
+        request = jobqueue_pb2.GetJobRequest(id=job_id, payload_format=job_pb2.PAYLOAD_FORMAT_JSON)
+        job: job_pb2.Job = (await self.stub.GetJob(request, timeout=PATIENCE)).job
+        return job
+
+    async def status(self, job_id: str) -> str:
+        """The name of its status."""
+        return Status.Name((await self.get(job_id)).status)
+
+    async def wait(self, job_id: str) -> job_pb2.Job:
+        """The job once it has ended."""
+        request = jobqueue_pb2.WaitJobRequest(
+            id=job_id, timeout=span(PATIENCE), payload_format=job_pb2.PAYLOAD_FORMAT_JSON
+        )
+        job: job_pb2.Job = (await self.stub.WaitJob(request)).job
+        assert job.HasField("finished_at"), f"it did not end within {PATIENCE:g} s: {job}"
+        return job
+
+    async def until(self, job_id: str, status: str) -> job_pb2.Job:
+        """The job once it has this status."""
+
+        async def look() -> job_pb2.Job | None:
+            job = await self.get(job_id)
+            return job if Status.Name(job.status) == status else None
+
+        job: job_pb2.Job = await eventually(look)
+        return job
+
+    async def cancel(self, job_id: str, reason: str = "") -> Any:
+        """Cancels the job."""
+        request = jobqueue_pb2.CancelJobRequest(id=job_id, reason=reason)
+        return await self.stub.CancelJob(request, timeout=PATIENCE)
+
+    async def retry(self, job_id: str) -> job_pb2.Job:
+        """Queues an ended job again."""
+        job: job_pb2.Job = (await self.stub.RetryJob(jobqueue_pb2.RetryJobRequest(id=job_id))).job
+        return job
+
+    async def pause(self, queue: str) -> None:
+        """Pauses a queue."""
+        await self.admin.PauseQueue(queue_admin_pb2.PauseQueueRequest(name=queue))
+
+    async def unpause(self, queue: str) -> None:
+        """Lets a queue's jobs be claimed again."""
+        await self.admin.ResumeQueue(queue_admin_pb2.ResumeQueueRequest(name=queue))
+
+    async def health(self, service: str = "") -> str:
+        """What the health check answers."""
+        answer = await self._health.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE)
+        return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+class Place(Caller):
+    """A server in this process. `async with Place(dsn) as place`."""
+
+    def __init__(self, dsn: str, **settings: object) -> None:
+        self.dsn = dsn
+        self._settings = Settings.load(
+            {
+                "database_url": dsn,
+                "grpc_addr": "127.0.0.1:0",
+                "metrics_addr": "off",
+                "kinds": "open",
+                "shutdown_grace": "0s",
+                **settings,
+            }
+        )
+        self.app = App(self._settings)
+        self._connection: asyncpg.Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Starts the server."""
+        await self.app.start()
+        Caller.__init__(self, f"127.0.0.1:{self.app.grpc_port}")
+
+    async def stop(self) -> None:
+        """Hangs up, and stops the server as SIGTERM does."""
+        await self.close()
+        await self.app.stop()
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def connection(self) -> asyncpg.Connection:
+        """A connection to the database of the test's own; one, kept."""
+        if self._connection is None:
+            self._connection = await asyncpg.connect(self.dsn)
+        return self._connection
+
+    async def sql(self, query: str, *args: object) -> list[asyncpg.Record]:
+        """Runs a statement behind the server's back."""
+        rows: list[asyncpg.Record] = await (await self.connection()).fetch(query, *args)
+        return rows
+
+    async def value(self, query: str, *args: object) -> Any:
+        """The first value of a statement."""
+        return await (await self.connection()).fetchval(query, *args)

@@ -1,0 +1,198 @@
+"""The beginning of a stream: one Hello, checked in every field, and a Welcome that says what holds."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from jobqueue.v1 import lease_pb2
+from jobqueue_server import __version__
+
+from .hand_worker import HandWorker, StreamEnded, reason_of, span, violations_of
+
+
+async def refused(place, **changes):
+    """The error with which a Hello is refused that is right but for these changes."""
+    worker = HandWorker(place.stub)
+    for name, value in changes.items():
+        worker.hello.ClearField(name)
+        if isinstance(value, list):
+            getattr(worker.hello, name).extend(value)
+        elif isinstance(value, dict):
+            getattr(worker.hello, name).update(value)
+        elif hasattr(value, "DESCRIPTOR"):
+            getattr(worker.hello, name).CopyFrom(value)
+        else:
+            setattr(worker.hello, name, value)
+    with pytest.raises(StreamEnded) as raised:
+        await worker.connect()
+    await worker.close()
+    assert raised.value.error is not None
+    return raised.value.error
+
+
+async def test_welcome_says_who_answers_what_it_takes_and_how_often_to_be_heard(place):
+    worker = await place.worker()
+    welcome = worker.welcome
+    assert welcome.session_id > 0
+    assert welcome.session_token.startswith(f"{welcome.session_id}.")
+    assert len(welcome.session_token.partition(".")[2]) >= 40
+    assert welcome.session_ttl.seconds == 30
+    assert welcome.heartbeat_interval.seconds == 5
+    assert __version__ in welcome.server
+    assert (welcome.limits.payload_bytes, welcome.limits.output_bytes) == (1 << 20, 1 << 20)
+    assert (welcome.limits.slots, welcome.limits.settle_outcomes, welcome.limits.batch_jobs) == (
+        10_000,
+        1000,
+        1000,
+    )
+    assert (list(welcome.kept), list(welcome.revoked), list(welcome.features)) == ([], [], [])
+    short = (await place.worker(ttl=8)).welcome
+    assert (short.session_ttl.seconds, short.heartbeat_interval.seconds) == (8, 2)
+    assert short.session_id != welcome.session_id
+
+
+async def test_of_a_token_only_its_digest_is_stored(place):
+    worker = await place.worker()
+    row = (await place.sql("select * from worker_session"))[0]
+    secret = worker.welcome.session_token.partition(".")[2].encode()
+    assert all(secret not in bytes(value) for value in row.values() if isinstance(value, bytes))
+    assert worker.welcome.session_token not in str(dict(row))
+
+
+async def test_the_first_frame_is_hello(place):
+    for frame in (
+        {"heartbeat": lease_pb2.Heartbeat(seq=1)},
+        {"settle": lease_pb2.Settle(seq=1)},
+        {"capacity": lease_pb2.Capacity(slots=1)},
+        {"drain": lease_pb2.Drain()},
+        {},
+    ):
+        call = place.stub.Lease()
+        await call.write(lease_pb2.LeaseRequest(**frame))
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await call.read()
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert reason_of(raised.value) == "PROTOCOL_VIOLATED"
+    assert await place.value("select count(*) from worker_session") == 0
+
+
+async def test_a_stream_that_says_nothing_ends_well(place):
+    call = place.stub.Lease()
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+    assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_a_second_hello_ends_the_stream_and_the_session_lives_on(place):
+    worker = await place.worker()
+    await worker.send(hello=worker.hello)
+    ended = await worker.end()
+    assert ended.reason == "PROTOCOL_VIOLATED"
+    again = await place.worker(resume=worker.resume())
+    assert again.welcome.session_id == worker.welcome.session_id
+
+
+WRONG = [
+    ({"worker": ""}, "hello.worker"),
+    ({"worker": "w" * 129}, "hello.worker"),
+    ({"worker": "a\0b"}, "hello.worker"),
+    ({"client": "c" * 129}, "hello.client"),
+    ({"labels": {"": "x"}}, "hello.labels"),
+    ({"labels": {f"l{number}": "x" for number in range(33)}}, "hello.labels"),
+    ({"labels": {"zone": "x" * 256}}, "hello.labels"),
+    ({"session_ttl": span(4.999)}, "hello.session_ttl"),
+    ({"session_ttl": span(3601)}, "hello.session_ttl"),
+    ({"subscriptions": []}, "hello.subscriptions"),
+    ({"subscriptions": [lease_pb2.Subscription()]}, "hello.subscriptions[0].kinds"),
+    ({"subscriptions": [lease_pb2.Subscription(kinds=["A"])]}, "hello.subscriptions[0].kinds[0]"),
+    ({"subscriptions": [lease_pb2.Subscription(kinds=["a", ""])]}, "hello.subscriptions[0].kinds[1]"),
+    (
+        {
+            "subscriptions": [
+                lease_pb2.Subscription(kinds=["a"]),
+                lease_pb2.Subscription(queue="no/slash", kinds=["a"]),
+            ]
+        },
+        "hello.subscriptions[1].queue",
+    ),
+    (
+        {"subscriptions": [lease_pb2.Subscription(kinds=[f"k{number}" for number in range(1001)])]},
+        "hello.subscriptions",
+    ),
+    ({"capacity": lease_pb2.Capacity(slots=-1)}, "hello.capacity.slots"),
+    ({"capacity": lease_pb2.Capacity(slots=10_001)}, "hello.capacity.slots"),
+    ({"capacity": lease_pb2.Capacity(bytes=-1)}, "hello.capacity.bytes"),
+    ({"capacity": lease_pb2.Capacity(slots_by_kind={"work": -1})}, "hello.capacity.slots_by_kind['work']"),
+    ({"payload_format": 99}, "hello.payload_format"),
+    ({"resume": lease_pb2.Resume()}, "hello.resume.session_token"),
+    (
+        {
+            "resume": lease_pb2.Resume(
+                session_token="1.x", held=[lease_pb2.HeldLease(lease_id=1, job_id="no", attempt=1)]
+            )
+        },
+        "hello.resume.held[0].job_id",
+    ),
+    (
+        {
+            "resume": lease_pb2.Resume(
+                session_token="1.x",
+                unanswered=[lease_pb2.HeldLease(lease_id=1, job_id="0" * 32, attempt=0)],
+            )
+        },
+        "hello.resume.unanswered[0].attempt",
+    ),
+]
+
+
+async def test_each_field_of_hello_that_breaks_its_rule_is_named(place):
+    for changes, path in WRONG:
+        error = await refused(place, **changes)
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, changes
+        assert reason_of(error) == "FIELD_INVALID", changes
+        named = violations_of(error)
+        assert any(field == path or field.startswith(f"{path}[") for field in named), (changes, named)
+    assert await place.value("select count(*) from worker_session") == 0
+
+
+async def test_every_wrong_field_is_named_at_once(place):
+    error = await refused(place, worker="", subscriptions=[], session_ttl=span(1))
+    assert set(violations_of(error)) == {"hello.worker", "hello.subscriptions", "hello.session_ttl"}
+
+
+async def test_a_capacity_that_breaks_its_rule_ends_the_stream_and_names_the_field(place):
+    worker = await place.worker()
+    await worker.capacity(-1)
+    ended = await worker.end()
+    assert ended.reason == "FIELD_INVALID"
+    assert list(violations_of(ended.error)) == ["capacity.slots"]
+
+
+async def test_a_server_holds_as_many_streams_as_it_may(dsn):
+    from .place import Place
+
+    async with Place(dsn, max_streams=1) as place:
+        first = await place.worker()
+        with pytest.raises(StreamEnded) as raised:
+            await place.worker()
+        assert raised.value.reason == "TOO_MANY_STREAMS"
+        await first.drain()
+        await first.next("goodbye")
+        await first.end()
+        await place.worker()
+
+
+async def test_pong_answers_each_heartbeat_by_its_number(place):
+    worker = await place.worker(heartbeats=False)
+    for seq in (1, 2, 7):
+        await worker.send(heartbeat=lease_pb2.Heartbeat(seq=seq))
+        assert (await worker.next("pong")).seq == seq
+
+
+async def test_an_unknown_frame_and_a_bare_receipt_are_ignored(place):
+    worker = await place.worker()
+    # Field 99 of a newer contract, a message of two bytes.
+    await worker.write(lease_pb2.LeaseRequest.FromString(b"\x9a\x06\x02\x08\x01"))
+    await worker.send()
+    await worker.heartbeat()
