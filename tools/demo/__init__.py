@@ -1,0 +1,6 @@
+"""`make run` and `make demo`: the whole of JobQueue on this machine, at work on jobs that one can watch.
+
+The way of it: `run` starts the children (`children`) at free ports and in a folder of their own (`places`): receivers
+for mails and webhooks (`sinks`), a server with its PostgreSQL, and a worker. Then it enqueues a job of each kind
+(`work`), shows the jobs as they pass (`view`), says where to look next, and at the end drains what it started.
+"""

@@ -1,0 +1,34 @@
+"""The command line of the demo: `python -m tools.demo [--once] [--data DIR]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from .run import Demo
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.demo",
+        description="Runs server, worker and receivers, and a job of each of the four kinds. Uses DATABASE_URL if set, "
+        "else a PostgreSQL of its own.",
+    )
+    parser.add_argument("--once", action="store_true", help="end when the four jobs are done, or have failed")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=CHECKOUT / ".run",
+        metavar="DIR",
+        help="where everything goes; default: .run in the checkout",
+    )
+    arguments = parser.parse_args()
+    return asyncio.run(Demo(arguments.data, once=arguments.once).run())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Where the demo puts things: folders, ports, and the secret that it shares with its webhook receiver."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import socket
+import sys
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from jobqueue_server.embedded import default_data_dir
+from jobqueue_server.embedded.binaries import Account
+
+HOST = "127.0.0.1"
+PROGRAMS = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders below one, made when they are missing."""
+
+    root: Path
+
+    @property
+    def files(self) -> Path:
+        return self.root / "files"
+
+    @property
+    def images(self) -> Path:
+        return self.files / "output"
+
+    @property
+    def mails(self) -> Path:
+        return self.root / "mail"
+
+    @property
+    def webhooks(self) -> Path:
+        return self.root / "webhooks"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def make(self) -> None:
+        for folder in (self.files, self.mails, self.webhooks, self.logs):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def database(self) -> Path:
+        """The folder of the embedded PostgreSQL.
+
+        As root it runs as `nobody`, who may not enter every checkout (/root is closed to others): then elsewhere.
+        """
+        own = self.root / "postgres"
+        account = Account.for_this_process()
+        if account is None or account.may_enter(self.root):
+            return own
+        return default_data_dir() / f"run-{sha256(str(self.root).encode()).hexdigest()[:8]}"
+
+
+@dataclass
+class Ports:
+    """Our usual ports where they are free, others where they are not; `moved` says which."""
+
+    moved: list[str] = field(default_factory=list)
+
+    def take(self, what: str, usual: int) -> int:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, usual))
+            except OSError:
+                probe.bind((HOST, 0))
+                port: int = probe.getsockname()[1]
+                self.moved.append(f"port {usual} is taken: {what} uses {port} instead")
+                return port
+            # Bound is not enough: a listener with SO_REUSEPORT, as gRPC's, would share the port with us.
+            with socket.socket() as caller:
+                caller.settimeout(1)
+                answered = caller.connect_ex((HOST, usual)) == 0
+        if not answered:
+            return usual
+        self.moved.append(f"port {usual} is taken: {what} uses another one")
+        return free_port()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def new_secret() -> str:
+    """A secret as Standard Webhooks writes them."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
