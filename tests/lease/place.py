@@ -177,3 +177,11 @@ class Place(Caller):
     async def value(self, query: str, *args: object) -> Any:
         """The first value of a statement."""
         return await (await self.connection()).fetchval(query, *args)
+
+    async def pause_until_stored(self, payloads: list[bytes], queue: str = "default", **fields: Any) -> None:
+        """Enqueues jobs while their queue is paused, so that they are claimed together."""
+        for number, payload in enumerate(payloads):
+            await self.enqueue(payload=payload, queue=queue, **fields)
+            if number == 0:
+                await self.pause(queue)
+        await self.unpause(queue)
