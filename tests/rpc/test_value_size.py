@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from jobqueue.v1 import job_pb2
-
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.model import MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES, Job
 from jobqueue_server.rpc import convert

@@ -193,7 +193,6 @@ class Sessions:
 
     async def confirm(self, session: Session) -> None:
         """The first frame under a new epoch came: the previous token is void."""
-        session.confirmed = True
         try:
             await self._store.confirm(session.id, session.epoch)
         except DatabaseAway:

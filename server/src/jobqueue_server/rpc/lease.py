@@ -159,7 +159,8 @@ class LeaseServicer:
         while (frame := await context.read()) is not grpc.aio.EOF:
             session.heard(frame.last_delivery)
             if not session.confirmed:
-                await self._sessions.confirm(session)
+                session.confirmed = True
+                self._spawn(self._sessions.confirm(session))
             which = frame.WhichOneof("frame")
             if which == "settle":
                 self._settle(frame.settle, session, stream)

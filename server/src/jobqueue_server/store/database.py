@@ -1,8 +1,9 @@
-"""The connections to PostgreSQL: two pools, and the one place where a driver's error becomes ours."""
+"""The connections to PostgreSQL: the pools, and the one place where a driver's error becomes ours."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
@@ -56,6 +57,10 @@ def scrubbed() -> Iterator[None]:
         raise DatabaseAway("the database does not answer; try again") from error
 
 
+async def _nothing_to_reset(connection: object) -> None:
+    """Session state is never changed."""
+
+
 class Session:
     """One connection for as long as somebody has it, running statements by name."""
 
@@ -76,7 +81,7 @@ class Session:
 
 
 class Database:
-    """Two pools on one DSN: `hot` for the statements that move jobs, the other for reads and housekeeping.
+    """Pools on one DSN: `hot` for the statements that move jobs, another for reads, one connection for the heartbeat.
 
     Raises (every method): DatabaseAway when PostgreSQL does not answer, DatabaseFull when it has no room.
     """
@@ -89,12 +94,15 @@ class Database:
         self._name = name
         self._hot: asyncpg.Pool | None = None
         self._cold: asyncpg.Pool | None = None
+        # The heartbeat has a connection of its own: waiting behind others it would tell of a database that is away.
+        self._vital: asyncpg.Pool | None = None
 
     async def open(self) -> None:
         """Connects. A pool that lost its connections makes new ones by itself, so this is done once."""
         with scrubbed():
             self._hot = await self._pool(self._hot_size, HOT_SETTINGS)
             self._cold = await self._pool(self._cold_size, COLD_SETTINGS)
+            self._vital = await self._pool(1, HOT_SETTINGS)
 
     async def _pool(self, size: int, settings: dict[str, str]) -> asyncpg.Pool:
         timeout = STATEMENT_TIMEOUT.total_seconds()
@@ -107,6 +115,9 @@ class Database:
             command_timeout=timeout + 1,
             max_inactive_connection_lifetime=300,
             max_cached_statement_lifetime=0,
+            # Nobody leaves session state behind, and the default reset is a round trip for each statement. An open
+            # transaction is rolled back all the same.
+            reset=_nothing_to_reset,
             server_settings={
                 "application_name": self._name,
                 "statement_timeout": str(int(timeout * 1000)),
@@ -117,8 +128,8 @@ class Database:
         )
 
     async def close(self) -> None:
-        """Closes both pools; a connection in use is cut after a second."""
-        for pool in (self._hot, self._cold):
+        """Closes the pools; a connection in use is cut after a second."""
+        for pool in (self._hot, self._cold, self._vital):
             if pool is not None:
                 try:
                     await asyncio.wait_for(pool.close(), 1)
@@ -126,9 +137,9 @@ class Database:
                     pool.terminate()
 
     @asynccontextmanager
-    async def session(self, *, hot: bool = False) -> AsyncIterator[Session]:
-        """A connection, without a transaction: each statement commits by itself."""
-        pool = self._hot if hot else self._cold
+    async def session(self, *, hot: bool = False, vital: bool = False) -> AsyncIterator[Session]:
+        """A connection, without a transaction: each statement commits by itself. `vital`: of the heartbeat's own."""
+        pool = self._vital if vital else self._hot if hot else self._cold
         if pool is None:
             raise DatabaseAway("the database is not connected yet")
         with scrubbed():
@@ -136,7 +147,8 @@ class Database:
         try:
             yield Session(connection)
         finally:
-            with scrubbed():
+            # What a lost connection did until now is decided already; the pool makes a new one.
+            with contextlib.suppress(*_AWAY):
                 await pool.release(connection, timeout=1)
 
     @asynccontextmanager
@@ -160,7 +172,9 @@ class Database:
         async with self.session(hot=hot) as session:
             return await session.fetch(name, *args)
 
-    async def fetchrow(self, name: str, *args: object, hot: bool = False) -> Record | None:
+    async def fetchrow(
+        self, name: str, *args: object, hot: bool = False, vital: bool = False
+    ) -> Record | None:
         """The first row of `sql/<name>.sql`, or None, committed when this returns."""
-        async with self.session(hot=hot) as session:
+        async with self.session(hot=hot, vital=vital) as session:
             return await session.fetchrow(name, *args)

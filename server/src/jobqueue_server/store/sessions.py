@@ -28,7 +28,7 @@ class SessionStore:
 
     async def beat(self, server_id: int) -> datetime | None:
         """Says that this server lives. None: its row is gone, and it must register again."""
-        record = await self._database.fetchrow("beat", server_id, hot=True)
+        record = await self._database.fetchrow("beat", server_id, vital=True)
         return None if record is None else record["at"]
 
     async def retire_server(self, server_id: int) -> None:
