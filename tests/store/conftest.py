@@ -1,16 +1,36 @@
-"""What the tests of the store ask for: the stores over a database of their own."""
+"""What the tests of the store ask for: the stores over a database that nobody else uses meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+import asyncpg
 import pytest
 
 from .stored import Stored, stored
 
+EVERYTHING = (
+    "job", "live_job", "finished_job", "attempt", "job_progress", "idempotency_key", "worker_session", "server",
+    "lane", "queue", "kind",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def module_dsn(cluster: Any, template: str) -> Iterator[str]:
+    """A migrated database for this file."""
+    name = cluster.create(template)
+    yield cluster.dsn_of(name)
+    cluster.drop(name)
+
 
 @pytest.fixture
-async def s(dsn: str) -> AsyncIterator[Stored]:
-    """The stores over a migrated database for this test alone."""
-    async with stored(dsn) as made:
+async def s(module_dsn: str) -> AsyncIterator[Stored]:
+    """The stores over the file's database, emptied: 0.02 s, where a database of its own costs 0.3 s."""
+    connection = await asyncpg.connect(module_dsn)
+    try:
+        await connection.execute(";".join(f"delete from {table}" for table in EVERYTHING))
+    finally:
+        await connection.close()
+    async with stored(module_dsn) as made:
         yield made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -37,16 +37,9 @@ MAX_LOSSES = 3
 NEEDS_DEADLINE = {Event.TIMEOUT, Event.CANCEL_GRACE_ENDED}
 
 
-@pytest.fixture(scope="module")
-def shared_dsn(cluster: Any, template: str) -> Iterator[str]:
-    name = cluster.create(template)
-    yield cluster.dsn_of(name)
-    cluster.drop(name)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def s(shared_dsn: str) -> AsyncIterator[Stored]:
-    async with stored(shared_dsn) as made:
+async def s(module_dsn: str) -> AsyncIterator[Stored]:
+    async with stored(module_dsn) as made:
         yield made
 
 
