@@ -75,8 +75,10 @@ class Process:
             The time just before, as of `time.time`.
         """
         at = time.time()
-        self._signal_group(signal.SIGKILL)
-        self._process.wait(WITHIN)
+        if self.runs:
+            # Not after its end: the number of its group may be somebody else's by then.
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(WITHIN)
         return at
 
     async def ended(self, within: float = WITHIN) -> int:
@@ -90,12 +92,6 @@ class Process:
     def tail(self, lines: int = 40) -> str:
         """The end of its output."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
-
-    def _signal_group(self, number: signal.Signals) -> None:
-        try:
-            os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            pass  # all of it has ended
 
 
 class ServerProcess(Process):
