@@ -1,0 +1,46 @@
+"""Who runs first, and when."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from jobqueue import Client, NewJob, Status
+
+from .conftest import Bench, ends
+
+
+async def test_a_higher_priority_runs_first_and_equals_in_the_order_of_their_enqueue(
+    bench: Bench, client: Client, address: str, queue: str
+):
+    priorities = [0, 5, -3, 10, 5, 0, -10, 10]
+    jobs = [
+        # Of two kinds: priority is strict within a queue, over all of them.
+        await client.enqueue(("count", "nap")[n % 2], 0, queue=queue, priority=priority)
+        for n, priority in enumerate(priorities)
+    ]
+    await bench.workers(address, "w", queue=queue, slots=1)
+    await ends(client, *(job.id for job in jobs))
+    order = sorted(range(len(jobs)), key=lambda n: (-priorities[n], n))
+    assert [entry.id for entry in bench.journals.read()] == [jobs[n].id for n in order]
+
+
+async def test_a_scheduled_job_is_never_early_and_not_late(
+    bench: Bench, client: Client, address: str, queue: str
+):
+    await bench.workers(address, "w", queue=queue)
+    now = datetime.now(UTC)
+    later = [now + timedelta(milliseconds=ms) for ms in range(300, 2300, 50)]
+    results = await client.enqueue_many(
+        [
+            *(NewJob("count", queue=queue, run_at=at) for at in later),
+            *(NewJob("count", queue=queue, delay=timedelta(seconds=1)) for _ in range(10)),
+        ]
+    )
+    delayed_from = [(await client.get(result.id)).created_at for result in results[len(later) :]]
+    due = [*later, *(at + timedelta(seconds=1) for at in delayed_from if at is not None)]
+    done = await ends(client, *(result.id for result in results))
+    assert {(job.status, job.attempts) for job in done} == {(Status.SUCCEEDED, 1)}
+    ran = {entry.id: entry.at for entry in bench.journals.read()}
+    waits = [ran[result.id] - at.timestamp() for result, at in zip(results, due, strict=True)]
+    assert min(waits) >= 0, waits
+    assert max(waits) < 2, waits
