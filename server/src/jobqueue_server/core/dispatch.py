@@ -7,9 +7,7 @@ Rows are claimed only against credit that exists; while a claim is under way its
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
@@ -18,9 +16,10 @@ from ..errors import DatabaseAway
 from ..lifecycle import Event, Status
 from ..metrics import Metrics
 from ..store.database import Record
-from ..store.jobs import JobStore, Leaving, Look
+from ..store.jobs import JobStore, Leaving
 from .catalog import Catalog, Lane
-from .lines import Line, Lines
+from .groups import Group, deal
+from .lines import Lines
 from .session import Lease, Session
 
 _log = logging.getLogger(__name__)
@@ -37,46 +36,6 @@ MAX_CLAIM = 1000
 # How long an insert waits at most for the claims and settlements that go first while there is a backlog.
 ADMISSION_PATIENCE = 0.05
 RETRY_AFTER_ERROR = 0.25
-
-
-class Group:
-    """Sessions with the same subscriptions; one with caps by kind is a group of its own."""
-
-    def __init__(self, subscriptions: frozenset[tuple[str, str]]) -> None:
-        self.subscriptions = subscriptions
-        self.sessions: set[Session] = set()
-        self.queues: list[list[Lane]] = []
-        self.turn = 0
-
-    def see(self, lanes: Iterable[Lane]) -> None:
-        """Takes in the lanes that exist now."""
-        by_queue: dict[int, list[Lane]] = defaultdict(list)
-        for lane in lanes:
-            if (lane.queue, lane.kind) in self.subscriptions:
-                by_queue[lane.queue_id].append(lane)
-        self.queues = [by_queue[queue_id] for queue_id in sorted(by_queue)]
-
-    @property
-    def lanes(self) -> list[Lane]:
-        """All of its lanes."""
-        return [lane for lanes in self.queues for lane in lanes]
-
-
-def deal(sessions: Sequence[Session], most: int) -> list[Session]:
-    """Who gets the next `most` jobs: chunks of up to half a session's free credit, the largest free share first.
-
-    So a new worker gets some at once, and messages stay few. Each entry is one job's seat.
-    """
-    heap = [(-session.free, order, session) for order, session in enumerate(sessions) if session.free > 0]
-    heapq.heapify(heap)
-    seats: list[Session] = []
-    while heap and len(seats) < most:
-        free, order, session = heapq.heappop(heap)
-        chunk = min(math.ceil(-free / 2), most - len(seats))
-        seats.extend([session] * chunk)
-        if free + chunk < 0:
-            heapq.heappush(heap, (free + chunk, order, session))
-    return seats
 
 
 class Dispatcher:
@@ -223,19 +182,12 @@ class Dispatcher:
         """A claim or a settlement ended."""
         self._progress.set()
 
-    def _ready_lines(self, group: Group) -> bool:
-        return any(
-            line.ready and not line.lane.gated and (line.lane.queue, line.lane.kind) in group.subscriptions
-            for lanes in group.queues
-            for line in self.lines.of_queue(lanes[0].queue_id)
-        )
-
     def _backlog(self) -> bool:
-        return any(self._ready_lines(group) for group in self._groups.values())
+        return any(group.waiting(self.lines) for group in self._groups.values())
 
     def _claimable(self) -> bool:
         return any(
-            any(session.free > 0 for session in group.sessions) and self._ready_lines(group)
+            any(session.free > 0 for session in group.sessions) and group.waiting(self.lines)
             for group in self._groups.values()
         )
 
@@ -281,7 +233,7 @@ class Dispatcher:
         free = sum(max(session.free, 0) for session in group.sessions)
         if free <= 0:
             return False
-        looks, lines = self._looks(group, min(free, MAX_CLAIM))
+        looks, lines = group.looks(self.lines, min(free, MAX_CLAIM))
         if not looks:
             return False
         seats = deal(list(group.sessions), min(free, MAX_CLAIM))
@@ -344,51 +296,6 @@ class Dispatcher:
         finally:
             self._claiming = False
             self.unreserve(seats)
-
-    def _looks(self, group: Group, most: int) -> tuple[list[Look], list[Line]]:
-        """Where to look for `most` jobs: in each queue from the highest priority down to the first thick line.
-
-        A thin line is asked for as many as there are seats; thick ones share them. What is locked and not taken is
-        let go at the commit, so asking for too much is only waste.
-        """
-        looks: list[Look] = []
-        lines: list[Line] = []
-        chosen: list[tuple[int, list[Line]]] = []
-        count = len(group.queues)
-        for turn in range(count):
-            lanes = group.queues[(turn + group.turn) % count]
-            own = {lane.id for lane in lanes if not lane.gated}
-            waiting = [
-                line for line in self.lines.of_queue(lanes[0].queue_id) if line.ready and line.lane.id in own
-            ]
-            waiting.sort(key=lambda line: -line.priority)
-            for index, line in enumerate(waiting):
-                if line.thick and (index + 1 == len(waiting) or waiting[index + 1].priority < line.priority):
-                    waiting = waiting[: index + 1]
-                    break
-            if waiting:
-                chosen.append((turn, waiting))
-        thick = sum(1 for _, waiting in chosen for line in waiting if line.thick)
-        share = math.ceil(most / thick) if thick > 1 else most
-        caps = self._caps(group)
-        for turn, waiting in chosen:
-            for line in waiting:
-                take = share if line.thick else most
-                if caps is not None and line.lane.kind in caps:
-                    take = min(take, caps[line.lane.kind])
-                    caps[line.lane.kind] -= max(take, 0)
-                if take > 0:
-                    looks.append(Look(line.lane.id, line.priority, take, line.floor, turn))
-                    lines.append(line)
-        return looks, lines
-
-    @staticmethod
-    def _caps(group: Group) -> dict[str, int] | None:
-        """What is left under the caps by kind, of a group that has them: it is one session."""
-        for session in group.sessions:
-            if session.slots_by_kind:
-                return {kind: session.free_for(kind) for kind in session.slots_by_kind}
-        return None
 
     def _lane(self, row: Record) -> Lane:
         lane = self._catalog.lane_by_id(row["lane_id"])
