@@ -16,7 +16,7 @@ from ..errors import DatabaseAway
 from ..lifecycle import Event, Status
 from ..metrics import Metrics
 from ..store.database import Record
-from ..store.jobs import JobStore, Leaving
+from ..store.jobs import JobStore, Leaving, Look
 from .catalog import Catalog, Lane
 from .groups import Group, deal
 from .lines import Lines
@@ -72,7 +72,7 @@ class Dispatcher:
 
     def attach(self, session: Session) -> None:
         """A session takes jobs from now on, or takes more or fewer than before."""
-        key: object = session.id if session.slots_by_kind else session.subscriptions
+        key: object = session.id if session.bounded else session.subscriptions
         if self._group_of.get(session) == key:
             self.wake()
             return
@@ -115,33 +115,31 @@ class Dispatcher:
 
     # ---- hand-off: seats for jobs that are just being stored
 
-    def seats(self, lane: Lane, priority: int, most: int) -> list[Session]:
-        """Reserved seats for up to `most` new jobs of a lane; none where a job waits that goes before them.
+    def seats(self, lane: Lane, priority: int, sizes: Sequence[int]) -> list[Session]:
+        """Reserved seats for new jobs of a lane, first come first; none where a job waits that goes before them.
 
-        The caller gives each back by `unreserve` once its insert is answered.
+        The caller gives each back by `Session.unreserve` once its insert is answered.
+
+        `sizes` are those of the payloads, in bytes. What is beyond the answered seats goes to the backlog.
         """
         groups = self._by_lane.get(lane.id)
         if not groups or lane.gated or self.paused or self._blocked(lane, priority):
             return []
+        # What a claim under way brings to a bounded session is not known yet.
         sessions = [
-            session for group in groups for session in group.sessions if session.free_for(lane.kind) > 0
+            session
+            for group in groups
+            for session in group.sessions
+            if session.free > 0 and not (session.bounded and session.claiming)
         ]
-        if not sessions:
-            return []
-        capped = any(session.slots_by_kind for session in sessions)
-        seats = []
-        for session in deal(sessions, most):
-            if capped and session.free_for(lane.kind) <= 0:
+        seats: list[Session] = []
+        for session in deal(sessions, len(sizes)):
+            size = sizes[len(seats)]
+            if session.bounded and not (session.free_for(lane.kind) > 0 and session.fits(size)):
                 continue
-            session.reserved += 1
+            session.reserve(lane.kind, size)
             seats.append(session)
         return seats
-
-    @staticmethod
-    def unreserve(seats: Iterable[Session]) -> None:
-        """Gives reserved seats back; the leases that came of them are counted by themselves."""
-        for session in seats:
-            session.reserved -= 1
 
     def _blocked(self, lane: Lane, priority: int) -> bool:
         for line in self.lines.of_queue(lane.queue_id):
@@ -214,8 +212,8 @@ class Dispatcher:
                 self.progressed()
 
     async def _round(self) -> bool:
-        """One claim for each group that can have one. Returns whether any brought something."""
-        brought = False
+        """One claim for each group that can have one. Returns whether another round may bring something."""
+        again = False
         if self._orphans:
             orphans, self._orphans = self._orphans, []
             await self.give_back(orphans)
@@ -223,11 +221,11 @@ class Dispatcher:
             group = self._groups.get(key)
             if group is None:
                 continue
-            brought |= await self._claim_alone(group)
-            brought |= await self._claim(group)
+            again |= await self._claim_alone(group)
+            again |= await self._claim(group)
         self._rounds += 1
         self.progressed()
-        return brought
+        return again
 
     async def _claim(self, group: Group) -> bool:
         free = sum(max(session.free, 0) for session in group.sessions)
@@ -237,6 +235,10 @@ class Dispatcher:
         if not looks:
             return False
         seats = deal(list(group.sessions), min(free, MAX_CLAIM))
+        if seats[0].bytes_limit:
+            seats = seats[: await self._fitting(seats[0], looks, len(seats))]
+            if not seats:
+                return False
         marks = [line.mark for line in lines]
         rows = await self._take(
             seats,
@@ -254,7 +256,19 @@ class Dispatcher:
             # Fewer rows than seats: nothing was cut off, so what was not found is not there.
             if len(rows) < len(seats) and count < look.take and line.mark == mark:
                 line.ready = False
-        return bool(rows)
+        # A look stops at the first thick priority. Where that was just used up, nothing was found and those below it
+        # were not asked: without another round they would wait for the next sweep, a second for each priority.
+        return bool(rows) or group.waiting(self.lines)
+
+    async def _fitting(self, session: Session, looks: list[Look], most: int) -> int:
+        """How many of the next jobs fit into the bytes that a session may still hold."""
+        held, count = session.bytes_held + session.bytes_reserved, 0
+        for size in await self._store.peek(looks, most):
+            if held and held + size > session.bytes_limit:
+                break
+            held += size
+            count += 1
+        return count
 
     async def _claim_alone(self, group: Group) -> bool:
         lanes = [lane for lane in group.lanes if lane.id in self.lines.alone and not lane.gated]
@@ -285,6 +299,7 @@ class Dispatcher:
         """Runs a claim with its seats reserved, and delivers what it brought."""
         for session in seats:
             session.reserved += 1
+            session.claiming = True
         self._claiming = True
         started = asyncio.get_running_loop().time()
         try:
@@ -295,7 +310,9 @@ class Dispatcher:
             return rows
         finally:
             self._claiming = False
-            self.unreserve(seats)
+            for session in seats:
+                session.reserved -= 1
+                session.claiming = False
 
     def _lane(self, row: Record) -> Lane:
         lane = self._catalog.lane_by_id(row["lane_id"])
@@ -305,6 +322,7 @@ class Dispatcher:
     async def _deliver(self, rows: list[Record], sessions: dict[int, Session], suspect: bool) -> None:
         bodies = {body["id"]: body for body in await self._store.bodies([row["id"] for row in rows])}
         given: dict[Session, list[Lease]] = defaultdict(list)
+        weight: dict[Session, int] = defaultdict(int)
         back: list[Leaving] = []
         for row in rows:
             session, job_id, attempt = sessions[row["session_id"]], row["id"], row["attempts"]
@@ -312,7 +330,11 @@ class Dispatcher:
             if body is None:
                 message = "the job's body is gone"
                 back.append(Leaving(job_id, attempt, session.id, Event.BODY_MISSING, message=message))
+            elif weight[session] and not session.fits(weight[session] + len(body["payload"])):
+                # Others came than the ones that were weighed.
+                back.append(Leaving(job_id, attempt, session.id, Event.UNDELIVERED))
             else:
+                weight[session] += len(body["payload"])
                 given[session].append(
                     Lease(
                         session.next_lease_id(), job_id, attempt, self._lane(row), row["priority"], row["failures"],
@@ -327,8 +349,8 @@ class Dispatcher:
             await self.give_back(back)
 
     def hand_over(self, session: Session, leases: list[Lease]) -> None:
-        """Puts committed leases on the session's stream. If that is gone meanwhile they go back with the next round."""
-        if session not in self._group_of:
+        """Puts committed leases on the session's stream; if that is gone or draining, they go back with the next round."""
+        if session not in self._group_of or session.draining:
             self._orphans += [
                 Leaving(lease.job_id, lease.attempt, session.id, Event.UNDELIVERED) for lease in leases
             ]

@@ -310,7 +310,7 @@ class Enqueuer:
         try:
             stored = await self._store.enqueue(rows)
         except Exception as error:
-            self._dispatcher.unreserve(seats.values())
+            self._unseat(rows, lanes, seats)
             await self._failed(units, error)
             return
         self._metrics.observe_batch("enqueue", loop.time() - started, len(rows))
@@ -343,18 +343,22 @@ class Enqueuer:
         seats: dict[int, Session] = {}
         for (_, priority), indexes in sorted(wanted.items(), key=lambda entry: -entry[0][1]):
             lane = lanes[indexes[0]]
-            for index, session in zip(
-                indexes, self._dispatcher.seats(lane, priority, len(indexes)), strict=False
-            ):
+            sizes = [len(rows[index].new.payload) for index in indexes]
+            for index, session in zip(indexes, self._dispatcher.seats(lane, priority, sizes), strict=False):
                 seats[index] = session
                 rows[index].session_id, rows[index].epoch = session.id, session.epoch
         return seats
+
+    @staticmethod
+    def _unseat(rows: list[NewRow], lanes: list[Lane], seats: Mapping[int, Session]) -> None:
+        for index, session in seats.items():
+            session.unreserve(lanes[index].kind, len(rows[index].new.payload))
 
     def _after(
         self, rows: list[NewRow], lanes: list[Lane], seats: Mapping[int, Session], stored: Stored
     ) -> None:
         """The insert is committed: delivers what was handed off, and tells the lines of the rest."""
-        self._dispatcher.unreserve(seats.values())
+        self._unseat(rows, lanes, seats)
         given: dict[Session, list[Lease]] = defaultdict(list)
         kinds: Counter[str] = Counter()
         for index, (row, lane) in enumerate(zip(rows, lanes, strict=True)):

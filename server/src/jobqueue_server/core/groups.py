@@ -14,7 +14,7 @@ from .session import Session
 
 
 class Group:
-    """Sessions with the same subscriptions; one with caps by kind is a group of its own."""
+    """Sessions with the same subscriptions; one that bounds kinds or bytes is a group of its own."""
 
     def __init__(self, subscriptions: frozenset[tuple[str, str]]) -> None:
         self.subscriptions = subscriptions

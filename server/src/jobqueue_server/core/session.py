@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -108,6 +108,9 @@ class Session:
         self.lingering: dict[int, Lease] = {}
         self.remembered: OrderedDict[int, tuple[UUID, int]] = OrderedDict()
         self.reserved = 0
+        self.reserved_kinds: Counter[str] = Counter()
+        self.bytes_reserved = 0
+        self.claiming = False
         self.suspects = 0
         self.bytes_held = 0
         self.draining = False
@@ -130,7 +133,7 @@ class Session:
         """How many more leases it may be given: level, never counted up and down on its own, so nothing can leak."""
         if self.link is None or self.draining:
             return 0
-        if self.bytes_limit and self.bytes_held >= self.bytes_limit:
+        if self.bytes_limit and self.bytes_held + self.bytes_reserved >= self.bytes_limit:
             return 0
         return self.slots - len(self.leases) - len(self.lingering) - self.reserved
 
@@ -141,7 +144,29 @@ class Session:
             return self.free
         held = sum(1 for lease in self.leases.values() if lease.lane.kind == kind)
         lingering = sum(1 for lease in self.lingering.values() if lease.lane.kind == kind)
-        return min(self.free, cap - held - lingering)
+        return min(self.free, cap - held - lingering - self.reserved_kinds[kind])
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it bounds more than its slots: it is then claimed for alone, and each job is weighed."""
+        return bool(self.slots_by_kind) or self.bytes_limit > 0
+
+    def fits(self, size: int) -> bool:
+        """Whether a payload of this size may come beside those it holds; one alone always may."""
+        held = self.bytes_held + self.bytes_reserved
+        return not self.bytes_limit or held == 0 or held + size <= self.bytes_limit
+
+    def reserve(self, kind: str, size: int) -> None:
+        """Keeps a slot for a job that is being stored."""
+        self.reserved += 1
+        self.reserved_kinds[kind] += 1
+        self.bytes_reserved += size
+
+    def unreserve(self, kind: str, size: int) -> None:
+        """Gives that slot back; a lease that came of it is counted by itself."""
+        self.reserved -= 1
+        self.reserved_kinds[kind] -= 1
+        self.bytes_reserved -= size
 
     def takes(self, lane: Lane) -> bool:
         """Whether it subscribes to the lane."""

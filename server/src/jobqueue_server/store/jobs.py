@@ -83,6 +83,16 @@ def _column(values: list[Any]) -> list[Any]:
     return []
 
 
+def _look_columns(looks: Sequence[Look]) -> tuple[list[Any], ...]:
+    return (
+        [look.lane_id for look in looks],
+        [look.priority for look in looks],
+        [look.take for look in looks],
+        [look.floor for look in looks],
+        [look.queue_number for look in looks],
+    )
+
+
 class JobStore:
     """Moves jobs in PostgreSQL.
 
@@ -155,16 +165,17 @@ class JobStore:
         """Leases up to `len(seats)` ready jobs; `seats` are session ids in the order of dealing, `epochs` theirs."""
         return await self._database.fetch(
             "claim",
-            [look.lane_id for look in looks],
-            [look.priority for look in looks],
-            [look.take for look in looks],
-            [look.floor for look in looks],
-            [look.queue_number for look in looks],
+            *_look_columns(looks),
             seats,
             list(epochs),
             list(epochs.values()),
             hot=True,
         )
+
+    async def peek(self, looks: Sequence[Look], most: int) -> list[int]:
+        """The sizes in bytes of the jobs that a claim would take now, in its order."""
+        rows = await self._database.fetch("peek", *_look_columns(looks), most, hot=True)
+        return [row["size"] for row in rows]
 
     async def claim_alone(self, lane_ids: Sequence[int], epochs: dict[int, int]) -> list[Record]:
         """Leases at most one job to each session, of those that lost a session before."""

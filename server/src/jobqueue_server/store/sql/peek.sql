@@ -1,0 +1,31 @@
+-- read: the sizes of the jobs that a claim would take
+-- $1 .. $5 as in claim.sql; $6 how many int4
+-- For a session that bounds the bytes it holds: what does not fit is not claimed. Locks nothing; a claim right after
+-- may find others, so the caller looks at the sizes again. The size of a payload is read without unpacking it.
+with want as materialized (
+    select w.*
+    from unnest($1::int4[], $2::int2[], $3::int4[], $4::timestamptz[], $5::int4[])
+        as w (lane_id, priority, take, floor, queue)
+    where w.lane_id not in (select id from lane where id = any($1::int4[]) and gated)
+),
+line as materialized (
+    select ready.id, ready.run_at, w.priority, w.queue
+    from want w
+    cross join lateral (
+        select l.id, l.run_at
+        from live_job l
+        where l.state = 1 and l.lane_id = w.lane_id and l.priority = w.priority
+            and l.run_at >= w.floor and l.run_at <= now()
+        order by l.run_at, l.id
+        limit w.take
+    ) ready
+),
+turn as (
+    select id, queue, row_number() over (partition by queue order by priority desc, run_at, id) as turn
+    from line
+)
+select coalesce(octet_length(j.payload), 0) as size
+from turn t
+left join job j on j.id = t.id
+order by t.turn, t.queue
+limit $6::int4
