@@ -349,7 +349,7 @@ class Dispatcher:
             await self.give_back(back)
 
     def hand_over(self, session: Session, leases: list[Lease]) -> None:
-        """Puts committed leases on the session's stream; if that is gone or draining, they go back with the next round."""
+        """Puts committed leases on the session's stream. If that is gone or draining they go back."""
         if session not in self._group_of or session.draining:
             self._orphans += [
                 Leaving(lease.job_id, lease.attempt, session.id, Event.UNDELIVERED) for lease in leases
