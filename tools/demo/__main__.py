@@ -7,6 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from .places import Ports
 from .run import Demo
 
 CHECKOUT = Path(__file__).parents[2]
@@ -26,8 +27,13 @@ def main() -> int:
         metavar="DIR",
         help="where everything goes; default: .run in the checkout",
     )
+    parser.add_argument(
+        "--free-ports", action="store_true", help="free ports from the start, instead of 50051, 9090 and 9091"
+    )
     arguments = parser.parse_args()
-    return asyncio.run(Demo(arguments.data, once=arguments.once).run())
+    return asyncio.run(
+        Demo(arguments.data, once=arguments.once, ports=Ports(usual=not arguments.free_ports)).run()
+    )
 
 
 if __name__ == "__main__":

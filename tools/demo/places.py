@@ -63,26 +63,28 @@ class Places:
 class Ports:
     """Our usual ports where they are free, others where they are not; `moved` says which."""
 
+    usual: bool = True
     moved: list[str] = field(default_factory=list)
 
     def take(self, what: str, usual: int) -> int:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, usual))
-            except OSError:
-                probe.bind((HOST, 0))
-                port: int = probe.getsockname()[1]
-                self.moved.append(f"port {usual} is taken: {what} uses {port} instead")
-                return port
-            # Bound is not enough: a listener with SO_REUSEPORT, as gRPC's, would share the port with us.
-            with socket.socket() as caller:
-                caller.settimeout(1)
-                answered = caller.connect_ex((HOST, usual)) == 0
-        if not answered:
+        if not self.usual:
+            return free_port()
+        if _is_free(usual):
             return usual
-        self.moved.append(f"port {usual} is taken: {what} uses another one")
-        return free_port()
+        port = free_port()
+        self.moved.append(f"port {usual} is taken: {what} uses {port} instead")
+        return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As a server does, which may take a port whose last connections are still being forgotten.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 def free_port() -> int:

@@ -44,12 +44,13 @@ class Demo:
     Args:
         data: The folder for all that it makes.
         once: Whether to end when the first jobs are done, instead of at Ctrl-C.
+        ports: Where to listen.
     """
 
-    def __init__(self, data: Path, *, once: bool) -> None:
+    def __init__(self, data: Path, *, once: bool, ports: Ports) -> None:
         self._once = once
         self._places = Places(data.expanduser().resolve())
-        self._ports = Ports()
+        self._ports = ports
         self._name = uuid4().hex[:8]
         self._received: dict[str, Path] = {}
         self._seen: dict[str, Job] = {}

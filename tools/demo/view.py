@@ -151,8 +151,10 @@ class LiveTable:
         self._live.update(Group(table, self._steps) if self._steps is not None else table, refresh=True)
 
     def _row(self, table: Table, job: Job) -> None:
-        if job.locked_by:
-            self._workers[job.id] = job.locked_by
+        # A job that is over no longer names its worker.
+        last = job.failed_attempts[-1].worker if job.failed_attempts else ""
+        if job.locked_by or last:
+            self._workers[job.id] = job.locked_by or last
         about = " ".join(self._story.of(job).split())
         worker = Text(self._workers.get(job.id, ""))
         table.add_row(

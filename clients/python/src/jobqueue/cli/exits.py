@@ -43,12 +43,12 @@ object on stderr."""
 
 # The first that fits counts.
 _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
-    (errors.KindUnknown, Exit.USAGE, "see `jobqueue kinds list`; add one with `jobqueue kinds put NAME`"),
+    (errors.KindUnknown, Exit.USAGE, "see `jobqueue kinds list`"),
     (errors.InvalidRequest, Exit.USAGE, ""),
     (
         errors.JobNotFound,
         Exit.NOT_FOUND,
-        "see `jobqueue list`; it may have been deleted, or its retention has ended",
+        "see `jobqueue list`",
     ),
     (errors.QueueNotFound, Exit.NOT_FOUND, "see `jobqueue queues list`; a queue exists from its first job"),
     (errors.NotFound, Exit.NOT_FOUND, ""),
@@ -58,7 +58,7 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
         Exit.CONFLICT,
         "wait for it with `jobqueue wait ID`, or stop it with `jobqueue cancel ID`",
     ),
-    (errors.IdempotencyKeyReused, Exit.CONFLICT, "use another --key for another job"),
+    (errors.IdempotencyKeyReused, Exit.CONFLICT, ""),
     (errors.Overloaded, Exit.UNAVAILABLE, "try again a little later"),
     (
         errors.Unavailable,

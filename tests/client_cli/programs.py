@@ -1,0 +1,134 @@
+"""Server, worker and command line as the programs that they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PROGRAMS = Path(sys.executable).parent
+WITHIN = 60.0
+
+
+class Program:
+    """A process whose lines can be waited for."""
+
+    def __init__(
+        self, name: str, *arguments: str | Path, cwd: Path | None = None, **environment: str
+    ) -> None:
+        self.process = subprocess.Popen(
+            [PROGRAMS / name, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=cwd,
+            env=plain_environment(**environment),
+        )
+        self._lines: list[str] = []
+        self._more = threading.Condition()
+        self._ended = False
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._more:
+                self._lines.append(line.rstrip("\n"))
+                self._more.notify_all()
+        with self._more:
+            self._ended = True
+            self._more.notify_all()
+
+    @property
+    def text(self) -> str:
+        with self._more:
+            return "\n".join(self._lines)
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """The first line that has it, also of those that were there already."""
+        at = 0
+        with self._more:
+            while True:
+                while at < len(self._lines):
+                    if found := re.search(pattern, self._lines[at]):
+                        return found
+                    at += 1
+                said = "\n".join(self._lines)
+                assert not self._ended, f"it ended without saying {pattern!r}:\n{said}"
+                assert self._more.wait(WITHIN), f"it did not say {pattern!r}:\n{said}"
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(WITHIN)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"it did not end:\n{self.text}") from None
+
+
+def plain_environment(**more: str) -> dict[str, str]:
+    ours = ("JOBQUEUE_", "WORKER_", "DATABASE_URL")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**kept, "COLUMNS": "200", "NO_COLOR": "1", **more}
+
+
+@contextmanager
+def serving(dsn: str) -> Iterator[str]:
+    """A server; its address."""
+    arguments = ("serve", "--grpc-addr", "127.0.0.1:0", "--metrics-addr", "off", "--shutdown-grace", "2s")
+    server = Program("jobqueue-server", *arguments, DATABASE_URL=dsn)
+    try:
+        yield f"127.0.0.1:{server.until(r'is ready .*port=([0-9]+)')[1]}"
+    finally:
+        server.end()
+
+
+@contextmanager
+def working(address: str, *arguments: str | Path, **how: Any) -> Iterator[Program]:
+    """A worker, which has its metrics on a free port."""
+    worker = Program(
+        "jobqueue-worker", "--server", address, "--metrics-bind-addr", "127.0.0.1:0", *arguments, **how
+    )
+    try:
+        worker.until(r"metrics are served")
+        yield worker
+    finally:
+        worker.end()
+
+
+class Cli:
+    """The command `jobqueue`, run as a command against a server."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PROGRAMS / "jobqueue", *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=WITHIN,
+            check=False,
+            env=plain_environment(JOBQUEUE_SERVER=self.address),
+        )
+
+    def json(self, *arguments: str, stdin: str | None = None) -> Any:
+        """Its one line, as JSON."""
+        (line,) = self.lines(*arguments, stdin=stdin)
+        return line
+
+    def lines(self, *arguments: str, stdin: str | None = None) -> list[Any]:
+        """Its lines, as JSON."""
+        done = self(*arguments, "--json", stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,0 +1,89 @@
+"""`jobqueue enqueue-batch`: NDJSON in, jobs out, and what happens to a file that is wrong in its middle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.client_cli.programs import Cli
+
+
+def line(queue: str, n: object) -> str:
+    return f'{{"kind": "summarize_text", "queue": "{queue}", "payload": {{"text": "t", "n": {n}}}}}\n'
+
+
+def test_every_line_becomes_a_job_in_order(cli: Cli, queue: str, tmp_path: Path):
+    path = tmp_path / "jobs.ndjson"
+    path.write_text("".join(line(queue, n) for n in range(1200)) + "\n")
+    results = cli.lines("enqueue-batch", str(path))
+    assert [each["line"] for each in results] == list(range(1, 1201))
+    found = cli.lines("list", "--queue", queue, "--all", "--full")
+    assert [job["payload"]["n"] for job in found] == list(range(1199, -1, -1))
+    assert [job["id"] for job in found] == [each["id"] for each in results][::-1]
+
+
+def test_every_field_of_a_line_counts_and_its_payload_is_left_alone(cli: Cli, queue: str):
+    payload = '{"text": "}\\"{", "n":12345678901234567890,"x" : 1.10}'
+    text = (
+        f'{{"payload": {payload}, "kind": "summarize_text", "queue": "{queue}", "delay": "1h", "priority": -2, '
+        '"max_attempts": 5, "timeout": "90s", "labels": {"a": "b"}, "headers": {"h": "i"}, '
+        f'"retry_policy": {{"min_backoff": "2s"}}, "idempotency_key": "{queue}"}}'
+    )
+    (result,) = cli.lines("enqueue-batch", "-", stdin=text)
+    got = cli("get", result["id"], "--json").stdout
+    assert f'"payload": {payload},' in got
+    job = json.loads(got)
+    assert (job["priority"], job["max_attempts"], job["timeout"], job["idempotency_key"]) == (
+        -2,
+        5,
+        "90s",
+        queue,
+    )
+    assert job["labels"] == {"a": "b"}
+    assert job["headers"]["h"] == "i"
+
+
+def test_with_keys_the_same_command_again_enqueues_only_what_is_missing(cli: Cli, queue: str):
+    lines = [line(queue, n) for n in range(600)]
+    broken = "".join(lines[:550]) + '{"kind": "summarize_text", "payload": {}}\n' + "".join(lines[551:])
+    first = cli("enqueue-batch", "-", "--keys", queue, stdin=broken)
+    assert first.returncode == 2
+    assert "stdin, line 551" in first.stderr
+    assert "500 jobs are enqueued" in first.stderr
+    assert "the same command again" in first.stderr
+    again = cli("enqueue-batch", "-", "--keys", queue, stdin="".join(lines))
+    assert again.stdout.startswith("600 jobs, 500 of them were there before")
+    assert len(cli.lines("list", "--queue", queue, "--all")) == 600
+
+
+def test_without_keys_it_says_where_to_go_on(cli: Cli, queue: str):
+    lines = [line(queue, n) for n in range(501)]
+    first = cli("enqueue-batch", "-", stdin="".join(lines) + "oops\n")
+    assert first.returncode == 2
+    assert "stdin, line 502: is no JSON" in first.stderr
+    assert "go on with --skip 500" in first.stderr
+    rest = cli("enqueue-batch", "-", "--skip", "500", stdin="".join(lines))
+    assert rest.stdout.startswith("1 jobs,")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", "should be an object"),
+        ('{"payload": {}}', "has no kind"),
+        ('{"kind": "hello", "prioritty": 1}', "did you mean priority?"),
+        ('{"kind": "hello", "priority": 1.5}', "priority: should be a whole number"),
+        ('{"kind": "hello", "delay": 5}', "delay: should be a text"),
+        ('{"kind": "hello", "labels": {"a": 1}}', "labels: should be an object of texts"),
+        ('{"kind": "hello", "kind": "bye"}', "names a field twice"),
+        ('{"kind": "hello", "payload": NaN}', "NaN is no number of JSON"),
+    ],
+)
+def test_a_line_that_is_no_job_is_refused_with_its_number(cli: Cli, text: str, said: str):
+    done = cli("enqueue-batch", "-", stdin=f"\n{text}\n")
+    assert done.returncode == 2
+    assert "stdin, line 2" in done.stderr
+    assert said in done.stderr
+    assert "nothing is enqueued" in done.stderr

@@ -1,0 +1,172 @@
+"""The commands about jobs, as a person and as a script use them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from tests.client_cli.programs import Cli, working
+
+MAIL = '{"to":"ada@example.org","subject":"s","body":"b"}'
+NOWHERE = "0199aaaa-0000-7000-8000-000000000000"
+
+
+def test_enqueue_prints_the_id_and_nothing_else(cli: Cli, queue: str):
+    done = cli("enqueue", "send_email", MAIL, "--queue", queue)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert UUID(done.stdout.strip()).version == 7
+
+
+def test_every_field_of_a_job_can_be_given(cli: Cli, queue: str):
+    arguments = [
+        "--priority",
+        "3",
+        "--delay",
+        "1h30m",
+        "--max-attempts",
+        "7",
+        "--timeout",
+        "90s",
+        "--key",
+        f"{queue}-k",
+    ]
+    arguments += [
+        "--label",
+        "a=1",
+        "--label",
+        "b=x=y",
+        "--header",
+        "trace=7",
+        "--min-backoff",
+        "2s",
+        "--max-backoff",
+        "1m",
+    ]
+    job = cli.json("enqueue", "send_email", MAIL, "--queue", queue, *arguments)
+    assert job["replayed"] is False
+    read = cli.json("get", job["id"])
+    assert (read["priority"], read["max_attempts"], read["timeout"], read["idempotency_key"]) == (
+        3,
+        7,
+        "90s",
+        f"{queue}-k",
+    )
+    assert read["labels"] == {"a": "1", "b": "x=y"}
+    assert read["headers"]["trace"] == "7"
+    assert read["retry_policy"] == {"min_backoff": "2s", "max_backoff": "60s"}
+    assert (read["status"], read["queue"], read["run_at"] > read["created_at"]) == ("QUEUED", queue, True)
+
+
+def test_the_same_key_again_is_the_same_job(cli: Cli, queue: str):
+    first = cli("enqueue", "send_email", MAIL, "--queue", queue, "--key", queue)
+    again = cli("enqueue", "send_email", MAIL, "--queue", queue, "--key", queue)
+    assert (again.returncode, again.stdout) == (0, first.stdout)
+    assert "this job already" in again.stderr
+    other = cli("enqueue", "send_email", MAIL, "--queue", queue, "--key", queue, "--priority", "1")
+    assert other.returncode == 6
+    assert first.stdout.strip() in other.stderr
+
+
+@pytest.mark.parametrize("way", ["argument", "stdin", "file"])
+def test_the_payload_arrives_byte_for_byte(cli: Cli, queue: str, tmp_path: Path, way: str):
+    payload = '{"text": "ä",  "n": 12345678901234567890, "x": 1.10, "y": 1E+4}'
+    path = tmp_path / "payload.json"
+    path.write_text(payload, "utf-8")
+    given = {"argument": payload, "stdin": "-", "file": f"@{path}"}[way]
+    done = cli("enqueue", "summarize_text", given, "--queue", queue, stdin=payload)
+    assert done.returncode == 0, done.stderr
+    assert f'"payload": {payload},' in cli("get", done.stdout.strip(), "--json").stdout
+    assert payload in cli("get", done.stdout.strip()).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["send_email", "{to: 1}"], "line 1, column 2"),
+        (["send_email", "@/no/such/file"], "/no/such/file can't be read"),
+        (["send_email", '{"to":"ada@example.org"}'], "job.payload.subject"),
+        (["send_mail", MAIL], "send_email"),
+        (["send_email", MAIL, "--delay", "5"], "--delay: '5' should be a number with a unit"),
+        (["send_email", MAIL, "--run-at", "soon"], "--run-at: 'soon' should be a time"),
+        (["send_email", MAIL, "--label", "x"], "--label: 'x' should be name=value"),
+        (["send_email", MAIL, "--priority", "11"], "job.priority"),
+        (["send_email", MAIL, "--max-attempts", "0"], "max_attempts is 0"),
+        (["send_email", MAIL, "--key", "a", "--auto-key"], "--key and --auto-key"),
+        (["send_email", MAIL, "--queue", "Two Words"], "job.queue"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place_and_without_a_traceback(
+    cli: Cli, arguments: list[str], said: str
+):
+    done = cli("enqueue", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") <= 4
+
+
+def test_an_error_is_json_for_scripts(cli: Cli):
+    done = cli("get", NOWHERE, "--json")
+    assert (done.returncode, done.stdout) == (3, "")
+    error = json.loads(done.stderr)["error"]
+    assert error["reason"] == "JOB_NOT_FOUND"
+    assert NOWHERE in error["message"]
+
+
+def test_no_server_is_said_with_its_address():
+    done = Cli("127.0.0.1:1")("enqueue", "send_email", MAIL)
+    assert done.returncode == 4
+    assert "no server answers at 127.0.0.1:1" in done.stderr
+    assert "JOBQUEUE_SERVER" in done.stderr
+
+
+def test_list_filters_and_limits(cli: Cli, queue: str):
+    ids = [
+        cli.json("enqueue", "send_email", MAIL, "--queue", queue, "--label", f"n={n}")["id"] for n in range(3)
+    ]
+    assert [job["id"] for job in cli.lines("list", "--queue", queue)] == ids[::-1]
+    assert [job["id"] for job in cli.lines("list", "--queue", queue, "--limit", "2")] == ids[:0:-1]
+    assert [job["id"] for job in cli.lines("list", "--queue", queue, "--label", "n=1")] == [ids[1]]
+    assert cli.lines("list", "--queue", queue, "--status", "running,cancelled") == []
+    assert cli.lines("list", "--queue", queue, "--full")[0]["payload"] == json.loads(MAIL)
+    table = cli("list", "--queue", queue, "--limit", "2")
+    assert ids[2] in table.stdout
+    assert ids[0] not in table.stdout
+    assert "more than these 2" in table.stderr
+    assert cli("list", "--status", "done").returncode == 2
+
+
+def test_cancel_retry_and_delete(cli: Cli, queue: str):
+    id = cli("enqueue", "send_email", MAIL, "--queue", queue).stdout.strip()
+    assert cli("delete", id).returncode == 6
+    assert cli("cancel", id, "--reason", "no longer needed").stdout == f"{id}  CANCELLED\n"
+    again = cli("cancel", id)
+    assert again.returncode == 6
+    assert "jobqueue retry" in again.stderr
+    assert cli("retry", id).stdout == f"{id}  QUEUED\n"
+    assert cli.json("cancel", id)["pending"] is False
+    assert cli("delete", id).returncode == 0
+    assert cli("get", id).returncode == 3
+
+
+def test_wait_ends_with_the_jobs_end(cli: Cli, queue: str):
+    waiting = cli("enqueue", "send_email", MAIL, "--queue", queue, "--delay", "1h").stdout.strip()
+    late = cli("wait", waiting, "--timeout", "100ms")
+    assert late.returncode == 5
+    assert "QUEUED" in late.stderr
+    cli("cancel", waiting)
+    assert cli("wait", waiting).returncode == 1
+    with working(cli.address, "--simulate", "--queues", queue):
+        done = cli(
+            "enqueue", "summarize_text", '{"text":"x"}', "--queue", queue, "--wait", "--min-backoff", "10ms"
+        )
+    assert done.returncode == 0
+    assert "SUCCEEDED" in done.stdout
+
+
+def test_help_names_the_exit_codes(cli: Cli):
+    assert "3 no such job or queue" in cli("--help").stdout
+    assert cli("--version").stdout == "jobqueue 0.1.0\n"

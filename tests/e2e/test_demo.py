@@ -1,0 +1,161 @@
+"""`make demo` and `make run`, as the commands behind them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.client_cli.programs import plain_environment
+
+CHECKOUT = Path(__file__).parents[2]
+DEMO = [sys.executable, "-m", "tools.demo", "--free-ports"]
+
+
+@contextmanager
+def demo(data: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [*DEMO, "--data", data, *arguments],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=plain_environment(**environment),
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def said_until(process: subprocess.Popen[str], pattern: str) -> str:
+    assert process.stdout is not None
+    text = ""
+    for line in process.stdout:
+        text += line
+        if re.search(pattern, line):
+            return text
+    raise AssertionError(f"it ended without saying {pattern!r}:\n{text}")
+
+
+def children(pid: int) -> dict[int, str]:
+    """The processes below one, and what they are."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
+    found: dict[int, str] = {}
+    below = {pid}
+    while below:
+        new = {int(own): args for own, parent, args in rows if int(parent) in below}
+        found |= new
+        below = set(new)
+    return found
+
+
+def alive(pids: dict[int, str]) -> dict[int, str]:
+    return {pid: args for pid, args in pids.items() if os.path.exists(f"/proc/{pid}")}
+
+
+def test_once_does_a_job_of_each_kind_and_ends_well(data_dir: Path):
+    with demo(data_dir, "--once") as process:
+        text, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, text
+    for kind in ("resize_image", "send_email", "summarize_text", "webhook_delivery"):
+        assert re.search(rf"^{kind} +SUCCEEDED", text, re.MULTILINE), text
+    (image,) = (data_dir / "files" / "output").glob("*.png")
+    with Image.open(image) as picture:
+        assert picture.size == (320, 240)
+    (mail,) = (data_dir / "mail").glob("*.eml")
+    assert message_from_bytes(mail.read_bytes())["Subject"] == "Hello from JobQueue"
+    (hook,) = (data_dir / "webhooks").glob("*.json")
+    assert '"verified": true' in hook.read_text()
+    for path in (image, mail, hook):
+        assert str(path) in text
+
+
+def test_with_a_database_url_it_migrates_and_uses_that_database(empty_dsn: str, tmp_path: Path):
+    with demo(tmp_path, "--once", DATABASE_URL=empty_dsn) as process:
+        text, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, text
+    assert "applied 0001_" in (tmp_path / "logs" / "migrate.log").read_text()
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_a_database_that_is_away_is_said_with_the_end_of_the_log(tmp_path: Path):
+    with demo(tmp_path, "--once", DATABASE_URL="postgresql://u:hunter2@127.0.0.1:1/x") as process:
+        text, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "migrate ended with exit code" in text
+    assert "the database does not answer" in text
+    assert "hunter2" not in text
+
+
+def test_ctrl_c_ends_everything_that_it_started_and_is_no_failure(empty_dsn: str, tmp_path: Path):
+    with demo(tmp_path, DATABASE_URL=empty_dsn) as process:
+        said_until(process, "^Where to look next")
+        started = children(process.pid)
+        for program in ("jobqueue-server", "jobqueue-worker", "tools.demo.sinks"):
+            assert any(program in args for args in started.values()), started
+        process.send_signal(signal.SIGINT)
+        text = said_until(process, "^Everything has ended")
+        assert process.wait(60) == 0, text
+        assert not alive(started)
+    assert "has ended" in (tmp_path / "logs" / "worker.log").read_text()
+    assert "jobqueue-server has ended" in (tmp_path / "logs" / "server.log").read_text()
+
+
+def test_a_child_that_dies_is_named_with_the_end_of_its_log(empty_dsn: str, tmp_path: Path):
+    with demo(tmp_path, DATABASE_URL=empty_dsn) as process:
+        said_until(process, "^Where to look next")
+        started = children(process.pid)
+        (worker,) = (pid for pid, args in started.items() if "jobqueue-worker" in args)
+        os.kill(worker, signal.SIGKILL)
+        text, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "worker was ended by SIGKILL" in text
+        assert "worker.log" in text
+        assert not alive(started)
+
+
+def test_killed_without_warning_it_leaves_nothing_running(empty_dsn: str, tmp_path: Path):
+    with demo(tmp_path, DATABASE_URL=empty_dsn) as process:
+        said_until(process, "^Where to look next")
+        started = children(process.pid)
+        process.kill()
+        process.wait()
+        descriptors = []
+        for pid in started:
+            try:
+                descriptors.append(os.pidfd_open(pid))
+            except ProcessLookupError:
+                continue
+        import select
+
+        poll = select.poll()
+        for descriptor in descriptors:
+            poll.register(descriptor, select.POLLIN)
+        left = set(descriptors)
+        while left:
+            ready = poll.poll(30_000)
+            assert ready, "something still runs"
+            for descriptor, _ in ready:
+                poll.unregister(descriptor)
+                os.close(descriptor)
+                left.discard(descriptor)
+
+
+@pytest.mark.parametrize("flag", ["--help"])
+def test_help_says_what_it_does(flag: str):
+    done = subprocess.run([*DEMO, flag], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "--once" in done.stdout
