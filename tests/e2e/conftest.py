@@ -46,9 +46,7 @@ class Bench:
 
     async def workers(self, address: str, *names: str, **options: Any) -> list[WorkerProcess]:
         """Workers whose sessions are open."""
-        return [
-            await worker.ready() for worker in [self.worker(address, name, **options) for name in names]
-        ]
+        return [await worker.ready() for worker in [self.worker(address, name, **options) for name in names]]
 
     def simulator(self, address: str, queue: str) -> SimulatorProcess:
         """`jobqueue-worker --simulate`."""

@@ -40,7 +40,9 @@ async def test_an_integer_from_grpcurl_arrives_as_that_integer(
     assert (read["job"]["status"], read["job"]["payload"]) == ("SUCCEEDED", {"width": 100})
 
 
-@pytest.mark.parametrize("text", ['{"width":100}', '{"n": 12345678901234567890}', '{"n":-98765432109876543210 }'])
+@pytest.mark.parametrize(
+    "text", ['{"width":100}', '{"n": 12345678901234567890}', '{"n":-98765432109876543210 }']
+)
 async def test_an_integer_from_a_stub_arrives_with_all_its_digits(
     bench: Bench, client: Client, address: str, queue: str, text: str
 ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from jobqueue import Client, JobQueueError, NewJob, Status
+from jobqueue import Client, NewJob, Status, Unavailable
 
 from .conftest import Bench, ends, select
 
@@ -25,14 +25,13 @@ async def test_a_killed_server_loses_nothing_that_it_acknowledged_and_nothing_ru
             try:
                 # Without a key, and so never sent twice: what was not acknowledged may or may not be there.
                 acknowledged.append((await client.enqueue("nap", 0.02)).id)
-            except JobQueueError as error:
-                assert error.code == "UNAVAILABLE", error
+            except Unavailable:
                 refused += 1
                 await asyncio.sleep(0.05)
 
     async with Client(first.address) as client:
         producers = [asyncio.create_task(produce(client)) for _ in range(16)]
-        # Some run, some wait: 16 slots take 800 a second, and so much comes at least.
+        # At any moment some are being stored, some handed over, some run and some are being settled.
         await bench.journals.until(500)
         first.kill()
         before = len(acknowledged)
@@ -64,7 +63,7 @@ async def test_long_jobs_of_a_killed_server_run_on_and_are_settled_with_the_next
         jobs = await client.enqueue_many(NewJob("hold", {"gate": str(gate)}) for _ in range(8))
         await bench.journals.until(8, "started")
         first.kill()
-        # Half of them end while nobody is there to be told.
+        # They end while nobody is there to be told.
         gate.touch()
         await bench.journals.until(8, "ended")
         await bench.server(dsn, grpc_addr=first.address)
