@@ -59,9 +59,10 @@ contract: install ## The .proto files: style, no break against the baseline, and
 	@$(BIN)/buf breaking proto --against proto/baseline.binpb
 	@$(BIN)/python tools/generate.py --check
 
-generate: install ## Make the stubs and the list of HTTP bindings from proto/, and .env.example from the settings
+generate: install ## Make the stubs and the list of HTTP bindings from proto/, .env.example, and the documents made from code
 	@$(BIN)/python tools/generate.py
 	@$(BIN)/python -c 'from jobqueue_server.settings import render_env_example; print(render_env_example(), end="")' > .env.example
+	@$(BIN)/python -m tools.docs
 
 lock: install ## Renew the locks: the newest versions that the packages and requirements*.in allow
 	@$(COMPILE) requirements-build.in --output-file requirements-build.lock

@@ -116,7 +116,7 @@ def _with_an_option_for_each_setting(command: Callable[[WorkerSettings], None]) 
 def _option(name: str) -> inspect.Parameter:
     """The option for a setting: a text, since `WorkerSettings` checks it as it checks the environment."""
     field = WorkerSettings.model_fields[name]
-    default = _default_text(field.default)
+    default = default_text(field.default)
     note = f"{environment_name(name)}; {default}" if default else environment_name(name)
     switch = field.annotation is bool
     flags = [flag_name(name), *([_SHORT[name]] if name in _SHORT else [])]
@@ -131,7 +131,8 @@ def _option(name: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _default_text(default: object) -> str:
+def default_text(default: object) -> str:
+    """A default, as one would write it; empty where there is none."""
     if isinstance(default, timedelta):
         return f"{default.total_seconds():g}s"
     if default is PydanticUndefined or default is None or isinstance(default, bool):

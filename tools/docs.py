@@ -1,0 +1,164 @@
+"""Writes the documents that are made from code: docs/errors.md and docs/settings.md.
+
+python -m tools.docs            write them
+python -m tools.docs --check    write nothing; fail if one is not up to date
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobqueue_server.errors import JobQueueError, registry
+from jobqueue_server.lifecycle import Reason
+from jobqueue_server.settings import Settings, default_text, environment_name
+from jobqueue_worker import cli as worker_cli
+from jobqueue_worker.settings import WorkerSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+MADE = "<!-- Made by `make generate` from {source}. Change that instead. -->"
+
+ERRORS = """\
+Every error is a `google.rpc.Status` whose details hold an `ErrorInfo` with the domain `jobqueue` and one of these
+reasons. Reasons are stable; messages are for people. Bad input also carries `BadRequest` with the path of every field
+that is wrong, such as `job.payload.to` or `jobs[3].payload`; shed load carries `RetryInfo`. HTTP statuses are those of
+the REST API to come.
+"""
+SETTINGS = """\
+A flag wins over the environment, and that over the file of `--config` (server only). Durations are a number and a
+unit: `1500ms`, `30s`, `5m`, `12h`, `7d`. A setting that can't be used ends the program with 2 and names it.
+"""
+COMMAND_LINE = """\
+The command line reads `JOBQUEUE_SERVER` (`--server`, default `127.0.0.1:50051`) and `JOBQUEUE_DEADLINE` (`--deadline`,
+how long to try to reach the server)."""
+
+# What google/rpc/code.proto maps a code to.
+HTTP = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "ABORTED": 409,
+    "RESOURCE_EXHAUSTED": 429,
+    "INTERNAL": 500,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+
+JOB_REASONS = {
+    Reason.ATTEMPTS_EXHAUSTED: "FAILED_PERMANENT: as many failures as `max_attempts` allows.",
+    Reason.NOT_RETRYABLE: "FAILED_PERMANENT: the worker said that another attempt would be in vain.",
+    Reason.LOST_TOO_OFTEN: "FAILED_PERMANENT: it lost as many workers as `JOBQUEUE_MAX_LOSSES` allows.",
+    Reason.BODY_MISSING: "FAILED_PERMANENT: its stored payload is gone, so there was nothing to deliver.",
+    Reason.CANCELLED_BY_CALLER: "CANCELLED: by CancelJob.",
+    Reason.CANCELLED_BY_WORKER: "CANCELLED: by its worker, without having been asked.",
+    Reason.CANCEL_GRACE_ENDED: "CANCELLED: its worker was asked to stop and did not answer within the grace.",
+}
+ATTEMPT_REASONS = {
+    Reason.HANDLER_FAILED: "The worker reported a failure.",
+    Reason.TIMED_OUT: "It ran longer than the job's `timeout`.",
+    Reason.SESSION_LOST: "Nothing was heard of its worker for a whole ttl.",
+}
+
+
+def errors() -> str:
+    """The text of docs/errors.md."""
+    return "\n".join(_errors()) + "\n"
+
+
+def _errors() -> Iterator[str]:
+    yield "# Errors and reasons\n"
+    yield MADE.format(source="server/src/jobqueue_server/errors.py") + "\n"
+    yield ERRORS
+    yield "## Reasons of errors\n"
+    yield "| reason | gRPC code | HTTP | meaning, and what to do |"
+    yield "|---|---|---|---|"
+    for reason, error in sorted(registry().items()):
+        yield f"| `{reason}` | {error.code} | {error.http_status or HTTP[error.code]} | {_advice(error)} |"
+    missing = {name for name in vars(Reason) if name.isupper()} - set(JOB_REASONS) - set(ATTEMPT_REASONS)
+    if missing:
+        sys.exit(
+            f"tools/docs.py: say what {', '.join(sorted(missing))} means, in JOB_REASONS or ATTEMPT_REASONS"
+        )
+    for title, place, reasons in (
+        ("Why a job ended", "Job.reason", JOB_REASONS),
+        ("Why an attempt failed", "FailedAttempt.reason", ATTEMPT_REASONS),
+    ):
+        yield f"\n## {title}\n"
+        yield f"In `{place}`.\n"
+        yield "| reason | meaning |"
+        yield "|---|---|"
+        for reason, meaning in reasons.items():
+            yield f"| `{reason}` | {meaning} |"
+
+
+def _advice(error: type[JobQueueError]) -> str:
+    return " ".join((inspect.getdoc(error) or "").split())
+
+
+def settings() -> str:
+    """The text of docs/settings.md."""
+    return "\n".join(_settings()) + "\n"
+
+
+def _settings() -> Iterator[str]:
+    yield "# Settings\n"
+    yield MADE.format(source="the settings classes of server and worker") + "\n"
+    yield SETTINGS
+    yield "## jobqueue-server\n"
+    yield "| environment | flag | default | meaning |"
+    yield "|---|---|---|---|"
+    for name, field in Settings.model_fields.items():
+        yield _row(environment_name(name), name, default_text(name), field.description)
+    yield "\n## jobqueue-worker\n"
+    yield "| environment | flag | default | meaning |"
+    yield "|---|---|---|---|"
+    for name, field in WorkerSettings.model_fields.items():
+        default = worker_cli.default_text(field.default)
+        yield _row(worker_cli.environment_name(name), name, default, field.description)
+    yield "\n## jobqueue\n"
+    yield COMMAND_LINE
+
+
+def _row(environment: str, name: str, default: str, description: str | None) -> str:
+    shown = f"`{default}`" if default else ""
+    meaning = (description or "").replace("|", "\\|")
+    return f"| `{environment}` | `--{name.replace('_', '-')}` | {shown} | {meaning} |"
+
+
+def documents() -> dict[str, str]:
+    """What is made: the text of each document, by its place in the repository."""
+    return {"docs/errors.md": errors(), "docs/settings.md": settings()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if one is not up to date")
+    check = parser.parse_args().check
+    stale = False
+    for name, text in documents().items():
+        path = ROOT / name
+        present = path.read_text() if path.exists() else ""
+        if check:
+            diff = difflib.unified_diff(
+                present.splitlines(), text.splitlines(), name, "generated", n=1, lineterm=""
+            )
+            for line in diff:
+                stale = True
+                print(line)
+        else:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+    if stale:
+        sys.exit("The documents above are not up to date; `make generate` renews them.")
+
+
+if __name__ == "__main__":
+    main()
