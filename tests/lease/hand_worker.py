@@ -264,8 +264,9 @@ class HandWorker:
     ) -> list[lease_pb2.SettleResult]:
         """Reports outcomes and waits for the answer: its exceptions. Settled leases are held no more."""
         seq = await self.report(succeeded, outcomes)
-        settled = await self.next("settled")
-        assert settled.seq == seq
+        while (settled := await self.next("settled")).seq < seq:
+            # An earlier report, whose answer nobody waited for.
+            pass
         return list(settled.exceptions)
 
     async def report(self, succeeded: Iterable[int] = (), outcomes: Sequence[lease_pb2.Outcome] = ()) -> int:

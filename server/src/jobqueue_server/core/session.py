@@ -194,10 +194,15 @@ class Session:
             self.suspects -= 1
         if linger:
             self.lingering[lease_id] = lease
-        self.remembered[lease_id] = (lease.job_id, lease.attempt)
-        if len(self.remembered) > REMEMBERED_LEASES:
-            self.remembered.popitem(last=False)
+        self.remember([lease])
         return lease
+
+    def remember(self, leases: Iterable[Lease | Named]) -> None:
+        """Keeps what leases stood for that it no longer holds."""
+        for lease in leases:
+            self.remembered[lease.lease_id] = (lease.job_id, lease.attempt)
+        while len(self.remembered) > REMEMBERED_LEASES:
+            self.remembered.popitem(last=False)
 
     def find(self, job_id: UUID, attempt: int) -> Lease | None:
         """The lease on an attempt, by looking at each: cancels and timeouts are rare."""

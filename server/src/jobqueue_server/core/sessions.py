@@ -164,7 +164,11 @@ class Sessions:
         named = {(lease.job_id, lease.attempt): lease for lease in (*held, *unanswered)}
         kept: list[Named] = []
         back: list[Leaving] = []
-        for row in await self._store.held([session.id]):
+        rows = await self._store.held([session.id])
+        if any(self._catalog.lane_by_id(row["lane_id"]) is None for row in rows):
+            # Another server made the lane since this one looked.
+            await self._catalog.refresh()
+        for row in rows:
             lease = named.pop((row["id"], row["attempts"]), None)
             lane = self._catalog.lane_by_id(row["lane_id"])
             if lease is None or lane is None or lease.lease_id in session.leases:
@@ -181,6 +185,8 @@ class Sessions:
             kept.append(lease)
         if back:
             await self._dispatcher.give_back(back)
+        # A settlement that is sent again names its lease by its number alone, which another server gave.
+        session.remember(named.values())
         held_names = {(lease.job_id, lease.attempt) for lease in held}
         return kept, [lease for key, lease in named.items() if key in held_names]
 
