@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
+import grpc
+
 from jobqueue import Client, NewJob, Status
+from jobqueue.v1.jobqueue_pb2_grpc import JobQueueStub
+from tests.lease.hand_worker import HandWorker
 
 from .conftest import Bench, ends
 
@@ -25,6 +30,25 @@ async def test_a_higher_priority_runs_first_and_equals_in_the_order_of_their_enq
     assert [entry.id for entry in runs] == [jobs[n].id for n in order]
     # What waits at a lower priority is found as soon as the one above is used up, and not by a sweep, once a second.
     assert runs[-1].at - runs[0].at < 2
+
+
+async def test_a_worker_that_bounds_its_bytes_gets_the_lower_priorities_as_soon(
+    client: Client, address: str, queue: str
+):
+    for priority in (5, 0, 5, 0, -5, -5):
+        await client.enqueue("work", queue=queue, priority=priority)
+    async with grpc.aio.insecure_channel(address) as channel:
+        worker = HandWorker(JobQueueStub(channel), queues={queue: ["work"]}, slots=1, bytes=1 << 20)
+        await worker.connect()
+        started = time.monotonic()
+        priorities = []
+        for _ in range(6):
+            job = await worker.job()
+            priorities.append(job.priority)
+            await worker.succeed(job)
+        assert priorities == [5, 5, 0, 0, -5, -5]
+        assert time.monotonic() - started < 1.5
+        await worker.close()
 
 
 async def test_a_scheduled_job_is_never_early_and_not_late(

@@ -262,8 +262,11 @@ class Dispatcher:
 
     async def _fitting(self, session: Session, looks: list[Look], most: int) -> int:
         """How many of the next jobs fit into the bytes that a session may still hold."""
+        sizes = await self._store.peek(looks, most)
+        if not sizes:
+            return 1  # the claim finds as little, and notes that these lines are used up
         held, count = session.bytes_held + session.bytes_reserved, 0
-        for size in await self._store.peek(looks, most):
+        for size in sizes:
             if held and held + size > session.bytes_limit:
                 break
             held += size
