@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md is true: its files exist, no module is forgotten, its names are in the code, its picture is the table."""
+"""ARCHITECTURE.md is true: its files and names exist, no module is forgotten, its picture is the table."""
 
 from __future__ import annotations
 

@@ -1,13 +1,16 @@
-"""The README does what it says: each of its blocks is typed into a terminal, against a real server."""
+"""The READMEs do what they say: each of their blocks is typed into a terminal, against a real server and worker."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,55 +31,87 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def address(dsn: str) -> Iterator[str]:
-    """A server, as a process of its own."""
-    command = [str(BIN / "jobqueue-server"), "serve", "--grpc-addr", "127.0.0.1:0", "--metrics-addr", "off"]
-    options = ["--session-ttl", SESSION_TTL, "--log-format", "json"]
-    environment = {**os.environ, "DATABASE_URL": dsn}
+    """Where a server answers: a process of its own, as `make run` has one."""
+    flags = ["--grpc-addr", "127.0.0.1:0", "--metrics-addr", "off", "--session-ttl", SESSION_TTL]
+    with process("jobqueue-server", "serve", *flags, DATABASE_URL=dsn) as until:
+        yield f"127.0.0.1:{until('jobqueue-server is ready')['port']}"
+
+
+@pytest.fixture
+def worker(address: str) -> Iterator[None]:
+    """A worker for the built-in kinds, as `make run` has one."""
+    with process("jobqueue-worker", "--server", address, "--metrics-bind-addr", "127.0.0.1:0") as until:
+        until("session 1 opened")
+        yield
+
+
+@contextmanager
+def process(program: str, *arguments: str, **environment: str) -> Iterator[Callable[[str], dict[str, Any]]]:
+    """Runs a program that logs JSON; gives the means to wait for a line of it, and drains it at the end."""
+    command = [str(BIN / program), *arguments, "--log-format", "json"]
     with subprocess.Popen(
-        [*command, *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as server:
-        assert server.stdout is not None
-        said: list[str] = []
-        for line in server.stdout:
-            said.append(line)
-            entry = json.loads(line)
-            if entry["message"] == "jobqueue-server is ready":
-                break
-        else:
-            pytest.fail("the server did not start:\n" + "".join(said))
-        drain = threading.Thread(target=server.stdout.read, daemon=True)
-        drain.start()
-        yield f"127.0.0.1:{entry['port']}"
-        server.terminate()
-        server.wait(40)
-        drain.join()
+        command,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as running:
+        lines = running.stdout
+        assert lines is not None
+
+        def until(message: str) -> dict[str, Any]:
+            said = []
+            for line in lines:
+                said.append(line)
+                entry: dict[str, Any] = json.loads(line)
+                if entry["message"].startswith(message):
+                    # What it says from now on is nobody's concern, but must not fill the pipe.
+                    threading.Thread(target=lines.read, daemon=True).start()
+                    return entry
+            pytest.fail(f"{program} ended:\n" + "".join(said))
+
+        try:
+            yield until
+        finally:
+            running.terminate()
 
 
-def environment(address: str) -> dict[str, str]:
+def environment(address: str, dsn: str = "") -> dict[str, str]:
     """A terminal's: the commands on the path, and the server of this run as the one of 127.0.0.1:50051."""
     return {
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "HOME": os.environ.get("HOME", "/"),
         "LANG": "C.UTF-8",
         "JOBQUEUE_SERVER": address,
+        "DATABASE_URL": dsn,
         "WORKER_METRICS_BIND_ADDR": "127.0.0.1:0",
         "PYTHONUNBUFFERED": "1",
     }
 
 
-def run(text: str, folder: Path, address: str) -> None:
-    places = {"127.0.0.1:50051": address, "127.0.0.1:9091": "127.0.0.1:..."}
-    script = Script("README.md", folder, environment(address), places)
+def run(text: str, folder: Path, environment: dict[str, str], name: str = "README.md") -> None:
+    script = Script(name, folder, environment, {"127.0.0.1:50051": environment["JOBQUEUE_SERVER"]})
     try:
         script.run(blocks(text))
     finally:
         script.close()
 
 
-def test_every_block_of_the_readme_does_what_it_shows(folder: Path, address: str) -> None:
-    assert (BIN / "grpcurl").exists(), "grpcurl is missing: it comes with `make install`"
+@pytest.mark.usefixtures("worker")
+def test_every_block_of_the_readme_does_what_it_shows(folder: Path, address: str, dsn: str) -> None:
+    there = environment(address, dsn)
+    assert shutil.which("grpcurl", path=there["PATH"]), "grpcurl is missing: it comes with `make install`"
 
-    run((ROOT / "README.md").read_text(), folder, address)
+    run((ROOT / "README.md").read_text(), folder, there)
+
+
+@pytest.mark.parametrize("package", ["clients/python", "server", "worker"])
+def test_every_block_of_a_packages_readme_does_what_it_shows(
+    folder: Path, address: str, dsn: str, package: str
+) -> None:
+    name = f"{package}/README.md"
+
+    run((ROOT / name).read_text(), folder, environment(address, dsn), name)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +126,7 @@ def test_every_block_of_the_readme_does_what_it_shows(folder: Path, address: str
 )
 def test_a_block_that_shows_something_else_is_noticed(folder: Path, text: str, complaint: str) -> None:
     with pytest.raises(NotAsWritten, match=complaint):
-        run(text, folder, "127.0.0.1:1")
+        run(text, folder, environment("127.0.0.1:1"))
 
 
 def test_an_id_is_the_same_wherever_the_document_shows_it(folder: Path) -> None:
