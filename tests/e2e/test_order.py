@@ -51,6 +51,28 @@ async def test_a_worker_that_bounds_its_bytes_gets_the_lower_priorities_as_soon(
         await worker.close()
 
 
+async def test_a_kind_that_has_all_its_slots_keeps_none_from_lower_priorities(
+    client: Client, address: str, queue: str
+):
+    for _ in range(10):
+        await client.enqueue("tight", queue=queue, priority=5)
+    for _ in range(10):
+        await client.enqueue("loose", queue=queue)
+    async with grpc.aio.insecure_channel(address) as channel:
+        worker = HandWorker(
+            JobQueueStub(channel), queues={queue: ["tight", "loose"]}, slots=5, slots_by_kind={"tight": 2}
+        )
+        await worker.connect()
+        jobs = await worker.jobs(5)
+        for _ in range(7):
+            loose = next(job for job in jobs if job.kind == "loose")
+            await worker.succeed(loose)
+            jobs.remove(loose)
+            jobs.append(await worker.job())
+            assert [job.kind for job in jobs].count("tight") == 2
+        await worker.close()
+
+
 async def test_a_scheduled_job_is_never_early_and_not_late(
     bench: Bench, client: Client, address: str, queue: str
 ):

@@ -50,14 +50,19 @@ class Group:
         A thin line is asked for as many as there are seats; thick ones share them. What is locked and not taken is
         let go at the commit, so asking for too much is only waste.
         """
+        caps = self._caps()
         chosen: list[tuple[int, Line]] = []
         for turn in range(len(self.queues)):
-            ready = self._ready(self.queues[(turn + self.turn) % len(self.queues)], lines)
+            # A kind whose slots are all taken does not stand in the way of lower priorities.
+            ready = [
+                line
+                for line in self._ready(self.queues[(turn + self.turn) % len(self.queues)], lines)
+                if caps.get(line.lane.kind, most) > 0
+            ]
             thick = max((line.priority for line in ready if line.thick), default=None)
             chosen += [(turn, line) for line in ready if thick is None or line.priority >= thick]
         sharing = sum(line.thick for _, line in chosen)
         share = math.ceil(most / sharing) if sharing else most
-        caps = self._caps()
         looks: list[Look] = []
         looked: list[Line] = []
         for turn, line in sorted(chosen, key=lambda entry: -entry[1].priority):
