@@ -1,5 +1,6 @@
 -- read: sessions silent past their ttl, and those of a server dead for the greater of the ttl and 12 s
 -- $1 how many int4
+-- In no order: by id the planner would walk the primary key, past all the sessions that ended and wait for retention.
 select s.id, s.epoch, s.name
 from worker_session s
 left join server v on v.id = s.server_id
@@ -11,5 +12,4 @@ where s.ended_at is null
             and coalesce(v.heartbeat_at, s.opened_at) + greatest(s.ttl, interval '12 seconds') <= now()
         )
     )
-order by s.id
 limit $1::int4
