@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -20,7 +21,7 @@ async def claim(s, looks, seats, session):
 
 async def order(s, looks, seats, session):
     """The ids that a claim of one seat at a time takes, one after the other."""
-    taken = []
+    taken: list[UUID] = []
     while len(taken) < seats:
         rows = await claim(s, looks, 1, session)
         if not rows:
@@ -79,7 +80,7 @@ async def test_bodies_come_by_a_second_statement_as_they_were_sent(s):
 async def test_two_claims_at_once_take_different_jobs(s):
     lane, one, two = await s.lane(), await s.session("one"), await s.session("two")
     ids = await enqueue(s, lane, 1000)
-    taken = []
+    taken: list[UUID] = []
     while len(taken) < 1000:
         found = await asyncio.gather(
             *[claim(s, [look(lane, 40)], 40, session) for session in (one, two, one, two)]

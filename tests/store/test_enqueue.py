@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from jobqueue_server.lifecycle import State
 from jobqueue_server.model import RetryPolicy
 
-from .factories import enqueue, everything, keyed_row, new_row, until_waiting_for_a_lock
+from .factories import enqueue, everything, key_digest, keyed_row, new_row, until_waiting_for_a_lock
 
 
 async def live(s, job_id):
@@ -78,7 +79,7 @@ async def test_an_id_that_is_there_keeps_the_whole_batch_out(s):
 async def test_columns_that_only_some_rows_use_stay_with_their_rows(s):
     lane = await s.lane()
     run_at = datetime.now(UTC) + timedelta(hours=2)
-    fields = [
+    fields: list[dict[str, Any]] = [
         {},
         {"priority": -10},
         {"timeout": timedelta(milliseconds=1500)},
@@ -92,11 +93,11 @@ async def test_columns_that_only_some_rows_use_stay_with_their_rows(s):
     ]
     rows = [new_row(s, lane, payload=str(index).encode(), **given) for index, given in enumerate(fields)]
     stored_at = (await s.jobs.enqueue(rows)).at
-    plain = {
+    plain: dict[str, Any] = {
         "priority": 0, "timeout_ms": None, "max_attempts": 3, "min_backoff_ms": None, "max_backoff_ms": None,
         "labels": None, "headers": None, "run_at": stored_at, "idempotency_key": None, "content_type": None,
     }  # fmt: skip
-    wanted = [
+    wanted: list[dict[str, Any]] = [
         {},
         {"priority": -10},
         {"timeout_ms": 1500},
@@ -284,11 +285,10 @@ async def test_a_vanished_key_is_missing_from_the_answer(s):
 async def test_two_inserts_with_their_keys_in_opposite_order_do_not_deadlock(s):
     """The middle key is a third party's: who comes first waits there, and has taken smaller digests only."""
     lane = await s.lane()
-    keys = [str(number) for number in range(9)]
-    rows = sorted((keyed_row(s, lane, key) for key in keys), key=lambda row: row.key_digest)
-    again = [keyed_row(s, lane, row.new.idempotency_key) for row in rows][::-1]
+    keys = sorted((str(number) for number in range(9)), key=key_digest)
+    rows, again = [[keyed_row(s, lane, key) for key in order] for order in (keys, keys[::-1])]
     async with s.database.transaction() as third:
-        await s.jobs.enqueue([keyed_row(s, lane, rows[4].new.idempotency_key)], third)
+        await s.jobs.enqueue([keyed_row(s, lane, keys[4])], third)
         one = asyncio.create_task(s.jobs.enqueue(rows))
         await until_waiting_for_a_lock(s.sql)
         two = asyncio.create_task(s.jobs.enqueue(again))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -16,10 +17,14 @@ from .factories import enqueue, everything, lease, look, until_waiting_for_a_loc
 WAYS = ["settle_succeeded", "settle_with_output", "leave"]
 
 
+def failures(leases: list[tuple[UUID, int, int]]) -> list[Leaving]:
+    return [Leaving(*lease, Event.FAIL) for lease in leases]
+
+
 async def settle(s, way, leases):
     """Settles by one of the three statements; the ids that counted."""
     if way == "leave":
-        rows = await s.jobs.leave([Leaving(*triple, Event.FAIL) for triple in leases])
+        rows = await s.jobs.leave(failures(leases))
         return {row["id"] for row in rows}
     output = b'{"n":1}' if way == "settle_with_output" else None
     _, settled = await s.jobs.settle_succeeded(sorted((*triple, output) for triple in leases))
@@ -104,7 +109,7 @@ async def test_the_same_settlement_again_changes_nothing(s):
     assert await s.succeed(*triple, output=b"1")
     before = await snapshot(s, [triple[0]])
     assert not await s.succeed(*triple, output=b"2")
-    assert await s.jobs.leave([Leaving(*triple, Event.FAIL)]) == []
+    assert await s.jobs.leave(failures([triple])) == []
     assert await snapshot(s, [triple[0]]) == before
 
 
@@ -134,7 +139,7 @@ async def test_two_batches_in_opposite_order_lock_in_the_order_of_ids(s, first, 
         tasks = []
         for way, ordered in ((first, leases), (second, leases[::-1])):
             if way == "leave":
-                work = s.jobs.leave([Leaving(*triple, Event.FAIL) for triple in ordered])
+                work = s.jobs.leave(failures(ordered))
             else:
                 output = b"1" if way == "settle_with_output" else None
                 work = s.jobs.settle_succeeded([(*triple, output) for triple in ordered])
