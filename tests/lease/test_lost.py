@@ -1,0 +1,229 @@
+"""Workers that fall silent or die: their jobs start elsewhere in time, and a job that kills its worker is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+
+from jobqueue.v1 import lease_pb2
+
+from .hand_worker import StreamEnded
+from .place import Place, Status
+
+Verdict = lease_pb2.SettleResult.Verdict
+
+TTL = 5.0
+# Promise 6: within ttl + 2 s of its last frame.
+MARGIN = 2.0
+
+
+async def started_after(worker, patience=TTL + MARGIN + 10):
+    """The next job, and when it came."""
+    job = await worker.job(patience)
+    return job, time.monotonic()
+
+
+async def jobs_of_a_worker_whose_stream_is_cut_or_silent_start_elsewhere_within_ttl_and_two_seconds(
+    place,
+):
+    """Both at once, and a worker that goes on beside them is left alone."""
+    cut = await place.worker(name="cut", ttl=TTL, kinds=["cut"])
+    silent = await place.worker(name="silent", ttl=TTL, kinds=["silent"], heartbeats=False)
+    alive = await place.worker(name="alive", ttl=TTL, kinds=["alive"])
+    jobs = {kind: await place.enqueue(kind) for kind in ("cut", "silent", "alive")}
+    first = {"cut": await cut.job(), "silent": await silent.job(), "alive": await alive.job()}
+    elsewhere = {
+        kind: await place.worker(name=f"second {kind}", kinds=[kind]) for kind in ("cut", "silent", "alive")
+    }
+    await asyncio.gather(cut.heartbeat(), silent.heartbeat())
+    last_frame = time.monotonic()
+    cut.cut()
+    again, times = {}, {}
+    for kind in ("cut", "silent"):
+        again[kind], times[kind] = await started_after(elsewhere[kind])
+    # The row of the silence counts from the last frame heard, not from when it was noticed.
+    for kind, at in times.items():
+        assert TTL - 0.2 < at - last_frame < TTL + MARGIN, (kind, at - last_frame)
+        assert (again[kind].id, again[kind].attempt, again[kind].failures) == (jobs[kind].id, 2, 0)
+        lost = await place.get(jobs[kind].id)
+        assert (Status.Name(lost.status), lost.losses, lost.failures) == ("RUNNING", 1, 0)
+        assert [(each.attempt, each.reason, each.worker) for each in lost.failed_attempts] == [
+            (1, "SESSION_LOST", kind)
+        ]
+    assert (await silent.end()).reason == "SESSION_SUPERSEDED"
+    with pytest.raises(StreamEnded) as raised:
+        await place.worker(resume=silent.resume(held=[first["silent"]]))
+    assert raised.value.reason == "SESSION_UNKNOWN"
+    # Who was lost settles nothing, also not in a new session.
+    new = await place.worker(kinds=["none"])
+    outcome = lease_pb2.Outcome(job_id=jobs["cut"].id, attempt=1, success=lease_pb2.Success())
+    assert [result.verdict for result in await new.settle(outcomes=[outcome])] == [Verdict.STALE_LEASE]
+    await elsewhere["alive"].no_job(0.1)
+    assert await alive.succeed(first["alive"]) == []
+    assert await elsewhere["cut"].succeed(again["cut"]) == []
+
+
+async def a_silent_connection_is_found_within_16_seconds_and_its_session_lives_on(place):
+    worker = await place.worker(kinds=["quiet"], heartbeats=False)
+    await place.enqueue("quiet")
+    leased = await worker.job()
+    last_frame = time.monotonic()
+    ended = await worker.end(timeout=18)
+    assert 14 < time.monotonic() - last_frame < 16
+    assert ended.reason == "SESSION_SUPERSEDED"
+    # Its ttl, 30 s, is not over.
+    again = await place.worker(kinds=["quiet"], resume=worker.resume(held=[leased]))
+    assert await again.succeed(leased) == []
+
+
+async def receipts_decide_what_is_lost_and_what_was_never_delivered(place):
+    """Two workers die with a job each; only the one that said it had seen its delivery is charged a loss."""
+    seen = await place.worker(name="seen", ttl=TTL, kinds=["seen"])
+    unseen = await place.worker(name="unseen", ttl=TTL, kinds=["unseen"], receipts=False)
+    jobs = {kind: await place.enqueue(kind) for kind in ("seen", "unseen")}
+    await seen.job()
+    await unseen.job()
+    await asyncio.gather(seen.heartbeat(), unseen.heartbeat())
+    seen.cut()
+    unseen.cut()
+    other = await place.worker(kinds=["seen", "unseen"], slots=2)
+    again = {job.kind: job for job in await other.jobs(2)}
+    assert {kind: job.attempt for kind, job in again.items()} == {"seen": 2, "unseen": 2}
+    losses = {kind: (await place.get(job.id)).losses for kind, job in jobs.items()}
+    assert losses == {"seen": 1, "unseen": 0}
+    assert list((await place.get(jobs["unseen"].id)).failed_attempts) == []
+
+
+async def a_resume_in_time_loses_nothing(place):
+    worker = await place.worker(kinds=["back"], ttl=TTL)
+    job = await place.enqueue("back")
+    leased = await worker.job()
+    worker.cut()
+    await asyncio.sleep(TTL - 1.5)
+    again = await place.worker(kinds=["back"], resume=worker.resume(held=[leased]))
+    await asyncio.sleep(3)
+    assert await again.succeed(leased) == []
+    done = await place.wait(job.id)
+    assert (done.attempts, done.losses) == (1, 0)
+
+
+async def leases_that_only_one_side_knows_are_put_right_by_the_audit(place):
+    worker = await place.worker(kinds=["known"])
+    known = await place.enqueue("known")
+    leased = await worker.job()
+    gone = await place.worker(name="gone", kinds=["none"])
+    await gone.drain()
+    await gone.next("goodbye")
+    nobodys, of_ended, young = [await place.enqueue("nobodys") for _ in range(3)]
+    lease = """update live_job set state = 2, attempts = 1, session_id = $2, changed_at = now() - $3::interval
+        where id = $1"""
+    old, new = timedelta(seconds=11), timedelta(seconds=-5)
+    await place.sql(lease, nobodys.id, worker.welcome.session_id, old)
+    await place.sql(lease, of_ended.id, gone.welcome.session_id, old)
+    await place.sql(lease, young.id, worker.welcome.session_id, new)
+    for job in (nobodys, of_ended):
+        back = await place.until(job.id, "QUEUED")
+        assert (back.failures, back.losses, list(back.failed_attempts)) == (0, 0, [])
+    # A lease that is younger than 10 s may be under way.
+    assert await place.status(young.id) == "RUNNING"
+
+    await place.sql("update live_job set state = 1, session_id = null where id = $1", known.id)
+    revoke = (await worker.next("control", timeout=25)).revoke
+    assert (list(revoke.lease_ids), revoke.reason) == ([leased.lease_id], "NOT_HELD")
+    assert [result.verdict for result in await worker.succeed(leased)] == [Verdict.STALE_LEASE]
+    await worker.heartbeat()
+    again = await worker.job()
+    assert (again.id, again.attempt) == (known.id, 2)
+    assert await worker.succeed(again) == []
+
+
+async def test_each_promise_that_takes_its_time_is_kept_beside_the_others(place):
+    await asyncio.gather(
+        jobs_of_a_worker_whose_stream_is_cut_or_silent_start_elsewhere_within_ttl_and_two_seconds(place),
+        a_silent_connection_is_found_within_16_seconds_and_its_session_lives_on(place),
+        receipts_decide_what_is_lost_and_what_was_never_delivered(place),
+        a_resume_in_time_loses_nothing(place),
+        leases_that_only_one_side_knows_are_put_right_by_the_audit(place),
+    )
+
+
+async def test_a_job_that_kills_its_worker_ends_and_its_innocent_neighbours_do_not(dsn):
+    async with Place(dsn, max_losses=2) as place:
+        ended = asyncio.Event()
+        poison = await place.enqueue("any", b'"poison"')
+        innocent = [await place.enqueue("any", b'"innocent"') for _ in range(4)]
+        deaths = 0
+
+        async def work():
+            """A worker that dies of the poison as soon as it has it, and takes what it holds with it."""
+            nonlocal deaths
+            worker = await place.worker(kinds=["any"], slots=5, ttl=TTL)
+            while True:
+                try:
+                    job = await worker.job(1)
+                    # What came with it is in hand too, unsettled, when the poison works.
+                    await asyncio.sleep(0.1)
+                    if any(held.id == poison.id for held in worker.held.values()):
+                        deaths += 1
+                        worker.cut()
+                        return
+                    await worker.succeed(job)
+                except TimeoutError:
+                    if ended.is_set():
+                        return
+
+        await work()
+        tasks = [asyncio.create_task(work()) for _ in range(2)]
+        done = await place.wait(poison.id)
+        assert (Status.Name(done.status), done.reason, done.losses) == (
+            "FAILED_PERMANENT",
+            "LOST_TOO_OFTEN",
+            2,
+        )
+        assert deaths == 2
+        for job in innocent:
+            neighbour = await place.wait(job.id)
+            assert Status.Name(neighbour.status) == "SUCCEEDED"
+            assert neighbour.losses <= 1
+        ended.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_a_job_with_a_loss_is_dealt_alone_and_clean_jobs_are_not_held_up(place):
+    dying = await place.worker(slots=3, ttl=TTL)
+    suspects = await place.batch(3)
+    await dying.jobs(3)
+    await dying.heartbeat()
+    dying.cut()
+    await asyncio.sleep(TTL - 1)
+    first, second = await place.worker(name="first", slots=10), await place.worker(name="second", slots=10)
+    await place.pause("default")
+    clean = await place.batch(6)
+    await place.unpause("default")
+    await asyncio.gather(*(place.until(job_id, "RUNNING") for job_id in clean))
+
+    async def dealt():
+        return await place.sql("select id, session_id from live_job where losses > 0 and state = 2")
+
+    async with asyncio.timeout(TTL + MARGIN):
+        while len(await dealt()) < 2:
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5)
+    rows = await dealt()
+    assert len(rows) == 2, "a session holds two suspects, or none waits"
+    assert len({row["session_id"] for row in rows}) == 2
+    # The third is dealt when one of them is settled.
+    await asyncio.gather(first.heartbeat(), second.heartbeat())
+    (held,) = (job for job in first.held.values() if job.id in suspects)
+    assert held.attempt == 2
+    await first.succeed(held)
+    async with asyncio.timeout(5):
+        while not any(job.id in suspects for job in first.held.values()):
+            await asyncio.sleep(0.02)
+    await first.succeed(*first.held.values())
+    await second.succeed(*second.held.values())
+    for job_id in (*suspects, *clean):
+        assert Status.Name((await place.wait(job_id)).status) == "SUCCEEDED"
