@@ -182,7 +182,7 @@ class LeaseServicer:
         # A cancelled stream ends the reading like a half-close does, and is cancelled at the next await.
         await asyncio.sleep(CANCEL_NEWS)
         session.draining = True
-        await self._settler.drained()
+        await stream.all_answered()
         await self._end(session, stream)
 
     def _settle(self, settle: lease_pb2.Settle, session: Session, stream: LeaseStream) -> None:
@@ -195,6 +195,7 @@ class LeaseServicer:
             stream.settled(seq, answers)
             self._end_when_empty(session, stream)
 
+        stream.settling()
         frame = Frame(count, done)
         outcomes: list[Outcome] = []
         for message in settle.outcomes:

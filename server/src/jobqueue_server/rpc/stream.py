@@ -39,6 +39,9 @@ class LeaseStream:
         self._wake = asyncio.Event()
         self._last_seq = 0
         self._closing = False
+        self._unanswered = 0
+        self._answered = asyncio.Event()
+        self._answered.set()
         self._error: JobQueueError | None = None
 
     # ---- Link
@@ -59,8 +62,16 @@ class LeaseStream:
         revoke = lease_pb2.RevokeLeases(lease_ids=lease_ids, reason=reason)
         self.send(lease_pb2.LeaseResponse(control=lease_pb2.Control(revoke=revoke)))
 
+    def settling(self) -> None:
+        """A Settle frame came."""
+        self._unanswered += 1
+        self._answered.clear()
+
     def settled(self, seq: int, exceptions: Sequence[Answer]) -> None:
         """Answers a Settle frame."""
+        self._unanswered -= 1
+        if self._unanswered == 0:
+            self._answered.set()
         results = [result_message(answer) for answer in exceptions]
         self.send(lease_pb2.LeaseResponse(settled=lease_pb2.Settled(seq=seq, exceptions=results)))
 
@@ -91,6 +102,10 @@ class LeaseStream:
         """Ends the stream because the server leaves. The session lives on."""
         self._closing = True
         self._wake.set()
+
+    async def all_answered(self) -> None:
+        """Waits until every Settle frame that came is answered."""
+        await self._answered.wait()
 
     # ---- frames
 
