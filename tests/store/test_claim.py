@@ -391,3 +391,14 @@ async def test_the_heads_of_those_that_wait_apart_name_their_lanes(s):
     await enqueue(s, other)
     rows = await s.jobs.heads_alone([lane.id, other.id])
     assert [(row["lane_id"], row["due"]) for row in rows] == [(lane.id, True)]
+
+
+async def test_a_peek_tells_the_sizes_in_the_order_of_the_claim_and_takes_nothing(s):
+    lane, session = await s.lane(), await s.session()
+    for size, priority in ((10, 0), (3000, 0), (20, 1)):
+        await enqueue(s, lane, priority=priority, payload=b'"' + b"x" * (size - 2) + b'"')
+    looks = [look(lane), look(lane, priority=1)]
+    assert await s.jobs.peek(looks, 10) == [20, 10, 3000]
+    assert await s.jobs.peek(looks, 2) == [20, 10]
+    assert len(await claim(s, looks, 3, session)) == 3
+    assert await s.jobs.peek(looks, 10) == []

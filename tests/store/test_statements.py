@@ -75,6 +75,8 @@ def test_a_file_is_one_statement_whose_parameters_are_explained(name):
     code = re.sub(r"--.*", "", statement(name))
     assert ";" not in code
     said = {int(number) for number in re.findall(r"\$(\d+)", comments)}
+    for first, last in re.findall(r"\$(\d+) \.\. \$(\d+)", comments):
+        said.update(range(int(first), int(last)))
     used = {int(number) for number in re.findall(r"\$(\d+)", code)}
     assert used == set(range(1, len(used) + 1)), "parameters are numbered without a gap"
     assert used <= said, f"not explained: {sorted(used - said)}"

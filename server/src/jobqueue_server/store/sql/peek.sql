@@ -1,7 +1,8 @@
 -- read: the sizes of the jobs that a claim would take
 -- $1 .. $5 as in claim.sql; $6 how many int4
 -- For a session that bounds the bytes it holds: what does not fit is not claimed. Locks nothing; a claim right after
--- may find others, so the caller looks at the sizes again. The size of a payload is read without unpacking it.
+-- may find others, so the caller looks at the sizes again. The size of a payload is read without unpacking it,
+-- and by a look-up for each job: a join, planned while the partitions were small, was kept as one that reads them whole.
 with want as materialized (
     select w.*
     from unnest($1::int4[], $2::int2[], $3::int4[], $4::timestamptz[], $5::int4[])
@@ -23,9 +24,10 @@ line as materialized (
 turn as (
     select id, queue, row_number() over (partition by queue order by priority desc, run_at, id) as turn
     from line
+),
+dealt as materialized (
+    select id, turn, queue from turn order by turn, queue limit $6::int4
 )
-select coalesce(octet_length(j.payload), 0) as size
-from turn t
-left join job j on j.id = t.id
-order by t.turn, t.queue
-limit $6::int4
+select coalesce((select octet_length(j.payload) from job j where j.id = d.id), 0) as size
+from dealt d
+order by d.turn, d.queue
