@@ -195,6 +195,10 @@ class HandWorker:
 
     # ---- what it is told
 
+    def has(self, which: str) -> bool:
+        """Whether a frame of this kind came that nobody asked for yet."""
+        return not self._inbox[which].empty()
+
     async def next(self, which: str, timeout: float = PATIENCE) -> Any:
         """The next frame of a kind, `welcome`, `settled`, `pong`, `control`, `go_away` or `goodbye`.
 
@@ -208,6 +212,11 @@ class HandWorker:
         """The next job that is delivered."""
         job: lease_pb2.LeasedJob = await self._get(self._jobs, timeout)
         return job
+
+    @property
+    def has_job(self) -> bool:
+        """Whether a job is delivered that nobody asked for yet."""
+        return not self._jobs.empty()
 
     async def jobs(self, count: int, timeout: float = PATIENCE) -> list[lease_pb2.LeasedJob]:
         """The next so many jobs."""

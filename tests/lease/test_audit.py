@@ -21,7 +21,7 @@ async def test_a_heartbeat_that_names_an_unknown_lease_is_answered_by_its_revoca
     await worker.succeed(leased)
     await worker.send(heartbeat=lease_pb2.Heartbeat(seq=2, held=[leased.lease_id]))
     assert (await worker.next("pong")).seq == 2
-    assert worker._inbox["control"].empty()
+    assert not worker.has("control")
 
 
 async def test_a_hand_off_that_commits_after_its_session_drained_is_given_to_another(place):
