@@ -68,7 +68,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [PROGRAMS / "jobqueue-worker", *arguments]
+    command: list[str | Path] = [PROGRAMS / "jobqueue-worker", *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, env=plain_environment(), cwd=cwd, timeout=60, check=False
     )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import Mapping
 from pathlib import Path
 
-TIED = Path(__file__).with_name("tied.py")
+GUARD = Path(__file__).with_name("guard.py")
 # A worker and a server drain within 10 s here; one that takes longer hangs.
 END_WITHIN = 30.0
 
@@ -66,6 +65,7 @@ class Children:
         self._logs = logs
         self._environment = dict(environment)
         self._running: list[Child] = []
+        self._guard: Process | None = None
 
     async def start(
         self,
@@ -82,12 +82,13 @@ class Children:
             environment: More than what all of them have.
             piped: Its standard output is ours to read, and does not go to the log.
         """
+        if self._guard is None:
+            self._guard = await asyncio.create_subprocess_exec(
+                sys.executable, GUARD, stdin=PIPE, start_new_session=True
+            )
         log = self._logs / f"{name}.log"
         with open(log, "wb") as sink:  # noqa: ASYNC230 - a moment
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                TIED,
-                str(os.getpid()),
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=PIPE if piped else sink,
@@ -98,6 +99,7 @@ class Children:
             )
         child = Child(name, process, log)
         self._running.append(child)
+        self._tell_guard("+", child)
         return child
 
     async def run(
@@ -112,7 +114,7 @@ class Children:
         code = await child.process.wait()
         if code != 0:
             raise child.died()
-        self._running.remove(child)
+        self._forget(child)
 
     async def first_death(self) -> None:
         """Waits until one of those that run ends.
@@ -135,8 +137,20 @@ class Children:
             child = self._running[-1]
             if not await child.stop():
                 killed.append(child.name)
-            self._running.remove(child)
+            self._forget(child)
+        if self._guard is not None and self._guard.stdin is not None:
+            self._guard.stdin.close()
+            await self._guard.wait()
         return killed
+
+    def _forget(self, child: Child) -> None:
+        self._running.remove(child)
+        self._tell_guard("-", child)
+
+    def _tell_guard(self, what: str, child: Child) -> None:
+        assert self._guard is not None
+        assert self._guard.stdin is not None
+        self._guard.stdin.write(f"{what}{child.process.pid}\n".encode())
 
     def kill(self) -> None:
         """Ends all at once."""

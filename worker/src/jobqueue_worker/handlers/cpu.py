@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,9 +18,18 @@ Arguments = TypeVarTuple("Arguments")
 T = TypeVar("T")
 
 
-def _leave_ctrl_c_to_the_parent() -> None:
+def _prepare() -> None:
     # A terminal sends Ctrl-C to all of its processes; the worker drains then and still needs these.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_worker, daemon=True).start()
+
+
+def _end_with_the_worker() -> None:
+    # Each process holds both ends of the pipe that calls come over, so that none would notice a kill -9 of the worker.
+    worker = multiprocessing.parent_process()
+    if worker is not None:
+        worker.join()
+        os._exit(1)
 
 
 class CpuPool:
@@ -45,7 +55,7 @@ class CpuPool:
         """
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                self._processes, multiprocessing.get_context("spawn"), initializer=_leave_ctrl_c_to_the_parent
+                self._processes, multiprocessing.get_context("spawn"), initializer=_prepare
             )
         pool = self._pool
         try:
