@@ -1,5 +1,14 @@
 -- session: silent -> ended, if it is still silent past its ttl
--- $1 session id int8  $2 epoch int4. Checks again what expired_sessions.sql saw: a resume in between has a new epoch.
-update worker_session set ended_at = now()
-where id = $1::int8 and epoch = $2::int4 and ended_at is null
+-- $1 session id int8  $2 epoch int4. Checks again what expired_sessions.sql saw: a resume in between has a new epoch, and
+-- a server that seemed dead may be back, with its sessions in full swing.
+update worker_session s set ended_at = now()
+where s.id = $1::int8 and s.epoch = $2::int4 and s.ended_at is null
+    and (
+        s.silent_since + s.ttl <= now()
+        or (
+            s.silent_since is null
+            and coalesce((select v.heartbeat_at from server v where v.id = s.server_id), s.opened_at)
+                + greatest(s.ttl, interval '12 seconds') <= now()
+        )
+    )
 returning id

@@ -1,0 +1,280 @@
+"""Sessions and servers: epochs won by compare and set, tokens that survive a lost answer, and who counts as lost."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from jobqueue_server.lifecycle import Event, State, Status
+from jobqueue_server.store.jobs import Leaving
+
+from .factories import enqueue, everything, lease, new_row
+
+TTL = timedelta(seconds=30)
+
+
+def token(letter: str) -> bytes:
+    return letter.encode() * 32
+
+
+async def opened(s, letter="a", ttl=TTL):
+    server = await s.sessions.register_server("server")
+    return server, await s.sessions.open(server, "worker-1", {"zone": "b"}, ttl, token(letter))
+
+
+async def session_row(s, session_id):
+    return await s.sql.fetchrow("select * from worker_session where id = $1", session_id)
+
+
+def lost(row):
+    return Leaving(row["id"], row["attempts"], row["session_id"], Event.LOST)
+
+
+def released(row):
+    return Leaving(row["id"], row["attempts"], row["session_id"], Event.RELEASE)
+
+
+# ---- opening, resuming
+
+
+async def test_a_session_starts_in_its_first_epoch(s):
+    server, (session_id, epoch) = await opened(s)
+    row = await session_row(s, session_id)
+    assert (row["epoch"], row["server_id"], row["name"], row["ttl"]) == (epoch, server, "worker-1", TTL)
+    assert (row["labels"], row["silent_since"], row["ended_at"]) == ('{"zone": "b"}', None, None)
+    assert epoch == 1
+
+
+async def test_a_resume_with_its_token_is_the_next_epoch_on_any_server(s):
+    _, (session_id, _) = await opened(s)
+    elsewhere = await s.sessions.register_server("another")
+    row = await s.sessions.resume(session_id, token("a"), token("b"), elsewhere)
+    assert tuple(row) == (session_id, 2, "worker-1", TTL)
+    assert (await session_row(s, session_id))["server_id"] == elsewhere
+
+
+async def test_a_wrong_token_resumes_nothing(s):
+    server, (session_id, _) = await opened(s)
+    before = await session_row(s, session_id)
+    assert await s.sessions.resume(session_id, token("x"), token("b"), server) is None
+    assert await s.sessions.resume(session_id + 1, token("a"), token("b"), server) is None
+    assert await session_row(s, session_id) == before
+
+
+async def test_the_previous_token_is_good_until_a_frame_arrived(s):
+    """A lost Welcome costs nothing: the worker never saw token b, and comes again with a."""
+    server, (session_id, _) = await opened(s)
+    await s.sessions.resume(session_id, token("a"), token("b"), server)
+    row = await s.sessions.resume(session_id, token("a"), token("c"), server)
+    assert row["epoch"] == 3
+    await s.sessions.confirm(session_id, 3)
+    assert await s.sessions.resume(session_id, token("a"), token("d"), server) is None
+    assert await s.sessions.resume(session_id, token("b"), token("d"), server) is None, "nobody ever saw it"
+    assert (await s.sessions.resume(session_id, token("c"), token("d"), server))["epoch"] == 4
+
+
+async def test_a_frame_of_an_earlier_epoch_confirms_nothing(s):
+    server, (session_id, _) = await opened(s)
+    await s.sessions.resume(session_id, token("a"), token("b"), server)
+    await s.sessions.confirm(session_id, 1)
+    assert await s.sessions.resume(session_id, token("a"), token("c"), server) is not None
+
+
+async def test_resumes_at_once_have_epochs_of_their_own(s):
+    server, (session_id, _) = await opened(s)
+    rows = await asyncio.gather(
+        *[s.sessions.resume(session_id, token("a"), token(letter), server) for letter in "bcdef"]
+    )
+    assert sorted(row["epoch"] for row in rows) == [2, 3, 4, 5, 6]
+
+
+async def test_a_session_that_ended_is_not_resumed(s):
+    server, session = await opened(s)
+    assert await s.sessions.end(*session, released) == []
+    assert await s.sessions.resume(session[0], token("a"), token("b"), server) is None
+
+
+# ---- ending
+
+
+async def test_a_session_that_ends_gives_its_leases_back_in_the_same_transaction(s):
+    lane, session, other = await s.lane(), await s.session("leaving"), await s.session("staying")
+    mine, theirs = await lease(s, lane, 5, session), await lease(s, lane, 2, other)
+    rows = await s.sessions.end(*session, released)
+    assert {row["id"] for row in rows} == {job_id for job_id, _, _ in mine}
+    assert {row["status"] for row in rows} == {Status.QUEUED}
+    assert await s.sessions.held([session[0]]) == []
+    assert {row["id"] for row in await s.sessions.held([other[0]])} == {job_id for job_id, _, _ in theirs}
+
+
+async def test_a_session_ends_once_and_only_in_its_epoch(s):
+    lane, (server, session) = await s.lane(), await opened(s)
+    (held,) = await lease(s, lane, 1, session)
+    row = await s.sessions.resume(session[0], token("a"), token("b"), server)
+    before = await everything(s.sql, held[0])
+    assert await s.sessions.end(*session, released) is None, "an earlier epoch"
+    assert await s.sessions.reap(*session, lost) is None
+    assert await everything(s.sql, held[0]) == before
+    assert len(await s.sessions.end(session[0], row["epoch"], released)) == 1
+    assert await s.sessions.end(session[0], row["epoch"], released) is None, "it has ended"
+
+
+async def test_an_end_that_fails_leaves_session_and_leases_as_they_were(s):
+    lane, session = await s.lane(), await s.session()
+    (held,) = await lease(s, lane, 1, session)
+
+    def fails(row):
+        raise RuntimeError("no decision")
+
+    before = await everything(s.sql, held[0])
+    with pytest.raises(RuntimeError):
+        await s.sessions.end(*session, fails)
+    assert await everything(s.sql, held[0]) == before
+    assert (await session_row(s, session[0]))["ended_at"] is None
+
+
+# ---- who counts as lost
+
+
+async def silent_for(s, session, ago):
+    await s.sessions.silence(*session, ago)
+
+
+async def expired(s):
+    return [(row["id"], row["epoch"]) for row in await s.sessions.expired(100)]
+
+
+async def test_a_session_is_lost_when_silent_past_its_ttl_and_not_before(s):
+    _, session = await opened(s)
+    await silent_for(s, session, TTL - timedelta(seconds=5))
+    assert await expired(s) == []
+    await silent_for(s, session, TTL)
+    assert await expired(s) == [session]
+
+
+async def test_each_session_has_its_own_ttl(s):
+    _, short = await opened(s, ttl=timedelta(seconds=5))
+    _, long = await opened(s, ttl=timedelta(hours=1))
+    for session in (short, long):
+        await silent_for(s, session, timedelta(minutes=1))
+    assert await expired(s) == [short]
+
+
+async def test_a_session_that_is_heard_is_never_lost(s):
+    await opened(s, ttl=timedelta(seconds=5))
+    await s.sql.execute("update worker_session set opened_at = now() - interval '1 day'")
+    assert await expired(s) == []
+
+
+async def test_silence_is_written_by_its_own_epoch_alone(s):
+    server, session = await opened(s)
+    await s.sessions.resume(session[0], token("a"), token("b"), server)
+    await silent_for(s, session, TTL)
+    assert (await session_row(s, session[0]))["silent_since"] is None
+
+
+async def test_a_resume_ends_the_silence(s):
+    server, session = await opened(s)
+    await silent_for(s, session, TTL)
+    row = await s.sessions.resume(session[0], token("a"), token("b"), server)
+    assert await expired(s) == []
+    assert await s.sessions.reap(session[0], row["epoch"], lost) is None, "it is not silent"
+    assert await s.sessions.reap(*session, lost) is None, "and what was found before is another epoch"
+
+
+@pytest.mark.parametrize(("ttl", "dead_after"), [(5, 12), (12, 12), (40, 40)])
+async def test_the_sessions_of_a_dead_server_are_lost_after_its_ttl_or_12_s(s, ttl, dead_after):
+    _, session = await opened(s, ttl=timedelta(seconds=ttl))
+    await s.sql.execute("update server set heartbeat_at = now() - $1 * interval '1 s'", dead_after - 3)
+    assert await expired(s) == []
+    await s.sql.execute("update server set heartbeat_at = now() - $1 * interval '1 s'", dead_after)
+    assert await expired(s) == [session]
+
+
+async def test_a_server_that_beats_again_keeps_its_sessions(s):
+    """The reaper of another server saw it dead; before it reaped, the server was back."""
+    lane, (server, session) = await s.lane(), await opened(s)
+    await lease(s, lane, 1, session)
+    await s.sql.execute("update server set heartbeat_at = now() - interval '1 minute'")
+    assert await expired(s) == [session]
+    assert await s.sessions.beat(server) is not None
+    assert await expired(s) == []
+    assert await s.sessions.reap(*session, lost) is None
+    assert len(await s.sessions.held([session[0]])) == 1
+
+
+async def test_a_server_that_signs_off_leaves_its_sessions_silent_to_resume_elsewhere(s):
+    server, session = await opened(s)
+    await s.sessions.retire_server(server)
+    row = await session_row(s, session[0])
+    assert row["silent_since"] is not None
+    assert row["ended_at"] is None
+    assert await s.sessions.beat(server) is None, "it must register again"
+    elsewhere = await s.sessions.register_server("another")
+    assert await s.sessions.resume(session[0], token("a"), token("b"), elsewhere) is not None
+
+
+async def test_signing_off_does_not_start_a_silence_anew(s):
+    server, session = await opened(s)
+    await silent_for(s, session, timedelta(seconds=20))
+    before = (await session_row(s, session[0]))["silent_since"]
+    await s.sessions.retire_server(server)
+    assert (await session_row(s, session[0]))["silent_since"] == before
+
+
+async def test_the_leases_of_a_lost_session_are_charged_a_loss_and_wait_apart(s):
+    lane, (_, session) = await s.lane(), await opened(s)
+    leases = await lease(s, lane, 3, session)
+    await silent_for(s, session, TTL)
+    rows = await s.sessions.reap(*session, lost)
+    assert {(row["id"], row["status"], row["losses"], row["failures"]) for row in rows} == {
+        (job_id, Status.RETRYING, 1, 0) for job_id, _, _ in leases
+    }
+    assert await s.sessions.reap(*session, lost) is None
+    assert await s.sql.fetchval("select count(*) from live_job where state = 4") == 3
+
+
+async def test_expired_sessions_are_bounded(s):
+    for _ in range(5):
+        _, session = await opened(s)
+        await silent_for(s, session, TTL)
+    assert len(await s.sessions.expired(3)) == 3
+
+
+# ---- what slips past a race
+
+
+async def test_a_lease_of_a_session_that_ended_is_found_as_a_stray_after_10_s(s):
+    lane, session = await s.lane(), await s.session()
+    row = new_row(s, lane, session_id=session[0], epoch=session[1])
+    await s.sessions.end(*session, released)
+    await s.jobs.enqueue([row])
+    assert await s.jobs.stray() == []
+    # As if the check of its epoch had passed in a snapshot from before the end.
+    await s.sql.execute("update live_job set state = 2, attempts = 1, session_id = $1", session[0])
+    assert await s.jobs.stray() == [], "it may be under way"
+    await s.sql.execute("update live_job set changed_at = now() - interval '11 s'")
+    (found,) = await s.jobs.stray()
+    assert tuple(found) == (row.id, 1, session[0])
+    await s.leave(*found, Event.UNDELIVERED)
+    assert (await everything(s.sql, row.id))["live_job"][0]["state"] == State.READY
+
+
+async def test_the_leases_of_sessions_that_live_are_no_strays(s):
+    lane, session = await s.lane(), await s.session()
+    await lease(s, lane, 2, session)
+    await s.sql.execute("update live_job set changed_at = now() - interval '1 hour'")
+    assert await s.jobs.stray() == []
+
+
+async def test_what_a_session_holds_is_told_with_all_that_a_resume_needs(s):
+    lane, session = await s.lane(), await s.session()
+    (job_id,) = await enqueue(s, lane, priority=4, timeout=timedelta(seconds=8))
+    await s.claim(job_id, session)
+    await s.changes.cancel(job_id)
+    (row,) = await s.sessions.held([session[0]])
+    told = ("id", "attempts", "session_id", "lane_id", "priority", "timeout_ms", "losses", "cancel_requested")
+    assert [row[name] for name in told] == [job_id, 1, session[0], lane.id, 4, 8000, 0, True]
+    assert not row["older_than_flight"]
