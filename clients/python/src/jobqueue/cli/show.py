@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +15,8 @@ from rich.text import Text
 
 from jobqueue import Job, Kind, Queue, Status
 
-out = Console()
+# What is piped into a file or a program has no edge to break lines at.
+out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
 
 #: How each status is coloured, here and in the demo.
 COLOURS = {
@@ -59,10 +62,11 @@ def line(text: str) -> None:
 def jobs(found: Iterable[Job]) -> None:
     """A table of jobs."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("id", "kind", "status", "queue"):
-        table.add_column(name, no_wrap=name != "kind")
-    table.add_column("tries", justify="right")
-    table.add_column("age", justify="right")
+    # On a narrow terminal these keep their width, and the last column gives way.
+    for name, width in (("id", 36), ("kind", 10), ("status", 9), ("queue", 7)):
+        table.add_column(name, no_wrap=True, min_width=width)
+    table.add_column("tries", justify="right", no_wrap=True, min_width=5)
+    table.add_column("age", justify="right", no_wrap=True, min_width=5)
     table.add_column("about", overflow="ellipsis", no_wrap=True)
     for job in found:
         table.add_row(
