@@ -82,6 +82,24 @@ async def test_reflection_answers_in_both_versions(served: Served, version: str)
     await stream.done_writing()
 
 
+async def test_reflection_finds_a_method_by_its_name_and_nothing_that_is_not_there(served: Served) -> None:
+    address = f"127.0.0.1:{served.port}"
+
+    code, output = await grpcurl(address, "describe", "jobqueue.v1.JobQueue.EnqueueJob")
+    assert code == 0, output
+    assert "rpc EnqueueJob" in output
+
+    for unknown in (
+        "jobqueue.v1.JobQueue.Enqueue",
+        "jobqueue.v1.Job.Enqueue",
+        "jobqueue.v1.Nothing",
+        "nothing",
+    ):
+        code, output = await grpcurl(address, "describe", unknown)
+        assert code != 0
+        assert "not found" in output
+
+
 @pytest.mark.parametrize("service", ["", "jobqueue.v1.JobQueue", "jobqueue.v1.QueueAdmin"])
 async def test_health_is_told_per_service_and_watchers_see_it_change(served: Served, service: str) -> None:
     health: Any = health_pb2_grpc.HealthStub(served.channel)

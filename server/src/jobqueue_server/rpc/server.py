@@ -8,7 +8,8 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pool import Default as default_pool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from ..addresses import split_address, taken
@@ -105,7 +106,7 @@ def _options(reuse_port: bool, max_calls_per_connection: int) -> list[tuple[str,
 
 def _add_reflection(server: grpc.aio.Server, names: Sequence[str]) -> None:
     """Reflection in both versions: the package has v1alpha only, and the messages of v1 are the same on the wire."""
-    servicer = reflection.aio.ReflectionServicer(service_names=names)
+    servicer = reflection.aio.ReflectionServicer(service_names=names, pool=_Symbols())
     # The types of handlers are those of servers with threads.
     make: Any = grpc
     method = make.stream_stream_rpc_method_handler(
@@ -119,3 +120,30 @@ def _add_reflection(server: grpc.aio.Server, names: Sequence[str]) -> None:
             for name in (reflection.SERVICE_NAME, _REFLECTION_V1)
         )
     )
+
+
+class _Symbols:
+    """The pool of descriptors for reflection, which finds methods by their names too.
+
+    The pool of protobuf's C implementation does not, and `grpcurl describe SERVICE.METHOD` then says not found.
+    """
+
+    def __init__(self) -> None:
+        self._pool: Any = default_pool()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:
+        """The file in which a type, a service or a method is declared.
+
+        Raises:
+            KeyError: There is no such symbol.
+        """
+        file: FileDescriptor
+        try:
+            file = self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            file = self._pool.FindServiceByName(service).methods_by_name[method].containing_service.file
+        return file
