@@ -103,6 +103,13 @@ def test_docs_check_is_what_it_says() -> None:
     assert ran.returncode == 0, ran.stdout
 
 
+def test_each_folder_of_tests_has_its_line() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    folders = {path.parent.name for path in ROOT.glob("tests/*/test_*.py")}
+
+    assert not {folder for folder in folders if f"`tests/{folder}`" not in text}
+
+
 def dependencies() -> set[str]:
     """The direct dependencies of the three packages and of the repository's tools."""
     wanted: list[str] = []
