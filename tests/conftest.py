@@ -23,6 +23,9 @@ from jobqueue_server.store import migrate
 _GIVEN = os.environ.pop("DATABASE_URL", None)
 for _name in [name for name in os.environ if name.startswith("JOBQUEUE_")]:
     del os.environ[_name]
+# gRPC runs handlers in every forked child, where it has threads, and now and then one dies of that before it has become
+# the PostgreSQL that it was to be.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 
 @pytest.hookimpl(wrapper=True)

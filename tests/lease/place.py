@@ -15,7 +15,7 @@ from jobqueue.v1 import job_pb2, jobqueue_pb2, jobqueue_pb2_grpc, queue_admin_pb
 from jobqueue_server.app import App
 from jobqueue_server.settings import Settings
 
-from .hand_worker import PATIENCE, HandWorker, span
+from .hand_worker import PATIENCE, HandWorker, StreamEnded, span
 
 Status = job_pb2.Job.Status
 
@@ -45,6 +45,16 @@ class Caller:
         worker = HandWorker(self.stub, **hello)
         self._workers.append(worker)
         return await worker.connect()
+
+    async def worker_within(self, seconds: float, **hello: Any) -> HandWorker:
+        """A worker as soon as it is taken, tried again and again."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                return await self.worker(**hello)
+            except StreamEnded:
+                assert time.monotonic() < until, f"no Welcome within {seconds:g} s"
+                await asyncio.sleep(0.05)
 
     async def close(self) -> None:
         """Closes every worker, and the connection."""
@@ -165,7 +175,7 @@ class Place(Caller):
 
     async def connection(self) -> asyncpg.Connection:
         """A connection to the database of the test's own; one, kept."""
-        if self._connection is None:
+        if self._connection is None or self._connection.is_closed():
             self._connection = await asyncpg.connect(self.dsn)
         return self._connection
 
