@@ -1,0 +1,164 @@
+"""Backoff is true decorrelated jitter, min(cap, uniform(base, 3 * previous)), by job, else kind, else default."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from statistics import fmean
+
+import pytest
+
+from jobqueue_server.lifecycle import Event
+from jobqueue_server.model import Kind, RetryPolicy
+from jobqueue_server.store.jobs import Leaving
+
+from .factories import enqueue, everything, lease, make_due
+
+DRAWS = 2000
+
+
+async def draws(s, previous, low, high, count=DRAWS):
+    rows = await s.sql.fetch(
+        "select next_backoff_ms($1::int4, $2::int4, $3::int4) as ms from generate_series(1, $4)",
+        previous, low, high, count,
+    )  # fmt: skip
+    return [row["ms"] for row in rows]
+
+
+async def live(s, job_id):
+    (row,) = (await everything(s.sql, job_id))["live_job"]
+    return row
+
+
+def waited(row):
+    return round((row["run_at"] - row["changed_at"]).total_seconds() * 1000)
+
+
+async def fail(s, job_id, **more):
+    """Fails the job once more, when it is due."""
+    await make_due(s.sql)
+    await s.leave(job_id, *await s.claim(job_id), Event.FAIL, **more)
+    return await live(s, job_id)
+
+
+@pytest.mark.parametrize("previous", [None, 1000, 4000, 15_000])
+async def test_a_draw_lies_evenly_between_the_base_and_three_times_the_previous(s, previous):
+    found = await draws(s, previous, 1000, 60_000)
+    top = 3 * (previous or 1000)
+    assert 1000 <= min(found) <= 1000 + (top - 1000) * 0.02
+    assert top - (top - 1000) * 0.02 <= max(found) <= top
+    # The mean of 2,000 even draws is within 4 of its standard deviations in all but 1 of 16,000 runs.
+    spread = (top - 1000) / 12**0.5 / DRAWS**0.5
+    assert abs(fmean(found) - (1000 + top) / 2) < 6 * spread
+
+
+async def test_no_draw_passes_the_cap(s):
+    found = await draws(s, 50_000, 1000, 60_000)
+    assert max(found) == 60_000
+    # uniform(1, 150) s is above 60 s in 90 of 149: they are cut to the cap, not drawn again.
+    assert 0.5 < found.count(60_000) / DRAWS < 0.7
+
+
+async def test_a_backoff_without_a_range_is_the_base(s):
+    assert set(await draws(s, None, 500, 500)) == {500}
+    assert set(await draws(s, 500, 500, 500)) == {500}
+    assert max(await draws(s, 604_800_000, 604_800_000, 604_800_000, 10)) == 604_800_000, "7 days, the most"
+
+
+async def test_a_base_above_three_times_the_previous_is_the_floor(s):
+    """The policy may have changed since the last draw, or a draw come from the kind's."""
+    assert set(await draws(s, 1, 5000, 60_000)) == {5000}
+
+
+async def test_each_job_of_a_batch_draws_for_itself(s):
+    lane, session = await s.lane(), await s.session()
+    leases = await lease(s, lane, 200, session)
+    await s.jobs.leave([Leaving(*triple, Event.FAIL) for triple in leases])
+    rows = await s.sql.fetch("select backoff_ms from live_job")
+    found = [row["backoff_ms"] for row in rows]
+    assert len(set(found)) > 100, "else they would come back as one herd"
+    assert min(found) >= 1000
+    assert max(found) <= 3000
+
+
+async def test_the_backoff_drawn_is_the_time_waited_and_is_kept_for_the_next(s):
+    job_id = await s.queued(max_attempts=100)
+    previous = None
+    for _ in range(15):
+        row = await fail(s, job_id)
+        top = min(60_000, 3 * (previous or 1000))
+        assert 1000 <= row["backoff_ms"] <= top
+        assert waited(row) == row["backoff_ms"]
+        previous = row["backoff_ms"]
+
+
+async def test_backoff_grows_towards_the_cap_and_stays_under_it(s):
+    """Decorrelated jitter wanders upwards: by the eighth failure most of 200 jobs wait longer than after the first."""
+    lane, session = await s.lane(), await s.session()
+    await enqueue(s, lane, 200, max_attempts=100)
+    means = []
+    for _ in range(8):
+        await make_due(s.sql)
+        rows = await s.sql.fetch(
+            "update live_job set state = 2, attempts = attempts + 1, session_id = $1 returning id, attempts",
+            session[0],
+        )
+        await s.jobs.leave([Leaving(row["id"], row["attempts"], session[0], Event.FAIL) for row in rows])
+        means.append(await s.sql.fetchval("select avg(backoff_ms)::float8 from live_job"))
+    assert means[0] < 2500
+    assert means[-1] > 3 * means[0]
+    assert await s.sql.fetchval("select max(backoff_ms) from live_job") <= 60_000
+
+
+@pytest.mark.parametrize("event", [Event.FAIL, Event.TIMEOUT], ids=lambda event: event.name)
+@pytest.mark.parametrize(
+    ("job", "kind", "low", "high"),
+    [
+        (None, None, 1000, 3000),
+        (None, (10_000, 20_000), 10_000, 20_000),
+        ((100_000, 100_500), None, 100_000, 100_500),
+        ((100_000, 100_500), (10_000, 20_000), 100_000, 100_500),
+    ],
+    ids=["default", "the kind's", "the job's", "the job's before the kind's"],
+)
+async def test_the_policy_is_the_job_s_else_the_kind_s_else_the_default(s, event, job, kind, low, high):
+    def policy(bounds):
+        return bounds and RetryPolicy(*[timedelta(milliseconds=bound) for bound in bounds])
+
+    await s.catalog.put_kind(Kind("hello", retry_policy=policy(kind)))
+    job_id, attempt, session_id = await s.running(retry_policy=policy(job), timeout=timedelta(seconds=1))
+    await s.sql.execute("update live_job set deadline = now()")
+    await s.leave(job_id, attempt, session_id, event)
+    row = await live(s, job_id)
+    assert low <= row["backoff_ms"] <= high
+    assert waited(row) == row["backoff_ms"]
+
+
+async def test_the_worker_s_word_goes_before_the_policy_and_leaves_the_previous_draw(s):
+    job_id = await s.queued(max_attempts=100)
+    drawn = (await fail(s, job_id))["backoff_ms"]
+    row = await fail(s, job_id, after=timedelta(minutes=10))
+    assert waited(row) == 600_000, "beyond the cap, if it says so"
+    assert row["backoff_ms"] == drawn
+    row = await fail(s, job_id)
+    assert 1000 <= row["backoff_ms"] <= 3 * drawn
+
+
+@pytest.mark.parametrize(
+    "event", [Event.SNOOZE, Event.RELEASE, Event.REVOKE, Event.UNDELIVERED, Event.LOST], ids=lambda e: e.name
+)
+async def test_what_is_no_failure_draws_nothing_and_keeps_the_previous(s, event):
+    job_id = await s.queued(max_attempts=100)
+    drawn = (await fail(s, job_id))["backoff_ms"]
+    await make_due(s.sql)
+    await s.leave(job_id, *await s.claim(job_id), event)
+    row = await live(s, job_id)
+    assert (row["backoff_ms"], waited(row)) == (drawn, 0)
+
+
+async def test_a_retry_by_an_operator_starts_the_backoff_anew(s):
+    job_id = await s.queued(max_attempts=2)
+    await fail(s, job_id)
+    await make_due(s.sql)
+    await s.leave(job_id, *await s.claim(job_id), Event.FAIL)
+    await s.changes.retry(job_id)
+    assert (await live(s, job_id))["backoff_ms"] is None
