@@ -41,7 +41,9 @@ class Beat:
         self.reachable = True
 
     async def start(self) -> None:
-        """Registers the server."""
+        """Registers the server, and says loudly if the database may lose what it acknowledged."""
+        for setting in await self._store.undurable():
+            _log.error("this database may lose acknowledged jobs in a crash: it is set to %s", setting)
         self.server_id = await self._store.register_server(self._name)
 
     async def run(self) -> None:

@@ -185,7 +185,7 @@ class Dispatcher:
 
     def _claimable(self) -> bool:
         return any(
-            any(session.free > 0 for session in group.sessions) and group.waiting(self.lines)
+            any(session.free > 0 for session in group.sessions) and group.looks(self.lines, 1)[0]
             for group in self._groups.values()
         )
 

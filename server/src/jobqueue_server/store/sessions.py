@@ -20,6 +20,12 @@ class SessionStore:
         self._database = database
         self._jobs = jobs
 
+    async def undurable(self) -> list[str]:
+        """The settings of this database, as `name = value`, with which an acknowledged job may be lost."""
+        record = await self._database.fetchrow("durability")
+        assert record is not None
+        return [f"{name} = {value}" for name, value in record.items() if value == "off"]
+
     async def register_server(self, name: str) -> int:
         """A row for this process; its id."""
         record = await self._database.fetchrow("register_server", name)
