@@ -202,7 +202,7 @@ class JobStore:
         """Ends leases (id, attempt, session, output) as succeeded.
 
         Args:
-            leases: Sorted by id, each id once.
+            leases: In any order (the scan of the primary key sorts them), each id once.
 
         Returns:
             When, and the ids that were settled where some were not; None for all.

@@ -1,5 +1,5 @@
 -- settle: leased -> succeeded
--- $1 id uuid[], sorted  $2 attempt int4[]  $3 session_id int8[]
+-- $1 id uuid[]  $2 attempt int4[]  $3 session_id int8[]
 -- The triple is the fence: two separate `= any` would accept swapped pairs. No predicate on the state, which would make
 -- the planner take the partial index of held rows; a row with this session is leased, by its constraint. Rows lock in
 -- the order of ids (an index scan on the primary key), so that two settlements never wait for each other in a ring.
