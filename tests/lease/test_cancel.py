@@ -151,16 +151,3 @@ async def test_a_cancel_while_the_stream_is_broken_is_told_after_the_resume(plac
     again = await place.worker(resume=worker.resume(held=[leased]))
     assert list((await again.next("control")).cancel.lease_ids) == [leased.lease_id]
     assert Status.Name((await again.cancelled(leased)).status) == "CANCELLED"
-
-
-async def test_a_cancelled_job_whose_worker_is_lost_is_cancelled(dsn):
-    from .place import Place
-
-    async with Place(dsn, cancel_grace="60s") as place:
-        worker = await place.worker(ttl=5)
-        job = await place.enqueue()
-        await worker.job()
-        await place.cancel(job.id)
-        worker.cut()
-        done = await place.wait(job.id)
-        assert (Status.Name(done.status), done.reason, done.losses) == ("CANCELLED", "CANCELLED_BY_CALLER", 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jobqueue.v1 import jobqueue_pb2, lease_pb2
 
 from .hand_worker import span
@@ -90,7 +92,7 @@ async def test_the_same_settlement_again_was_applied_already(place):
     worker = await place.worker(slots=4)
     await place.batch(4)
     jobs = await worker.jobs(4)
-    again = [
+    again: list[dict[str, Any]] = [
         {"success": lease_pb2.Success()},
         {"failure": lease_pb2.Failure(error="x")},
         {"snooze": lease_pb2.Snooze(delay=span(60))},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 
@@ -14,16 +16,17 @@ from .hand_worker import HandWorker, StreamEnded, reason_of, span, violations_of
 async def refused(place, **changes):
     """The error with which a Hello is refused that is right but for these changes."""
     worker = HandWorker(place.stub)
+    hello: Any = worker.hello
     for name, value in changes.items():
-        worker.hello.ClearField(name)
+        hello.ClearField(name)
         if isinstance(value, list):
-            getattr(worker.hello, name).extend(value)
+            getattr(hello, name).extend(value)
         elif isinstance(value, dict):
-            getattr(worker.hello, name).update(value)
+            getattr(hello, name).update(value)
         elif hasattr(value, "DESCRIPTOR"):
-            getattr(worker.hello, name).CopyFrom(value)
+            getattr(hello, name).CopyFrom(value)
         else:
-            setattr(worker.hello, name, value)
+            setattr(hello, name, value)
     with pytest.raises(StreamEnded) as raised:
         await worker.connect()
     await worker.close()
@@ -61,13 +64,14 @@ async def test_of_a_token_only_its_digest_is_stored(place):
 
 
 async def test_the_first_frame_is_hello(place):
-    for frame in (
+    frames: list[dict[str, Any]] = [
         {"heartbeat": lease_pb2.Heartbeat(seq=1)},
         {"settle": lease_pb2.Settle(seq=1)},
         {"capacity": lease_pb2.Capacity(slots=1)},
         {"drain": lease_pb2.Drain()},
         {},
-    ):
+    ]
+    for frame in frames:
         call = place.stub.Lease()
         await call.write(lease_pb2.LeaseRequest(**frame))
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -93,7 +97,7 @@ async def test_a_second_hello_ends_the_stream_and_the_session_lives_on(place):
     assert again.welcome.session_id == worker.welcome.session_id
 
 
-WRONG = [
+WRONG: list[tuple[dict[str, Any], str]] = [
     ({"worker": ""}, "hello.worker"),
     ({"worker": "w" * 129}, "hello.worker"),
     ({"worker": "a\0b"}, "hello.worker"),

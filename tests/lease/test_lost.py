@@ -18,6 +18,7 @@ Verdict = lease_pb2.SettleResult.Verdict
 TTL = 5.0
 # Promise 6: within ttl + 2 s of its last frame.
 MARGIN = 2.0
+LINE = {"line": ["work"]}
 
 
 async def started_after(worker, patience=TTL + MARGIN + 10):
@@ -140,73 +141,64 @@ async def leases_that_only_one_side_knows_are_put_right_by_the_audit(place):
     assert await worker.succeed(again) == []
 
 
-async def test_each_promise_that_takes_its_time_is_kept_beside_the_others(place):
-    await asyncio.gather(
-        jobs_of_a_worker_whose_stream_is_cut_or_silent_start_elsewhere_within_ttl_and_two_seconds(place),
-        a_silent_connection_is_found_within_16_seconds_and_its_session_lives_on(place),
-        receipts_decide_what_is_lost_and_what_was_never_delivered(place),
-        a_resume_in_time_loses_nothing(place),
-        leases_that_only_one_side_knows_are_put_right_by_the_audit(place),
+async def a_job_that_kills_its_worker_ends_and_its_innocent_neighbours_do_not(place):
+    ended = asyncio.Event()
+    poison = await place.enqueue("any", b'"poison"')
+    innocent = [await place.enqueue("any", b'"innocent"') for _ in range(4)]
+    deaths = 0
+
+    async def work():
+        """A worker that dies of the poison as soon as it has it, and takes what it holds with it."""
+        nonlocal deaths
+        worker = await place.worker(kinds=["any"], slots=5, ttl=TTL)
+        while True:
+            try:
+                job = await worker.job(1)
+                # What came with it is in hand too, unsettled, when the poison works.
+                await asyncio.sleep(0.1)
+                if any(held.id == poison.id for held in worker.held.values()):
+                    deaths += 1
+                    worker.cut()
+                    return
+                await worker.succeed(job)
+            except TimeoutError:
+                if ended.is_set():
+                    return
+
+    await work()
+    tasks = [asyncio.create_task(work()) for _ in range(3)]
+    done = await place.wait(poison.id)
+    assert (Status.Name(done.status), done.reason, done.losses) == (
+        "FAILED_PERMANENT",
+        "LOST_TOO_OFTEN",
+        3,
     )
+    assert deaths == 3
+    for job in innocent:
+        neighbour = await place.wait(job.id)
+        assert Status.Name(neighbour.status) == "SUCCEEDED"
+        assert neighbour.losses <= 1
+    ended.set()
+    await asyncio.gather(*tasks)
 
 
-async def test_a_job_that_kills_its_worker_ends_and_its_innocent_neighbours_do_not(dsn):
-    async with Place(dsn, max_losses=2) as place:
-        ended = asyncio.Event()
-        poison = await place.enqueue("any", b'"poison"')
-        innocent = [await place.enqueue("any", b'"innocent"') for _ in range(4)]
-        deaths = 0
-
-        async def work():
-            """A worker that dies of the poison as soon as it has it, and takes what it holds with it."""
-            nonlocal deaths
-            worker = await place.worker(kinds=["any"], slots=5, ttl=TTL)
-            while True:
-                try:
-                    job = await worker.job(1)
-                    # What came with it is in hand too, unsettled, when the poison works.
-                    await asyncio.sleep(0.1)
-                    if any(held.id == poison.id for held in worker.held.values()):
-                        deaths += 1
-                        worker.cut()
-                        return
-                    await worker.succeed(job)
-                except TimeoutError:
-                    if ended.is_set():
-                        return
-
-        await work()
-        tasks = [asyncio.create_task(work()) for _ in range(2)]
-        done = await place.wait(poison.id)
-        assert (Status.Name(done.status), done.reason, done.losses) == (
-            "FAILED_PERMANENT",
-            "LOST_TOO_OFTEN",
-            2,
-        )
-        assert deaths == 2
-        for job in innocent:
-            neighbour = await place.wait(job.id)
-            assert Status.Name(neighbour.status) == "SUCCEEDED"
-            assert neighbour.losses <= 1
-        ended.set()
-        await asyncio.gather(*tasks)
-
-
-async def test_a_job_with_a_loss_is_dealt_alone_and_clean_jobs_are_not_held_up(place):
-    dying = await place.worker(slots=3, ttl=TTL)
-    suspects = await place.batch(3)
+async def a_job_with_a_loss_is_dealt_alone_and_clean_jobs_are_not_held_up(place):
+    dying = await place.worker(queues=LINE, slots=3, ttl=TTL)
+    suspects = await place.batch(3, queue="line")
     await dying.jobs(3)
     await dying.heartbeat()
     dying.cut()
     await asyncio.sleep(TTL - 1)
-    first, second = await place.worker(name="first", slots=10), await place.worker(name="second", slots=10)
-    await place.pause("default")
-    clean = await place.batch(6)
-    await place.unpause("default")
+    first = await place.worker(queues=LINE, name="first", slots=10)
+    second = await place.worker(queues=LINE, name="second", slots=10)
+    await place.pause("line")
+    clean = await place.batch(6, queue="line")
+    await place.unpause("line")
     await asyncio.gather(*(place.until(job_id, "RUNNING") for job_id in clean))
 
     async def dealt():
-        return await place.sql("select id, session_id from live_job where losses > 0 and state = 2")
+        query = "select session_id from live_job where id = any($1) and losses > 0 and state = 2"
+        return await place.sql(query, suspects)
 
     async with asyncio.timeout(TTL + MARGIN):
         while len(await dealt()) < 2:
@@ -227,3 +219,27 @@ async def test_a_job_with_a_loss_is_dealt_alone_and_clean_jobs_are_not_held_up(p
     await second.succeed(*second.held.values())
     for job_id in (*suspects, *clean):
         assert Status.Name((await place.wait(job_id)).status) == "SUCCEEDED"
+
+
+async def a_cancelled_job_whose_worker_is_lost_is_cancelled(place):
+    worker = await place.worker(kinds=["cancelled"], ttl=TTL)
+    job = await place.enqueue("cancelled")
+    await worker.job()
+    await place.cancel(job.id)
+    worker.cut()
+    done = await place.wait(job.id)
+    assert (Status.Name(done.status), done.reason, done.losses) == ("CANCELLED", "CANCELLED_BY_CALLER", 1)
+
+
+async def test_each_promise_that_takes_its_time_is_kept_beside_the_others(dsn):
+    async with Place(dsn) as place:
+        await asyncio.gather(
+            jobs_of_a_worker_whose_stream_is_cut_or_silent_start_elsewhere_within_ttl_and_two_seconds(place),
+            a_silent_connection_is_found_within_16_seconds_and_its_session_lives_on(place),
+            receipts_decide_what_is_lost_and_what_was_never_delivered(place),
+            a_resume_in_time_loses_nothing(place),
+            leases_that_only_one_side_knows_are_put_right_by_the_audit(place),
+            a_job_that_kills_its_worker_ends_and_its_innocent_neighbours_do_not(place),
+            a_job_with_a_loss_is_dealt_alone_and_clean_jobs_are_not_held_up(place),
+            a_cancelled_job_whose_worker_is_lost_is_cancelled(place),
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -162,7 +163,7 @@ async def test_a_malformed_outcome_is_invalid_and_the_others_of_its_frame_are_ap
     await place.batch(12)
     jobs = await worker.jobs(12)
     good, packed, *rest = jobs
-    bad = [
+    bad: list[dict[str, Any]] = [
         {},
         {"snooze": lease_pb2.Snooze()},
         {"snooze": lease_pb2.Snooze(delay=span(-1))},

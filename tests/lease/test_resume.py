@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import grpc
 import pytest
 
@@ -86,10 +88,37 @@ async def test_the_old_token_is_good_until_a_frame_arrives_under_the_new_epoch(p
     last = await place.worker(resume=worker.resume(held=[leased]))
     assert list(last.welcome.kept) == [named(leased)]
     await last.heartbeat()
+    await eventually(lambda: place.value("select previous_token_hash is null from worker_session"))
     with pytest.raises(StreamEnded) as raised:
         await place.worker(resume=worker.resume(held=[leased]))
     assert raised.value.reason == "SESSION_UNKNOWN"
     await place.worker(resume=last.resume(held=[leased]))
+
+
+async def test_of_many_resumes_at_once_one_wins_and_takes_the_jobs(place):
+    """Whatever the order in which the server sees them through: no stream lives on beside it."""
+    for kind in (f"kind-{number}" for number in range(8)):
+        worker = await place.worker(kinds=[kind], slots=1)
+        await place.enqueue(kind)
+        leased = await worker.job()
+        tries = await asyncio.gather(
+            *(place.worker(kinds=[kind], slots=2, resume=worker.resume(held=[leased])) for _ in range(6)),
+            return_exceptions=True,
+        )
+        streams = [each for each in tries if isinstance(each, HandWorker)]
+        assert all(
+            each.reason in ("SESSION_SUPERSEDED", "SESSION_UNKNOWN") for each in tries if each not in streams
+        )
+
+        async def one_is_left(streams=streams):
+            return [each for each in streams if not each.ended][1:] == []
+
+        await eventually(one_is_left)
+        (winner,) = (each for each in streams if not each.ended)
+        other = await place.enqueue(kind)
+        assert (await winner.job()).id == other.id
+        assert list(winner.welcome.kept) == [named(leased)]
+        assert await winner.succeed(leased, *winner.held.values()) == []
 
 
 async def test_the_token_of_a_lost_welcome_is_void_once_the_session_went_on_without_it(place):
@@ -120,6 +149,7 @@ async def test_a_forged_token_opens_nothing(place):
         with pytest.raises(StreamEnded) as raised:
             await place.worker(resume=worker.resume(token=token))
         assert raised.value.reason == "SESSION_UNKNOWN", token
+        assert raised.value.error is not None
         assert raised.value.error.code() is grpc.StatusCode.NOT_FOUND
     assert not worker.ended
     await worker.heartbeat()

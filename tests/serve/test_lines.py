@@ -32,7 +32,7 @@ async def run_all(worker, count):
 async def test_priority_is_strict_over_all_kinds_of_a_queue_and_then_it_is_first_in_first_out(place):
     await place.enqueue("a")
     await place.pause("default")
-    wanted = []
+    wanted: list[tuple[int, int, str]] = []
     for priority, kind in [(0, "a"), (10, "b"), (-10, "a"), (0, "b"), (10, "a"), (3, "c"), (0, "a")]:
         job = await place.enqueue(kind, priority=priority)
         wanted.append((-priority, len(wanted), job.id))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from ..errors import DatabaseAway, SessionUnknown, TooManyStreams
+from ..errors import DatabaseAway, SessionSuperseded, SessionUnknown, TooManyStreams
 from ..lifecycle import Event
 from ..store.database import Record
 from ..store.jobs import Leaving
@@ -52,6 +52,10 @@ def _split(token: str) -> tuple[int, str]:
     if not (number.isascii() and number.isdigit() and len(number) <= 18 and secret):
         raise SessionUnknown("the session token is not one of ours; say Hello without resume")
     return int(number), secret
+
+
+def _superseded() -> SessionSuperseded:
+    return SessionSuperseded("the session goes on elsewhere; resume it with its newest token")
 
 
 class Sessions:
@@ -129,6 +133,7 @@ class Sessions:
 
         Raises:
             SessionUnknown: It ended, or the token is not its own.
+            SessionSuperseded: Another resume came after this one, and won.
         """
         session_id, secret = _split(token)
         if session_id not in self._sessions:
@@ -144,8 +149,13 @@ class Sessions:
         return Opened(session, f"{session_id}.{new_secret}", kept, revoked)
 
     def _take_over(self, row: Record, subscriptions: frozenset[tuple[str, str]]) -> Session:
-        """The session in its new epoch: a fresh object, so that what the old stream still does finds the old one."""
+        """The session in its new epoch: a fresh object, so that what the old stream still does finds the old one.
+
+        Of resumes at once the answers may come in another order than their epochs.
+        """
         old = self._sessions.get(row["id"])
+        if old is not None and old.epoch > row["epoch"]:
+            raise _superseded()
         session = Session(row["id"], row["epoch"], row["name"], row["ttl"], subscriptions)
         session.confirmed = False
         if old is not None:
@@ -168,6 +178,9 @@ class Sessions:
         if any(self._catalog.lane_by_id(row["lane_id"]) is None for row in rows):
             # Another server made the lane since this one looked.
             await self._catalog.refresh()
+        if self._sessions.get(session.id) is not session:
+            # What is held now is a later resume's to keep or give back.
+            raise _superseded()
         for row in rows:
             lease = named.pop((row["id"], row["attempts"]), None)
             lane = self._catalog.lane_by_id(row["lane_id"])
@@ -191,7 +204,10 @@ class Sessions:
         return kept, [lease for key, lease in named.items() if key in held_names]
 
     def attach(self, session: Session, link: Link) -> None:
-        """Its stream is ready for deliveries."""
+        """Its stream is ready for deliveries; or at its end, where the session went on while Welcome was written."""
+        if self._sessions.get(session.id) is not session:
+            link.superseded()
+            return
         session.link = link
         session.heard_at = time.monotonic()
         self._dispatcher.attach(session)
