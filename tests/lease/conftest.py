@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.conftest import Cluster
+
 from .place import Place
+
+# In the order of their references. Partitions, migrations and the default namespace stay.
+_TABLES = [
+    "live_job",
+    "job",
+    "finished_job",
+    "attempt",
+    "job_progress",
+    "idempotency_key",
+    "worker_session",
+    "server",
+    "lane",
+    "kind",
+    "queue",
+]
+_EMPTY = "; ".join(f"delete from {table}" for table in _TABLES)
+
+
+@pytest.fixture(scope="module")
+def kept_database(cluster: Cluster, template: str) -> Iterator[str]:
+    name = cluster.create(template)
+    yield name
+    cluster.drop(name)
+
+
+@pytest.fixture
+def dsn(cluster: Cluster, kept_database: str) -> Iterator[str]:
+    """A database that is empty again after each test: 0.03 s, and 0.24 s for a new one."""
+    yield cluster.dsn_of(kept_database)
+    cluster.execute(_EMPTY, kept_database)
 
 
 @pytest.fixture
