@@ -1,0 +1,279 @@
+"""JSON bodies into messages: ProtoJSON, strict, and led by the descriptors so that raw JSON is cut out as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from .errors import Problem, nearest, shown
+from .fields import claim_oneof, is_map, message_of, names
+from .options import Options
+from .scalars import described, text_reader, token_reader
+from .structs import STRUCTS
+from .tokens import Text
+from .wellknown import filler
+
+# Reads the value at a place of the text into the field of a message; answers the place behind it.
+_Reader = Callable[[Any, Text, int], int]
+
+
+class BodyReader:
+    """Fills messages from JSON; what it learns of a message type it keeps.
+
+    Args:
+        options: `raw_json`, `case_insensitive_enum_parsing` and `ignore_unknown_fields` count here.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._raw_json = options.raw_json
+        self._any_case = options.case_insensitive_enum_parsing
+        self._ignore_unknown = options.ignore_unknown_fields
+        self._tables: dict[Descriptor, dict[str, tuple[str, _Reader]]] = {}
+
+    def read_message(self, message: Any, body: bytes) -> None:
+        """Fills a message from a body that must be what the message's type is in JSON, mostly an object.
+
+        Raises:
+            TranscodingError: 400, with the path of the field at fault.
+        """
+        text = Text(body)
+        self._whole(text, lambda at: self._into(message, text, at))
+
+    def read_field(self, message: Any, field: FieldDescriptor, body: bytes) -> None:
+        """Fills one field of a message from a body that holds that field's value and nothing around it."""
+        text = Text(body)
+        _, reader = self._table(message.DESCRIPTOR)[field.name]
+
+        def read(at: int) -> int:
+            if text.text.startswith("null", at) and not _takes_null(field):
+                what = "list" if field.is_repeated and not is_map(field) else "object"
+                raise Problem(f"must be a JSON {what}; the body is null")
+            try:
+                return reader(message, text, at)
+            except Problem as problem:
+                raise problem.under(field.name) from None
+
+        self._whole(text, read)
+
+    def _whole(self, text: Text, read: Callable[[int], int]) -> None:
+        try:
+            end = text.skip(read(text.skip(0)))
+        except Problem as problem:
+            raise problem.error() from None
+        if end != len(text.text):
+            raise text.broken("Expecting the end of the body", end)
+
+    def _into(self, message: Any, text: Text, at: int) -> int:
+        """Reads a whole message, of whatever kind, that starts at a place."""
+        descriptor = message.DESCRIPTOR
+        struct = STRUCTS.get(descriptor.full_name)
+        fill = struct or filler(descriptor, self._any_case, text=False)
+        if fill is not None:
+            value, end = text.value(at)
+            fill(message, value)
+            return end
+        if descriptor.full_name == "google.protobuf.Any":
+            return self._any(message, text, at)
+        return self._object(message, text, at)
+
+    def _object(self, message: Any, text: Text, at: int, ignored: Iterable[str] = ()) -> int:
+        if text.at(at) != "{":
+            raise Problem(f"must be a JSON object; it is {described(text.value(at)[0])}")
+        table = self._table(message.DESCRIPTOR)
+        seen: set[str] = set()
+        for key, place in text.members(at):
+            entry = table.get(key)
+            if entry is None:
+                if key in ignored or self._ignore_unknown:
+                    text.end = text.value(place)[1]
+                    continue
+                known = message.DESCRIPTOR.fields_by_name
+                raise Problem(f"is no field of {message.DESCRIPTOR.name}{nearest(key, known)}", key)
+            name, reader = entry
+            if name in seen:
+                raise Problem("is given twice", name)
+            seen.add(name)
+            try:
+                text.end = reader(message, text, place)
+            except Problem as problem:
+                raise problem.under(name) from None
+        return text.end
+
+    def _table(self, descriptor: Descriptor) -> dict[str, tuple[str, _Reader]]:
+        table = self._tables.get(descriptor)
+        if table is None:
+            table = {name: (field.name, self._reader(field)) for name, field in names(descriptor).items()}
+            for raw in self._options.raw_pairs(descriptor.full_name):
+                value, target = (descriptor.fields_by_name[name] for name in raw)
+                reader = _raw_reader(target)
+                table[value.name] = table[value.json_name] = (value.name, reader)
+            self._tables[descriptor] = table
+        return table
+
+    def _reader(self, field: FieldDescriptor) -> _Reader:
+        if is_map(field):
+            return self._map_reader(field)
+        if field.is_repeated:
+            return self._list_reader(field)
+        takes_null = _takes_null(field)
+        read = self._single_reader(field)
+        if field.containing_oneof is not None:
+            read = _in_oneof(field, read)
+
+        def read_unless_null(message: Any, text: Text, at: int) -> int:
+            if text.text.startswith("null", at) and not takes_null:
+                return at + 4
+            return read(message, text, at)
+
+        return read_unless_null
+
+    def _single_reader(self, field: FieldDescriptor) -> _Reader:
+        name = field.name
+        if field.message_type is not None:
+
+            def read_message(message: Any, text: Text, at: int) -> int:
+                inner = getattr(message, name)
+                inner.SetInParent()
+                return self._into(inner, text, at)
+
+            return read_message
+        convert = self._converter(field)
+
+        def read_scalar(message: Any, text: Text, at: int) -> int:
+            value, end = text.value(at)
+            setattr(message, name, convert(value))
+            return end
+
+        return read_scalar
+
+    def _converter(self, field: FieldDescriptor) -> Callable[[Any], Any]:
+        """How a token becomes a value of a scalar field; messages are filled, not converted."""
+        if field.message_type is not None:
+            return _same
+        read = token_reader(field, self._any_case)
+        if _takes_null(field):
+            return lambda token: 0 if token is None else read(token)
+        return read
+
+    def _list_reader(self, field: FieldDescriptor) -> _Reader:
+        name = field.name
+        takes_null = _takes_null(field)
+        is_message = field.message_type is not None
+        convert = self._converter(field)
+
+        def read(message: Any, text: Text, at: int) -> int:
+            if text.text.startswith("null", at):
+                return at + 4
+            if text.at(at) != "[":
+                raise Problem(f"must be a list; it is {described(text.value(at)[0])}")
+            items = getattr(message, name)
+            for place in text.items(at):
+                try:
+                    if text.text.startswith("null", place) and not takes_null:
+                        raise Problem("must not be null, being an item of a list")
+                    if is_message:
+                        text.end = self._into(items.add(), text, place)
+                    else:
+                        value, text.end = text.value(place)
+                        items.append(convert(value))
+                except Problem as problem:
+                    raise problem.under(f"[{len(items) - (1 if is_message and items else 0)}]") from None
+            return text.end
+
+        return read
+
+    def _map_reader(self, field: FieldDescriptor) -> _Reader:
+        name = field.name
+        key_of = text_reader(message_of(field).fields_by_name["key"], self._any_case)
+        value_field = message_of(field).fields_by_name["value"]
+        is_message = value_field.message_type is not None
+        takes_null = _takes_null(value_field)
+        convert = self._converter(value_field)
+
+        def read(message: Any, text: Text, at: int) -> int:
+            if text.text.startswith("null", at):
+                return at + 4
+            if text.at(at) != "{":
+                raise Problem(f"must be an object; it is {described(text.value(at)[0])}")
+            entries = getattr(message, name)
+            for key, place in text.members(at):
+                try:
+                    entry = key_of(key)
+                    if entry in entries:
+                        raise Problem("is given twice")
+                    if text.text.startswith("null", place) and not takes_null:
+                        raise Problem("must not be null, being a value of a map")
+                    if is_message:
+                        text.end = self._into(entries[entry], text, place)
+                    else:
+                        value, text.end = text.value(place)
+                        entries[entry] = convert(value)
+                except Problem as problem:
+                    raise problem.under(f"[{key[:60]}]") from None
+            return text.end
+
+        return read
+
+    def _any(self, message: Any, text: Text, at: int) -> int:
+        members, end = text.value(at)
+        if not isinstance(members, dict):
+            raise Problem(f"must be a JSON object; it is {described(members)}")
+        if not members:
+            return end
+        url = members.get("@type")
+        if not isinstance(url, str) or "/" not in url:
+            raise Problem('needs "@type", as type.googleapis.com/package.Message')
+        try:
+            descriptor = message.DESCRIPTOR.file.pool.FindMessageTypeByName(url.rsplit("/", 1)[1])
+        except KeyError:
+            raise Problem(f"is of a type that is not known here: {shown(url)}", "@type") from None
+        inner = GetMessageClass(descriptor)()
+        if descriptor.full_name in STRUCTS or filler(descriptor, self._any_case, text=False) is not None:
+            for key, place in text.members(at):
+                if key == "value":
+                    text.end = self._into(inner, text, place)
+                elif key == "@type":
+                    text.end = text.value(place)[1]
+                else:
+                    raise Problem(
+                        f'is no member of such an Any; known are "@type" and "value" ({shown(url)})', key
+                    )
+        else:
+            self._object(inner, text, at, ignored=("@type",))
+        message.type_url = url
+        message.value = inner.SerializeToString(deterministic=True)
+        return end
+
+
+def _same(token: Any) -> Any:
+    return token
+
+
+def _takes_null(field: FieldDescriptor) -> bool:
+    """Whether null is a value of the field's type, not the lack of one."""
+    if field.message_type is not None:
+        return field.message_type.full_name == "google.protobuf.Value"
+    return field.enum_type is not None and field.enum_type.full_name == "google.protobuf.NullValue"
+
+
+def _in_oneof(field: FieldDescriptor, read: _Reader) -> _Reader:
+    def claim_and_read(message: Any, text: Text, at: int) -> int:
+        claim_oneof(message, field)
+        return read(message, text, at)
+
+    return claim_and_read
+
+
+def _raw_reader(target: FieldDescriptor) -> _Reader:
+    """Takes the text of any JSON value, null too, into a field of bytes."""
+
+    def read(message: Any, text: Text, at: int) -> int:
+        claim_oneof(message, target)
+        end = text.value(at)[1]
+        setattr(message, target.name, text.text[at:end].encode())
+        return end
+
+    return read

@@ -1,0 +1,151 @@
+"""Query parameters into the fields of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor
+
+from .errors import Problem, malformed, nearest, shown
+from .fields import Place, claim_oneof, is_map, place
+from .options import Options
+from .percent import decode
+from .scalars import text_reader
+from .wellknown import filler
+
+_Setter = Callable[[Any, str], None]
+
+
+def split(query: str, plus_is_blank: bool) -> list[tuple[str, str]]:
+    """Names and values of a query string, decoded, in its order; empty parts are skipped.
+
+    Raises:
+        TranscodingError: 400 for a broken escape.
+    """
+    pairs = []
+    for part in query.split("&"):
+        if not part:
+            continue
+        if plus_is_blank:
+            part = part.replace("+", " ")
+        name, _, value = part.partition("=")
+        try:
+            pairs.append((decode(name), decode(value)))
+        except Problem as problem:
+            raise malformed(f"the query's {shown(part)} {problem.description}") from None
+    return pairs
+
+
+class QueryReader:
+    """What one binding takes from the query.
+
+    Args:
+        descriptor: The request.
+        bound: Fields that the path binds, by their paths in the proto's names.
+        body: The field that comes in the body, `*` for all, "" for none.
+        options: The switches.
+    """
+
+    def __init__(self, descriptor: Descriptor, bound: Sequence[str], body: str, options: Options) -> None:
+        self._descriptor = descriptor
+        self._bound = frozenset(bound)
+        self._body = body
+        self._options = options
+        self._known: dict[str, tuple[Place, _Setter]] = {}
+
+    def read(self, message: Any, query: str) -> None:
+        """Fills the request.
+
+        Raises:
+            TranscodingError: 400 with the parameter at fault.
+        """
+        if not query:
+            return
+        seen: set[str] = set()
+        for name, value in split(query, self._options.query_param_unescape_plus):
+            try:
+                target = self._target(name)
+                if target is None:
+                    continue
+                where, set_value = target
+                if where.name in seen and not where.field.is_repeated:
+                    raise Problem("is given twice, and takes one value", where.name)
+                seen.add(where.name)
+                self._set(message, where, set_value, value)
+            except Problem as problem:
+                raise problem.error() from None
+
+    def _set(self, message: Any, where: Place, set_value: _Setter, value: str) -> None:
+        try:
+            here = message
+            for parent in where.parents:
+                claim_oneof(here, parent)
+                here = getattr(here, parent.name)
+            claim_oneof(here, where.field)
+            set_value(here, value)
+        except Problem as problem:
+            raise problem.under(where.name) from None
+
+    def _target(self, name: str) -> tuple[Place, _Setter] | None:
+        """Where a parameter goes; None for one to drop. Only known names are kept, so callers can't fill the table."""
+        known = self._known.get(name)
+        if known is not None:
+            return known
+        try:
+            where = place(self._descriptor, name)
+        except Problem as problem:
+            if (
+                name in self._options.ignored_query_parameters
+                or self._options.ignore_unknown_query_parameters
+            ):
+                return None
+            raise Problem(self._unknown(name, problem.description), name) from None
+        self._check_free(where)
+        target = self._known[name] = (where, self._setter(where))
+        return target
+
+    def _unknown(self, name: str, why: str) -> str:
+        if self._body == "*":
+            return "is no query parameter: this method takes its fields in the body"
+        if "." in name:
+            return f"is no query parameter: {why}"
+        known = [
+            field.name
+            for field in self._descriptor.fields
+            if field.name not in self._bound and field.name != self._body and not is_map(field)
+        ]
+        return f"is no query parameter{nearest(name, known)}"
+
+    def _check_free(self, where: Place) -> None:
+        if where.name in self._bound:
+            raise Problem("comes from the path, not from the query", where.name)
+        if self._body == "*":
+            raise Problem("comes in the body, not in the query", where.name)
+        if self._body and where.name.split(".")[0] == self._body:
+            raise Problem(f"comes in the body, which is {self._body!r}, not in the query", where.name)
+
+    def _setter(self, where: Place) -> _Setter:
+        field, name = where.field, where.field.name
+        any_case = self._options.case_insensitive_enum_parsing
+        if is_map(field):
+            raise Problem("is a map, which a query can't give", where.name)
+        if field.message_type is None:
+            read = text_reader(field, any_case)
+            if field.is_repeated:
+                return lambda message, text: getattr(message, name).append(read(text))
+            return lambda message, text: setattr(message, name, read(text))
+        fill = filler(field.message_type, any_case, text=True)
+        if fill is None:
+            kind = field.message_type.full_name
+            if field.is_repeated or kind.startswith("google.protobuf."):
+                raise Problem(
+                    f"is {'a list of ' if field.is_repeated else 'a '}{kind}, which a query can't give",
+                    where.name,
+                )
+            known = ", ".join(f"{where.name}.{inner}" for inner in field.message_type.fields_by_name)
+            raise Problem(f"is a message; its fields are parameters: {known}", where.name)
+        into = fill
+        if field.is_repeated:
+            return lambda message, text: into(getattr(message, name).add(), text)
+        return lambda message, text: into(getattr(message, name), text)

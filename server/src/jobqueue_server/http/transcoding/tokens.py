@@ -1,0 +1,152 @@
+"""JSON text read piece by piece, each piece with its place: numbers as written, no duplicate keys, bounded depth."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from .errors import Problem, TranscodingError, malformed, shown
+from .scalars import Number
+
+MAX_DEPTH = 100
+
+_BLANKS = re.compile(r"[ \t\n\r]*")
+# A string is one piece, ended or not: were an open one none, each of its quotes would be tried again.
+_PIECES = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+
+
+class _NotANumber(Exception):
+    """NaN, Infinity or -Infinity stands bare in the text."""
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise Problem(f"has the key {shown(name)} twice")
+            seen.add(name)
+    return members
+
+
+def _constant(name: str) -> Any:
+    raise _NotANumber(name)
+
+
+# Numbers keep their text; json's own would make 20 digits a bare int and 1e999 an infinity.
+_DECODER = json.JSONDecoder(
+    parse_int=Number, parse_float=Number, parse_constant=_constant, object_pairs_hook=_pairs
+)
+
+
+class Text:
+    """A JSON text and its pieces.
+
+    Args:
+        body: UTF-8 without a byte order mark.
+
+    Raises:
+        TranscodingError: It isn't UTF-8, or nests deeper than MAX_DEPTH.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        try:
+            self.text = body.decode()
+        except UnicodeDecodeError as error:
+            raise malformed(
+                f"the body is not UTF-8: byte {error.start} is 0x{body[error.start]:02x}"
+            ) from None
+        if self.text.startswith("\ufeff"):
+            raise malformed("the body starts with a byte order mark; JSON has none")
+        # Counted roughly first: brackets within strings only make the count too high.
+        if self.text.count("{") + self.text.count("[") > MAX_DEPTH and _depth(self.text) > MAX_DEPTH:
+            raise malformed(f"the body nests deeper than {MAX_DEPTH} levels")
+
+    def skip(self, at: int) -> int:
+        """The place of the next character that isn't blank."""
+        if self.text[at : at + 1] not in (" ", "\n", "\t", "\r"):
+            return at
+        blanks = _BLANKS.match(self.text, at)
+        return blanks.end() if blanks else at
+
+    def at(self, at: int) -> str:
+        """The character there; "" at the end."""
+        return self.text[at : at + 1]
+
+    def value(self, at: int) -> tuple[Any, int]:
+        """The value that starts there, and the place behind it.
+
+        Raises:
+            TranscodingError: No JSON value starts there.
+            Problem: It holds an object with a duplicate key.
+        """
+        try:
+            return _DECODER.raw_decode(self.text, at)
+        except json.JSONDecodeError as error:
+            raise self.broken(error.msg, error.pos) from None
+        except _NotANumber as error:
+            raise Problem(f"must be JSON; a bare {error} is no JSON number") from None
+
+    def members(self, at: int) -> Iterator[tuple[str, int]]:
+        """The keys of the object that starts there, each with the place of its value.
+
+        The reader of a value must say by `end` where it ended, before the next key is asked for.
+        """
+        self.end = self.skip(at + 1)
+        if self.at(self.end) == "}":
+            self.end += 1
+            return
+        while True:
+            if self.at(self.end) != '"':
+                raise self.broken("Expecting a key in double quotes", self.end)
+            key, place = self.value(self.end)
+            place = self.skip(place)
+            if self.at(place) != ":":
+                raise self.broken("Expecting ':' delimiter", place)
+            yield key, self.skip(place + 1)
+            if self._is_last("}"):
+                return
+
+    def items(self, at: int) -> Iterator[int]:
+        """The places of the items of the list that starts there; `end` as for `members`."""
+        self.end = self.skip(at + 1)
+        if self.at(self.end) == "]":
+            self.end += 1
+            return
+        while True:
+            yield self.end
+            if self._is_last("]"):
+                return
+
+    def _is_last(self, bracket: str) -> bool:
+        place = self.skip(self.end)
+        char = self.at(place)
+        if char == bracket:
+            self.end = place + 1
+            return True
+        if char != ",":
+            raise self.broken(f"Expecting ',' or '{bracket}'", place)
+        self.end = self.skip(place + 1)
+        return False
+
+    def broken(self, what: str, at: int) -> TranscodingError:
+        """400 with the line and column."""
+        line = self.text.count("\n", 0, at) + 1
+        column = at - self.text.rfind("\n", 0, at)
+        found = shown(self.text[at : at + 20]) if at < len(self.text) else "the end"
+        return malformed(f"the body is not JSON: line {line}, column {column}: {what}; found {found}")
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for piece in _PIECES.finditer(text):
+        char = text[piece.start()]
+        if char in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char != '"':
+            depth -= 1
+    return deepest

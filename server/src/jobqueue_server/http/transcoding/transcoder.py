@@ -1,0 +1,162 @@
+"""The way in: a request's parts to the message of a method, and a method's answer to JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from .binding import Binding, bindings
+from .body import BodyReader
+from .errors import Problem, RuleError, TranscodingError, malformed
+from .options import Options
+from .render import Renderer
+from .router import Router
+
+_HTTP_BODY = "google.api.HttpBody"
+_JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that is ready for its method."""
+
+    method: MethodDescriptor
+    request: Message
+    binding: Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The body of an answer and its content type."""
+
+    body: bytes
+    content_type: str = _JSON
+
+
+class Transcoder:
+    """Serves the annotated methods of services.
+
+    Args:
+        services: Their descriptors; methods without a google.api.http rule are left out.
+        options: The switches.
+
+    Raises:
+        RuleError: A rule is wrong, or two answer the same method and paths.
+    """
+
+    def __init__(self, services: Iterable[ServiceDescriptor], options: Options | None = None) -> None:
+        options = options or Options()
+        self._router: Router[Binding] = Router(
+            options.url_unescape_spec, options.match_unregistered_custom_verb
+        )
+        self._bodies = BodyReader(options)
+        self._renderer = Renderer(options)
+        self.bindings: list[Binding] = []
+        for service in services:
+            _check_raw_json(service, options)
+            for method in service.methods:
+                for binding in bindings(method, options):
+                    self._router.add(binding)
+                    self.bindings.append(binding)
+
+    def route(
+        self, method: str, raw_path: bytes, query_string: bytes, headers: Mapping[str, str], body: bytes
+    ) -> Prepared:
+        """Finds the method and fills its request.
+
+        Args:
+            method: GET, POST, ...
+            raw_path: The path as it was sent, undecoded, without the query.
+            query_string: What follows the question mark, undecoded.
+            headers: By lower-case name; `content-type` counts.
+            body: All of it, after any content encoding is undone.
+
+        Raises:
+            TranscodingError: 404, 405, 415, or 400 with the field at fault.
+        """
+        match = self._router.match(method, _ascii(raw_path, "path"))
+        binding = match.route
+        request = GetMessageClass(binding.method.input_type)()
+        self._read_body(request, binding, headers.get("content-type", ""), body)
+        try:
+            for name, text in match.values:
+                binding.variables[name].set(request, text)
+        except Problem as problem:
+            raise problem.error() from None
+        binding.query.read(request, _ascii(query_string, "query"))
+        return Prepared(binding.method, request, binding)
+
+    def render(self, prepared: Prepared, response: Message) -> Rendered:
+        """Writes a method's answer, or one message of its stream, as its rule says."""
+        name = prepared.binding.response_body
+        value: Any = getattr(response, name) if name else response
+        if isinstance(value, Message) and value.DESCRIPTOR.full_name == _HTTP_BODY:
+            http_body: Any = value
+            return Rendered(http_body.data, http_body.content_type or "application/octet-stream")
+        if name:
+            return Rendered(self._renderer.field(response, name))
+        return Rendered(self._renderer.message(response))
+
+    def render_message(self, message: Message) -> bytes:
+        """Writes any message, such as a google.rpc.Status, in the same JSON."""
+        return self._renderer.message(message)
+
+    def _read_body(self, request: Any, binding: Binding, content_type: str, body: bytes) -> None:
+        if not binding.body:
+            if body.strip():
+                raise malformed(f"{binding.http_method} {binding.template.text} takes no body")
+            return
+        into = request if binding.body == "*" else getattr(request, binding.body)
+        if isinstance(into, Message) and into.DESCRIPTOR.full_name == _HTTP_BODY:
+            raw: Any = into
+            raw.content_type, raw.data = content_type, body
+            raw.SetInParent()
+            return
+        if not body:
+            return
+        _check_content_type(content_type)
+        if binding.body == "*":
+            self._bodies.read_message(request, body)
+        else:
+            self._bodies.read_field(request, request.DESCRIPTOR.fields_by_name[binding.body], body)
+
+
+def _ascii(raw: bytes, what: str) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise malformed(
+            f"the {what} is neither ASCII nor UTF-8; other bytes are written as escapes"
+        ) from None
+
+
+def _check_content_type(value: str) -> None:
+    """JSON, in UTF-8; a request that doesn't say is taken to be that."""
+    kind, *parameters = (part.strip().lower() for part in value.split(";"))
+    if kind not in ("", _JSON) and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise TranscodingError(
+            415, "INVALID_ARGUMENT", f"the body is sent as {kind[:60]}; send JSON, with content-type: {_JSON}"
+        )
+    for parameter in parameters:
+        name, _, charset = parameter.partition("=")
+        if name.strip() == "charset" and charset.strip().strip('"') not in ("utf-8", "utf8", "us-ascii"):
+            raise TranscodingError(415, "INVALID_ARGUMENT", f"JSON is UTF-8, not {charset[:60]}")
+
+
+def _check_raw_json(service: ServiceDescriptor, options: Options) -> None:
+    pairs = [(name, pair) for name in options.raw_json for pair in options.raw_pairs(name)]
+    for full_name, fields in pairs:
+        try:
+            descriptor = service.file.pool.FindMessageTypeByName(full_name)
+        except KeyError:
+            raise RuleError(f"raw_json names {full_name}, which is no message") from None
+        for name in fields:
+            if name not in descriptor.fields_by_name:
+                raise RuleError(f"raw_json names {full_name}.{name}, which is no field")
+        if descriptor.fields_by_name[fields[1]].type != descriptor.fields_by_name[fields[1]].TYPE_BYTES:
+            raise RuleError(f"raw_json needs {full_name}.{fields[1]} to be of bytes")
