@@ -28,7 +28,7 @@ class BodyReader:
     """
 
     def __init__(self, options: Options) -> None:
-        self._raw_json = options.raw_json
+        self._raw_pairs = options.raw_pairs
         self._any_case = options.case_insensitive_enum_parsing
         self._ignore_unknown = options.ignore_unknown_fields
         self._tables: dict[Descriptor, dict[str, tuple[str, _Reader]]] = {}
@@ -50,7 +50,7 @@ class BodyReader:
         def read(at: int) -> int:
             if text.text.startswith("null", at) and not _takes_null(field):
                 what = "list" if field.is_repeated and not is_map(field) else "object"
-                raise Problem(f"must be a JSON {what}; the body is null")
+                raise Problem(f"must be a JSON {what}; the body is null", field.name)
             try:
                 return reader(message, text, at)
             except Problem as problem:
@@ -106,9 +106,13 @@ class BodyReader:
         table = self._tables.get(descriptor)
         if table is None:
             table = {name: (field.name, self._reader(field)) for name, field in names(descriptor).items()}
-            for raw in self._options.raw_pairs(descriptor.full_name):
+            for raw in self._raw_pairs(descriptor.full_name):
                 value, target = (descriptor.fields_by_name[name] for name in raw)
-                reader = _raw_reader(target)
+                reader = _raw_reader(value, target)
+                table[target.name] = table[target.json_name] = (
+                    target.name,
+                    _unless_set(value, target, table[target.name][1]),
+                )
                 table[value.name] = table[value.json_name] = (value.name, reader)
             self._tables[descriptor] = table
         return table
@@ -170,7 +174,7 @@ class BodyReader:
             if text.at(at) != "[":
                 raise Problem(f"must be a list; it is {described(text.value(at)[0])}")
             items = getattr(message, name)
-            for place in text.items(at):
+            for index, place in enumerate(text.items(at)):
                 try:
                     if text.text.startswith("null", place) and not takes_null:
                         raise Problem("must not be null, being an item of a list")
@@ -180,7 +184,7 @@ class BodyReader:
                         value, text.end = text.value(place)
                         items.append(convert(value))
                 except Problem as problem:
-                    raise problem.under(f"[{len(items) - (1 if is_message and items else 0)}]") from None
+                    raise problem.under(f"[{index}]") from None
             return text.end
 
         return read
@@ -267,7 +271,18 @@ def _in_oneof(field: FieldDescriptor, read: _Reader) -> _Reader:
     return claim_and_read
 
 
-def _raw_reader(target: FieldDescriptor) -> _Reader:
+def _unless_set(value: FieldDescriptor, target: FieldDescriptor, read: _Reader) -> _Reader:
+    """Refuses the second of the two names that a field of raw JSON has."""
+
+    def read_once(message: Any, text: Text, at: int) -> int:
+        if getattr(message, target.name) or (target.has_presence and message.HasField(target.name)):
+            raise Problem(f"only one of {target.name} and {value.name} may be set")
+        return read(message, text, at)
+
+    return read_once
+
+
+def _raw_reader(value: FieldDescriptor, target: FieldDescriptor) -> _Reader:
     """Takes the text of any JSON value, null too, into a field of bytes."""
 
     def read(message: Any, text: Text, at: int) -> int:
@@ -276,4 +291,4 @@ def _raw_reader(target: FieldDescriptor) -> _Reader:
         setattr(message, target.name, text.text[at:end].encode())
         return end
 
-    return read
+    return _unless_set(value, target, read)

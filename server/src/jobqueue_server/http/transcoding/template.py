@@ -61,6 +61,7 @@ def parse(text: str) -> Template:
 
 class _Parser:
     def __init__(self, text: str) -> None:
+        self.whole = text
         self.text = text
         self.at = 0
         self.segments: list[str] = []
@@ -80,7 +81,7 @@ class _Parser:
             for field, start, end in self.spans
         )
         self.check_variables(variables)
-        return Template(self.text + (":" + verb if verb else ""), tuple(self.segments), variables, verb)
+        return Template(self.whole, tuple(self.segments), variables, verb)
 
     def cut_verb(self) -> str:
         """Takes the verb off the text: it follows the last colon after the last slash and the last variable."""
@@ -145,18 +146,18 @@ class _Parser:
             if ONE in after or MANY in after:
                 # Literals may follow (Envoy's templates have them); a wildcard would make the match ambiguous.
                 raise RuleError(
-                    f"path template {self.text!r} has a wildcard after **, which takes all there is"
+                    f"path template {self.whole!r} has a wildcard after **, which takes all there is"
                 )
 
     def check_variables(self, variables: tuple[Variable, ...]) -> None:
         names = [variable.field for variable in variables]
         for name in names:
             if names.count(name) > 1:
-                raise RuleError(f"path template {self.text!r} binds the field {name!r} twice")
+                raise RuleError(f"path template {self.whole!r} binds the field {name!r} twice")
             for other in names:
                 if other.startswith(name + "."):
                     raise RuleError(
-                        f"path template {self.text!r} binds {name!r} and {other!r}, which is within it"
+                        f"path template {self.whole!r} binds {name!r} and {other!r}, which is within it"
                     )
 
     def decoded(self, literal: str) -> str:
@@ -166,4 +167,4 @@ class _Parser:
             raise self.error(problem.description) from None
 
     def error(self, what: str) -> RuleError:
-        return RuleError(f"path template {self.text!r} {what}, at column {self.at + 1}")
+        return RuleError(f"path template {self.whole!r} {what}, at column {self.at + 1}")

@@ -23,10 +23,16 @@ _JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request that is ready for its method."""
+    """A request that is ready for its method.
+
+    Attributes:
+        method: The method.
+        request: A message of its input type.
+        binding: The rule that the request came by.
+    """
 
     method: MethodDescriptor
-    request: Message
+    request: Any
     binding: Binding
 
 
