@@ -13,7 +13,20 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 def job(payload: bytes, output: bytes | None = None) -> Job:
     return Job(
-        uuid4(), "k", "default", Status.SUCCEEDED, 0, 1, 0, 0, 3, NOW, NOW, NOW, payload=payload, output=output
+        uuid4(),
+        "k",
+        "default",
+        Status.SUCCEEDED,
+        0,
+        1,
+        0,
+        0,
+        3,
+        NOW,
+        NOW,
+        NOW,
+        payload=payload,
+        output=output,
     )
 
 

@@ -89,6 +89,8 @@ def configure(level: str, form: Literal["human", "json"], stream: TextIO | None 
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     # Libraries are heard from WARNING on; what they say below that is about themselves.
     logging.getLogger("jobqueue_server").setLevel(level.upper())
+    # While the database is away the pool would log a traceback a second; the heartbeat says it once in a while.
+    logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
     logging.captureWarnings(True)
 
 
