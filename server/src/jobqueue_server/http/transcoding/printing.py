@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -99,12 +100,18 @@ def _timestamp(message: Any) -> str:
     try:
         if not 0 <= message.nanos < 1_000_000_000:
             raise OverflowError("nanos")
-        moment = _EPOCH + timedelta(seconds=message.seconds)
+        seconds = _seconds_text(message.seconds)
     except OverflowError:
         raise ValueError(
             f"no Timestamp of the years 1 to 9999: {message.seconds} s, {message.nanos} ns"
         ) from None
-    return f'"{moment.isoformat()[:19]}{_fraction(message.nanos)}Z"'
+    return f'"{seconds}{_fraction(message.nanos)}Z"'
+
+
+@lru_cache(maxsize=4096)
+def _seconds_text(seconds: int) -> str:
+    # Kept: the times of a job, and of jobs in a list, are often of the same seconds, and this is most of a time's cost.
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 
 def _duration(message: Any) -> str:

@@ -12,6 +12,9 @@ from .scalars import Number
 
 MAX_DEPTH = 100
 
+# A key without escapes, its colon and the blanks around: one step for what nearly all keys are.
+_KEY = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
+_AFTER = re.compile(r"[ \t\n\r]*([,}\]])[ \t\n\r]*")
 _BLANKS = re.compile(r"[ \t\n\r]*")
 # A string is one piece, ended or not: were an open one none, each of its quotes would be tried again.
 _PIECES = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
@@ -100,6 +103,12 @@ class Text:
             self.end += 1
             return
         while True:
+            plain = _KEY.match(self.text, self.end)
+            if plain is not None:
+                yield plain[1], plain.end()
+                if self._is_last("}"):
+                    return
+                continue
             if self.at(self.end) != '"':
                 raise self.broken("Expecting a key in double quotes", self.end)
             key, place = self.value(self.end)
@@ -122,15 +131,12 @@ class Text:
                 return
 
     def _is_last(self, bracket: str) -> bool:
-        place = self.skip(self.end)
-        char = self.at(place)
-        if char == bracket:
-            self.end = place + 1
-            return True
-        if char != ",":
-            raise self.broken(f"Expecting ',' or '{bracket}'", place)
-        self.end = self.skip(place + 1)
-        return False
+        after = _AFTER.match(self.text, self.end)
+        char = after[1] if after else ""
+        if after is None or char not in (",", bracket):
+            raise self.broken(f"Expecting ',' or '{bracket}'", self.skip(self.end))
+        self.end = after.end() if char == "," else after.end(1)
+        return char == bracket
 
     def broken(self, what: str, at: int) -> TranscodingError:
         """400 with the line and column."""
