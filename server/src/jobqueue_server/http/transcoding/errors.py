@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+_LONGEST_PATH = 500
+
 
 class RuleError(ValueError):
     """A google.api.http rule can't be served; raised when the transcoder is built, never for a request."""
@@ -69,9 +71,11 @@ class Problem(Exception):
         """What the caller is told."""
         if not self.path:
             return malformed(self.description)
-        violation = Violation(self.path, self.description)
+        # A name in the path may be the caller's own: of any length, and with halves of surrogate pairs in it.
+        path = self.path[:_LONGEST_PATH].encode("utf-8", "backslashreplace").decode()
+        violation = Violation(path, self.description)
         return TranscodingError(
-            400, "INVALID_ARGUMENT", f"{self.path}: {self.description}", violations=(violation,)
+            400, "INVALID_ARGUMENT", f"{path}: {self.description}", violations=(violation,)
         )
 
 

@@ -11,6 +11,8 @@ from .percent import UnescapeSpec, decode, decode_segments
 from .template import MANY, ONE, Template
 
 ANY_METHOD = "*"
+# Messages quote the path, which may be of any length.
+_LONGEST_MESSAGE = 600
 
 
 class Route(Protocol):
@@ -164,7 +166,7 @@ class Router(Generic[R]):
     ) -> TranscodingError:
         if allowed:
             allow = tuple(sorted(allowed))
-            message = f"{method} is not allowed on {path}; use {', '.join(allow)}"
+            message = f"{method} is not allowed on {path[:_LONGEST_MESSAGE]}; use {', '.join(allow)}"
             return TranscodingError(405, "UNIMPLEMENTED", message, allow=allow)
         bare = "/" + "/".join(raw)
         if not verbs:
@@ -204,4 +206,4 @@ def _walk(node: _Node[R], segments: list[str], at: int) -> Iterator[_Leaf[R]]:
 
 
 def _not_found(message: str) -> TranscodingError:
-    return TranscodingError(404, "NOT_FOUND", message)
+    return TranscodingError(404, "NOT_FOUND", message[:_LONGEST_MESSAGE])
