@@ -168,10 +168,6 @@ class Session:
         self.reserved_kinds[kind] -= 1
         self.bytes_reserved -= size
 
-    def takes(self, lane: Lane) -> bool:
-        """Whether it subscribes to the lane."""
-        return (lane.queue, lane.kind) in self.subscriptions
-
     def next_lease_id(self) -> int:
         """Unique in the session: the epoch above, a counter below."""
         self._counter += 1
