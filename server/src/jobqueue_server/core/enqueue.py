@@ -44,12 +44,19 @@ KEYS_VANISH_TRIES = 5
 
 @dataclass(slots=True, eq=False)
 class Unit:
-    """One call's jobs on their way to the database."""
+    """One call's jobs on their way to the database. `taken`: an insert has them."""
 
     rows: list[NewRow]
     lanes: list[Lane]
     size: int
+    taken: bool = False
     done: asyncio.Future[Stored] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def give_up(self) -> None:
+        """Its caller has gone. What no insert has yet is not stored, and not kept until its turn comes."""
+        if not self.taken:
+            self.rows, self.lanes, self.size = [], [], 0
+            self.done.cancel()
 
 
 class _Vanished(Exception):
@@ -254,17 +261,23 @@ class Enqueuer:
     # ---- the shared inserts
 
     async def _put(self, line: FairLine[Unit], wake: asyncio.Event, unit: Unit) -> Stored:
-        if self._waiting + len(unit.rows) > self._most_waiting:
+        jobs = len(unit.rows)
+        if self._waiting + jobs > self._most_waiting:
+            # Those who come with the same key must not wait for what is never stored.
+            unit.done.cancel()
             message = f"{self._waiting} jobs wait to be stored, as many as the server holds"
             raise QueueFull(message, retry_after=timedelta(milliseconds=200))
-        self._waiting += len(unit.rows)
+        self._waiting += jobs
         line.append(unit)
         wake.set()
         try:
             # Shielded: a caller that gives up must not take its neighbours' insert along.
             return await asyncio.shield(unit.done)
+        except asyncio.CancelledError:
+            unit.give_up()
+            raise
         finally:
-            self._waiting -= len(unit.rows)
+            self._waiting -= jobs
 
     async def run(self) -> None:
         """Stores jobs without keys, until cancelled."""
@@ -276,6 +289,8 @@ class Enqueuer:
 
     async def _serve(self, line: FairLine[Unit], wake: asyncio.Event) -> None:
         busy = False
+        # After a crash the line may hold what nobody wakes us for again.
+        wake.set()
         while True:
             await wake.wait()
             wake.clear()
@@ -285,7 +300,8 @@ class Enqueuer:
                 await self._dispatcher.admit()
                 units = self._gather(line)
                 busy = len(units) >= BUSY_UNITS
-                await self._flush(units)
+                if units:
+                    await self._flush(units)
 
     @staticmethod
     def _gather(line: FairLine[Unit]) -> list[Unit]:
@@ -296,7 +312,11 @@ class Enqueuer:
             unit = line.peek()
             if units and (rows + len(unit.rows) > MAX_ROWS or size + unit.size > MAX_BYTES):
                 break
-            units.append(line.pop())
+            line.pop()
+            if unit.done.done():
+                continue  # its caller gave up
+            unit.taken = True
+            units.append(unit)
             rows += len(unit.rows)
             size += unit.size
         return units
@@ -305,19 +325,23 @@ class Enqueuer:
         loop = asyncio.get_running_loop()
         rows = [row for unit in units for row in unit.rows]
         lanes = [lane for unit in units for lane in unit.lanes]
-        seats = self._seat(rows, lanes)
+        seats: dict[int, Session] = {}
         started = loop.time()
         try:
+            seats = self._seat(rows, lanes)
             stored = await self._store.enqueue(rows)
         except Exception as error:
             self._unseat(rows, lanes, seats)
             await self._failed(units, error)
             return
         self._metrics.observe_batch("enqueue", loop.time() - started, len(rows))
-        self._after(rows, lanes, seats, stored)
-        for unit in units:
-            if not unit.done.done():
-                unit.done.set_result(stored)
+        try:
+            self._after(rows, lanes, seats, stored)
+        finally:
+            # They are committed, whatever becomes of the hand-off.
+            for unit in units:
+                if not unit.done.done():
+                    unit.done.set_result(stored)
 
     async def _failed(self, units: list[Unit], error: Exception) -> None:
         """A value that PostgreSQL refuses harms its own unit only; all else is everybody's answer."""
