@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
-from ..errors import DatabaseAway
+from ..errors import JobQueueError
 from ..lifecycle import Event, Status
 from ..metrics import Metrics
 from ..store.database import Record
@@ -194,14 +194,16 @@ class Dispatcher:
     async def run(self) -> None:
         """Claims while there is both credit and work, until cancelled."""
         away = False
+        # After a crash there may be work that nobody wakes us for again.
+        self.wake()
         while True:
             await self._wake.wait()
             self._wake.clear()
             try:
-                while not self.paused and await self._round():
+                while await self._round():
                     pass
                 away = False
-            except DatabaseAway as error:
+            except JobQueueError as error:
                 if not away:
                     _log.warning("claims stop: %s", error)
                 away = True
@@ -214,9 +216,9 @@ class Dispatcher:
     async def _round(self) -> bool:
         """One claim for each group that can have one. Returns whether another round may bring something."""
         again = False
-        if self._orphans:
-            orphans, self._orphans = self._orphans, []
-            await self.give_back(orphans)
+        await self._return_orphans()
+        if self.paused:
+            return False
         for key in list(self._groups):
             group = self._groups.get(key)
             if group is None:
@@ -226,6 +228,17 @@ class Dispatcher:
         self._rounds += 1
         self.progressed()
         return again
+
+    async def _return_orphans(self) -> None:
+        """Gives back the leases that could not be handed over. What can't be given back now is, later."""
+        if not self._orphans:
+            return
+        orphans, self._orphans = self._orphans, []
+        try:
+            await self.give_back(orphans)
+        except JobQueueError:
+            self._orphans += orphans
+            raise
 
     async def _claim(self, group: Group) -> bool:
         free = sum(max(session.free, 0) for session in group.sessions)
@@ -323,7 +336,14 @@ class Dispatcher:
         return lane
 
     async def _deliver(self, rows: list[Record], sessions: dict[int, Session], suspect: bool) -> None:
-        bodies = {body["id"]: body for body in await self._store.bodies([row["id"] for row in rows])}
+        try:
+            bodies = {body["id"]: body for body in await self._store.bodies([row["id"] for row in rows])}
+        except JobQueueError:
+            # They are leased, and nobody will hear of it.
+            self._orphans += [
+                Leaving(row["id"], row["attempts"], row["session_id"], Event.UNDELIVERED) for row in rows
+            ]
+            raise
         given: dict[Session, list[Lease]] = defaultdict(list)
         weight: dict[Session, int] = defaultdict(int)
         back: list[Leaving] = []
@@ -349,7 +369,8 @@ class Dispatcher:
         for session, leases in given.items():
             self.hand_over(session, leases)
         if back:
-            await self.give_back(back)
+            self._orphans += back
+            self.wake()
 
     def hand_over(self, session: Session, leases: list[Lease]) -> None:
         """Puts committed leases on the session's stream. If that is gone or draining they go back."""
