@@ -161,7 +161,9 @@ class Database:
             try:
                 yield session
             except BaseException:
-                with scrubbed():
+                # Where the connection is gone, so is the transaction. What ended it is to be known, above all a
+                # cancellation: a background part that does not hear of it goes on for ever.
+                with contextlib.suppress(*_AWAY):
                     await transaction.rollback()
                 raise
             with scrubbed():
