@@ -21,6 +21,9 @@ BATCH = 1000
 AUDIT_EVERY = 10.0
 # A lease younger than this may be under way between the database and this server's memory.
 AUDIT_AGE = 10.0
+# A stray commits within seconds of its session's end; the first audit looks for what no server was there to find.
+STRAY_WITHIN = timedelta(hours=1)
+STRAY_EVER = timedelta(days=36500)
 
 
 class Reaper:
@@ -37,6 +40,7 @@ class Reaper:
         self._store = store
         self._sessions = sessions
         self._dispatcher = dispatcher
+        self._stray_within = STRAY_EVER
 
     async def run(self) -> None:
         """Reaps until cancelled. While the database is away it waits."""
@@ -85,8 +89,10 @@ class Reaper:
         """
         strays = [
             Leaving(row["id"], row["attempts"], row["session_id"], Event.UNDELIVERED)
-            for row in await self._jobs.stray()
+            for row in await self._jobs.stray(self._stray_within)
         ]
+        self._stray_within = STRAY_WITHIN
+        await self._sessions.audit()
         linked = {session.id: session for session in self._sessions.all() if session.link is not None}
         old = {
             session_id: {
@@ -97,15 +103,25 @@ class Reaper:
             for session_id, session in linked.items()
         }
         if linked:
-            for row in await self._store.held(list(linked)):
+            rows = await self._store.held(list(linked))
+            known = {
+                (session.id, lease.job_id, lease.attempt)
+                for session in linked.values()
+                for lease in session.leases.values()
+            }
+            for row in rows:
                 session = linked[row["session_id"]]
                 old[session.id].discard((row["id"], row["attempts"]))
-                if row["older_than_flight"] and session.find(row["id"], row["attempts"]) is None:
+                if row["epoch"] != session.epoch:
+                    continue  # another server's, and that one knows it
+                if row["older_than_flight"] and (session.id, row["id"], row["attempts"]) not in known:
                     strays.append(Leaving(row["id"], row["attempts"], session.id, Event.UNDELIVERED))
         for session_id, leases in old.items():
             for job_id, attempt in leases:
                 _log.warning("job %s attempt %d is not session %d's any more", job_id, attempt, session_id)
                 self._sessions.taken_back(session_id, job_id, attempt, "NOT_HELD")
         if strays:
-            _log.warning("the audit gives back %d leases that nobody knows of", len(strays))
-            await self._dispatcher.give_back(strays)
+            # One that was settled since it was read is no stray.
+            back = await self._dispatcher.give_back(strays)
+            if back:
+                _log.warning("the audit gives back %d leases that nobody knows of", len(back))

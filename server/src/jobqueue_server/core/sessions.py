@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from ..errors import DatabaseAway, SessionSuperseded, SessionUnknown, TooManyStreams
+from ..errors import JobQueueError, SessionSuperseded, SessionUnknown, TooManyStreams
 from ..lifecycle import Event
 from ..store.database import Record
 from ..store.jobs import Leaving
@@ -80,6 +80,7 @@ class Sessions:
         self._sessions: dict[int, Session] = {}
         self._unlinked = asyncio.Event()
         self._cancels: dict[UUID, tuple[int, str, float]] = {}
+        self._unheard: set[tuple[int, int]] = set()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -178,8 +179,10 @@ class Sessions:
         if any(self._catalog.lane_by_id(row["lane_id"]) is None for row in rows):
             # Another server made the lane since this one looked.
             await self._catalog.refresh()
-        if self._sessions.get(session.id) is not session:
-            # What is held now is a later resume's to keep or give back.
+        if self._sessions.get(session.id) is not session or any(
+            row["epoch"] != session.epoch for row in rows
+        ):
+            # What is held now is a later resume's to keep or give back, here or with another server.
             raise _superseded()
         for row in rows:
             lease = named.pop((row["id"], row["attempts"]), None)
@@ -217,7 +220,7 @@ class Sessions:
         """The first frame under a new epoch came: the previous token is void."""
         try:
             await self._store.confirm(session.id, session.epoch)
-        except DatabaseAway:
+        except JobQueueError:
             session.confirmed = False
 
     # ---- a worker goes
@@ -235,9 +238,11 @@ class Sessions:
     async def _write_silence(self, session: Session) -> None:
         ago = timedelta(seconds=time.monotonic() - session.heard_at)
         try:
-            await self._store.silence(session.id, session.epoch, ago)
+            if not await self._store.silence(session.id, session.epoch, ago):
+                # It goes on with another server, or has ended.
+                self._forget(session)
             session.silence_written = True
-        except DatabaseAway as error:
+        except JobQueueError as error:
             # Written by the watch once the database is back.
             _log.warning("session %d is silent, which could not be written: %s", session.id, error)
 
@@ -267,14 +272,16 @@ class Sessions:
             session = None
         if session is not None and session.link is not None:
             return 0
-        unseen = (
-            {lease.job_id for lease in session.leases.values() if session.undelivered(lease)}
+        # Where its stream was here, this server knows what was delivered on it.
+        known = session is not None and session.broken
+        seen = (
+            {lease.job_id for lease in session.leases.values() if not session.undelivered(lease)}
             if session
             else set()
         )
 
         def decide(row: Record) -> Leaving:
-            if row["id"] in unseen:
+            if known and row["id"] not in seen:
                 return Leaving(row["id"], row["attempts"], session_id, Event.UNDELIVERED)
             message = f"the session of worker {name} was lost"
             return Leaving(row["id"], row["attempts"], session_id, Event.LOST, message=message)
@@ -299,9 +306,9 @@ class Sessions:
         """Tells the worker that holds the attempt to stop it, now or as soon as the lease is handed over."""
         session = self._sessions.get(session_id)
         lease = session.find(job_id, attempt) if session is not None else None
-        if session is None or lease is None:
+        if session is None or lease is None or session.link is None:
             self._cancels[job_id] = (attempt, reason, time.monotonic())
-        elif session.link is not None:
+        else:
             session.link.cancel([lease.lease_id], reason, self._cancel_grace)
 
     def handed_over(self, session: Session, leases: Sequence[Lease]) -> None:
@@ -322,6 +329,33 @@ class Sessions:
         session.drop(lease.lease_id, linger=True)
         if session.link is not None:
             session.link.revoke([lease.lease_id], reason)
+
+    async def audit(self) -> None:
+        """Compares the sessions that the database counts as heard here with those that this server knows.
+
+        One that was reaped while this server could not reach the database, or that goes on elsewhere, is ended here:
+        it would get no more jobs. One that nobody here knows - its resume committed, and its caller was gone or the
+        answer lost - is silent: it would never be reaped.
+        """
+        known = self.all()
+        rows = await self._store.open_sessions(self._server_id(), [session.id for session in known])
+        epochs = {row["id"]: row["epoch"] for row in rows}
+        for session in known:
+            if epochs.get(session.id) == session.epoch or self._sessions.get(session.id) is not session:
+                continue
+            _log.warning("session %d of worker %s is not this server's any more", session.id, session.name)
+            if session.link is not None:
+                session.link.superseded()
+                await self.broken(session, session.link)
+            else:
+                self._forget(session)
+        here = {(session.id, session.epoch) for session in self.all()}
+        unheard = {(row["id"], row["epoch"]) for row in rows if row["counted_on"]} - here
+        # Seen twice: a session that is just being opened is in the database first.
+        for session_id, epoch in unheard & self._unheard:
+            _log.warning("session %d has no stream and nobody who watches it", session_id)
+            await self._store.silence(session_id, epoch, timedelta())
+        self._unheard = unheard
 
     async def run(self) -> None:
         """Finds the connections that fell silent, until cancelled."""

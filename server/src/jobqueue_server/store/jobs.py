@@ -248,9 +248,9 @@ class JobStore:
         """Leases past their deadline."""
         return await self._database.fetch("due", most, hot=True)
 
-    async def stray(self) -> list[Record]:
-        """Leases of sessions that have ended."""
-        return await self._database.fetch("stray", hot=True)
+    async def stray(self, ended_within: timedelta) -> list[Record]:
+        """Leases of sessions that have ended within this time."""
+        return await self._database.fetch("stray", ended_within, hot=True)
 
     async def report_progress(self, reports: Sequence[tuple[UUID, int, int, float, str]]) -> None:
         """Keeps what attempts (id, attempt, session, fraction, message) last said. Sorted by id, each id once."""

@@ -59,9 +59,9 @@ class SessionStore:
         """A frame arrived under this epoch: the previous token is void."""
         await self._database.fetch("confirm_session", session_id, epoch)
 
-    async def silence(self, session_id: int, epoch: int, heard_ago: timedelta) -> None:
-        """Starts the count of its ttl, from the last frame heard."""
-        await self._database.fetch("silence_session", session_id, epoch, heard_ago)
+    async def silence(self, session_id: int, epoch: int, heard_ago: timedelta) -> bool:
+        """Starts the count of its ttl, from the last frame heard. False: another epoch has it, or it ended."""
+        return bool(await self._database.fetch("silence_session", session_id, epoch, heard_ago))
 
     async def end(self, session_id: int, epoch: int, decide: Decide) -> list[Record] | None:
         """Ends a session and gives back its leases, in one transaction. None: another epoch has it, or it ended."""
@@ -83,6 +83,10 @@ class SessionStore:
     async def held(self, session_ids: Sequence[int]) -> list[Record]:
         """Every lease that these sessions hold."""
         return await self._database.fetch("held", session_ids, hot=True)
+
+    async def open_sessions(self, server_id: int, known: Sequence[int]) -> list[Record]:
+        """Sessions (id, epoch, counted_on) that have not ended: the known ones, and this server's by its row."""
+        return await self._database.fetch("open_sessions", server_id, known)
 
     async def expired(self, most: int) -> list[Record]:
         """Sessions to reap (id, epoch, name)."""

@@ -1,0 +1,111 @@
+"""What a server remembers of sessions and what the database says of them are brought together."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobqueue_server.core.reaper import Reaper
+
+from .hand_worker import StreamEnded
+from .place import Place, Status, eventually
+
+
+async def audit(place: Place) -> None:
+    """What the server does every 10 s, now."""
+    dispatcher, sessions = place.app.dispatcher, place.app.sessions
+    await Reaper(dispatcher._store, sessions._store, sessions, dispatcher).audit()
+
+
+async def test_a_worker_whose_session_was_reaped_behind_its_server_is_told_so(place: Place):
+    worker = await place.worker()
+    await place.sql("update worker_session set ended_at = now() where id = $1", worker.welcome.session_id)
+    await place.app.sessions.audit()
+    with pytest.raises(StreamEnded) as ended:
+        await worker.next("goodbye")
+    assert ended.value.reason == "SESSION_SUPERSEDED"
+    assert len(place.app.sessions) == 0
+
+
+async def test_a_session_that_nobody_watches_becomes_silent_and_its_jobs_go_on(place: Place):
+    """As after a resume that committed while its worker died."""
+    job = await place.enqueue()
+    session_id = await place.value(
+        "insert into worker_session (server_id, ttl, name, token_hash)"
+        " values ($1, interval '1 second', 'gone', sha256('x')) returning id",
+        place.app.beat.server_id,
+    )
+    await place.sql(
+        "update live_job set state = 2, attempts = 1, session_id = $2 where id = $1", job.id, session_id
+    )
+    await place.app.sessions.audit()
+    await place.app.sessions.audit()
+    worker = await place.worker()
+    leased = await worker.job()
+    assert (leased.id, leased.attempt) == (job.id, 2)
+    assert (await place.get(job.id)).losses == 1
+
+
+async def test_a_session_that_moved_to_another_server_is_forgotten_by_the_first(place: Place, dsn: str):
+    async with Place(dsn) as second:
+        worker = await place.worker()
+        await place.enqueue()
+        leased = await worker.job()
+        again = await second.worker(resume=worker.resume(held=[leased]))
+        worker.cut()
+
+        async def forgotten() -> bool:
+            return len(place.app.sessions) == 0
+
+        await eventually(forgotten)
+        assert len(second.app.sessions) == 1
+        assert await again.succeed(leased) == []
+
+
+async def test_the_audit_leaves_alone_what_a_session_holds_with_another_server(place: Place, dsn: str):
+    """Its worker has not closed the first stream yet."""
+    async with Place(dsn) as second:
+        worker = await place.worker()
+        again = await second.worker(resume=worker.resume())
+        job = await second.enqueue()
+        leased = await again.job()
+        await place.sql("update live_job set changed_at = now() - interval '1 minute' where id = $1", job.id)
+        await audit(place)
+        assert await second.status(job.id) == "RUNNING"
+        assert await again.succeed(leased) == []
+
+
+async def test_a_lease_that_was_never_handed_over_is_not_charged_when_its_session_is_lost(place: Place):
+    """As after a claim whose answer was lost."""
+    worker = await place.worker(ttl=5)
+    job = await place.enqueue(delay=60)
+    await place.sql(
+        "update live_job set state = 2, attempts = 1, session_id = $2, run_at = now(), changed_at = now()"
+        " where id = $1",
+        job.id,
+        worker.welcome.session_id,
+    )
+    worker.cut()
+    other = await place.worker(name="other")
+    leased = await other.job()
+    assert leased.id == job.id
+    stored = await place.get(job.id)
+    assert (Status.Name(stored.status), stored.losses, stored.attempts) == ("RUNNING", 0, 2)
+
+
+async def test_a_stray_of_a_session_that_ended_long_ago_is_found_by_a_server_that_starts(place: Place):
+    worker = await place.worker()
+    job = await place.enqueue(delay=60)
+    await worker.drain()
+    await worker.next("goodbye")
+    await place.sql(
+        "update worker_session set ended_at = now() - interval '2 days' where id = $1",
+        worker.welcome.session_id,
+    )
+    await place.sql(
+        "update live_job set state = 2, attempts = 1, session_id = $2, changed_at = now() - interval '2 days'"
+        " where id = $1",
+        job.id,
+        worker.welcome.session_id,
+    )
+    await audit(place)
+    assert await place.status(job.id) == "QUEUED"
