@@ -23,6 +23,8 @@ from jobqueue_server.store import migrate
 _GIVEN = os.environ.pop("DATABASE_URL", None)
 for _name in [name for name in os.environ if name.startswith("JOBQUEUE_")]:
     del os.environ[_name]
+# A test that wants HTTP asks for it: the usual port can be had once.
+os.environ["API_BIND_ADDR"] = "off"
 # gRPC runs handlers in every forked child, where it has threads, and now and then one dies of that before it has become
 # the PostgreSQL that it was to be.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"

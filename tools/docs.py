@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobqueue_server.errors import JobQueueError, registry
+from jobqueue_server.http.errors import REASONS, STATUS_OF
 from jobqueue_server.lifecycle import Reason
 from jobqueue_server.settings import Settings, default_text, environment_name
 from jobqueue_worker import cli as worker_cli
@@ -25,8 +26,8 @@ MADE = "<!-- Made by `make generate` from {source}. Change that instead. -->"
 ERRORS = """\
 Every error is a `google.rpc.Status` whose details hold an `ErrorInfo` with the domain `jobqueue` and one of these
 reasons. Reasons are stable; messages are for people. Bad input also carries `BadRequest` with the path of every field
-that is wrong, such as `job.payload.to` or `jobs[3].payload`; shed load carries `RetryInfo`. HTTP statuses are those of
-the REST API to come.
+that is wrong, such as `job.payload.to` or `jobs[3].payload`; shed load carries `RetryInfo`. Over HTTP the body is the
+same `google.rpc.Status` as JSON, and `RetryInfo` is in `Retry-After` too.
 """
 SETTINGS = """\
 A flag wins over the environment, and that over the file of `--config` (server only). Durations are a number and a
@@ -35,20 +36,6 @@ unit: `1500ms`, `30s`, `5m`, `12h`, `7d`. A setting that can't be used ends the 
 COMMAND_LINE = """\
 The command line reads `JOBQUEUE_SERVER` (`--server`, default `127.0.0.1:50051`) and `JOBQUEUE_DEADLINE` (`--deadline`,
 how long to try to reach the server)."""
-
-# What google/rpc/code.proto maps a code to.
-HTTP = {
-    "INVALID_ARGUMENT": 400,
-    "FAILED_PRECONDITION": 400,
-    "NOT_FOUND": 404,
-    "ALREADY_EXISTS": 409,
-    "ABORTED": 409,
-    "RESOURCE_EXHAUSTED": 429,
-    "INTERNAL": 500,
-    "UNIMPLEMENTED": 501,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}
 
 JOB_REASONS = {
     Reason.ATTEMPTS_EXHAUSTED: "FAILED_PERMANENT: as many failures as `max_attempts` allows.",
@@ -79,7 +66,13 @@ def _errors() -> Iterator[str]:
     yield "| reason | gRPC code | HTTP | meaning, and what to do |"
     yield "|---|---|---|---|"
     for reason, error in sorted(registry().items()):
-        yield f"| `{reason}` | {error.code} | {error.http_status or HTTP[error.code]} | {_advice(error)} |"
+        yield f"| `{reason}` | {error.code} | {error.http_status or STATUS_OF[error.code]} | {_advice(error)} |"
+    yield "\n## Reasons of HTTP alone\n"
+    yield "The request did not get as far as a method.\n"
+    yield "| reason | HTTP | meaning, and what to do |"
+    yield "|---|---|---|"
+    for status, (reason, meaning) in REASONS.items():
+        yield f"| `{reason}` | {status} | {meaning} |"
     missing = {name for name in vars(Reason) if name.isupper()} - set(JOB_REASONS) - set(ATTEMPT_REASONS)
     if missing:
         sys.exit(

@@ -30,6 +30,12 @@ def test_flags_win_over_the_environment_over_the_file_over_the_defaults(
     assert settings.cancel_grace == timedelta(seconds=30)
 
 
+def test_http_has_the_environment_name_that_its_users_know(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("API_BIND_ADDR", "0.0.0.0:80")
+    assert Settings.load().http_addr == "0.0.0.0:80"
+    assert Settings.load({"http_addr": "127.0.0.1:81"}).http_addr == "127.0.0.1:81"
+
+
 def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DATABASE_URL", "")
     monkeypatch.setenv("JOBQUEUE_SESSION_TTL", "")
@@ -38,9 +44,12 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
     assert settings.session_ttl == timedelta(seconds=30)
 
 
-def test_every_address_is_loopback_unless_told():
+def test_every_address_is_loopback_unless_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("API_BIND_ADDR")
     settings = Settings.load()
     assert settings.grpc_addr == "127.0.0.1:50051"
+    assert settings.http_addr == "127.0.0.1:8080"
+    assert Settings.load({"http_addr": "off"}).http_addr is None
     assert settings.metrics_addr == "127.0.0.1:9090"
     assert Settings.load({"metrics_addr": "off"}).metrics_addr is None
 
@@ -54,6 +63,7 @@ def test_every_address_is_loopback_unless_told():
         ("grpc_addr", "50051", "should be HOST:PORT"),
         ("grpc_addr", "127.0.0.1:99999", "should be HOST:PORT"),
         ("grpc_addr", "::1:50051", "goes in brackets"),
+        ("http_addr", "8080", "should be HOST:PORT"),
         ("kinds", "any", "should be 'declared' or 'open', not 'any'"),
         ("db_pool_size", "many", "should be a valid integer"),
         ("max_losses", "0", "greater than or equal to 1"),

@@ -28,7 +28,9 @@ def main() -> int:
         help="where everything goes; default: .run in the checkout",
     )
     parser.add_argument(
-        "--free-ports", action="store_true", help="free ports from the start, instead of 50051, 9090 and 9091"
+        "--free-ports",
+        action="store_true",
+        help="free ports from the start, instead of 50051, 8080, 9090 and 9091",
     )
     arguments = parser.parse_args()
     return asyncio.run(

@@ -154,9 +154,12 @@ class Demo:
 
     async def _start_server(self) -> str:
         grpc, metrics = self._ports.take("gRPC", 50051), self._ports.take("the server's metrics", 9090)
+        http = self._ports.take("HTTP", 8080)
         self._server_metrics = f"http://{HOST}:{metrics}/metrics"
+        self._rest = f"http://{HOST}:{http}"
         target = f"{HOST}:{grpc}"
         command: list[str | Path] = [PROGRAMS / "jobqueue-server", "serve", "--grpc-addr", target]
+        command += ["--http-addr", f"{HOST}:{http}"]
         command += ["--metrics-addr", f"{HOST}:{metrics}", "--shutdown-grace", GRACE]
         if self._database:
             await self._children.run(
@@ -283,6 +286,7 @@ class Demo:
             ("all jobs", f"{command} list{server}"),
             ("one more", f"""{command} enqueue{server} summarize_text '{{"text": "One. Two."}}' --wait"""),
             ("over gRPC", f"{grpcurl} -d '{body}' {target} jobqueue.v1.JobQueue/EnqueueJob"),
+            ("over HTTP", f"curl {self._rest}/v1/jobs/{by_kind['summarize_text'].id}"),
             ("metrics", f"{self._server_metrics} and {worker_metrics}"),
             (
                 "logs",

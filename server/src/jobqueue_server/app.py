@@ -33,6 +33,9 @@ from .core.sweep import Sweep
 from .core.waiters import Waiters
 from .embedded import EmbeddedPostgres, default_data_dir
 from .errors import JobQueueError
+from .http.app import HttpApp
+from .http.ops import Operations
+from .http.server import HttpServer
 from .ids import IdMint
 from .metrics import Backlog, Metrics, MetricsEndpoint
 from .rpc.job_queue import JobQueueServicer
@@ -65,6 +68,7 @@ class App:
     Attributes:
         dsn: The database, after `start`.
         grpc_port: Where gRPC answers, after `start`.
+        http_port: Where HTTP answers, after `start`; 0 where it is off.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -72,6 +76,9 @@ class App:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.dsn = settings.dsn or ""
         self.grpc_port = 0
+        self.http_port = 0
+        # Why the server takes no work now; empty where it does.
+        self._not_ready = "starting"
         # What came up, to be taken down in reverse.
         self._up = contextlib.AsyncExitStack()
         self._ended = asyncio.Event()
@@ -150,19 +157,19 @@ class App:
             server_name=self.name,
         )
         queues = QueueService(self.catalog, catalog_store)
-        self.grpc = GrpcServer(
-            self.chain,
-            [
-                (
-                    jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"],
-                    _Joined(JobQueueServicer(self.jobs, self.clock), self.lease),
-                ),
-                (
-                    queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"],
-                    QueueAdminServicer(self.catalog, queues),
-                ),
-            ],
-        )
+        services = [
+            (
+                jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"],
+                _Joined(JobQueueServicer(self.jobs, self.clock), self.lease),
+            ),
+            (
+                queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"],
+                QueueAdminServicer(self.catalog, queues),
+            ),
+        ]
+        self.grpc = GrpcServer(self.chain, services)
+        operations = Operations(self.metrics, lambda: self._not_ready)
+        self.http = HttpServer(HttpApp(self.chain, services, operations))
         self.endpoint = MetricsEndpoint(self.metrics)
         self._backlogs: list[Backlog] = []
         self.metrics.watch_backlogs(lambda: self._backlogs)
@@ -223,10 +230,18 @@ class App:
             _log.info("metrics are served", port=port)
         self.grpc_port = await self.grpc.start(self.settings.grpc_addr)
         up.push_async_callback(self.grpc.stop, LAST_FRAMES)
+        if self.settings.http_addr is not None:
+            self.http_port = await self.http.start(self.settings.http_addr)
+            up.push_async_callback(self.http.stop, LAST_FRAMES)
         up.push_async_callback(self.drain)
-        await self.grpc.set_serving(True)
+        await self._serve_if("")
+        http = {"http_port": self.http_port} if self.http_port else {}
         _log.info(
-            "jobqueue-server is ready", version=__version__, grpc=self.settings.grpc_addr, port=self.grpc_port
+            "jobqueue-server is ready",
+            version=__version__,
+            grpc=self.settings.grpc_addr,
+            port=self.grpc_port,
+            **http,
         )
 
     async def _start_postgres(self) -> None:
@@ -278,8 +293,8 @@ class App:
     async def drain(self) -> None:
         """Leaves: no new calls and no new claims; settlements are taken until nothing is held or the grace ends."""
         _log.info("draining", grace=str(self.settings.shutdown_grace))
-        await self.grpc.set_serving(False)
         self.chain.draining = True
+        await self._serve_if("draining")
         self.dispatcher.paused = True
         for session in self.sessions.all():
             if session.link is not None:
@@ -307,11 +322,17 @@ class App:
     # ---- what happens
 
     async def _reachable(self, reachable: bool) -> None:
-        await self.grpc.set_serving(reachable and not self.chain.draining)
+        if not self.chain.draining:
+            await self._serve_if("" if reachable else "the database does not answer")
         if reachable:
             self.dispatcher.lines.forget()
             self.dispatcher.on_new_lanes.set()
             self.dispatcher.wake()
+
+    async def _serve_if(self, not_ready: str) -> None:
+        """Tells balancers, over both transports, whether to send work here."""
+        self._not_ready = not_ready
+        await self.grpc.set_serving(not not_ready)
 
     def _database_away(self) -> None:
         for session in self.sessions.all():

@@ -16,6 +16,7 @@ from prometheus_client import (
     start_http_server,
 )
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from .addresses import split_address, taken
@@ -126,6 +127,11 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """All of them as text, and its content type, in the format that an `Accept` header asks for."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
 
     def call_handled(self, method: str, transport: str, code: str, seconds: float) -> None:
         """A call ended. `method` is its full name, `code` the name of its google.rpc.Code."""

@@ -76,7 +76,8 @@ def _set(group: str, default: Any, description: str, **more: Any) -> Any:
 class Settings(BaseSettings):
     """Every setting of the server, checked. `Settings.load` is how a program gets one.
 
-    In the environment a setting is JOBQUEUE_<NAME>, but for DATABASE_URL; as a flag, --<name>; in the file, <name>.
+    In the environment a setting is JOBQUEUE_<NAME>, but for DATABASE_URL and API_BIND_ADDR; as a flag, --<name>; in the
+    file, <name>.
     """
 
     model_config = SettingsConfigDict(
@@ -116,6 +117,12 @@ class Settings(BaseSettings):
 
     grpc_addr: Address = _set(
         "Network", "127.0.0.1:50051", "Where gRPC answers. Name another address to be reachable."
+    )
+    http_addr: Annotated[Address | None, BeforeValidator(_off)] = _set(
+        "Network",
+        "127.0.0.1:8080",
+        "Where HTTP/JSON answers; `off` for none.",
+        validation_alias="API_BIND_ADDR",
     )
     metrics_addr: Annotated[Address | None, BeforeValidator(_off)] = _set(
         "Network", "127.0.0.1:9090", "Where Prometheus reads /metrics; `off` for none."
@@ -258,8 +265,8 @@ def _read(path: Any) -> dict[str, Any]:
 def _explain(settings: type[Settings], detail: dict[str, Any]) -> str:
     """One wrong setting, in the words of an operator. The value is repeated unless it may hold a secret."""
     name = str(detail["loc"][0])
-    if name == "DATABASE_URL":
-        name = "database_url"
+    # A setting with an environment name of its own is located by that.
+    name = {environment_name(setting): setting for setting in settings.model_fields}.get(name, name)
     if name not in settings.model_fields:
         return f"there is no setting {name}"
     message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input ")

@@ -1,0 +1,59 @@
+"""What goes back over HTTP: a status, headers and a body, whole before the first byte is sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = tuple[tuple[str, str], ...]
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer.
+
+    Attributes:
+        status: The HTTP status.
+        body: Empty with 204.
+        headers: Beside Content-Type and Content-Length, which come of the body.
+        content_type: The body's.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: Headers = ()
+    content_type: str = JSON
+
+    def with_headers(self, headers: Iterable[tuple[str, str]]) -> Answer:
+        """The same with more headers."""
+        return Answer(self.status, self.body, (*self.headers, *headers), self.content_type)
+
+    async def send(self, send: Send, *, head: bool) -> None:
+        """Sends it.
+
+        Args:
+            send: ASGI's.
+            head: The headers alone, as HEAD asks; Content-Length is that of the body that GET would get.
+        """
+        lines = [(name.lower().encode(), _line(value)) for name, value in self.headers]
+        if self.status != 204:
+            lines.append((b"content-type", self.content_type.encode()))
+            lines.append((b"content-length", b"%d" % len(self.body)))
+        await send({"type": "http.response.start", "status": self.status, "headers": lines})
+        await send({"type": "http.response.body", "body": b"" if head else self.body})
+
+
+def json_answer(status: int, value: object, headers: Headers = ()) -> Answer:
+    """An answer of plain JSON."""
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return Answer(status, body, headers)
+
+
+def _line(value: str) -> bytes:
+    """A header's value, without what would end the line: it may be made of what a caller sent."""
+    return "".join(char if char.isprintable() else "?" for char in value).encode("latin-1", "replace")

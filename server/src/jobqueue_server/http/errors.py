@@ -1,0 +1,114 @@
+"""The one place where an error becomes an HTTP answer: a google.rpc.Status as JSON, and the headers that go with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+
+from google.rpc.code_pb2 import Code
+
+from ..errors import FieldInvalid, FieldViolation, JobQueueError
+from .answer import Answer, Headers, json_answer
+from .transcoding.errors import TranscodingError
+
+DOMAIN = "jobqueue"
+
+#: What google/rpc/code.proto maps a code to.
+STATUS_OF = {
+    "OK": 200,
+    "CANCELLED": 499,
+    "UNKNOWN": 500,
+    "INVALID_ARGUMENT": 400,
+    "DEADLINE_EXCEEDED": 504,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "PERMISSION_DENIED": 403,
+    "UNAUTHENTICATED": 401,
+    "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 400,
+    "ABORTED": 409,
+    "OUT_OF_RANGE": 400,
+    "UNIMPLEMENTED": 501,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DATA_LOSS": 500,
+}
+
+#: Reasons that only HTTP knows: the request did not get as far as a method. By their HTTP status.
+REASONS = {
+    404: (
+        "ROUTE_NOT_FOUND",
+        "No method is at this path, or it has no such verb. The message names what there is.",
+    ),
+    405: (
+        "METHOD_NOT_ALLOWED",
+        "The path is there, but not for this HTTP method. `Allow` lists those it has.",
+    ),
+    413: ("BODY_TOO_LARGE", "The body is over 4 MiB. Send less at once, or store the data elsewhere."),
+    415: ("CONTENT_TYPE_UNSUPPORTED", "The body is not declared as plain `application/json`."),
+}
+
+_TYPE = "type.googleapis.com/google.rpc."
+
+
+class Refused(Exception):
+    """A request that does not get as far as a method, for one of `REASONS`."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
+        super().__init__(message)
+        self.answer = _answer(status, code, message, REASONS[status][0], headers=headers)
+
+
+def refused_by_transcoder(error: TranscodingError) -> Refused | FieldInvalid:
+    """What the transcoder refused, as an error of ours.
+
+    What it can't read is FIELD_INVALID, as over gRPC; the rest never got as far as a method.
+    """
+    if error.http_status not in REASONS:
+        violations = [FieldViolation(one.field, one.description) for one in error.violations]
+        return FieldInvalid(error.message, violations=violations)
+    allow = allowed(error.allow) if error.allow else ""
+    return Refused(error.http_status, error.code, error.message, (("Allow", allow),) if allow else ())
+
+
+def allowed(methods: Sequence[str]) -> str:
+    """The value of `Allow`: where GET is, HEAD is, and OPTIONS is everywhere."""
+    more = {"HEAD"} if "GET" in methods else set()
+    return ", ".join(sorted({*methods, *more, "OPTIONS"}))
+
+
+def answer_of(error: JobQueueError) -> Answer:
+    """The answer to a call that failed: the status of its code, unless its reason has one of its own."""
+    retry: Headers = ()
+    if error.retry_after is not None:
+        retry = (("Retry-After", str(max(1, math.ceil(error.retry_after.total_seconds())))),)
+    code = error.code if error.code in STATUS_OF else "INTERNAL"
+    status = error.http_status or STATUS_OF[code]
+    return _answer(status, code, error.message, error.reason, error, retry)
+
+
+def _answer(
+    status: int,
+    code: str,
+    message: str,
+    reason: str,
+    error: JobQueueError | None = None,
+    headers: Headers = (),
+) -> Answer:
+    info: dict[str, object] = {"@type": _TYPE + "ErrorInfo", "reason": reason, "domain": DOMAIN}
+    details = [info]
+    if error is not None:
+        info["metadata"] = error.metadata
+        if error.violations:
+            violations = [{"field": one.field, "description": one.description} for one in error.violations]
+            details.append({"@type": _TYPE + "BadRequest", "field_violations": violations})
+        if error.retry_after is not None:
+            details.append({"@type": _TYPE + "RetryInfo", "retry_delay": _duration(error.retry_after)})
+    return json_answer(status, {"code": Code.Value(code), "message": message, "details": details}, headers)
+
+
+def _duration(span: timedelta) -> str:
+    """As ProtoJSON writes a Duration."""
+    text = f"{span.total_seconds():.6f}".rstrip("0").rstrip(".")
+    return f"{text}s"

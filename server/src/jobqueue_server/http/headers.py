@@ -1,0 +1,50 @@
+"""Headers of a request as the metadata of a call, and the time that it has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from ..errors import FieldInvalid
+
+_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_is_grpc_timeout = re.compile(r"([0-9]{1,8})([HMSmun])").fullmatch
+_is_seconds = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?").fullmatch
+
+
+def metadata(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Names in lower case with their values; the last of a repeated name, as over gRPC."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1").strip() for name, value in headers}
+
+
+def seconds_allowed(metadata: Mapping[str, str]) -> float | None:
+    """What `Grpc-Timeout` and `X-Server-Timeout` give the call, the less of both; None without either.
+
+    Raises:
+        FieldInvalid: One is not written as it must be. To ignore it would be to wait longer than the caller does.
+    """
+    given = []
+    if "grpc-timeout" in metadata:
+        parts = _is_grpc_timeout(metadata["grpc-timeout"])
+        if parts is None:
+            raise FieldInvalid.of(
+                "grpc-timeout",
+                "must be at most 8 digits and a unit of H, M, S, m, u and n, such as 500m for 0.5 s",
+            )
+        given.append(int(parts[1]) * _UNITS[parts[2]])
+    if "x-server-timeout" in metadata:
+        if not _is_seconds(metadata["x-server-timeout"]):
+            raise FieldInvalid.of("x-server-timeout", "must be a number of seconds, such as 2.5")
+        given.append(float(metadata["x-server-timeout"]))
+    return min(given, default=None)
+
+
+def content_length(metadata: Mapping[str, str]) -> int:
+    """What the caller says that the body has, in bytes; 0 where it does not say."""
+    text = metadata.get("content-length", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
+
+
+def is_plain(metadata: Mapping[str, str]) -> bool:
+    """Whether the body is as it is, and not compressed."""
+    return metadata.get("content-encoding", "identity").lower() in ("", "identity")

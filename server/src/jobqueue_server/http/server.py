@@ -1,0 +1,70 @@
+"""The HTTP server: uvicorn and httptools on the loop of everything else, on a port of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from datetime import timedelta
+
+import uvicorn
+
+from ..addresses import split_address, taken
+from .app import HttpApp
+
+# Longer than proxies keep theirs (60 s), so that it is never us who closes a connection just as one sends on it.
+_KEEP_ALIVE_SECONDS = 75
+_BACKLOG = 2048
+
+
+class HttpServer:
+    """Serves an application of ours."""
+
+    def __init__(self, app: HttpApp) -> None:
+        self._app = app
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self, address: str) -> int:
+        """Listens on `host:port` and answers the port, which differs from the asked one if that was 0.
+
+        Raises:
+            AddressUnusable: The port is taken, or the address is not this machine's.
+        """
+        host, port = split_address(address)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            # uvicorn would end the whole process.
+            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            raise taken("The HTTP server", address, "API_BIND_ADDR") from error
+        config = uvicorn.Config(
+            self._app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=1,
+        )
+        config.load()
+        self._server = uvicorn.Server(config)
+        self._server.lifespan = config.lifespan_class(config)
+        # Step by step, and not by `serve`, which takes the process's signals.
+        await self._server.startup([self._socket])
+        self._running = asyncio.create_task(self._server.main_loop(), name="http")
+        return int(self._socket.getsockname()[1])
+
+    async def stop(self, grace: timedelta) -> None:
+        """Takes no new connections, and answers DRAINING to the calls that are not done after the grace."""
+        if self._running is None:
+            return
+        for listening in self._server.servers:
+            listening.close()
+        await self._app.leave(grace)
+        self._server.should_exit = True
+        await self._running
+        await self._server.shutdown([self._socket])

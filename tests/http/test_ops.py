@@ -1,0 +1,59 @@
+"""The operational paths, and the port that HTTP is served on."""
+
+from __future__ import annotations
+
+import socket
+from datetime import timedelta
+
+import pytest
+
+from jobqueue_server import __version__
+from jobqueue_server.addresses import AddressUnusable
+from jobqueue_server.http.server import HttpServer
+
+from .conftest import Served
+
+
+@pytest.mark.parametrize("path", ["/health", "/healthz"])
+async def test_it_lives_whatever_its_database_does(served: Served, path: str) -> None:
+    served.not_ready.append("the database does not answer")
+    served.chain.draining = True
+    answer = await served.call("GET", path)
+    assert (answer.status, answer.json) == (200, {"status": "ok"})
+
+
+async def test_it_is_ready_while_it_takes_work(served: Served) -> None:
+    answer = await served.call("GET", "/readyz")
+    assert (answer.status, answer.json) == (200, {"status": "ready"})
+    served.not_ready.append("draining")
+    answer = await served.call("GET", "/readyz")
+    assert (answer.status, answer.json) == (503, {"status": "not ready", "reason": "draining"})
+
+
+async def test_it_tells_its_version(served: Served) -> None:
+    assert (await served.call("GET", "/version")).json == {"name": "jobqueue-server", "version": __version__}
+
+
+async def test_it_shows_its_metrics(served: Served) -> None:
+    await served.call("GET", "/v1/queues")
+    answer = await served.call("GET", "/metrics")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert 'grpc_method="ListQueues"' in answer.text
+
+
+async def test_they_are_read_only(served: Served) -> None:
+    answer = await served.call("POST", "/health")
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert (await served.call("HEAD", "/readyz")).status == 200
+    assert (await served.call("OPTIONS", "/metrics")).status == 204
+
+
+async def test_a_port_that_is_taken_is_named_with_its_setting(served: Served) -> None:
+    with pytest.raises(AddressUnusable, match=rf"127.0.0.1:{served.call.port}.*API_BIND_ADDR"):
+        await HttpServer(served.app).start(f"127.0.0.1:{served.call.port}")
+
+
+async def test_the_port_is_free_again_after_the_stop(served: Served) -> None:
+    await served.server.stop(timedelta(0))
+    socket.create_server(("127.0.0.1", served.call.port)).close()
