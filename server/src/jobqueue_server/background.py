@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 _log = logging.getLogger(__name__)
 
 RESTART_AFTER = 1.0
+CANCEL_AGAIN_AFTER = 1.0
 
 
 class Background:
@@ -16,28 +17,34 @@ class Background:
 
     def __init__(self, parts: dict[str, Callable[[], Awaitable[None]]]) -> None:
         self._parts = parts
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     def start(self) -> None:
         """Starts all parts."""
-        self._task = asyncio.create_task(self._run())
+        self._tasks = {
+            asyncio.create_task(self._keep(name, part), name=name) for name, part in self._parts.items()
+        }
 
     async def stop(self) -> None:
-        """Cancels all parts and waits for them."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for name, part in self._parts.items():
-                group.create_task(self._keep(name, part), name=name)
+        """Cancels all parts and waits for them; again those that did not hear of it in the midst of something."""
+        self._stopping = True
+        running = self._tasks
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_AFTER)
 
     async def _keep(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
-        while True:
+        while not self._stopping:
             try:
                 await part()
                 _log.error("the background part %s ended, and is started again", name)
+            except asyncio.CancelledError:
+                # One that nobody asked for is a crash like others, and must not end the part without a word.
+                if self._stopping:
+                    raise
+                _log.exception("the background part %s was cancelled, and is started again", name)
             except Exception:
                 _log.exception("the background part %s crashed, and is started again", name)
             await asyncio.sleep(RESTART_AFTER)

@@ -153,6 +153,8 @@ class Settler:
 
     async def run(self) -> None:
         """Commits what is in line, until cancelled."""
+        # After a crash there may be some that nobody wakes us for again.
+        self._wake.set()
         while True:
             await self._wake.wait()
             self._wake.clear()
