@@ -12,13 +12,17 @@ from uuid import UUID
 
 from .catalog import Lane
 
-#: How many settled leases a session remembers, so that the same settlement again can be told apart from a stale one.
-REMEMBERED_LEASES = 4096
+#: How many settled leases a session remembers at least, so that the same settlement again can be told apart from a
+#: stale one. It remembers twice as many as it ever held at once: those may be unanswered, and no others.
+REMEMBERED_LEASES = 256
 
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """One session's right to run one attempt of one job. `seq` is the delivery that carried it; 0: not sent yet."""
+    """One session's right to run one attempt of one job. `seq` is the delivery that carried it; 0: not sent yet.
+
+    `payload` and `headers` are let go once they are sent; `size` is that of the payload.
+    """
 
     lease_id: int
     job_id: UUID
@@ -37,6 +41,7 @@ class Lease:
     seq: int = 0
     fraction: float = 0.0
     settling: bool = False
+    size: int = 0
     since: float = field(default_factory=time.monotonic)
 
 
@@ -74,9 +79,6 @@ class Link(Protocol):
     def revoke(self, lease_ids: Sequence[int], reason: str) -> None:
         """Tells the worker that these are no longer its own."""
 
-    def settled(self, seq: int, exceptions: Sequence[Answer]) -> None:
-        """Answers a Settle frame."""
-
     def go_away(self, reason: str, drain: timedelta | None) -> None:
         """Asks the worker to connect elsewhere."""
 
@@ -107,6 +109,7 @@ class Session:
         self.leases: dict[int, Lease] = {}
         self.lingering: dict[int, Lease] = {}
         self.remembered: OrderedDict[int, tuple[UUID, int]] = OrderedDict()
+        self._most_held = 0
         self.reserved = 0
         self.reserved_kinds: Counter[str] = Counter()
         self.bytes_reserved = 0
@@ -176,7 +179,9 @@ class Session:
     def add(self, lease: Lease) -> None:
         """Takes up a lease that was just committed."""
         self.leases[lease.lease_id] = lease
-        self.bytes_held += len(lease.payload)
+        self._most_held = max(self._most_held, len(self.leases))
+        lease.size = len(lease.payload)
+        self.bytes_held += lease.size
         if lease.suspect:
             self.suspects += 1
 
@@ -185,7 +190,7 @@ class Session:
         lease = self.leases.pop(lease_id, None)
         if lease is None:
             return None
-        self.bytes_held -= len(lease.payload)
+        self.bytes_held -= lease.size
         if lease.suspect:
             self.suspects -= 1
         if linger:
@@ -197,7 +202,7 @@ class Session:
         """Keeps what leases stood for that it no longer holds."""
         for lease in leases:
             self.remembered[lease.lease_id] = (lease.job_id, lease.attempt)
-        while len(self.remembered) > REMEMBERED_LEASES:
+        while len(self.remembered) > max(REMEMBERED_LEASES, 2 * self._most_held):
             self.remembered.popitem(last=False)
 
     def find(self, job_id: UUID, attempt: int) -> Lease | None:

@@ -142,21 +142,27 @@ class LeaseServicer:
         """Reads and writes until either ends. The end of one is the end of both, and its error theirs."""
         reader = asyncio.ensure_future(self._read(context, session, stream))
         writer = asyncio.ensure_future(stream.write())
+        superseded = asyncio.ensure_future(stream.until_superseded())
         try:
-            await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
-            if reader.done() and not reader.exception() and not writer.done():
+            await asyncio.wait({reader, writer, superseded}, return_when=asyncio.FIRST_COMPLETED)
+            if reader.done() and not reader.exception():
                 # The worker has said all; the writer ends with Goodbye.
-                await writer
-            for task in (writer, reader):
+                await asyncio.wait({writer, superseded}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (superseded, writer, reader):
                 if task.done():
                     task.result()
         finally:
-            reader.cancel()
-            writer.cancel()
-            await asyncio.gather(reader, writer, return_exceptions=True)
+            for task in (reader, writer, superseded):
+                task.cancel()
+            await asyncio.gather(reader, writer, superseded, return_exceptions=True)
+
+    @staticmethod
+    async def _next_frame(context: Any, stream: LeaseStream) -> Any:
+        await stream.room()
+        return await context.read()
 
     async def _read(self, context: Any, session: Session, stream: LeaseStream) -> None:
-        while (frame := await context.read()) is not grpc.aio.EOF:
+        while (frame := await self._next_frame(context, stream)) is not grpc.aio.EOF:
             session.heard(frame.last_delivery)
             if not session.confirmed:
                 session.confirmed = True
@@ -168,7 +174,8 @@ class LeaseServicer:
                 self._heartbeat(frame.heartbeat, session, stream)
             elif which == "capacity":
                 take_capacity(session, frame.capacity)
-                self._dispatcher.attach(session)
+                if session.link is stream:
+                    self._dispatcher.attach(session)
             elif which == "progress":
                 self._report(frame.progress, session)
             elif which == "drain":
@@ -192,10 +199,10 @@ class LeaseServicer:
         seq = settle.seq
 
         def done(answers: list[Any]) -> None:
-            stream.settled(seq, answers)
+            stream.settled(seq, count, answers)
             self._end_when_empty(session, stream)
 
-        stream.settling()
+        stream.settling(count)
         frame = Frame(count, done)
         outcomes: list[Outcome] = []
         for message in settle.outcomes:
@@ -214,6 +221,8 @@ class LeaseServicer:
         stream.pong(heartbeat.seq)
         if len(session.lingering) < lingering:
             self._dispatcher.wake()
+        # The last lease may have gone otherwise than by its settlement.
+        self._end_when_empty(session, stream)
 
     def _report(self, progress: lease_pb2.Progress, session: Session) -> None:
         lease = session.leases.get(progress.lease_id)

@@ -17,7 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 from jobqueue.v1 import lease_pb2
 
 from ..core.session import Answer, Lease, Session
-from ..errors import JobQueueError, SessionSuperseded
+from ..errors import SessionSuperseded
 from ..model import MAX_DELIVERY_BYTES
 from .convert import VALUE_GROWTH, filled, set_span
 from .outcomes import result_message
@@ -25,6 +25,10 @@ from .outcomes import result_message
 # What a job costs in a message beside its payload, labels and headers.
 JOB_OVERHEAD = 160
 MAX_DELIVERY_JOBS = 1000
+# A worker that plays by the rules stays below these: it has 10,000 slots at most, and may send an outcome again. One
+# that sends without reading, or without waiting for answers, is not read either until it does.
+MAX_UNSENT_FRAMES = 1000
+MAX_UNANSWERED_OUTCOMES = 20_000
 
 
 class LeaseStream:
@@ -40,9 +44,11 @@ class LeaseStream:
         self._last_seq = 0
         self._closing = False
         self._unanswered = 0
+        self._unanswered_outcomes = 0
+        self._room = asyncio.Event()
+        self._superseded = asyncio.Event()
         self._answered = asyncio.Event()
         self._answered.set()
-        self._error: JobQueueError | None = None
 
     # ---- Link
 
@@ -62,14 +68,16 @@ class LeaseStream:
         revoke = lease_pb2.RevokeLeases(lease_ids=lease_ids, reason=reason)
         self.send(lease_pb2.LeaseResponse(control=lease_pb2.Control(revoke=revoke)))
 
-    def settling(self) -> None:
+    def settling(self, outcomes: int) -> None:
         """A Settle frame came."""
         self._unanswered += 1
+        self._unanswered_outcomes += outcomes
         self._answered.clear()
 
-    def settled(self, seq: int, exceptions: Sequence[Answer]) -> None:
+    def settled(self, seq: int, outcomes: int, exceptions: Sequence[Answer]) -> None:
         """Answers a Settle frame."""
         self._unanswered -= 1
+        self._unanswered_outcomes -= outcomes
         if self._unanswered == 0:
             self._answered.set()
         results = [result_message(answer) for answer in exceptions]
@@ -93,10 +101,7 @@ class LeaseStream:
 
     def superseded(self) -> None:
         """Ends the stream: its session goes on elsewhere, or is taken for silent."""
-        self._error = SessionSuperseded(
-            "the session goes on elsewhere, or fell silent; resume it on a new stream"
-        )
-        self._wake.set()
+        self._superseded.set()
 
     def leave(self) -> None:
         """Ends the stream because the server leaves. The session lives on."""
@@ -106,6 +111,21 @@ class LeaseStream:
     async def all_answered(self) -> None:
         """Waits until every Settle frame that came is answered."""
         await self._answered.wait()
+
+    async def until_superseded(self) -> None:
+        """Waits for that, also while the writer waits for a worker that does not read.
+
+        Raises:
+            SessionSuperseded: It came.
+        """
+        await self._superseded.wait()
+        raise SessionSuperseded("the session goes on elsewhere, or fell silent; resume it on a new stream")
+
+    async def room(self) -> None:
+        """Waits while the worker has too many answers to read, or to wait for."""
+        while len(self._frames) >= MAX_UNSENT_FRAMES or self._unanswered_outcomes >= MAX_UNANSWERED_OUTCOMES:
+            self._room.clear()
+            await self._room.wait()
 
     # ---- frames
 
@@ -119,22 +139,20 @@ class LeaseStream:
         self._wake.set()
 
     async def write(self) -> None:
-        """Writes what gathers, until the stream is to end.
-
-        Raises:
-            SessionSuperseded: It ends because its session is no longer its own.
-        """
+        """Writes what gathers, until the stream is to end."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self._error is not None:
-                raise self._error
             leases, self._leases = self._leases, []
             frames, self._frames = self._frames, []
+            self._room.set()
             held = self._session.leases
             leases = [lease for lease in leases if lease.lease_id in held]
             for chunk in _chunks(leases, VALUE_GROWTH if self._as_value else 1):
                 await self._context.write(self._delivery(chunk))
+                for lease in chunk:
+                    # The worker has it; here it would be kept for as long as the job runs.
+                    lease.payload, lease.headers = b"", None
             for frame in frames:
                 await self._context.write(frame)
             if self._closing and not self._frames and not self._leases:
