@@ -30,11 +30,22 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def address(dsn: str) -> Iterator[str]:
-    """Where a server answers: a process of its own, as `make run` has one."""
-    flags = ["--grpc-addr", "127.0.0.1:0", "--metrics-addr", "off", "--session-ttl", SESSION_TTL]
+def server(dsn: str) -> Iterator[dict[str, str]]:
+    """A server, a process of its own, as `make run` has one: the usual addresses and what they are in this run."""
+    flags = ["--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--metrics-addr", "off"]
+    flags += ["--session-ttl", SESSION_TTL]
     with process("jobqueue-server", "serve", *flags, DATABASE_URL=dsn) as until:
-        yield f"127.0.0.1:{until('jobqueue-server is ready')['port']}"
+        ready = until("jobqueue-server is ready")
+        yield {
+            "127.0.0.1:50051": f"127.0.0.1:{ready['port']}",
+            "127.0.0.1:8080": f"127.0.0.1:{ready['http_port']}",
+        }
+
+
+@pytest.fixture
+def address(server: dict[str, str]) -> str:
+    """Where it answers gRPC."""
+    return server["127.0.0.1:50051"]
 
 
 @pytest.fixture
@@ -89,8 +100,10 @@ def environment(address: str, dsn: str = "") -> dict[str, str]:
     }
 
 
-def run(text: str, folder: Path, environment: dict[str, str], name: str = "README.md") -> None:
-    script = Script(name, folder, environment, {"127.0.0.1:50051": environment["JOBQUEUE_SERVER"]})
+def run(
+    text: str, folder: Path, environment: dict[str, str], places: dict[str, str], name: str = "README.md"
+) -> None:
+    script = Script(name, folder, environment, places)
     try:
         script.run(blocks(text))
     finally:
@@ -98,20 +111,22 @@ def run(text: str, folder: Path, environment: dict[str, str], name: str = "READM
 
 
 @pytest.mark.usefixtures("worker")
-def test_every_block_of_the_readme_does_what_it_shows(folder: Path, address: str, dsn: str) -> None:
+def test_every_block_of_the_readme_does_what_it_shows(
+    folder: Path, server: dict[str, str], address: str, dsn: str
+) -> None:
     there = environment(address, dsn)
     assert shutil.which("grpcurl", path=there["PATH"]), "grpcurl is missing: it comes with `make install`"
 
-    run((ROOT / "README.md").read_text(), folder, there)
+    run((ROOT / "README.md").read_text(), folder, there, server)
 
 
 @pytest.mark.parametrize("package", ["clients/python", "server", "worker"])
 def test_every_block_of_a_packages_readme_does_what_it_shows(
-    folder: Path, address: str, dsn: str, package: str
+    folder: Path, server: dict[str, str], address: str, dsn: str, package: str
 ) -> None:
     name = f"{package}/README.md"
 
-    run((ROOT / name).read_text(), folder, environment(address, dsn), name)
+    run((ROOT / name).read_text(), folder, environment(address, dsn), server, name)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +141,7 @@ def test_every_block_of_a_packages_readme_does_what_it_shows(
 )
 def test_a_block_that_shows_something_else_is_noticed(folder: Path, text: str, complaint: str) -> None:
     with pytest.raises(NotAsWritten, match=complaint):
-        run(text, folder, environment("127.0.0.1:1"))
+        run(text, folder, environment("127.0.0.1:1"), {})
 
 
 def test_an_id_is_the_same_wherever_the_document_shows_it(folder: Path) -> None:
