@@ -8,6 +8,7 @@ import asyncpg
 import grpc
 import pytest
 
+from jobqueue.v1 import job_pb2, jobqueue_pb2
 from tests.lease.place import Place, eventually
 
 from .test_overload import WAITING, details
@@ -79,3 +80,32 @@ async def test_who_waits_for_a_key_takes_over_from_a_caller_that_gave_up(dsn):
 
 async def _waiting(place: Place, jobs: int) -> bool:
     return place.app.enqueuer._waiting == jobs
+
+
+async def test_batches_with_keys_leave_connections_to_those_who_settle(dsn):
+    async with Place(dsn) as place:
+        worker = await place.worker()
+        await place.enqueue()
+        leased = await worker.job()
+        connection = await asyncpg.connect(dsn)
+        try:
+            async with connection.transaction():
+                await connection.execute("lock table idempotency_key in exclusive mode")
+                batches = [asyncio.create_task(_batch_with_keys(place, f"{number}")) for number in range(8)]
+                await eventually(lambda: place.value(WAITING))
+                await asyncio.sleep(0.2)
+                assert await worker.succeed(leased) == []
+                assert await place.value(WAITING) == 1
+            for batch in batches:
+                await batch
+        finally:
+            await connection.close()
+        assert await place.value("select count(*) from idempotency_key") == 16
+
+
+async def _batch_with_keys(place: Place, prefix: str) -> None:
+    jobs = [
+        job_pb2.NewJob(kind="work", payload_json=b"{}", idempotency_key=f"{prefix} {number}")
+        for number in range(2)
+    ]
+    await place.stub.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=jobs))

@@ -40,6 +40,8 @@ LINGER = 0.003
 BUSY_UNITS = 4
 ENOUGH_ROWS = 200
 KEYS_VANISH_TRIES = 5
+# Each has a connection for all of its transaction; the others are for claims and settlements.
+KEYED_BATCHES_AT_ONCE = 1
 
 
 @dataclass(slots=True, eq=False)
@@ -91,6 +93,7 @@ class Enqueuer:
         self._pending_keys: dict[bytes, asyncio.Future[Stored]] = {}
         self._last_headers: tuple[Mapping[str, str], bytes] = ({}, b"")
         self._waiting = 0
+        self._batches = asyncio.Semaphore(KEYED_BATCHES_AT_ONCE)
         self._wake = asyncio.Event()
         self._keyed_wake = asyncio.Event()
 
@@ -219,11 +222,17 @@ class Enqueuer:
             if row.new.idempotency_key is not None:
                 row.key_digest = key_digest(DEFAULT_NAMESPACE, row.new.idempotency_key)
                 row.request_digest = request_digest(row.new)
-        for _ in range(KEYS_VANISH_TRIES):
-            answers = await self._try_keyed_batch(rows)
-            if answers is not None:
-                self._announce(rows, lanes, {answer.id for answer in answers if not answer.replayed})
-                return answers
+        self._check_room(len(rows))
+        self._waiting += len(rows)
+        try:
+            async with self._batches:
+                for _ in range(KEYS_VANISH_TRIES):
+                    answers = await self._try_keyed_batch(rows)
+                    if answers is not None:
+                        self._announce(rows, lanes, {answer.id for answer in answers if not answer.replayed})
+                        return answers
+        finally:
+            self._waiting -= len(rows)
         raise Internal("the idempotency keys changed hands too often; try again")
 
     async def _try_keyed_batch(self, rows: list[NewRow]) -> list[Enqueued] | None:
@@ -262,11 +271,12 @@ class Enqueuer:
 
     async def _put(self, line: FairLine[Unit], wake: asyncio.Event, unit: Unit) -> Stored:
         jobs = len(unit.rows)
-        if self._waiting + jobs > self._most_waiting:
+        try:
+            self._check_room(jobs)
+        except QueueFull:
             # Those who come with the same key must not wait for what is never stored.
             unit.done.cancel()
-            message = f"{self._waiting} jobs wait to be stored, as many as the server holds"
-            raise QueueFull(message, retry_after=timedelta(milliseconds=200))
+            raise
         self._waiting += jobs
         line.append(unit)
         wake.set()
@@ -278,6 +288,11 @@ class Enqueuer:
             raise
         finally:
             self._waiting -= jobs
+
+    def _check_room(self, jobs: int) -> None:
+        if self._waiting + jobs > self._most_waiting:
+            message = f"{self._waiting} jobs wait to be stored, as many as the server holds"
+            raise QueueFull(message, retry_after=timedelta(milliseconds=200))
 
     async def run(self) -> None:
         """Stores jobs without keys, until cancelled."""
