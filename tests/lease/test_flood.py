@@ -24,7 +24,12 @@ async def test_a_worker_that_does_not_read_is_not_read_either_and_its_stream_can
     )
     await call.read()
     [session] = place.app.sessions.all()
-    link: Any = session.link
+
+    async def linked() -> Any:
+        return session.link
+
+    # It is linked once Welcome is written, which may be after it was read.
+    link = await eventually(linked)
     unknown = [7 << 60 | number for number in range(4000)]
 
     async def flood() -> None:
