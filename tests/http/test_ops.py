@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from jobqueue_server import __version__
 from jobqueue_server.addresses import AddressUnusable
 from jobqueue_server.http.server import HttpServer
 
-from .conftest import Served
+from .conftest import PATIENCE, Served
 
 
 @pytest.mark.parametrize("path", ["/health", "/healthz"])
@@ -52,6 +53,20 @@ async def test_they_are_read_only(served: Served) -> None:
 async def test_a_port_that_is_taken_is_named_with_its_setting(served: Served) -> None:
     with pytest.raises(AddressUnusable, match=rf"127.0.0.1:{served.call.port}.*API_BIND_ADDR"):
         await HttpServer(served.app).start(f"127.0.0.1:{served.call.port}")
+
+
+async def test_headers_without_an_end_are_cut_off(served: Served) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.call.port)
+    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ")
+    async with asyncio.timeout(PATIENCE):
+        answering = asyncio.create_task(reader.read())
+        while not answering.done():
+            writer.write(b"x" * 4096)
+            await asyncio.sleep(0.001)
+        answer = await answering
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"The path and headers are over 65536 bytes." in answer
 
 
 async def test_the_port_is_free_again_after_the_stop(served: Served) -> None:

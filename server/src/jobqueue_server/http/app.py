@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
@@ -120,7 +121,7 @@ class HttpApp:
     def _options(self, scope: Mapping[str, Any]) -> Answer:
         """What a path takes: found by asking for a method that it has not."""
         try:
-            self._transcoder.route(_PROBE, scope["raw_path"], b"", {}, b"")
+            self._transcoder.route(_PROBE, _raw_path(scope), b"", {}, b"")
         except TranscodingError as error:
             if error.allow:
                 return Answer(204, headers=(("Allow", allowed(error.allow)),))
@@ -130,7 +131,7 @@ class HttpApp:
     def _prepare(self, scope: Mapping[str, Any], metadata: dict[str, str], body: bytes) -> Prepared:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         try:
-            return self._transcoder.route(method, scope["raw_path"], scope["query_string"], metadata, body)
+            return self._transcoder.route(method, _raw_path(scope), scope["query_string"], metadata, body)
         except TranscodingError as error:
             refused = refused_by_transcoder(error)
         if isinstance(refused, FieldInvalid):
@@ -202,6 +203,12 @@ def _full_name(method: MethodDescriptor) -> str:
     return f"/{method.containing_service.full_name}/{method.name}"
 
 
+def _raw_path(scope: Mapping[str, Any]) -> bytes:
+    """The path as it was sent, in which %2F is no slash; ASGI servers need not tell it."""
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    return raw
+
+
 def _peer(scope: Mapping[str, Any]) -> str:
     """The caller's address, in the form in which gRPC names it."""
     client = scope.get("client")
@@ -214,7 +221,7 @@ def _peer(scope: Mapping[str, Any]) -> str:
 async def _read(metadata: Mapping[str, str], receive: Receive) -> bytes:
     """The whole body, of which no more is ever held than a message may have."""
     if not headers.is_plain(metadata):
-        encoding = metadata["content-encoding"]
+        encoding = metadata["content-encoding"][:60]
         raise Refused(415, "INVALID_ARGUMENT", f"the body is encoded as {encoding}; send it as it is")
     too_large = Refused(
         413,

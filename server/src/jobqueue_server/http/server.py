@@ -7,6 +7,7 @@ import socket
 from datetime import timedelta
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..addresses import split_address, taken
 from .app import HttpApp
@@ -14,6 +15,7 @@ from .app import HttpApp
 # Longer than proxies keep theirs (60 s), so that it is never us who closes a connection just as one sends on it.
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
+_MAX_HEAD_BYTES = 64 << 10
 
 
 class HttpServer:
@@ -38,7 +40,7 @@ class HttpServer:
             raise taken("The HTTP server", address, "API_BIND_ADDR") from error
         config = uvicorn.Config(
             self._app,
-            http="httptools",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -68,3 +70,26 @@ class HttpServer:
         self._server.should_exit = True
         await self._running
         await self._server.shutdown([self._socket])
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's, with a bound on what a request may have before its body: the parser keeps a header of any length."""
+
+    _head_open = False
+    _head_bytes = 0
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_open, self._head_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        self._head_open = False
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_open:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MAX_HEAD_BYTES:
+                self.send_400_response(f"The path and headers are over {_MAX_HEAD_BYTES} bytes.")
+                return
+        super().data_received(data)
