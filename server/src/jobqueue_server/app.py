@@ -58,6 +58,8 @@ _log = logs.get(__name__)
 WAIT_FOR_DATABASE = 3.0
 DEPTHS_EVERY = 5.0
 DRAIN_LOOK = 0.05
+# With a database that hangs, a batch of outcomes takes as long to be given up: twice the statement timeout.
+LAST_OUTCOMES = 12.0
 # What a stream that was told to end gets to write its last frames.
 LAST_FRAMES = timedelta(seconds=1)
 
@@ -223,7 +225,7 @@ class App:
         up.push_async_callback(self.beat.stop)
         self.background.start()
         up.push_async_callback(self.background.stop)
-        up.push_async_callback(self.settler.drained)
+        up.push_async_callback(self._settle_the_rest)
         if self.settings.metrics_addr is not None:
             port = self.endpoint.start(self.settings.metrics_addr)
             up.push_async_callback(asyncio.to_thread, self.endpoint.stop)
@@ -313,6 +315,14 @@ class App:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_FRAMES.total_seconds()):
                 await self.sessions.all_unlinked()
+
+    async def _settle_the_rest(self) -> None:
+        """Waits for outcomes in line, unless a second signal came or the database takes too long."""
+        ended = asyncio.create_task(self._ended.wait())
+        settled = asyncio.create_task(self.settler.drained())
+        await asyncio.wait({ended, settled}, timeout=LAST_OUTCOMES, return_when=asyncio.FIRST_COMPLETED)
+        for task in (ended, settled):
+            task.cancel()
 
     async def stop(self) -> None:
         """Drains, and ends everything that this server started, also where `start` did not get far."""
