@@ -101,9 +101,9 @@ def test_once_does_a_job_of_each_kind_and_ends_well(data_dir: Path):
     assert '"verified": true' in hook.read_text()
     for path in (image, mail, hook):
         assert str(path) in text
-    assert re.search(r"^ *over HTTP +curl http://127\.0\.0\.1:\d+/v1/jobs/[0-9a-f-]{36}", text, re.MULTILINE), (
-        text
-    )
+    assert re.search(
+        r"^ *over HTTP +curl http://127\.0\.0\.1:\d+/v1/jobs/[0-9a-f-]{36}", text, re.MULTILINE
+    ), text
 
 
 def test_with_a_database_url_it_migrates_and_uses_that_database(empty_dsn: str, tmp_path: Path):
