@@ -97,6 +97,9 @@ class HttpApp:
         method, path = scope["method"], scope["path"]
         if path in ops.PATHS:
             return self._operate(method, path, metadata)
+        if headers.is_foreign(metadata):
+            message = "this request comes from a page of another site, which may not call this server"
+            raise Refused(403, "PERMISSION_DENIED", message)
         if method == "OPTIONS":
             return self._options(scope)
         seconds = headers.seconds_allowed(metadata)

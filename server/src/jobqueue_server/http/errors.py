@@ -37,6 +37,10 @@ STATUS_OF = {
 
 #: Reasons that only HTTP knows: the request did not get as far as a method. By their HTTP status.
 REASONS = {
+    403: (
+        "ORIGIN_FOREIGN",
+        "The request was sent by a page of another site, in a browser. Call from that page's own server instead.",
+    ),
     404: (
         "ROUTE_NOT_FOUND",
         "No method is at this path, or it has no such verb. The message names what there is.",
