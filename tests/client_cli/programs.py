@@ -108,8 +108,9 @@ def working(address: str, *arguments: str | Path, **how: Any) -> Iterator[Progra
 class Cli:
     """The command `jobqueue`, run as a command against a server."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, **environment: str) -> None:
         self.address = address
+        self._environment = environment
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -119,7 +120,7 @@ class Cli:
             text=True,
             timeout=WITHIN,
             check=False,
-            env=plain_environment(JOBQUEUE_SERVER=self.address),
+            env=plain_environment(JOBQUEUE_SERVER=self.address, **self._environment),
         )
 
     def json(self, *arguments: str, stdin: str | None = None) -> Any:

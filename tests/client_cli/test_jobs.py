@@ -135,8 +135,22 @@ def test_list_filters_and_limits(cli: Cli, queue: str):
     table = cli("list", "--queue", queue, "--limit", "2")
     assert ids[2] in table.stdout
     assert ids[0] not in table.stdout
-    assert "more than these 2" in table.stderr
+    assert "more than 2:" in table.stderr
     assert cli("list", "--status", "done").returncode == 2
+
+
+@pytest.mark.parametrize("columns", [80, 120, 200])
+def test_the_table_of_jobs_cuts_nothing_that_one_searches_for(cli: Cli, queue: str, columns: int):
+    id = cli("enqueue", "send_email", MAIL, "--queue", queue, "--delay", "1h").stdout.strip()
+    cli("cancel", id)
+    late = cli("enqueue", "send_email", MAIL, "--queue", queue, "--delay", "1h").stdout.strip()
+    narrow = Cli(cli.address, COLUMNS=str(columns))
+    lines = narrow("list", "--queue", queue).stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert not any(line.endswith(" ") for line in lines)
+    assert any(line.startswith(id) and "send_email  CANCELLED" in line for line in lines)
+    assert any("starts in" in line for line in lines)
+    assert any(line.startswith(late) and "QUEUED" in line for line in lines)
 
 
 def test_cancel_retry_and_delete(cli: Cli, queue: str):

@@ -13,7 +13,8 @@ from rich.console import Console
 from jobqueue import errors
 from jobqueue.errors import FieldViolation, JobQueueError
 
-_err = Console(stderr=True)
+# `:x:` in a message is what somebody wrote, and no picture.
+_err = Console(stderr=True, emoji=False)
 
 
 class Exit(enum.IntEnum):
@@ -50,7 +51,7 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
         Exit.NOT_FOUND,
         "see `jobqueue list`",
     ),
-    (errors.QueueNotFound, Exit.NOT_FOUND, "see `jobqueue queues list`; a queue exists from its first job"),
+    (errors.QueueNotFound, Exit.NOT_FOUND, "see `jobqueue queues list`"),
     (errors.NotFound, Exit.NOT_FOUND, ""),
     (errors.JobTerminal, Exit.CONFLICT, "run it again with `jobqueue retry ID`"),
     (

@@ -64,7 +64,7 @@ def enqueue(
         list[str] | None, typer.Option(metavar="K=V", help="Given to the handler; may be repeated.")
     ] = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until it is over; then as `jobqueue wait`.")
+        bool, typer.Option("--wait", help="Wait until it is over, however long; then as `jobqueue wait`.")
     ] = False,
     server: Server = DEFAULT_SERVER,
     deadline: Deadline = "5s",
@@ -97,7 +97,11 @@ def enqueue(
             headers=values.pairs(header or (), "--header"),
         )
         if wait:
-            _wait_for(client, [job.id], None, as_json)
+            try:
+                _wait_for(client, [job.id], None, as_json)
+            except KeyboardInterrupt:
+                typer.echo(f"\nThe job goes on; wait for it with jobqueue wait {job.id}", err=True)
+                raise
         elif as_json:
             typer.echo(json_text.write({**json_text.job(job), "replayed": job.replayed}))
         else:
@@ -162,7 +166,7 @@ def list_jobs(
 def _first(found: Iterator[Job], limit: int) -> None:
     show.jobs(islice(found, limit))
     if next(found, None) is not None:
-        typer.echo(f"There are more than these {limit}: --limit N, or --all.", err=True)
+        typer.echo(f"There are more than {limit}: --limit N, or --all.", err=True)
 
 
 def _status(text: str) -> Status:

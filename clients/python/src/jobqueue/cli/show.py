@@ -9,14 +9,18 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from jobqueue import Job, Kind, Queue, Status
 
 # What is piped into a file or a program has no edge to break lines at.
-out = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200)
+_PIPED = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+# `:x:` in a text is what somebody wrote, and no picture.
+out = Console(width=200 if _PIPED else None, emoji=False)
+
+# What the last column of the table of jobs needs to say something.
+_ABOUT = 20
 
 #: How each status is coloured, here and in the demo.
 COLOURS = {
@@ -61,24 +65,50 @@ def line(text: str) -> None:
 
 def jobs(found: Iterable[Job]) -> None:
     """A table of jobs."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    # On a narrow terminal these keep their width, and the last column gives way.
-    for name, width in (("id", 36), ("kind", 10), ("status", 9), ("queue", 7)):
-        table.add_column(name, no_wrap=True, min_width=width)
-    table.add_column("tries", justify="right", no_wrap=True, min_width=5)
-    table.add_column("age", justify="right", no_wrap=True, min_width=5)
-    table.add_column("about", overflow="ellipsis", no_wrap=True)
-    for job in found:
-        table.add_row(
-            job.id,
-            escape(job.kind),
-            status(job.status),
-            escape(job.queue),
-            str(job.attempts),
-            age(job.created_at),
-            _about(job),
-        )
-    out.print(table)
+    rows = [
+        {
+            "id": Text(job.id),
+            "kind": Text(job.kind),
+            "status": status(job.status),
+            "queue": Text(job.queue),
+            "tries": Text(str(job.attempts)),
+            "age": Text(age(job.created_at)),
+            "about": _about(job),
+        }
+        for job in found
+    ]
+    widths = {
+        name: max([least, *(row[name].cell_len for row in rows)])
+        for name, least in (("id", 36), ("kind", 10), ("status", 9), ("queue", 7), ("tries", 5), ("age", 5))
+    }
+    # Nothing that one copies or searches for is cut. A narrow terminal gets fewer columns, and then a line below.
+    for left_out in ("queue", "tries"):
+        if not _PIPED and out.width - sum(widths.values()) - 2 * len(widths) < _ABOUT:
+            del widths[left_out]
+    room = None if _PIPED else out.width - sum(widths.values()) - 2 * len(widths)
+    below = room is not None and room < _ABOUT
+    head = {name: Text(name, style="bold") for name in (*widths, "about")}
+    for row in (head, *rows):
+        cells = []
+        for name, width in widths.items():
+            cell = row[name].copy()
+            cell.align("right" if name in ("tries", "age") else "left", width)
+            cells.append(cell)
+        about = row["about"].copy()
+        if below:
+            about = Text("") if row is head else about
+            about.truncate(max(_ABOUT, out.width - 2), overflow="ellipsis")
+        elif room is not None:
+            about.truncate(room, overflow="ellipsis")
+        _write(Text("  ").join([*cells, Text("") if below else about]))
+        if below and about.plain:
+            _write(Text("  ") + about)
+
+
+def _write(text: Text) -> None:
+    """One line, without space at its end, and never broken."""
+    text.rstrip()
+    out.print(text, soft_wrap=True)
 
 
 def _about(job: Job) -> Text:
@@ -112,7 +142,7 @@ def job(each: Job) -> None:
     table.add_row("status", status(each.status) + Text(f"  {each.reason}" if each.reason else ""))
     table.add_row("queue", Text(f"{each.queue}, priority {each.priority}"))
     tries = f"{each.attempts}, {each.failures} of {each.max_attempts} failures"
-    table.add_row("attempts", tries + (f", {each.losses} lost workers" if each.losses else ""))
+    table.add_row("attempts", tries + (f", {_lost(each.losses)}" if each.losses else ""))
     for name, moment in (
         ("enqueued", each.created_at),
         ("runs from", each.run_at if not each.is_terminal else None),
@@ -144,6 +174,10 @@ def job(each: Job) -> None:
             Text(f"{attempt.reason} on {attempt.worker}\n{what}", style="yellow"),
         )
     out.print(table)
+
+
+def _lost(losses: int) -> str:
+    return "1 lost worker" if losses == 1 else f"{losses} lost workers"
 
 
 def _ago(moment: datetime) -> str:
