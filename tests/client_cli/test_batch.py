@@ -45,6 +45,12 @@ def test_every_field_of_a_line_counts_and_its_payload_is_left_alone(cli: Cli, qu
     assert job["headers"]["h"] == "i"
 
 
+def test_a_first_line_that_is_wrong_promises_nothing_of_keys(cli: Cli):
+    done = cli("enqueue-batch", "-", stdin="no JSON\n")
+    assert done.returncode == 2
+    assert done.stderr.endswith("nothing is enqueued\n")
+
+
 def test_with_keys_the_same_command_again_enqueues_only_what_is_missing(cli: Cli, queue: str):
     lines = [line(queue, n) for n in range(600)]
     broken = "".join(lines[:550]) + '{"kind": "summarize_text", "payload": {}}\n' + "".join(lines[551:])

@@ -108,14 +108,15 @@ class _Batches:
         self._name = "stdin" if path == "-" else path
         self._keys = keys
         self._as_json = as_json
-        self._keyless = False
+        # Not known before a batch is read.
+        self._keyless: bool | None = None
         self.done = 0
         self.replayed = 0
 
     def send(self, chunk: list[tuple[int, bytes]]) -> None:
         """Enqueues these lines."""
         jobs = [self._job(number, line) for number, line in chunk]
-        self._keyless = self._keyless or any(job.idempotency_key is None for job in jobs)
+        self._keyless = bool(self._keyless) or any(job.idempotency_key is None for job in jobs)
         self._count(chunk, self._client.enqueue_many(jobs))
 
     def _job(self, number: int, line: bytes) -> NewJob:
@@ -157,6 +158,8 @@ class _Batches:
         done = (
             f"{self.done:,} jobs are enqueued, up to line {begin:,}" if self.done else "nothing is enqueued"
         )
+        if self._keyless is None:
+            return done
         if self._keyless:
             return f"{done}; go on with --skip {begin}" if self.done else done
         return f"{done}; the same command again goes on from there, since every line has a key"
