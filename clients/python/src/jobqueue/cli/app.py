@@ -13,7 +13,7 @@ from .exits import EXIT_CODES
 
 _HELP = f"""Enqueue, watch and cancel jobs.
 
-The server is the one of --server, else of JOBQUEUE_SERVER, else 127.0.0.1:50051.
+The server is the one of --server, which stands after the command, else of JOBQUEUE_SERVER, else 127.0.0.1:50051.
 
 {EXIT_CODES}
 """
