@@ -36,7 +36,8 @@ _PANELS = {
 }
 _SHORT = {"files_dir": "--files"}
 
-_err = Console(stderr=True)
+# A `:x:` in a message is somebody's module and name, and no picture.
+_err = Console(stderr=True, emoji=False)
 
 
 def main() -> None:
@@ -189,4 +190,4 @@ def _fail(message: str, *, code: int = 1) -> Any:
 
 
 app = typer.Typer(name="jobqueue-worker", rich_markup_mode="markdown", add_completion=False)
-app.command(help=_HELP)(_serve)
+app.command(help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})(_serve)
