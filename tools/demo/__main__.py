@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 from pathlib import Path
-
-from .places import Ports
-from .run import Demo
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -33,6 +31,11 @@ def main() -> int:
         help="free ports from the start, instead of 50051, 8080, 9090 and 9091",
     )
     arguments = parser.parse_args()
+    # Ctrl-C while this is imported ends it without a traceback; what comes after listens for signals itself.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from .places import Ports
+    from .run import Demo
+
     return asyncio.run(
         Demo(arguments.data, once=arguments.once, ports=Ports(usual=not arguments.free_ports)).run()
     )

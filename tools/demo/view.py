@@ -138,7 +138,11 @@ class LiveTable:
             header_style="bold",
             padding=(0, 1, 0, 0),
         )
-        for name, width in (("kind", 16), ("status", 16), ("tries", 5), ("worker", 16), ("age", 5)):
+        columns = [("kind", 16), ("status", 16), ("tries", 5), ("worker", 16), ("age", 5)]
+        if not self._wide:
+            # What became of a job says more than where it ran.
+            columns.remove(("worker", 16))
+        for name, width in columns:
             table.add_column(
                 name, width=width, no_wrap=True, justify="right" if name in ("tries", "age") else "left"
             )
@@ -156,10 +160,14 @@ class LiveTable:
         if job.locked_by or last:
             self._workers[job.id] = job.locked_by or last
         about = " ".join(self._story.of(job).split())
-        worker = Text(self._workers.get(job.id, ""))
+        worker = [Text(self._workers.get(job.id, ""))] if self._wide else []
         table.add_row(
-            job.kind, status(job.status), str(job.attempts), worker, age(job.created_at), Text(about)
+            job.kind, status(job.status), str(job.attempts), *worker, age(job.created_at), Text(about)
         )
+
+    @property
+    def _wide(self) -> bool:
+        return self._console.width >= 100
 
     def next_steps(self, steps: Sequence[tuple[str, str]]) -> None:
         grid = Table.grid(padding=(0, 2))
