@@ -41,9 +41,10 @@ demo: install ## The same, ending by itself when the four jobs are done
 	@$(BIN)/python -m tools.demo --once
 
 test: install ## Run the tests: real PostgreSQL, real sockets, real processes
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python -m pytest tests -m "not curl"
 
-check: install lint contract test ## All that CI checks: style, types, layers, contract, then the tests
+check: install lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
+	@$(BIN)/python -m pytest tests
 
 lint: install ## Style, types, and the walls between the layers
 	@command -v curl >/dev/null || { echo "make check: needs curl, which the documentation's examples use" >&2; exit 1; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -20,6 +21,10 @@ from .script import NotAsWritten, Script
 BIN = ROOT / ".venv" / "bin"
 # A reader waits half a minute for a dead worker's jobs; this server gives them back sooner.
 SESSION_TTL = "5s"
+
+
+# The only part that needs more than Python and make.
+_CURL = re.compile(r"^## Ten minutes with curl$.*?(?=^## )", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -117,7 +122,22 @@ def test_every_block_of_the_readme_does_what_it_shows(
     there = environment(address, dsn)
     assert shutil.which("grpcurl", path=there["PATH"]), "grpcurl is missing: it comes with `make install`"
 
-    run((ROOT / "README.md").read_text(), folder, there, server)
+    run(_CURL.sub("", (ROOT / "README.md").read_text()), folder, there, server)
+
+
+@pytest.mark.curl
+@pytest.mark.usefixtures("worker")
+def test_every_block_of_the_readme_with_curl_does_what_it_shows(
+    folder: Path, server: dict[str, str], address: str, dsn: str
+) -> None:
+    there = environment(address, dsn)
+    assert shutil.which("curl", path=there["PATH"]), (
+        "curl is missing: `make check` needs it, `make test` does not"
+    )
+    section = _CURL.search((ROOT / "README.md").read_text())
+    assert section
+
+    run(section[0], folder, there, server)
 
 
 @pytest.mark.parametrize("package", ["clients/python", "server", "worker"])
