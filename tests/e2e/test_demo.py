@@ -51,7 +51,7 @@ def said_until(process: subprocess.Popen[str], pattern: str) -> str:
 
 def children(pid: int) -> dict[int, str]:
     """The processes below one, and what they are."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    listed = subprocess.run(["ps", "-wweo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
     rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
     found: dict[int, str] = {}
     below = {pid}

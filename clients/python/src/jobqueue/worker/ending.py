@@ -75,13 +75,21 @@ def _failure(error: BaseException) -> pb.Failure:
     cause = error.__cause__ if told else error
     failure = pb.Failure(
         error_type=type(cause or error).__qualname__[:_TYPE_CHARACTERS],
-        error=_cut_end(str(error) or type(error).__qualname__, _ERROR_BYTES),
+        error=_cut_end(_words(error) or type(error).__qualname__, _ERROR_BYTES),
         stack=_cut_start(_stack(cause), _STACK_BYTES) if cause else "",
         permanent=isinstance(error, Discard),
     )
     if isinstance(error, Retry) and error.after is not None:
         failure.retry_after.FromTimedelta(error.after)
     return failure
+
+
+def _words(error: BaseException) -> str:
+    # A handler's exception may be unable to say what it is; its attempt has failed all the same.
+    try:
+        return str(error)
+    except Exception as second:
+        return f"{type(error).__qualname__}, whose text can't be had: {type(second).__qualname__}"
 
 
 def _stack(error: BaseException) -> str:
