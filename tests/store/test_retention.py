@@ -130,7 +130,9 @@ async def test_a_sweep_drops_what_ended_and_gathers_the_few_that_live_in_one_par
         gone = [id for id in expired if not any(p.from_id <= id < p.to_id for p in late)]
         assert not any((await rows(connection, gone)).values())
 
+        # The one that ended lately may be in the same partition, by the time of the day.
         await connection.execute("delete from live_job")
+        await connection.execute("delete from finished_job where id = $1", lately)
         await retention.sweep()
         kept = [p for p in await store.list_partitions() if p.ended_at < ago(days=7)]
         assert not any(p.leftover for p in kept)
