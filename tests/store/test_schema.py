@@ -14,7 +14,7 @@ import pytest
 
 from jobqueue_server.lifecycle import TERMINAL, Event, State
 from jobqueue_server.store import migrate
-from jobqueue_server.store.jobs import Leaving
+from jobqueue_server.store.jobs import Leaving, Report
 from jobqueue_server.store.retention import RetentionStore
 
 from .factories import keyed_row, look
@@ -233,7 +233,8 @@ async def test_a_service_that_owns_nothing_can_do_all_that_it_does(empty_dsn: st
         leases = await s.jobs.claim([look(lane)], [session[0]] * 5, dict([session]))
         await s.jobs.bodies([row["id"] for row in leases])
         first, second, third, *_ = leases
-        await s.jobs.report_progress([(first["id"], 1, session[0], 0.5, "half")])
+        await s.jobs.report_progress([Report(first["id"], 1, session[0], 0.5, "half", b"here")])
+        assert await s.jobs.checkpoints([first["id"]]) == {first["id"]: b"here"}
         assert await s.succeed(first["id"], 1, session[0], b"1")
         await s.leave(second["id"], 1, session[0], Event.FAIL)
         await s.leave(third["id"], 1, session[0], Event.LOST)

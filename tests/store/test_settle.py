@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from jobqueue_server.lifecycle import Event, Status
-from jobqueue_server.store.jobs import Leaving
+from jobqueue_server.store.jobs import Leaving, Report
 
 from .factories import enqueue, everything, lease, look, until_waiting_for_a_lock
 
@@ -229,10 +229,10 @@ async def test_every_question_has_its_answer(s):
 async def test_progress_counts_from_the_holder_alone(s):
     job_id, attempt, session_id = await s.running()
     other, _ = await s.session("another")
-    await s.jobs.report_progress([(job_id, attempt, other, 0.9, "stolen")])
-    await s.jobs.report_progress([(job_id, attempt + 1, session_id, 0.9, "stolen")])
+    await s.jobs.report_progress([Report(job_id, attempt, other, 0.9, "stolen")])
+    await s.jobs.report_progress([Report(job_id, attempt + 1, session_id, 0.9, "stolen")])
     assert (await everything(s.sql, job_id))["job_progress"] == []
-    await s.jobs.report_progress([(job_id, attempt, session_id, 0.25, "a quarter")])
-    await s.jobs.report_progress([(job_id, attempt, session_id, 0.5, "half")])
+    await s.jobs.report_progress([Report(job_id, attempt, session_id, 0.25, "a quarter")])
+    await s.jobs.report_progress([Report(job_id, attempt, session_id, 0.5, "half")])
     (said,) = (await everything(s.sql, job_id))["job_progress"]
     assert (said["attempt"], said["fraction"], said["message"]) == (attempt, 0.5, "half")

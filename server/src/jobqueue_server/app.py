@@ -122,8 +122,9 @@ class App:
             cancel_grace=settings.cancel_grace,
         )
         self.dispatcher.on_handed_over = self.sessions.handed_over
-        self.settler = Settler(jobs, self.dispatcher, self.metrics, self.waiters.finished)
         self.progress = ProgressReports(jobs)
+        self.dispatcher.before_leaving = self.progress.before_leaving
+        self.settler = Settler(jobs, self.dispatcher, self.progress, self.metrics, self.waiters.finished)
         self.enqueuer = Enqueuer(
             jobs,
             self.catalog,

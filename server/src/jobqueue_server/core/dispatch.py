@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from uuid import UUID
 
 from ..errors import JobQueueError
@@ -36,6 +36,10 @@ MAX_CLAIM = 1000
 # How long an insert waits at most for the claims and settlements that go first while there is a backlog.
 ADMISSION_PATIENCE = 0.05
 RETRY_AFTER_ERROR = 0.25
+
+
+async def _nothing_to_keep(job_ids: Iterable[UUID]) -> None:
+    """Stands for the checkpoints of leases that leave, where nobody takes them."""
 
 
 class Dispatcher:
@@ -66,6 +70,7 @@ class Dispatcher:
         self.on_new_lanes: asyncio.Event = asyncio.Event()
         self.settlements_wait = False
         self.on_handed_over: Callable[[Session, Sequence[Lease]], None] = lambda session, leases: None
+        self.before_leaving: Callable[[Iterable[UUID]], Awaitable[None]] = _nothing_to_keep
         catalog.on_change.append(self._lanes_changed)
 
     # ---- who takes what
@@ -338,6 +343,8 @@ class Dispatcher:
     async def _deliver(self, rows: list[Record], sessions: dict[int, Session], suspect: bool) -> None:
         try:
             bodies = {body["id"]: body for body in await self._store.bodies([row["id"] for row in rows])}
+            again = [row["id"] for row in rows if row["attempts"] > 1]
+            checkpoints = await self._store.checkpoints(again) if again else {}
         except JobQueueError:
             # They are leased, and nobody will hear of it.
             self._orphans += [
@@ -363,7 +370,7 @@ class Dispatcher:
                         session.next_lease_id(), job_id, attempt, self._lane(row), row["priority"], row["failures"],
                         row["max_attempts"], row["timeout_ms"], row["changed_at"],
                         (row["changed_at"] - row["run_at"]).total_seconds(), body["payload"], body["labels"],
-                        body["headers"], suspect,
+                        body["headers"], checkpoints.get(job_id, b""), suspect,
                     )
                 )  # fmt: skip
         for session, leases in given.items():
@@ -393,6 +400,7 @@ class Dispatcher:
 
     async def give_back(self, leavings: list[Leaving]) -> list[Record]:
         """Takes leases out of RUNNING, and tells the lines where their jobs wait now."""
+        await self.before_leaving(leaving.id for leaving in leavings)
         rows = await self._store.leave(leavings)
         self.returned(rows)
         return rows

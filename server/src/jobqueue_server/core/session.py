@@ -21,7 +21,8 @@ REMEMBERED_LEASES = 256
 class Lease:
     """One session's right to run one attempt of one job. `seq` is the delivery that carried it; 0: not sent yet.
 
-    `payload` and `headers` are let go once they are sent; `size` is that of the payload.
+    `payload`, `headers` and `checkpoint` (of the attempts before) are let go once they are sent; `size` is that of the
+    payload.
     """
 
     lease_id: int
@@ -37,6 +38,7 @@ class Lease:
     payload: bytes = b""
     labels: str | None = None
     headers: bytes | None = None
+    checkpoint: bytes = b""
     suspect: bool = False
     seq: int = 0
     fraction: float = 0.0

@@ -16,6 +16,7 @@ from ..metrics import Metrics
 from ..store.database import DataError, Record
 from ..store.jobs import JobStore, Leaving
 from .dispatch import Dispatcher
+from .progress import ProgressReports
 from .session import Answer, Lease, Session
 
 _log = logging.getLogger(__name__)
@@ -86,10 +87,12 @@ class Settler:
         self,
         store: JobStore,
         dispatcher: Dispatcher,
+        progress: ProgressReports,
         metrics: Metrics,
         on_finished: Callable[[Iterable[UUID]], None],
     ) -> None:
         self._store = store
+        self._progress = progress
         self._dispatcher = dispatcher
         self._metrics = metrics
         self._on_finished = on_finished
@@ -247,6 +250,7 @@ class Settler:
         return stale
 
     async def _leave(self, items: list[_Item]) -> list[_Item]:
+        await self._progress.before_leaving(item.job_id for item in items)
         rows = await self._store.leave(
             [
                 Leaving(

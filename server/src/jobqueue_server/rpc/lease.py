@@ -23,7 +23,9 @@ from ..core.settle import Frame, Outcome, Settler
 from ..errors import FieldInvalid, JobQueueError, ProtocolViolated, TooManyStreams
 from ..model import (
     MAX_BATCH_JOBS,
+    MAX_CHECKPOINT_BYTES,
     MAX_ERROR_CHARS,
+    MAX_FOLLOW_UPS,
     MAX_HEADERS_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_OUTPUT_BYTES,
@@ -48,11 +50,11 @@ _LIMITS = lease_pb2.ServerLimits(
     header_bytes=MAX_HEADERS_BYTES,
     error_bytes=MAX_ERROR_CHARS,
     stack_bytes=MAX_STACK_CHARS,
-    checkpoint_bytes=64 << 10,
+    checkpoint_bytes=MAX_CHECKPOINT_BYTES,
     message_bytes=MAX_MESSAGE_BYTES,
     batch_jobs=MAX_BATCH_JOBS,
     settle_outcomes=MAX_SETTLE_OUTCOMES,
-    follow_ups=100,
+    follow_ups=MAX_FOLLOW_UPS,
     slots=MAX_SLOTS,
 )
 
@@ -232,7 +234,15 @@ class LeaseServicer:
         if fraction is not None and not (math.isfinite(fraction) and 0 <= fraction <= 1):
             return
         message = progress.message.replace("\0", "")[:MAX_PROGRESS_MESSAGE]
-        self._progress.report(session, lease, fraction, message)
+        checkpoint = progress.checkpoint if progress.HasField("checkpoint") else None
+        if checkpoint is not None and len(checkpoint) > MAX_CHECKPOINT_BYTES:
+            # Not passed over: the next attempt would go on from an older one, and nobody would know why.
+            raise FieldInvalid.of(
+                "progress.checkpoint",
+                f"has {len(checkpoint)} bytes; at most {MAX_CHECKPOINT_BYTES} are kept: "
+                "store it elsewhere and send a reference",
+            )
+        self._progress.report(session, lease, fraction, message, checkpoint)
 
     def _end_when_empty(self, session: Session, stream: LeaseStream) -> None:
         if session.draining and session.link is stream and not session.leases:
@@ -244,6 +254,7 @@ class LeaseServicer:
             return
         session.ending = True
         try:
+            await self._progress.before_leaving(lease.job_id for lease in session.leases.values())
             released = await self._sessions.end(session)
         except JobQueueError as error:
             # The session is silent from now; the reaper ends it when the database is back.

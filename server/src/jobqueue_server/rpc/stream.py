@@ -152,7 +152,7 @@ class LeaseStream:
                 await self._context.write(self._delivery(chunk))
                 for lease in chunk:
                     # The worker has it; here it would be kept for as long as the job runs.
-                    lease.payload, lease.headers = b"", None
+                    lease.payload, lease.headers, lease.checkpoint = b"", None, b""
             for frame in frames:
                 await self._context.write(frame)
             if self._closing and not self._frames and not self._leases:
@@ -178,6 +178,7 @@ class LeaseStream:
             max_attempts=lease.max_attempts,
             failures=lease.failures,
             priority=lease.priority,
+            checkpoint=lease.checkpoint,
         )
         if not (self._as_value and filled(message.payload, lease.payload)):
             message.payload_json = lease.payload
@@ -207,7 +208,8 @@ def _chunks(leases: list[Lease], growth: int) -> list[list[Lease]]:
     chunks: list[list[Lease]] = []
     size = MAX_DELIVERY_BYTES
     for lease in leases:
-        own = len(lease.payload) * growth + len(lease.labels or "") + len(lease.headers or b"") + JOB_OVERHEAD
+        beside = len(lease.labels or "") + len(lease.headers or b"") + len(lease.checkpoint) + JOB_OVERHEAD
+        own = len(lease.payload) * growth + beside
         if size + own > MAX_DELIVERY_BYTES or len(chunks[-1]) >= MAX_DELIVERY_JOBS:
             chunks.append([])
             size = 0

@@ -59,6 +59,18 @@ class Leaving:
     stack: str | None = None
 
 
+@dataclass(slots=True, eq=False)
+class Report:
+    """What a running attempt says of itself. `checkpoint` None: the last one stays."""
+
+    job_id: UUID
+    attempt: int
+    session_id: int
+    fraction: float
+    message: str
+    checkpoint: bytes | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """One place where a claim looks: a lane at a priority, from a floor of run_at on."""
@@ -252,7 +264,20 @@ class JobStore:
         """Leases of sessions that have ended within this time."""
         return await self._database.fetch("stray", ended_within, hot=True)
 
-    async def report_progress(self, reports: Sequence[tuple[UUID, int, int, float, str]]) -> None:
-        """Keeps what attempts (id, attempt, session, fraction, message) last said. Sorted by id, each id once."""
-        ids, attempts, sessions, fractions, messages = zip(*reports, strict=True)
-        await self._database.fetch("report_progress", ids, attempts, sessions, fractions, messages, hot=True)
+    async def report_progress(self, reports: Sequence[Report]) -> None:
+        """Keeps what attempts last said. Sorted by id, each id once."""
+        await self._database.fetch(
+            "report_progress",
+            [report.job_id for report in reports],
+            [report.attempt for report in reports],
+            [report.session_id for report in reports],
+            [report.fraction for report in reports],
+            [report.message for report in reports],
+            _column([report.checkpoint for report in reports]),
+            hot=True,
+        )
+
+    async def checkpoints(self, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        """What the attempts before left behind, by job; jobs without are missing."""
+        rows = await self._database.fetch("checkpoints", ids, hot=True)
+        return {row["job_id"]: row["checkpoint"] for row in rows}

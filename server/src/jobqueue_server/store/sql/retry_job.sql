@@ -17,6 +17,12 @@ kept as (
     from ended
     where attempts > 0 and started_at is not null
     on conflict (job_id, attempt) do nothing
+),
+-- One that was done starts from the beginning; one that failed goes on where it was.
+begun_anew as (
+    update job_progress p set checkpoint = null
+    from ended e
+    where p.job_id = e.id and e.status = 3 and p.checkpoint is not null
 )
 insert into live_job (id, run_at, lane_id, priority, max_attempts, timeout_ms, state, attempts)
 select b.id, now(), b.lane_id, b.priority, b.max_attempts, b.timeout_ms, 1, e.attempts
