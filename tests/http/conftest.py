@@ -16,6 +16,7 @@ from yarl import URL
 from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
 from jobqueue_server.chain import Chain
 from jobqueue_server.http.app import HttpApp
+from jobqueue_server.http.errors import ErrorForm
 from jobqueue_server.http.ops import Operations
 from jobqueue_server.http.server import HttpServer
 from jobqueue_server.metrics import Metrics
@@ -87,7 +88,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(**chain_options: Any) -> AsyncIterator[Served]:
+async def serving(*, errors: ErrorForm | None = None, **chain_options: Any) -> AsyncIterator[Served]:
     core: Any = Core()
     clock: Any = FixedClock()
     metrics = Metrics()
@@ -97,7 +98,7 @@ async def serving(**chain_options: Any) -> AsyncIterator[Served]:
         (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], JobQueueServicer(core, clock)),
         (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], QueueAdminServicer(core, core)),
     ]
-    app = HttpApp(chain, services, Operations(metrics, lambda: "; ".join(not_ready)))
+    app = HttpApp(chain, services, Operations(metrics, lambda: "; ".join(not_ready)), errors)
     server = HttpServer(app)
     call = Caller(await server.start("127.0.0.1:0"))
     try:

@@ -34,6 +34,7 @@ from .core.waiters import Waiters
 from .embedded import EmbeddedPostgres, default_data_dir
 from .errors import JobQueueError
 from .http.app import HttpApp
+from .http.errors import ErrorForm
 from .http.ops import Operations
 from .http.server import HttpServer
 from .ids import IdMint
@@ -172,7 +173,8 @@ class App:
         ]
         self.grpc = GrpcServer(self.chain, services)
         operations = Operations(self.metrics, lambda: self._not_ready)
-        self.http = HttpServer(HttpApp(self.chain, services, operations))
+        errors = ErrorForm(aip193=settings.http_errors == "aip193")
+        self.http = HttpServer(HttpApp(self.chain, services, operations, errors))
         self.endpoint = MetricsEndpoint(self.metrics)
         self._backlogs: list[Backlog] = []
         self.metrics.watch_backlogs(lambda: self._backlogs)

@@ -124,6 +124,11 @@ class Settings(BaseSettings):
         "Where HTTP/JSON answers; `off` for none.",
         validation_alias="API_BIND_ADDR",
     )
+    http_errors: Literal["status", "aip193"] = _set(
+        "Network",
+        "status",
+        "How errors are written over HTTP: `status`, a google.rpc.Status; `aip193`, as Google's APIs do, within `error`.",
+    )
     metrics_addr: Annotated[Address | None, BeforeValidator(_off)] = _set(
         "Network", "127.0.0.1:9090", "Where Prometheus reads /metrics; `off` for none."
     )

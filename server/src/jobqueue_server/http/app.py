@@ -17,7 +17,7 @@ from ..errors import Draining, FieldInvalid, JobQueueError, NotBuilt
 from ..model import MAX_MESSAGE_BYTES
 from . import contract, headers, ops
 from .answer import Answer, Headers, Send
-from .errors import Refused, allowed, answer_of, refused_by_transcoder
+from .errors import ErrorForm, Refused, allowed, refused_by_transcoder
 from .transcoding.errors import TranscodingError
 from .transcoding.transcoder import Prepared, Transcoder
 
@@ -42,6 +42,7 @@ class HttpApp:
         chain: What every call passes.
         services: Each service's descriptor and its servicer, as gRPC has them.
         operations: Answers the operational paths.
+        errors: How errors are written.
     """
 
     def __init__(
@@ -49,9 +50,11 @@ class HttpApp:
         chain: Chain,
         services: Sequence[tuple[ServiceDescriptor, object]],
         operations: ops.Operations,
+        errors: ErrorForm | None = None,
     ) -> None:
         self._chain = chain
         self._operations = operations
+        self._errors = errors or ErrorForm()
         self._transcoder = Transcoder([service for service, _ in services], contract.OPTIONS)
         self._handlers: dict[str, Handler] = {
             method.full_name: _handler(method, servicer)
@@ -76,10 +79,8 @@ class HttpApp:
             answer = await self._answer(scope, metadata, call, receive)
         except ClientGone:
             return
-        except Refused as refused:
-            answer = refused.answer
-        except JobQueueError as error:
-            answer = answer_of(error)
+        except (Refused, JobQueueError) as error:
+            answer = self._errors.answer(error)
         answer = answer.with_headers(_sent(call))
         await answer.send(send, head=scope["method"] == "HEAD")
 

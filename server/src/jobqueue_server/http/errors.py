@@ -1,4 +1,4 @@
-"""The one place where an error becomes an HTTP answer: a google.rpc.Status as JSON, and the headers that go with it."""
+"""The one place where an error becomes an HTTP answer: its status, its body in one of two forms, its headers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,11 @@ class Refused(Exception):
 
     def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
         super().__init__(message)
-        self.answer = _answer(status, code, message, REASONS[status][0], headers=headers)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.reason = REASONS[status][0]
+        self.headers = headers
 
 
 def refused_by_transcoder(error: TranscodingError) -> Refused | FieldInvalid:
@@ -82,34 +86,56 @@ def allowed(methods: Sequence[str]) -> str:
     return ", ".join(sorted({*methods, *more, "OPTIONS"}))
 
 
-def answer_of(error: JobQueueError) -> Answer:
-    """The answer to a call that failed: the status of its code, unless its reason has one of its own."""
-    retry: Headers = ()
-    if error.retry_after is not None:
-        retry = (("Retry-After", str(max(1, math.ceil(error.retry_after.total_seconds())))),)
-    code = error.code if error.code in STATUS_OF else "INTERNAL"
-    status = error.http_status or STATUS_OF[code]
-    return _answer(status, code, error.message, error.reason, error, retry)
+class ErrorForm:
+    """How errors are written.
+
+    Args:
+        aip193: As Google's APIs answer: an object `error` with the HTTP status as its code and the name of the gRPC
+            code as its status. Else the body is a google.rpc.Status.
+    """
+
+    def __init__(self, *, aip193: bool = False) -> None:
+        self._aip193 = aip193
+
+    def answer(self, error: JobQueueError | Refused) -> Answer:
+        """The answer to a call that failed: the status of its code, unless its reason has one of its own."""
+        if isinstance(error, Refused):
+            return json_answer(error.status, self.body(error), error.headers)
+        retry: Headers = ()
+        if error.retry_after is not None:
+            retry = (("Retry-After", str(max(1, math.ceil(error.retry_after.total_seconds())))),)
+        return json_answer(_status(error), self.body(error), retry)
+
+    def body(self, error: JobQueueError | Refused) -> dict[str, object]:
+        """The body of that answer; a stream that has begun ends with it."""
+        code = _code(error)
+        if self._aip193:
+            parts = {"code": _status(error), "message": error.message, "status": code}
+            return {"error": {**parts, "details": _details(error)}}
+        return {"code": Code.Value(code), "message": error.message, "details": _details(error)}
 
 
-def _answer(
-    status: int,
-    code: str,
-    message: str,
-    reason: str,
-    error: JobQueueError | None = None,
-    headers: Headers = (),
-) -> Answer:
-    info: dict[str, object] = {"@type": _TYPE + "ErrorInfo", "reason": reason, "domain": DOMAIN}
+def _code(error: JobQueueError | Refused) -> str:
+    return error.code if error.code in STATUS_OF else "INTERNAL"
+
+
+def _status(error: JobQueueError | Refused) -> int:
+    if isinstance(error, Refused):
+        return error.status
+    return error.http_status or STATUS_OF[_code(error)]
+
+
+def _details(error: JobQueueError | Refused) -> list[dict[str, object]]:
+    info: dict[str, object] = {"@type": _TYPE + "ErrorInfo", "reason": error.reason, "domain": DOMAIN}
     details = [info]
-    if error is not None:
+    if isinstance(error, JobQueueError):
         info["metadata"] = error.metadata
         if error.violations:
             violations = [{"field": one.field, "description": one.description} for one in error.violations]
             details.append({"@type": _TYPE + "BadRequest", "field_violations": violations})
         if error.retry_after is not None:
             details.append({"@type": _TYPE + "RetryInfo", "retry_delay": _duration(error.retry_after)})
-    return json_answer(status, {"code": Code.Value(code), "message": message, "details": details}, headers)
+    return details
 
 
 def _duration(span: timedelta) -> str:
