@@ -41,7 +41,7 @@ demo: install ## The same, ending by itself when the four jobs are done
 	@$(BIN)/python -m tools.demo --once
 
 test: install ## Run the tests: real PostgreSQL, real sockets, real processes
-	@$(BIN)/python -m pytest tests -m "not curl"
+	@$(BIN)/python -m pytest tests -m "not curl and not package"
 
 check: install lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
 	@$(BIN)/python -m pytest tests
@@ -73,9 +73,10 @@ lock: install ## Renew the locks: the newest versions that the packages and requ
 migrate: install ## Bring the schema of DATABASE_URL up to date
 	@$(BIN)/jobqueue-server migrate up
 
-package: install ## Build wheels and sdists of the three packages into dist/
+package: install ## Build wheels and sdists of the three packages into dist/, check them, install each alone and start it
 	@rm -rf dist
 	@for package in $(PACKAGES); do (cd $$package && $(CURDIR)/$(BIN)/hatchling build --directory $(CURDIR)/dist) || exit 1; done
+	@$(BIN)/python -m pytest tests/package --distributions dist
 
 clean: ## Remove what was installed, built and cached; jobs stay where they are
 	@rm -rf .venv .build .cache .ruff_cache .hypothesis dist

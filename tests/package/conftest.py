@@ -1,0 +1,57 @@
+"""The distributions under test: those of a folder, else freshly built."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {"jobqueue": "clients/python", "jobqueue_server": "server", "jobqueue_worker": "worker"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--distributions", type=Path, help="The folder of wheels and sdists to test.")
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """Wheels and sdists by package."""
+
+    folder: Path
+
+    def wheel(self, package: str) -> Path:
+        (found,) = self.folder.glob(f"{package}-[0-9]*.whl")
+        return found
+
+    def sdist(self, package: str) -> Path:
+        (found,) = self.folder.glob(f"{package}-[0-9]*.tar.gz")
+        return found
+
+
+@pytest.fixture(scope="session")
+def distributions(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Distributions:
+    """The three packages, built."""
+    given = pytestconfig.getoption("--distributions", default=None)
+    if given is not None:
+        return Distributions(given.resolve())
+    folder = tmp_path_factory.mktemp("dist")
+    for source in PACKAGES.values():
+        build(ROOT / source, folder)
+    return Distributions(folder)
+
+
+def build(source: Path, folder: Path, *more: str) -> None:
+    """Builds the sdist and the wheel of a folder."""
+    program = Path(sys.executable).parent / "hatchling"
+    done = subprocess.run(
+        [program, "build", "--directory", folder, *more],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
