@@ -29,6 +29,10 @@ class Serving:
         except BaseException as error:
             self.error = error
 
+    def serves(self) -> bool:
+        """Whether it serves still."""
+        return self._thread.is_alive()
+
     def join(self, within: float = WITHIN) -> None:
         """Waits until it no longer serves."""
         self._thread.join(within)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -12,12 +13,22 @@ import threading
 import time
 from datetime import timedelta
 
+import grpc
 import pytest
 
 from jobqueue import Worker
 from jobqueue.v1 import lease_pb2 as pb
 
 from .scripted_server import WITHIN, job
+
+# Longer than a worker of these tests takes to come back: its pauses grow to 0.3 s after the first loss.
+_NO_STREAM_WITHIN = 1.0
+
+
+def no_other_stream(server):
+    """The worker opens no stream, though it had the time for it."""
+    with pytest.raises(queue.Empty):
+        server.stream(within=_NO_STREAM_WITHIN)
 
 
 def test_an_async_handler_is_interrupted(server, serve):
@@ -208,6 +219,95 @@ def test_a_drain_goes_on_over_a_broken_stream(server, serve):
     release.set()
     assert second.outcomes(1) == {1: "succeeded"}
     second.send(goodbye=pb.Goodbye())
+    serving.join()
+
+
+def test_after_a_goodbye_no_session_is_opened_while_a_revoked_handler_runs_on(server, serve):
+    release = threading.Event()
+    worker = Worker(server.address)
+    worker.handler("deaf")(lambda ctx: release.wait(WITHIN) and None)
+    serving = serve(worker)
+    peer = server.stream()
+    peer.welcome()
+    peer.deliver(job(1, "deaf"))
+    peer.expect("heartbeat", where=lambda beat: list(beat.held) == [1])
+    peer.revoke(1)
+    worker.stop()
+    peer.expect("drain")
+    peer.send(goodbye=pb.Goodbye())
+    peer.end()
+    no_other_stream(server)
+    assert serving.serves(), "it waits for its handler"
+    release.set()
+    serving.join()
+
+
+def test_a_goodbye_that_comes_with_the_last_answer_is_the_end(server, serve, monkeypatch):
+    # A stream that lived for long is followed by the next without a pause: no time to see the Goodbye otherwise.
+    monkeypatch.setattr("jobqueue.worker.link._GOOD_AFTER", 0)
+    release = threading.Event()
+    worker = Worker(server.address)
+    worker.handler("hold")(lambda ctx: release.wait(WITHIN) and None)
+    serving = serve(worker)
+    peer = server.stream()
+    peer.answers_settlements = False
+    peer.welcome()
+    peer.deliver(job(1, "hold"))
+    peer.expect("heartbeat", where=lambda beat: list(beat.held) == [1])
+    worker.stop()
+    peer.expect("drain")
+    release.set()
+    settle = peer.expect("settle")
+    peer.send(settled=pb.Settled(seq=settle.seq))
+    peer.send(goodbye=pb.Goodbye())
+    peer.end()
+    serving.join()
+    no_other_stream(server)
+
+
+def test_a_session_that_is_unknown_during_its_drain_is_not_opened_anew(server, serve):
+    release = threading.Event()
+    worker = Worker(server.address)
+    worker.handler("deaf")(lambda ctx: release.wait(WITHIN) and None)
+    serving = serve(worker)
+    first = server.stream()
+    first.welcome()
+    first.deliver(job(1, "deaf"))
+    first.expect("heartbeat", where=lambda beat: list(beat.held) == [1])
+    worker.stop()
+    first.expect("drain")
+    first.end()
+    second = server.stream()
+    second.expect("hello", where=lambda hello: hello.resume.session_token == "token-1")
+    second.fail(grpc.StatusCode.NOT_FOUND, "SESSION_UNKNOWN")
+    no_other_stream(server)
+    release.set()
+    serving.join()
+
+
+def test_a_goodbye_that_nobody_asked_for_is_followed_by_a_new_session(server, serve):
+    worker = Worker(server.address)
+    worker.handler("work")(lambda ctx: None)
+    serve(worker)
+    first = server.stream()
+    first.welcome()
+    first.send(goodbye=pb.Goodbye())
+    second = server.stream()
+    assert not second.welcome(token="two").HasField("resume")
+    second.deliver(job(1, "work"))
+    assert second.outcomes(1) == {1: "succeeded"}
+
+
+def test_a_session_that_is_being_opened_when_the_worker_stops_is_drained(server, serve):
+    worker = Worker(server.address)
+    worker.handler("work")(lambda ctx: None)
+    serving = serve(worker)
+    peer = server.stream()
+    peer.expect("hello")
+    worker.stop(reason="deploy")
+    peer.send(welcome=pb.Welcome(session_id=7, session_token="token-1"))
+    assert peer.expect("drain").reason == "deploy"
+    peer.send(goodbye=pb.Goodbye())
     serving.join()
 
 

@@ -42,7 +42,6 @@ class Link:
         self._backoff = Backoff(base=0.1, cap=5.0)
         self._over = asyncio.Event()
         self._wake = asyncio.Event()
-        self._goodbye = asyncio.Event()
         self._move_at: float | None = None
         self._welcomed = False
         self._said_lost = False
@@ -54,18 +53,29 @@ class Link:
         Raises:
             JobQueueError: The first server refused the worker for what no other try will mend.
         """
+        keeping = asyncio.create_task(self._keep())
+        leaving = asyncio.create_task(self._over.wait())
         try:
-            while not self._over.is_set():
-                if self._session.stream is None or self._move_at is not None:
-                    await self._connect()
-                else:
-                    await self._wake.wait()
-                    self._wake.clear()
+            await asyncio.wait({keeping, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if keeping.done():
+                keeping.result()
         finally:
+            keeping.cancel()
+            leaving.cancel()
             if self._session.stream is not None:
                 self._session.stream.cancel()
             for pump in self._pumps:
                 pump.cancel()
+
+    async def _keep(self) -> None:
+        while True:
+            # A session that has drained and ended is not opened again, though handlers of it may run on.
+            wanted = self._session.stream is None or self._move_at is not None
+            if wanted and not self._session.finished:
+                await self._connect()
+            else:
+                await self._wake.wait()
+                self._wake.clear()
 
     async def leave(self, grace: float, reason: str) -> None:
         """Drains, and lets `run` return. Cancelling it lets another call of it take over, with another grace."""
@@ -74,12 +84,13 @@ class Link:
         except Exception:
             log.exception("the drain failed; jobs that were not settled run again when the session ends")
         self._over.set()
-        self._wake.set()
 
     async def _drain(self, grace: float, reason: str) -> None:
         """No new jobs, finish what is held within the grace, give the rest back, wait for the answers."""
         session = self._session
         session.drain(reason)
+        # A session that is just being opened may have been given jobs: it is drained as well.
+        await session.until(lambda: not session.opening, _ANSWERS_WITHIN)
         if not await session.until(lambda: not session.alive(), grace):
             log.warning(
                 "%d handlers still run at the end of the grace; they are stopped", len(session.alive())
@@ -92,31 +103,32 @@ class Link:
                 "%d outcomes were not answered; their jobs run again when the session ends",
                 session.unanswered(),
             )
-        elif session.stream is not None:
-            try:
-                await asyncio.wait_for(self._goodbye.wait(), _ANSWERS_WITHIN)
-            except TimeoutError:
-                log.warning("the server said no Goodbye")
+        elif session.stream is not None and not await session.until(
+            lambda: session.finished, _ANSWERS_WITHIN
+        ):
+            log.warning("the server said no Goodbye")
 
     async def _connect(self) -> None:
         """One try to open a stream. What fails is followed by a wait."""
         if self._move_at is not None:
-            await self._pause(self._move_at - asyncio.get_running_loop().time())
-            if self._over.is_set():
+            await asyncio.sleep(self._move_at - asyncio.get_running_loop().time())
+            if self._session.finished:
                 return
         try:
             stream = Stream(next(self._targets), self._options.access)
         except Exception as error:  # a token that could not be renewed, for one
             self._say_lost(f"no stream could be opened: {error!r}")
-            await self._pause(self._backoff.next())
+            await asyncio.sleep(self._backoff.next())
             return
         try:
             welcome = await self._open(stream)
+        except asyncio.CancelledError:
+            stream.cancel()
+            raise
         except SessionUnknown as error:
             log.warning("the server does not know the session: %s", error)
             stream.cancel()
-            self._leave_stream()
-            self._session.unknown()
+            self._end_session()
             return
         except JobQueueError as error:
             stream.cancel()
@@ -125,11 +137,11 @@ class Link:
                 raise
             if self._session.stream is None:
                 self._say_lost(f"can't reach {stream.target}: {error}")
-            await self._pause(self._backoff.next())
+            await asyncio.sleep(self._backoff.next())
             return
+        resumed = "opened" if self._session.opening else "resumed"
         self._leave_stream()
         self._session.welcome(welcome, stream)
-        resumed = "resumed" if self._welcomed else "opened"
         log.info("session %d %s at %s (%s)", self._session.id, resumed, stream.target, welcome.server)
         self._welcomed = True
         self._said_lost = False
@@ -171,7 +183,9 @@ class Link:
                 if name == "go_away":
                     self._move(frame.go_away)
                 elif name == "goodbye":
-                    self._goodbye.set()
+                    self._end_session()
+                    # Or a server that always says so would be asked without a pause.
+                    self._move_at = loop.time() + self._backoff.next()
                 else:
                     self._session.handle(frame)
         except StreamEnded as end:
@@ -179,9 +193,9 @@ class Link:
                 self._backoff.reset()
             if stream is self._session.stream:
                 self._lost(str(end))
-                if not self._over.is_set() and loop.time() - opened <= _GOOD_AFTER:
+                if loop.time() - opened <= _GOOD_AFTER:
                     # Or a server that welcomes and then hangs up would be asked without a pause.
-                    await self._pause(self._backoff.next())
+                    await asyncio.sleep(self._backoff.next())
         except Exception:
             log.exception("a frame could not be handled; the stream is opened anew")
             stream.cancel()
@@ -194,8 +208,7 @@ class Link:
     def _lost(self, why: str) -> None:
         self._session.stream = None
         self._move_at = None
-        if not self._goodbye.is_set():
-            self._say_lost(f"the stream was lost: {why}")
+        self._say_lost(f"the stream was lost: {why}")
 
     def _say_lost(self, what: str) -> None:
         """Once until there is a stream again: an hour's outage is one line, not a thousand."""
@@ -208,6 +221,13 @@ class Link:
         if self._session.stream is not None:
             self._session.stream.cancel()
             self._session.stream = None
+
+    def _end_session(self) -> None:
+        """The server has ended the session: its stream goes with it. The next one opens another, unless it drains."""
+        self._leave_stream()
+        self._move_at = None
+        self._session.over()
+        self._wake.set()
 
     def _move(self, go_away: pb.GoAway) -> None:
         log.info("the server asks to connect elsewhere: %s", go_away.reason or "no reason given")
@@ -225,10 +245,3 @@ class Link:
                 self._lost("two heartbeats were not answered")
                 stream.cancel()
                 self._wake.set()
-
-    async def _pause(self, seconds: float) -> None:
-        if seconds > 0:
-            try:
-                await asyncio.wait_for(self._over.wait(), seconds)
-            except TimeoutError:
-                pass

@@ -123,18 +123,33 @@ class Session:
         """No other stream was found: goes on with the old one, if there is one."""
         self.moving = False
         self._settlements.flush()
+        self._changed.set()
 
-    def unknown(self) -> None:
-        """The server does not know the session any more: its leases went back, and a new one is opened."""
-        lost, self._leases = list(self._leases.values()), {}
+    def over(self) -> None:
+        """The server has ended the session, or does not know it any more: what it still held went back."""
+        leases, self._leases = list(self._leases.values()), {}
         self._token = ""
         self.moving = False
+        # Those of revoked leases were told already.
+        lost = [lease for lease in leases if lease.place is not Place.DONE]
         if lost:
             log.warning("the session is over; %d jobs went back, their handlers are stopped", len(lost))
         for lease in lost:
             self._give_up(lease, "the session is over")
+        for lease in leases:
             if lease.alive:
                 self._capacity.orphan(lease)
+        self._changed.set()
+
+    @property
+    def opening(self) -> bool:
+        """Whether a Welcome is awaited that would begin a session."""
+        return self.moving and not self._token
+
+    @property
+    def finished(self) -> bool:
+        """Whether it drains and the server keeps nothing of it: there is nothing left to say."""
+        return self._drain_reason is not None and not self._token
 
     def handle(self, frame: pb.LeaseResponse) -> None:
         """What a frame says is done. An unknown one is ignored."""

@@ -67,10 +67,6 @@ class Stream:
             raise frame
         return frame
 
-    def half_close(self) -> None:
-        """Closes our side, after what was sent."""
-        self._outgoing.put(None)
-
     def cancel(self) -> None:
         """Ends the stream at once."""
         self._call.cancel()
