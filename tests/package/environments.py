@@ -76,7 +76,7 @@ def fresh(folder: Path, wheels: Iterable[Path], *extras: str) -> Environment:
     for name in names - ours.keys():
         _copy(name, site)
     own = Path(sys.executable).parent / "pip"
-    pip = [own, "--python", folder / "bin" / "python", "--disable-pip-version-check"]
+    pip = [str(own), "--python", str(folder / "bin" / "python"), "--disable-pip-version-check"]
     quiet = {**clean({}), "PIP_NO_INDEX": "1"}
     for arguments in (["install", "--quiet", "--no-deps", *map(str, wheels)], ["check"]):
         done = subprocess.run([*pip, *arguments], env=quiet, capture_output=True, text=True, check=False)
