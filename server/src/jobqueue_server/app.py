@@ -125,7 +125,6 @@ class App:
         self.dispatcher.on_handed_over = self.sessions.handed_over
         self.progress = ProgressReports(jobs)
         self.dispatcher.before_leaving = self.progress.before_leaving
-        self.settler = Settler(jobs, self.dispatcher, self.progress, self.metrics, self.waiters.finished)
         self.enqueuer = Enqueuer(
             jobs,
             self.catalog,
@@ -135,6 +134,9 @@ class App:
             self.metrics,
             reads,
             most_waiting=settings.enqueue_queue_limit,
+        )
+        self.settler = Settler(
+            jobs, self.dispatcher, self.progress, self.enqueuer, self.metrics, self.waiters.finished
         )
         self.jobs = JobService(
             self.enqueuer,
@@ -156,6 +158,7 @@ class App:
             self.dispatcher,
             self.settler,
             self.progress,
+            self.clock,
             default_ttl=settings.session_ttl,
             max_streams=settings.max_streams,
             server_name=self.name,
@@ -194,6 +197,7 @@ class App:
                 "enqueue": self.enqueuer.run,
                 "enqueue keyed": self.enqueuer.run_keyed,
                 "settle": self.settler.run,
+                "follow-ups": self.settler.follow_ups.run,
                 "dispatch": self.dispatcher.run,
                 "sweep": Sweep(jobs, self.dispatcher).run,
                 "sessions": self.sessions.run,

@@ -21,6 +21,7 @@ from ..lifecycle import Status
 from ..metrics import Metrics
 from ..model import DEFAULT_MAX_ATTEMPTS, DEFAULT_NAMESPACE, Enqueued, Job, NewJob
 from ..store.database import DataError
+from ..store.database import Session as StoreSession
 from ..store.jobs import JobStore, NewRow, Stored, milliseconds
 from ..store.reads import ReadStore
 from .callers import FairLine
@@ -61,7 +62,21 @@ class Unit:
             self.done.cancel()
 
 
-class _Vanished(Exception):
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Jobs that are stored together or not at all, with their lanes. `at` is the path of their list in the request."""
+
+    rows: list[NewRow]
+    lanes: list[Lane]
+    at: str
+
+    @property
+    def keyed(self) -> bool:
+        """Whether one of them has an idempotency key."""
+        return any(row.key_digest is not None for row in self.rows)
+
+
+class KeyVanished(Exception):
     """A key that was taken a moment ago is nobody's now."""
 
 
@@ -141,19 +156,32 @@ class Enqueuer:
         Raises:
             As `enqueue`; the violations name the jobs by their place, `jobs[3].payload`.
         """
-        rows, lanes, size = [], [], 0
+        batch = await self.prepare(jobs, "jobs")
+        if not batch.keyed:
+            size = sum(len(new.payload) for new in jobs)
+            await self._put(self._plain, self._wake, Unit(batch.rows, batch.lanes, size))
+            return [Enqueued(row.id, False) for row in batch.rows]
+        return await self._keyed_batch(batch)
+
+    async def prepare(self, jobs: Sequence[NewJob], at: str) -> Batch:
+        """Checks jobs that are to be stored together, and makes their rows; `at` is the path of their list.
+
+        Raises:
+            PayloadInvalid, KindUnknown: One does not fit.
+        """
+        rows, lanes = [], []
         for index, new in enumerate(jobs):
             lane = self._catalog.known_lane(new.queue, new.kind) or await self._catalog.lane(
-                new.queue, new.kind, f"jobs[{index}].kind"
+                new.queue, new.kind, f"{at}[{index}].kind"
             )
-            self._catalog.check_payload(new.kind, new.payload, f"jobs[{index}].payload")
+            self._catalog.check_payload(new.kind, new.payload, f"{at}[{index}].payload")
             rows.append(self._row(new, lane))
             lanes.append(lane)
-            size += len(new.payload)
-        if all(new.idempotency_key is None for new in jobs):
-            await self._put(self._plain, self._wake, Unit(rows, lanes, size))
-            return [Enqueued(row.id, False) for row in rows]
-        return await self._keyed_batch(rows, lanes)
+        for row in rows:
+            if row.new.idempotency_key is not None:
+                row.key_digest = key_digest(DEFAULT_NAMESPACE, row.new.idempotency_key)
+                row.request_digest = request_digest(row.new)
+        return Batch(rows, lanes, at)
 
     def _row(self, new: NewJob, lane: Lane) -> NewRow:
         kind = self._catalog.kind(new.kind)
@@ -216,54 +244,58 @@ class Enqueuer:
 
     # ---- keyed batches: a transaction of their own
 
-    async def _keyed_batch(self, rows: list[NewRow], lanes: list[Lane]) -> list[Enqueued]:
+    async def _keyed_batch(self, batch: Batch) -> list[Enqueued]:
         """A batch in which a job has a key; no key stands twice in it. Its jobs all go to the backlog."""
-        for row in rows:
-            if row.new.idempotency_key is not None:
-                row.key_digest = key_digest(DEFAULT_NAMESPACE, row.new.idempotency_key)
-                row.request_digest = request_digest(row.new)
-        self._check_room(len(rows))
-        self._waiting += len(rows)
+        self._check_room(len(batch.rows))
+        self._waiting += len(batch.rows)
         try:
             async with self._batches:
                 for _ in range(KEYS_VANISH_TRIES):
-                    answers = await self._try_keyed_batch(rows)
-                    if answers is not None:
-                        self._announce(rows, lanes, {answer.id for answer in answers if not answer.replayed})
-                        return answers
+                    try:
+                        async with self._store.transaction() as session:
+                            replays = await self.store_within(session, batch)
+                    except KeyVanished:
+                        continue
+                    self.announce(batch, replays)
+                    return [Enqueued(replays.get(row.id, row.id), row.id in replays) for row in batch.rows]
         finally:
-            self._waiting -= len(rows)
+            self._waiting -= len(batch.rows)
         raise Internal("the idempotency keys changed hands too often; try again")
 
-    async def _try_keyed_batch(self, rows: list[NewRow]) -> list[Enqueued] | None:
-        """One transaction; None where a key vanished between the insert and the look at its winner."""
-        keyed = [row for row in rows if row.key_digest is not None]
-        plain = [row for row in rows if row.key_digest is None]
-        replays: dict[UUID, UUID] = {}
-        try:
-            async with self._store.transaction() as session:
-                stored = await self._store.enqueue(keyed, session)
-                lost = [row for row in keyed if row.id in stored.lost_keys]
-                winners = (
-                    await self._store.find_keys([row.key_digest or b"" for row in lost], session)
-                    if lost
-                    else {}
-                )
-                for row in lost:
-                    winner = winners.get(row.key_digest or b"")
-                    if winner is None:
-                        raise _Vanished
-                    self._same_request(winner, row, f"jobs[{rows.index(row)}].idempotency_key")
-                    replays[row.id] = winner[0]
-                if plain:
-                    await self._store.enqueue(plain, session)
-        except _Vanished:
-            return None
-        return [Enqueued(replays.get(row.id, row.id), row.id in replays) for row in rows]
+    async def store_within(self, session: StoreSession, batch: Batch) -> dict[UUID, UUID]:
+        """Stores a batch within somebody's transaction, none of it handed off.
 
-    def _announce(self, rows: list[NewRow], lanes: list[Lane], stored: set[UUID]) -> None:
-        for row, lane in zip(rows, lanes, strict=True):
-            if row.id in stored:
+        Returns:
+            The rows that were not stored because their key stands for a job already: id of the row -> that job.
+
+        Raises:
+            KeyVanished: A key was taken and is free now; try again in a new transaction.
+            IdempotencyKeyReused: A key stands for another request.
+        """
+        keyed = [row for row in batch.rows if row.key_digest is not None]
+        plain = [row for row in batch.rows if row.key_digest is None]
+        replays: dict[UUID, UUID] = {}
+        if keyed:
+            stored = await self._store.enqueue(keyed, session)
+            lost = [row for row in keyed if row.id in stored.lost_keys]
+            winners = (
+                await self._store.find_keys([row.key_digest or b"" for row in lost], session) if lost else {}
+            )
+            for row in lost:
+                winner = winners.get(row.key_digest or b"")
+                if winner is None:
+                    raise KeyVanished
+                index = batch.rows.index(row)
+                self._same_request(winner, row, f"{batch.at}[{index}].idempotency_key")
+                replays[row.id] = winner[0]
+        if plain:
+            await self._store.enqueue(plain, session)
+        return replays
+
+    def announce(self, batch: Batch, replays: Mapping[UUID, UUID]) -> None:
+        """A batch is committed: tells the lines of what waits now."""
+        for row, lane in zip(batch.rows, batch.lanes, strict=True):
+            if row.id not in replays:
                 self._waits(row, lane)
                 self._metrics.enqueued(lane.kind)
 

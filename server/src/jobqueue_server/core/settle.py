@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from ..errors import DatabaseAway, DatabaseFull
 from ..lifecycle import Event, Status, status_of
 from ..metrics import Metrics
+from ..model import NewJob
 from ..store.database import DataError, Record
 from ..store.jobs import JobStore, Leaving
 from .dispatch import Dispatcher
+from .enqueue import Enqueuer
+from .follow_ups import FollowUps
 from .progress import ProgressReports
 from .session import Answer, Lease, Session
 
@@ -26,7 +29,7 @@ MAX_BATCH = 2000
 
 @dataclass(slots=True, eq=False)
 class Outcome:
-    """How one attempt ended, as its worker reports it. `event` SUCCEED may carry an output."""
+    """How one attempt ended, as its worker reports it. `event` SUCCEED may carry an output and follow-ups."""
 
     event: Event
     lease_id: int = 0
@@ -38,6 +41,7 @@ class Outcome:
     error_type: str | None = None
     message: str | None = None
     stack: str | None = None
+    follow_ups: Sequence[NewJob] = ()
 
 
 class Frame:
@@ -65,7 +69,7 @@ class Frame:
 
 
 @dataclass(slots=True, eq=False)
-class _Item:
+class Item:
     """An outcome on its way to the database. `lease` is None where the session does not hold it (any more)."""
 
     session: Session
@@ -75,6 +79,11 @@ class _Item:
     lease: Lease | None
     outcome: Outcome
     frame: Frame
+
+    @property
+    def succeeding(self) -> tuple[UUID, int, int, bytes | None]:
+        """What the statement that ends it as succeeded wants to know."""
+        return self.job_id, self.attempt, self.session.id, self.outcome.output
 
 
 _SUCCEEDED = Outcome(Event.SUCCEED)
@@ -88,6 +97,7 @@ class Settler:
         store: JobStore,
         dispatcher: Dispatcher,
         progress: ProgressReports,
+        enqueuer: Enqueuer,
         metrics: Metrics,
         on_finished: Callable[[Iterable[UUID]], None],
     ) -> None:
@@ -96,7 +106,8 @@ class Settler:
         self._dispatcher = dispatcher
         self._metrics = metrics
         self._on_finished = on_finished
-        self._pending: list[_Item] = []
+        self.follow_ups = FollowUps(self, store, enqueuer)
+        self._pending: list[Item] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -111,7 +122,7 @@ class Settler:
             if lease is not None:
                 lease.settling = True
                 self._pending.append(
-                    _Item(session, lease.job_id, lease.attempt, lease_id, lease, _SUCCEEDED, frame)
+                    Item(session, lease.job_id, lease.attempt, lease_id, lease, _SUCCEEDED, frame)
                 )
             else:
                 self._unheld(session, lease_id, _SUCCEEDED, frame)
@@ -121,10 +132,13 @@ class Settler:
                 lease = session.find(outcome.job_id, outcome.attempt)
             if lease is not None:
                 lease.settling = True
-                self._pending.append(
-                    _Item(session, lease.job_id, lease.attempt, lease.lease_id, lease, outcome, frame)
-                )
+                item = Item(session, lease.job_id, lease.attempt, lease.lease_id, lease, outcome, frame)
+                if outcome.follow_ups:
+                    self.follow_ups.put(item)
+                else:
+                    self._pending.append(item)
             else:
+                # Nothing can come of it any more, so its follow-ups don't count.
                 self._unheld(session, outcome.lease_id, outcome, frame)
         self._signal()
 
@@ -142,7 +156,7 @@ class Settler:
             )
             frame.done(Answer(lease_id, outcome.job_id, outcome.attempt, "STALE_LEASE", message=message))
             return
-        self._pending.append(_Item(session, known[0], known[1], lease_id, None, outcome, frame))
+        self._pending.append(Item(session, known[0], known[1], lease_id, None, outcome, frame))
 
     def _signal(self) -> None:
         if self._pending:
@@ -153,6 +167,7 @@ class Settler:
     async def drained(self) -> None:
         """Waits until every outcome in line is answered."""
         await self._idle.wait()
+        await self.follow_ups.drained()
 
     async def run(self) -> None:
         """Commits what is in line, until cancelled."""
@@ -171,10 +186,10 @@ class Settler:
                     self._dispatcher.wake()
             self._idle.set()
 
-    def _next_batch(self) -> list[_Item]:
+    def _next_batch(self) -> list[Item]:
         """The next outcomes, each job once: the same settlement again must see the first one committed."""
-        batch: list[_Item] = []
-        later: list[_Item] = []
+        batch: list[Item] = []
+        later: list[Item] = []
         taken: set[UUID] = set()
         for item in self._pending:
             if len(batch) < MAX_BATCH and item.job_id not in taken:
@@ -185,50 +200,57 @@ class Settler:
         self._pending = later
         return batch
 
-    async def _commit(self, batch: list[_Item]) -> None:
+    async def _commit(self, batch: list[Item]) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
         succeeded = [item for item in batch if item.outcome.event is Event.SUCCEED]
         others = [item for item in batch if item.outcome.event is not Event.SUCCEED]
-        stale: list[_Item] = []
+        stale: list[Item] = []
         for items, commit in ((succeeded, self._succeed), (others, self._leave)):
             if items:
-                stale += await self._guarded(items, commit)
-        if stale:
-            await self._guarded(stale, self._explain)
+                stale += await self.guarded(items, commit)
+        await self.explain(stale)
         self._metrics.observe_batch("settle", loop.time() - started, len(batch))
 
-    async def _guarded(self, items: list[_Item], commit) -> list[_Item]:  # type: ignore[no-untyped-def]
-        """Runs a statement on a batch. A value that PostgreSQL refuses harms its own outcome only."""
+    async def explain(self, stale: list[Item]) -> None:
+        """Answers what matched no lease."""
+        if stale:
+            await self.guarded(stale, self._explain)
+
+    async def guarded(
+        self, items: list[Item], commit: Callable[[list[Item]], Awaitable[list[Item]]]
+    ) -> list[Item]:
+        """Runs a statement on a batch: what matched no lease. A value that PostgreSQL refuses harms its own only."""
         try:
-            stale: list[_Item] = await commit(items)
+            stale: list[Item] = await commit(items)
             return stale
         except (DatabaseAway, DatabaseFull) as error:
             _log.warning("%d outcomes are not settled: %s", len(items), error)
-            self._answer_all(items, "TRY_AGAIN", error.message)
+            self.answer_all(items, "TRY_AGAIN", error.message)
         except DataError as error:
             if len(items) > 1:
                 middle = len(items) // 2
-                return await self._guarded(items[:middle], commit) + await self._guarded(
-                    items[middle:], commit
-                )
+                return await self.guarded(items[:middle], commit) + await self.guarded(items[middle:], commit)
             _log.warning("an outcome of job %s is refused: %s", items[0].job_id, error)
-            self._answer_all(items, "INVALID", "the outcome holds a value that can't be stored")
+            self.answer_all(items, "INVALID", "the outcome holds a value that can't be stored")
         except Exception:
             _log.exception("%d outcomes are not settled", len(items))
-            self._answer_all(items, "TRY_AGAIN", "the server failed; try again")
+            self.answer_all(items, "TRY_AGAIN", "the server failed; try again")
         return []
 
-    def _answer_all(self, items: list[_Item], verdict: str, message: str) -> None:
+    def answer_all(self, items: list[Item], verdict: str, message: str) -> None:
+        """Answers outcomes that were not applied."""
         for item in items:
             if item.lease is not None:
                 item.lease.settling = False
             item.frame.done(Answer(item.lease_id, item.job_id, item.attempt, verdict, message=message))
 
-    async def _succeed(self, items: list[_Item]) -> list[_Item]:
-        at, settled = await self._store.settle_succeeded(
-            [(item.job_id, item.attempt, item.session.id, item.outcome.output) for item in items]
-        )
+    async def _succeed(self, items: list[Item]) -> list[Item]:
+        at, settled = await self._store.settle_succeeded([item.succeeding for item in items])
+        return self.succeeded(items, at, settled)
+
+    def succeeded(self, items: list[Item], at: datetime, settled: frozenset[UUID] | None) -> list[Item]:
+        """Successes are committed: answers those that were settled (None: all), and returns the others."""
         stale = []
         counts: Counter[str] = Counter()
         seconds: dict[str, list[float]] = defaultdict(list)
@@ -249,7 +271,7 @@ class Settler:
         self._on_finished(item.job_id for item in items)
         return stale
 
-    async def _leave(self, items: list[_Item]) -> list[_Item]:
+    async def _leave(self, items: list[Item]) -> list[Item]:
         await self._progress.before_leaving(item.job_id for item in items)
         rows = await self._store.leave(
             [
@@ -275,7 +297,7 @@ class Settler:
             )
         return stale
 
-    async def _explain(self, items: list[_Item]) -> list[_Item]:
+    async def _explain(self, items: list[Item]) -> list[Item]:
         """Answers the outcomes that matched no lease: applied before, stale, or the job is gone."""
         rows = {
             (row["id"], row["attempt"]): row
@@ -291,7 +313,7 @@ class Settler:
         return []
 
 
-def _explain(item: _Item, row: Record) -> tuple[str, int, str]:
+def _explain(item: Item, row: Record) -> tuple[str, int, str]:
     """The verdict on an outcome that matched no lease, from what is stored of its job."""
     if row["finished"]:
         status = int(row["status"])

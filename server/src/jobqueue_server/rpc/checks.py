@@ -168,13 +168,13 @@ def batch_size(jobs: int, problems: Problems) -> None:
         problems.add("jobs", f"must be 1 to {MAX_BATCH_JOBS} jobs, not {jobs}")
 
 
-def distinct_keys(jobs: Iterable[NewJob], problems: Problems) -> None:
-    """Checks that no two jobs of a batch have the same idempotency key: they would have to be one job."""
+def distinct_keys(jobs: Iterable[NewJob], at: str, problems: Problems) -> None:
+    """Checks that no two jobs of the list at `at` have the same idempotency key: they would have to be one job."""
     first: dict[str, int] = {}
     for index, job in enumerate(jobs):
         key = job.idempotency_key
         if key and first.setdefault(key, index) != index:
-            problems.add(f"jobs[{index}].idempotency_key", f"must not be that of jobs[{first[key]}]")
+            problems.add(f"{at}[{index}].idempotency_key", f"must not be that of {at}[{first[key]}]")
 
 
 def name(value: str, field: str, problems: Problems, example: str = "mail") -> None:

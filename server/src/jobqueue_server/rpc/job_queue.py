@@ -74,7 +74,7 @@ class JobQueueServicer:
             convert.new_job(job, f"jobs[{index}].", now, problems, given_headers=headers)
             for index, job in enumerate(request.jobs)
         ]
-        checks.distinct_keys(new, problems)
+        checks.distinct_keys(new, "jobs", problems)
         problems.raise_if_any()
         results = await self._jobs.batch_enqueue(new)
         return rpc_pb.BatchEnqueueJobsResponse(

@@ -15,6 +15,7 @@ from jobqueue.v1 import lease_pb2
 
 from .. import __version__
 from ..chain import Call
+from ..core.clock import Clock
 from ..core.dispatch import Dispatcher
 from ..core.progress import ProgressReports
 from ..core.session import Session
@@ -68,6 +69,7 @@ class LeaseServicer:
         dispatcher: Dispatcher,
         settler: Settler,
         progress: ProgressReports,
+        clock: Clock,
         *,
         default_ttl: timedelta,
         max_streams: int,
@@ -77,6 +79,7 @@ class LeaseServicer:
         self._dispatcher = dispatcher
         self._settler = settler
         self._progress = progress
+        self._clock = clock
         self._default_ttl = default_ttl
         self._max_streams = max_streams
         self._streams = 0
@@ -208,7 +211,7 @@ class LeaseServicer:
         frame = Frame(count, done)
         outcomes: list[Outcome] = []
         for message in settle.outcomes:
-            outcome, answer = read_outcome(message)
+            outcome, answer = read_outcome(message, self._clock)
             if outcome is not None:
                 outcomes.append(outcome)
             else:

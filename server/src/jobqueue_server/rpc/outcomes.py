@@ -6,12 +6,21 @@ from datetime import timedelta
 
 from jobqueue.v1 import lease_pb2
 
+from ..core.clock import Clock
 from ..core.digest import check_json
 from ..core.session import Answer
 from ..core.settle import Outcome
 from ..errors import FieldInvalid, JobQueueError
 from ..lifecycle import Event
-from ..model import MAX_AHEAD, MAX_ERROR_CHARS, MAX_ERROR_TYPE_CHARS, MAX_OUTPUT_BYTES, MAX_STACK_CHARS
+from ..model import (
+    MAX_AHEAD,
+    MAX_ERROR_CHARS,
+    MAX_ERROR_TYPE_CHARS,
+    MAX_FOLLOW_UPS,
+    MAX_OUTPUT_BYTES,
+    MAX_STACK_CHARS,
+    NewJob,
+)
 from . import checks, convert
 from .checks import Problems
 from .convert import set_moment
@@ -20,20 +29,21 @@ from .values import ValueInvalid, text_of
 
 _VERDICTS = lease_pb2.SettleResult.Verdict
 _CUT = "... (cut)"
+_FOLLOW_UPS = "success.follow_ups"
 
 Reading = tuple[Outcome | None, Answer | None]
 
 
-def read_outcome(message: lease_pb2.Outcome) -> Reading:
-    """The outcome, or the answer that says what is wrong with it."""
+def read_outcome(message: lease_pb2.Outcome, clock: Clock) -> Reading:
+    """The outcome, or the answer that says what is wrong with it. `clock` is for the times of follow-ups."""
     try:
-        outcome = _outcome(message)
+        outcome = _outcome(message, clock)
     except JobQueueError as error:
         return None, Answer(message.lease_id, None, message.attempt, "INVALID", message=error.message)
     return outcome, None
 
 
-def _outcome(message: lease_pb2.Outcome) -> Outcome:
+def _outcome(message: lease_pb2.Outcome, clock: Clock) -> Outcome:
     which = message.WhichOneof("outcome")
     if which is None:
         raise FieldInvalid.of("outcome", "is required: success, failure, cancellation, snooze or release")
@@ -47,6 +57,8 @@ def _outcome(message: lease_pb2.Outcome) -> Outcome:
         raise FieldInvalid.of("lease_id", "name the lease by lease_id, or by job_id and attempt")
     if which == "success":
         outcome.output = _output(message.success)
+        if message.success.follow_ups:
+            outcome.follow_ups = _follow_ups(message.success, clock)
     elif which == "failure":
         failure = message.failure
         outcome.event = Event.FAIL
@@ -66,6 +78,23 @@ def _outcome(message: lease_pb2.Outcome) -> Outcome:
     else:
         outcome.event = Event.RELEASE
     return outcome
+
+
+def _follow_ups(success: lease_pb2.Success, clock: Clock) -> list[NewJob]:
+    """Checked as in BatchEnqueueJobs."""
+    if len(success.follow_ups) > MAX_FOLLOW_UPS:
+        raise FieldInvalid.of(
+            _FOLLOW_UPS, f"has {len(success.follow_ups)} jobs; at most {MAX_FOLLOW_UPS} are taken"
+        )
+    problems = Problems()
+    now = clock.now()
+    new = [
+        convert.new_job(job, f"{_FOLLOW_UPS}[{index}].", now, problems)
+        for index, job in enumerate(success.follow_ups)
+    ]
+    checks.distinct_keys(new, _FOLLOW_UPS, problems)
+    problems.raise_if_any()
+    return new
 
 
 def _span(value: object, field: str) -> timedelta:

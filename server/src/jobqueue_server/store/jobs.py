@@ -209,23 +209,25 @@ class JobStore:
         return await self._database.fetch("heads_alone", lane_ids, hot=True)
 
     async def settle_succeeded(
-        self, leases: Sequence[tuple[UUID, int, int, bytes | None]]
+        self, leases: Sequence[tuple[UUID, int, int, bytes | None]], session: Session | None = None
     ) -> tuple[datetime, frozenset[UUID] | None]:
         """Ends leases (id, attempt, session, output) as succeeded.
 
         Args:
             leases: In any order (the scan of the primary key sorts them), each id once.
+            session: Inside of its transaction.
 
         Returns:
             When, and the ids that were settled where some were not; None for all.
         """
         ids, attempts, sessions, outputs = zip(*leases, strict=True)
+        name, arguments = "settle_succeeded", [ids, attempts, sessions]
         if any(output is not None for output in outputs):
-            record = await self._database.fetchrow(
-                "settle_with_output", ids, attempts, sessions, outputs, hot=True
-            )
+            name, arguments = "settle_with_output", [*arguments, outputs]
+        if session is not None:
+            record = await session.fetchrow(name, *arguments)
         else:
-            record = await self._database.fetchrow("settle_succeeded", ids, attempts, sessions, hot=True)
+            record = await self._database.fetchrow(name, *arguments, hot=True)
         assert record is not None
         settled = record["settled"]
         return record["at"], None if settled is None else frozenset(settled)

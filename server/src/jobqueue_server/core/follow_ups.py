@@ -1,0 +1,133 @@
+"""Settlements that carry follow-ups: an attempt's success and the jobs that come of it are one transaction.
+
+They commit apart from the shared settlements, so that a bad follow-up, or a key that somebody else is just storing,
+keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ..errors import (
+    FieldInvalid,
+    IdempotencyKeyReused,
+    JobQueueError,
+    KindUnknown,
+    PayloadInvalid,
+    PayloadTooLarge,
+)
+from ..store.jobs import JobStore
+from .enqueue import KEYS_VANISH_TRIES, MAX_BYTES, MAX_ROWS, Batch, Enqueuer, KeyVanished
+
+if TYPE_CHECKING:
+    from .settle import Item, Settler
+
+_AT = "success.follow_ups"
+_REFUSALS = (FieldInvalid, KindUnknown, PayloadInvalid, PayloadTooLarge)
+
+
+class FollowUps:
+    """The line of such settlements. Those without idempotency keys share a transaction, each of the others has its own."""
+
+    def __init__(self, settler: Settler, store: JobStore, enqueuer: Enqueuer) -> None:
+        self._settler = settler
+        self._store = store
+        self._enqueuer = enqueuer
+        self._pending: list[Item] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def put(self, item: Item) -> None:
+        """Puts a success in line. It is answered through its frame after the commit."""
+        self._pending.append(item)
+        self._idle.clear()
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Waits until every one in line is answered."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Commits what is in line, until cancelled."""
+        # After a crash there may be some that nobody wakes us for again.
+        self._wake.set()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                await self._commit(self._next())
+            self._idle.set()
+
+    def _next(self) -> list[Item]:
+        """As many as one insert takes, each job once: the same settlement again must see the first one committed."""
+        taken: dict[object, Item] = {}
+        later: list[Item] = []
+        rows = size = 0
+        for item in self._pending:
+            new = item.outcome.follow_ups
+            rows, size = rows + len(new), size + sum(len(one.payload) for one in new)
+            if item.job_id in taken or (taken and (rows > MAX_ROWS or size > MAX_BYTES)):
+                later.append(item)
+            else:
+                taken[item.job_id] = item
+        self._pending = later
+        return list(taken.values())
+
+    async def _commit(self, items: list[Item]) -> None:
+        batches: dict[Item, Batch] = {}
+
+        async def prepare(one: list[Item]) -> list[Item]:
+            (item,) = one
+            try:
+                batches[item] = await self._enqueuer.prepare(item.outcome.follow_ups, _AT)
+            except _REFUSALS as error:
+                self._settler.answer_all(one, "INVALID", _named(error))
+            return []
+
+        async def commit(some: list[Item]) -> list[Item]:
+            return await self._store_with([(item, batches[item]) for item in some])
+
+        for item in items:
+            await self._settler.guarded([item], prepare)
+        shared = [item for item, batch in batches.items() if not batch.keyed]
+        groups = [shared] if shared else []
+        groups += [[item] for item, batch in batches.items() if batch.keyed]
+        for group in groups:
+            await self._settler.explain(await self._settler.guarded(group, commit))
+
+    async def _store_with(self, settlements: list[tuple[Item, Batch]]) -> list[Item]:
+        """One transaction: the successes, and the follow-ups of those whose lease was still theirs."""
+        items = [item for item, _ in settlements]
+        for _ in range(KEYS_VANISH_TRIES):
+            try:
+                async with self._store.transaction() as session:
+                    at, settled = await self._store.settle_succeeded(
+                        [item.succeeding for item in items], session
+                    )
+                    stored = _joined(
+                        [batch for item, batch in settlements if settled is None or item.job_id in settled]
+                    )
+                    replays = await self._enqueuer.store_within(session, stored) if stored.rows else {}
+            except KeyVanished:
+                continue
+            except IdempotencyKeyReused as error:
+                self._settler.answer_all(items, "INVALID", _named(error))
+                return []
+            self._enqueuer.announce(stored, replays)
+            return self._settler.succeeded(items, at, settled)
+        self._settler.answer_all(
+            items, "TRY_AGAIN", "the idempotency keys changed hands too often; try again"
+        )
+        return []
+
+
+def _joined(batches: list[Batch]) -> Batch:
+    rows = [row for batch in batches for row in batch.rows]
+    return Batch(rows, [lane for batch in batches for lane in batch.lanes], _AT)
+
+
+def _named(error: JobQueueError) -> str:
+    """What was wrong and where: an outcome's answer has a text alone."""
+    return "; ".join(f"{one.field} {one.description}" for one in error.violations) or error.message
