@@ -61,3 +61,23 @@ def test_a_handlers_own_lines_carry_job_attempt_and_request_id(server, serve, li
         "r-1",
     )
     assert (outside.job_id, outside.request_id) == ("", "")
+
+
+def test_the_runtimes_own_lines_name_their_job_in_text_and_fields(server, serve, caplog):
+    worker = Worker(server.address)
+
+    @worker.handler("work")
+    async def work(ctx):
+        raise ValueError("no such address")
+
+    serve(worker)
+    peer = server.stream()
+    peer.welcome()
+    peer.deliver(job(8, "work", attempt=2, headers={"x-request-id": "r-100%s"}))
+    peer.outcomes(1)
+    peer.expect("heartbeat", where=lambda beat: not beat.held)
+    line = next(line for line in caplog.records if getattr(line, "request_id", "") == "r-100%s")
+    name = f"work {job(8, '').id}, attempt 2, request r-100%s: "
+    assert line.getMessage().startswith(name + "failed, is tried again at ")
+    assert "ValueError: no such address" in line.getMessage()
+    assert (line.job_id, line.attempt, line.kind) == (job(8, "").id, 2, "work")

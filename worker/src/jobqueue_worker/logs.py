@@ -39,6 +39,12 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value != ""}
 
 
+def _names_its_job(record: logging.LogRecord, text: str) -> bool:
+    """Whether the text says it already, as lines of the runtime do."""
+    job_id = getattr(record, "job_id", "")
+    return bool(job_id) and job_id in text
+
+
 class _Json(logging.Formatter):
     """One object a line."""
 
@@ -66,7 +72,8 @@ class _Human(logging.Formatter):
         at = _at(record).astimezone().strftime("%H:%M:%S.%f")[:-3]
         level = self._paint(_COLOURS.get(record.levelname, "0"), f"{record.levelname.lower():<7}")
         first, *rest = record.getMessage().splitlines() or [""]
-        fields = " ".join(f"{name}={_plain(value)}" for name, value in _fields(record).items())
+        named = {} if _names_its_job(record, first) else _fields(record)
+        fields = " ".join(f"{name}={_plain(value)}" for name, value in named.items())
         if record.exc_info:
             rest += "".join(traceback.format_exception(*record.exc_info)).splitlines()
         head = f"{at} {level} {_printable(first)}" + (f"  {self._paint('2', fields)}" if fields else "")

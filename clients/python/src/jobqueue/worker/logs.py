@@ -1,8 +1,9 @@
-"""Which job a log line belongs to."""
+"""Which job a log line belongs to: in its text for plain log handlers, in its fields for all others."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import MutableMapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,25 @@ def about(job: LeasedJob) -> dict[str, Any]:
         "queue": job.queue,
         "request_id": job.headers.get("x-request-id", ""),
     }
+
+
+class JobLog(logging.LoggerAdapter[logging.Logger]):
+    """The worker's log, for lines about one job: each names it in its text and carries its fields.
+
+    Args:
+        job: What they are about.
+    """
+
+    def __init__(self, job: LeasedJob) -> None:
+        super().__init__(log, about(job))
+        request = job.headers.get("x-request-id")
+        name = f"{job.kind} {job.id}, attempt {job.attempt}" + (f", request {request}" if request else "")
+        # A request id is the caller's text, and what follows is a format.
+        self._prefix = name.replace("%", "%%")
+
+    def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[str, MutableMapping[str, Any]]:
+        """Puts the job before the text."""
+        return f"{self._prefix}: {msg}", {**kwargs, "extra": self.extra}
 
 
 class JobLogFilter(logging.Filter):

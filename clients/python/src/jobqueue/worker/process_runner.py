@@ -14,7 +14,7 @@ from . import child
 from .context import Stop
 from .ending import cancelled, failed, released
 from .lease import Lease
-from .logs import about, log
+from .logs import JobLog
 from .runner import Finish
 from .thread_runner import Threads
 
@@ -136,9 +136,7 @@ class ProcessRunner:
     def _terminate(self, lease: Lease) -> None:
         running = self._busy.get(lease)
         if running is not None:
-            log.warning(
-                "a handler did not stop in time; its process is terminated", extra=about(lease.context.job)
-            )
+            JobLog(lease.context.job).warning("the handler did not stop in time; its process is terminated")
             running.process.terminate()
             self._loop.call_later(_KILL_AFTER, self._kill, lease, running)
 

@@ -16,7 +16,7 @@ from .ending import failed, released
 from .handlers import NO_HANDLER, Handlers, RunIn
 from .job import LeasedJob
 from .lease import Lease, Place
-from .logs import about, log
+from .logs import JobLog, log
 from .observer import Observer
 from .options import WorkerOptions, client_name
 from .progress import ProgressReports
@@ -215,9 +215,7 @@ class Session:
         """Gives back what still runs; the process ends before its handlers do."""
         for lease in self.alive():
             if lease.place is Place.RUNNING and lease.id in self._leases:
-                log.warning(
-                    "the handler did not stop in time; its job goes back", extra=about(lease.context.job)
-                )
+                JobLog(lease.context.job).warning("the handler did not stop in time; its job goes back")
                 lease.outcome = released()
                 lease.seconds = time.monotonic() - lease.started
                 self._settlements.add(lease)
@@ -278,10 +276,7 @@ class Session:
     def _refuse(self, lease: Lease) -> None:
         """Gives a job back unstarted: it crossed our Drain on the wire, or is of a kind that was not asked for."""
         if lease.handler is NO_HANDLER:
-            log.error(
-                "a job of a kind without a handler was delivered; it goes back",
-                extra=about(lease.context.job),
-            )
+            JobLog(lease.context.job).error("delivered, but its kind has no handler here; it goes back")
         self.ended(lease, released())
 
     def _receipt(self, stream: Stream) -> None:
@@ -311,9 +306,7 @@ class Session:
             lease = self._leases.get(id)
             if lease is None or (lease.alive and lease.place is Place.DONE):
                 continue  # it is said again as long as the handler runs
-            log.warning(
-                "the lease was revoked: %s", reason or "no reason given", extra=about(lease.context.job)
-            )
+            JobLog(lease.context.job).warning("the lease was revoked: %s", reason or "no reason given")
             self._give_up(lease, f"the lease was revoked: {reason}")
             if not lease.alive:
                 del self._leases[id]
@@ -347,7 +340,7 @@ class Session:
             else:
                 name = Verdict.Name(verdict) if verdict in Verdict.values() else str(verdict)
                 text = result.message if result is not None else ""
-                log.warning("the outcome was not taken: %s %s", name, text, extra=about(lease.context.job))
+                JobLog(lease.context.job).warning("the outcome was not taken: %s %s", name, text)
                 self._finished(lease, "error")
         if again:
             self._settlements.again_later(again)
@@ -356,12 +349,12 @@ class Session:
     def _correct(self, lease: Lease, message: str) -> None:
         """The server called an outcome malformed: a failure says so instead, and if that is no better, a release."""
         lease.corrections += 1
-        extra = about(lease.context.job)
+        job_log = JobLog(lease.context.job)
         if lease.corrections > 2:
-            log.error("the server refuses every outcome of the lease: %s", message, extra=extra)
+            job_log.error("the server refuses every outcome of the lease: %s", message)
             self._finished(lease, "error")
             return
-        log.error("the server refused the outcome: %s", message, extra=extra)
+        job_log.error("the server refused the outcome: %s", message)
         invalid = failed("InvalidOutcome", f"the handler's outcome was refused: {message}")
         lease.outcome = invalid if lease.corrections == 1 else released()
         self._settlements.add(lease)

@@ -6,7 +6,7 @@ from jobqueue.v1 import lease_pb2 as pb
 from jobqueue.v1.job_pb2 import Job
 
 from .lease import Lease
-from .logs import about, log
+from .logs import JobLog
 
 _LABELS = {
     Job.SUCCEEDED: "succeeded",
@@ -40,11 +40,11 @@ def log_applied(lease: Lease, result: pb.SettleResult | None) -> None:
     failure = outcome.failure
     what = f"{failure.error_type}: {failure.error}"
     stack = f"\n{failure.stack}" if failure.stack else ""
-    extra = about(lease.context.job)
+    job_log = JobLog(lease.context.job)
     if result is not None and result.status == Job.RETRYING:
         when = result.run_at.ToDatetime().isoformat(timespec="milliseconds")
-        log.warning("the attempt failed and is tried again at %s UTC: %s%s", when, what, stack, extra=extra)
+        job_log.warning("failed, is tried again at %s UTC: %s%s", when, what, stack)
     elif result is not None and result.status == Job.CANCELLED:
-        log.info("the attempt failed after its cancelling was asked for: %s", what, extra=extra)
+        job_log.info("failed after its cancelling was asked for: %s", what)
     else:
-        log.error("the job failed for good: %s%s", what, stack, extra=extra)
+        job_log.error("failed for good: %s%s", what, stack)
