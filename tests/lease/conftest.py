@@ -24,7 +24,12 @@ _TABLES = [
     "kind",
     "queue",
 ]
-_EMPTY = "; ".join(f"delete from {table}" for table in _TABLES)
+_EMPTY = "; ".join(
+    [
+        *(f"delete from {table}" for table in _TABLES),
+        "update amnesty set granted_at = default, left_at = default",
+    ]
+)
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ async def s(module_dsn: str) -> AsyncIterator[Stored]:
     connection = await asyncpg.connect(module_dsn)
     try:
         await connection.execute(";".join(f"delete from {table}" for table in EVERYTHING))
+        await connection.execute("update amnesty set granted_at = default, left_at = default")
     finally:
         await connection.close()
     async with stored(module_dsn) as made:

@@ -420,6 +420,7 @@ async def test_expired_sessions_are_found_among_those_that_are_open(cluster, dat
         await connection.execute(
             "update worker_session set silent_since = now() - interval '31 s' where id <= 5"
         )
+        await connection.execute("update server set heartbeat_at = now()")
         if statistics == "fresh":
             await connection.execute("analyze worker_session")
         prepared = Prepared(connection, "expired_sessions", [1000])

@@ -20,7 +20,7 @@ def token(letter: str) -> bytes:
 
 
 async def opened(s, letter="a", ttl=TTL):
-    server = await s.sessions.register_server("server")
+    server = (await s.sessions.register_server("server"))["id"]
     return server, await s.sessions.open(server, "worker-1", {"zone": "b"}, ttl, token(letter))
 
 
@@ -49,7 +49,7 @@ async def test_a_session_starts_in_its_first_epoch(s):
 
 async def test_a_resume_with_its_token_is_the_next_epoch_on_any_server(s):
     _, (session_id, _) = await opened(s)
-    elsewhere = await s.sessions.register_server("another")
+    elsewhere = (await s.sessions.register_server("another"))["id"]
     row = await s.sessions.resume(session_id, token("a"), token("b"), elsewhere)
     assert tuple(row) == (session_id, 2, "worker-1", TTL)
     assert (await session_row(s, session_id))["server_id"] == elsewhere
@@ -142,6 +142,15 @@ async def silent_for(s, session, ago):
     await s.sessions.silence(*session, ago)
 
 
+async def heard_ago(s, seconds, server=None):
+    """As if this server, or every one, had beaten last so long ago."""
+    await s.sql.execute(
+        "update server set heartbeat_at = now() - $1 * interval '1 s' where $2::int8 is null or id = $2",
+        seconds,
+        server,
+    )
+
+
 async def expired(s):
     return [(row["id"], row["epoch"]) for row in await s.sessions.expired(100)]
 
@@ -186,10 +195,11 @@ async def test_a_resume_ends_the_silence(s):
 
 @pytest.mark.parametrize(("ttl", "dead_after"), [(5, 12), (12, 12), (40, 40)])
 async def test_the_sessions_of_a_dead_server_are_lost_after_its_ttl_or_12_s(s, ttl, dead_after):
-    _, session = await opened(s, ttl=timedelta(seconds=ttl))
-    await s.sql.execute("update server set heartbeat_at = now() - $1 * interval '1 s'", dead_after - 3)
+    server, session = await opened(s, ttl=timedelta(seconds=ttl))
+    await s.sessions.register_server("another")
+    await heard_ago(s, dead_after - 3, server)
     assert await expired(s) == []
-    await s.sql.execute("update server set heartbeat_at = now() - $1 * interval '1 s'", dead_after)
+    await heard_ago(s, dead_after, server)
     assert await expired(s) == [session]
 
 
@@ -197,7 +207,8 @@ async def test_a_server_that_beats_again_keeps_its_sessions(s):
     """The reaper of another server saw it dead; before it reaped, the server was back."""
     lane, (server, session) = await s.lane(), await opened(s)
     await lease(s, lane, 1, session)
-    await s.sql.execute("update server set heartbeat_at = now() - interval '1 minute'")
+    await s.sessions.register_server("another")
+    await heard_ago(s, 60, server)
     assert await expired(s) == [session]
     assert await s.sessions.beat(server) is not None
     assert await expired(s) == []
@@ -212,7 +223,7 @@ async def test_a_server_that_signs_off_leaves_its_sessions_silent_to_resume_else
     assert row["silent_since"] is not None
     assert row["ended_at"] is None
     assert await s.sessions.beat(server) is None, "it must register again"
-    elsewhere = await s.sessions.register_server("another")
+    elsewhere = (await s.sessions.register_server("another"))["id"]
     assert await s.sessions.resume(session[0], token("a"), token("b"), elsewhere) is not None
 
 
@@ -241,6 +252,72 @@ async def test_expired_sessions_are_bounded(s):
         _, session = await opened(s)
         await silent_for(s, session, TTL)
     assert len(await s.sessions.expired(3)) == 3
+
+
+# ---- amnesty
+
+
+async def granted(s):
+    return await s.sql.fetchval("select granted_at > now() - interval '1 minute' from amnesty")
+
+
+async def test_after_a_time_in_which_no_server_was_heard_every_reaping_is_put_off_by_a_ttl(s):
+    """The first beat grants it, for the sessions that were silent and for those of the servers that were away."""
+    server, silent = await opened(s, ttl=timedelta(seconds=20))
+    other, heard = await opened(s, ttl=timedelta(seconds=5))
+    await silent_for(s, silent, timedelta(seconds=60))
+    await heard_ago(s, 60)
+    # Nobody was heard: whoever comes first must not reap before it has looked.
+    assert await expired(s) == []
+    assert await s.sessions.reap(*silent, lost) is None
+    assert (await s.sessions.beat(server))["amnesty"] is True
+    assert await expired(s) == []
+    assert await s.sessions.reap(*silent, lost) is None
+    assert await s.sessions.reap(*heard, lost) is None
+    # Once: the other server's first beat, and all that follow, find a fresh one.
+    assert (await s.sessions.beat(other))["amnesty"] is False
+    await heard_ago(s, 60, other)
+    await s.sql.execute("update amnesty set granted_at = now() - interval '12 s'")
+    assert await expired(s) == [heard]
+    await s.sql.execute("update amnesty set granted_at = now() - interval '20 s'")
+    assert sorted(await expired(s)) == [silent, heard]
+    assert await s.sessions.reap(*silent, lost) == []
+
+
+async def test_while_another_server_is_heard_there_is_no_amnesty(s):
+    """A server that alone could not reach the database: its sessions are reaped by the others."""
+    server, session = await opened(s)
+    another = (await s.sessions.register_server("another"))["id"]
+    await heard_ago(s, 9, another)
+    await heard_ago(s, 60, server)
+    assert await expired(s) == [session]
+    row = await s.sessions.beat(server)
+    assert (row["amnesty"], row["peers"]) == (False, 1)
+    assert await granted(s) is False
+
+
+async def test_a_server_that_starts_after_all_were_gone_grants_it_too(s):
+    """The host was down; its workers run on, and come back with their jobs."""
+    _, session = await opened(s)
+    await silent_for(s, session, TTL)
+    await heard_ago(s, 11)
+    assert (await s.sessions.register_server("next"))["amnesty"] is True
+    assert await expired(s) == []
+
+
+@pytest.mark.parametrize(("left_ago", "amnesty"), [(9, False), (11, True)])
+async def test_the_last_server_notes_when_it_signs_off(s, left_ago, amnesty):
+    """A restart is no time in which nobody was heard, unless it took 10 s."""
+    server, session = await opened(s)
+    await silent_for(s, session, TTL)
+    await s.sessions.retire_server(server)
+    await s.sql.execute("update amnesty set left_at = left_at - $1 * interval '1 s'", left_ago)
+    assert (await s.sessions.register_server("next"))["amnesty"] is amnesty
+    assert await expired(s) == ([] if amnesty else [session])
+
+
+async def test_the_first_server_ever_grants_none(s):
+    assert (await s.sessions.register_server("first"))["amnesty"] is False
 
 
 # ---- what slips past a race

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from ..errors import JobQueueError
+from ..store.database import Record
 from ..store.sessions import SessionStore
 
 _log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ class Beat:
 
     Attributes:
         server_id: This process in the table of servers.
+        peers: How many other servers live, as of the last beat.
     """
 
     def __init__(
@@ -38,13 +40,16 @@ class Beat:
         self._on_change = on_change
         self._on_away = on_away
         self.server_id = 0
+        self.peers = 0
         self.reachable = True
 
     async def start(self) -> None:
         """Registers the server, and says loudly if the database may lose what it acknowledged."""
         for setting in await self._store.undurable():
             _log.error("this database may lose acknowledged jobs in a crash: it is set to %s", setting)
-        self.server_id = await self._store.register_server(self._name)
+        row = await self._store.register_server(self._name)
+        self.server_id = row["id"]
+        _say_if_amnesty(row)
 
     async def run(self) -> None:
         """Beats until cancelled."""
@@ -54,8 +59,12 @@ class Beat:
         while True:
             try:
                 async with asyncio.timeout(EVERY):
-                    if await self._store.beat(self.server_id) is None:
+                    row = await self._store.beat(self.server_id)
+                    if row is None:
                         await self.start()
+                    else:
+                        self.peers = row["peers"]
+                        _say_if_amnesty(row)
                 last = time.monotonic()
                 if not self.reachable:
                     _log.warning("the database is back")
@@ -82,3 +91,10 @@ class Beat:
                 await self._store.retire_server(self.server_id)
         except (JobQueueError, TimeoutError) as error:
             _log.warning("the server could not sign off: %s", error)
+
+
+def _say_if_amnesty(row: Record) -> None:
+    if row["amnesty"]:
+        _log.warning(
+            "no server could hear a worker for a while: no session is lost before its ttl is over anew"
+        )

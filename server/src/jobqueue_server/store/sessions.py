@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from .database import Database, Record
 from .jobs import JobStore, Leaving
@@ -26,16 +26,18 @@ class SessionStore:
         assert record is not None
         return [f"{name} = {value}" for name, value in record.items() if value == "off"]
 
-    async def register_server(self, name: str) -> int:
-        """A row for this process; its id."""
+    async def register_server(self, name: str) -> Record:
+        """A row for this process: its id, and whether an amnesty was granted."""
         record = await self._database.fetchrow("register_server", name)
         assert record is not None
-        return int(record["id"])
+        return record
 
-    async def beat(self, server_id: int) -> datetime | None:
-        """Says that this server lives. None: its row is gone, and it must register again."""
-        record = await self._database.fetchrow("beat", server_id, vital=True)
-        return None if record is None else record["at"]
+    async def beat(self, server_id: int) -> Record | None:
+        """Says that this server lives: how many others do (peers), and whether an amnesty was granted.
+
+        None: its row is gone, and it must register again.
+        """
+        return await self._database.fetchrow("beat", server_id, vital=True)
 
     async def retire_server(self, server_id: int) -> None:
         """Takes the server's row away; its sessions are silent from now, and may resume elsewhere."""

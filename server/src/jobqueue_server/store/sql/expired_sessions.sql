@@ -1,10 +1,14 @@
 -- read: sessions silent past their ttl, and those of a server dead for the greater of the ttl and 12 s
 -- $1 how many int4
+-- After an amnesty the greater of the ttl and 12 s is counted from it at least: a worker may wait 5 s between its tries.
+-- Without a fresh heartbeat nobody is expired: the one that will be the first decides whether an amnesty is due (beat.sql).
 -- In no order: by id the planner would walk the primary key, past all the sessions that ended and wait for retention.
 select s.id, s.epoch, s.name
 from worker_session s
 left join server v on v.id = s.server_id
+cross join amnesty a
 where s.ended_at is null
+    and exists (select from server where heartbeat_at > now() - interval '10 seconds')
     and (
         s.silent_since + s.ttl <= now()
         or (
@@ -12,4 +16,5 @@ where s.ended_at is null
             and coalesce(v.heartbeat_at, s.opened_at) + greatest(s.ttl, interval '12 seconds') <= now()
         )
     )
+    and a.granted_at + greatest(s.ttl, interval '12 seconds') <= now()
 limit $1::int4
