@@ -12,7 +12,7 @@ LOCKS := requirements-build.lock requirements.lock
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help install run demo test check lint contract generate lock migrate package clean
+.PHONY: help install run demo test check lint contract tools generate lock migrate package clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ demo: install ## The same, ending by itself when the four jobs are done
 test: install ## Run the tests: real PostgreSQL, real sockets, real processes
 	@$(BIN)/python -m pytest tests -m "not curl and not package"
 
-check: install lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
+check: install tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
 	@$(BIN)/python -m pytest tests
 
 lint: install ## Style, types, and the walls between the layers
@@ -59,9 +59,14 @@ contract: install ## The .proto files: style, no break against the baseline, and
 	@$(BIN)/buf format proto --diff --exit-code
 	@$(BIN)/buf breaking proto --against proto/baseline.binpb
 	@$(BIN)/python tools/generate.py --check
+	@$(BIN)/python -m tools.openapi --check
 
-generate: install ## Make the stubs and the list of HTTP bindings from proto/, .env.example, and the documents made from code
+tools: install ## Install what makes and checks the OpenAPI documents, where Go and Node are; the rest goes without
+	@$(BIN)/python -m tools.openapi --install
+
+generate: install ## Make the stubs, the OpenAPI documents and the list of HTTP bindings from proto/, .env.example, and the documents made from code
 	@$(BIN)/python tools/generate.py
+	@$(BIN)/python -m tools.openapi
 	@$(BIN)/python -c 'from jobqueue_server.settings import render_env_example; print(render_env_example(), end="")' > .env.example
 	@$(BIN)/python -m tools.docs
 

@@ -4,8 +4,7 @@ import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from jobqueue_server import errors as server
-
-from . import comments
+from tools import comments
 
 # Reasons of methods that this version answers with NOT_BUILT.
 NOT_BUILT_YET = {"WATCH_TOKEN_EXPIRED"}
