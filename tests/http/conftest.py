@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,7 +16,9 @@ from yarl import URL
 from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
 from jobqueue_server.chain import Chain
 from jobqueue_server.http.app import HttpApp
+from jobqueue_server.http.cors import Cors
 from jobqueue_server.http.errors import ErrorForm
+from jobqueue_server.http.hosts import Hosts
 from jobqueue_server.http.ops import Operations
 from jobqueue_server.http.server import HttpServer
 from jobqueue_server.metrics import Metrics
@@ -88,7 +90,13 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(*, errors: ErrorForm | None = None, **chain_options: Any) -> AsyncIterator[Served]:
+async def serving(
+    *,
+    errors: ErrorForm | None = None,
+    origins: Sequence[str] = (),
+    hosts: Sequence[str] = (),
+    **chain_options: Any,
+) -> AsyncIterator[Served]:
     core: Any = Core()
     clock: Any = FixedClock()
     metrics = Metrics()
@@ -99,7 +107,7 @@ async def serving(*, errors: ErrorForm | None = None, **chain_options: Any) -> A
         (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], QueueAdminServicer(core, core)),
     ]
     app = HttpApp(chain, services, Operations(metrics, lambda: "; ".join(not_ready)), errors)
-    server = HttpServer(app)
+    server = HttpServer(app, Hosts(Cors(app, origins, errors), hosts, errors))
     call = Caller(await server.start("127.0.0.1:0"))
     try:
         yield Served(core, chain, metrics, app, server, call, not_ready)

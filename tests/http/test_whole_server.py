@@ -52,3 +52,15 @@ async def test_the_calls_under_way_are_answered_when_the_server_leaves(place: Pl
         await place.app.stop()
         answer = await waiting
     assert (answer.status, answer.reason) == (503, "DRAINING")
+
+
+async def test_the_settings_say_which_pages_may_call_and_how_errors_are_written(dsn: str) -> None:
+    page = "https://app.example.com"
+    async with Place(dsn, http_addr="127.0.0.1:0", cors_origins=page, http_errors="aip193") as place:
+        call = Caller(place.app.http_port)
+        answer = await call("GET", "/v1/jobs/nothing", Origin=page)
+        rebound = await call("GET", "/v1/jobs", Host="evil.example")
+        await call.session.close()
+    assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (400, page)
+    assert answer.json["error"]["status"] == "INVALID_ARGUMENT"
+    assert (rebound.status, rebound.json["error"]["code"]) == (421, 421)

@@ -36,6 +36,20 @@ def test_http_has_the_environment_name_that_its_users_know(monkeypatch: pytest.M
     assert Settings.load({"http_addr": "127.0.0.1:81"}).http_addr == "127.0.0.1:81"
 
 
+def test_a_list_is_written_with_commas_and_in_the_file_as_a_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert Settings.load().cors_origins == ()
+    assert Settings.load({"cors_origins": "*"}).cors_origins == ("*",)
+    file = tmp_path / "jobqueue.toml"
+    file.write_text('cors_origins = ["https://a.example", "http://localhost:3000"]\n')
+    both = ("https://a.example", "http://localhost:3000")
+    assert Settings.load({"config": str(file)}).cors_origins == both
+    monkeypatch.setenv("JOBQUEUE_CORS_ORIGINS", "https://a.example, http://localhost:3000,")
+    assert Settings.load().cors_origins == both
+    assert Settings.load({"cors_origins": "http://[::1]:3000"}).cors_origins == ("http://[::1]:3000",)
+
+
 def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DATABASE_URL", "")
     monkeypatch.setenv("JOBQUEUE_SESSION_TTL", "")
@@ -67,6 +81,15 @@ def test_every_address_is_loopback_unless_told(monkeypatch: pytest.MonkeyPatch):
         ("kinds", "any", "should be 'declared' or 'open', not 'any'"),
         ("db_pool_size", "many", "should be a valid integer"),
         ("max_losses", "0", "greater than or equal to 1"),
+        ("cors_origins", "https://example.com/", "should be origins as browsers write them"),
+        ("cors_origins", "https://Example.com", "in lower case"),
+        ("cors_origins", "https://example.com:443", "the scheme's usual port"),
+        ("cors_origins", "example.com", "such as https://example.com"),
+        ("cors_origins", "null", "should be origins"),
+        ("cors_origins", "*,https://example.com", "should be * alone"),
+        ("http_hosts", "jobs.example.com:8080", "without a port"),
+        ("http_hosts", "*,example.com", "should be * alone"),
+        ("http_errors", "google", "should be 'status' or 'aip193'"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_would_be_right(

@@ -34,8 +34,12 @@ from .core.waiters import Waiters
 from .embedded import EmbeddedPostgres, default_data_dir
 from .errors import JobQueueError
 from .http.app import HttpApp
+from .http import hosts
+from .http.answer import Asgi
 from .http.errors import ErrorForm
+from .http.cors import Cors
 from .http.ops import Operations
+from .http.hosts import Hosts
 from .http.server import HttpServer
 from .ids import IdMint
 from .metrics import Backlog, Metrics, MetricsEndpoint
@@ -177,7 +181,11 @@ class App:
         self.grpc = GrpcServer(self.chain, services)
         operations = Operations(self.metrics, lambda: self._not_ready)
         errors = ErrorForm(aip193=settings.http_errors == "aip193")
-        self.http = HttpServer(HttpApp(self.chain, services, operations, errors))
+        http = HttpApp(self.chain, services, operations, errors)
+        front: Asgi = Cors(http, settings.cors_origins, errors)
+        if hosts.needed(settings.http_addr or "", settings.http_hosts):
+            front = Hosts(front, settings.http_hosts, errors)
+        self.http = HttpServer(http, front)
         self.endpoint = MetricsEndpoint(self.metrics)
         self._backlogs: list[Backlog] = []
         self.metrics.watch_backlogs(lambda: self._backlogs)

@@ -96,6 +96,8 @@ def _metavar(name: str) -> str:
         return "|".join(schema["enum"])
     if any(variant.get("format") == "duration" for variant in variants):
         return "DURATION"
+    if schema.get("type") == "array":
+        return "LIST"
     if name.endswith("_addr"):
         return "HOST:PORT"
     if name.endswith("_url"):

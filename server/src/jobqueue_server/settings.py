@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -64,9 +65,48 @@ def _dsn(value: SecretStr) -> SecretStr:
     return value
 
 
+def _listed(value: object) -> object:
+    """A text as people write a list: items with commas between them."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    return value
+
+
+def _alone(values: tuple[str, ...]) -> tuple[str, ...]:
+    if "*" in values and len(values) > 1:
+        raise ValueError("should be * alone, or a list without it")
+    return values
+
+
+def _is_origin(value: str) -> bool:
+    parts = _origin(value)
+    return parts is not None and parts.groups() not in (("http", "80"), ("https", "443"))
+
+
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value != "*" and not _is_origin(value):
+            raise ValueError(
+                "should be origins as browsers write them, such as https://example.com or http://localhost:3000: "
+                "in lower case, without a path, a slash at the end, or the scheme's usual port"
+            )
+    return _alone(values)
+
+
+def _hosts(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value != "*" and not _is_host(value):
+            raise ValueError("should be names of hosts without a port, such as jobs.example.com")
+    return _alone(values)
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Address = Annotated[str, AfterValidator(_address)]
 Dsn = Annotated[SecretStr, AfterValidator(_dsn)]
+List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+
+_origin = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?").fullmatch
+_is_host = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?").fullmatch
 
 
 def _set(group: str, default: Any, description: str, **more: Any) -> Any:
@@ -124,10 +164,21 @@ class Settings(BaseSettings):
         "Where HTTP/JSON answers; `off` for none.",
         validation_alias="API_BIND_ADDR",
     )
+    http_hosts: Annotated[List, AfterValidator(_hosts)] = _set(
+        "Network",
+        (),
+        "Names under which HTTP is called, beside addresses and localhost, with commas between them; `*` for any name. "
+        "Empty: any, unless http_addr is a loopback.",
+    )
+    cors_origins: Annotated[List, AfterValidator(_origins)] = _set(
+        "Network",
+        (),
+        "Origins whose pages may call from a browser (https://example.com), with commas between them; `*` for all.",
+    )
     http_errors: Literal["status", "aip193"] = _set(
         "Network",
         "status",
-        "How errors are written over HTTP: `status`, a google.rpc.Status; `aip193`, as Google's APIs do, within `error`.",
+        "Errors over HTTP: `status`, as a google.rpc.Status; `aip193`, within `error`, as Google's APIs have them.",
     )
     metrics_addr: Annotated[Address | None, BeforeValidator(_off)] = _set(
         "Network", "127.0.0.1:9090", "Where Prometheus reads /metrics; `off` for none."
@@ -229,6 +280,8 @@ def default_text(setting: str) -> str:
     default = Settings.model_fields[setting].default
     if default is None:
         return ""
+    if isinstance(default, tuple):
+        return ",".join(default)
     return format_duration(default) if isinstance(default, timedelta) else str(default)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -16,12 +16,10 @@ from ..chain import Call, Chain, Handler
 from ..errors import Draining, FieldInvalid, JobQueueError, NotBuilt
 from ..model import MAX_MESSAGE_BYTES
 from . import contract, headers, ops
-from .answer import Answer, Headers, Send
+from .answer import Answer, Headers, Receive, Send
 from .errors import ErrorForm, Refused, allowed, refused_by_transcoder
 from .transcoding.errors import TranscodingError
 from .transcoding.transcoder import Prepared, Transcoder
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 _HTTP_CODE = "x-http-code"
 _READS = ("GET", "HEAD")
@@ -37,6 +35,8 @@ class ClientGone(Exception):
 
 class HttpApp:
     """Serves the annotated methods of servicers over HTTP, beside the operational paths.
+
+    It does not ask who calls: `Cors` and `Hosts` stand before it.
 
     Args:
         chain: What every call passes.
@@ -98,9 +98,6 @@ class HttpApp:
         method, path = scope["method"], scope["path"]
         if path in ops.PATHS:
             return self._operate(method, path, metadata)
-        if headers.is_foreign(metadata):
-            message = "this request comes from a page of another site, which may not call this server"
-            raise Refused(403, "PERMISSION_DENIED", message)
         if method == "OPTIONS":
             return self._options(scope)
         seconds = headers.seconds_allowed(metadata)

@@ -39,7 +39,7 @@ STATUS_OF = {
 REASONS = {
     403: (
         "ORIGIN_FOREIGN",
-        "The request was sent by a page of another site, in a browser. Call from that page's own server instead.",
+        "A page of another site sent the request, in a browser. List the page's origin in `JOBQUEUE_CORS_ORIGINS`.",
     ),
     404: (
         "ROUTE_NOT_FOUND",
@@ -51,6 +51,10 @@ REASONS = {
     ),
     413: ("BODY_TOO_LARGE", "The body is over 4 MiB. Send less at once, or store the data elsewhere."),
     415: ("CONTENT_TYPE_UNSUPPORTED", "The body is not declared as plain `application/json`."),
+    421: (
+        "HOST_UNKNOWN",
+        "`Host` is no name of this server. Call it by its address, or add the name to `JOBQUEUE_HTTP_HOSTS`.",
+    ),
 }
 
 _TYPE = "type.googleapis.com/google.rpc."

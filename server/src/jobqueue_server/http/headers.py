@@ -39,18 +39,6 @@ def seconds_allowed(metadata: Mapping[str, str]) -> float | None:
     return min(given, default=None)
 
 
-def is_foreign(metadata: Mapping[str, str]) -> bool:
-    """Whether a page of another site sent the request: a browser says so, and a program says nothing.
-
-    Any page can post to a server on its reader's loopback without asking; so what a browser marks is refused.
-    """
-    site = metadata.get("sec-fetch-site", "none")
-    if site not in ("none", "same-origin"):
-        return True
-    origin = metadata.get("origin")
-    return origin is not None and origin.partition("://")[2] != metadata.get("host", "")
-
-
 def content_length(metadata: Mapping[str, str]) -> int:
     """What the caller says that the body has, in bytes; 0 where it does not say."""
     text = metadata.get("content-length", "")

@@ -10,6 +10,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..addresses import split_address, taken
+from .answer import Asgi
 from .app import HttpApp
 
 # Longer than proxies keep theirs (60 s), so that it is never us who closes a connection just as one sends on it.
@@ -19,10 +20,16 @@ _MAX_HEAD_BYTES = 64 << 10
 
 
 class HttpServer:
-    """Serves an application of ours."""
+    """Serves an application of ours.
 
-    def __init__(self, app: HttpApp) -> None:
+    Args:
+        app: The application.
+        front: The same with what stands before it; None for nothing.
+    """
+
+    def __init__(self, app: HttpApp, front: Asgi | None = None) -> None:
         self._app = app
+        self._front = front or app
         self._running: asyncio.Task[None] | None = None
 
     async def start(self, address: str) -> int:
@@ -39,7 +46,7 @@ class HttpServer:
         except OSError as error:
             raise taken("The HTTP server", address, "API_BIND_ADDR") from error
         config = uvicorn.Config(
-            self._app,
+            self._front,
             http=_Protocol,
             ws="none",
             lifespan="off",

@@ -1,0 +1,118 @@
+"""Which pages in a browser may call: the server's own, and those of an allow-list, by CORS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from . import headers
+from .answer import Answer, Asgi, Headers, Receive, Scope, Send
+from .errors import ErrorForm, Refused
+
+#: The entry of the allow-list that stands for every origin.
+ANY = "*"
+
+# What a page's script can read of an answer beyond the few headers that browsers show anyway.
+_EXPOSED = "Allow, Idempotency-Replayed, Location, Retry-After, X-Request-Id"
+# Whether a path has the method is told by the call itself, which the page can read; a failed preflight it can't.
+_METHODS = "DELETE, GET, HEAD, PATCH, POST, PUT"
+# As long as any browser of today keeps an answer without asking again; a call is checked in any case.
+_MAX_AGE_SECONDS = "7200"
+
+
+class Cors:
+    """Stands before an ASGI application: a page of another site gets through if its origin is in the allow-list.
+
+    Any page can send requests to a server on its reader's loopback without asking it. So what a browser marks as
+    coming from elsewhere is refused before the application sees it, whether or not the page could read the answer.
+    A program marks nothing, and passes. Cookies are never asked for, so Access-Control-Allow-Credentials is never sent.
+
+    Args:
+        app: What it stands before.
+        origins: The allow-list, as browsers write origins (`https://example.com`), or `*`.
+        errors: How a refusal is written.
+    """
+
+    def __init__(self, app: Asgi, origins: Sequence[str] = (), errors: ErrorForm | None = None) -> None:
+        self._app = app
+        self._any = ANY in origins
+        self._origins = frozenset(origins)
+        self._errors = errors or ErrorForm()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI's entry."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        metadata = headers.metadata(scope["headers"])
+        origin = metadata.get("origin", "")
+        allowed = self._any or origin in self._origins
+        send = _with(send, self._marks(origin if allowed else ""))
+        if not allowed and _is_foreign(scope["method"], metadata):
+            await self._errors.answer(_refused(origin)).send(send, head=scope["method"] == "HEAD")
+        elif _is_preflight(scope["method"], metadata):
+            await Answer(204, headers=_permission(metadata)).send(send, head=False)
+        else:
+            await self._app(scope, receive, send)
+
+    def _marks(self, origin: str) -> Headers:
+        """What every answer carries: who may read it, and that this depends on who asks, for caches."""
+        if self._any:
+            return (("Access-Control-Allow-Origin", ANY), ("Access-Control-Expose-Headers", _EXPOSED))
+        if not self._origins:
+            return ()
+        vary = ("Vary", "Origin")
+        if not origin:
+            return (vary,)
+        return (vary, ("Access-Control-Allow-Origin", origin), ("Access-Control-Expose-Headers", _EXPOSED))
+
+
+def _is_preflight(method: str, metadata: Mapping[str, str]) -> bool:
+    return method == "OPTIONS" and "origin" in metadata and "access-control-request-method" in metadata
+
+
+def _is_foreign(method: str, metadata: Mapping[str, str]) -> bool:
+    """Whether a page of another site sent the request: a browser says so, and a program says nothing."""
+    site = metadata.get("sec-fetch-site", "none")
+    if site not in ("none", "same-origin"):
+        # Somebody followed a link to here: it only reads, and the page with the link sees nothing of it.
+        followed = (
+            metadata.get("sec-fetch-mode") == "navigate" and metadata.get("sec-fetch-dest") == "document"
+        )
+        if not (followed and method == "GET" and "origin" not in metadata):
+            return True
+    origin = metadata.get("origin")
+    return origin is not None and origin.partition("://")[2] != metadata.get("host", "")
+
+
+def _permission(metadata: Mapping[str, str]) -> Headers:
+    """The answer to a preflight: any method, and the headers that the page asks for, as unknown ones do nothing."""
+    asked = metadata.get("access-control-request-headers", "")
+    allowed: Headers = (("Access-Control-Allow-Headers", asked),) if asked else ()
+    return (
+        ("Access-Control-Allow-Methods", _METHODS),
+        *allowed,
+        ("Access-Control-Max-Age", _MAX_AGE_SECONDS),
+    )
+
+
+def _refused(origin: str) -> Refused:
+    page = f"a page of {origin[:200]}" if origin else "a page of another site"
+    return Refused(
+        403,
+        "PERMISSION_DENIED",
+        f"this request comes from {page}, which may not call this server; JOBQUEUE_CORS_ORIGINS lists those that may",
+    )
+
+
+def _with(send: Send, marks: Headers) -> Send:
+    if not marks:
+        return send
+    lines = [(name.lower().encode(), value.encode("latin-1")) for name, value in marks]
+
+    async def marking(event: dict[str, Any]) -> None:
+        if event["type"] == "http.response.start":
+            event = {**event, "headers": [*event.get("headers", ()), *lines]}
+        await send(event)
+
+    return marking
