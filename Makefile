@@ -41,10 +41,10 @@ demo: install ## The same, ending by itself when the four jobs are done
 	@$(BIN)/python -m tools.demo --once
 
 test: install ## Run the tests: real PostgreSQL, real sockets, real processes
-	@$(BIN)/python -m pytest tests -m "not curl and not package"
+	@$(BIN)/python -m pytest tests -m "not curl and not package and not network"
 
 check: install tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python -m pytest tests -m "not network"
 
 lint: install ## Style, types, and the walls between the layers
 	@command -v curl >/dev/null || { echo "make check: needs curl, which the documentation's examples use" >&2; exit 1; }
@@ -74,14 +74,17 @@ lock: install ## Renew the locks: the newest versions that the packages and requ
 	@$(COMPILE) requirements-build.in --output-file requirements-build.lock
 	@$(COMPILE) requirements.in $(PACKAGES:=/pyproject.toml) --all-extras --no-emit-package jobqueue \
 		--constraints requirements-build.lock --output-file requirements.lock
+	@# What each image installs: the same versions.
+	@for package in server worker; do $(COMPILE) $$package/pyproject.toml --no-emit-package jobqueue \
+		--constraints requirements.lock --output-file deploy/$$package.lock || exit 1; done
 
 migrate: install ## Bring the schema of DATABASE_URL up to date
 	@$(BIN)/jobqueue-server migrate up
 
-package: install ## Build wheels and sdists of the three packages into dist/, check them, install each alone and start it
+package: install ## Wheels and sdists in dist/, checked, each installed alone and started; the images' steps in a folder
 	@rm -rf dist
 	@for package in $(PACKAGES); do (cd $$package && $(CURDIR)/$(BIN)/hatchling build --directory $(CURDIR)/dist) || exit 1; done
-	@$(BIN)/python -m pytest tests/package --distributions dist
+	@$(BIN)/python -m pytest tests/package tests/deploy --distributions dist
 
 clean: ## Remove what was installed, built and cached; jobs stay where they are
 	@rm -rf .venv .build .cache .ruff_cache .hypothesis dist

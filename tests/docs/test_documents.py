@@ -19,9 +19,11 @@ DOCUMENTS = {str(path.relative_to(ROOT)): path for path in documents()}
 _TOP = (
     "bench/",
     "clients/",
+    "deploy/",
     "docs/",
     "examples/",
     "migrations/",
+    "notebooks/",
     "proto/",
     "server/",
     "tests/",
