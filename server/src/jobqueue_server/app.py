@@ -17,6 +17,7 @@ from . import __version__, logs
 from .background import Background
 from .chain import Chain
 from .core.beat import Beat
+from .core.calls import SessionCalls
 from .core.catalog import Catalog
 from .core.clock import Clock
 from .core.dispatch import Dispatcher
@@ -48,6 +49,8 @@ from .rpc.lease import LeaseServicer
 from .rpc.queue_admin import QueueAdminServicer
 from .rpc.server import GrpcServer
 from .settings import Settings
+from .rpc.watch import WatchServicer
+from .rpc.session_calls import SessionCallsServicer
 from .store import migrate
 from .store.catalog import CatalogStore
 from .store.changes import ChangeStore
@@ -171,12 +174,25 @@ class App:
         services = [
             (
                 jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"],
-                _Joined(JobQueueServicer(self.jobs, self.clock), self.lease),
+                _Joined(
+                    JobQueueServicer(self.jobs, self.clock),
+                    self.lease,
+                    session_calls,
+                    WatchServicer(self.watches),
+                ),
             ),
             (
                 queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"],
                 QueueAdminServicer(self.catalog, queues),
             ),
+        self.calls = SessionCalls(sessions, self.sessions, self.dispatcher, self.settler, self.catalog)
+        session_calls = SessionCallsServicer(
+            self.calls,
+            self.clock,
+            lambda: self.beat.server_id,
+            default_ttl=settings.session_ttl,
+            server_name=self.name,
+        )
         ]
         self.grpc = GrpcServer(self.chain, services)
         operations = Operations(self.metrics, lambda: self._not_ready)
@@ -324,6 +340,8 @@ class App:
         await self._end_streams()
 
     async def _end_streams(self) -> None:
+        self.calls.leave()
+        self.watches.leave()
         links = [session.link for session in self.sessions.all() if session.link is not None]
         for link in links:
             link.leave()

@@ -135,6 +135,12 @@ class QueueFull(JobQueueError):
     reason, code = "QUEUE_FULL", "RESOURCE_EXHAUSTED"
 
 
+class SessionStreams(JobQueueError):
+    """The session has a stream, and is given its jobs there. Open one by OpenSession to claim by calls."""
+
+    reason, code = "SESSION_STREAMS", "FAILED_PRECONDITION"
+
+
 class TooManyCalls(JobQueueError):
     """The server handles as many calls as it is allowed. Call again after `RetryInfo`."""
 

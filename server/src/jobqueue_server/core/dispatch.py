@@ -382,10 +382,7 @@ class Dispatcher:
     def hand_over(self, session: Session, leases: list[Lease]) -> None:
         """Puts committed leases on the session's stream. If that is gone or draining they go back."""
         if session not in self._group_of or session.draining:
-            self._orphans += [
-                Leaving(lease.job_id, lease.attempt, session.id, Event.UNDELIVERED) for lease in leases
-            ]
-            self.wake()
+            self.undelivered(leases, session.id)
             return
         for lease in leases:
             session.add(lease)
@@ -397,6 +394,13 @@ class Dispatcher:
             waits[lease.lane.kind].append(lease.waited)
         for kind, seconds in waits.items():
             self._metrics.waited(kind, seconds)
+
+    def undelivered(self, leases: Iterable[Lease], session_id: int) -> None:
+        """Committed leases that nobody will be told of: they go back with the next round."""
+        self._orphans += [
+            Leaving(lease.job_id, lease.attempt, session_id, Event.UNDELIVERED) for lease in leases
+        ]
+        self.wake()
 
     async def give_back(self, leavings: list[Leaving]) -> list[Record]:
         """Takes leases out of RUNNING, and tells the lines where their jobs wait now."""

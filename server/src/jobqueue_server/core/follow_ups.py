@@ -28,7 +28,7 @@ _REFUSALS = (FieldInvalid, KindUnknown, PayloadInvalid, PayloadTooLarge)
 
 
 class FollowUps:
-    """The line of such settlements. Those without idempotency keys share a transaction, each of the others has its own."""
+    """The line of such settlements. Those without idempotency keys share a transaction; each other has its own."""
 
     def __init__(self, settler: Settler, store: JobStore, enqueuer: Enqueuer) -> None:
         self._settler = settler

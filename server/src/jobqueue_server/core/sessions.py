@@ -39,15 +39,22 @@ class Opened:
     revoked: Sequence[Named] = ()
 
 
-def _digest(secret: str) -> bytes:
+def digest(secret: str) -> bytes:
+    """What is stored of a secret."""
     return hashlib.sha256(secret.encode()).digest()
 
 
-def _new_token() -> str:
+def new_token() -> str:
+    """The secret part of a token."""
     return secrets.token_urlsafe(32)
 
 
-def _split(token: str) -> tuple[int, str]:
+def split_token(token: str) -> tuple[int, str]:
+    """A token's session and secret.
+
+    Raises:
+        SessionUnknown: It is no token of ours.
+    """
     number, _, secret = token.partition(".")
     if not (number.isascii() and number.isdigit() and len(number) <= 18 and secret):
         raise SessionUnknown("the session token is not one of ours; say Hello without resume")
@@ -110,8 +117,8 @@ class Sessions:
             TooManyStreams: The server holds as many as it may.
         """
         self._room()
-        secret = _new_token()
-        session_id, epoch = await self._store.open(self._server_id(), name, labels, ttl, _digest(secret))
+        secret = new_token()
+        session_id, epoch = await self._store.open(self._server_id(), name, labels, ttl, digest(secret))
         session = Session(session_id, epoch, name, ttl, subscriptions)
         self._sessions[session_id] = session
         return Opened(session, f"{session_id}.{secret}")
@@ -136,11 +143,11 @@ class Sessions:
             SessionUnknown: It ended, or the token is not its own.
             SessionSuperseded: Another resume came after this one, and won.
         """
-        session_id, secret = _split(token)
+        session_id, secret = split_token(token)
         if session_id not in self._sessions:
             self._room()
-        new_secret = _new_token()
-        row = await self._store.resume(session_id, _digest(secret), _digest(new_secret), self._server_id())
+        new_secret = new_token()
+        row = await self._store.resume(session_id, digest(secret), digest(new_secret), self._server_id())
         if row is None:
             raise SessionUnknown(
                 "the session has ended, or the token is not its own; say Hello without resume"
@@ -240,7 +247,7 @@ class Sessions:
         try:
             if not await self._store.silence(session.id, session.epoch, ago):
                 # It goes on with another server, or has ended.
-                self._forget(session)
+                self.forget(session)
             session.silence_written = True
         except JobQueueError as error:
             # Written by the watch once the database is back.
@@ -257,7 +264,7 @@ class Sessions:
             return Leaving(row["id"], row["attempts"], row["session_id"], event)
 
         rows = await self._store.end(session.id, session.epoch, decide)
-        self._forget(session)
+        self.forget(session)
         self._dispatcher.returned(rows or ())
         return released
 
@@ -290,12 +297,13 @@ class Sessions:
         if rows is None:
             return 0
         if session is not None:
-            self._forget(session)
+            self.forget(session)
         self._dispatcher.returned(rows)
         _log.warning("session %d of worker %s is lost, with %d leases", session_id, name, len(rows))
         return len(rows)
 
-    def _forget(self, session: Session) -> None:
+    def forget(self, session: Session) -> None:
+        """It is not this server's any more, or not by a stream."""
         self._unlinked.set()
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
@@ -348,7 +356,7 @@ class Sessions:
                 session.link.superseded()
                 await self.broken(session, session.link)
             else:
-                self._forget(session)
+                self.forget(session)
         here = {(session.id, session.epoch) for session in self.all()}
         unheard = {(row["id"], row["epoch"]) for row in rows if row["counted_on"]} - here
         # Seen twice: a session that is just being opened is in the database first.

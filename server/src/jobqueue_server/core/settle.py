@@ -132,15 +132,16 @@ class Settler:
                 lease = session.find(outcome.job_id, outcome.attempt)
             if lease is not None:
                 lease.settling = True
-                item = Item(session, lease.job_id, lease.attempt, lease.lease_id, lease, outcome, frame)
-                if outcome.follow_ups:
-                    self.follow_ups.put(item)
-                else:
-                    self._pending.append(item)
+                self._put(Item(session, lease.job_id, lease.attempt, lease.lease_id, lease, outcome, frame))
             else:
-                # Nothing can come of it any more, so its follow-ups don't count.
                 self._unheld(session, outcome.lease_id, outcome, frame)
         self._signal()
+
+    def _put(self, item: Item) -> None:
+        if item.outcome.follow_ups:
+            self.follow_ups.put(item)
+        else:
+            self._pending.append(item)
 
     def _unheld(self, session: Session, lease_id: int, outcome: Outcome, frame: Frame) -> None:
         """An outcome for a lease that the session does not hold: the database knows what became of it."""
@@ -156,7 +157,7 @@ class Settler:
             )
             frame.done(Answer(lease_id, outcome.job_id, outcome.attempt, "STALE_LEASE", message=message))
             return
-        self._pending.append(Item(session, known[0], known[1], lease_id, None, outcome, frame))
+        self._put(Item(session, known[0], known[1], lease_id, None, outcome, frame))
 
     def _signal(self) -> None:
         if self._pending:

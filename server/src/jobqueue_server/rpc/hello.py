@@ -60,8 +60,8 @@ def greeting(hello: lease_pb2.Hello) -> Greeting:
         token = hello.resume.session_token
         if not token:
             problems.add("hello.resume.session_token", "is required to go on with a session")
-        held = _named(hello.resume.held, "hello.resume.held", problems)
-        unanswered = _named(hello.resume.unanswered, "hello.resume.unanswered", problems)
+        held = named(hello.resume.held, "hello.resume.held", problems)
+        unanswered = named(hello.resume.unanswered, "hello.resume.unanswered", problems)
     problems.raise_if_any()
     return Greeting(
         hello.worker,
@@ -118,8 +118,9 @@ def take_capacity(session: Session, capacity: lease_pb2.Capacity) -> None:
     session.bytes_limit = capacity.bytes
 
 
-def _named(leases: Iterable[lease_pb2.HeldLease], at: str, problems: Problems) -> list[Named]:
-    named: list[Named] = []
+def named(leases: Iterable[lease_pb2.HeldLease], at: str, problems: Problems) -> list[Named]:
+    """Checks leases that a worker names; `at` is the path of their list."""
+    found: list[Named] = []
     for index, lease in enumerate(leases):
         if index >= MAX_NAMED:
             problems.add(at, f"must name at most {MAX_NAMED} leases")
@@ -127,13 +128,13 @@ def _named(leases: Iterable[lease_pb2.HeldLease], at: str, problems: Problems) -
         job_id = checks.uuid(lease.job_id, f"{at}[{index}].job_id", problems)
         if lease.attempt < 1:
             problems.add(f"{at}[{index}].attempt", "must be at least 1")
-        named.append(Named(lease.lease_id, job_id, lease.attempt))
-    return named
+        found.append(Named(lease.lease_id, job_id, lease.attempt))
+    return found
 
 
-def held_lease(named: Named) -> lease_pb2.HeldLease:
+def held_lease(lease: Named) -> lease_pb2.HeldLease:
     """A lease by all three of its numbers."""
-    return lease_pb2.HeldLease(lease_id=named.lease_id, job_id=str(named.job_id), attempt=named.attempt)
+    return lease_pb2.HeldLease(lease_id=lease.lease_id, job_id=str(lease.job_id), attempt=lease.attempt)
 
 
 def lease_job_id(text: str) -> UUID:

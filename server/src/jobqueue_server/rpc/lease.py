@@ -13,7 +13,6 @@ import grpc.aio
 
 from jobqueue.v1 import lease_pb2
 
-from .. import __version__
 from ..chain import Call
 from ..core.clock import Clock
 from ..core.dispatch import Dispatcher
@@ -22,42 +21,17 @@ from ..core.session import Session
 from ..core.sessions import Opened, Sessions
 from ..core.settle import Frame, Outcome, Settler
 from ..errors import FieldInvalid, JobQueueError, ProtocolViolated, TooManyStreams
-from ..model import (
-    MAX_BATCH_JOBS,
-    MAX_CHECKPOINT_BYTES,
-    MAX_ERROR_CHARS,
-    MAX_FOLLOW_UPS,
-    MAX_HEADERS_BYTES,
-    MAX_MESSAGE_BYTES,
-    MAX_OUTPUT_BYTES,
-    MAX_PAYLOAD_BYTES,
-    MAX_STACK_CHARS,
-)
-from .convert import set_span
-from .hello import MAX_SLOTS, Greeting, greeting, held_lease, take_capacity
+from ..model import MAX_CHECKPOINT_BYTES, MAX_SETTLE_OUTCOMES
+from .hello import Greeting, greeting, take_capacity
 from .outcomes import read_outcome
 from .stream import LeaseStream
+from .welcome import welcome
 
 _log = logging.getLogger(__name__)
 
-MAX_SETTLE_OUTCOMES = 1000
 MAX_PROGRESS_MESSAGE = 1024
 # How long after a half-close the news of a cancel may come; both end the reading in the same way.
 CANCEL_NEWS = 0.02
-
-_LIMITS = lease_pb2.ServerLimits(
-    payload_bytes=MAX_PAYLOAD_BYTES,
-    output_bytes=MAX_OUTPUT_BYTES,
-    header_bytes=MAX_HEADERS_BYTES,
-    error_bytes=MAX_ERROR_CHARS,
-    stack_bytes=MAX_STACK_CHARS,
-    checkpoint_bytes=MAX_CHECKPOINT_BYTES,
-    message_bytes=MAX_MESSAGE_BYTES,
-    batch_jobs=MAX_BATCH_JOBS,
-    settle_outcomes=MAX_SETTLE_OUTCOMES,
-    follow_ups=MAX_FOLLOW_UPS,
-    slots=MAX_SLOTS,
-)
 
 
 class LeaseServicer:
@@ -110,7 +84,7 @@ class LeaseServicer:
         self._streams += 1
         try:
             take_capacity(session, first.hello.capacity)
-            await context.write(self._welcome(opened))
+            await context.write(lease_pb2.LeaseResponse(welcome=welcome(opened, self._server_name)))
             self._sessions.attach(session, stream)
             await self._serve(context, session, stream)
         finally:
@@ -123,20 +97,6 @@ class LeaseServicer:
             ttl = hello.ttl or self._default_ttl
             return await self._sessions.open(hello.worker, hello.labels, ttl, hello.subscriptions)
         return await self._sessions.resume(hello.token, hello.held, hello.unanswered, hello.subscriptions)
-
-    def _welcome(self, opened: Opened) -> lease_pb2.LeaseResponse:
-        session = opened.session
-        welcome = lease_pb2.Welcome(
-            session_id=session.id,
-            session_token=opened.token,
-            server=f"{self._server_name} {__version__}",
-            limits=_LIMITS,
-            kept=[held_lease(lease) for lease in opened.kept],
-            revoked=[held_lease(lease) for lease in opened.revoked],
-        )
-        set_span(welcome.heartbeat_interval, session.heartbeat_interval)
-        set_span(welcome.session_ttl, session.ttl)
-        return lease_pb2.LeaseResponse(welcome=welcome)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

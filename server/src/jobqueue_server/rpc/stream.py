@@ -6,20 +6,17 @@ So the core never waits for a worker that reads slowly, and a burst of leases co
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import lru_cache
 from typing import Any
-
-from google.protobuf.duration_pb2 import Duration
 
 from jobqueue.v1 import lease_pb2
 
 from ..core.session import Answer, Lease, Session
 from ..errors import SessionSuperseded
 from ..model import MAX_DELIVERY_BYTES
-from .convert import VALUE_GROWTH, filled, set_span
+from .convert import VALUE_GROWTH, set_span
+from .leased import leased_job
 from .outcomes import result_message
 
 # What a job costs in a message beside its payload, labels and headers.
@@ -165,42 +162,8 @@ class LeaseStream:
         delivery.seq = self._last_seq
         for lease in leases:
             lease.seq = self._last_seq
-            delivery.jobs.append(self._leased_job(lease))
+            delivery.jobs.append(leased_job(lease, as_value=self._as_value))
         return response
-
-    def _leased_job(self, lease: Lease) -> lease_pb2.LeasedJob:
-        message = lease_pb2.LeasedJob(
-            lease_id=lease.lease_id,
-            id=str(lease.job_id),
-            attempt=lease.attempt,
-            kind=lease.lane.kind,
-            queue=lease.lane.queue,
-            max_attempts=lease.max_attempts,
-            failures=lease.failures,
-            priority=lease.priority,
-            checkpoint=lease.checkpoint,
-        )
-        if not (self._as_value and filled(message.payload, lease.payload)):
-            message.payload_json = lease.payload
-        milliseconds = lease.job_id.int >> 80
-        message.created_at.seconds = milliseconds // 1000
-        message.created_at.nanos = milliseconds % 1000 * 1_000_000
-        if lease.timeout_ms is not None:
-            message.timeout.CopyFrom(
-                Duration(seconds=lease.timeout_ms // 1000, nanos=lease.timeout_ms % 1000 * 1_000_000)
-            )
-        if lease.labels:
-            message.labels.update(_decoded(lease.labels))
-        if lease.headers:
-            message.headers.update(_decoded(lease.headers))
-        return message
-
-
-@lru_cache(maxsize=256)
-def _decoded(text: str | bytes) -> dict[str, str]:
-    """A JSON object of strings. The jobs of a batch mostly have the same, and decoding costs 2 us."""
-    decoded: dict[str, str] = json.loads(text)
-    return decoded
 
 
 def _chunks(leases: list[Lease], growth: int) -> list[list[Lease]]:

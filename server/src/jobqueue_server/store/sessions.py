@@ -44,11 +44,18 @@ class SessionStore:
         await self._database.fetch("retire_server", server_id)
 
     async def open(
-        self, server_id: int, name: str, labels: Mapping[str, str], ttl: timedelta, token_hash: bytes
+        self,
+        server_id: int,
+        name: str,
+        labels: Mapping[str, str],
+        ttl: timedelta,
+        token_hash: bytes,
+        greeting: str | None = None,
     ) -> tuple[int, int]:
-        """A new session: (id, epoch)."""
+        """A new session: (id, epoch). With `greeting`, JSON text, it is heard by its calls."""
+        described = json.dumps(dict(labels)) if labels else None
         record = await self._database.fetchrow(
-            "open_session", server_id, name, json.dumps(dict(labels)) if labels else None, ttl, token_hash
+            "open_session", server_id, name, described, ttl, token_hash, greeting
         )
         assert record is not None
         return record["id"], record["epoch"]
@@ -56,6 +63,17 @@ class SessionStore:
     async def resume(self, session_id: int, shown: bytes, token_hash: bytes, server_id: int) -> Record | None:
         """The next epoch of a session (id, epoch, name, ttl), or None: it ended, or the token is not its own."""
         return await self._database.fetchrow("resume_session", session_id, shown, token_hash, server_id)
+
+    async def greet(self, session_id: int, epoch: int, greeting: str) -> bool:
+        """From now on it is heard by its calls. False: another epoch has it, or it ended."""
+        return bool(await self._database.fetch("greet_session", session_id, epoch, greeting))
+
+    async def touch(self, session_id: int, shown: bytes) -> Record | None:
+        """A call was heard: the session (id, epoch, name, ttl, greeting, streams).
+
+        None: it ended, or the token is not its newest.
+        """
+        return await self._database.fetchrow("touch_session", session_id, shown, hot=True)
 
     async def confirm(self, session_id: int, epoch: int) -> None:
         """A frame arrived under this epoch: the previous token is void."""

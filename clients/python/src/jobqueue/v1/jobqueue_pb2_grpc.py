@@ -294,6 +294,7 @@ class JobQueueServicer(object):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
         - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+        - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -155,6 +155,7 @@ class JobQueueStub:
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
     - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+    - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
     """
     SettleJobs: _grpc.UnaryUnaryMultiCallable[_lease_pb2.SettleJobsRequest, _lease_pb2.SettleJobsResponse]
     """Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can
@@ -304,6 +305,7 @@ class JobQueueAsyncStub(JobQueueStub):
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
     - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+    - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
     """
     SettleJobs: _aio.UnaryUnaryMultiCallable[_lease_pb2.SettleJobsRequest, _lease_pb2.SettleJobsResponse]  # type: ignore[assignment]
     """Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can
@@ -522,6 +524,7 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
         - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+        - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
         """
 
     @_abc_1.abstractmethod

@@ -1,5 +1,8 @@
--- session: - -> open
+-- session: - -> open, or heard by its calls
 -- $1 server id int8  $2 name text  $3 labels text (JSON) or null  $4 ttl interval  $5 token digest bytea
-insert into worker_session (server_id, name, labels, ttl, token_hash)
-values ($1::int8, $2::text, $3::text::jsonb, $4::interval, $5::bytea)
+-- $6 greeting text (JSON) or null: a worker without a stream is counted as silent from each of its calls on.
+insert into worker_session (server_id, name, labels, ttl, token_hash, greeting, silent_since)
+values (
+    $1::int8, $2::text, $3::text::jsonb, $4::interval, $5::bytea, $6::text::jsonb, case when $6 is not null then now() end
+)
 returning id, epoch

@@ -1,0 +1,321 @@
+"""Sessions of workers without a stream: each call says who it is, and any server can answer it.
+
+Between calls a server keeps nothing of such a session. What it takes stands in its row (`greeting`), what it holds in
+live_job; its ttl counts from its last call. For the time of a call there is a `Session` as a stream has one, so that
+claims, fences, settlements and metrics are the same for both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from ..errors import SessionStreams, SessionUnknown
+from ..lifecycle import Event, Status
+from ..model import MAX_PAGE_BYTES
+from ..store.database import Record
+from ..store.jobs import Leaving
+from ..store.sessions import SessionStore
+from .catalog import Catalog
+from .dispatch import Dispatcher
+from .session import Answer, Lease, Named, Session
+from .sessions import Opened, Sessions, digest, new_token, split_token
+from .settle import Frame, Outcome, Settler
+
+# How long a claim that has got a job waits for more of them: they come in the same round, or not soon.
+GATHER = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a worker that makes calls takes. 0 is no bound."""
+
+    subscriptions: frozenset[tuple[str, str]]
+    slots: int = 0
+    slots_by_kind: Mapping[str, int] = field(default_factory=dict)
+    bytes_limit: int = 0
+    as_value: bool = False
+
+    def text(self) -> str:
+        """As it is stored."""
+        return json.dumps(
+            {
+                "subscriptions": sorted(self.subscriptions),
+                "slots": self.slots,
+                "slots_by_kind": dict(self.slots_by_kind),
+                "bytes": self.bytes_limit,
+                "as_value": self.as_value,
+            }
+        )
+
+    @classmethod
+    def of(cls, text: str) -> Greeting:
+        """As it was stored."""
+        stored = json.loads(text)
+        return cls(
+            frozenset((queue, kind) for queue, kind in stored["subscriptions"]),
+            stored["slots"],
+            stored["slots_by_kind"],
+            stored["bytes"],
+            stored["as_value"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelling:
+    """A lease whose job is to be cancelled, and how long its worker has for that."""
+
+    lease: Named
+    grace: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A session for the time of a call, with the rows of what it holds."""
+
+    session: Session
+    greeting: Greeting | None
+    streams: bool
+    held: list[Record]
+
+
+class _Gathering:
+    """The Link of a claim: keeps what is delivered until the call answers. What else it is told is read of the rows."""
+
+    def __init__(self) -> None:
+        self.leases: list[Lease] = []
+        self.came = asyncio.Event()
+
+    def deliver(self, leases: Sequence[Lease]) -> None:
+        self.leases += leases
+        self.came.set()
+
+    def cancel(self, lease_ids: Sequence[int], reason: str, grace: timedelta) -> None:
+        pass
+
+    def revoke(self, lease_ids: Sequence[int], reason: str) -> None:
+        pass
+
+    def go_away(self, reason: str, drain: timedelta | None) -> None:
+        self.came.set()
+
+    def goodbye(self, released: Sequence[Lease]) -> None:
+        pass
+
+    def superseded(self) -> None:
+        pass
+
+    def leave(self) -> None:
+        pass
+
+
+class SessionCalls:
+    """What workers do by calls. Every method but `open` raises SessionUnknown where the session is over."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        sessions: Sessions,
+        dispatcher: Dispatcher,
+        settler: Settler,
+        catalog: Catalog,
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._dispatcher = dispatcher
+        self._settler = settler
+        self._catalog = catalog
+        self._claims: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self._gathering: set[_Gathering] = set()
+        self._leaving = False
+
+    def leave(self) -> None:
+        """The server leaves: claims that wait are answered with what they have."""
+        self._leaving = True
+        for gathering in self._gathering:
+            gathering.came.set()
+
+    async def open(
+        self, server_id: int, name: str, labels: Mapping[str, str], ttl: timedelta, greeting: Greeting
+    ) -> Opened:
+        """A new session, heard by its calls."""
+        secret = new_token()
+        session_id, epoch = await self._store.open(
+            server_id, name, labels, ttl, digest(secret), greeting.text()
+        )
+        return Opened(Session(session_id, epoch, name, ttl, greeting.subscriptions), f"{session_id}.{secret}")
+
+    async def resume(
+        self, token: str, held: Sequence[Named], unanswered: Sequence[Named], greeting: Greeting
+    ) -> Opened:
+        """The next epoch of a session that had a stream, or not, heard by its calls from now on."""
+        opened = await self._sessions.resume(token, held, unanswered, greeting.subscriptions)
+        self._sessions.forget(opened.session)
+        if not await self._store.greet(opened.session.id, opened.session.epoch, greeting.text()):
+            raise _unknown()
+        return opened
+
+    async def claim(
+        self, token: str, most: int, wait: timedelta, held: Sequence[Named] | None
+    ) -> tuple[list[Lease], bool]:
+        """Leases up to `most` jobs, and waits for the first one; whether they are to be shown as values.
+
+        Args:
+            token: The session's.
+            most: At least 1. The session's capacity may bound it further.
+            wait: How long, at most. None came: the answer is empty.
+            held: What the worker holds; what the session holds beside goes back. None: it does not say.
+
+        Raises:
+            SessionStreams: The session has a stream, which is where its jobs go.
+        """
+        session_id, _ = split_token(token)
+        # Two claims at once would each take the other's leases for their own.
+        async with self._claims.setdefault(session_id, asyncio.Lock()):
+            heard = await self._heard(token)
+            if heard.greeting is None or heard.streams:
+                raise SessionStreams(
+                    "the session has a stream, and is given its jobs there; to claim by calls open one by OpenSession"
+                )
+            if held is not None:
+                await self._give_back_beside(heard, held)
+            return await self._gather(heard, heard.greeting, most, wait), heard.greeting.as_value
+
+    async def _gather(self, heard: _Heard, greeting: Greeting, most: int, wait: timedelta) -> list[Lease]:
+        session, gathering = heard.session, _Gathering()
+        holds = len(session.leases)
+        session.slots = holds + (min(most, greeting.slots - holds) if greeting.slots else most)
+        session.slots_by_kind = greeting.slots_by_kind
+        # The answer has to fit into a message, whatever the worker could hold.
+        session.bytes_limit = session.bytes_held + min(greeting.bytes_limit or MAX_PAGE_BYTES, MAX_PAGE_BYTES)
+        session.link = gathering
+        self._gathering.add(gathering)
+        answered = False
+        try:
+            if not self._leaving:
+                self._dispatcher.attach(session)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait.total_seconds()):
+                        await gathering.came.wait()
+                        while len(gathering.leases) < most and not self._leaving:
+                            before = len(gathering.leases)
+                            await asyncio.sleep(GATHER)
+                            if len(gathering.leases) == before:
+                                break
+            answered = True
+            return gathering.leases
+        finally:
+            session.link = None
+            self._dispatcher.detach(session)
+            self._gathering.discard(gathering)
+            if not answered:
+                # The caller hung up: nobody will ever see them.
+                self._dispatcher.undelivered(gathering.leases, session.id)
+
+    async def settle(self, token: str, outcomes: Sequence[Outcome]) -> list[Answer]:
+        """What became of each outcome, in their order."""
+        heard = await self._heard(token)
+        numbers = {(lease.job_id, lease.attempt): lease.lease_id for lease in heard.session.leases.values()}
+        answers: list[Answer | None] = [None] * len(outcomes)
+        all_done = asyncio.Event()
+        left = len(outcomes)
+        if left == 0:
+            return []
+
+        def frame(index: int) -> Frame:
+            def done(said: list[Answer]) -> None:
+                nonlocal left
+                outcome = outcomes[index]
+                applied = Answer(0, outcome.job_id, outcome.attempt, "APPLIED", Status.SUCCEEDED)
+                answers[index] = said[0] if said else applied
+                left -= 1
+                if left == 0:
+                    all_done.set()
+
+            return Frame(1, done)
+
+        for index, outcome in enumerate(outcomes):
+            if outcome.job_id is not None:
+                outcome.lease_id = numbers.get((outcome.job_id, outcome.attempt), 0)
+            self._settler.settle(heard.session, (), [outcome], frame(index))
+        await all_done.wait()
+        return [answer for answer in answers if answer is not None]
+
+    async def heartbeat(
+        self, token: str, held: Sequence[Named] | None
+    ) -> tuple[list[Cancelling], list[Named]]:
+        """What its worker is to cancel, and what it is to give up of what it says that it holds."""
+        heard = await self._heard(token)
+        known = {(row["id"], row["attempts"]) for row in heard.held}
+        cancelling = [
+            Cancelling(Named(0, row["id"], row["attempts"]), max(row["left"] or timedelta(), timedelta()))
+            for row in heard.held
+            if row["cancel_requested"]
+        ]
+        return cancelling, [lease for lease in held or () if (lease.job_id, lease.attempt) not in known]
+
+    async def close(self, token: str) -> list[Named]:
+        """Ends the session; what it still held goes back uncharged. Returns that."""
+        heard = await self._heard(token)
+        session = heard.session
+
+        def decide(row: Record) -> Leaving:
+            return Leaving(row["id"], row["attempts"], session.id, Event.RELEASE)
+
+        rows = await self._store.end(session.id, session.epoch, decide)
+        if rows is None:
+            raise _unknown()
+        self._dispatcher.returned(rows)
+        attempts = {row["id"]: row["attempts"] for row in heard.held}
+        return [Named(0, row["id"], attempts[row["id"]]) for row in rows if row["id"] in attempts]
+
+    async def _heard(self, token: str) -> _Heard:
+        session_id, secret = split_token(token)
+        row = await self._store.touch(session_id, digest(secret))
+        if row is None:
+            raise _unknown()
+        held = await self._store.held([session_id])
+        greeting = None if row["greeting"] is None else Greeting.of(row["greeting"])
+        subscriptions = greeting.subscriptions if greeting else frozenset[tuple[str, str]]()
+        session = Session(row["id"], row["epoch"], row["name"], row["ttl"], subscriptions)
+        if any(self._catalog.lane_by_id(lease["lane_id"]) is None for lease in held):
+            await self._catalog.refresh()
+        for lease in held:
+            self._add(session, lease)
+        return _Heard(session, greeting, row["streams"], held)
+
+    def _add(self, session: Session, row: Record) -> None:
+        lane = self._catalog.lane_by_id(row["lane_id"])
+        assert lane is not None, "the catalog was just read"
+        session.add(
+            Lease(
+                session.next_lease_id(), row["id"], row["attempts"], lane, row["priority"], 0, 0, row["timeout_ms"],
+                row["changed_at"], suspect=row["losses"] > 0,
+            )
+        )  # fmt: skip
+
+    async def _give_back_beside(self, heard: _Heard, named: Iterable[Named]) -> None:
+        """An answer that was lost leaves leases that nobody knows of."""
+        holds: set[tuple[UUID, int]] = {(lease.job_id, lease.attempt) for lease in named}
+        beside = [row for row in heard.held if (row["id"], row["attempts"]) not in holds]
+        if not beside:
+            return
+        await self._dispatcher.give_back(
+            [Leaving(row["id"], row["attempts"], heard.session.id, Event.UNDELIVERED) for row in beside]
+        )
+        gone = {row["id"] for row in beside}
+        for lease in list(heard.session.leases.values()):
+            if lease.job_id in gone:
+                heard.session.drop(lease.lease_id)
+
+
+def _unknown() -> SessionUnknown:
+    return SessionUnknown(
+        "the session has ended, or the token is not its newest; open one by OpenSession, or resume it there"
+    )

@@ -1,0 +1,160 @@
+"""The unary twins of Lease: what a worker without a stream, such as a shell script with curl, does by calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from jobqueue.v1 import lease_pb2
+
+from ..chain import Call
+from ..core.calls import Greeting, SessionCalls
+from ..core.clock import Clock
+from ..core.session import Answer, Named
+from ..core.settle import Outcome
+from ..model import DEFAULT_WAIT, MAX_BATCH_JOBS, MAX_MESSAGE_BYTES, MAX_SETTLE_OUTCOMES
+from . import checks, convert, hello
+from .checks import Problems
+from .leased import leased_job
+from .outcomes import read_outcome, result_message
+from .welcome import welcome
+
+# What a wait leaves of the caller's deadline, so that the answer gets there before it.
+_ANSWERING = timedelta(milliseconds=250)
+_MAX_TOKEN = 256
+
+
+class SessionCallsServicer:
+    """Opens sessions, claims, settles, keeps alive and closes, one call each."""
+
+    def __init__(
+        self,
+        calls: SessionCalls,
+        clock: Clock,
+        server_id: Callable[[], int],
+        *,
+        default_ttl: timedelta,
+        server_name: str,
+    ) -> None:
+        self._calls = calls
+        self._clock = clock
+        self._server_id = server_id
+        self._default_ttl = default_ttl
+        self._server_name = server_name
+
+    async def OpenSession(
+        self, request: lease_pb2.OpenSessionRequest, call: Call
+    ) -> lease_pb2.OpenSessionResponse:
+        """Opens a session, or goes on with one."""
+        said = hello.greeting(request.hello)
+        capacity = request.hello.capacity
+        greeting = Greeting(
+            said.subscriptions, capacity.slots, dict(capacity.slots_by_kind), capacity.bytes, said.as_value
+        )
+        if said.token is None:
+            opened = await self._calls.open(
+                self._server_id(), said.worker, said.labels, said.ttl or self._default_ttl, greeting
+            )
+        else:
+            opened = await self._calls.resume(said.token, said.held, said.unanswered, greeting)
+        return lease_pb2.OpenSessionResponse(welcome=welcome(opened, self._server_name))
+
+    async def ClaimJobs(self, request: lease_pb2.ClaimJobsRequest, call: Call) -> lease_pb2.ClaimJobsResponse:
+        """Claims jobs, and waits for the first one until the time is up, also the caller's."""
+        problems = Problems()
+        if not 0 <= request.max_jobs <= MAX_BATCH_JOBS:
+            problems.add("max_jobs", f"must be 1 to {MAX_BATCH_JOBS}, or 0 for 1")
+        if request.HasField("wait"):
+            checks.wait(request.wait, "wait", problems)
+        held = _held(request, problems)
+        _token(request.session_token, problems)
+        wait = convert.span(request.wait) if request.HasField("wait") else DEFAULT_WAIT
+        remaining = call.remaining()
+        if remaining is not None:
+            wait = min(wait, timedelta(seconds=remaining) - _ANSWERING)
+        leases, as_value = await self._calls.claim(
+            request.session_token, request.max_jobs or 1, max(wait, timedelta()), held
+        )
+        response = lease_pb2.ClaimJobsResponse(
+            jobs=[leased_job(lease, as_value=as_value) for lease in leases]
+        )
+        if as_value and response.ByteSize() > MAX_MESSAGE_BYTES:
+            # Jobs are gathered to 3 MiB of text, which can be more as Values.
+            response = lease_pb2.ClaimJobsResponse(
+                jobs=[leased_job(lease, as_value=False) for lease in leases]
+            )
+        for job in response.jobs:
+            # It numbers leases on a stream; in calls they are named by job and attempt.
+            job.lease_id = 0
+        return response
+
+    async def SettleJobs(
+        self, request: lease_pb2.SettleJobsRequest, call: Call
+    ) -> lease_pb2.SettleJobsResponse:
+        """Reports outcomes; each is judged for itself."""
+        problems = Problems()
+        if not 1 <= len(request.outcomes) <= MAX_SETTLE_OUTCOMES:
+            problems.add("outcomes", f"must be 1 to {MAX_SETTLE_OUTCOMES}, not {len(request.outcomes)}")
+        _token(request.session_token, problems)
+        answers: list[Answer | None] = []
+        outcomes: list[Outcome] = []
+        for message in request.outcomes:
+            outcome, refused = self._read(message)
+            answers.append(refused)
+            if outcome is not None:
+                outcomes.append(outcome)
+        settled = iter(await self._calls.settle(request.session_token, outcomes))
+        results = [result_message(answer or next(settled)) for answer in answers]
+        for result in results:
+            result.lease_id = 0
+        return lease_pb2.SettleJobsResponse(results=results)
+
+    def _read(self, message: lease_pb2.Outcome) -> tuple[Outcome | None, Answer | None]:
+        if not message.job_id:
+            said = "job_id is required, and attempt: in a call they name the lease"
+            return None, Answer(0, None, message.attempt, "INVALID", message=said)
+        outcome, refused = read_outcome(message, self._clock)
+        if outcome is not None:
+            outcome.lease_id = 0
+        return outcome, refused
+
+    async def HeartbeatSession(
+        self, request: lease_pb2.HeartbeatSessionRequest, call: Call
+    ) -> lease_pb2.HeartbeatSessionResponse:
+        """Keeps a session alive; what is to be cancelled and to be given up."""
+        problems = Problems()
+        held = _held(request, problems)
+        _token(request.session_token, problems)
+        cancelling, revoked = await self._calls.heartbeat(request.session_token, held)
+        response = lease_pb2.HeartbeatSessionResponse()
+        for one in cancelling:
+            cancel = response.controls.add().cancel
+            cancel.leases.append(hello.held_lease(one.lease))
+            convert.set_span(cancel.grace, one.grace)
+        if revoked:
+            revoke = response.controls.add().revoke
+            revoke.reason = "LEASE_UNKNOWN"
+            revoke.leases.extend(hello.held_lease(lease) for lease in revoked)
+        return response
+
+    async def CloseSession(
+        self, request: lease_pb2.CloseSessionRequest, call: Call
+    ) -> lease_pb2.CloseSessionResponse:
+        """Ends a session and gives back what it holds."""
+        _token(request.session_token, Problems())
+        released = await self._calls.close(request.session_token)
+        return lease_pb2.CloseSessionResponse(released=[hello.held_lease(lease) for lease in released])
+
+
+def _token(token: str, problems: Problems) -> None:
+    """Checks that there is one, and ends the call for that and for what was found before."""
+    if not token:
+        problems.add("session_token", "is required: the one that OpenSession answered")
+    checks.text(token, "session_token", _MAX_TOKEN, problems)
+    problems.raise_if_any()
+
+
+def _held(
+    request: lease_pb2.ClaimJobsRequest | lease_pb2.HeartbeatSessionRequest, problems: Problems
+) -> list[Named] | None:
+    return hello.named(request.held.leases, "held.leases", problems) if request.HasField("held") else None
