@@ -99,6 +99,7 @@ class ServerProcess(Process):
 
     Attributes:
         address: Where gRPC answers, after `ready`.
+        http_address: Where HTTP answers, after `ready`, with `http_addr` set.
     """
 
     def __init__(self, dsn: str, log: Path, **settings: str) -> None:
@@ -107,11 +108,13 @@ class ServerProcess(Process):
         arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
         super().__init__([str(PROGRAMS / "jobqueue-server"), *arguments], log, {"DATABASE_URL": dsn})
         self.address = ""
+        self.http_address = ""
 
     async def ready(self) -> Self:
         """Waits until it serves."""
         fields = json.loads(await self.line("jobqueue-server is ready"))
         self.address = f"127.0.0.1:{fields['port']}"
+        self.http_address = f"127.0.0.1:{fields.get('http_port', 0)}"
         return self
 
 
