@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from jobqueue import Discard, Retry, Snooze, Status, Worker
+from jobqueue import Discard, NewJob, Retry, Snooze, Status, Worker
+from tests.worker_runtime import process_handlers
 
 from .conftest import RunningServer
 
@@ -79,6 +80,60 @@ async def test_each_end_of_a_handler_is_the_status_that_it_means(server, client,
     assert ended["discard"].reason == "NOT_RETRYABLE"
     assert ended["fail"].last_error == "broken"
     assert ended["fail"].failed_attempts[0].error_type == "ValueError"
+
+
+@pytest.mark.parametrize("style", ["async", "thread", "process"])
+async def test_a_checkpoint_reaches_the_next_attempt_and_a_follow_up_runs(server, client, serve, style):
+    worker = Worker(server.address)
+    ended: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+
+    async def chain(ctx):
+        return process_handlers.chain(ctx)
+
+    if style == "async":
+        worker.handler("chain")(chain)
+    else:
+        worker.handler("chain", run_in=style)(process_handlers.chain)
+
+    @worker.handler("last")
+    async def last(ctx):
+        ended.put_nowait((ctx.job.payload, ctx.job.headers["x-request-id"]))
+
+    serve(worker)
+    job = await client.enqueue("chain", headers={"x-request-id": "r-2"})
+    done = await client.wait(job.id, timeout=WITHIN)
+    assert (done.status, done.attempts, done.output) == (Status.SUCCEEDED, 2, "done")
+    async with asyncio.timeout(30):
+        assert await ended.get() == ("here", "r-2")
+    assert ended.empty()
+
+
+async def test_what_is_too_large_to_leave_or_to_follow_fails_the_attempt_in_its_own_line(
+    server, client, serve
+):
+    worker = Worker(server.address)
+
+    @worker.handler("large")
+    async def large(ctx):
+        ctx.checkpoint(b"x" * (64 * 1024 + 1))
+
+    @worker.handler("many")
+    async def many(ctx):
+        for number in range(101):
+            ctx.follow_up(NewJob("many", number))
+
+    @worker.handler("heavy")
+    async def heavy(ctx):
+        for _ in range(3):
+            ctx.follow_up(NewJob("heavy", "x" * 1_000_000))
+
+    serve(worker)
+    jobs = {kind: await client.enqueue(kind, max_attempts=1) for kind in ("large", "many", "heavy")}
+    ended = {kind: await client.wait(job.id, timeout=WITHIN) for kind, job in jobs.items()}
+    assert "at most 65536 bytes, not 65537" in ended["large"].last_error
+    assert "at most 100 follow-ups" in ended["many"].last_error
+    assert "2097152 bytes in all" in ended["heavy"].last_error
+    assert len([job async for job in client.list()]) == 3
 
 
 async def test_a_running_job_is_cancelled_in_its_handler(server, client, serve):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
+from datetime import timedelta
 
-from jobqueue import JobContext
+from jobqueue import JobContext, NewJob, Retry
 
 
 def process_id(ctx: JobContext) -> int:
@@ -36,6 +37,15 @@ def until_cancelled(ctx: JobContext) -> str:
 def deaf(ctx: JobContext) -> None:
     ctx.progress(0.1, "started")
     time.sleep(600)
+
+
+def chain(ctx: JobContext) -> str:
+    """Fails once, and leaves where it was; then goes on from there, and adds a job."""
+    if not ctx.job.checkpoint:
+        ctx.checkpoint(b"here")
+        raise Retry("not yet", after=timedelta())
+    ctx.follow_up(NewJob("last", ctx.job.checkpoint.decode()))
+    return "done"
 
 
 def fail(ctx: JobContext) -> None:

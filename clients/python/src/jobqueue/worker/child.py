@@ -20,7 +20,7 @@ from .runner import run_plain
 
 # What goes over the pipe, as tuples:
 #   parent to child   ("run", module, name, LeasedJob as bytes)    ("stop", Stop's value, reason)
-#   child to parent   ("progress", fraction, message)               ("done", Outcome as bytes, None for no output)
+#   child to parent   ("progress", fraction, message, checkpoint)   ("done", Outcome as bytes, None for no output)
 
 
 def main(pipe: Connection) -> None:
@@ -62,8 +62,8 @@ class _Child:
             outcome = _run(module, name, context)
             self._send("done", outcome.SerializeToString() if outcome is not None else None)
 
-    def _progress(self, fraction: float | None, message: str) -> None:
-        self._send("progress", fraction, message)
+    def _progress(self, fraction: float | None, message: str, checkpoint: bytes | None) -> None:
+        self._send("progress", fraction, message, checkpoint)
 
     def _send(self, *message: Any) -> None:
         with self._sending:

@@ -7,9 +7,19 @@ from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from jobqueue.convert import new_job
+from jobqueue.jobs import NewJob
 from jobqueue.outcomes import Cancelled
+from jobqueue.v1 import job_pb2
 
 from .job import LeasedJob
+
+_CHECKPOINT_BYTES = 64 * 1024
+_FOLLOW_UPS = 100
+# With an output of 1 MiB the outcome still fits into a message of 4 MiB.
+_FOLLOW_UPS_BYTES = 2 * 1024 * 1024
+# One id from the first caller to the last handler.
+_INHERITED = ("x-request-id", "traceparent")
 
 
 class Stop(enum.Enum):
@@ -32,8 +42,8 @@ class _Sent:
 
 _SENT = _Sent()
 
-#: Takes a fraction and a message.
-ProgressReport = Callable[[float | None, str], None]
+#: Takes a fraction, a message and a checkpoint; None, empty and None: as it was.
+ProgressReport = Callable[[float | None, str, bytes | None], None]
 
 
 class JobContext:
@@ -44,9 +54,11 @@ class JobContext:
         deadline: When the attempt times out, by this host's clock. None: never.
         stop_reason: Why the handler should stop. None until `cancelled`.
         cancel_reason: The same in words, for people. Empty until `cancelled`.
+        follow_ups: What `follow_up` took, as messages.
+        report: Where `progress` and `checkpoint` go, for the runtime.
     """
 
-    __slots__ = ("_report", "cancel_reason", "deadline", "job", "stop_reason")
+    __slots__ = ("cancel_reason", "deadline", "follow_ups", "job", "report", "stop_reason")
 
     def __init__(self, job: LeasedJob, report: ProgressReport) -> None:
         self.job = job
@@ -54,7 +66,8 @@ class JobContext:
         self.deadline = None if timeout is None else datetime.now(UTC) + timeout
         self.cancel_reason = ""
         self.stop_reason: Stop | None = None
-        self._report = report
+        self.follow_ups: list[job_pb2.NewJob] = []
+        self.report = report
 
     @property
     def cancelled(self) -> bool:
@@ -89,5 +102,48 @@ class JobContext:
         """
         if fraction is not None and not 0 <= fraction <= 1:
             raise ValueError(f"progress({fraction!r}): a fraction is 0..1 of the whole")
-        self._report(fraction, message)
+        self.report(fraction, message, None)
         return _SENT
+
+    def checkpoint(self, data: bytes) -> _Sent:
+        """Leaves something for the job's next attempt, which reads it as `ctx.job.checkpoint`. Returns at once.
+
+        The newest one counts. It is there for sure once the attempt ends by an outcome of this worker; where the worker
+        is lost, the last tenths of a second may be lost with it.
+
+        Args:
+            data: In any form, at most 64 KiB. Empty: takes back what was left.
+
+        Raises:
+            ValueError: It is longer.
+        """
+        if len(data) > _CHECKPOINT_BYTES:
+            raise ValueError(
+                f"checkpoint() takes at most {_CHECKPOINT_BYTES} bytes, not {len(data)}: "
+                "store it elsewhere and leave its address"
+            )
+        self.report(None, "", bytes(data))
+        return _SENT
+
+    def follow_up(self, job: NewJob) -> None:
+        """Enqueues a job in the transaction that settles this one as succeeded, or not at all.
+
+        It gets the request id and the trace of this job, unless it has headers of these names. An idempotency key of
+        AUTO is none: the transaction already makes it once.
+
+        Args:
+            job: At most 100 of them, of 2 MiB in all.
+
+        Raises:
+            ValueError: There are too many, or the job is none that can be sent.
+        """
+        message = new_job(job, job.idempotency_key if isinstance(job.idempotency_key, str) else "")
+        for name in _INHERITED:
+            if name in self.job.headers and name not in message.headers:
+                message.headers[name] = self.job.headers[name]
+        if len(self.follow_ups) >= _FOLLOW_UPS:
+            raise ValueError(f"a job has at most {_FOLLOW_UPS} follow-ups")
+        size = message.ByteSize() + sum(each.ByteSize() for each in self.follow_ups)
+        if size > _FOLLOW_UPS_BYTES:
+            raise ValueError(f"the follow-ups of a job may have {_FOLLOW_UPS_BYTES} bytes in all, not {size}")
+        self.follow_ups.append(message)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
 from jobqueue.outcomes import Cancelled, Discard, Retry, Snooze
 from jobqueue.payload import encode
+from jobqueue.v1 import job_pb2
 from jobqueue.v1 import lease_pb2 as pb
 
 from .context import Stop
@@ -21,22 +23,22 @@ _STACK_BYTES = 32 * 1024
 _OUTPUT_BYTES = 1024 * 1024
 
 
-def of_result(value: Any) -> pb.Outcome | None:
-    """What a handler returned. None is a success without output, which travels as a bare number.
+def of_result(value: Any, follow_ups: Sequence[job_pb2.NewJob] = ()) -> pb.Outcome | None:
+    """What a handler returned, with its follow-ups. None is a success without either, which travels as a bare number.
 
     Raises:
         TypeError: It can't be written as JSON.
         ValueError: It can't be written as JSON, or is longer than an output may be.
     """
     if value is None:
-        return None
+        return pb.Outcome(success=pb.Success(follow_ups=follow_ups)) if follow_ups else None
     text = encode(value, "the handler's output")
     if len(text) > _OUTPUT_BYTES:
         raise ValueError(
             f"the handler's output is {len(text)} bytes of JSON, the limit is {_OUTPUT_BYTES}: "
             "store it elsewhere and return its address"
         )
-    return pb.Outcome(success=pb.Success(output_json=text))
+    return pb.Outcome(success=pb.Success(output_json=text, follow_ups=follow_ups))
 
 
 def of_exception(error: BaseException, stop: Stop | None) -> pb.Outcome:

@@ -46,7 +46,7 @@ class LoopRunner:
         context = lease.context
         current_job.set(context.job)  # the task's own context: nothing to put back
         try:
-            outcome = of_result(await handler.function(context))
+            outcome = of_result(await handler.function(context), context.follow_ups)
         except KeyboardInterrupt:
             raise
         except BaseException as error:

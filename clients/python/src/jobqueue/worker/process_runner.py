@@ -118,7 +118,7 @@ class ProcessRunner:
             self._tell(lease, running)
         try:
             while (message := running.receive())[0] == "progress":
-                lease.context.progress(message[1], message[2])
+                lease.context.report(*message[1:])
             outcome = pb.Outcome.FromString(message[1]) if message[1] is not None else None
         except (EOFError, OSError):
             del self._busy[lease]

@@ -24,7 +24,7 @@ class ProgressReports:
         self._send = send
         self._newest: dict[int, pb.Progress] = {}
 
-    def put(self, lease_id: int, fraction: float | None, message: str) -> None:
+    def put(self, lease_id: int, fraction: float | None, message: str, checkpoint: bytes | None) -> None:
         """Takes a report; what it does not say stays as it was."""
         if not self._newest:
             self._loop.call_later(_INTERVAL, self._flush)
@@ -33,6 +33,16 @@ class ProgressReports:
             progress.fraction = fraction
         if message:
             progress.message = message.encode("utf-8", "replace")[:_MESSAGE_BYTES].decode("utf-8", "ignore")
+
+        if checkpoint is not None:
+            progress.checkpoint = checkpoint
+
+    def before_settling(self, lease_id: int) -> None:
+        """Sends a checkpoint that waits: behind the outcome it would come too late for the next attempt."""
+        progress = self._newest.get(lease_id)
+        if progress is not None and progress.HasField("checkpoint"):
+            del self._newest[lease_id]
+            self._send(pb.LeaseRequest(progress=progress))
 
     def _flush(self) -> None:
         newest, self._newest = self._newest, {}

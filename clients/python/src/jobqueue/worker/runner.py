@@ -38,7 +38,7 @@ def run_plain(function: HandlerFunction, context: JobContext) -> pb.Outcome | No
     """Runs a plain handler in this thread, to its outcome. Raises nothing: also `sys.exit()` is a failure of a job."""
     token = current_job.set(context.job)
     try:
-        return of_result(function(context))
+        return of_result(function(context), context.follow_ups)
     except BaseException as error:
         return of_exception(error, context.stop_reason)
     finally:

@@ -187,6 +187,7 @@ class Session:
             self._leases.pop(lease.id, None)
         elif lease.place is Place.RUNNING:
             lease.outcome = outcome
+            self._progress.before_settling(lease.id)
             self._settlements.add(lease)
         self._changed.set()
 
@@ -261,17 +262,21 @@ class Session:
         for run_in, leases in starting.items():
             self._runners[run_in].start(leases)
 
-    def _report_from_thread(self, message: pb.LeasedJob, fraction: float | None, text: str) -> None:
+    def _report_from_thread(
+        self, message: pb.LeasedJob, fraction: float | None, text: str, checkpoint: bytes | None
+    ) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._report, message, fraction, text)
+            self._loop.call_soon_threadsafe(self._report, message, fraction, text, checkpoint)
         except RuntimeError:
             pass  # the session is over, and with it the interest in the handler's progress
 
-    def _report(self, message: pb.LeasedJob, fraction: float | None, text: str) -> None:
+    def _report(
+        self, message: pb.LeasedJob, fraction: float | None, text: str, checkpoint: bytes | None
+    ) -> None:
         lease = self._leases.get(message.lease_id)
         # A number is unique in one session only: an orphan's may meanwhile be another's.
         if lease is not None and lease.message is message and lease.place is Place.RUNNING:
-            self._progress.put(lease.id, fraction, text)
+            self._progress.put(lease.id, fraction, text, checkpoint)
 
     def _refuse(self, lease: Lease) -> None:
         """Gives a job back unstarted: it crossed our Drain on the wire, or is of a kind that was not asked for."""
