@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,27 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import protoc  # type: ignore[import-untyped]
 
+from jobqueue_server.http.transcoding.binding import Binding
 from jobqueue_server.http.transcoding.options import Options
 from jobqueue_server.http.transcoding.transcoder import Transcoder
 
 HERE = Path(__file__).parent
 RAW_JSON = {"transcoding.test.Document": ("content_value", "content_json")}
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A request that got through: the rule that it came by, and its message."""
+
+    binding: Binding
+    request: Any
+
+
+def route(
+    transcoder: Transcoder, method: str, path: bytes, query: bytes, headers: Mapping[str, str], body: bytes
+) -> Routed:
+    match = transcoder.match(method, path)
+    return Routed(match.route, transcoder.fill(match, query, headers, body))
 
 
 def vectors(name: str) -> list[Any]:

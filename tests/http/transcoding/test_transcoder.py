@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -14,24 +15,29 @@ from jobqueue_server.http.transcoding.errors import RuleError, TranscodingError
 from jobqueue_server.http.transcoding.options import Options, PrintOptions
 from jobqueue_server.http.transcoding.percent import UnescapeSpec
 from jobqueue_server.http.transcoding.transcoder import Transcoder
-from tests.http.transcoding.conftest import RAW_JSON, compile_service
+from tests.http.transcoding.conftest import RAW_JSON, compile_service, route
 
 JSON = {"content-type": "application/json"}
 
 
 def refused(transcoder, method, path, query="", headers=JSON, body=b"") -> TranscodingError:
     with pytest.raises(TranscodingError) as error:
-        transcoder.route(method, path.encode(), query.encode(), headers, body)
+        route(transcoder, method, path.encode(), query.encode(), headers, body)
     return error.value
 
 
 def test_path_body_and_query_fill_one_request(transcoder):
-    prepared = transcoder.route(
-        "PUT", b"/v1/everything/a%2Fb/c", b"int32=5&mask=a", JSON, b'{"kind":"hard_cover","string":"c"}'
+    prepared = route(
+        transcoder,
+        "PUT",
+        b"/v1/everything/a%2Fb/c",
+        b"int32=5&mask=a",
+        JSON,
+        b'{"kind":"hard_cover","string":"c"}',
     )
     request = prepared.request
     assert (request.string, request.child.string, request.child.kind, request.int32) == ("a/b", "c", 2, 5)
-    assert prepared.method.name == "Send"
+    assert prepared.binding.method.name == "Send"
 
 
 def test_path_and_body_may_say_the_same_but_not_otherwise(transcoder):
@@ -57,12 +63,12 @@ def test_what_path_or_body_bind_is_no_query_parameter(transcoder, query, says):
 def test_where_the_body_is_all_there_are_no_query_parameters(transcoder):
     assert "in the body" in refused(transcoder, "POST", "/v1/everything", "int32=1", body=b"{}").message
     assert "in the body" in refused(transcoder, "POST", "/v1/everything", "nope=1", body=b"{}").message
-    transcoder.route("POST", b"/v1/everything", b"$alt=json", JSON, b"{}")
+    route(transcoder, "POST", b"/v1/everything", b"$alt=json", JSON, b"{}")
 
 
 def test_typed_variables_are_read_as_their_types(transcoder):
-    request = transcoder.route(
-        "GET", b"/v1/typed/5/paper_back/2006-01-02T15%3A04%3A05Z", b"", {}, b""
+    request = route(
+        transcoder, "GET", b"/v1/typed/5/paper_back/2006-01-02T15%3A04%3A05Z", b"", {}, b""
     ).request
     assert (request.int32, request.kind, request.timestamp.ToJsonString()) == (5, 1, "2006-01-02T15:04:05Z")
     error = refused(transcoder, "GET", "/v1/typed/x/1/2006-01-02T15:04:05Z")
@@ -71,18 +77,18 @@ def test_typed_variables_are_read_as_their_types(transcoder):
 
 
 def test_a_list_or_a_value_may_be_the_body_and_the_answer(transcoder):
-    prepared = transcoder.route("PUT", b"/v1/strings", b"int32=1", JSON, b'["a","b"]')
-    assert transcoder.render(prepared, prepared.request).body == b'["a","b"]'
+    prepared = route(transcoder, "PUT", b"/v1/strings", b"int32=1", JSON, b'["a","b"]')
+    assert transcoder.render(prepared.binding, prepared.request).body == b'["a","b"]'
     assert refused(transcoder, "PUT", "/v1/strings", body=b"null").violations[0].field == "strings"
     assert refused(transcoder, "PUT", "/v1/strings", body=b'["a",1]').violations[0].field == "strings[1]"
-    prepared = transcoder.route("PUT", b"/v1/value", b"", JSON, b"null")
+    prepared = route(transcoder, "PUT", b"/v1/value", b"", JSON, b"null")
     assert prepared.request.HasField("value")
-    assert transcoder.render(prepared, prepared.request).body == b"null"
+    assert transcoder.render(prepared.binding, prepared.request).body == b"null"
 
 
 def test_a_multi_segment_variable_keeps_its_slashes_and_its_verb_is_cut(transcoder):
     path = b"/v1/named/shelves/a%2Fb/books/c/d%20e:touch"
-    assert transcoder.route("POST", path, b"", JSON, b"").request.name == "shelves/a%2Fb/books/c/d e"
+    assert route(transcoder, "POST", path, b"", JSON, b"").request.name == "shelves/a%2Fb/books/c/d e"
 
 
 @pytest.mark.parametrize(
@@ -96,13 +102,13 @@ def test_a_multi_segment_variable_keeps_its_slashes_and_its_verb_is_cut(transcod
 def test_what_is_decoded_in_several_segments_is_a_switch(library, spec, name):
     transcoder = Transcoder([library], Options(url_unescape_spec=spec))
     path = b"/v1/named/shelves/a%2Fb/books/%3A%20%23:touch"
-    assert transcoder.route("POST", path, b"", JSON, b"").request.name == name
+    assert route(transcoder, "POST", path, b"", JSON, b"").request.name == name
 
 
 def test_http_body_is_neither_read_nor_written(transcoder):
-    prepared = transcoder.route("POST", b"/v1/upload", b"", {"content-type": "image/png"}, b"\x89PNG")
+    prepared = route(transcoder, "POST", b"/v1/upload", b"", {"content-type": "image/png"}, b"\x89PNG")
     assert (prepared.request.content_type, prepared.request.data) == ("image/png", b"\x89PNG")
-    answer = transcoder.render(prepared, HttpBody(content_type="text/csv", data=b"a,b"))
+    answer = transcoder.render(prepared.binding, HttpBody(content_type="text/csv", data=b"a,b"))
     assert (answer.content_type, answer.body) == ("text/csv", b"a,b")
 
 
@@ -110,8 +116,8 @@ def test_http_body_is_neither_read_nor_written(transcoder):
     "kind", ["", "application/json", "Application/JSON; charset=UTF-8", "application/a+json"]
 )
 def test_json_is_taken_by_its_content_types(transcoder, kind):
-    assert transcoder.route(
-        "POST", b"/v1/everything", b"", {"content-type": kind}, b'{"int32":1}'
+    assert route(
+        transcoder, "POST", b"/v1/everything", b"", {"content-type": kind}, b'{"int32":1}'
     ).request.int32
 
 
@@ -140,8 +146,8 @@ def test_what_is_lenient_is_lenient_by_its_switch_only(library):
             ignore_unknown_query_parameters=True, ignore_unknown_fields=True, query_param_unescape_plus=False
         ),
     )
-    assert lenient.route("GET", b"/v1/everything", b"nope=1&string=a+b", {}, b"").request.string == "a+b"
-    assert lenient.route("POST", b"/v1/everything", b"", JSON, b'{"nope":[1],"int32":1}').request.int32 == 1
+    assert route(lenient, "GET", b"/v1/everything", b"nope=1&string=a+b", {}, b"").request.string == "a+b"
+    assert route(lenient, "POST", b"/v1/everything", b"", JSON, b'{"nope":[1],"int32":1}').request.int32 == 1
     strict = Transcoder([library], Options(case_insensitive_enum_parsing=False))
     assert refused(strict, "GET", "/v1/everything", "kind=paper_back").violations[0].field == "kind"
     by_name = Transcoder([library], Options(match_unregistered_custom_verb=False))
@@ -150,7 +156,7 @@ def test_what_is_lenient_is_lenient_by_its_switch_only(library):
 
 
 def test_answers_print_what_is_empty_and_leave_out_what_is_unset(transcoder):
-    message = transcoder.route("GET", b"/v1/everything", b"", {}, b"").request
+    message = route(transcoder, "GET", b"/v1/everything", b"", {}, b"").request
     answer = json.loads(transcoder.render_message(message))
     assert answer == {
         "int32": 0, "int64": "0", "uint32": 0, "uint64": "0", "float": 0, "double": 0, "bool": False,
@@ -165,7 +171,7 @@ def test_print_options_are_switches(library):
     )
     transcoder = Transcoder([library], Options(RAW_JSON, print_options=options))
     body = b'{"wrapped_int64":1,"kind":"PAPER_BACK","document":{"content_value":7}}'
-    request = transcoder.route("POST", b"/v1/everything", b"", JSON, body).request
+    request = route(transcoder, "POST", b"/v1/everything", b"", JSON, body).request
     assert json.loads(transcoder.render_message(request)) == {
         "wrappedInt64": "1", "kind": 1, "document": {"contentValue": 7},
     }  # fmt: skip
@@ -209,12 +215,12 @@ def test_every_binding_of_the_contract_routes_to_its_method():
             f"v{i}" if segment == "*" else segment for i, segment in enumerate(binding.template.segments)
         ]
         path = "/" + "/".join(segments) + (":" + binding.template.verb if binding.template.verb else "")
-        prepared = transcoder.route(binding.http_method, path.encode(), b"", JSON, b"")
+        prepared = route(transcoder, binding.http_method, path.encode(), b"", JSON, b"")
         assert prepared.binding is binding
         for variable in binding.template.variables:
             target = binding.variables[variable.field]
             assert target.given(prepared.request) == f"v{variable.start}"
-        answer = transcoder.render(prepared, GetMessageClass(binding.method.output_type)())
+        answer = transcoder.render(prepared.binding, GetMessageClass(binding.method.output_type)())
         assert isinstance(json.loads(answer.body), dict)
 
 
@@ -259,3 +265,16 @@ def test_a_setting_of_raw_json_that_names_nothing_is_refused_at_start(library):
         Transcoder([library], Options(raw_json={"transcoding.test.Document": ("content_value", "b")}))
     with pytest.raises(RuleError, match="bytes"):
         Transcoder([library], Options(raw_json={"transcoding.test.Document": ("content_value", "title")}))
+
+
+def test_problems_deep_within_a_long_body_take_no_long_time(transcoder):
+    """A value with a problem in it is read once more at most, however deep it lies."""
+    depth, wide = 45, b'"%s"' % (b"x" * 100_000)
+    for opening, closing in ((b'{"child":', b"}"), (b'{"by_number":{"1":', b"}}")):
+        body = (
+            opening * depth + b'{"int32":%s,"nope":[%s]}' % (wide, b",".join([wide] * 30)) + closing * depth
+        )
+        before = time.process_time()
+        error = refused(transcoder, "POST", "/v1/everything", body=body)
+        assert len(error.violations) == 2
+        assert time.process_time() - before < 1

@@ -11,8 +11,8 @@ from jobqueue_server.http.transcoding.options import Options, PrintOptions
 from jobqueue_server.http.transcoding.render import Renderer
 from jobqueue_server.http.transcoding.router import Router
 from jobqueue_server.http.transcoding.template import Template, parse
-from jobqueue_server.http.transcoding.transcoder import Prepared, Transcoder
-from tests.http.transcoding.conftest import RAW_JSON, vectors
+from jobqueue_server.http.transcoding.transcoder import Transcoder
+from tests.http.transcoding.conftest import RAW_JSON, Routed, route, vectors
 
 JSON = {"content-type": "application/json"}
 # Only what is set, so that a vector names what it is about.
@@ -34,15 +34,15 @@ def router() -> Router[Route]:
     return router
 
 
-def post(transcoder: Transcoder, body: str) -> Prepared:
-    return transcoder.route("POST", b"/v1/everything", b"", JSON, body.encode())
+def post(transcoder: Transcoder, body: str) -> Routed:
+    return route(transcoder, "POST", b"/v1/everything", b"", JSON, body.encode())
 
 
-def get(transcoder: Transcoder, query: str) -> Prepared:
-    return transcoder.route("GET", b"/v1/everything", query.encode(), {}, b"")
+def get(transcoder: Transcoder, query: str) -> Routed:
+    return route(transcoder, "GET", b"/v1/everything", query.encode(), {}, b"")
 
 
-def brief(prepared: Prepared) -> Any:
+def brief(prepared: Routed) -> Any:
     return json.loads(BRIEF.message(prepared.request))
 
 
@@ -87,7 +87,7 @@ def test_a_raw_path_finds_its_template(router, vector):
 def test_scalars_are_read_by_protojson_and_no_wider(transcoder, vector):
     field = vector["field"]
 
-    def send() -> Prepared:
+    def send() -> Routed:
         if "json" in vector:
             return post(transcoder, f'{{"{field}": {vector["json"]}}}')
         return get(transcoder, f"{field}={vector['query']}")
@@ -124,3 +124,20 @@ def test_a_query_is_read_whole_or_refused_with_the_parameter(transcoder, vector)
     with pytest.raises(TranscodingError) as refused:
         get(transcoder, vector["query"])
     told(vector, refused.value)
+
+
+@pytest.mark.parametrize("vector", vectors("problems.json"), ids=lambda v: f"{v['query']} {v['body']}"[:60])
+def test_all_that_is_wrong_is_said_at_once_with_a_bound(transcoder, vector):
+    with pytest.raises(TranscodingError) as refused:
+        route(
+            transcoder,
+            vector["method"],
+            vector["path"].encode(),
+            vector["query"].encode(),
+            JSON,
+            vector["body"].encode(),
+        )
+    assert refused.value.http_status == 400
+    assert [violation.field for violation in refused.value.violations] == vector["fields"]
+    for violation in refused.value.violations:
+        assert f"{violation.field}: {violation.description}" in refused.value.message

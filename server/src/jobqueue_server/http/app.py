@@ -18,8 +18,9 @@ from ..model import MAX_MESSAGE_BYTES
 from . import contract, headers, ops
 from .answer import Answer, Headers, Receive, Send
 from .errors import ErrorForm, Refused, allowed, refused_by_transcoder
+from .transcoding.binding import Binding
 from .transcoding.errors import TranscodingError
-from .transcoding.transcoder import Prepared, Transcoder
+from .transcoding.transcoder import Transcoder
 
 _HTTP_CODE = "x-http-code"
 _READS = ("GET", "HEAD")
@@ -104,10 +105,10 @@ class HttpApp:
         if seconds is not None:
             call.deadline = time.monotonic() + seconds
         body = await _read(metadata, receive)
-        prepared = self._prepare(scope, metadata, body)
-        contract.readable(prepared.request)
-        call.method = _full_name(prepared.method)
-        return await self._until_gone(self._run(prepared, call), receive)
+        binding, request = self._prepare(scope, metadata, body)
+        contract.readable(request)
+        call.method = _full_name(binding.method)
+        return await self._until_gone(self._run(binding, request, call), receive)
 
     def _operate(self, method: str, path: str, metadata: dict[str, str]) -> Answer:
         allow = (("Allow", allowed(["GET"])),)
@@ -122,37 +123,40 @@ class HttpApp:
     def _options(self, scope: Mapping[str, Any]) -> Answer:
         """What a path takes: found by asking for a method that it has not."""
         try:
-            self._transcoder.route(_PROBE, _raw_path(scope), b"", {}, b"")
+            self._transcoder.match(_PROBE, _raw_path(scope))
         except TranscodingError as error:
             if error.allow:
                 return Answer(204, headers=(("Allow", allowed(error.allow)),))
             raise refused_by_transcoder(error) from None
         return Answer(204, headers=(("Allow", _PROBE),))
 
-    def _prepare(self, scope: Mapping[str, Any], metadata: dict[str, str], body: bytes) -> Prepared:
+    def _prepare(
+        self, scope: Mapping[str, Any], metadata: dict[str, str], body: bytes
+    ) -> tuple[Binding, Any]:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         try:
-            return self._transcoder.route(method, _raw_path(scope), scope["query_string"], metadata, body)
+            match = self._transcoder.match(method, _raw_path(scope))
+            return match.route, self._transcoder.fill(match, scope["query_string"], metadata, body)
         except TranscodingError as error:
             refused = refused_by_transcoder(error)
         if isinstance(refused, FieldInvalid):
             refused = contract.paging_refused(refused, scope["path"])
         raise refused
 
-    async def _run(self, prepared: Prepared, call: Call) -> Answer:
-        handler = self._handlers[prepared.method.full_name]
+    async def _run(self, binding: Binding, filled: Any, call: Call) -> Answer:
+        handler = self._handlers[binding.method.full_name]
 
         async def rendered(request: Any, call: Call) -> Answer:
             # Inside of the chain, so that what can't be rendered is a fault of ours like others.
             response = await handler(request, call)
-            made = self._transcoder.render(prepared, response)
+            made = self._transcoder.render(binding, response)
             status = int(call.answer_metadata.get(_HTTP_CODE, "200"))
             location: Headers = ()
             if status == 201 and call.method in contract.LOCATIONS:
                 location = (("Location", contract.LOCATIONS[call.method](response)),)
             return Answer(status, made.body, location, made.content_type)
 
-        answer: Answer = await self._chain.unary(call.method, rendered)(prepared.request, call)
+        answer: Answer = await self._chain.unary(call.method, rendered)(filled, call)
         return answer
 
     async def _until_gone(self, run: Awaitable[Answer], receive: Receive) -> Answer:

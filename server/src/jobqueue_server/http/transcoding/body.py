@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from .errors import Problem, nearest, shown
+from .errors import MOST_PROBLEMS, Problem, nearest, shown, together
 from .fields import claim_oneof, is_map, message_of, names
 from .options import Options
 from .scalars import described, text_reader, token_reader
@@ -37,13 +37,14 @@ class BodyReader:
         """Fills a message from a body that must be what the message's type is in JSON, mostly an object.
 
         Raises:
-            TranscodingError: 400, with the path of the field at fault.
+            Problem: Fields are at fault: as many as are found, each with its path.
+            TranscodingError: 400; it is not JSON.
         """
         text = Text(body)
         self._whole(text, lambda at: self._into(message, text, at))
 
     def read_field(self, message: Any, field: FieldDescriptor, body: bytes) -> None:
-        """Fills one field of a message from a body that holds that field's value and nothing around it."""
+        """Fills one field of a message from a body that holds that field's value alone; raises as `read_message`."""
         text = Text(body)
         _, reader = self._table(message.DESCRIPTOR)[field.name]
 
@@ -59,10 +60,7 @@ class BodyReader:
         self._whole(text, read)
 
     def _whole(self, text: Text, read: Callable[[int], int]) -> None:
-        try:
-            end = text.skip(read(text.skip(0)))
-        except Problem as problem:
-            raise problem.error() from None
+        end = text.skip(read(text.skip(0)))
         if end != len(text.text):
             raise text.broken("Expecting the end of the body", end)
 
@@ -84,22 +82,24 @@ class BodyReader:
             raise Problem(f"must be a JSON object; it is {described(text.value(at)[0])}")
         table = self._table(message.DESCRIPTOR)
         seen: set[str] = set()
+        found: list[Problem] = []
         for key, place in text.members(at):
-            entry = table.get(key)
-            if entry is None:
-                if key in ignored or self._ignore_unknown:
+            name, reader = table.get(key, (key, None))
+            try:
+                if reader is None:
+                    if key not in ignored and not self._ignore_unknown:
+                        known = message.DESCRIPTOR.fields_by_name
+                        raise Problem(f"is no field of {message.DESCRIPTOR.name}{nearest(key, known)}")
                     text.end = text.value(place)[1]
                     continue
-                known = message.DESCRIPTOR.fields_by_name
-                raise Problem(f"is no field of {message.DESCRIPTOR.name}{nearest(key, known)}", key)
-            name, reader = entry
-            if name in seen:
-                raise Problem("is given twice", name)
-            seen.add(name)
-            try:
+                if name in seen:
+                    raise Problem("is given twice")
+                seen.add(name)
                 text.end = reader(message, text, place)
             except Problem as problem:
-                raise problem.under(name) from None
+                _keep(found, problem, name, text, place)
+        if found:
+            raise together(found, end=text.end)
         return text.end
 
     def _table(self, descriptor: Descriptor) -> dict[str, tuple[str, _Reader]]:
@@ -174,6 +174,7 @@ class BodyReader:
             if text.at(at) != "[":
                 raise Problem(f"must be a list; it is {described(text.value(at)[0])}")
             items = getattr(message, name)
+            found: list[Problem] = []
             for index, place in enumerate(text.items(at)):
                 try:
                     if text.text.startswith("null", place) and not takes_null:
@@ -184,7 +185,9 @@ class BodyReader:
                         value, text.end = text.value(place)
                         items.append(convert(value))
                 except Problem as problem:
-                    raise problem.under(f"[{index}]") from None
+                    _keep(found, problem, f"[{index}]", text, place)
+            if found:
+                raise together(found, end=text.end)
             return text.end
 
         return read
@@ -203,6 +206,7 @@ class BodyReader:
             if text.at(at) != "{":
                 raise Problem(f"must be an object; it is {described(text.value(at)[0])}")
             entries = getattr(message, name)
+            found: list[Problem] = []
             for key, place in text.members(at):
                 try:
                     entry = key_of(key)
@@ -216,7 +220,9 @@ class BodyReader:
                         value, text.end = text.value(place)
                         entries[entry] = convert(value)
                 except Problem as problem:
-                    raise problem.under(f"[{key[:60]}]") from None
+                    _keep(found, problem, f"[{key[:60]}]", text, place)
+            if found:
+                raise together(found, end=text.end)
             return text.end
 
         return read
@@ -238,7 +244,11 @@ class BodyReader:
         if descriptor.full_name in STRUCTS or filler(descriptor, self._any_case, text=False) is not None:
             for key, place in text.members(at):
                 if key == "value":
-                    text.end = self._into(inner, text, place)
+                    try:
+                        text.end = self._into(inner, text, place)
+                    except Problem as problem:
+                        problem.end = end
+                        raise
                 elif key == "@type":
                     text.end = text.value(place)[1]
                 else:
@@ -250,6 +260,24 @@ class BodyReader:
         message.type_url = url
         message.value = inner.SerializeToString(deterministic=True)
         return end
+
+
+def _keep(found: list[Problem], problem: Problem, step: str, text: Text, place: int) -> None:
+    """Keeps what is wrong with a member and passes over it, so that one answer says all that is wrong.
+
+    Raises:
+        Problem: All that was found so far: it is enough, or nothing behind can be read.
+    """
+    found += problem.under(step).each()
+    enough = len(found) >= MOST_PROBLEMS
+    try:
+        text.pass_over(place, problem)
+    except Problem as another:
+        if another is not problem:
+            found += another.under(step).each()
+        enough = True
+    if enough:
+        raise together(found, stops=True) from None
 
 
 def _same(token: Any) -> Any:

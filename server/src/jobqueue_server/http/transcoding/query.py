@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor
 
-from .errors import Problem, malformed, nearest, shown
+from .errors import MOST_PROBLEMS, Problem, malformed, nearest, shown, together
 from .fields import Place, claim_oneof, is_map, place
 from .options import Options
 from .percent import decode
@@ -58,11 +58,13 @@ class QueryReader:
         """Fills the request.
 
         Raises:
-            TranscodingError: 400 with the parameter at fault.
+            Problem: Parameters are at fault: as many as are found, each by its name.
+            TranscodingError: 400 for a broken escape.
         """
         if not query:
             return
         seen: set[str] = set()
+        found: list[Problem] = []
         for name, value in split(query, self._options.query_param_unescape_plus):
             try:
                 target = self._target(name)
@@ -74,7 +76,11 @@ class QueryReader:
                 seen.add(where.name)
                 self._set(message, where, set_value, value)
             except Problem as problem:
-                raise problem.error() from None
+                found.append(problem)
+                if len(found) == MOST_PROBLEMS:
+                    break
+        if found:
+            raise together(found)
 
     def _set(self, message: Any, where: Place, set_value: _Setter, value: str) -> None:
         try:

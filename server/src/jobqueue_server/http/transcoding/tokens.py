@@ -30,7 +30,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise Problem(f"has the key {shown(name)} twice")
+                raise Problem(f"has the key {shown(name)} twice", stops=True)
             seen.add(name)
     return members
 
@@ -91,7 +91,17 @@ class Text:
         except json.JSONDecodeError as error:
             raise self.broken(error.msg, error.pos) from None
         except _NotANumber as error:
-            raise Problem(f"must be JSON; a bare {error} is no JSON number") from None
+            raise Problem(f"must be JSON; a bare {error} is no JSON number", stops=True) from None
+
+    def pass_over(self, at: int, problem: Problem) -> None:
+        """Goes on behind the value that starts there, in which a problem was found.
+
+        Raises:
+            Problem: The same one, or what is wrong with the value as JSON.
+        """
+        if problem.stops:
+            raise problem
+        self.end = self.value(at)[1] if problem.end is None else problem.end
 
     def members(self, at: int) -> Iterator[tuple[str, int]]:
         """The keys of the object that starts there, each with the place of its value.

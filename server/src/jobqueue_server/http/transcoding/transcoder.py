@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from .binding import Binding, bindings
 from .body import BodyReader
-from .errors import Problem, RuleError, TranscodingError, malformed
+from .errors import Problem, RuleError, TranscodingError, malformed, refused
 from .options import Options
 from .render import Renderer
-from .router import Router
+from .router import Match, Router
 
 _HTTP_BODY = "google.api.HttpBody"
 _JSON = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A request that is ready for its method.
-
-    Attributes:
-        method: The method.
-        request: A message of its input type.
-        binding: The rule that the request came by.
-    """
-
-    method: MethodDescriptor
-    request: Any
-    binding: Binding
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,36 +55,46 @@ class Transcoder:
                     self._router.add(binding)
                     self.bindings.append(binding)
 
-    def route(
-        self, method: str, raw_path: bytes, query_string: bytes, headers: Mapping[str, str], body: bytes
-    ) -> Prepared:
-        """Finds the method and fills its request.
+    def match(self, method: str, raw_path: bytes) -> Match[Binding]:
+        """Finds the rule that a request comes by, before anything else of it is read.
 
         Args:
             method: GET, POST, ...
             raw_path: The path as it was sent, undecoded, without the query.
+
+        Raises:
+            TranscodingError: 404, 405, or 400 for a path that can't be decoded.
+        """
+        return self._router.match(method, _utf8(raw_path, "path"))
+
+    def fill(
+        self, match: Match[Binding], query_string: bytes, headers: Mapping[str, str], body: bytes
+    ) -> Message:
+        """Makes the method's request of the parts of an HTTP request.
+
+        Args:
+            match: The rule, with what the path says.
             query_string: What follows the question mark, undecoded.
             headers: By lower-case name; `content-type` counts.
             body: All of it, after any content encoding is undone.
 
         Raises:
-            TranscodingError: 404, 405, 415, or 400 with the field at fault.
+            TranscodingError: 415, or 400 with the fields at fault.
         """
-        match = self._router.match(method, _ascii(raw_path, "path"))
         binding = match.route
-        request = GetMessageClass(binding.method.input_type)()
-        self._read_body(request, binding, headers.get("content-type", ""), body)
-        try:
-            for name, text in match.values:
-                binding.variables[name].set(request, text)
-        except Problem as problem:
-            raise problem.error() from None
-        binding.query.read(request, _ascii(query_string, "query"))
-        return Prepared(binding.method, request, binding)
+        request: Message = GetMessageClass(binding.method.input_type)()
+        found: list[Problem] = []
+        _gather(found, self._read_body, request, binding, headers.get("content-type", ""), body)
+        for name, text in match.values:
+            _gather(found, binding.variables[name].set, request, text)
+        _gather(found, binding.query.read, request, _utf8(query_string, "query"))
+        if found:
+            raise refused(found)
+        return request
 
-    def render(self, prepared: Prepared, response: Message) -> Rendered:
+    def render(self, binding: Binding, response: Message) -> Rendered:
         """Writes a method's answer, or one message of its stream, as its rule says."""
-        name = prepared.binding.response_body
+        name = binding.response_body
         value: Any = getattr(response, name) if name else response
         if isinstance(value, Message) and value.DESCRIPTOR.full_name == _HTTP_BODY:
             http_body: Any = value
@@ -132,7 +127,14 @@ class Transcoder:
             self._bodies.read_field(request, request.DESCRIPTOR.fields_by_name[binding.body], body)
 
 
-def _ascii(raw: bytes, what: str) -> str:
+def _gather(found: list[Problem], read: Callable[..., None], *arguments: Any) -> None:
+    try:
+        read(*arguments)
+    except Problem as problem:
+        found += problem.each()
+
+
+def _utf8(raw: bytes, what: str) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
