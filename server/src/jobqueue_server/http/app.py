@@ -15,7 +15,7 @@ from .. import logs
 from ..chain import Call, Chain, Handler
 from ..errors import Draining, FieldInvalid, JobQueueError, NotBuilt
 from ..model import MAX_MESSAGE_BYTES
-from . import contract, headers, ops
+from . import compression, contract, headers, ops
 from .answer import Answer, Headers, Receive, Send
 from .errors import ErrorForm, Refused, allowed, refused_by_transcoder
 from .transcoding.binding import Binding
@@ -82,7 +82,7 @@ class HttpApp:
             return
         except (Refused, JobQueueError) as error:
             answer = self._errors.answer(error)
-        answer = answer.with_headers(_sent(call))
+        answer = await compression.compressed(answer.with_headers(_sent(call)), metadata)
         await answer.send(send, head=scope["method"] == "HEAD")
 
     async def leave(self, grace: timedelta) -> None:
@@ -224,29 +224,33 @@ def _peer(scope: Mapping[str, Any]) -> str:
 
 
 async def _read(metadata: Mapping[str, str], receive: Receive) -> bytes:
-    """The whole body, of which no more is ever held than a message may have."""
-    if not headers.is_plain(metadata):
-        encoding = metadata["content-encoding"][:60]
-        raise Refused(415, "INVALID_ARGUMENT", f"the body is encoded as {encoding}; send it as it is")
+    """The whole body, inflated, of which no more is ever held than a message may have."""
+    inflater = compression.inflater(metadata)
     too_large = Refused(
         413,
         "INVALID_ARGUMENT",
-        f"the body is over {MAX_MESSAGE_BYTES} bytes, which is the most that is taken",
+        f"the body is over {MAX_MESSAGE_BYTES} bytes{' once inflated' if inflater else ''}, the most that is taken",
     )
     if headers.content_length(metadata) > MAX_MESSAGE_BYTES:
         raise too_large
     parts: list[bytes] = []
-    size = 0
+    # What has come, and what it has become.
+    received = size = 0
     while True:
         event = await receive()
         if event["type"] == "http.disconnect":
             raise ClientGone
         part = event.get("body", b"")
+        received += len(part)
+        if inflater is not None:
+            part = inflater.feed(part, MAX_MESSAGE_BYTES + 1 - size)
         size += len(part)
-        if size > MAX_MESSAGE_BYTES:
+        if max(size, received) > MAX_MESSAGE_BYTES:
             raise too_large
         parts.append(part)
         if not event.get("more_body", False):
+            if inflater is not None:
+                inflater.finish()
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -50,7 +50,10 @@ REASONS = {
         "The path is there, but not for this HTTP method. `Allow` lists those it has.",
     ),
     413: ("BODY_TOO_LARGE", "The body is over 4 MiB. Send less at once, or store the data elsewhere."),
-    415: ("CONTENT_TYPE_UNSUPPORTED", "The body is not declared as plain `application/json`."),
+    415: (
+        "CONTENT_TYPE_UNSUPPORTED",
+        "The body is declared as something else than `application/json`, or encoded in another way than gzip.",
+    ),
     421: (
         "HOST_UNKNOWN",
         "`Host` is no name of this server. Call it by its address, or add the name to `JOBQUEUE_HTTP_HOSTS`.",

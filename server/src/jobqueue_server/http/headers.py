@@ -43,8 +43,3 @@ def content_length(metadata: Mapping[str, str]) -> int:
     """What the caller says that the body has, in bytes; 0 where it does not say."""
     text = metadata.get("content-length", "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
-
-
-def is_plain(metadata: Mapping[str, str]) -> bool:
-    """Whether the body is as it is, and not compressed."""
-    return metadata.get("content-encoding", "identity").lower() in ("", "identity")
