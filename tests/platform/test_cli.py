@@ -63,7 +63,10 @@ def test_migrate_on_the_embedded_database_that_serve_will_use(data_dir: Path):
 @pytest.mark.parametrize(
     ("dsn", "message"),
     [
-        ("postgresql://u:hunter2@127.0.0.1:1/x", "the database does not answer"),
+        (
+            "postgresql://u:hunter2@127.0.0.1:1/x",
+            "the database does not answer (host=127.0.0.1 port=1 database=x): ",
+        ),
         ("mysql://u:hunter2@127.0.0.1/x", "should be postgresql://"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from contextlib import asynccontextmanager
@@ -141,6 +142,11 @@ async def without_its_database_it_waits_says_so_and_then_starts(processes):
         for process in (waiting, leaving):
             line = await process.said("waiting for the database", times=2)
             assert line["level"] == "warning"
+            at = urlsplit(dsn)
+            assert (line["host"], line["port"], line["database"]) == (at.hostname, str(at.port), "jobqueue")
+            assert "Connection refused" in line["cause"] or "Connect call failed" in line["cause"]
+            assert at.password
+            assert at.password not in json.dumps(process.log)
         leaving.send(signal.SIGTERM)
         assert await leaving.ended() == 0
         await asyncio.to_thread(postgres.start)

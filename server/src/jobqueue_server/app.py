@@ -32,6 +32,7 @@ from .core.sessions import Sessions
 from .core.settle import Settler
 from .core.sweep import Sweep
 from .core.waiters import Waiters
+from .durations import format_duration
 from .embedded import EmbeddedPostgres, default_data_dir
 from .errors import JobQueueError
 from .http.app import HttpApp
@@ -56,6 +57,7 @@ from .store.catalog import CatalogStore
 from .store.changes import ChangeStore
 from .store.clock import ClockStore, uuid_of
 from .store.database import Database
+from .store.dsn import cause_of, place_of
 from .store.jobs import JobStore
 from .store.reads import ReadStore
 from .store.retention import RetentionStore
@@ -293,7 +295,7 @@ class App:
                 await self.database.open()
                 return
             except (JobQueueError, OSError, TimeoutError) as error:
-                _log.warning("waiting for the database", error=str(error))
+                _log.warning("waiting for the database", **place_of(self.dsn), cause=cause_of(error))
                 await asyncio.sleep(WAIT_FOR_DATABASE)
 
     async def run(self) -> None:
@@ -325,7 +327,7 @@ class App:
 
     async def drain(self) -> None:
         """Leaves: no new calls and no new claims; settlements are taken until nothing is held or the grace ends."""
-        _log.info("draining", grace=str(self.settings.shutdown_grace))
+        _log.info("draining", grace=format_duration(self.settings.shutdown_grace))
         self.chain.draining = True
         await self._serve_if("draining")
         self.dispatcher.paused = True

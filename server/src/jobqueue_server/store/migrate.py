@@ -23,7 +23,9 @@ from typing import Any, Literal
 import asyncpg
 
 from .. import logs
+from ..errors import DatabaseAway
 from .database import scrubbed
+from .dsn import cause_of, place_of
 
 log = logs.get(__name__)
 
@@ -240,6 +242,9 @@ async def _connection(dsn: str) -> AsyncIterator[Any]:
             connection = await asyncpg.connect(
                 dsn, timeout=10, server_settings={"application_name": "jobqueue-migrate"}
             )
+    except DatabaseAway as error:
+        place = " ".join(f"{name}={value}" for name, value in place_of(dsn).items())
+        raise DatabaseAway(f"the database does not answer ({place}): {cause_of(error)}") from error.__cause__
     except asyncpg.PostgresError as error:
         raise MigrationError(f"the database refuses the connection: {error}") from error
     try:
