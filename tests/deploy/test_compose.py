@@ -11,8 +11,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from jobqueue_server.settings import Settings, environment_name
-from jobqueue_worker import cli as worker_cli
 from jobqueue_worker.settings import WorkerSettings
+from jobqueue_worker.settings import environment_name as of_worker
 
 from .conftest import DEPLOY
 from .dockerfile import Stage
@@ -87,7 +87,7 @@ def test_every_setting_that_it_names_exists(services: dict[str, Any]):
     known = {environment_name(name) for name in Settings.model_fields} | {"PGPASSWORD"}
     assert services["server"]["environment"].keys() <= known
     assert services["migrate"]["environment"].keys() <= known
-    own = {worker_cli.environment_name(name) for name in WorkerSettings.model_fields}
+    own = {of_worker(name) for name in WorkerSettings.model_fields}
     assert services["worker"]["environment"].keys() <= own
 
 
