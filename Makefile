@@ -12,7 +12,7 @@ LOCKS := requirements-build.lock requirements.lock
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help install run demo test check lint contract tools generate lock migrate package clean
+.PHONY: help install run demo test mutants check lint contract tools generate lock migrate package clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ demo: install ## The same, ending by itself when the four jobs are done
 
 test: install ## Run the tests: real PostgreSQL, real sockets, real processes
 	@$(BIN)/python -m pytest tests -m "not curl and not package and not network"
+
+mutants: install ## Break the code on purpose, one line at a time, in a copy: the tests of each promise must go red
+	@$(BIN)/python -m tools.mutants
 
 check: install tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
 	@$(BIN)/python -m pytest tests -m "not network"
