@@ -19,6 +19,7 @@ from jobqueue_server.lifecycle import Reason
 from jobqueue_server.settings import Settings, default_text, environment_name
 from jobqueue_worker import cli as worker_cli
 from jobqueue_worker.settings import WorkerSettings
+from jobqueue_worker.settings import environment_name as of_worker
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = "<!-- Made by `make generate` from {source}. Change that instead. -->"
@@ -113,7 +114,7 @@ def _settings() -> Iterator[str]:
     yield "|---|---|---|---|"
     for name, field in WorkerSettings.model_fields.items():
         default = worker_cli.default_text(field.default)
-        yield _row(worker_cli.environment_name(name), name, default, field.description)
+        yield _row(of_worker(name), name, default, field.description)
     yield "\n## jobqueue\n"
     yield COMMAND_LINE
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from jobqueue import Status, SyncClient
-from jobqueue_worker.cli import environment_name, flag_name
-from jobqueue_worker.settings import WorkerSettings
+from jobqueue_worker.cli import flag_name
+from jobqueue_worker.settings import WorkerSettings, environment_name
 from tests.client_cli.programs import PROGRAMS, plain_environment, serving, working
 
 SHOP = """

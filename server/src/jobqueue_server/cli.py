@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -18,7 +19,7 @@ from . import __version__, logs
 from .addresses import AddressUnusable
 from .embedded import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir
 from .errors import JobQueueError
-from .settings import Settings, SettingsInvalid, default_text, environment_name
+from .settings import Settings, SettingsInvalid, default_text, environment_name, misspelt
 from .store import migrate
 
 _HELP = """A job queue over gRPC, kept in PostgreSQL.
@@ -40,6 +41,7 @@ schema = typer.Typer(
     help="Bring the schema in the database up to date, or see how it stands.", no_args_is_help=True
 )
 app.add_typer(schema, name="migrate")
+_log = logs.get(__name__)
 _out = Console()
 _err = Console(stderr=True)
 
@@ -62,6 +64,8 @@ def _takes_settings(*names: str) -> Callable[[Callable[[Settings], None]], Calla
             except SettingsInvalid as error:
                 _fail(str(error), code=2)
             logs.configure(settings.log_level, settings.log_format)
+            for variable, meant in misspelt(os.environ).items():
+                _log.warning("a variable is no setting, and has no effect", variable=variable, meant=meant)
             command(settings)
 
         options = [_option(name) for name in names or Settings.model_fields]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,6 +22,11 @@ from pydantic_settings import (
 )
 
 from .durations import format_duration, parse_duration
+
+
+_PREFIX = "JOBQUEUE_"
+# From here on a name is a slip of another: a letter or two in ten. Settings of the worker stay below.
+_NEAR = 0.85
 
 
 class SettingsInvalid(ValueError):
@@ -121,7 +126,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="JOBQUEUE_", env_ignore_empty=True, extra="forbid", frozen=True, populate_by_name=True
+        env_prefix=_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, populate_by_name=True
     )
 
     config: Path | None = _set("General", None, "A TOML file with settings, one `name = value` a line.")
@@ -273,6 +278,22 @@ def environment_name(setting: str) -> str:
     """What a setting is called in the environment."""
     alias = Settings.model_fields[setting].validation_alias
     return alias if isinstance(alias, str) else f"JOBQUEUE_{setting.upper()}"
+
+
+def misspelt(environment: Iterable[str]) -> dict[str, str]:
+    """Variables that are nearly a setting's, each with the name that was probably meant.
+
+    Others that begin with JOBQUEUE_ are somebody else's: workers and programs of the operator's own read it as well.
+    """
+    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    meant = {}
+    for variable in environment:
+        name = variable.upper()
+        if name.startswith(_PREFIX) and name not in known:
+            shorts = [each.removeprefix(_PREFIX) for each in known]
+            for near in get_close_matches(name.removeprefix(_PREFIX), shorts, n=1, cutoff=_NEAR):
+                meant[variable] = environment_name(near.lower())
+    return meant
 
 
 def default_text(setting: str) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
+import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib.metadata import version as version_of
 from typing import Annotated, Any
 
 import typer
-from pydantic import AliasChoices, ValidationError
+from pydantic import ValidationError
 from pydantic_core import PydanticUndefined
 from pydantic_settings import SettingsError
 from rich.console import Console
 
-from .settings import WorkerSettings
+from .settings import WorkerSettings, environment_name, misspelt
 
 _HELP = """Take jobs from a JobQueue server and run them.
 
@@ -36,6 +38,7 @@ _PANELS = {
 }
 _SHORT = {"files_dir": "--files"}
 
+_log = logging.getLogger(__name__)
 # A `:x:` in a message is somebody's module and name, and no picture.
 _err = Console(stderr=True, emoji=False)
 
@@ -43,12 +46,6 @@ _err = Console(stderr=True, emoji=False)
 def main() -> None:
     """Runs the command line."""
     app()
-
-
-def environment_name(setting: str) -> str:
-    """What a setting is called in the environment."""
-    alias = WorkerSettings.model_fields[setting].validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"JOBQUEUE_{setting.upper()}"
 
 
 def flag_name(setting: str) -> str:
@@ -172,6 +169,8 @@ def _serve(settings: WorkerSettings) -> None:
     from .service import WorkerService
 
     logs.configure(settings.log_level, settings.log_format)
+    for variable, meant in misspelt(os.environ).items():
+        _log.warning("no setting is called %s: it has no effect; did you mean %s?", variable, meant)
     if settings.files_dir is not None and not settings.files_dir.is_dir():
         _fail(f"JOBQUEUE_FILES_DIR (--files) names {settings.files_dir}, which is no folder", code=2)
     try:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Iterable
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_PREFIX = "JOBQUEUE_"
+# From here on a name is a slip of another: a letter or two in ten. Settings of the server stay below.
+_NEAR = 0.85
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -56,7 +62,7 @@ class WorkerSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="JOBQUEUE_", populate_by_name=True, extra="ignore", frozen=True, env_ignore_empty=True
+        env_prefix=_PREFIX, populate_by_name=True, extra="ignore", frozen=True, env_ignore_empty=True
     )
 
     server: str = Field(default="127.0.0.1:50051", description="Server to lease jobs from, as host:port.")
@@ -149,3 +155,25 @@ class WorkerSettings(BaseSettings):
     )
     image_allow: Names = Field(default=[], description="As webhook_allow, for the sources of images.")
     image_allow_http: bool = Field(default=False, description="Take images over plain http as well.")
+
+
+def environment_name(setting: str) -> str:
+    """What a setting is called in the environment."""
+    alias = WorkerSettings.model_fields[setting].validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{_PREFIX}{setting.upper()}"
+
+
+def misspelt(environment: Iterable[str]) -> dict[str, str]:
+    """Variables that are nearly a setting's, each with the name that was probably meant.
+
+    Others that begin with JOBQUEUE_ are somebody else's: servers, and the handlers that the operator loads.
+    """
+    known = {f"{_PREFIX}{name.upper()}" for name in WorkerSettings.model_fields}
+    meant = {}
+    for variable in environment:
+        name = variable.upper()
+        if name.startswith(_PREFIX) and name not in known:
+            shorts = [each.removeprefix(_PREFIX) for each in known]
+            for near in get_close_matches(name.removeprefix(_PREFIX), shorts, n=1, cutoff=_NEAR):
+                meant[variable] = environment_name(near.lower())
+    return meant
