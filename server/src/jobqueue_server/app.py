@@ -32,16 +32,17 @@ from .core.sessions import Sessions
 from .core.settle import Settler
 from .core.sweep import Sweep
 from .core.waiters import Waiters
+from .core.watch import Watches
 from .durations import format_duration
 from .embedded import EmbeddedPostgres, default_data_dir
 from .errors import JobQueueError
-from .http.app import HttpApp
 from .http import hosts
 from .http.answer import Asgi
-from .http.errors import ErrorForm
+from .http.app import HttpApp
 from .http.cors import Cors
-from .http.ops import Operations
+from .http.errors import ErrorForm
 from .http.hosts import Hosts
+from .http.ops import Operations
 from .http.server import HttpServer
 from .ids import IdMint
 from .metrics import Backlog, Metrics, MetricsEndpoint
@@ -49,9 +50,9 @@ from .rpc.job_queue import JobQueueServicer
 from .rpc.lease import LeaseServicer
 from .rpc.queue_admin import QueueAdminServicer
 from .rpc.server import GrpcServer
-from .settings import Settings
-from .rpc.watch import WatchServicer
 from .rpc.session_calls import SessionCallsServicer
+from .rpc.watch import WatchServicer
+from .settings import Settings
 from .store import migrate
 from .store.catalog import CatalogStore
 from .store.changes import ChangeStore
@@ -62,6 +63,7 @@ from .store.jobs import JobStore
 from .store.reads import ReadStore
 from .store.retention import RetentionStore
 from .store.sessions import SessionStore
+from .store.watch import WatchStore
 
 _log = logs.get(__name__)
 
@@ -156,6 +158,14 @@ class App:
             on_ready=self.dispatcher.lines.ready,
             on_finished=self.metrics.finished,
         )
+        self.watches = Watches(
+            WatchStore(self.database),
+            self.clock,
+            self.metrics,
+            most=settings.max_watches,
+            retention=settings.retention,
+        )
+        self.waiters.on_finished.append(self.watches.finished)
         self.retention = Retention(
             RetentionStore(self.database, retention=settings.retention), retention=settings.retention
         )
@@ -170,6 +180,14 @@ class App:
             self.clock,
             default_ttl=settings.session_ttl,
             max_streams=settings.max_streams,
+            server_name=self.name,
+        )
+        self.calls = SessionCalls(sessions, self.sessions, self.dispatcher, self.settler, self.catalog)
+        session_calls = SessionCallsServicer(
+            self.calls,
+            self.clock,
+            lambda: self.beat.server_id,
+            default_ttl=settings.session_ttl,
             server_name=self.name,
         )
         queues = QueueService(self.catalog, catalog_store)
@@ -187,14 +205,6 @@ class App:
                 queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"],
                 QueueAdminServicer(self.catalog, queues),
             ),
-        self.calls = SessionCalls(sessions, self.sessions, self.dispatcher, self.settler, self.catalog)
-        session_calls = SessionCallsServicer(
-            self.calls,
-            self.clock,
-            lambda: self.beat.server_id,
-            default_ttl=settings.session_ttl,
-            server_name=self.name,
-        )
         ]
         self.grpc = GrpcServer(self.chain, services)
         operations = Operations(self.metrics, lambda: self._not_ready)
@@ -210,7 +220,8 @@ class App:
         self.metrics.watch(
             {
                 "sessions": lambda: len(self.sessions),
-                "streams": lambda: self.chain.open_streams,
+                "streams": lambda: self.chain.open_streams - len(self.watches),
+                "watches": lambda: len(self.watches),
                 "credit": lambda: sum(max(session.free, 0) for session in self.sessions.all()),
                 "leases": lambda: sum(len(session.leases) for session in self.sessions.all()),
                 "calls_in_flight": lambda: self.chain.in_flight,
@@ -331,6 +342,8 @@ class App:
         self.chain.draining = True
         await self._serve_if("draining")
         self.dispatcher.paused = True
+        self.calls.leave()
+        self.watches.leave()
         for session in self.sessions.all():
             if session.link is not None:
                 session.link.go_away("DRAINING", self.settings.shutdown_grace)
@@ -342,8 +355,6 @@ class App:
         await self._end_streams()
 
     async def _end_streams(self) -> None:
-        self.calls.leave()
-        self.watches.leave()
         links = [session.link for session in self.sessions.all() if session.link is not None]
         for link in links:
             link.leave()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +26,9 @@ class JobQueueError(Exception):
         retry_after: When it is worth trying again, where shedding load.
     """
 
-    reason: ClassVar[str] = "INTERNAL"
-    code: ClassVar[str] = "INTERNAL"
-    http_status: ClassVar[int | None] = None
+    reason: str = "INTERNAL"
+    code: str = "INTERNAL"
+    http_status: int | None = None
 
     def __init__(
         self,
@@ -67,6 +66,12 @@ class PayloadTooLarge(JobQueueError):
     """The payload is over its limit. Store the data elsewhere and send a reference."""
 
     reason, code, http_status = "PAYLOAD_TOO_LARGE", "INVALID_ARGUMENT", 413
+
+
+class BodyTooLarge(JobQueueError):
+    """The whole request is over 4 MiB. Send less at once, or store the data elsewhere and send a reference."""
+
+    reason, code, http_status = "BODY_TOO_LARGE", "INVALID_ARGUMENT", 413
 
 
 class KindUnknown(JobQueueError):
@@ -111,6 +116,12 @@ class PageTokenInvalid(JobQueueError):
     reason, code = "PAGE_TOKEN_INVALID", "INVALID_ARGUMENT"
 
 
+class WatchTokenExpired(JobQueueError):
+    """The token is too old to go on from, or of a database that this is not. List the jobs, then watch without it."""
+
+    reason, code = "WATCH_TOKEN_EXPIRED", "OUT_OF_RANGE"
+
+
 class SessionUnknown(JobQueueError):
     """The session has ended, or the token is not its own. Say Hello without `resume`."""
 
@@ -129,16 +140,16 @@ class SessionSuperseded(JobQueueError):
     reason, code = "SESSION_SUPERSEDED", "ABORTED"
 
 
-class QueueFull(JobQueueError):
-    """More enqueues wait to be stored than the server holds. Call again after `RetryInfo`."""
-
-    reason, code = "QUEUE_FULL", "RESOURCE_EXHAUSTED"
-
-
 class SessionStreams(JobQueueError):
     """The session has a stream, and is given its jobs there. Open one by OpenSession to claim by calls."""
 
     reason, code = "SESSION_STREAMS", "FAILED_PRECONDITION"
+
+
+class QueueFull(JobQueueError):
+    """More enqueues wait to be stored than the server holds. Call again after `RetryInfo`."""
+
+    reason, code = "QUEUE_FULL", "RESOURCE_EXHAUSTED"
 
 
 class TooManyCalls(JobQueueError):
@@ -151,6 +162,12 @@ class TooManyStreams(JobQueueError):
     """The server holds as many sessions as it is allowed. Connect to another, or call again after `RetryInfo`."""
 
     reason, code = "TOO_MANY_STREAMS", "RESOURCE_EXHAUSTED"
+
+
+class TooManyWatches(JobQueueError):
+    """The server serves as many watches as it is allowed. Watch on another, or call again after `RetryInfo`."""
+
+    reason, code = "TOO_MANY_WATCHES", "RESOURCE_EXHAUSTED"
 
 
 class DatabaseAway(JobQueueError):
@@ -188,5 +205,5 @@ class Internal(JobQueueError):
 
 
 def registry() -> dict[str, type[JobQueueError]]:
-    """Every reason with its class, for the documents and the tests."""
-    return {cls.reason: cls for cls in (*JobQueueError.__subclasses__(),)}
+    """Every reason of the contract with its class, for the documents and the tests; HTTP has some of its own."""
+    return {cls.reason: cls for cls in JobQueueError.__subclasses__() if cls.__module__ == __name__}

@@ -24,7 +24,7 @@ from .addresses import split_address, taken
 #: The values of the label `outcome`. `error` counts what the server itself could not settle.
 OUTCOMES = ("succeeded", "retrying", "failed_permanent", "cancelled", "error")
 #: The values of the label `op`.
-OPS = ("enqueue", "claim", "settle")
+OPS = ("enqueue", "claim", "settle", "watch")
 
 # A handler ends within milliseconds or within days; a call within 60 s.
 _CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -101,9 +101,14 @@ class Metrics:
                 "jobqueue_job_run_seconds", "From the claim to its settlement.", _JOB_SECONDS, "kind"
             )
         )
-        seconds = self._histogram("jobqueue_op_seconds", "A batch, until its commit.", _CALL_SECONDS, "op")
-        jobs = self._histogram("jobqueue_op_batch_jobs", "Jobs in a batch.", _BATCH_JOBS, "op")
+        seconds = self._histogram(
+            "jobqueue_op_seconds", "A batch, until its commit; a look of a watch.", _CALL_SECONDS, "op"
+        )
+        jobs = self._histogram(
+            "jobqueue_op_batch_jobs", "Jobs in a batch; found by a look.", _BATCH_JOBS, "op"
+        )
         self._ops = {op: (seconds.labels(op), jobs.labels(op)) for op in OPS}
+        self._told = self._counter("jobqueue_watch_answers", "Jobs told to those who watch them.")
         rpc = ("grpc_service", "grpc_method", "transport")
         self._calls = _Histograms(
             self._histogram("grpc_server_handling_seconds", "Calls, until their answer.", _CALL_SECONDS, *rpc)
@@ -118,6 +123,7 @@ class Metrics:
                 ("streams", "Lease streams open on this server."),
                 ("credit", "Slots that workers have free."),
                 ("leases", "Leases outstanding."),
+                ("watches", "WatchJobs streams open on this server."),
                 ("calls_in_flight", "Unary calls being handled."),
             )
         }
@@ -140,10 +146,14 @@ class Metrics:
         self._handled[service, name, transport, code].inc()
 
     def observe_batch(self, op: str, seconds: float, jobs: int) -> None:
-        """A batch was committed. `op` is one of OPS."""
+        """A batch was committed, or a watch looked at the database. `op` is one of OPS."""
         latency, size = self._ops[op]
         latency.observe(seconds)
         size.observe(jobs)
+
+    def told(self) -> None:
+        """A job was told to somebody who watches it."""
+        self._told.inc()
 
     def enqueued(self, kind: str, jobs: int = 1) -> None:
         """Jobs of a kind were stored; replays don't count."""
@@ -169,8 +179,8 @@ class Metrics:
         """Reads gauges when they are asked for.
 
         Args:
-            gauges: From `sessions`, `streams`, `credit`, `leases` and `calls_in_flight` to what tells the value.
-                Called from the endpoint's thread.
+            gauges: From `sessions`, `streams`, `watches`, `credit`, `leases` and `calls_in_flight` to what tells the
+                value. Called from the endpoint's thread.
         """
         for name, value in gauges.items():
             self._gauges[name].set_function(value)

@@ -29,6 +29,7 @@ MAX_CHECKPOINT_BYTES = 64 << 10
 MAX_FOLLOW_UPS = 100
 MAX_SETTLE_OUTCOMES = 1000
 MAX_BATCH_JOBS = 1000
+MAX_WATCHED_IDS = 1000
 MAX_WORKER_NAME = 128
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 1000
 MAX_PAGE_BYTES = 3 << 20
@@ -152,6 +153,16 @@ class Page:
 
     jobs: tuple[Job, ...]
     next_page_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchFilter:
+    """Which jobs are watched. All given conditions hold together; `ids` None means any."""
+
+    ids: tuple[UUID, ...] | None = None
+    queue: str | None = None
+    kind: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

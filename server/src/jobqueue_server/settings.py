@@ -189,6 +189,9 @@ class Settings(BaseSettings):
         "Network", "127.0.0.1:9090", "Where Prometheus reads /metrics; `off` for none."
     )
     max_streams: int = _set("Network", 2000, "Lease streams open at once; one more is refused.", ge=1)
+    max_watches: int = _set(
+        "Network", 200, "WatchJobs streams open at once on this server; one more is refused.", ge=1
+    )
 
     kinds: Literal["declared", "open"] = _set(
         "Jobs", "declared", "`declared`: a job's kind must be known by PutKind; `open`: any kind is taken."

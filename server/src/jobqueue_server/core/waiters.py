@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
@@ -18,13 +18,18 @@ _LOOK_EVERY = timedelta(seconds=1)
 
 
 class Waiters:
-    """Who waits for which job."""
+    """Who waits for which job.
+
+    Attributes:
+        on_finished: Called with the jobs that have ended, as this server hears of it.
+    """
 
     def __init__(self, reads: ReadStore, *, look_every: timedelta = _LOOK_EVERY) -> None:
         self._reads = reads
         self._look_every = look_every.total_seconds()
         self._awaited: dict[UUID, set[asyncio.Event]] = {}
         self._somebody_waits = asyncio.Event()
+        self.on_finished: list[Callable[[Collection[UUID]], None]] = []
 
     @contextmanager
     def waiting_for(self, job_id: UUID) -> Iterator[asyncio.Event]:
@@ -45,9 +50,12 @@ class Waiters:
 
     def finished(self, job_ids: Iterable[UUID]) -> None:
         """These jobs have ended, and that is committed. Costs next to nothing while nobody waits."""
+        ended_ids = list(job_ids)
+        for listener in self.on_finished:
+            listener(ended_ids)
         if not self._awaited:
             return
-        for job_id in job_ids:
+        for job_id in ended_ids:
             for ended in self._awaited.get(job_id, ()):
                 ended.set()
 

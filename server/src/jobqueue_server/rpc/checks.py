@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -28,6 +28,7 @@ from ..model import (
     MAX_PRIORITY,
     MAX_TIMEOUT,
     MAX_WAIT,
+    MAX_WATCHED_IDS,
     MIN_BACKOFF,
     MIN_PRIORITY,
     MIN_TIMEOUT,
@@ -36,6 +37,8 @@ from ..model import (
 
 MAX_REASON_CHARS = 255
 MAX_PAGE_TOKEN_CHARS = 1024
+# It names the transactions that were under way, of which there are as many as connections.
+MAX_WATCH_TOKEN_CHARS = 16 << 10
 
 # A caller mends a few at a time; the rest of a batch of a thousand wrong jobs is counted, not described.
 _MAX_VIOLATIONS = 50
@@ -269,6 +272,14 @@ def uuid(value: str, field: str, problems: Problems) -> UUID:
         return UUID(value)
     problems.add(field, "must be a UUID such as 0198c5a4-7b1e-7c3d-9f00-1a2b3c4d5e6f")
     return UUID(int=0)
+
+
+def watched_ids(given: Sequence[str], problems: Problems) -> tuple[UUID, ...]:
+    """Checks and reads the ids of jobs to watch; one that is named twice is watched once."""
+    if len(given) > MAX_WATCHED_IDS:
+        problems.add("ids", f"must be at most {MAX_WATCHED_IDS} ids, not {len(given)}")
+        return ()
+    return tuple(dict.fromkeys(uuid(text, f"ids[{index}]", problems) for index, text in enumerate(given)))
 
 
 def enum(value: int, known: Mapping[str, int], field: str, problems: Problems) -> None:

@@ -52,7 +52,7 @@ class ReadStore:
     async def get(self, job_id: UUID, *, full: bool = True) -> Job | None:
         """The job as it is now, or None. `full` adds payload, output, headers and failed attempts."""
         row = await self._database.fetchrow("get_job", job_id, full)
-        return None if row is None else _job(row)
+        return None if row is None else job_of(row)
 
     async def list(self, wanted: JobFilter, *, size: int, before: UUID | None, full: bool) -> Scan:
         """At most `size` jobs with ids below `before`, in one snapshot, after looking at 10,000 at most."""
@@ -71,7 +71,7 @@ class ReadStore:
             MAX_PAGE_BYTES,
             full,
         )
-        jobs = tuple(_job(row) for row in rows[:size] if row["id"] is not None)
+        jobs = tuple(job_of(row) for row in rows[:size] if row["id"] is not None)
         if rows[0]["matched"] > len(jobs):
             return Scan(jobs, jobs[-1].id)
         return Scan(jobs, rows[0]["edge"])
@@ -106,7 +106,8 @@ def _driver(wanted: JobFilter) -> _Driver:
     return _Driver.ALL
 
 
-def _job(row: Record) -> Job:
+def job_of(row: Record) -> Job:
+    """The job in a row of get_job.sql and its like."""
     policy = None
     if row["min_backoff_ms"] is not None:
         policy = RetryPolicy(row["min_backoff_ms"] * _MILLISECOND, row["max_backoff_ms"] * _MILLISECOND)

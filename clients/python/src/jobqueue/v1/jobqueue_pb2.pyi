@@ -523,7 +523,7 @@ class WatchJobsRequest(_message.Message):
     """The form of payloads and outputs, in JOB_VIEW_FULL. Default PAYLOAD_FORMAT_VALUE."""
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """These jobs, at most 1000. Empty: all that the other fields match."""
+        """These jobs, at most 1000. Empty: all that the other fields match. With both, of these the ones that match are told."""
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -560,7 +560,7 @@ class WatchJobsResponse(_message.Message):
     """Goes on after this answer, when sent as `resume_token`."""
     @_builtins.property
     def job(self) -> _job_pb2.Job:
-        """The job. Unset: the answer only moves the token on."""
+        """The job. Unset: the answer only moves the token on. With its id alone (its status is unspecified): it was deleted."""
 
     def __init__(
         self,

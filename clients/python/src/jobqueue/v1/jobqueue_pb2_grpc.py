@@ -248,14 +248,24 @@ class JobQueueServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchJobs(self, request, context):
-        """Answers the jobs that match as they are now, and again whenever their status changes. Steps may be skipped; the
-        latest status is always told, and a terminal one never skipped. Ends with OK when all of `ids` are over; without
-        ids, when the caller ends it.
+        """Answers jobs as they change. Each change of a matching job is followed by an answer with its status or a later one:
+        steps such as RUNNING may be skipped, a terminal status is not, unless RetryJob or DeleteJob undid it before it was
+        told. What one server changed is told by another within a second.
+
+        With `ids` each job is answered as it is, then whenever it changes, and the stream ends with OK when all of them
+        are over. A job that is deleted meanwhile is over too, and is answered once by its id alone. Without ids the first
+        answer has no job: what changes after it is told. The stream ends when its caller ends it.
+
+        After an error go on with the last `resume_token`, here or on another server: nothing is missed, and no change is
+        told again. Where nothing changes, an answer without a job comes every 10 s.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: an id is no UUID, there are too many, or a filter is malformed.
-        - NOT_FOUND, JOB_NOT_FOUND: one of `ids` is not there, or no longer.
-        - OUT_OF_RANGE, WATCH_TOKEN_EXPIRED: resume_token is too old; watch anew without it.
+        - INVALID_ARGUMENT, FIELD_INVALID: an id is no UUID, there are too many, a filter is malformed, or resume_token is
+        no token or that of other filters.
+        - NOT_FOUND, JOB_NOT_FOUND: one of `ids` is not there, or no longer, and there is no resume_token.
+        - OUT_OF_RANGE, WATCH_TOKEN_EXPIRED: resume_token is over a day old (or half of the retention, if that is less), or
+        the database was restored or failed over since; list the jobs, then watch without it.
+        - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many as it may; watch on another, or after RetryInfo.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,143 @@
+"""All watches of a server: how many there may be, what wakes them, and their end with the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Collection, Iterator
+from contextlib import aclosing, contextmanager
+from datetime import timedelta
+from uuid import UUID
+
+from ..errors import Draining, TooManyWatches
+from ..metrics import Metrics
+from ..model import WatchFilter
+from ..store.watch import WatchStore
+from .clock import Clock
+from .cursor import cursor_of
+from .watching import Told, Watching
+
+# Connections that all watches together look on: the other calls need some too.
+LOOKS_AT_ONCE = 2
+# A watch rests so many times as long as it looked, so that it takes a twentieth of a connection; all of them together
+# take one.
+RESTS_PER_LOOK = 20
+# A day in which nobody resumed is long. Half of the retention at most: until its end, what ended is there to be told.
+LONGEST_GAP = timedelta(days=1)
+
+
+class Watches:
+    """Jobs as they change, told to whoever asks. It writes nothing, and no job pays for being watched.
+
+    Args:
+        store: Looks for changes.
+        clock: The database's time.
+        metrics: Counts looks, and what was told.
+        most: Watches at once.
+        retention: How long jobs are kept after their end.
+    """
+
+    def __init__(
+        self, store: WatchStore, clock: Clock, metrics: Metrics, *, most: int, retention: timedelta
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._most = most
+        self._good_for = min(LONGEST_GAP, retention / 2)
+        self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self._open: set[Watching] = set()
+        self._of_all: set[Watching] = set()
+        self._by_job: dict[UUID, set[Watching]] = {}
+        self._leaving = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def finished(self, job_ids: Collection[UUID]) -> None:
+        """These jobs have ended, and that is committed: who watches them looks at once. Costs nothing without."""
+        for watching in self._of_all:
+            watching.wake.set()
+        if self._by_job:
+            for job_id in job_ids:
+                for watching in self._by_job.get(job_id, ()):
+                    watching.wake.set()
+
+    def leave(self) -> None:
+        """Ends every watch, and every one to come, as the server leaves. They go on elsewhere by their tokens."""
+        self._leaving = True
+        for watching in self._open:
+            watching.leave.set()
+            watching.wake.set()
+
+    async def watch(
+        self, wanted: WatchFilter, token: str = "", *, full: bool = False
+    ) -> AsyncGenerator[Told, None]:
+        """Tells jobs as they change, until all that were asked for by their ids have ended; without ids, for ever.
+
+        With ids and without a token each job is told as it is, then whenever it changes. Without either, the first
+        answer has no job, and what changes from then on is told. While nothing changes, an answer without a job
+        comes every 10 s.
+
+        Args:
+            wanted: Which jobs.
+            token: Goes on after the answer that carried it, with the same filter, on any server.
+            full: As in `JobService.get`.
+
+        Raises:
+            FieldInvalid: The token is none, or belongs to another filter.
+            WatchTokenExpired: It is too old, or from another database.
+            JobNotFound: One of the ids is not there, where no token is given.
+            TooManyWatches: This server has as many watches as it may.
+            DatabaseAway: A look failed. Go on by the last token.
+            Draining: The server leaves. Go on by the last token, elsewhere.
+        """
+        scope = _scope(wanted)
+        watching = Watching(
+            self._store,
+            self._clock,
+            wanted,
+            scope,
+            cursor_of(token, scope) if token else None,
+            full=full,
+            good_for=self._good_for,
+            may_look=self._looks,
+            rests=lambda: max(RESTS_PER_LOOK, len(self._open)),
+            on_look=lambda took, changes: self._metrics.observe_batch("watch", took, changes),
+        )
+        with self._counted(watching):
+            async with aclosing(watching.run()) as answers:
+                async for told in answers:
+                    if told.job is not None:
+                        self._metrics.told()
+                    yield told
+
+    @contextmanager
+    def _counted(self, watching: Watching) -> Iterator[None]:
+        if self._leaving:
+            raise Draining("this server is leaving; watch on another", retry_after=timedelta(seconds=1))
+        if len(self._open) >= self._most:
+            message = f"{self._most} watches are open, and the server serves no more at once"
+            raise TooManyWatches(message, retry_after=timedelta(seconds=1))
+        ids = watching.wanted.ids
+        self._open.add(watching)
+        if ids is None:
+            self._of_all.add(watching)
+        for job_id in ids or ():
+            self._by_job.setdefault(job_id, set()).add(watching)
+        try:
+            yield
+        finally:
+            self._open.discard(watching)
+            self._of_all.discard(watching)
+            for job_id in ids or ():
+                others = self._by_job[job_id]
+                others.discard(watching)
+                if not others:
+                    del self._by_job[job_id]
+
+
+def _scope(wanted: WatchFilter) -> str:
+    """The filter as a text that is the same for equal filters."""
+    ids = None if wanted.ids is None else sorted(str(job_id) for job_id in wanted.ids)
+    return json.dumps(["watch", ids, wanted.queue, wanted.kind, sorted(wanted.labels.items())])
