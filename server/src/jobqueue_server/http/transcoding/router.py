@@ -155,7 +155,7 @@ class Router(Generic[R]):
         values = []
         for variable in template.variables:
             if variable.multi:
-                text = "/".join(raw[variable.start : len(raw) - variable.tail])
+                text = "/".join(raw[variable.start : variable.end])
                 values.append((variable.field, decode_segments(text, self._unescape)))
             else:
                 values.append((variable.field, segments[variable.start]))

@@ -22,14 +22,14 @@ class Variable:
 
     Attributes:
         field: Path of the field in the request message, names joined by dots.
-        start: Index of its first segment.
-        tail: How many segments of the template follow its last one; counted from the end, as `**` takes any number.
+        start: Index of its first segment in a path; from the end, so negative, where it stands behind a `**`.
+        end: Index behind its last one, from the end where that follows a `**`; None for the path's end.
         multi: It spans several segments or `**`, so that an encoded slash in it stays as it is written.
     """
 
     field: str
     start: int
-    tail: int
+    end: int | None
     multi: bool
 
 
@@ -76,8 +76,15 @@ class _Parser:
             self.read_segments(end="")
         self.check_order()
         count = len(self.segments)
+        # `**` takes any number of segments: what stands behind it is counted from the end.
+        many = self.segments.index(MANY) if MANY in self.segments else count
         variables = tuple(
-            Variable(field, start, count - end, end - start > 1 or self.segments[start] == MANY)
+            Variable(
+                field,
+                start if start <= many else start - count,
+                end if end <= many else (end - count) or None,
+                end - start > 1 or self.segments[start] == MANY,
+            )
             for field, start, end in self.spans
         )
         self.check_variables(variables)
