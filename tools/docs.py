@@ -73,7 +73,8 @@ def _errors() -> Iterator[str]:
     yield "| reason | HTTP | meaning, and what to do |"
     yield "|---|---|---|"
     for status, (reason, meaning) in REASONS.items():
-        yield f"| `{reason}` | {status} | {meaning} |"
+        if reason not in registry():
+            yield f"| `{reason}` | {status} | {meaning} |"
     missing = {name for name in vars(Reason) if name.isupper()} - set(JOB_REASONS) - set(ATTEMPT_REASONS)
     if missing:
         sys.exit(

@@ -118,6 +118,14 @@ async def test_a_payload_over_its_limit_is_too_large(client):
         await client.enqueue("hello", "x" * 4_500_000)
 
 
+@pytest.mark.parametrize(
+    ("mib", "said"), [(4, "bytes; the most is 4194304"), (6, "a message is too large, the most is 4 MiB")]
+)
+async def test_a_message_over_its_limit_is_too_large_whoever_finds_it(client, mib, said):
+    with pytest.raises(TooLarge, match=said):
+        await client.enqueue("hello", "x" * (mib << 20))
+
+
 async def test_kinds_are_put_and_their_schema_is_checked(client):
     schema = {"type": "object", "required": ["to"], "properties": {"to": {"type": "string", "minLength": 3}}}
     put = await client.put_kind(

@@ -17,10 +17,12 @@ from grpc_reflection.v1alpha import reflection_pb2
 from jobqueue.v1 import job_pb2, jobqueue_pb2
 from jobqueue_server.addresses import AddressUnusable
 from jobqueue_server.chain import Chain
+from jobqueue_server.http import errors as http_errors
 from jobqueue_server.metrics import Metrics
+from jobqueue_server.model import MAX_MESSAGE_BYTES
 from jobqueue_server.rpc.server import GrpcServer
 
-from .conftest import Served
+from .conftest import Served, refused
 
 GRPCURL = Path(sys.executable).with_name("grpcurl")
 SERVICES = {
@@ -142,10 +144,28 @@ async def test_several_servers_share_a_port_when_told_to() -> None:
     await second.stop(timedelta(0))
 
 
-async def test_a_message_over_4_mib_is_refused_and_the_connection_lives_on(served: Served) -> None:
-    big = job_pb2.NewJob(kind="a", payload_json=b"1" * (4 << 20))
+def of_bytes(count: int) -> jobqueue_pb2.EnqueueJobRequest:
+    """A request of exactly so many bytes."""
+    request = jobqueue_pb2.EnqueueJobRequest(job=job_pb2.NewJob(kind="a", payload_json=b"1" * count))
+    request.job.payload_json = b"1" * (2 * count - request.ByteSize())
+    assert request.ByteSize() == count
+    return request
+
+
+async def test_a_message_over_4_mib_is_refused_with_its_size_and_the_connection_lives_on(
+    served: Served,
+) -> None:
+    fits = await refused(served.jobs.EnqueueJob(of_bytes(MAX_MESSAGE_BYTES)))
+    assert fits.reason == "PAYLOAD_TOO_LARGE", "the message may be read; its payload has a limit of its own"
+    refusal = await refused(served.jobs.EnqueueJob(of_bytes(MAX_MESSAGE_BYTES + 1)))
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BODY_TOO_LARGE")
+    assert "4194305 bytes; the most is 4194304" in refusal.message
+    assert refusal.reason == http_errors.REASONS[413][0], "as over HTTP"
+
+
+async def test_a_message_that_is_larger_still_is_refused_by_grpc_before_it_is_held(served: Served) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await served.jobs.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=big))
+        await served.jobs.EnqueueJob(of_bytes(MAX_MESSAGE_BYTES + (1 << 20) + 1))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     await served.jobs.ListJobs(jobqueue_pb2.ListJobsRequest())
 

@@ -11,6 +11,7 @@ import grpc.aio
 from jobqueue.v1 import jobqueue_pb2, lease_pb2
 from jobqueue_server.chain import Call
 from jobqueue_server.errors import ProtocolViolated
+from jobqueue_server.model import MAX_MESSAGE_BYTES
 
 from .conftest import refused, serving
 
@@ -63,6 +64,15 @@ async def test_a_frame_that_is_no_message_is_the_peers_fault() -> None:
         answer = await refused(stream.read())
         assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
         assert "LeaseRequest" in answer.message
+
+
+async def test_a_frame_over_4_mib_is_refused_with_its_size() -> None:
+    async with serving(Echo()) as served:
+        stream: Any = served.channel.stream_stream("/jobqueue.v1.JobQueue/Lease")()
+        await stream.write(b"\0" * (MAX_MESSAGE_BYTES + 1))
+        answer = await refused(stream.read())
+        assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BODY_TOO_LARGE")
+        assert str(MAX_MESSAGE_BYTES + 1) in answer.message
 
 
 async def test_a_fault_in_a_stream_tells_nothing_of_itself() -> None:

@@ -157,6 +157,7 @@ class ServerFault(JobQueueError):
 _BY_REASON: dict[str, type[JobQueueError]] = {
     "PAYLOAD_INVALID": PayloadInvalid,
     "PAYLOAD_TOO_LARGE": TooLarge,
+    "BODY_TOO_LARGE": TooLarge,
     "KIND_UNKNOWN": KindUnknown,
     "JOB_NOT_FOUND": JobNotFound,
     "QUEUE_NOT_FOUND": QueueNotFound,
@@ -199,7 +200,8 @@ def from_rpc(error: grpc.RpcError) -> JobQueueError:
                 detail.Unpack(known)
     found = _BY_REASON.get(info.reason) or _BY_CODE.get(code, JobQueueError)
     if not info.reason and code == "RESOURCE_EXHAUSTED" and "larger than max" in message:
-        found = TooLarge  # gRPC refuses a message before anybody has read it
+        # gRPC refuses a message before anybody has read it.
+        found, message = TooLarge, f"a message is too large, the most is 4 MiB ({message})"
     request_id = metadata.get(_REQUEST_ID_KEY, "")
     return found(
         message,

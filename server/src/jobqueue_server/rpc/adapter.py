@@ -13,7 +13,8 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from ..chain import Call, Chain, PeerGone
-from ..errors import FieldInvalid, JobQueueError, NotBuilt
+from ..errors import BodyTooLarge, FieldInvalid, JobQueueError, NotBuilt
+from ..model import MAX_MESSAGE_BYTES
 from .errors import DETAILS_KEY, code_of, message_of, status_of
 
 # For the HTTP transport; a gRPC client has no use for it.
@@ -141,10 +142,14 @@ async def _abort(context: _Context, call: Call, error: JobQueueError) -> None:
 
 
 def _parser(message_class: type[Message]) -> Callable[[bytes], Message]:
-    """Reads a request. gRPC itself would answer a malformed one with INTERNAL and the exception's text."""
+    """Reads a request. gRPC itself would answer a malformed one with INTERNAL and the exception's text, and one that
+    is too large with RESOURCE_EXHAUSTED, as if the server had too much to do.
+    """
     name = message_class.DESCRIPTOR.full_name
 
     def parse(raw: bytes) -> Message:
+        if len(raw) > MAX_MESSAGE_BYTES:
+            raise BodyTooLarge(f"the {name} has {len(raw)} bytes; the most is {MAX_MESSAGE_BYTES}")
         try:
             return message_class.FromString(raw)
         except DecodeError:

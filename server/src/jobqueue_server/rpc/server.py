@@ -23,6 +23,8 @@ _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 
 _KEEPALIVE_MS = 5_000
 _KEEPALIVE_TIMEOUT_MS = 3_000
+# Beyond it gRPC refuses by itself, without a reason; from MAX_MESSAGE_BYTES up to it the adapter says what is wrong.
+_RECEIVED_BYTES = MAX_MESSAGE_BYTES + (1 << 20)
 _MAX_METADATA_BYTES = 16 << 10
 
 
@@ -87,7 +89,7 @@ class GrpcServer:
 def _options(reuse_port: bool, max_calls_per_connection: int) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", int(reuse_port)),
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", _RECEIVED_BYTES),
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
         ("grpc.max_concurrent_streams", max_calls_per_connection),
         # A half-open connection is found after 8 s. With the first two alone it was 65 s: the third is 60 s by

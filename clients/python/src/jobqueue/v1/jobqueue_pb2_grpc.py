@@ -33,10 +33,11 @@ class JobQueueStub(object):
     also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
+    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request is over 4 MiB. HTTP 413.
+    Over gRPC, above 5 MiB, it is refused before it is read: RESOURCE_EXHAUSTED without a reason.
     - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
-    - RESOURCE_EXHAUSTED without a reason: the request is over 4 MiB, and was refused before it was read.
     - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.
     - UNAVAILABLE, DRAINING: this server leaves; another one, or the same a little later, will answer.
     - UNIMPLEMENTED, NOT_BUILT: this server does not have the method yet.
@@ -133,10 +134,11 @@ class JobQueueServicer(object):
     also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
+    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request is over 4 MiB. HTTP 413.
+    Over gRPC, above 5 MiB, it is refused before it is read: RESOURCE_EXHAUSTED without a reason.
     - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
-    - RESOURCE_EXHAUSTED without a reason: the request is over 4 MiB, and was refused before it was read.
     - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.
     - UNAVAILABLE, DRAINING: this server leaves; another one, or the same a little later, will answer.
     - UNIMPLEMENTED, NOT_BUILT: this server does not have the method yet.
@@ -436,10 +438,11 @@ class JobQueue(object):
     also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
+    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request is over 4 MiB. HTTP 413.
+    Over gRPC, above 5 MiB, it is refused before it is read: RESOURCE_EXHAUSTED without a reason.
     - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
-    - RESOURCE_EXHAUSTED without a reason: the request is over 4 MiB, and was refused before it was read.
     - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.
     - UNAVAILABLE, DRAINING: this server leaves; another one, or the same a little later, will answer.
     - UNIMPLEMENTED, NOT_BUILT: this server does not have the method yet.
