@@ -21,6 +21,8 @@ from .core.callers import CALLER
 from .errors import DeadlineExceeded, Draining, Internal, JobQueueError, TooManyCalls
 from .model import DEFAULT_WAIT, MAX_WAIT
 
+#: The method of a call that its transport finds none for.
+NO_METHOD = "/-/-"
 #: What a unary call gets that came without a deadline, in seconds.
 UNARY_SECONDS = 30.0
 #: What a call that waits on purpose gets beyond its wait, to answer what there is, in seconds.
@@ -45,7 +47,7 @@ class Call:
     """One call, whatever its transport.
 
     Attributes:
-        method: The full name, such as `/jobqueue.v1.JobQueue/EnqueueJob`.
+        method: The full name, such as `/jobqueue.v1.JobQueue/EnqueueJob`; NO_METHOD while it is not known.
         transport: `grpc` or `http`.
         metadata: What came with it, names in lower case; the last of a repeated name.
         deadline: When its time is up, in seconds of `time.monotonic()`; None while nobody has set one.
@@ -103,7 +105,7 @@ class CallObserver(Protocol):
         """A call ended with `code`, the name of its google.rpc.Code."""
 
 
-Parse = Callable[[Any], Any]
+Parse = Callable[[Any], Awaitable[Any]]
 Handler = Callable[[Any, Call], Awaitable[Any]]
 StreamHandler = Callable[[Any, Call], AsyncGenerator[Any, None]]
 Send = Callable[[Any], Awaitable[object]]
@@ -118,7 +120,7 @@ async def allowed(call: Call) -> None:
     """The authorization of a server without credentials: everybody may do everything."""
 
 
-def _unchanged(raw: Any) -> Any:
+async def _unchanged(raw: Any) -> Any:
     return raw
 
 
@@ -156,8 +158,8 @@ class Chain:
         Args:
             method: The full name.
             handler: The servicer's method, `(request, call)`.
-            parse: Makes the request of what the transport received; runs once the caller
-                was let in, and what it raises is the call's answer.
+            parse: Makes the request of what the transport received, or still receives; runs once
+                the caller was let in, and what it raises is the call's answer.
         """
         name = method.rpartition("/")[2]
         wait_field = _WAIT_FIELDS.get(name)
@@ -171,7 +173,7 @@ class Chain:
                 try:
                     async with asyncio.timeout(call.remaining()) as limit:
                         await self._admit(call, finishing)
-                        request = parse(raw)
+                        request = await parse(raw)
                         if unset and wait_field is not None:
                             call.deadline = (
                                 time.monotonic() + _wait(request, wait_field) + BEYOND_WAIT_SECONDS
@@ -197,7 +199,7 @@ class Chain:
                     async with asyncio.timeout(call.remaining()) as limit:
                         await self._admit(call, False)
                         # Closed here and now, also when `send` fails, and not when the collector comes by.
-                        async with aclosing(handler(parse(raw), call)) as responses:
+                        async with aclosing(handler(await parse(raw), call)) as responses:
                             async for response in responses:
                                 await send(response)
                 except TimeoutError:
@@ -217,6 +219,14 @@ class Chain:
                 await handler(stream, call)
 
         return run
+
+    def refused(self, call: Call, error: JobQueueError) -> None:
+        """Counts a call that its transport refused before it could come here, such as one whose path has no method."""
+        self._handled(call, error.code, 0.0)
+
+    def _handled(self, call: Call, code: str, seconds: float) -> None:
+        self._observer.call_handled(call.method, call.transport, code, seconds)
+        _log.debug("call handled", method=call.method, transport=call.transport, code=code, seconds=seconds)
 
     async def _admit(self, call: Call, finishing: bool) -> None:
         call.principal = await self._authenticate(call)
@@ -268,10 +278,7 @@ class _Watch:
             code = Internal.code
         else:
             code = "CANCELLED"
-        seconds = time.perf_counter() - self._started
-        call = self._call
-        self._chain._observer.call_handled(call.method, call.transport, code, seconds)
-        _log.debug("call handled", method=call.method, transport=call.transport, code=code, seconds=seconds)
+        self._chain._handled(self._call, code, time.perf_counter() - self._started)
         if code == Internal.code and not isinstance(error, JobQueueError):
             raise self._internal() from error
 

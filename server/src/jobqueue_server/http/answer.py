@@ -22,7 +22,7 @@ class Answer:
 
     Attributes:
         status: The HTTP status.
-        body: Empty with 204.
+        body: Empty with 204 and 304.
         headers: Beside Content-Type and Content-Length, which come of the body.
         content_type: The body's.
     """
@@ -43,8 +43,8 @@ class Answer:
             send: ASGI's.
             head: The headers alone, as HEAD asks; Content-Length is that of the body that GET would get.
         """
-        lines = [(name.lower().encode(), _line(value)) for name, value in self.headers]
-        if self.status != 204:
+        lines = header_lines(self.headers)
+        if self.status not in (204, 304):
             lines.append((b"content-type", self.content_type.encode()))
             lines.append((b"content-length", b"%d" % len(self.body)))
         await send({"type": "http.response.start", "status": self.status, "headers": lines})
@@ -53,8 +53,17 @@ class Answer:
 
 def json_answer(status: int, value: object, headers: Headers = ()) -> Answer:
     """An answer of plain JSON."""
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    return Answer(status, body, headers)
+    return Answer(status, json_text(value), headers)
+
+
+def json_text(value: object) -> bytes:
+    """Plain JSON as UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def header_lines(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI takes them."""
+    return [(name.lower().encode(), _line(value)) for name, value in headers]
 
 
 def _line(value: str) -> bytes:

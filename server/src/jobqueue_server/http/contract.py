@@ -1,16 +1,46 @@
-"""What the contract says of JobQueue over HTTP beyond the annotations: raw JSON, Location, words for parameters."""
+"""What the contract says of JobQueue over HTTP beyond the annotations: raw JSON, places, resuming, parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import Message
 
 from jobqueue.v1 import job_pb2
 
-from ..errors import FieldInvalid
+from ..errors import FieldInvalid, FieldViolation
 from .transcoding.options import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """How a stream goes on after a break.
+
+    Attributes:
+        token: The field of each answer that is its event's id.
+        into: The field of the request that `Last-Event-ID` fills with the id of the last event seen.
+    """
+
+    token: str
+    into: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What an application serves beyond the annotations of its services.
+
+    Attributes:
+        options: The switches of the transcoder.
+        locations: By the full name of a method: the path of what its 201 made, from its answer.
+        resumes: By the full name of a server stream.
+    """
+
+    options: Options = field(default_factory=Options)
+    locations: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
+    resumes: Mapping[str, Resume] = field(default_factory=dict)
+
 
 _PAYLOAD = ("payload", "payload_json")
 _OUTPUT = ("output", "output_json")
@@ -26,10 +56,11 @@ OPTIONS = Options(
     }
 )
 
-#: What a 201 made: its path, from the method's answer.
-LOCATIONS: Mapping[str, Callable[[Any], str]] = {
-    "/jobqueue.v1.JobQueue/EnqueueJob": lambda response: f"/v1/jobs/{response.job.id}",
-}
+JOBQUEUE = Contract(
+    OPTIONS,
+    locations={"/jobqueue.v1.JobQueue/EnqueueJob": lambda response: f"/v1/jobs/{response.job.id}"},
+    resumes={"/jobqueue.v1.JobQueue/WatchJobs": Resume("resume_token", "resume_token")},
+)
 
 # What other list interfaces have; here a page goes on by its token, so that no job is missed or seen twice.
 _PAGED = frozenset({"/v1/jobs", "/v1/queues", "/v1/kinds"})
@@ -48,8 +79,11 @@ def readable(request: Message) -> None:
 
 
 def paging_refused(error: FieldInvalid, path: str) -> FieldInvalid:
-    """The same error, or a better one where a caller pages by limit and offset."""
-    for violation in error.violations:
-        if path in _PAGED and violation.field in _INSTEAD:
-            return FieldInvalid.of(violation.field, _INSTEAD[violation.field])
-    return error
+    """The same error, or a better one where a caller pages by limit and offset; `path` as the binding has it."""
+    if path not in _PAGED or not any(one.field in _INSTEAD for one in error.violations):
+        return error
+    violations = [
+        FieldViolation(one.field, _INSTEAD.get(one.field, one.description)) for one in error.violations
+    ]
+    message = "; ".join(f"{one.field}: {one.description}" for one in violations)
+    return FieldInvalid(message, violations=violations)

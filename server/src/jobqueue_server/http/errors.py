@@ -35,7 +35,7 @@ STATUS_OF = {
     "DATA_LOSS": 500,
 }
 
-#: Reasons that only HTTP knows: the request did not get as far as a method. By their HTTP status.
+#: Reasons that only HTTP knows: the request did not get as far as a handler. By their HTTP status.
 REASONS = {
     403: (
         "ORIGIN_FOREIGN",
@@ -48,6 +48,10 @@ REASONS = {
     405: (
         "METHOD_NOT_ALLOWED",
         "The path is there, but not for this HTTP method. `Allow` lists those it has.",
+    ),
+    406: (
+        "ACCEPT_UNSUPPORTED",
+        "The method is a stream, and `Accept` takes none of the forms that it is answered in. The message lists them.",
     ),
     413: ("BODY_TOO_LARGE", "The body is over 4 MiB. Send less at once, or store the data elsewhere."),
     415: (
@@ -63,15 +67,14 @@ REASONS = {
 _TYPE = "type.googleapis.com/google.rpc."
 
 
-class Refused(Exception):
-    """A request that does not get as far as a method, for one of `REASONS`."""
+class Refused(JobQueueError):
+    """A request that does not get as far as a method's handler, for one of `REASONS`."""
 
     def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
         super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
         self.reason = REASONS[status][0]
+        self.code = code
+        self.http_status = status
         self.headers = headers
 
 
@@ -104,44 +107,45 @@ class ErrorForm:
     def __init__(self, *, aip193: bool = False) -> None:
         self._aip193 = aip193
 
-    def answer(self, error: JobQueueError | Refused) -> Answer:
+    def answer(self, error: JobQueueError) -> Answer:
         """The answer to a call that failed: the status of its code, unless its reason has one of its own."""
-        if isinstance(error, Refused):
-            return json_answer(error.status, self.body(error), error.headers)
-        retry: Headers = ()
+        beside = error.headers if isinstance(error, Refused) else ()
         if error.retry_after is not None:
-            retry = (("Retry-After", str(max(1, math.ceil(error.retry_after.total_seconds())))),)
-        return json_answer(_status(error), self.body(error), retry)
+            beside = (
+                *beside,
+                ("Retry-After", str(max(1, math.ceil(error.retry_after.total_seconds())))),
+            )
+        return json_answer(_status(error), self.body(error), beside)
 
-    def body(self, error: JobQueueError | Refused) -> dict[str, object]:
-        """The body of that answer; a stream that has begun ends with it."""
+    def body(self, error: JobQueueError) -> dict[str, object]:
+        """The body of that answer."""
+        return {"error": self.status(error)} if self._aip193 else self.status(error)
+
+    def status(self, error: JobQueueError) -> dict[str, object]:
+        """The error itself, with which a stream that has begun ends."""
         code = _code(error)
         if self._aip193:
             parts = {"code": _status(error), "message": error.message, "status": code}
-            return {"error": {**parts, "details": _details(error)}}
+            return {**parts, "details": _details(error)}
         return {"code": Code.Value(code), "message": error.message, "details": _details(error)}
 
 
-def _code(error: JobQueueError | Refused) -> str:
+def _code(error: JobQueueError) -> str:
     return error.code if error.code in STATUS_OF else "INTERNAL"
 
 
-def _status(error: JobQueueError | Refused) -> int:
-    if isinstance(error, Refused):
-        return error.status
+def _status(error: JobQueueError) -> int:
     return error.http_status or STATUS_OF[_code(error)]
 
 
-def _details(error: JobQueueError | Refused) -> list[dict[str, object]]:
-    info: dict[str, object] = {"@type": _TYPE + "ErrorInfo", "reason": error.reason, "domain": DOMAIN}
-    details = [info]
-    if isinstance(error, JobQueueError):
-        info["metadata"] = error.metadata
-        if error.violations:
-            violations = [{"field": one.field, "description": one.description} for one in error.violations]
-            details.append({"@type": _TYPE + "BadRequest", "field_violations": violations})
-        if error.retry_after is not None:
-            details.append({"@type": _TYPE + "RetryInfo", "retry_delay": _duration(error.retry_after)})
+def _details(error: JobQueueError) -> list[dict[str, object]]:
+    info = {"reason": error.reason, "domain": DOMAIN, "metadata": error.metadata}
+    details: list[dict[str, object]] = [{"@type": _TYPE + "ErrorInfo", **info}]
+    if error.violations:
+        violations = [{"field": one.field, "description": one.description} for one in error.violations]
+        details.append({"@type": _TYPE + "BadRequest", "field_violations": violations})
+    if error.retry_after is not None:
+        details.append({"@type": _TYPE + "RetryInfo", "retry_delay": _duration(error.retry_after)})
     return details
 
 

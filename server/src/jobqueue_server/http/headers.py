@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from ..errors import FieldInvalid
 
+#: Of a call's answer metadata, the one that is no header but the status.
+HTTP_CODE = "x-http-code"
+
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _is_grpc_timeout = re.compile(r"([0-9]{1,8})([HMSmun])").fullmatch
 _is_seconds = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?").fullmatch
@@ -15,6 +18,15 @@ _is_seconds = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?").fullmatch
 def metadata(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Names in lower case with their values; the last of a repeated name, as over gRPC."""
     return {name.decode("latin-1").lower(): value.decode("latin-1").strip() for name, value in headers}
+
+
+def sent(answer_metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """What goes beside an answer, as headers."""
+    return tuple(
+        ("-".join(part.capitalize() for part in name.split("-")), value)
+        for name, value in answer_metadata.items()
+        if name != HTTP_CODE
+    )
 
 
 def seconds_allowed(metadata: Mapping[str, str]) -> float | None:

@@ -44,13 +44,17 @@ def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
     # gRPC's own types describe handlers with serializers; unary ones here do without, inside of the chain.
     make: Any = grpc
     implementation = getattr(servicer, method.name, None)
+
+    async def read(raw: bytes) -> Message:
+        return parse(raw)
+
     if method.client_streaming:
         duplex = chain.duplex(full_name, _unless_gone(implementation or _not_built(method.name)))
         return make.stream_stream_rpc_method_handler(_duplex(full_name, duplex), parse, _serialize)
     if method.server_streaming:
-        stream = chain.stream(full_name, implementation or _stream_not_built(method.name), parse)
+        stream = chain.stream(full_name, implementation or _stream_not_built(method.name), read)
         return make.unary_stream_rpc_method_handler(_stream(full_name, stream), None, _serialize)
-    unary = chain.unary(full_name, _serialized(implementation or _not_built(method.name)), parse)
+    unary = chain.unary(full_name, _serialized(implementation or _not_built(method.name)), read)
     return make.unary_unary_rpc_method_handler(_unary(full_name, unary))
 
 

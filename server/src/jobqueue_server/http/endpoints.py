@@ -1,0 +1,178 @@
+"""What is behind one binding: a unary method or a server stream, called through the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+
+from ..chain import Call, Chain, StreamHandler
+from ..errors import FieldInvalid, JobQueueError, NotBuilt
+from . import contract, headers
+from .answer import Answer, Send, json_text
+from .contract import Contract
+from .errors import ErrorForm, refused_by_transcoder
+from .presence import Presence
+from .request import Request
+from .streams import StreamAnswer
+from .transcoding.binding import Binding
+from .transcoding.errors import TranscodingError
+from .transcoding.framing import Framing, framing_for
+from .transcoding.router import Match
+from .transcoding.transcoder import Transcoder
+
+
+class Endpoint(Protocol):
+    """Answers the calls of one binding."""
+
+    async def answer(self, request: Request, match: Match[Binding], call: Call, send: Send) -> Answer | None:
+        """The answer, or None where it has sent that itself.
+
+        Raises:
+            JobQueueError: What the chain lets out; nothing has been sent.
+            PeerGone: Nobody is there to be answered.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all endpoints of an application have in common."""
+
+    chain: Chain
+    transcoder: Transcoder
+    contract: Contract
+    presence: Presence
+    errors: ErrorForm
+
+
+# What passes the chain before there is a message: it is read where the caller was let in.
+_Raw = tuple[Request, Match[Binding], StreamAnswer | None]
+
+
+def endpoint(around: Surroundings, binding: Binding, servicer: object) -> Endpoint:
+    """The endpoint of a binding; a method that the servicer lacks is answered NOT_BUILT."""
+    implementation = getattr(servicer, binding.method.name, None)
+    if implementation is None:
+        return Unary(around, binding, _not_built(binding.method.name))
+    if binding.method.server_streaming:
+        return Stream(around, binding, implementation)
+    return Unary(around, binding, implementation)
+
+
+class Unary:
+    """A method of one answer."""
+
+    def __init__(
+        self, around: Surroundings, binding: Binding, handler: Callable[[Any, Call], Awaitable[Any]]
+    ) -> None:
+        self._around = around
+        self._binding = binding
+        self._handler = handler
+        self._location = around.contract.locations.get(full_name(binding))
+        self._run = around.chain.unary(full_name(binding), self._rendered, self._read)
+
+    async def answer(self, request: Request, match: Match[Binding], call: Call, send: Send) -> Answer | None:
+        """As `Endpoint` says."""
+        run = self._run((request, match, None), call)
+        answer, location = await self._around.presence.hold(run, request, streams=False)
+        made: Answer = answer
+        return made.with_headers([("Location", request.root + location)]) if location else made
+
+    async def _read(self, raw: _Raw) -> Message:
+        request, match, _ = raw
+        return await _filled(self._around, request, match)
+
+    async def _rendered(self, request: Any, call: Call) -> tuple[Answer, str]:
+        """The answer, and the path of what it made. In the chain: what can't be rendered is a fault of ours."""
+        response = await self._handler(request, call)
+        made = self._around.transcoder.render(self._binding, response)
+        status = int(call.answer_metadata.get(headers.HTTP_CODE, "200"))
+        location = self._location(response) if status == 201 and self._location is not None else ""
+        return Answer(status, made.body, content_type=made.content_type), location
+
+
+class Stream:
+    """A method of many answers, in the framing that the caller asks for."""
+
+    def __init__(self, around: Surroundings, binding: Binding, handler: StreamHandler) -> None:
+        self._around = around
+        self._binding = binding
+        self._resume = around.contract.resumes.get(full_name(binding))
+        self._run = around.chain.stream(full_name(binding), handler, self._begun)
+        self._head = around.chain.unary(full_name(binding), self._promised, self._read)
+
+    async def answer(self, request: Request, match: Match[Binding], call: Call, send: Send) -> Answer | None:
+        """As `Endpoint` says."""
+        stream = StreamAnswer(send, headers.sent(call.answer_metadata))
+        hold = self._around.presence.hold
+        if request.method == "HEAD":
+            await stream.head(await hold(self._head((request, match, stream), call), request, streams=False))
+            return None
+
+        async def send_message(response: Any) -> None:
+            made = self._around.transcoder.render(self._binding, response)
+            await stream.message(made.body, getattr(response, self._resume.token) if self._resume else "")
+
+        try:
+            await hold(self._run((request, match, stream), call, send_message), request, streams=True)
+            await stream.end()
+        except JobQueueError as error:
+            await stream.stop()
+            if not stream.started:
+                raise
+            status = json_text(self._around.errors.status(error))
+            await stream.fail(status, error.retry_after)
+        finally:
+            await stream.stop()
+        return None
+
+    async def _read(self, raw: _Raw) -> tuple[Framing, Message]:
+        request, match, _ = raw
+        try:
+            framing = framing_for(request.metadata.get("accept", ""))
+        except TranscodingError as error:
+            raise refused_by_transcoder(error) from None
+        message = await _filled(self._around, request, match)
+        seen = request.metadata.get("last-event-id", "")
+        if seen and self._resume is not None:
+            # Newer than what the URL says, which a browser keeps when it connects again.
+            setattr(message, self._resume.into, seen)
+        return framing, message
+
+    async def _begun(self, raw: _Raw) -> Message:
+        framing, message = await self._read(raw)
+        stream = raw[2]
+        assert stream is not None
+        stream.begin(framing)
+        return message
+
+    async def _promised(self, read: tuple[Framing, Message], call: Call) -> Framing:
+        return read[0]
+
+
+async def _filled(around: Surroundings, request: Request, match: Match[Binding]) -> Message:
+    body = await request.body()
+    request.watch()
+    try:
+        message = around.transcoder.fill(match, request.query, request.metadata, body)
+    except TranscodingError as error:
+        refused = refused_by_transcoder(error)
+        if isinstance(refused, FieldInvalid):
+            refused = contract.paging_refused(refused, match.route.template.text)
+        raise refused from None
+    contract.readable(message)
+    return message
+
+
+def full_name(binding: Binding) -> str:
+    """The full name of a binding's method, as gRPC writes it."""
+    return f"/{binding.method.containing_service.full_name}/{binding.method.name}"
+
+
+def _not_built(name: str) -> Callable[[Any, Call], Awaitable[Any]]:
+    async def not_built(request: Any, call: Call) -> Any:
+        raise NotBuilt(f"{name} is not built in this server's HTTP side yet")
+
+    return not_built

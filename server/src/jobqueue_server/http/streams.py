@@ -1,0 +1,116 @@
+"""The answer of a server stream over HTTP: each message is sent at once, and a long silence is broken by heartbeats."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+from ..chain import PeerGone
+from .answer import Headers, Send, header_lines
+from .transcoding.framing import Framing
+
+#: For how long the headers wait for a first message, in seconds: until then an error has a status of its own.
+HEADERS_AFTER_SECONDS = 1.0
+#: After so much silence, in seconds, a heartbeat: proxies close what is silent for a minute.
+HEARTBEAT_SECONDS = 15.0
+# What a caller that does not read gets for the last bytes, in seconds.
+_LAST_SECONDS = 1.0
+
+_HEADERS: Headers = (
+    ("Cache-Control", "no-store"),
+    # nginx keeps an answer until it has all of it, unless told otherwise.
+    ("X-Accel-Buffering", "no"),
+    ("Vary", "Accept"),
+)
+
+
+class StreamAnswer:
+    """What is sent, in order. `begin` first, then `message` for each, then `end`; `stop` in any case.
+
+    Args:
+        send: ASGI's.
+        headers: Beside those of every stream.
+
+    Attributes:
+        started: The status has been sent, so an error can only be a last message.
+    """
+
+    def __init__(self, send: Send, headers: Headers) -> None:
+        self._send = send
+        self._headers = headers
+        # Heartbeats come from another task, and ASGI's `send` is for one at a time.
+        self._turn = asyncio.Lock()
+        self._first = True
+        self._sent_at = 0.0
+        self._beating: asyncio.Task[None] | None = None
+        self.started = False
+
+    def begin(self, framing: Framing) -> None:
+        """The request is good: headers go out with the first message, or soon without one."""
+        self._framing = framing
+        self._beating = asyncio.create_task(self._beat())
+
+    async def message(self, message: bytes, event_id: str) -> None:
+        """Sends one message; waits while the caller does not read.
+
+        Raises:
+            PeerGone: The caller has hung up.
+        """
+        async with self._turn:
+            await self._write(self._framing.message(message, event_id, self._first))
+            self._first = False
+
+    async def end(self) -> None:
+        """The stream has ended well."""
+        await self._last(self._framing.end(self._first))
+
+    async def fail(self, status: bytes, retry_after: timedelta | None) -> None:
+        """The stream has ended by an error, after `started`."""
+        await self._last(self._framing.error(status, retry_after, self._first))
+
+    async def head(self, framing: Framing) -> None:
+        """The headers alone, as HEAD asks."""
+        await self._start(framing.content_type)
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def stop(self) -> None:
+        """Ends the heartbeats; after it `started` changes no more by itself."""
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.wait([self._beating])
+            self._beating = None
+
+    async def _last(self, data: bytes) -> None:
+        await self.stop()
+        # Whoever does not read has no right to a place here beyond the stream's end.
+        with contextlib.suppress(TimeoutError, PeerGone):
+            async with asyncio.timeout(_LAST_SECONDS), self._turn:
+                await self._write(data, more=False)
+
+    async def _beat(self) -> None:
+        now = asyncio.get_running_loop().time
+        with contextlib.suppress(PeerGone):
+            await asyncio.sleep(HEADERS_AFTER_SECONDS)
+            if not self.started:
+                async with self._turn:
+                    await self._write(b"")
+            while True:
+                await asyncio.sleep(max(self._sent_at + HEARTBEAT_SECONDS - now(), 0))
+                if now() - self._sent_at >= HEARTBEAT_SECONDS:
+                    async with self._turn:
+                        await self._write(self._framing.heartbeat)
+
+    async def _write(self, data: bytes, *, more: bool = True) -> None:
+        try:
+            if not self.started:
+                await self._start(self._framing.content_type)
+            await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        except OSError as error:
+            raise PeerGone from error
+        self._sent_at = asyncio.get_running_loop().time()
+
+    async def _start(self, content_type: str) -> None:
+        lines = header_lines((("Content-Type", content_type), *_HEADERS, *self._headers))
+        await self._send({"type": "http.response.start", "status": 200, "headers": lines})
+        self.started = True
