@@ -181,6 +181,42 @@ def test_wait_ends_with_the_jobs_end(cli: Cli, queue: str):
     assert "SUCCEEDED" in done.stdout
 
 
+def test_enqueue_waits_no_longer_than_it_is_told(cli: Cli, queue: str):
+    late = [
+        "enqueue",
+        "send_email",
+        MAIL,
+        "--queue",
+        queue,
+        "--delay",
+        "1h",
+        "--wait",
+        "--wait-timeout",
+        "100ms",
+    ]
+    done = cli(*late)
+    assert (done.returncode, done.stdout) == (5, "")
+    (id,) = [job["id"] for job in cli.lines("list", "--queue", queue)]
+    assert f"jobqueue get {id}" in done.stderr
+    assert "--wait-timeout" in done.stderr
+    told = json.loads(cli(*late, "--json").stderr)["error"]
+    assert told["metadata"]["job_id"] == cli.lines("list", "--queue", queue)[0]["id"]
+    alone = cli("enqueue", "send_email", MAIL, "--queue", queue, "--wait-timeout", "1s")
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert "--wait" in alone.stderr
+
+
+def test_a_list_as_json_has_no_empty_place_for_what_it_did_not_read(cli: Cli, queue: str):
+    cli("enqueue", "send_email", MAIL, "--queue", queue, "--header", "a=b")
+    (brief,) = cli.lines("list", "--queue", queue)
+    (full,) = cli.lines("list", "--queue", queue, "--full")
+    assert full["headers"]["a"] == "b"
+    assert full["failed_attempts"] == []
+    assert set(full) - set(brief) == {"payload", "headers", "failed_attempts"}
+
+
 def test_help_names_the_exit_codes(cli: Cli):
     assert "3 no such job or queue" in cli("--help").stdout
+    assert cli("-h").stdout == cli("--help").stdout
+    assert cli("list", "-h").stdout == cli("list", "--help").stdout
     assert cli("--version").stdout == "jobqueue 0.1.0\n"

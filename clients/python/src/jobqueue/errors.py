@@ -134,7 +134,7 @@ class WaitTimeout(DeadlineExceeded, TimeoutError):
     """
 
     def __init__(self, message: str, job: Job) -> None:
-        super().__init__(message, code="DEADLINE_EXCEEDED")
+        super().__init__(message, code="DEADLINE_EXCEEDED", metadata={"job_id": job.id})
         self.job = job
 
 

@@ -64,8 +64,12 @@ def enqueue(
         list[str] | None, typer.Option(metavar="K=V", help="Given to the handler; may be repeated.")
     ] = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until it is over, however long; then as `jobqueue wait`.")
+        bool, typer.Option("--wait", help="Wait until it is over; then end as `jobqueue wait` does.")
     ] = False,
+    wait_timeout: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="With --wait: how long at most. Default: for ever."),
+    ] = None,
     server: Server = DEFAULT_SERVER,
     deadline: Deadline = "5s",
     as_json: AsJson = False,
@@ -76,6 +80,9 @@ def enqueue(
             raise Refused("--key and --auto-key are both given; one of them makes the key")
         if delay is not None and run_at is not None:
             raise Refused("--delay and --run-at are both given; one of them says when the job starts")
+        if wait_timeout is not None and not wait:
+            raise Refused("--wait-timeout is given without --wait")
+        longest = values.optional_duration(wait_timeout, "--wait-timeout")
         policy = None
         if min_backoff is not None or max_backoff is not None:
             policy = RetryPolicy(
@@ -98,7 +105,7 @@ def enqueue(
         )
         if wait:
             try:
-                _wait_for(client, [job.id], None, as_json)
+                _wait_for(client, [job.id], longest, as_json, option="--wait-timeout")
             except KeyboardInterrupt:
                 typer.echo(f"\nThe job goes on; wait for it with jobqueue wait {job.id}", err=True)
                 raise
@@ -156,7 +163,7 @@ def list_jobs(
         )
         if as_json:
             for job in found if all else islice(found, limit):
-                typer.echo(json_text.write(json_text.job(job)))
+                typer.echo(json_text.write(json_text.job(job, full=full)))
         elif all:
             show.jobs(found)
         else:
@@ -231,11 +238,13 @@ def wait(
 ) -> None:
     """Wait until jobs are over. Ends with 0 if all of them succeeded, 1 if one did not, 5 if it took too long."""
     with connected(server, deadline, as_json) as client:
-        _wait_for(client, ids, timeout, as_json)
+        longest = values.optional_duration(timeout, "--timeout")
+        _wait_for(client, ids, longest, as_json, option="--timeout")
 
 
-def _wait_for(client: SyncClient, ids: Iterable[str], timeout: str | None, as_json: bool) -> None:
-    limit = values.optional_duration(timeout, "--timeout")
+def _wait_for(
+    client: SyncClient, ids: Iterable[str], limit: timedelta | None, as_json: bool, *, option: str
+) -> None:
     ends = None if limit is None else time.monotonic() + limit.total_seconds()
     failed = False
     for id in ids:
@@ -246,7 +255,7 @@ def _wait_for(client: SyncClient, ids: Iterable[str], timeout: str | None, as_js
             fail(
                 error,
                 as_json=as_json,
-                hint="give it a longer --timeout, or look at it with `jobqueue get ID`",
+                hint=f"the job goes on; give it a longer {option}, or look at it with `jobqueue get {id}`",
             )
         failed = failed or job.status is not Status.SUCCEEDED
         _print(job, as_json)

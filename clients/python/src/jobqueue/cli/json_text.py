@@ -37,8 +37,8 @@ def write(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def job(each: Job) -> dict[str, Any]:
-    """A job; what is not set is left out."""
+def job(each: Job, *, full: bool = True) -> dict[str, Any]:
+    """A job; what is not set is left out, and of one that was not read in full what a list does not carry."""
     return _set(
         id=each.id,
         kind=each.kind,
@@ -64,8 +64,8 @@ def job(each: Job) -> dict[str, Any]:
         timeout=_span(each.timeout),
         retry_policy=_policy(each.retry_policy),
         labels=dict(each.labels),
-        headers=dict(each.headers),
-        failed_attempts=[_failed_attempt(attempt) for attempt in each.failed_attempts],
+        headers=dict(each.headers) if full else None,
+        failed_attempts=[_failed_attempt(attempt) for attempt in each.failed_attempts] if full else None,
         progress=_progress(each.progress),
     )
 
