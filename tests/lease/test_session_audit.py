@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueue_server.core.reaper import Reaper
-
 from .hand_worker import StreamEnded
 from .place import Place, Status, eventually
 
 
 async def audit(place: Place) -> None:
     """What the server does every 10 s, now."""
-    dispatcher, sessions = place.app.dispatcher, place.app.sessions
-    await Reaper(dispatcher._store, sessions._store, sessions, dispatcher).audit()
+    await place.app.reaper.audit()
 
 
 async def test_a_worker_whose_session_was_reaped_behind_its_server_is_told_so(place: Place):

@@ -117,11 +117,11 @@ async def test_the_timeout_counts_from_the_claim(s):
     job_id, _, _ = await s.running(timeout=timedelta(seconds=7))
     live = (await everything(s.sql, job_id))["live_job"][0]
     assert live["deadline"] - live["changed_at"] == timedelta(seconds=7)
-    assert await s.jobs.due(10) == []
+    assert await s.jobs.due(0, 10) == []
     await s.sql.execute(
         "update live_job set changed_at = now() - interval '8 s', deadline = now() - interval '1 s'"
     )
-    (row,) = await s.jobs.due(10)
+    (row,) = await s.jobs.due(0, 10)
     assert (row["id"], row["timed_out"]) == (job_id, True)
 
 
@@ -129,7 +129,7 @@ async def test_a_cancel_grace_is_due_as_itself_and_not_as_a_timeout(s):
     job_id, _, _ = await s.running(timeout=timedelta(hours=1))
     await s.changes.cancel(job_id)
     await pass_deadline(s.sql, job_id)
-    (row,) = await s.jobs.due(10)
+    (row,) = await s.jobs.due(0, 10)
     assert (row["id"], row["timed_out"]) == (job_id, False)
 
 
@@ -140,7 +140,7 @@ async def test_due_leases_come_in_the_order_of_their_deadlines_and_bounded(s):
         await s.sql.execute(
             "update live_job set deadline = now() - $2 * interval '1 s' where id = $1", job_id, index + 1
         )
-    rows = await s.jobs.due(4)
+    rows = await s.jobs.due(0, 4)
     assert [row["id"] for row in rows] == [triple[0] for triple in leases[:1:-1]]
 
 

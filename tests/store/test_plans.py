@@ -25,12 +25,14 @@ BATCH = 300
 SESSIONS = 20
 LEASED = 600
 DUE = 40
+CANCELLING = 20
 LANES = 3
 PRIORITIES = (0, 1, 2)
 SIZES = (0, 50_000, 1_000_000)
 
-# Jobs in equal parts over the lanes and priorities; the first 600 are leased, 40 of them past their deadline. The ids
-# are of today and increase, as those of the mint do, so that they fall into one partition.
+# Jobs in equal parts over the lanes and priorities; the first 600 are leased, 40 of them past their deadline, 20 of
+# these to be cancelled. The ids are of today and increase, as those of the mint do, so that they fall into one
+# partition.
 _FILL = """
 with fresh as (
     select i, id, now() - interval '1 hour' + i * interval '1 millisecond' as run_at
@@ -44,9 +46,10 @@ body as (
     insert into job (id, run_at, lane_id, priority, max_attempts, payload)
     select id, run_at, 1 + i % 3, i / 3 % 3, 3, '{{}}' from fresh where i <= {bodies}
 )
-insert into live_job (id, run_at, lane_id, priority, max_attempts, state, attempts, session_id, changed_at, deadline)
+insert into live_job (
+    id, run_at, lane_id, priority, max_attempts, state, attempts, session_id, changed_at, cancel_requested_at, deadline)
 select id, run_at, 1 + i % 3, i / 3 % 3, 3, case when i <= 600 then 2 else 1 end, case when i <= 600 then 1 else 0 end,
-    case when i <= 600 then 1 + i % 20 end, now() - interval '1 minute',
+    case when i <= 600 then 1 + i % 20 end, now() - interval '1 minute', case when i <= 20 then now() end,
     case when i <= 40 then now() - interval '1 second' when i <= 600 then now() + interval '1 hour' end
 from fresh
 """
@@ -180,7 +183,11 @@ async def held(connection: Any) -> list[Any]:
 
 
 async def due(connection: Any) -> list[Any]:
-    return [1000]
+    return [0, 1000]
+
+
+async def cancelling(connection: Any) -> list[Any]:
+    return [1]
 
 
 async def heads(connection: Any) -> list[Any]:
@@ -210,6 +217,7 @@ GOES_BY = {
     "settled_before": (settled_before, {"live_job_pkey"}, BATCH),
     "held": (held, {"live_job_held"}, 2 * LEASED // SESSIONS),
     "due": (due, {"live_job_due"}, DUE),
+    "cancelling": (cancelling, {"live_job_cancelling"}, CANCELLING),
     "heads": (heads, {"live_job_ready"}, 9),
     "bodies": (bodies, set(), 0),
 }
@@ -364,7 +372,8 @@ async def test_the_arguments_of_these_tests_find_what_they_should(cluster, datab
     if name.startswith("settle_"):
         assert rows[0]["settled"] is None, "all of them"
     else:
-        assert len(rows) == {"held": 2 * LEASED // SESSIONS, "due": DUE, "heads": 9}.get(name, BATCH)
+        some = {"held": 2 * LEASED // SESSIONS, "due": DUE, "cancelling": CANCELLING, "heads": 9}
+        assert len(rows) == some.get(name, BATCH)
 
 
 @pytest.mark.parametrize("small", [20, 600])

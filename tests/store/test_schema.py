@@ -250,7 +250,7 @@ async def test_a_service_that_owns_nothing_can_do_all_that_it_does(empty_dsn: st
         await s.changes.delete(rows[5].id)
         assert await s.reads.get(first["id"]) is not None
         assert await s.jobs.settled_before([(first["id"], 1)])
-        assert await s.jobs.due(10) == []
+        assert await s.jobs.due(0, 10) == []
         assert await s.jobs.stray(timedelta(hours=1)) == []
         resumed = await s.sessions.resume(session[0], os.urandom(32), os.urandom(32), 1)
         assert resumed is None

@@ -18,12 +18,14 @@ from .background import Background
 from .chain import Chain
 from .core.beat import Beat
 from .core.calls import SessionCalls
+from .core.cancels import Cancels
 from .core.catalog import Catalog
 from .core.clock import Clock
 from .core.dispatch import Dispatcher
 from .core.enqueue import Enqueuer
 from .core.jobs import JobService
 from .core.lines import Lines
+from .core.peers import Peers
 from .core.progress import ProgressReports
 from .core.queues import QueueService
 from .core.reaper import Reaper
@@ -60,6 +62,7 @@ from .store.clock import ClockStore, uuid_of
 from .store.database import Database
 from .store.dsn import cause_of, place_of
 from .store.jobs import JobStore
+from .store.notices import Notices
 from .store.reads import ReadStore
 from .store.retention import RetentionStore
 from .store.sessions import SessionStore
@@ -117,23 +120,38 @@ class App:
         self.clock = Clock(ClockStore(self.database))
         self.catalog = Catalog(catalog_store, open_kinds=settings.kinds == "open")
         self.waiters = Waiters(reads)
+        self.beat = Beat(sessions, self.name, self._reachable, self._database_away)
+        self.peers = Peers(
+            Notices(self.dsn, name=f"jobqueue-server {self.name}"),
+            self.catalog,
+            self.metrics,
+            server_id=lambda: self.beat.server_id,
+            others=lambda: self.beat.peers,
+        )
         self.dispatcher = Dispatcher(
             jobs,
             self.catalog,
-            Lines(self.catalog, self.clock, lambda: self.dispatcher.wake()),
+            Lines(self.catalog, self.clock, lambda: self.dispatcher.wake(), self.peers.tell_ready),
             self.metrics,
             self.waiters.finished,
         )
-        self.beat = Beat(sessions, self.name, self._reachable, self._database_away)
         self.sessions = Sessions(
             sessions,
             self.dispatcher,
             self.catalog,
+            self.peers,
             lambda: self.beat.server_id,
             most=settings.max_sessions,
-            cancel_grace=settings.cancel_grace,
         )
-        self.dispatcher.on_handed_over = self.sessions.handed_over
+        self.cancels = Cancels(
+            sessions, self.sessions, self.peers, lambda: self.beat.server_id, grace=settings.cancel_grace
+        )
+        self.dispatcher.on_handed_over = self.cancels.handed_over
+        self.sessions.on_attached = self.cancels.attached
+        self.peers.on_ready = self.dispatcher.lines.seen
+        self.peers.on_cancel = self.cancels.heard
+        self.peers.on_taken_back = self.sessions.taken_back
+        self.peers.on_gone = self.sessions.gone
         self.progress = ProgressReports(jobs)
         self.dispatcher.before_leaving = self.progress.before_leaving
         self.enqueuer = Enqueuer(
@@ -154,7 +172,7 @@ class App:
             reads,
             changes,
             self.waiters,
-            on_cancel=self.sessions.cancel,
+            on_cancel=self.cancels.cancel,
             on_ready=self.dispatcher.lines.ready,
             on_finished=self.metrics.finished,
         )
@@ -169,7 +187,7 @@ class App:
         self.retention = Retention(
             RetentionStore(self.database, retention=settings.retention), retention=settings.retention
         )
-        reaper = Reaper(jobs, sessions, self.sessions, self.dispatcher)
+        self.reaper = Reaper(jobs, sessions, self.sessions, self.dispatcher, lambda: self.beat.server_id)
 
         self.chain = Chain(self.metrics)
         self.lease = LeaseServicer(
@@ -238,8 +256,10 @@ class App:
                 "dispatch": self.dispatcher.run,
                 "sweep": Sweep(jobs, self.dispatcher).run,
                 "sessions": self.sessions.run,
+                "cancels": self.cancels.run,
+                **({"peers": self.peers.run} if settings.notify == "on" else {}),
                 "beat": self.beat.run,
-                "reaper": reaper.run,
+                "reaper": self.reaper.run,
                 "progress": self.progress.run,
                 "waiters": self.waiters.run,
                 "retention": self.retention.run,

@@ -116,6 +116,14 @@ class Metrics:
         self._handled = _Counters(
             self._counter("grpc_server_handled", "Calls answered, over both transports.", *rpc, "grpc_code")
         )
+        self._notices = _Counters(
+            self._counter(
+                "jobqueue_notices", "Notices between servers: sent by this one, received.", "direction"
+            )
+        )
+        self._listens = Counter(
+            "jobqueue_listens", "Times that this server began to listen for notices.", registry=self.registry
+        )
         self._gauges = {
             name: Gauge(f"jobqueue_{name}", text, registry=self.registry)
             for name, text in (
@@ -174,6 +182,14 @@ class Metrics:
         child = self._run[(kind,)]
         for value in seconds:
             child.observe(value)
+
+    def notice(self, direction: str) -> None:
+        """A notice was `sent` to the other servers, or `received` from one."""
+        self._notices[(direction,)].inc()
+
+    def listening(self) -> None:
+        """The connection for notices was opened; more than once is a connection that was lost."""
+        self._listens.inc()
 
     def watch(self, gauges: Mapping[str, Callable[[], float]]) -> None:
         """Reads gauges when they are asked for.

@@ -159,6 +159,12 @@ class Settings(BaseSettings):
         timedelta(seconds=5),
         "How long a call waits for a connection before it answers UNAVAILABLE.",
     )
+    notify: Literal["on", "off"] = _set(
+        "Database",
+        "on",
+        "Whether servers wake each other by LISTEN and NOTIFY. `off` behind a pooler that does not keep connections "
+        "apart; they then find each other's work within a second.",
+    )
 
     grpc_addr: Address = _set(
         "Network", "127.0.0.1:50051", "Where gRPC answers. Name another address to be reachable."

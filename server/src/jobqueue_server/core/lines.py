@@ -67,16 +67,29 @@ class Line:
 class Lines:
     """All lines by (lane id, priority), and the timers of jobs that become ready soon.
 
-    `on_ready` is called when a line may have a job.
+    What this server did to a line (`ready`, `due_at`, `left`) is told to the others; what it saw or heard is not.
+
+    Args:
+        catalog: The lanes.
+        clock: The database's.
+        on_ready: Called when a line may have a job.
+        tell: Tells the other servers of one: (lane id, priority, whether it is to run alone).
     """
 
-    def __init__(self, catalog: Catalog, clock: Clock, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        clock: Clock,
+        on_ready: Callable[[], None],
+        tell: Callable[[int, int, bool], None] = lambda lane_id, priority, alone: None,
+    ) -> None:
         self._catalog = catalog
         self._clock = clock
         self._on_ready = on_ready
+        self._tell = tell
         self._lines: dict[tuple[int, int], Line] = {}
         self._by_queue: dict[int, dict[tuple[int, int], Line]] = {}
-        self._timers: set[tuple[int, int, int]] = set()
+        self._timers: set[tuple[int, int, bool, bool, int]] = set()
         self.alone: dict[int, int] = {}
 
     def line(self, lane: Lane, priority: int) -> Line:
@@ -93,50 +106,59 @@ class Lines:
         return self._by_queue.get(queue_id, {}).values()
 
     def ready(self, lane_id: int, priority: int) -> None:
-        """A job is ready there."""
+        """A job was made ready here: the lines know, and the other servers are told."""
+        self._fire(lane_id, priority, alone=False, told=False)
+
+    def seen(self, lane_id: int, priority: int, alone: bool = False) -> None:
+        """A job is ready, as a sweep saw or another server said. `alone`: one that is to run alone."""
         lane = self._catalog.lane_by_id(lane_id)
         if lane is None:
             return
-        line = self.line(lane, priority)
-        line.ready = True
-        line.mark += 1
-        self._on_ready()
-
-    def ready_alone(self, lane_id: int) -> None:
-        """A job that is to run alone is ready in the lane. The number counts as `Line.mark` does."""
-        self.alone[lane_id] = self.alone.get(lane_id, 0) + 1
+        if alone:
+            # The number counts as `Line.mark` does.
+            self.alone[lane_id] = self.alone.get(lane_id, 0) + 1
+        else:
+            line = self.line(lane, priority)
+            line.ready = True
+            line.mark += 1
         self._on_ready()
 
     def due_at(self, lane_id: int, priority: int, run_at: datetime, *, alone: bool = False) -> None:
-        """A job becomes ready at `run_at`, by the database's clock: now, at a timer, or by a later sweep."""
+        """A job that was put here becomes ready at `run_at`, by the database's clock."""
+        self._at(lane_id, priority, run_at, alone, told=False)
+
+    def seen_at(self, lane_id: int, priority: int, run_at: datetime, *, alone: bool = False) -> None:
+        """A sweep saw a job that becomes ready at `run_at`."""
+        self._at(lane_id, priority, run_at, alone, told=True)
+
+    def _at(self, lane_id: int, priority: int, run_at: datetime, alone: bool, told: bool) -> None:
+        """Fires now, at a timer, or leaves it to a later sweep."""
         wait = run_at - self._clock.now()
         if wait > TIMER_HORIZON:
             return
         if wait <= timedelta():
-            self._fire(lane_id, priority, alone)
+            self._fire(lane_id, priority, alone, told)
             return
         loop = asyncio.get_running_loop()
         due = loop.time() + wait.total_seconds() + TIMER_MARGIN
         bucket = int(due * TIMER_BUCKETS_PER_SECOND) + 1
-        key = (lane_id, -100 if alone else priority, bucket)
-        if key in self._timers:
-            return
-        self._timers.add(key)
-        loop.call_at(bucket / TIMER_BUCKETS_PER_SECOND, self._timer, key, lane_id, priority, alone)
+        key = (lane_id, priority, alone, told, bucket)
+        if key not in self._timers:
+            self._timers.add(key)
+            loop.call_at(bucket / TIMER_BUCKETS_PER_SECOND, self._timer, key)
 
-    def _timer(self, key: tuple[int, int, int], lane_id: int, priority: int, alone: bool) -> None:
+    def _timer(self, key: tuple[int, int, bool, bool, int]) -> None:
         self._timers.discard(key)
-        self._fire(lane_id, priority, alone)
+        self._fire(*key[:4])
 
-    def _fire(self, lane_id: int, priority: int, alone: bool) -> None:
-        if alone:
-            self.ready_alone(lane_id)
-        else:
-            self.ready(lane_id, priority)
+    def _fire(self, lane_id: int, priority: int, alone: bool, told: bool) -> None:
+        self.seen(lane_id, priority, alone)
+        if not told:
+            self._tell(lane_id, priority, alone)
 
-    def left(self, lane_id: int, priority: int, status_losses: int, run_at: datetime) -> None:
+    def left(self, lane_id: int, priority: int, losses: int, run_at: datetime) -> None:
         """A job went back to its line, by a retry, snooze, release or loss."""
-        self.due_at(lane_id, priority, run_at, alone=status_losses > 0)
+        self.due_at(lane_id, priority, run_at, alone=losses > 0)
 
     def forget(self) -> None:
         """Looks from the beginning everywhere."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 from ..errors import JobQueueError
@@ -35,8 +36,10 @@ class Reaper:
         store: SessionStore,
         sessions: Sessions,
         dispatcher: Dispatcher,
+        server_id: Callable[[], int],
     ) -> None:
         self._jobs = jobs
+        self._server_id = server_id
         self._store = store
         self._sessions = sessions
         self._dispatcher = dispatcher
@@ -58,7 +61,7 @@ class Reaper:
 
     async def end_due(self) -> None:
         """Run timeouts are failures at their deadline; cancel graces end in CANCELLED. The worker is told."""
-        rows = await self._jobs.due(BATCH)
+        rows = await self._jobs.due(self._server_id(), BATCH)
         if not rows:
             return
         leavings = []
@@ -75,7 +78,7 @@ class Reaper:
         left = await self._dispatcher.give_back(leavings)
         for row in left:
             reason = "TIMED_OUT" if row["event"] == Event.TIMEOUT else "CANCEL_GRACE_ENDED"
-            self._sessions.taken_back(row["session_id"], row["id"], row["attempts"], reason)
+            self._sessions.take_back(row["session_id"], row["id"], row["attempts"], reason)
 
     async def reap_lost(self) -> None:
         """Ends the sessions whose ttl is over."""

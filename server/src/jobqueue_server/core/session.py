@@ -22,7 +22,7 @@ class Lease:
     """One session's right to run one attempt of one job. `seq` is the delivery that carried it; 0: not sent yet.
 
     `payload`, `headers` and `checkpoint` (of the attempts before) are let go once they are sent; `size` is that of the
-    payload.
+    payload. `cancel_requested` is of the moment of a resume; `told_to_stop` is of this stream.
     """
 
     lease_id: int
@@ -43,6 +43,8 @@ class Lease:
     seq: int = 0
     fraction: float = 0.0
     settling: bool = False
+    cancel_requested: bool = False
+    told_to_stop: bool = False
     size: int = 0
     since: float = field(default_factory=time.monotonic)
 

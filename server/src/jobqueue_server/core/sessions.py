@@ -19,14 +19,13 @@ from ..store.jobs import Leaving
 from ..store.sessions import SessionStore
 from .catalog import Catalog
 from .dispatch import Dispatcher
+from .peers import Peers
 from .session import Lease, Link, Named, Session
 
 _log = logging.getLogger(__name__)
 
 SILENT_AFTER_INTERVALS = 3
 WATCH_EVERY = 0.5
-# A cancel may overtake the delivery of its lease; it is kept for that long.
-CANCELS_KEPT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +65,33 @@ def _superseded() -> SessionSuperseded:
 
 
 class Sessions:
-    """Every session whose worker is, or was last, connected here."""
+    """Every session whose worker is, or was last, connected here.
+
+    Attributes:
+        on_attached: A session has its stream, with the leases that it kept.
+    """
 
     def __init__(
         self,
         store: SessionStore,
         dispatcher: Dispatcher,
         catalog: Catalog,
+        peers: Peers,
         server_id: Callable[[], int],
         *,
         most: int,
-        cancel_grace: timedelta,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
         self._catalog = catalog
+        self._peers = peers
         self._server_id = server_id
         self._most = most
-        self._cancel_grace = cancel_grace
         self._sessions: dict[int, Session] = {}
         self._unlinked = asyncio.Event()
-        self._cancels: dict[UUID, tuple[int, str, float]] = {}
         self._unheard: set[tuple[int, int]] = set()
+        self._breaking: set[asyncio.Task[None]] = set()
+        self.on_attached: Callable[[Session], None] = lambda session: None
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -152,6 +156,8 @@ class Sessions:
             raise SessionUnknown(
                 "the session has ended, or the token is not its own; say Hello without resume"
             )
+        # The server that had it ends its stream, and forgets what it holds.
+        self._peers.tell_gone(session_id, row["epoch"] - 1)
         session = self._take_over(row, subscriptions)
         kept, revoked = await self._reconcile(session, held, unanswered)
         return Opened(session, f"{session_id}.{new_secret}", kept, revoked)
@@ -200,11 +206,9 @@ class Sessions:
             session.add(
                 Lease(
                     lease.lease_id, row["id"], row["attempts"], lane, row["priority"], 0, 0, row["timeout_ms"],
-                    row["changed_at"], suspect=row["losses"] > 0, seq=-1,
+                    row["changed_at"], suspect=row["losses"] > 0, seq=-1, cancel_requested=row["cancel_requested"],
                 )
             )  # fmt: skip
-            if row["cancel_requested"]:
-                self._cancels[row["id"]] = (row["attempts"], "", time.monotonic())
             kept.append(lease)
         if back:
             await self._dispatcher.give_back(back)
@@ -221,7 +225,7 @@ class Sessions:
         session.link = link
         session.heard_at = time.monotonic()
         self._dispatcher.attach(session)
-        self.handed_over(session, list(session.leases.values()))
+        self.on_attached(session)
 
     async def confirm(self, session: Session) -> None:
         """The first frame under a new epoch came: the previous token is void."""
@@ -298,6 +302,7 @@ class Sessions:
             return 0
         if session is not None:
             self.forget(session)
+        self._peers.tell_gone(session_id, epoch)
         self._dispatcher.returned(rows)
         _log.warning("session %d of worker %s is lost, with %d leases", session_id, name, len(rows))
         return len(rows)
@@ -310,33 +315,38 @@ class Sessions:
 
     # ---- what the server says to a worker
 
-    def cancel(self, job_id: UUID, session_id: int, attempt: int, reason: str) -> None:
-        """Tells the worker that holds the attempt to stop it, now or as soon as the lease is handed over."""
-        session = self._sessions.get(session_id)
-        lease = session.find(job_id, attempt) if session is not None else None
-        if session is None or lease is None or session.link is None:
-            self._cancels[job_id] = (attempt, reason, time.monotonic())
-        else:
-            session.link.cancel([lease.lease_id], reason, self._cancel_grace)
+    def take_back(self, session_id: int, job_id: UUID, attempt: int, reason: str) -> None:
+        """This server ended a lease, whichever server its worker hangs on."""
+        if not self.taken_back(session_id, job_id, attempt, reason):
+            self._peers.tell_taken_back(session_id, job_id, attempt, reason)
 
-    def handed_over(self, session: Session, leases: Sequence[Lease]) -> None:
-        """Leases were put on a stream: sends after them the cancels that came before."""
-        if not self._cancels:
-            return
-        for lease in leases:
-            cancel = self._cancels.pop(lease.job_id, None)
-            if cancel is not None and cancel[0] == lease.attempt and session.link is not None:
-                session.link.cancel([lease.lease_id], cancel[1], self._cancel_grace)
+    def taken_back(self, session_id: int, job_id: UUID, attempt: int, reason: str) -> bool:
+        """A lease is no longer its worker's: the worker is told, and its slot stays counted while the handler runs.
 
-    def taken_back(self, session_id: int, job_id: UUID, attempt: int, reason: str) -> None:
-        """A lease is no longer its worker's: the worker is told, and its slot stays counted while the handler runs."""
+        Answers whether it was told here.
+        """
         session = self._sessions.get(session_id)
         lease = session.find(job_id, attempt) if session is not None else None
         if session is None or lease is None:
-            return
+            return False
         session.drop(lease.lease_id, linger=True)
-        if session.link is not None:
-            session.link.revoke([lease.lease_id], reason)
+        if session.link is None:
+            return False
+        session.link.revoke([lease.lease_id], reason)
+        return True
+
+    def gone(self, session_id: int, epoch: int) -> None:
+        """Another server says that the session has ended, or goes on in a later epoch than this."""
+        session = self._sessions.get(session_id)
+        if session is None or session.epoch > epoch:
+            return
+        if session.link is None:
+            self.forget(session)
+            return
+        session.link.superseded()
+        breaking = asyncio.create_task(self.broken(session, session.link))
+        self._breaking.add(breaking)
+        breaking.add_done_callback(self._breaking.discard)
 
     async def audit(self) -> None:
         """Compares the sessions that the database counts as heard here with those that this server knows.
@@ -382,5 +392,3 @@ class Sessions:
                     await self.broken(session, link)
                 elif link is None and not session.silence_written and (silent or session.broken):
                     await self._write_silence(session)
-            for job_id in [job_id for job_id, kept in self._cancels.items() if now - kept[2] > CANCELS_KEPT]:
-                del self._cancels[job_id]

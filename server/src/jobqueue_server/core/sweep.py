@@ -63,9 +63,9 @@ class Sweep:
             for row in await self._store.heads(looks):
                 if row["due"]:
                     by_key[row["lane_id"], row["priority"]].found(row["run_at"])
-                    self._dispatcher.lines.ready(row["lane_id"], row["priority"])
+                    self._dispatcher.lines.seen(row["lane_id"], row["priority"])
                 else:
-                    self._dispatcher.lines.due_at(row["lane_id"], row["priority"], row["run_at"])
+                    self._dispatcher.lines.seen_at(row["lane_id"], row["priority"], row["run_at"])
         if lanes:
             for row in await self._store.heads_alone([lane.id for lane in lanes]):
-                self._dispatcher.lines.due_at(row["lane_id"], 0, row["run_at"], alone=True)
+                self._dispatcher.lines.seen_at(row["lane_id"], 0, row["run_at"], alone=True)

@@ -258,9 +258,9 @@ class JobStore:
         ids, attempts = zip(*leases, strict=True)
         return await self._database.fetch("settled_before", ids, attempts, hot=True)
 
-    async def due(self, most: int) -> list[Record]:
-        """Leases past their deadline."""
-        return await self._database.fetch("due", most, hot=True)
+    async def due(self, server_id: int, most: int) -> list[Record]:
+        """Leases past their deadline; those of another server that lives a second later."""
+        return await self._database.fetch("due", server_id, most, hot=True)
 
     async def stray(self, ended_within: timedelta) -> list[Record]:
         """Leases of sessions that have ended within this time."""

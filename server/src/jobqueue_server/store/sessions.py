@@ -108,6 +108,10 @@ class SessionStore:
         """Sessions (id, epoch, counted_on) that have not ended: the known ones, and this server's by its row."""
         return await self._database.fetch("open_sessions", server_id, known)
 
+    async def cancelling(self, server_id: int) -> list[Record]:
+        """Leases (id, attempts, session_id) of this server's sessions whose jobs are to stop."""
+        return await self._database.fetch("cancelling", server_id, hot=True)
+
     async def expired(self, most: int) -> list[Record]:
         """Sessions to reap (id, epoch, name)."""
         return await self._database.fetch("expired_sessions", most)

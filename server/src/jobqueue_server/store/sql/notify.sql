@@ -1,0 +1,4 @@
+-- notice: one server -> every server that listens
+-- $1 channel text  $2 notice text
+-- Never in a transaction that moves jobs: the lock that a commit with a notice takes makes 8,000 commits of 33,000.
+select pg_notify($1::text, $2::text)
