@@ -12,7 +12,7 @@ LOCKS := requirements-build.lock requirements.lock
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help install run demo test mutants check lint contract tools generate lock migrate package clean
+.PHONY: help install run demo test mutants check lint contract tools generate lock migrate package audit clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,7 +87,10 @@ migrate: install ## Bring the schema of DATABASE_URL up to date
 package: install ## Wheels and sdists in dist/, checked, each installed alone and started; the images' steps in a folder
 	@rm -rf dist
 	@for package in $(PACKAGES); do (cd $$package && $(CURDIR)/$(BIN)/hatchling build --directory $(CURDIR)/dist) || exit 1; done
-	@$(BIN)/python -m pytest tests/package tests/deploy --distributions dist
+	@$(BIN)/python -m pytest tests/package tests/deploy tests/platform/test_audit.py --distributions dist
+
+audit: install ## Ask a database of known vulnerabilities for each version in the locks; needs the network
+	@$(BIN)/python -m tools.audit
 
 clean: ## Remove what was installed, built and cached; jobs stay where they are
 	@rm -rf .venv .build .cache .ruff_cache .hypothesis dist

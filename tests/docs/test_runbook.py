@@ -158,13 +158,13 @@ def commands() -> list[list[str]]:
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_a_command_exists_with_its_options(words: list[str]) -> None:
-    verbs = []
+    verbs: list[str] = []
     for word in words[1:]:
         if word.startswith("-") or not re.fullmatch(r"[a-z-]+", word):
             break
         verbs.append(word)
     while True:
-        command = [PROGRAMS / words[0], *verbs, "--help"]
+        command = [str(PROGRAMS / words[0]), *verbs, "--help"]
         help_text = subprocess.run(command, capture_output=True, text=True, check=False)
         if help_text.returncode == 0 and "COMMAND [ARGS]" not in help_text.stdout:
             break
