@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -39,3 +40,16 @@ def test_all_of_it_needs_no_package_of_the_server_or_the_cli():
 
 def test_outcomes_and_handlers_processes_load_no_grpc():
     assert "grpc" not in modules_after("from jobqueue import Retry, Discard, Snooze, NewJob")
+
+
+@pytest.mark.parametrize(("theirs", "found"), [(None, "ERROR"), ("INFO", "INFO")])
+def test_grpc_is_told_to_keep_its_notices_to_itself_unless_somebody_wants_them(theirs, found):
+    """It reads the variable when it is imported, and would say `Got goaway` whenever a server restarts."""
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    if theirs is not None:
+        environment["GRPC_VERBOSITY"] = theirs
+    code = "import jobqueue, os, sys; print(os.environ['GRPC_VERBOSITY'], 'grpc' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.split() == [found, "False"]
