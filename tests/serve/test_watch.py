@@ -10,14 +10,16 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import grpc.aio
 import pytest
 
-from jobqueue.v1 import job_pb2
+from jobqueue.v1 import job_pb2, jobqueue_pb2
 from jobqueue_server.core import cursor as cursors
 from jobqueue_server.core import watch as watches
 from jobqueue_server.core import watching
 from jobqueue_server.model import WatchFilter
 from jobqueue_server.store.statements import statement
+from tests.lease.hand_worker import violations_of
 from tests.lease.place import Place, eventually
 
 from .watcher import Watcher
@@ -462,6 +464,28 @@ async def test_a_token_of_other_jobs_or_none_at_all_is_refused(place):
 
 
 # ---- bounds
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"ids": [str(uuid4()), "7"]}, "ids[1]"),
+    ({"ids": [str(uuid4()) for _ in range(1001)]}, "ids"),
+    ({"queue": "MAIL"}, "queue"),
+    ({"kind": "send email"}, "kind"),
+    ({"labels": ["a=b", "c"]}, "labels[1]"),
+    ({"labels": [f"l{number}=" for number in range(33)]}, "labels"),
+    ({"resume_token": "x" * (16384 + 1)}, "resume_token"),
+    ({"view": 9}, "view"),
+    ({"payload_format": 9}, "payload_format"),
+]
+
+
+async def test_what_is_wrong_with_a_request_is_said_by_its_field_before_anything_is_told(place):
+    for fields, path in WRONG:
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await place.stub.WatchJobs(jobqueue_pb2.WatchJobsRequest(**fields)).read()
+        assert violations_of(refusal.value).keys() == {path}
+    known = {field.name for field in jobqueue_pb2.WatchJobsRequest.DESCRIPTOR.fields}
+    assert {path.split("[")[0] for _, path in WRONG} == known, "a new field has its check"
 
 
 async def left(place, count):

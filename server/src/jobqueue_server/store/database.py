@@ -24,7 +24,8 @@ HOT_SETTINGS = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
 
 # The reads meet the same trap by partitions that were empty when the plan was made. Their pool keeps bitmap scans,
 # which the index of labels needs.
-COLD_SETTINGS = {"enable_seqscan": "off"}
+# A read that takes milliseconds is no work for several processes, whose start takes as long.
+COLD_SETTINGS = {"enable_seqscan": "off", "max_parallel_workers_per_gather": "0"}
 
 _AWAY = (
     asyncpg.PostgresConnectionError,

@@ -24,6 +24,12 @@ wanted_lane as materialized (
     join kind k on k.id = l.kind_id
     where ($11::text is null or q.name = $11) and ($12::text is null or k.name = $12)
 ),
+-- Apart, so that the planner has nothing to go by but their keys.
+named as materialized (
+    select f.id, f.finished_at as at, f.xmin as writer from finished_job f where f.id = any($10)
+    union all
+    select l.id, greatest(l.changed_at, l.cancel_requested_at), l.xmin from live_job l where l.id = any($10)
+),
 version as (
     select f.id, f.finished_at as at, f.xmin as writer
     from finished_job f
@@ -47,9 +53,7 @@ version as (
     ) l
     where $10 is null
     union all
-    select f.id, f.finished_at, f.xmin from finished_job f where f.id = any($10)
-    union all
-    select l.id, greatest(l.changed_at, l.cancel_requested_at), l.xmin from live_job l where l.id = any($10)
+    select * from named
 ),
 numbered as (
     select v.id, v.at, n.xmax - ((n.xmax - v.writer::text::int8) & 4294967295) as xid
