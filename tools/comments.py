@@ -31,6 +31,7 @@ class Error:
     code: str
     reason: str
     http_status: int | None
+    when: str
 
 
 def elements(file: FileDescriptorProto) -> list[Element]:
@@ -58,7 +59,7 @@ def errors(comment: str) -> list[Error]:
     for line in text.splitlines():
         if match := _ERROR.fullmatch(line.strip()):
             http = _HTTP.search(match[3])
-            found.append(Error(match[1], match[2], int(http[1]) if http else None))
+            found.append(Error(match[1], match[2], int(http[1]) if http else None, match[3]))
     return found
 
 

@@ -40,13 +40,15 @@ def build(source: Path, target: Path, kind: str) -> Path:
 
 
 def migrations(wheel: Path) -> set[str]:
+    return within(wheel, "jobqueue_server/migrations/")
+
+
+def within(wheel: Path, folder: str) -> set[str]:
     with zipfile.ZipFile(wheel) as archive:
-        return {
-            Path(name).name for name in archive.namelist() if name.startswith("jobqueue_server/migrations/")
-        }
+        return {Path(name).name for name in archive.namelist() if name.startswith(folder)}
 
 
-def test_the_migrations_are_in_the_wheel_of_a_checkout_and_of_an_sdist(tmp_path: Path):
+def test_migrations_and_page_are_in_the_wheel_of_a_checkout_and_of_an_sdist(tmp_path: Path):
     ours = {path.name for path in (ROOT / "migrations").glob("*.sql")}
     assert migrations(build(ROOT / "server", tmp_path / "direct", "wheel")) == ours
     sdist = build(ROOT / "server", tmp_path / "sdist", "sdist")
@@ -55,6 +57,9 @@ def test_the_migrations_are_in_the_wheel_of_a_checkout_and_of_an_sdist(tmp_path:
     (source,) = (tmp_path / "unpacked").iterdir()
     wheel = build(source, tmp_path / "indirect", "wheel")
     assert migrations(wheel) == ours
+    # So is the page of the documentation, which needs no other package then.
+    page = {"swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png", "LICENSE"}
+    assert within(wheel, "jobqueue_server/http/openapi/swagger-ui/") == page
     # And the installed package finds them there.
     code = "from jobqueue_server.store.migrate import default_folder, load; print(default_folder()); load()"
     with zipfile.ZipFile(wheel) as archive:

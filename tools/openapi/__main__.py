@@ -11,13 +11,20 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
-from . import programs, version2
+from . import programs, version2, version31
 from .programs import ROOT, say
 
 SHOWN_LINES = 40
+LINTERS = {
+    "redocly": ("--config", "tools/openapi/redocly.yaml"),
+    "spectral": ("--ruleset", "tools/openapi/spectral.yaml", "--fail-severity", "error"),
+}
 
 
 def write() -> None:
@@ -29,6 +36,7 @@ def write() -> None:
     elif changed := version2.stale():
         say(f"{', '.join(changed)} changed, and protoc-gen-openapiv2 is not installed: `make tools` does it")
         sys.exit("openapi: the document of OpenAPI 2 can't be renewed")
+    version31.DOCUMENT.write_text(_version31())
 
 
 def check() -> None:
@@ -41,6 +49,31 @@ def check() -> None:
         say("NOT MADE ANEW, hashes compared alone: protoc-gen-openapiv2 is not installed (`make tools`)")
     else:
         _same(version2.DOCUMENT, version2.make(plugin))
+    _same(version31.DOCUMENT, _version31())
+    for linter, arguments in LINTERS.items():
+        _lint(linter, arguments)
+
+
+def _version31() -> str:
+    return version31.make(json.loads(version2.DOCUMENT.read_text()))
+
+
+def _lint(name: str, arguments: tuple[str, ...]) -> None:
+    linter = programs.linter(name)
+    if linter is None:
+        say(f"NOT LINTED by {name}, which is not installed (`make tools`)")
+        return
+    ran = subprocess.run(
+        [linter, "lint", *arguments, version31.DOCUMENT.relative_to(ROOT)],
+        cwd=ROOT,
+        env={**os.environ, "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if ran.returncode:
+        print(ran.stdout)
+        sys.exit(f"openapi: {name} finds errors in the document")
 
 
 def _same(path: Path, wanted: str) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from tools.generate import lay_out_googleapis
+from tools.generate import lay_out_googleapis, run
 
 from . import programs
 from .programs import ROOT
@@ -43,7 +42,7 @@ def make(plugin: Path) -> str:
                 {"local": str(plugin), "out": folder, "strategy": "all", "opt": list(_OPTIONS)},
             ],
         }
-        subprocess.run([buf, "generate", "--template", json.dumps(template)], cwd=ROOT, check=True)
+        run(buf, "generate", "--template", json.dumps(template))
         return (Path(folder) / DOCUMENT.name).read_text()
 
 

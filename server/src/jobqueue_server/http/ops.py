@@ -1,4 +1,4 @@
-"""The operational paths: whether the server lives, whether it takes work, what it is, and its metrics."""
+"""The operational paths: whether the server lives, whether it takes work, what it is, its metrics and documents."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 
 from .. import __version__
 from ..metrics import Metrics
+from . import docs
 from .answer import Answer, json_answer
 
 #: They are answered outside of the chain: without credentials, while the server drains, and whatever its load.
-PATHS = ("/health", "/healthz", "/readyz", "/version", "/metrics")
+PATHS = ("/health", "/healthz", "/readyz", "/version", "/metrics", *docs.PATHS)
 
 
 class Operations:
@@ -40,4 +41,4 @@ class Operations:
             case "/metrics":
                 body, content_type = self._metrics.exposition(metadata.get("accept", ""))
                 return Answer(200, body, content_type=content_type)
-        return None
+        return docs.answer(path, metadata) if path in docs.PATHS else None

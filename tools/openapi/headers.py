@@ -1,0 +1,95 @@
+"""Headers that calls and answers may have, as components of the document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from jobqueue_server.chain import MAX_REQUEST_ID_CHARS
+from jobqueue_server.model import MAX_KEY_CHARS
+
+Schema = dict[str, Any]
+
+PARAMETERS: dict[str, Schema] = {
+    "X-Request-Id": {
+        "description": (
+            "The caller's own id of the request. It is echoed, stands in the server's log, and goes with the job to "
+            "its handler. Without it the server makes one."
+        ),
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_REQUEST_ID_CHARS,
+            "pattern": "^[!-~]([ -~]*[!-~])?$",
+        },
+    },
+    "Grpc-Timeout": {
+        "description": "How long the caller waits: at most 8 digits and a unit of H, M, S, m, u and n.",
+        "schema": {"type": "string", "pattern": "^[0-9]{1,8}[HMSmun]$", "examples": ["500m"]},
+    },
+    "X-Server-Timeout": {
+        "description": "How long the caller waits, in seconds. The less of both counts.",
+        "schema": {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$", "examples": ["2.5"]},
+    },
+    "Idempotency-Key": {
+        "description": (
+            "The producer's own name for this request; wins over `idempotency_key` in the body. The same key with the "
+            "same request answers the same job, for at least 24 hours."
+        ),
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_KEY_CHARS,
+            "pattern": "^[!-~]([ -~]*[!-~])?$",
+        },
+    },
+    "Traceparent": {
+        "description": "The W3C trace context of the caller, which goes with the job to its handler.",
+        "schema": {"type": "string", "examples": ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]},
+    },
+    "Last-Event-ID": {
+        "description": "The id of the last event seen, as EventSource sends it: goes on after it, as `resume_token`.",
+        "schema": {"type": "string"},
+    },
+}
+
+ANSWERED: dict[str, Schema] = {
+    "X-Request-Id": {
+        "description": "The id of the request: the caller's or a new one.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {
+        "description": "When it is worth trying again, in seconds.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+    "Location": {
+        "description": "The job's path.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference", "pattern": "^/v1/jobs/"},
+    },
+    "Idempotency-Replayed": {
+        "description": "Nothing was enqueued: the job was there.",
+        "required": True,
+        "schema": {"type": "string", "const": "true"},
+    },
+}
+
+#: What any call may carry.
+EVERY_CALL = ("X-Request-Id", "Grpc-Timeout", "X-Server-Timeout")
+
+
+def parameters(names: Iterable[str]) -> list[Schema]:
+    """References to headers of a call."""
+    return [{"$ref": f"#/components/parameters/{name}"} for name in names]
+
+
+def answered(*names: str) -> Schema:
+    """References to headers of an answer."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def components() -> dict[str, Schema]:
+    """What the references refer to."""
+    given = {name: {"name": name, "in": "header", **said} for name, said in PARAMETERS.items()}
+    return {"parameters": given, "headers": ANSWERED}

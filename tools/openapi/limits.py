@@ -1,0 +1,121 @@
+"""What the server asks of single fields beyond their types, by the constants that its checks use.
+
+Bounds of a Duration have no form in JSON Schema; they stand in the fields' comments. tests/openapi sends what is just
+within each of these and what is just beyond.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobqueue_server.model import (
+    MAX_ATTEMPTS_LIMIT,
+    MAX_BATCH_JOBS,
+    MAX_FOLLOW_UPS,
+    MAX_KEY_CHARS,
+    MAX_LABEL_NAME,
+    MAX_LABEL_VALUE,
+    MAX_LABELS,
+    MAX_PRIORITY,
+    MAX_SETTLE_OUTCOMES,
+    MAX_WATCHED_IDS,
+    MAX_WORKER_NAME,
+    MIN_PRIORITY,
+)
+from jobqueue_server.rpc.checks import MAX_PAGE_TOKEN_CHARS, MAX_REASON_CHARS
+from jobqueue_server.rpc.hello import MAX_CLIENT, MAX_NAMED, MAX_SLOTS, MAX_SUBSCRIPTIONS
+
+Schema = dict[str, Any]
+
+_NAME = "[a-z0-9][a-z0-9_.-]{0,127}"
+_NO_CONTROL = r"[^\u0000-\u001f\u007f-\u009f]"
+_NO_NUL = r"^[^\u0000]*$"
+_LABEL = f"[A-Za-z0-9][A-Za-z0-9_./-]{{0,{MAX_LABEL_NAME - 1}}}"
+
+NAME: Schema = {"pattern": f"^{_NAME}$"}
+NAME_OR_EMPTY: Schema = {"pattern": f"^({_NAME})?$"}
+UUID: Schema = {"format": "uuid", "minLength": 36, "maxLength": 36}
+PAGE_SIZE: Schema = {"minimum": 0}
+PAGE_TOKEN: Schema = {"maxLength": MAX_PAGE_TOKEN_CHARS, "pattern": _NO_NUL}
+MAX_ATTEMPTS: Schema = {"minimum": 0, "maximum": MAX_ATTEMPTS_LIMIT}
+LABELS: Schema = {
+    "maxProperties": MAX_LABELS,
+    "propertyNames": {"pattern": f"^{_LABEL}$"},
+    "additionalProperties": {
+        "type": "string",
+        "maxLength": MAX_LABEL_VALUE,
+        "pattern": f"^{_NO_CONTROL}*$",
+    },
+}
+LABEL_FILTER: Schema = {
+    "maxItems": MAX_LABELS,
+    "items": {"type": "string", "pattern": f"^{_LABEL}={_NO_CONTROL}{{0,{MAX_LABEL_VALUE}}}$"},
+}
+TOKEN: Schema = {"minLength": 1}
+LEASES: Schema = {"maxItems": MAX_NAMED}
+SLOTS: Schema = {"minimum": 0, "maximum": MAX_SLOTS}
+
+#: By the field's full name without the package.
+LIMITS: dict[str, Schema] = {
+    "NewJob.kind": NAME,
+    "NewJob.queue": NAME_OR_EMPTY,
+    "NewJob.priority": {"minimum": MIN_PRIORITY, "maximum": MAX_PRIORITY},
+    "NewJob.max_attempts": MAX_ATTEMPTS,
+    "NewJob.idempotency_key": {"maxLength": MAX_KEY_CHARS, "pattern": f"^{_NO_CONTROL}*$"},
+    "NewJob.labels": LABELS,
+    "NewJob.headers": {
+        "propertyNames": {"pattern": "^[!-~]+$"},
+        "additionalProperties": {"type": "string", "pattern": f"^{_NO_CONTROL}*$"},
+    },
+    "Job.id": UUID,
+    "EnqueueResult.id": UUID,
+    "JobProgress.fraction": {"minimum": 0, "maximum": 1},
+    "BatchEnqueueJobsRequest.jobs": {"minItems": 1, "maxItems": MAX_BATCH_JOBS},
+    "GetJobRequest.id": UUID,
+    "CancelJobRequest.id": UUID,
+    "RetryJobRequest.id": UUID,
+    "DeleteJobRequest.id": UUID,
+    "WaitJobRequest.id": UUID,
+    "CancelJobRequest.reason": {"maxLength": MAX_REASON_CHARS, "pattern": _NO_NUL},
+    "ListJobsRequest.page_size": PAGE_SIZE,
+    "ListJobsRequest.page_token": PAGE_TOKEN,
+    "ListJobsRequest.queue": NAME_OR_EMPTY,
+    "ListJobsRequest.kind": NAME_OR_EMPTY,
+    "ListJobsRequest.labels": LABEL_FILTER,
+    "WatchJobsRequest.ids": {"maxItems": MAX_WATCHED_IDS, "items": {"type": "string", **UUID}},
+    "WatchJobsRequest.queue": NAME_OR_EMPTY,
+    "WatchJobsRequest.kind": NAME_OR_EMPTY,
+    "WatchJobsRequest.labels": LABEL_FILTER,
+    "Hello.worker": {"minLength": 1, "maxLength": MAX_WORKER_NAME, "pattern": _NO_NUL},
+    "Hello.client": {"maxLength": MAX_CLIENT, "pattern": _NO_NUL},
+    "Hello.labels": LABELS,
+    "Hello.subscriptions": {"minItems": 1, "maxItems": MAX_SUBSCRIPTIONS},
+    "Subscription.queue": NAME_OR_EMPTY,
+    "Subscription.kinds": {"minItems": 1, "items": {"type": "string", **NAME}},
+    "Resume.session_token": TOKEN,
+    "Resume.held": LEASES,
+    "Resume.unanswered": LEASES,
+    "HeldLeases.leases": LEASES,
+    "HeldLease.job_id": UUID,
+    "Capacity.slots": SLOTS,
+    "Capacity.slots_by_kind": {"additionalProperties": {"type": "integer", "format": "int32", **SLOTS}},
+    "SettleJobsRequest.outcomes": {"minItems": 1, "maxItems": MAX_SETTLE_OUTCOMES},
+    "ClaimJobsRequest.session_token": TOKEN,
+    "SettleJobsRequest.session_token": TOKEN,
+    "HeartbeatSessionRequest.session_token": TOKEN,
+    "CloseSessionRequest.session_token": TOKEN,
+    "Success.follow_ups": {"maxItems": MAX_FOLLOW_UPS},
+    "GetQueueRequest.name": NAME,
+    "PauseQueueRequest.name": NAME,
+    "ResumeQueueRequest.name": NAME,
+    "ListQueuesRequest.page_size": PAGE_SIZE,
+    "ListQueuesRequest.page_token": PAGE_TOKEN,
+    "ListKindsRequest.page_size": PAGE_SIZE,
+    "ListKindsRequest.page_token": PAGE_TOKEN,
+    "Kind.name": NAME,
+    "Kind.max_attempts": MAX_ATTEMPTS,
+    "Kind.schema": {"type": ["object", "boolean"]},
+}
+
+#: Values of enums that a request may not give, by the field that holds them.
+NOT_TAKEN: dict[str, frozenset[str]] = {"ListJobsRequest.status": frozenset({"STATUS_UNSPECIFIED"})}

@@ -1,0 +1,79 @@
+"""The document of OpenAPI 3.1: that of OpenAPI 2, and what it could not say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
+from jobqueue_server.http import contract
+from jobqueue_server.http.transcoding.transcoder import Transcoder
+from tools import bindings, comments
+
+from . import headers, operational, responses
+from .operations import Operations, path
+from .programs import ROOT
+from .schemas import Schemas
+from .texts import flowing, without_errors
+
+DOCUMENT = ROOT / "server/src/jobqueue_server/http/openapi/openapi.json"
+
+_DESCRIPTION = """\
+Enqueue jobs, follow them and cancel them; be a worker by plain calls. Every method is also an RPC of gRPC, with the
+same names, checks and errors: both are made of the same `.proto` files.
+
+- **Strict**: an unknown field or query parameter is refused, and the answer names the nearest one that there is. Names
+  of fields are taken in `lowerCamelCase` too, names of enums in any case, 64-bit integers as strings or numbers.
+- **Payloads, outputs and schemas** are kept as the text that was sent: `12345678901234567890` keeps its digits.
+- **Errors** are a google.rpc.Status. `details` has an ErrorInfo, whose `reason` is stable; each status lists its
+  reasons. A server can be set to wrap errors as Google's APIs do, in `{"error": ...}`.
+- Another HTTP method on a path that is here is 405 with `Allow`; HEAD is answered as GET without a body; a path that
+  is not here is 404 and names the nearest one.
+"""
+
+
+def make(version2: Mapping[str, Any]) -> str:
+    """The document, as text.
+
+    Args:
+        version2: The document of OpenAPI 2.
+    """
+    said = {each.name: each.comment for file in bindings.contract() for each in comments.elements(file)}
+    schemas = Schemas(version2["definitions"], said)
+    operations = Operations(version2, said, schemas)
+    paths: dict[str, Any] = {}
+    for binding in routes().bindings:
+        made = paths.setdefault(path(binding), {})
+        made[binding.http_method.lower()] = operations.operation(binding)
+    document = {
+        "openapi": "3.1.0",
+        "info": {
+            **version2["info"],
+            "summary": "A job queue over HTTP/JSON and gRPC.",
+            "description": flowing(_DESCRIPTION),
+            "license": {"name": "Apache 2.0", "identifier": version2["info"]["license"]["name"]},
+        },
+        "servers": [{"url": "/", "description": "The server that this document came from."}],
+        "security": [],
+        "tags": [*map(_tag, version2["tags"]), operational.TAG],
+        "paths": paths | operational.paths(),
+        "components": {
+            "schemas": dict(sorted({**schemas.all(), **responses.SCHEMAS}.items())),
+            **headers.components(),
+        },
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def routes() -> Transcoder:
+    """The routes that the server has."""
+    files = (jobqueue_pb2.DESCRIPTOR, queue_admin_pb2.DESCRIPTOR)
+    services = [service for file in files for service in file.services_by_name.values()]
+    return Transcoder(services, contract.OPTIONS)
+
+
+def _tag(tag: Mapping[str, Any]) -> dict[str, Any]:
+    """A tag; the errors of any method stand at the operations."""
+    text = flowing(tag["description"]).partition("\n\n")[0]
+    return {"name": tag["name"], "description": without_errors(text)}
