@@ -107,25 +107,27 @@ def _too_large(inflater: compression.Inflater | None) -> Refused:
 def _place(scope: Scope) -> tuple[str, bytes, str]:
     """Where the application is mounted, and the path below, raw and decoded.
 
-    Servers and frameworks differ in whether `path` and `raw_path` begin with `root_path`: ASGI says that both do, older
-    ones cut it off of `path` alone or of both. So it is cut off where it is there. Where `raw_path` is missing, or says
+    Servers and frameworks differ in whether paths begin with `root_path`: ASGI says that both do, older ones have cut
+    it off of `path` alone, or of both. So it is cut off where it is there. Where `raw_path` is missing, or says
     something else than `path` since somebody has rewritten that, `path` counts.
     """
     path: str = scope["path"]
-    raw: bytes = scope.get("raw_path") or b""
+    raw: str = (scope.get("raw_path") or b"").decode("latin-1")
     root: str = scope.get("root_path", "").rstrip("/")
-    if not root:
-        if not raw or (unquote(raw.decode("latin-1")) if b"%" in raw else raw.decode("latin-1")) != path:
-            raw = quote(path).encode()
-        return "", raw, path
-    path = _below(root, path)
-    steps = raw.decode("latin-1").split("/")
-    depth = root.count("/") + 1
-    if unquote("/".join(steps[:depth])) == root and len(steps) > depth:
-        raw = ("/" + "/".join(steps[depth:])).encode("latin-1")
-    if unquote(raw.decode("latin-1")) != path:
-        raw = quote(path).encode()
-    return quote(root), raw, path
+    if root:
+        if _decoded(raw) != root + path:
+            path = _below(root, path)
+        steps = raw.split("/")
+        depth = root.count("/") + 1
+        if _decoded("/".join(steps[:depth])) == root:
+            raw = "/" + "/".join(steps[depth:])
+    if _decoded(raw) != path:
+        raw = quote(path)
+    return quote(root), raw.encode("latin-1"), path
+
+
+def _decoded(raw: str) -> str:
+    return unquote(raw) if "%" in raw else raw
 
 
 def _below(root: str, path: str) -> str:
