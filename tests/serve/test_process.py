@@ -167,15 +167,22 @@ async def test_both_that_take_their_time(dsn, processes):
     )
 
 
-async def test_a_port_that_is_taken_is_said_in_one_line_and_ends_with_1(dsn, processes):
+async def test_a_port_that_is_taken_is_said_in_one_line_before_anything_starts(dsn, processes):
     first = processes(dsn)
     await first.start()
-    second = processes(dsn, grpc_addr=await first.address())
-    await second.launch()
-    assert await second.ended() == 1
-    text = " ".join(str(line) for line in second.log)
-    assert "JOBQUEUE_GRPC_ADDR" in text
-    assert "Traceback" not in text
+    for name, variable in (
+        ("grpc_addr", "JOBQUEUE_GRPC_ADDR"),
+        ("http_addr", "API_BIND_ADDR"),
+        ("metrics_addr", "JOBQUEUE_METRICS_ADDR"),
+    ):
+        second = processes("postgresql://nobody@127.0.0.1:1/away", **{name: await first.address()})
+        await second.launch()
+        assert await second.ended() == 1
+        await second.kill()
+        said, ended = (str(line.get("event", line.get("message"))) for line in second.log)
+        assert f"can't listen on {await first.address()}" in said + ended
+        assert variable in said + ended
+        assert "database" not in said + ended
 
 
 @pytest.mark.parametrize("how", ["empty", "newer"])

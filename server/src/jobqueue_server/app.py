@@ -8,12 +8,14 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
 
 from . import __version__, logs
+from .addresses import check_free
 from .background import Background
 from .chain import Chain
 from .core.beat import Beat
@@ -277,6 +279,7 @@ class App:
             AddressUnusable: A port is taken.
         """
         up = self._up
+        check_free(self._addresses())
         if self.settings.dsn is None:
             await self._start_postgres()
         self._build()
@@ -309,6 +312,14 @@ class App:
             port=self.grpc_port,
             **http,
         )
+
+    def _addresses(self) -> Iterator[tuple[str, str, str]]:
+        settings = self.settings
+        yield "The gRPC server", settings.grpc_addr, "JOBQUEUE_GRPC_ADDR"
+        if settings.http_addr is not None:
+            yield "The HTTP server", settings.http_addr, "API_BIND_ADDR"
+        if settings.metrics_addr is not None:
+            yield "The metrics endpoint", settings.metrics_addr, "JOBQUEUE_METRICS_ADDR"
 
     async def _start_postgres(self) -> None:
         folder = Path(self.settings.data_dir or default_data_dir())
