@@ -29,6 +29,14 @@ def test_help_names_every_setting_with_its_variable():
         assert environment_name(name) in text
 
 
+def test_help_fits_80_columns_and_cuts_nothing():
+    for arguments in ((), ("serve",), ("migrate",), ("migrate", "up")):
+        text = run(*arguments, "-h", COLUMNS="80").stdout
+        assert text == run(*arguments, "--help", COLUMNS="80").stdout
+        assert max(map(len, text.splitlines())) <= 80
+        assert "\N{HORIZONTAL ELLIPSIS}" not in text
+
+
 def test_a_setting_of_another_name_is_refused():
     done = run("serve", "--sesion-ttl", "10s")
     assert done.returncode == 2

@@ -67,11 +67,10 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     command: list[str | Path] = [PROGRAMS / "jobqueue-worker", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, env=plain_environment(), cwd=cwd, timeout=60, check=False
-    )
+    env = plain_environment(**environment)
+    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=60, check=False)
 
 
 def put(client: SyncClient, *kinds: str) -> None:
@@ -176,4 +175,7 @@ def test_help_names_every_setting_with_its_variable():
     for name in WorkerSettings.model_fields:
         assert flag_name(name) in text
         assert environment_name(name) in text
+    narrow = run("-h", COLUMNS="80").stdout
+    assert "\N{HORIZONTAL ELLIPSIS}" not in narrow, "nothing is cut"
+    assert max(map(len, narrow.splitlines())) <= 80
     assert run("--version").stdout == "jobqueue-worker 0.1.0\n"

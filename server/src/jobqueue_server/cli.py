@@ -30,9 +30,12 @@ Every option can be given in the environment too, or in a file (--config); the o
 `jobqueue-server` alone is `jobqueue-server serve`.
 """
 
+_HELP_FLAGS = ["-h", "--help"]
+
 app = typer.Typer(
     name="jobqueue-server",
     help=_HELP,
+    context_settings={"help_option_names": _HELP_FLAGS},
     rich_markup_mode="markdown",
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -49,7 +52,7 @@ _err = Console(stderr=True)
 def main() -> None:
     """Runs the command line. `serve` is what it does when nothing else is asked for."""
     arguments = sys.argv[1:]
-    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("--help", "--version")):
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in (*_HELP_FLAGS, "--version")):
         arguments.insert(0, "serve")
     app(arguments)
 

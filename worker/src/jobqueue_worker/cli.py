@@ -119,7 +119,7 @@ def _option(name: str) -> inspect.Parameter:
     switch = field.annotation is bool
     flags = [flag_name(name), *([_SHORT[name]] if name in _SHORT else [])]
     info = typer.Option(
-        *([f"{flag_name(name)}/--no-{name.replace('_', '-')}"] if switch else flags),
+        *flags,
         help=f"{field.description} [{note}]",
         metavar=None if switch else _metavar(name),
         rich_help_panel=_PANELS.get(name.partition("_")[0], "Worker"),
@@ -142,6 +142,8 @@ def _metavar(name: str) -> str:
     schema = WorkerSettings.model_json_schema(by_alias=False)["properties"][name]
     variants = schema.get("anyOf", [schema])
     kinds = {variant.get("format", variant.get("type")) for variant in variants}
+    if name == "log_level":
+        return "LEVEL"  # a column as wide as all four words would leave the texts beside it too little
     if "enum" in schema:
         return "|".join(schema["enum"])
     if name in ("server", "metrics_bind_addr"):

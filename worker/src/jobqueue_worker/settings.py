@@ -85,7 +85,7 @@ class WorkerSettings(BaseSettings):
         description="Where /metrics and /health are served; if taken, the next free of ten ports.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severe line to log."
+        default="info", description="Least severe line to log: debug, info, warning or error."
     )
     log_format: Literal["human", "json"] = Field(
         default="human", description="Lines for people, or a JSON object a line."
