@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
+import aiohttp
 import pytest
 
+from jobqueue.v1 import job_pb2, jobqueue_pb2
 from tests.lease.place import Place
 
 from .conftest import PATIENCE, Caller
@@ -64,3 +68,66 @@ async def test_the_settings_say_which_pages_may_call_and_how_errors_are_written(
     assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (400, page)
     assert answer.json["error"]["status"] == "INVALID_ARGUMENT"
     assert (rebound.status, rebound.json["error"]["code"]) == (421, 421)
+
+
+async def test_one_id_and_one_trace_from_the_call_to_the_handler_over_both_transports(
+    place: Place, call: Caller
+) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    worker = await place.worker()
+    body = {"kind": "work", "payload": {}}
+    await call("POST", "/v1/jobs", body, X_Request_Id="r-http", traceparent=trace)
+    first = await worker.job()
+    assert dict(first.headers) == {"x-request-id": "r-http", "traceparent": trace}
+    await worker.succeed(first)
+    request = jobqueue_pb2.EnqueueJobRequest(job=job_pb2.NewJob(kind="work", payload_json=b"{}"))
+    await place.stub.EnqueueJob(request, metadata=(("x-request-id", "r-grpc"), ("traceparent", trace)))
+    assert dict((await worker.job()).headers) == {"x-request-id": "r-grpc", "traceparent": trace}
+
+
+class Events:
+    """A reader of server-sent events: `await events.next()` is the next one's id and data."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.answer = answer
+
+    async def next(self) -> tuple[str, Any]:
+        found: dict[str, str] = {}
+        while not found:
+            text = (await self.answer.content.readuntil(b"\n\n")).decode()
+            lines = [line.partition(": ") for line in text.splitlines() if not line.startswith(":")]
+            found = {name: value for name, _, value in lines}
+        return found.get("id", found.get("event", "")), json.loads(found["data"])
+
+    async def until(self, job_id: str, status: str) -> str:
+        """Reads until a job is told with a status; answers that event's id."""
+        while True:
+            event_id, data = await self.next()
+            if data.get("job", {}).get("id") == job_id and data["job"]["status"] == status:
+                return event_id
+
+
+async def test_jobs_are_watched_by_events_that_go_on_where_they_broke_off(place: Place, call: Caller) -> None:
+    url = f"http://127.0.0.1:{call.port}/v1/jobs:watch?queue=default"
+    asked = {"Accept": "text/event-stream"}
+    async with asyncio.timeout(PATIENCE):
+        async with call.session.get(url, headers=asked) as answer:
+            assert answer.headers["Content-Type"] == "text/event-stream"
+            events = Events(answer)
+            job = (await call("POST", "/v1/jobs", {"kind": "work", "payload": {}})).json
+            seen = await events.until(job["id"], "QUEUED")
+        worker = await place.worker()
+        await worker.succeed(await worker.job())
+        async with call.session.get(url, headers={**asked, "Last-Event-ID": seen}) as answer:
+            events = Events(answer)
+            await events.until(job["id"], "SUCCEEDED")
+            stopping = asyncio.create_task(place.app.stop())
+            while (told := await events.next())[0] != "error":
+                pass
+            assert told[1]["details"][0]["reason"] == "DRAINING"
+            await stopping
+
+
+async def test_a_watch_that_can_not_go_on_is_refused_with_a_status(place: Place, call: Caller) -> None:
+    answer = await call("GET", "/v1/jobs:watch?resume_token=nonsense", Accept="text/event-stream")
+    assert (answer.status, set(answer.violations)) == (400, {"resume_token"})
