@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -143,15 +144,26 @@ def test_a_server_and_a_worker_alone_do_a_job(server: Environment, worker: Envir
     assert "applied 0001_" in server.run("jobqueue-server", "migrate", "up", folder).stdout
     assert server.run("jobqueue-server", "migrate", "status", folder).returncode == 0
 
-    addresses = ("--grpc-addr=127.0.0.1:0", "--http-addr=off", "--metrics-addr=off", "--log-format=json")
+    addresses = (
+        "--grpc-addr=127.0.0.1:0",
+        "--http-addr=127.0.0.1:0",
+        "--metrics-addr=off",
+        "--log-format=json",
+    )
     with running(server, "jobqueue-server", folder, *addresses) as said:
-        port = json.loads(line_with(said, "jobqueue-server is ready"))["port"]
-        address = f"127.0.0.1:{port}"
+        ready = json.loads(line_with(said, "jobqueue-server is ready"))
+        address = f"127.0.0.1:{ready['port']}"
         with grpc.insecure_channel(address) as channel:
             answer = health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=WITHIN
             )
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        # What was made from the contract, and what a build takes from elsewhere, are in the wheel.
+        for path in ("/openapi.json", "/docs", "/docs/swagger-ui.css"):
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{ready['http_port']}{path}", timeout=WITHIN
+            ) as page:
+                assert page.read()
 
         flags = (f"--server={address}", "--simulate", "--metrics-bind-addr=127.0.0.1:0")
         with running(worker, "jobqueue-worker", *flags) as told, SyncClient(address) as client:
