@@ -289,6 +289,74 @@ async def test_calls_are_counted_with_their_transport(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/v1/nothing", "NOT_FOUND"),
+        ("PUT", "/v1/jobs", "UNIMPLEMENTED"),
+        ("POST", "/health", "UNIMPLEMENTED"),
+        ("GET", "/v1/jobs/%zz", "INVALID_ARGUMENT"),
+    ],
+)
+async def test_calls_that_reach_no_method_are_counted_under_none(
+    served: Served, method: str, path: str, code: str
+) -> None:
+    await served.call(method, path)
+    labels = {"grpc_service": "-", "grpc_method": "-", "transport": "http", "grpc_code": code}
+    assert served.metrics.registry.get_sample_value("grpc_server_handled_total", labels) == 1
+
+
+async def test_a_body_that_does_not_come_is_waited_for_no_longer_than_the_call_has(served: Served) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.call.port)
+    writer.write(
+        b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nX-Server-Timeout: 0.1\r\n\r\n{"
+    )
+    async with asyncio.timeout(PATIENCE):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 504 ")
+    writer.close()
+    labels = {"grpc_service": "jobqueue.v1.JobQueue", "grpc_method": "EnqueueJob", "transport": "http"}
+    code = {"grpc_code": "DEADLINE_EXCEEDED"}
+    assert served.metrics.registry.get_sample_value("grpc_server_handled_total", {**labels, **code}) == 1
+
+
+async def test_a_caller_that_hangs_up_within_its_body_is_counted_as_cancelled(served: Served) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", served.call.port)
+    writer.write(b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+    async with asyncio.timeout(PATIENCE):
+        while not served.chain.in_flight:
+            await asyncio.sleep(0.01)
+        writer.close()
+        while served.chain.in_flight:
+            await asyncio.sleep(0.01)
+    labels = {"grpc_service": "jobqueue.v1.JobQueue", "grpc_method": "EnqueueJob", "transport": "http"}
+    code = {"grpc_code": "CANCELLED"}
+    assert served.metrics.registry.get_sample_value("grpc_server_handled_total", {**labels, **code}) == 1
+
+
+async def test_who_is_refused_unread_may_go_on_by_the_same_connection(served: Served) -> None:
+    served.chain.draining = True
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.call.port)
+    body = json.dumps({**JOB, "payload": {"x": "x" * 500_000}}).encode()
+    head = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    async with asyncio.timeout(PATIENCE):
+        for status in (b"503", b"201"):
+            writer.write(head % len(body) + body)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 " + status)
+            length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            await reader.readexactly(length)
+            served.chain.draining = False
+    writer.close()
+
+
+async def test_all_that_is_wrong_with_a_request_is_said_at_once(served: Served) -> None:
+    answer = await served.call("GET", "/v1/jobs?limit=10&page_sze=5&status=nope")
+    assert (answer.status, set(answer.violations)) == (400, {"limit", "page_sze", "status"})
+    assert "page_size" in answer.violations["limit"]
+    answer = await served.call("POST", "/v1/jobs", {"knd": "a", "payload": {}, "priority": "x"})
+    assert set(answer.violations) == {"job.knd", "job.priority"}
+
+
+@pytest.mark.parametrize(
     ("method", "path", "body", "called"),
     [
         ("GET", "/v1/jobs?status=queued&status=RUNNING&page_size=5", None, "list"),
