@@ -73,6 +73,9 @@ if TYPE_CHECKING:
     from .errors import (
         WaitTimeout as WaitTimeout,
     )
+    from .errors import (
+        WatchTokenExpired as WatchTokenExpired,
+    )
     from .jobs import (
         AUTO as AUTO,
     )
@@ -117,6 +120,8 @@ if TYPE_CHECKING:
     from .outcomes import Retry as Retry
     from .outcomes import Snooze as Snooze
     from .sync import SyncClient as SyncClient
+    from .sync import SyncWatch as SyncWatch
+    from .watch import Watch as Watch
     from .worker import (
         JobContext as JobContext,
     )
@@ -139,11 +144,12 @@ _HOME = {
     "client": "Client",
     "errors": "DeadlineExceeded FieldViolation IdempotencyKeyReused InvalidRequest JobNotFound JobNotTerminal "
     "JobQueueError JobTerminal KindUnknown NotAllowed NotFound NotSupported Overloaded PayloadInvalid QueueNotFound "
-    "ServerFault SessionUnknown TooLarge Unavailable WaitTimeout",
+    "ServerFault SessionUnknown TooLarge Unavailable WaitTimeout WatchTokenExpired",
     "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Job JobPage JobProgress Kind NewJob Queue QueueDepth "
     "RetryPolicy Status",
     "outcomes": "Cancelled Discard Retry Snooze",
-    "sync": "SyncClient",
+    "sync": "SyncClient SyncWatch",
+    "watch": "Watch",
     "worker": "JobContext JobLogFilter LeasedJob Observer Worker",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

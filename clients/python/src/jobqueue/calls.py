@@ -49,7 +49,7 @@ async def call(
             return cast(Answer, await method(request, timeout=left, metadata=access.metadata()))
         except grpc.aio.AioRpcError as raised:
             error = from_rpc(raised)
-        wait = _wait(error, backoff) if retry else None
+        wait = pause_after(error, backoff) if retry else None
         if wait is None:
             raise error
         if loop.time() + wait >= ends:
@@ -57,7 +57,7 @@ async def call(
         await asyncio.sleep(wait)
 
 
-def _wait(error: JobQueueError, backoff: Backoff) -> float | None:
+def pause_after(error: JobQueueError, backoff: Backoff) -> float | None:
     """How long to wait before another try. None: another try is of no use."""
     asked = error.retry_after.total_seconds() if error.retry_after is not None else None
     if isinstance(error, Unavailable):

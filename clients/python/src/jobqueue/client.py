@@ -32,6 +32,7 @@ from .v1 import jobqueue_pb2 as pb
 from .v1 import queue_admin_pb2 as admin_pb
 from .v1.jobqueue_pb2_grpc import JobQueueStub
 from .v1.queue_admin_pb2_grpc import QueueAdminStub
+from .watch import Watch
 
 Answer = TypeVar("Answer")
 
@@ -318,6 +319,45 @@ class Client:
             if ends is not None and loop.time() >= ends:
                 seconds = timeout.total_seconds() if timeout is not None else 0.0
                 raise WaitTimeout(f"job {id} is {job.status} and not over after {seconds:g} s", job)
+
+    def watch(
+        self,
+        *,
+        ids: Iterable[str] = (),
+        queue: str = "",
+        kind: str = "",
+        labels: Mapping[str, str] | None = None,
+        full: bool = False,
+        resume_token: str = "",
+        deadline: timedelta | None = None,
+    ) -> Watch:
+        """Watches jobs: `async for job in client.watch(queue="mail")`. What is given must all match.
+
+        Each change of a job is followed by the job as it then is, or as it is later: steps may be skipped, a terminal
+        status is not, unless the job was retried or deleted before it could be told. With ids each job is told as it
+        is, then whenever it changes, and the loop ends when all are over; without, it goes on for ever, and tells what
+        changes from its beginning on: `async with client.watch(...) as watch` waits for that.
+
+        Args:
+            ids: Only these jobs, at most 1000.
+            queue: Only of this queue.
+            kind: Only of this kind.
+            labels: Only with all of these labels.
+            full: With payloads, outputs, headers and failed attempts.
+            resume_token: `Watch.resume_token` of another one for the same jobs: goes on after it.
+            deadline: How long it tries where no server answers, before it raises Unavailable.
+        """
+        request = pb.WatchJobsRequest(
+            ids=ids,
+            queue=queue,
+            kind=kind,
+            labels=[f"{name}={value}" for name, value in (labels or {}).items()],
+            resume_token=resume_token,
+            view=job_pb2.JOB_VIEW_FULL if full else job_pb2.JOB_VIEW_BASIC,
+            payload_format=_JSON,
+        )
+        deadline = deadline if deadline is not None else self._deadline
+        return Watch(lambda: self._method(0, "WatchJobs"), request, self._access, deadline)
 
     # --- kinds and queues ---
 

@@ -138,6 +138,10 @@ class WaitTimeout(DeadlineExceeded, TimeoutError):
         self.job = job
 
 
+class WatchTokenExpired(JobQueueError):
+    """The token is too old to go on from: list the jobs, then watch without it."""
+
+
 class SessionUnknown(JobQueueError):
     """The worker's session is over: open a new one. The Worker does so by itself."""
 
@@ -164,6 +168,7 @@ _BY_REASON: dict[str, type[JobQueueError]] = {
     "JOB_TERMINAL": JobTerminal,
     "JOB_NOT_TERMINAL": JobNotTerminal,
     "IDEMPOTENCY_KEY_REUSED": IdempotencyKeyReused,
+    "WATCH_TOKEN_EXPIRED": WatchTokenExpired,
     "SESSION_UNKNOWN": SessionUnknown,
 }
 

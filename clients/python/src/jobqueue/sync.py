@@ -15,6 +15,8 @@ import grpc
 
 from .channel import Token
 from .client import Client
+from .jobs import Job
+from .watch import Watch
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -78,6 +80,56 @@ async def _next(found: AsyncIterator[T]) -> T:
     return await anext(found)
 
 
+def _watching(
+    method: Callable[Concatenate[Client, P], Watch],
+) -> Callable[Concatenate[SyncClient, P], SyncWatch]:
+    """The same watch, waiting."""
+
+    @wraps(method)
+    def watching(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> SyncWatch:
+        return SyncWatch(method(self._client, *args, **kwargs))
+
+    return watching
+
+
+class SyncWatch:
+    """Jobs as they change, for `for`. Made by `SyncClient.watch`; otherwise as `Watch`. It is for one thread."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    @property
+    def resume_token(self) -> str:
+        """Goes on after the job told last."""
+        return self._watch.resume_token
+
+    @property
+    def deleted(self) -> frozenset[str]:
+        """Of the ids that were asked for, those of jobs that were deleted meanwhile."""
+        return self._watch.deleted
+
+    def __enter__(self) -> Self:
+        _run(self._watch.__aenter__())
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the stream. A later `for` goes on where it was."""
+        _run(self._watch.aclose())
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Job:
+        """The next change. As `Watch.__anext__`, with StopIteration at the end."""
+        try:
+            return _run(self._watch.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+
 class SyncClient:
     """A connection to a JobQueue server, for threads. Make one and keep it; it may be used by many threads at once.
 
@@ -117,6 +169,7 @@ class SyncClient:
     retry = _blocking(Client.retry)
     delete = _blocking(Client.delete)
     wait = _blocking(Client.wait)
+    watch = _watching(Client.watch)
     put_kind = _blocking(Client.put_kind)
     list_kinds = _blocking(Client.list_kinds)
     list_queues = _blocking(Client.list_queues)

@@ -8,7 +8,7 @@ import typer
 
 import jobqueue
 
-from . import batch, jobs, kinds, queues
+from . import batch, jobs, kinds, queues, watch
 from .exits import EXIT_CODES
 
 _HELP = f"""Enqueue, watch and cancel jobs.
@@ -42,6 +42,7 @@ app.command("enqueue-batch")(batch.enqueue_batch)
 app.command()(jobs.get)
 app.command("list")(jobs.list_jobs)
 app.command()(jobs.wait)
+app.command()(watch.watch)
 app.command()(jobs.cancel)
 app.command()(jobs.retry)
 app.command()(jobs.delete)

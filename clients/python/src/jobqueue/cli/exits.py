@@ -60,6 +60,11 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
         "wait for it with `jobqueue wait ID`, or stop it with `jobqueue cancel ID`",
     ),
     (errors.IdempotencyKeyReused, Exit.CONFLICT, ""),
+    (
+        errors.WatchTokenExpired,
+        Exit.USAGE,
+        "see what there is with `jobqueue list`, then watch without --resume",
+    ),
     (errors.Overloaded, Exit.UNAVAILABLE, "try again a little later"),
     (
         errors.Unavailable,

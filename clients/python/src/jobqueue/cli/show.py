@@ -105,6 +105,15 @@ def jobs(found: Iterable[Job]) -> None:
             _write(Text("  ") + about)
 
 
+def change(job: Job) -> None:
+    """A line for a job that changed: when, which, and what it is now."""
+    told = f"{job.updated_at.astimezone():%H:%M:%S}" if job.updated_at is not None else ""
+    cells = (Text(told, style="dim"), Text(job.id), status(job.status), Text(job.kind), Text(job.queue))
+    for cell, width in zip(cells, (8, 36, 16, 12, 8), strict=True):
+        cell.align("left", max(width, cell.cell_len))
+    _write(Text("  ").join([*cells, _about(job)]))
+
+
 def _write(text: Text) -> None:
     """One line, without space at its end, and never broken."""
     text.rstrip()
