@@ -41,7 +41,7 @@ demo: install ## The same, ending by itself when the four jobs are done
 	@$(BIN)/python -m tools.demo --once
 
 test: install ## Run the tests: real PostgreSQL, real sockets, real processes
-	@$(BIN)/python -m pytest tests -m "not curl and not package and not network"
+	@$(BIN)/python -m pytest tests -m "not curl and not fuzz and not package and not network"
 
 mutants: install ## Break the code on purpose, one line at a time, in a copy: the tests of each promise must go red
 	@$(BIN)/python -m tools.mutants

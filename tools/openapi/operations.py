@@ -120,7 +120,7 @@ class Operations:
         made = {status: self._answer(binding, said[status]) for status in said if status.startswith("2")}
         for number, reasons in responses.by_status(listed).items():
             names = ["Retry-After"] if number in responses.SHEDDING else []
-            if number != 421:
+            if number not in responses.BEFORE_THE_CALL:
                 names.append("X-Request-Id")
             error = said.get(str(number), {"description": _OF_HTTP.get(number)})
             made[str(number)] = responses.response(

@@ -20,6 +20,8 @@ _THE_STATUS = re.compile(r" HTTP \d{3}\.$")
 _TYPE = "type.googleapis.com/google.rpc."
 #: What says when to call again.
 SHEDDING = frozenset({429, 503})
+#: Answered before the request becomes a call that has an id.
+BEFORE_THE_CALL = frozenset({403, 421})
 
 _STATUS = {
     "type": "object",

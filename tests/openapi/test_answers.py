@@ -1,0 +1,131 @@
+"""Each operation answers as its document says: where it succeeds, and with the errors that a caller can bring about."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from tests.http.conftest import Caller
+
+from .checked import Checked
+from .conftest import Document, operations
+
+JOB = {"kind": "send_email", "payload": {"to": "ada@example.org", "subject": "s", "body": "b"}}
+
+
+@pytest.fixture
+def checked(document: Document, call: Caller) -> Checked:
+    return Checked(document, call)
+
+
+async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document: Document) -> None:
+    made = await checked("EnqueueJob", JOB, {"Idempotency_Key": "k", "X_Request_Id": "r"})
+    assert made.status == 201
+    job = made.json["id"]
+    assert made.headers["Location"] == f"/v1/jobs/{job}"
+    assert (await checked("EnqueueJob", JOB, {"Idempotency_Key": "k"})).status == 200
+    await checked("BatchEnqueueJobs", {"jobs": [{**JOB, "delay": "60s"}, {**JOB, "queue": "later"}]})
+    await checked("GetJob", id=job)
+    await checked("ListJobs", status="queued", view="JOB_VIEW_FULL", page_size="1")
+    assert (await checked("WaitJob", id=job, timeout="0s")).json["status"] == "QUEUED"
+
+    hello = {"worker": "w", "subscriptions": [{"kinds": ["send_email"]}]}
+    token = (await checked("OpenSession", hello)).json["session_token"]
+    claimed = (await checked("ClaimJobs", {"session_token": token, "max_jobs": 1})).json["jobs"]
+    assert [each["id"] for each in claimed] == [job]
+    lease = {"job_id": job, "attempt": claimed[0]["attempt"]}
+    await checked("HeartbeatSession", {"session_token": token, "held": {"leases": [lease]}})
+    cancelling = await checked("CancelJob", {"reason": "why"}, id=job)
+    assert (cancelling.status, cancelling.json["pending"]) == (202, True)
+    outcome = {**lease, "failure": {"error": "no"}}
+    settled = await checked("SettleJobs", {"session_token": token, "outcomes": [outcome]})
+    assert [each["status"] for each in settled.json["results"]] == ["CANCELLED"]
+    await checked("CloseSession", {"session_token": token})
+
+    assert (await checked("RetryJob", {}, id=job)).json["status"] == "QUEUED"
+    assert (await checked("CancelJob", {}, id=job)).status == 200
+    watched = await checked("WatchJobs", None, {"Accept": "application/json"}, ids=job)
+    assert watched.json[-1]["job"]["status"] == "CANCELLED"
+    for form in ("application/x-ndjson", "text/event-stream"):
+        watched = await checked("WatchJobs", None, {"Accept": form}, ids=job)
+        assert watched.headers["Content-Type"].startswith(form)
+    await checked("DeleteJob", id=job)
+
+    await checked("ListQueues")
+    await checked("GetQueue", name="later")
+    await checked("PauseQueue", {}, name="later")
+    await checked("ResumeQueue", {}, name="later")
+    await checked("PutKind", {"schema": {"type": "object"}, "retry_policy": {"min_backoff": "2s"}}, name="a")
+    await checked("ListKinds", page_size="1")
+    for name, (_, _, said) in operations(document).items():
+        if said["tags"] == ["ops"]:
+            await checked(name)
+
+    successes = {
+        (name, int(status))
+        for name, (*_, said) in operations(document).items()
+        for status in said["responses"]
+        if status < "300"
+    }
+    assert checked.seen == successes
+
+
+async def test_errors_are_those_that_are_told(checked: Checked, call: Caller) -> None:
+    nobody = str(uuid4())
+    for name in ("GetJob", "RetryJob", "CancelJob", "DeleteJob", "WaitJob"):
+        assert (await checked(name, id=nobody)).status == 404
+        assert (await checked(name, id="1")).status == 400
+    job = (await checked("EnqueueJob", JOB, {"Idempotency_Key": "k"})).json["id"]
+    assert (await checked("EnqueueJob", {**JOB, "priority": 1}, {"Idempotency_Key": "k"})).status == 409
+    assert (await checked("EnqueueJob", {"kind": "send_email", "payload": {}})).status == 422
+    assert (await checked("EnqueueJob", {"kind": "send_mail"})).reason == "KIND_UNKNOWN"
+    assert (await checked("DeleteJob", id=job)).status == 409
+    assert (await checked("RetryJob", id=job)).status == 409
+    assert (await checked("CancelJob", id=job)).status == 200
+    assert (await checked("CancelJob", id=job)).status == 409
+    assert (await checked("ListJobs", page_token="1")).reason == "PAGE_TOKEN_INVALID"
+    assert (await checked("GetQueue", name="nobodys")).status == 404
+    assert (await checked("ClaimJobs", {"session_token": "no"})).reason == "SESSION_UNKNOWN"
+    assert (await checked("WatchJobs", None, {"Accept": "text/html"})).status == 406
+    assert (await checked("WatchJobs", ids=nobody)).status == 404
+    assert (await checked("GetJob", None, {"Grpc_Timeout": "1n"}, id=job)).status == 504
+    assert (await checked("EnqueueJob", None, {"Content_Type": "text/plain"})).status == 400
+    large = await call("POST", "/v1/jobs", b'{"payload": "' + b"x" * (1 << 20) + b'", "kind": "send_email"}')
+    checked.hold("EnqueueJob", large)
+    assert large.status == 413
+    form = await call("POST", "/v1/jobs", b"{}", Content_Type="text/plain")
+    checked.hold("EnqueueJob", form)
+    assert form.status == 415
+    for name, path in (("ListJobs", "/v1/jobs"), ("Health", "/health")):
+        elsewhere = await call("GET", path, Host="elsewhere.example")
+        checked.hold(name, elsewhere)
+        assert elsewhere.status == 421
+    foreign = await call("GET", "/v1/jobs", Origin="https://elsewhere.example")
+    checked.hold("ListJobs", foreign)
+    assert foreign.status == 403
+
+
+async def test_the_examples_of_bodies_are_taken(checked: Checked, document: Document) -> None:
+    job = (await checked("EnqueueJob", JOB)).json["id"]
+    paths = {"CancelJob": {"id": job}, "PutKind": {"name": "resize_photo"}}
+    tried = set()
+    for name, (_, _, said) in operations(document).items():
+        schema = said.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+        known = document["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], {})
+        for example in known.get("examples", []):
+            answer = await checked(name, example, **paths.get(name, {}))
+            assert answer.status in (200, 201)
+            told = said["responses"][str(answer.status)]["content"]["application/json"].get("example")
+            if name == "PutKind":
+                assert answer.json == told
+            elif told is not None:
+                assert set(answer.json) == set(told)
+            tried.add(name)
+    assert tried == {"EnqueueJob", "BatchEnqueueJobs", "CancelJob", "OpenSession", "PutKind"}
+
+
+async def test_the_example_of_an_error_is_what_is_answered(call: Caller, document: Document) -> None:
+    answer = await call("POST", "/v1/jobs", {"kind": "send_email", "paylod": {}})
+    told = operations(document)["EnqueueJob"][2]["responses"]["400"]["content"]["application/json"]
+    assert answer.json == told["example"]

@@ -1,0 +1,102 @@
+"""What the document asks of a field is what the server asks: a value just within is taken, one just beyond is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from tests.http.conftest import Caller
+from tests.lease.place import Place
+from tools.openapi.limits import LIMITS
+
+from .conftest import Document, validator
+
+# Field of NewJob -> values that are just within, values that are just beyond.
+NEW_JOB: dict[str, tuple[list[Any], list[Any]]] = {
+    "kind": (["a", "9_.-", "a" * 128], ["", "A", "-a", "a" * 129, "a\n"]),
+    "queue": (["", "a", "a" * 128], ["A", "_a", "a" * 129]),
+    "priority": ([-10, 10], [-11, 11]),
+    "max_attempts": ([0, 1, 1000], [-1, 1001]),
+    "idempotency_key": (["", "a b é", "k" * 255], ["k" * 256, "a\n", "\x7f"]),
+    "labels": (
+        [{}, {"A/b": ""}, {"a" * 63: "v" * 255}, {f"n{i}": "" for i in range(32)}],
+        [
+            {"": "v"},
+            {"a b": "v"},
+            {"a" * 64: "v"},
+            {"a": "v" * 256},
+            {"a": "\t"},
+            dict.fromkeys(map(str, range(33)), ""),
+        ],
+    ),
+    "headers": ([{"A-b!": "v é"}], [{"": "v"}, {"a b": "v"}, {"a": "\n"}]),
+    "delay": (["0s", "1.5s"], ["1", "1m", "-1s", "1.s"]),
+    "run_at": (["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.123456789+02:00"], ["2026-01-01", "soon"]),
+}
+# The same for parameters of ListJobs.
+LIST_JOBS: dict[str, tuple[list[str], list[str]]] = {
+    "page_size": (["0", "1"], ["-1"]),
+    "queue": (["", "a"], ["A"]),
+    "kind": (["", "a"], ["A"]),
+    "labels": (["a=", "a=" + "v" * 255], ["a", "=v", "a=" + "v" * 256]),
+    "status": (["QUEUED"], ["STATUS_UNSPECIFIED", "DONE"]),
+    "created_after": (["2026-01-01T00:00:00Z"], ["2026-01-01"]),
+}
+
+
+def cases(table: dict[str, tuple[list[Any], list[Any]]]) -> Iterator[tuple[str, Any, bool]]:
+    for field, (within, beyond) in table.items():
+        yield from ((field, value, True) for value in within)
+        yield from ((field, value, False) for value in beyond)
+
+
+@pytest.fixture
+async def open_place(dsn: str) -> Any:
+    async with Place(dsn, http_addr="127.0.0.1:0") as place:
+        yield place
+
+
+async def test_a_job_is_taken_exactly_where_its_schema_takes_it(
+    open_place: Place, document: Document
+) -> None:
+    told = validator(document, {"$ref": "#/components/schemas/NewJob"})
+    caller = Caller(open_place.app.http_port)
+    wrong = []
+    for field, value, right in cases(NEW_JOB):
+        job = {"kind": "work", field: value}
+        answer = await caller("POST", "/v1/jobs", job)
+        if (told.is_valid(job), answer.status) != (right, 201 if right else 400):
+            wrong.append((field, value, told.is_valid(job), answer.text))
+    await caller.session.close()
+    assert not wrong
+
+
+async def test_a_parameter_is_taken_exactly_where_its_schema_takes_it(
+    open_place: Place, document: Document
+) -> None:
+    said = document["paths"]["/v1/jobs"]["get"]["parameters"]
+    schemas = {each["name"]: each["schema"] for each in said if "name" in each}
+    caller = Caller(open_place.app.http_port)
+    wrong = []
+    for field, value, right in cases(LIST_JOBS):
+        schema = schemas[field]
+        read = int(value) if schema.get("type") == "integer" else value
+        valid = validator(document, schema).is_valid([read] if schema.get("type") == "array" else read)
+        answer = await caller("GET", f"/v1/jobs?{field}={value}")
+        if (valid, answer.status) != (right, 200 if right else 400):
+            wrong.append((field, value, valid, answer.text))
+    await caller.session.close()
+    assert not wrong
+
+
+def test_each_limit_is_of_a_field_that_there_is() -> None:
+    fields = {
+        f"{message.name}.{field.name}"
+        for file in (job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2)
+        for message in file.DESCRIPTOR.message_types_by_name.values()
+        for field in message.fields
+    }
+    assert set(LIMITS) <= fields

@@ -1,0 +1,64 @@
+"""schemathesis draws requests from the document, right ones and wrong ones, and holds each answer to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.lease.place import Place
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+)
+MOST_EXAMPLES = 20
+MOST_SECONDS = 300
+
+
+@pytest.mark.fuzz
+@pytest.mark.timeout(MOST_SECONDS + 60)
+async def test_the_server_answers_as_the_document_says_whatever_it_is_sent(dsn: str, tmp_path: Path) -> None:
+    async with Place(dsn, http_addr="127.0.0.1:0", max_sessions="100000") as place:
+        command = [
+            str(Path(sys.executable).parent / "schemathesis"),
+            "run",
+            f"http://127.0.0.1:{place.app.http_port}/openapi.json",
+            f"--checks={','.join(CHECKS)}",
+            "--phases=examples,coverage,fuzzing",
+            f"--max-examples={MOST_EXAMPLES}",
+            "--generation-deterministic",
+            "--continue-on-failure",
+            "--max-failures=20",
+            "--warnings=off",
+            "--no-color",
+            # A stream: it ends when its caller ends it. test_answers reads it.
+            "--exclude-operation-id=WatchJobs",
+        ]
+        hooks = {"SCHEMATHESIS_HOOKS": "tests.openapi.schemathesis_hooks", "PYTHONPATH": os.getcwd()}
+        running = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=tmp_path,
+            env={**os.environ, **hooks},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            async with asyncio.timeout(MOST_SECONDS):
+                said, _ = await running.communicate()
+        finally:
+            if running.returncode is None:
+                running.kill()
+    output = said.decode()
+    assert running.returncode == 0, output[-20_000:]
+    ran = re.search(r"(\d+) generated, (\d+) passed", output)
+    assert ran is not None, output[-2_000:]
+    assert int(ran[1]) == int(ran[2]) > 1_000
