@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -131,7 +132,7 @@ def main() -> int:
             noticed, by = red(folder, one)
             missed += not noticed
             seconds = f"{time.monotonic() - started:.0f}"
-            table.add_row(one.holds, one.name, "yes" if noticed else "[bold red]NO", by, seconds)
+            table.add_row(one.holds, one.name, "yes" if noticed else "[bold red]NO", escape(by), seconds)
             progress.advance(task)
     console.print(table)
     console.print(f"{len(chosen) - missed} of {len(chosen)} were noticed")

@@ -71,7 +71,7 @@ def _install_linters() -> int:
     for pin in NODE_PINS:
         shutil.copy(pin, home)
     # Nothing of theirs is run while they are installed; neither needs it.
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
     return subprocess.run(command, cwd=home).returncode
 
 
