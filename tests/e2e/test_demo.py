@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import select
@@ -12,10 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
+from rich.console import Console
 
+from jobqueue import Job, convert
+from jobqueue.v1 import job_pb2
 from tests.client_cli.programs import plain_environment
+from tools.demo.places import Places
+from tools.demo.view import LiveTable, Story
 
 CHECKOUT = Path(__file__).parents[2]
 DEMO = [sys.executable, "-m", "tools.demo", "--free-ports"]
@@ -159,3 +166,49 @@ def test_killed_without_warning_it_leaves_nothing_running(empty_dsn: str, tmp_pa
         process.kill()
         watched.all_end()
     assert "has ended" in (tmp_path / "logs" / "worker.log").read_text()
+
+
+def test_a_second_one_in_the_same_folder_says_how_to_go_on_and_leaves_the_first_alone(
+    empty_dsn: str, tmp_path: Path
+):
+    with demo(tmp_path, DATABASE_URL=empty_dsn) as first:
+        said_until(first, "Starting server")
+        with demo(tmp_path, DATABASE_URL=empty_dsn) as second:
+            said, _ = second.communicate(timeout=60)
+        assert second.returncode == 1
+        assert f"a demo runs in {tmp_path} already" in said
+        assert f"-m tools.demo --data {tmp_path}-2" in said
+        assert said.count("\n") == 2
+        assert "JOBQUEUE_DATA_DIR" not in said
+        assert first.poll() is None
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=60)
+
+
+def test_the_live_table_names_the_worker_of_jobs_that_it_never_saw_running(tmp_path: Path):
+    console = Console(width=120, height=40, file=io.StringIO(), force_terminal=True)
+    table = LiveTable(console, Story(Places(tmp_path), {}), "title", "ours")
+    done = [_job(number, attempts=1) for number in range(3)]
+
+    def rows() -> list[str]:
+        table.show(done, [])
+        with console.capture() as captured:
+            console.print(table._live.renderable)
+        return [line for line in captured.get().splitlines() if "send_email" in line]
+
+    assert all("ours" in row for row in rows())
+    # From the moment when there is a second one, only what was seen is said.
+    done.append(_job(3, attempts=1, locked_by="theirs"))
+    done.append(_job(4, attempts=1))
+    *first, seen, unseen = rows()
+    assert all("ours" in row for row in first)
+    assert "theirs" in seen
+    assert "ours" not in unseen
+    assert "theirs" not in unseen
+
+
+def _job(number: int, **fields: Any) -> Job:
+    message = job_pb2.Job(id=str(number), kind="send_email", status=job_pb2.Job.SUCCEEDED, **fields)
+    message.created_at.GetCurrentTime()
+    message.run_at.CopyFrom(message.created_at)
+    return convert.job(message)

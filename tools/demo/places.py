@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import fcntl
+import os
 import secrets
 import socket
 import sys
@@ -15,6 +17,10 @@ from jobqueue_server.embedded.binaries import Account
 
 HOST = "127.0.0.1"
 PROGRAMS = Path(sys.executable).parent
+
+
+class InUse(Exception):
+    """Another demo has the folder. The text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,22 @@ class Places:
     def make(self) -> None:
         for folder in (self.files, self.mails, self.webhooks, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
+
+    def take(self) -> None:
+        """Has the folder for itself as long as this process lives: two demos in one would overwrite each other's files.
+
+        Raises:
+            InUse: Another has it.
+        """
+        lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise InUse(
+                f"a demo runs in {self.root} already: end it with Ctrl-C in its terminal, or run this one beside it:\n"
+                f"  {sys.executable} -m tools.demo --data {self.root}-2"
+            ) from None
 
     def database(self) -> Path:
         """The folder of the embedded PostgreSQL.

@@ -20,7 +20,7 @@ from jobqueue import Client, Job, JobQueueError, Status
 
 from . import work
 from .children import Child, ChildDied, Children
-from .places import HOST, PROGRAMS, Places, Ports, new_secret
+from .places import HOST, PROGRAMS, InUse, Places, Ports, new_secret
 from .sinks import SECRET
 from .view import Lines, LiveTable, Story, View, shown
 
@@ -31,6 +31,7 @@ LOOK_EVERY = 0.25
 # Slow enough to follow with the eyes.
 ANOTHER_EVERY = 2.5
 SHOWN_JOBS = 40
+WORKER = "demo-worker"
 GRACE = "10s"
 
 
@@ -71,12 +72,17 @@ class Demo:
         """Runs it; the exit code."""
         self._listen_for_signals()
         self._places.make()
+        try:
+            self._places.take()
+        except InUse as error:
+            print(error, file=sys.stderr)
+            return 1
         story = Story(self._places, self._received)
         live = self._console.is_terminal and not self._once
         self._view = (
             Lines(story)
             if not live
-            else LiveTable(self._console, story, f"JobQueue, in {shown(self._places.root)}")
+            else LiveTable(self._console, story, f"JobQueue, in {shown(self._places.root)}", WORKER)
         )
         code = 0
         try:
@@ -201,7 +207,14 @@ class Demo:
     async def _start_worker(self, target: str, hooks: dict[str, Any]) -> str:
         port = self._ports.take("the worker's metrics", 9091)
         command: list[str | Path] = [PROGRAMS / "jobqueue-worker", "--server", target]
-        command += ["--files", self._places.files, "--webhook-allow", f"{HOST}:{hooks['port']}"]
+        command += [
+            "--worker-name",
+            WORKER,
+            "--files",
+            self._places.files,
+            "--webhook-allow",
+            f"{HOST}:{hooks['port']}",
+        ]
         command += ["--smtp-host", HOST, "--smtp-port", str(hooks["smtp"]), "--smtp-tls", "none"]
         command += ["--metrics-bind-addr", f"{HOST}:{port}", "--shutdown-grace", GRACE]
         await self._children.start("worker", *command, environment={SECRET: self._secret})

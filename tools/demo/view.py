@@ -111,13 +111,15 @@ class Lines:
 class LiveTable:
     """A table that stays in its place."""
 
-    def __init__(self, console: Console, story: Story, title: str) -> None:
+    def __init__(self, console: Console, story: Story, title: str, worker: str) -> None:
         self._console = console
         self._story = story
         self._title = title
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
         self._steps: Panel | None = None
         self._workers: dict[str, str] = {}
+        # Every worker there has been: ours, and those that somebody started beside it.
+        self._known = {worker}
 
     def start(self) -> None:
         self._live.start()
@@ -155,15 +157,22 @@ class LiveTable:
         self._live.update(Group(table, self._steps) if self._steps is not None else table, refresh=True)
 
     def _row(self, table: Table, job: Job) -> None:
-        # A job that is over no longer names its worker.
-        last = job.failed_attempts[-1].worker if job.failed_attempts else ""
-        if job.locked_by or last:
-            self._workers[job.id] = job.locked_by or last
         about = " ".join(self._story.of(job).split())
-        worker = [Text(self._workers.get(job.id, ""))] if self._wide else []
+        worker = [Text(self._worker_of(job))] if self._wide else []
         table.add_row(
             job.kind, status(job.status), str(job.attempts), *worker, age(job.created_at), Text(about)
         )
+
+    def _worker_of(self, job: Job) -> str:
+        """Who runs it, or did. A job that is over no longer says so, and most are over between two looks."""
+        last = job.failed_attempts[-1].worker if job.failed_attempts else ""
+        name = job.locked_by or last
+        if name:
+            self._known.add(name)
+            self._workers[job.id] = name
+        elif job.attempts and len(self._known) == 1:
+            self._workers.setdefault(job.id, *self._known)
+        return self._workers.get(job.id, "")
 
     @property
     def _wide(self) -> bool:
