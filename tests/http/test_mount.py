@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -140,3 +141,21 @@ async def test_a_protocol_that_is_not_known_is_named() -> None:
 
     with pytest.raises(ValueError, match="gopher"):
         await an_app()({"type": "gopher"}, never, never)
+
+
+async def test_nothing_is_left_running_behind_an_answer() -> None:
+    body = iter([{"type": "http.request", "body": b"{}"}])
+
+    async def receive() -> dict[str, Any]:
+        for event in body:
+            return event
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(event: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+
+    scope = {"type": "http", "method": "POST", "query_string": b"", "headers": []}
+    await an_app()({**scope, **by_asgi("", "/v1/events")}, receive, send)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}

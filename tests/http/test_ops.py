@@ -72,3 +72,15 @@ async def test_headers_without_an_end_are_cut_off(served: Served) -> None:
 async def test_the_port_is_free_again_after_the_stop(served: Served) -> None:
     await served.server.stop(timedelta(0))
     socket.create_server(("127.0.0.1", served.call.port)).close()
+
+
+async def test_a_caller_whose_machine_has_gone_is_noticed_within_half_a_minute(served: Served) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", served.call.port)
+    async with asyncio.timeout(PATIENCE):
+        while not (connections := served.server._server.server_state.connections):
+            await asyncio.sleep(0.01)
+    taken = next(iter(connections)).transport.get_extra_info("socket")
+    assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    options = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT]
+    assert [taken.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [15, 5, 3, 30_000]
+    writer.close()

@@ -138,7 +138,9 @@ async def test_a_wrong_parameter_of_a_stream_is_400(served: Served) -> None:
     assert (answer.status, set(answer.violations)) == (400, {"limit", "nope"})
 
 
-async def test_a_caller_that_leaves_ends_the_stream_at_once(served: Served) -> None:
+async def test_a_caller_that_leaves_ends_the_stream_at_once_and_is_no_fault(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", served.call.port)
     writer.write(f"GET {FOLLOW} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     await served.feed.opened.wait()
@@ -149,6 +151,7 @@ async def test_a_caller_that_leaves_ends_the_stream_at_once(served: Served) -> N
         while served.chain.open_streams:
             await asyncio.sleep(0)
     assert served.counted("Follow", "CANCELLED") == 1
+    assert not caplog.records
 
 
 async def test_a_caller_that_does_not_read_holds_the_stream_back_and_may_leave(served: Served) -> None:
@@ -197,7 +200,7 @@ async def test_the_headers_of_a_silent_stream_come_after_a_second_and_an_error_t
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "HEADERS_AFTER_SECONDS", 0.01)
-    async with following(served.call) as stream:
+    async with asyncio.timeout(3), following(served.call) as stream:
         assert stream.status == 200
         served.feed.line.put_nowait(FieldInvalid("no"))
         assert json.loads(await stream.content.read())["error"]["message"] == "no"
@@ -212,6 +215,20 @@ async def test_the_callers_deadline_ends_a_stream_with_a_last_line(
     error = json.loads(answer.text.splitlines()[-1])["error"]
     assert error["details"][0]["reason"] == "DEADLINE_EXCEEDED"
     assert served.feed.closed.is_set()
+
+
+async def test_a_caller_that_does_not_read_has_no_more_than_its_deadline(served: Served) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", served.call.port, limit=1024)
+    writer.write(f"GET {FOLLOW} HTTP/1.1\r\nHost: x\r\nX-Server-Timeout: 0.5\r\n\r\n".encode())
+    for number in range(400):
+        served.feed.line.put_nowait(event(str(number), "x" * 50_000))
+    await served.feed.closed.wait()
+    tasks = served.server._server.server_state.tasks
+    async with asyncio.timeout(5):
+        while tasks:
+            await asyncio.wait(tasks)
+    assert served.counted("Follow", "DEADLINE_EXCEEDED") == 1
+    writer.transport.abort()
 
 
 async def test_a_server_that_leaves_ends_its_streams_with_a_last_line_and_does_not_wait_for_them(

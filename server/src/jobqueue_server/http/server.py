@@ -16,6 +16,8 @@ from .app import HttpApp
 # Longer than proxies keep theirs (60 s), so that it is never us who closes a connection just as one sends on it.
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
+# A caller whose machine or network has gone says nothing, and the kernel would try for a quarter of an hour.
+_SILENT_SECONDS, _PROBE_SECONDS, _PROBES = 15, 5, 3
 _MAX_HEAD_BYTES = 64 << 10
 
 
@@ -45,6 +47,7 @@ class HttpServer:
             self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         except OSError as error:
             raise taken("The HTTP server", address, "API_BIND_ADDR") from error
+        _notice_the_gone(self._socket)
         config = uvicorn.Config(
             self._front,
             http=_Protocol,
@@ -77,6 +80,19 @@ class HttpServer:
         self._server.should_exit = True
         await self._running
         await self._server.shutdown([self._socket])
+
+
+def _notice_the_gone(listening: socket.socket) -> None:
+    """Ends each connection that it takes, where the system can, after 30 s in which the other side confirms nothing."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", _SILENT_SECONDS),
+        ("TCP_KEEPINTVL", _PROBE_SECONDS),
+        ("TCP_KEEPCNT", _PROBES),
+        ("TCP_USER_TIMEOUT", 1000 * (_SILENT_SECONDS + _PROBES * _PROBE_SECONDS)),
+    ):
+        if hasattr(socket, name):
+            listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class _Protocol(HttpToolsProtocol):
