@@ -1,0 +1,1 @@
+"""Faults on purpose: servers, workers and databases are killed, stopped and cut off, and the history is checked."""

@@ -1,0 +1,13 @@
+"""The cases, by what is hurt."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+_FILES = ("workers", "connections", "streams", "settlements", "servers", "databases")
+
+
+def load() -> None:
+    """Makes every case known."""
+    for name in _FILES:
+        import_module(f"{__name__}.{name}")

@@ -1,0 +1,263 @@
+"""Streams that misbehave: flooding, deaf, mute, superseded, forged; and five hundred that come back at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import grpc.aio
+
+from jobqueue.v1 import lease_pb2
+from jobqueue_server.lifecycle import Event as Exit
+from tests.faults.case import case
+from tests.faults.stage import Stage, refused
+from tests.lease.hand_worker import HandWorker, StreamEnded, span
+
+TTL = 5.0
+_Verdict = lease_pb2.SettleResult.Verdict
+
+
+@case(
+    "flood",
+    "streams opened and cut by the hundred beside honest work: nothing leaks, nobody waits",
+    bound=120,
+)
+async def flood(stage: Stage) -> None:
+    stage.explained = {Exit.UNDELIVERED}
+    await stage.database()
+    server = await stage.server("server")
+    await stage.workers(["honest"], server.address, ttl=TTL)
+    producer = stage.producer(server.address)
+    streams = stage.count(300)
+
+    async def open_and_cut(number: int) -> None:
+        # Some are cut before Welcome, some after, some with jobs in flight; some are left to fall silent.
+        opening = asyncio.create_task(stage.hand(producer, f"flood-{number}", slots=2, ttl=TTL))
+        await asyncio.sleep(stage.random.uniform(0, 0.2))
+        if stage.random.random() < 0.5:
+            opening.cancel()
+        with contextlib.suppress(StreamEnded, grpc.aio.AioRpcError, asyncio.CancelledError):
+            (await opening).cut()
+
+    stage.fault(f"{streams} streams opened and cut")
+    async with producer.load(40) as acknowledged:
+        for start in range(0, streams, 20):
+            await asyncio.gather(*(open_and_cut(number) for number in range(start, start + 20)))
+    cut_at = time.monotonic()
+    await stage.over()
+    stage.figure("all jobs over after the flood", time.monotonic() - cut_at, TTL + 2)
+    stage.figure("jobs", len(acknowledged), unit="")
+
+    async def one_left() -> bool:
+        return bool(await stage.value("select count(*) = 1 from worker_session where ended_at is null"))
+
+    await stage.until(one_left, "one open session left: the honest worker's", 40)
+    stage.figure("sessions reaped after the flood", time.monotonic() - cut_at, TTL + 15)
+    losses = await stage.value("select sum(losses)::int from finished_job")
+    stage.figure("losses", losses, 0, "")
+
+
+@case("deaf", "a worker that reads nothing never holds more than its credit, and slows nobody", bound=90)
+async def deaf(stage: Stage) -> None:
+    stage.explained = {Exit.UNDELIVERED}
+    await stage.database()
+    server = await stage.server("server")
+    producer = stage.producer(server.address)
+    call = stage.producer(server.address).stub.Lease()
+    hello = lease_pb2.Hello(
+        worker="deaf",
+        subscriptions=[lease_pb2.Subscription(kinds=["work"])],
+        capacity=lease_pb2.Capacity(slots=10),
+        session_ttl=span(TTL),
+    )
+    await call.write(lease_pb2.LeaseRequest(hello=hello))
+    await stage.until(lambda: stage.value("select count(*) = 1 from worker_session"), "the deaf session")
+    await stage.workers(["hearing"], server.address, ttl=TTL)
+
+    async def beat() -> None:
+        seq = 0
+        while True:
+            seq += 1
+            await call.write(lease_pb2.LeaseRequest(heartbeat=lease_pb2.Heartbeat(seq=seq)))
+            await asyncio.sleep(1)
+
+    beating = asyncio.create_task(beat())
+    jobs = stage.count(200, 40)
+    stage.fault("a worker that reads nothing")
+    started = time.monotonic()
+    await producer.put_many(jobs, filling="x" * 20_000)
+
+    async def all_but_its_own() -> bool:
+        return bool(await stage.value("select count(*) <= 10 from live_job"))
+
+    await stage.until(all_but_its_own, "an end of all jobs but those of the deaf worker", 30)
+    stage.figure("jobs of the others", time.monotonic() - started, 10)
+    held = await stage.value("select count(*) from live_job where state = 2")
+    stage.figure("leases of the deaf worker", held, 10, "")
+    beating.cancel()
+    cut_at = time.monotonic()
+    call.cancel()
+    await stage.over()
+    stage.figure("cut to an end of all", time.monotonic() - cut_at, TTL + 2)
+    losses = await stage.value("select sum(losses)::int from finished_job")
+    stage.figure("losses", losses, 0, "")
+
+
+@case(
+    "mute",
+    "a worker that hears and never says a word: found by its silence, its jobs go back uncharged",
+    bound=60,
+)
+async def mute(stage: Stage) -> None:
+    stage.explained = {Exit.UNDELIVERED}
+    await stage.database()
+    server = await stage.server("server")
+    producer = stage.producer(server.address)
+    silent = await stage.hand(producer, "mute", slots=4, ttl=TTL, receipts=False, heartbeats=False)
+    said_at = time.time()
+    await producer.put_many(4)
+    await silent.jobs(4)
+    await stage.workers(["heir"], server.address, ttl=TTL)
+    await silent.end()
+    # Three intervals of a quarter of the ttl, looked at twice a second.
+    stage.figure("found silent", time.time() - said_at, 3 * TTL / 4 + 1)
+    starts = await stage.started(4, who="heir")
+    stage.figure("last frame to redelivery", max(event.at for event in starts) - said_at, TTL + 2)
+    await stage.over()
+    losses = await stage.value("select sum(losses)::int from finished_job")
+    stage.figure("losses", losses, 0, "")
+
+
+@case("superseded", "a stream whose session went on elsewhere speaks on: nothing of it counts", bound=60)
+async def superseded(stage: Stage) -> None:
+    stage.explained = {Exit.UNDELIVERED}
+    await stage.database()
+    first, second = await stage.server("first"), await stage.server("second")
+    here, there = stage.producer(first.address), stage.producer(second.address)
+    old = await stage.hand(here, "worker", slots=4, ttl=TTL)
+    ids = await here.put_many(4)
+    jobs = await old.jobs(4)
+    await old.heartbeat()
+    stage.fault("the session goes on elsewhere, the old stream speaks on")
+    new = await stage.hand(there, "worker", slots=4, ttl=TTL, resume=old.resume(held=jobs[:2]))
+    assert len(new.welcome.kept) == 2
+    new.held.update({job.lease_id: job for job in jobs[:2]})
+    with contextlib.suppress(StreamEnded, grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+        # A server that has not yet heard of the resume may answer; the fence must hold all the same.
+        await old.send(heartbeat=lease_pb2.Heartbeat(seq=50, held=[job.lease_id for job in jobs]))
+        await old.send(progress=lease_pb2.Progress(lease_id=jobs[0].lease_id, fraction=0.9))
+        await old.capacity(100)
+        await old.report([jobs[3].lease_id])
+    await here.put_many(8)
+    await new.heartbeat()
+    late = await old.end(timeout=25)
+    assert late.error is not None
+    stage.figure("reason other than SESSION_SUPERSEDED", late.reason != "SESSION_SUPERSEDED", 0, "")
+
+    async def finish() -> bool:
+        await new.succeed(*list(new.held.values()))
+        return not await stage.value("select exists (select from live_job)")
+
+    await stage.until(finish, "an end of every job", 30)
+    rows = await stage.sql("select attempts, losses from finished_job where id = any($1::uuid[])", ids)
+    assert all(row["losses"] == 0 for row in rows), rows
+
+
+@case("forged", "forged, swapped and empty ids and tokens take nothing from anybody", bound=60)
+async def forged(stage: Stage) -> None:
+    await stage.database()
+    server = await stage.server("server")
+    producer = stage.producer(server.address)
+    owner = await stage.hand(producer, "owner", slots=3, ttl=30)
+    await producer.put_many(3)
+    mine = await owner.jobs(3)
+    thief = await stage.hand(producer, "thief", slots=3, ttl=30)
+    number, _, secret = owner.welcome.session_token.partition(".")
+    own_number, _, own_secret = thief.welcome.session_token.partition(".")
+    stage.fault("forged tokens")
+    tokens = {
+        "swapped": f"{number}.{own_secret}",
+        "of another number": f"{own_number}.{secret}",
+        "cut": owner.welcome.session_token[:-1],
+        "without a secret": f"{number}.",
+        "without a number": f".{secret}",
+        "of an unknown session": f"999999.{secret}",
+        "long": "9" * 200,
+        "not ours": "ключ",
+    }
+    tried = 0
+    for name, token in tokens.items():
+        resume = lease_pb2.Resume(session_token=token)
+        opening = stage.hand(producer, f"forger-{tried}", slots=1, resume=resume)
+        try:
+            await refused(opening)
+        except AssertionError as error:
+            raise AssertionError(f"a token {name}: {error}") from None
+        tried += 1
+    stage.fault("forged leases")
+    success = lease_pb2.Success()
+    forged_outcomes = [
+        *(lease_pb2.Outcome(job_id=job.id, attempt=job.attempt, success=success) for job in mine),
+        *(lease_pb2.Outcome(lease_id=job.lease_id, success=success) for job in mine),
+        lease_pb2.Outcome(lease_id=1 << 62, success=success),
+        lease_pb2.Outcome(job_id=mine[0].id, attempt=0, success=success),
+        lease_pb2.Outcome(job_id=mine[0].id, attempt=99, success=success),
+        lease_pb2.Outcome(job_id="00000000-0000-7000-8000-000000000000", attempt=1, success=success),
+        lease_pb2.Outcome(job_id="not a uuid", attempt=1, success=success),
+        lease_pb2.Outcome(success=success),
+        lease_pb2.Outcome(job_id=mine[0].id, attempt=mine[0].attempt),
+    ]
+    results = await thief.settle(outcomes=forged_outcomes)
+    verdicts = [_Verdict.Name(result.verdict) for result in results]
+    taken = (
+        len(forged_outcomes)
+        - len(results)
+        + sum(verdict in ("APPLIED", "ALREADY_APPLIED") for verdict in verdicts)
+    )
+    stage.figure("forgeries taken", taken, 0, "")
+    # And a heartbeat that claims to hold them.
+    await thief.send(heartbeat=lease_pb2.Heartbeat(seq=70, held=[1 << 40, 7]))
+    tried += len(forged_outcomes)
+    stage.figure("forgeries tried", tried, unit="")
+    still = await stage.value(
+        "select count(*) from live_job where state = 2 and session_id = $1", int(number)
+    )
+    assert still == 3, f"the owner has {still} of its 3 leases"
+    assert await owner.succeed(*mine) == []
+    with contextlib.suppress(StreamEnded):
+        await thief.close()
+    await stage.over()
+
+
+@case("comeback", "500 workers lose their server and come back at once: each keeps its job", bound=150)
+async def comeback(stage: Stage) -> None:
+    await stage.database()
+    first = await stage.server("first")
+    producer = stage.producer(first.address)
+    workers = stage.count(500, 20)
+    hands = []
+    for start in range(0, workers, 50):
+        names = [f"w{number}" for number in range(start, min(workers, start + 50))]
+        hands += await asyncio.gather(*(stage.hand(producer, name, slots=1, ttl=30) for name in names))
+    await producer.put_many(workers)
+    jobs = await asyncio.gather(*(hand.job(30) for hand in hands))
+    await asyncio.gather(*(hand.heartbeat() for hand in hands))
+    at = stage.fault("kill -9 of the server")
+    first.kill()
+    second = await stage.server("second", grpc_addr=first.address)
+    stage.tell(f"{workers} workers come back")
+    ready_at = time.time()
+    other = stage.producer(second.address)
+
+    async def back(number: int) -> HandWorker:
+        resume = hands[number].resume(held=[jobs[number]])
+        return await stage.hand_back(other, f"w{number}", slots=1, ttl=30, resume=resume)
+
+    again = await asyncio.gather(*(back(number) for number in range(workers)))
+    stage.figure("server ready to all back", time.time() - ready_at, 15)
+    stage.figure("kill to all back", time.time() - at, unit="s")
+    kept = sum(len(hand.welcome.kept) for hand in again)
+    stage.figure("jobs not kept", workers - kept, 0, "")
+    await asyncio.gather(*(hand.succeed(job) for hand, job in zip(again, jobs, strict=True)))
+    await stage.over()

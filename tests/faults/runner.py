@@ -1,0 +1,112 @@
+"""Runs cases one after another, each within its bound, and keeps the journals of those that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jobqueue_server.embedded import EmbeddedPostgres
+from jobqueue_server.store import migrate
+from tests.conftest import Cluster
+
+from .case import Case, Result
+from .checker import check
+from .stage import Stage
+
+_SHOWN = 5
+
+
+@contextmanager
+def shared_cluster() -> Iterator[tuple[Cluster, str]]:
+    """The PostgreSQL of the cases that leave it alone, and the name of a migrated database to be copied."""
+    with EmbeddedPostgres(listen=True) as postgres:
+        cluster = Cluster(postgres.dsn)
+        template = cluster.create()
+        asyncio.run(migrate.up(cluster.dsn_of(template)))
+        yield cluster, template
+
+
+def run_case(
+    case: Case,
+    cluster: Cluster,
+    template: str,
+    seed: int,
+    *,
+    scale: float = 1.0,
+    keep: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Result:
+    """Runs one case and checks its history.
+
+    Args:
+        case: Which.
+        cluster: The run's PostgreSQL.
+        template: Its migrated database.
+        seed: Of the case's choices.
+        scale: Factor of its counts.
+        keep: Where the journals of a failed case go, under its name and seed. None: nowhere.
+        tell: Is told what is done, as it is done.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"jobqueue-faults-{case.name}-"))
+    result = Result(case.name, seed)
+    started = time.monotonic()
+    try:
+        asyncio.run(_run(case, result, folder, cluster, template, scale, tell))
+        result.seconds = time.monotonic() - started
+        if not result.ok and keep is not None:
+            kept = keep / f"{case.name}-{seed}"
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(folder, kept)
+            (kept / "trouble.txt").write_text("\n".join(result.trouble) + "\n")
+            result.kept = str(kept)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return result
+
+
+async def _run(
+    case: Case,
+    result: Result,
+    folder: Path,
+    cluster: Cluster,
+    template: str,
+    scale: float,
+    tell: Callable[[str], None],
+) -> None:
+    stage = Stage(folder, cluster, template, result.seed, scale)
+    stage.tell = tell
+    try:
+        try:
+            async with asyncio.timeout(case.bound):
+                await case.run(stage)
+        except TimeoutError:
+            result.trouble.append(f"it did not end within {case.bound:g} s")
+        except AssertionError as error:
+            result.trouble.append(f"{error or 'an assertion failed'} ({_where(error)})")
+        except Exception as error:
+            result.trouble.append(f"{type(error).__name__}: {error} ({_where(error)})")
+        if stage.dsn:
+            try:
+                violations = check(await stage.history())
+            except Exception as error:
+                result.trouble.append(f"the history can't be read: {error!r} ({_where(error)})")
+            else:
+                result.trouble += [str(violation) for violation in violations[:_SHOWN]]
+                if len(violations) > _SHOWN:
+                    result.trouble.append(f"and {len(violations) - _SHOWN} more")
+    finally:
+        await stage.end()
+        result.figures = stage.figures
+
+
+def _where(error: BaseException) -> str:
+    """The innermost line of a case that an error went through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "cases" in frame.filename] or frames
+    return f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
