@@ -17,6 +17,16 @@ async def test_a_heartbeat_that_names_an_unknown_lease_is_answered_by_its_revoca
     revoke = (await worker.next("control")).revoke
     assert (sorted(revoke.lease_ids), revoke.reason) == ([5, 1 << 32 | 99], "LEASE_UNKNOWN")
     assert (await worker.next("pong")).seq == 1
+    # They are told once, and run on until a heartbeat no longer names them: the slots are taken.
+    await worker.capacity(3)
+    waiting = await place.enqueue()
+    await worker.no_job(0.2)
+    await worker.send(heartbeat=lease_pb2.Heartbeat(seq=1, held=[leased.lease_id, 1 << 32 | 99, 5]))
+    assert (await worker.next("pong")).seq == 1
+    assert not worker.has("control")
+    await worker.heartbeat()
+    assert (await worker.job()).id == waiting.id
+    worker.held = {leased.lease_id: leased}
     # A settled lease that is still named is one that crossed its answer: no news.
     await worker.succeed(leased)
     await worker.send(heartbeat=lease_pb2.Heartbeat(seq=2, held=[leased.lease_id]))

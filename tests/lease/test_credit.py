@@ -135,6 +135,25 @@ async def test_bytes_bound_what_is_held_and_a_larger_job_is_delivered_alone(plac
     assert await place.value("select count(*) from finished_job where failures + losses = 0") == 5
 
 
+async def test_bytes_bound_what_is_dealt_alone(place):
+    """Jobs that lost a worker before; the one that does not fit waits until something is settled."""
+    small, large = b'"' + b"s" * 398 + b'"', b'"' + b"l" * 998 + b'"'
+    worker = await place.worker(slots=10, bytes=1100)
+    await place.enqueue(payload=small)
+    first = await worker.job()
+    # In line by their ids, which grow.
+    suspects = [await place.enqueue(payload=body, delay=60) for body in (large, small)]
+    await place.sql("update live_job set state = 4, losses = 1, run_at = now() where state = 1")
+    # Longer than until the next sweep sees them.
+    await worker.no_job(1.5)
+    await worker.succeed(first)
+    alone = await worker.job()
+    assert alone.id == suspects[0].id
+    await worker.no_job(0.2)
+    await worker.succeed(alone)
+    assert (await worker.job()).id == suspects[1].id
+
+
 async def test_bytes_bound_what_is_handed_off(place):
     worker = await place.worker(slots=10, bytes=1000)
     for _ in range(6):

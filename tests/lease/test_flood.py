@@ -30,10 +30,11 @@ async def test_a_worker_that_does_not_read_is_not_read_either_and_its_stream_can
 
     # It is linked once Welcome is written, which may be after it was read.
     link = await eventually(linked)
-    unknown = [7 << 60 | number for number in range(4000)]
 
     async def flood() -> None:
         for seq in range(20_000):
+            # Of none of which the server has heard: it answers with a revocation as long.
+            unknown = [7 << 60 | 4000 * seq + number for number in range(4000)]
             await call.write(lease_pb2.LeaseRequest(heartbeat=lease_pb2.Heartbeat(seq=seq, held=unknown)))
 
     flooding = asyncio.create_task(flood())

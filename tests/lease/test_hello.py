@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -9,6 +10,7 @@ import pytest
 
 from jobqueue.v1 import lease_pb2
 from jobqueue_server import __version__
+from jobqueue_server.rpc import lease
 
 from .hand_worker import HandWorker, StreamEnded, reason_of, span, violations_of
 
@@ -53,6 +55,30 @@ async def test_welcome_says_who_answers_what_it_takes_and_how_often_to_be_heard(
     short = (await place.worker(ttl=8)).welcome
     assert (short.session_ttl.seconds, short.heartbeat_interval.seconds) == (8, 2)
     assert short.session_id != welcome.session_id
+
+
+async def test_a_stream_that_says_nothing_is_ended_in_time(place, monkeypatch):
+    monkeypatch.setattr(lease, "HELLO_WITHIN", 0.2)
+    call = place.stub.Lease()
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call.read()
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert reason_of(raised.value) == "PROTOCOL_VIOLATED"
+    assert "no Hello came within 0.2 s" in str(raised.value.details())
+    # One that says it in time stays.
+    worker = await place.worker()
+    await asyncio.sleep(0.4)
+    assert not worker.ended
+
+
+async def test_a_heartbeat_that_names_more_leases_than_a_worker_can_have_is_refused(place):
+    worker = await place.worker()
+    await worker.send(heartbeat=lease_pb2.Heartbeat(seq=1, held=range(1, lease.MAX_HELD + 1)))
+    await worker.next("pong")
+    await worker.send(heartbeat=lease_pb2.Heartbeat(seq=2, held=range(1, lease.MAX_HELD + 2)))
+    ended = await worker.end()
+    assert ended.reason == "FIELD_INVALID"
+    assert list(violations_of(ended.error)) == ["heartbeat.held"]
 
 
 async def test_of_a_token_only_its_digest_is_stored(place):

@@ -149,6 +149,10 @@ async def claim_alone(connection: Any) -> list[Any]:
     return [list(range(1, LANES + 1)), list(range(1, SESSIONS + 1)), [1] * SESSIONS]
 
 
+async def peek_alone(connection: Any) -> list[Any]:
+    return [list(range(1, LANES + 1))]
+
+
 async def settle(connection: Any) -> list[Any]:
     return list(await leases(connection))
 
@@ -210,6 +214,8 @@ GOES_BY = {
     "claim": (claim, {"live_job_ready", "live_job_pkey"}, 3 * BATCH),
     "peek": (peek, {"live_job_ready"}, 2 * BATCH),
     "claim_alone": (claim_alone, {"live_job_ready_alone", "live_job_pkey"}, 0),
+    "peek_alone": (peek_alone, {"live_job_ready_alone"}, 0),
+    "named_jobs": (bodies, set(), 0),
     "settle_succeeded": (settle, {"live_job_pkey"}, BATCH),
     "settle_with_output": (settle_with_output, {"live_job_pkey"}, BATCH),
     # Read for the lock; then by key for the update or the delete, each of them over its own part.
@@ -361,7 +367,7 @@ async def test_the_hot_statements_hold_their_plans(table, mode):
             assert_holds(name, await prepared.explain(), f"at {table.jobs} jobs, {table.statistics}, {mode}")
 
 
-@pytest.mark.parametrize("name", [name for name in GOES_BY if name != "claim_alone"])
+@pytest.mark.parametrize("name", [name for name in GOES_BY if not name.endswith("_alone")])
 async def test_the_arguments_of_these_tests_find_what_they_should(cluster, databases, name):
     """Else a plan that reads nothing would be praised."""
     async with connected(cluster.dsn_of(databases[50_000, "fresh"]), HOT_SETTINGS) as connection:

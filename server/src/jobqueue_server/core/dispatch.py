@@ -304,6 +304,10 @@ class Dispatcher:
             lanes = [lane for lane in lanes if any(session.free_for(lane.kind) > 0 for session in seats)]
             if not lanes:
                 return False
+        if seats[0].bytes_limit and not seats[0].fits(
+            await self._store.peek_alone([lane.id for lane in lanes])
+        ):
+            return False
         marks = {lane.id: self.lines.alone[lane.id] for lane in lanes}
         rows = await self._take(
             seats,
@@ -360,7 +364,7 @@ class Dispatcher:
             if body is None:
                 message = "the job's body is gone"
                 back.append(Leaving(job_id, attempt, session.id, Event.BODY_MISSING, message=message))
-            elif weight[session] and not session.fits(weight[session] + len(body["payload"])):
+            elif weight[session] and not session.fits(len(body["payload"]), beside=weight[session]):
                 # Others came than the ones that were weighed.
                 back.append(Leaving(job_id, attempt, session.id, Event.UNDELIVERED))
             else:

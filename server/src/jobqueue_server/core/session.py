@@ -59,6 +59,19 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class Lingering:
+    """A lease that is over, and whose handler still runs as far as the worker's heartbeats say: it takes up its slot.
+
+    What a worker names of its own accord is not known: `job_id` and `kind` are None then.
+    """
+
+    job_id: UUID | None
+    attempt: int
+    kind: str | None
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What became of one outcome, where the worker could not know it. `verdict` is a name of SettleResult.Verdict."""
 
@@ -111,7 +124,7 @@ class Session:
         self.slots_by_kind: Mapping[str, int] = {}
         self.bytes_limit = 0
         self.leases: dict[int, Lease] = {}
-        self.lingering: dict[int, Lease] = {}
+        self.lingering: dict[int, Lingering] = {}
         self.remembered: OrderedDict[int, tuple[UUID, int]] = OrderedDict()
         self._most_held = 0
         self.reserved = 0
@@ -150,7 +163,7 @@ class Session:
         if cap is None:
             return self.free
         held = sum(1 for lease in self.leases.values() if lease.lane.kind == kind)
-        lingering = sum(1 for lease in self.lingering.values() if lease.lane.kind == kind)
+        lingering = sum(1 for lease in self.lingering.values() if lease.kind == kind)
         return min(self.free, cap - held - lingering - self.reserved_kinds[kind])
 
     @property
@@ -158,9 +171,9 @@ class Session:
         """Whether it bounds more than its slots: it is then claimed for alone, and each job is weighed."""
         return bool(self.slots_by_kind) or self.bytes_limit > 0
 
-    def fits(self, size: int) -> bool:
-        """Whether a payload of this size may come beside those it holds; one alone always may."""
-        held = self.bytes_held + self.bytes_reserved
+    def fits(self, size: int, beside: int = 0) -> bool:
+        """Whether a payload of this size may come beside those it holds, and `beside`; one alone always may."""
+        held = self.bytes_held + self.bytes_reserved + beside
         return not self.bytes_limit or held == 0 or held + size <= self.bytes_limit
 
     def reserve(self, kind: str, size: int) -> None:
@@ -184,7 +197,7 @@ class Session:
         """Takes up a lease that was just committed."""
         self.leases[lease.lease_id] = lease
         self._most_held = max(self._most_held, len(self.leases))
-        lease.size = len(lease.payload)
+        lease.size = lease.size or len(lease.payload)
         self.bytes_held += lease.size
         if lease.suspect:
             self.suspects += 1
@@ -198,12 +211,25 @@ class Session:
         if lease.suspect:
             self.suspects -= 1
         if linger:
-            self.lingering[lease_id] = lease
+            self.linger(lease_id, Lingering(lease.job_id, lease.attempt, lease.lane.kind, lease.size))
         self.remember([lease])
         return lease
 
-    def remember(self, leases: Iterable[Lease | Named]) -> None:
+    def linger(self, lease_id: int, lease: Lingering) -> None:
+        """Counts a slot and its bytes for a lease that is over, until a heartbeat no longer names it."""
+        if lease_id not in self.lingering:
+            self.lingering[lease_id] = lease
+            self.bytes_held += lease.size
+
+    def inherit(self, earlier: Session) -> None:
+        """Takes over from its earlier epoch on this server what that knew beside the leases."""
+        self.remembered = earlier.remembered
+        for lease_id, lease in earlier.lingering.items():
+            self.linger(lease_id, lease)
+
+    def remember(self, leases: Sequence[Lease | Named]) -> None:
         """Keeps what leases stood for that it no longer holds."""
+        self._most_held = max(self._most_held, len(leases))
         for lease in leases:
             self.remembered[lease.lease_id] = (lease.job_id, lease.attempt)
         while len(self.remembered) > max(REMEMBERED_LEASES, 2 * self._most_held):
@@ -227,14 +253,20 @@ class Session:
         return lease.seq == 0 or lease.seq > self.seen
 
     def still_running(self, held: Iterable[int]) -> list[int]:
-        """Takes in a heartbeat's list. Frees the slots of what stopped; returns the leases that are not its own."""
+        """Takes in a heartbeat's list. Frees the slots of what stopped; returns the leases that are not its own.
+
+        Their handlers run all the same, and so take up slots from now on.
+        """
         named = set(held)
         for lease_id in [lease_id for lease_id in self.lingering if lease_id not in named]:
-            del self.lingering[lease_id]
-        return [
+            self.bytes_held -= self.lingering.pop(lease_id).size
+        unknown = [
             lease_id
             for lease_id in named
             if lease_id not in self.leases
             and lease_id not in self.lingering
             and lease_id not in self.remembered
         ]
+        for lease_id in unknown:
+            self.linger(lease_id, Lingering(None, 0, None, 0))
+        return unknown

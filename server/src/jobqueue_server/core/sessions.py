@@ -20,7 +20,7 @@ from ..store.sessions import SessionStore
 from .catalog import Catalog
 from .dispatch import Dispatcher
 from .peers import Peers
-from .session import Lease, Link, Named, Session
+from .session import Lease, Lingering, Link, Named, Session
 
 _log = logging.getLogger(__name__)
 
@@ -174,8 +174,7 @@ class Sessions:
         session.confirmed = False
         if old is not None:
             self._dispatcher.detach(old)
-            session.remembered = old.remembered
-            session.lingering = old.lingering
+            session.inherit(old)
             link, old.link = old.link, None
             if link is not None:
                 link.superseded()
@@ -189,7 +188,12 @@ class Sessions:
         kept: list[Named] = []
         back: list[Leaving] = []
         rows = await self._store.held([session.id])
-        if any(self._catalog.lane_by_id(row["lane_id"]) is None for row in rows):
+        jobs = (
+            {row["id"]: row for row in await self._store.named_jobs([job_id for job_id, _ in named])}
+            if named
+            else {}
+        )
+        if any(self._catalog.lane_by_id(row["lane_id"]) is None for row in (*rows, *jobs.values())):
             # Another server made the lane since this one looked.
             await self._catalog.refresh()
         if self._sessions.get(session.id) is not session or any(
@@ -207,15 +211,30 @@ class Sessions:
                 Lease(
                     lease.lease_id, row["id"], row["attempts"], lane, row["priority"], 0, 0, row["timeout_ms"],
                     row["changed_at"], suspect=row["losses"] > 0, seq=-1, cancel_requested=row["cancel_requested"],
+                    size=jobs[row["id"]]["size"] if row["id"] in jobs else 0,
                 )
             )  # fmt: skip
             kept.append(lease)
         if back:
             await self._dispatcher.give_back(back)
         # A settlement that is sent again names its lease by its number alone, which another server gave.
-        session.remember(named.values())
+        session.remember(list(named.values()))
         held_names = {(lease.job_id, lease.attempt) for lease in held}
-        return kept, [lease for key, lease in named.items() if key in held_names]
+        revoked = [lease for key, lease in named.items() if key in held_names]
+        for lease in revoked:
+            # The worker is told to stop its handler, which takes up a slot until it has.
+            job = jobs.get(lease.job_id)
+            lane = None if job is None else self._catalog.lane_by_id(job["lane_id"])
+            session.linger(
+                lease.lease_id,
+                Lingering(
+                    lease.job_id,
+                    lease.attempt,
+                    lane.kind if lane is not None else None,
+                    job["size"] if job is not None else 0,
+                ),
+            )
+        return kept, revoked
 
     def attach(self, session: Session, link: Link) -> None:
         """Its stream is ready for deliveries; or at its end, where the session went on while Welcome was written."""

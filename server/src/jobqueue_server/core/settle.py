@@ -146,8 +146,8 @@ class Settler:
     def _unheld(self, session: Session, lease_id: int, outcome: Outcome, frame: Frame) -> None:
         """An outcome for a lease that the session does not hold: the database knows what became of it."""
         known = session.remembered.get(lease_id) if lease_id else None
-        if known is None and lease_id in session.lingering:
-            lingering = session.lingering[lease_id]
+        lingering = session.lingering.get(lease_id)
+        if known is None and lingering is not None and lingering.job_id is not None:
             known = (lingering.job_id, lingering.attempt)
         if known is None and outcome.job_id is not None:
             known = (outcome.job_id, outcome.attempt)

@@ -22,7 +22,7 @@ from ..core.sessions import Opened, Sessions
 from ..core.settle import Frame, Outcome, Settler
 from ..errors import FieldInvalid, JobQueueError, ProtocolViolated, TooManyStreams
 from ..model import MAX_CHECKPOINT_BYTES, MAX_SETTLE_OUTCOMES
-from .hello import Greeting, greeting, take_capacity
+from .hello import MAX_SLOTS, Greeting, greeting, take_capacity
 from .outcomes import read_outcome
 from .stream import LeaseStream
 from .welcome import welcome
@@ -30,6 +30,10 @@ from .welcome import welcome
 _log = logging.getLogger(__name__)
 
 MAX_PROGRESS_MESSAGE = 1024
+# Twice the slots: what was just settled may still be named.
+MAX_HELD = 2 * MAX_SLOTS
+# How long a stream may stay without its first frame.
+HELLO_WITHIN = 10.0
 # How long after a half-close the news of a cancel may come; both end the reading in the same way.
 CANCEL_NEWS = 0.02
 
@@ -64,12 +68,18 @@ class LeaseServicer:
         """One stream from Hello to its end.
 
         Raises:
-            ProtocolViolated: The first frame was not Hello, or a later one was.
+            ProtocolViolated: The first frame was not Hello, or came too late, or a later one was Hello too.
             FieldInvalid: A Hello or Capacity breaks a rule.
             SessionUnknown, TooManyStreams: No session can be had.
             SessionSuperseded: The session goes on elsewhere.
         """
-        first = await context.read()
+        try:
+            async with asyncio.timeout(HELLO_WITHIN):
+                first = await context.read()
+        except TimeoutError:
+            raise ProtocolViolated(
+                f"no Hello came within {HELLO_WITHIN:g} s; it is the first frame of a stream"
+            ) from None
         if first is grpc.aio.EOF:
             return
         if first.WhichOneof("frame") != "hello":
@@ -179,6 +189,10 @@ class LeaseServicer:
         self._settler.settle(session, settle.succeeded, outcomes, frame)
 
     def _heartbeat(self, heartbeat: lease_pb2.Heartbeat, session: Session, stream: LeaseStream) -> None:
+        if len(heartbeat.held) > MAX_HELD:
+            raise FieldInvalid.of(
+                "heartbeat.held", f"names {len(heartbeat.held)} leases; a frame takes {MAX_HELD}"
+            )
         lingering = len(session.lingering)
         unknown = session.still_running(heartbeat.held)
         if unknown:

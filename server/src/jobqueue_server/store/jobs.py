@@ -189,6 +189,11 @@ class JobStore:
         rows = await self._database.fetch("peek", *_look_columns(looks), most, hot=True)
         return [row["size"] for row in rows]
 
+    async def peek_alone(self, lane_ids: Sequence[int]) -> int:
+        """The size in bytes of the job that `claim_alone` would take now; 0 where there is none."""
+        row = await self._database.fetchrow("peek_alone", lane_ids, hot=True)
+        return 0 if row is None else int(row["size"])
+
     async def claim_alone(self, lane_ids: Sequence[int], epochs: dict[int, int]) -> list[Record]:
         """Leases at most one job to each session, of those that lost a session before."""
         return await self._database.fetch(
@@ -198,6 +203,10 @@ class JobStore:
     async def bodies(self, ids: Sequence[UUID]) -> list[Record]:
         """Payload, labels and headers of jobs that were just claimed."""
         return await self._database.fetch("bodies", ids, min(ids), max(ids), hot=True)
+
+    async def named_jobs(self, ids: Sequence[UUID]) -> list[Record]:
+        """Lane and size of payload of jobs that a worker names after a break; of those that are gone, none."""
+        return await self._database.fetch("named_jobs", ids, min(ids), max(ids), hot=True)
 
     async def heads(self, looks: Sequence[tuple[int, int, datetime]]) -> list[Record]:
         """The head of each line (lane, priority, floor): its run_at, and whether it is due."""

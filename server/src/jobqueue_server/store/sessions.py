@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from uuid import UUID
 
 from .database import Database, Record
 from .jobs import JobStore, Leaving
@@ -99,6 +100,10 @@ class SessionStore:
                 return None
             leavings = [decide(row) for row in await session.fetch("held", [session_id])]
             return await self._jobs.leave(leavings, session) if leavings else []
+
+    async def named_jobs(self, ids: Sequence[UUID]) -> list[Record]:
+        """Lane and size of payload of jobs that a worker names after a break; of those that are gone, none."""
+        return await self._jobs.named_jobs(ids)
 
     async def held(self, session_ids: Sequence[int]) -> list[Record]:
         """Every lease that these sessions hold."""

@@ -1,0 +1,18 @@
+-- read: the size of the job that a claim of one that runs alone would take now
+-- $1 lane_id int4[], none of them gated
+-- For a session that bounds the bytes it holds. In the order of claim_alone.sql.
+with head as materialized (
+    select ready.id, ready.run_at, p.priority
+    from unnest($1::int4[]) as w (lane_id)
+    cross join generate_series(10, -10, -1) as p (priority)
+    cross join lateral (
+        select l.id, l.run_at
+        from live_job l
+        where l.state = 4 and l.lane_id = w.lane_id and l.priority = p.priority::int2 and l.run_at <= now()
+        order by l.run_at, l.id
+        limit 1
+    ) ready
+    order by p.priority desc, ready.run_at, ready.id
+    limit 1
+)
+select coalesce((select octet_length(j.payload) from job j where j.id = head.id), 0) as size from head
