@@ -23,7 +23,7 @@ from .test_readme import environment, process
 
 NAME = "docs/rest.md"
 TEXT = (ROOT / NAME).read_text()
-# What is answered cuts no place where the document tells of curl.
+# A call: all that is typed of it, and its path.
 _CALL = re.compile(r"\bcurl (.*?127\.0\.0\.1:8080(/[^\s'\"?]*).*)")
 _METHOD = re.compile(r"-X ([A-Z]+)")
 

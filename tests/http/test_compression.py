@@ -129,24 +129,7 @@ async def raw(served: Served, method: str, path: str, accepted: str | None) -> t
 
 
 @pytest.mark.parametrize(
-    ("accepted", "packed"),
-    [
-        ("gzip", True),
-        ("x-gzip", True),
-        ("br, GZIP;q=0.5", True),
-        ("*", True),
-        ("gzip;q=0.001", True),
-        ("identity;q=0.5, gzip;q=0.5", True),
-        ("identity, gzip;q=0.5", False),
-        ("gzip;q=0", False),
-        ("gzip;q=0, *", False),
-        ("*;q=0", False),
-        ("br", False),
-        ("identity", False),
-        ("gzip;q=much", False),
-        ("", False),
-        (None, False),
-    ],
+    ("accepted", "packed"), [("br, GZIP;q=0.5", True), ("identity, gzip;q=0.5", False), (None, False)]
 )
 async def test_a_large_answer_is_encoded_as_the_caller_prefers(
     served: Served, accepted: str | None, packed: bool

@@ -64,10 +64,15 @@ async def test_the_settings_say_which_pages_may_call_and_how_errors_are_written(
         call = Caller(place.app.http_port)
         answer = await call("GET", "/v1/jobs/nothing", Origin=page)
         rebound = await call("GET", "/v1/jobs", Host="evil.example")
+        made = await call("POST", "/v1/jobs", {"kind": "work", "payload": {}}, Origin=page)
+        await call("POST", f"/v1/jobs/{made.json['id']}:cancel", Origin=page)
+        watch = await call("GET", f"/v1/jobs:watch?ids={made.json['id']}", Origin=page)
         await call.session.close()
     assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (400, page)
     assert answer.json["error"]["status"] == "INVALID_ARGUMENT"
     assert (rebound.status, rebound.json["error"]["code"]) == (421, 421)
+    assert (watch.status, watch.headers["Access-Control-Allow-Origin"]) == (200, page)
+    assert watch.json["job"]["status"] == "CANCELLED"
 
 
 async def test_one_id_and_one_trace_from_the_call_to_the_handler_over_both_transports(
@@ -131,3 +136,26 @@ async def test_jobs_are_watched_by_events_that_go_on_where_they_broke_off(place:
 async def test_a_watch_that_can_not_go_on_is_refused_with_a_status(place: Place, call: Caller) -> None:
     answer = await call("GET", "/v1/jobs:watch?resume_token=nonsense", Accept="text/event-stream")
     assert (answer.status, set(answer.violations)) == (400, {"resume_token"})
+
+
+async def test_jobs_watched_by_their_ids_are_lines_or_an_array_that_end_when_all_are_over(
+    place: Place, call: Caller
+) -> None:
+    made = [(await call("POST", "/v1/jobs", {"kind": "work", "payload": {}})).json["id"] for _ in range(2)]
+    path = "/v1/jobs:watch?" + "&".join(f"ids={job_id}" for job_id in made)
+    async with asyncio.timeout(PATIENCE), call.session.get(f"http://127.0.0.1:{call.port}{path}") as answer:
+        assert answer.headers["Content-Type"] == "application/x-ndjson"
+        told = [json.loads(await answer.content.readline())["job"] for _ in range(2)]
+        assert {(job["id"], job["status"]) for job in told} == {(job_id, "QUEUED") for job_id in made}
+        for job_id in made:
+            await call("POST", f"/v1/jobs/{job_id}:cancel")
+        rest = [json.loads(line) for line in (await answer.read()).splitlines()]
+    assert {(one["job"]["id"], one["job"]["status"]) for one in rest} == {
+        (job_id, "CANCELLED") for job_id in made
+    }
+    array = await call("GET", path, Accept="application/json")
+    assert [one["job"]["status"] for one in array.json] == ["CANCELLED", "CANCELLED"]
+    gone_on = await call("GET", f"{path}&resume_token={rest[-1]['resume_token']}", Accept="application/json")
+    assert (gone_on.status, gone_on.json) == (200, [])
+    missing = await call("GET", "/v1/jobs:watch?ids=0199aaaa-0000-7000-8000-000000000000")
+    assert (missing.status, missing.reason) == (404, "JOB_NOT_FOUND")
