@@ -10,7 +10,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from jobqueue_server.model import WatchFilter
+from jobqueue_server.lifecycle import Event, Status
+from jobqueue_server.model import NewJob, WatchFilter
 from jobqueue_server.store.database import COLD_SETTINGS
 from jobqueue_server.store.statements import statement
 from jobqueue_server.store.watch import FAR_AHEAD, FIRST_ID, LONG_AGO, NOTHING, Change, Snapshot, WatchStore
@@ -18,6 +19,8 @@ from jobqueue_server.store.watch import FAR_AHEAD, FIRST_ID, LONG_AGO, NOTHING, 
 from .past import opened
 from .test_plans import Plan, Prepared, connected, looked_at
 
+EVERYTHING = WatchFilter()
+NEVER = Change(FAR_AHEAD, FIRST_ID)
 ENDED = 200_000
 WAITING = 100_000
 RUNNING = 300
@@ -188,7 +191,7 @@ async def test_what_a_look_finds_is_what_pg_visible_in_snapshot_says(s, module_d
         )
         store = WatchStore(s.database)
         found = await store.watch_changes(
-            WatchFilter(), Snapshot.of(told, 0), None, after=Change(LONG_AGO, FIRST_ID), most=100
+            EVERYTHING, Snapshot.of(told, 0), None, after=Change(LONG_AGO, FIRST_ID), most=100
         )
         assert len(Snapshot.of(told, 0).under_way) >= 2
         assert {change.job_id for change in found.changes} <= {row["id"] for row in rows if not row["old"]}
@@ -198,9 +201,78 @@ async def test_what_a_look_finds_is_what_pg_visible_in_snapshot_says(s, module_d
             await connection.close()
 
 
+async def test_every_change_of_a_job_is_found_whatever_it_is(s):
+    """One job in each status, by each way into it; the look starts at the change, not a moment before."""
+    store = WatchStore(s.database)
+
+    async def found_after(change):
+        before = await store.watch_changes(EVERYTHING, NOTHING, None, after=NEVER, most=0)
+        since = Change(await s.sql.fetchval("select clock_timestamp()"), FIRST_ID)
+        changed = await change()
+        after = await store.watch_changes(EVERYTHING, before.snapshot, None, after=since, most=100)
+        named = await store.watch_changes(
+            WatchFilter(ids=(changed,)), before.snapshot, None, after=since, most=100
+        )
+        assert [one.job_id for one in after.changes] == [one.job_id for one in named.changes] == [changed]
+        (job,) = await store.watch_jobs([changed], before.snapshot, after.snapshot, full=True)
+        assert job == await s.reads.get(changed)
+        assert named.live is not job.status.terminal
+        return job.status
+
+    async def lost():
+        job_id, attempt, session_id = await s.running()
+        await s.leave(job_id, attempt, session_id, Event.LOST)
+        return job_id
+
+    async def asked_to_stop():
+        await s.changes.cancel(running[0])
+        return running[0]
+
+    async def retried():
+        await s.changes.retry(ended)
+        return ended
+
+    assert await found_after(s.queued) is Status.QUEUED
+    ended = await s.cancelled()
+    assert await found_after(retried) is Status.QUEUED
+    for change, status in (
+        (lambda: s.queued(delay=timedelta(hours=1)), Status.QUEUED),
+        (s.retrying, Status.RETRYING),
+        (lost, Status.RETRYING),
+        (s.succeeded, Status.SUCCEEDED),
+        (s.failed, Status.FAILED_PERMANENT),
+        (s.cancelled, Status.CANCELLED),
+    ):
+        # A job is claimed by its place in line, so nothing else may wait.
+        await s.sql.execute("update live_job set state = 3 where state in (1, 4)")
+        assert await found_after(change) is status
+    await s.sql.execute("update live_job set state = 3 where state in (1, 4)")
+    running = await s.running()
+    assert await found_after(asked_to_stop) is Status.RUNNING
+
+
+async def test_a_page_ends_at_three_mebibytes_and_has_at_least_one_job(s):
+    store = WatchStore(s.database)
+    ids = [await s.queued(NewJob("hello", b'"%s"' % (b"x" * 1_000_000))) for _ in range(5)]
+    seen = (NOTHING, Snapshot(1 << 62, 1 << 62))
+    page = await store.watch_jobs(ids, *seen, full=True)
+    assert [job.id for job in page if job] == ids[:3]
+    assert len(await store.watch_jobs(ids, *seen, full=False)) == 5
+    assert len(await WatchStore(s.database, page_bytes=1).watch_jobs(ids, *seen, full=True)) == 1
+
+
+async def test_a_job_that_changed_since_it_was_found_is_left_to_the_next_look(s):
+    store = WatchStore(s.database)
+    ids = [await s.queued() for _ in range(3)]
+    found = await store.watch_changes(EVERYTHING, NOTHING, None, after=Change(LONG_AGO, FIRST_ID), most=10)
+    await s.changes.cancel(ids[1])
+    page = await store.watch_jobs(ids, NOTHING, found.snapshot, full=False)
+    assert [job.id if job else None for job in page] == [ids[0], None, ids[2]]
+
+
 async def test_the_next_transaction_has_the_number_that_a_look_says(s):
     store = WatchStore(s.database)
-    found = await store.watch_changes(WatchFilter(), NOTHING, None, after=Change(FAR_AHEAD, FIRST_ID), most=0)
+    found = await store.watch_changes(EVERYTHING, NOTHING, None, after=NEVER, most=0)
     assert found.snapshot.next == int(await s.sql.fetchval("select pg_current_xact_id()::text"))
 
 
@@ -214,7 +286,7 @@ async def test_a_service_whose_role_owns_nothing_may_watch(cluster, template):
         )
         async with opened(cluster.dsn_of(name, user=role)) as database:
             found = await WatchStore(database).watch_changes(
-                WatchFilter(), NOTHING, None, after=Change(LONG_AGO, FIRST_ID), most=10
+                EVERYTHING, NOTHING, None, after=Change(LONG_AGO, FIRST_ID), most=10
             )
             assert found.history
             assert found.at > datetime.now(UTC) - timedelta(minutes=1)

@@ -115,17 +115,21 @@ class Watching:
             await self._begin()
             yield self._told()
             quiet_since = time.monotonic()
-        while not self._over:
+        while True:
+            given_turn = self._cursor.target is not None
             self.wake.clear()
             async with aclosing(self._turn()) as answers:
                 async for answer in answers:
                     yield answer
                     quiet_since = time.monotonic()
+            if self._over:
+                return
+            if given_turn:
+                continue  # the rest of a look that a token was from says little: now for one of our own
             if quiet_since is None or time.monotonic() - quiet_since >= QUIET.total_seconds():
                 yield self._told()
                 quiet_since = time.monotonic()
-            if not self._over:
-                await self._rest()
+            await self._rest()
 
     def _told(self, job: Job | None = None, gone: UUID | None = None) -> Told:
         return Told(self._cursor.token(self._scope), job, gone)

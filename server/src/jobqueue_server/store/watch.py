@@ -81,8 +81,9 @@ class WatchStore:
     Raises (every method): DatabaseAway, also where a look takes longer than a statement may.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, page_bytes: int = MAX_PAGE_BYTES) -> None:
         self._database = database
+        self._page_bytes = page_bytes
 
     async def watch_changes(
         self,
@@ -135,7 +136,7 @@ class WatchStore:
         None stands for a job that changed after `target`: another look finds it.
         """
         rows = await self._database.fetch(
-            "watch_jobs", list(ids), *_columns(told), *_columns(target), MAX_PAGE_BYTES, full
+            "watch_jobs", list(ids), *_columns(told), *_columns(target), self._page_bytes, full
         )
         return [None if row["kind"] is None else job_of(row) for row in rows]
 
