@@ -16,10 +16,10 @@ from jobqueue_server.metrics import Metrics
 from .feed import CONTRACT, Feed, feed_service
 
 
-def an_app() -> HttpApp:
+def an_app(feed: Feed | None = None) -> HttpApp:
     metrics = Metrics()
     return HttpApp(
-        Chain(metrics), [(feed_service(), Feed())], Operations(metrics, lambda: ""), contract=CONTRACT
+        Chain(metrics), [(feed_service(), feed or Feed())], Operations(metrics, lambda: ""), contract=CONTRACT
     )
 
 
@@ -50,7 +50,8 @@ class Parent:
     """An ASGI application of somebody else, with ours below it."""
 
     def __init__(self, convention: Any, root: str) -> None:
-        self.app = an_app()
+        self.feed = Feed()
+        self.app = an_app(self.feed)
         self.convention = convention
         self.root = root
 
@@ -64,8 +65,12 @@ class Parent:
         }
         sent: list[dict[str, Any]] = []
 
+        whole = iter([{"type": "http.request", "body": body}])
+
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body}
+            for event in whole:
+                return event
+            return await asyncio.Future()
 
         async def send(event: dict[str, Any]) -> None:
             sent.append(event)
@@ -99,6 +104,14 @@ async def test_a_mount_may_be_called_as_a_path_of_ours_begins(convention: Any) -
 async def test_a_path_that_only_begins_like_the_mount_is_not_below_it(convention: Any) -> None:
     status, _, _ = await Parent(convention, "/v1/ev")("POST", "/v1/events", b"{}")
     assert status == (404 if convention in (by_older_frameworks, by_older_servers) else 201)
+
+
+@pytest.mark.parametrize("convention", [by_asgi, by_older_frameworks])
+async def test_a_slash_within_a_segment_is_none_below_a_mount_either(convention: Any) -> None:
+    call = Parent(convention, "/my queue")
+    call.feed.line.put_nowait(None)
+    assert (await call("GET", "/my%20queue/v1/events/a%2Fb:follow"))[0] == 200
+    assert [request.after for request in call.feed.requests] == ["a/b"]
 
 
 async def test_what_a_parent_has_made_of_the_path_counts() -> None:
