@@ -94,7 +94,7 @@ def red(folder: Path, mutant: Mutant) -> tuple[bool, str]:
     path.write_text(mutant.broken(whole))
     # Before what is installed: the copy's packages, for the processes that tests start, too.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(folder / package) for package in PACKAGES)}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", *mutant.tests]
     try:
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
@@ -103,7 +103,7 @@ def red(folder: Path, mutant: Mutant) -> tuple[bool, str]:
         return True, f"no end within {SECONDS} s"
     finally:
         path.write_text(whole)
-    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
     # 1 is failed tests; all else, such as an error while collecting, proves nothing.
     return done.returncode == 1 and bool(failed), failed[0].split(" - ")[0] if failed else done.stdout[-300:]
 

@@ -354,7 +354,8 @@ class LeaseMachine(RuleBasedStateMachine):
 
     async def _settled_down(self) -> None:
         """Waits until no credit stands beside work, and then compares."""
-        (rows,) = await eventually(self._quiet)
+        # Sooner than the audit, which would mend what is wrong.
+        (rows,) = await eventually(self._quiet, 8)
         for row in rows:
             job = self.jobs[row["id"]]
             if row["session_id"] is not None and job.holder is None:

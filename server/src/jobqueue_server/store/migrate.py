@@ -4,6 +4,9 @@ A file is `NNNN_name.sql`. It runs in one transaction together with the row that
 not at all. A file whose first line is `-- no-transaction` holds one statement that can't be in one (`create index
 concurrently`); it must do no harm when it runs again, since its row is written afterwards.
 
+The version before runs beside a new schema while servers are replaced one by one: a migration only adds. One that does
+not is called `NNNN_break_name.sql`, and no older server starts on a database that has it.
+
 Who migrates owns everything. Where the service has a role of its own, `up` gives that role what it needs and no more.
 """
 
@@ -31,6 +34,7 @@ log = logs.get(__name__)
 
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _MARKER = "-- no-transaction"
+_BREAKS = "break_"
 
 # One run at a time in a database. The number is arbitrary, and must never change.
 _ADVISORY_LOCK = 7_203_114_581
@@ -211,10 +215,10 @@ async def verify(dsn: str, *, folder: Path | None = None) -> None:
 
 
 async def check(connection: Any, *, folder: Path | None = None) -> None:
-    """Returns if the schema is exactly the one of this version.
+    """Returns if the schema is the one of this version, or one to which newer versions only added.
 
     Raises:
-        SchemaUnknown: it lacks migrations, has others, or has newer ones.
+        SchemaUnknown: it lacks migrations, has others, or has newer ones that older servers can't run beside.
     """
     migrations = load(folder)
     try:
@@ -227,6 +231,9 @@ async def check(connection: Any, *, folder: Path | None = None) -> None:
     if not recorded:
         raise SchemaUnknown("the database has no schema of JobQueue yet: run `jobqueue-server migrate up`")
     pending = _pending(migrations, recorded)
+    newer = recorded[len(migrations) :]
+    if newer:
+        log.warning("the schema is newer than this server, which runs beside it", newest=newer[-1]["version"])
     if pending:
         missing = ", ".join(migration.file for migration in pending)
         raise SchemaUnknown(
@@ -287,9 +294,11 @@ def _pending(migrations: Sequence[Migration], recorded: Sequence[Any]) -> list[M
                 f"the database records migration {row['version']:04} but not {number:04}: is it the right one?"
             )
         if number > len(migrations):
+            if not row["name"].startswith(_BREAKS):
+                continue
             raise SchemaUnknown(
-                f"the schema is newer than this version of the server, which ends at {migrations[-1].file}: "
-                f"the database has {number:04}_{row['name']} too. Upgrade the server"
+                f"the schema is newer than this version of the server, which ends at {migrations[-1].file}, and "
+                f"{number:04}_{row['name']} is nothing that it can run beside. Upgrade the server"
             )
         migration = migrations[number - 1]
         if row["checksum"] != migration.checksum:
