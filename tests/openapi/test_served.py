@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -80,6 +81,39 @@ async def test_head_tells_how_long_the_document_is(served: Served) -> None:
     body = await served.call("GET", "/openapi.json", Accept_Encoding="identity")
     assert (head.status, head.text) == (200, "")
     assert json.loads(body.text)["openapi"] == "3.1.0"
+
+
+async def mounted(served: Served, path: str) -> Document:
+    """A document of the server, mounted below /queue in another application."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(event: dict[str, Any]) -> None:
+        sent.append(event)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "root_path": "/queue",
+        "path": f"/queue{path}",
+        "raw_path": f"/queue{path}".encode(),
+        "query_string": b"",
+        "headers": [],
+    }
+    await served.app(scope, receive, send)
+    found: Document = json.loads(sent[1]["body"])
+    return found
+
+
+async def test_below_another_application_the_documents_say_where_they_are(
+    served: Served, document: Document, swagger: Document
+) -> None:
+    (server,) = document["servers"]
+    told = await mounted(served, "/openapi.json")
+    assert told == {**document, "servers": [{**server, "url": "/queue/"}]}
+    assert await mounted(served, "/swagger.json") == {**swagger, "basePath": "/queue"}
 
 
 async def test_they_are_there_while_the_server_leaves(served: Served) -> None:

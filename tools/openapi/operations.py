@@ -18,6 +18,8 @@ from .schemas import Comments, Schemas
 from .texts import first_sentence, flowing, without_errors
 
 _JSON = "application/json"
+# What a producer mostly does with the job that it is answered.
+_NEXT = ("GetJob", "WaitJob", "CancelJob")
 _ENQUEUES = frozenset({"EnqueueJob", "BatchEnqueueJobs"})
 
 
@@ -141,6 +143,8 @@ class Operations:
         made["content"] = {_JSON: {"schema": schema}}
         if (example := said.get("examples", {}).get(_JSON)) is not None:
             made["content"][_JSON]["example"] = example
+        if binding.method.name == "EnqueueJob":
+            made["links"] = {name: _of_the_job(name) for name in _NEXT}
         return made
 
 
@@ -173,6 +177,10 @@ def _query(binding: Binding) -> list[FieldDescriptor]:
         return []
     taken = {variable.where.name for variable in binding.variables.values()} | {binding.body}
     return [field for field in fields.fields(binding.method.input_type) if field.name not in taken]
+
+
+def _of_the_job(name: str) -> Schema:
+    return {"operationId": name, "parameters": {"id": "$response.body#/id"}}
 
 
 def _streams(schema: Schema, name: str) -> Schema:

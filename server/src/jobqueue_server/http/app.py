@@ -121,7 +121,7 @@ class HttpApp:
         if request.method == "OPTIONS":
             return Answer(204, headers=allow)
         readable = request.method in _READS
-        answer = self._operations.answer(request.path, request.metadata) if readable else None
+        answer = self._operations.answer(request.path, request.metadata, request.root) if readable else None
         if answer is None:
             message = f"{request.method} is not allowed on {request.path}; use GET"
             raise Refused(405, "UNIMPLEMENTED", message, allow)

@@ -61,14 +61,26 @@ _FILES: Mapping[str, _File] = {
     "/swagger.json": _File("jobqueue.swagger.json", JSON),
 }
 
+# Where a document says below which path its own begin, and how it says so where that is not the root.
+_PLACES = {
+    "openapi.json": (b'"url": "/"', b'"url": "%s/"'),
+    "jobqueue.swagger.json": (b'"swagger": "2.0",', b'"swagger": "2.0",\n  "basePath": "%s",'),
+}
+
 #: What is answered here.
 PATHS = tuple(_FILES)
 
 
-def answer(path: str, metadata: Mapping[str, str]) -> Answer:
-    """The answer to GET of one of `PATHS`; 304 where the caller has it already."""
+def answer(path: str, metadata: Mapping[str, str], root: str) -> Answer:
+    """The answer to GET of one of `PATHS`; 304 where the caller has it already.
+
+    Args:
+        path: One of `PATHS`.
+        metadata: Of the request.
+        root: Where the application is mounted, "" for the root; as it stands in a URL.
+    """
     file = _FILES[path]
-    body, tag = _read(file.name)
+    body, tag = _read(file.name, root)
     headers = (
         ("Cache-Control", file.caching),
         ("ETag", tag),
@@ -81,10 +93,13 @@ def answer(path: str, metadata: Mapping[str, str]) -> Answer:
 
 
 @cache
-def _read(name: str) -> tuple[bytes, str]:
+def _read(name: str, root: str) -> tuple[bytes, str]:
     """A file and its ETag, a weak one, since it may be sent as gzip. Read once: it is a part of the program."""
     folder = _HERE if (_HERE / name).exists() else _swagger_ui()
     body = (folder / name).read_bytes()
+    if root and name in _PLACES:
+        at_the_root, below = _PLACES[name]
+        body = body.replace(at_the_root, below % root.encode())
     return body, f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
 
 

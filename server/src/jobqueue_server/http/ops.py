@@ -25,8 +25,8 @@ class Operations:
         self._metrics = metrics
         self._not_ready = not_ready
 
-    def answer(self, path: str, metadata: Mapping[str, str]) -> Answer | None:
-        """The answer to GET; None where the path is not one of ours."""
+    def answer(self, path: str, metadata: Mapping[str, str], root: str = "") -> Answer | None:
+        """The answer to GET, below the path where the application is mounted; None where it is not one of ours."""
         match path:
             case "/health" | "/healthz":
                 # That it answers is the answer: a process whose database is away must not be restarted for that.
@@ -41,4 +41,4 @@ class Operations:
             case "/metrics":
                 body, content_type = self._metrics.exposition(metadata.get("accept", ""))
                 return Answer(200, body, content_type=content_type)
-        return docs.answer(path, metadata) if path in docs.PATHS else None
+        return docs.answer(path, metadata, root) if path in docs.PATHS else None
