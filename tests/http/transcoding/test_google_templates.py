@@ -12,7 +12,7 @@ from google.api_core import path_template, rest_helpers
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobqueue_server.http.transcoding.errors import TranscodingError
@@ -22,6 +22,9 @@ from jobqueue_server.http.transcoding.transcoder import Transcoder
 
 from .conftest import route
 from .test_vectors import JSON, Route
+
+# A busy machine is no reason to fail.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # path_template takes a template's literals as regular expressions, so these have no character that is special there.
 LITERALS = st.sampled_from(["a", "b", "shelves", "x-y", "v1"])
@@ -65,6 +68,7 @@ def match(template: str, path: str, *, any_verb: bool = True) -> dict[str, str] 
         return None
 
 
+@patient
 @given(expandable())
 def test_what_was_expanded_gives_its_values_back(made: tuple[str, dict[str, str]]) -> None:
     template, values = made
@@ -78,6 +82,7 @@ def test_what_was_expanded_gives_its_values_back(made: tuple[str, dict[str, str]
 PATHS = st.lists(st.sampled_from(["a", "b", "v1", "shelves", "7", "x:go", "x:x-y"]), min_size=1, max_size=5)
 
 
+@patient
 @given(expandable(), PATHS)
 def test_both_find_the_same_paths(made: tuple[str, dict[str, str]], segments: list[str]) -> None:
     template, path = made[0], "/" + "/".join(segments)
@@ -167,6 +172,7 @@ def parts_of(message: Message) -> tuple[str, str, str, bytes]:
     return made["method"].upper(), made["uri"], urlencode(pairs), body
 
 
+@patient
 @given(fields=MESSAGES)
 def test_what_their_client_makes_of_a_message_is_the_same_message(
     transcoder: Transcoder, fields: dict[str, Any]
