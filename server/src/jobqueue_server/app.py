@@ -69,6 +69,7 @@ from .store.reads import ReadStore
 from .store.retention import RetentionStore
 from .store.sessions import SessionStore
 from .store.watch import WatchStore
+from .tls import Tls
 
 _log = logs.get(__name__)
 
@@ -100,6 +101,7 @@ class App:
         self._not_ready = "starting"
         # What came up, to be taken down in reverse.
         self._up = contextlib.AsyncExitStack()
+        self._tls: Tls | None = None
         self._ended = asyncio.Event()
 
     # ---- one column
@@ -226,14 +228,14 @@ class App:
                 QueueAdminServicer(self.catalog, queues),
             ),
         ]
-        self.grpc = GrpcServer(self.chain, services)
+        self.grpc = GrpcServer(self.chain, services, tls=self._tls)
         operations = Operations(self.metrics, lambda: self._not_ready)
         errors = ErrorForm(aip193=settings.http_errors == "aip193")
         http = HttpApp(self.chain, services, operations, errors)
         front: Asgi = Cors(http, settings.cors_origins, errors)
         if hosts.needed(settings.http_addr or "", settings.http_hosts):
             front = Hosts(front, settings.http_hosts, errors)
-        self.http = HttpServer(http, front)
+        self.http = HttpServer(http, front, tls=self._tls)
         self.endpoint = MetricsEndpoint(self.metrics)
         self._backlogs: list[Backlog] = []
         self.metrics.watch_backlogs(lambda: self._backlogs)
@@ -277,8 +279,11 @@ class App:
         Raises:
             MigrationError: The schema is not the one that this server knows; the text says what to do.
             AddressUnusable: A port is taken.
+            TlsUnusable: The certificate can't be used.
         """
         up = self._up
+        settings = self.settings
+        self._tls = Tls.load(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
         check_free(self._addresses())
         if self.settings.dsn is None:
             await self._start_postgres()
@@ -305,12 +310,14 @@ class App:
         up.push_async_callback(self.drain)
         await self._serve_if("")
         http = {"http_port": self.http_port} if self.http_port else {}
+        tls = {"tls": "on"} if self._tls is not None else {}
         _log.info(
             "jobqueue-server is ready",
             version=__version__,
             grpc=self.settings.grpc_addr,
             port=self.grpc_port,
             **http,
+            **tls,
         )
 
     def _addresses(self) -> Iterator[tuple[str, str, str]]:

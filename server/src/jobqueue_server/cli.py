@@ -21,6 +21,7 @@ from .embedded import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir
 from .errors import JobQueueError
 from .settings import Settings, SettingsInvalid, default_text, environment_name, misspelt
 from .store import migrate
+from .tls import TlsUnusable
 
 _HELP = """A job queue over gRPC, kept in PostgreSQL.
 
@@ -206,7 +207,13 @@ def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
             import uvloop
 
             uvloop.run(work())
-    except (AddressUnusable, EmbeddedPostgresError, JobQueueError, migrate.MigrationError) as error:
+    except (
+        AddressUnusable,
+        EmbeddedPostgresError,
+        JobQueueError,
+        TlsUnusable,
+        migrate.MigrationError,
+    ) as error:
         _fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -23,10 +23,11 @@ from pydantic_settings import (
 
 from .durations import format_duration, parse_duration
 
-
 _PREFIX = "JOBQUEUE_"
 # From here on a name is a slip of another: a letter or two in ten. Settings of the worker stay below.
 _NEAR = 0.85
+# Of clients and workers, and nearly a setting's of ours.
+_OF_OTHERS = {"JOBQUEUE_TLS_CLIENT_CERT"}
 
 
 class SettingsInvalid(ValueError):
@@ -194,6 +195,17 @@ class Settings(BaseSettings):
     metrics_addr: Annotated[Address | None, BeforeValidator(_off)] = _set(
         "Network", "127.0.0.1:9090", "Where Prometheus reads /metrics; `off` for none."
     )
+    tls_cert: Path | None = _set(
+        "Network",
+        None,
+        "The server's certificate with those that signed it, a PEM file: gRPC and HTTP then take TLS alone.",
+    )
+    tls_key: Path | None = _set("Network", None, "The certificate's key, a PEM file without a password.")
+    tls_client_ca: Path | None = _set(
+        "Network",
+        None,
+        "Who signs the certificates of clients, a PEM file: who shows none is not let in.",
+    )
     max_streams: int = _set("Network", 2000, "Lease streams open at once; one more is refused.", ge=1)
     max_watches: int = _set(
         "Network", 200, "WatchJobs streams open at once on this server; one more is refused.", ge=1
@@ -298,7 +310,7 @@ def misspelt(environment: Iterable[str]) -> dict[str, str]:
     meant = {}
     for variable in environment:
         name = variable.upper()
-        if name.startswith(_PREFIX) and name not in known:
+        if name.startswith(_PREFIX) and name not in known | _OF_OTHERS:
             shorts = [each.removeprefix(_PREFIX) for each in known]
             for near in get_close_matches(name.removeprefix(_PREFIX), shorts, n=1, cutoff=_NEAR):
                 meant[variable] = environment_name(near.lower())

@@ -30,6 +30,7 @@ Ends with 0 after a drain, 1 when it can't serve, 2 when an option is wrong.
 """
 
 _PANELS = {
+    "tls": "Server's TLS",
     "smtp": "Mail",
     "webhook": "Webhooks",
     "image": "Images",
@@ -83,7 +84,7 @@ def _explain(detail: dict[str, Any]) -> str:
         (each for each in WorkerSettings.model_fields if place in (each, environment_name(each))), place
     )
     message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    secret = "secret" in name or "password" in name
+    secret = any(word in name for word in ("secret", "password", "token"))
     given = "" if secret or repr(detail["input"]) in message else f", not {detail['input']!r}"
     return f"{environment_name(name)} ({flag_name(name)}) {message}{given}"
 

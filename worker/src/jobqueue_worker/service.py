@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from jobqueue import Worker
+import grpc
+
+from jobqueue import Worker, tls_credentials
 
 from . import user_handlers
 from .handlers import Handler, builtin
@@ -40,6 +42,9 @@ class WorkerService(Worker):
         own = {handler.kind for handler in theirs}
         super().__init__(
             settings.server,
+            credentials=_tls(settings),
+            token=None if settings.token is None else settings.token.get_secret_value(),
+            session_ttl=settings.session_ttl,
             queues=settings.queues,
             concurrency=settings.concurrency,
             name=settings.worker_name,
@@ -82,3 +87,12 @@ class WorkerService(Worker):
                 await self._close()
             self._endpoint.stop()
         _log.info("worker %s has ended", self._settings.worker_name)
+
+
+def _tls(settings: WorkerSettings) -> grpc.ChannelCredentials | None:
+    cert, key = settings.tls_client_cert, settings.tls_client_key
+    if settings.tls_roots is not None:
+        return tls_credentials(settings.tls_roots, client_cert=cert, client_key=key)
+    if cert is not None or key is not None:
+        raise ValueError("JOBQUEUE_TLS_CLIENT_CERT and JOBQUEUE_TLS_CLIENT_KEY need JOBQUEUE_TLS_ROOTS")
+    return None

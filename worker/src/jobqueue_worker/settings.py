@@ -17,6 +17,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 _PREFIX = "JOBQUEUE_"
 # From here on a name is a slip of another: a letter or two in ten. Settings of the server stay below.
 _NEAR = 0.85
+# Of the server, and nearly a setting's of ours.
+_OF_OTHERS = {"JOBQUEUE_TLS_CLIENT_CA"}
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -66,6 +68,23 @@ class WorkerSettings(BaseSettings):
     )
 
     server: str = Field(default="127.0.0.1:50051", description="Server to lease jobs from, as host:port.")
+    tls_roots: str | None = Field(
+        default=None,
+        description="Speak TLS: who signs the server's certificate, a PEM file, or `public` for the public "
+        "authorities.",
+    )
+    tls_client_cert: Path | None = Field(
+        default=None, description="Certificate to show, a PEM file, where the server wants one."
+    )
+    tls_client_key: Path | None = Field(
+        default=None, description="Key of that certificate, a PEM file without a password."
+    )
+    token: SecretStr | None = Field(default=None, description="Sent as `authorization: Bearer`.")
+    session_ttl: Duration | None = Field(
+        default=None,
+        description="How long this worker may be silent before its jobs go to others, 5s to 1h. Unset: as the "
+        "server says.",
+    )
     queues: Names = Field(
         default=["default"], description="Queues to take jobs from, separated by commas; they take turns."
     )
@@ -172,7 +191,7 @@ def misspelt(environment: Iterable[str]) -> dict[str, str]:
     meant = {}
     for variable in environment:
         name = variable.upper()
-        if name.startswith(_PREFIX) and name not in known:
+        if name.startswith(_PREFIX) and name not in known | _OF_OTHERS:
             shorts = [each.removeprefix(_PREFIX) for each in known]
             for near in get_close_matches(name.removeprefix(_PREFIX), shorts, n=1, cutoff=_NEAR):
                 meant[variable] = environment_name(near.lower())

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 if TYPE_CHECKING:
+    from .channel import tls_credentials as tls_credentials
     from .client import Client as Client
     from .errors import (
         DeadlineExceeded as DeadlineExceeded,
@@ -141,6 +142,7 @@ if TYPE_CHECKING:
 # Loaded at their first use: a process that was spawned for a handler, and a command that prints its help, need neither
 # gRPC nor the other half of the package.
 _HOME = {
+    "channel": "tls_credentials",
     "client": "Client",
     "errors": "DeadlineExceeded FieldViolation IdempotencyKeyReused InvalidRequest JobNotFound JobNotTerminal "
     "JobQueueError JobTerminal KindUnknown NotAllowed NotFound NotSupported Overloaded PayloadInvalid QueueNotFound "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -28,6 +29,38 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
+
+
+def tls_credentials(
+    roots: str | Path, *, client_cert: str | Path | None = None, client_key: str | Path | None = None
+) -> grpc.ChannelCredentials:
+    """TLS from PEM files, for the `credentials` of Client and Worker.
+
+    Args:
+        roots: The certificates that sign the server's; `public`: those of the public authorities.
+        client_cert: The certificate that this side shows, where the server wants one.
+        client_key: Its key, without a password.
+
+    Raises:
+        ValueError: A file can't be read, or one of certificate and key is missing.
+    """
+    if (client_cert is None) != (client_key is None):
+        raise ValueError("a client's certificate and its key go together; one of them is missing")
+    return grpc.ssl_channel_credentials(
+        None if roots == "public" else _pem(roots),
+        None if client_key is None else _pem(client_key),
+        None if client_cert is None else _pem(client_cert),
+    )
+
+
+def _pem(path: str | Path) -> bytes:
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from None
+    if b"-----BEGIN " not in text:
+        raise ValueError(f"{path} is no PEM file: it has no line -----BEGIN ...-----")
+    return text
 
 
 @dataclass(frozen=True, slots=True)

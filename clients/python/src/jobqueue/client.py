@@ -50,7 +50,7 @@ class Client:
 
     Args:
         target: The server's address, for example `127.0.0.1:50051` or `dns:///jobs.internal:50051`.
-        credentials: TLS, as of `grpc.ssl_channel_credentials()`. None: plain text.
+        credentials: TLS, as of `tls_credentials` or `grpc.ssl_channel_credentials`. None: plain text.
         token: Sent as `authorization: Bearer <token>`; a function is asked anew at each call.
         deadline: For calls that don't say.
     """

@@ -137,7 +137,7 @@ class SyncClient:
 
     Args:
         target: The server's address.
-        credentials: TLS, as of `grpc.ssl_channel_credentials()`. None: plain text.
+        credentials: TLS, as of `tls_credentials` or `grpc.ssl_channel_credentials`. None: plain text.
         token: Sent as `authorization: Bearer <token>`; a function is asked anew at each call.
         deadline: For calls that don't say.
     """

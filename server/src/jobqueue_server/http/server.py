@@ -10,6 +10,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..addresses import split_address, taken
+from ..tls import Tls
 from .answer import Asgi
 from .app import HttpApp
 
@@ -27,9 +28,11 @@ class HttpServer:
     Args:
         app: The application.
         front: The same with what stands before it; None for nothing.
+        tls: The certificate; None: plain text.
     """
 
-    def __init__(self, app: HttpApp, front: Asgi | None = None) -> None:
+    def __init__(self, app: HttpApp, front: Asgi | None = None, *, tls: Tls | None = None) -> None:
+        self._tls = tls
         self._app = app
         self._front = front or app
         self._running: asyncio.Task[None] | None = None
@@ -63,6 +66,8 @@ class HttpServer:
             timeout_graceful_shutdown=1,
         )
         config.load()
+        if self._tls is not None:
+            config.ssl = self._tls.context
         self._server = uvicorn.Server(config)
         self._server.lifespan = config.lifespan_class(config)
         # Step by step, and not by `serve`, which takes the process's signals.

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from ..addresses import split_address, taken
 from ..chain import Chain
 from ..model import MAX_MESSAGE_BYTES
+from ..tls import Tls
 from .adapter import generic_handler
 from .health import SERVICE as HEALTH_SERVICE
 from .health import Health
@@ -34,6 +35,7 @@ class GrpcServer:
     Args:
         chain: What every call passes.
         services: Each service's descriptor and its servicer, as `rpc.adapter.generic_handler` takes them.
+        tls: The certificate; None: plain text.
         reuse_port: Whether several servers may listen on the same port, each getting a share of the connections.
             Otherwise a second one is refused, instead of quietly taking half of the first one's.
         max_calls_per_connection: Calls and streams under way on one connection; further ones wait on its other side.
@@ -44,9 +46,11 @@ class GrpcServer:
         chain: Chain,
         services: Sequence[tuple[ServiceDescriptor, object]],
         *,
+        tls: Tls | None = None,
         reuse_port: bool = False,
         max_calls_per_connection: int = 4096,
     ) -> None:
+        self._tls = tls
         self._server = grpc.aio.server(options=_options(reuse_port, max_calls_per_connection))
         self._server.add_generic_rpc_handlers(
             tuple(generic_handler(service, servicer, chain) for service, servicer in services)
@@ -67,12 +71,20 @@ class GrpcServer:
         """
         split_address(address)
         try:
-            port = self._server.add_insecure_port(address)
+            port = self._add_port(address)
         except RuntimeError as error:
             raise taken("The gRPC server", address, "JOBQUEUE_GRPC_ADDR") from error
         await self._health.set_serving(False)
         await self._server.start()
         return port
+
+    def _add_port(self, address: str) -> int:
+        if self._tls is None:
+            return self._server.add_insecure_port(address)
+        must = self._tls.client_ca is not None
+        pair = (self._tls.key, self._tls.chain)
+        credentials = grpc.ssl_server_credentials([pair], self._tls.client_ca, require_client_auth=must)
+        return self._server.add_secure_port(address, credentials)
 
     async def set_serving(self, serving: bool) -> None:
         """Sets what the health check answers for the server and for each service."""

@@ -10,6 +10,7 @@ import jobqueue
 
 from . import batch, jobs, kinds, queues, watch
 from .exits import EXIT_CODES
+from .options import BearerToken, Credentials, TlsClientCert, TlsClientKey, TlsRoots, credentials
 
 _HELP = f"""Enqueue, watch and cancel jobs.
 
@@ -30,8 +31,13 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def _root(
+    tls_roots: TlsRoots = None,
+    tls_client_cert: TlsClientCert = None,
+    tls_client_key: TlsClientKey = None,
+    token: BearerToken = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
 ) -> None:
+    credentials.set(Credentials(tls_roots, tls_client_cert, tls_client_key, token))
     if version:
         typer.echo(f"jobqueue {jobqueue.__version__}")
         raise typer.Exit

@@ -50,7 +50,7 @@ class Worker:
             server's, 30 s.
         shutdown_grace: How long a drain lets handlers run on before it stops them and gives their jobs back.
         handlers: Handlers by kind, beside those of `handler`.
-        credentials: TLS, as of `grpc.ssl_channel_credentials()`. None: plain text.
+        credentials: TLS, as of `tls_credentials` or `grpc.ssl_channel_credentials`. None: plain text.
         token: Sent as `authorization: Bearer <token>`; a function is asked anew at every connect.
         observer: Is told of starts and ends, for metrics.
     """
