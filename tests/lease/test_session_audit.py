@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
 import pytest
 
 from .hand_worker import StreamEnded
@@ -106,3 +110,28 @@ async def test_a_stray_of_a_session_that_ended_long_ago_is_found_by_a_server_tha
     )
     await audit(place)
     assert await place.status(job.id) == "QUEUED"
+
+
+async def test_sessions_that_break_together_are_silenced_together(place: Place):
+    """As when a proxy restarts: thousands of statements would keep the pool from everybody else."""
+    workers = await asyncio.gather(*(place.worker(name=f"worker-{number}", ttl=60) for number in range(60)))
+    await asyncio.gather(*(worker.heartbeat() for worker in workers))
+    store = place.app.sessions._store
+    written: list[int] = []
+    silence = store.silence
+
+    async def counted(sessions: Sequence[tuple[int, int, timedelta]]) -> set[int]:
+        written.append(len(sessions))
+        return await silence(sessions)
+
+    store.silence = counted  # type: ignore[method-assign]
+    for worker in workers:
+        worker.cut()
+    await eventually(
+        lambda: place.value(
+            "select count(*) = 60 and max(now() - silent_since) < interval '10 s'"
+            " from worker_session where silent_since is not null"
+        )
+    )
+    assert sum(written) == 60
+    assert len(written) <= 10

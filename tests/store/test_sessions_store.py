@@ -139,7 +139,7 @@ async def test_an_end_that_fails_leaves_session_and_leases_as_they_were(s):
 
 
 async def silent_for(s, session, ago):
-    await s.sessions.silence(*session, ago)
+    await s.sessions.silence([(*session, ago)])
 
 
 async def heard_ago(s, seconds, server=None):
@@ -182,6 +182,17 @@ async def test_silence_is_written_by_its_own_epoch_alone(s):
     await s.sessions.resume(session[0], token("a"), token("b"), server)
     await silent_for(s, session, TTL)
     assert (await session_row(s, session[0]))["silent_since"] is None
+
+
+async def test_those_of_many_that_go_on_elsewhere_or_have_ended_are_not_silenced(s):
+    server, mine = await opened(s)
+    _, moved = await opened(s)
+    _, ended = await opened(s)
+    await s.sessions.resume(moved[0], token("a"), token("b"), server)
+    await s.sessions.end(*ended, released)
+    written = await s.sessions.silence([(*each, TTL) for each in (mine, moved, ended)])
+    assert written == {mine[0]}
+    assert await expired(s) == [mine]
 
 
 async def test_a_resume_ends_the_silence(s):

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 SILENT_AFTER_INTERVALS = 3
 WATCH_EVERY = 0.5
+GATHER = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Sessions:
         self._sessions: dict[int, Session] = {}
         self._unlinked = asyncio.Event()
         self._unheard: set[tuple[int, int]] = set()
-        self._breaking: set[asyncio.Task[None]] = set()
+        self._somebody_broke = asyncio.Event()
         self.on_attached: Callable[[Session], None] = lambda session: None
 
     def __len__(self) -> int:
@@ -255,7 +256,7 @@ class Sessions:
 
     # ---- a worker goes
 
-    async def broken(self, session: Session, link: Link) -> None:
+    def broken(self, session: Session, link: Link) -> None:
         """Its stream is gone. The session goes on until its ttl ends, counted from the last frame heard."""
         if session.link is not link:
             return
@@ -263,18 +264,33 @@ class Sessions:
         session.broken = True
         self._unlinked.set()
         self._dispatcher.detach(session)
-        await self._write_silence(session)
+        self._somebody_broke.set()
 
-    async def _write_silence(self, session: Session) -> None:
-        ago = timedelta(seconds=time.monotonic() - session.heard_at)
+    async def _write_silences(self) -> None:
+        """Of all that broke or fell silent, in one statement: of a proxy that restarts it is thousands."""
+        now = time.monotonic()
+        silent = [
+            session
+            for session in self.all()
+            if session.link is None
+            and not session.silence_written
+            and (session.broken or _is_silent(session, now))
+        ]
+        if not silent:
+            return
         try:
-            if not await self._store.silence(session.id, session.epoch, ago):
-                # It goes on with another server, or has ended.
-                self.forget(session)
-            session.silence_written = True
+            written = await self._store.silence(
+                [(session.id, session.epoch, timedelta(seconds=now - session.heard_at)) for session in silent]
+            )
         except JobQueueError as error:
             # Written by the watch once the database is back.
-            _log.warning("session %d is silent, which could not be written: %s", session.id, error)
+            _log.warning("%d sessions are silent, which could not be written: %s", len(silent), error)
+            return
+        for session in silent:
+            session.silence_written = True
+            if session.id not in written:
+                # It goes on with another server, or has ended.
+                self.forget(session)
 
     async def end(self, session: Session) -> list[Lease]:
         """A worker has said all: its session ends, and what it still held goes back uncharged. Returns that."""
@@ -359,13 +375,14 @@ class Sessions:
         session = self._sessions.get(session_id)
         if session is None or session.epoch > epoch:
             return
-        if session.link is None:
-            self.forget(session)
-            return
-        session.link.superseded()
-        breaking = asyncio.create_task(self.broken(session, session.link))
-        self._breaking.add(breaking)
-        breaking.add_done_callback(self._breaking.discard)
+        self._let_go(session)
+
+    def _let_go(self, session: Session) -> None:
+        """It is not this server's any more: its stream ends, and nothing is written of it."""
+        if session.link is not None:
+            session.link.superseded()
+            self.broken(session, session.link)
+        self.forget(session)
 
     async def audit(self) -> None:
         """Compares the sessions that the database counts as heard here with those that this server knows.
@@ -381,33 +398,35 @@ class Sessions:
             if epochs.get(session.id) == session.epoch or self._sessions.get(session.id) is not session:
                 continue
             _log.warning("session %d of worker %s is not this server's any more", session.id, session.name)
-            if session.link is not None:
-                session.link.superseded()
-                await self.broken(session, session.link)
-            else:
-                self.forget(session)
+            self._let_go(session)
         here = {(session.id, session.epoch) for session in self.all()}
         unheard = {(row["id"], row["epoch"]) for row in rows if row["counted_on"]} - here
         # Seen twice: a session that is just being opened is in the database first.
-        for session_id, epoch in unheard & self._unheard:
-            _log.warning("session %d has no stream and nobody who watches it", session_id)
-            await self._store.silence(session_id, epoch, timedelta())
+        if again := unheard & self._unheard:
+            _log.warning("%d sessions have no stream and nobody who watches them", len(again))
+            await self._store.silence([(session_id, epoch, timedelta()) for session_id, epoch in again])
         self._unheard = unheard
 
     async def run(self) -> None:
-        """Finds the connections that fell silent, until cancelled."""
+        """Finds the connections that fell silent, and writes down whose stream is gone, until cancelled."""
         while True:
-            await asyncio.sleep(WATCH_EVERY)
+            try:
+                async with asyncio.timeout(WATCH_EVERY):
+                    await self._somebody_broke.wait()
+                # Many break together.
+                await asyncio.sleep(GATHER)
+            except TimeoutError:
+                pass
+            self._somebody_broke.clear()
             now = time.monotonic()
             for session in self.all():
-                silent = (
-                    now - session.heard_at
-                    > SILENT_AFTER_INTERVALS * session.heartbeat_interval.total_seconds()
-                )
                 link = session.link
-                if link is not None and silent:
+                if link is not None and _is_silent(session, now):
                     _log.warning("session %d of worker %s is silent", session.id, session.name)
                     link.superseded()
-                    await self.broken(session, link)
-                elif link is None and not session.silence_written and (silent or session.broken):
-                    await self._write_silence(session)
+                    self.broken(session, link)
+            await self._write_silences()
+
+
+def _is_silent(session: Session, now: float) -> bool:
+    return now - session.heard_at > SILENT_AFTER_INTERVALS * session.heartbeat_interval.total_seconds()

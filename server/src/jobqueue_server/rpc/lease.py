@@ -99,8 +99,7 @@ class LeaseServicer:
             await self._serve(context, session, stream)
         finally:
             self._streams -= 1
-            # The task may be cancelled already, and this must be done all the same.
-            self._spawn(self._sessions.broken(session, stream))
+            self._sessions.broken(session, stream)
 
     async def _session(self, hello: Greeting) -> Opened:
         if hello.token is None:

@@ -80,9 +80,13 @@ class SessionStore:
         """A frame arrived under this epoch: the previous token is void."""
         await self._database.fetch("confirm_session", session_id, epoch)
 
-    async def silence(self, session_id: int, epoch: int, heard_ago: timedelta) -> bool:
-        """Starts the count of its ttl, from the last frame heard. False: another epoch has it, or it ended."""
-        return bool(await self._database.fetch("silence_session", session_id, epoch, heard_ago))
+    async def silence(self, sessions: Sequence[tuple[int, int, timedelta]]) -> set[int]:
+        """Starts the count of the ttls of sessions (id, epoch, how long ago the last frame was heard), each named once.
+
+        Answers those that were written; another epoch has the others, or they ended.
+        """
+        ids, epochs, ago = zip(*sessions, strict=True)
+        return {row["id"] for row in await self._database.fetch("silence_sessions", ids, epochs, ago)}
 
     async def end(self, session_id: int, epoch: int, decide: Decide) -> list[Record] | None:
         """Ends a session and gives back its leases, in one transaction. None: another epoch has it, or it ended."""

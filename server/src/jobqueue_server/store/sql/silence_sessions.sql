@@ -1,0 +1,8 @@
+-- session: open -> silent
+-- $1 session id int8[]  $2 epoch int4[]  $3 how long ago its last frame was heard interval[]; each session once
+-- A proxy that restarts silences thousands at once. One that goes on elsewhere, or has ended, is left alone.
+update worker_session s
+set silent_since = now() - t.ago
+from unnest($1::int8[], $2::int4[], $3::interval[]) as t (id, epoch, ago)
+where s.id = t.id and s.epoch = t.epoch and s.ended_at is null
+returning s.id
