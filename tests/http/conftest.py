@@ -107,7 +107,7 @@ async def serving(
         (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], QueueAdminServicer(core, core)),
     ]
     app = HttpApp(chain, services, Operations(metrics, lambda: "; ".join(not_ready)), errors)
-    server = HttpServer(app, Hosts(Cors(app, origins, errors), hosts, errors))
+    server = HttpServer(app, Hosts(Cors(app, origins, app.refuse), hosts, app.refuse))
     call = Caller(await server.start("127.0.0.1:0"))
     try:
         yield Served(core, chain, metrics, app, server, call, not_ready)

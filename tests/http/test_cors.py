@@ -60,6 +60,15 @@ async def test_a_page_of_the_server_itself_and_a_program_may_call(origins: tuple
             assert (await served.call("POST", "/v1/jobs", JOB, **marks)).status == 201
 
 
+async def test_a_refusal_is_counted_and_has_a_request_id(served: Served) -> None:
+    refused = await served.call("GET", "/v1/jobs", Origin=PAGE, X_Request_Id="call-7")
+    assert refused.headers["X-Request-Id"] == "call-7"
+    await served.call("HEAD", "/v1/jobs", Host="evil.example")
+    labels = {"grpc_service": "-", "grpc_method": "-", "transport": "http", "grpc_code": "PERMISSION_DENIED"}
+    counted = served.metrics.registry.get_sample_value("grpc_server_handled_total", labels)
+    assert counted == 2
+
+
 async def test_a_link_from_another_site_can_be_followed_but_not_embedded(served: Served) -> None:
     assert (await served.call("GET", "/health", **LINK)).status == 200
     assert (await served.call("GET", "/health", **{**LINK, "Sec_Fetch_Dest": "iframe"})).status == 403

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from jobqueue_server.errors import FieldInvalid
+from jobqueue_server.errors import FieldInvalid, JobQueueError
 from jobqueue_server.http.answer import Answer, Asgi
 from jobqueue_server.http.compression import compressed
 from jobqueue_server.http.cors import Cors
+from jobqueue_server.http.errors import ErrorForm
 from jobqueue_server.http.headers import seconds_allowed
 from jobqueue_server.http.hosts import Hosts
 
@@ -44,6 +45,10 @@ async def behind(scope: Any, receive: Any, send: Any) -> None:
     await Answer(200).send(send, head=False)
 
 
+async def refuse(scope: Any, send: Any, error: JobQueueError) -> None:
+    await ErrorForm().answer(error).send(send, head=False)
+
+
 @pytest.mark.parametrize("vector", vectors("timeouts.json"), ids=lambda vector: str(vector["headers"]))
 def test_a_call_has_the_time_that_its_headers_say(vector: dict[str, Any]) -> None:
     if "refused" not in vector:
@@ -68,12 +73,12 @@ async def test_an_answer_is_encoded_as_its_caller_takes_it(vector: dict[str, Any
 
 @pytest.mark.parametrize("vector", vectors("origins.json"), ids=lambda vector: str(list(vector.values())))
 async def test_a_page_may_call_if_it_is_ours_or_listed(vector: dict[str, Any]) -> None:
-    cors = Cors(behind, vector["listed"])
+    cors = Cors(behind, vector["listed"], refuse)
     assert await status(cors, vector["method"], vector["headers"]) == vector["status"]
 
 
 @pytest.mark.parametrize("vector", vectors("hosts.json"), ids=lambda vector: str(list(vector.values())))
 async def test_a_name_is_answered_if_it_is_ours(vector: dict[str, Any]) -> None:
-    hosts = Hosts(behind, vector["listed"])
+    hosts = Hosts(behind, vector["listed"], refuse)
     answered = await status(hosts, "GET", {"host": vector["host"]} if vector["host"] else {})
     assert answered == (200 if vector["answered"] else 421)

@@ -232,9 +232,9 @@ class App:
         operations = Operations(self.metrics, lambda: self._not_ready)
         errors = ErrorForm(aip193=settings.http_errors == "aip193")
         http = HttpApp(self.chain, services, operations, errors)
-        front: Asgi = Cors(http, settings.cors_origins, errors)
+        front: Asgi = Cors(http, settings.cors_origins, http.refuse)
         if hosts.needed(settings.http_addr or "", settings.http_hosts):
-            front = Hosts(front, settings.http_hosts, errors)
+            front = Hosts(front, settings.http_hosts, http.refuse)
         self.http = HttpServer(http, front, tls=self._tls)
         self.endpoint = MetricsEndpoint(self.metrics)
         self._backlogs: list[Backlog] = []

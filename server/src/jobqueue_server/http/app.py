@@ -80,6 +80,15 @@ class HttpApp:
             case other:
                 raise ValueError(f"this application serves http, not {other}")
 
+    async def refuse(self, scope: Scope, send: Send, error: JobQueueError) -> None:
+        """Answers a request that what stands before the application refuses, as one that it refuses itself."""
+        call = Call(NO_METHOD, "http", headers.metadata(scope["headers"]))
+        logs.bind(request_id=call.request_id)
+        self._chain.refused(call, error)
+        answer = self._errors.answer(error).with_headers(headers.sent(call.answer_metadata))
+        with contextlib.suppress(OSError):
+            await answer.send(send, head=scope["method"] == "HEAD")
+
     async def leave(self, grace: timedelta) -> None:
         """Ends the streams, and waits until no call is left; those not done after the grace are answered DRAINING."""
         await self._presence.leave(grace)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import headers
-from .answer import Answer, Asgi, Headers, Receive, Scope, Send
-from .errors import ErrorForm, Refused
+from .answer import Answer, Asgi, Headers, Receive, Refuse, Scope, Send
+from .errors import Refused
 
 #: The entry of the allow-list that stands for every origin.
 ANY = "*"
@@ -30,14 +30,14 @@ class Cors:
     Args:
         app: What it stands before.
         origins: The allow-list, as browsers write origins (`https://example.com`), or `*`.
-        errors: How a refusal is written.
+        refuse: How a refusal is answered.
     """
 
-    def __init__(self, app: Asgi, origins: Sequence[str] = (), errors: ErrorForm | None = None) -> None:
+    def __init__(self, app: Asgi, origins: Sequence[str], refuse: Refuse) -> None:
         self._app = app
         self._any = ANY in origins
         self._origins = frozenset(origins)
-        self._errors = errors or ErrorForm()
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's entry."""
@@ -49,7 +49,7 @@ class Cors:
         allowed = self._any or origin in self._origins
         send = _with(send, self._marks(origin if allowed else ""))
         if not allowed and _is_foreign(scope["method"], metadata):
-            await self._errors.answer(_refused(origin)).send(send, head=scope["method"] == "HEAD")
+            await self._refuse(scope, send, _refused(origin))
         elif _is_preflight(scope["method"], metadata):
             await Answer(204, headers=_permission(metadata)).send(send, head=False)
         else:

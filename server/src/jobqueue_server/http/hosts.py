@@ -6,8 +6,8 @@ import ipaddress
 from collections.abc import Sequence
 
 from . import headers
-from .answer import Asgi, Receive, Scope, Send
-from .errors import ErrorForm, Refused
+from .answer import Asgi, Receive, Refuse, Scope, Send
+from .errors import Refused
 
 #: The entry of the list that stands for every name.
 ANY = "*"
@@ -23,21 +23,21 @@ class Hosts:
     Args:
         app: What it stands before.
         names: Answered beside addresses and localhost; `*` is every name.
-        errors: How a refusal is written.
+        refuse: How a refusal is answered.
     """
 
-    def __init__(self, app: Asgi, names: Sequence[str] = (), errors: ErrorForm | None = None) -> None:
+    def __init__(self, app: Asgi, names: Sequence[str], refuse: Refuse) -> None:
         self._app = app
         self._any = ANY in names
         self._names = frozenset(name.lower() for name in names)
-        self._errors = errors or ErrorForm()
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's entry."""
         if scope["type"] == "http" and not self._any:
             host = headers.metadata(scope["headers"]).get("host", "")
             if host and not self._is_ours(host):
-                await self._errors.answer(_refused(host)).send(send, head=scope["method"] == "HEAD")
+                await self._refuse(scope, send, _refused(host))
                 return
         await self._app(scope, receive, send)
 
