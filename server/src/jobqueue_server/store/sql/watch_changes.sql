@@ -7,15 +7,19 @@
 -- $11 text: queue or null; $12 text: kind or null; $13 jsonb: labels or null; $14 int4: jobs wanted
 -- A change is a row that was written by a transaction which the first snapshot does not see and the second does. So one
 -- that committed late is found whenever it commits, and none is found twice. That is what pg_visible_in_snapshot computes,
--- here in int8: a row has only the lower half of its transaction's number (xmin), and the way from there to xid8 is by text.
--- A row of more than 2^32 transactions ago has a number that may look like a new one; its time does not.
+-- here in int8: a row has only the lower half of its transaction's number (xmin), and the way from there to xid8 is by text:
+-- 1.6 us a row, with which a look at 30,000 rows took 80 ms, and by age() 30. A row of more than 2^32 transactions ago has a
+-- number that may look like a new one; its time does not.
 -- Each source is bounded by the time of the change, which is the start of its transaction: ends by the BRIN of finished_at;
 -- jobs that wait by run_at, which no change leaves in the past; those that run are few. State 3 has no way in yet.
 -- `next` is the number that the next transaction gets, by the only function that gives it away: a snapshot's xmax is but the
 -- last that ended, and one with a higher number may be under way for long.
 -- Lanes are looked up in this snapshot: one that another server has just made is not missed.
 with fresh as materialized (
-    select pg_current_snapshot() as snapshot, pg_snapshot_xmax(pg_current_snapshot())::text::int8 as xmax
+    select s.snapshot, s.xmax + ((age('3'::xid)::int8 + 3 - s.xmax) & 4294967295) as next
+    from (
+        select pg_current_snapshot() as snapshot, pg_snapshot_xmax(pg_current_snapshot())::text::int8 as xmax
+    ) s
 ),
 wanted_lane as materialized (
     select l.id
@@ -56,7 +60,7 @@ version as (
     select * from named
 ),
 numbered as (
-    select v.id, v.at, n.xmax - ((n.xmax - v.writer::text::int8) & 4294967295) as xid
+    select v.id, v.at, n.next - (age(v.writer)::int8 & 4294967295) as xid
     from version v
     cross join fresh n
     where (v.at, v.id) > ($7, $8) and v.at < $9
@@ -77,7 +81,7 @@ page as materialized (
     limit $14
 )
 select
-    n.snapshot::text as snapshot, n.xmax + ((age('3'::xid)::int8 + 3 - n.xmax) & 4294967295) as next, now() as at,
+    n.snapshot::text as snapshot, n.next, now() as at,
     (select system_identifier from pg_control_system())::text || ' '
         || left(pg_walfile_name(pg_current_wal_lsn()), 8) || ' '
         || (select oid from pg_database where datname = current_database())::text as history,

@@ -6,13 +6,14 @@
 -- its new row is not seen by the second snapshot, and the next turn tells it.
 -- A page is cut by the bytes it would carry, measured without reading what it leaves out.
 with fresh as materialized (
-    select pg_snapshot_xmax(pg_current_snapshot())::text::int8 as xmax
+    select s.xmax + ((age('3'::xid)::int8 + 3 - s.xmax) & 4294967295) as next
+    from (select pg_snapshot_xmax(pg_current_snapshot())::text::int8 as xmax) s
 ),
 asked as materialized (
     select a.id, a.n from unnest($1::uuid[]) with ordinality as a (id, n)
 ),
 numbered as (
-    select a.id, a.n, v.live, n.xmax - ((n.xmax - v.writer::text::int8) & 4294967295) as xid
+    select a.id, a.n, v.live, n.next - (age(v.writer)::int8 & 4294967295) as xid
     from asked a
     cross join fresh n
     cross join lateral (
