@@ -269,7 +269,7 @@ def test_a_setting_of_raw_json_that_names_nothing_is_refused_at_start(library):
 
 def test_problems_deep_within_a_long_body_take_no_long_time(transcoder):
     """A value with a problem in it is read once more at most, however deep it lies."""
-    depth, wide = 45, b'"%s"' % (b"x" * 100_000)
+    depth, wide = 47, b"[%s]" % b",".join([b"{}"] * 6_000)
     for opening, closing in ((b'{"child":', b"}"), (b'{"by_number":{"1":', b"}}")):
         body = (
             opening * depth + b'{"int32":%s,"nope":[%s]}' % (wide, b",".join([wide] * 30)) + closing * depth
@@ -278,3 +278,12 @@ def test_problems_deep_within_a_long_body_take_no_long_time(transcoder):
         error = refused(transcoder, "POST", "/v1/everything", body=body)
         assert len(error.violations) == 2
         assert time.process_time() - before < 1
+
+
+def test_no_more_is_looked_for_once_enough_is_wrong(transcoder):
+    body = b"{" + b",".join(b'"nope%d":1' % number for number in range(100_000)) + b"}"
+    query = "&".join(f"nope{number}=1" for number in range(5_000))
+    before = time.process_time()
+    assert len(refused(transcoder, "POST", "/v1/everything", body=body).violations) == 20
+    assert len(refused(transcoder, "GET", "/v1/everything", query).violations) == 20
+    assert time.process_time() - before < 0.5

@@ -244,11 +244,7 @@ class BodyReader:
         if descriptor.full_name in STRUCTS or filler(descriptor, self._any_case, text=False) is not None:
             for key, place in text.members(at):
                 if key == "value":
-                    try:
-                        text.end = self._into(inner, text, place)
-                    except Problem as problem:
-                        problem.end = end
-                        raise
+                    text.end = self._into(inner, text, place)
                 elif key == "@type":
                     text.end = text.value(place)[1]
                 else:
