@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any
 
 import jsonschema_rs
@@ -12,6 +13,7 @@ import pytest
 from jobqueue_server.http.transcoding.binding import Binding
 from tests.http.conftest import Caller
 from tests.lease.place import Place
+from tools import generate
 from tools.openapi import version2, version31
 
 Document = dict[str, Any]
@@ -33,6 +35,7 @@ def operations(document: Document) -> dict[str, tuple[str, str, Document]]:
     return {name: (method, path, said) for name, method, path, said in found}
 
 
+@cache
 def bindings() -> dict[str, Binding]:
     """Every route that the server has, by its method's name."""
     routes = version31.routes().bindings
@@ -44,6 +47,12 @@ def validator(document: Document, schema: Document) -> Any:
     """Of a schema that may refer to the components of the document."""
     whole = {**schema, "components": document["components"]}
     return jsonschema_rs.Draft202012Validator(whole, validate_formats=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def googleapis() -> None:
+    """buf finds google/api/*.proto without network."""
+    generate.lay_out_googleapis()
 
 
 @pytest.fixture(scope="session")

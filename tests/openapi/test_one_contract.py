@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -118,6 +119,7 @@ def test_a_body_is_told_where_one_is_taken(name: str, document: Document) -> Non
     assert set(schema["properties"]) == {field.name for field in kind.fields} - hidden - bound
 
 
+@cache
 def listed() -> dict[str, set[tuple[int, str]]]:
     """The statuses and reasons that the .proto files name for each method, those of any method with them."""
     files = contract.contract()

@@ -10,6 +10,7 @@ from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
 from jobqueue_server.http import contract
 from jobqueue_server.http.transcoding.transcoder import Transcoder
 from tools import bindings, comments
+from tools.generate import lay_out_googleapis
 
 from . import headers, operational, responses
 from .operations import Operations, path
@@ -39,6 +40,7 @@ def make(version2: Mapping[str, Any]) -> str:
     Args:
         version2: The document of OpenAPI 2.
     """
+    lay_out_googleapis()
     said = {each.name: each.comment for file in bindings.contract() for each in comments.elements(file)}
     schemas = Schemas(version2["definitions"], said)
     operations = Operations(version2, said, schemas)
