@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from ..errors import FieldInvalid
 from .answer import JSON, Answer
@@ -20,6 +21,9 @@ _LEVEL = 1
 _MOST_ON_LOOP_BYTES = 256 << 10
 # zlib's word for a window of 32 KiB in the framing of gzip.
 _GZIP = 31
+
+# Lists are kept with what they mean, so a caller's can't be of any length.
+_LONGEST_LIST = 500
 
 _GZIP_NAMES = ("gzip", "x-gzip")
 _weight = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)").fullmatch
@@ -87,7 +91,7 @@ async def compressed(answer: Answer, metadata: Mapping[str, str]) -> Answer:
     """The answer as the caller takes it best: gzip for JSON and text that is worth it, if the caller prefers that."""
     if not answer.body or not _is_text(answer.content_type):
         return answer
-    plain, gzip = _weights(metadata.get("accept-encoding", ""))
+    plain, gzip = _weights(metadata.get("accept-encoding", "")[:_LONGEST_LIST])
     if len(answer.body) < _LEAST_BYTES and plain:
         return answer
     answer = answer.with_headers([("Vary", "Accept-Encoding")])
@@ -110,6 +114,7 @@ def _is_text(content_type: str) -> bool:
     return kind == JSON or kind.startswith("text/") or kind.endswith("+json")
 
 
+@lru_cache(maxsize=256)
 def _weights(accepted: str) -> tuple[float, float]:
     """How much the caller wants a body as it is and as gzip, 0 for not at all; as RFC 9110, 12.5.3 reads the header."""
     given: dict[str, float] = {}

@@ -20,6 +20,15 @@ def metadata(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1").strip() for name, value in headers}
 
 
+def one(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
+    """The value of one header, named in lower case as ASGI has them; the last of a repeated one, "" without one."""
+    value = b""
+    for other, given in headers:
+        if other == name:
+            value = given
+    return value.decode("latin-1").strip()
+
+
 def sent(answer_metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """What goes beside an answer, as headers."""
     return tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 
 from . import headers
 from .answer import Asgi, Receive, Refuse, Scope, Send
@@ -35,7 +36,7 @@ class Hosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's entry."""
         if scope["type"] == "http" and not self._any:
-            host = headers.metadata(scope["headers"]).get("host", "")
+            host = headers.one(scope["headers"], b"host")
             if host and not self._is_ours(host):
                 await self._refuse(scope, send, _refused(host))
                 return
@@ -64,6 +65,7 @@ def _name(host: str) -> str:
     return host.partition(":")[0].lower().removesuffix(".")
 
 
+@lru_cache(maxsize=256)
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
