@@ -215,6 +215,7 @@ async def test_every_change_of_a_job_is_found_whatever_it_is(s):
         )
         assert [one.job_id for one in after.changes] == [one.job_id for one in named.changes] == [changed]
         (job,) = await store.watch_jobs([changed], before.snapshot, after.snapshot, full=True)
+        assert job is not None
         assert job == await s.reads.get(changed)
         assert named.live is not job.status.terminal
         return job.status

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from itertools import islice
 from uuid import UUID
 
 from ..errors import FieldInvalid
@@ -188,7 +189,10 @@ def _snapshot(octets: Iterator[int]) -> Snapshot:
 
 
 def _take(octets: Iterator[int], count: int) -> bytes:
-    return bytes(next(octets) for _ in range(count))
+    taken = bytes(islice(octets, count))
+    if len(taken) < count:
+        raise ValueError("shorter than a token")
+    return taken
 
 
 def _microseconds(moment: datetime) -> int:

@@ -15,7 +15,7 @@ from .options import DEFAULT_SERVER, AsJson, Deadline, Server, connected
 
 def watch(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID...]", help="Only these jobs, until all are over.")
+        list[str] | None, typer.Argument(metavar="ID", help="Only these jobs, until all are over.")
     ] = None,
     queue: Annotated[str, typer.Option(help="Only of this queue.")] = "",
     kind: Annotated[str, typer.Option(help="Only of this kind.")] = "",
