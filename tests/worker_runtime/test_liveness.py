@@ -12,7 +12,7 @@ import pytest
 from jobqueue import Worker
 from jobqueue.v1 import lease_pb2 as pb
 
-from .scripted_server import job
+from .scripted_server import WITHIN, job
 
 
 def test_a_delivery_is_receipted_though_its_jobs_take_long(server, serve):
@@ -168,3 +168,27 @@ def test_a_token_that_can_not_be_renewed_delays_the_worker_and_does_not_end_it(s
     serve(worker)
     server.stream().welcome()
     assert len(tries) == 3
+
+
+def test_that_jobs_run_on_is_said_of_a_worker_that_has_some(server, serve, caplog):
+    idle = Worker("127.0.0.1:1", name="idle")
+    idle.handler("work")(lambda ctx: None)
+    holding = Worker(server.address, name="holding")
+    release = threading.Event()
+    holding.handler("hold")(lambda ctx: release.wait(WITHIN) and None)
+    serve(idle)
+    serve(holding)
+    peer = server.stream()
+    peer.welcome()
+    peer.deliver(job(1, "hold"))
+    peer.expect("heartbeat", where=lambda beat: list(beat.held) == [1])
+    peer.end()
+    server.stream()
+    release.set()
+    said = [line.getMessage() for line in caplog.records if "until a server answers" in line.getMessage()]
+    assert any(line.startswith("can't reach 127.0.0.1:1") and "jobs run on" not in line for line in said), (
+        said
+    )
+    assert any(line.startswith("the stream was lost") and "; jobs run on, trying" in line for line in said), (
+        said
+    )

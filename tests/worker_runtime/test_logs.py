@@ -79,5 +79,5 @@ def test_the_runtimes_own_lines_name_their_job_in_text_and_fields(server, serve,
     line = next(line for line in caplog.records if getattr(line, "request_id", "") == "r-100%s")
     name = f"work {job(8, '').id}, attempt 2, request r-100%s: "
     assert line.getMessage().startswith(name + "failed, is tried again at ")
-    assert "ValueError: no such address" in line.getMessage()
+    assert line.getMessage().endswith("\nValueError: no such address"), "and no line break after it"
     assert (line.job_id, line.attempt, line.kind) == (job(8, "").id, 2, "work")

@@ -300,6 +300,7 @@ class Demo:
             ("one more", f"""{command} enqueue{server} summarize_text '{{"text": "One. Two."}}' --wait"""),
             ("over gRPC", f"{grpcurl} -d '{body}' {target} jobqueue.v1.JobQueue/EnqueueJob"),
             ("over HTTP", f"curl {self._rest}/v1/jobs/{by_kind['summarize_text'].id}"),
+            ("the API", f"{self._rest}/docs, to read and to try"),
             ("metrics", f"{self._server_metrics} and {worker_metrics}"),
             (
                 "logs",

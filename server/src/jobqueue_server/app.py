@@ -410,8 +410,11 @@ class App:
 
     async def stop(self) -> None:
         """Drains, and ends everything that this server started, also where `start` did not get far."""
+        was_ready = self._not_ready != "starting"
         await self._up.aclose()
-        _log.info("jobqueue-server has ended")
+        # Of one that never began, what ended it is what matters.
+        if was_ready:
+            _log.info("jobqueue-server has ended")
 
     # ---- what happens
 

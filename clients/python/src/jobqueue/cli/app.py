@@ -15,6 +15,7 @@ from .options import BearerToken, Credentials, TlsClientCert, TlsClientKey, TlsR
 _HELP = f"""Enqueue, watch and cancel jobs.
 
 The server is the one of --server, which stands after the command, else of JOBQUEUE_SERVER, else 127.0.0.1:50051.
+What lets it in, --tls-roots and --token, stands before the command or in the environment.
 
 {EXIT_CODES}
 """

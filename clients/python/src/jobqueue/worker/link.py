@@ -214,7 +214,10 @@ class Link:
         """Once until there is a stream again: an hour's outage is one line, not a thousand."""
         if not self._said_lost:
             self._said_lost = True
-            log.warning("%s; jobs run on, trying again until a server answers", what)
+            if self._session.alive():
+                log.warning("%s; jobs run on, trying again until a server answers", what)
+            else:
+                log.warning("%s; trying again until a server answers", what)
 
     def _leave_stream(self) -> None:
         """Lets the old stream go, now that another has taken its place."""

@@ -39,7 +39,7 @@ def log_applied(lease: Lease, result: pb.SettleResult | None) -> None:
         return
     failure = outcome.failure
     what = f"{failure.error_type}: {failure.error}"
-    stack = f"\n{failure.stack}" if failure.stack else ""
+    stack = f"\n{failure.stack.rstrip()}" if failure.stack else ""
     job_log = JobLog(lease.context.job)
     if result is not None and result.status == Job.RETRYING:
         when = result.run_at.ToDatetime().isoformat(timespec="milliseconds")
