@@ -24,7 +24,7 @@ def own() -> Iterator[tuple[Cluster, str]]:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("name", ["worker_killed", "killed_before_answer"])
+@pytest.mark.parametrize("name", ["worker_killed", "killed_after_settle"])
 def test_the_case_is_well(name: str, own: tuple[Cluster, str], tmp_path: Path):
     cluster, template = own
     result = run_case(CASES[name], cluster, template, seed=1, scale=0.1, keep=tmp_path)
