@@ -120,7 +120,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     worker = Worker(
-        options.address,
+        options.address.split(","),
         name=options.name,
         queues=[options.queue],
         concurrency=options.slots,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import time
@@ -76,6 +77,11 @@ _log = logs.get(__name__)
 WAIT_FOR_DATABASE = 3.0
 DEPTHS_EVERY = 5.0
 DRAIN_LOOK = 0.05
+# Workers that are sent elsewhere come there one after the other: 5 ms for each, all within 2 s.
+DRAIN_SPREAD_EACH = 0.005
+DRAIN_SPREAD = 2.0
+# How long a worker may take to connect elsewhere.
+DRAIN_MOVE = 0.5
 # With a database that hangs, a batch of outcomes takes as long to be given up: twice the statement timeout.
 LAST_OUTCOMES = 12.0
 # What a stream that was told to end gets to write its last frames.
@@ -146,6 +152,7 @@ class App:
             self.peers,
             lambda: self.beat.server_id,
             most=settings.max_sessions,
+            max_age=settings.connection_max_age,
         )
         self.cancels = Cancels(
             sessions, self.sessions, self.peers, lambda: self.beat.server_id, grace=settings.cancel_grace
@@ -228,7 +235,9 @@ class App:
                 QueueAdminServicer(self.catalog, queues),
             ),
         ]
-        self.grpc = GrpcServer(self.chain, services, tls=self._tls)
+        self.grpc = GrpcServer(
+            self.chain, services, tls=self._tls, max_connection_age=settings.connection_max_age
+        )
         operations = Operations(self.metrics, lambda: self._not_ready)
         errors = ErrorForm(aip193=settings.http_errors == "aip193")
         http = HttpApp(self.chain, services, operations, errors)
@@ -382,12 +391,19 @@ class App:
         self.dispatcher.paused = True
         self.calls.leave()
         self.watches.leave()
-        for session in self.sessions.all():
+        linked = [session for session in self.sessions.all() if session.link is not None]
+        spread = min(DRAIN_SPREAD, DRAIN_SPREAD_EACH * len(linked))
+        for session in linked:
             if session.link is not None:
-                session.link.go_away("DRAINING", self.settings.shutdown_grace)
-        until = time.monotonic() + self.settings.shutdown_grace.total_seconds()
-        while time.monotonic() < until and not self._ended.is_set():
-            if not any(session.leases and session.link is not None for session in self.sessions.all()):
+                session.link.go_away(
+                    "DRAINING", self.settings.shutdown_grace, timedelta(seconds=random.uniform(0, spread))
+                )
+        now = time.monotonic()
+        # Those that hold nothing get the time to connect elsewhere first, those that do the whole grace.
+        idle_until, until = now + spread + DRAIN_MOVE, now + self.settings.shutdown_grace.total_seconds()
+        while (now := time.monotonic()) < until and not self._ended.is_set():
+            linked = [session for session in self.sessions.all() if session.link is not None]
+            if not linked or (now >= idle_until and not any(session.leases for session in linked)):
                 break
             await asyncio.sleep(DRAIN_LOOK)
         await self._end_streams()

@@ -206,6 +206,12 @@ class Settings(BaseSettings):
         None,
         "Who signs the certificates of clients, a PEM file: who shows none is not let in.",
     )
+    connection_max_age: Annotated[Duration, AfterValidator(_between("1s", "365d"))] = _set(
+        "Network",
+        timedelta(minutes=30),
+        "How old a gRPC connection gets; then its caller connects anew, and a worker does so shortly before, so that load "
+        "spreads over servers that came later. What is under way goes on.",
+    )
     max_streams: int = _set("Network", 2000, "Lease streams open at once; one more is refused.", ge=1)
     max_watches: int = _set(
         "Network", 200, "WatchJobs streams open at once on this server; one more is refused.", ge=1

@@ -102,7 +102,7 @@ class _Gathering:
     def revoke(self, lease_ids: Sequence[int], reason: str) -> None:
         pass
 
-    def go_away(self, reason: str, drain: timedelta | None) -> None:
+    def go_away(self, reason: str, drain: timedelta | None, reconnect_after: timedelta = timedelta()) -> None:
         self.came.set()
 
     def goodbye(self, released: Sequence[Lease]) -> None:

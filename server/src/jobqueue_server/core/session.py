@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -96,7 +97,7 @@ class Link(Protocol):
     def revoke(self, lease_ids: Sequence[int], reason: str) -> None:
         """Tells the worker that these are no longer its own."""
 
-    def go_away(self, reason: str, drain: timedelta | None) -> None:
+    def go_away(self, reason: str, drain: timedelta | None, reconnect_after: timedelta = timedelta()) -> None:
         """Asks the worker to connect elsewhere."""
 
     def goodbye(self, released: Sequence[Lease]) -> None:
@@ -140,6 +141,8 @@ class Session:
         self.silence_written = False
         self.seen = 0
         self.heard_at = time.monotonic()
+        self.leave_at = math.inf
+        self.stays_at = math.inf
         self.link: Link | None = None
         self._counter = 0
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
+import random
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +28,10 @@ _log = logging.getLogger(__name__)
 
 SILENT_AFTER_INTERVALS = 3
 WATCH_EVERY = 0.5
+# A worker is asked to leave when its stream is so old, in parts of the age that a connection may have.
+LEAVE_BEFORE = (0.8, 0.9)
+# One that is still there so long after it was asked found nowhere to go.
+STAYS_AFTER = 10.0
 GATHER = 0.05
 
 
@@ -81,6 +87,7 @@ class Sessions:
         server_id: Callable[[], int],
         *,
         most: int,
+        max_age: timedelta,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
@@ -88,6 +95,7 @@ class Sessions:
         self._peers = peers
         self._server_id = server_id
         self._most = most
+        self._max_age = max_age.total_seconds()
         self._sessions: dict[int, Session] = {}
         self._unlinked = asyncio.Event()
         self._unheard: set[tuple[int, int]] = set()
@@ -244,6 +252,7 @@ class Sessions:
             return
         session.link = link
         session.heard_at = time.monotonic()
+        session.leave_at = session.heard_at + self._max_age * random.uniform(*LEAVE_BEFORE)
         self._dispatcher.attach(session)
         self.on_attached(session)
 
@@ -425,7 +434,21 @@ class Sessions:
                     _log.warning("session %d of worker %s is silent", session.id, session.name)
                     link.superseded()
                     self.broken(session, link)
+                elif link is not None:
+                    self._move_on(session, link, now)
             await self._write_silences()
+
+    def _move_on(self, session: Session, link: Link, now: float) -> None:
+        """Asks a worker to connect anew before its connection is too old; one that finds no other server stays."""
+        if now >= session.leave_at:
+            session.leave_at = math.inf
+            session.stays_at = now + STAYS_AFTER
+            self._dispatcher.detach(session)
+            link.go_away("MAX_AGE", None)
+        elif now >= session.stays_at:
+            session.stays_at = math.inf
+            session.leave_at = now + self._max_age * random.uniform(*LEAVE_BEFORE)
+            self._dispatcher.attach(session)
 
 
 def _is_silent(session: Session, now: float) -> bool:

@@ -38,6 +38,8 @@ class GrpcServer:
         tls: The certificate; None: plain text.
         reuse_port: Whether several servers may listen on the same port, each getting a share of the connections.
             Otherwise a second one is refused, instead of quietly taking half of the first one's.
+        max_connection_age: After it, a tenth sooner or later, a connection takes no new calls and its caller connects
+            anew, so that load spreads over servers that came later; calls under way, streams too, go on. None: never.
         max_calls_per_connection: Calls and streams under way on one connection; further ones wait on its other side.
     """
 
@@ -48,10 +50,13 @@ class GrpcServer:
         *,
         tls: Tls | None = None,
         reuse_port: bool = False,
+        max_connection_age: timedelta | None = None,
         max_calls_per_connection: int = 4096,
     ) -> None:
         self._tls = tls
-        self._server = grpc.aio.server(options=_options(reuse_port, max_calls_per_connection))
+        self._server = grpc.aio.server(
+            options=_options(reuse_port, max_connection_age, max_calls_per_connection)
+        )
         self._server.add_generic_rpc_handlers(
             tuple(generic_handler(service, servicer, chain) for service, servicer in services)
         )
@@ -98,8 +103,17 @@ class GrpcServer:
         await self._server.stop(grace.total_seconds())
 
 
-def _options(reuse_port: bool, max_calls_per_connection: int) -> list[tuple[str, int]]:
+def _options(
+    reuse_port: bool, max_connection_age: timedelta | None, max_calls_per_connection: int
+) -> list[tuple[str, int]]:
+    age = (
+        []
+        if max_connection_age is None
+        else [("grpc.max_connection_age_ms", int(max_connection_age.total_seconds() * 1000))]
+    )
     return [
+        # Without max_connection_age_grace_ms what is under way goes on for as long as it likes.
+        *age,
         ("grpc.so_reuseport", int(reuse_port)),
         ("grpc.max_receive_message_length", _RECEIVED_BYTES),
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),

@@ -80,11 +80,13 @@ class LeaseStream:
         results = [result_message(answer) for answer in exceptions]
         self.send(lease_pb2.LeaseResponse(settled=lease_pb2.Settled(seq=seq, exceptions=results)))
 
-    def go_away(self, reason: str, drain: timedelta | None) -> None:
+    def go_away(self, reason: str, drain: timedelta | None, reconnect_after: timedelta = timedelta()) -> None:
         """Asks the worker to connect elsewhere."""
         frame = lease_pb2.GoAway(reason=reason)
         if drain is not None:
             set_span(frame.drain, drain)
+        if reconnect_after:
+            set_span(frame.reconnect_after, reconnect_after)
         self.send(lease_pb2.LeaseResponse(go_away=frame))
 
     def goodbye(self, released: Sequence[Lease]) -> None:
