@@ -228,6 +228,7 @@ def produce_calls(target: str, options: argparse.Namespace) -> None:
 def produce_requests(target: str, options: argparse.Namespace) -> None:
     """Enqueues this producer's share over HTTP, one job a request; each call in flight has a connection of its own."""
     body = b'{"kind":"%s","payload":%s}' % (KIND.encode(), _payload(options))
+    host, port = target.split(":")
     head = f"POST /v1/jobs HTTP/1.1\r\nhost: {target}\r\ncontent-type: application/json\r\n"
     request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
@@ -235,7 +236,7 @@ def produce_requests(target: str, options: argparse.Namespace) -> None:
         requests = iter(range(options.jobs // options.producers))
         done = [
             await asyncio.get_running_loop().create_connection(
-                lambda: _Connection(request, requests), *target.split(":")
+                lambda: _Connection(request, requests), host, int(port)
             )
             for _ in range(options.in_flight)
         ]
