@@ -1,22 +1,34 @@
-"""What schemathesis may not draw freely: how long a call waits. Loaded by the run of test_schemathesis."""
+"""What schemathesis may not draw freely: how long a call waits, and whose session it is. Loaded by its run."""
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
 import schemathesis
 
+#: Names the token of a session that is open for as long as the run.
+TOKEN = "SCHEMATHESIS_SESSION_TOKEN"
 _TIMEOUTS = ("grpc-timeout", "x-server-timeout")
+_is_wait = re.compile(r"[0-9.]+s").fullmatch
+_SHORT = "0.01s"
 
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """Lets no call give up by itself, which is a 504 as it should be, nor wait for a job that nobody runs."""
+    """Lets no call give up by itself, which is a 504 as it should be, nor wait for what nobody does."""
     case.headers = {
         name: value for name, value in (case.headers or {}).items() if name.lower() not in _TIMEOUTS
     }
-    if case.operation.path.endswith(":wait"):
+    path = case.operation.path
+    if path.endswith(":wait"):
         query = case.query or {}
-        if re.fullmatch(r"[0-9.]+s", str(query.get("timeout", "30s"))):
-            case.query = {**query, "timeout": "0.01s"}
+        if _is_wait(str(query.get("timeout", "30s"))):
+            case.query = {**query, "timeout": _SHORT}
+    body = case.body
+    if isinstance(body, dict) and isinstance(body.get("session_token"), str) and not path.endswith(":close"):
+        # Of a session that nobody has there is nothing but 404.
+        case.body = {**body, "session_token": os.environ[TOKEN]}
+        if path.endswith(":claim") and _is_wait(str(body.get("wait") or "30s")):
+            case.body["wait"] = _SHORT

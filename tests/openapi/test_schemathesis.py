@@ -9,8 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
+from jobqueue.v1 import lease_pb2
+from tests.lease.hand_worker import PATIENCE
 from tests.lease.place import Place
+
+from .schemathesis_hooks import TOKEN
 
 CHECKS = (
     "not_a_server_error",
@@ -24,10 +29,22 @@ MOST_EXAMPLES = 20
 MOST_SECONDS = 300
 
 
+async def session(place: Place) -> str:
+    """The token of a session that takes the jobs of the document's examples."""
+    hello = lease_pb2.Hello(
+        worker="drawn",
+        subscriptions=[lease_pb2.Subscription(kinds=["send_email"])],
+        session_ttl=Duration(seconds=3600),
+    )
+    opened = await place.stub.OpenSession(lease_pb2.OpenSessionRequest(hello=hello), timeout=PATIENCE)
+    return str(opened.welcome.session_token)
+
+
 @pytest.mark.fuzz
 @pytest.mark.timeout(MOST_SECONDS + 60)
 async def test_the_server_answers_as_the_document_says_whatever_it_is_sent(dsn: str, tmp_path: Path) -> None:
     async with Place(dsn, http_addr="127.0.0.1:0", max_sessions="100000") as place:
+        token = await session(place)
         command = [
             str(Path(sys.executable).parent / "schemathesis"),
             "run",
@@ -43,7 +60,11 @@ async def test_the_server_answers_as_the_document_says_whatever_it_is_sent(dsn: 
             # A stream: it ends when its caller ends it. test_answers reads it.
             "--exclude-operation-id=WatchJobs",
         ]
-        hooks = {"SCHEMATHESIS_HOOKS": "tests.openapi.schemathesis_hooks", "PYTHONPATH": os.getcwd()}
+        hooks = {
+            "SCHEMATHESIS_HOOKS": "tests.openapi.schemathesis_hooks",
+            "PYTHONPATH": os.getcwd(),
+            TOKEN: token,
+        }
         running = await asyncio.create_subprocess_exec(
             *command,
             cwd=tmp_path,
