@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -43,6 +44,14 @@ def test_a_token_says_all_that_the_cursor_knows(cursor: Cursor) -> None:
     assert cursor_of(cursor.token("jobs"), "jobs") == cursor
     with pytest.raises(FieldInvalid):
         cursor_of(cursor.token("jobs"), "others")
+
+
+@given(cursors())
+def test_nothing_stands_behind_a_token(cursor: Cursor) -> None:
+    token = cursor.aims_at(cursor.told, cursor.at).at_change(Change(cursor.at, FIRST_ID)).token("jobs")
+    raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    with pytest.raises(FieldInvalid):
+        cursor_of(base64.urlsafe_b64encode(raw + b"\0").rstrip(b"=").decode(), "jobs")
 
 
 @given(cursors(), st.data())

@@ -89,10 +89,15 @@ async def _basic(place, job_id):
 async def test_a_watch_tells_of_the_jobs_that_it_asked_for_and_of_no_others(place):
     right: dict[str, Any] = {"queue": "mail", "labels": {"team": "a", "tier": "1"}}
     async with Watcher(place, queue="mail", kind="work", labels=["team=a"]) as watcher:
-        await place.enqueue(**(right | {"queue": "other"}))
-        await place.enqueue("play", **right)
-        await place.enqueue(**(right | {"labels": {"team": "b"}}))
-        await place.enqueue(queue="mail")
+        others = [
+            await place.enqueue(**(right | {"queue": "other"})),
+            await place.enqueue("play", **right),
+            await place.enqueue(**(right | {"labels": {"team": "b"}})),
+            await place.enqueue(queue="mail"),
+        ]
+        await looked(place)
+        for other in others:
+            await place.cancel(other.id)
         job = await place.enqueue(**right)
         await watcher.sees(job.id, "QUEUED")
         await place.cancel(job.id)

@@ -169,36 +169,66 @@ async def test_new_partitions_have_their_ends_summarized_as_they_grow(databases)
 
 
 async def test_what_a_look_finds_is_what_pg_visible_in_snapshot_says(s, module_dsn):
-    """Our arithmetic with numbers of transactions against PostgreSQL's own, with some under way."""
+    """Our arithmetic with numbers of transactions against PostgreSQL's own, with some under way at both snapshots."""
     lane = await s.lane()
+    store = WatchStore(s.database)
     hands: list[Any] = []
+
+    async def begin():
+        hands.append(await asyncpg.connect(module_dsn))
+        await hands[-1].execute("begin")
+        await hands[-1].execute(
+            "with one as (insert into job (id, run_at, lane_id, priority, max_attempts, payload) "
+            f"values (an_id_of_now(), now(), {lane.id}, 0, 3, '{{}}') returning id) "
+            "insert into live_job (id, run_at, lane_id, priority, max_attempts, state) "
+            f"select id, now(), {lane.id}, 0, 3, 1 from one"
+        )
+
+    async def look():
+        found = await store.watch_changes(EVERYTHING, NOTHING, None, after=NEVER, most=0)
+        return found.snapshot
+
+    await s.sql.execute(
+        "create or replace function an_id_of_now() returns uuid language sql volatile as "
+        "$$ select (left(uuid_at(now())::text, 15) || substr(gen_random_uuid()::text, 16))::uuid $$"
+    )
     try:
-        for number in range(6):
-            hands.append(await asyncpg.connect(module_dsn))
-            await hands[-1].execute("begin")
-            await hands[-1].execute(
-                "insert into live_job (id, run_at, lane_id, priority, max_attempts, state) "
-                "values (gen_random_uuid(), now(), $1::int4, 0, 3, 1)".replace("$1", str(lane.id))
-            )
-            if number % 2:
-                await hands[-1].execute("commit")
-        told = await s.sql.fetchval("select pg_current_snapshot()::text")
-        for connection in hands[::4]:
-            await connection.execute("commit")
-        rows = await s.sql.fetch(
-            "select id, pg_visible_in_snapshot(xmin::text::xid8, $1::text::pg_snapshot) as old from live_job",
-            told,
-        )
-        store = WatchStore(s.database)
-        found = await store.watch_changes(
-            EVERYTHING, Snapshot.of(told, 0), None, after=Change(LONG_AGO, FIRST_ID), most=100
-        )
-        assert len(Snapshot.of(told, 0).under_way) >= 2
-        assert {change.job_id for change in found.changes} <= {row["id"] for row in rows if not row["old"]}
-        assert {row["old"] for row in rows} == {True, False}
+        for _ in range(9):
+            await begin()
+        for hand in hands[1::3]:
+            await hand.execute("commit")
+        told = await look()
+        for hand in hands[2::3]:
+            await hand.execute("commit")
+        await begin()
+        await hands[-1].execute("commit")
+        target = await look()
+        for hand in hands[0::3]:
+            await hand.execute("commit")
+        assert told.under_way
+        assert target.under_way
+        rows = await s.sql.fetch("select id, xmin::text as xid from live_job")
+        seen = {
+            snapshot: {
+                row["id"]
+                for row in rows
+                if await s.sql.fetchval(
+                    "select pg_visible_in_snapshot($1::text::xid8, $2::text::pg_snapshot)",
+                    row["xid"],
+                    f"{snapshot.xmin}:{snapshot.xmax}:{','.join(map(str, snapshot.under_way))}",
+                )
+            }
+            for snapshot in (told, target)
+        }
+        start = Change(LONG_AGO, FIRST_ID)
+        bounded = await store.watch_changes(EVERYTHING, told, target, after=start, most=100)
+        assert {change.job_id for change in bounded.changes} == seen[target] - seen[told]
+        unbounded = await store.watch_changes(EVERYTHING, told, None, after=start, most=100)
+        assert {change.job_id for change in unbounded.changes} == {row["id"] for row in rows} - seen[told]
+        assert (len(rows), len(seen[told]), len(seen[target])) == (10, 3, 7)
     finally:
-        for connection in hands:
-            await connection.close()
+        for hand in hands:
+            await hand.close()
 
 
 async def test_every_change_of_a_job_is_found_whatever_it_is(s):
