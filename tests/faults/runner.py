@@ -83,10 +83,15 @@ async def _run(
     stage.tell = tell
     try:
         try:
-            async with asyncio.timeout(case.bound):
+            async with asyncio.timeout(case.bound) as bound:
                 await case.run(stage)
-        except TimeoutError:
-            result.trouble.append(f"it did not end within {case.bound:g} s")
+        except TimeoutError as error:
+            what = (
+                f"it did not end within {case.bound:g} s"
+                if bound.expired()
+                else "what it waited for did not come"
+            )
+            result.trouble.append(f"{what} ({_where(error)})")
         except AssertionError as error:
             result.trouble.append(f"{error or 'an assertion failed'} ({_where(error)})")
         except Exception as error:
