@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
+
+import grpc.aio
 
 from jobqueue.v1 import lease_pb2
 from jobqueue_server.lifecycle import Event as Exit
 from jobqueue_server.lifecycle import Status
 from tests.faults.case import case
 from tests.faults.stage import Stage, last_frame, refused
-from tests.lease.hand_worker import span
+from tests.lease.hand_worker import reason_of, span
 
 TTL = 5.0
 _Verdict = lease_pb2.SettleResult.Verdict
@@ -150,14 +153,57 @@ async def zombie_by_hand(stage: Stage) -> None:
         for job, said in zip(jobs, late, strict=True)
     ]
     results = await again.settle(outcomes=by_name)
-    verdicts = {_Verdict.Name(result.verdict) for result in results}
-    assert verdicts == {"STALE_LEASE"}, f"late outcomes from a new session: {verdicts}"
+    stale = [result for result in results if result.verdict == _Verdict.STALE_LEASE]
+    stage.figure("late outcomes that were not called stale", len(by_name) - len(stale), 0, "")
     await refused(stage.hand(direct, "back", slots=1, ttl=TTL, resume=victim.resume(held=jobs)))
     await heir.succeed(taken[-1])
     await stage.over()
     ends = await stage.sql("select status, attempts, losses from finished_job")
     assert {tuple(row) for row in ends} == {(Status.SUCCEEDED, 2, 1)}, ends
-    stage.figure("late messages taken", 0, 0, "")
+
+
+@case(
+    "silent_caller",
+    "a worker by calls says no more: its jobs start elsewhere within ttl + 2 s, and its late outcomes are refused",
+    bound=60,
+)
+async def silent_caller(stage: Stage) -> None:
+    stage.explained = {Exit.LOST}
+    await stage.database()
+    first, second = await stage.server("first"), await stage.server("second")
+    here, there = stage.producer(first.address), stage.producer(second.address)
+    await here.put_many(4)
+    hello = lease_pb2.Hello(
+        worker="caller", subscriptions=[lease_pb2.Subscription(kinds=["work"])], session_ttl=span(TTL)
+    )
+    welcome = (await here.stub.OpenSession(lease_pb2.OpenSessionRequest(hello=hello))).welcome
+    said_at = time.time()
+    claim = lease_pb2.ClaimJobsRequest(session_token=welcome.session_token, max_jobs=4, wait=span(5))
+    jobs = (await here.stub.ClaimJobs(claim)).jobs
+    assert len(jobs) == 4, f"claimed {len(jobs)} of 4 jobs"
+    answered_at = time.time()
+    stage.fault("the worker says no more")
+    heirs = [f"heir-{number}" for number in range(2)]
+    await stage.workers(heirs, second.address, ttl=TTL)
+    starts = await stage.started(4)
+    stage.figure("last call to redelivery", max(event.at for event in starts) - said_at, TTL + 2)
+    early = answered_at + TTL - min(event.at for event in starts)
+    # Heard when the call came, which was before its answer.
+    assert early <= answered_at - said_at, f"redelivered {early:.3f} s before the ttl was over"
+    late = lease_pb2.SettleJobsRequest(
+        session_token=welcome.session_token,
+        outcomes=[
+            lease_pb2.Outcome(job_id=job.id, attempt=job.attempt, success=lease_pb2.Success()) for job in jobs
+        ],
+    )
+    try:
+        answer = await there.stub.SettleJobs(late)
+        taken = [result for result in answer.results if result.verdict != _Verdict.STALE_LEASE]
+        stage.figure("late outcomes that were not called stale", len(taken), 0, "")
+    except grpc.aio.AioRpcError as error:
+        refused_as = reason_of(error)
+        stage.figure("late calls not refused as SESSION_UNKNOWN", refused_as != "SESSION_UNKNOWN", 0, "")
+    await stage.over()
 
 
 @case(
