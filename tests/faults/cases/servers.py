@@ -39,6 +39,19 @@ async def locked(stage: Stage, table: str) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def same_key(stage: Stage, key: str) -> AsyncIterator[None]:
+    """For the body, whoever enqueues under the same key waits, its look at the session's epoch behind it."""
+    connection = await stage.connection()
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(_SAME_KEY, key_digest(1, key), key.encode())
+    try:
+        yield
+    finally:
+        await transaction.rollback()
+
+
 async def waits_for_lock(stage: Stage, statement: str) -> None:
     """Waits until a statement, by its transition's name, waits for a lock."""
     waiting = (
@@ -183,21 +196,17 @@ async def late_hand_off(stage: Stage) -> None:
     await callers[0].put()
     await worker.succeed(await worker.job())
     for fate, here, there in (("alive", 0, 1), ("dead", 1, 0)):
-        connection = await stage.connection()
-        transaction = connection.transaction()
-        await transaction.start()
-        # Whoever enqueues under the same key waits for this transaction, its look at the session's epoch behind it.
-        await connection.execute(_SAME_KEY, key_digest(1, fate), fate.encode())
-        putting = asyncio.create_task(callers[here].put(key=fate))
-        await waits_for_lock(stage, "enqueue")
-        stage.fault(f"the session goes on elsewhere before its hand-off commits; the server is {fate}")
-        if fate == "dead":
-            servers[here].kill()
-            worker.cut()
-        worker = await stage.hand_back(callers[there], "worker", slots=2, ttl=30, resume=worker.resume())
-        leased = await stage.value("select count(*) from live_job where state = 2")
-        assert leased == 0, "the hand-off did not wait"
-        await transaction.rollback()
+        async with same_key(stage, fate):
+            putting = asyncio.create_task(callers[here].put(key=fate))
+            await waits_for_lock(stage, "enqueue")
+            stage.fault(f"the session goes on elsewhere before its hand-off commits; the server is {fate}")
+            if fate == "dead":
+                servers[here].kill()
+                worker.cut()
+            resume = worker.resume()
+            worker = await stage.hand_back(callers[there], "worker", slots=2, ttl=30, resume=resume)
+            leased = await stage.value("select count(*) from live_job where state = 2")
+            assert leased == 0, "the hand-off did not wait"
         at = time.time()
         await asyncio.gather(putting, return_exceptions=True)
         job = await worker.job(30)
@@ -310,6 +319,37 @@ async def rolling_restart(stage: Stage) -> None:
     stage.figure("jobs started again", len(again), 0, "")
     harmed = await stage.value("select count(*) from finished_job where losses + failures > 0")
     stage.figure("jobs charged", harmed, 0, "")
+
+
+@case(
+    "delivered_while_moving",
+    "a job comes on the old stream when a worker has asked to go on elsewhere: it is not run here and there",
+    bound=60,
+)
+async def delivered_while_moving(stage: Stage) -> None:
+    stage.explained = {Exit.UNDELIVERED}
+    await stage.database()
+    first, second = await stage.server("first", shutdown_grace="10s"), await stage.server("second")
+    to_second = await stage.proxy(second.address)
+    await stage.workers(["w"], first.address, to_second.address, ttl=30)
+    here = stage.producer(first.address)
+    await here.put()
+    await stage.started(1)
+    # Its Hello to the second server stays in the proxy; a hand-off of the first one waits to commit.
+    to_second.one_way(to_second.up)
+    async with same_key(stage, "late"):
+        putting = asyncio.create_task(here.put(key="late"))
+        await waits_for_lock(stage, "enqueue")
+        at = stage.fault("SIGTERM of the server, with a hand-off that waits to commit")
+        first.terminate()
+        await stage.until(lambda: stage.events("go_away"), "GoAway")
+        await stage.until(lambda: stage.events("capacity", since=at), "a Hello to the second server")
+    await asyncio.gather(putting, return_exceptions=True)
+    await stage.until(lambda: stage.events("delivered", since=at), "the delivery on the old stream")
+    to_second.passing()
+    await stage.over()
+    starts = [event.id for event in stage.events("started")]
+    stage.figure("jobs that ran twice", len(starts) - len(set(starts)), 0, "")
 
 
 @case(
