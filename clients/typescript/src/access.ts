@@ -1,0 +1,97 @@
+/** How client and worker reach a server: TLS, the token and the connection's own settings. */
+
+import { Http2SessionManager, createGrpcTransport } from "@connectrpc/connect-node";
+import type { Interceptor, Transport } from "@connectrpc/connect";
+
+/** A token, or a function that is asked for one at each call, for tokens that are renewed. */
+export type Token = string | (() => string | Promise<string>);
+
+/** TLS. The certificates are texts in PEM, not the names of files. */
+export interface TlsOptions {
+  /** The certificates that sign the server's. Undefined: those of the public authorities. */
+  ca?: string | Uint8Array;
+  /** The certificate that this side shows, where the server wants one. */
+  cert?: string | Uint8Array;
+  /** Its key, without a password. */
+  key?: string | Uint8Array;
+  /** The name that the server's certificate must bear, if it is not the address's. */
+  serverName?: string;
+}
+
+/** How to speak to a server. */
+export interface AccessOptions {
+  /** TLS. Undefined: plain text. */
+  tls?: TlsOptions | undefined;
+  /** Sent as `authorization: Bearer <token>` with every call. */
+  token?: Token | undefined;
+}
+
+/** A connection. It opens at the first call. */
+export interface Connection {
+  readonly transport: Transport;
+  /** Ends it at once, with all calls on it. */
+  close(): void;
+}
+
+// What batches and pages may measure (4 MiB) and room for the frame around them.
+const MESSAGE_BYTES = 5 * 1024 * 1024;
+// A dead connection is found 10 + 5 s after its last sign of life.
+const PING_INTERVAL_MS = 10_000;
+const PING_TIMEOUT_MS = 5_000;
+// By default HTTP/2 lets 64 KiB be on their way, which a single delivery may pass.
+const WINDOW_BYTES = 1024 * 1024;
+
+/** A connection of its own to the address, for example `127.0.0.1:50051` or `dns:///jobs.internal:50051`. */
+export function connect(target: string, access: AccessOptions): Connection {
+  const baseUrl = urlOf(target, access.tls !== undefined);
+  const manager = new Http2SessionManager(
+    baseUrl,
+    { pingIntervalMs: PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS },
+    { settings: { initialWindowSize: WINDOW_BYTES }, ...nodeTls(access.tls) },
+  );
+  const transport = createGrpcTransport({
+    baseUrl,
+    sessionManager: manager,
+    interceptors: access.token === undefined ? [] : [bearer(access.token)],
+    readMaxBytes: MESSAGE_BYTES,
+    writeMaxBytes: MESSAGE_BYTES,
+    // Payloads are small and cores are few.
+    acceptCompression: [],
+  });
+  return { transport, close: () => manager.abort() };
+}
+
+function urlOf(target: string, tls: boolean): string {
+  const address = target.replace(/^dns:\/{2,3}/, "").replace(/^https?:\/\//, "");
+  const url = `${tls ? "https" : "http"}://${address}`;
+  if (!/:\d+\/?$/.test(address) || !URL.canParse(url)) {
+    throw new TypeError(
+      `${JSON.stringify(target)} is no address of a server; one is "127.0.0.1:50051", for example`,
+    );
+  }
+  if (!tls && target.startsWith("https://")) {
+    throw new TypeError(`${target}: TLS is asked for by the option tls, {} for the public authorities`);
+  }
+  return url;
+}
+
+function nodeTls(tls: TlsOptions | undefined): Record<string, unknown> {
+  if (tls === undefined) return {};
+  if ((tls.cert === undefined) !== (tls.key === undefined)) {
+    throw new TypeError("a client's certificate and its key go together; one of them is missing");
+  }
+  const { serverName, ...pems } = tls;
+  for (const [name, value] of Object.entries(pems)) {
+    if (!Buffer.from(value as Uint8Array).includes("-----BEGIN ")) {
+      throw new TypeError(`tls.${name} is no PEM text: it has no line -----BEGIN ...-----`);
+    }
+  }
+  return { ...pems, ...(serverName === undefined ? {} : { servername: serverName }) };
+}
+
+function bearer(token: Token): Interceptor {
+  return (next) => async (request) => {
+    request.header.set("authorization", `Bearer ${typeof token === "string" ? token : await token()}`);
+    return next(request);
+  };
+}

@@ -1,0 +1,76 @@
+/** One call: its deadline, its retries and its errors. */
+
+import { setTimeout as sleep } from "node:timers/promises";
+
+import type { CallOptions } from "@connectrpc/connect";
+
+import { Backoff } from "./backoff.js";
+import { Overloaded, Unavailable } from "./errors.js";
+import type { JobQueueError } from "./errors.js";
+import { fromRpc } from "./rpcErrors.js";
+
+/** What every call takes. */
+export interface Call {
+  /** For the call with all its retries. Default: the client's. */
+  deadlineMs?: number | undefined;
+  /** Ends the call: it then rejects with the signal's reason. What was asked for may have been done. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Makes a call, again and again while it may be repeated and there is time.
+ *
+ * Repeated are UNAVAILABLE, and RESOURCE_EXHAUSTED where the server says when to come back.
+ *
+ * @param retry Whether a second call does no harm where the first one was done.
+ * @throws JobQueueError It failed; the class says how.
+ */
+export async function call<T>(
+  method: (options: CallOptions) => Promise<T>,
+  options: { deadlineMs: number; signal: AbortSignal | undefined; retry: boolean },
+): Promise<T> {
+  const ends = performance.now() + options.deadlineMs;
+  const backoff = new Backoff(50, 2000);
+  for (;;) {
+    options.signal?.throwIfAborted();
+    let error: JobQueueError;
+    try {
+      // 0 would mean no limit.
+      const left = Math.max(1, Math.ceil(ends - performance.now()));
+      return await method({ timeoutMs: left, ...(options.signal ? { signal: options.signal } : {}) });
+    } catch (raised) {
+      options.signal?.throwIfAborted();
+      error = fromRpc(raised);
+    }
+    const wait = options.retry ? pauseAfter(error, backoff) : undefined;
+    if (wait === undefined) throw error;
+    if (performance.now() + wait >= ends) throw givenUp(error, options.deadlineMs);
+    await pause(wait, options.signal);
+  }
+}
+
+/** How long to wait before another try, in milliseconds. Undefined: another try is of no use. */
+export function pauseAfter(error: JobQueueError, backoff: Backoff): number | undefined {
+  // At least what the server asks for, and never all callers at the same moment.
+  if (error instanceof Unavailable) return (error.retryAfterMs ?? 0) + backoff.next();
+  if (error instanceof Overloaded && error.retryAfterMs !== undefined) {
+    return error.retryAfterMs + backoff.next();
+  }
+  return undefined;
+}
+
+/** Waits; rejects with the signal's reason if that comes first. */
+export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await sleep(ms, undefined, signal ? { signal } : {});
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  }
+}
+
+/** The error after the last try; the cause says more than "deadline exceeded" would. */
+export function givenUp(error: JobQueueError, deadlineMs: number): JobQueueError {
+  error.message += ` (tried again until the deadline of ${deadlineMs} ms)`;
+  return error;
+}

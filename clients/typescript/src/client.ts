@@ -1,0 +1,359 @@
+/** The Client: enqueues, reads and changes jobs, kinds and queues. */
+
+import { create } from "@bufbuild/protobuf";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { createClient } from "@connectrpc/connect";
+import type { CallOptions, Client as Stub } from "@connectrpc/connect";
+
+import { connect } from "./access.js";
+import type { AccessOptions, Connection } from "./access.js";
+import { batches, rebased } from "./batches.js";
+import { call } from "./calls.js";
+import type { Call } from "./calls.js";
+import * as convert from "./convert.js";
+import { WaitTimeout } from "./errors.js";
+import { JobView, PayloadFormat } from "./gen/jobqueue/v1/job_pb.js";
+import type * as pb from "./gen/jobqueue/v1/job_pb.js";
+import { JobQueue, ListJobsRequestSchema, WatchJobsRequestSchema } from "./gen/jobqueue/v1/jobqueue_pb.js";
+import { QueueAdmin } from "./gen/jobqueue/v1/queue_admin_pb.js";
+import { Job } from "./jobs.js";
+import type {
+  Cancellation,
+  EnqueueResult,
+  JobOptions,
+  JobPage,
+  Kind,
+  NewJob,
+  Queue,
+  Status,
+} from "./jobs.js";
+import { fromRpc } from "./rpcErrors.js";
+import { Watch } from "./watch.js";
+
+const JSON_FORMAT = PayloadFormat.JSON;
+// The longest that one call of WaitJob waits; more is done by calling again.
+const ONE_WAIT_MS = 30_000;
+
+/** How to reach a server, and how long a call may take. */
+export interface ClientOptions extends AccessOptions {
+  /** For calls that don't say. Default 30 s. */
+  deadlineMs?: number;
+}
+
+/** Which jobs to list. What is given must all match. */
+export interface ListOptions extends Call {
+  /** Only of this queue. */
+  queue?: string;
+  /** Only of this kind. */
+  kind?: string;
+  /** Only with this status, or one of these. */
+  status?: Status | readonly Status[];
+  /** Only with all of these labels. */
+  labels?: Readonly<Record<string, string>>;
+  /** Only enqueued then or later. */
+  createdAfter?: Date;
+  /** Only enqueued before. */
+  createdBefore?: Date;
+  /** With payloads, outputs, headers and failed attempts. */
+  full?: boolean;
+  /** At most so many in a page; default 50, above 1000 is 1000. */
+  pageSize?: number;
+}
+
+/** Which jobs to watch. What is given must all match. */
+export interface WatchOptions {
+  /** Only these jobs, at most 1000. */
+  ids?: readonly string[];
+  /** Only of this queue. */
+  queue?: string;
+  /** Only of this kind. */
+  kind?: string;
+  /** Only with all of these labels. */
+  labels?: Readonly<Record<string, string>>;
+  /** With payloads, outputs, headers and failed attempts. */
+  full?: boolean;
+  /** `Watch.resumeToken` of an earlier watch, to go on after it. */
+  resumeToken?: string;
+  /** For how long no server may answer. Default: the client's. */
+  deadlineMs?: number;
+  /** Ends the watch: the loop then throws the signal's reason. */
+  signal?: AbortSignal;
+}
+
+/**
+ * A connection to a JobQueue server. Make one and keep it; it may be used by many callers at once.
+ *
+ * Every method may throw a `JobQueueError`; its class says what to do about it. Reads, and what changes nothing when
+ * done twice, are tried again while no server answers; so is an enqueue that carries an idempotency key, and no other.
+ */
+export class Client {
+  readonly #connection: Connection;
+  readonly #deadlineMs: number;
+  readonly #jobs: Stub<typeof JobQueue>;
+  readonly #admin: Stub<typeof QueueAdmin>;
+
+  /** @param target The server's address, for example `127.0.0.1:50051` or `dns:///jobs.internal:50051`. */
+  constructor(target: string, options: ClientOptions = {}) {
+    this.#connection = connect(target, options);
+    this.#deadlineMs = options.deadlineMs ?? 30_000;
+    this.#jobs = createClient(JobQueue, this.#connection.transport);
+    this.#admin = createClient(QueueAdmin, this.#connection.transport);
+  }
+
+  /** Closes the connection, and ends what is under way. A later call opens it again. */
+  close(): void {
+    this.#connection.close();
+  }
+
+  /**
+   * Enqueues a job. When it resolves, the job is committed.
+   *
+   * Without a key an error may leave open whether the job was enqueued. `idempotencyKey: AUTO` lets the client repeat
+   * the call safely; a key of your own lets you repeat it as well.
+   *
+   * @returns The job as it was enqueued; if the key was used before, the job as it is now, with `replayed` set.
+   * @throws KindUnknown The kind was never put.
+   * @throws PayloadInvalid The payload does not satisfy the kind's schema.
+   * @throws IdempotencyKeyReused The key stands for another job.
+   */
+  async enqueue(kind: string, payload?: unknown, options: JobOptions & Call = {}): Promise<Job> {
+    const job = convert.newJob({ ...options, kind, payload });
+    const answer = await this.#call(options, Boolean(job.idempotencyKey), (call) =>
+      this.#jobs.enqueueJob({ job, payloadFormat: JSON_FORMAT }, call),
+    );
+    return jobOf(answer.job, answer.replayed);
+  }
+
+  /**
+   * Enqueues many jobs, in batches of up to 1000 and 3 MiB; each batch all or none. Takes any iterable.
+   *
+   * @param options `deadlineMs` is for each batch.
+   * @returns One result for each job, in their order.
+   * @throws JobQueueError A batch was refused. `enqueued` holds the results of the batches before it, and the paths in
+   *     `violations` count from the first job of all.
+   */
+  async enqueueMany(
+    jobs: Iterable<NewJob> | AsyncIterable<NewJob>,
+    options: Call = {},
+  ): Promise<EnqueueResult[]> {
+    const results: EnqueueResult[] = [];
+    for await (const batch of batches(jobs)) {
+      // A batch of which each has a key is tried again where one without may not be.
+      const keyed = batch.every((job) => job.idempotencyKey);
+      try {
+        const answer = await this.#call(options, keyed, (call) =>
+          this.#jobs.batchEnqueueJobs({ jobs: batch }, call),
+        );
+        for (const { id, replayed } of answer.results) results.push({ id, replayed });
+      } catch (error) {
+        options.signal?.throwIfAborted();
+        throw rebased(fromRpc(error), results);
+      }
+    }
+    return results;
+  }
+
+  /**
+   * Reads a job, in full.
+   *
+   * @throws JobNotFound There is no such job, or no longer.
+   */
+  async get(id: string, options: Call = {}): Promise<Job> {
+    const answer = await this.#call(options, true, (call) =>
+      this.#jobs.getJob({ id, payloadFormat: JSON_FORMAT }, call),
+    );
+    return jobOf(answer.job);
+  }
+
+  /** Reads one page of jobs, newest first. `pageToken`: `nextPageToken` of the page before. */
+  async listPage(options: ListOptions & { pageToken?: string } = {}): Promise<JobPage> {
+    const request = create(ListJobsRequestSchema, {
+      ...listFilter(options),
+      pageSize: options.pageSize ?? 0,
+      pageToken: options.pageToken ?? "",
+    });
+    const answer = await this.#call(options, true, (call) => this.#jobs.listJobs(request, call));
+    return { jobs: answer.jobs.map((job) => new Job(job)), nextPageToken: answer.nextPageToken };
+  }
+
+  /** Reads all jobs that match, newest first, page by page as they are asked for: `for await (const job of ...)`. */
+  async *list(options: ListOptions = {}): AsyncGenerator<Job, void> {
+    let pageToken = "";
+    do {
+      const page = await this.listPage({ ...options, pageToken });
+      yield* page.jobs;
+      pageToken = page.nextPageToken;
+    } while (pageToken);
+  }
+
+  /**
+   * Cancels a job: a waiting one at once, a running one by telling its worker.
+   *
+   * @param options `reason`: why, for people; told to the worker.
+   * @throws JobTerminal It is over already.
+   * @throws JobNotFound There is no such job, or no longer.
+   */
+  async cancel(id: string, options: Call & { reason?: string } = {}): Promise<Cancellation> {
+    const request = { id, reason: options.reason ?? "", payloadFormat: JSON_FORMAT };
+    const answer = await this.#call(options, false, (call) => this.#jobs.cancelJob(request, call));
+    return { job: jobOf(answer.job), pending: answer.pending };
+  }
+
+  /**
+   * Makes a finished job QUEUED again. It keeps its history; failures and losses start at 0.
+   *
+   * @throws JobNotTerminal It is not over.
+   * @throws JobNotFound There is no such job, or no longer.
+   */
+  async retry(id: string, options: Call = {}): Promise<Job> {
+    const answer = await this.#call(options, false, (call) =>
+      this.#jobs.retryJob({ id, payloadFormat: JSON_FORMAT }, call),
+    );
+    return jobOf(answer.job);
+  }
+
+  /**
+   * Deletes a finished job with all that is known of it.
+   *
+   * @throws JobNotTerminal It is not over: cancel it first.
+   * @throws JobNotFound There is no such job, or no longer.
+   */
+  async delete(id: string, options: Call = {}): Promise<void> {
+    await this.#call(options, false, (call) => this.#jobs.deleteJob({ id }, call));
+  }
+
+  /**
+   * Waits until a job is over.
+   *
+   * @param options `timeoutMs`: how long at most; undefined: for as long as it takes.
+   * @returns The job, in full, with a terminal status.
+   * @throws WaitTimeout It was not over in time; `job` is how it stood.
+   * @throws JobNotFound There is no such job, or no longer.
+   */
+  async wait(id: string, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<Job> {
+    const ends = performance.now() + (options.timeoutMs ?? Infinity);
+    for (;;) {
+      const waitMs = Math.min(Math.max(0, ends - performance.now()), ONE_WAIT_MS);
+      const timeout = convert.duration(waitMs, "timeoutMs");
+      // A server that restarts meanwhile costs a retry, not the wait.
+      const deadlineMs = waitMs + this.#deadlineMs;
+      const answer = await this.#call({ deadlineMs, signal: options.signal }, true, (call) =>
+        this.#jobs.waitJob({ id, timeout, payloadFormat: JSON_FORMAT }, call),
+      );
+      const job = jobOf(answer.job);
+      if (job.isTerminal) return job;
+      if (performance.now() >= ends) {
+        throw new WaitTimeout(`job ${id} is ${job.status} and not over after ${options.timeoutMs} ms`, job);
+      }
+    }
+  }
+
+  /**
+   * Watches jobs: `for await (const job of client.watch({ queue: "mail" }))`.
+   *
+   * Each change of a job is followed by the job as it then is, or as it is later: steps may be skipped, a terminal
+   * status is not, unless the job was retried or deleted before it could be told. With ids each job is told as it is,
+   * then whenever it changes, and the loop ends when all are over; without, it goes on for ever, and tells what changes
+   * from its beginning on: `await watch.begun()` waits for that.
+   */
+  watch(options: WatchOptions = {}): Watch {
+    const request = create(WatchJobsRequestSchema, {
+      ids: [...(options.ids ?? [])],
+      queue: options.queue ?? "",
+      kind: options.kind ?? "",
+      labels: labelList(options.labels),
+      resumeToken: options.resumeToken ?? "",
+      view: options.full ? JobView.FULL : JobView.BASIC,
+      payloadFormat: JSON_FORMAT,
+    });
+    return new Watch((message, call) => this.#jobs.watchJobs(message, call), request, {
+      deadlineMs: options.deadlineMs ?? this.#deadlineMs,
+      signal: options.signal,
+    });
+  }
+
+  /** Makes a kind, or replaces it as a whole: what is not given goes back to its default. */
+  async putKind(kind: Kind, options: Call = {}): Promise<Kind> {
+    const request = { kind: convert.kindMessage(kind), payloadFormat: JSON_FORMAT };
+    const answer = await this.#call(options, true, (call) => this.#admin.putKind(request, call));
+    return convert.kindOf(answer.kind);
+  }
+
+  /** Reads all kinds, in order of their names. */
+  async listKinds(options: Call = {}): Promise<Kind[]> {
+    const kinds: Kind[] = [];
+    let pageToken = "";
+    do {
+      const request = { pageSize: 1000, pageToken, payloadFormat: JSON_FORMAT };
+      const answer = await this.#call(options, true, (call) => this.#admin.listKinds(request, call));
+      kinds.push(...answer.kinds.map(convert.kindOf));
+      pageToken = answer.nextPageToken;
+    } while (pageToken);
+    return kinds;
+  }
+
+  /** Reads all queues, in order of their names. */
+  async listQueues(options: Call = {}): Promise<Queue[]> {
+    const queues: Queue[] = [];
+    let pageToken = "";
+    do {
+      const request = { pageSize: 1000, pageToken };
+      const answer = await this.#call(options, true, (call) => this.#admin.listQueues(request, call));
+      queues.push(...answer.queues.map(convert.queueOf));
+      pageToken = answer.nextPageToken;
+    } while (pageToken);
+    return queues;
+  }
+
+  /**
+   * Reads a queue.
+   *
+   * @throws QueueNotFound No job was ever enqueued in it.
+   */
+  async getQueue(name: string, options: Call = {}): Promise<Queue> {
+    const answer = await this.#call(options, true, (call) => this.#admin.getQueue({ name }, call));
+    return convert.queueOf(answer.queue);
+  }
+
+  /** Stops the claiming of jobs from a queue. Running ones run on. */
+  async pauseQueue(name: string, options: Call = {}): Promise<Queue> {
+    const answer = await this.#call(options, true, (call) => this.#admin.pauseQueue({ name }, call));
+    return convert.queueOf(answer.queue);
+  }
+
+  /** Lets jobs be claimed from a queue again. */
+  async resumeQueue(name: string, options: Call = {}): Promise<Queue> {
+    const answer = await this.#call(options, true, (call) => this.#admin.resumeQueue({ name }, call));
+    return convert.queueOf(answer.queue);
+  }
+
+  #call<T>(options: Call, retry: boolean, method: (call: CallOptions) => Promise<T>): Promise<T> {
+    const { deadlineMs = this.#deadlineMs, signal } = options;
+    return call(method, { deadlineMs, signal, retry });
+  }
+}
+
+function jobOf(job: pb.Job | undefined, replayed = false): Job {
+  if (!job) throw new TypeError("the server answered no job");
+  return new Job(job, replayed);
+}
+
+function listFilter(options: ListOptions): MessageInitShape<typeof ListJobsRequestSchema> {
+  const status = typeof options.status === "string" ? [options.status] : (options.status ?? []);
+  return {
+    queue: options.queue ?? "",
+    kind: options.kind ?? "",
+    status: status.map(convert.statusNumber),
+    labels: labelList(options.labels),
+    view: options.full ? JobView.FULL : JobView.BASIC,
+    payloadFormat: JSON_FORMAT,
+    ...(options.createdAfter && { createdAfter: convert.timestamp(options.createdAfter, "createdAfter") }),
+    ...(options.createdBefore && {
+      createdBefore: convert.timestamp(options.createdBefore, "createdBefore"),
+    }),
+  };
+}
+
+function labelList(labels: Readonly<Record<string, string>> | undefined): string[] {
+  return Object.entries(labels ?? {}).map(([name, value]) => `${name}=${value}`);
+}

@@ -1,0 +1,119 @@
+/** From values to messages: what a caller gives, checked where a message could not hold it. */
+
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+
+import { Job_Status, NewJobSchema, RetryPolicySchema } from "./gen/jobqueue/v1/job_pb.js";
+import type * as pb from "./gen/jobqueue/v1/job_pb.js";
+import { KindSchema } from "./gen/jobqueue/v1/queue_admin_pb.js";
+import type * as admin from "./gen/jobqueue/v1/queue_admin_pb.js";
+import { AUTO, msOf, retryPolicyOf, statusName } from "./jobs.js";
+import type { JobOptions, Kind, NewJob, Queue, QueueDepth, RetryPolicy, Status } from "./jobs.js";
+import { JsonText, decode, encode } from "./payload.js";
+
+/**
+ * A job as a message.
+ *
+ * @throws TypeError What was given can't be sent: both of two that exclude each other, or no JSON.
+ */
+export function newJob(job: NewJob): pb.NewJob {
+  if (job.runAt !== undefined && job.delayMs !== undefined) {
+    throw new TypeError("runAt and delayMs exclude each other: give one of them");
+  }
+  if (job.payload !== undefined && job.payloadJson !== undefined) {
+    throw new TypeError("payload and payloadJson exclude each other: give one of them");
+  }
+  const message = create(NewJobSchema, {
+    kind: job.kind,
+    queue: job.queue ?? "",
+    priority: job.priority ?? 0,
+    maxAttempts: job.maxAttempts ?? 0,
+    idempotencyKey: keyOf(job.idempotencyKey),
+    labels: { ...job.labels },
+    headers: { ...job.headers },
+    content: { case: "payloadJson", value: payloadOf(job) },
+  });
+  if (job.runAt !== undefined) message.start = { case: "runAt", value: timestamp(job.runAt, "runAt") };
+  if (job.delayMs !== undefined) message.start = { case: "delay", value: duration(job.delayMs, "delayMs") };
+  if (job.timeoutMs !== undefined) message.timeout = duration(job.timeoutMs, "timeoutMs");
+  if (job.retryPolicy !== undefined) message.retryPolicy = retryPolicy(job.retryPolicy);
+  return message;
+}
+
+function payloadOf(job: NewJob): Uint8Array {
+  if (job.payloadJson !== undefined) return new JsonText(job.payloadJson).bytes;
+  return encode(job.payload ?? null, "the payload");
+}
+
+/** The key to send: AUTO becomes a new one, once, so that all tries of a call share it. */
+function keyOf(key: JobOptions["idempotencyKey"]): string {
+  if (key === AUTO) return crypto.randomUUID();
+  if (key === "") {
+    throw new TypeError("idempotencyKey is empty; it has 1 to 255 characters, or is undefined for no key");
+  }
+  return key ?? "";
+}
+
+/** Milliseconds as a Duration. */
+export function duration(ms: number, name: string): Duration {
+  if (!Number.isFinite(ms)) throw new TypeError(`${name} is ${ms}; it is a number of milliseconds`);
+  return durationFromMs(Math.round(ms));
+}
+
+/** A Date as a Timestamp. */
+export function timestamp(date: Date, name: string): Timestamp {
+  if (!(date instanceof Date) || Number.isNaN(date.getTime())) {
+    throw new TypeError(`${name} is ${String(date)}; it is a valid Date`);
+  }
+  return timestampFromDate(date);
+}
+
+/** The number of a status that was given by name. */
+export function statusNumber(name: Status): Job_Status {
+  const number = Job_Status[name] as Job_Status | undefined;
+  if (!number) throw new TypeError(`${String(name)} is no status; one is "QUEUED", for example`);
+  return number;
+}
+
+function retryPolicy(policy: RetryPolicy): pb.RetryPolicy {
+  const message = create(RetryPolicySchema);
+  if (policy.minBackoffMs !== undefined) message.minBackoff = duration(policy.minBackoffMs, "minBackoffMs");
+  if (policy.maxBackoffMs !== undefined) message.maxBackoff = duration(policy.maxBackoffMs, "maxBackoffMs");
+  return message;
+}
+
+/** A kind as a message. */
+export function kindMessage(kind: Kind): admin.Kind {
+  const message = create(KindSchema, { name: kind.name, maxAttempts: kind.maxAttempts ?? 0 });
+  if (kind.schema !== undefined) {
+    message.definition = { case: "schemaJson", value: encode(kind.schema, "the schema") };
+  }
+  if (kind.retryPolicy !== undefined) message.retryPolicy = retryPolicy(kind.retryPolicy);
+  if (kind.timeoutMs !== undefined) message.timeout = duration(kind.timeoutMs, "timeoutMs");
+  return message;
+}
+
+/** A kind of a message. */
+export function kindOf(message: admin.Kind | undefined): Kind {
+  if (!message) throw new TypeError("the server answered no kind");
+  const definition = message.definition;
+  return {
+    name: message.name,
+    schema: definition.case === "schemaJson" ? decode(definition.value) : undefined,
+    retryPolicy: retryPolicyOf(message.retryPolicy),
+    maxAttempts: message.maxAttempts || undefined,
+    timeoutMs: msOf(message.timeout),
+  };
+}
+
+/** A queue of a message. */
+export function queueOf(message: admin.Queue | undefined): Queue {
+  if (!message) throw new TypeError("the server answered no queue");
+  const depths: Partial<Record<Status, QueueDepth>> = {};
+  for (const each of message.depths) {
+    const { jobs, capped, oldestAge } = each;
+    depths[statusName(each.status)] = { jobs, capped, oldestAgeMs: msOf(oldestAge) };
+  }
+  return { name: message.name, paused: message.paused, running: message.running, depths };
+}

@@ -1,0 +1,123 @@
+/** What a call may throw: one class for each thing that a caller can do something about. */
+
+import type { EnqueueResult, Job } from "./jobs.js";
+
+/** One field that was wrong. */
+export interface FieldViolation {
+  /** Its path in the request, for example `job.payload.to`. */
+  readonly field: string;
+  /** What is wrong with it and what would be right. */
+  readonly description: string;
+}
+
+/** Facts about an error, as the server gave them. */
+export interface ErrorFacts {
+  /** The name of the gRPC code, for example `NOT_FOUND`. */
+  code?: string;
+  /** The stable name of the cause, for example `JOB_NOT_FOUND`. Empty when no JobQueue server answered. */
+  reason?: string;
+  /** Facts about the error, for example `job_id`. */
+  metadata?: Readonly<Record<string, string>>;
+  /** The fields that were wrong. */
+  violations?: readonly FieldViolation[];
+  /** How long the server asks to wait before another try. */
+  retryAfterMs?: number | undefined;
+  /** Finds the call in the server's log. Empty when no server answered. */
+  requestId?: string;
+  /** What the transport threw. */
+  cause?: unknown;
+}
+
+/** A call was refused or failed. Every error of the client is one. */
+export class JobQueueError extends Error {
+  /** The name of the gRPC code, for example `NOT_FOUND`. */
+  readonly code: string;
+  /** The stable name of the cause, for example `JOB_NOT_FOUND`. Empty when no JobQueue server answered. */
+  readonly reason: string;
+  /** Facts about the error, for example `job_id`. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** The fields that were wrong. */
+  violations: readonly FieldViolation[];
+  /** How long the server asks to wait before another try. Undefined: it does not say. */
+  readonly retryAfterMs: number | undefined;
+  /** Finds the call in the server's log. Empty when no server answered. */
+  readonly requestId: string;
+  /** Of `enqueueMany`: the jobs of the batches before, which are committed. */
+  enqueued: readonly EnqueueResult[] = [];
+
+  constructor(message: string, facts: ErrorFacts = {}) {
+    super(message, facts.cause === undefined ? undefined : { cause: facts.cause });
+    this.name = new.target.name;
+    this.code = facts.code ?? "UNKNOWN";
+    this.reason = facts.reason ?? "";
+    this.metadata = facts.metadata ?? {};
+    this.violations = facts.violations ?? [];
+    this.retryAfterMs = facts.retryAfterMs;
+    this.requestId = facts.requestId ?? "";
+  }
+}
+
+/** A field is malformed or out of its range: mend the call; `violations` says where. */
+export class InvalidRequest extends JobQueueError {}
+
+/** The payload does not satisfy its kind's schema: mend the payload. */
+export class PayloadInvalid extends InvalidRequest {}
+
+/** A payload or the whole request is over its limit: make it smaller, or store it elsewhere and send its address. */
+export class TooLarge extends InvalidRequest {}
+
+/** The kind was never put: look for a typing error, or put it with `putKind`. */
+export class KindUnknown extends InvalidRequest {}
+
+/** There is no such thing, or no longer. */
+export class NotFound extends JobQueueError {}
+
+/** There is no job of this id, or no longer: it may have been deleted, or its retention has ended. */
+export class JobNotFound extends NotFound {}
+
+/** No job was ever enqueued in this queue. */
+export class QueueNotFound extends NotFound {}
+
+/** The job is over and can't be cancelled: `metadata.status` says how it ended. */
+export class JobTerminal extends JobQueueError {}
+
+/** The job is not over: wait for it or cancel it first. */
+export class JobNotTerminal extends JobQueueError {}
+
+/** The key stands for another request: `metadata.job_id` names its job. Use a new key. */
+export class IdempotencyKeyReused extends JobQueueError {}
+
+/** The server takes no more for now: try again after `retryAfterMs`. */
+export class Overloaded extends JobQueueError {}
+
+/** No server answered, or it can't reach its database. What was asked for may have been done: try again. */
+export class Unavailable extends JobQueueError {}
+
+/** Not done in time. What was asked for may have been done: try again, an enqueue under the same key. */
+export class DeadlineExceeded extends JobQueueError {}
+
+/** The job was not over in time. */
+export class WaitTimeout extends DeadlineExceeded {
+  /** The job as it was at the end. */
+  readonly job: Job;
+
+  constructor(message: string, job: Job) {
+    super(message, { code: "DEADLINE_EXCEEDED", metadata: { job_id: job.id } });
+    this.job = job;
+  }
+}
+
+/** The token is too old to go on from: list the jobs, then watch without it. */
+export class WatchTokenExpired extends JobQueueError {}
+
+/** The worker's session is over: open a new one. The Worker does so by itself. */
+export class SessionUnknown extends JobQueueError {}
+
+/** The credentials are missing, wrong, or not enough for this call. */
+export class NotAllowed extends JobQueueError {}
+
+/** The server does not have this method: it is older than the client, or no JobQueue server. */
+export class NotSupported extends JobQueueError {}
+
+/** A fault of the server: give its operator `requestId` or `metadata.error_id`. */
+export class ServerFault extends JobQueueError {}

@@ -1,0 +1,12 @@
+/** The client and the worker of JobQueue. */
+
+export type { AccessOptions, TlsOptions, Token } from "./access.js";
+export type { Call } from "./calls.js";
+export { Client } from "./client.js";
+export type { ClientOptions, ListOptions, WatchOptions } from "./client.js";
+export * from "./errors.js";
+export { AUTO, Job } from "./jobs.js";
+export type * from "./jobs.js";
+export { Cancelled, Discard, Retry, Snooze } from "./outcomes.js";
+export { JsonText } from "./payload.js";
+export type { Watch } from "./watch.js";

@@ -1,0 +1,45 @@
+/** Payloads and outputs: JavaScript values to JSON text and back. */
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/**
+ * JSON text that goes as it is, for what JavaScript's numbers can't hold: `new JsonText('{"n": 12345678901234567890}')`.
+ * Taken wherever a payload or an output is.
+ */
+export class JsonText {
+  readonly bytes: Uint8Array;
+
+  constructor(text: string | Uint8Array) {
+    this.bytes = typeof text === "string" ? encoder.encode(text) : text;
+  }
+}
+
+/**
+ * The value as compact JSON text.
+ *
+ * @param what How to call it in an error, for example `the payload`.
+ * @throws TypeError It holds a bigint, a function at its top, or itself.
+ */
+export function encode(value: unknown, what: string): Uint8Array {
+  if (value instanceof JsonText) return value.bytes;
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch (error) {
+    const advice = String(error).includes("BigInt") ? "; give it as new JsonText(text)" : "";
+    throw new TypeError(`${what} is no JSON: ${(error as Error).message}${advice}`);
+  }
+  if (text === undefined) throw new TypeError(`${what} is no JSON: it is a ${typeof value}`);
+  return encoder.encode(text);
+}
+
+/** The text of JSON bytes. */
+export function textOf(json: Uint8Array): string {
+  return decoder.decode(json);
+}
+
+/** The value of a JSON text. Integers above 2^53 lose digits here, and only here. Empty: null. */
+export function decode(json: Uint8Array): unknown {
+  return json.length === 0 ? null : JSON.parse(decoder.decode(json));
+}

@@ -1,0 +1,6 @@
+/** The generated messages and services of the contract, for what the client does not cover. */
+
+export * from "./gen/jobqueue/v1/job_pb.js";
+export * from "./gen/jobqueue/v1/jobqueue_pb.js";
+export * from "./gen/jobqueue/v1/lease_pb.js";
+export * from "./gen/jobqueue/v1/queue_admin_pb.js";
