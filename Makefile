@@ -12,7 +12,7 @@ LOCKS := requirements-build.lock requirements.lock
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help install run demo test faults mutants check lint contract tools generate lock migrate package audit clean
+.PHONY: help install run demo test clients faults mutants check lint contract tools generate lock migrate package audit clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,15 @@ demo: install ## The same, ending by itself when the four jobs are done
 
 test: install ## Run the tests: real PostgreSQL, real sockets, real processes
 	@$(BIN)/python -m pytest tests -m "not curl and not faults and not fuzz and not package and not network"
+
+clients: install ## Build, vet and test the clients in other languages, where their toolchains are
+	@if ! command -v go >/dev/null; then \
+		echo "make clients: no Go on PATH: the client in Go was NOT built and NOT tested" >&2; \
+	else \
+		$(BIN)/python -m tools.go_stubs --check && cd clients/go && \
+		unformatted=$$(gofmt -l .) && { [ -z "$$unformatted" ] || { echo "make clients: run gofmt -w on $$unformatted" >&2; exit 1; }; } && \
+		export GOTOOLCHAIN=local GOWORK=off && go build ./... && go vet ./... && go test ./...; \
+	fi
 
 faults: install ## Kill, stop and cut off servers, workers and databases, and check the history; ONLY=case,case SEED=n SCALE=0.1
 	@$(BIN)/python -m tests.faults --only "$(ONLY)" --seed "$(or $(SEED),0)" --scale "$(or $(SCALE),1)"
@@ -73,6 +82,7 @@ tools: install ## Install what makes and checks the OpenAPI documents, where Go 
 generate: install ## Make the stubs, the OpenAPI documents and the list of HTTP bindings from proto/, .env.example, and the documents made from code
 	@$(BIN)/python tools/generate.py
 	@$(BIN)/python -m tools.openapi
+	@$(BIN)/python -m tools.go_stubs
 	@$(BIN)/python -c 'from jobqueue_server.settings import render_env_example; print(render_env_example(), end="")' > .env.example
 	@$(BIN)/python -m tools.docs
 

@@ -1,0 +1,273 @@
+package jobqueue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	pb "jobqueue.dev/go/jobqueue/v1"
+)
+
+const (
+	defaultDeadline = 30 * time.Second
+	// The longest that one call of WaitJob waits; more is done by calling again.
+	oneWait = 30 * time.Second
+
+	payloadJSON = pb.PayloadFormat_PAYLOAD_FORMAT_JSON
+)
+
+// ClientOptions are a client's settings. The zero value is right for a server without TLS and tokens.
+type ClientOptions struct {
+	Access
+	// Deadline is for calls whose context has none, all tries together. 0: 30 s.
+	Deadline time.Duration
+}
+
+// Client is a connection to a JobQueue server. Make one and keep it; it may be used by many goroutines at once.
+//
+// Every method may return an [*Error]. Reads, and what changes nothing when done twice, are tried again while no server
+// answers; so is an enqueue that carries an idempotency key, and no other.
+type Client struct {
+	options    ClientOptions
+	connection *grpc.ClientConn
+	jobs       pb.JobQueueClient
+	admin      pb.QueueAdminClient
+}
+
+// NewClient makes a client; it connects at the first call. The target is the server's address, for example
+// `127.0.0.1:50051` or `dns:///jobs.internal:50051`.
+func NewClient(target string, options ClientOptions) (*Client, error) {
+	if options.Deadline == 0 {
+		options.Deadline = defaultDeadline
+	}
+	connection, err := options.dial(target)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{
+		options:    options,
+		connection: connection,
+		jobs:       pb.NewJobQueueClient(connection),
+		admin:      pb.NewQueueAdminClient(connection),
+	}, nil
+}
+
+// Close ends the connection and every call on it.
+func (c *Client) Close() error { return c.connection.Close() }
+
+// Enqueue enqueues one job. Once it returns, the job is committed.
+//
+// Without a key an error may leave open whether the job was enqueued. With one the client repeats the call safely, and
+// so may you. The job is as it was enqueued; if the key was used before, as it is now, with Replayed set.
+func (c *Client) Enqueue(ctx context.Context, job NewJob) (*Job, error) {
+	message, err := newJobMessage(&job, "job")
+	if err != nil {
+		return nil, err
+	}
+	request := &pb.EnqueueJobRequest{Job: message, PayloadFormat: payloadJSON}
+	answer, err := call(ctx, &c.options.Access, c.options.Deadline, job.IdempotencyKey != "", c.jobs.EnqueueJob, request)
+	if err != nil {
+		return nil, err
+	}
+	enqueued := jobOf(answer.GetJob())
+	enqueued.Replayed = answer.GetReplayed()
+	return enqueued, nil
+}
+
+// EnqueueBatch enqueues many jobs, in batches of up to 1000 and 3 MiB; each batch all or none. A batch of which each job
+// has a key is tried again where one without may not be.
+//
+// There is one result for each job, in their order. With an error they are those of the batches before it, which are
+// committed; the paths in Violations count from the first job of all.
+func (c *Client) EnqueueBatch(ctx context.Context, jobs []NewJob) ([]EnqueueResult, error) {
+	messages := make([]*pb.NewJob, len(jobs))
+	for i := range jobs {
+		var err error
+		// All first, so that one that can't be written leaves none of them enqueued.
+		if messages[i], err = newJobMessage(&jobs[i], fmt.Sprintf("jobs[%d]", i)); err != nil {
+			return nil, err
+		}
+	}
+	results := make([]EnqueueResult, 0, len(jobs))
+	for len(messages) > 0 {
+		size, keyed := cutBatch(messages)
+		request := &pb.BatchEnqueueJobsRequest{Jobs: messages[:size]}
+		answer, err := call(ctx, &c.options.Access, c.options.Deadline, keyed, c.jobs.BatchEnqueueJobs, request)
+		if err != nil {
+			return results, rebased(err, len(results))
+		}
+		for _, each := range answer.GetResults() {
+			results = append(results, EnqueueResult{each.GetId(), each.GetReplayed()})
+		}
+		messages = messages[size:]
+	}
+	return results, nil
+}
+
+// Get reads a job, in full.
+func (c *Client) Get(ctx context.Context, id string) (*Job, error) {
+	request := &pb.GetJobRequest{Id: id, PayloadFormat: payloadJSON}
+	answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.jobs.GetJob, request)
+	if err != nil {
+		return nil, err
+	}
+	return jobOf(answer.GetJob()), nil
+}
+
+// List reads all jobs that match, newest first, page by page as the loop asks for them. An error is the last pair.
+//
+//	for job, err := range client.List(ctx, jobqueue.Filter{Queue: "mail"}) {
+func (c *Client) List(ctx context.Context, filter Filter) iter.Seq2[*Job, error] {
+	return func(yield func(*Job, error) bool) {
+		token := ""
+		for {
+			jobs, next, err := c.ListPage(ctx, filter, token)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, job := range jobs {
+				if !yield(job, nil) {
+					return
+				}
+			}
+			if next == "" {
+				return
+			}
+			token = next
+		}
+	}
+}
+
+// ListPage reads one page of jobs, newest first, and the token of the next one; an empty token: this was the last. A page
+// may be short, even empty, and still have a next one.
+func (c *Client) ListPage(ctx context.Context, filter Filter, token string) ([]*Job, string, error) {
+	request := &pb.ListJobsRequest{
+		PageSize:      whole(filter.PageSize),
+		PageToken:     token,
+		Queue:         filter.Queue,
+		Kind:          filter.Kind,
+		Labels:        labelFilter(filter.Labels),
+		CreatedAfter:  timestampMessage(filter.CreatedAfter),
+		CreatedBefore: timestampMessage(filter.CreatedBefore),
+		View:          viewOf(filter.Full),
+		PayloadFormat: payloadJSON,
+	}
+	for _, each := range filter.Status {
+		number, ok := pb.Job_Status_value[string(each)]
+		if !ok {
+			return nil, "", invalid("status", "%q is no status; they are QUEUED, RUNNING and so on", each)
+		}
+		request.Status = append(request.Status, pb.Job_Status(number))
+	}
+	answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.jobs.ListJobs, request)
+	if err != nil {
+		return nil, "", err
+	}
+	jobs := make([]*Job, len(answer.GetJobs()))
+	for i, each := range answer.GetJobs() {
+		jobs[i] = jobOf(each)
+	}
+	return jobs, answer.GetNextPageToken(), nil
+}
+
+// Cancel cancels a job: a waiting one at once, a running one by telling its worker. The reason is for people and may be
+// empty.
+func (c *Client) Cancel(ctx context.Context, id, reason string) (*Cancellation, error) {
+	request := &pb.CancelJobRequest{Id: id, Reason: reason, PayloadFormat: payloadJSON}
+	answer, err := call(ctx, &c.options.Access, c.options.Deadline, false, c.jobs.CancelJob, request)
+	if err != nil {
+		return nil, err
+	}
+	return &Cancellation{jobOf(answer.GetJob()), answer.GetPending()}, nil
+}
+
+// Retry makes a finished job QUEUED again. It keeps its history; failures and losses start at 0.
+func (c *Client) Retry(ctx context.Context, id string) (*Job, error) {
+	request := &pb.RetryJobRequest{Id: id, PayloadFormat: payloadJSON}
+	answer, err := call(ctx, &c.options.Access, c.options.Deadline, false, c.jobs.RetryJob, request)
+	if err != nil {
+		return nil, err
+	}
+	return jobOf(answer.GetJob()), nil
+}
+
+// Delete deletes a finished job with all that is known of it.
+func (c *Client) Delete(ctx context.Context, id string) error {
+	_, err := call(ctx, &c.options.Access, c.options.Deadline, false, c.jobs.DeleteJob, &pb.DeleteJobRequest{Id: id})
+	return err
+}
+
+// Wait waits until a job is over, for as long as the context lasts, and returns it in full.
+//
+// When the context ends first, the error is [context.DeadlineExceeded] or [context.Canceled], and the job is as it was
+// last read, or nil.
+func (c *Client) Wait(ctx context.Context, id string) (*Job, error) {
+	var seen *Job
+	for {
+		wait := oneWait
+		if ends, ok := ctx.Deadline(); ok {
+			wait = max(0, min(wait, time.Until(ends)))
+		}
+		request := &pb.WaitJobRequest{Id: id, Timeout: durationpb.New(wait), PayloadFormat: payloadJSON}
+		// Time for the answer to come back, after the server has waited; and a restart of it costs a retry, not the wait.
+		trying, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait+c.options.Deadline)
+		stop := context.AfterFunc(ctx, func() {
+			if ctx.Err() == context.Canceled {
+				cancel()
+			}
+		})
+		answer, err := call(trying, &c.options.Access, c.options.Deadline, true, c.jobs.WaitJob, request)
+		stop()
+		cancel()
+		if err != nil {
+			if ctx.Err() == context.Canceled && errors.Is(err, context.Canceled) {
+				return seen, ctx.Err()
+			}
+			return seen, err
+		}
+		if seen = jobOf(answer.GetJob()); seen.IsTerminal() {
+			return seen, nil
+		}
+		if ends, ok := ctx.Deadline(); ctx.Err() != nil || (ok && time.Until(ends) <= 0) {
+			late := newError(codes.DeadlineExceeded, fmt.Sprintf("job %s is %s and not over in time", id, seen.Status))
+			late.Metadata = map[string]string{"job_id": id}
+			return seen, late
+		}
+	}
+}
+
+// PutKind makes a kind, or replaces it as a whole.
+func (c *Client) PutKind(ctx context.Context, kind Kind) error {
+	message := &pb.Kind{
+		Name:        kind.Name,
+		RetryPolicy: policyMessage(kind.RetryPolicy),
+		MaxAttempts: whole(kind.MaxAttempts),
+		Timeout:     durationMessage(kind.Timeout),
+	}
+	if kind.Schema != nil {
+		message.Definition = &pb.Kind_SchemaJson{SchemaJson: kind.Schema}
+	}
+	_, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.PutKind, &pb.PutKindRequest{Kind: message})
+	return err
+}
+
+// PauseQueue stops the claiming of jobs from a queue. Running ones run on.
+func (c *Client) PauseQueue(ctx context.Context, name string) error {
+	request := &pb.PauseQueueRequest{Name: name}
+	_, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.PauseQueue, request)
+	return err
+}
+
+// ResumeQueue lets jobs be claimed from a queue again.
+func (c *Client) ResumeQueue(ctx context.Context, name string) error {
+	request := &pb.ResumeQueueRequest{Name: name}
+	_, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.ResumeQueue, request)
+	return err
+}

@@ -1,0 +1,259 @@
+package jobqueue_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+
+	"jobqueue.dev/go/jobqueue"
+	pb "jobqueue.dev/go/jobqueue/v1"
+)
+
+// refusal is an error as a server of ours makes it.
+func refusal(code codes.Code, reason string, details ...protoadapt.MessageV1) error {
+	made, err := status.New(code, "words").WithDetails(
+		append([]protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: reason, Domain: "jobqueue"}}, details...)...)
+	if err != nil {
+		panic(err)
+	}
+	return made.Err()
+}
+
+// answering is a client whose calls a function answers.
+func answering(t *testing.T, answer func(method string, request any, md metadata.MD) (any, error)) *jobqueue.Client {
+	server := newScripted(t, grpc.UnaryInterceptor(
+		func(ctx context.Context, request any, info *grpc.UnaryServerInfo, _ grpc.UnaryHandler) (any, error) {
+			md, _ := metadata.FromIncomingContext(ctx)
+			_ = grpc.SetHeader(ctx, metadata.Pairs("x-request-id", "r-7"))
+			return answer(info.FullMethod, request, md)
+		}))
+	access := server.access()
+	access.Token = "t0ken"
+	client, err := jobqueue.NewClient("passthrough:///scripted", jobqueue.ClientOptions{Access: access, Deadline: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func TestAnErrorSaysEverything(t *testing.T) {
+	client := answering(t, func(string, any, metadata.MD) (any, error) {
+		return nil, refusal(codes.InvalidArgument, "PAYLOAD_INVALID", &errdetails.BadRequest{
+			FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "job.payload.to", Description: "is missing"}},
+		})
+	})
+
+	_, err := client.Enqueue(context.Background(), jobqueue.NewJob{Kind: "mail"})
+
+	var failure *jobqueue.Error
+	if !errors.As(err, &failure) {
+		t.Fatalf("%T", err)
+	}
+	if failure.Reason != "PAYLOAD_INVALID" || failure.Message != "words" || failure.RequestID != "r-7" ||
+		len(failure.Violations) != 1 || failure.Violations[0].Field != "job.payload.to" || status.Code(err) != codes.InvalidArgument {
+		t.Errorf("%+v", failure)
+	}
+	if !errors.Is(err, jobqueue.ErrPayloadInvalid) || !errors.Is(err, jobqueue.ErrInvalidRequest) || errors.Is(err, jobqueue.ErrNotFound) {
+		t.Errorf("%v", err)
+	}
+	if err.Error() != "PAYLOAD_INVALID: words (job.payload.to: is missing)" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOnlyWhatDoesNoHarmTwiceIsTriedAgain(t *testing.T) {
+	var tries atomic.Int32
+	client := answering(t, func(string, any, metadata.MD) (any, error) {
+		if tries.Add(1) < 3 {
+			return nil, refusal(codes.Unavailable, "DRAINING")
+		}
+		return &pb.EnqueueJobResponse{Job: &pb.Job{Id: "1", Status: pb.Job_QUEUED}}, nil
+	})
+
+	_, err := client.Enqueue(context.Background(), jobqueue.NewJob{Kind: "k"})
+	if !errors.Is(err, jobqueue.ErrUnavailable) || tries.Load() != 1 {
+		t.Errorf("without a key: %v after %d tries", err, tries.Load())
+	}
+	tries.Store(0)
+	job, err := client.Enqueue(context.Background(), jobqueue.NewJob{Kind: "k", IdempotencyKey: jobqueue.NewIdempotencyKey()})
+	if err != nil || job.Status != jobqueue.StatusQueued || tries.Load() != 3 {
+		t.Errorf("with a key: %v, %v after %d tries", job, err, tries.Load())
+	}
+}
+
+func TestTheContextsDeadlineBoundsAllTries(t *testing.T) {
+	client := answering(t, func(string, any, metadata.MD) (any, error) {
+		return nil, refusal(codes.Unavailable, "DATABASE_AWAY")
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+
+	_, err := client.Get(ctx, "1")
+
+	// The cause, and not "deadline exceeded".
+	if !errors.Is(err, jobqueue.ErrUnavailable) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAJobGoesOutAsItIsGiven(t *testing.T) {
+	payload := json.RawMessage(`{ "n": 12345678901234567890 }`)
+	var got *pb.NewJob
+	var token []string
+	client := answering(t, func(_ string, request any, md metadata.MD) (any, error) {
+		got, token = request.(*pb.EnqueueJobRequest).Job, md.Get("authorization")
+		return &pb.EnqueueJobResponse{Job: &pb.Job{
+			Id: "1", Status: 77, Content: &pb.Job_PayloadJson{PayloadJson: got.GetPayloadJson()},
+		}, Replayed: true}, nil
+	})
+
+	job, err := client.Enqueue(context.Background(), jobqueue.NewJob{
+		Kind: "k", Payload: payload, Delay: time.Minute, RetryPolicy: &jobqueue.RetryPolicy{MinBackoff: time.Second},
+		Labels: map[string]string{"a": "b"}, Priority: 3,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if string(got.GetPayloadJson()) != string(payload) || got.GetDelay().AsDuration() != time.Minute || got.Priority != 3 ||
+		got.RetryPolicy.MinBackoff.AsDuration() != time.Second || got.RetryPolicy.MaxBackoff != nil || got.Labels["a"] != "b" {
+		t.Errorf("%v", got)
+	}
+	if string(job.Payload) != string(payload) || job.Status != jobqueue.StatusUnspecified || !job.Replayed {
+		t.Errorf("%+v", job)
+	}
+	if len(token) != 1 || token[0] != "Bearer t0ken" {
+		t.Errorf("%v", token)
+	}
+}
+
+func TestABatchIsCutAndItsErrorCountsFromTheFirstJob(t *testing.T) {
+	var sizes []int
+	client := answering(t, func(_ string, request any, _ metadata.MD) (any, error) {
+		jobs := request.(*pb.BatchEnqueueJobsRequest).Jobs
+		sizes = append(sizes, len(jobs))
+		if len(sizes) == 2 {
+			return nil, refusal(codes.InvalidArgument, "FIELD_INVALID", &errdetails.BadRequest{
+				FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "jobs[5].priority", Description: "is 99"}},
+			})
+		}
+		answer := &pb.BatchEnqueueJobsResponse{}
+		for i := range jobs {
+			answer.Results = append(answer.Results, &pb.EnqueueResult{Id: fmt.Sprint(i)})
+		}
+		return answer, nil
+	})
+	jobs := make([]jobqueue.NewJob, 1500)
+	for i := range jobs {
+		jobs[i].Kind = "k"
+	}
+
+	results, err := client.EnqueueBatch(context.Background(), jobs)
+
+	var failure *jobqueue.Error
+	if !errors.As(err, &failure) || failure.Violations[0].Field != "jobs[1005].priority" {
+		t.Errorf("%v", err)
+	}
+	if len(results) != 1000 || fmt.Sprint(sizes) != "[1000 500]" {
+		t.Errorf("%d results, batches of %v", len(results), sizes)
+	}
+}
+
+func TestAListReadsAllPages(t *testing.T) {
+	client := answering(t, func(_ string, request any, _ metadata.MD) (any, error) {
+		switch request.(*pb.ListJobsRequest).PageToken {
+		case "":
+			return &pb.ListJobsResponse{Jobs: []*pb.Job{{Id: "3"}, {Id: "2"}}, NextPageToken: "more"}, nil
+		case "more":
+			return &pb.ListJobsResponse{NextPageToken: "last"}, nil // short, and not the end
+		}
+		return &pb.ListJobsResponse{Jobs: []*pb.Job{{Id: "1"}}}, nil
+	})
+
+	ids := ""
+	for job, err := range client.List(context.Background(), jobqueue.Filter{Status: []jobqueue.Status{jobqueue.StatusQueued}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids += job.ID
+	}
+
+	if ids != "321" {
+		t.Error(ids)
+	}
+}
+
+func TestAWaitEndsWithItsContextAndTellsTheJob(t *testing.T) {
+	client := answering(t, func(_ string, request any, _ metadata.MD) (any, error) {
+		time.Sleep(request.(*pb.WaitJobRequest).Timeout.AsDuration())
+		return &pb.WaitJobResponse{Job: &pb.Job{Id: "1", Status: pb.Job_RUNNING}}, nil
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+
+	job, err := client.Wait(ctx, "1")
+
+	if !errors.Is(err, context.DeadlineExceeded) || job == nil || job.Status != jobqueue.StatusRunning {
+		t.Errorf("%v, %v", job, err)
+	}
+	gone, leave := context.WithCancel(context.Background())
+	time.AfterFunc(50*time.Millisecond, leave)
+	if _, err := client.Wait(gone, "1"); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAWatchGoesOnWhereItsStreamBroke(t *testing.T) {
+	var tokens []string
+	server := newScripted(t, grpc.StreamInterceptor(
+		func(_ any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, _ grpc.StreamHandler) error {
+			request := &pb.WatchJobsRequest{}
+			if err := stream.RecvMsg(request); err != nil {
+				return err
+			}
+			tokens = append(tokens, request.ResumeToken)
+			if len(tokens) == 1 {
+				_ = stream.SendMsg(&pb.WatchJobsResponse{ResumeToken: "t1", Job: &pb.Job{Id: "1", Kind: "k", Status: pb.Job_RUNNING}})
+				return refusal(codes.Unavailable, "DRAINING")
+			}
+			_ = stream.SendMsg(&pb.WatchJobsResponse{ResumeToken: "t2"})
+			_ = stream.SendMsg(&pb.WatchJobsResponse{ResumeToken: "t3", Job: &pb.Job{Id: "2"}})
+			return stream.SendMsg(&pb.WatchJobsResponse{ResumeToken: "t4", Job: &pb.Job{Id: "1", Kind: "k", Status: pb.Job_SUCCEEDED}})
+		}))
+	client, err := jobqueue.NewClient("passthrough:///scripted", jobqueue.ClientOptions{Access: server.access()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch := client.Watch(jobqueue.WatchFilter{IDs: []string{"1", "2"}})
+
+	var statuses []jobqueue.Status
+	for job, err := range watch.Jobs(context.Background()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		statuses = append(statuses, job.Status)
+	}
+
+	if fmt.Sprint(statuses) != "[RUNNING SUCCEEDED]" || fmt.Sprint(tokens) != "[ t1]" {
+		t.Errorf("%v by %q", statuses, tokens)
+	}
+	if watch.ResumeToken() != "t4" || fmt.Sprint(watch.Deleted()) != "[2]" {
+		t.Errorf("%q, %v", watch.ResumeToken(), watch.Deleted())
+	}
+	if _, err := watch.Next(context.Background()); !errors.Is(err, io.EOF) {
+		t.Errorf("%v", err)
+	}
+}

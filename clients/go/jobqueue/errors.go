@@ -1,0 +1,188 @@
+package jobqueue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// One for each thing that a caller can do something about, for [errors.Is]. An [*Error] may be several of them: what is
+// ErrPayloadInvalid is ErrInvalidRequest too.
+var (
+	// ErrInvalidRequest: a field is malformed or out of its range: mend the call; Violations says where.
+	ErrInvalidRequest = errors.New("invalid request")
+	// ErrPayloadInvalid: the payload does not satisfy its kind's schema: mend the payload.
+	ErrPayloadInvalid = errors.New("payload invalid")
+	// ErrTooLarge: make it smaller, or store it elsewhere and send its address.
+	ErrTooLarge = errors.New("too large")
+	// ErrKindUnknown: the kind was never put: look for a typing error, or put it.
+	ErrKindUnknown = errors.New("kind unknown")
+	// ErrNotFound: there is no such thing, or no longer.
+	ErrNotFound = errors.New("not found")
+	// ErrJobNotFound: it was never there, was deleted, or its retention has ended.
+	ErrJobNotFound = errors.New("job not found")
+	// ErrQueueNotFound: no job was ever enqueued in this queue.
+	ErrQueueNotFound = errors.New("queue not found")
+	// ErrJobTerminal: the job is over and can't be cancelled: Metadata["status"] says how it ended.
+	ErrJobTerminal = errors.New("job terminal")
+	// ErrJobNotTerminal: the job is not over: wait for it or cancel it first.
+	ErrJobNotTerminal = errors.New("job not terminal")
+	// ErrIdempotencyKeyReused: the key stands for another request: Metadata["job_id"] names its job.
+	ErrIdempotencyKeyReused = errors.New("idempotency key reused")
+	// ErrOverloaded: the server takes no more for now: try again after RetryAfter.
+	ErrOverloaded = errors.New("overloaded")
+	// ErrUnavailable: no server answered, or it can't reach its database. What was asked for may have been done.
+	ErrUnavailable = errors.New("unavailable")
+	// ErrDeadlineExceeded: not done in time. What was asked for may have been done. It is
+	// [context.DeadlineExceeded] as well.
+	ErrDeadlineExceeded = errors.New("deadline exceeded")
+	// ErrWatchTokenExpired: too old to go on from: list the jobs, then watch without it.
+	ErrWatchTokenExpired = errors.New("watch token expired")
+	// ErrSessionUnknown: the worker's session is over: open a new one. The Worker does so by itself.
+	ErrSessionUnknown = errors.New("session unknown")
+	// ErrNotAllowed: the credentials are missing, wrong, or not enough for this call.
+	ErrNotAllowed = errors.New("not allowed")
+	// ErrNotSupported: the server does not have this method: it is older than the client, or no JobQueue server.
+	ErrNotSupported = errors.New("not supported")
+	// ErrServerFault: give the server's operator RequestID or Metadata["error_id"].
+	ErrServerFault = errors.New("server fault")
+)
+
+var sentinelsByReason = map[string][]error{
+	"FIELD_INVALID":          {ErrInvalidRequest},
+	"PAYLOAD_INVALID":        {ErrPayloadInvalid, ErrInvalidRequest},
+	"PAYLOAD_TOO_LARGE":      {ErrTooLarge, ErrInvalidRequest},
+	"BODY_TOO_LARGE":         {ErrTooLarge, ErrInvalidRequest},
+	"KIND_UNKNOWN":           {ErrKindUnknown, ErrInvalidRequest},
+	"JOB_NOT_FOUND":          {ErrJobNotFound, ErrNotFound},
+	"QUEUE_NOT_FOUND":        {ErrQueueNotFound, ErrNotFound},
+	"JOB_TERMINAL":           {ErrJobTerminal},
+	"JOB_NOT_TERMINAL":       {ErrJobNotTerminal},
+	"IDEMPOTENCY_KEY_REUSED": {ErrIdempotencyKeyReused},
+	"WATCH_TOKEN_EXPIRED":    {ErrWatchTokenExpired},
+	"SESSION_UNKNOWN":        {ErrSessionUnknown},
+}
+
+// For reasons that this version does not know, and for answers of proxies, which have none.
+var sentinelsByCode = map[codes.Code][]error{
+	codes.InvalidArgument:   {ErrInvalidRequest},
+	codes.OutOfRange:        {ErrInvalidRequest},
+	codes.NotFound:          {ErrNotFound},
+	codes.ResourceExhausted: {ErrOverloaded},
+	codes.Unavailable:       {ErrUnavailable},
+	codes.DeadlineExceeded:  {ErrDeadlineExceeded, context.DeadlineExceeded},
+	codes.Canceled:          {context.Canceled},
+	codes.Unauthenticated:   {ErrNotAllowed},
+	codes.PermissionDenied:  {ErrNotAllowed},
+	codes.Unimplemented:     {ErrNotSupported},
+	codes.Internal:          {ErrServerFault},
+	codes.Unknown:           {ErrServerFault},
+	codes.DataLoss:          {ErrServerFault},
+}
+
+// FieldViolation is one field that was wrong.
+type FieldViolation struct {
+	// Field is its path in the request, for example `job.payload.to`.
+	Field string
+	// Description says what is wrong with it and what would be right.
+	Description string
+}
+
+// Error is a call that was refused or failed. Every answer of a server that is no success becomes one.
+type Error struct {
+	// Message says what went wrong, for people.
+	Message string
+	// Code is that of gRPC.
+	Code codes.Code
+	// Reason is the stable name of the cause, for example `JOB_NOT_FOUND`. Empty when no JobQueue server answered.
+	Reason string
+	// Metadata are facts about the error, for example `job_id`.
+	Metadata map[string]string
+	// Violations are the fields that were wrong.
+	Violations []FieldViolation
+	// RetryAfter is how long the server asks to wait before another try. 0: it does not ask.
+	RetryAfter time.Duration
+	// RequestID finds the call in the server's log. Empty when no server answered.
+	RequestID string
+
+	sentinels []error
+	asked     bool
+	note      string
+}
+
+// Error says everything that a person needs.
+func (e *Error) Error() string {
+	name := e.Reason
+	if name == "" {
+		name = e.Code.String()
+	}
+	text := name + ": " + e.Message
+	fields := make([]string, len(e.Violations))
+	for i, each := range e.Violations {
+		fields[i] = each.Field + ": " + each.Description
+	}
+	// A server often says the one violation in its message already.
+	if all := strings.Join(fields, "; "); all != "" && !strings.Contains(e.Message, all) {
+		text += " (" + all + ")"
+	}
+	if e.note != "" {
+		text += "; " + e.note
+	}
+	return text
+}
+
+// Is says whether the error is one of the sentinels, such as ErrJobNotFound.
+func (e *Error) Is(target error) bool {
+	for _, each := range e.sentinels {
+		if each == target {
+			return true
+		}
+	}
+	return false
+}
+
+// GRPCStatus lets [status.Code] read the code.
+func (e *Error) GRPCStatus() *status.Status { return status.New(e.Code, e.Error()) }
+
+func newError(code codes.Code, message string) *Error {
+	return &Error{Code: code, Message: message, sentinels: sentinelsByCode[code]}
+}
+
+// fromRPC is the typed error of a failed call; the metadata is what came back with it.
+func fromRPC(err error, received ...metadata.MD) *Error {
+	answer := status.Convert(err)
+	made := newError(answer.Code(), answer.Message())
+	for _, detail := range answer.Details() {
+		switch detail := detail.(type) {
+		case *errdetails.ErrorInfo:
+			made.Reason, made.Metadata = detail.GetReason(), detail.GetMetadata()
+		case *errdetails.BadRequest:
+			for _, each := range detail.GetFieldViolations() {
+				made.Violations = append(made.Violations, FieldViolation{each.GetField(), each.GetDescription()})
+			}
+		case *errdetails.RetryInfo:
+			made.RetryAfter, made.asked = detail.GetRetryDelay().AsDuration(), detail.RetryDelay != nil
+		}
+	}
+	if known, ok := sentinelsByReason[made.Reason]; ok {
+		made.sentinels = known
+	}
+	if made.Reason == "" && made.Code == codes.ResourceExhausted && strings.Contains(made.Message, "larger than max") {
+		// gRPC refuses a message before anybody has read it.
+		made.sentinels = []error{ErrTooLarge, ErrInvalidRequest}
+		made.Message = fmt.Sprintf("a message is too large, the most is 4 MiB (%s)", made.Message)
+	}
+	for _, each := range received {
+		if found := each.Get("x-request-id"); len(found) > 0 {
+			made.RequestID = found[0]
+		}
+	}
+	return made
+}

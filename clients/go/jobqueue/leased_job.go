@@ -1,0 +1,142 @@
+package jobqueue
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "jobqueue.dev/go/jobqueue/v1"
+)
+
+const (
+	checkpointBytes = 64 * 1024
+	followUps       = 100
+	// With an output of 1 MiB the outcome still fits into a message of 4 MiB.
+	followUpsBytes = 2 * 1024 * 1024
+)
+
+// One id from the first caller to the last handler.
+var inherited = []string{"x-request-id", "traceparent"}
+
+// LeasedJob is one attempt of a job, as its handler sees it.
+type LeasedJob struct {
+	// ID and Attempt together are a fencing token, for the handler's own store: Attempt is higher than that of every
+	// earlier lease on the job.
+	ID      string
+	Attempt int
+	Kind    string
+	// Payload is the JSON text as it was enqueued, byte for byte.
+	Payload json.RawMessage
+	Queue   string
+	// MaxAttempts is how many failures end the job for good, Failures how many there have been.
+	MaxAttempts int
+	Failures    int
+	// Timeout is how long this attempt may run. 0: no limit.
+	Timeout   time.Duration
+	Priority  int
+	CreatedAt time.Time
+	Labels    map[string]string
+	// Headers came beside the payload, with `x-request-id` and `traceparent` of the enqueuing.
+	Headers map[string]string
+	// Checkpoint is what the attempts before left behind. Empty: nothing.
+	Checkpoint []byte
+
+	report    func(*pb.Progress)
+	mu        sync.Mutex
+	followUps []*pb.NewJob
+	size      int
+}
+
+func leasedJob(message *pb.LeasedJob, report func(*pb.Progress)) *LeasedJob {
+	return &LeasedJob{
+		ID:          message.GetId(),
+		Attempt:     int(message.GetAttempt()),
+		Kind:        message.GetKind(),
+		Payload:     json.RawMessage(message.GetPayloadJson()),
+		Queue:       message.GetQueue(),
+		MaxAttempts: int(message.GetMaxAttempts()),
+		Failures:    int(message.GetFailures()),
+		Timeout:     message.GetTimeout().AsDuration(),
+		Priority:    int(message.GetPriority()),
+		CreatedAt:   timeOf(message.GetCreatedAt()),
+		Labels:      message.GetLabels(),
+		Headers:     message.GetHeaders(),
+		Checkpoint:  message.GetCheckpoint(),
+		report:      report,
+	}
+}
+
+// Decode reads the payload into a value, as json.Unmarshal does. An error is a failure like any other; wrap it in
+// [Discard] where no later attempt can do better.
+func (j *LeasedJob) Decode(value any) error {
+	if err := json.Unmarshal(j.Payload, value); err != nil {
+		return fmt.Errorf("the payload of the %s job does not fit: %w", j.Kind, err)
+	}
+	return nil
+}
+
+// IsLastAttempt says whether one more failure ends the job for good.
+func (j *LeasedJob) IsLastAttempt() bool { return j.Failures >= j.MaxAttempts-1 }
+
+// Progress says how far the attempt is: a fraction of the whole, 0..1, and what it does right now, for people, at most
+// 1 KiB. Returns at once. What follows within 100 ms replaces it; the last one before a broken connection may be lost.
+func (j *LeasedJob) Progress(fraction float64, message string) error {
+	// Written so that it refuses NaN as well.
+	if !(fraction >= 0 && fraction <= 1) {
+		return invalid("fraction", "is %v; it is 0..1, of the whole", fraction)
+	}
+	j.report(&pb.Progress{Fraction: &fraction, Message: message})
+	return nil
+}
+
+// SaveCheckpoint leaves something for the job's next attempt, which reads it as Checkpoint; at most 64 KiB, in any form.
+// Returns at once. The newest one counts. It is there for sure once the attempt ends by an outcome of this worker; where
+// the worker is lost, the last tenths of a second may be lost with it.
+func (j *LeasedJob) SaveCheckpoint(data []byte) error {
+	if len(data) > checkpointBytes {
+		return invalid("checkpoint", "has %d bytes; at most %d are taken: store it elsewhere and leave its address",
+			len(data), checkpointBytes)
+	}
+	// A copy, and never nil: an empty one takes back what was left.
+	j.report(&pb.Progress{Checkpoint: append([]byte{}, data...)})
+	return nil
+}
+
+// FollowUp enqueues a job in the transaction that settles this one as succeeded, or not at all; at most 100, of 2 MiB in
+// all. It gets the request id and the trace of this job, unless it has headers of these names.
+func (j *LeasedJob) FollowUp(job NewJob) error {
+	message, err := newJobMessage(&job, "follow_up")
+	if err != nil {
+		return err
+	}
+	headers := make(map[string]string, len(job.Headers)+len(inherited))
+	for _, name := range inherited {
+		if value, ok := j.Headers[name]; ok {
+			headers[name] = value
+		}
+	}
+	for name, value := range job.Headers {
+		headers[name] = value
+	}
+	message.Headers = headers
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.followUps) >= followUps {
+		return invalid("follow_up", "a job has at most %d follow-ups", followUps)
+	}
+	size := j.size + proto.Size(message)
+	if size > followUpsBytes {
+		return invalid("follow_up", "the follow-ups of a job may have %d bytes in all, not %d", followUpsBytes, size)
+	}
+	j.followUps, j.size = append(j.followUps, message), size
+	return nil
+}
+
+func (j *LeasedJob) takeFollowUps() []*pb.NewJob {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.followUps
+}

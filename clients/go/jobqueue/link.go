@@ -1,0 +1,333 @@
+package jobqueue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	pb "jobqueue.dev/go/jobqueue/v1"
+)
+
+const (
+	welcomeWithin = 10 * time.Second
+	// A stream that lived so long was a good one: the next reconnect is quick again.
+	goodAfter = 5 * time.Second
+	// How long a handler that was told to stop at the end of the grace may take for it.
+	unwind = 2 * time.Second
+	// How long the last answers, and then Goodbye, are waited for.
+	answersWithin = 5 * time.Second
+)
+
+// link keeps the session on a stream: connects, reconnects for ever, moves when it is asked to, and leaves.
+type link struct {
+	session *session
+	wake    chan struct{}
+	targets int // how many were tried
+	// Guarded by the session's lock.
+	moveAt   time.Time // zero: no move is asked for
+	waits    *backoff
+	welcomed bool
+	saidLost bool
+}
+
+func newLink(s *session) *link {
+	return &link{session: s, wake: make(chan struct{}, 1), waits: newBackoff(100*time.Millisecond, 5*time.Second)}
+}
+
+// run holds the session until the context has ended and the drain is through.
+func (l *link) run(ctx context.Context) error {
+	s := l.session
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		end()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.closed = true
+		l.leaveStream()
+		for _, each := range s.running() {
+			each.end(ErrShutdown)
+		}
+	}()
+	stop := context.AfterFunc(ctx, func() {
+		defer end()
+		l.drain()
+	})
+	defer stop()
+	for life.Err() == nil {
+		s.mu.Lock()
+		// A session that has drained and ended is not opened again, though handlers of it may run on.
+		wanted := (s.stream == nil || !l.moveAt.IsZero()) && !s.finished()
+		s.mu.Unlock()
+		if wanted {
+			if err := l.connect(life); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-l.wake:
+		case <-life.Done():
+		}
+	}
+	return nil
+}
+
+// drain: no new jobs, finish what is held within the grace, give the rest back, wait for the answers.
+func (l *link) drain() {
+	s := l.session
+	s.mu.Lock()
+	s.draining = true
+	s.sendDrain()
+	s.mu.Unlock()
+	l.poke()
+	grace := s.options.ShutdownGrace
+	s.log.Info("draining", "grace", max(0, grace).String())
+	// A session that is just being opened may have been given jobs: it is drained as well.
+	s.until(answersWithin, func() bool { return !s.opening() })
+	idle := func() bool { return len(s.running()) == 0 }
+	if !s.until(max(0, grace), idle) {
+		s.mu.Lock()
+		s.log.Warn("handlers still run at the end of the grace; they are stopped", "handlers", len(s.running()))
+		for _, each := range s.running() {
+			if each.place == placeRunning {
+				each.end(ErrShutdown)
+			}
+		}
+		s.mu.Unlock()
+		s.until(unwind, idle)
+		s.mu.Lock()
+		for _, each := range s.leases {
+			if each.alive && each.place == placeRunning {
+				s.log.Warn("the handler did not stop in time; its job goes back", jobAttributes(each)...)
+				each.settle(released())
+				s.settlements.add(each)
+			}
+		}
+		s.mu.Unlock()
+	}
+	if !s.until(answersWithin, func() bool { return len(s.settlements.kept) == 0 }) {
+		s.log.Error("outcomes were not answered; their jobs run again when the session ends")
+	} else if !s.until(answersWithin, func() bool { return s.stream == nil || s.finished() }) {
+		s.log.Warn("the server said no Goodbye")
+	}
+}
+
+// connect is one try to open a stream. What fails is followed by a wait; an error is what no other try will mend.
+func (l *link) connect(life context.Context) error {
+	s := l.session
+	s.mu.Lock()
+	wait := time.Duration(0)
+	if !l.moveAt.IsZero() {
+		wait = time.Until(l.moveAt)
+	}
+	s.mu.Unlock()
+	if sleep(life, wait) != nil {
+		return nil
+	}
+	s.mu.Lock()
+	if s.finished() {
+		s.mu.Unlock()
+		return nil
+	}
+	s.moving = true
+	hello := s.hello()
+	s.mu.Unlock()
+	target := s.options.Targets[l.targets%len(s.options.Targets)]
+	l.targets++
+	opened, err := openStream(life, target, &s.options.Access)
+	var welcome *pb.Welcome
+	if err == nil {
+		opened.send(hello)
+		if welcome, err = l.awaitWelcome(opened); err != nil {
+			opened.close()
+		}
+	}
+
+	s.mu.Lock()
+	if life.Err() != nil {
+		s.mu.Unlock()
+		if err == nil {
+			opened.close()
+		}
+		return nil
+	}
+	if err != nil {
+		defer s.mu.Unlock()
+		return l.refused(life, target, err)
+	}
+	defer s.mu.Unlock()
+	what := "session resumed"
+	if s.token == "" {
+		what = "session opened"
+	}
+	// Only now that another has taken its place.
+	l.leaveStream()
+	s.welcome(welcome, opened)
+	s.log.Info(what, "session", s.id, "target", target, "server", welcome.GetServer())
+	l.welcomed, l.saidLost, l.moveAt = true, false, time.Time{}
+	go l.pump(life, opened)
+	go l.beat(opened)
+	return nil
+}
+
+// refused decides what a failed try means. With the lock held, which it gives up while it waits.
+func (l *link) refused(life context.Context, target string, err error) error {
+	s := l.session
+	if errors.Is(err, ErrSessionUnknown) {
+		s.log.Warn("the server does not know the session", "error", err.Error())
+		l.endSession()
+		return nil
+	}
+	s.stay()
+	// Only before the first Welcome: later it is a fault of one server among several, or of a token that is renewed.
+	if !l.welcomed && (errors.Is(err, ErrInvalidRequest) || errors.Is(err, ErrNotAllowed) || errors.Is(err, ErrNotSupported)) {
+		return err
+	}
+	if s.stream == nil {
+		l.sayLost(fmt.Sprintf("can't reach %s", target), err)
+	}
+	wait := l.waits.next()
+	s.mu.Unlock()
+	_ = sleep(life, wait)
+	s.mu.Lock()
+	return nil
+}
+
+func (l *link) awaitWelcome(on *stream) (*pb.Welcome, error) {
+	late := time.AfterFunc(welcomeWithin, on.end)
+	for {
+		frame, err := on.call.Recv()
+		if err != nil {
+			if !late.Stop() {
+				return nil, newError(codes.Unavailable, fmt.Sprintf("no Welcome within %v", welcomeWithin))
+			}
+			return nil, fromRPC(err, on.call.Trailer())
+		}
+		switch frame := frame.GetFrame().(type) {
+		case *pb.LeaseResponse_Welcome:
+			late.Stop()
+			return frame.Welcome, nil
+		case *pb.LeaseResponse_GoAway, *pb.LeaseResponse_Goodbye:
+			late.Stop()
+			return nil, newError(codes.Unavailable, "the server is leaving")
+		}
+	}
+}
+
+// pump hands the frames of one stream to the session, until it ends or another has taken its place.
+func (l *link) pump(life context.Context, on *stream) {
+	s := l.session
+	opened := time.Now()
+	defer on.close()
+	var ended error
+	for {
+		response, err := on.call.Recv()
+		s.mu.Lock()
+		if s.stream != on {
+			s.mu.Unlock()
+			return
+		}
+		if err != nil {
+			ended = err
+			break
+		}
+		switch frame := response.GetFrame().(type) {
+		case *pb.LeaseResponse_GoAway:
+			s.log.Info("the server asks to connect elsewhere", "reason", frame.GoAway.GetReason())
+			l.moveAt = time.Now().Add(frame.GoAway.GetReconnectAfter().AsDuration())
+			l.poke()
+		case *pb.LeaseResponse_Goodbye:
+			l.endSession()
+			// Or a server that always says so would be asked without a pause.
+			l.moveAt = time.Now().Add(l.waits.next())
+		default:
+			s.handle(response)
+		}
+		s.mu.Unlock()
+	}
+	wait := time.Duration(0)
+	if time.Since(opened) <= goodAfter {
+		// Or a server that welcomes and then hangs up would be asked without a pause.
+		wait = l.waits.next()
+	} else {
+		l.waits.reset()
+	}
+	l.lost(ended)
+	s.mu.Unlock()
+	_ = sleep(life, wait)
+	l.poke()
+}
+
+// beat sends heartbeats on a stream while it is the session's; one that does not answer is let go.
+func (l *link) beat(on *stream) {
+	s := l.session
+	s.mu.Lock()
+	every := s.beat
+	s.mu.Unlock()
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-on.call.Context().Done():
+			return
+		}
+		s.mu.Lock()
+		if s.stream != on {
+			s.mu.Unlock()
+			return
+		}
+		if !s.heartbeat() {
+			l.lost(errors.New("two heartbeats were not answered"))
+			s.mu.Unlock()
+			on.close()
+			l.poke()
+			return
+		}
+		s.mu.Unlock()
+	}
+}
+
+// The rest is called with the session's lock held.
+
+func (l *link) lost(err error) {
+	l.session.stream = nil
+	l.session.crossed = nil
+	l.moveAt = time.Time{}
+	l.session.notify()
+	l.sayLost("the stream was lost", err)
+}
+
+// sayLost says so once until there is a stream again: an hour's outage is one line, not a thousand.
+func (l *link) sayLost(what string, err error) {
+	if !l.saidLost {
+		l.saidLost = true
+		l.session.log.Warn(what+"; trying again until a server answers",
+			"error", fmt.Sprint(err), "running", len(l.session.running()))
+	}
+}
+
+func (l *link) leaveStream() {
+	if l.session.stream != nil {
+		l.session.stream.close()
+		l.session.stream = nil
+	}
+}
+
+// endSession: the server has ended the session; its stream goes with it. The next one opens another, unless it drains.
+func (l *link) endSession() {
+	l.leaveStream()
+	l.moveAt = time.Time{}
+	l.session.over()
+	l.poke()
+}
+
+func (l *link) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,151 @@
+package jobqueue
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "jobqueue.dev/go/jobqueue/v1"
+)
+
+const (
+	frameOutcomes = 1000
+	// A frame may measure 4 MiB; one outcome at most 3 MiB and a little.
+	frameBytes = 2 * 1024 * 1024
+	// While an answer is awaited, outcomes gather for so long: a frame costs about as much as a hundred outcomes in it.
+	linger = 3 * time.Millisecond
+)
+
+// settlements keeps every outcome until its answer has come, and sends it again on a new stream. The session's lock
+// guards it.
+type settlements struct {
+	// send sends a Settle; false when it can't now, and flush or restart will follow.
+	send func(*pb.Settle) bool
+	// later runs a function under the session's lock, after a while.
+	later func(time.Duration, func())
+
+	kept    map[*lease]struct{}
+	waiting []*lease
+	frames  map[int64][]*lease
+	seq     int64
+	planned bool
+	waits   *backoff
+}
+
+func newSettlements(send func(*pb.Settle) bool, later func(time.Duration, func())) *settlements {
+	return &settlements{
+		send:   send,
+		later:  later,
+		kept:   map[*lease]struct{}{},
+		frames: map[int64][]*lease{},
+		waits:  newBackoff(100*time.Millisecond, 5*time.Second),
+	}
+}
+
+// add takes the outcome of a lease.
+func (s *settlements) add(l *lease) {
+	s.kept[l] = struct{}{}
+	l.place = placeWaiting
+	s.waiting = append(s.waiting, l)
+	switch {
+	case len(s.frames) == 0 || len(s.waiting) >= frameOutcomes:
+		s.flush()
+	case !s.planned:
+		s.planned = true
+		s.later(linger, func() {
+			s.planned = false
+			s.flush()
+		})
+	}
+}
+
+// drop forgets an outcome: the lease is no longer ours.
+func (s *settlements) drop(l *lease) {
+	delete(s.kept, l)
+	l.place = placeDone
+}
+
+// flush sends what waits.
+func (s *settlements) flush() {
+	var waiting []*lease
+	for _, each := range s.waiting {
+		if each.place == placeWaiting {
+			waiting = append(waiting, each)
+		}
+	}
+	s.waiting = nil
+	for len(waiting) > 0 {
+		frame, count := s.frame(waiting)
+		if !s.send(frame) {
+			s.waiting = waiting
+			return
+		}
+		s.seq = frame.Seq
+		s.frames[frame.Seq] = waiting[:count]
+		for _, each := range waiting[:count] {
+			each.place = placeSent
+		}
+		waiting = waiting[count:]
+	}
+}
+
+// answered takes the leases of a frame out. They are still kept: the session decides what an answer means, and drops
+// them or sends them again.
+func (s *settlements) answered(settled *pb.Settled) []*lease {
+	var leases []*lease
+	for _, each := range s.frames[settled.GetSeq()] {
+		if each.place == placeSent {
+			leases = append(leases, each)
+		}
+	}
+	delete(s.frames, settled.GetSeq())
+	if len(settled.GetExceptions()) == 0 {
+		s.waits.reset()
+	}
+	return leases
+}
+
+// againLater sends outcomes again after a while that grows: the server could not commit them.
+func (s *settlements) againLater(leases []*lease) {
+	for _, each := range leases {
+		each.place = placeHeldBack
+	}
+	s.later(s.waits.next(), func() {
+		for _, each := range leases {
+			// A restart in between has sent it already; a revocation has dropped it.
+			if each.place == placeHeldBack {
+				s.add(each)
+			}
+		}
+	})
+}
+
+// restart sends everything on a new stream, whose frames are counted from 1.
+func (s *settlements) restart() {
+	s.frames = map[int64][]*lease{}
+	s.seq = 0
+	s.waiting = nil
+	for each := range s.kept {
+		each.place = placeWaiting
+		s.waiting = append(s.waiting, each)
+	}
+	s.flush()
+}
+
+// frame is one of as many of these as it takes, at least one, and how many those are.
+func (s *settlements) frame(waiting []*lease) (*pb.Settle, int) {
+	frame := &pb.Settle{Seq: s.seq + 1}
+	room, count := frameBytes, 0
+	for _, each := range waiting[:min(len(waiting), frameOutcomes)] {
+		if each.outcome == nil {
+			frame.Succeeded = append(frame.Succeeded, each.id)
+		} else {
+			if room -= proto.Size(each.outcome); room < 0 && count > 0 {
+				break
+			}
+			frame.Outcomes = append(frame.Outcomes, each.outcome)
+		}
+		count++
+	}
+	return frame, count
+}

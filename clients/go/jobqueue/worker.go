@@ -1,0 +1,183 @@
+package jobqueue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	pb "jobqueue.dev/go/jobqueue/v1"
+)
+
+// Handler runs one attempt of a job. What it returns, if not nil, is the job's output: a json.RawMessage goes byte for
+// byte, whatever else is marshalled. An error is a failure, but for [Retry], [Discard], [Snooze] and [ErrCancelled]; so
+// is a panic.
+//
+// The context ends when the handler should stop; [context.Cause] says why: [ErrCancelRequested], [ErrLeaseRevoked],
+// [ErrTimedOut] or [ErrShutdown]. A handler that stops for it returns the context's error, bare or wrapped. It has the
+// values of the context that Run was given.
+type Handler func(ctx context.Context, job *LeasedJob) (any, error)
+
+// WorkerOptions are a worker's settings. The zero value takes 8 jobs at once from the queue `default`.
+type WorkerOptions struct {
+	Access
+	// Targets are more addresses of servers: a worker that loses one goes on with the next.
+	Targets []string
+	// Queues to take jobs from. They take turns. Empty: `default`.
+	Queues []string
+	// Concurrency is how many jobs run at once, 1..10000. 0: 8.
+	Concurrency int
+	// Name is for people; shown as Job.LockedBy; 1..128 characters. Empty: host and process id.
+	Name string
+	// Labels are the worker's own marks, for people.
+	Labels map[string]string
+	// SessionTTL is how long the worker may be silent before its jobs are given to others, 5 s to 1 h. 0: the server's,
+	// 30 s.
+	SessionTTL time.Duration
+	// ShutdownGrace is how long a drain lets handlers run on before it stops them and gives their jobs back. 0: 30 s;
+	// negative: not at all.
+	ShutdownGrace time.Duration
+	// Logger is told of connections, failures and what else an operator wants to see. nil: slog.Default().
+	Logger *slog.Logger
+}
+
+// KindOption is one setting of a kind's handler.
+type KindOption func(*kindHandler)
+
+// Slots bounds how many jobs of the kind run at once, at least one, within the worker's Concurrency.
+func Slots(slots int) KindOption {
+	if slots < 1 {
+		panic(fmt.Sprintf("jobqueue: Slots(%d): at least one is needed", slots))
+	}
+	return func(h *kindHandler) { h.slots = slots }
+}
+
+type kindHandler struct {
+	run   Handler
+	slots int
+}
+
+// Worker runs jobs: holds one stream to a server, is handed jobs over it, and runs a handler for each in a goroutine of
+// its own.
+type Worker struct {
+	options  WorkerOptions
+	mu       sync.Mutex
+	handlers map[string]kindHandler
+	session  *session
+	paused   bool
+}
+
+// NewWorker makes a worker; it connects when it runs. The target is the server's address.
+func NewWorker(target string, options WorkerOptions) (*Worker, error) {
+	if target == "" {
+		return nil, invalid("target", "is empty; it is the address of a server, for example 127.0.0.1:50051")
+	}
+	options.Targets = append([]string{target}, options.Targets...)
+	if len(options.Queues) == 0 {
+		options.Queues = []string{"default"}
+	}
+	if options.Concurrency == 0 {
+		options.Concurrency = 8
+	}
+	if options.Concurrency < 1 || options.Concurrency > 10_000 {
+		return nil, invalid("Concurrency", "is %d; it is 1 to 10000", options.Concurrency)
+	}
+	if options.Name == "" {
+		host, _ := os.Hostname()
+		options.Name = fmt.Sprintf("%.100s:%d", host, os.Getpid())
+	}
+	if length := utf8.RuneCountInString(options.Name); length > 128 {
+		return nil, invalid("Name", "has %d characters; it has 1 to 128", length)
+	}
+	if ttl := options.SessionTTL; ttl != 0 && (ttl < 5*time.Second || ttl > time.Hour) {
+		return nil, invalid("SessionTTL", "is %v; it is 5 seconds to 1 hour", ttl)
+	}
+	if options.ShutdownGrace == 0 {
+		options.ShutdownGrace = 30 * time.Second
+	}
+	if options.Logger == nil {
+		options.Logger = slog.Default()
+	}
+	return &Worker{options: options, handlers: map[string]kindHandler{}}, nil
+}
+
+// Handle makes a function the handler of a kind. It panics where the program is wrong: the kind has a handler already,
+// there is no function, or the worker runs.
+func (w *Worker) Handle(kind string, handler Handler, options ...KindOption) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.handlers[kind]; ok {
+		panic(fmt.Sprintf("jobqueue: kind %q already has a handler", kind))
+	}
+	if handler == nil {
+		panic(fmt.Sprintf("jobqueue: the handler of kind %q is nil", kind))
+	}
+	if w.session != nil {
+		panic("jobqueue: Handle was called while the worker runs")
+	}
+	made := kindHandler{run: handler}
+	for _, option := range options {
+		option(&made)
+	}
+	w.handlers[kind] = made
+}
+
+// Run serves until the context ends, and then drains: no new jobs, running ones finish within ShutdownGrace, others go
+// back uncharged. It returns nil after that. A program ends it by signals with [os/signal.NotifyContext].
+//
+// A lost server is no error: jobs run on, and the worker tries again for ever. An error is what no other try will mend:
+// the first server refused the worker, for example for a queue's name.
+func (w *Worker) Run(ctx context.Context) error {
+	w.mu.Lock()
+	if len(w.handlers) == 0 || w.session != nil {
+		defer w.mu.Unlock()
+		if w.session != nil {
+			return errors.New("jobqueue: the worker runs already")
+		}
+		return errors.New("jobqueue: the worker has no handlers: add one with Handle")
+	}
+	session := newSession(ctx, &w.options, w.handlers)
+	session.capacity.paused = w.paused
+	w.session = session
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.session = nil
+	}()
+	return newLink(session).run(ctx)
+}
+
+// Pause takes no more jobs until Resume; running ones run on.
+func (w *Worker) Pause() { w.pause(true) }
+
+// Resume takes jobs again.
+func (w *Worker) Resume() { w.pause(false) }
+
+func (w *Worker) pause(paused bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.paused = paused
+	if w.session != nil {
+		w.session.pause(paused)
+	}
+}
+
+// subscriptions are the queues, each with all kinds that have a handler.
+func subscriptions(queues []string, handlers map[string]kindHandler) []*pb.Subscription {
+	kinds := make([]string, 0, len(handlers))
+	for kind := range handlers {
+		kinds = append(kinds, kind)
+	}
+	slices.Sort(kinds)
+	made := make([]*pb.Subscription, len(queues))
+	for i, queue := range queues {
+		made[i] = &pb.Subscription{Queue: queue, Kinds: kinds}
+	}
+	return made
+}
