@@ -29,7 +29,7 @@ def main(
     console = Console()
     if list_cases:
         for case in CASES.values():
-            console.print(f"[bold]{case.name}[/] {case.about}", highlight=False)
+            console.print(f"[bold]{case.name}[/] {case.about}", highlight=False, soft_wrap=True)
         return
     names = [name.strip() for name in only.split(",") if name.strip()] or list(CASES)
     unknown = [name for name in names if name not in CASES]

@@ -282,3 +282,10 @@ def last_frame(events: Sequence[Event], who: str, before: float) -> float:
         and event.at <= before
         and event.what in ("beat", "settling", "delivered", "welcome")
     )
+
+
+def redelivered(stage: Stage, victim: str, killed_at: float) -> tuple[float, float]:
+    """The longest and the shortest time from a victim's last frame to the start of its jobs elsewhere."""
+    heard = last_frame(stage.journals.read(), victim, killed_at)
+    starts = [event.at - heard for event in stage.events("started") if event.attempt == 2]
+    return max(starts), min(starts)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from importlib import import_module
 
-_FILES = ("workers", "connections", "streams", "settlements", "servers", "databases")
+_FILES = (
+    "workers",
+    "zombies",
+    "connections",
+    "streams",
+    "settlements",
+    "commits",
+    "restarts",
+    "across",
+    "databases",
+)
 
 
 def load() -> None:

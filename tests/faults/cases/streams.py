@@ -1,4 +1,4 @@
-"""Streams that misbehave: flooding, deaf, mute, superseded, forged; and five hundred that come back at once."""
+"""Streams that misbehave: flooding, deaf, mute, forged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobqueue.v1 import lease_pb2
 from jobqueue_server.lifecycle import Event as Exit
 from tests.faults.case import case
 from tests.faults.stage import Stage, refused
-from tests.lease.hand_worker import HandWorker, StreamEnded, span
+from tests.lease.hand_worker import StreamEnded, span
 
 TTL = 5.0
 _Verdict = lease_pb2.SettleResult.Verdict
@@ -129,41 +129,6 @@ async def mute(stage: Stage) -> None:
     stage.figure("losses", losses, 0, "")
 
 
-@case("superseded", "a stream whose session went on elsewhere speaks on: nothing of it counts", bound=60)
-async def superseded(stage: Stage) -> None:
-    stage.explained = {Exit.UNDELIVERED}
-    await stage.database()
-    first, second = await stage.server("first"), await stage.server("second")
-    here, there = stage.producer(first.address), stage.producer(second.address)
-    old = await stage.hand(here, "worker", slots=4, ttl=TTL)
-    ids = await here.put_many(4)
-    jobs = await old.jobs(4)
-    await old.heartbeat()
-    stage.fault("the session goes on elsewhere, the old stream speaks on")
-    new = await stage.hand(there, "worker", slots=4, ttl=TTL, resume=old.resume(held=jobs[:2]))
-    assert len(new.welcome.kept) == 2
-    new.held.update({job.lease_id: job for job in jobs[:2]})
-    with contextlib.suppress(StreamEnded, grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
-        # A server that has not yet heard of the resume may answer; the fence must hold all the same.
-        await old.send(heartbeat=lease_pb2.Heartbeat(seq=50, held=[job.lease_id for job in jobs]))
-        await old.send(progress=lease_pb2.Progress(lease_id=jobs[0].lease_id, fraction=0.9))
-        await old.capacity(100)
-        await old.report([jobs[3].lease_id])
-    await here.put_many(8)
-    await new.heartbeat()
-    late = await old.end(timeout=25)
-    assert late.error is not None
-    stage.figure("reason other than SESSION_SUPERSEDED", late.reason != "SESSION_SUPERSEDED", 0, "")
-
-    async def finish() -> bool:
-        await new.succeed(*list(new.held.values()))
-        return not await stage.value("select exists (select from live_job)")
-
-    await stage.until(finish, "an end of every job", 30)
-    rows = await stage.sql("select attempts, losses from finished_job where id = any($1::uuid[])", ids)
-    assert all(row["losses"] == 0 for row in rows), rows
-
-
 @case("forged", "forged, swapped and empty ids and tokens take nothing from anybody", bound=60)
 async def forged(stage: Stage) -> None:
     await stage.database()
@@ -227,37 +192,4 @@ async def forged(stage: Stage) -> None:
     assert await owner.succeed(*mine) == []
     with contextlib.suppress(StreamEnded):
         await thief.close()
-    await stage.over()
-
-
-@case("comeback", "500 workers lose their server and come back at once: each keeps its job", bound=150)
-async def comeback(stage: Stage) -> None:
-    await stage.database()
-    first = await stage.server("first")
-    producer = stage.producer(first.address)
-    workers = stage.count(500, 20)
-    hands = []
-    for start in range(0, workers, 50):
-        names = [f"w{number}" for number in range(start, min(workers, start + 50))]
-        hands += await asyncio.gather(*(stage.hand(producer, name, slots=1, ttl=30) for name in names))
-    await producer.put_many(workers)
-    jobs = await asyncio.gather(*(hand.job(30) for hand in hands))
-    await asyncio.gather(*(hand.heartbeat() for hand in hands))
-    at = stage.fault("kill -9 of the server")
-    first.kill()
-    second = await stage.server("second", grpc_addr=first.address)
-    stage.tell(f"{workers} workers come back")
-    ready_at = time.time()
-    other = stage.producer(second.address)
-
-    async def back(number: int) -> HandWorker:
-        resume = hands[number].resume(held=[jobs[number]])
-        return await stage.hand_back(other, f"w{number}", slots=1, ttl=30, resume=resume)
-
-    again = await asyncio.gather(*(back(number) for number in range(workers)))
-    stage.figure("server ready to all back", time.time() - ready_at, 15)
-    stage.figure("kill to all back", time.time() - at, unit="s")
-    kept = sum(len(hand.welcome.kept) for hand in again)
-    stage.figure("jobs not kept", workers - kept, 0, "")
-    await asyncio.gather(*(hand.succeed(job) for hand, job in zip(again, jobs, strict=True)))
     await stage.over()

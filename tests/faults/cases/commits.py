@@ -1,0 +1,167 @@
+"""Servers killed, and sessions gone elsewhere, between a statement's commit and what follows it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import grpc.aio
+
+from jobqueue.v1 import lease_pb2
+from jobqueue_server.lifecycle import Event as Exit
+from tests.faults.case import case
+from tests.faults.locks import came, locked, same_key, waits_for_lock
+from tests.faults.stage import Stage
+
+TTL = 5.0
+# A statement that is not yet prepared on its connection is two messages, and the second needs the answer to the first.
+# Each try prepares one connection of four.
+_TRIES = 8
+_Verdict = lease_pb2.SettleResult.Verdict
+
+
+@case(
+    "killed_after_claim",
+    "kill -9 of the server between a claim's commit and its hand-over: given again, uncharged",
+    bound=60,
+)
+async def killed_after_claim(stage: Stage) -> None:
+    stage.explained = {Exit.UNDELIVERED}
+    await stage.database()
+    to_database, dsn = await stage.database_proxy()
+    first, second = await stage.server("first", dsn), await stage.server("second")
+    here, there = stage.producer(first.address), stage.producer(second.address)
+    worker = await stage.hand(here, "worker", slots=0, ttl=TTL)
+    leased = "select count(*) = 4 from live_job where state = 2"
+    for _ in range(_TRIES):
+        ids = await here.put_many(4)
+        async with locked(stage, "live_job"):
+            await worker.capacity(4)
+            await waits_for_lock(stage, "claim")
+            to_database.one_way(to_database.down)
+        # The claim goes on now, and commits; its answer stays in the proxy.
+        if await came(stage, leased):
+            break
+        to_database.passing()
+        await worker.succeed(*await worker.jobs(4))
+        await worker.capacity(0)
+        await worker.heartbeat()
+    else:
+        raise AssertionError("no claim committed without a further message")
+    stage.fault("kill -9 of the server, whose claim has committed")
+    first.kill()
+    again = await stage.hand(there, "worker", slots=4, ttl=TTL, resume=worker.resume())
+    at = time.time()
+    jobs = await again.jobs(4)
+    stage.figure("resume to delivery", time.time() - at, 1)
+    assert {job.id for job in jobs} == set(ids), "other jobs were delivered"
+    await again.succeed(*jobs)
+    await stage.over()
+    charged = await stage.value("select count(*) from finished_job where losses + failures > 0")
+    stage.figure("jobs charged", charged, 0, "")
+
+
+@case(
+    "killed_after_settle",
+    "kill -9 of the server between a settlement's commit and its answer: told once more",
+    bound=60,
+)
+async def killed_after_settle(stage: Stage) -> None:
+    await stage.database()
+    to_database, dsn = await stage.database_proxy()
+    first, second = await stage.server("first", dsn), await stage.server("second")
+    here, there = stage.producer(first.address), stage.producer(second.address)
+    worker = await stage.hand(here, "worker", slots=4, ttl=TTL)
+    for number in range(_TRIES):
+        await here.put_many(4)
+        jobs = await worker.jobs(4)
+        await worker.heartbeat()
+        to_database.one_way(to_database.down)
+        await worker.report([job.lease_id for job in jobs])
+        if await came(stage, "select count(*) = $1 from finished_job", 4 * (number + 1)):
+            break
+        to_database.passing()
+        await worker.next("settled")
+    else:
+        raise AssertionError("no settlement committed without a further message")
+    assert not worker.has("settled"), "the answer came"
+    stage.fault("kill -9 of the server, whose settlement has committed")
+    first.kill()
+    again = await stage.hand(there, "worker", slots=4, ttl=TTL, resume=worker.resume(unanswered=jobs))
+    results = await again.settle([job.lease_id for job in jobs])
+    verdicts = [_Verdict.Name(result.verdict) for result in results]
+    assert verdicts == ["ALREADY_APPLIED"] * 4, verdicts
+    await stage.over()
+    again_run = await stage.value("select count(*) from finished_job where attempts > 1")
+    stage.figure("jobs that ran again", again_run, 0, "")
+
+
+@case(
+    "killed_after_enqueue",
+    "kill -9 of the server between an enqueue's commit and its answer: the key finds the job",
+    bound=60,
+)
+async def killed_after_enqueue(stage: Stage) -> None:
+    await stage.database()
+    stage.all_jobs_over = False
+    to_database, dsn = await stage.database_proxy()
+    first, second = await stage.server("first", dsn), await stage.server("second")
+    here, there = stage.producer(first.address), stage.producer(second.address)
+    stored = "select exists (select from job where idempotency_key = $1)"
+    await here.put()
+    for number in range(_TRIES):
+        key = f"key-{number}"
+        to_database.one_way(to_database.down)
+        putting = asyncio.create_task(here.put(key=key, token=key))
+        if await came(stage, stored, key):
+            break
+        to_database.passing()
+        await putting
+    else:
+        raise AssertionError("no enqueue committed without a further message")
+    assert not putting.done(), "the answer came"
+    stage.fault("kill -9 of the server, whose enqueue has committed")
+    first.kill()
+    [outcome] = await asyncio.gather(putting, return_exceptions=True)
+    assert isinstance(outcome, grpc.aio.AioRpcError), f"acknowledged by a server that was killed: {outcome}"
+    id = await there.put(key=key, token=key)
+    kept = await stage.sql("select id::text from job where idempotency_key = $1", key)
+    assert [row["id"] for row in kept] == [id], f"the replay answered {id}, and {kept} is stored"
+    stage.figure("jobs of one key", len(kept), 1, "")
+
+
+@case(
+    "late_hand_off",
+    "a hand-off commits after its session went on elsewhere, its server alive or dead: found, given again",
+    bound=90,
+)
+async def late_hand_off(stage: Stage) -> None:
+    stage.explained = {Exit.UNDELIVERED}
+    await stage.database()
+    servers = [await stage.server(name) for name in ("first", "second")]
+    callers = [stage.producer(server.address) for server in servers]
+    worker = await stage.hand(callers[0], "worker", slots=2, ttl=30)
+    await callers[0].put()
+    await worker.succeed(await worker.job())
+    for fate, here, there in (("alive", 0, 1), ("dead", 1, 0)):
+        async with same_key(stage, fate):
+            putting = asyncio.create_task(callers[here].put(key=fate))
+            await waits_for_lock(stage, "enqueue")
+            stage.fault(f"the session goes on elsewhere before its hand-off commits; the server is {fate}")
+            if fate == "dead":
+                servers[here].kill()
+                worker.cut()
+            resume = worker.resume()
+            worker = await stage.hand_back(callers[there], "worker", slots=2, ttl=30, resume=resume)
+            leased = await stage.value("select count(*) from live_job where state = 2")
+            assert leased == 0, "the hand-off did not wait"
+        at = time.time()
+        await asyncio.gather(putting, return_exceptions=True)
+        job = await worker.job(30)
+        assert job.attempt == 2, "it was stored to wait: the race was missed"
+        # The audit looks every 10 s at leases that are older than 10 s.
+        stage.figure(f"commit to delivery, server {fate}", time.time() - at, 22)
+        await worker.succeed(job)
+    await stage.over()
+    charged = await stage.value("select sum(losses + failures)::int from finished_job")
+    stage.figure("jobs charged", charged, 0, "")
