@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 
 import grpc
@@ -305,6 +306,54 @@ def test_a_goaway_moves_the_session_before_the_old_stream_is_let_go(serve, held)
     finally:
         one.stop()
         two.stop()
+
+
+def test_what_comes_on_the_old_stream_while_it_moves_is_not_begun(serve):
+    """Hello did not name it: the next server gives it back, and it would run twice."""
+    one, two = ScriptedServer(), ScriptedServer()
+    try:
+        worker = Worker([one.address, two.address])
+        ran: queue.SimpleQueue[int] = queue.SimpleQueue()
+        worker.handler("work")(lambda ctx: ran.put(ctx.job.attempt))
+        serve(worker)
+        old = one.stream()
+        old.welcome(token="one")
+        old.send(go_away=pb.GoAway(reason="SHUTTING_DOWN"))
+        new = two.stream()
+        assert list(new.expect("hello").resume.held) == []
+        old.deliver(job(1, "work", "null"))
+        old.expect("receipt", where=lambda frame: frame.last_delivery == 1)
+        new.send(welcome=pb.Welcome(session_id=1, session_token="two"))
+        assert old.ended.wait(WITHIN)
+        new.deliver(job(2, "work", "null", attempt=2))
+        assert new.outcomes(1) == {2: "succeeded"}
+        assert ran.get(timeout=WITHIN) == 2
+        assert ran.empty()
+    finally:
+        one.stop()
+        two.stop()
+
+
+def test_what_came_while_it_looked_for_another_server_goes_back_when_there_is_none(serve):
+    one, two = ScriptedServer(), ScriptedServer()
+    two.stop()
+    try:
+        worker = Worker([one.address, two.address])
+        ran: queue.SimpleQueue[int] = queue.SimpleQueue()
+        worker.handler("work")(lambda ctx: ran.put(ctx.job.attempt))
+        serve(worker)
+        old = one.stream()
+        old.welcome(token="one")
+        old.send(go_away=pb.GoAway(reason="DATABASE_AWAY"))
+        refused = one.stream()
+        refused.expect("hello")
+        old.deliver(job(1, "work", "null"))
+        old.expect("receipt", where=lambda frame: frame.last_delivery == 1)
+        refused.fail(grpc.StatusCode.UNAVAILABLE, "DATABASE_AWAY")
+        assert old.outcomes(1) == {1: "release"}
+        assert ran.empty()
+    finally:
+        one.stop()
 
 
 def test_a_worker_that_finds_no_other_server_stays(serve, held):

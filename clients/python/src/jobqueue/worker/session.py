@@ -72,6 +72,9 @@ class Session:
         self.heartbeat_interval = 5.0
         #: While a new stream is opened nothing is settled on the old one, so that both sides know what was said.
         self.moving = False
+        # What came on the old one meanwhile: Hello does not name it, so it goes back when the session goes on
+        # elsewhere, and a handler that had begun would run beside the next one.
+        self._crossed: list[pb.LeasedJob] = []
 
     # --- the stream ---
 
@@ -109,6 +112,7 @@ class Session:
         self.heartbeat_interval = welcome.heartbeat_interval.ToTimedelta().total_seconds() or 5.0
         self._heartbeat_seq = self._pong_seq = 0
         self._last_delivery = 0
+        self._crossed = []
         self._revoke([lease.lease_id for lease in welcome.revoked], "the session went on without it")
         self._settlements.restart()
         # Names revoked handlers that still run, so that their slots are not given away.
@@ -122,6 +126,11 @@ class Session:
     def stay(self) -> None:
         """No other stream was found: goes on with the old one, if there is one."""
         self.moving = False
+        crossed, self._crossed = self._crossed, []
+        for message in crossed:
+            # Not begun after all: whether the other server took the session over is not known.
+            lease = self._take(message)
+            self._refuse(lease)
         self._settlements.flush()
         self._changed.set()
 
@@ -130,6 +139,7 @@ class Session:
         leases, self._leases = list(self._leases.values()), {}
         self._token = ""
         self.moving = False
+        self._crossed = []
         # Those of revoked leases were told already.
         lost = [lease for lease in leases if lease.place is not Place.DONE]
         if lost:
@@ -249,18 +259,25 @@ class Session:
             return
         stream.last_delivery = self._last_delivery = delivery.seq
         self._loop.call_later(_RECEIPT_AFTER, self._receipt, stream)
+        if self.moving:
+            self._crossed.extend(delivery.jobs)
+            return
         starting: dict[RunIn, list[Lease]] = {}
         for message in delivery.jobs:
-            handler = self._handlers.get(message.kind)
-            context = JobContext(LeasedJob(message), functools.partial(self._report_from_thread, message))
-            lease = self._leases[message.lease_id] = Lease(message, handler or NO_HANDLER, context)
-            self._observe(self._observer.started, message.kind)
-            if handler is None or self._drain_reason is not None:
+            lease = self._take(message)
+            if lease.handler is NO_HANDLER or self._drain_reason is not None:
                 self._refuse(lease)
             else:
-                starting.setdefault(handler.run_in, []).append(lease)
+                starting.setdefault(lease.handler.run_in, []).append(lease)
         for run_in, leases in starting.items():
             self._runners[run_in].start(leases)
+
+    def _take(self, message: pb.LeasedJob) -> Lease:
+        context = JobContext(LeasedJob(message), functools.partial(self._report_from_thread, message))
+        lease = Lease(message, self._handlers.get(message.kind) or NO_HANDLER, context)
+        self._leases[message.lease_id] = lease
+        self._observe(self._observer.started, message.kind)
+        return lease
 
     def _report_from_thread(
         self, message: pb.LeasedJob, fraction: float | None, text: str, checkpoint: bytes | None
