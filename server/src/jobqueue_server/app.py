@@ -9,7 +9,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -57,7 +57,7 @@ from .rpc.queue_admin import QueueAdminServicer
 from .rpc.server import GrpcServer
 from .rpc.session_calls import SessionCallsServicer
 from .rpc.watch import WatchServicer
-from .settings import Settings
+from .settings import Settings, listening
 from .store import migrate
 from .store.catalog import CatalogStore
 from .store.changes import ChangeStore
@@ -95,14 +95,19 @@ class App:
         dsn: The database, after `start`.
         grpc_port: Where gRPC answers, after `start`.
         http_port: Where HTTP answers, after `start`; 0 where it is off.
+        metrics_port: Where Prometheus reads, after `start`; 0 where it is off.
+        on_ready: Called when it answers.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, reuse_port: bool = False) -> None:
         self.settings = settings
+        self._reuse_port = reuse_port
+        self.on_ready: Callable[[], None] = lambda: None
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.dsn = settings.dsn or ""
         self.grpc_port = 0
         self.http_port = 0
+        self.metrics_port = 0
         # Why the server takes no work now; empty where it does.
         self._not_ready = "starting"
         # What came up, to be taken down in reverse.
@@ -236,7 +241,11 @@ class App:
             ),
         ]
         self.grpc = GrpcServer(
-            self.chain, services, tls=self._tls, max_connection_age=settings.connection_max_age
+            self.chain,
+            services,
+            tls=self._tls,
+            reuse_port=self._reuse_port,
+            max_connection_age=settings.connection_max_age,
         )
         operations = Operations(self.metrics, lambda: self._not_ready)
         errors = ErrorForm(aip193=settings.http_errors == "aip193")
@@ -244,7 +253,7 @@ class App:
         front: Asgi = Cors(http, settings.cors_origins, http.refuse)
         if hosts.needed(settings.http_addr or "", settings.http_hosts):
             front = Hosts(front, settings.http_hosts, http.refuse)
-        self.http = HttpServer(http, front, tls=self._tls)
+        self.http = HttpServer(http, front, tls=self._tls, reuse_port=self._reuse_port)
         self.endpoint = MetricsEndpoint(self.metrics)
         self._backlogs: list[Backlog] = []
         self.metrics.watch_backlogs(lambda: self._backlogs)
@@ -293,7 +302,8 @@ class App:
         up = self._up
         settings = self.settings
         self._tls = Tls.load(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
-        check_free(self._addresses())
+        if not self._reuse_port:
+            check_free(listening(settings))
         if self.settings.dsn is None:
             await self._start_postgres()
         self._build()
@@ -308,9 +318,9 @@ class App:
         up.push_async_callback(self.background.stop)
         up.push_async_callback(self._settle_the_rest)
         if self.settings.metrics_addr is not None:
-            port = self.endpoint.start(self.settings.metrics_addr)
+            self.metrics_port = self.endpoint.start(self.settings.metrics_addr)
             up.push_async_callback(asyncio.to_thread, self.endpoint.stop)
-            _log.info("metrics are served", port=port)
+            _log.info("metrics are served", port=self.metrics_port)
         self.grpc_port = await self.grpc.start(self.settings.grpc_addr)
         up.push_async_callback(self.grpc.stop, LAST_FRAMES)
         if self.settings.http_addr is not None:
@@ -328,14 +338,7 @@ class App:
             **http,
             **tls,
         )
-
-    def _addresses(self) -> Iterator[tuple[str, str, str]]:
-        settings = self.settings
-        yield "The gRPC server", settings.grpc_addr, "JOBQUEUE_GRPC_ADDR"
-        if settings.http_addr is not None:
-            yield "The HTTP server", settings.http_addr, "API_BIND_ADDR"
-        if settings.metrics_addr is not None:
-            yield "The metrics endpoint", settings.metrics_addr, "JOBQUEUE_METRICS_ADDR"
+        self.on_ready()
 
     async def _start_postgres(self) -> None:
         folder = Path(self.settings.data_dir or default_data_dir())

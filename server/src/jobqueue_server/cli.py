@@ -126,13 +126,20 @@ def _root(
 @_takes_settings()
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C, which drains; a second one ends at once."""
-    # The database driver and gRPC take a second to import: not for --help.
-    from .app import App
+    # The database driver and gRPC take a second to import: not for --help, nor for a parent of several processes.
+    if settings.processes > 1:
+        from .processes.parent import Processes
 
-    async def work() -> None:
-        await App(settings).run()
+        async def work() -> None:
+            if code := await Processes(settings).run():
+                raise typer.Exit(code)
+    else:
+        from .app import App
 
-    _run(work)
+        async def work() -> None:
+            await App(settings).run()
+
+    run(work)
 
 
 _DATABASE = ("config", "database_url", "migrate_database_url", "data_dir", "log_level", "log_format")
@@ -150,7 +157,7 @@ def up(settings: Settings) -> None:
             print(f"applied {migration.file}")
         print(f"{len(applied)} applied" if applied else "up to date")
 
-    _run(work)
+    run(work)
 
 
 @schema.command()
@@ -169,7 +176,7 @@ def status(settings: Settings) -> None:
         if any(row.state != "applied" for row in rows):
             raise typer.Exit(1)
 
-    _run(work)
+    run(work)
 
 
 @schema.command()
@@ -185,7 +192,7 @@ def plan(settings: Settings) -> None:
         if not pending:
             print("-- up to date")
 
-    _run(work)
+    run(work)
 
 
 @contextlib.asynccontextmanager
@@ -198,7 +205,7 @@ async def _owner_dsn(settings: Settings) -> AsyncIterator[str]:
             yield postgres.dsn
 
 
-def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Runs it to its end on the fastest loop there is. What an operator can mend is said in one line."""
     try:
         if sys.platform == "win32":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -206,6 +206,14 @@ class Settings(BaseSettings):
         None,
         "Who signs the certificates of clients, a PEM file: who shows none is not let in.",
     )
+    processes: int = _set(
+        "Network",
+        1,
+        "Server processes that share the ports, for more cores. Each has connections and limits of its own; metrics_addr "
+        "tells of all, `/metrics` on the HTTP port of one.",
+        ge=1,
+        le=64,
+    )
     connection_max_age: Annotated[Duration, AfterValidator(_between("1s", "365d"))] = _set(
         "Network",
         timedelta(minutes=30),
@@ -299,6 +307,15 @@ class Settings(BaseSettings):
             return None
         role, owner = (urlsplit(dsn).username for dsn in (self.dsn, self.migrate_dsn))
         return None if role is None or role == owner else unquote(role)
+
+
+def listening(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """What listens, where, and the setting of that address."""
+    yield "The gRPC server", settings.grpc_addr, "JOBQUEUE_GRPC_ADDR"
+    if settings.http_addr is not None:
+        yield "The HTTP server", settings.http_addr, "API_BIND_ADDR"
+    if settings.metrics_addr is not None:
+        yield "The metrics endpoint", settings.metrics_addr, "JOBQUEUE_METRICS_ADDR"
 
 
 def environment_name(setting: str) -> str:

@@ -29,10 +29,14 @@ class HttpServer:
         app: The application.
         front: The same with what stands before it; None for nothing.
         tls: The certificate; None: plain text.
+        reuse_port: Whether several servers may listen on the same port, each getting a share of the connections.
     """
 
-    def __init__(self, app: HttpApp, front: Asgi | None = None, *, tls: Tls | None = None) -> None:
+    def __init__(
+        self, app: HttpApp, front: Asgi | None = None, *, tls: Tls | None = None, reuse_port: bool = False
+    ) -> None:
         self._tls = tls
+        self._reuse_port = reuse_port
         self._app = app
         self._front = front or app
         self._running: asyncio.Task[None] | None = None
@@ -47,7 +51,9 @@ class HttpServer:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             # uvicorn would end the whole process.
-            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+            self._socket = socket.create_server(
+                (host, port), family=family, backlog=_BACKLOG, reuse_port=self._reuse_port
+            )
         except OSError as error:
             raise taken("The HTTP server", address, "API_BIND_ADDR") from error
         _notice_the_gone(self._socket)

@@ -1,0 +1,1 @@
+"""Several server processes on the same ports: `--processes N`."""

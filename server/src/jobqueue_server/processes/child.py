@@ -1,0 +1,55 @@
+"""One of several server processes: told by its parent what to be, and gone when its parent is.
+
+    python -m jobqueue_server.processes.child FD
+
+The settings come pickled on stdin, so that a password in them is seen in no list of processes. FD is a pipe on which it
+says that it is ready: one line, the port of its metrics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+import sys
+
+import typer
+
+from .. import logs
+from ..app import App
+from ..cli import run
+from ..settings import Settings
+
+
+def main() -> None:
+    """Serves until its parent says SIGTERM, or is gone."""
+    ready = int(sys.argv[1])
+    settings: Settings = pickle.load(sys.stdin.buffer)
+    logs.configure(settings.log_level, settings.log_format)
+
+    async def work() -> None:
+        app = App(settings, reuse_port=True)
+        app.on_ready = lambda: _say(ready, app.metrics_port)
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _parent_is_gone)
+        await app.run()
+
+    try:
+        run(work)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+
+
+def _say(ready: int, metrics_port: int) -> None:
+    os.write(ready, f"{metrics_port}\n".encode())
+    os.close(ready)
+
+
+def _parent_is_gone() -> None:
+    """Its end of the pipe is closed: nobody would start this process again, or end it."""
+    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()
