@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import signal
 import time
 
 from jobqueue_server.lifecycle import Event as Exit
 from tests.faults.case import case
 from tests.faults.locks import same_key, waits_for_lock
-from tests.faults.processes import FaultyWorker
+from tests.faults.processes import FaultyWorker, Server
 from tests.faults.stage import Stage
 from tests.lease.hand_worker import HandWorker
 
@@ -121,6 +124,70 @@ async def servers_killed(stage: Stage) -> None:
     stage.figure("jobs harmed", harmed, 0, "")
     again = await stage.value("select count(*) from finished_job where attempts > 1")
     stage.figure("jobs delivered again", again, unit="")
+
+
+@case(
+    "processes_killed",
+    "kill -9 of one process of a server with two, again and again: started anew, nothing is lost",
+    bound=120,
+)
+async def processes_killed(stage: Stage) -> None:
+    stage.explained = {Exit.UNDELIVERED}
+    await stage.database()
+    server = await stage.server("server", processes="2")
+    await server.line("all processes are ready")
+    await stage.workers([f"w{number}" for number in range(4)], server.address, slots=8, ttl=10)
+    producer = stage.producer(server.address)
+    async with producer.load(60, seconds=0.05) as acknowledged:
+        for number in range(stage.count(6, 2)):
+            await asyncio.sleep(stage.random.uniform(0.5, 1.5))
+            which = stage.random.randrange(2)
+            pids = processes_of(server)
+            stage.fault(f"kill -9 of process {which}, {number + 1}")
+            os.kill(pids[which], signal.SIGKILL)
+            await stage.until(lambda: processes_of(server)[which] != pids[which], "another process")  # noqa: B023
+    await stage.over()
+    stage.figure("acknowledged", len(acknowledged), unit="")
+    harmed = await stage.value("select count(*) from finished_job where losses + failures > 0")
+    stage.figure("jobs harmed", harmed, 0, "")
+
+
+def processes_of(server: Server) -> dict[int, int]:
+    """The process id of each number, as the server has logged it last."""
+    found: dict[int, int] = {}
+    for line in server.log.read_text().splitlines():
+        if "a server process starts" in line:
+            said = json.loads(line)
+            found[said["process"]] = said["pid"]
+    return found
+
+
+@case(
+    "old_connections",
+    "connections that may get two seconds old, under load: workers move on, no job notices",
+    bound=90,
+)
+async def old_connections(stage: Stage) -> None:
+    # What is delivered while a worker moves is not begun.
+    stage.explained = {Exit.UNDELIVERED, Exit.RELEASE}
+    await stage.database()
+    servers = [await stage.server(name, connection_max_age="2s") for name in ("first", "second")]
+    addresses = [server.address for server in servers]
+    for number in range(4):
+        order = addresses[number % 2 :] + addresses[: number % 2]
+        await stage.workers([f"w{number}"], *order, slots=8, ttl=10)
+    producers = [stage.producer(address) for address in addresses]
+    async with producers[0].load(60, seconds=0.02) as here, producers[1].load(60, seconds=0.3) as there:
+        await asyncio.sleep(stage.count(15, 5))
+    await stage.over()
+    stage.figure("acknowledged", len(here) + len(there), unit="")
+    stage.figure("moves", len(stage.events("welcome")) - 4, unit="")
+    interrupted = [event for event in stage.events("ended") if event.how != "returned"]
+    stage.figure("handlers interrupted", len(interrupted), 0, "")
+    starts = [event.id for event in stage.events("started")]
+    stage.figure("jobs that ran twice", len(starts) - len(set(starts)), 0, "")
+    refused = [event for event in stage.events("enqueued") if event.code != "OK"]
+    stage.figure("enqueues refused", len(refused), 0, "")
 
 
 @case("comeback", "500 workers lose their server and come back at once: each keeps its job", bound=150)
