@@ -41,7 +41,7 @@ demo: install ## The same, ending by itself when the four jobs are done
 	@$(BIN)/python -m tools.demo --once
 
 test: install ## Run the tests: real PostgreSQL, real sockets, real processes
-	@$(BIN)/python -m pytest tests -m "not curl and not faults and not fuzz and not package and not network"
+	@$(BIN)/python -m pytest tests -m "not curl and not go and not faults and not fuzz and not package and not network"
 
 clients: install ## Build, vet and test the clients in other languages, where their toolchains are
 	@if ! command -v go >/dev/null; then \
