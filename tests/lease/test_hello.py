@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -55,6 +56,24 @@ async def test_welcome_says_who_answers_what_it_takes_and_how_often_to_be_heard(
     short = (await place.worker(ttl=8)).welcome
     assert (short.session_ttl.seconds, short.heartbeat_interval.seconds) == (8, 2)
     assert short.session_id != welcome.session_id
+
+
+@pytest.mark.parametrize(("ttl", "interval"), [(5, 1.25), (20, 5), (3600, 5)])
+async def test_a_session_lives_as_long_as_its_worker_asked_for_from_5_s_to_1_h(place, ttl, interval):
+    worker = await place.worker(ttl=ttl)
+    for welcome in (worker.welcome, (await place.worker(resume=worker.resume())).welcome):
+        assert welcome.session_ttl.ToTimedelta().total_seconds() == ttl
+        assert welcome.heartbeat_interval.ToTimedelta().total_seconds() == interval
+    silent = "update worker_session set silent_since = now() - $2::interval where id = $1"
+    (session,) = place.app.sessions.all()
+    session.link = None
+    for ago, reaped in ((ttl - 2, False), (ttl + 1, True)):
+        await place.sql(silent, session.id, timedelta(seconds=ago))
+        await place.app.reaper.reap_lost()
+        assert (
+            await place.value("select ended_at is not null from worker_session where id = $1", session.id)
+            is reaped
+        )
 
 
 async def test_a_stream_that_says_nothing_is_ended_in_time(place, monkeypatch):

@@ -16,6 +16,7 @@ import pytest
 
 from jobqueue.v1 import job_pb2, lease_pb2
 from jobqueue_server.core import cancels, catalog, peers, sweep
+from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.store.jobs import Leaving
 
@@ -222,6 +223,22 @@ async def test_a_session_that_another_server_reaped_ends_its_stream_at_once(noti
     )
     await second.app.reaper.reap_lost()
     assert (await worker.end(2)).reason == "SESSION_SUPERSEDED"
+
+
+async def test_a_server_that_reaches_the_database_again_looks_at_once_what_became_of_its_sessions(
+    polling_alone,
+):
+    first, second = polling_alone
+    worker = await first.worker(ttl=5)
+    await second.sql("update worker_session set ended_at = now() where id = $1", worker.welcome.session_id)
+    end_due = first.app.reaper.end_due
+
+    async def away_once() -> None:
+        first.app.reaper.end_due = end_due
+        raise DatabaseAway("the database does not answer; try again")
+
+    first.app.reaper.end_due = away_once
+    assert (await worker.end(3)).reason == "SESSION_SUPERSEDED"
 
 
 # ---- the notices themselves

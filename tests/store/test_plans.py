@@ -448,6 +448,36 @@ async def test_expired_sessions_are_found_among_those_that_are_open(cluster, dat
     assert looked_at(scan) <= SESSIONS, str(plan)
 
 
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("statistics", ["stale", "fresh"])
+async def test_strays_are_looked_for_in_the_sessions_that_ended_lately(cluster, databases, mode, statistics):
+    """50,000 sessions ended long ago, and 50,000 jobs wait; the audit reads neither these nor those."""
+    async with connected(
+        cluster.dsn_of(databases[50_000, "fresh"]), HOT_SETTINGS | {"plan_cache_mode": mode}
+    ) as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(
+            "insert into worker_session (server_id, name, ttl, token_hash, ended_at) "
+            "select 1, 'gone', '30 s', decode(repeat('00', 32), 'hex'), now() - interval '2 days' "
+            "from generate_series(1, 50000)"
+        )
+        await connection.execute("update worker_session set ended_at = now() where id <= 2")
+        if statistics == "fresh":
+            await connection.execute("analyze worker_session")
+        prepared = Prepared(connection, "stray", [timedelta(hours=1)])
+        await prepared.prepare()
+        plan = await prepared.explain()
+        await transaction.rollback()
+    assert plan.root["Actual Rows"] == 2 * LEASED // SESSIONS
+    (sessions,) = plan.on("worker_session")
+    assert sessions.get("Index Name") == "worker_session_ended", str(plan)
+    assert looked_at(sessions) <= 2, str(plan)
+    (jobs,) = plan.on("live_job")
+    assert jobs.get("Index Name") == "live_job_held", str(plan)
+    assert looked_at(jobs) <= LEASED, str(plan)
+
+
 async def test_with_the_settings_of_a_plain_connection_the_plan_does_not_hold(cluster, template):
     """That the danger is real, and seen: a settle prepared small, without the settings, reads the table whole."""
     name = cluster.create(template)

@@ -58,6 +58,8 @@ class Reaper:
                     await self.audit()
             except JobQueueError as error:
                 _log.debug("the reaper waits: %s", error)
+                # Others may have reaped what is here, while this server alone could not reach the database.
+                audit_at = time.monotonic()
 
     async def end_due(self) -> None:
         """Run timeouts are failures at their deadline; cancel graces end in CANCELLED. The worker is told."""

@@ -2,11 +2,13 @@
 -- A claim or hand-off whose epoch check passed in its own snapshot may commit after its session ended; its row is then
 -- leased to nobody. Older than 10 s, so that one in flight is left alone.
 -- $1 how long ago the session may have ended interval
+-- First the sessions, by when they ended: joined at once, a plan that was kept read every session that waits for retention.
+with ended as materialized (
+    select s.id from worker_session s where s.ended_at > now() - $1::interval
+)
 select l.id, l.attempts, l.session_id
 from live_job l
 where l.state = 2
     and l.changed_at < now() - interval '10 seconds'
-    and l.session_id in (
-        select s.id from worker_session s where s.ended_at > now() - $1::interval
-    )
+    and l.session_id in (select id from ended)
 limit 1000
