@@ -1,0 +1,99 @@
+"""How a worker moves from one server to another."""
+
+from __future__ import annotations
+
+import time
+
+import grpc
+
+from jobqueue.v1 import lease_pb2 as pb
+
+from ..case import case
+from ..server import duration
+from ..stage import Stage, id_of
+
+
+@case(
+    "goaway-overlap",
+    "On GoAway it opens another stream, and lets the old one go only after the Welcome; heartbeats go on meanwhile.",
+    "GoAway",
+    servers=2,
+    short=True,
+)
+async def goaway_overlap(stage: Stage) -> None:
+    worker, stream = await stage.holding(1, 2)
+    stream.send(go_away=pb.GoAway(drain=duration(20), reason="DRAINING"))
+    second = await stage.server.stream()
+    assert second.server != stream.server, "it came back to the same server, though there is another"
+    await stream.beats(2)
+    assert not stream.ended.is_set(), "the old stream was let go before the new one was welcomed"
+    hello = await second.welcome(token="token-2")
+    assert sorted(each.lease_id for each in hello.resume.held) == [1, 2], "Resume does not name what it holds"
+    await second.beats(1)
+    await stream.ended.wait()
+    worker.release(id_of(1), id_of(2))
+    await second.outcomes(1, 2)
+    assert not worker.said("handler_cancelled"), "a handler was stopped"
+
+
+@case(
+    "goaway-after",
+    "It waits for `reconnect_after`, and settles on the old stream meanwhile.",
+    "GoAway.reconnect_after",
+    servers=2,
+)
+async def goaway_after(stage: Stage) -> None:
+    worker, stream = await stage.holding(1)
+    asked = time.monotonic()
+    stream.send(go_away=pb.GoAway(drain=duration(20), reconnect_after=duration(1), reason="MAX_AGE"))
+    worker.release(id_of(1))
+    await stream.outcome(1)
+    assert len(stage.server.tries) == 1, "it did not wait"
+    second = await stage.server.stream()
+    waited = second.opened - asked
+    assert waited >= 0.95, f"it waited {waited:.2f} s of 1 s"
+    await second.welcome(token="token-2")
+
+
+@case(
+    "goaway-nowhere",
+    "If no other server takes it, it stays: heartbeats and settlements go on, and it keeps trying.",
+    "GoAway",
+)
+async def goaway_nowhere(stage: Stage) -> None:
+    worker, stream = await stage.holding(1)
+    stage.server.refuses = lambda _: grpc.StatusCode.UNAVAILABLE
+    stream.send(go_away=pb.GoAway(reason="DATABASE_AWAY"))
+    await stream.beats(4)
+    worker.release(id_of(1))
+    await stream.outcome(1)
+    assert not stream.ended.is_set(), "it let its only stream go"
+    assert len(stage.server.tries) > 1, "it did not try another stream"
+    stage.server.refuses = lambda _: None
+    second = await stage.server.stream()
+    hello = await second.welcome(token="token-2")
+    assert hello.HasField("resume"), "it opened a new session"
+    await stream.ended.wait()
+
+
+@case(
+    "pong-missing",
+    "Without a Pong for two intervals it connects elsewhere, and resumes.",
+    "Pong",
+    servers=2,
+    short=True,
+)
+async def pong_missing(stage: Stage) -> None:
+    worker, stream = await stage.holding(1, interval=0.5)
+    await stream.beats(1)
+    stream.pongs = False
+    silent = time.monotonic()
+    second = await stage.server.stream()
+    took = second.opened - silent
+    # Two intervals without an answer, one for the heartbeat that is under way, one for a machine that is busy.
+    assert 0.4 < took < 2.5, f"it took {took:.1f} s, with heartbeats every 0.5 s"
+    assert second.server != stream.server, "it came back to the same server, though there is another"
+    hello = await second.welcome(token="token-2")
+    assert [each.lease_id for each in hello.resume.held] == [1], "Resume does not name what it holds"
+    worker.release(id_of(1))
+    await second.outcome(1)

@@ -1,0 +1,225 @@
+"""How a session survives its streams."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import grpc
+
+from ..case import case
+from ..stage import Stage, id_of, job
+
+
+@case(
+    "resume-names",
+    "After a break it resumes, names exactly what it holds and what is unanswered, and sends the latter again.",
+    "Resume",
+    short=True,
+)
+async def resume_names(stage: Stage) -> None:
+    worker, stream = await stage.holding(1, 2, 3)
+    stream.answers = False
+    worker.release(id_of(2))
+    await stream.outcome(2)
+    await stream.beats(1)
+    stream.end()
+    second = await stage.server.stream()
+    hello = await second.welcome(token="token-2")
+    resume = hello.resume
+    assert sorted(each.lease_id for each in resume.held) == [1, 3], f"held are {list(resume.held)}"
+    assert [each.lease_id for each in resume.unanswered] == [2], f"unanswered are {list(resume.unanswered)}"
+    assert resume.last_delivery == 1, f"last_delivery is {resume.last_delivery}"
+    await second.outcome(2)
+    worker.release(id_of(1), id_of(3))
+    await second.outcomes(1, 3)
+    assert len(worker.said("handler_started")) == 3, "a handler was started again"
+
+
+@case(
+    "resume-offline",
+    "What ends while there is no stream is named as unanswered and sent on the next one.",
+    "Resume.unanswered",
+)
+async def resume_offline(stage: Stage) -> None:
+    worker, stream = await stage.holding(1)
+    stage.server.refuses = lambda _: grpc.StatusCode.UNAVAILABLE
+    stream.end()
+    await stream.ended.wait()
+    worker.release(id_of(1))
+    await worker.event("handler_ended", job=id_of(1))
+    stage.server.refuses = lambda _: None
+    second = await stage.server.stream()
+    hello = await second.welcome(token="token-2")
+    assert [each.lease_id for each in hello.resume.unanswered] == [1], f"Resume says {hello.resume}"
+    await second.outcome(1)
+
+
+@case(
+    "resume-revoked",
+    "What Welcome calls revoked is stopped and not settled, held or unanswered; what it kept goes on.",
+    "Welcome.revoked",
+    short=True,
+)
+async def resume_revoked(stage: Stage) -> None:
+    worker, stream = await stage.holding(1, 2, 3)
+    stream.answers = False
+    worker.release(id_of(3))
+    await stream.outcome(3)
+    stream.end()
+    second = await stage.server.stream()
+    gone = [{"lease_id": number, "job_id": id_of(number), "attempt": 1} for number in (1, 3)]
+    await second.welcome(
+        token="token-2", revoked=gone, kept=[{"lease_id": 2, "job_id": id_of(2), "attempt": 1}]
+    )
+    await worker.event("handler_cancelled", job=id_of(1), reason="revoked")
+    await second.beats(2)
+    worker.release(id_of(2))
+    await second.outcome(2)
+
+
+@case(
+    "resume-lost-welcome",
+    "If no Welcome came it says the same token again; if one came, the new one.",
+    "Welcome.session_token",
+)
+async def resume_lost_welcome(stage: Stage) -> None:
+    worker, stream = await stage.holding(1)
+    stream.end()
+    for _ in range(2):
+        lost = await stage.server.stream()
+        hello = await lost.expect("hello")
+        assert hello.resume.session_token == "token-1", "it does not know its token any more"
+        lost.end()
+    third = await stage.server.stream()
+    await third.welcome(token="token-3")
+    await third.beats(1)
+    third.end()
+    fourth = await stage.server.stream()
+    hello = await fourth.welcome(token="token-4")
+    assert hello.resume.session_token == "token-3", "it goes on with an old token"
+    worker.release(id_of(1))
+    await fourth.outcome(1)
+
+
+@case(
+    "session-unknown",
+    "SESSION_UNKNOWN ends the session: its handlers are stopped, nothing of it is settled, and a new one is opened.",
+    "Errors of Lease",
+    short=True,
+)
+async def session_unknown(stage: Stage) -> None:
+    worker, stream = await stage.holding(1, 2)
+    stream.answers = False
+    worker.release(id_of(2))
+    await stream.outcome(2)
+    stream.end()
+    refused = await stage.server.stream()
+    await refused.expect("hello")
+    refused.end(grpc.StatusCode.NOT_FOUND, "SESSION_UNKNOWN")
+    await worker.event("handler_cancelled", job=id_of(1), reason="revoked")
+    fresh = await stage.server.stream()
+    hello = await fresh.welcome(token="token-of-another")
+    assert not hello.HasField("resume"), "it resumes a session that is over"
+    await fresh.beats(2)
+    fresh.deliver(job(101))
+    await fresh.outcome(101)
+
+
+@case(
+    "session-orphans",
+    "A handler that outlives its session takes up a slot of the next one until it ends.",
+    "Capacity",
+)
+async def session_orphans(stage: Stage) -> None:
+    worker, stream = await stage.begin(slots=3)
+    stream.deliver(job(1, {"do": "hold"}, on_cancel="ignore"))
+    await stage.started(1)
+    stream.end()
+    refused = await stage.server.stream()
+    await refused.expect("hello")
+    refused.end(grpc.StatusCode.NOT_FOUND, "SESSION_UNKNOWN")
+    fresh = await stage.server.stream()
+    hello = await fresh.welcome(token="token-of-another")
+    capacity = hello.capacity if hello.HasField("capacity") else await fresh.expect("capacity")
+    assert capacity.slots == 2, f"it says {capacity.slots} slots, while a handler still takes one of 3"
+    worker.release(id_of(1))
+    await fresh.expect("capacity", where=lambda capacity: capacity.slots == 3)
+    await fresh.beats(2)
+
+
+@case(
+    "restart",
+    "A server that goes and comes back at its address finds the session going on.",
+    "Resume",
+)
+async def restart(stage: Stage) -> None:
+    worker, _ = await stage.holding(1, 2)
+    await stage.server.restart()
+    second = await stage.server.stream()
+    hello = await second.welcome(token="token-2")
+    assert sorted(each.lease_id for each in hello.resume.held) == [1, 2], (
+        f"held are {list(hello.resume.held)}"
+    )
+    worker.release(id_of(1), id_of(2))
+    await second.outcomes(1, 2)
+
+
+_STORM = 4.0
+
+
+def _calm(tries: list[float], what: str) -> None:
+    """Not more often than backoff allows, and not in step with others."""
+    gaps = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    shown = [round(gap, 2) for gap in gaps]
+    assert len(tries) >= 3, f"it did not go on trying after {what}: {shown}"
+    # 12 are a wait of a third of a second on average; the first one may be short.
+    assert len(tries) <= 16, f"{len(tries)} tries in {_STORM:g} s after {what}: {shown}"
+    assert sum(gap < 0.02 for gap in gaps) <= 1, f"it tried again without a wait after {what}: {shown}"
+    assert max(gaps) - min(gaps) > 0.02, f"it waits the same each time after {what}: {shown}"
+
+
+@case(
+    "storm-refused",
+    "A server that refuses is asked again after waits that grow and differ: at most 16 times in 4 s.",
+    "Errors of Lease",
+)
+async def storm_refused(stage: Stage) -> None:
+    _, stream = await stage.begin()
+    stage.server.refuses = lambda _: grpc.StatusCode.UNAVAILABLE
+    stage.server.tries.clear()
+    stream.end()
+    await _while_it_storms(stage)
+    _calm(stage.server.tries, "a refusal")
+    stage.server.refuses = lambda _: None
+    back = await stage.server.stream()
+    await back.welcome(token="token-2")
+    await back.beats(1)
+
+
+@case(
+    "storm-welcomed",
+    "Nor is a server that welcomes and hangs up asked more often.",
+    "Errors of Lease",
+)
+async def storm_welcomed(stage: Stage) -> None:
+    await stage.start()
+    tries = stage.server.tries
+    ends = None
+    number = 0
+    while ends is None or time.monotonic() < ends:
+        stream = await stage.server.stream()
+        number += 1
+        await stream.welcome(token=f"token-{number}")
+        stream.end()
+        await stream.ended.wait()
+        ends = ends or tries[0] + _STORM
+    _calm([each for each in tries if each <= ends], "a Welcome and a hang-up")
+
+
+async def _while_it_storms(stage: Stage) -> None:
+    try:
+        await stage.worker.event("ended", within=_STORM)
+    except AssertionError:
+        return
+    raise AssertionError("it gave up")

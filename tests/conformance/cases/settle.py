@@ -1,0 +1,179 @@
+"""How outcomes are told, and what their answers mean."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+
+from ..case import case
+from ..server import Result, Stream
+from ..stage import Stage, id_of, job
+
+
+@case(
+    "settle-outcomes",
+    "Success with and without output, failure, permanent failure, snooze: each as the handler ended.",
+    "Outcome",
+    short=True,
+)
+async def settle_outcomes(stage: Stage) -> None:
+    _, stream = await stage.begin(slots=8)
+    output = {"text": "ä€𝄞", "list": [1, 2.5, None, True]}
+    stream.deliver(
+        job(1),
+        job(2, {"do": "succeed", "output": output}),
+        job(3, {"do": "fail", "error": "not this time"}),
+        job(4, {"do": "fail", "error": "later", "retry_after_s": 90}),
+        job(5, {"do": "discard", "error": "never"}),
+        job(6, {"do": "snooze", "delay_s": 60}),
+    )
+    found = await stream.outcomes(1, 2, 3, 4, 5, 6)
+    plain = [settle for settle in stream.all("settle") if 1 in settle.succeeded]
+    assert plain, "a success without output is not in `succeeded`"
+    assert json.loads(found[2].success.output_json) == output, (
+        f"the output is {found[2].success.output_json!r}"
+    )
+    assert "not this time" in found[3].failure.error, f"the error is {found[3].failure.error!r}"
+    assert not found[3].failure.permanent, "a failure is said to be permanent"
+    assert not found[3].failure.HasField("retry_after"), "a failure has a wait that nobody asked for"
+    assert found[4].failure.retry_after.ToSeconds() == 90, f"retry_after is {found[4].failure.retry_after}"
+    assert found[5].failure.permanent, "a permanent failure is not"
+    assert "never" in found[5].failure.error, f"the error is {found[5].failure.error!r}"
+    assert found[6].snooze.delay.ToSeconds() == 60, f"the snooze is {found[6].snooze.delay}"
+
+
+@case(
+    "settle-follow-ups", "Follow-ups go with the success, their payload byte for byte.", "Success.follow_ups"
+)
+async def settle_follow_ups(stage: Stage) -> None:
+    _, stream = await stage.begin()
+    payload = '{"n": 12345678901234567890}'
+    stream.deliver(job(1, *({"do": "follow_up", "kind": f"next{n}", "payload": payload} for n in (1, 2))))
+    success = (await stream.outcome(1)).success
+    found = [(each.kind, each.payload_json) for each in success.follow_ups]
+    assert found == [("next1", payload.encode()), ("next2", payload.encode())], f"follow-ups are {found}"
+
+
+@case(
+    "progress",
+    "Progress is told while the handler runs, and the newest checkpoint before the outcome: the next attempt wants it.",
+    "Progress",
+)
+async def progress(stage: Stage) -> None:
+    worker, stream = await stage.begin()
+    first, last = b"\x00\xffhalf", b"\x00\xffmore"
+    stream.deliver(
+        job(
+            1,
+            {"do": "progress", "fraction": 0.5, "message": "half of it"},
+            {"do": "checkpoint", "data_base64": base64.b64encode(first).decode()},
+            {"do": "hold"},
+            {"do": "checkpoint", "data_base64": base64.b64encode(last).decode()},
+            {"do": "fail", "error": "go on from there"},
+        )
+    )
+    await stage.started(1)
+    await stream.expect("progress", where=lambda said: said.HasField("fraction"))
+    await stream.beats(1)
+    assert _told(stream, "fraction") == [0.5], f"fractions are {_told(stream, 'fraction')}"
+    assert _told(stream, "checkpoint") == [first], f"checkpoints are {_told(stream, 'checkpoint')}"
+    worker.release(id_of(1))
+    await stream.outcome(1)
+    assert _told(stream, "checkpoint") == [first, last], (
+        "the newest checkpoint was not told before the outcome"
+    )
+
+
+def _told(stream: Stream, name: str) -> list[object]:
+    return [getattr(said, name) for said in stream.all("progress") if said.HasField(name)]
+
+
+@case(
+    "settle-packs",
+    "While an answer is awaited outcomes gather: 400 quick jobs take far fewer frames.",
+    "Settle",
+)
+async def settle_packs(stage: Stage) -> None:
+    _, stream = await stage.begin(slots=400)
+    stream.deliver(*(job(number) for number in range(1, 401)))
+    await stream.outcomes(*range(1, 401))
+    frames = len(stream.all("settle"))
+    assert frames <= 100, f"400 outcomes took {frames} frames"
+
+
+@case(
+    "settle-final",
+    "APPLIED, ALREADY_APPLIED, STALE_LEASE, NOT_FOUND and a verdict of a later version end the matter: not sent again.",
+    "SettleResult.Verdict",
+    short=True,
+)
+async def settle_final(stage: Stage) -> None:
+    _, stream = await stage.begin(slots=8)
+    verdicts = {1: 1, 2: Result.ALREADY_APPLIED, 3: Result.STALE_LEASE, 4: Result.NOT_FOUND, 5: 99}
+    stream.verdicts = lambda number: verdicts[number]
+    stream.deliver(*(job(number) for number in (1, 2, 3, 4, 5)))
+    await stream.outcomes(1, 2, 3, 4, 5)
+    beat = await stream.beats(3)
+    assert not beat.held, f"the heartbeat still names {sorted(beat.held)}"
+    # And not on the next stream either.
+    stream.end()
+    second = await stage.server.stream()
+    hello = await second.welcome(token="token-2")
+    named = [each.lease_id for each in (*hello.resume.held, *hello.resume.unanswered)]
+    assert not named, f"Resume names {named}"
+    await second.beats(2)
+    assert not second.all("settle"), "an outcome was sent again"
+
+
+@case(
+    "settle-invalid",
+    "A lease whose outcome is called INVALID is settled otherwise.",
+    "SettleResult.Verdict.INVALID",
+    short=True,
+)
+async def settle_invalid(stage: Stage) -> None:
+    _, stream = await stage.begin()
+    stream.verdicts = lambda _: Result.INVALID
+    stream.deliver(job(1, {"do": "succeed", "output": "refused"}))
+    await stream.outcome(1)
+    stream.verdicts = lambda _: Result.APPLIED
+    second = await stream.outcome(1)
+    assert second.WhichOneof("outcome") in ("failure", "release"), (
+        f"it says {second.WhichOneof('outcome')} again"
+    )
+
+
+@case(
+    "settle-try-again",
+    "An outcome that is answered TRY_AGAIN is sent again, the same, after a wait, until it is taken.",
+    "SettleResult.Verdict.TRY_AGAIN",
+)
+async def settle_try_again(stage: Stage) -> None:
+    _, stream = await stage.begin()
+    stream.verdicts = lambda _: Result.TRY_AGAIN
+    stream.deliver(job(1, {"do": "succeed", "output": 5}))
+    first = await stream.outcome(1)
+    sent = time.monotonic()
+    assert await stream.outcome(1) == first, "it is another outcome"
+    assert time.monotonic() - sent > 0.02, "it was sent again without a wait"
+    stream.verdicts = lambda _: Result.APPLIED
+    assert await stream.outcome(1) == first, "it is another outcome"
+    await stream.beats(2)
+
+
+@case(
+    "settle-slow-answer",
+    "Without an answer an outcome is kept, and not sent again on the same stream.",
+    "Settle",
+)
+async def settle_slow_answer(stage: Stage) -> None:
+    _, stream = await stage.begin()
+    stream.answers = False
+    stream.deliver(job(1))
+    settle = await stream.expect("settle")
+    await stream.beats(5)
+    stream.answer(settle)
+    stream.answers = True
+    stream.deliver(job(2))
+    await stream.outcome(2)
