@@ -63,8 +63,6 @@ func outcomeOfError(err, cause error) *pb.Outcome {
 		return released()
 	case given || (stopped && errors.Is(cause, ErrCancelRequested)):
 		return &pb.Outcome{Outcome: &pb.Outcome_Cancellation{Cancellation: &pb.Cancellation{}}}
-	case stopped && errors.Is(cause, ErrTimedOut):
-		return failed("TimedOut", words(cause))
 	}
 	var snooze *SnoozeError
 	if errors.As(err, &snooze) {

@@ -11,15 +11,7 @@ import (
 	pb "jobqueue.dev/go/jobqueue/v1"
 )
 
-const (
-	welcomeWithin = 10 * time.Second
-	// A stream that lived so long was a good one: the next reconnect is quick again.
-	goodAfter = 5 * time.Second
-	// How long a handler that was told to stop at the end of the grace may take for it.
-	unwind = 2 * time.Second
-	// How long the last answers, and then Goodbye, are waited for.
-	answersWithin = 5 * time.Second
-)
+const welcomeWithin = 10 * time.Second
 
 // link keeps the session on a stream: connects, reconnects for ever, moves when it is asked to, and leaves.
 type link struct {
@@ -73,46 +65,6 @@ func (l *link) run(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// drain: no new jobs, finish what is held within the grace, give the rest back, wait for the answers.
-func (l *link) drain() {
-	s := l.session
-	s.mu.Lock()
-	s.draining = true
-	s.sendDrain()
-	s.mu.Unlock()
-	l.poke()
-	grace := s.options.ShutdownGrace
-	s.log.Info("draining", "grace", max(0, grace).String())
-	// A session that is just being opened may have been given jobs: it is drained as well.
-	s.until(answersWithin, func() bool { return !s.opening() })
-	idle := func() bool { return len(s.running()) == 0 }
-	if !s.until(max(0, grace), idle) {
-		s.mu.Lock()
-		s.log.Warn("handlers still run at the end of the grace; they are stopped", "handlers", len(s.running()))
-		for _, each := range s.running() {
-			if each.place == placeRunning {
-				each.end(ErrShutdown)
-			}
-		}
-		s.mu.Unlock()
-		s.until(unwind, idle)
-		s.mu.Lock()
-		for _, each := range s.leases {
-			if each.alive && each.place == placeRunning {
-				s.log.Warn("the handler did not stop in time; its job goes back", jobAttributes(each)...)
-				each.settle(released())
-				s.settlements.add(each)
-			}
-		}
-		s.mu.Unlock()
-	}
-	if !s.until(answersWithin, func() bool { return len(s.settlements.kept) == 0 }) {
-		s.log.Error("outcomes were not answered; their jobs run again when the session ends")
-	} else if !s.until(answersWithin, func() bool { return s.stream == nil || s.finished() }) {
-		s.log.Warn("the server said no Goodbye")
-	}
 }
 
 // connect is one try to open a stream. What fails is followed by a wait; an error is what no other try will mend.
@@ -214,80 +166,6 @@ func (l *link) awaitWelcome(on *stream) (*pb.Welcome, error) {
 			late.Stop()
 			return nil, newError(codes.Unavailable, "the server is leaving")
 		}
-	}
-}
-
-// pump hands the frames of one stream to the session, until it ends or another has taken its place.
-func (l *link) pump(life context.Context, on *stream) {
-	s := l.session
-	opened := time.Now()
-	defer on.close()
-	var ended error
-	for {
-		response, err := on.call.Recv()
-		s.mu.Lock()
-		if s.stream != on {
-			s.mu.Unlock()
-			return
-		}
-		if err != nil {
-			ended = err
-			break
-		}
-		switch frame := response.GetFrame().(type) {
-		case *pb.LeaseResponse_GoAway:
-			s.log.Info("the server asks to connect elsewhere", "reason", frame.GoAway.GetReason())
-			l.moveAt = time.Now().Add(frame.GoAway.GetReconnectAfter().AsDuration())
-			l.poke()
-		case *pb.LeaseResponse_Goodbye:
-			l.endSession()
-			// Or a server that always says so would be asked without a pause.
-			l.moveAt = time.Now().Add(l.waits.next())
-		default:
-			s.handle(response)
-		}
-		s.mu.Unlock()
-	}
-	wait := time.Duration(0)
-	if time.Since(opened) <= goodAfter {
-		// Or a server that welcomes and then hangs up would be asked without a pause.
-		wait = l.waits.next()
-	} else {
-		l.waits.reset()
-	}
-	l.lost(ended)
-	s.mu.Unlock()
-	_ = sleep(life, wait)
-	l.poke()
-}
-
-// beat sends heartbeats on a stream while it is the session's; one that does not answer is let go.
-func (l *link) beat(on *stream) {
-	s := l.session
-	s.mu.Lock()
-	every := s.beat
-	s.mu.Unlock()
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-on.call.Context().Done():
-			return
-		}
-		s.mu.Lock()
-		if s.stream != on {
-			s.mu.Unlock()
-			return
-		}
-		if !s.heartbeat() {
-			l.lost(errors.New("two heartbeats were not answered"))
-			s.mu.Unlock()
-			on.close()
-			l.poke()
-			return
-		}
-		s.mu.Unlock()
 	}
 }
 

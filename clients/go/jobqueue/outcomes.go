@@ -18,7 +18,8 @@ var (
 	ErrCancelRequested = errors.New("the job is to be cancelled")
 	// ErrLeaseRevoked: the job is no longer this worker's. What the handler returns is dropped.
 	ErrLeaseRevoked = errors.New("the lease was revoked")
-	// ErrTimedOut: the attempt ran longer than its job's timeout. What the handler returns is dropped, as a rule.
+	// ErrTimedOut: the attempt ran longer than its job's timeout, by the server's clock. What the handler returns is
+	// dropped.
 	ErrTimedOut = errors.New("the attempt timed out")
 	// ErrShutdown: the worker leaves and its grace is over. The job goes back, uncharged.
 	ErrShutdown = errors.New("the worker is shutting down")

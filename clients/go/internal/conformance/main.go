@@ -1,0 +1,229 @@
+// Command conformance is the Go client as the worker under test of tests/conformance; docs/conformance.md specifies its
+// lines.
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"jobqueue.dev/go/jobqueue"
+)
+
+type start struct {
+	Addresses      []string
+	Queues, Kinds  []string
+	Slots          int
+	SlotsByKind    map[string]int `json:"slots_by_kind"`
+	Name           string
+	Labels         map[string]string
+	SessionTTLS    float64 `json:"session_ttl_s"`
+	ShutdownGraceS float64 `json:"shutdown_grace_s"`
+}
+
+type command struct{ Do, Job string }
+
+type step struct {
+	Do          string
+	Output      json.RawMessage
+	Error       string
+	RetryAfterS *float64 `json:"retry_after_s"`
+	DelayS      float64  `json:"delay_s"`
+	Fraction    float64
+	Message     string
+	DataBase64  []byte `json:"data_base64"`
+	Kind        string
+	Payload     string
+}
+
+type event map[string]any
+
+var said sync.Mutex
+
+// say is one line for the driver, at once and whole.
+func say(name string, fields event) {
+	fields["event"] = name
+	line, err := json.Marshal(fields)
+	if err != nil {
+		panic(err)
+	}
+	said.Lock()
+	defer said.Unlock()
+	_, _ = os.Stdout.Write(append(line, '\n'))
+}
+
+// holds are gates by job id.
+type holds struct {
+	mu    sync.Mutex
+	gates map[string]chan struct{}
+}
+
+func (h *holds) gate(job string) chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gates[job] == nil {
+		h.gates[job] = make(chan struct{})
+	}
+	return h.gates[job]
+}
+
+func (h *holds) release(job string) {
+	gate := h.gate(job)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case <-gate:
+	default:
+		close(gate)
+	}
+}
+
+func (h *holds) handle(ctx context.Context, job *jobqueue.LeasedJob) (output any, err error) {
+	say("handler_started", event{
+		"job": job.ID, "attempt": job.Attempt, "kind": job.Kind, "queue": job.Queue,
+		"payload_sha256": fmt.Sprintf("%x", sha256.Sum256(job.Payload)), "payload_bytes": len(job.Payload),
+		"checkpoint_base64": base64.StdEncoding.EncodeToString(job.Checkpoint),
+	})
+	defer say("handler_ended", event{"job": job.ID, "attempt": job.Attempt})
+	var payload struct {
+		Steps    []step
+		OnCancel string `json:"on_cancel"`
+	}
+	if err := job.Decode(&payload); err != nil {
+		return nil, err
+	}
+	for _, each := range payload.Steps {
+		switch each.Do {
+		case "hold":
+			err = h.hold(ctx, job, payload.OnCancel)
+		case "succeed":
+			if each.Output != nil {
+				output = each.Output
+			}
+		case "fail":
+			err = errors.New(each.Error)
+			if each.RetryAfterS != nil {
+				err = jobqueue.Retry(err, seconds(*each.RetryAfterS))
+			}
+		case "discard":
+			err = jobqueue.Discard(errors.New(each.Error))
+		case "snooze":
+			err = jobqueue.Snooze(seconds(each.DelayS))
+		case "progress":
+			err = job.Progress(each.Fraction, each.Message)
+		case "checkpoint":
+			err = job.SaveCheckpoint(each.DataBase64)
+		case "follow_up":
+			err = job.FollowUp(jobqueue.NewJob{Kind: each.Kind, Payload: json.RawMessage(each.Payload)})
+		default:
+			err = jobqueue.Discard(fmt.Errorf("no such step: %s", each.Do))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return output, nil
+}
+
+func (h *holds) hold(ctx context.Context, job *jobqueue.LeasedJob, onCancel string) error {
+	gate := h.gate(job.ID)
+	select {
+	case <-gate:
+		return nil
+	case <-ctx.Done():
+	}
+	cause := context.Cause(ctx)
+	reason := "revoked"
+	switch {
+	case errors.Is(cause, jobqueue.ErrCancelRequested):
+		reason = "cancel"
+	case errors.Is(cause, jobqueue.ErrShutdown):
+		reason = "shutdown"
+	}
+	say("handler_cancelled", event{"job": job.ID, "attempt": job.Attempt, "reason": reason, "words": cause.Error()})
+	switch onCancel {
+	case "succeed":
+		return nil
+	case "ignore":
+		<-gate
+		return nil
+	}
+	return ctx.Err()
+}
+
+func seconds(number float64) time.Duration { return time.Duration(number * float64(time.Second)) }
+
+// listen does what the driver says, until it is gone.
+func listen(lines *bufio.Reader, worker *jobqueue.Worker, holds *holds) {
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err == io.EOF {
+			os.Exit(3) // no driver, no worker
+		}
+		var said command
+		if json.Unmarshal(line, &said) != nil {
+			continue
+		}
+		switch said.Do {
+		case "release":
+			holds.release(said.Job)
+		case "pause":
+			worker.Pause()
+		case "resume":
+			worker.Resume()
+		}
+	}
+}
+
+func run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	lines := bufio.NewReader(os.Stdin)
+	line, err := lines.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
+	var start start
+	if err := json.Unmarshal(line, &start); err != nil {
+		return err
+	}
+	grace := seconds(start.ShutdownGraceS)
+	if grace == 0 {
+		grace = -1 // none, where 0 is the default
+	}
+	worker, err := jobqueue.NewWorker(start.Addresses[0], jobqueue.WorkerOptions{
+		Targets: start.Addresses[1:], Queues: start.Queues, Concurrency: start.Slots, Name: start.Name,
+		Labels: start.Labels, SessionTTL: seconds(start.SessionTTLS), ShutdownGrace: grace,
+	})
+	if err != nil {
+		return err
+	}
+	holds := &holds{gates: map[string]chan struct{}{}}
+	for _, kind := range start.Kinds {
+		var options []jobqueue.KindOption
+		if slots, ok := start.SlotsByKind[kind]; ok {
+			options = append(options, jobqueue.Slots(slots))
+		}
+		worker.Handle(kind, holds.handle, options...)
+	}
+	go listen(lines, worker, holds)
+	return worker.Run(ctx)
+}
+
+func main() {
+	if err := run(); err != nil {
+		say("ended", event{"error": err.Error()})
+		os.Exit(1)
+	}
+	say("ended", event{"error": nil})
+}

@@ -1,0 +1,131 @@
+package jobqueue
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	pb "jobqueue.dev/go/jobqueue/v1"
+)
+
+// The session's part that runs handlers and stops them. Unless it says otherwise all is called with the lock held.
+
+// A receipt is due within 20 ms of a delivery; some of that is for the wire.
+const receiptAfter = 5 * time.Millisecond
+
+func (s *session) deliver(delivery *pb.Delivery) {
+	if s.moving {
+		// Nor receipted: what the new stream's Hello has not seen must not look as if it had been.
+		s.crossed = append(s.crossed, delivery)
+		return
+	}
+	on := s.stream
+	s.delivered = delivery.GetSeq()
+	on.delivered(s.delivered)
+	time.AfterFunc(receiptAfter, on.receipt)
+	for _, message := range delivery.GetJobs() {
+		l := &lease{id: message.GetLeaseId(), attempt: message.GetAttempt(), alive: true}
+		l.job = leasedJob(message, func(report *pb.Progress) { s.report(l, report) })
+		s.leases[l.id] = l
+		handler, ok := s.handlers[l.job.Kind]
+		if !ok || s.draining {
+			// It crossed our Drain on the wire, or is of a kind that was not asked for.
+			if !ok {
+				s.log.Error("delivered, but its kind has no handler here; it goes back", jobAttributes(l)...)
+			}
+			s.ended(l, released())
+			continue
+		}
+		s.start(l, handler.run)
+	}
+}
+
+func (s *session) start(l *lease, handler Handler) {
+	base, stop := context.WithCancelCause(s.values)
+	l.stop = stop
+	ctx := base
+	if timeout := l.job.Timeout; timeout > 0 {
+		ctx = deadlined{base, time.Now().Add(timeout)}
+	}
+	go func() {
+		// Stays where the handler neither returns nor panics.
+		outcome := outcomeOfError(&panicked{"the handler ended its goroutine (runtime.Goexit)", ""}, nil)
+		defer func() {
+			if value := recover(); value != nil {
+				outcome = outcomeOfError(&panicked{value, string(debug.Stack())}, nil)
+			}
+			stop(nil)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.ended(l, outcome)
+		}()
+		output, err := handler(ctx, l.job)
+		// In here, because an output's MarshalJSON and an error's Error may panic as well.
+		outcome = outcomeOf(l.job, output, err, context.Cause(base))
+	}()
+}
+
+// ended: a handler has ended. With the lock held.
+func (s *session) ended(l *lease, outcome *pb.Outcome) {
+	l.alive = false
+	switch {
+	case s.capacity.ended(l):
+		s.sayCapacity() // of a session that is over: its slot is free again
+	case l.place == placeDone:
+		if s.leases[l.id] == l {
+			delete(s.leases, l.id)
+		}
+	case l.place == placeRunning:
+		l.settle(outcome)
+		s.progress.beforeSettling(l.id)
+		s.settlements.add(l)
+	}
+	s.notify()
+}
+
+func (s *session) report(l *lease, report *pb.Progress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// A number is unique in one session only: an orphan's may meanwhile be another's.
+	if s.leases[l.id] == l && l.place == placeRunning && l.alive {
+		s.progress.put(l.id, report)
+	}
+}
+
+func (s *session) cancel(id int64, reason string) {
+	l, ok := s.leases[id]
+	if !ok || !l.alive || l.cause != nil {
+		return
+	}
+	cause := ErrCancelRequested
+	if reason != "" {
+		cause = fmt.Errorf("%w: %s", ErrCancelRequested, reason)
+	}
+	l.end(cause)
+}
+
+func (s *session) revoke(id int64, reason string) {
+	l, ok := s.leases[id]
+	if !ok || (l.alive && l.place == placeDone) {
+		return // it is said again as long as the handler runs
+	}
+	s.log.Warn("the lease was revoked", append(jobAttributes(l), "reason", reason)...)
+	cause := fmt.Errorf("%w: %s", ErrLeaseRevoked, reason)
+	if reason == "TIMED_OUT" {
+		cause = ErrTimedOut
+	}
+	s.giveUp(l, cause)
+	if !l.alive {
+		delete(s.leases, id)
+	}
+	s.notify()
+}
+
+// giveUp drops the outcome of a lease that is no longer ours, and stops its handler.
+func (s *session) giveUp(l *lease, cause error) {
+	s.settlements.drop(l)
+	if l.alive {
+		l.end(cause)
+	}
+}
