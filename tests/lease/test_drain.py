@@ -133,6 +133,39 @@ async def test_a_session_survives_the_server_and_goes_on_elsewhere(dsn):
         assert (Status.Name(done.status), done.attempts, done.losses) == ("SUCCEEDED", 1, 0)
 
 
+async def test_the_workers_of_a_server_that_leaves_are_sent_elsewhere_one_after_the_other(dsn):
+    """500 that come at once to the server that is left would be a storm."""
+    async with Place(dsn, shutdown_grace="20s") as place:
+        workers = [await place.worker(name=f"worker-{number}") for number in range(40)]
+        for worker in workers:
+            await place.enqueue()
+            await worker.heartbeat()
+        stopping = asyncio.create_task(place.app.stop())
+        waits = [
+            (await worker.next("go_away")).reconnect_after.ToTimedelta().total_seconds() for worker in workers
+        ]
+        assert len(set(waits)) > 30
+        assert min(waits) >= 0
+        assert 0.05 < max(waits) <= 40 * 0.005
+        for worker in workers:
+            worker.cut()
+        await stopping
+
+
+async def test_workers_that_hold_nothing_get_the_time_to_connect_elsewhere_first(dsn):
+    async with Place(dsn, shutdown_grace="20s", notify="off") as place, Place(dsn, notify="off") as other:
+        worker = await place.worker()
+        stopping = asyncio.create_task(place.app.stop())
+        await worker.next("go_away")
+        again = await other.worker(resume=worker.resume())
+        # As long as a busy machine needs for that.
+        await asyncio.sleep(0.1)
+        assert not worker.ended
+        worker.cut()
+        await stopping
+        assert not again.ended
+
+
 async def test_a_rolling_restart_interrupts_no_job(dsn):
     """The worker connects elsewhere before it lets go, while the old server still takes settlements."""
     async with Place(dsn, shutdown_grace="20s") as first:

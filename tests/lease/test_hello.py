@@ -14,6 +14,7 @@ from jobqueue_server import __version__
 from jobqueue_server.rpc import lease
 
 from .hand_worker import HandWorker, StreamEnded, reason_of, span, violations_of
+from .place import Place
 
 
 async def refused(place, **changes):
@@ -74,6 +75,16 @@ async def test_a_session_lives_as_long_as_its_worker_asked_for_from_5_s_to_1_h(p
             await place.value("select ended_at is not null from worker_session where id = $1", session.id)
             is reaped
         )
+
+
+async def test_of_streams_that_open_at_once_no_more_are_taken_than_there_may_be(dsn):
+    async with Place(dsn, max_streams=3) as place:
+        opened = await asyncio.gather(
+            *(place.worker(name=f"worker-{n}") for n in range(12)), return_exceptions=True
+        )
+        refused = [each for each in opened if isinstance(each, StreamEnded)]
+        assert len(opened) - len(refused) == 3
+        assert {each.reason for each in refused} == {"TOO_MANY_STREAMS"}
 
 
 async def test_a_stream_that_says_nothing_is_ended_in_time(place, monkeypatch):
@@ -219,8 +230,6 @@ async def test_a_capacity_that_breaks_its_rule_ends_the_stream_and_names_the_fie
 
 
 async def test_a_server_holds_as_many_streams_as_it_may(dsn):
-    from .place import Place
-
     async with Place(dsn, max_streams=1) as place:
         first = await place.worker()
         with pytest.raises(StreamEnded) as raised:

@@ -88,17 +88,24 @@ class LeaseServicer:
         if self._streams >= self._max_streams:
             message = f"this server holds {self._streams} streams, as many as it may"
             raise TooManyStreams(message, retry_after=timedelta(seconds=1))
+        # Counted before the database is asked: of many that come at once each must see the others.
+        self._streams += 1
+        try:
+            await self._stream(context, hello, first.hello.capacity)
+        finally:
+            self._streams -= 1
+
+    async def _stream(self, context: Any, hello: Greeting, capacity: lease_pb2.Capacity) -> None:
+        """From the session, opened or resumed, to the end of its stream."""
         opened = await self._session(hello)
         session = opened.session
         stream = LeaseStream(context, session, as_value=hello.as_value)
-        self._streams += 1
         try:
-            take_capacity(session, first.hello.capacity)
+            take_capacity(session, capacity)
             await context.write(lease_pb2.LeaseResponse(welcome=welcome(opened, self._server_name)))
             self._sessions.attach(session, stream)
             await self._serve(context, session, stream)
         finally:
-            self._streams -= 1
             self._sessions.broken(session, stream)
 
     async def _session(self, hello: Greeting) -> Opened:
