@@ -139,17 +139,22 @@ async def processes_killed(stage: Stage) -> None:
     await stage.workers([f"w{number}" for number in range(4)], server.address, slots=8, ttl=10)
     producer = stage.producer(server.address)
     async with producer.load(60, seconds=0.05) as acknowledged:
+        # In turn: one that dies again and again is started after a wait that doubles each time.
         for number in range(stage.count(6, 2)):
             await asyncio.sleep(stage.random.uniform(0.5, 1.5))
-            which = stage.random.randrange(2)
-            pids = processes_of(server)
+            which, ready = number % 2, readied(server)
             stage.fault(f"kill -9 of process {which}, {number + 1}")
-            os.kill(pids[which], signal.SIGKILL)
-            await stage.until(lambda: processes_of(server)[which] != pids[which], "another process")  # noqa: B023
+            os.kill(processes_of(server)[which], signal.SIGKILL)
+            await stage.until(lambda: readied(server) > ready, "another process that is ready")  # noqa: B023
     await stage.over()
     stage.figure("acknowledged", len(acknowledged), unit="")
     harmed = await stage.value("select count(*) from finished_job where losses + failures > 0")
     stage.figure("jobs harmed", harmed, 0, "")
+
+
+def readied(server: Server) -> int:
+    """How often a process of it was ready."""
+    return server.log.read_text().count("jobqueue-server is ready")
 
 
 def processes_of(server: Server) -> dict[int, int]:
