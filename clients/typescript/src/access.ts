@@ -61,7 +61,8 @@ export function connect(target: string, access: AccessOptions): Connection {
   return { transport, close: () => manager.abort() };
 }
 
-function urlOf(target: string, tls: boolean): string {
+/** The address as a URL; throws a TypeError where it is none. */
+export function urlOf(target: string, tls: boolean): string {
   const address = target.replace(/^dns:\/{2,3}/, "").replace(/^https?:\/\//, "");
   const url = `${tls ? "https" : "http"}://${address}`;
   if (!/:\d+\/?$/.test(address) || !URL.canParse(url)) {
@@ -75,7 +76,8 @@ function urlOf(target: string, tls: boolean): string {
   return url;
 }
 
-function nodeTls(tls: TlsOptions | undefined): Record<string, unknown> {
+/** TLS as Node's own options; throws a TypeError where a certificate or key is none. */
+export function nodeTls(tls: TlsOptions | undefined): Record<string, unknown> {
   if (tls === undefined) return {};
   if ((tls.cert === undefined) !== (tls.key === undefined)) {
     throw new TypeError("a client's certificate and its key go together; one of them is missing");

@@ -1,0 +1,167 @@
+/** What a handler is given beside its job. */
+
+import { toBinary } from "@bufbuild/protobuf";
+
+import { newJob } from "../convert.js";
+import { NewJobSchema } from "../gen/jobqueue/v1/job_pb.js";
+import type * as pb from "../gen/jobqueue/v1/job_pb.js";
+import { AUTO } from "../jobs.js";
+import type { NewJob } from "../jobs.js";
+import { Cancelled } from "../outcomes.js";
+import type { LeasedJob } from "./leasedJob.js";
+
+const CHECKPOINT_BYTES = 64 * 1024;
+const FOLLOW_UPS = 100;
+// With an output of 1 MiB the outcome still fits into a message of 4 MiB.
+const FOLLOW_UPS_BYTES = 2 * 1024 * 1024;
+// One id from the first caller to the last handler.
+const INHERITED = ["x-request-id", "traceparent"];
+
+/** Why a handler should stop. A later one replaces an earlier one. */
+export type Stop =
+  /** Somebody asked for the job to be cancelled: the handler's answer decides. */
+  | "cancel"
+  /** The worker leaves and its grace is over: the job goes back, uncharged. */
+  | "shutdown"
+  /** The lease is no longer this worker's: whatever the handler answers is dropped. */
+  | "revoked";
+
+/** The reason of `ctx.signal`. A handler that lets it out stops as it was asked to. */
+export class Stopped extends Cancelled {
+  /** Why the handler should stop. */
+  readonly why: Stop;
+
+  constructor(why: Stop, message: string) {
+    super(message);
+    this.why = why;
+  }
+}
+
+/** What a handler reports; what is undefined stays as it was. */
+export interface Report {
+  fraction?: number | undefined;
+  message?: string;
+  checkpoint?: Uint8Array;
+}
+
+/** One attempt, as its handler sees it. */
+export class JobContext {
+  /** When the attempt times out, by this host's clock. Undefined: never. */
+  readonly deadline: Date | undefined;
+
+  readonly #job: LeasedJob;
+  readonly #report: (report: Report) => void;
+  // Made when it is asked for: most handlers never look, and it costs more than all else of a short job.
+  #controller: AbortController | undefined;
+  #stop: Stopped | undefined;
+  #followUps: pb.NewJob[] = [];
+  #followUpBytes = 0;
+
+  constructor(job: LeasedJob, report: (report: Report) => void) {
+    this.#job = job;
+    this.#report = report;
+    const timeoutMs = job.timeoutMs;
+    this.deadline = timeoutMs === undefined ? undefined : new Date(Date.now() + timeoutMs);
+  }
+
+  /**
+   * Aborts when the handler should stop; its reason is a `Stopped`, which says why. Hand it on to `fetch`, timers and
+   * whatever else takes one: what these throw then ends the attempt as it was asked to.
+   */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#stop !== undefined) this.#controller.abort(this.#stop);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Why the handler should stop. Undefined until `cancelled`. */
+  get stopReason(): Stop | undefined {
+    return this.#stop?.why;
+  }
+
+  /** Whether the handler should stop: cancelled by a caller, lease revoked, or the worker's grace is over. */
+  get cancelled(): boolean {
+    return this.#stop !== undefined;
+  }
+
+  /** Ends the attempt here, by throwing `Stopped`, if the handler should stop. */
+  throwIfCancelled(): void {
+    if (this.#stop !== undefined) throw this.#stop;
+  }
+
+  /** How long until the deadline, in milliseconds; negative when it is over. Undefined: no deadline. */
+  get remainingMs(): number | undefined {
+    return this.deadline && this.deadline.getTime() - Date.now();
+  }
+
+  /**
+   * Says how far the attempt is. Returns at once. What follows within 100 ms replaces it; the last one before a broken
+   * connection may be lost.
+   *
+   * @param fraction 0..1, of the whole. Undefined: unchanged.
+   * @param message What it does right now, for people; at most 1 KiB.
+   */
+  progress(fraction?: number, message = ""): void {
+    if (fraction !== undefined && !(fraction >= 0 && fraction <= 1)) {
+      throw new RangeError(`progress(${fraction}): a fraction is 0..1 of the whole`);
+    }
+    this.#report({ fraction, message });
+  }
+
+  /**
+   * Leaves something for the job's next attempt, which reads it as `job.checkpoint`. Returns at once.
+   *
+   * The newest one counts. It is there for sure once the attempt ends by an outcome of this worker; where the worker is
+   * lost, the last tenths of a second may be lost with it.
+   *
+   * @param data In any form, at most 64 KiB. Empty: takes back what was left.
+   */
+  checkpoint(data: Uint8Array): void {
+    if (data.length > CHECKPOINT_BYTES) {
+      throw new RangeError(
+        `checkpoint() takes at most ${CHECKPOINT_BYTES} bytes, not ${data.length}: ` +
+          "store it elsewhere and leave its address",
+      );
+    }
+    this.#report({ checkpoint: data.slice() });
+  }
+
+  /**
+   * Enqueues a job in the transaction that settles this one as succeeded, or not at all.
+   *
+   * It gets the request id and the trace of this job, unless it has headers of these names. An idempotency key of AUTO
+   * is none: the transaction already makes it once.
+   *
+   * @param job At most 100 of them, of 2 MiB in all.
+   */
+  followUp(job: NewJob): void {
+    const key = job.idempotencyKey === AUTO ? undefined : job.idempotencyKey;
+    const message = newJob({ ...job, idempotencyKey: key });
+    for (const name of INHERITED) {
+      const value = this.#job.headers[name];
+      if (value !== undefined) message.headers[name] ??= value;
+    }
+    if (this.#followUps.length >= FOLLOW_UPS) {
+      throw new RangeError(`a job has at most ${FOLLOW_UPS} follow-ups`);
+    }
+    const bytes = this.#followUpBytes + toBinary(NewJobSchema, message).length;
+    if (bytes > FOLLOW_UPS_BYTES) {
+      throw new RangeError(`the follow-ups of a job may have ${FOLLOW_UPS_BYTES} bytes in all, not ${bytes}`);
+    }
+    this.#followUpBytes = bytes;
+    this.#followUps.push(message);
+  }
+
+  /** What `followUp` took, and its size. For the runtime. */
+  takeFollowUps(): { jobs: pb.NewJob[]; bytes: number } {
+    return { jobs: this.#followUps, bytes: this.#followUpBytes };
+  }
+
+  /** Tells the handler to stop. For the runtime. */
+  stop(why: Stop, message: string): void {
+    this.#stop = new Stopped(why, message);
+    this.#controller?.abort(this.#stop);
+  }
+}

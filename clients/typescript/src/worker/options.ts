@@ -1,0 +1,88 @@
+/** What a worker was told at its making. */
+
+import { hostname } from "node:os";
+
+import { nodeTls, urlOf } from "../access.js";
+import type { AccessOptions } from "../access.js";
+
+/** Where a worker's own lines go. */
+export interface Logger {
+  info(message: string): void;
+  warn(message: string): void;
+  error(message: string): void;
+}
+
+/** The settings of a worker. */
+export interface WorkerOptions extends AccessOptions {
+  /** Which queues to take jobs from. They take turns. Default: `default`. */
+  queues?: readonly string[];
+  /** How many jobs run at once, 1..10,000. Default 8. */
+  concurrency?: number;
+  /** For people; shown as `Job.lockedBy`. Default: host and process id. */
+  name?: string;
+  /** The worker's own marks, for people. */
+  labels?: Readonly<Record<string, string>>;
+  /** How long the worker may be silent before its jobs are given to others, 5 s to 1 h. Default: the server's, 30 s. */
+  sessionTtlMs?: number;
+  /** How long a drain lets handlers run on before it stops them and gives their jobs back. Default 30 s. */
+  shutdownGraceMs?: number;
+  /** Where the worker's own lines go. Default: standard error. */
+  logger?: Logger;
+}
+
+/** The settings, checked and with their defaults. */
+export interface Settings {
+  readonly targets: readonly string[];
+  readonly access: AccessOptions;
+  readonly queues: readonly string[];
+  readonly concurrency: number;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly sessionTtlMs: number | undefined;
+  readonly shutdownGraceMs: number;
+  readonly logger: Logger;
+}
+
+const STANDARD_ERROR: Logger = {
+  info: (message) => console.error(`jobqueue: ${message}`),
+  warn: (message) => console.error(`jobqueue: warning: ${message}`),
+  error: (message) => console.error(`jobqueue: error: ${message}`),
+};
+
+/** Checks what was given. */
+export function settings(target: string | readonly string[], options: WorkerOptions): Settings {
+  const targets = typeof target === "string" ? [target] : [...target];
+  const name = options.name ?? `${hostname().slice(0, 100)}:${process.pid}`;
+  const { queues = ["default"], concurrency = 8, sessionTtlMs, shutdownGraceMs = 30_000 } = options;
+  check(targets.length > 0, "a worker needs the address of a server, for example '127.0.0.1:50051'");
+  check(Array.isArray(queues), `queues is ${JSON.stringify(queues)}; it is a list, for example ["default"]`);
+  check(queues.length > 0, 'queues is empty: name at least one, for example ["default"]');
+  check(
+    Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= 10_000,
+    `concurrency is ${concurrency}; it is 1 to 10000`,
+  );
+  check(name.length >= 1 && name.length <= 128, `name has ${name.length} characters; it has 1 to 128`);
+  check(
+    sessionTtlMs === undefined || (sessionTtlMs >= 5000 && sessionTtlMs <= 3_600_000),
+    `sessionTtlMs is ${sessionTtlMs}; it is 5 seconds to 1 hour`,
+  );
+  check(shutdownGraceMs >= 0, `shutdownGraceMs is ${shutdownGraceMs}; it must not be negative`);
+  // Here and not at the first connect, which would try again and again.
+  for (const each of targets) urlOf(each, options.tls !== undefined);
+  nodeTls(options.tls);
+  return {
+    targets,
+    access: { tls: options.tls, token: options.token },
+    queues,
+    concurrency,
+    name,
+    labels: options.labels ?? {},
+    sessionTtlMs,
+    shutdownGraceMs,
+    logger: options.logger ?? STANDARD_ERROR,
+  };
+}
+
+function check(right: boolean, otherwise: string): void {
+  if (!right) throw new RangeError(otherwise);
+}

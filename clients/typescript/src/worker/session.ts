@@ -1,0 +1,423 @@
+/** A worker's session: its leases, and what each frame of the server does to them. Touches no socket but by `Stream`. */
+
+import { create } from "@bufbuild/protobuf";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+
+import { duration } from "../convert.js";
+import { Job_Status, PayloadFormat } from "../gen/jobqueue/v1/job_pb.js";
+import {
+  DrainSchema,
+  HeartbeatSchema,
+  HelloSchema,
+  ResumeSchema,
+  SettleResult_Verdict as Verdict,
+} from "../gen/jobqueue/v1/lease_pb.js";
+import type {
+  Control,
+  Delivery,
+  LeaseResponse,
+  LeasedJob as Message,
+  SettleResult,
+  Settled,
+  Welcome,
+} from "../gen/jobqueue/v1/lease_pb.js";
+import { msOf } from "../jobs.js";
+import { CLIENT_NAME } from "../version.js";
+import { Bell } from "./bell.js";
+import { CapacityBook } from "./capacity.js";
+import { JobContext } from "./context.js";
+import type { Report, Stop } from "./context.js";
+import { failed, ofError, ofResult, released } from "./ending.js";
+import type { Ending } from "./ending.js";
+import type { Handler, Handlers } from "./handlers.js";
+import { Lease } from "./lease.js";
+import { LeasedJob } from "./leasedJob.js";
+import type { Settings } from "./options.js";
+import { ProgressReports } from "./progress.js";
+import { Settlements } from "./settlements.js";
+import { RECEIPT } from "./stream.js";
+import type { Frame, Stream } from "./stream.js";
+
+// A receipt is due within 20 ms of a delivery. Some of that is for what handlers do in one go.
+const RECEIPT_AFTER_MS = 5;
+const DEFAULT_HEARTBEAT_MS = 5000;
+const REASON_CHARACTERS = 255;
+
+/** The session over all its streams. */
+export class Session {
+  /** Where it is now. Undefined: nowhere. */
+  stream: Stream | undefined;
+  id = 0n;
+  heartbeatIntervalMs = DEFAULT_HEARTBEAT_MS;
+
+  readonly #settings: Settings;
+  readonly #handlers: Handlers;
+  readonly #leases = new Map<bigint, Lease>();
+  readonly #capacity: CapacityBook;
+  readonly #settlements = new Settlements((value) => this.#send({ case: "settle", value }));
+  readonly #progress = new ProgressReports((value) => this.#send({ case: "progress", value }));
+  readonly #changed = new Bell();
+  // What the old stream delivered after the Hello on a new one was sent. That Hello does not name it, so that the
+  // server gives it to others: it is only taken if the session stays where it is.
+  #crossed: Delivery[] = [];
+  #moving = false;
+  #drainReason: string | undefined;
+  #heartbeatSeq = 0n;
+  #pongSeq = 0n;
+  #lastDelivery = 0n;
+  #token = "";
+
+  constructor(settings: Settings, handlers: Handlers) {
+    this.#settings = settings;
+    this.#handlers = handlers;
+    this.#capacity = new CapacityBook(settings.concurrency, handlers.slotsByKind);
+  }
+
+  // --- the stream ---
+
+  /** The first frame of a stream: opens the session, or resumes it where there is one. From now on it moves. */
+  hello(): Frame {
+    this.#moving = true;
+    const { name, queues, labels, sessionTtlMs } = this.#settings;
+    const kinds = this.#handlers.kinds();
+    const hello = create(HelloSchema, {
+      worker: name,
+      subscriptions: queues.map((queue) => ({ queue, kinds })),
+      capacity: this.#capacity.message(),
+      labels: { ...labels },
+      client: CLIENT_NAME,
+      payloadFormat: PayloadFormat.JSON,
+    });
+    if (sessionTtlMs !== undefined) hello.sessionTtl = duration(sessionTtlMs, "sessionTtlMs");
+    if (this.#token) {
+      const running = [...this.#leases.values()].filter((lease) => lease.place === "running");
+      hello.resume = create(ResumeSchema, {
+        sessionToken: this.#token,
+        lastDelivery: this.#lastDelivery,
+        held: running.map((lease) => lease.held()),
+        unanswered: this.#settlements.unanswered().map((lease) => lease.held()),
+      });
+    }
+    return { case: "hello", value: hello };
+  }
+
+  /** Goes on, or begins, on this stream. */
+  welcome(welcome: Welcome, stream: Stream): void {
+    this.stream = stream;
+    this.#moving = false;
+    this.#crossed = [];
+    this.id = welcome.sessionId;
+    this.#token = welcome.sessionToken;
+    this.heartbeatIntervalMs = msOf(welcome.heartbeatInterval) || DEFAULT_HEARTBEAT_MS;
+    this.#heartbeatSeq = this.#pongSeq = 0n;
+    this.#lastDelivery = 0n;
+    this.#revoke(
+      welcome.revoked.map((lease) => lease.leaseId),
+      "the session went on without it",
+    );
+    this.#settlements.restart();
+    // Names revoked handlers that still run, so that their slots are not given away.
+    this.heartbeat();
+    if (this.#drainReason !== undefined) this.#sayDrain(this.#drainReason);
+    else this.#sayCapacity();
+    this.#changed.ring();
+  }
+
+  /** No other stream was found: goes on with the old one, if there is one. */
+  stay(): void {
+    this.#moving = false;
+    const crossed = this.#crossed;
+    this.#crossed = [];
+    for (const delivery of crossed) this.#delivery(delivery);
+    this.#settlements.flush();
+    this.#changed.ring();
+  }
+
+  /** The stream is gone, and with it what it delivered but the session did not take. */
+  lost(): void {
+    this.stream = undefined;
+    this.#crossed = [];
+  }
+
+  /** The server has ended the session, or does not know it any more: what it still held went back. */
+  over(): void {
+    const leases = [...this.#leases.values()];
+    this.#leases.clear();
+    this.#token = "";
+    this.#moving = false;
+    this.#crossed = [];
+    // Those of revoked leases were told already.
+    const lost = leases.filter((lease) => lease.place !== "done");
+    if (lost.length > 0) {
+      this.#log.warn(`the session is over; ${lost.length} jobs went back, their handlers are stopped`);
+    }
+    for (const lease of lost) this.#giveUp(lease, "the session is over");
+    for (const lease of leases) if (lease.alive) this.#capacity.orphans.add(lease);
+    this.#changed.ring();
+  }
+
+  /** Whether a Welcome is awaited that would begin a session. */
+  get opening(): boolean {
+    return this.#moving && !this.#token;
+  }
+
+  /** Whether it drains and the server keeps nothing of it: there is nothing left to say. */
+  get finished(): boolean {
+    return this.#drainReason !== undefined && !this.#token;
+  }
+
+  /** What a frame says is done. An unknown one is ignored. */
+  handle({ frame }: LeaseResponse): void {
+    if (frame.case === "delivery") this.#delivery(frame.value);
+    else if (frame.case === "settled") this.#settled(frame.value);
+    else if (frame.case === "control") this.#control(frame.value);
+    else if (frame.case === "pong" && frame.value.seq > this.#pongSeq) this.#pongSeq = frame.value.seq;
+  }
+
+  /** Sends a heartbeat. False: the last two were not answered, and the stream is as good as dead. */
+  heartbeat(): boolean {
+    if (this.#heartbeatSeq - this.#pongSeq >= 2n) return false;
+    this.#settlements.flush();
+    this.#heartbeatSeq += 1n;
+    // Those that are settled and wait for the answer alone are no longer held: they should free their slots.
+    const held: bigint[] = [];
+    for (const [id, lease] of this.#leases) if (lease.alive || lease.place !== "sent") held.push(id);
+    this.#send({ case: "heartbeat", value: create(HeartbeatSchema, { seq: this.#heartbeatSeq, held }) });
+    return true;
+  }
+
+  #send(frame: Frame): boolean {
+    // While a new stream is opened nothing is settled on the old one, so that both sides know what was said.
+    if (this.stream === undefined || (this.#moving && frame.case === "settle")) return false;
+    this.stream.send(frame);
+    return true;
+  }
+
+  // --- leaving ---
+
+  /** Takes no more jobs, on this stream and on those that follow. */
+  drain(reason: string): void {
+    this.#drainReason = reason;
+    this.#sayDrain(reason);
+  }
+
+  /** Every lease whose handler runs, those of earlier sessions included. */
+  alive(): Lease[] {
+    return [...[...this.#leases.values()].filter((lease) => lease.alive), ...this.#capacity.orphans];
+  }
+
+  /** How many outcomes the server has not answered. */
+  get unanswered(): number {
+    return this.#settlements.size;
+  }
+
+  /** Tells every handler to stop; what it then throws is a release. */
+  stopAll(message: string): void {
+    for (const lease of this.alive()) if (lease.place === "running") this.#stop(lease, "shutdown", message);
+  }
+
+  /** Gives back what still runs; the process ends before its handlers do. */
+  releaseAll(): void {
+    for (const lease of this.#leases.values()) {
+      if (!lease.alive || lease.place !== "running") continue;
+      this.#log.warn(`${lease}: the handler did not stop in time; its job goes back`);
+      lease.ending = released();
+      this.#settlements.add(lease);
+    }
+  }
+
+  /** Waits until a condition on the session holds; false: it did not until `ends`, as of performance.now(). */
+  async until(condition: () => boolean, ends: () => number): Promise<boolean> {
+    while (!condition()) {
+      const left = ends() - performance.now();
+      if (left <= 0) return false;
+      await this.#changed.wait(left);
+    }
+    return true;
+  }
+
+  /** Has `until` look again. */
+  changed(): void {
+    this.#changed.ring();
+  }
+
+  /** Declares no capacity, or all of it again. */
+  pause(paused: boolean): void {
+    this.#capacity.paused = paused;
+    this.#sayCapacity();
+  }
+
+  #sayCapacity(): void {
+    this.#send({ case: "capacity", value: this.#capacity.message() });
+  }
+
+  #sayDrain(reason: string): void {
+    const value = create(DrainSchema, { reason: reason.slice(0, REASON_CHARACTERS) });
+    this.#send({ case: "drain", value });
+  }
+
+  // --- what the server says ---
+
+  #delivery(delivery: Delivery): void {
+    const stream = this.stream;
+    if (stream === undefined) return;
+    if (this.#moving) {
+      this.#crossed.push(delivery);
+      return;
+    }
+    stream.lastDelivery = this.#lastDelivery = delivery.seq;
+    setTimeout(() => {
+      if (stream.receipted < stream.lastDelivery) stream.send(RECEIPT);
+    }, RECEIPT_AFTER_MS);
+    for (const message of delivery.jobs) this.#begin(message);
+  }
+
+  #begin(message: Message): void {
+    const job = new LeasedJob(message);
+    const context = new JobContext(job, (report) => this.#report(lease, report));
+    const lease = new Lease(message, context);
+    this.#leases.set(lease.id, lease);
+    const handler = this.#handlers.get(message.kind);
+    if (handler !== undefined && this.#drainReason === undefined) {
+      void this.#run(lease, job, handler);
+      return;
+    }
+    // It crossed our Drain on the wire, or is of a kind that was not asked for: it goes back unstarted.
+    if (handler === undefined) {
+      this.#log.error(`${lease}: delivered, but its kind has no handler here; it goes back`);
+    }
+    this.#ended(lease, released());
+  }
+
+  async #run(lease: Lease, job: LeasedJob, handler: Handler): Promise<void> {
+    const context = lease.context;
+    let ending: Ending;
+    try {
+      ending = ofResult(await handler(job, context), context);
+    } catch (error) {
+      ending = ofError(error, context.stopReason);
+    }
+    this.#ended(lease, ending);
+  }
+
+  #ended(lease: Lease, ending: Ending): void {
+    lease.alive = false;
+    if (this.#capacity.orphans.delete(lease)) {
+      this.#sayCapacity(); // of a session that is over: its slot is free again
+    } else if (lease.place === "done") {
+      this.#leases.delete(lease.id);
+    } else if (lease.place === "running") {
+      lease.ending = ending;
+      this.#progress.beforeSettling(lease.id);
+      this.#settlements.add(lease);
+    }
+    this.#changed.ring();
+  }
+
+  #report(lease: Lease, report: Report): void {
+    // A number is unique in one session only: an orphan's may meanwhile be another's.
+    if (this.#leases.get(lease.id) === lease && lease.place === "running") {
+      this.#progress.put(lease.id, report);
+    }
+  }
+
+  #control({ action }: Control): void {
+    if (action.case === "cancel") {
+      for (const id of action.value.leaseIds) {
+        const lease = this.#leases.get(id);
+        if (lease?.alive && !lease.context.cancelled) {
+          this.#stop(lease, "cancel", action.value.reason || "cancelled");
+        }
+      }
+    } else if (action.case === "revoke") {
+      this.#revoke(action.value.leaseIds, action.value.reason);
+    }
+  }
+
+  #revoke(ids: readonly bigint[], reason: string): void {
+    for (const id of ids) {
+      const lease = this.#leases.get(id);
+      // It is said again as long as the handler runs.
+      if (lease === undefined || (lease.alive && lease.place === "done")) continue;
+      this.#log.warn(`${lease}: the lease was revoked: ${reason || "no reason given"}`);
+      this.#giveUp(lease, `the lease was revoked: ${reason}`);
+      if (!lease.alive) this.#leases.delete(id);
+    }
+    this.#changed.ring();
+  }
+
+  /** Drops the outcome of a lease that is no longer ours, and stops its handler. */
+  #giveUp(lease: Lease, message: string): void {
+    if (lease.place !== "done") this.#settlements.drop(lease);
+    if (lease.alive) this.#stop(lease, "revoked", message);
+  }
+
+  #stop(lease: Lease, why: Stop, message: string): void {
+    try {
+      lease.context.stop(why, message);
+    } catch (error) {
+      // A listener of the handler's on the signal.
+      this.#log.error(`${lease}: a listener on its signal failed: ${String(error)}`);
+    }
+  }
+
+  #settled(settled: Settled): void {
+    const again: Lease[] = [];
+    for (const [lease, result] of this.#settlements.answered(settled)) {
+      const verdict = result?.verdict ?? Verdict.APPLIED;
+      if (verdict === Verdict.TRY_AGAIN) again.push(lease);
+      else if (verdict === Verdict.INVALID) this.#correct(lease, result?.message ?? "");
+      else this.#finished(lease, result);
+    }
+    if (again.length > 0) this.#settlements.againLater(again);
+    this.#changed.ring();
+  }
+
+  /** The server called an outcome malformed: a failure says so instead, and if that is no better, a release. */
+  #correct(lease: Lease, message: string): void {
+    lease.corrections += 1;
+    if (lease.corrections > 2) {
+      this.#log.error(`${lease}: the server refuses every outcome of the lease: ${message}`);
+      this.#forget(lease);
+      return;
+    }
+    this.#log.error(`${lease}: the server refused the outcome: ${message}`);
+    const words = `the handler's outcome was refused: ${message}`;
+    lease.ending = lease.corrections === 1 ? failed("InvalidOutcome", words) : released();
+    this.#settlements.add(lease);
+  }
+
+  #finished(lease: Lease, result: SettleResult | undefined): void {
+    if (result !== undefined) this.#tell(lease, result);
+    this.#forget(lease);
+  }
+
+  #forget(lease: Lease): void {
+    this.#settlements.drop(lease);
+    if (!lease.alive) this.#leases.delete(lease.id);
+  }
+
+  /** A line for what an operator wants to see: failures, with their stack, and outcomes that were not taken. */
+  #tell(lease: Lease, result: SettleResult): void {
+    if (result.verdict !== Verdict.APPLIED && result.verdict !== Verdict.ALREADY_APPLIED) {
+      // A verdict of a later version has no name here.
+      const name = (Verdict[result.verdict] as string | undefined) ?? `verdict ${result.verdict}`;
+      this.#log.warn(`${lease}: the outcome was not taken: ${name} ${result.message}`);
+      return;
+    }
+    const outcome = lease.ending?.outcome?.outcome;
+    if (outcome?.case !== "failure") return;
+    const { errorType, error, stack } = outcome.value;
+    const what = `${errorType}: ${error}${stack && `\n${stack}`}`;
+    if (result.status === Job_Status.RETRYING) {
+      const when = result.runAt ? ` at ${timestampDate(result.runAt).toISOString()}` : "";
+      this.#log.warn(`${lease}: failed, is tried again${when}: ${what}`);
+    } else {
+      this.#log.error(`${lease}: failed for good: ${what}`);
+    }
+  }
+
+  get #log(): Settings["logger"] {
+    return this.#settings.logger;
+  }
+}
