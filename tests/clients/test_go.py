@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from jobqueue import Client, NewJob, Status
+from tests.conformance.case import CASES, Case
+from tests.conformance.run import run
 from tests.e2e.conftest import Bench, ends
 from tests.e2e.processes import Process
 
@@ -48,7 +50,7 @@ def go(*arguments: str, given: str | None = None) -> str:
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the examples and the program of these tests."""
     folder = tmp_path_factory.mktemp("go")
-    go("build", "-o", f"{folder}/", "./internal/e2e", "./examples/...")
+    go("build", "-o", f"{folder}/", "./internal/...", "./examples/...")
     return folder
 
 
@@ -110,6 +112,11 @@ def test_the_readme_shows_the_examples_as_they_are() -> None:
     assert [name for name, _ in shown] == ["examples/producer/main.go", "examples/worker/main.go"]
     for name, text in shown:
         assert (MODULE / name).read_text() == text
+
+
+@pytest.mark.parametrize("case", [one for one in CASES.values() if one.short], ids=lambda case: case.id)
+async def test_the_go_worker_holds_to_the_lease_protocol(programs: Path, tmp_path: Path, case: Case) -> None:
+    assert not await run(case, (str(programs / "conformance"),), tmp_path)
 
 
 async def test_the_examples_double_a_number(

@@ -94,18 +94,23 @@ func TestOnlyWhatDoesNoHarmTwiceIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestTheContextsDeadlineBoundsAllTries(t *testing.T) {
+func TestTheContextsDeadlineBoundsAllTriesAndTheCauseIsTold(t *testing.T) {
+	var tries atomic.Int32
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
 	client := answering(t, func(string, any, metadata.MD) (any, error) {
+		if tries.Add(1) > 2 {
+			<-over // no answer in time
+		}
 		return nil, refusal(codes.Unavailable, "DATABASE_AWAY")
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 
 	_, err := client.Get(ctx, "1")
 
-	// The cause, and not "deadline exceeded".
-	if !errors.Is(err, jobqueue.ErrUnavailable) {
-		t.Errorf("%v", err)
+	if !errors.Is(err, jobqueue.ErrUnavailable) || tries.Load() != 3 {
+		t.Errorf("%v after %d tries", err, tries.Load())
 	}
 }
 

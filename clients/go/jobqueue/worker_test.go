@@ -398,6 +398,37 @@ func TestGoAwayOpensTheNewStreamBeforeItLetsTheOldOneGo(t *testing.T) {
 	}
 }
 
+func TestWhatEndsWhileTheWorkerMovesIsSettledOnTheNewStreamAlone(t *testing.T) {
+	server := newScripted(t)
+	free := make(chan struct{})
+	work(server, func(context.Context, *jobqueue.LeasedJob) (any, error) { <-free; return nil, nil })
+	old := server.accept()
+	old.welcome(&pb.Welcome{SessionToken: "secret", HeartbeatInterval: durationpb.New(50 * time.Millisecond)})
+	old.deliver(1, job(1, "k"))
+	old.await("the receipt", func(frame *pb.LeaseRequest) bool { return frame.LastDelivery == 1 })
+	old.send(&pb.LeaseResponse{Frame: &pb.LeaseResponse_GoAway{GoAway: &pb.GoAway{}}})
+	moved := server.accept()
+
+	close(free)
+	for range 3 { // a heartbeat sends all that may be sent
+		old.await("the heartbeat", func(frame *pb.LeaseRequest) bool {
+			if frame.GetSettle() != nil {
+				t.Error("settled on the old stream: neither side knows which of them counts")
+			}
+			beat := frame.GetHeartbeat()
+			if beat != nil {
+				old.send(&pb.LeaseResponse{Frame: &pb.LeaseResponse_Pong{Pong: &pb.Pong{Seq: beat.Seq}}})
+			}
+			return beat != nil
+		})
+	}
+	moved.welcome(&pb.Welcome{SessionToken: "second"})
+
+	if settle := moved.settle(); settle.Seq != 1 || settle.Succeeded[0] != 1 {
+		t.Errorf("%v", settle)
+	}
+}
+
 func TestADeliveryThatCrossesAMoveRunsOnlyIfTheWorkerStays(t *testing.T) {
 	server := newScripted(t)
 	ran := make(chan string, 10)
