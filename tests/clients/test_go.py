@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tests.conformance.case import CASES, Case
 from tests.conformance.run import run
 from tests.e2e.conftest import Bench, ends
 from tests.e2e.processes import Process
+from tests.tls.conftest import Authority
 
 # The first build of all compiles grpc-go.
 pytestmark = [pytest.mark.go, pytest.mark.timeout(600)]
@@ -82,9 +83,11 @@ async def work(programs: Path, folder: Path, address: str, queue: str, name: str
     return worker
 
 
-async def enqueue(programs: Path, address: str, queue: str, *payloads: str) -> list[str]:
+async def enqueue(
+    programs: Path, address: str, queue: str, *payloads: str, flags: Sequence[str] = ()
+) -> list[str]:
     """The outputs of jobs of the kind `echo`, one for each payload, as a Go producer reads them."""
-    program = [str(programs / "e2e"), "-server", address, "-queue", queue, "enqueue"]
+    program = [str(programs / "e2e"), "-server", address, "-queue", queue, *flags, "enqueue"]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*program, stdin=pipe, stdout=pipe)
     out, _ = await asyncio.wait_for(process.communicate("\n".join(payloads).encode()), 60)
@@ -154,6 +157,18 @@ async def test_go_speaks_to_go_in_the_same_bytes(
 ) -> None:
     processes.append(await work(programs, tmp_path, address, queue, "echo"))
     assert await enqueue(programs, address, queue, *PAYLOADS) == list(PAYLOADS)
+
+
+async def test_go_speaks_tls_and_shows_who_it_is(
+    programs: Path, processes: list[Process], bench: Bench, tmp_path: Path, dsn: str
+) -> None:
+    authority = Authority(tmp_path, "authority")
+    (cert, key), (own, secret) = authority.issue("server"), authority.issue("client")
+    trust = str(authority.cert)
+    server = await bench.server(dsn, tls_cert=cert, tls_key=key, tls_client_ca=trust)
+    flags = ("-roots", trust, "-cert", own, "-key", secret)
+    processes.append(await work(programs, tmp_path, server.address, "default", "echo", *flags))
+    assert await enqueue(programs, server.address, "default", "[1]", flags=flags) == ["[1]"]
 
 
 async def test_a_running_job_is_cancelled_in_a_go_worker(

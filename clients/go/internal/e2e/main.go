@@ -23,22 +23,38 @@ func main() {
 	journal := flag.String("journal", "", "the file that handlers note their starts in")
 	name := flag.String("name", "go", "the worker's name")
 	slots := flag.Int("slots", 32, "how many jobs run at once")
+	workers := flag.Int("workers", 1, "how many there are in this process, each with a stream and slots of its own")
+	roots := flag.String("roots", "", "TLS: who signs the server's certificate")
+	cert := flag.String("cert", "", "TLS: the certificate to show")
+	key := flag.String("key", "", "TLS: its key")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	var access jobqueue.Access
+	if *roots != "" {
+		config, err := jobqueue.TLSFromFiles(*roots, *cert, *key)
+		check(err)
+		access.TLS = config
+	}
 	switch flag.Arg(0) {
 	case "enqueue":
-		check(enqueue(ctx, *server, *queue, *kind))
+		check(enqueue(ctx, access, *server, *queue, *kind))
 	case "work":
-		check(work(ctx, *server, *queue, *journal, *name, *slots))
+		ended := make(chan error)
+		for range *workers {
+			go func() { ended <- work(ctx, access, *server, *queue, *journal, *name, *slots) }()
+		}
+		for range *workers {
+			check(<-ended)
+		}
 	default:
 		log.Fatalf("%q is neither enqueue nor work", flag.Arg(0))
 	}
 }
 
 // enqueue makes a job of each line of its input, as it is, and prints the outputs in their order, as they are.
-func enqueue(ctx context.Context, server, queue, kind string) error {
-	client, err := jobqueue.NewClient(server, jobqueue.ClientOptions{})
+func enqueue(ctx context.Context, access jobqueue.Access, server, queue, kind string) error {
+	client, err := jobqueue.NewClient(server, jobqueue.ClientOptions{Access: access})
 	if err != nil {
 		return err
 	}
@@ -63,13 +79,13 @@ func enqueue(ctx context.Context, server, queue, kind string) error {
 }
 
 // work answers each job with its payload; a job of the kind `count` is noted in the journal instead.
-func work(ctx context.Context, server, queue, journal, name string, slots int) error {
+func work(ctx context.Context, access jobqueue.Access, server, queue, journal, name string, slots int) error {
 	file, err := os.OpenFile(journal, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
 	worker, err := jobqueue.NewWorker(server, jobqueue.WorkerOptions{
-		Queues: []string{queue}, Concurrency: slots, Name: name, SessionTTL: 5 * time.Second,
+		Access: access, Queues: []string{queue}, Concurrency: slots, Name: name, SessionTTL: 5 * time.Second,
 	})
 	if err != nil {
 		return err
