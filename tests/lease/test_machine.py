@@ -239,8 +239,9 @@ class LeaseMachine(RuleBasedStateMachine):
                 self.jobs[leased.id].waits()
         resume = worker.hand.resume(held=keeps)
         hand = self.run(self.place.worker(queues={self.queue: ["work"]}, slots=worker.slots, resume=resume))
-        hand.held = {leased.lease_id: leased for leased in keeps}
-        assert {lease.lease_id for lease in hand.welcome.kept} == set(hand.held)
+        assert {lease.lease_id for lease in hand.welcome.kept} == {leased.lease_id for leased in keeps}
+        # Beside what may have been delivered to it since.
+        hand.held.update({leased.lease_id: leased for leased in keeps})
         worker.hand, worker.cut = hand, False
 
     @precondition(lambda self: any(worker.cut for worker in self.workers))
