@@ -53,7 +53,7 @@ async def flood(stage: Stage) -> None:
         return bool(await stage.value("select count(*) = 1 from worker_session where ended_at is null"))
 
     await stage.until(one_left, "one open session left: the honest worker's", 40)
-    # One that was cut between its row and its Welcome is nobody's: two audits, 10 s apart, see that, and its ttl begins.
+    # One that was cut between its row and its Welcome is nobody's: two audits, 10 s apart, see it; then its ttl begins.
     stage.figure("sessions reaped after the flood", time.monotonic() - cut_at, 2 * 10 + TTL + 2)
     losses = await stage.value("select sum(losses)::int from finished_job")
     stage.figure("losses", losses, 0, "")
