@@ -41,7 +41,7 @@ demo: install ## The same, ending by itself when the four jobs are done
 	@$(BIN)/python -m tools.demo --once
 
 test: install ## Run the tests: real PostgreSQL, real sockets, real processes
-	@$(BIN)/python -m pytest tests -m "not curl and not go and not faults and not fuzz and not package and not network"
+	@$(BIN)/python -m pytest tests -m "not curl and not go and not node and not faults and not fuzz and not package and not network"
 
 clients: install ## Build, vet and test the clients in other languages, where their toolchains are
 	@if ! command -v go >/dev/null; then \
@@ -50,6 +50,12 @@ clients: install ## Build, vet and test the clients in other languages, where th
 		$(BIN)/python -m tools.go_stubs --check && cd clients/go && \
 		unformatted=$$(gofmt -l .) && { [ -z "$$unformatted" ] || { echo "make clients: run gofmt -w on $$unformatted" >&2; exit 1; }; } && \
 		export GOTOOLCHAIN=local GOWORK=off && go build ./... && go vet ./... && go test ./...; \
+	fi
+	@if ! command -v npm >/dev/null; then \
+		echo "make clients: no Node on PATH: the client in TypeScript was NOT built and NOT tested" >&2; \
+	else \
+		(cd clients/typescript && npm ci --ignore-scripts --no-audit --no-fund --silent) && \
+		$(BIN)/python -m tools.typescript_stubs --check && cd clients/typescript && npm run --silent lint && npm test --silent; \
 	fi
 
 faults: install ## Kill, stop and cut off servers, workers and databases, and check the history; ONLY=case,case SEED=n SCALE=0.1
@@ -86,6 +92,7 @@ generate: install ## Make the stubs, the OpenAPI documents and the list of HTTP 
 	@$(BIN)/python tools/generate.py
 	@$(BIN)/python -m tools.openapi
 	@$(BIN)/python -m tools.go_stubs
+	@$(BIN)/python -m tools.typescript_stubs
 	@$(BIN)/python -c 'from jobqueue_server.settings import render_env_example; print(render_env_example(), end="")' > .env.example
 	@$(BIN)/python -m tools.docs
 

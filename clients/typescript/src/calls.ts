@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { CallOptions } from "@connectrpc/connect";
 
 import { Backoff } from "./backoff.js";
-import { Overloaded, Unavailable } from "./errors.js";
+import { DeadlineExceeded, Overloaded, Unavailable } from "./errors.js";
 import type { JobQueueError } from "./errors.js";
 import { fromRpc } from "./rpcErrors.js";
 
@@ -31,6 +31,7 @@ export async function call<T>(
 ): Promise<T> {
   const ends = performance.now() + options.deadlineMs;
   const backoff = new Backoff(50, 2000);
+  let before: JobQueueError | undefined;
   for (;;) {
     options.signal?.throwIfAborted();
     let error: JobQueueError;
@@ -42,6 +43,11 @@ export async function call<T>(
       options.signal?.throwIfAborted();
       error = fromRpc(raised);
     }
+    // The last try had no time left; what failed those before it says more.
+    if (before !== undefined && error instanceof DeadlineExceeded && !error.reason) {
+      throw givenUp(before, options.deadlineMs);
+    }
+    before = error;
     const wait = options.retry ? pauseAfter(error, backoff) : undefined;
     if (wait === undefined) throw error;
     if (performance.now() + wait >= ends) throw givenUp(error, options.deadlineMs);
