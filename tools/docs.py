@@ -35,10 +35,10 @@ A flag wins over the environment, and that over the file of `--config` (server o
 unit: `1500ms`, `30s`, `5m`, `12h`, `7d`. A setting that can't be used ends the program with 2 and names it.
 """
 COMMAND_LINE = """\
-The command line reads `JOBQUEUE_SERVER` (`--server`, default `127.0.0.1:50051`) and `JOBQUEUE_DEADLINE` (`--deadline`,
-how long to try to reach the server), and before the command what lets it in: `JOBQUEUE_TLS_ROOTS` (`--tls-roots`: TLS; who
-signs the server's certificate, a PEM file or `public`), `JOBQUEUE_TLS_CLIENT_CERT`, `JOBQUEUE_TLS_CLIENT_KEY` and
-`JOBQUEUE_TOKEN`, as the worker has them."""
+The command line reads `JOBQUEUE_SERVER` (`--server`, default `127.0.0.1:50051`) and `JOBQUEUE_DEADLINE`
+(`--deadline`, how long to try to reach the server), and before the command what lets it in: `JOBQUEUE_TLS_ROOTS`
+(`--tls-roots`: TLS; who signs the server's certificate, a PEM file or `public`), `JOBQUEUE_TLS_CLIENT_CERT`,
+`JOBQUEUE_TLS_CLIENT_KEY` and `JOBQUEUE_TOKEN`, as the worker has them."""
 
 JOB_REASONS = {
     Reason.ATTEMPTS_EXHAUSTED: "FAILED_PERMANENT: as many failures as `max_attempts` allows.",

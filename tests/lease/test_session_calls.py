@@ -323,7 +323,7 @@ async def test_a_worker_goes_from_a_stream_to_calls_and_back(place):
         resume=lease_pb2.Resume(
             session_token=script.token,
             held=[lease_pb2.HeldLease(lease_id=1, job_id=three.id, attempt=three.attempt)],
-        )
+        ),
     )
     assert [lease.job_id for lease in back.welcome.kept] == [three.id]
     # `two` was not named, so it went back, and comes again.

@@ -209,16 +209,16 @@ class Settings(BaseSettings):
     processes: int = _set(
         "Network",
         1,
-        "Server processes that share the ports, for more cores. Each has connections and limits of its own; metrics_addr "
-        "tells of all, `/metrics` on the HTTP port of one.",
+        "Server processes that share the ports, for more cores. Each has connections and limits of its own; "
+        "metrics_addr tells of all, `/metrics` on the HTTP port of one.",
         ge=1,
         le=64,
     )
     connection_max_age: Annotated[Duration, AfterValidator(_between("1s", "365d"))] = _set(
         "Network",
         timedelta(minutes=30),
-        "How old a gRPC connection gets; then its caller connects anew, and a worker does so shortly before, so that load "
-        "spreads over servers that came later. What is under way goes on.",
+        "How old a gRPC connection gets; then its caller connects anew, and a worker does so shortly before, so that "
+        "load spreads over servers that came later. What is under way goes on.",
     )
     max_streams: int = _set("Network", 2000, "Lease streams open at once; one more is refused.", ge=1)
     max_watches: int = _set(
