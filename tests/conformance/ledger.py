@@ -28,6 +28,7 @@ class Lease:
         settled_on: The stream on which its newest outcome came. 0: on none.
         answered: Whether that outcome was answered for good.
         gone: Whether it was revoked, or its session ended.
+        crossed: Whether it came while another stream was asked to resume the session, which can't have named it.
     """
 
     number: int
@@ -39,11 +40,12 @@ class Lease:
     settled_on: int = 0
     answered: bool = False
     gone: bool = False
+    crossed: bool = False
 
     @property
     def open(self) -> bool:
         """Whether the worker must still name it."""
-        return self.seen and not self.answered and not self.gone
+        return self.seen and not self.answered and not self.gone and not self.crossed
 
 
 @dataclass(slots=True)
@@ -75,7 +77,7 @@ class Ledger:
         self.tokens: list[str] = []
         self._leases: dict[int, Lease] = {}
         self._streams: dict[int, StreamNotes] = {}
-        self._last = 0
+        self._resuming = 0
 
     def breaks(self, rule: str, what: str) -> None:
         """Notes that a rule was broken."""
@@ -111,14 +113,19 @@ class Ledger:
         name = frame.WhichOneof("frame")
         if name == "welcome":
             self.tokens.append(frame.welcome.session_token)
-            self._last = 0
+            self._resuming = 0
             for lease in frame.welcome.revoked:
                 self._gone(lease.lease_id)
         elif name == "delivery":
             self._streams[stream].delivered[frame.delivery.seq] = time.monotonic()
             for job in frame.delivery.jobs:
                 self._leases[job.lease_id] = Lease(
-                    job.lease_id, job.id, job.attempt, stream, frame.delivery.seq
+                    job.lease_id,
+                    job.id,
+                    job.attempt,
+                    stream,
+                    frame.delivery.seq,
+                    crossed=stream < self._resuming,
                 )
         elif name == "control":
             for number in frame.control.revoke.lease_ids:
@@ -178,14 +185,15 @@ class Ledger:
         for lease in self._leases.values():
             if lease.stream == notes.number and lease.seq <= last:
                 lease.seen = True
-        notes.receipt = self._last = max(last, notes.receipt)
+        notes.receipt = max(last, notes.receipt)
 
-    def _hello(self, _: StreamNotes, hello: pb.Hello) -> None:
+    def _hello(self, notes: StreamNotes, hello: pb.Hello) -> None:
+        self._resuming = notes.number
         if not 1 <= len(hello.worker) <= 128:
             self.breaks("hello", f"the worker's name has {len(hello.worker)} characters")
         if not 1 <= len(hello.subscriptions) <= 1000 or not all(each.kinds for each in hello.subscriptions):
             self.breaks("hello", f"subscriptions are {list(hello.subscriptions)}")
-        self._capacity(_, hello.capacity)
+        self._capacity(notes, hello.capacity)
         if hello.HasField("resume"):
             self._resume(hello.resume)
 

@@ -31,5 +31,5 @@ RULES = {
     "capacity": "Capacity is 0..10000, within the slots that the worker was told to have, and never more than these.",
     "progress": "Progress names a lease of this session that is not settled, and a fraction within 0..1.",
     "slots": "No more handlers run than the worker has slots.",
-    "handlers": "A lease starts one handler, and what started also ends or is told to stop.",
+    "handlers": "A lease starts one handler, once.",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -133,6 +134,11 @@ class Stream:
         hello: pb.Hello = await self.expect("hello")
         if not hello.HasField("resume"):
             self._ledger.forget()
+        self.welcomes(token, interval, **more)
+        return hello
+
+    def welcomes(self, token: str, interval: float = 0.2, **more: Any) -> None:
+        """Answers a Hello that was taken already."""
         self.send(
             welcome=pb.Welcome(
                 session_id=7,
@@ -143,7 +149,6 @@ class Stream:
                 **more,
             )
         )
-        return hello
 
     def deliver(self, *jobs: pb.LeasedJob) -> None:
         """Delivers jobs, all in one frame."""
@@ -178,10 +183,14 @@ class Stream:
         """Takes what comes until the worker lets go."""
         try:
             async for frame in frames:
-                self._ledger.said(self._number, frame)
                 self.received.append((time.monotonic(), frame))
+                try:
+                    self._ledger.said(self._number, frame)
+                    self._answer(frame)
+                except Exception:
+                    # Or the stream would end, and the worker be blamed for what follows.
+                    self._ledger.violations.append(f"the suite itself broke:\n{traceback.format_exc()}")
                 self._changed.set()
-                self._answer(frame)
         finally:
             self.over()
 

@@ -39,7 +39,7 @@ class WorkerProcess:
         self._command = command
         self._log = log
         self._changed = asyncio.Event()
-        self._taken = 0
+        self._started: set[tuple[str, int]] = set()
 
     async def start(self, **settings: Any) -> None:
         """Starts it and tells it what to be."""
@@ -83,6 +83,13 @@ class WorkerProcess:
                 await asyncio.wait_for(self._changed.wait(), left)
             except TimeoutError:
                 continue
+
+    async def count(self, name: str, count: int, within: float = WITHIN) -> None:
+        """Waits until it printed so many lines of that event."""
+        ends = time.monotonic() + within
+        while (found := sum(line["event"] == name for line in self.events)) < count:
+            assert time.monotonic() < ends, f"{found} of {count} {name} within {within:g} s\n{self.tail()}"
+            await asyncio.sleep(0.02)
 
     def said(self, name: str | None = None, **like: Any) -> list[str]:
         """Its lines in short; those of one event, if one is named."""
@@ -137,7 +144,8 @@ class WorkerProcess:
             if name == "handler_ended":
                 self.running.discard(lease)
                 return
-            if lease in self.running or line in self.events:
+            if lease in self._started:
                 self.faults.append(f"handlers: attempt {lease[1]} of {lease[0]} was started twice")
+            self._started.add(lease)
             self.running.add(lease)
             self.most = max(self.most, len(self.running))

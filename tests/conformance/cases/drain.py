@@ -60,6 +60,22 @@ async def drain_grace(stage: Stage) -> None:
 
 
 @case(
+    "drain-deaf",
+    "A handler that does not stop at the end of the grace does not keep its job: it is released all the same.",
+    "Drain, Release",
+)
+async def drain_deaf(stage: Stage) -> None:
+    worker, stream = await stage.begin(shutdown_grace_s=0.5)
+    stream.deliver(job(1, {"do": "hold"}, on_cancel="ignore"))
+    await stage.started(1)
+    worker.terminate()
+    await worker.event("handler_cancelled", job=id_of(1), reason="shutdown")
+    outcome = await stream.outcome(1)
+    assert outcome.WhichOneof("outcome") == "release", f"the outcome is {outcome.WhichOneof('outcome')}"
+    assert not worker.said("handler_ended"), "it waited for the handler"
+
+
+@case(
     "drain-again",
     "A worker whose stream breaks while it drains resumes, drains on the new stream, and leaves with 0.",
     "Drain, Resume",

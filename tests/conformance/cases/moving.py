@@ -10,7 +10,7 @@ from jobqueue.v1 import lease_pb2 as pb
 
 from ..case import case
 from ..server import duration
-from ..stage import Stage, id_of
+from ..stage import Stage, id_of, job
 
 
 @case(
@@ -74,6 +74,47 @@ async def goaway_nowhere(stage: Stage) -> None:
     hello = await second.welcome(token="token-2")
     assert hello.HasField("resume"), "it opened a new session"
     await stream.ended.wait()
+
+
+@case(
+    "goaway-crossed",
+    "What comes on the old stream after Hello on the new one is not begun: Hello does not name it, so it goes back.",
+    "Resume.held",
+    servers=2,
+)
+async def goaway_crossed(stage: Stage) -> None:
+    worker, stream = await stage.holding(1)
+    stream.send(go_away=pb.GoAway(drain=duration(20), reason="DRAINING"))
+    second = await stage.server.stream()
+    await second.expect("hello")
+    stream.deliver(job(2))
+    await stream.beats(2)
+    assert not worker.said("handler_started", job=id_of(2)), "it was begun"
+    second.welcomes("token-2")
+    await second.beats(3)
+    assert not worker.said("handler_started", job=id_of(2)), "it was begun"
+    worker.release(id_of(1))
+    found = await second.outcomes(1)
+    assert found.keys() == {1}, f"the outcomes are of {sorted(found)}"
+
+
+@case(
+    "goaway-crossed-stay",
+    "If the new stream is then refused, what crossed is not forgotten: the worker begins it or gives it back.",
+    "GoAway",
+    servers=2,
+)
+async def goaway_crossed_stay(stage: Stage) -> None:
+    _, stream = await stage.holding(1)
+    stream.send(go_away=pb.GoAway(drain=duration(20), reason="DRAINING"))
+    second = await stage.server.stream()
+    await second.expect("hello")
+    stream.deliver(job(2))
+    await stream.beats(2)
+    stage.server.refuses = lambda _: grpc.StatusCode.UNAVAILABLE
+    second.end()
+    outcome = (await stream.outcome(2)).WhichOneof("outcome")
+    assert outcome in ("success", "release"), f"the outcome is {outcome}"
 
 
 @case(
