@@ -171,7 +171,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
         job_id, job = self._any_job(data)
-        error = self._refused(self.place.stub.DeleteJob(jobqueue_pb2.DeleteJobRequest(id=job_id)))
+        error = self._refused(self._delete(job_id))
         if job.status not in TERMINAL:
             assert error == "JOB_NOT_TERMINAL"
             return
@@ -331,6 +331,10 @@ class LeaseMachine(RuleBasedStateMachine):
 
         reason: str | None = self.run(ask())
         return reason
+
+    async def _delete(self, job_id: str) -> None:
+        # Called on the loop: a call that is made on another thread looks for that one's loop, and may find none.
+        await self.place.stub.DeleteJob(jobqueue_pb2.DeleteJobRequest(id=job_id))
 
     async def _cut(self, worker: ModelWorker) -> None:
         # What it was given is known to be seen, and nothing is under way.
