@@ -12,6 +12,9 @@ LOCKS := requirements-build.lock requirements.lock
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
+# The slowest, and what looks at the project's own documents and packages: `make test` leaves them to `make check`.
+BESIDE := conformance deploy docs e2e examples openapi processes tls platform/test_embedded.py serve/test_amnesty.py serve/test_watch.py
+
 .PHONY: help install run demo test conformance clients faults mutants check lint contract tools generate lock migrate package audit clean
 
 help: ## Print this
@@ -40,8 +43,9 @@ run: install ## Server, worker and four jobs with a live view; the server stays 
 demo: install ## The same, ending by itself when the four jobs are done
 	@$(BIN)/python -m tools.demo --once
 
-test: install ## Run the tests: real PostgreSQL, real sockets, real processes
-	@$(BIN)/python -m pytest tests -m "not curl and not go and not node and not faults and not fuzz and not package and not network"
+test: install ## Run the tests: real PostgreSQL, real sockets, real processes; those that take longest are in `make check` alone
+	@echo "make test takes ten minutes at most. make check runs these folders and files as well: $(BESIDE)"
+	@$(BIN)/python -m pytest tests $(BESIDE:%=--ignore=tests/%) -m "not curl and not go and not node and not faults and not fuzz and not package and not network"
 
 clients: install ## Build, vet and test the clients in other languages, where their toolchains are
 	@if ! command -v go >/dev/null; then \
