@@ -86,7 +86,7 @@ class _Heard:
 
 
 class _Gathering:
-    """The Link of a claim: keeps what is delivered until the call answers. What else it is told is read of the rows."""
+    """The Link of a claim: keeps what is delivered until the call answers. All else is read of the rows."""
 
     def __init__(self) -> None:
         self.leases: list[Lease] = []
@@ -103,7 +103,7 @@ class _Gathering:
         pass
 
     def go_away(self, reason: str, drain: timedelta | None, reconnect_after: timedelta = timedelta()) -> None:
-        self.came.set()
+        pass
 
     def goodbye(self, released: Sequence[Lease]) -> None:
         pass
