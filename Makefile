@@ -17,10 +17,10 @@ BESIDE := client_cli conformance deploy docs e2e examples openapi processes tls 
 	serve/test_amnesty.py serve/test_process.py serve/test_watch.py store/test_plans.py \
 	lease/test_lost.py lease/test_machine.py lease/test_max_age.py
 
-.PHONY: help install run demo test conformance clients faults mutants check lint contract tools generate lock migrate package audit clean
+.PHONY: help install run demo test conformance clients faults mutants check lint contract tools generate lock migrate package audit bench bench-full bench-peers clean
 
 help: ## Print this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv with everything in it, versions and hashes from the lock
 
@@ -120,6 +120,15 @@ package: install ## Wheels and sdists in dist/, checked, each installed alone an
 
 audit: install ## Ask a database of known vulnerabilities for each version in the locks; needs the network
 	@$(BIN)/python -m tools.audit
+
+bench: install ## Ours and the peers of gates G1 to G7, one round; under 15 minutes on 2 cores; results in bench/out/latest.json
+	@$(BIN)/python -m bench run G1 G2 G3 G4 G5 G6 G7 --drain 200000
+
+bench-full: install ## All gates, three rounds, medians: hours; resumable by `python -m bench run G8 --rounds 3`
+	@$(BIN)/python -m bench run --rounds 3
+
+bench-peers: install ## All workloads of all peers beside ours, three rounds
+	@$(BIN)/python -m bench peers --rounds 3
 
 clean: ## Remove what was installed, built and cached; jobs stay where they are
 	@rm -rf .venv .build .cache .ruff_cache .hypothesis dist

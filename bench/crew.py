@@ -1,0 +1,159 @@
+"""Processes that do one thing together: let go at once, counted while they run, and asked for what they saw."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from .errors import BenchError
+
+# Forking a process in which gRPC has threads deadlocks the child sooner or later.
+_SPAWN = multiprocessing.get_context("spawn")
+#: What each process counts, by its place.
+DONE, MESSAGES, REFUSED = range(3)
+
+
+class Post:
+    """The side of the process: where it is told what to do, and where it counts.
+
+    Attributes:
+        counts: Read by the others at any moment: jobs done, gRPC messages or HTTP requests and answers, refusals.
+    """
+
+    def __init__(self, pipe: Connection, counts: Any) -> None:
+        self._pipe = pipe
+        self.counts = counts
+
+    def ready(self) -> None:
+        """Says so, and waits until all may begin."""
+        self._pipe.send({"ready": os.getpid()})
+        self._pipe.recv()
+
+    def until_stopped(self) -> None:
+        """Waits until it is to end."""
+        self._pipe.recv()
+
+    def report(self, **found: object) -> None:
+        """Tells what it saw; the last that it does."""
+        self._pipe.send(found)
+
+
+#: Runs in a process of its own, with what it was given.
+Work = Callable[..., None]
+
+
+def _run(work: Work, pipe: Connection, counts: Any, arguments: tuple[Any, ...]) -> None:
+    try:
+        work(Post(pipe, counts), *arguments)
+    except KeyboardInterrupt:
+        pass
+    except BaseException:
+        pipe.send({"error": traceback.format_exc()})
+
+
+class Crew:
+    """Processes of one sort. `async with` starts them, and ends them whatever happens.
+
+    Args:
+        name: For errors.
+        work: What each does.
+        arguments: What each is given.
+    """
+
+    def __init__(self, name: str, work: Work, arguments: Sequence[tuple[Any, ...]]) -> None:
+        self.name = name
+        self._pipes: list[Connection] = []
+        self._counts: list[Any] = []
+        self._processes: list[Any] = []
+        # Reports that came while somebody looked whether all is well.
+        self._early: dict[Connection, dict[str, Any]] = {}
+        for given in arguments:
+            ours, theirs = _SPAWN.Pipe()
+            counts = _SPAWN.RawArray("q", 3)
+            process = _SPAWN.Process(target=_run, args=(work, theirs, counts, given), daemon=True)
+            self._pipes.append(ours)
+            self._counts.append(counts)
+            self._processes.append(process)
+
+    async def __aenter__(self) -> Crew:
+        await asyncio.to_thread(self._start)
+        return self
+
+    def _start(self) -> None:
+        for process in self._processes:
+            process.start()
+        for pipe in self._pipes:
+            self._hear(pipe, 120)
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join(10)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def _hear(self, pipe: Connection, within: float) -> dict[str, Any]:
+        try:
+            if not pipe.poll(within):
+                raise BenchError(f"{self.name}: a process has said nothing for {within:g} s")
+            said: dict[str, Any] = pipe.recv()
+        except EOFError:
+            raise BenchError(f"{self.name}: a process ended without a word") from None
+        if "error" in said:
+            raise BenchError(f"{self.name}: a process broke\n{said['error']}")
+        return said
+
+    @property
+    def pids(self) -> list[int]:
+        """Of its processes."""
+        return [process.pid for process in self._processes]
+
+    def go(self) -> None:
+        """Lets them begin."""
+        for pipe in self._pipes:
+            pipe.send("go")
+
+    def count(self, what: int) -> int:
+        """The sum over its processes, as of now."""
+        return sum(counts[what] for counts in self._counts)
+
+    def check(self) -> None:
+        """Raises BenchError where one has broken."""
+        for pipe, process in zip(self._pipes, self._processes, strict=True):
+            if pipe not in self._early and not process.is_alive() and process.exitcode != 0:
+                raise BenchError(f"{self.name}: a process ended with {process.exitcode}")
+            if pipe not in self._early and pipe.poll():
+                self._early[pipe] = self._hear(pipe, 1)
+
+    async def reports(self, within: float = 120) -> list[dict[str, Any]]:
+        """What each saw, once they are done."""
+        until = time.monotonic() + within
+
+        def hear(pipe: Connection) -> dict[str, Any]:
+            if pipe not in self._early:
+                self._early[pipe] = self._hear(pipe, max(0.1, until - time.monotonic()))
+            return self._early[pipe]
+
+        return [await asyncio.to_thread(hear, pipe) for pipe in self._pipes]
+
+    async def stop(self, within: float = 60) -> list[dict[str, Any]]:
+        """Tells those that work until they are told, and what each saw."""
+        for pipe in self._pipes:
+            pipe.send("stop")
+        return await self.reports(within)
+
+
+def merged(reports: Iterable[dict[str, Any]], name: str) -> list[Any]:
+    """That item of every report that has it."""
+    return [report[name] for report in reports if report.get(name) is not None]

@@ -1,0 +1,40 @@
+"""G6: from enqueue to the start of the handler, at a rate that is nowhere near the capacity."""
+
+from __future__ import annotations
+
+from ..load import Load
+from ..ours import Measured, Scene
+from ..work import Hands
+from .gate import Found, Part
+from .round import Round
+
+RATE = 1000
+
+
+class StartLatency:
+    """G6."""
+
+    name = "G6"
+    title = f"enqueue to handler start at {RATE:,}/s"
+    method = (
+        f"{RATE:,} unary gRPC calls a second on a fixed schedule for 30 s, from one process; four Workers of the "
+        "Python client with 100 slots each. Counted from the moment that a call was due, whether or not it could be "
+        "made then, to the first line of its handler. `bare` in the details is the same without the runtime."
+    )
+    leaves_out = "The network between hosts. What a queue of one's own handlers adds."
+    parts = (Part("p50", 3, 1, "ms", less=True), Part("p99", 12, 4, "ms", less=True))
+
+    async def measure(self, bench: Round) -> Found:
+        """With the runtime, and without."""
+        found = {sort: await self._of(bench, sort) for sort in ("runtime", "bare")}
+        starts = found["runtime"].starts
+        assert starts is not None
+        values: dict[str, float | None] = {"p50": round(starts.at(50), 2), "p99": round(starts.at(99), 2)}
+        detail = {sort: measured.told() for sort, measured in found.items()}
+        curves = {sort: m.starts.curve() for sort, m in found.items() if m.starts is not None}
+        return Found(values, {**detail, "curves": curves})
+
+    async def _of(self, bench: Round, sort: str) -> Measured:
+        load = Load(bench.scale.jobs(30 * RATE), "unary", rate=RATE, stamped=True)
+        hands = Hands("runtime" if sort == "runtime" else "bare", streams=4, slots=100, stamped=True)
+        return await bench.ours(f"{RATE:,}/s on schedule, {sort}", Scene(load, hands))

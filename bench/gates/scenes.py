@@ -1,0 +1,57 @@
+"""The scenes of ours that several gates look at, and how many jobs a peer gets for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..load import Load
+from ..ours import Scene
+from ..scale import Scale
+from ..work import Hands
+
+
+def hand_off(scale: Scale) -> Scene:
+    """Batches of 100 over gRPC, four worker streams."""
+    return Scene(Load(scale.jobs(400_000), "batch", batch=100, in_flight=8))
+
+
+def drain(scale: Scale) -> Scene:
+    """All stored, then four worker streams."""
+    return Scene(Load(scale.jobs(scale.drain_jobs), "batch", batch=1000, in_flight=8), drain=True)
+
+
+def rest(scale: Scale) -> Scene:
+    """HTTP/JSON, one job a request."""
+    return Scene(Load(scale.jobs(150_000), "rest", in_flight=64))
+
+
+def unary(scale: Scale) -> Scene:
+    """gRPC, one job a call."""
+    return Scene(Load(scale.jobs(60_000), "unary", in_flight=128))
+
+
+def many_streams(scale: Scale) -> Scene:
+    """200 worker streams with room for ten jobs each."""
+    return Scene(Load(scale.jobs(400_000), "batch", batch=100, in_flight=8), Hands(streams=200, slots=10))
+
+
+#: Ours at the workloads of peers; single inserts over gRPC, since ours has no door in process.
+OURS: dict[str, Callable[[Scale], Scene]] = {
+    "continuous": hand_off,
+    "drain": drain,
+    "singles": unary,
+    "rest": rest,
+}
+
+
+def peer_jobs(scale: Scale, workload: str) -> int:
+    """As many as give several seconds of the faster ones; at a drain as many as ours."""
+    counts = {
+        "continuous": 150_000,
+        "drain": scale.drain_jobs,
+        "singles": 30_000,
+        "rest_enqueue": 60_000,
+        "rest": 15_000,
+        "own": 2_000,
+    }
+    return scale.jobs(counts[workload])

@@ -1,0 +1,57 @@
+"""Producers: each a process that enqueues its share of jobs, by one of the server's doors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+KIND = "noop"
+Door = Literal["batch", "unary", "pipelined", "rest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is enqueued, and how.
+
+    Attributes:
+        jobs: How many in all.
+        door: `batch`: gRPC, many jobs a call; `unary`: gRPC, one a call; `pipelined`: one stream of jobs, of which each
+            call takes what has gathered; `rest`: HTTP/JSON, one a request.
+        payload: Bytes of each.
+        batch: Jobs of a call at `batch`; at most so many at `pipelined`.
+        producers: Processes.
+        in_flight: Calls of each producer that are under way at once; connections at `rest`.
+        rate: Calls a second of all producers, on a fixed schedule (open loop). None: each call follows the answer of
+            the one before (closed loop).
+        stamped: Whether each payload says when its job was due to be enqueued, so that a worker can tell how long it
+            took. Such messages are built one by one.
+        kind, queue: Of the jobs.
+    """
+
+    jobs: int
+    door: Door = "batch"
+    payload: int = 128
+    batch: int = 100
+    producers: int = 1
+    in_flight: int = 8
+    rate: float | None = None
+    stamped: bool = False
+    kind: str = KIND
+    queue: str = ""
+
+    @property
+    def calls(self) -> int:
+        """Calls of each producer."""
+        return self.jobs // (self.batch if self.door == "batch" else 1) // self.producers
+
+    @property
+    def stored(self) -> int:
+        """The jobs that come of it: shares are whole calls."""
+        return self.calls * self.producers * (self.batch if self.door == "batch" else 1)
+
+
+def padded(size: int, **fields: object) -> bytes:
+    """A payload of so many bytes, with these fields in it."""
+    bare = len(json.dumps({**fields, "pad": ""}, separators=(",", ":")))
+    return json.dumps({**fields, "pad": "x" * max(0, size - bare)}, separators=(",", ":")).encode()

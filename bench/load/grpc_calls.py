@@ -1,0 +1,159 @@
+"""Producers over gRPC: batches, single calls and a pipelined stream of jobs; closed loop and open loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc.aio
+import uvloop
+
+from jobqueue.v1 import job_pb2, jobqueue_pb2, jobqueue_pb2_grpc
+
+from ..crew import DONE, MESSAGES, REFUSED, Post
+from ..latency import Latencies
+from ..ticks import Ticks
+from . import Load, padded
+
+# In an open loop calls gather when the server falls behind; beyond so many a producer would measure itself.
+MOST_UNDER_WAY = 20_000
+
+#: Makes a call whose jobs were due at a moment of `time.monotonic_ns`.
+Call = Callable[[int], Awaitable[None]]
+
+
+def produce(post: Post, target: str, load: Load) -> None:
+    """Enqueues one producer's share."""
+    uvloop.run(_produce(post, target, load))
+
+
+async def _produce(post: Post, target: str, load: Load) -> None:
+    async with grpc.aio.insecure_channel(target) as channel:
+        await channel.channel_ready()
+        stub = jobqueue_pb2_grpc.JobQueueStub(channel)
+        call = _unary(stub, load) if load.door == "unary" else _batch(stub, load)
+        size = 1 if load.door == "unary" else load.batch
+        await asyncio.to_thread(post.ready)
+        acks = Latencies()
+
+        async def once(due: int) -> None:
+            try:
+                await call(due)
+                post.counts[DONE] += size
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise
+                post.counts[REFUSED] += size
+            post.counts[MESSAGES] += 2
+            acks.add(time.monotonic_ns() - due)
+
+        missed = 0
+        if load.door == "pipelined":
+            await _pipelined(post, stub, load, acks)
+        elif load.rate is None:
+            calls = iter(range(load.calls))
+
+            async def lane() -> None:
+                for _ in calls:
+                    await once(time.monotonic_ns())
+
+            await asyncio.gather(*(lane() for _ in range(load.in_flight)))
+        else:
+            missed = await _on_schedule(once, load.calls, load.rate / load.producers)
+        post.report(acks=acks.encoded(), missed=missed * size)
+
+
+async def _on_schedule(once: Call, calls: int, rate: float) -> int:
+    """Makes each call when it is due, whether or not those before are answered; how many could not be made at all."""
+    under_way: set[asyncio.Task[None]] = set()
+    done = asyncio.Event()
+    failures: list[BaseException] = []
+    made = missed = 0
+    ticks = Ticks(rate)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        under_way.discard(task)
+        if (error := task.exception()) is not None:
+            failures.append(error)
+        if failures or (made == calls and not under_way):
+            done.set()
+
+    def tick() -> None:
+        nonlocal made, missed
+        for due in ticks.due():
+            if made == calls:
+                break
+            made += 1
+            if len(under_way) >= MOST_UNDER_WAY:
+                missed += 1
+                continue
+            task = asyncio.ensure_future(once(due))
+            under_way.add(task)
+            task.add_done_callback(ended)
+        if made == calls and not under_way:
+            done.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_reader(ticks.file, tick)
+    try:
+        await done.wait()
+    finally:
+        loop.remove_reader(ticks.file)
+        ticks.close()
+    if failures:
+        raise failures[0]
+    return missed
+
+
+def _job(load: Load, due: int) -> Any:
+    payload = padded(load.payload, due=due) if load.stamped else padded(load.payload)
+    return job_pb2.NewJob(kind=load.kind, queue=load.queue, payload_json=payload)
+
+
+def _unary(stub: Any, load: Load) -> Call:
+    def request(due: int) -> Any:
+        return jobqueue_pb2.EnqueueJobRequest(job=_job(load, due), payload_format=job_pb2.PAYLOAD_FORMAT_JSON)
+
+    same = request(0)
+
+    async def call(due: int) -> None:
+        await stub.EnqueueJob(request(due) if load.stamped else same)
+
+    return call
+
+
+def _batch(stub: Any, load: Load) -> Call:
+    same = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[_job(load, 0)] * load.batch)
+
+    async def call(due: int) -> None:
+        request = same
+        if load.stamped:
+            request = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[_job(load, due)] * load.batch)
+        await stub.BatchEnqueueJobs(request)
+
+    return call
+
+
+async def _pipelined(post: Post, stub: Any, load: Load, acks: Latencies) -> None:
+    """One source of jobs, as fast as they are taken: as many calls as may be under way at once, each a batch."""
+    room = asyncio.Semaphore(load.in_flight)
+    job = _job(load, 0)
+
+    async def send(count: int, due: int) -> None:
+        try:
+            await stub.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[job] * count))
+        finally:
+            room.release()
+        post.counts[DONE] += count
+        post.counts[MESSAGES] += 2
+        acks.add(time.monotonic_ns() - due)
+
+    left = load.jobs // load.producers
+    async with asyncio.TaskGroup() as group:
+        while left:
+            await room.acquire()
+            count = min(load.batch, left)
+            left -= count
+            group.create_task(send(count, time.monotonic_ns()))

@@ -1,0 +1,120 @@
+"""Producers over HTTP/JSON: raw keep-alive connections, one job a request; closed loop and open loop.
+
+An event loop and an HTTP library would cost this process as much as the server spends, on cores that it shares with it:
+so it is an epoll and bytes, and reads no more of an answer than its status and where it ends.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections import deque
+
+from ..crew import DONE, MESSAGES, REFUSED, Post
+from ..errors import BenchError
+from ..latency import Latencies
+from ..ticks import Ticks
+from . import Load, padded
+
+
+def produce(post: Post, target: str, load: Load) -> None:
+    """Enqueues one producer's share; each request in flight has a connection of its own."""
+    poll = select.epoll()
+    connections = [_Connection(target) for _ in range(load.in_flight)]
+    by_file = {each.file: each for each in connections}
+    for file in by_file:
+        poll.register(file, select.EPOLLIN)
+    post.ready()
+    request = _Request(target, load)
+    acks = Latencies()
+    ticks = None if load.rate is None else Ticks(load.rate / load.producers)
+    if ticks is not None:
+        poll.register(ticks.file, select.EPOLLIN)
+    unsent = answered = 0
+    free: deque[_Connection] = deque(connections)
+    due: deque[int] = deque()
+    while answered < load.calls:
+        if ticks is None:
+            while free and unsent < load.calls:
+                unsent += 1
+                now = time.monotonic_ns()
+                free.popleft().send(request.at(now), now)
+        else:
+            while free and due:
+                at = due.popleft()
+                free.popleft().send(request.at(at), at)
+        for file, _ in poll.poll():
+            if ticks is not None and file == ticks.file:
+                fresh = ticks.due()[: load.calls - unsent]
+                unsent += len(fresh)
+                due.extend(fresh)
+                continue
+            connection = by_file[file]
+            status = connection.read()
+            if status is None:
+                continue
+            if status != b"201" and status != b"429":
+                raise BenchError(f"an enqueue was answered by {connection.got.decode(errors='replace')}")
+            answered += 1
+            post.counts[DONE if status == b"201" else REFUSED] += 1
+            post.counts[MESSAGES] += 2
+            acks.add(time.monotonic_ns() - connection.due)
+            free.append(connection)
+    post.report(acks=acks.encoded(), missed=0)
+
+
+class _Request:
+    """The bytes of a request."""
+
+    def __init__(self, target: str, load: Load) -> None:
+        self._target = target
+        self._load = load
+        self._same = None if load.stamped else self._make(0)
+
+    def at(self, due: int) -> bytes:
+        """For a job that is due then."""
+        return self._same if self._same is not None else self._make(due)
+
+    def _make(self, due: int) -> bytes:
+        load = self._load
+        payload = padded(load.payload, due=due) if load.stamped else padded(load.payload)
+        queue = b',"queue":"%s"' % load.queue.encode() if load.queue else b""
+        body = b'{"kind":"%s"%s,"payload":%s}' % (load.kind.encode(), queue, payload)
+        head = f"POST /v1/jobs HTTP/1.1\r\nhost: {self._target}\r\ncontent-type: application/json\r\n"
+        return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+class _Connection:
+    """One connection, with at most one request under way.
+
+    Attributes:
+        due: When the request under way should have been sent.
+        got: What came of the answer.
+    """
+
+    def __init__(self, target: str) -> None:
+        host, port = target.split(":")
+        self._socket = socket.create_connection((host, int(port)))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = self._socket.fileno()
+        self.due = 0
+        self.got = b""
+
+    def send(self, request: bytes, due: int) -> None:
+        """Sends the next one."""
+        self.due = due
+        self.got = b""
+        self._socket.sendall(request)
+
+    def read(self) -> bytes | None:
+        """The status, once the answer is whole."""
+        more = self._socket.recv(65536)
+        if not more:
+            raise BenchError("the server closed a connection that it was to keep")
+        self.got += more
+        head, found, body = self.got.partition(b"\r\n\r\n")
+        if not found:
+            return None
+        length = head[head.lower().find(b"content-length:") + 15 :].partition(b"\r\n")[0]
+        return self.got[9:12] if len(body) >= int(length) else None

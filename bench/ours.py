@@ -1,0 +1,226 @@
+"""One measurement of ours: producers, servers and workers as processes, until every job has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import grpc.aio
+
+from .crew import DONE, MESSAGES, Crew, merged
+from .errors import BenchError
+from .latency import Latencies
+from .load import Load, grpc_calls, rest
+from .meter import Meter, per_job
+from .postgres import Cluster
+from .server import Server, declare
+from .work import Hands, work
+
+GRAIN = 0.25
+# Nothing is measured for longer than that, whatever hangs.
+_LONGEST = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is measured.
+
+    Attributes:
+        load: The producers.
+        hands: The workers.
+        drain: Whether all jobs are stored before the workers come; what counts then begins with them.
+        servers: Processes on the same database. Producers and streams are spread evenly, unless `uneven`.
+        uneven: Whether all streams but one of each other server are at the first.
+    """
+
+    load: Load
+    hands: Hands = field(default_factory=Hands)
+    drain: bool = False
+    servers: int = 1
+    uneven: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What came of it.
+
+    Attributes:
+        jobs: That ended, all of them committed.
+        seconds: From the first enqueue to the last end; at a drain from the workers' first word.
+        costs: For each job: CPU by whose, WAL bytes, commits, statements, messages; at a drain those of filling apart.
+        ended: Jobs that ended in each quarter of a second.
+        acks: From when a call was due to its answer.
+        starts: From when a job's enqueue was due to the beginning of its handler, where that was asked for.
+        dead_tuples: Of live_job, at the end.
+        ran_twice: Jobs with more than one attempt.
+        warnings: What the servers logged as such.
+    """
+
+    jobs: int
+    seconds: float
+    costs: dict[str, Any]
+    ended: list[int]
+    acks: Latencies
+    starts: Latencies | None
+    dead_tuples: int
+    ran_twice: int
+    warnings: list[str]
+
+    @property
+    def rate(self) -> float:
+        """Jobs a second."""
+        return self.jobs / self.seconds
+
+    def told(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "jobs": self.jobs,
+            "seconds": round(self.seconds, 2),
+            "jobs_per_second": round(self.rate),
+            **self.costs,
+            "ack_ms": self.acks.quantiles(),
+            **({"start_ms": self.starts.quantiles()} if self.starts is not None else {}),
+            "dead_tuples": self.dead_tuples,
+            "ran_twice": self.ran_twice,
+            **({"warnings": self.warnings[:5]} if self.warnings else {}),
+        }
+
+
+async def measure(cluster: Cluster, scene: Scene) -> Measured:
+    """Runs a scene on a fresh database."""
+    async with cluster.fresh(ours=True) as dsn, stage(dsn, scene.servers, scene.hands.kinds) as servers:
+        connection = await asyncpg.connect(dsn)
+        try:
+            return await _measure(cluster, scene, servers, connection)
+        finally:
+            await connection.close()
+
+
+@asynccontextmanager
+async def stage(dsn: str, count: int = 1, kinds: tuple[str, ...] = ()) -> AsyncIterator[list[Server]]:
+    """Servers on a database, which know these kinds."""
+    async with AsyncExitStack() as up:
+        servers = [await up.enter_async_context(Server(dsn)) for _ in range(count)]
+        async with grpc.aio.insecure_channel(servers[0].grpc) as channel:
+            await declare(channel, kinds)
+        yield servers
+
+
+def producers(servers: list[Server], load: Load) -> Crew:
+    """The processes of a load, not started."""
+    places = [server.http if load.door == "rest" else server.grpc for server in servers]
+    work = rest.produce if load.door == "rest" else grpc_calls.produce
+    count = load.producers
+    return Crew("the producers", work, [(places[number % len(places)], load) for number in range(count)])
+
+
+def workers(servers: list[Server], hands: Hands, *, uneven: bool = False) -> Crew:
+    """The processes of workers, not started."""
+    count = len(servers)
+    homes = [
+        (max(0, number - hands.streams + count) if uneven else number % count)
+        for number in range(hands.streams)
+    ]
+    shares: list[list[str]] = [[] for _ in range(hands.processes)]
+    for number, home in enumerate(homes):
+        shares[number % hands.processes].append(servers[home].grpc)
+    return Crew("the workers", work, [(share, hands) for share in shares])
+
+
+async def _measure(cluster: Cluster, scene: Scene, servers: list[Server], connection: Any) -> Measured:
+    jobs = scene.load.stored
+    async with producers(servers, scene.load) as made:
+        filling = {}
+        if scene.drain:
+            meter = Meter(
+                connection, cluster.pid, {"server": [each.pid for each in servers], "client": made.pids}
+            )
+            empty = await meter.read()
+            made.go()
+            reports = await made.reports(_LONGEST)
+            filling = per_job(empty, await meter.read(), jobs)
+        async with workers(servers, scene.hands, uneven=scene.uneven) as hired:
+            pids = {"server": [each.pid for each in servers], "worker": hired.pids, "client": made.pids}
+            if scene.drain:
+                del pids["client"]
+            meter = Meter(connection, cluster.pid, pids)
+            began_at = await connection.fetchval("select clock_timestamp()")
+            before = await meter.read()
+            started = time.monotonic()
+            hired.go()
+            if not scene.drain:
+                made.go()
+            await _until_ended(jobs, connection, servers, made, hired, exact=scene.hands.sort == "bare")
+            seconds = time.monotonic() - started
+            after = await meter.read()
+            messages = hired.count(MESSAGES) + (0 if scene.drain else made.count(MESSAGES))
+            if not scene.drain:
+                reports = await made.reports()
+            starts = merged(await hired.stop(), "starts")
+    stored = await connection.fetchrow(
+        "select count(*) as ended, count(*) filter (where attempts > 1) as twice, "
+        "count(*) filter (where status <> 3) as otherwise from finished_job"
+    )
+    if stored["ended"] != jobs or stored["otherwise"]:
+        raise BenchError(f"of {jobs} jobs {stored['ended']} ended, {stored['otherwise']} not by success")
+    dead = await connection.fetchval(
+        "select coalesce(n_dead_tup, 0) from pg_stat_user_tables where relname = 'live_job'"
+    )
+    return Measured(
+        jobs,
+        seconds,
+        {
+            **per_job(before, after, jobs),
+            "messages_per_job": round(messages / jobs, 4),
+            **({"filling": filling} if filling else {}),
+        },
+        await ended_by_time(connection, began_at),
+        Latencies.of(merged(reports, "acks")),
+        Latencies.of(starts) if starts else None,
+        dead,
+        stored["twice"],
+        [line for server in servers for line in server.warnings],
+    )
+
+
+async def _until_ended(
+    jobs: int, connection: Any, servers: list[Server], made: Crew, hired: Crew, *, exact: bool
+) -> None:
+    """Waits until all jobs have ended: bare workers count what the server answered after its commit, which costs
+    nothing; where handlers are counted, the database is asked once all of them have run.
+    """
+    until = time.monotonic() + _LONGEST
+    looked = 0.0
+    while time.monotonic() < until:
+        if hired.count(DONE) >= jobs and (
+            exact or await connection.fetchval("select count(*) from finished_job") >= jobs
+        ):
+            return
+        if time.monotonic() - looked > 0.25:
+            looked = time.monotonic()
+            made.check()
+            hired.check()
+            for server in servers:
+                server.check()
+        await asyncio.sleep(0.005)
+    raise BenchError(f"of {jobs} jobs {hired.count(DONE)} ended within {_LONGEST:g} s")
+
+
+async def ended_by_time(connection: Any, since: Any, grain: float = GRAIN) -> list[int]:
+    """Jobs that ended in each stretch of so many seconds, by the time of their settlement's transaction."""
+    rows = await connection.fetch(
+        "select floor(extract(epoch from finished_at - $1) / $2::float8)::int as slot, count(*) as jobs "
+        "from finished_job group by 1 order by 1",
+        since,
+        grain,
+    )
+    found = [0] * (max((row["slot"] for row in rows), default=-1) + 1)
+    for row in rows:
+        if row["slot"] >= 0:
+            found[row["slot"]] = row["jobs"]
+    return found

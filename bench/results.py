@@ -1,0 +1,109 @@
+"""bench/out/latest.json: one entry a gate and one a peer, each as it was measured last."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from .gates import Found, Gate, PeerRun
+from .peers import PEERS
+
+LATEST = Path(__file__).parent / "out" / "latest.json"
+
+
+def gate_entry(gate: Gate, rounds: list[Found], about: dict[str, Any]) -> dict[str, Any]:
+    """The medians of some rounds. The gate's own value is that of the part that is worst by the measure of its must."""
+    parts = {}
+    values: dict[str, float | None] = {}
+    for part in gate.parts:
+        seen = [found.values[part.name] for found in rounds]
+        known = [value for value in seen if value is not None]
+        value = values[part.name] = median(known) if len(known) == len(seen) else None
+        parts[part.name] = {
+            "value": value,
+            "must": part.must,
+            "goal": part.goal,
+            "unit": part.unit,
+            "less_is_better": part.less,
+            "reached": "goal"
+            if part.reaches(value, part.goal)
+            else "must"
+            if part.reaches(value, part.must)
+            else "no",
+            "rounds": seen,
+        }
+    worst = min(gate.parts, key=lambda part: part.standing(values[part.name]))
+    return {
+        **{
+            name: parts[worst.name][name]
+            for name in ("value", "must", "goal", "unit", "less_is_better", "reached")
+        },
+        "part": worst.name,
+        "parts": parts,
+        "title": gate.title,
+        "method": gate.method,
+        "does_not_measure": gate.leaves_out,
+        **about,
+        "detail": [found.detail for found in rounds],
+    }
+
+
+def peer_entries(
+    runs: list[list[PeerRun]], built: dict[str, dict[str, str]], about: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """One entry for each peer that was measured: the median of each workload over the rounds."""
+    found: dict[str, dict[str, Any]] = {}
+    for peer in PEERS:
+        by_workload: dict[str, list[PeerRun]] = {}
+        for run in (run for one in runs for run in one if run.peer == peer.name):
+            by_workload.setdefault(run.workload, []).append(run)
+        if not by_workload:
+            continue
+        workloads = {}
+        for workload, of_rounds in by_workload.items():
+            rates = [run.rate for run in of_rounds if run.rate is not None]
+            workloads[workload] = {
+                "jobs_per_second": round(median(rates)) if rates else None,
+                "at": about["at"],
+                "rounds": [run.told for run in of_rounds],
+            }
+        found[peer.name] = {
+            "does": peer.does,
+            "lacks": peer.lacks,
+            "versions": built.get(peer.name, {}),
+            "machine": about["machine"],
+            "postgres": about["postgres"],
+            "workloads": workloads,
+        }
+    return found
+
+
+def merge(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Takes entries into the file; those of other gates and peers, and a peer's other workloads, stay."""
+    kept: dict[str, Any] = read()
+    for name, entry in entries.items():
+        if "workloads" in entry and name in kept:
+            entry = {**entry, "workloads": {**kept[name].get("workloads", {}), **entry["workloads"]}}
+        kept[name] = entry
+    LATEST.parent.mkdir(exist_ok=True)
+    draft = LATEST.with_suffix(".draft")
+    draft.write_text(json.dumps(kept, indent=1) + "\n")
+    draft.replace(LATEST)
+    return kept
+
+
+def read() -> dict[str, Any]:
+    """All entries; none where nothing was measured yet."""
+    try:
+        found: dict[str, Any] = json.loads(LATEST.read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def now() -> str:
+    """When something was measured."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

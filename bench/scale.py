@@ -1,0 +1,34 @@
+"""How much is measured: the counts and durations of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The counts of a full run. `factor` makes all of them smaller, for a quick look: ratios then say little.
+
+    Attributes:
+        factor: Of every count and duration.
+        drain_jobs: The backlog of G4.
+        hold_seconds: How long the snapshot of G8 is held.
+        soak_seconds: How long G11 goes on.
+        large_backlog: The larger one of G12.
+        idle_streams: Of G10.
+    """
+
+    factor: float = 1.0
+    drain_jobs: int = 1_000_000
+    hold_seconds: float = 300
+    soak_seconds: float = 3600
+    large_backlog: int = 10_000_000
+    idle_streams: int = 10_000
+
+    def jobs(self, count: int) -> int:
+        """So many at full scale, in whole hundreds."""
+        return max(100, round(count * self.factor / 100) * 100)
+
+    def seconds(self, span: float, least: float = 1.0) -> float:
+        """So long at full scale."""
+        return max(least, span * self.factor)

@@ -1,0 +1,59 @@
+"""The table of gates for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.table import Table
+
+from .gates import GATES, Found, PeerRun
+from .peers import PEERS
+
+_MARKS = {"goal": "[green]goal[/]", "must": "[yellow]must[/]", "no": "[red]no[/]"}
+
+
+def gates(entries: dict[str, Any], names: Iterable[str]) -> Table:
+    """One row for each figure of the gates that were measured."""
+    shown = Table("gate", "what", "value", "must", "goal", "reached")
+    for name in names:
+        if name not in entries:
+            shown.add_row(name, GATES[name].title, "", "", "", "[red]not measured[/]")
+            continue
+        for part, figure in entries[name]["parts"].items():
+            value = "?" if figure["value"] is None else f"{figure['value']:,g} {figure['unit']}"
+            shown.add_row(
+                name,
+                f"{GATES[name].title}{f' [{part}]' if part else ''}".replace("[", "\\["),
+                value,
+                f"{figure['must']:,g}",
+                f"{figure['goal']:,g}",
+                _MARKS[figure["reached"]] if figure["value"] is not None else "[red]not measured[/]",
+            )
+    return shown
+
+
+def line(name: str, found: Found) -> str:
+    """One gate of one round."""
+    parts = {part.name: part for part in GATES[name].parts}
+    told = ", ".join(
+        f"{part} {'?' if value is None else f'{value:,g}'} {parts[part].unit}".strip()
+        for part, value in found.values.items()
+    )
+    ours = found.detail.get("ours", {}).get("jobs_per_second")
+    return f"{name} {told}" + (f" (ours {ours:,} jobs/s)" if ours else "")
+
+
+def rate(run: PeerRun) -> str:
+    """What a peer did."""
+    return f"{run.rate:,.0f} jobs/s" if run.rate is not None else f"not measured: {run.told['missing']}"
+
+
+def peers(entries: dict[str, Any]) -> Table:
+    """One row for each workload of a peer that was measured."""
+    shown = Table("peer", "workload", "jobs/s")
+    for peer in PEERS:
+        for workload, one in entries.get(peer.name, {}).get("workloads", {}).items():
+            speed = one["jobs_per_second"]
+            shown.add_row(peer.name, workload, "not measured" if speed is None else f"{speed:,}")
+    return shown
