@@ -1,30 +1,86 @@
-"""The server and the processes of `tests/e2e`; and what becomes of tests whose toolchain is not there."""
+"""The server of `tests/e2e`, the programs of each language, and what becomes of tests whose toolchain is not there."""
 
 from __future__ import annotations
 
-import shutil
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.conformance.languages import languages
 from tests.e2e.conftest import address, bench, client, queue, shared
+from tests.e2e.processes import Process
 
 __all__ = ["address", "bench", "client", "queue", "shared"]
-
-# The marker of a test and the program that it needs.
-TOOLCHAINS = {"go": "go", "node": "npm"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out what can't be built here, and says so: nobody needs Go or Node to change the server."""
-    for marker, program in TOOLCHAINS.items():
-        without = [item for item in items if item.get_closest_marker(marker) is not None]
-        if not without or shutil.which(program) is not None:
-            continue
-        items[:] = [item for item in items if item not in without]
-        config.hook.pytest_deselected(items=without)
+    lacks = {name: missing for name, each in languages().items() if (missing := each.missing())}
+    without = [item for item in items if languages_of(item) & lacks.keys()]
+    if not without:
+        return
+    items[:] = [item for item in items if item not in without]
+    config.hook.pytest_deselected(items=without)
+    counts = Counter(name for item in without for name in languages_of(item) & lacks.keys())
+    for name, count in counts.items():
+        programs = ", ".join(lacks[name])
         config.issue_config_time_warning(
-            pytest.PytestWarning(
-                f"{program} is NOT on PATH: {len(without)} tests of its client were NOT run"
-            ),
+            pytest.PytestWarning(f"{programs}: NOT on PATH; {count} tests of {name} were NOT run"),
             stacklevel=1,
         )
+
+
+def languages_of(item: pytest.Item) -> set[str]:
+    """Those that a test needs, by its markers `language`."""
+    return {str(name) for marker in item.iter_markers("language") for name in marker.args}
+
+
+@pytest.fixture(autouse=True)
+def _built(request: pytest.FixtureRequest) -> None:
+    """The programs of the languages that a test needs; each is built once in a run."""
+    for name in languages_of(request.node):
+        trouble = languages()[name].make()
+        assert not trouble, f"{name} can't be built:\n{trouble}"
+
+
+@pytest.fixture
+def processes() -> Iterator[list[Process]]:
+    """Those that a test has started; they are ended after it."""
+    started: list[Process] = []
+    yield started
+    for process in started:
+        process.kill()
+        print(f"--- {process.log.name}\n{process.tail()}")
+
+
+Work = Callable[..., Process]
+
+
+@pytest.fixture
+def work(processes: list[Process], tmp_path: Path) -> Work:
+    """Starts the worker of a language: `work(language, address, queue, *flags)`."""
+
+    def start(language: str, address: str, queue: str, *flags: str) -> Process:
+        program = languages()[language].program
+        options = ("--server", address, "--queue", queue, "--name", language, "--slots", "8", *flags)
+        process = Process([*program, "work", *options], tmp_path / f"{language}-{len(processes)}.log", {})
+        processes.append(process)
+        return process
+
+    return start
+
+
+async def enqueue(language: str, address: str, queue: str, payloads: list[bytes], *flags: str) -> list[bytes]:
+    """The outputs of jobs of the kind `echo`, one for each payload, as the producer of a language reads them."""
+    program = languages()[language].program
+    options = ("--server", address, "--queue", queue, "--kind", "echo", *flags)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *program, "enqueue", *options, stdin=pipe, stdout=pipe, stderr=pipe
+    )
+    out, err = await asyncio.wait_for(process.communicate(b"".join(text + b"\n" for text in payloads)), 60)
+    assert process.returncode == 0, err.decode()
+    return out.removesuffix(b"\n").split(b"\n")

@@ -48,9 +48,9 @@ def main() -> int:
             console.print(f"[bold]{one.id:<22}[/] {one.says}", highlight=False)
         return 0
     chosen = [one for one in CASES.values() if one.id.startswith(tuple(options.only.split(",")))]
-    known = languages()
+    known = list(languages().values())
     if options.command:
-        known = [Language("worker", (), (), tuple(shlex.split(options.command)))]
+        known = [Language("worker", (), (), tuple(shlex.split(options.command)), ())]
     wanted = [each for each in known if options.language in ("", each.name)]
     if not chosen or not wanted:
         console.print("[red]no such case or language;[/] --list prints the cases, workers.toml the languages")

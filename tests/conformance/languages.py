@@ -1,7 +1,23 @@
-"""The workers under test, as `workers.toml` lists them."""
+"""The languages that the clients are held to, as `workers.toml` lists them: the one place where a language is added.
+
+Its row has two programs, which are written with its library. The worker under test (`command`) is specified in
+docs/conformance.md; `make conformance`, `make faults` and `make check` run it. The producer and worker (`program`) is
+what tests/clients pairs with that of each other language, against a real server, and what the bench of workers starts::
+
+    PROGRAM enqueue --server ADDRESS --queue QUEUE --kind KIND [--roots PEM --cert PEM --key PEM]
+        One job in one batch for each line of its input: the line's bytes, without its end, are the payload. Prints
+        the bytes of the outputs, a line each, in the order of the jobs, once these have succeeded; exit code 0.
+    PROGRAM work --server ADDRESS --queue QUEUE --name NAME --slots N [--workers N] [--roots PEM --cert PEM --key PEM]
+        Runs so many workers (1), each with a stream and slots of its own, until SIGTERM, which drains; exit code 0.
+        Of the kind `echo` the output is the payload, byte for byte; a job of the kind `noop` does nothing, as
+        cheaply as the library can.
+
+TLS: `--roots` is who signs the server's certificate, `--cert` and `--key` are what is shown to the server.
+"""
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 import sys
@@ -15,40 +31,49 @@ LIST = Path(__file__).parent / "workers.toml"
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """One of them.
+    """One of them. What it starts is started from the repository's root.
 
     Attributes:
         name: Its column in the table.
-        needs: The programs that must be there for it.
-        build: What makes its worker, from the repository's root, before it is started. Empty: nothing.
-        command: What starts its worker, from the repository's root.
+        needs: What must be on PATH for it.
+        build: What makes both programs, before they are started. Empty: nothing.
+        command: Starts the worker under test.
+        program: Starts the producer and worker.
     """
 
     name: str
     needs: tuple[str, ...]
     build: tuple[str, ...]
     command: tuple[str, ...]
+    program: tuple[str, ...]
 
     def missing(self) -> list[str]:
-        """The programs that are not there."""
+        """What is not there of what it needs."""
         return [program for program in self.needs if shutil.which(program) is None]
 
     def make(self) -> str:
-        """Builds it; what went wrong, or nothing."""
-        if not self.build:
-            return ""
-        done = subprocess.run(self.build, cwd=ROOT, capture_output=True, text=True, check=False)
-        return "" if done.returncode == 0 else (done.stdout + done.stderr)[-2000:]
+        """Builds it, once in a process; what went wrong, or nothing."""
+        return _make(self.build)
 
 
-def languages() -> list[Language]:
-    """All of them, in the order of the table."""
-    return [
-        Language(
-            name,
-            tuple(row["needs"]),
-            tuple(row["build"]),
-            tuple(part.replace("{python}", sys.executable) for part in row["command"]),
+@functools.cache
+def _make(build: tuple[str, ...]) -> str:
+    if not build:
+        return ""
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else (done.stdout + done.stderr)[-2000:]
+
+
+@functools.cache
+def languages() -> dict[str, Language]:
+    """All of them by name, in the order of the table."""
+    return {
+        name: Language(
+            name, tuple(row["needs"]), tuple(row["build"]), _command(row["command"]), _command(row["program"])
         )
         for name, row in tomllib.loads(LIST.read_text()).items()
-    ]
+    }
+
+
+def _command(words: list[str]) -> tuple[str, ...]:
+    return tuple(word.replace("{python}", sys.executable) for word in words)

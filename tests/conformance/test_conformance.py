@@ -12,7 +12,7 @@ from .languages import languages
 from .run import run
 
 SHORT = [one for one in CASES.values() if one.short]
-PYTHON = next(each for each in languages() if each.name == "python")
+PYTHON = languages()["python"]
 
 
 @pytest.mark.parametrize("case", SHORT, ids=lambda case: case.id)

@@ -120,6 +120,7 @@ if TYPE_CHECKING:
     from .outcomes import Discard as Discard
     from .outcomes import Retry as Retry
     from .outcomes import Snooze as Snooze
+    from .payload import JsonText as JsonText
     from .sync import SyncClient as SyncClient
     from .sync import SyncWatch as SyncWatch
     from .watch import Watch as Watch
@@ -150,6 +151,7 @@ _HOME = {
     "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Job JobPage JobProgress Kind NewJob Queue QueueDepth "
     "RetryPolicy Status",
     "outcomes": "Cancelled Discard Retry Snooze",
+    "payload": "JsonText",
     "sync": "SyncClient SyncWatch",
     "watch": "Watch",
     "worker": "JobContext JobLogFilter LeasedJob Observer Worker",

@@ -6,17 +6,32 @@ import json
 from typing import Any
 
 
+class JsonText:
+    """JSON text that goes as it is, taken wherever a payload or an output is: `JsonText('{"n": 1.0}')`.
+
+    Args:
+        text: The text, or its bytes in UTF-8. The server refuses what is no JSON.
+    """
+
+    __slots__ = ("raw",)
+
+    def __init__(self, text: str | bytes) -> None:
+        self.raw = text.encode() if isinstance(text, str) else bytes(text)
+
+
 def encode(value: Any, what: str) -> bytes:
     """The value as compact JSON text.
 
     Args:
-        value: Anything that `json.dumps` takes. NaN and infinities are no JSON.
+        value: Anything that `json.dumps` takes, or a `JsonText`. NaN and infinities are no JSON.
         what: How to call it in an error, for example `payload`.
 
     Raises:
         TypeError: It holds something that JSON has no form for.
         ValueError: It holds NaN, an infinity, half of a surrogate pair, or itself.
     """
+    if isinstance(value, JsonText):
+        return value.raw
     try:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:

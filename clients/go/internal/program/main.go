@@ -1,0 +1,105 @@
+// Command program is the producer and worker of tests/clients, which tests/conformance/languages.py specifies.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"jobqueue.dev/go/jobqueue"
+)
+
+func main() {
+	log.SetFlags(0)
+	if len(os.Args) < 2 {
+		log.Fatal("program enqueue or program work")
+	}
+	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
+	server := flags.String("server", "", "the server's address")
+	queue := flags.String("queue", "default", "where jobs are put and taken from")
+	kind := flags.String("kind", "echo", "of the jobs to enqueue")
+	name := flags.String("name", "go", "the worker's name")
+	slots := flags.Int("slots", 32, "how many jobs run at once")
+	workers := flags.Int("workers", 1, "how many there are, each with a stream and slots of its own")
+	roots := flags.String("roots", "", "TLS: who signs the server's certificate")
+	cert := flags.String("cert", "", "TLS: the certificate to show")
+	key := flags.String("key", "", "TLS: its key")
+	check(flags.Parse(os.Args[2:]))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	var access jobqueue.Access
+	if *roots != "" {
+		config, err := jobqueue.TLSFromFiles(*roots, *cert, *key)
+		check(err)
+		access.TLS = config
+	}
+	switch os.Args[1] {
+	case "enqueue":
+		check(enqueue(ctx, access, *server, *queue, *kind))
+	case "work":
+		options := jobqueue.WorkerOptions{
+			Access: access, Queues: []string{*queue}, Concurrency: *slots, Name: *name,
+		}
+		ended := make(chan error)
+		for range *workers {
+			go func() { ended <- work(ctx, *server, options) }()
+		}
+		for range *workers {
+			check(<-ended)
+		}
+	default:
+		log.Fatalf("%q is neither enqueue nor work", os.Args[1])
+	}
+}
+
+func enqueue(ctx context.Context, access jobqueue.Access, server, queue, kind string) error {
+	client, err := jobqueue.NewClient(server, jobqueue.ClientOptions{Access: access})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }()
+	lines, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	var jobs []jobqueue.NewJob
+	for line := range bytes.Lines(lines) {
+		payload := json.RawMessage(bytes.TrimSuffix(line, []byte("\n")))
+		jobs = append(jobs, jobqueue.NewJob{Kind: kind, Queue: queue, Payload: payload})
+	}
+	results, err := client.EnqueueBatch(ctx, jobs)
+	if err != nil {
+		return err
+	}
+	for _, each := range results {
+		job, err := client.Wait(ctx, each.ID)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s\n", job.Output)
+	}
+	return nil
+}
+
+func work(ctx context.Context, server string, options jobqueue.WorkerOptions) error {
+	worker, err := jobqueue.NewWorker(server, options)
+	if err != nil {
+		return err
+	}
+	worker.Handle("echo", func(_ context.Context, job *jobqueue.LeasedJob) (any, error) { return job.Payload, nil })
+	worker.Handle("noop", func(context.Context, *jobqueue.LeasedJob) (any, error) { return nil, nil })
+	return worker.Run(ctx)
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}

@@ -1,0 +1,53 @@
+// The producer and worker of tests/clients, which tests/conformance/languages.py specifies.
+
+import { readFileSync } from "node:fs";
+import { buffer } from "node:stream/consumers";
+import { parseArgs } from "node:util";
+
+import { Client, JsonText, Worker } from "@jobqueue/client";
+
+const text = (value) => ({ type: "string", default: value });
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    server: text(),
+    queue: text("default"),
+    kind: text("echo"),
+    name: text("typescript"),
+    slots: text("32"),
+    workers: text("1"),
+    roots: text(),
+    cert: text(),
+    key: text(),
+  },
+});
+
+function tls({ roots, cert, key }) {
+  if (roots === undefined) return undefined;
+  return { ca: readFileSync(roots), cert: readFileSync(cert), key: readFileSync(key) };
+}
+
+async function enqueue({ server, queue, kind }) {
+  const client = new Client(server, { tls: tls(options) });
+  const lines = (await buffer(process.stdin)).toString("latin1").replace(/\n$/, "").split("\n");
+  // By way of latin1 each byte stays what it is.
+  const payloads = lines.map((line) => new JsonText(Buffer.from(line, "latin1")));
+  const results = await client.enqueueMany(payloads.map((payload) => ({ kind, queue, payload })));
+  for (const { id } of results) {
+    const job = await client.wait(id);
+    process.stdout.write(Buffer.concat([job.outputJson, Buffer.from("\n")]));
+  }
+  client.close();
+}
+
+async function work({ server, queue, name, slots, workers }) {
+  const made = Array.from({ length: Number(workers) }, () =>
+    new Worker(server, { queues: [queue], name, concurrency: Number(slots), tls: tls(options) })
+      .handler("echo", (job) => new JsonText(job.payloadJson))
+      .handler("noop", () => undefined),
+  );
+  for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => made.forEach((each) => each.stop()));
+  await Promise.all(made.map((each) => each.serve()));
+}
+
+await { enqueue, work }[positionals[0]](options);
