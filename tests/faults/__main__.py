@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tests.conformance.languages import languages
+
 from .case import CASES, Result
 from .cases import load
 from .runner import run_case, shared_cluster
@@ -36,6 +38,8 @@ def main(
     if unknown:
         console.print(f"there is no case {', '.join(unknown)}; there are {', '.join(CASES)}", style="red")
         raise typer.Exit(2)
+    missing = _missing(console, names)
+    names = [name for name in names if CASES[name].language not in missing]
     seed = seed or random.randrange(1, 1_000_000)
     console.print(f"seed {seed}; the same again: make faults SEED={seed}", highlight=False)
     results = _run(console, names, seed, scale)
@@ -47,7 +51,26 @@ def main(
             console.print(f"  {trouble}", highlight=False, markup=False)
     total = sum(result.seconds for result in results)
     console.print(f"{len(results) - len(failed)} of {len(results)} cases are well, in {total:.0f} s")
+    if missing:
+        console.print("[bold yellow]Not the worker of every language was run, see above.[/]")
     raise typer.Exit(1 if failed else 0)
+
+
+def _missing(console: Console, names: list[str]) -> set[str]:
+    """Builds the workers of the languages that the cases are about; those that can't be run here."""
+    missing = set()
+    for language in dict.fromkeys(CASES[name].language for name in names):
+        if not language:
+            continue
+        if lacks := languages()[language].missing():
+            missing.add(language)
+            console.print(
+                f"[bold yellow]NOT RUN: the worker in {language}[/], for want of {', '.join(lacks)}"
+            )
+        elif trouble := languages()[language].make():
+            console.print(f"[bold red]{language} can't be built:[/]\n{trouble}", highlight=False)
+            raise typer.Exit(1)
+    return missing
 
 
 def _run(console: Console, names: list[str], seed: int, scale: float) -> list[Result]:

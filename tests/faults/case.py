@@ -17,12 +17,14 @@ class Case:
         about: What is done, and what must hold, in a sentence.
         run: Does it. Raises AssertionError where something is not as it must be.
         bound: Seconds that it may take at most.
+        language: Whose worker it is about, a row of `tests/conformance/workers.toml`. Empty: nobody's in particular.
     """
 
     name: str
     about: str
     run: Callable[[Stage], Awaitable[None]]
     bound: float
+    language: str = ""
 
 
 @dataclass(slots=True)
@@ -45,11 +47,13 @@ class Result:
 CASES: dict[str, Case] = {}
 
 
-def case(name: str, about: str, *, bound: float) -> Callable[[Callable[[Stage], Awaitable[None]]], None]:
+def case(
+    name: str, about: str, *, bound: float, language: str = ""
+) -> Callable[[Callable[[Stage], Awaitable[None]]], None]:
     """Makes the decorated function a case."""
 
     def add(run: Callable[[Stage], Awaitable[None]]) -> None:
         assert name not in CASES, f"there are two cases {name}"
-        CASES[name] = Case(name, about, run, bound)
+        CASES[name] = Case(name, about, run, bound, language)
 
     return add

@@ -69,7 +69,7 @@ class Server(FaultyProcess):
 
 
 class FaultyWorker(FaultyProcess):
-    """The worker of these cases (`worker_program.py`): the real runtime, with a journal of frames and handlers.
+    """A worker with a journal of frames and handlers: in Python that of `worker_program.py`, else `any_worker.py`.
 
     Args:
         name: The worker's; names its log and its journal.
@@ -78,6 +78,7 @@ class FaultyWorker(FaultyProcess):
         slots: How many jobs it runs at once.
         ttl: Its session's, in seconds.
         grace: Its drain's, in seconds.
+        language: A row of `tests/conformance/workers.toml`: its worker under test. Empty: our own program.
     """
 
     def __init__(
@@ -89,9 +90,13 @@ class FaultyWorker(FaultyProcess):
         slots: int = 8,
         ttl: float = 5,
         grace: float = 30,
+        language: str = "",
     ) -> None:
         self.name = name
-        arguments = [sys.executable, "-m", "tests.faults.worker_program", *addresses, "--name", name]
+        program = "tests.faults.any_worker" if language else "tests.faults.worker_program"
+        arguments = [sys.executable, "-m", program, *addresses, "--name", name]
+        if language:
+            arguments += ["--language", language]
         arguments += ["--folder", str(folder), "--slots", str(slots)]
         arguments += ["--ttl", str(ttl), "--grace", str(grace)]
         super().__init__(arguments, folder / f"{name}.log", {})
