@@ -15,7 +15,7 @@ func (s *session) settled(settled *pb.Settled) {
 		switch {
 		case !ok, result.GetVerdict() == pb.SettleResult_APPLIED, result.GetVerdict() == pb.SettleResult_ALREADY_APPLIED:
 			s.logApplied(l, result)
-			s.forget(l)
+			s.forget(l, outcomeLabel(l.outcome, result))
 		case result.GetVerdict() == pb.SettleResult_TRY_AGAIN:
 			again = append(again, l)
 		case result.GetVerdict() == pb.SettleResult_INVALID:
@@ -23,7 +23,7 @@ func (s *session) settled(settled *pb.Settled) {
 		default:
 			s.log.Warn("the outcome was not taken",
 				append(jobAttributes(l), "verdict", result.GetVerdict().String(), "message", result.GetMessage())...)
-			s.forget(l)
+			s.forget(l, OutcomeError)
 		}
 	}
 	if len(again) > 0 {
@@ -42,17 +42,18 @@ func (s *session) correct(l *lease, message string) {
 	case 2:
 		l.settle(released())
 	default:
-		s.forget(l)
+		s.forget(l, OutcomeError)
 		return
 	}
 	s.settlements.add(l)
 }
 
-func (s *session) forget(l *lease) {
+func (s *session) forget(l *lease, outcome string) {
 	s.settlements.drop(l)
 	if !l.alive {
 		delete(s.leases, l.id)
 	}
+	s.observer.Finished(l.job.Kind, outcome, l.took)
 }
 
 func (s *session) logApplied(l *lease, result *pb.SettleResult) {

@@ -20,17 +20,23 @@ func (s *session) deliver(delivery *pb.Delivery) {
 		s.crossed = append(s.crossed, delivery)
 		return
 	}
+	s.take(delivery, !s.draining)
+}
+
+// take makes leases of a delivery, and begins them or gives them back.
+func (s *session) take(delivery *pb.Delivery, begin bool) {
 	on := s.stream
 	s.delivered = delivery.GetSeq()
 	on.delivered(s.delivered)
 	time.AfterFunc(receiptAfter, on.receipt)
 	for _, message := range delivery.GetJobs() {
-		l := &lease{id: message.GetLeaseId(), attempt: message.GetAttempt(), alive: true}
+		l := &lease{id: message.GetLeaseId(), attempt: message.GetAttempt(), alive: true, started: time.Now()}
 		l.job = leasedJob(message, func(report *pb.Progress) { s.report(l, report) })
 		s.leases[l.id] = l
+		s.observer.Started(l.job.Kind)
 		handler, ok := s.handlers[l.job.Kind]
-		if !ok || s.draining {
-			// It crossed our Drain on the wire, or is of a kind that was not asked for.
+		if !ok || !begin {
+			// It crossed our Drain or a move on the wire, or is of a kind that was not asked for.
 			if !ok {
 				s.log.Error("delivered, but its kind has no handler here; it goes back", jobAttributes(l)...)
 			}
@@ -69,6 +75,7 @@ func (s *session) start(l *lease, handler Handler) {
 // ended: a handler has ended. With the lock held.
 func (s *session) ended(l *lease, outcome *pb.Outcome) {
 	l.alive = false
+	l.took = time.Since(l.started)
 	switch {
 	case s.capacity.ended(l):
 		s.sayCapacity() // of a session that is over: its slot is free again
@@ -124,7 +131,14 @@ func (s *session) revoke(id int64, reason string) {
 
 // giveUp drops the outcome of a lease that is no longer ours, and stops its handler.
 func (s *session) giveUp(l *lease, cause error) {
-	s.settlements.drop(l)
+	if l.place != placeDone {
+		s.settlements.drop(l)
+		took := l.took
+		if l.alive {
+			took = time.Since(l.started)
+		}
+		s.observer.Finished(l.job.Kind, OutcomeError, took)
+	}
 	if l.alive {
 		l.end(cause)
 	}

@@ -36,6 +36,7 @@ func (l *link) drain() {
 		for _, each := range s.leases {
 			if each.alive && each.place == placeRunning {
 				s.log.Warn("the handler did not stop in time; its job goes back", jobAttributes(each)...)
+				each.took = time.Since(each.started)
 				each.settle(released())
 				s.settlements.add(each)
 			}

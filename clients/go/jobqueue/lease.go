@@ -37,6 +37,9 @@ type lease struct {
 	place   place
 	// alive: its handler runs, and so takes up a slot, whatever became of the lease.
 	alive bool
+	// started is when it was delivered, and took how long its handler ran, once it has ended.
+	started time.Time
+	took    time.Duration
 	// corrections is how often the server has called an outcome of it INVALID.
 	corrections int
 }

@@ -19,6 +19,7 @@ type session struct {
 	handlers map[string]kindHandler
 	values   context.Context // of Run: gives handlers its values, and nothing else
 	log      *slog.Logger
+	observer Observer
 
 	mu          sync.Mutex
 	changed     chan struct{} // closed and made anew at a change, where somebody waits
@@ -50,6 +51,7 @@ func newSession(ctx context.Context, options *WorkerOptions, handlers map[string
 		handlers: handlers,
 		values:   context.WithoutCancel(ctx),
 		log:      options.Logger,
+		observer: options.Observer,
 		changed:  make(chan struct{}),
 		leases:   map[int64]*lease{},
 		capacity: newCapacityBook(options.Concurrency, handlers),
@@ -139,7 +141,9 @@ func (s *session) stay() {
 	s.crossed = nil
 	if s.stream != nil {
 		for _, each := range crossed {
-			s.deliver(each)
+			// Not begun after all: the server that refused may have taken the session over, and then each of these went
+			// back and may run elsewhere. A release by a lease that is over is told so, and does no harm.
+			s.take(each, false)
 		}
 	}
 	s.notify()

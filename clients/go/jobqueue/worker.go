@@ -44,6 +44,8 @@ type WorkerOptions struct {
 	ShutdownGrace time.Duration
 	// Logger is told of connections, failures and what else an operator wants to see. nil: slog.Default().
 	Logger *slog.Logger
+	// Observer is told of starts and ends, for metrics. nil: nobody is.
+	Observer Observer
 }
 
 // KindOption is one setting of a kind's handler.
@@ -102,6 +104,9 @@ func NewWorker(target string, options WorkerOptions) (*Worker, error) {
 	}
 	if options.Logger == nil {
 		options.Logger = slog.Default()
+	}
+	if options.Observer == nil {
+		options.Observer = nobody{}
 	}
 	return &Worker{options: options, handlers: map[string]kindHandler{}}, nil
 }

@@ -14,6 +14,7 @@ export { Stopped } from "./worker/context.js";
 export type { JobContext, Stop } from "./worker/context.js";
 export type { Handler, HandlerOptions } from "./worker/handlers.js";
 export type { LeasedJob } from "./worker/leasedJob.js";
+export type { AttemptOutcome, Observer } from "./worker/observer.js";
 export type { Logger, WorkerOptions } from "./worker/options.js";
 export { Worker } from "./worker/worker.js";
 export type { StopOptions } from "./worker/worker.js";

@@ -45,7 +45,8 @@ export class Queue<T> {
 type Values = {
   [F in LeaseRequest["frame"] as F["case"] & string]: F extends { value: infer V } ? V : never;
 };
-type JobInit = Pick<LeasedJob, "leaseId"> & Partial<Pick<LeasedJob, "kind" | "content" | "headers">>;
+type JobInit = Pick<LeasedJob, "leaseId"> &
+  Partial<Pick<LeasedJob, "attempt" | "kind" | "content" | "headers">>;
 
 /** One Lease stream, as the server sees it. */
 export class ScriptedStream {

@@ -28,6 +28,9 @@ export class Lease {
   place: Place = "running";
   /** Whether the handler still runs, and so takes up a slot, whatever became of the lease. */
   alive = true;
+  /** When it was delivered, as of performance.now(), and how long its handler ran, once it has ended. */
+  readonly startedAt = performance.now();
+  tookMs = 0;
   /** How often the server has called an outcome of it INVALID. */
   corrections = 0;
 

@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 
 import { nodeTls, urlOf } from "../access.js";
 import type { AccessOptions } from "../access.js";
+import type { Observer } from "./observer.js";
 
 /** Where a worker's own lines go. */
 export interface Logger {
@@ -28,6 +29,8 @@ export interface WorkerOptions extends AccessOptions {
   shutdownGraceMs?: number;
   /** Where the worker's own lines go. Default: standard error. */
   logger?: Logger;
+  /** Is told of starts and ends, for metrics. */
+  observer?: Observer;
 }
 
 /** The settings, checked and with their defaults. */
@@ -41,6 +44,7 @@ export interface Settings {
   readonly sessionTtlMs: number | undefined;
   readonly shutdownGraceMs: number;
   readonly logger: Logger;
+  readonly observer: Observer;
 }
 
 const STANDARD_ERROR: Logger = {
@@ -80,6 +84,7 @@ export function settings(target: string | readonly string[], options: WorkerOpti
     sessionTtlMs,
     shutdownGraceMs,
     logger: options.logger ?? STANDARD_ERROR,
+    observer: options.observer ?? {},
   };
 }
 

@@ -32,6 +32,8 @@ import type { Ending } from "./ending.js";
 import type { Handler, Handlers } from "./handlers.js";
 import { Lease } from "./lease.js";
 import { LeasedJob } from "./leasedJob.js";
+import { outcomeOf } from "./observer.js";
+import type { AttemptOutcome, Observer } from "./observer.js";
 import type { Settings } from "./options.js";
 import { ProgressReports } from "./progress.js";
 import { Settlements } from "./settlements.js";
@@ -128,7 +130,9 @@ export class Session {
     this.#moving = false;
     const crossed = this.#crossed;
     this.#crossed = [];
-    for (const delivery of crossed) this.#delivery(delivery);
+    // Not begun after all: the server that refused may have taken the session over, and then each of these went back and
+    // may run elsewhere. A release of a lease that is over is told so, and does no harm.
+    for (const delivery of crossed) this.#take(delivery, false);
     this.#settlements.flush();
     this.#changed.ring();
   }
@@ -222,6 +226,7 @@ export class Session {
       if (!lease.alive || lease.place !== "running") continue;
       this.#log.warn(`${lease}: the handler did not stop in time; its job goes back`);
       lease.ending = released();
+      lease.tookMs = performance.now() - lease.startedAt;
       this.#settlements.add(lease);
     }
   }
@@ -265,24 +270,32 @@ export class Session {
       this.#crossed.push(delivery);
       return;
     }
+    this.#take(delivery, this.#drainReason === undefined);
+  }
+
+  /** Makes leases of a delivery, and begins them or gives them back. */
+  #take(delivery: Delivery, begin: boolean): void {
+    const stream = this.stream;
+    if (stream === undefined) return;
     stream.lastDelivery = this.#lastDelivery = delivery.seq;
     setTimeout(() => {
       if (stream.receipted < stream.lastDelivery) stream.send(RECEIPT);
     }, RECEIPT_AFTER_MS);
-    for (const message of delivery.jobs) this.#begin(message);
+    for (const message of delivery.jobs) this.#lease(message, begin);
   }
 
-  #begin(message: Message): void {
+  #lease(message: Message, begin: boolean): void {
     const job = new LeasedJob(message);
     const context = new JobContext(job, (report) => this.#report(lease, report));
     const lease = new Lease(message, context);
     this.#leases.set(lease.id, lease);
+    this.#observe((observer) => observer.started?.(message.kind));
     const handler = this.#handlers.get(message.kind);
-    if (handler !== undefined && this.#drainReason === undefined) {
+    if (handler !== undefined && begin) {
       void this.#run(lease, job, handler);
       return;
     }
-    // It crossed our Drain on the wire, or is of a kind that was not asked for: it goes back unstarted.
+    // It crossed our Drain or a move on the wire, or is of a kind that was not asked for: it goes back unstarted.
     if (handler === undefined) {
       this.#log.error(`${lease}: delivered, but its kind has no handler here; it goes back`);
     }
@@ -302,6 +315,7 @@ export class Session {
 
   #ended(lease: Lease, ending: Ending): void {
     lease.alive = false;
+    lease.tookMs = performance.now() - lease.startedAt;
     if (this.#capacity.orphans.delete(lease)) {
       this.#sayCapacity(); // of a session that is over: its slot is free again
     } else if (lease.place === "done") {
@@ -348,7 +362,11 @@ export class Session {
 
   /** Drops the outcome of a lease that is no longer ours, and stops its handler. */
   #giveUp(lease: Lease, message: string): void {
-    if (lease.place !== "done") this.#settlements.drop(lease);
+    if (lease.place !== "done") {
+      this.#settlements.drop(lease);
+      if (lease.alive) lease.tookMs = performance.now() - lease.startedAt;
+      this.#finish(lease, "error");
+    }
     if (lease.alive) this.#stop(lease, "revoked", message);
   }
 
@@ -378,7 +396,7 @@ export class Session {
     lease.corrections += 1;
     if (lease.corrections > 2) {
       this.#log.error(`${lease}: the server refuses every outcome of the lease: ${message}`);
-      this.#forget(lease);
+      this.#forget(lease, "error");
       return;
     }
     this.#log.error(`${lease}: the server refused the outcome: ${message}`);
@@ -389,12 +407,25 @@ export class Session {
 
   #finished(lease: Lease, result: SettleResult | undefined): void {
     if (result !== undefined) this.#tell(lease, result);
-    this.#forget(lease);
+    this.#forget(lease, outcomeOf(lease.ending?.outcome, result));
   }
 
-  #forget(lease: Lease): void {
+  #forget(lease: Lease, outcome: AttemptOutcome): void {
     this.#settlements.drop(lease);
     if (!lease.alive) this.#leases.delete(lease.id);
+    this.#finish(lease, outcome);
+  }
+
+  #finish(lease: Lease, outcome: AttemptOutcome): void {
+    this.#observe((observer) => observer.finished?.(lease.message.kind, outcome, lease.tookMs));
+  }
+
+  #observe(tell: (observer: Observer) => void): void {
+    try {
+      tell(this.#settings.observer);
+    } catch (error) {
+      this.#log.error(`the observer failed: ${String(error)}`);
+    }
   }
 
   /** A line for what an operator wants to see: failures, with their stack, and outcomes that were not taken. */
