@@ -24,7 +24,7 @@ _OPTIONS = (
 )
 
 
-class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
+class Relay(grpc.GenericRpcHandler):
     """One server's Lease, on a port of its own. Frames are passed on as the bytes that came, whatever is in them.
 
     Args:
@@ -48,11 +48,11 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
         """Of all methods only Lease."""
         return grpc.stream_stream_rpc_method_handler(self._lease) if details.method == _METHOD else None
 
-    async def _lease(self, worker: Any, context: Any) -> None:
+    async def _lease(self, _: Any, context: Any) -> None:
         noted = self._frames()
         # A channel for each stream: one that is kept would wait longer and longer for a server that is away.
         async with grpc.aio.insecure_channel(self._target, options=_OPTIONS) as channel:
-            call = channel.stream_stream(_METHOD)(metadata=_passed(context.invocation_metadata()))
+            call: Any = channel.stream_stream(_METHOD)(metadata=_passed(context.invocation_metadata()))
             upwards = asyncio.create_task(self._up(context, call, noted))
             try:
                 while (raw := await call.read()) is not grpc.aio.EOF:
@@ -62,13 +62,13 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
                     await call.code(), await call.details(), await call.trailing_metadata()
                 )  # fmt: skip
             except grpc.aio.AioRpcError as error:
-                code, words, trailing = error.code(), error.details(), error.trailing_metadata()
+                code, words, trailing = error.code(), error.details() or "", error.trailing_metadata()
             finally:
                 upwards.cancel()
                 call.cancel()
         context.set_trailing_metadata(_passed(trailing))
         if code is not grpc.StatusCode.OK:
-            await context.abort(code, words or "", _passed(trailing))
+            await context.abort(code, words, _passed(trailing))
 
     async def _up(self, context: Any, call: Any, noted: FrameJournal) -> None:
         try:

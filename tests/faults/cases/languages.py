@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 from jobqueue_server.lifecycle import Event as Exit
 from jobqueue_server.lifecycle import Status
@@ -130,6 +129,11 @@ _KINDS: tuple[tuple[str, Callable[[Stage, str], Awaitable[None]], str], ...] = (
     ),
 )
 
+
+def _of(language: str, run: Callable[[Stage, str], Awaitable[None]]) -> Callable[[Stage], Awaitable[None]]:
+    return lambda stage: run(stage, language)
+
+
 for name in languages():
     for kind, run, about in _KINDS:
-        case(f"{name}_{kind}", about.format(name), bound=120, language=name)(partial(run, language=name))
+        case(f"{name}_{kind}", about.format(name), bound=120, language=name)(_of(name, run))
