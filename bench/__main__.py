@@ -3,68 +3,124 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from . import results, table
-from .gates import GATES, Found, PeerRun, Round, scenes
-from .machine import machine, versions
+from . import document, languages, results, table
+from .gates import GATES, Round, scenes
+from .hands import Hands
+from .load import Load
 from .peers import PEERS, WORKLOADS
-from .postgres import Cluster
+from .profile import profile
+from .runs import about, console, run_gates, run_rounds, shown
 from .scale import Scale
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
-_console = Console()
+
+_Rounds = Annotated[int, typer.Option(help="Medians are taken over them.", min=1, max=9)]
+_Factor = Annotated[float, typer.Option(help="Factor of every count and duration.", min=0.001, max=1)]
+_Publish = Annotated[bool, typer.Option(help="Write what was measured last into docs/benchmarks.")]
 
 
 @app.command()
 def run(
     gates: Annotated[list[str] | None, typer.Argument(help="G1, G2 and so on; none: all.")] = None,
-    rounds: Annotated[int, typer.Option(help="Medians are taken over them.", min=1, max=9)] = 1,
-    scale: Annotated[float, typer.Option(help="Factor of every count and duration.", min=0.001, max=1)] = 1.0,
+    rounds: _Rounds = 1,
+    scale: _Factor = 1.0,
     drain: Annotated[int, typer.Option(help="The backlog of G4.", min=1000, max=2_000_000)] = 1_000_000,
+    hold: Annotated[float, typer.Option(help="Seconds that G8 holds its snapshot.", min=1, max=3600)] = 300,
+    soak: Annotated[float, typer.Option(help="Seconds of G11.", min=10, max=86_400)] = 3600,
+    publish: _Publish = False,
 ) -> None:
     """Measures gates and the peers that they are ratios of; results go into bench/out/latest.json, gate by gate."""
-    names = [name.upper() for name in gates or GATES]
-    if unknown := [name for name in names if name not in GATES]:
-        _console.print(f"there is no gate {', '.join(unknown)}; there are {', '.join(GATES)}", style="red")
-        raise typer.Exit(2)
-    sizes = Scale(factor=scale, drain_jobs=drain)
-    broken = asyncio.run(_run(names, rounds, sizes))
-    _console.print(table.gates(results.read(), names))
+    by_name = {name.lower(): name for name in GATES}
+    names = [by_name.get(name.lower(), name) for name in gates or GATES]
+    _known(names, GATES, "gate")
+    sizes = Scale(factor=scale, drain_jobs=drain, hold_seconds=hold, soak_seconds=soak)
+    broken = asyncio.run(run_gates(names, rounds, sizes))
+    console.print(table.gates(results.read(), names))
+    if publish:
+        _publish()
     raise typer.Exit(1 if broken else 0)
 
 
 @app.command("peers")
 def beside(
     names: Annotated[list[str] | None, typer.Argument(help="Names of peers; none: all.")] = None,
-    rounds: Annotated[int, typer.Option(help="Medians are taken over them.", min=1, max=9)] = 1,
-    scale: Annotated[float, typer.Option(help="Factor of every count.", min=0.001, max=1)] = 1.0,
+    rounds: _Rounds = 1,
+    scale: _Factor = 1.0,
+    drain: Annotated[int, typer.Option(help="The backlog to drain.", min=1000, max=2_000_000)] = 200_000,
+    publish: _Publish = False,
 ) -> None:
     """Measures every workload of every peer, and ours beside them."""
     known = [peer.name for peer in PEERS]
-    if unknown := [name for name in names or [] if name not in known]:
-        _console.print(f"there is no peer {', '.join(unknown)}; there are {', '.join(known)}", style="red")
-        raise typer.Exit(2)
+    _known(names or [], known, "peer")
 
     async def each(bench: Round) -> None:
         for workload in WORKLOADS:
             scene = scenes.OURS.get(workload)
             if scene is not None:
-                await bench.ours(workload, scene(bench.scale))
+                ours = await bench.ours(workload, scene(bench.scale))
+                console.print(f"ours, {workload}: {ours.rate:,.0f} jobs/s", highlight=False)
             for peer in PEERS:
                 if workload in peer.workloads and peer.name in (names or known):
-                    jobs = scenes.peer_jobs(bench.scale, workload)
-                    told = await bench.peer(peer.name, workload, jobs)
-                    _console.print(f"{peer.name}, {workload}: {table.rate(told)}", highlight=False)
+                    told = await bench.peer(peer.name, workload, scenes.peer_jobs(bench.scale, workload))
+                    console.print(f"{peer.name}, {workload}: {table.rate(told)}", highlight=False)
 
-    asyncio.run(_rounds(rounds, Scale(factor=scale, drain_jobs=200_000), each))
-    _console.print(table.peers(results.read()))
+    asyncio.run(run_rounds(rounds, Scale(factor=scale, drain_jobs=drain), each))
+    console.print(table.peers(results.read()))
+    if publish:
+        _publish()
+
+
+@app.command("workers")
+def by_language(
+    names: Annotated[list[str] | None, typer.Argument(help="Languages; none: all.")] = None,
+    scale: _Factor = 1.0,
+    publish: _Publish = False,
+) -> None:
+    """Measures the worker of each language against our server."""
+
+    async def measure() -> None:
+        sizes = Scale(factor=scale)
+        async with shown() as (cluster, tell):
+            found = await languages.measure(cluster, sizes, tell, names)
+            entry = {"languages": found, "method": languages.METHOD, **await about(cluster, sizes)}
+            results.merge({"workers": entry})
+            console.print(table.workers(found))
+
+    asyncio.run(measure())
+    if publish:
+        _publish()
+
+
+@app.command("profile")
+def flame(
+    door: Annotated[Literal["batch", "unary", "rest"], typer.Option(help="How jobs come in.")] = "batch",
+    seconds: Annotated[int, typer.Option(min=1, max=300)] = 20,
+    rate: Annotated[int, typer.Option(help="Samples a second.", min=10, max=1000)] = 250,
+    in_flight: Annotated[int, typer.Option(help="Calls under way; connections.", min=1, max=1000)] = 8,
+    output: Annotated[Path, typer.Option(help="An SVG.")] = document.FOLDER / "flame.svg",
+) -> None:
+    """Draws a flame graph of the server under load; py-spy needs root, or the right to trace."""
+
+    async def draw() -> None:
+        async with shown() as (cluster, tell):
+            tell(f"{door}, {seconds} s")
+            load = Load(100_000_000, door, in_flight=in_flight)
+            ended = await profile(cluster, load, Hands(), seconds, rate, output.resolve())
+            console.print(f"{output}, at {ended:,.0f} jobs/s", highlight=False, soft_wrap=True)
+
+    asyncio.run(draw())
+
+
+@app.command("publish")
+def _publish() -> None:
+    """Writes what was measured last, as bench/out/latest.json has it, into docs/benchmarks."""
+    console.print(f"written: {document.publish(results.read())}", highlight=False, soft_wrap=True)
 
 
 @app.command("list")
@@ -76,62 +132,14 @@ def show() -> None:
             f"goal {part.goal:g}"
             for part in gate.parts
         )
-        _console.print(f"[bold]{gate.name}[/] {gate.title}: {bounds}", highlight=False, soft_wrap=True)
+        console.print(f"[bold]{gate.name}[/] {gate.title}: {bounds}", highlight=False, soft_wrap=True)
 
 
-async def _run(names: list[str], rounds: int, scale: Scale) -> list[str]:
-    """Round by round; the gates that broke."""
-    found: dict[str, list[Found]] = {name: [] for name in names}
-    broken: list[str] = []
-
-    async def each(bench: Round) -> None:
-        for name in names:
-            if name in broken:
-                continue
-            try:
-                one = await GATES[name].measure(bench)
-            except Exception:
-                # The others are worth having, and hours may lie behind them.
-                broken.append(name)
-                _console.print(
-                    f"[red]{name} broke[/]\n{traceback.format_exc()}", highlight=False, markup=False
-                )
-                continue
-            found[name].append(one)
-            # Kept after every gate: a run may be cut off.
-            results.merge({name: results.gate_entry(GATES[name], found[name], bench.about)})
-            _console.print(table.line(name, one), highlight=False)
-
-    await _rounds(rounds, scale, each)
-    return broken
-
-
-async def _rounds(rounds: int, scale: Scale, each: Callable[[Round], Awaitable[None]]) -> None:
-    """Rounds on one PostgreSQL; what peers did is kept after each."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    peers: list[list[PeerRun]] = []
-    built: dict[str, dict[str, str]] = {}
-    with Progress(*columns, console=_console, transient=True) as progress:
-        task = progress.add_task("starting PostgreSQL", total=None)
-        async with Cluster() as cluster:
-            about = {
-                "machine": machine(),
-                "versions": versions(),
-                "postgres": await cluster.settings(),
-                "scale": scale.factor,
-                "at": results.now(),
-            }
-            for number in range(1, rounds + 1):
-
-                def tell(what: str, head: str = f"round {number} of {rounds}, ") -> None:
-                    progress.update(task, description=head + what)
-
-                bench = Round(cluster, scale, tell, about, built)
-                try:
-                    await each(bench)
-                finally:
-                    peers.append(bench.peer_runs)
-                    results.merge(results.peer_entries(peers, built, about))
+def _known(names: list[str], there: Iterable[str], what: str) -> None:
+    known = list(there)
+    if unknown := [name for name in names if name not in known]:
+        console.print(f"there is no {what} {', '.join(unknown)}; there are {', '.join(known)}", style="red")
+        raise typer.Exit(2)
 
 
 if __name__ == "__main__":

@@ -15,15 +15,18 @@ from .errors import BenchError
 
 # Forking a process in which gRPC has threads deadlocks the child sooner or later.
 _SPAWN = multiprocessing.get_context("spawn")
-#: What each process counts, by its place.
-DONE, MESSAGES, REFUSED = range(3)
+#: What each process counts, by its place: jobs done, gRPC messages or HTTP requests and answers, jobs refused, jobs
+#: whose call was not answered in time, heartbeats sent, heartbeats answered. And what it is told while it runs: how
+#: many jobs it may have done by now, and whether it is to stop.
+DONE, MESSAGES, REFUSED, LATE, BEATS, PONGS, ALLOWED, STOPPING = range(8)
+_NO_BOUND = 1 << 62
 
 
 class Post:
     """The side of the process: where it is told what to do, and where it counts.
 
     Attributes:
-        counts: Read by the others at any moment: jobs done, gRPC messages or HTTP requests and answers, refusals.
+        counts: Shared: what it does by the places above.
     """
 
     def __init__(self, pipe: Connection, counts: Any) -> None:
@@ -39,6 +42,16 @@ class Post:
         """Waits until it is to end."""
         self._pipe.recv()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it is to do no more."""
+        return bool(self.counts[STOPPING])
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has done all that it may for now."""
+        return bool(self.counts[DONE] >= self.counts[ALLOWED] and not self.counts[STOPPING])
+
     def report(self, **found: object) -> None:
         """Tells what it saw; the last that it does."""
         self._pipe.send(found)
@@ -51,7 +64,9 @@ Work = Callable[..., None]
 def _run(work: Work, pipe: Connection, counts: Any, arguments: tuple[Any, ...]) -> None:
     try:
         work(Post(pipe, counts), *arguments)
-    except KeyboardInterrupt:
+        # It stays until it is ended, so that what it used can be read.
+        pipe.recv()
+    except (KeyboardInterrupt, EOFError):
         pass
     except BaseException:
         pipe.send({"error": traceback.format_exc()})
@@ -75,7 +90,8 @@ class Crew:
         self._early: dict[Connection, dict[str, Any]] = {}
         for given in arguments:
             ours, theirs = _SPAWN.Pipe()
-            counts = _SPAWN.RawArray("q", 3)
+            counts = _SPAWN.RawArray("q", 8)
+            counts[ALLOWED] = _NO_BOUND
             process = _SPAWN.Process(target=_run, args=(work, theirs, counts, given), daemon=True)
             self._pipes.append(ours)
             self._counts.append(counts)
@@ -127,6 +143,17 @@ class Crew:
     def count(self, what: int) -> int:
         """The sum over its processes, as of now."""
         return sum(counts[what] for counts in self._counts)
+
+    def allow(self, jobs: int) -> None:
+        """How many jobs they may have done by now, all together."""
+        for counts in self._counts:
+            counts[ALLOWED] = jobs // len(self._counts)
+
+    async def end(self, within: float = 60) -> list[dict[str, Any]]:
+        """Tells those that go on until they are done that they are; what each saw."""
+        for counts in self._counts:
+            counts[STOPPING] = 1
+        return await self.reports(within)
 
     def check(self) -> None:
         """Raises BenchError where one has broken."""

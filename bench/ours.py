@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
-import grpc.aio
 
 from .crew import DONE, MESSAGES, Crew, merged
 from .errors import BenchError
+from .hands import Hands, work
 from .latency import Latencies
 from .load import Load, grpc_calls, rest
 from .meter import Meter, per_job
 from .postgres import Cluster
 from .server import Server, declare
-from .work import Hands, work
 
 GRAIN = 0.25
 # Nothing is measured for longer than that, whatever hangs.
@@ -85,6 +84,7 @@ class Measured:
             **self.costs,
             "ack_ms": self.acks.quantiles(),
             **({"start_ms": self.starts.quantiles()} if self.starts is not None else {}),
+            "ended": self.ended,
             "dead_tuples": self.dead_tuples,
             "ran_twice": self.ran_twice,
             **({"warnings": self.warnings[:5]} if self.warnings else {}),
@@ -106,8 +106,7 @@ async def stage(dsn: str, count: int = 1, kinds: tuple[str, ...] = ()) -> AsyncI
     """Servers on a database, which know these kinds."""
     async with AsyncExitStack() as up:
         servers = [await up.enter_async_context(Server(dsn)) for _ in range(count)]
-        async with grpc.aio.insecure_channel(servers[0].grpc) as channel:
-            await declare(channel, kinds)
+        await declare(servers[0], kinds)
         yield servers
 
 
@@ -121,15 +120,17 @@ def producers(servers: list[Server], load: Load) -> Crew:
 
 def workers(servers: list[Server], hands: Hands, *, uneven: bool = False) -> Crew:
     """The processes of workers, not started."""
-    count = len(servers)
-    homes = [
-        (max(0, number - hands.streams + count) if uneven else number % count)
-        for number in range(hands.streams)
-    ]
-    shares: list[list[str]] = [[] for _ in range(hands.processes)]
-    for number, home in enumerate(homes):
-        shares[number % hands.processes].append(servers[home].grpc)
+    spread = _spread(hands.streams, len(servers), uneven)
+    homes = [server.grpc for server, count in zip(servers, spread, strict=True) for _ in range(count)]
+    shares = [homes[number :: hands.processes] for number in range(hands.processes)]
     return Crew("the workers", work, [(share, hands) for share in shares])
+
+
+def _spread(streams: int, servers: int, uneven: bool) -> list[int]:
+    """How many streams each server has."""
+    if uneven:
+        return [streams - servers + 1, *[1] * (servers - 1)]
+    return [streams // servers + (number < streams % servers) for number in range(servers)]
 
 
 async def _measure(cluster: Cluster, scene: Scene, servers: list[Server], connection: Any) -> Measured:
@@ -148,13 +149,18 @@ async def _measure(cluster: Cluster, scene: Scene, servers: list[Server], connec
             pids = {"server": [each.pid for each in servers], "worker": hired.pids, "client": made.pids}
             if scene.drain:
                 del pids["client"]
+            if not scene.drain:
+                # The workers' coming is no part of it.
+                hired.go()
+                for server, count in zip(
+                    servers, _spread(scene.hands.streams, len(servers), scene.uneven), strict=True
+                ):
+                    await server.streams(count, within=120)
             meter = Meter(connection, cluster.pid, pids)
             began_at = await connection.fetchval("select clock_timestamp()")
             before = await meter.read()
             started = time.monotonic()
-            hired.go()
-            if not scene.drain:
-                made.go()
+            (hired if scene.drain else made).go()
             await _until_ended(jobs, connection, servers, made, hired, exact=scene.hands.sort == "bare")
             seconds = time.monotonic() - started
             after = await meter.read()

@@ -87,6 +87,8 @@ def merge(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     for name, entry in entries.items():
         if "workloads" in entry and name in kept:
             entry = {**entry, "workloads": {**kept[name].get("workloads", {}), **entry["workloads"]}}
+        if "languages" in entry and name in kept:
+            entry = {**entry, "languages": {**kept[name].get("languages", {}), **entry["languages"]}}
         kept[name] = entry
     LATEST.parent.mkdir(exist_ok=True)
     draft = LATEST.with_suffix(".draft")

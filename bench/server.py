@@ -12,8 +12,8 @@ import tempfile
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import grpc.aio
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobqueue.v1 import queue_admin_pb2, queue_admin_pb2_grpc
@@ -44,6 +44,7 @@ class Server:
         self._settings = settings or {}
         self.grpc = self.http = self._metrics = ""
         self.pid = 0
+        self._said = ""
 
     async def __aenter__(self) -> Server:
         self.grpc, self.http, self._metrics = (f"127.0.0.1:{port}" for port in _free_ports(3))
@@ -88,12 +89,13 @@ class Server:
             except TimeoutError:
                 self._process.kill()
                 await self._process.wait()
+        self._said = self.said
         self._log.close()
 
     @property
     def said(self) -> str:
         """Its log."""
-        return Path(self._log.name).read_text(errors="replace")
+        return self._said or Path(self._log.name).read_text(errors="replace")
 
     def check(self) -> None:
         """Raises BenchError where it has ended."""
@@ -113,6 +115,13 @@ class Server:
                 found.append(str(fields.get("event", fields.get("message", line))))
         return found
 
+    async def streams(self, count: int, within: float) -> None:
+        """Waits until so many workers are connected to it."""
+        async with asyncio.timeout(within):
+            while (await self.metrics()).get("jobqueue_streams", 0) < count:
+                self.check()
+                await asyncio.sleep(0.1)
+
     async def metrics(self) -> dict[str, float]:
         """Its counters, `name{label=value,...}` -> value."""
 
@@ -128,11 +137,12 @@ class Server:
         return found
 
 
-async def declare(channel: Any, kinds: tuple[str, ...]) -> None:
+async def declare(server: Server, kinds: tuple[str, ...]) -> None:
     """Makes kinds known, whose payloads are any JSON."""
-    admin = queue_admin_pb2_grpc.QueueAdminStub(channel)
-    for kind in kinds:
-        await admin.PutKind(queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name=kind)))
+    async with grpc.aio.insecure_channel(server.grpc) as channel:
+        admin = queue_admin_pb2_grpc.QueueAdminStub(channel)
+        for kind in kinds:
+            await admin.PutKind(queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name=kind)))
 
 
 def _free_ports(count: int) -> list[int]:

@@ -57,3 +57,17 @@ def peers(entries: dict[str, Any]) -> Table:
             speed = one["jobs_per_second"]
             shown.add_row(peer.name, workload, "not measured" if speed is None else f"{speed:,}")
     return shown
+
+
+def workers(found: dict[str, Any]) -> Table:
+    """One row for each language."""
+    shown = Table("language", "hand-off jobs/s", "worker us a job", "drain jobs/s", "worker us a job")
+    for name, one in found.items():
+        if "missing" in one:
+            shown.add_row(name, one["missing"])
+            continue
+        cells = []
+        for way in ("hand-off", "drain"):
+            cells += [f"{one[way]['jobs_per_second']:,}", f"{one[way]['cpu_us_per_job']['worker']:g}"]
+        shown.add_row(name, *cells)
+    return shown

@@ -13,11 +13,11 @@ import argparse
 import asyncio
 import json
 
+from .hands import Hands
 from .load import Load
 from .machine import machine
 from .ours import Scene, measure
 from .postgres import Cluster
-from .work import Hands
 
 
 def main() -> None:
@@ -80,8 +80,7 @@ async def _measured(options: argparse.Namespace) -> dict[str, object]:
     async with Cluster() as cluster:
         found = await measure(cluster, Scene(load, hands, drain=options.backlog, servers=options.servers))
     return {
-        **found.told(),
-        **({"ended": found.ended} if options.timeline else {}),
+        **{name: value for name, value in found.told().items() if options.timeline or name != "ended"},
         "through": "backlog" if options.backlog else "hand-off",
         "door": options.door,
         "machine": machine(),

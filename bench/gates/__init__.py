@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+from .backlog import Backlog
 from .costs import Costs
 from .gate import Found, Gate, Part
+from .idle import IdleStreams
 from .latency import StartLatency
+from .mixed import Mixed
+from .others import Others
+from .outrun import Outrun
+from .overload import Overload
 from .round import PeerRun, Round
+from .servers import Servers
+from .snapshot import HeldSnapshot
+from .soak import Soak
 from .throughput import Drain, HandOff, ManyStreams, Rest, Unary
 
-GATES: dict[str, Gate] = {
-    gate.name: gate for gate in (HandOff(), Rest(), Unary(), Drain(), ManyStreams(), StartLatency(), Costs())
-}
+_ALL: tuple[Gate, ...] = (
+    HandOff(),
+    Rest(),
+    Unary(),
+    Drain(),
+    ManyStreams(),
+    StartLatency(),
+    Costs(),
+    HeldSnapshot(),
+    Servers(),
+    IdleStreams(),
+    Soak(),
+    Backlog(),
+    Outrun(),
+    Others(),
+    Mixed(),
+    Overload(),
+)
+GATES: dict[str, Gate] = {gate.name: gate for gate in _ALL}
 
 __all__ = ["GATES", "Found", "Gate", "Part", "PeerRun", "Round"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..hands import Hands
 from ..load import Load
 from ..ours import Measured, Scene
-from ..work import Hands
 from .gate import Found, Part
 from .round import Round
 

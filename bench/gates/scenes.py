@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..hands import Hands
 from ..load import Load
 from ..ours import Scene
 from ..scale import Scale
-from ..work import Hands
 
 
 def hand_off(scale: Scale) -> Scene:

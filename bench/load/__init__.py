@@ -26,6 +26,7 @@ class Load:
             the one before (closed loop).
         stamped: Whether each payload says when its job was due to be enqueued, so that a worker can tell how long it
             took. Such messages are built one by one.
+        deadline: Seconds that a call may take; what has no answer by then is counted as late. None: any time.
         kind, queue: Of the jobs.
     """
 
@@ -37,6 +38,7 @@ class Load:
     in_flight: int = 8
     rate: float | None = None
     stamped: bool = False
+    deadline: float | None = None
     kind: str = KIND
     queue: str = ""
 

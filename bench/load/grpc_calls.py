@@ -9,10 +9,12 @@ from typing import Any
 
 import grpc.aio
 import uvloop
+from google.rpc import error_details_pb2, status_pb2
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, jobqueue_pb2_grpc
 
-from ..crew import DONE, MESSAGES, REFUSED, Post
+from ..crew import DONE, LATE, MESSAGES, REFUSED, Post
+from ..errors import BenchError
 from ..latency import Latencies
 from ..ticks import Ticks
 from . import Load, padded
@@ -29,6 +31,14 @@ def produce(post: Post, target: str, load: Load) -> None:
     uvloop.run(_produce(post, target, load))
 
 
+async def enqueue_one(target: str, kind: str) -> None:
+    """One job, alone."""
+    async with grpc.aio.insecure_channel(target) as channel:
+        stub = jobqueue_pb2_grpc.JobQueueStub(channel)
+        job = job_pb2.NewJob(kind=kind, payload_json=padded(0))
+        await stub.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=job))
+
+
 async def _produce(post: Post, target: str, load: Load) -> None:
     async with grpc.aio.insecure_channel(target) as channel:
         await channel.channel_ready()
@@ -43,9 +53,13 @@ async def _produce(post: Post, target: str, load: Load) -> None:
                 await call(due)
                 post.counts[DONE] += size
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    says_when_to_come_back(error)
+                    post.counts[REFUSED] += size
+                elif error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and load.deadline is not None:
+                    post.counts[LATE] += size
+                else:
                     raise
-                post.counts[REFUSED] += size
             post.counts[MESSAGES] += 2
             acks.add(time.monotonic_ns() - due)
 
@@ -57,15 +71,31 @@ async def _produce(post: Post, target: str, load: Load) -> None:
 
             async def lane() -> None:
                 for _ in calls:
+                    while post.waits:
+                        await asyncio.sleep(0.002)
+                    if post.stopping:
+                        break
                     await once(time.monotonic_ns())
 
             await asyncio.gather(*(lane() for _ in range(load.in_flight)))
         else:
-            missed = await _on_schedule(once, load.calls, load.rate / load.producers)
+            missed = await _on_schedule(post, once, load.calls, load.rate / load.producers)
         post.report(acks=acks.encoded(), missed=missed * size)
 
 
-async def _on_schedule(once: Call, calls: int, rate: float) -> int:
+def says_when_to_come_back(error: grpc.aio.AioRpcError) -> None:
+    """A refusal is good only with a RetryInfo.
+
+    Raises:
+        BenchError: It has none.
+    """
+    raw = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
+    details = status_pb2.Status.FromString(raw).details
+    if not any(each.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for each in details):
+        raise BenchError(f"a refusal does not say when to come back: {error.details()}")
+
+
+async def _on_schedule(post: Post, once: Call, calls: int, rate: float) -> int:
     """Makes each call when it is due, whether or not those before are answered; how many could not be made at all."""
     under_way: set[asyncio.Task[None]] = set()
     done = asyncio.Event()
@@ -81,7 +111,9 @@ async def _on_schedule(once: Call, calls: int, rate: float) -> int:
             done.set()
 
     def tick() -> None:
-        nonlocal made, missed
+        nonlocal calls, made, missed
+        if post.stopping:
+            calls = made
         for due in ticks.due():
             if made == calls:
                 break
@@ -119,7 +151,7 @@ def _unary(stub: Any, load: Load) -> Call:
     same = request(0)
 
     async def call(due: int) -> None:
-        await stub.EnqueueJob(request(due) if load.stamped else same)
+        await stub.EnqueueJob(request(due) if load.stamped else same, timeout=load.deadline)
 
     return call
 
@@ -131,7 +163,7 @@ def _batch(stub: Any, load: Load) -> Call:
         request = same
         if load.stamped:
             request = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[_job(load, due)] * load.batch)
-        await stub.BatchEnqueueJobs(request)
+        await stub.BatchEnqueueJobs(request, timeout=load.deadline)
 
     return call
 

@@ -1,0 +1,202 @@
+"""The results in docs/benchmarks/README.md, between two marks, made from bench/out/latest.json."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import plots
+from .gates import GATES
+from .peers import PEERS, WORKLOADS
+
+FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
+_BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
+_WIDTH = 120
+_QUANTILES = ("p50", "p90", "p99", "p99.9")
+
+
+def publish(entries: dict[str, Any]) -> Path:
+    """Writes what was measured last into the document, and the plots beside it."""
+    path = FOLDER / "README.md"
+    head, begin, rest = path.read_text().partition(_BEGIN)
+    _, end, tail = rest.partition(_END)
+    if not begin or not end:
+        raise SystemExit(f"{path} has no place for results: {_BEGIN} and {_END}")
+    drawn = plots.draw(entries, FOLDER)
+    parts = [
+        _about(entries),
+        _gates(entries),
+        _scenes(entries),
+        _peers(entries),
+        _languages(entries),
+        _plots(drawn),
+        _methods(entries),
+    ]
+    text = "\n\n".join(part for part in parts if part)
+    path.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}")
+    return path
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _item(text: str) -> str:
+    """An item of a list, in lines of the document's width."""
+    return textwrap.fill(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _about(entries: dict[str, Any]) -> str:
+    measured = [entry for name, entry in entries.items() if name in GATES]
+    if not measured:
+        return "Nothing has been measured yet."
+    machines = sorted({entry["machine"] for entry in measured})
+    newest = max(measured, key=lambda entry: str(entry["at"]))
+    settings = ", ".join(
+        f"`{name}={value}`" for name, value in newest["postgres"].items() if name != "server_version"
+    )
+    scaled = sorted(name for name in GATES if entries.get(name, {}).get("scale", 1.0) != 1.0)
+    note = f"\n- **Not at full scale, and so no result: {', '.join(scaled)}.**" if scaled else ""
+    lines = (
+        f"- Machine: {'; '.join(machines)}. Client, server, workers and PostgreSQL share it.\n"
+        f"- From {min(str(entry['at']) for entry in measured)} to {newest['at']}.\n"
+        f"- Versions: {_versions(newest['versions'])}.\n"
+        f"- PostgreSQL {newest['postgres']['server_version']}, for everybody: {settings}.{note}"
+    )
+    return "## Results\n\n" + "\n".join(_item(line) for line in lines.split("\n"))
+
+
+def _versions(found: dict[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in found.items())
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:,g}" if value < 1e6 else f"{value:,.0f}"
+
+
+def _gates(entries: dict[str, Any]) -> str:
+    rows = []
+    for name, gate in GATES.items():
+        for part in gate.parts:
+            figure = entries.get(name, {}).get("parts", {}).get(part.name)
+            value = None if figure is None else figure["value"]
+            reached = (
+                "not measured"
+                if value is None or figure is None
+                else {"no": "**no**"}.get(figure["reached"], figure["reached"])
+            )
+            rounds = "" if figure is None else ", ".join(_number(each) for each in figure["rounds"])
+            what = gate.title + (f" [{part.name}]" if part.name else "")
+            rows.append(
+                (
+                    name,
+                    what,
+                    _number(value) if value is None else f"{_number(value)} {part.unit}",
+                    f"{part.must:,g}",
+                    f"{part.goal:,g}",
+                    reached,
+                    rounds,
+                )
+            )
+    return "### Gates\n\n" + _table(("gate", "what", "value", "must", "goal", "reached", "rounds"), rows)
+
+
+def _scenes(entries: dict[str, Any]) -> str:
+    """What ours cost in each scene that was measured, of the last round."""
+    rows: list[tuple[str, ...]] = []
+    for name in GATES:
+        details = entries.get(name, {}).get("detail") or [{}]
+        for part, found in details[-1].items():
+            if not isinstance(found, dict) or "cpu_us_per_job" not in found:
+                continue
+            cpu = found["cpu_us_per_job"]
+            acks = found["ack_ms"]
+            rows.append(
+                (
+                    name,
+                    part,
+                    f"{found['jobs_per_second']:,}",
+                    *(
+                        f"{cpu[who]:g}" if who in cpu else ""
+                        for who in ("server", "postgres", "worker", "client")
+                    ),
+                    f"{found['wal_bytes_per_job']:,}",
+                    f"{found['commits_per_job']:g}",
+                    f"{found['statements_per_job']:g}",
+                    f"{found['messages_per_job']:g}",
+                    " / ".join(f"{acks[quantile]:g}" for quantile in _QUANTILES),
+                    " / ".join(f"{found['start_ms'][q]:g}" for q in _QUANTILES)
+                    if "start_ms" in found
+                    else "",
+                    f"{found['dead_tuples']:,}",
+                )
+            )
+    if not rows:
+        return ""
+    head = (
+        "gate", "scene", "jobs/s", "server", "PostgreSQL", "worker", "client", "WAL B", "commits", "statements",
+        "messages", "answer ms", "start ms", "dead",
+    )  # fmt: skip
+    words = (
+        "Of the last round. CPU in us a job, by whose processes; WAL, commits, statements and gRPC messages a job; "
+        f"milliseconds at {', '.join(_QUANTILES)} until a call is answered and until a handler starts; dead rows of "
+        "live_job at the end."
+    )
+    return f"### What a job costs\n\n{textwrap.fill(words, _WIDTH)}\n\n{_table(head, rows)}"
+
+
+def _peers(entries: dict[str, Any]) -> str:
+    there = [peer for peer in PEERS if peer.name in entries]
+    if not there:
+        return ""
+    rows = []
+    for peer in there:
+        workloads = entries[peer.name]["workloads"]
+        cells = []
+        for workload in WORKLOADS:
+            rate = workloads.get(workload, {}).get("jobs_per_second")
+            cells.append("" if workload not in workloads else "not measured" if rate is None else f"{rate:,}")
+        rows.append((peer.name, *cells))
+    said = "\n".join(
+        _item(
+            f"- **{peer.name}** ({_versions(entries[peer.name]['versions'])}). Does: {peer.does} Lacks: {peer.lacks}"
+        )
+        for peer in there
+    )
+    return "### Peers\n\nJobs a second, medians.\n\n" + _table(("peer", *WORKLOADS), rows) + "\n\n" + said
+
+
+def _languages(entries: dict[str, Any]) -> str:
+    found = entries.get("workers")
+    if not found:
+        return ""
+    rows = []
+    for name, one in found["languages"].items():
+        if "missing" in one:
+            rows.append((name, one["missing"], "", "", ""))
+            continue
+        cells = []
+        for way in ("hand-off", "drain"):
+            cells += [f"{one[way]['jobs_per_second']:,}", f"{one[way]['cpu_us_per_job']['worker']:g}"]
+        rows.append((name, *cells))
+    head = ("language", "hand-off, jobs/s", "worker CPU us a job", "drain, jobs/s", "worker CPU us a job")
+    return f"### Workers by language\n\n{textwrap.fill(found['method'], _WIDTH)}\n\n{_table(head, rows)}"
+
+
+def _plots(drawn: list[tuple[str, str]]) -> str:
+    return (
+        "### Plots\n\n" + "\n\n".join(f"{title}:\n\n![{title}]({name})" for name, title in drawn)
+        if drawn
+        else ""
+    )
+
+
+def _methods(entries: dict[str, Any]) -> str:
+    lines = []
+    for name, gate in GATES.items():
+        if name in entries:
+            lines.append(_item(f"- **{name}**, {gate.title}. {gate.method} Not measured: {gate.leaves_out}"))
+    return "### How each is measured\n\n" + "\n".join(lines) if lines else ""

@@ -1,0 +1,48 @@
+"""The workloads of peers that have no gate of their own, against the fastest peer at each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..hands import Hands
+from ..load import Load
+from ..ours import Measured, Scene
+from ..peers import PEERS
+from . import scenes
+from .gate import Found, Part
+from .round import Round
+
+# What the seed's own bench goes up to.
+_WORKERS = 16
+
+
+class Others:
+    """Each against its fastest."""
+
+    name = "others"
+    title = "workloads without a gate, against the fastest peer"
+    method = (
+        "`rest`: HTTP/JSON, one job a request, to its end, as G2, beside each peer that does it with 16 workers. "
+        "`own`: 2,000 stored jobs drained by 16 streams of one slot each, beside the seed's own bench."
+    )
+    leaves_out = "What the gates have: continuous, drain, singles, REST enqueue."
+    parts = (Part("rest", 1.5, 2, "x the fastest"), Part("own", 1.5, 2, "x the fastest"))
+
+    async def measure(self, bench: Round) -> Found:
+        """Ours, then each peer that has the workload."""
+        own = Scene(Load(2000, "batch"), Hands(streams=_WORKERS, slots=1), drain=True)
+        ours: dict[str, Measured] = {
+            "rest": await bench.ours("REST, one job a request", scenes.rest(bench.scale)),
+            "own": await bench.ours("2,000 jobs, 16 streams of one slot", own),
+        }
+        values: dict[str, float | None] = {}
+        detail: dict[str, Any] = {name: found.told() for name, found in ours.items()}
+        for part in self.parts:
+            rates = []
+            for peer in PEERS:
+                if part.name in peer.workloads:
+                    run = await bench.peer(peer.name, part.name, scenes.peer_jobs(bench.scale, part.name))
+                    rates += [run.rate] if run.rate is not None else []
+                    detail[f"{peer.name}, {part.name}"] = run.told
+            values[part.name] = round(ours[part.name].rate / max(rates), 3) if rates else None
+        return Found(values, detail)

@@ -1,0 +1,122 @@
+"""G11: an hour at half load, in which partitions come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from statistics import mean
+
+import asyncpg
+
+from ..crew import merged
+from ..flow import Flow, flowing, live_bytes
+from ..hands import Hands
+from ..latency import Latencies
+from ..load import Load
+from ..meter import memory
+from ..server import Server, declare
+from . import scenes
+from .gate import Found, Part
+from .round import Round
+
+_RETENTION_MINUTES = 5
+_WINDOW = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The system at a moment: seconds since the start, bytes of the server, of live_job and of the database."""
+
+    at: float
+    memory: int
+    live: int
+    database: int
+
+
+class Soak:
+    """G11."""
+
+    name = "G11"
+    title = "one hour at half load, retention of minutes"
+    method = (
+        "Batches of 100 on a fixed schedule, at half of the rate of G1 in the same round, four streams, for an hour; "
+        f"jobs are kept for {_RETENTION_MINUTES} minutes after their end, in partitions of one minute. The mean of the "
+        "last third against that of the middle third, by which time the retention has been passed: growth of the "
+        "server's memory, of live_job with its indexes, and of the p99 from enqueue to start (each tenth job, windows "
+        f"of {_WINDOW:g} s)."
+    )
+    leaves_out = "Days; a database that is larger than memory."
+    parts = (
+        Part("memory", 10, 2, "% growth", less=True),
+        Part("live table", 25, 5, "% growth", less=True),
+        Part("p99", 50, 10, "% growth", less=True),
+    )
+
+    async def measure(self, bench: Round) -> Found:
+        """Runs for the time of the scale."""
+        full = await bench.ours("hand-off, batches of 100", scenes.hand_off(bench.scale))
+        seconds = bench.scale.seconds(bench.scale.soak_seconds, least=9)
+        calls = full.rate / 2 / 100
+        load = Load(int(calls * seconds) * 100, "batch", rate=calls, stamped=True)
+        window = min(_WINDOW, seconds / 9)
+        hands = Hands(stamped=True, sample=10, window=window)
+        settings = {"JOBQUEUE_BENCH_RETENTION_MINUTES": str(_RETENTION_MINUTES)}
+        program = "bench.short_retention"
+        async with bench.cluster.fresh(ours=True) as dsn, Server(dsn, program, settings) as server:
+            await declare(server, hands.kinds)
+            async with flowing([server], load, hands) as flow:
+                samples = await self._watch(bench, flow, server, dsn, seconds, window)
+                await flow.until_ended(load.stored, within=60)
+                reports = await flow.hired.stop()
+        tails = _tails(merged(reports, "windows"))
+        values: dict[str, float | None] = {
+            "memory": _growth([each.memory for each in samples]),
+            "live table": _growth([each.live for each in samples]),
+            "p99": _growth(tails),
+        }
+        detail = {
+            "seconds": round(seconds),
+            "jobs": load.stored,
+            "jobs_per_second": round(calls * 100),
+            "start_ms": Latencies.of(merged(reports, "starts")).quantiles(),
+            "p99_ms": [round(tail, 1) for tail in tails],
+            "memory_mb": [round(each.memory / 1e6, 1) for each in samples],
+            "live_mb": [round(each.live / 1e6, 1) for each in samples],
+            "database_mb": [round(each.database / 1e6) for each in samples],
+            "warnings": server.warnings[:10],
+        }
+        return Found(values, detail)
+
+    async def _watch(
+        self, bench: Round, flow: Flow, server: Server, dsn: str, seconds: float, window: float
+    ) -> list[Sample]:
+        connection = await asyncpg.connect(dsn)
+        found: list[Sample] = []
+        started = time.monotonic()
+        try:
+            while (at := time.monotonic() - started) < seconds:
+                bench.tell(f"half load, {at:.0f} of {seconds:.0f} s, {flow.ended:,} jobs ended")
+                size = await connection.fetchval("select pg_database_size(current_database())")
+                found.append(Sample(at, memory(server.pid), await live_bytes(connection), size))
+                flow.check()
+                await asyncio.sleep(min(window, seconds - at))
+        finally:
+            await connection.close()
+        return found
+
+
+def _tails(windows: list[list[tuple[int, str]]]) -> list[float]:
+    """The p99 of each window, over all processes; the first and the last are not whole."""
+    by_window: dict[int, list[str]] = {}
+    for number, part in (each for one in windows for each in one):
+        by_window.setdefault(number, []).append(part)
+    whole = sorted(by_window)[1:-1]
+    return [Latencies.of(by_window[number]).at(99) for number in whole]
+
+
+def _growth(values: list[float] | list[int]) -> float | None:
+    third = len(values) // 3
+    if third == 0:
+        return None
+    return round(100 * (mean(values[-third:]) / mean(values[third:-third]) - 1), 1)

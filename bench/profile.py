@@ -1,0 +1,45 @@
+"""A flame graph of the server under load: `python -m bench profile`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from .errors import BenchError
+from .flow import flowing
+from .hands import Hands
+from .load import Load
+from .ours import stage
+from .postgres import Cluster
+
+_WARM = 3.0
+_ENOUGH = 100_000_000
+
+
+async def profile(cluster: Cluster, load: Load, hands: Hands, seconds: int, rate: int, output: Path) -> float:
+    """Samples the server's process while the load goes on; jobs ended a second meanwhile."""
+    async with cluster.fresh(ours=True) as dsn, stage(dsn, kinds=hands.kinds) as servers:
+        async with flowing(servers, load, hands) as flow:
+            await flow.rate(_WARM)
+            program = Path(sys.executable).with_name("py-spy")
+            command = (
+                "record",
+                "--pid",
+                str(servers[0].pid),
+                "--duration",
+                str(seconds),
+                "--rate",
+                str(rate),
+            )
+            sampling = await asyncio.create_subprocess_exec(
+                *(str(program), *command, "--gil", "--output", str(output)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            ended = await flow.rate(seconds)
+            said, _ = await sampling.communicate()
+            if sampling.returncode != 0:
+                raise BenchError(f"py-spy ended with {sampling.returncode}:\n{said.decode()[-2000:]}")
+            return ended
