@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
+
+from jobqueue_server.store.statements import names, statement
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -23,14 +29,23 @@ class Reading:
         cpu: Seconds, by whose processes used them.
         wal: Bytes, of the whole PostgreSQL.
         commits: Transactions that wrote; those that only read take no number and wait for no disk.
-        statements: As PostgreSQL counts them, in this database; 0 where it does not.
+        statements: As PostgreSQL counts them, in this database, by the names of their files; none where it does
+            not.
     """
 
     at: float
     cpu: Mapping[str, float]
     wal: int
     commits: int
-    statements: int
+    statements: Mapping[str, int]
+
+
+_STATEMENTS = """
+select query, sum(calls)::int8 as calls
+from pg_stat_statements s join pg_database d on d.oid = s.dbid
+where d.datname = current_database() and query not like '%pg_stat_statements%'
+group by 1
+"""
 
 
 class Meter:
@@ -53,12 +68,11 @@ class Meter:
             "select (pg_current_wal_insert_lsn() - '0/0')::int8 as wal, "
             "pg_snapshot_xmax(pg_current_snapshot())::text::int8 as commits"
         )
-        statements = 0
+        statements = Counter[str]()
         if await self._connection.fetchval("select to_regclass('pg_stat_statements') is not null"):
-            statements = await self._connection.fetchval(
-                "select coalesce(sum(calls), 0)::int8 from pg_stat_statements s join pg_database d on d.oid = s.dbid "
-                "where d.datname = current_database() and query not like '%pg_stat_statements%'"
-            )
+            rows = await self._connection.fetch(_STATEMENTS)
+            for each in rows:
+                statements[statement_name(each["query"])] += each["calls"]
         cpu = {name: sum(cpu_seconds(pid) for pid in pids) for name, pids in self._processes.items()} | {
             "postgres": postgres_seconds(self._postmaster)
         }
@@ -67,14 +81,34 @@ class Meter:
 
 def per_job(before: Reading, after: Reading, jobs: int) -> dict[str, Any]:
     """The difference, for each job."""
+    statements = {name: calls - before.statements.get(name, 0) for name, calls in after.statements.items()}
     return {
         "cpu_us_per_job": {
             name: round((seconds - before.cpu[name]) / jobs * 1e6, 1) for name, seconds in after.cpu.items()
         },
         "wal_bytes_per_job": round((after.wal - before.wal) / jobs),
         "commits_per_job": round((after.commits - before.commits) / jobs, 4),
-        "statements_per_job": round((after.statements - before.statements) / jobs, 4),
+        "statements_per_job": round(sum(statements.values()) / jobs, 4),
+        "statements": {name: calls for name, calls in sorted(statements.items()) if calls},
     }
+
+
+@cache
+def _statements() -> dict[str, str]:
+    """The text of each statement of the server, without its literals -> its name."""
+    return {_bare(statement(name)): name for name in names()}
+
+
+def statement_name(query: str) -> str:
+    """Which statement of the server it is, as PostgreSQL shows it."""
+    return _statements().get(_bare(query), "other")
+
+
+def _bare(query: str) -> str:
+    """A statement as PostgreSQL counts it: without the comment before it, one mark for each literal or list."""
+    body = "\n".join(dropwhile(lambda line: line.startswith("--"), query.strip().splitlines()))
+    marked = re.sub(r"'[^']*'|\$\d+|\b\d+(?:\.\d+)?\b", "?", body.replace(" /*, ... */", ""))
+    return re.sub(r"\?(?:, \?)+", "?", marked)
 
 
 def cpu_seconds(pid: int) -> float:

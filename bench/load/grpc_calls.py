@@ -79,7 +79,7 @@ async def _produce(post: Post, target: str, load: Load) -> None:
 
             await asyncio.gather(*(lane() for _ in range(load.in_flight)))
         else:
-            missed = await _on_schedule(post, once, load.calls, load.rate / load.producers)
+            missed = await on_schedule(post, once, load.calls, load.rate / load.producers)
         post.report(acks=acks.encoded(), missed=missed * size)
 
 
@@ -95,7 +95,7 @@ def says_when_to_come_back(error: grpc.aio.AioRpcError) -> None:
         raise BenchError(f"a refusal does not say when to come back: {error.details()}")
 
 
-async def _on_schedule(post: Post, once: Call, calls: int, rate: float) -> int:
+async def on_schedule(post: Post, once: Call, calls: int, rate: float) -> int:
     """Makes each call when it is due, whether or not those before are answered; how many could not be made at all."""
     under_way: set[asyncio.Task[None]] = set()
     done = asyncio.Event()

@@ -1,0 +1,139 @@
+"""The bench itself: latencies from the schedule, the worst part of a gate, results that stay, a page that is made."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench import document, results
+from bench.gates import GATES, Found
+from bench.latency import Latencies
+from bench.load.grpc_calls import on_schedule
+from bench.meter import statement_name
+from bench.ticks import Ticks
+from jobqueue_server.store.statements import names, statement
+
+ABOUT: dict[str, Any] = {
+    "machine": "a machine",
+    "versions": {"python": "3"},
+    "postgres": {"server_version": "18", "fsync": "on"},
+    "scale": 1.0,
+    "at": "2026-01-01T00:00:00+00:00",
+}
+
+
+@pytest.fixture
+def latest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "out" / "latest.json"
+    monkeypatch.setattr(results, "LATEST", path)
+    return path
+
+
+async def test_a_stall_is_counted_for_every_call_that_was_due_in_it():
+    # A caller that waited for its answers would have made one slow call and many quick ones.
+    stalled = asyncio.Event()
+    seen = Latencies()
+
+    async def call(due: int) -> None:
+        await stalled.wait()
+        seen.add(time.monotonic_ns() - due)
+
+    asyncio.get_running_loop().call_later(0.5, stalled.set)
+    post: Any = SimpleNamespace(stopping=False)
+    missed = await on_schedule(post, call, calls=300, rate=1000)
+
+    assert missed == 0
+    assert seen.count == 300
+    # The first waited for the whole of it, the last for 200 ms.
+    assert seen.at(100) >= 490
+    assert seen.at(1) >= 190
+
+
+def test_ticks_say_every_call_once_and_none_before_it_is_due():
+    ticks = Ticks(2000)
+    told: list[int] = []
+    try:
+        while len(told) < 200:
+            due = ticks.due()
+            assert all(at <= time.monotonic_ns() for at in due)
+            told += due
+    finally:
+        ticks.close()
+
+    assert told == sorted(set(told))
+    assert told[199] - told[0] == pytest.approx(199 / 2000 * 1e9, rel=0.01)
+
+
+def test_latencies_of_several_processes_are_those_of_all_calls():
+    one, two = Latencies(), Latencies()
+    for number in range(1, 1001):
+        (one if number % 2 else two).add(number * 1_000_000)
+
+    both = Latencies.of([one.encoded(), two.encoded()])
+
+    assert both.count == 1000
+    assert both.at(50) == pytest.approx(500, rel=0.01)
+    assert both.at(99) == pytest.approx(990, rel=0.01)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_statement_is_known_by_its_text_as_postgresql_shows_it(name: str):
+    body = statement(name)
+    shown = re.sub(r"\b42\b", "$1", body[body.index("\n") + 1 :])
+
+    assert statement_name(shown) == name
+
+
+def test_the_value_of_a_gate_is_that_of_its_worst_part():
+    rounds = [Found({"p50": p50, "p99": p99}) for p50, p99 in ((1.0, 30.0), (2.0, 10.0), (9.0, 20.0))]
+
+    entry = results.gate_entry(GATES["G6"], rounds, ABOUT)
+
+    assert (entry["value"], entry["must"], entry["goal"], entry["unit"]) == (20.0, 12, 4, "ms")
+    assert entry["parts"]["p50"]["value"] == 2.0
+    assert entry["parts"]["p50"]["reached"] == "must"
+    assert entry["reached"] == "no"
+
+
+def test_a_peer_that_could_not_be_measured_leaves_the_gate_unmeasured():
+    entry = results.gate_entry(GATES["G1"], [Found({"": 3.0}), Found({"": None})], ABOUT)
+
+    assert entry["value"] is None
+    assert entry["reached"] == "no"
+
+
+def test_a_gate_that_is_measured_again_leaves_the_others_as_they_are(latest: Path):
+    first = results.gate_entry(GATES["G1"], [Found({"": 3.0})], ABOUT)
+    results.merge({"G1": first})
+    results.merge({"G5": results.gate_entry(GATES["G5"], [Found({"": 70.0})], ABOUT)})
+    results.merge({"G5": results.gate_entry(GATES["G5"], [Found({"": 80.0})], ABOUT)})
+
+    kept = results.read()
+    assert kept["G1"] == first
+    assert kept["G5"]["value"] == 80.0
+
+
+def test_what_was_measured_is_published_and_published_again(
+    latest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copy(document.FOLDER / "README.md", tmp_path / "README.md")
+    monkeypatch.setattr(document, "FOLDER", tmp_path)
+    curve = [(0.0, 0.5), (50.0, 1.0), (90.0, 2.0), (99.0, 4.0)]
+    detail = {"curves": {"runtime": curve}}
+    results.merge({"G6": results.gate_entry(GATES["G6"], [Found({"p50": 1.0, "p99": 4.0}, detail)], ABOUT)})
+
+    document.publish(results.read())
+    once = (tmp_path / "README.md").read_text()
+    document.publish(results.read())
+
+    assert (tmp_path / "README.md").read_text() == once
+    assert "| G6 | enqueue to handler start at 1,000/s [p99] | 4 ms | 12 | 4 | goal | 4 |" in once
+    assert "| G1 | enqueue, work, settle; gRPC batch 100; 4 streams | not measured |" in once
+    assert (tmp_path / "latency.svg").read_text().count("<path") >= 1
