@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from . import document, languages, results, table
+from . import document, languages, loads, results, table
 from .gates import GATES, Round, scenes
 from .hands import Hands
 from .load import Load
@@ -91,6 +91,25 @@ def by_language(
             entry = {"languages": found, "method": languages.METHOD, **await about(cluster, sizes)}
             results.merge({"workers": entry})
             console.print(table.workers(found))
+
+    asyncio.run(measure())
+    if publish:
+        _publish()
+
+
+@app.command("loads")
+def by_load(scale: _Factor = 1.0, publish: _Publish = False) -> None:
+    """Measures ours by each door, with payloads of 128 B, 1 KB and 10 KB, idle and busy handlers, and on schedule."""
+
+    async def measure() -> None:
+        sizes = Scale(factor=scale)
+        async with shown() as (cluster, tell):
+
+            def told(name: str, one: dict[str, Any]) -> None:
+                console.print(f"{name}: {one['jobs_per_second']:,} jobs/s", highlight=False)
+
+            found = await loads.measure_all(cluster, sizes, tell, told)
+            results.merge({"loads": {"loads": found, "method": loads.METHOD, **await about(cluster, sizes)}})
 
     asyncio.run(measure())
     if publish:

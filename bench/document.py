@@ -28,7 +28,7 @@ def publish(entries: dict[str, Any]) -> Path:
     parts = [
         _about(entries),
         _gates(entries),
-        _scenes(entries),
+        _costs(entries),
         _peers(entries),
         _languages(entries),
         _plots(drawn),
@@ -104,48 +104,42 @@ def _gates(entries: dict[str, Any]) -> str:
     return "### Gates\n\n" + _table(("gate", "what", "value", "must", "goal", "reached", "rounds"), rows)
 
 
-def _scenes(entries: dict[str, Any]) -> str:
-    """What ours cost in each scene that was measured, of the last round."""
-    rows: list[tuple[str, ...]] = []
+def _costs(entries: dict[str, Any]) -> str:
+    """What ours cost in each scene that was measured, of the last round, and under each kind of load."""
+    rows = []
     for name in GATES:
         details = entries.get(name, {}).get("detail") or [{}]
         for part, found in details[-1].items():
-            if not isinstance(found, dict) or "cpu_us_per_job" not in found:
-                continue
-            cpu = found["cpu_us_per_job"]
-            acks = found["ack_ms"]
-            rows.append(
-                (
-                    name,
-                    part,
-                    f"{found['jobs_per_second']:,}",
-                    *(
-                        f"{cpu[who]:g}" if who in cpu else ""
-                        for who in ("server", "postgres", "worker", "client")
-                    ),
-                    f"{found['wal_bytes_per_job']:,}",
-                    f"{found['commits_per_job']:g}",
-                    f"{found['statements_per_job']:g}",
-                    f"{found['messages_per_job']:g}",
-                    " / ".join(f"{acks[quantile]:g}" for quantile in _QUANTILES),
-                    " / ".join(f"{found['start_ms'][q]:g}" for q in _QUANTILES)
-                    if "start_ms" in found
-                    else "",
-                    f"{found['dead_tuples']:,}",
-                )
-            )
+            if isinstance(found, dict) and "cpu_us_per_job" in found:
+                rows.append((f"{name} {part}", *_row(found)))
+    rows += [(name, *_row(found)) for name, found in entries.get("loads", {}).get("loads", {}).items()]
     if not rows:
         return ""
     head = (
-        "gate", "scene", "jobs/s", "server", "PostgreSQL", "worker", "client", "WAL B", "commits", "statements",
-        "messages", "answer ms", "start ms", "dead",
+        "scene", "jobs/s", "server", "PostgreSQL", "worker", "client", "WAL B", "commits", "statements", "messages",
+        "answer ms", "start ms", "dead",
     )  # fmt: skip
     words = (
         "Of the last round. CPU in us a job, by whose processes; WAL, commits, statements and gRPC messages a job; "
         f"milliseconds at {', '.join(_QUANTILES)} until a call is answered and until a handler starts; dead rows of "
         "live_job at the end."
     )
+    if "loads" in entries:
+        words += f" Those without the name of a gate: {entries['loads']['method']}"
     return f"### What a job costs\n\n{textwrap.fill(words, _WIDTH)}\n\n{_table(head, rows)}"
+
+
+def _row(found: dict[str, Any]) -> tuple[str, ...]:
+    cpu = found["cpu_us_per_job"]
+    quantiles = [found.get(name) for name in ("ack_ms", "start_ms")]
+    return (
+        f"{found['jobs_per_second']:,}",
+        *(f"{cpu[who]:g}" if who in cpu else "" for who in ("server", "postgres", "worker", "client")),
+        f"{found['wal_bytes_per_job']:,}",
+        *(f"{found[f'{what}_per_job']:g}" for what in ("commits", "statements", "messages")),
+        *("" if each is None else " / ".join(f"{each[name]:g}" for name in _QUANTILES) for each in quantiles),
+        f"{found['dead_tuples']:,}",
+    )
 
 
 def _peers(entries: dict[str, Any]) -> str:

@@ -36,12 +36,17 @@ def gates(entries: dict[str, Any], names: Iterable[str]) -> Table:
 def line(name: str, found: Found) -> str:
     """One gate of one round."""
     parts = {part.name: part for part in GATES[name].parts}
+    why = {one["missing"] for one in found.detail.values() if isinstance(one, dict) and "missing" in one}
     told = ", ".join(
         f"{part} {'?' if value is None else f'{value:,g}'} {parts[part].unit}".strip()
         for part, value in found.values.items()
     )
     ours = found.detail.get("ours", {}).get("jobs_per_second")
-    return f"{name} {told}" + (f" (ours {ours:,} jobs/s)" if ours else "")
+    return (
+        f"{name} {told}"
+        + (f" (ours {ours:,} jobs/s)" if ours else "")
+        + "".join(f"\n  {each}" for each in why)
+    )
 
 
 def rate(run: PeerRun) -> str:

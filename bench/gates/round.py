@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import BenchError
 from ..ours import Measured, Scene, measure
-from ..peers import PEERS, Peer
+from ..peers import PEERS, PeerFailed
 from ..postgres import Cluster
 from ..scale import Scale
 
@@ -71,9 +72,15 @@ class Round:
             return PeerRun(name, workload, None, {"missing": why})
         if workload not in peer.workloads:
             return PeerRun(name, workload, None, {"missing": f"{name} has no workload {workload}"})
-        self._build(peer)
-        async with self.cluster.fresh(ours=False) as dsn:
-            result = await peer.measure(dsn, workload, jobs, payload)
+        try:
+            if peer.name not in self.built:
+                self.tell(f"{peer.name}: building")
+                self.built[peer.name] = await asyncio.to_thread(peer.build)
+            async with self.cluster.fresh(ours=False) as dsn:
+                result = await peer.measure(dsn, workload, jobs, payload)
+        except PeerFailed as error:
+            # The figures of the others are worth having.
+            return PeerRun(name, workload, None, {"missing": str(error)[-1000:]})
         if result.jobs <= 0 or result.seconds <= 0:
             raise BenchError(f"{name}, {workload}: {result.jobs} jobs in {result.seconds} s")
         rate = result.jobs / result.seconds
@@ -84,8 +91,3 @@ class Round:
             **result.detail,
         }
         return PeerRun(name, workload, rate, told)
-
-    def _build(self, peer: Peer) -> None:
-        if peer.name not in self.built:
-            self.tell(f"{peer.name}: building")
-            self.built[peer.name] = peer.build()
