@@ -122,7 +122,7 @@ def flame(
     seconds: Annotated[int, typer.Option(min=1, max=300)] = 20,
     rate: Annotated[int, typer.Option(help="Samples a second.", min=10, max=1000)] = 250,
     in_flight: Annotated[int, typer.Option(help="Calls under way; connections.", min=1, max=1000)] = 8,
-    output: Annotated[Path, typer.Option(help="An SVG.")] = document.FOLDER / "flame.svg",
+    output: Annotated[Path, typer.Option(help="An SVG.")] = document.FOLDER / document.FLAME,
 ) -> None:
     """Draws a flame graph of the server under load; py-spy needs root, or the right to trace."""
 

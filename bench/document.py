@@ -12,6 +12,7 @@ from .gates import GATES
 from .peers import PEERS, WORKLOADS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
+FLAME = "flame.svg"
 _BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
 _WIDTH = 120
 _QUANTILES = ("p50", "p90", "p99", "p99.9")
@@ -25,6 +26,10 @@ def publish(entries: dict[str, Any]) -> Path:
     if not begin or not end:
         raise SystemExit(f"{path} has no place for results: {_BEGIN} and {_END}")
     drawn = plots.draw(entries, FOLDER)
+    if (FOLDER / FLAME).exists():
+        drawn.append(
+            (FLAME, "The server's process under load, by what holds the interpreter; a click goes deeper")
+        )
     parts = [
         _about(entries),
         _gates(entries),

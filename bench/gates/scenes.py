@@ -22,17 +22,17 @@ def drain(scale: Scale) -> Scene:
 
 def rest(scale: Scale) -> Scene:
     """HTTP/JSON, one job a request."""
-    return Scene(Load(scale.jobs(150_000), "rest", in_flight=64))
+    return Scene(Load(scale.jobs(100_000), "rest", in_flight=64))
 
 
 def unary(scale: Scale) -> Scene:
     """gRPC, one job a call."""
-    return Scene(Load(scale.jobs(60_000), "unary", in_flight=128))
+    return Scene(Load(scale.jobs(40_000), "unary", in_flight=128))
 
 
 def many_streams(scale: Scale) -> Scene:
     """200 worker streams with room for ten jobs each."""
-    return Scene(Load(scale.jobs(400_000), "batch", batch=100, in_flight=8), Hands(streams=200, slots=10))
+    return Scene(Load(scale.jobs(300_000), "batch", batch=100, in_flight=8), Hands(streams=200, slots=10))
 
 
 #: Ours at the workloads of peers; single inserts over gRPC, since ours has no door in process.
