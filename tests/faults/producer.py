@@ -72,6 +72,12 @@ class Producer(Caller):
             ids += [result.id for result in results]
         return ids
 
+    def follow_up(self, kind: str = "work", **payload: Any) -> job_pb2.NewJob:
+        """A job that a worker's success is to enqueue."""
+        job = self._job(kind, payload)
+        self._journal.note("enqueuing", token=json.loads(job.payload_json)["token"])
+        return job
+
     def _job(self, kind: str, payload: dict[str, Any], token: str = "") -> job_pb2.NewJob:
         token = token or f"{self._name}-{next(self._numbers)}"
         return job_pb2.NewJob(kind=kind, payload_json=json.dumps({"token": token, **payload}).encode())

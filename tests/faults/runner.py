@@ -15,7 +15,8 @@ from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
 from tests.conftest import Cluster
 
-from .case import Case, Result
+from .case import CASES, Case, Result
+from .cases import load
 from .checker import check
 from .stage import Stage
 
@@ -68,6 +69,12 @@ def run_case(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return result
+
+
+def run_named(name: str, cluster: Cluster, template: str, seed: int, scale: float, keep: Path) -> Result:
+    """Runs a case in a process that was started for it and knows none yet."""
+    load()
+    return run_case(CASES[name], cluster, template, seed, scale=scale, keep=keep)
 
 
 async def _run(

@@ -165,3 +165,42 @@ async def late_hand_off(stage: Stage) -> None:
     await stage.over()
     charged = await stage.value("select sum(losses + failures)::int from finished_job")
     stage.figure("jobs charged", charged, 0, "")
+
+
+@case(
+    "killed_amid_follow_ups",
+    "kill -9 of the server between a success and the insert of its follow-ups: neither; told once more, both, once",
+    bound=60,
+)
+async def killed_amid_follow_ups(stage: Stage) -> None:
+    await stage.database()
+    first, second = await stage.server("first"), await stage.server("second")
+    here, there = stage.producer(first.address), stage.producer(second.address)
+    worker = await stage.hand(here, "worker", slots=1, ttl=TTL)
+    await here.put()
+    job = await worker.job()
+    await worker.heartbeat()
+    success = lease_pb2.Success(follow_ups=[here.follow_up() for _ in range(3)])
+    stored = "select (select count(*) from job), (select count(*) from finished_job)"
+    async with locked(stage, "job"):
+        await worker.report(outcomes=[lease_pb2.Outcome(lease_id=job.lease_id, success=success)])
+        await waits_for_lock(stage, "enqueue")
+        stage.fault("kill -9 of the server, whose success waits for its follow-ups")
+        first.kill()
+    again = await stage.hand(there, "worker", slots=3, ttl=TTL, resume=worker.resume(unanswered=[job]))
+    [half] = await stage.sql(stored)
+    assert tuple(half) == (1, 0), f"of a success with 3 follow-ups {tuple(half)} jobs and ends are stored"
+    by_name = lease_pb2.Outcome(job_id=job.id, attempt=job.attempt, success=success)
+    assert await again.settle(outcomes=[by_name]) == [], "the success sent again was not applied"
+    thief = await stage.hand(there, "thief", slots=0, ttl=TTL)
+    verdicts = [
+        _Verdict.Name(result.verdict)
+        for each in (again, thief)
+        for result in await each.settle(outcomes=[by_name])
+    ]
+    assert verdicts == ["ALREADY_APPLIED", "STALE_LEASE"], verdicts
+    await again.succeed(*await again.jobs(3))
+    await stage.over()
+    [whole] = await stage.sql(stored)
+    stage.figure("jobs of one success and its three follow-ups", whole[0], 4, "")
+    assert tuple(whole) == (4, 4), tuple(whole)

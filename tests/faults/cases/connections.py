@@ -26,9 +26,10 @@ async def half_open(stage: Stage) -> None:
     second = await stage.proxy(server.address)
     firsts = {name: await stage.proxy(server.address) for name in ("both", "up", "down")}
     gate = stage.folder / "gate"
+    # The usual ttl of 30 s: heartbeats every 5 s. In a small run the shortest, and more heartbeats.
+    ttl = stage.count(30, 5)
     for name, first in firsts.items():
-        # The usual ttl of 30 s: heartbeats every 5 s.
-        await stage.workers([name], first.address, second.address, slots=4, ttl=30)
+        await stage.workers([name], first.address, second.address, slots=4, ttl=ttl)
     producer = stage.producer(server.address)
     await producer.put_many(12, gate=str(gate))
     await stage.started(12)

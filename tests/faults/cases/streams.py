@@ -11,6 +11,7 @@ import grpc.aio
 from jobqueue.v1 import lease_pb2
 from jobqueue_server.lifecycle import Event as Exit
 from tests.faults.case import case
+from tests.faults.locks import locked
 from tests.faults.stage import Stage, refused
 from tests.lease.hand_worker import StreamEnded, span
 
@@ -57,6 +58,44 @@ async def flood(stage: Stage) -> None:
     stage.figure("sessions reaped after the flood", time.monotonic() - cut_at, 2 * 10 + TTL + 2)
     losses = await stage.value("select sum(losses)::int from finished_job")
     stage.figure("losses", losses, 0, "")
+
+
+@case(
+    "overload",
+    "more is enqueued than the server may hold: refused at once, while what runs is settled and what was taken ends",
+    bound=60,
+)
+async def overload(stage: Stage) -> None:
+    await stage.database()
+    limit = 50
+    server = await stage.server("server", enqueue_queue_limit=str(limit))
+    gate = stage.folder / "gate"
+    await stage.workers(["w"], server.address, slots=8, ttl=TTL)
+    producer = stage.producer(server.address)
+    await producer.put_many(8, gate=str(gate))
+    await stage.started(8)
+    calls = stage.count(400, 150)
+    async with locked(stage, "job"):
+        stage.fault(f"{calls} enqueues while no insert gets through")
+        putting = [asyncio.create_task(producer.put()) for _ in range(calls)]
+        started = time.monotonic()
+        await stage.until(lambda: sum(put.done() for put in putting) >= calls - limit, "refusals of the rest")
+        stage.figure("flood to the last refusal", time.monotonic() - started, 5)
+        # The oldest of them are still in the statement that waits, so all that was answered was refused.
+        gate.touch()
+        settled = time.monotonic()
+        await stage.until(
+            lambda: stage.value("select count(*) = 8 from finished_job"), "settlements of what runs", 4
+        )
+        stage.figure("settlements beside a full line", time.monotonic() - settled, 2)
+    answers = await asyncio.gather(*putting, return_exceptions=True)
+    codes = {answer.code() for answer in answers if isinstance(answer, grpc.aio.AioRpcError)}
+    taken = sum(isinstance(answer, str) for answer in answers)
+    assert codes == {grpc.StatusCode.RESOURCE_EXHAUSTED}, codes
+    await stage.over()
+    stage.figure("taken", taken, limit, "")
+    ended = await stage.value("select count(*) from finished_job where attempts = 1")
+    assert ended == taken + 8, f"{taken} were taken and 8 ran, {ended} ended"
 
 
 @case("deaf", "a worker that reads nothing never holds more than its credit, and slows nobody", bound=90)

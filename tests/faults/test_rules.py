@@ -1,0 +1,75 @@
+"""One short case of `make faults` for each rule of the lease protocol and each promise that a fault can break."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from .case import CASES, Result
+from .cases import load
+from .runner import run_named, shared_cluster
+
+load()
+
+#: Under the names by which tests/mutants.toml knows them. A case may show more than the one that it stands for here.
+SHOWN_BY = {
+    "rule 1: fence": "superseded",
+    "rule 2: credit": "deaf",
+    "rule 3: delivered means seen": "killed_after_claim",
+    "rule 4: session, not socket": "killed_after_settle",
+    "rule 5: a cancel reaches the worker": "across_servers",
+    "rule 6: drain": "drain_unfinished",
+    "rule 7: liveness both ways": "half_open",
+    "rule 8: follow-ups in the same transaction": "killed_amid_follow_ups",
+    "promise 1: an OK is committed": "killed_after_enqueue",
+    "promise 2: idempotent by key": "killed_after_enqueue",
+    "promise 3: one terminal status": "cancel_against_complete",
+    "promise 4: no duplicate without a fault": "delivered_while_moving",
+    "promise 5: only the newest lease settles": "superseded",
+    "promise 6: a lost worker's jobs start again": "worker_killed",
+    "promise 7: time is the database's": "failures_and_snoozes",
+    "promise 8: the service resumes": "database_returns",
+    "promise 9: overload refuses new work": "overload",
+}
+# Two versions side by side are no fault: tests/e2e/test_upgrade.py and tests/platform/test_migrate.py.
+NO_FAULT = {"promise 10"}
+
+# The longest first: most of their time they wait, for a ttl or for a process that starts.
+_LONGEST = ("deaf", "half_open", "worker_killed", "database_returns", "failures_and_snoozes")
+_AT_ONCE = 2
+_SCALE = 0.04
+_SEED = 1
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Result]]]:
+    """What comes of every case that is named above, two at once: gRPC wants a process of its own for each loop."""
+    names = sorted(set(SHOWN_BY.values()), key=lambda name: (name not in _LONGEST, name))
+    kept = tmp_path_factory.mktemp("journals")
+    pool = ProcessPoolExecutor(_AT_ONCE, get_context("spawn"))
+    # A PostgreSQL that listens on a port, so that a proxy can stand before it.
+    with shared_cluster() as (cluster, template), pool:
+        yield {name: pool.submit(run_named, name, cluster, template, _SEED, _SCALE, kept) for name in names}
+        pool.shutdown(cancel_futures=True)
+
+
+# The first one waits for most of them.
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("shown", SHOWN_BY)
+def test_a_fault_does_not_break(shown: str, results: dict[str, Future[Result]]) -> None:
+    result = results[SHOWN_BY[shown]].result()
+    assert result.ok, f"{result.trouble}; {result.figures}; journals: {result.kept}"
+
+
+def test_each_rule_of_the_lease_and_each_promise_of_the_readme_has_its_case() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    promises = {f"promise {number}" for number in re.findall(r"^\| (\d+)\. ", readme, re.MULTILINE)}
+    assert len(promises) == 10
+    rules = {f"rule {number}" for number in range(1, 9)}
+    assert {name.partition(":")[0] for name in SHOWN_BY} == rules | promises - NO_FAULT
+    assert set(SHOWN_BY.values()) <= set(CASES)
