@@ -13,9 +13,10 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 # The slowest, and what looks at the project's own documents and packages: `make test` leaves them to `make check`.
-BESIDE := bench/test_counters.py client_cli conformance deploy docs e2e examples openapi processes tls platform/test_embedded.py \
-	serve/test_amnesty.py serve/test_process.py serve/test_watch.py store/test_plans.py \
-	lease/test_lost.py lease/test_machine.py lease/test_max_age.py
+BESIDE := bench/test_counters.py client_cli conformance deploy docs e2e examples openapi processes serve tls platform/test_embedded.py \
+	store/test_partitions.py store/test_plans.py store/test_retention.py store/test_watch.py \
+	lease/test_lost.py lease/test_machine.py lease/test_max_age.py \
+	worker_runtime/test_liveness.py worker_runtime/test_processes.py
 
 .PHONY: help install run demo test conformance clients faults mutants check lint contract tools generate lock migrate package audit bench bench-full bench-peers clean
 

@@ -10,8 +10,8 @@ import pytest
 
 from jobqueue.v1 import lease_pb2
 
-from .hand_worker import StreamEnded
-from .place import Place, Status
+from .hand_worker import StreamEnded, span
+from .place import Place, Status, eventually
 
 Verdict = lease_pb2.SettleResult.Verdict
 
@@ -243,3 +243,26 @@ async def test_each_promise_that_takes_its_time_is_kept_beside_the_others(dsn):
             a_job_with_a_loss_is_dealt_alone_and_clean_jobs_are_not_held_up(place),
             a_cancelled_job_whose_worker_is_lost_is_cancelled(place),
         )
+
+
+async def test_a_thousand_workers_that_are_lost_at_once_are_reaped_within_their_two_seconds(place):
+    """As when a host goes, or a network: one after another took three milliseconds each."""
+    count = 1000
+    ids = await place.batch(count, delay=span(60))
+    await place.sql(
+        "with lost as ("
+        " insert into worker_session (server_id, ttl, name, token_hash)"
+        "  select $1, interval '5 seconds', 'lost', sha256('x') from generate_series(1, $2::int) returning id"
+        "), numbered as (select id, row_number() over () as n from lost)"
+        " update live_job l set state = 2, attempts = 1, session_id = s.id, changed_at = now()"
+        " from unnest($3::uuid[]) with ordinality as u (id, n) join numbered s on s.n = u.n where l.id = u.id",
+        place.app.beat.server_id,
+        count,
+        ids,
+    )
+    await place.sql("update worker_session set silent_since = now() - interval '5 seconds'")
+    started = time.monotonic()
+    await eventually(lambda: place.value("select not exists (select from live_job where state = 2)"))
+    assert time.monotonic() - started < 2
+    assert await place.value("select count(*) from live_job where losses = 1") == count
+    assert await place.value("select count(*) from worker_session where ended_at is null") == 0

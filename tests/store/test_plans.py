@@ -18,7 +18,7 @@ import asyncpg
 import pytest
 
 from jobqueue_server.lifecycle import Event
-from jobqueue_server.store.database import COLD_SETTINGS, HOT_SETTINGS
+from jobqueue_server.store.database import HOT_SETTINGS
 from jobqueue_server.store.statements import statement
 
 BATCH = 300
@@ -424,7 +424,7 @@ async def test_statements_prepared_on_a_small_table_hold_after_it_grew(cluster, 
 async def test_expired_sessions_are_found_among_those_that_are_open(cluster, databases, mode, statistics):
     """50,000 sessions ended and wait for retention; the reaper, four times a second, looks at the open ones alone."""
     async with connected(
-        cluster.dsn_of(databases[0, "fresh"]), COLD_SETTINGS | {"plan_cache_mode": mode}
+        cluster.dsn_of(databases[0, "fresh"]), HOT_SETTINGS | {"plan_cache_mode": mode}
     ) as connection:
         transaction = connection.transaction()
         await transaction.start()
@@ -438,7 +438,7 @@ async def test_expired_sessions_are_found_among_those_that_are_open(cluster, dat
         await connection.execute("update server set heartbeat_at = now()")
         if statistics == "fresh":
             await connection.execute("analyze worker_session")
-        prepared = Prepared(connection, "expired_sessions", [1000])
+        prepared = Prepared(connection, "expired_sessions", [1, 1000])
         await prepared.prepare()
         plan = await prepared.explain()
         await transaction.rollback()
@@ -446,6 +446,7 @@ async def test_expired_sessions_are_found_among_those_that_are_open(cluster, dat
     assert scan.get("Index Name") == "worker_session_open", str(plan)
     assert plan.root["Actual Rows"] == 5
     assert looked_at(scan) <= SESSIONS, str(plan)
+    assert [each.get("Index Name") for each in plan.on("live_job")] == ["live_job_held"], str(plan)
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])

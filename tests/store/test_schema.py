@@ -254,7 +254,7 @@ async def test_a_service_that_owns_nothing_can_do_all_that_it_does(empty_dsn: st
         assert await s.jobs.stray(timedelta(hours=1)) == []
         resumed = await s.sessions.resume(session[0], os.urandom(32), os.urandom(32), 1)
         assert resumed is None
-        assert await s.sessions.expired(10) == []
+        assert await s.sessions.expired(0, 10) == []
         assert await s.sessions.end(*session, released) is not None
         retention = RetentionStore(s.database, retention=timedelta(days=7))
         assert await retention.ensure_partitions(timedelta(hours=6), behind=1, ahead=4) > 0

@@ -115,7 +115,7 @@ async def test_a_session_ends_once_and_only_in_its_epoch(s):
     row = await s.sessions.resume(session[0], token("a"), token("b"), server)
     before = await everything(s.sql, held[0])
     assert await s.sessions.end(*session, released) is None, "an earlier epoch"
-    assert await s.sessions.reap(*session, lost) is None
+    assert await s.sessions.reap(dict([session]), lost) == (frozenset(), [])
     assert await everything(s.sql, held[0]) == before
     assert len(await s.sessions.end(session[0], row["epoch"], released)) == 1
     assert await s.sessions.end(session[0], row["epoch"], released) is None, "it has ended"
@@ -151,16 +151,43 @@ async def heard_ago(s, seconds, server=None):
     )
 
 
-async def expired(s):
-    return [(row["id"], row["epoch"]) for row in await s.sessions.expired(100)]
+async def expired(s, server=0):
+    """As a server sees it; 0 is one that none of the sessions hung on."""
+    return [(row["id"], row["epoch"]) for row in await s.sessions.expired(server, 100)]
+
+
+async def reaped(s, *sessions):
+    """What becomes of leases where these sessions are reaped; None: none of them was."""
+    ended, rows = await s.sessions.reap(dict(sessions), lost)
+    assert ended in (frozenset(), frozenset(id for id, _ in sessions))
+    return rows if ended else None
 
 
 async def test_a_session_is_lost_when_silent_past_its_ttl_and_not_before(s):
-    _, session = await opened(s)
+    server, session = await opened(s)
     await silent_for(s, session, TTL - timedelta(seconds=5))
-    assert await expired(s) == []
+    assert await expired(s, server) == []
     await silent_for(s, session, TTL)
-    assert await expired(s) == [session]
+    assert await expired(s, server) == [session]
+
+
+async def test_the_server_that_a_session_hung_on_reaps_it_before_another_may(s):
+    """It alone knows which leases its worker never saw, and these are not charged."""
+    server, session = await opened(s)
+    other = (await s.sessions.register_server("another"))["id"]
+    await silent_for(s, session, TTL)
+    assert await expired(s, other) == []
+    assert await expired(s, server) == [session]
+    await silent_for(s, session, TTL + timedelta(seconds=1))
+    assert await expired(s, other) == [session], "a second later it is anybody's"
+
+
+async def test_nobody_waits_for_a_server_that_is_gone(s):
+    server, session = await opened(s)
+    other = (await s.sessions.register_server("another"))["id"]
+    await silent_for(s, session, TTL)
+    await heard_ago(s, 5, server)
+    assert await expired(s, other) == [session]
 
 
 async def test_each_session_has_its_own_ttl(s):
@@ -192,16 +219,16 @@ async def test_those_of_many_that_go_on_elsewhere_or_have_ended_are_not_silenced
     await s.sessions.end(*ended, released)
     written = await s.sessions.silence([(*each, TTL) for each in (mine, moved, ended)])
     assert written == {mine[0]}
-    assert await expired(s) == [mine]
+    assert await expired(s, server) == [mine]
 
 
 async def test_a_resume_ends_the_silence(s):
     server, session = await opened(s)
     await silent_for(s, session, TTL)
     row = await s.sessions.resume(session[0], token("a"), token("b"), server)
-    assert await expired(s) == []
-    assert await s.sessions.reap(session[0], row["epoch"], lost) is None, "it is not silent"
-    assert await s.sessions.reap(*session, lost) is None, "and what was found before is another epoch"
+    assert await expired(s, server) == []
+    assert await reaped(s, (session[0], row["epoch"])) is None, "it is not silent"
+    assert await reaped(s, session) is None, "and what was found before is another epoch"
 
 
 @pytest.mark.parametrize(("ttl", "dead_after"), [(5, 12), (12, 12), (40, 40)])
@@ -223,7 +250,7 @@ async def test_a_server_that_beats_again_keeps_its_sessions(s):
     assert await expired(s) == [session]
     assert await s.sessions.beat(server) is not None
     assert await expired(s) == []
-    assert await s.sessions.reap(*session, lost) is None
+    assert await reaped(s, session) is None
     assert len(await s.sessions.held([session[0]])) == 1
 
 
@@ -250,19 +277,19 @@ async def test_the_leases_of_a_lost_session_are_charged_a_loss_and_wait_apart(s)
     lane, (_, session) = await s.lane(), await opened(s)
     leases = await lease(s, lane, 3, session)
     await silent_for(s, session, TTL)
-    rows = await s.sessions.reap(*session, lost)
+    rows = await reaped(s, session)
     assert {(row["id"], row["status"], row["losses"], row["failures"]) for row in rows} == {
         (job_id, Status.RETRYING, 1, 0) for job_id, _, _ in leases
     }
-    assert await s.sessions.reap(*session, lost) is None
+    assert await reaped(s, session) is None
     assert await s.sql.fetchval("select count(*) from live_job where state = 4") == 3
 
 
 async def test_expired_sessions_are_bounded(s):
     for _ in range(5):
-        _, session = await opened(s)
-        await silent_for(s, session, TTL)
-    assert len(await s.sessions.expired(3)) == 3
+        server, session = await opened(s)
+        await silent_for(s, session, 2 * TTL)
+    assert len(await s.sessions.expired(server, 3)) == 3
 
 
 # ---- amnesty
@@ -280,19 +307,20 @@ async def test_after_a_time_in_which_no_server_was_heard_every_reaping_is_put_of
     await heard_ago(s, 60)
     # Nobody was heard: whoever comes first must not reap before it has looked.
     assert await expired(s) == []
-    assert await s.sessions.reap(*silent, lost) is None
+    assert await reaped(s, silent) is None
     assert (await s.sessions.beat(server))["amnesty"] is True
     assert await expired(s) == []
-    assert await s.sessions.reap(*silent, lost) is None
-    assert await s.sessions.reap(*heard, lost) is None
+    assert await reaped(s, silent) is None
+    assert await reaped(s, heard) is None
     # Once: the other server's first beat, and all that follow, find a fresh one.
     assert (await s.sessions.beat(other))["amnesty"] is False
     await heard_ago(s, 60, other)
     await s.sql.execute("update amnesty set granted_at = now() - interval '12 s'")
     assert await expired(s) == [heard]
     await s.sql.execute("update amnesty set granted_at = now() - interval '20 s'")
-    assert sorted(await expired(s)) == [silent, heard]
-    assert await s.sessions.reap(*silent, lost) == []
+    assert sorted(await expired(s, server)) == [silent, heard]
+    assert await expired(s) == [heard], "the server of the other lives: it has a second"
+    assert await reaped(s, silent) == []
 
 
 async def test_while_another_server_is_heard_there_is_no_amnesty(s):

@@ -316,40 +316,46 @@ class Sessions:
         self._dispatcher.returned(rows or ())
         return released
 
-    async def reap(self, session_id: int, epoch: int, name: str) -> int:
-        """Ends a session whose ttl is over. What it was seen to hold is lost; the rest goes back uncharged.
+    async def reap(self, expired: Sequence[Record]) -> None:
+        """Ends sessions whose ttl is over, in one transaction.
 
-        Returns:
-            How many leases it held.
+        What a worker was seen to hold is lost; the rest goes back uncharged.
         """
-        session = self._sessions.get(session_id)
-        if session is not None and session.epoch != epoch:
-            session = None
-        if session is not None and session.link is not None:
-            return 0
-        # Where its stream was here, this server knows what was delivered on it.
-        known = session is not None and session.broken
-        seen = (
-            {lease.job_id for lease in session.leases.values() if not session.undelivered(lease)}
-            if session
-            else set()
-        )
+        silent: dict[int, Session | None] = {}
+        for row in expired:
+            session = self._sessions.get(row["id"])
+            if session is None or session.epoch != row["epoch"]:
+                silent[row["id"]] = None
+            elif session.link is None:
+                silent[row["id"]] = session
+        # Where a stream was here, this server knows what was delivered on it.
+        seen = {
+            session_id: {lease.job_id for lease in session.leases.values() if not session.undelivered(lease)}
+            for session_id, session in silent.items()
+            if session is not None and session.broken
+        }
+        told = {row["id"]: row for row in expired if row["id"] in silent}
+        if not told:
+            return
 
         def decide(row: Record) -> Leaving:
-            if known and row["id"] not in seen:
+            session_id = row["session_id"]
+            if session_id in seen and row["id"] not in seen[session_id]:
                 return Leaving(row["id"], row["attempts"], session_id, Event.UNDELIVERED)
-            message = f"the session of worker {name} was lost"
+            message = f"the session of worker {told[session_id]['name']} was lost"
             return Leaving(row["id"], row["attempts"], session_id, Event.LOST, message=message)
 
-        rows = await self._store.reap(session_id, epoch, decide)
-        if rows is None:
-            return 0
-        if session is not None:
-            self.forget(session)
-        self._peers.tell_gone(session_id, epoch)
+        ended, rows = await self._store.reap({id: row["epoch"] for id, row in told.items()}, decide)
+        for session_id in ended:
+            session = silent[session_id]
+            if session is not None:
+                self.forget(session)
+            row = told[session_id]
+            self._peers.tell_gone(session_id, row["epoch"])
+            _log.warning(
+                "session %d of worker %s is lost, with %d leases", session_id, row["name"], row["leases"]
+            )
         self._dispatcher.returned(rows)
-        _log.warning("session %d of worker %s is lost, with %d leases", session_id, name, len(rows))
-        return len(rows)
 
     def forget(self, session: Session) -> None:
         """It is not this server's any more, or not by a stream."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from .database import Database, Record
+from .database import Database, Record, Session
 from .jobs import JobStore, Leaving
 
 #: How a lease of a session that ends leaves RUNNING: given up, lost, or never delivered.
@@ -90,20 +90,24 @@ class SessionStore:
 
     async def end(self, session_id: int, epoch: int, decide: Decide) -> list[Record] | None:
         """Ends a session and gives back its leases, in one transaction. None: another epoch has it, or it ended."""
-        return await self._close("end_session", session_id, epoch, decide)
-
-    async def reap(self, session_id: int, epoch: int, decide: Decide) -> list[Record] | None:
-        """Ends a session whose ttl is over, with its leases. None: it was resumed or ended meanwhile."""
-        return await self._close("reap_session", session_id, epoch, decide)
-
-    async def _close(
-        self, statement: str, session_id: int, epoch: int, decide: Decide
-    ) -> list[Record] | None:
         async with self._database.transaction(hot=True) as session:
-            if await session.fetchrow(statement, session_id, epoch) is None:
+            if await session.fetchrow("end_session", session_id, epoch) is None:
                 return None
-            leavings = [decide(row) for row in await session.fetch("held", [session_id])]
-            return await self._jobs.leave(leavings, session) if leavings else []
+            return await self._leave_all([session_id], decide, session)
+
+    async def reap(self, sessions: Mapping[int, int], decide: Decide) -> tuple[frozenset[int], list[Record]]:
+        """Ends sessions (id: epoch) whose ttl is over, with their leases, in one transaction.
+
+        Answers which ended - others were resumed or ended meanwhile, or are at it - and what left RUNNING.
+        """
+        async with self._database.transaction(hot=True) as session:
+            rows = await session.fetch("reap_sessions", list(sessions), list(sessions.values()))
+            ended = [row["id"] for row in rows]
+            return frozenset(ended), await self._leave_all(ended, decide, session) if ended else []
+
+    async def _leave_all(self, ended: Sequence[int], decide: Decide, session: Session) -> list[Record]:
+        leavings = [decide(row) for row in await session.fetch("held", ended)]
+        return await self._jobs.leave(leavings, session) if leavings else []
 
     async def named_jobs(self, ids: Sequence[UUID]) -> list[Record]:
         """Lane and size of payload of jobs that a worker names after a break; of those that are gone, none."""
@@ -121,6 +125,6 @@ class SessionStore:
         """Leases (id, attempts, session_id) of this server's sessions whose jobs are to stop."""
         return await self._database.fetch("cancelling", server_id, hot=True)
 
-    async def expired(self, most: int) -> list[Record]:
-        """Sessions to reap (id, epoch, name)."""
-        return await self._database.fetch("expired_sessions", most)
+    async def expired(self, server_id: int, most: int) -> list[Record]:
+        """Sessions to reap (id, epoch, name, leases); those of another server that lives a second later."""
+        return await self._database.fetch("expired_sessions", server_id, most, hot=True)

@@ -1,9 +1,12 @@
 -- read: sessions silent past their ttl, and those of a server dead for the greater of the ttl and 12 s
--- $1 how many int4
+-- $1 server id int8  $2 how many int4
 -- After an amnesty the greater of the ttl and 12 s is counted from it at least: a worker may wait 5 s between its tries.
 -- Without a fresh heartbeat nobody is expired: the one that will be the first decides whether an amnesty is due (beat.sql).
+-- The server that a session hung on goes first, as in due.sql: it alone knows which leases its worker never saw, and these
+-- go back uncharged. Another one waits a second for it.
 -- In no order: by id the planner would walk the primary key, past all the sessions that ended and wait for retention.
-select s.id, s.epoch, s.name
+select s.id, s.epoch, s.name,
+    (select count(*)::int4 from live_job l where l.state = 2 and l.session_id = s.id) as leases
 from worker_session s
 left join server v on v.id = s.server_id
 cross join amnesty a
@@ -17,4 +20,10 @@ where s.ended_at is null
         )
     )
     and a.granted_at + greatest(s.ttl, interval '12 seconds') <= now()
-limit $1::int4
+    and (
+        s.server_id = $1::int8
+        or coalesce(v.heartbeat_at <= now() - interval '5 seconds', true)
+        or greatest(s.silent_since + s.ttl, a.granted_at + greatest(s.ttl, interval '12 seconds'))
+            <= now() - interval '1 second'
+    )
+limit $2::int4
