@@ -10,6 +10,7 @@ from typing import Any
 from . import plots
 from .gates import GATES
 from .peers import PEERS, WORKLOADS
+from .scale import Scale
 
 FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
 FLAME = "flame.svg"
@@ -63,8 +64,8 @@ def _about(entries: dict[str, Any]) -> str:
     settings = ", ".join(
         f"`{name}={value}`" for name, value in newest["postgres"].items() if name != "server_version"
     )
-    scaled = sorted(name for name in GATES if entries.get(name, {}).get("scale", 1.0) != 1.0)
-    note = f"\n- **Not at full scale, and so no result: {', '.join(scaled)}.**" if scaled else ""
+    scaled = [name for name in GATES if name in entries and Scale(**entries[name]["scale"]).smaller(name)]
+    note = f"\n- **Smaller than a full run, and so no result: {', '.join(scaled)}.**" if scaled else ""
     lines = (
         f"- Machine: {'; '.join(machines)}. Client, server, workers and PostgreSQL share it.\n"
         f"- From {min(str(entry['at']) for entry in measured)} to {newest['at']}.\n"

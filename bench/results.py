@@ -76,6 +76,7 @@ def peer_entries(
             "versions": built.get(peer.name, {}),
             "machine": about["machine"],
             "postgres": about["postgres"],
+            "scale": about["scale"],
             "workloads": workloads,
         }
     return found

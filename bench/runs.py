@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -85,6 +86,6 @@ async def about(cluster: Cluster, scale: Scale) -> dict[str, Any]:
         "machine": machine(),
         "versions": versions(),
         "postgres": await cluster.settings(),
-        "scale": scale.factor,
+        "scale": asdict(scale),
         "at": results.now(),
     }

@@ -25,6 +25,20 @@ class Scale:
     large_backlog: int = 10_000_000
     idle_streams: int = 10_000
 
+    def smaller(self, gate: str) -> bool:
+        """Whether less was measured for a gate than a full run does."""
+        full = Scale()
+        of_its_own = {
+            "G4": "drain_jobs",
+            "G7": "drain_jobs",
+            "G8": "hold_seconds",
+            "G10": "idle_streams",
+            "G11": "soak_seconds",
+            "G12": "large_backlog",
+        }
+        names = ["factor", *([of_its_own[gate]] if gate in of_its_own else [])]
+        return any(getattr(self, name) < getattr(full, name) for name in names)
+
     def jobs(self, count: int) -> int:
         """So many at full scale, in whole hundreds."""
         return max(100, round(count * self.factor / 100) * 100)

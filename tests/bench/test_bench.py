@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 import time
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from bench.gates import GATES, Found
 from bench.latency import Latencies
 from bench.load.grpc_calls import on_schedule
 from bench.meter import statement_name
+from bench.scale import Scale
 from bench.ticks import Ticks
 from jobqueue_server.store.statements import names, statement
 
@@ -24,7 +26,7 @@ ABOUT: dict[str, Any] = {
     "machine": "a machine",
     "versions": {"python": "3"},
     "postgres": {"server_version": "18", "fsync": "on"},
-    "scale": 1.0,
+    "scale": asdict(Scale()),
     "at": "2026-01-01T00:00:00+00:00",
 }
 
@@ -137,3 +139,24 @@ def test_what_was_measured_is_published_and_published_again(
     assert "| G6 | enqueue to handler start at 1,000/s [p99] | 4 ms | 12 | 4 | goal | 4 |" in once
     assert "| G1 | enqueue, work, settle; gRPC batch 100; 4 streams | not measured |" in once
     assert (tmp_path / "latency.svg").read_text().count("<path") >= 1
+    assert "Smaller than a full run" not in once
+
+
+def test_what_was_measured_smaller_is_published_as_no_result(
+    latest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copy(document.FOLDER / "README.md", tmp_path / "README.md")
+    monkeypatch.setattr(document, "FOLDER", tmp_path)
+    for name, scale in (
+        ("G1", Scale(drain_jobs=200_000)),
+        ("G4", Scale(drain_jobs=200_000)),
+        ("G5", Scale(factor=0.1)),
+    ):
+        values: dict[str, float | None] = {part.name: 3.0 for part in GATES[name].parts}
+        results.merge(
+            {name: results.gate_entry(GATES[name], [Found(values)], {**ABOUT, "scale": asdict(scale)})}
+        )
+
+    document.publish(results.read())
+
+    assert "Smaller than a full run, and so no result: G4, G5." in (tmp_path / "README.md").read_text()
