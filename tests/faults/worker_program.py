@@ -13,7 +13,7 @@ import jobqueue.worker.link as link
 from jobqueue import JobContext, Snooze, Worker
 from jobqueue.channel import Access
 from jobqueue.v1 import lease_pb2
-from jobqueue.worker.stream import Stream
+from jobqueue.worker.stream import Stream, StreamEnded
 from tests.faults.frames import FrameJournal
 from tests.faults.journal import Journal
 
@@ -31,10 +31,10 @@ def noted_streams(journal: Journal) -> type[Stream]:
             self._noted.sent(frame)
             super().send(frame)
 
-        async def receive(self) -> lease_pb2.LeaseResponse:
-            frame = await super().receive()
-            self._noted.received(frame)
-            return frame
+        def _arrived(self, frame: lease_pb2.LeaseResponse | StreamEnded) -> None:
+            if isinstance(frame, lease_pb2.LeaseResponse):
+                self._noted.received(frame)
+            super()._arrived(frame)
 
     return NotedStream
 

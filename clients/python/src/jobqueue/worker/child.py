@@ -62,7 +62,9 @@ class _Child:
             outcome = _run(module, name, context)
             self._send("done", outcome.SerializeToString() if outcome is not None else None)
 
-    def _progress(self, fraction: float | None, message: str, checkpoint: bytes | None) -> None:
+    def _progress(
+        self, _: JobContext, fraction: float | None, message: str, checkpoint: bytes | None
+    ) -> None:
         self._send("progress", fraction, message, checkpoint)
 
     def _send(self, *message: Any) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,8 +43,8 @@ class _Sent:
 
 _SENT = _Sent()
 
-#: Takes a fraction, a message and a checkpoint; None, empty and None: as it was.
-ProgressReport = Callable[[float | None, str, bytes | None], None]
+#: Takes whose it is, a fraction, a message and a checkpoint; None, empty and None: as it was.
+ProgressReport = Callable[["JobContext", float | None, str, bytes | None], None]
 
 
 class JobContext:
@@ -51,23 +52,31 @@ class JobContext:
 
     Attributes:
         job: The job.
-        deadline: When the attempt times out, by this host's clock. None: never.
         stop_reason: Why the handler should stop. None until `cancelled`.
         cancel_reason: The same in words, for people. Empty until `cancelled`.
         follow_ups: What `follow_up` took, as messages.
-        report: Where `progress` and `checkpoint` go, for the runtime.
+        lease_id: The lease's number, for the runtime.
     """
 
-    __slots__ = ("cancel_reason", "deadline", "follow_ups", "job", "report", "stop_reason")
+    # One is made for each job: nothing in here that few handlers look at is made before it is looked at.
+    __slots__ = ("_begun", "_report", "cancel_reason", "follow_ups", "job", "lease_id", "stop_reason")
 
-    def __init__(self, job: LeasedJob, report: ProgressReport) -> None:
+    def __init__(
+        self, job: LeasedJob, report: ProgressReport, lease_id: int = 0, begun: float | None = None
+    ) -> None:
         self.job = job
-        timeout = job.timeout
-        self.deadline = None if timeout is None else datetime.now(UTC) + timeout
+        self.lease_id = lease_id
         self.cancel_reason = ""
         self.stop_reason: Stop | None = None
-        self.follow_ups: list[job_pb2.NewJob] = []
-        self.report = report
+        self.follow_ups: Sequence[job_pb2.NewJob] = ()
+        self._report = report
+        self._begun = time.time() if begun is None else begun
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the attempt times out, by this host's clock. None: never."""
+        timeout = self.job.timeout
+        return None if timeout is None else datetime.fromtimestamp(self._begun, UTC) + timeout
 
     @property
     def cancelled(self) -> bool:
@@ -86,7 +95,12 @@ class JobContext:
     @property
     def remaining(self) -> timedelta | None:
         """How long until the deadline; negative when it is over. None: no deadline."""
-        return None if self.deadline is None else self.deadline - datetime.now(UTC)
+        deadline = self.deadline
+        return None if deadline is None else deadline - datetime.now(UTC)
+
+    def report(self, fraction: float | None, message: str, checkpoint: bytes | None) -> None:
+        """Takes what `progress` and `checkpoint` were told, for the runtime."""
+        self._report(self, fraction, message, checkpoint)
 
     def progress(self, fraction: float | None = None, message: str = "") -> _Sent:
         """Says how far the attempt is. Returns at once; `await` it or not.
@@ -146,4 +160,4 @@ class JobContext:
         size = message.ByteSize() + sum(each.ByteSize() for each in self.follow_ups)
         if size > _FOLLOW_UPS_BYTES:
             raise ValueError(f"the follow-ups of a job may have {_FOLLOW_UPS_BYTES} bytes in all, not {size}")
-        self.follow_ups.append(message)
+        self.follow_ups = [*self.follow_ups, message]

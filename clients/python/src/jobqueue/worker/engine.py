@@ -52,7 +52,7 @@ class Engine:
         self._user_loop = user_loop
         self._on_end = on_end
         self._loop = asyncio.new_event_loop()
-        self._ended: deque[tuple[Lease, pb.Outcome | None]] = deque()
+        self._ended: deque[Lease] = deque()
         self._collecting = False
         self._leaving: asyncio.Task[None] | None = None
         self._early_stop: tuple[float, str] | None = None
@@ -73,7 +73,8 @@ class Engine:
 
     def finish(self, lease: Lease, outcome: pb.Outcome | None) -> None:
         """Takes the outcome of a lease, from any thread; one wake-up of the session's loop for all that gathers."""
-        self._ended.append((lease, outcome))
+        lease.result = outcome
+        self._ended.append(lease)
         if not self._collecting:
             self._collecting = True
             self._call(self._collect)
@@ -82,8 +83,8 @@ class Engine:
         # First the flag: what is appended after the last pop wakes the loop again.
         self._collecting = False
         assert self._session is not None
-        while self._ended:
-            self._session.ended(*self._ended.popleft())
+        ended = [self._ended.popleft() for _ in range(len(self._ended))]
+        self._session.ended(ended)
 
     def _thread(self) -> None:
         error: BaseException | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import time
 
 from jobqueue.v1 import lease_pb2 as pb
 
@@ -28,7 +27,7 @@ class Place(enum.Enum):
 
 
 class Lease:
-    """A lease. Only the session's thread changes it, but for `task` and `entered`, which are the loop runner's."""
+    """A lease. Only the session's thread changes it, but for `result`, `task` and `entered`, which are the runners'."""
 
     __slots__ = (
         "alive",
@@ -40,13 +39,16 @@ class Lease:
         "message",
         "outcome",
         "place",
+        "result",
         "seconds",
         "started",
         "task",
     )
 
-    def __init__(self, message: pb.LeasedJob, handler: Handler, context: JobContext) -> None:
-        self.id = message.lease_id
+    def __init__(
+        self, id: int, message: pb.LeasedJob, handler: Handler, context: JobContext, started: float
+    ) -> None:
+        self.id = id
         self.message = message
         self.handler = handler
         self.context = context
@@ -55,10 +57,13 @@ class Lease:
         self.place = Place.RUNNING
         #: Whether the handler still runs, and so takes up a slot, whatever became of the lease.
         self.alive = True
-        self.started = time.monotonic()
+        #: As of `time.monotonic`.
+        self.started = started
         self.seconds = 0.0
         #: How often the server has called an outcome of it INVALID.
         self.corrections = 0
+        #: What the handler's end was, until the session takes it. None: a success without output.
+        self.result: pb.Outcome | None = None
         self.task: asyncio.Task[None] | None = None
         self.entered = False
 

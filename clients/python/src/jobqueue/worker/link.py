@@ -175,19 +175,7 @@ class Link:
         opened = loop.time()
         heart = asyncio.create_task(self._beat(stream))
         try:
-            while True:
-                frame = await stream.receive()
-                if stream is not self._session.stream:
-                    continue
-                name = frame.WhichOneof("frame")
-                if name == "go_away":
-                    self._move(frame.go_away)
-                elif name == "goodbye":
-                    self._end_session()
-                    # Or a server that always says so would be asked without a pause.
-                    self._move_at = loop.time() + self._backoff.next()
-                else:
-                    self._session.handle(frame)
+            await stream.receive_all(lambda frame: self._handle(stream, frame))
         except StreamEnded as end:
             if loop.time() - opened > _GOOD_AFTER:
                 self._backoff.reset()
@@ -204,6 +192,18 @@ class Link:
         finally:
             heart.cancel()
         self._wake.set()
+
+    def _handle(self, stream: Stream, frame: pb.LeaseResponse) -> None:
+        if stream is not self._session.stream:
+            return
+        if frame.HasField("go_away"):
+            self._move(frame.go_away)
+        elif frame.HasField("goodbye"):
+            self._end_session()
+            # Or a server that always says so would be asked without a pause.
+            self._move_at = asyncio.get_running_loop().time() + self._backoff.next()
+        else:
+            self._session.handle(frame)
 
     def _lost(self, why: str) -> None:
         self._session.stream = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
 
 from .context import Stop
 from .ending import of_exception, of_result
@@ -24,10 +26,15 @@ class LoopRunner:
     def __init__(self, loop: asyncio.AbstractEventLoop, finish: Finish) -> None:
         self._loop = loop
         self._finish = finish
+        self._starting: deque[Lease] = deque()
+        self._waking = False
 
     def start(self, leases: list[Lease]) -> None:
-        """Hands a whole delivery over by one wake-up of the loop."""
-        self._call(self._start, leases)
+        """Hands deliveries over, by one wake-up of the loop for all that gathers."""
+        self._starting.extend(leases)
+        if not self._waking:
+            self._waking = True
+            self._call(self._start)
 
     def stop(self, lease: Lease, within: float) -> None:
         """Raises CancelledError in the handler. One that asked for the flag alone is spared until the worker's end."""
@@ -37,9 +44,13 @@ class LoopRunner:
     def close(self) -> None:
         """Nothing to let go of: the loop is the user's."""
 
-    def _start(self, leases: list[Lease]) -> None:
-        for lease in leases:
-            lease.task = self._loop.create_task(self._run(lease, lease.handler))
+    def _start(self) -> None:
+        # First the flag: what is appended after the last pop wakes the loop again.
+        self._waking = False
+        create_task = self._loop.create_task
+        while self._starting:
+            lease = self._starting.popleft()
+            lease.task = create_task(self._run(lease, lease.handler))
 
     async def _run(self, lease: Lease, handler: Handler) -> None:
         lease.entered = True
@@ -63,9 +74,9 @@ class LoopRunner:
         elif not task.done():
             task.cancel()
 
-    def _call(self, method: object, argument: object) -> None:
+    def _call(self, method: Callable[..., None], *arguments: object) -> None:
         try:
-            self._loop.call_soon_threadsafe(method, argument)  # type: ignore[arg-type]
+            self._loop.call_soon_threadsafe(method, *arguments)
         except RuntimeError:
             # The user closed the loop under a running worker: its session ends and the jobs go back.
             log.error("the loop that serves this worker is closed; its jobs go back when the session ends")

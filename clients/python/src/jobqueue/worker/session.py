@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 from collections.abc import Callable, Iterable
 
@@ -25,12 +24,16 @@ from .settlements import Settlements
 from .stream import Stream
 from .verdicts import label_of, log_applied
 
-# A receipt is due within 20 ms of a delivery. Some of that is for other threads that hold the interpreter (5 ms each).
-_RECEIPT_AFTER = 0.005
+# A receipt is due within 20 ms of a delivery. Some of that is for other threads that hold the interpreter (5 ms each);
+# the rest is for a Settle, which carries it as well: a frame for it alone costs as much as a hundred jobs.
+_RECEIPT_AFTER = 0.012
 # How long the handler of a revoked lease may go on before a style that can kill does so.
 _REVOKED_GRACE = 5.0
 
 Verdict = pb.SettleResult.Verdict
+# Looked up for each job, and a member of an Enum is slow to look up.
+_RUNNING = Place.RUNNING
+_TAKEN = (Verdict.APPLIED, Verdict.ALREADY_APPLIED)
 
 
 class Session:
@@ -52,15 +55,20 @@ class Session:
         self._handlers = handlers
         self._runners = runners
         self._observer = observer
+        # Most workers have none: nobody is called for each job to do nothing.
+        self._observed = type(observer) is not Observer
         self._leases: dict[int, Lease] = {}
         self._capacity = CapacityBook(options.concurrency, handlers.slots_by_kind())
-        self._settlements = Settlements(loop, lambda settle: self._send(pb.LeaseRequest(settle=settle)))
+        self._settlements = Settlements(
+            loop, options.concurrency, lambda settle: self._send(pb.LeaseRequest(settle=settle))
+        )
         self._progress = ProgressReports(loop, self._send)
         self._changed = asyncio.Event()
         self._drain_reason: str | None = None
         self._heartbeat_seq = self._pong_seq = 0
         self._last_delivery = 0
         self._token = ""
+        self._reported = self._report_from_thread
         self._frames: dict[str, Callable[..., None]] = {
             "delivery": self._delivery,
             "settled": self._settled,
@@ -129,8 +137,7 @@ class Session:
         crossed, self._crossed = self._crossed, []
         for message in crossed:
             # Not begun after all: whether the other server took the session over is not known.
-            lease = self._take(message)
-            self._refuse(lease)
+            self._refuse(self._take(message, time.monotonic(), time.time()))
         self._settlements.flush()
         self._changed.set()
 
@@ -187,18 +194,23 @@ class Session:
 
     # --- what handlers say ---
 
-    def ended(self, lease: Lease, outcome: pb.Outcome | None) -> None:
-        """A handler has ended."""
-        lease.alive = False
-        lease.seconds = time.monotonic() - lease.started
-        if self._capacity.ended(lease):
-            self._say_capacity()  # of a session that is over: its slot is free again
-        elif lease.place is Place.DONE:
-            self._leases.pop(lease.id, None)
-        elif lease.place is Place.RUNNING:
-            lease.outcome = outcome
-            self._progress.before_settling(lease.id)
-            self._settlements.add(lease)
+    def ended(self, leases: Iterable[Lease]) -> None:
+        """Handlers have ended; how, is the `result` of each."""
+        now = time.monotonic()
+        settling: list[Lease] = []
+        for lease in leases:
+            lease.alive = False
+            lease.seconds = now - lease.started
+            if lease.place is _RUNNING:
+                lease.outcome = lease.result
+                self._progress.before_settling(lease.id)
+                settling.append(lease)
+            elif self._capacity.ended(lease):
+                self._say_capacity()  # of a session that is over: its slot is free again
+            elif lease.place is Place.DONE:
+                self._leases.pop(lease.id, None)
+        if settling:
+            self._settlements.add(settling)
         self._changed.set()
 
     # --- leaving ---
@@ -229,7 +241,7 @@ class Session:
                 JobLog(lease.context.job).warning("the handler did not stop in time; its job goes back")
                 lease.outcome = released()
                 lease.seconds = time.monotonic() - lease.started
-                self._settlements.add(lease)
+                self._settlements.add([lease])
 
     async def until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Waits until a condition on the session holds; False: it did not in time."""
@@ -263,8 +275,9 @@ class Session:
             self._crossed.extend(delivery.jobs)
             return
         starting: dict[RunIn, list[Lease]] = {}
+        started, begun = time.monotonic(), time.time()
         for message in delivery.jobs:
-            lease = self._take(message)
+            lease = self._take(message, started, begun)
             if lease.handler is NO_HANDLER or self._drain_reason is not None:
                 self._refuse(lease)
             else:
@@ -272,34 +285,39 @@ class Session:
         for run_in, leases in starting.items():
             self._runners[run_in].start(leases)
 
-    def _take(self, message: pb.LeasedJob) -> Lease:
-        context = JobContext(LeasedJob(message), functools.partial(self._report_from_thread, message))
-        lease = Lease(message, self._handlers.get(message.kind) or NO_HANDLER, context)
-        self._leases[message.lease_id] = lease
-        self._observe(self._observer.started, message.kind)
+    def _take(self, message: pb.LeasedJob, started: float, begun: float) -> Lease:
+        """A lease of a job that came at this moment, by both clocks."""
+        id, kind = message.lease_id, message.kind
+        context = JobContext(LeasedJob(message), self._reported, id, begun)
+        lease = self._leases[id] = Lease(
+            id, message, self._handlers.get(kind) or NO_HANDLER, context, started
+        )
+        if self._observed:
+            self._observe(self._observer.started, kind)
         return lease
 
     def _report_from_thread(
-        self, message: pb.LeasedJob, fraction: float | None, text: str, checkpoint: bytes | None
+        self, context: JobContext, fraction: float | None, text: str, checkpoint: bytes | None
     ) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._report, message, fraction, text, checkpoint)
+            self._loop.call_soon_threadsafe(self._report, context, fraction, text, checkpoint)
         except RuntimeError:
             pass  # the session is over, and with it the interest in the handler's progress
 
     def _report(
-        self, message: pb.LeasedJob, fraction: float | None, text: str, checkpoint: bytes | None
+        self, context: JobContext, fraction: float | None, text: str, checkpoint: bytes | None
     ) -> None:
-        lease = self._leases.get(message.lease_id)
+        lease = self._leases.get(context.lease_id)
         # A number is unique in one session only: an orphan's may meanwhile be another's.
-        if lease is not None and lease.message is message and lease.place is Place.RUNNING:
+        if lease is not None and lease.context is context and lease.place is _RUNNING:
             self._progress.put(lease.id, fraction, text, checkpoint)
 
     def _refuse(self, lease: Lease) -> None:
         """Gives a job back unstarted: it crossed our Drain on the wire, or is of a kind that was not asked for."""
         if lease.handler is NO_HANDLER:
             JobLog(lease.context.job).error("delivered, but its kind has no handler here; it goes back")
-        self.ended(lease, released())
+        lease.result = released()
+        self.ended([lease])
 
     def _receipt(self, stream: Stream) -> None:
         if stream.receipted < stream.last_delivery:
@@ -339,7 +357,8 @@ class Session:
         if lease.place is not Place.DONE:
             self._settlements.drop(lease)
             seconds = time.monotonic() - lease.started if lease.alive else lease.seconds
-            self._observe(self._observer.finished, lease.message.kind, "error", seconds)
+            if self._observed:
+                self._observe(self._observer.finished, lease.message.kind, "error", seconds)
         if lease.alive:
             self._stop(lease, Stop.REVOKED, reason, within=_REVOKED_GRACE)
 
@@ -350,9 +369,14 @@ class Session:
 
     def _settled(self, settled: pb.Settled) -> None:
         again: list[Lease] = []
-        for lease, result in self._settlements.answered(settled):
-            verdict = Verdict.APPLIED if result is None else result.verdict
-            if verdict in (Verdict.APPLIED, Verdict.ALREADY_APPLIED):
+        results = {result.lease_id: result for result in settled.exceptions}
+        for lease in self._settlements.answered(settled):
+            result = results.get(lease.id)
+            if lease.outcome is None and result is None:
+                self._finished(lease, "succeeded")
+                continue
+            verdict = _TAKEN[0] if result is None else result.verdict
+            if verdict in _TAKEN:
                 log_applied(lease, result)
                 self._finished(lease, label_of(lease.outcome, result))
             elif verdict == Verdict.TRY_AGAIN:
@@ -379,13 +403,14 @@ class Session:
         job_log.error("the server refused the outcome: %s", message)
         invalid = failed("InvalidOutcome", f"the handler's outcome was refused: {message}")
         lease.outcome = invalid if lease.corrections == 1 else released()
-        self._settlements.add(lease)
+        self._settlements.add([lease])
 
     def _finished(self, lease: Lease, label: str) -> None:
         self._settlements.drop(lease)
         if not lease.alive:
             self._leases.pop(lease.id, None)
-        self._observe(self._observer.finished, lease.message.kind, label, lease.seconds)
+        if self._observed:
+            self._observe(self._observer.finished, lease.message.kind, label, lease.seconds)
 
     def _observe(self, method: Callable[..., None], *arguments: object) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jobqueue.backoff import Backoff
 from jobqueue.v1 import lease_pb2 as pb
@@ -13,9 +13,11 @@ from .lease import Lease, Place
 _FRAME_OUTCOMES = 1000
 # A frame may measure 4 MiB; one outcome at most 1 MiB and a little.
 _FRAME_BYTES = 2 * 1024 * 1024
-# While an answer is awaited, outcomes gather for so long: a frame costs about as much as
-# a hundred outcomes in it.
-_LINGER = 0.003
+# While an answer is awaited, outcomes gather for so long, or until half of the slots wait: a frame and its answer cost
+# this process some 500 us, and the server 100, where an outcome in it costs 1 us.
+_LINGER = 0.01
+# Looked up a few times for each job, and a member of an Enum is slow to look up.
+_WAITING, _SENT, _DONE = Place.WAITING, Place.SENT, Place.DONE
 
 
 class Settlements:
@@ -23,11 +25,15 @@ class Settlements:
 
     Args:
         loop: The session's loop.
+        slots: How many jobs run at once.
         send: Sends a Settle; False when it can't now, and `flush` or `restart` will follow.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, send: Callable[[pb.Settle], bool]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, slots: int, send: Callable[[pb.Settle], bool]
+    ) -> None:
         self._loop = loop
+        self._enough = min(_FRAME_OUTCOMES, (slots + 1) // 2)
         self._send = send
         self._unanswered: dict[int, Lease] = {}
         self._waiting: list[Lease] = []
@@ -43,12 +49,13 @@ class Settlements:
         """Every lease with an outcome that was not answered, whether it was sent or not."""
         return list(self._unanswered.values())
 
-    def add(self, lease: Lease) -> None:
-        """Takes the outcome of a lease."""
-        self._unanswered[lease.id] = lease
-        lease.place = Place.WAITING
-        self._waiting.append(lease)
-        if len(self._waiting) >= _FRAME_OUTCOMES:
+    def add(self, leases: Sequence[Lease]) -> None:
+        """Takes the outcomes of leases."""
+        for lease in leases:
+            self._unanswered[lease.id] = lease
+            lease.place = _WAITING
+        self._waiting += leases
+        if len(self._waiting) >= self._enough:
             self.flush()
         elif self._timer is None:
             # At once when idle, or rather after what else happens in this pass of the loop.
@@ -62,14 +69,14 @@ class Settlements:
         """Forgets an outcome: the lease is no longer ours."""
         if self._unanswered.get(lease.id) is lease:
             del self._unanswered[lease.id]
-        lease.place = Place.DONE
+        lease.place = _DONE
 
     def flush(self) -> None:
         """Sends what waits."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        waiting = [lease for lease in self._waiting if lease.place is Place.WAITING]
+        waiting = [lease for lease in self._waiting if lease.place is _WAITING]
         self._waiting = []
         while waiting:
             frame, leases, waiting = self._frame(waiting)
@@ -79,19 +86,13 @@ class Settlements:
                 return
             self._frames[frame.seq] = leases
             for lease in leases:
-                lease.place = Place.SENT
+                lease.place = _SENT
 
-    def answered(self, settled: pb.Settled) -> list[tuple[Lease, pb.SettleResult | None]]:
-        """The leases of a frame with the answer of each; None: applied, as it was said.
-
-        They are still kept: the session decides what an answer means, and drops them or sends them again.
-        """
-        leases = [lease for lease in self._frames.pop(settled.seq, ()) if lease.place is Place.SENT]
+    def answered(self, settled: pb.Settled) -> list[Lease]:
+        """The leases of a frame. They are kept: the session decides what an answer means, drops or sends again."""
         if not settled.exceptions:
             self._backoff.reset()
-            return [(lease, None) for lease in leases]
-        results = {result.lease_id: result for result in settled.exceptions}
-        return [(lease, results.get(lease.id)) for lease in leases]
+        return [lease for lease in self._frames.pop(settled.seq, ()) if lease.place is _SENT]
 
     def again_later(self, leases: list[Lease]) -> None:
         """Sends outcomes again after a while that grows: the server could not commit them."""
@@ -105,14 +106,13 @@ class Settlements:
         self._seq = 0
         self._waiting = self.unanswered()
         for lease in self._waiting:
-            lease.place = Place.WAITING
+            lease.place = _WAITING
         self.flush()
 
     def _again(self, leases: list[Lease]) -> None:
-        for lease in leases:
-            # A restart in between has sent it already; a revocation has dropped it.
-            if lease.place is Place.HELD_BACK:
-                self.add(lease)
+        # A restart in between has sent some already; a revocation has dropped them.
+        if again := [lease for lease in leases if lease.place is Place.HELD_BACK]:
+            self.add(again)
 
     def _frame(self, waiting: list[Lease]) -> tuple[pb.Settle, list[Lease], list[Lease]]:
         """A frame of as many as it takes, these, and the rest."""
@@ -120,9 +120,10 @@ class Settlements:
         frame = pb.Settle(seq=self._seq)
         room = _FRAME_BYTES
         count = 0
+        succeeded: list[int] = []
         for lease in waiting[:_FRAME_OUTCOMES]:
             if lease.outcome is None:
-                frame.succeeded.append(lease.id)
+                succeeded.append(lease.id)
             else:
                 lease.outcome.lease_id = lease.id
                 room -= lease.outcome.ByteSize()
@@ -130,4 +131,5 @@ class Settlements:
                     break
                 frame.outcomes.append(lease.outcome)
             count += 1
+        frame.succeeded.extend(succeeded)
         return frame, waiting[:count], waiting[count:]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from collections import deque
+from collections.abc import Callable
 
 import grpc
 
@@ -44,6 +46,10 @@ class Stream:
         self.receipted = 0
         self._loop = asyncio.get_running_loop()
         self._incoming: asyncio.Queue[pb.LeaseResponse | StreamEnded] = asyncio.Queue()
+        self._read_ahead: deque[pb.LeaseResponse | StreamEnded] = deque()
+        self._waking = False
+        self._handle: Callable[[pb.LeaseResponse], None] | None = None
+        self._handled: asyncio.Future[None] = self._loop.create_future()
         self._outgoing: queue.SimpleQueue[pb.LeaseRequest | None] = queue.SimpleQueue()
         self._channel = access.channel(target)
         stub = JobQueueStub(self._channel)
@@ -67,6 +73,48 @@ class Stream:
             raise frame
         return frame
 
+    async def receive_all(self, handle: Callable[[pb.LeaseResponse], None]) -> None:
+        """Has every frame from now on handled as it comes, without a task in between, until there are no more.
+
+        Raises:
+            StreamEnded: There are no more.
+            Exception: What `handle` raised; no frame is handled after that.
+        """
+        while not self._incoming.empty():
+            self._put(handle, self._incoming.get_nowait())
+        self._handle = handle
+        await self._handled
+
+    def _pass_on(self, frame: pb.LeaseResponse | StreamEnded) -> None:
+        """One wake-up of the loop for all that gathers; from the reading thread."""
+        self._read_ahead.append(frame)
+        if not self._waking:
+            self._waking = True
+            self._loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        # First the flag: what is appended after the last pop wakes the loop again.
+        self._waking = False
+        while self._read_ahead:
+            self._arrived(self._read_ahead.popleft())
+
+    def _arrived(self, frame: pb.LeaseResponse | StreamEnded) -> None:
+        if self._handle is None:
+            self._incoming.put_nowait(frame)
+        else:
+            self._put(self._handle, frame)
+
+    def _put(self, handle: Callable[[pb.LeaseResponse], None], frame: pb.LeaseResponse | StreamEnded) -> None:
+        if self._handled.done():
+            return
+        if isinstance(frame, StreamEnded):
+            self._handled.set_exception(frame)
+            return
+        try:
+            handle(frame)
+        except Exception as error:
+            self._handled.set_exception(error)
+
     def cancel(self) -> None:
         """Ends the stream at once."""
         self._call.cancel()
@@ -75,7 +123,7 @@ class Stream:
         end = StreamEnded(None)
         try:
             for frame in self._call:
-                self._loop.call_soon_threadsafe(self._incoming.put_nowait, frame)
+                self._pass_on(frame)
         except grpc.RpcError as error:
             end = StreamEnded(from_rpc(error))
         except RuntimeError:
@@ -83,6 +131,6 @@ class Stream:
         self._outgoing.put(None)  # ends gRPC's thread that waits for the next frame
         self._channel.close()
         try:
-            self._loop.call_soon_threadsafe(self._incoming.put_nowait, end)
+            self._pass_on(end)
         except RuntimeError:
             pass  # as above
