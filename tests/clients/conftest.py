@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,6 +74,28 @@ def work(processes: list[Process], tmp_path: Path) -> Work:
         return process
 
     return start
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+async def shown(url: str, *wanted: str) -> None:
+    """Waits until a page shows all of these: the worker hears of the end of a job a little later than its producer."""
+
+    def read() -> str:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read().decode())
+        return ""
+
+    async with asyncio.timeout(30):
+        while not all(each in (text := await asyncio.to_thread(read)) for each in wanted):
+            print(text)
+            await asyncio.sleep(0.02)
 
 
 async def enqueue(language: str, address: str, queue: str, payloads: list[bytes], *flags: str) -> list[bytes]:

@@ -12,6 +12,8 @@ import pytest
 
 from tests.e2e.processes import Process
 
+from .conftest import free_port, shown
+
 # The first build of all compiles grpc-go.
 pytestmark = [pytest.mark.language("go"), pytest.mark.timeout(600)]
 
@@ -55,10 +57,29 @@ def test_the_readme_shows_the_examples_as_they_are() -> None:
 async def test_the_examples_double_a_number(processes: list[Process], tmp_path: Path, address: str) -> None:
     go("build", "-o", f"{tmp_path}/", "./examples/...")
     worker = Process([str(tmp_path / "worker"), "-server", address], tmp_path / "worker.log", {})
-    producer = Process([str(tmp_path / "producer"), "-server", address], tmp_path / "producer.log", {})
-    processes += [worker, producer]
-    await producer.line('SUCCEEDED {"doubled":42}')
-    assert await producer.ended() == 0
+    processes.append(worker)
+    await produce(processes, tmp_path, address)
     worker.terminate()
     assert await worker.ended() == 0
     assert "Goodbye" not in worker.tail()
+
+
+async def test_the_example_with_metrics_counts_what_became_of_its_jobs(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    go("build", "-o", f"{tmp_path}/", "./examples/...")
+    page = f"127.0.0.1:{free_port()}"
+    program = [str(tmp_path / "metrics"), "-server", address, "-page", page]
+    processes.append(Process(program, tmp_path / "metrics.log", {}))
+    await produce(processes, tmp_path, address)
+    await shown(
+        f"http://{page}/debug/vars", '"running": {"double": 0}', '"finished": {"double.succeeded": 1}'
+    )
+
+
+async def produce(processes: list[Process], folder: Path, address: str) -> None:
+    """Runs the example's producer to its end."""
+    producer = Process([str(folder / "producer"), "-server", address], folder / "producer.log", {})
+    processes.append(producer)
+    await producer.line('SUCCEEDED {"doubled":42}')
+    assert await producer.ended() == 0

@@ -12,6 +12,8 @@ import pytest
 
 from tests.e2e.processes import Process
 
+from .conftest import free_port, shown
+
 # The first run of all fetches what package-lock.json names.
 pytestmark = [pytest.mark.language("typescript"), pytest.mark.timeout(300)]
 
@@ -62,6 +64,18 @@ async def test_producer_and_worker_of_the_readme_do_what_it_says(
     assert await processes[1].ended() == 0
     processes[0].terminate()
     assert await processes[0].ended() == 0
+
+
+async def test_the_example_with_metrics_counts_what_became_of_its_jobs(
+    processes: list[Process], tmp_path: Path, address: str
+) -> None:
+    port = str(free_port())
+    for name, more in (("metrics", [port]), ("producer", [])):
+        program = str(PACKAGE / "examples" / f"{name}.mjs")
+        processes.append(Process(["node", program, address, *more], tmp_path / f"{name}.log", {}))
+    await processes[1].line("SUCCEEDED")
+    wanted = ('jobs_running{kind="greet"} 0', 'jobs_finished_total{kind="greet",outcome="succeeded"} 1')
+    await shown(f"http://127.0.0.1:{port}/metrics", *wanted)
 
 
 async def test_the_examples_greet(processes: list[Process], tmp_path: Path, address: str) -> None:

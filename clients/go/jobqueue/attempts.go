@@ -11,8 +11,8 @@ import (
 
 // The session's part that runs handlers and stops them. Unless it says otherwise all is called with the lock held.
 
-// A receipt is due within 20 ms of a delivery; some of that is for the wire.
-const receiptAfter = 5 * time.Millisecond
+// A receipt is due within 20 ms of a delivery; some of that is for the wire, the rest for a Settle, which carries it too.
+const receiptAfter = 12 * time.Millisecond
 
 func (s *session) deliver(delivery *pb.Delivery) {
 	if s.moving {

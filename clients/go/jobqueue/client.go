@@ -80,12 +80,12 @@ func (c *Client) Enqueue(ctx context.Context, job NewJob) (*Job, error) {
 	return enqueued, nil
 }
 
-// EnqueueBatch enqueues many jobs, in batches of up to 1000 and 3 MiB; each batch all or none. A batch of which each job
+// EnqueueMany enqueues many jobs, in batches of up to 1000 and 3 MiB; each batch all or none. A batch of which each job
 // has a key is tried again where one without may not be.
 //
 // There is one result for each job, in their order. With an error they are those of the batches before it, which are
 // committed; the paths in Violations count from the first job of all.
-func (c *Client) EnqueueBatch(ctx context.Context, jobs []NewJob) ([]EnqueueResult, error) {
+func (c *Client) EnqueueMany(ctx context.Context, jobs []NewJob) ([]EnqueueResult, error) {
 	messages := make([]*pb.NewJob, len(jobs))
 	for i := range jobs {
 		var err error
@@ -241,33 +241,4 @@ func (c *Client) Wait(ctx context.Context, id string) (*Job, error) {
 			return seen, late
 		}
 	}
-}
-
-// PutKind makes a kind, or replaces it as a whole.
-func (c *Client) PutKind(ctx context.Context, kind Kind) error {
-	message := &pb.Kind{
-		Name:        kind.Name,
-		RetryPolicy: policyMessage(kind.RetryPolicy),
-		MaxAttempts: whole(kind.MaxAttempts),
-		Timeout:     durationMessage(kind.Timeout),
-	}
-	if kind.Schema != nil {
-		message.Definition = &pb.Kind_SchemaJson{SchemaJson: kind.Schema}
-	}
-	_, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.PutKind, &pb.PutKindRequest{Kind: message})
-	return err
-}
-
-// PauseQueue stops the claiming of jobs from a queue. Running ones run on.
-func (c *Client) PauseQueue(ctx context.Context, name string) error {
-	request := &pb.PauseQueueRequest{Name: name}
-	_, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.PauseQueue, request)
-	return err
-}
-
-// ResumeQueue lets jobs be claimed from a queue again.
-func (c *Client) ResumeQueue(ctx context.Context, name string) error {
-	request := &pb.ResumeQueueRequest{Name: name}
-	_, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.ResumeQueue, request)
-	return err
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"jobqueue.dev/go/jobqueue"
 	pb "jobqueue.dev/go/jobqueue/v1"
@@ -166,7 +167,7 @@ func TestABatchIsCutAndItsErrorCountsFromTheFirstJob(t *testing.T) {
 		jobs[i].Kind = "k"
 	}
 
-	results, err := client.EnqueueBatch(context.Background(), jobs)
+	results, err := client.EnqueueMany(context.Background(), jobs)
 
 	var failure *jobqueue.Error
 	if !errors.As(err, &failure) || failure.Violations[0].Field != "jobs[1005].priority" {
@@ -260,5 +261,54 @@ func TestAWatchGoesOnWhereItsStreamBroke(t *testing.T) {
 	}
 	if _, err := watch.Next(context.Background()); !errors.Is(err, io.EOF) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestKindsAndQueuesAreReadPageByPage(t *testing.T) {
+	client := answering(t, func(method string, request any, _ metadata.MD) (any, error) {
+		switch asked := request.(type) {
+		case *pb.PutKindRequest:
+			return &pb.PutKindResponse{Kind: asked.Kind}, nil
+		case *pb.ListKindsRequest:
+			if asked.PageToken == "" {
+				return &pb.ListKindsResponse{Kinds: []*pb.Kind{{Name: "a"}}, NextPageToken: "more"}, nil
+			}
+			return &pb.ListKindsResponse{Kinds: []*pb.Kind{{Name: "b", MaxAttempts: 7}}}, nil
+		case *pb.ListQueuesRequest:
+			return &pb.ListQueuesResponse{Queues: []*pb.Queue{{Name: "q"}}}, nil
+		case *pb.GetQueueRequest:
+			depths := []*pb.QueueDepth{{Status: pb.Job_QUEUED, Jobs: 3, OldestAge: durationpb.New(time.Minute)}}
+			return &pb.GetQueueResponse{Queue: &pb.Queue{Name: asked.Name, Running: 2, Depths: depths}}, nil
+		case *pb.PauseQueueRequest:
+			return &pb.PauseQueueResponse{Queue: &pb.Queue{Name: asked.Name, Paused: true}}, nil
+		case *pb.ResumeQueueRequest:
+			return nil, refusal(codes.NotFound, "QUEUE_NOT_FOUND")
+		}
+		return nil, fmt.Errorf("%s was not to be called", method)
+	})
+	ctx := context.Background()
+
+	kind, err := client.PutKind(ctx, jobqueue.Kind{Name: "k", Schema: json.RawMessage("{}"), Timeout: time.Hour})
+	if err != nil || kind.Name != "k" || string(kind.Schema) != "{}" || kind.Timeout != time.Hour {
+		t.Errorf("%+v %v", kind, err)
+	}
+	kinds, err := client.ListKinds(ctx)
+	if err != nil || len(kinds) != 2 || kinds[1].Name != "b" || kinds[1].MaxAttempts != 7 {
+		t.Errorf("%v %v", kinds, err)
+	}
+	queues, err := client.ListQueues(ctx)
+	if err != nil || len(queues) != 1 || queues[0].Name != "q" {
+		t.Errorf("%v %v", queues, err)
+	}
+	queue, err := client.GetQueue(ctx, "q")
+	depth := queue.Depths[jobqueue.StatusQueued]
+	if err != nil || queue.Running != 2 || depth != (jobqueue.QueueDepth{Jobs: 3, OldestAge: time.Minute}) {
+		t.Errorf("%+v %v", queue, err)
+	}
+	if queue, err = client.PauseQueue(ctx, "q"); err != nil || !queue.Paused {
+		t.Errorf("%+v %v", queue, err)
+	}
+	if _, err = client.ResumeQueue(ctx, "q"); !errors.Is(err, jobqueue.ErrQueueNotFound) {
+		t.Error(err)
 	}
 }

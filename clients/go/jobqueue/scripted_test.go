@@ -41,6 +41,7 @@ func newScripted(t *testing.T, options ...grpc.ServerOption) *scripted {
 	s := &scripted{t: t, listener: bufconn.Listen(1 << 20), streams: make(chan *peer, 16)}
 	server := grpc.NewServer(append(options, grpc.Creds(insecure.NewCredentials()))...)
 	pb.RegisterJobQueueServer(server, s)
+	pb.RegisterQueueAdminServer(server, pb.UnimplementedQueueAdminServer{})
 	go func() { _ = server.Serve(s.listener) }()
 	t.Cleanup(server.Stop)
 	return s

@@ -57,7 +57,7 @@ func newSession(ctx context.Context, options *WorkerOptions, handlers map[string
 		capacity: newCapacityBook(options.Concurrency, handlers),
 		beat:     5 * time.Second,
 	}
-	s.settlements = newSettlements(s.sendSettle, s.later)
+	s.settlements = newSettlements(options.Concurrency, s.sendSettle, s.later)
 	s.progress = &progressReports{
 		send: func(progress *pb.Progress) {
 			s.send(&pb.LeaseRequest{Frame: &pb.LeaseRequest_Progress{Progress: progress}})

@@ -12,8 +12,9 @@ const (
 	frameOutcomes = 1000
 	// A frame may measure 4 MiB; one outcome at most 3 MiB and a little.
 	frameBytes = 2 * 1024 * 1024
-	// While an answer is awaited, outcomes gather for so long: a frame costs about as much as a hundred outcomes in it.
-	linger = 3 * time.Millisecond
+	// While an answer is awaited, outcomes gather for so long, or until half of the slots wait: a frame and its answer
+	// cost the server about as much as a hundred outcomes in it.
+	linger = 10 * time.Millisecond
 )
 
 // settlements keeps every outcome until its answer has come, and sends it again on a new stream. The session's lock
@@ -24,6 +25,8 @@ type settlements struct {
 	// later runs a function under the session's lock, after a while.
 	later func(time.Duration, func())
 
+	// enough outcomes that wait are sent at once.
+	enough  int
 	kept    map[*lease]struct{}
 	waiting []*lease
 	frames  map[int64][]*lease
@@ -32,10 +35,11 @@ type settlements struct {
 	waits   *backoff
 }
 
-func newSettlements(send func(*pb.Settle) bool, later func(time.Duration, func())) *settlements {
+func newSettlements(slots int, send func(*pb.Settle) bool, later func(time.Duration, func())) *settlements {
 	return &settlements{
 		send:   send,
 		later:  later,
+		enough: min(frameOutcomes, (slots+1)/2),
 		kept:   map[*lease]struct{}{},
 		frames: map[int64][]*lease{},
 		waits:  newBackoff(100*time.Millisecond, 5*time.Second),
@@ -48,7 +52,7 @@ func (s *settlements) add(l *lease) {
 	l.place = placeWaiting
 	s.waiting = append(s.waiting, l)
 	switch {
-	case len(s.frames) == 0 || len(s.waiting) >= frameOutcomes:
+	case len(s.frames) == 0 || len(s.waiting) >= s.enough:
 		s.flush()
 	case !s.planned:
 		s.planned = true

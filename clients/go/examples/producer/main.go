@@ -20,7 +20,8 @@ func main() {
 	client, err := jobqueue.NewClient(*server, jobqueue.ClientOptions{})
 	check(err)
 	defer client.Close()
-	check(client.PutKind(ctx, jobqueue.Kind{Name: "double"}))
+	_, err = client.PutKind(ctx, jobqueue.Kind{Name: "double"})
+	check(err)
 	job, err := client.Enqueue(ctx, jobqueue.NewJob{
 		Kind: "double", Payload: map[string]int{"number": 21}, IdempotencyKey: jobqueue.NewIdempotencyKey(),
 	})

@@ -74,7 +74,7 @@ func enqueue(ctx context.Context, access jobqueue.Access, server, queue, kind st
 		payload := json.RawMessage(bytes.TrimSuffix(line, []byte("\n")))
 		jobs = append(jobs, jobqueue.NewJob{Kind: kind, Queue: queue, Payload: payload})
 	}
-	results, err := client.EnqueueBatch(ctx, jobs)
+	results, err := client.EnqueueMany(ctx, jobs)
 	if err != nil {
 		return err
 	}

@@ -40,8 +40,9 @@ import { Settlements } from "./settlements.js";
 import { RECEIPT } from "./stream.js";
 import type { Frame, Stream } from "./stream.js";
 
-// A receipt is due within 20 ms of a delivery. Some of that is for what handlers do in one go.
-const RECEIPT_AFTER_MS = 5;
+// A receipt is due within 20 ms of a delivery. Some of that is for what handlers do in one go, the rest for a Settle, which
+// carries it as well.
+const RECEIPT_AFTER_MS = 12;
 const DEFAULT_HEARTBEAT_MS = 5000;
 const REASON_CHARACTERS = 255;
 
@@ -56,7 +57,7 @@ export class Session {
   readonly #handlers: Handlers;
   readonly #leases = new Map<bigint, Lease>();
   readonly #capacity: CapacityBook;
-  readonly #settlements = new Settlements((value) => this.#send({ case: "settle", value }));
+  readonly #settlements: Settlements;
   readonly #progress = new ProgressReports((value) => this.#send({ case: "progress", value }));
   readonly #changed = new Bell();
   // What the old stream delivered after the Hello on a new one was sent. That Hello does not name it, so that the
@@ -73,6 +74,9 @@ export class Session {
     this.#settings = settings;
     this.#handlers = handlers;
     this.#capacity = new CapacityBook(settings.concurrency, handlers.slotsByKind);
+    this.#settlements = new Settlements(settings.concurrency, (value) =>
+      this.#send({ case: "settle", value }),
+    );
   }
 
   // --- the stream ---

@@ -10,12 +10,15 @@ import type { Lease } from "./lease.js";
 const FRAME_OUTCOMES = 1000;
 // A frame may measure 4 MiB; one outcome at most 3 MiB and a little, and then it goes alone.
 const FRAME_BYTES = 1024 * 1024;
-// While an answer is awaited, outcomes gather for so long: a frame costs about as much as a hundred outcomes in it.
-const LINGER_MS = 3;
+// While an answer is awaited, outcomes gather for so long, or until half of the slots wait: a frame and its answer cost the
+// server about as much as a hundred outcomes in it.
+const LINGER_MS = 10;
 
 /** Keeps every outcome until its answer has come, and sends it again on a new stream. */
 export class Settlements {
   readonly #send: (settle: Settle) => boolean;
+  /** So many outcomes that wait are sent at once. */
+  readonly #enough: number;
   readonly #unanswered = new Map<bigint, Lease>();
   readonly #frames = new Map<bigint, Lease[]>();
   readonly #backoff = new Backoff(100, 5000);
@@ -23,8 +26,12 @@ export class Settlements {
   #seq = 0n;
   #cancelTimer: (() => void) | undefined;
 
-  /** @param send Sends a Settle; false when it can't now, and `flush` or `restart` will follow. */
-  constructor(send: (settle: Settle) => boolean) {
+  /**
+   * @param slots How many jobs run at once.
+   * @param send Sends a Settle; false when it can't now, and `flush` or `restart` will follow.
+   */
+  constructor(slots: number, send: (settle: Settle) => boolean) {
+    this.#enough = Math.min(FRAME_OUTCOMES, Math.ceil(slots / 2));
     this.#send = send;
   }
 
@@ -43,7 +50,7 @@ export class Settlements {
     this.#unanswered.set(lease.id, lease);
     lease.place = "waiting";
     this.#waiting.push(lease);
-    if (this.#waiting.length >= FRAME_OUTCOMES) this.flush();
+    if (this.#waiting.length >= this.#enough) this.flush();
     else if (this.#cancelTimer === undefined) this.#flushSoon();
   }
 
