@@ -92,10 +92,11 @@ async def shown(url: str, *wanted: str) -> None:
             return str(answer.read().decode())
         return ""
 
+    text = ""
     async with asyncio.timeout(30):
-        while not all(each in (text := await asyncio.to_thread(read)) for each in wanted):
-            print(text)
+        while not all(each in text for each in wanted):
             await asyncio.sleep(0.02)
+            text = await asyncio.to_thread(read)
 
 
 async def enqueue(language: str, address: str, queue: str, payloads: list[bytes], *flags: str) -> list[bytes]:
