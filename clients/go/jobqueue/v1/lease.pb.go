@@ -618,8 +618,8 @@ type Resume struct {
 	// The highest `Delivery.seq` seen on the session's last stream.
 	LastDelivery int64 `protobuf:"varint,2,opt,name=last_delivery,json=lastDelivery,proto3" json:"last_delivery,omitempty"`
 	// Every lease that the worker holds, by all three numbers. Leases of the session that are not named here nor in
-	// `unanswered` go back uncharged at once. So a worker begins no job that comes on the former stream after this frame,
-	// unless it stays there.
+	// `unanswered` go back uncharged at once. So a worker begins no job that comes on the former stream after this frame;
+	// if it stays there after all, it releases such a job.
 	Held []*HeldLease `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"`
 	// Every lease that was settled without a Settled having been seen. The worker sends these settlements again.
 	Unanswered    []*HeldLease `protobuf:"bytes,4,rep,name=unanswered,proto3" json:"unanswered,omitempty"`

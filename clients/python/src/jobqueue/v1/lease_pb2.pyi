@@ -287,8 +287,8 @@ class Resume(_message.Message):
     @_builtins.property
     def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldLease]:
         """Every lease that the worker holds, by all three numbers. Leases of the session that are not named here nor in
-        `unanswered` go back uncharged at once. So a worker begins no job that comes on the former stream after this frame,
-        unless it stays there.
+        `unanswered` go back uncharged at once. So a worker begins no job that comes on the former stream after this frame;
+        if it stays there after all, it releases such a job.
         """
 
     @_builtins.property

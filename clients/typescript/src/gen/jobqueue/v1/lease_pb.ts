@@ -303,8 +303,8 @@ export type Resume = Message<"jobqueue.v1.Resume"> & {
 
   /**
    * Every lease that the worker holds, by all three numbers. Leases of the session that are not named here nor in
-   * `unanswered` go back uncharged at once. So a worker begins no job that comes on the former stream after this frame,
-   * unless it stays there.
+   * `unanswered` go back uncharged at once. So a worker begins no job that comes on the former stream after this frame;
+   * if it stays there after all, it releases such a job.
    *
    * @generated from field: repeated jobqueue.v1.HeldLease held = 3;
    */
