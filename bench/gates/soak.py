@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean
 
 import asyncpg
@@ -22,16 +24,18 @@ from .round import Round
 
 _RETENTION_MINUTES = 5
 _WINDOW = 30.0
+_NO_PARTITIONS = (Path(__file__).parents[1] / "no_partitions.sql").read_text()
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The system at a moment: seconds since the start, bytes of the server, of live_job and of the database."""
+    """A moment: seconds since the start, bytes of the server, of live_job and of the database, number of partitions."""
 
     at: float
     memory: int
     live: int
     database: int
+    partitions: int
 
 
 class Soak:
@@ -63,7 +67,10 @@ class Soak:
         hands = Hands(stamped=True, sample=10, window=window)
         settings = {"JOBQUEUE_BENCH_RETENTION_MINUTES": str(_RETENTION_MINUTES)}
         program = "bench.short_retention"
-        async with bench.cluster.fresh(ours=True) as dsn, Server(dsn, program, settings) as server:
+        async with AsyncExitStack() as up:
+            dsn = await up.enter_async_context(bench.cluster.fresh(ours=True))
+            await without_partitions(dsn)
+            server = await up.enter_async_context(Server(dsn, program, settings))
             await declare(server, hands.kinds)
             async with flowing([server], load, hands) as flow:
                 samples = await self._watch(bench, flow, server, dsn, seconds, window)
@@ -84,6 +91,7 @@ class Soak:
             "memory_mb": [round(each.memory / 1e6, 1) for each in samples],
             "live_mb": [round(each.live / 1e6, 1) for each in samples],
             "database_mb": [round(each.database / 1e6) for each in samples],
+            "partitions": [each.partitions for each in samples],
             "warnings": server.warnings[:10],
         }
         return Found(values, detail)
@@ -98,12 +106,23 @@ class Soak:
             while (at := time.monotonic() - started) < seconds:
                 bench.tell(f"half load, {at:.0f} of {seconds:.0f} s, {flow.ended:,} jobs ended")
                 size = await connection.fetchval("select pg_database_size(current_database())")
-                found.append(Sample(at, memory(server.pid), await live_bytes(connection), size))
+                partitions = await connection.fetchval("select count(*) from job_partition")
+                live = await live_bytes(connection)
+                found.append(Sample(at, memory(server.pid), live, size, partitions))
                 flow.check()
                 await asyncio.sleep(min(window, seconds - at))
         finally:
             await connection.close()
         return found
+
+
+async def without_partitions(dsn: str) -> None:
+    """Removes those that a migration made: for hours no other would be needed, and none would go."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(_NO_PARTITIONS)
+    finally:
+        await connection.close()
 
 
 def _tails(windows: list[list[tuple[int, str]]]) -> list[float]:
