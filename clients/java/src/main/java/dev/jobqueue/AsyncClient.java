@@ -1,0 +1,263 @@
+package dev.jobqueue;
+
+import dev.jobqueue.v1.BatchEnqueueJobsRequest;
+import dev.jobqueue.v1.CancelJobRequest;
+import dev.jobqueue.v1.DeleteJobRequest;
+import dev.jobqueue.v1.EnqueueJobRequest;
+import dev.jobqueue.v1.GetJobRequest;
+import dev.jobqueue.v1.GetQueueRequest;
+import dev.jobqueue.v1.JobQueueGrpc;
+import dev.jobqueue.v1.ListKindsRequest;
+import dev.jobqueue.v1.ListQueuesRequest;
+import dev.jobqueue.v1.PauseQueueRequest;
+import dev.jobqueue.v1.PayloadFormat;
+import dev.jobqueue.v1.PutKindRequest;
+import dev.jobqueue.v1.QueueAdminGrpc;
+import dev.jobqueue.v1.ResumeQueueRequest;
+import dev.jobqueue.v1.RetryJobRequest;
+import dev.jobqueue.v1.WaitJobRequest;
+import io.grpc.MethodDescriptor;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.function.Function;
+
+/**
+ * The methods of a {@link Client} without waiting: each answers a future, whose exception is a {@link JobQueueException}.
+ * Cancelling the future cancels the call.
+ */
+public final class AsyncClient {
+    // The longest that one call of WaitJob waits; more is done by calling again.
+    private static final Duration ONE_WAIT = Duration.ofSeconds(30);
+    private static final int PAGE = 1000;
+    private static final PayloadFormat JSON = PayloadFormat.PAYLOAD_FORMAT_JSON;
+
+    private final Calls calls;
+    private final Codec codec;
+    private final Duration deadline;
+
+    AsyncClient(Calls calls, Codec codec, Duration deadline) {
+        this.calls = calls;
+        this.codec = codec;
+        this.deadline = deadline;
+    }
+
+    /** See {@link Client#enqueue(NewJob)}. */
+    public CompletableFuture<Job> enqueue(NewJob job) {
+        var request = EnqueueJobRequest.newBuilder()
+                .setJob(job.message(codec, "job", true))
+                .setPayloadFormat(JSON)
+                .build();
+        return Futures.map(
+                call(JobQueueGrpc.getEnqueueJobMethod(), request, job.keyed()),
+                answer -> new Job(answer.getJob(), answer.getReplayed()));
+    }
+
+    /** See {@link Client#enqueueMany}. */
+    public CompletableFuture<List<EnqueueResult>> enqueueMany(Collection<NewJob> jobs) {
+        var messages = new ArrayList<dev.jobqueue.v1.NewJob>(jobs.size());
+        // All first, so that one that can't be written leaves none of them enqueued.
+        for (var each : jobs) {
+            messages.add(each.message(codec, "jobs[" + messages.size() + "]", true));
+        }
+        var result = new CompletableFuture<List<EnqueueResult>>();
+        nextBatch(messages, new ArrayList<>(messages.size()), result);
+        return result;
+    }
+
+    private void nextBatch(
+            List<dev.jobqueue.v1.NewJob> jobs,
+            List<EnqueueResult> done,
+            CompletableFuture<List<EnqueueResult>> result) {
+        if (done.size() == jobs.size() || result.isDone()) {
+            result.complete(List.copyOf(done));
+            return;
+        }
+        var batch = Batches.cut(jobs, done.size());
+        // A batch of which each job has a key may be tried again.
+        var keyed = batch.stream().noneMatch(job -> job.getIdempotencyKey().isEmpty());
+        var request = BatchEnqueueJobsRequest.newBuilder().addAllJobs(batch).build();
+        var call = call(JobQueueGrpc.getBatchEnqueueJobsMethod(), request, keyed);
+        Futures.cancelWith(result, call);
+        call.whenComplete((answer, error) -> {
+            if (error != null) {
+                var failure = error instanceof JobQueueException known ? Batches.rebased(known, done) : error;
+                result.completeExceptionally(failure);
+                return;
+            }
+            answer.getResultsList().forEach(each -> done.add(new EnqueueResult(each.getId(), each.getReplayed())));
+            nextBatch(jobs, done, result);
+        });
+    }
+
+    /** See {@link Client#get}. */
+    public CompletableFuture<Job> get(String id) {
+        var request =
+                GetJobRequest.newBuilder().setId(id).setPayloadFormat(JSON).build();
+        return Futures.map(call(JobQueueGrpc.getGetJobMethod(), request, true), answer -> Job.of(answer.getJob()));
+    }
+
+    /** See {@link Client#listPage}. */
+    public CompletableFuture<Page> listPage(Filter filter, String pageToken) {
+        return Futures.map(
+                call(JobQueueGrpc.getListJobsMethod(), filter.request(pageToken), true),
+                answer -> new Page(answer.getJobsList().stream().map(Job::of).toList(), answer.getNextPageToken()));
+    }
+
+    /** See {@link Client#cancel(String, String)}. */
+    public CompletableFuture<Cancellation> cancel(String id, String reason) {
+        var request = CancelJobRequest.newBuilder()
+                .setId(id)
+                .setReason(reason)
+                .setPayloadFormat(JSON)
+                .build();
+        return Futures.map(
+                call(JobQueueGrpc.getCancelJobMethod(), request, false),
+                answer -> new Cancellation(Job.of(answer.getJob()), answer.getPending()));
+    }
+
+    /** See {@link Client#retry}. */
+    public CompletableFuture<Job> retry(String id) {
+        var request =
+                RetryJobRequest.newBuilder().setId(id).setPayloadFormat(JSON).build();
+        return Futures.map(call(JobQueueGrpc.getRetryJobMethod(), request, false), answer -> Job.of(answer.getJob()));
+    }
+
+    /** See {@link Client#delete}. */
+    public CompletableFuture<Void> delete(String id) {
+        var request = DeleteJobRequest.newBuilder().setId(id).build();
+        return Futures.map(call(JobQueueGrpc.getDeleteJobMethod(), request, false), answer -> null);
+    }
+
+    /** See {@link Client#waitFor(String, Duration)}. */
+    public CompletableFuture<Job> waitFor(String id, Duration timeout) {
+        var result = new CompletableFuture<Job>();
+        waitAgain(id, timeout, System.nanoTime() + Times.nanosOf(timeout), result);
+        return result;
+    }
+
+    private void waitAgain(String id, Duration timeout, long ends, CompletableFuture<Job> result) {
+        var left = Math.max(0, ends - System.nanoTime());
+        var wait = Duration.ofNanos(Math.min(ONE_WAIT.toNanos(), left));
+        var request = WaitJobRequest.newBuilder()
+                .setId(id)
+                .setTimeout(Times.message(wait))
+                .setPayloadFormat(JSON)
+                .build();
+        // Time for the answer to come back, after the server has waited; and a restart of it costs a retry, not the
+        // wait.
+        var call = calls.call(JobQueueGrpc.getWaitJobMethod(), request, true, wait.plus(deadline));
+        Futures.cancelWith(result, call);
+        call.whenComplete((answer, error) -> {
+            if (error != null) {
+                result.completeExceptionally(error);
+                return;
+            }
+            var job = Job.of(answer.getJob());
+            if (job.isTerminal()) {
+                result.complete(job);
+            } else if (System.nanoTime() - ends >= 0) {
+                var words =
+                        "job %s is %s and not over after %s s".formatted(id, job.status(), timeout.toMillis() / 1e3);
+                result.completeExceptionally(Errors.waitTimeout(words, job));
+            } else if (!result.isDone()) {
+                waitAgain(id, timeout, ends, result);
+            }
+        });
+    }
+
+    /** See {@link Client#putKind}. */
+    public CompletableFuture<Kind> putKind(Kind kind) {
+        var request = PutKindRequest.newBuilder()
+                .setKind(kind.message())
+                .setPayloadFormat(JSON)
+                .build();
+        return Futures.map(call(QueueAdminGrpc.getPutKindMethod(), request, true), answer -> Kind.of(answer.getKind()));
+    }
+
+    /** See {@link Client#listKinds}. */
+    public CompletableFuture<List<Kind>> listKinds() {
+        return pages(token -> {
+            var request = ListKindsRequest.newBuilder()
+                    .setPageSize(PAGE)
+                    .setPageToken(token)
+                    .setPayloadFormat(JSON)
+                    .build();
+            return Futures.map(call(QueueAdminGrpc.getListKindsMethod(), request, true), answer -> {
+                var kinds = answer.getKindsList().stream().map(Kind::of).toList();
+                return Map.entry(kinds, answer.getNextPageToken());
+            });
+        });
+    }
+
+    /** See {@link Client#listQueues}. */
+    public CompletableFuture<List<Queue>> listQueues() {
+        return pages(token -> {
+            var request = ListQueuesRequest.newBuilder()
+                    .setPageSize(PAGE)
+                    .setPageToken(token)
+                    .build();
+            return Futures.map(call(QueueAdminGrpc.getListQueuesMethod(), request, true), answer -> {
+                var queues = answer.getQueuesList().stream().map(Queue::of).toList();
+                return Map.entry(queues, answer.getNextPageToken());
+            });
+        });
+    }
+
+    /** All of a list, page by page. */
+    private <A> CompletableFuture<List<A>> pages(Function<String, CompletableFuture<Map.Entry<List<A>, String>>> page) {
+        var result = new CompletableFuture<List<A>>();
+        nextPage(page, "", new ArrayList<>(), result);
+        return result;
+    }
+
+    private <A> void nextPage(
+            Function<String, CompletableFuture<Map.Entry<List<A>, String>>> page,
+            String token,
+            List<A> read,
+            CompletableFuture<List<A>> result) {
+        var call = page.apply(token);
+        Futures.cancelWith(result, call);
+        call.whenComplete((answer, error) -> {
+            if (error != null) {
+                result.completeExceptionally(error instanceof CompletionException ? error.getCause() : error);
+                return;
+            }
+            read.addAll(answer.getKey());
+            if (answer.getValue().isEmpty()) {
+                result.complete(List.copyOf(read));
+            } else if (!result.isDone()) {
+                nextPage(page, answer.getValue(), read, result);
+            }
+        });
+    }
+
+    /** See {@link Client#getQueue}. */
+    public CompletableFuture<Queue> getQueue(String name) {
+        var request = GetQueueRequest.newBuilder().setName(name).build();
+        return Futures.map(
+                call(QueueAdminGrpc.getGetQueueMethod(), request, true), answer -> Queue.of(answer.getQueue()));
+    }
+
+    /** See {@link Client#pauseQueue}. */
+    public CompletableFuture<Queue> pauseQueue(String name) {
+        var request = PauseQueueRequest.newBuilder().setName(name).build();
+        return Futures.map(
+                call(QueueAdminGrpc.getPauseQueueMethod(), request, true), answer -> Queue.of(answer.getQueue()));
+    }
+
+    /** See {@link Client#resumeQueue}. */
+    public CompletableFuture<Queue> resumeQueue(String name) {
+        var request = ResumeQueueRequest.newBuilder().setName(name).build();
+        return Futures.map(
+                call(QueueAdminGrpc.getResumeQueueMethod(), request, true), answer -> Queue.of(answer.getQueue()));
+    }
+
+    private <Q, A> CompletableFuture<A> call(MethodDescriptor<Q, A> method, Q request, boolean retry) {
+        return calls.call(method, request, retry, deadline);
+    }
+}

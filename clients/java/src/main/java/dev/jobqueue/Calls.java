@@ -1,0 +1,133 @@
+package dev.jobqueue;
+
+import io.grpc.CallOptions;
+import io.grpc.ClientCall;
+import io.grpc.ManagedChannel;
+import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
+import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * Makes calls, again and again while they may be repeated and there is time.
+ *
+ * <p>Repeated are UNAVAILABLE, and RESOURCE_EXHAUSTED where the server says when to come back. The limit is for all tries
+ * together. Cancelling the future cancels the call.
+ */
+final class Calls {
+    private final ManagedChannel channel;
+    private final CallOptions options;
+
+    Calls(ManagedChannel channel, CallOptions options) {
+        this.channel = channel;
+        this.options = options;
+    }
+
+    <Q, A> CompletableFuture<A> call(MethodDescriptor<Q, A> method, Q request, boolean retry, Duration limit) {
+        return new Repeated<>(method, request, retry, limit).begin();
+    }
+
+    /** How long to wait before another try, in nanoseconds; negative: one is of no use. */
+    static long pauseAfter(JobQueueException failure, Backoff waits) {
+        var asked = failure.retryAfter();
+        if (failure instanceof JobQueueException.Unavailable
+                || (failure instanceof JobQueueException.Overloaded && asked.isPresent())) {
+            // At least what the server asks for, and never all callers at the same moment.
+            return Times.nanosOf(asked.orElse(Duration.ZERO)) + waits.next();
+        }
+        return -1;
+    }
+
+    private final class Repeated<Q, A> {
+        private final MethodDescriptor<Q, A> method;
+        private final Q request;
+        private final boolean retry;
+        private final long ends;
+        private final Backoff waits = new Backoff(Duration.ofMillis(50), Duration.ofSeconds(2));
+        private final CompletableFuture<A> result = new CompletableFuture<>();
+        private volatile ClientCall<Q, A> current;
+        private JobQueueException before;
+
+        Repeated(MethodDescriptor<Q, A> method, Q request, boolean retry, Duration limit) {
+            this.method = method;
+            this.request = request;
+            this.retry = retry;
+            ends = System.nanoTime() + Times.nanosOf(limit);
+        }
+
+        CompletableFuture<A> begin() {
+            result.whenComplete((answer, error) -> cancelIfDone());
+            attempt();
+            return result;
+        }
+
+        private void cancelIfDone() {
+            var call = current;
+            if (result.isCancelled() && call != null) {
+                call.cancel("cancelled by the caller", null);
+            }
+        }
+
+        private void attempt() {
+            var left = ends - System.nanoTime();
+            ClientCall<Q, A> call = channel.newCall(method, options.withDeadlineAfter(left, TimeUnit.NANOSECONDS));
+            current = call;
+            call.start(
+                    new ClientCall.Listener<>() {
+                        private Metadata headers;
+                        private A answer;
+
+                        @Override
+                        public void onHeaders(Metadata received) {
+                            headers = received;
+                        }
+
+                        @Override
+                        public void onMessage(A message) {
+                            answer = message;
+                        }
+
+                        @Override
+                        public void onClose(io.grpc.Status status, Metadata trailers) {
+                            if (status.isOk() && answer != null) {
+                                result.complete(answer);
+                            } else {
+                                failed(Errors.of(status, headers, trailers));
+                            }
+                        }
+                    },
+                    new Metadata());
+            call.sendMessage(request);
+            call.halfClose();
+            call.request(2);
+            cancelIfDone();
+        }
+
+        private void failed(JobQueueException error) {
+            var failure = error;
+            var wait = retry && !channel.isShutdown() ? Calls.pauseAfter(failure, waits) : -1;
+            var late = failure instanceof JobQueueException.DeadlineExceeded;
+            if (late && before != null) {
+                // The cause says more than "deadline exceeded" would.
+                failure = before;
+            } else if (wait < 0) {
+                result.completeExceptionally(failure);
+                return;
+            }
+            if (late || System.nanoTime() + wait - ends > 0) {
+                failure.note("tried again until the deadline");
+                result.completeExceptionally(failure);
+                return;
+            }
+            before = failure;
+            CompletableFuture.delayedExecutor(wait, TimeUnit.NANOSECONDS).execute(() -> {
+                if (!result.isDone()) {
+                    // By itself gRPC would pause for up to two minutes.
+                    channel.resetConnectBackoff();
+                    attempt();
+                }
+            });
+        }
+    }
+}

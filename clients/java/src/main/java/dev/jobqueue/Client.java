@@ -1,0 +1,245 @@
+package dev.jobqueue;
+
+import io.grpc.CallOptions;
+import io.grpc.ManagedChannel;
+import java.time.Duration;
+import java.util.Collection;
+import java.util.Iterator;
+import java.util.List;
+import java.util.NoSuchElementException;
+import java.util.Objects;
+import java.util.Spliterator;
+import java.util.Spliterators;
+import java.util.stream.Stream;
+import java.util.stream.StreamSupport;
+
+/**
+ * A connection to a JobQueue server. Make one and keep it; it may be used by many threads at once.
+ *
+ * <p>Every method may throw a {@link JobQueueException}. Reads, and what changes nothing when done twice, are tried again
+ * while no server answers; so is an enqueue that carries an idempotency key, and no other. A method waits for its answer;
+ * an interrupt cancels the call and throws {@link java.util.concurrent.CancellationException}, and the thread stays
+ * interrupted. {@link #async} has the same methods without waiting.
+ */
+public final class Client implements AutoCloseable {
+    private final ManagedChannel channel;
+    private final Calls calls;
+    private final CallOptions options;
+    private final Codec codec;
+    private final Duration deadline;
+    private final AsyncClient async;
+
+    private Client(ManagedChannel channel, CallOptions options, Codec codec, Duration deadline) {
+        this.channel = channel;
+        this.options = options;
+        this.codec = codec;
+        this.deadline = deadline;
+        calls = new Calls(channel, options);
+        async = new AsyncClient(calls, codec, deadline);
+    }
+
+    /**
+     * A client without TLS and tokens; it connects at the first call.
+     *
+     * @param target the server's address, for example {@code 127.0.0.1:50051} or {@code dns:///jobs.internal:50051}
+     */
+    public static Client of(String target) {
+        return builder(target).build();
+    }
+
+    /** Begins a client for the server of an address. */
+    public static Builder builder(String target) {
+        return new Builder(target);
+    }
+
+    /** The same client with another limit for each call, all tries together. Closing either closes both. */
+    public Client withDeadline(Duration deadline) {
+        return new Client(channel, options, codec, Objects.requireNonNull(deadline, "deadline"));
+    }
+
+    /** The same methods without waiting. */
+    public AsyncClient async() {
+        return async;
+    }
+
+    /** Ends the connection and every call on it. */
+    @Override
+    public void close() {
+        channel.shutdownNow();
+    }
+
+    /** {@link #enqueue(NewJob)} of a kind and a payload: a {@link Json}, or what the codec writes. */
+    public Job enqueue(String kind, Object payload) {
+        return enqueue(NewJob.of(kind, payload));
+    }
+
+    /**
+     * Enqueues one job. Once it returns, the job is committed.
+     *
+     * <p>Without a key an error may leave open whether the job was enqueued. With one the client repeats the call safely,
+     * and so may you. The job is as it was enqueued; if the key was used before, as it is now, and {@code replayed()}.
+     */
+    public Job enqueue(NewJob job) {
+        return Futures.await(async.enqueue(job));
+    }
+
+    /**
+     * Enqueues many jobs, in batches of up to 1000 and 3 MiB; each batch all or none. A batch of which each job has a key
+     * is tried again where one without may not be.
+     *
+     * @return one for each job, in their order
+     * @throws JobQueueException {@code enqueued()} has the jobs of the batches before, which are committed; the paths in
+     *     {@code violations()} count from the first job of all
+     */
+    public List<EnqueueResult> enqueueMany(Collection<NewJob> jobs) {
+        return Futures.await(async.enqueueMany(jobs));
+    }
+
+    /** Reads a job, in full. */
+    public Job get(String id) {
+        return Futures.await(async.get(id));
+    }
+
+    /** All jobs that match, newest first, read page by page as they are asked for. */
+    public Stream<Job> list(Filter filter) {
+        var jobs = new Iterator<Job>() {
+            private Iterator<Job> page = List.<Job>of().iterator();
+            private String token = "";
+            private boolean last;
+
+            @Override
+            public boolean hasNext() {
+                while (!page.hasNext() && !last) {
+                    var read = listPage(filter, token);
+                    page = read.jobs().iterator();
+                    token = read.nextPageToken();
+                    last = token.isEmpty();
+                }
+                return page.hasNext();
+            }
+
+            @Override
+            public Job next() {
+                if (!hasNext()) {
+                    throw new NoSuchElementException();
+                }
+                return page.next();
+            }
+        };
+        var characteristics = Spliterator.ORDERED | Spliterator.NONNULL | Spliterator.IMMUTABLE;
+        return StreamSupport.stream(Spliterators.spliteratorUnknownSize(jobs, characteristics), false);
+    }
+
+    /** One page of jobs, newest first. An empty token: the first one. */
+    public Page listPage(Filter filter, String pageToken) {
+        return Futures.await(async.listPage(filter, pageToken));
+    }
+
+    /** {@link #cancel(String, String)} without a reason. */
+    public Cancellation cancel(String id) {
+        return cancel(id, "");
+    }
+
+    /** Cancels a job: a waiting one at once, a running one by telling its worker. The reason is for people. */
+    public Cancellation cancel(String id, String reason) {
+        return Futures.await(async.cancel(id, reason));
+    }
+
+    /** Makes a finished job QUEUED again. It keeps its history; failures and losses start at 0. */
+    public Job retry(String id) {
+        return Futures.await(async.retry(id));
+    }
+
+    /** Deletes a finished job with all that is known of it. */
+    public void delete(String id) {
+        Futures.await(async.delete(id));
+    }
+
+    /** {@link #waitFor(String, Duration)} without end. */
+    public Job waitFor(String id) {
+        return waitFor(id, Times.FOREVER);
+    }
+
+    /**
+     * Waits until a job is over.
+     *
+     * @return the job, in full, with a terminal status
+     * @throws JobQueueException.WaitTimeout it was not over in time
+     */
+    public Job waitFor(String id, Duration timeout) {
+        return Futures.await(async.waitFor(id, timeout));
+    }
+
+    /**
+     * Watches jobs; nothing is sent before the watch is used.
+     *
+     * <p>Each change of a job is followed by the job as it then is, or as it is later: steps may be skipped, a terminal
+     * status is not, unless the job was retried or deleted before it could be told. With ids each job is told as it is,
+     * then whenever it changes; without, what changes from {@link Watch#begin} on is told, for ever.
+     */
+    public Watch watch(WatchFilter filter) {
+        return new Watch(channel, options, filter, deadline);
+    }
+
+    /** Makes a kind, or replaces it as a whole. */
+    public Kind putKind(Kind kind) {
+        return Futures.await(async.putKind(kind));
+    }
+
+    /** All kinds, in order of their names. */
+    public List<Kind> listKinds() {
+        return Futures.await(async.listKinds());
+    }
+
+    /** All queues, in order of their names. */
+    public List<Queue> listQueues() {
+        return Futures.await(async.listQueues());
+    }
+
+    /**
+     * Reads a queue.
+     *
+     * @throws JobQueueException.QueueNotFound no job was ever enqueued in it
+     */
+    public Queue getQueue(String name) {
+        return Futures.await(async.getQueue(name));
+    }
+
+    /** Stops the claiming of jobs from a queue. Running ones run on. */
+    public Queue pauseQueue(String name) {
+        return Futures.await(async.pauseQueue(name));
+    }
+
+    /** Lets jobs be claimed from a queue again. */
+    public Queue resumeQueue(String name) {
+        return Futures.await(async.resumeQueue(name));
+    }
+
+    /** Makes a client. */
+    public static final class Builder extends Access<Builder> {
+        private final String target;
+        private Duration deadline = Duration.ofSeconds(30);
+
+        private Builder(String target) {
+            this.target = Objects.requireNonNull(target, "target");
+        }
+
+        @Override
+        Builder self() {
+            return this;
+        }
+
+        /** The limit for each call, all tries together. Default: 30 s. */
+        public Builder deadline(Duration deadline) {
+            this.deadline = Objects.requireNonNull(deadline, "deadline");
+            return this;
+        }
+
+        /** The client; it connects at the first call. */
+        public Client build() {
+            var access = connection();
+            return new Client(
+                    access.channel(target), CallOptions.DEFAULT.withCallCredentials(access.token()), codec(), deadline);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+package dev.jobqueue;
+
+import com.google.protobuf.ByteString;
+import dev.jobqueue.v1.Failure;
+import dev.jobqueue.v1.Outcome;
+import dev.jobqueue.v1.Release;
+import dev.jobqueue.v1.Success;
+import java.io.InterruptedIOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.io.UncheckedIOException;
+import java.lang.reflect.UndeclaredThrowableException;
+import java.net.SocketTimeoutException;
+import java.nio.channels.ClosedByInterruptException;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutionException;
+
+/** What a handler's end means: the one table from results and exceptions to outcomes. */
+final class Endings {
+    private static final int TYPE_CHARACTERS = 255;
+    private static final int ERROR_BYTES = 8 * 1024;
+    private static final int STACK_BYTES = 32 * 1024;
+    // Refused here with the handler's name on it; a server with a lower limit answers INVALID, which says so as well.
+    private static final int OUTPUT_BYTES = 1024 * 1024;
+
+    private Endings() {}
+
+    /** Null: a success without output, which travels as a bare number. */
+    static Outcome.Builder ofResult(Object output, JobContext context) {
+        ByteString text;
+        try {
+            text = Json.encode(output, context.codec());
+        } catch (Exception error) {
+            return failed("OutputError", "the handler's output can't be written as JSON: " + words(error));
+        }
+        if (text != null && text.size() > OUTPUT_BYTES) {
+            return failed(
+                    "OutputError",
+                    "the handler's output is %d bytes of JSON, the limit is %d: store it elsewhere and return its address"
+                            .formatted(text.size(), OUTPUT_BYTES));
+        }
+        var following = context.takeFollowUps();
+        if (text == null && following.isEmpty()) {
+            return null;
+        }
+        var success = Success.newBuilder().addAllFollowUps(following);
+        if (text != null) {
+            success.setOutputJson(text);
+        }
+        return Outcome.newBuilder().setSuccess(success);
+    }
+
+    /** What a handler threw, and what it was told before; null: nothing. */
+    static Outcome.Builder ofThrown(Throwable thrown, Stop stop) {
+        var error = unwrapped(thrown);
+        if (error instanceof Cancelled || (stop != null && stoppedBy(error))) {
+            return stop != null && stop.reason() == Stop.Reason.SHUTDOWN ? released() : cancelled();
+        }
+        if (error instanceof Snooze snooze) {
+            return Outcome.newBuilder()
+                    .setSnooze(dev.jobqueue.v1.Snooze.newBuilder().setDelay(Times.message(snooze.delay())));
+        }
+        var told = error instanceof Retry || error instanceof Discard;
+        var cause = told && error.getCause() != null ? error.getCause() : error;
+        var failure = Failure.newBuilder()
+                .setErrorType(Text.cut(cause.getClass().getName(), TYPE_CHARACTERS))
+                .setError(Text.cutAndSay(words(error), ERROR_BYTES))
+                .setPermanent(error instanceof Discard);
+        if (cause != error || !told) {
+            failure.setStack(Text.cutAndSay(stack(cause), STACK_BYTES));
+        }
+        if (error instanceof Retry retry) {
+            failure.setRetryAfter(Times.message(retry.after()));
+        }
+        return Outcome.newBuilder().setFailure(failure);
+    }
+
+    private static Outcome.Builder cancelled() {
+        return Outcome.newBuilder().setCancellation(dev.jobqueue.v1.Cancellation.getDefaultInstance());
+    }
+
+    /** The job goes back, uncharged. */
+    static Outcome.Builder released() {
+        return Outcome.newBuilder().setRelease(Release.getDefaultInstance());
+    }
+
+    /** A failure that no exception of the handler's stands for. */
+    static Outcome.Builder failed(String errorType, String message) {
+        return Outcome.newBuilder()
+                .setFailure(
+                        Failure.newBuilder().setErrorType(errorType).setError(Text.cutAndSay(message, ERROR_BYTES)));
+    }
+
+    /** What is within those that only carry another one between threads and through interfaces. */
+    private static Throwable unwrapped(Throwable error) {
+        while (error.getCause() != null
+                && (error instanceof CompletionException
+                        || error instanceof ExecutionException
+                        || error instanceof UndeclaredThrowableException)) {
+            error = error.getCause();
+        }
+        return error;
+    }
+
+    /** Whether it is how an interrupt or a cancelled future comes out of what a handler waited for. */
+    private static boolean stoppedBy(Throwable error) {
+        for (var each = error; each != null; each = each.getCause()) {
+            if (each instanceof InterruptedException
+                    || each instanceof CancellationException
+                    || each instanceof Cancelled
+                    || each instanceof ClosedByInterruptException
+                    || (each instanceof InterruptedIOException && !(each instanceof SocketTimeoutException))) {
+                return true;
+            }
+            // A handler that could not throw it as it was has wrapped it, once: anything else is a failure of its own.
+            if (each.getClass() != RuntimeException.class
+                    && !(each instanceof UncheckedIOException)
+                    && !(each instanceof CompletionException)
+                    && !(each instanceof ExecutionException)) {
+                return false;
+            }
+        }
+        return false;
+    }
+
+    /** An exception may be unable to say what it is; its attempt has failed all the same. */
+    static String words(Throwable error) {
+        try {
+            var message = error.getMessage();
+            return message == null || message.isEmpty() ? error.getClass().getName() : message;
+        } catch (RuntimeException second) {
+            return "%s, whose text can't be had: %s"
+                    .formatted(error.getClass().getName(), second.getClass().getName());
+        }
+    }
+
+    private static String stack(Throwable error) {
+        try {
+            var text = new StringWriter();
+            error.printStackTrace(new PrintWriter(text));
+            return text.toString();
+        } catch (RuntimeException second) {
+            return "";
+        }
+    }
+}

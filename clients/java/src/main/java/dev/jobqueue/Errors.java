@@ -1,0 +1,143 @@
+package dev.jobqueue;
+
+import com.google.protobuf.Any;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.rpc.BadRequest;
+import com.google.rpc.ErrorInfo;
+import com.google.rpc.RetryInfo;
+import dev.jobqueue.JobQueueException.Facts;
+import io.grpc.Metadata;
+import io.grpc.Status.Code;
+import io.grpc.protobuf.StatusProto;
+import java.io.IOException;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.function.BiFunction;
+
+/** From what gRPC answers to the exception that says what to do about it. */
+final class Errors {
+    private static final Metadata.Key<String> REQUEST_ID =
+            Metadata.Key.of("x-request-id", Metadata.ASCII_STRING_MARSHALLER);
+
+    private static final Map<String, BiFunction<Facts, Throwable, JobQueueException>> BY_REASON = Map.ofEntries(
+            Map.entry("PAYLOAD_INVALID", JobQueueException.PayloadInvalid::new),
+            Map.entry("PAYLOAD_TOO_LARGE", JobQueueException.TooLarge::new),
+            Map.entry("BODY_TOO_LARGE", JobQueueException.TooLarge::new),
+            Map.entry("KIND_UNKNOWN", JobQueueException.KindUnknown::new),
+            Map.entry("JOB_NOT_FOUND", JobQueueException.JobNotFound::new),
+            Map.entry("QUEUE_NOT_FOUND", JobQueueException.QueueNotFound::new),
+            Map.entry("JOB_TERMINAL", JobQueueException.JobTerminal::new),
+            Map.entry("JOB_NOT_TERMINAL", JobQueueException.JobNotTerminal::new),
+            Map.entry("IDEMPOTENCY_KEY_REUSED", JobQueueException.IdempotencyKeyReused::new),
+            Map.entry("WATCH_TOKEN_EXPIRED", JobQueueException.WatchTokenExpired::new),
+            Map.entry("SESSION_UNKNOWN", JobQueueException.SessionUnknown::new));
+
+    private Errors() {}
+
+    /** The exception of a failed call; the metadata is what came back with it, each may be null. */
+    static JobQueueException of(io.grpc.Status status, Metadata headers, Metadata trailers) {
+        var words = words(status);
+        var reason = "";
+        Map<String, String> metadata = Map.of();
+        List<FieldViolation> violations = List.of();
+        Duration retryAfter = null;
+        try {
+            var details = trailers == null ? null : StatusProto.fromStatusAndTrailers(status, trailers);
+            for (Any each : details == null ? List.<Any>of() : details.getDetailsList()) {
+                if (each.is(ErrorInfo.class)) {
+                    var info = each.unpack(ErrorInfo.class);
+                    reason = info.getReason();
+                    metadata = info.getMetadataMap();
+                } else if (each.is(BadRequest.class)) {
+                    violations = each.unpack(BadRequest.class).getFieldViolationsList().stream()
+                            .map(one -> new FieldViolation(one.getField(), one.getDescription()))
+                            .toList();
+                } else if (each.is(RetryInfo.class)) {
+                    var info = each.unpack(RetryInfo.class);
+                    retryAfter = info.hasRetryDelay() ? Times.of(info.getRetryDelay()) : null;
+                }
+            }
+        } catch (InvalidProtocolBufferException | RuntimeException error) {
+            // A proxy garbled them: the code and the message still say what happened.
+        }
+        BiFunction<Facts, Throwable, JobQueueException> type = BY_REASON.getOrDefault(reason, byCode(status.getCode()));
+        if (reason.isEmpty() && status.getCode() == Code.RESOURCE_EXHAUSTED && isTooLong(words)) {
+            // gRPC refuses a message before anybody has read it.
+            type = JobQueueException.TooLarge::new;
+            words = "a message is too large, the most is 4 MiB (" + words + ")";
+        }
+        return type.apply(
+                new Facts(
+                        words,
+                        status.getCode(),
+                        reason,
+                        metadata,
+                        violations,
+                        retryAfter,
+                        requestId(headers, trailers)),
+                status.getCause());
+    }
+
+    private static String words(io.grpc.Status status) {
+        if (status.getDescription() == null) {
+            return "no details were given";
+        }
+        // Of a connection that can't be made gRPC says "io exception", and its cause why.
+        return status.getCause() instanceof IOException cause && cause.getMessage() != null
+                ? status.getDescription() + ": " + cause.getMessage()
+                : status.getDescription();
+    }
+
+    private static boolean isTooLong(String words) {
+        return words.contains("larger than max") || words.contains("exceeds maximum size");
+    }
+
+    private static String requestId(Metadata... received) {
+        for (var each : received) {
+            if (each != null && each.containsKey(REQUEST_ID)) {
+                return each.get(REQUEST_ID);
+            }
+        }
+        return "";
+    }
+
+    // For reasons that this version does not know, and for answers of proxies, which have none.
+    private static BiFunction<Facts, Throwable, JobQueueException> byCode(Code code) {
+        return switch (code) {
+            case INVALID_ARGUMENT, OUT_OF_RANGE -> JobQueueException.InvalidRequest::new;
+            case NOT_FOUND -> JobQueueException.NotFound::new;
+            case RESOURCE_EXHAUSTED -> JobQueueException.Overloaded::new;
+            case UNAVAILABLE -> JobQueueException.Unavailable::new;
+            case DEADLINE_EXCEEDED -> JobQueueException.DeadlineExceeded::new;
+            case UNAUTHENTICATED, PERMISSION_DENIED -> JobQueueException.NotAllowed::new;
+            case UNIMPLEMENTED -> JobQueueException.NotSupported::new;
+            case INTERNAL, UNKNOWN, DATA_LOSS -> JobQueueException.ServerFault::new;
+            default -> JobQueueException::new;
+        };
+    }
+
+    static JobQueueException unavailable(String words) {
+        return new JobQueueException.Unavailable(new Facts(words, Code.UNAVAILABLE), null);
+    }
+
+    static JobQueueException waitTimeout(String words, Job job) {
+        var facts = new Facts(words, Code.DEADLINE_EXCEEDED, "", Map.of("job_id", job.id()), List.of(), null, "");
+        return new JobQueueException.WaitTimeout(facts, job);
+    }
+
+    /** What this side refuses before it is sent. */
+    static JobQueueException invalid(String field, String description, Throwable cause) {
+        var violations = List.of(new FieldViolation(field, description));
+        var facts = new Facts(field + ": " + description, Code.INVALID_ARGUMENT, "", Map.of(), violations, null, "");
+        return new JobQueueException.InvalidRequest(facts, cause);
+    }
+
+    /** The same error with other paths. */
+    static JobQueueException withViolations(JobQueueException error, List<FieldViolation> violations) {
+        var was = error.facts();
+        var facts = new Facts(
+                was.message(), was.code(), was.reason(), was.metadata(), violations, was.retryAfter(), was.requestId());
+        return BY_REASON.getOrDefault(was.reason(), byCode(was.code())).apply(facts, error.getCause());
+    }
+}

@@ -1,0 +1,49 @@
+package dev.jobqueue;
+
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.function.Function;
+
+/** What {@link CompletableFuture} lacks: cancelling that reaches the call, and waiting that throws what it failed with. */
+final class Futures {
+    private Futures() {}
+
+    /** What a function makes of the value; cancelling it cancels the source. */
+    static <A, B> CompletableFuture<B> map(CompletableFuture<A> source, Function<A, B> function) {
+        CompletableFuture<B> mapped = source.thenApply(function);
+        cancelWith(mapped, source);
+        return mapped;
+    }
+
+    /** Cancelling the first cancels the second. */
+    static void cancelWith(CompletableFuture<?> from, CompletableFuture<?> to) {
+        from.whenComplete((value, error) -> {
+            if (from.isCancelled()) {
+                to.cancel(true);
+            }
+        });
+    }
+
+    /**
+     * Waits for a call. An interrupt cancels it; the thread stays interrupted.
+     *
+     * @throws CancellationException the thread was interrupted
+     */
+    static <A> A await(CompletableFuture<A> future) {
+        try {
+            return future.get();
+        } catch (InterruptedException error) {
+            future.cancel(true);
+            Thread.currentThread().interrupt();
+            throw new CancellationException("interrupted while the server's answer was awaited");
+        } catch (ExecutionException error) {
+            if (error.getCause() instanceof JobQueueException failure) {
+                // It was made by a thread of gRPC's; whoever reads the trace looks for the caller.
+                failure.fillInStackTrace();
+                throw failure;
+            }
+            throw new IllegalStateException(error.getCause());
+        }
+    }
+}

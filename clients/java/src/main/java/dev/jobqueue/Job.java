@@ -1,0 +1,186 @@
+package dev.jobqueue;
+
+import java.time.Duration;
+import java.time.Instant;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * A job as it was when it was read. Payload, output, headers and failed attempts are left out in lists and watches that
+ * do not ask for them.
+ */
+public final class Job {
+    private final dev.jobqueue.v1.Job message;
+    private final boolean replayed;
+
+    Job(dev.jobqueue.v1.Job message, boolean replayed) {
+        this.message = message;
+        this.replayed = replayed;
+    }
+
+    static Job of(dev.jobqueue.v1.Job message) {
+        return new Job(message, false);
+    }
+
+    /** Its id. Sorts by the time of enqueuing. */
+    public String id() {
+        return message.getId();
+    }
+
+    /** What sort of work it is. */
+    public String kind() {
+        return message.getKind();
+    }
+
+    /** The line that it waits in. */
+    public String queue() {
+        return message.getQueue();
+    }
+
+    /** Where it is in its life. */
+    public Status status() {
+        return Status.of(message.getStatus());
+    }
+
+    /** Whether it is over. */
+    public boolean isTerminal() {
+        return status().isTerminal();
+    }
+
+    /** -10..10, higher first. */
+    public int priority() {
+        return message.getPriority();
+    }
+
+    /** How often it was claimed; never goes down. */
+    public int attempts() {
+        return message.getAttempts();
+    }
+
+    /** How many failures end it for good. */
+    public int maxAttempts() {
+        return message.getMaxAttempts();
+    }
+
+    /** How many attempts failed or timed out. */
+    public int failures() {
+        return message.getFailures();
+    }
+
+    /** How many attempts ended because their worker was lost. */
+    public int losses() {
+        return message.getLosses();
+    }
+
+    /** The payload as it was enqueued, byte for byte. Empty: it was left out. */
+    public Optional<Json> payload() {
+        return message.hasPayloadJson() ? Optional.of(new Json(message.getPayloadJson())) : Optional.empty();
+    }
+
+    /** The output as its handler gave it, byte for byte. Empty: there is none, or it was left out. */
+    public Optional<Json> output() {
+        return message.hasOutputJson() ? Optional.of(new Json(message.getOutputJson())) : Optional.empty();
+    }
+
+    /** Why it ended, for example ATTEMPTS_EXHAUSTED. Empty while it is not over and when it succeeded. */
+    public String reason() {
+        return message.getReason();
+    }
+
+    /** What the newest unsuccessful attempt said. Empty: none failed. */
+    public String lastError() {
+        return message.getLastError();
+    }
+
+    /** The earliest moment at which it may be claimed, with delay and backoff counted in. */
+    public Instant runAt() {
+        return Times.of(message.getRunAt());
+    }
+
+    /** When it was enqueued, by the database's clock. */
+    public Instant createdAt() {
+        return Times.of(message.getCreatedAt());
+    }
+
+    /** When its state last changed, by the database's clock. */
+    public Instant updatedAt() {
+        return Times.of(message.getUpdatedAt());
+    }
+
+    /** When it became terminal. Empty until then. */
+    public Optional<Instant> finishedAt() {
+        return message.hasFinishedAt() ? Optional.of(Times.of(message.getFinishedAt())) : Optional.empty();
+    }
+
+    /** When the current attempt was claimed. Empty unless it runs. */
+    public Optional<Instant> lockedAt() {
+        return message.hasLockedAt() ? Optional.of(Times.of(message.getLockedAt())) : Optional.empty();
+    }
+
+    /** The name of the worker that runs the current attempt. Empty unless it runs. */
+    public String lockedBy() {
+        return message.getLockedBy();
+    }
+
+    /** Whether its cancelling was asked for. */
+    public boolean cancelRequested() {
+        return message.getCancelRequested();
+    }
+
+    /** The key that it was enqueued under. Empty: none. */
+    public String idempotencyKey() {
+        return message.getIdempotencyKey();
+    }
+
+    /** How long one attempt may run. Empty: no limit. */
+    public Optional<Duration> timeout() {
+        return message.hasTimeout() ? Optional.of(Times.of(message.getTimeout())) : Optional.empty();
+    }
+
+    /** Its own wait between attempts. Empty: the kind's or the default one is used. */
+    public Optional<RetryPolicy> retryPolicy() {
+        return message.hasRetryPolicy() ? Optional.of(RetryPolicy.of(message.getRetryPolicy())) : Optional.empty();
+    }
+
+    /** The producer's own marks. */
+    public Map<String, String> labels() {
+        return message.getLabelsMap();
+    }
+
+    /** What was given beside the payload, with {@code x-request-id} and {@code traceparent} of the enqueuing. */
+    public Map<String, String> headers() {
+        return message.getHeadersMap();
+    }
+
+    /** Every attempt that failed, timed out or was lost, oldest first. */
+    public List<FailedAttempt> failedAttempts() {
+        return message.getFailedAttemptsList().stream().map(FailedAttempt::of).toList();
+    }
+
+    /** What the newest attempt last said of how far it is. Empty: nothing yet. */
+    public Optional<JobProgress> progress() {
+        return message.hasProgress() ? Optional.of(JobProgress.of(message.getProgress())) : Optional.empty();
+    }
+
+    /** Of the answer to an enqueue: whether the job was there before, by its idempotency key. */
+    public boolean replayed() {
+        return replayed;
+    }
+
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof Job job && job.message.equals(message) && job.replayed == replayed;
+    }
+
+    @Override
+    public int hashCode() {
+        return message.hashCode();
+    }
+
+    /** Its kind, id and status, for logs. */
+    @Override
+    public String toString() {
+        return "%s job %s (%s)".formatted(kind(), id(), status());
+    }
+}

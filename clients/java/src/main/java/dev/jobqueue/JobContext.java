@@ -1,0 +1,175 @@
+package dev.jobqueue;
+
+import com.google.protobuf.ByteString;
+import dev.jobqueue.v1.Progress;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
+import java.util.function.Consumer;
+
+/** What a handler is given beside its job: when to stop, and what it may say meanwhile. For any thread. */
+public final class JobContext {
+    private static final int CHECKPOINT_BYTES = 64 * 1024;
+    private static final int FOLLOW_UPS = 100;
+    // With an output of 1 MiB the outcome still fits into a message of 4 MiB.
+    private static final int FOLLOW_UPS_BYTES = 2 * 1024 * 1024;
+    // One id from the first caller to the last handler.
+    private static final List<String> INHERITED = List.of("x-request-id", "traceparent");
+
+    private final LeasedJob job;
+    private final Codec codec;
+    private final Executor executor;
+    private final Consumer<Progress.Builder> report;
+    private final Instant deadline;
+    private final Object guard = new Object();
+    // Made when it is asked for: most handlers never look.
+    private CompletableFuture<Stop> cancelled;
+    private volatile Stop stop;
+    private final List<dev.jobqueue.v1.NewJob> followUps = new ArrayList<>(0);
+    private int followUpBytes;
+
+    JobContext(LeasedJob job, Codec codec, Executor executor, Consumer<Progress.Builder> report) {
+        this.job = job;
+        this.codec = codec;
+        this.executor = executor;
+        this.report = report;
+        deadline = job.timeout().map(Instant.now()::plus).orElse(null);
+    }
+
+    /** Whether the handler should stop: cancelled by a caller, lease revoked, or the worker's grace is over. */
+    public boolean isCancelled() {
+        return stop != null;
+    }
+
+    /** Why the handler should stop. Empty: it should not. A later reason replaces an earlier one. */
+    public Optional<Stop> stop() {
+        return Optional.ofNullable(stop);
+    }
+
+    /** Completes when the handler should stop, with the reason. */
+    public CompletableFuture<Stop> cancelled() {
+        synchronized (guard) {
+            if (cancelled == null) {
+                cancelled = stop == null ? new CompletableFuture<>() : CompletableFuture.completedFuture(stop);
+            }
+            return cancelled.copy();
+        }
+    }
+
+    /**
+     * Ends the attempt here if the handler should stop.
+     *
+     * @throws Cancelled it should
+     */
+    public void throwIfCancelled() {
+        var why = stop;
+        if (why != null) {
+            throw new Cancelled(why.words());
+        }
+    }
+
+    /** When the attempt times out, by this host's clock; the server decides by its own. Empty: never. */
+    public Optional<Instant> deadline() {
+        return Optional.ofNullable(deadline);
+    }
+
+    /** How long until the deadline; negative when it is over. Empty: there is none. */
+    public Optional<Duration> remaining() {
+        return deadline().map(at -> Duration.between(Instant.now(), at));
+    }
+
+    /**
+     * Says how far the attempt is. Returns at once. What follows within 100 ms replaces it; the last one before a broken
+     * connection may be lost.
+     *
+     * @param fraction 0..1, of the whole
+     * @param message what it does right now, for people; at most 1 KiB
+     */
+    public void progress(double fraction, String message) {
+        // Written so that it refuses NaN as well.
+        if (!(fraction >= 0 && fraction <= 1)) {
+            throw new IllegalArgumentException("fraction is " + fraction + "; it is 0..1, of the whole");
+        }
+        report.accept(Progress.newBuilder().setFraction(fraction).setMessage(message));
+    }
+
+    /** Says how far the attempt is; what it does stays as it was said last. */
+    public void progress(double fraction) {
+        progress(fraction, "");
+    }
+
+    /** Says what the attempt does; how far it is stays as it was said last. */
+    public void progress(String message) {
+        report.accept(Progress.newBuilder().setMessage(message));
+    }
+
+    /**
+     * Leaves something for the job's next attempt, which reads it as {@link LeasedJob#checkpoint}. Returns at once.
+     *
+     * <p>The newest one counts. It is there for sure once the attempt ends by an outcome of this worker; where the worker
+     * is lost, the last tenths of a second may be lost with it.
+     *
+     * @param data in any form, at most 64 KiB; empty: takes back what was left
+     */
+    public void checkpoint(byte[] data) {
+        if (data.length > CHECKPOINT_BYTES) {
+            throw new IllegalArgumentException(
+                    "a checkpoint has at most %d bytes, not %d: store it elsewhere and leave its address"
+                            .formatted(CHECKPOINT_BYTES, data.length));
+        }
+        report.accept(Progress.newBuilder().setCheckpoint(ByteString.copyFrom(data)));
+    }
+
+    /**
+     * Enqueues a job in the transaction that settles this one as succeeded, or not at all; at most 100, of 2 MiB in all.
+     *
+     * <p>It gets the request id and the trace of this job, unless it has headers of these names. It needs no idempotency
+     * key: the transaction already makes it once.
+     */
+    public void followUp(NewJob next) {
+        var message = next.message(codec, "follow_up", false).toBuilder();
+        for (var name : INHERITED) {
+            var value = job.headers().get(name);
+            if (value != null && !message.containsHeaders(name)) {
+                message.putHeaders(name, value);
+            }
+        }
+        var made = message.build();
+        synchronized (guard) {
+            if (followUps.size() >= FOLLOW_UPS) {
+                throw new IllegalArgumentException("a job has at most " + FOLLOW_UPS + " follow-ups");
+            }
+            var bytes = followUpBytes + made.getSerializedSize();
+            if (bytes > FOLLOW_UPS_BYTES) {
+                throw new IllegalArgumentException(
+                        "the follow-ups of a job may have %d bytes in all, not %d".formatted(FOLLOW_UPS_BYTES, bytes));
+            }
+            followUpBytes = bytes;
+            followUps.add(made);
+        }
+    }
+
+    Codec codec() {
+        return codec;
+    }
+
+    List<dev.jobqueue.v1.NewJob> takeFollowUps() {
+        synchronized (guard) {
+            return List.copyOf(followUps);
+        }
+    }
+
+    /** Tells the handler to stop. Whoever waits for it is told by a thread of the handlers', not by the caller's. */
+    void tell(Stop why) {
+        synchronized (guard) {
+            stop = why;
+            if (cancelled != null) {
+                cancelled.completeAsync(() -> why, executor);
+            }
+        }
+    }
+}

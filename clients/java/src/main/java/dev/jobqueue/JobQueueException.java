@@ -1,0 +1,242 @@
+package dev.jobqueue;
+
+import io.grpc.Status.Code;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * A call was refused or failed. Every answer of a server that is no success becomes one; its class is one of those
+ * within, and says what a caller can do about it.
+ */
+public sealed class JobQueueException extends RuntimeException {
+    private final transient Facts facts;
+    private transient List<EnqueueResult> enqueued = List.of();
+    private String note = "";
+
+    /** What is known of a failed call. */
+    record Facts(
+            String message,
+            Code code,
+            String reason,
+            Map<String, String> metadata,
+            List<FieldViolation> violations,
+            Duration retryAfter,
+            String requestId) {
+        Facts(String message, Code code) {
+            this(message, code, "", Map.of(), List.of(), null, "");
+        }
+    }
+
+    JobQueueException(Facts facts, Throwable cause) {
+        super(facts.message, cause);
+        this.facts = facts;
+    }
+
+    /** The code of gRPC. */
+    public Code code() {
+        return facts.code;
+    }
+
+    /** The stable name of the cause, for example {@code JOB_NOT_FOUND}. Empty when no JobQueue server answered. */
+    public String reason() {
+        return facts.reason;
+    }
+
+    /** Facts about the error, for example {@code job_id}. */
+    public Map<String, String> metadata() {
+        return facts.metadata;
+    }
+
+    /** The fields that were wrong. */
+    public List<FieldViolation> violations() {
+        return facts.violations;
+    }
+
+    /** How long the server asks to wait before another try. Empty: it does not ask. */
+    public Optional<Duration> retryAfter() {
+        return Optional.ofNullable(facts.retryAfter);
+    }
+
+    /** Finds the call in the server's log. Empty when no server answered. */
+    public String requestId() {
+        return facts.requestId;
+    }
+
+    /** Of {@code enqueueMany}: the jobs of the batches before, which are committed. */
+    public List<EnqueueResult> enqueued() {
+        return enqueued;
+    }
+
+    /** Everything that a person needs. */
+    @Override
+    public String getMessage() {
+        var text = new StringBuilder(facts.reason.isEmpty() ? facts.code.name() : facts.reason);
+        text.append(": ").append(facts.message);
+        var fields = String.join(
+                "; ",
+                facts.violations.stream()
+                        .map(each -> each.field() + ": " + each.description())
+                        .toList());
+        // A server often says the one violation in its message already.
+        if (!fields.isEmpty() && !facts.message.contains(fields)) {
+            text.append(" (").append(fields).append(')');
+        }
+        return text.append(note).toString();
+    }
+
+    Facts facts() {
+        return facts;
+    }
+
+    void note(String words) {
+        note = "; " + words;
+    }
+
+    void enqueued(List<EnqueueResult> before) {
+        enqueued = List.copyOf(before);
+        note("the " + before.size() + " jobs of the batches before are enqueued");
+    }
+
+    /** A field is malformed or out of its range: mend the call; {@code violations()} says where. */
+    public static sealed class InvalidRequest extends JobQueueException {
+        InvalidRequest(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The payload does not satisfy its kind's schema: mend the payload. */
+    public static final class PayloadInvalid extends InvalidRequest {
+        PayloadInvalid(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** Make it smaller, or store it elsewhere and send its address. */
+    public static final class TooLarge extends InvalidRequest {
+        TooLarge(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The kind was never put: look for a typing error, or put it. */
+    public static final class KindUnknown extends InvalidRequest {
+        KindUnknown(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** There is no such thing, or no longer. */
+    public static sealed class NotFound extends JobQueueException {
+        NotFound(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** There is no job of this id: it was never there, was deleted, or its retention has ended. */
+    public static final class JobNotFound extends NotFound {
+        JobNotFound(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** No job was ever enqueued in this queue. */
+    public static final class QueueNotFound extends NotFound {
+        QueueNotFound(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The job is over and can't be cancelled: {@code metadata().get("status")} says how it ended. */
+    public static final class JobTerminal extends JobQueueException {
+        JobTerminal(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The job is not over: wait for it or cancel it first. */
+    public static final class JobNotTerminal extends JobQueueException {
+        JobNotTerminal(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The key stands for another request: {@code metadata().get("job_id")} names its job. */
+    public static final class IdempotencyKeyReused extends JobQueueException {
+        IdempotencyKeyReused(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The server takes no more for now: try again after {@code retryAfter()}. */
+    public static final class Overloaded extends JobQueueException {
+        Overloaded(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** No server answered, or it can't reach its database. What was asked for may have been done. */
+    public static final class Unavailable extends JobQueueException {
+        Unavailable(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** Not done in time. What was asked for may have been done. */
+    public static sealed class DeadlineExceeded extends JobQueueException {
+        DeadlineExceeded(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The job was not over in time; {@code job()} is how it stood. */
+    public static final class WaitTimeout extends DeadlineExceeded {
+        private final transient Job job;
+
+        WaitTimeout(Facts facts, Job job) {
+            super(facts, null);
+            this.job = job;
+        }
+
+        /** The job as it was at the end. */
+        public Job job() {
+            return job;
+        }
+    }
+
+    /** The token is too old to go on from: list the jobs, then watch without it. */
+    public static final class WatchTokenExpired extends JobQueueException {
+        WatchTokenExpired(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The worker's session is over: open a new one. The Worker does so by itself. */
+    public static final class SessionUnknown extends JobQueueException {
+        SessionUnknown(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The credentials are missing, wrong, or not enough for this call. */
+    public static final class NotAllowed extends JobQueueException {
+        NotAllowed(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The server does not have this method: it is older than the client, or no JobQueue server. */
+    public static final class NotSupported extends JobQueueException {
+        NotSupported(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** Give the server's operator {@code requestId()} or {@code metadata().get("error_id")}. */
+    public static final class ServerFault extends JobQueueException {
+        ServerFault(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+package dev.jobqueue;
+
+import java.time.Duration;
+import java.util.Objects;
+
+/**
+ * A sort of work. Putting one replaces it as a whole.
+ *
+ * @param name what jobs name, {@code [a-z0-9][a-z0-9_.-]{0,127}}
+ * @param schema the JSON Schema (2020-12) of its payloads; null: every JSON value is taken
+ * @param retryPolicy the wait between attempts, for jobs that don't say; null: the default
+ * @param maxAttempts how many failures end a job for good, for jobs that don't say, 1..1000; 0: 3
+ * @param timeout how long one attempt may run, for jobs that don't say, 1 s to 7 days; null: no limit
+ */
+public record Kind(String name, Json schema, RetryPolicy retryPolicy, int maxAttempts, Duration timeout) {
+    /** Checks that there is a name. */
+    public Kind {
+        Objects.requireNonNull(name, "name");
+    }
+
+    /** One that takes every payload, with the defaults. */
+    public static Kind of(String name) {
+        return new Kind(name, null, null, 0, null);
+    }
+
+    /** The same, with this schema. */
+    public Kind withSchema(Json schema) {
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout);
+    }
+
+    /** The same, with this wait between attempts. */
+    public Kind withRetryPolicy(RetryPolicy retryPolicy) {
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout);
+    }
+
+    /** The same, with so many failures. */
+    public Kind withMaxAttempts(int maxAttempts) {
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout);
+    }
+
+    /** The same, with this limit for an attempt. */
+    public Kind withTimeout(Duration timeout) {
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout);
+    }
+
+    static Kind of(dev.jobqueue.v1.Kind message) {
+        return new Kind(
+                message.getName(),
+                message.hasSchemaJson() ? new Json(message.getSchemaJson()) : null,
+                message.hasRetryPolicy() ? RetryPolicy.of(message.getRetryPolicy()) : null,
+                message.getMaxAttempts(),
+                message.hasTimeout() ? Times.of(message.getTimeout()) : null);
+    }
+
+    dev.jobqueue.v1.Kind message() {
+        var message = dev.jobqueue.v1.Kind.newBuilder().setName(name).setMaxAttempts(maxAttempts);
+        if (schema != null) {
+            message.setSchemaJson(schema.raw());
+        }
+        if (retryPolicy != null) {
+            message.setRetryPolicy(retryPolicy.message());
+        }
+        if (timeout != null) {
+            message.setTimeout(Times.message(timeout));
+        }
+        return message.build();
+    }
+}

@@ -1,0 +1,117 @@
+package dev.jobqueue;
+
+import java.time.Duration;
+import java.time.Instant;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * One attempt of a job, as its handler sees it.
+ *
+ * <p>{@code (id, attempt)} is a fencing token: a store that refuses a lower attempt of the same id is safe from a worker
+ * that was thought dead. It reads from the message that came over the wire, so that a job costs only what is looked at.
+ */
+public final class LeasedJob {
+    private final dev.jobqueue.v1.LeasedJob message;
+    private final Codec codec;
+
+    LeasedJob(dev.jobqueue.v1.LeasedJob message, Codec codec) {
+        this.message = message;
+        this.codec = codec;
+    }
+
+    /** The job's id. */
+    public String id() {
+        return message.getId();
+    }
+
+    /** The attempt's number in its job, from 1. Higher than that of every earlier one. */
+    public int attempt() {
+        return message.getAttempt();
+    }
+
+    /** What sort of work it is. */
+    public String kind() {
+        return message.getKind();
+    }
+
+    /** The queue that it was claimed from. */
+    public String queue() {
+        return message.getQueue();
+    }
+
+    /** The payload as it was enqueued, byte for byte. */
+    public Json payload() {
+        return new Json(message.getPayloadJson());
+    }
+
+    /**
+     * The payload, read by the worker's codec.
+     *
+     * @throws Discard it does not fit the type: no later attempt can do better
+     */
+    public <T> T payload(Class<T> type) {
+        try {
+            return codec.read(message.getPayloadJson().toByteArray(), type);
+        } catch (Exception error) {
+            if (codec == NoCodec.INSTANCE) {
+                throw (IllegalStateException) error;
+            }
+            throw new Discard(new IllegalArgumentException(
+                    "the payload of the %s job does not fit %s: %s"
+                            .formatted(kind(), type.getName(), error.getMessage()),
+                    error));
+        }
+    }
+
+    /** How many failures end the job for good. */
+    public int maxAttempts() {
+        return message.getMaxAttempts();
+    }
+
+    /** How many failures there have been. */
+    public int failures() {
+        return message.getFailures();
+    }
+
+    /** Whether one more failure ends the job for good. */
+    public boolean isLastAttempt() {
+        return failures() >= maxAttempts() - 1;
+    }
+
+    /** How long this attempt may run. Empty: no limit. */
+    public Optional<Duration> timeout() {
+        return message.hasTimeout() ? Optional.of(Times.of(message.getTimeout())) : Optional.empty();
+    }
+
+    /** -10..10, higher first. */
+    public int priority() {
+        return message.getPriority();
+    }
+
+    /** When the job was enqueued, by the database's clock. */
+    public Instant createdAt() {
+        return Times.of(message.getCreatedAt());
+    }
+
+    /** The producer's own marks. */
+    public Map<String, String> labels() {
+        return message.getLabelsMap();
+    }
+
+    /** What came beside the payload, with {@code x-request-id} and {@code traceparent} of the enqueuing. */
+    public Map<String, String> headers() {
+        return message.getHeadersMap();
+    }
+
+    /** What the attempts before left behind; a copy. Empty: nothing. */
+    public byte[] checkpoint() {
+        return message.getCheckpoint().toByteArray();
+    }
+
+    /** Its kind, id and attempt, for logs. */
+    @Override
+    public String toString() {
+        return "%s job %s, attempt %d".formatted(kind(), id(), attempt());
+    }
+}

@@ -1,0 +1,161 @@
+package dev.jobqueue;
+
+import java.time.Duration;
+import java.time.Instant;
+import java.util.Map;
+import java.util.Objects;
+import java.util.UUID;
+
+/** A job to enqueue. Only its kind must be given. */
+public final class NewJob {
+    private final dev.jobqueue.v1.NewJob message;
+    private final Object payload;
+    private final boolean idempotent;
+
+    private NewJob(Builder builder) {
+        message = builder.message.build();
+        payload = builder.payload;
+        idempotent = builder.idempotent;
+    }
+
+    /** One of a kind, with the payload {@code null}. */
+    public static NewJob of(String kind) {
+        return builder(kind).build();
+    }
+
+    /** One of a kind with a payload: a {@link Json}, or what the client's codec writes. */
+    public static NewJob of(String kind, Object payload) {
+        return builder(kind).payload(payload).build();
+    }
+
+    /** Begins one. The kind is what sort of work it is: it chooses the handler. */
+    public static Builder builder(String kind) {
+        return new Builder(kind);
+    }
+
+    String kind() {
+        return message.getKind();
+    }
+
+    /** Whether it has a key, or is given one by each call. */
+    boolean keyed() {
+        return idempotent || !message.getIdempotencyKey().isEmpty();
+    }
+
+    /**
+     * As it is sent; path is where it stands in the request.
+     *
+     * @param makeKey whether one without a key of its own that asked for one is given it
+     */
+    dev.jobqueue.v1.NewJob message(Codec codec, String path, boolean makeKey) {
+        var sent = message.toBuilder();
+        try {
+            var text = Json.encode(payload, codec);
+            if (text != null) {
+                sent.setPayloadJson(text);
+            }
+        } catch (Exception error) {
+            throw Errors.invalid(path + ".payload", "can't be written as JSON: " + error.getMessage(), error);
+        }
+        if (idempotent && makeKey) {
+            sent.setIdempotencyKey(UUID.randomUUID().toString());
+        }
+        return sent.build();
+    }
+
+    /** Describes a job. */
+    public static final class Builder {
+        private final dev.jobqueue.v1.NewJob.Builder message = dev.jobqueue.v1.NewJob.newBuilder();
+        private Object payload;
+        private boolean idempotent;
+
+        private Builder(String kind) {
+            message.setKind(Objects.requireNonNull(kind, "kind"));
+        }
+
+        /**
+         * The handler's input: a {@link Json} goes byte for byte, whatever else is written by the client's codec. Null:
+         * {@code null}.
+         */
+        public Builder payload(Object payload) {
+            this.payload = payload;
+            return this;
+        }
+
+        /** The line that it waits in. Default: {@code default}. */
+        public Builder queue(String queue) {
+            message.setQueue(queue);
+            return this;
+        }
+
+        /** -10..10, higher first. */
+        public Builder priority(int priority) {
+            message.setPriority(priority);
+            return this;
+        }
+
+        /** The earliest moment at which it may start, at most 400 days ahead. Replaces a delay. */
+        public Builder runAt(Instant runAt) {
+            message.setRunAt(Times.message(runAt));
+            return this;
+        }
+
+        /** The same, from now by the database's clock. Replaces a moment. */
+        public Builder delay(Duration delay) {
+            message.setDelay(Times.message(delay));
+            return this;
+        }
+
+        /** How many failures end it for good, 1..1000. Default: the kind's value, else 3. */
+        public Builder maxAttempts(int maxAttempts) {
+            message.setMaxAttempts(maxAttempts);
+            return this;
+        }
+
+        /** How long one attempt may run, 1 s to 7 days. Default: the kind's value, else no limit. */
+        public Builder timeout(Duration timeout) {
+            message.setTimeout(Times.message(timeout));
+            return this;
+        }
+
+        /** The wait between attempts. Default: the kind's, else 1 s to 60 s. */
+        public Builder retryPolicy(RetryPolicy policy) {
+            message.setRetryPolicy(policy.message());
+            return this;
+        }
+
+        /**
+         * The producer's own name for the request: the same key and the same job again answers the job that is there.
+         * With one, the client repeats the call when no server answers.
+         */
+        public Builder idempotencyKey(String key) {
+            message.setIdempotencyKey(key);
+            idempotent = false;
+            return this;
+        }
+
+        /** Each call makes a key that was never used, so that the client may repeat it when its answer was lost. */
+        public Builder idempotent() {
+            message.clearIdempotencyKey();
+            idempotent = true;
+            return this;
+        }
+
+        /** The producer's own marks, to find jobs by. */
+        public Builder labels(Map<String, String> labels) {
+            message.clearLabels().putAllLabels(labels);
+            return this;
+        }
+
+        /** Given to the handler beside the payload. */
+        public Builder headers(Map<String, String> headers) {
+            message.clearHeaders().putAllHeaders(headers);
+            return this;
+        }
+
+        /** The job. */
+        public NewJob build() {
+            return new NewJob(this);
+        }
+    }
+}

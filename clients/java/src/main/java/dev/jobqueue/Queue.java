@@ -1,0 +1,25 @@
+package dev.jobqueue;
+
+import java.util.EnumMap;
+import java.util.Map;
+
+/**
+ * A queue as it was when it was read.
+ *
+ * @param name its name
+ * @param paused whether no job may be claimed from it
+ * @param running how many of its jobs run
+ * @param depths its jobs that are not over, by QUEUED, RETRYING and RUNNING
+ */
+public record Queue(String name, boolean paused, int running, Map<Status, QueueDepth> depths) {
+    /** Keeps a copy of the map. */
+    public Queue {
+        depths = Map.copyOf(depths);
+    }
+
+    static Queue of(dev.jobqueue.v1.Queue message) {
+        var depths = new EnumMap<Status, QueueDepth>(Status.class);
+        message.getDepthsList().forEach(each -> depths.put(Status.of(each.getStatus()), QueueDepth.of(each)));
+        return new Queue(message.getName(), message.getPaused(), message.getRunning(), depths);
+    }
+}

@@ -1,0 +1,306 @@
+package dev.jobqueue;
+
+import dev.jobqueue.v1.Delivery;
+import dev.jobqueue.v1.Drain;
+import dev.jobqueue.v1.Heartbeat;
+import dev.jobqueue.v1.Hello;
+import dev.jobqueue.v1.LeaseRequest;
+import dev.jobqueue.v1.LeaseResponse;
+import dev.jobqueue.v1.PayloadFormat;
+import dev.jobqueue.v1.Resume;
+import dev.jobqueue.v1.Settle;
+import dev.jobqueue.v1.Subscription;
+import dev.jobqueue.v1.Welcome;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ScheduledThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
+
+/**
+ * The worker's session, over all its streams: its leases, and what each frame of the server does to them. One lock guards
+ * all of it; nothing under the lock blocks, and no code of the
+ * program's runs under it but its {@link Observer}.
+ */
+final class Session {
+    private static final Duration DEFAULT_BEAT = Duration.ofSeconds(5);
+
+    final Worker.Settings settings;
+    final Handlers handlers;
+    final System.Logger log = Worker.LOG;
+    final ReentrantLock lock = new ReentrantLock();
+    /** Signalled at every change that {@link #until} may wait for. */
+    final Condition changed = lock.newCondition();
+    /** Signalled where a stream may be wanted. Apart from the other, or each job that ends would wake the link. */
+    final Condition wanted = lock.newCondition();
+
+    final ScheduledThreadPoolExecutor timers = Threads.timers();
+
+    final Map<Long, Lease> leases = new LinkedHashMap<>();
+    final CapacityBook capacity;
+    final Settlements settlements;
+    final ProgressReports progress = new ProgressReports(this);
+    final Attempts attempts = new Attempts(this);
+    private final Answers answers = new Answers(this);
+
+    LeaseStream stream;
+    long id;
+    String token = "";
+    Duration beat = DEFAULT_BEAT;
+    private long beatSeq;
+    private long pongSeq;
+    /** On the newest stream. */
+    long delivered;
+    /** Came on the old stream after the Hello of a new one, which does not name their leases. */
+    List<Delivery> crossed = new ArrayList<>();
+    /** Takes no more jobs, on this stream and on those that follow. */
+    boolean draining;
+    /** While a new stream is opened nothing is settled on the old one, so that both sides know what was said. */
+    boolean moving;
+    /** The worker has left; timers that still run do nothing. */
+    boolean closed;
+
+    Session(Worker.Settings settings, Handlers handlers) {
+        this.settings = settings;
+        this.handlers = handlers;
+        settlements = new Settlements(this, settings.concurrency());
+        capacity = new CapacityBook(settings.concurrency(), handlers.slotsByKind());
+    }
+
+    /** Runs something under the lock. */
+    void locked(Runnable what) {
+        lock.lock();
+        try {
+            what.run();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** Runs something under the lock after so many nanoseconds, unless the worker has left by then. */
+    void later(long nanos, Runnable what) {
+        if (!closed) {
+            timers.schedule(() -> whileOpen(what), nanos, TimeUnit.NANOSECONDS);
+        }
+    }
+
+    void whileOpen(Runnable what) {
+        locked(() -> {
+            if (!closed) {
+                what.run();
+            }
+        });
+    }
+
+    // The rest is called with the lock held.
+
+    /** The first frame of a stream: opens the session, or resumes it where there is one. */
+    LeaseRequest.Builder hello() {
+        var hello = Hello.newBuilder()
+                .setWorker(settings.name())
+                .setCapacity(capacity.message())
+                .putAllLabels(settings.labels())
+                .setClient("jobqueue-java/" + Worker.VERSION)
+                .setPayloadFormat(PayloadFormat.PAYLOAD_FORMAT_JSON);
+        for (var queue : settings.queues()) {
+            hello.addSubscriptions(Subscription.newBuilder().setQueue(queue).addAllKinds(handlers.kinds()));
+        }
+        if (settings.sessionTtl() != null) {
+            hello.setSessionTtl(Times.message(settings.sessionTtl()));
+        }
+        if (!token.isEmpty()) {
+            var resume = Resume.newBuilder().setSessionToken(token).setLastDelivery(delivered);
+            for (var each : leases.values()) {
+                if (each.place == Lease.Place.RUNNING) {
+                    resume.addHeld(each.held());
+                }
+            }
+            settlements.kept.forEach(each -> resume.addUnanswered(each.held()));
+            hello.setResume(resume);
+        }
+        return LeaseRequest.newBuilder().setHello(hello);
+    }
+
+    /** Goes on, or begins, on this stream. */
+    void welcome(Welcome welcome, LeaseStream on) {
+        stream = on;
+        moving = false;
+        id = welcome.getSessionId();
+        token = welcome.getSessionToken();
+        beat = Times.of(welcome.getHeartbeatInterval());
+        if (beat.isNegative() || beat.isZero()) {
+            beat = DEFAULT_BEAT;
+        }
+        beatSeq = 0;
+        pongSeq = 0;
+        delivered = 0;
+        crossed.clear(); // Hello did not name them: they went back uncharged, and may run elsewhere by now
+        for (var each : welcome.getRevokedList()) {
+            attempts.revoke(each.getLeaseId(), "the session went on without it");
+        }
+        settlements.restart();
+        // Names revoked handlers that still run, so that their slots are not given away.
+        heartbeat();
+        if (draining) {
+            sendDrain();
+        } else {
+            sayCapacity();
+        }
+        changed.signalAll();
+    }
+
+    /** Goes on with the old stream, if there is one: no other was found. */
+    void stay() {
+        moving = false;
+        settlements.flush();
+        var came = crossed;
+        crossed = new ArrayList<>();
+        if (stream != null) {
+            // Not begun after all: the server that refused may have taken the session over, and then each of these went
+            // back and may run elsewhere. A release by a lease that is over is told so, and does no harm.
+            came.forEach(each -> attempts.take(each, false));
+        }
+        changed.signalAll();
+    }
+
+    /** The stream is gone, and nothing has taken its place yet. */
+    void lost() {
+        stream = null;
+        crossed.clear();
+        wake();
+    }
+
+    /** The server has ended the session, or does not know it any more. What it still held went back. */
+    void over() {
+        var held = List.copyOf(leases.values());
+        leases.clear();
+        token = "";
+        moving = false;
+        crossed.clear();
+        var gone = 0;
+        for (var each : held) {
+            if (each.place != Lease.Place.DONE) { // those of revoked leases were told already
+                gone++;
+                attempts.giveUp(each, "the session is over");
+            }
+            if (each.alive) {
+                capacity.orphans.add(each);
+            }
+        }
+        if (gone > 0) {
+            log.log(
+                    System.Logger.Level.WARNING,
+                    "the session is over; {0} jobs went back, their handlers are stopped",
+                    gone);
+        }
+        wake();
+    }
+
+    /** A Welcome is awaited that would begin a session. */
+    boolean opening() {
+        return moving && token.isEmpty();
+    }
+
+    /** It drains and the server keeps nothing of it; there is nothing left to say. */
+    boolean finished() {
+        return draining && token.isEmpty();
+    }
+
+    /** Does what a frame says. An unknown one is ignored. */
+    void handle(LeaseResponse frame) {
+        switch (frame.getFrameCase()) {
+            case DELIVERY -> attempts.deliver(frame.getDelivery());
+            case SETTLED -> answers.settled(frame.getSettled());
+            case PONG -> pongSeq = Math.max(pongSeq, frame.getPong().getSeq());
+            case CONTROL -> {
+                var cancel = frame.getControl().getCancel();
+                cancel.getLeaseIdsList().forEach(lease -> attempts.cancel(lease, cancel.getReason()));
+                var revoke = frame.getControl().getRevoke();
+                revoke.getLeaseIdsList().forEach(lease -> attempts.revoke(lease, revoke.getReason()));
+            }
+            default -> {}
+        }
+    }
+
+    /** Sends one. False: the last two were not answered, and the stream is as good as dead. */
+    boolean heartbeat() {
+        if (beatSeq - pongSeq >= 2) {
+            return false;
+        }
+        settlements.flush();
+        var heartbeat = Heartbeat.newBuilder().setSeq(++beatSeq);
+        for (var each : leases.values()) {
+            // Those that are settled and wait for the answer alone are no longer held: they should free their slots.
+            if (each.alive || each.place != Lease.Place.SENT) {
+                heartbeat.addHeld(each.id);
+            }
+        }
+        send(LeaseRequest.newBuilder().setHeartbeat(heartbeat));
+        return true;
+    }
+
+    void send(LeaseRequest.Builder frame) {
+        if (stream != null) {
+            stream.send(frame);
+        }
+    }
+
+    boolean maySettle() {
+        return stream != null && !moving;
+    }
+
+    void sendSettle(Settle settle) {
+        send(LeaseRequest.newBuilder().setSettle(settle));
+    }
+
+    void sendDrain() {
+        send(LeaseRequest.newBuilder().setDrain(Drain.newBuilder().setReason("the worker is shutting down")));
+    }
+
+    void sayCapacity() {
+        send(LeaseRequest.newBuilder().setCapacity(capacity.message()));
+    }
+
+    /** Every lease whose handler runs, those of earlier sessions included. */
+    List<Lease> running() {
+        var running = new ArrayList<Lease>(capacity.orphans);
+        leases.values().stream().filter(each -> each.alive).forEach(running::add);
+        return running;
+    }
+
+    void finished(Lease lease, Observer.Outcome outcome) {
+        told(observer -> observer.finished(lease.job.kind(), outcome, Duration.ofNanos(lease.took)));
+    }
+
+    /** Tells the observer. It is the program's, and must not break the session. */
+    void told(Consumer<Observer> what) {
+        try {
+            what.accept(settings.observer());
+        } catch (RuntimeException error) {
+            log.log(System.Logger.Level.ERROR, "the observer has failed", error);
+        }
+    }
+
+    void wake() {
+        changed.signalAll();
+        wanted.signalAll();
+    }
+
+    /** Waits until a condition on the session holds. False: it did not in time. */
+    boolean until(Duration within, BooleanSupplier condition) throws InterruptedException {
+        var left = Times.nanosOf(within);
+        while (!condition.getAsBoolean()) {
+            if (left <= 0) {
+                return false;
+            }
+            left = changed.awaitNanos(left);
+        }
+        return true;
+    }
+}

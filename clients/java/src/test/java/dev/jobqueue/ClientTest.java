@@ -1,0 +1,368 @@
+package dev.jobqueue;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.google.protobuf.Any;
+import com.google.protobuf.Message;
+import com.google.rpc.BadRequest;
+import com.google.rpc.Code;
+import com.google.rpc.ErrorInfo;
+import com.google.rpc.RetryInfo;
+import dev.jobqueue.v1.BatchEnqueueJobsRequest;
+import dev.jobqueue.v1.BatchEnqueueJobsResponse;
+import dev.jobqueue.v1.EnqueueJobRequest;
+import dev.jobqueue.v1.EnqueueJobResponse;
+import dev.jobqueue.v1.EnqueueResult;
+import dev.jobqueue.v1.GetJobRequest;
+import dev.jobqueue.v1.GetJobResponse;
+import dev.jobqueue.v1.JobQueueGrpc;
+import dev.jobqueue.v1.ListJobsRequest;
+import dev.jobqueue.v1.ListJobsResponse;
+import dev.jobqueue.v1.WaitJobRequest;
+import dev.jobqueue.v1.WaitJobResponse;
+import dev.jobqueue.v1.WatchJobsRequest;
+import dev.jobqueue.v1.WatchJobsResponse;
+import io.grpc.Context;
+import io.grpc.Grpc;
+import io.grpc.InsecureServerCredentials;
+import io.grpc.Metadata;
+import io.grpc.Server;
+import io.grpc.ServerCall;
+import io.grpc.ServerCallHandler;
+import io.grpc.ServerInterceptor;
+import io.grpc.protobuf.StatusProto;
+import io.grpc.stub.StreamObserver;
+import java.io.IOException;
+import java.time.Duration;
+import java.util.Iterator;
+import java.util.List;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+@Timeout(30)
+class ClientTest {
+    private final BlockingQueue<Message> asked = new LinkedBlockingQueue<>();
+    private final BlockingQueue<String> tokens = new LinkedBlockingQueue<>();
+    /** What is answered, in their order: a message, a RuntimeException, or null for no answer at all. */
+    private final BlockingQueue<Object> answers = new LinkedBlockingQueue<>();
+
+    private final CompletableFuture<Void> cancelled = new CompletableFuture<>();
+    private final Server server = start();
+    private final Client client = builder().build();
+
+    private static final Object SILENCE = new Object();
+
+    private Client.Builder builder() {
+        return Client.builder("127.0.0.1:" + server.getPort());
+    }
+
+    private Server start() {
+        try {
+            return Grpc.newServerBuilderForPort(0, InsecureServerCredentials.create())
+                    .addService(new Answering())
+                    .intercept(new ServerInterceptor() {
+                        @Override
+                        public <Q, A> ServerCall.Listener<Q> interceptCall(
+                                ServerCall<Q, A> call, Metadata metadata, ServerCallHandler<Q, A> next) {
+                            var key = Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
+                            if (metadata.containsKey(key)) {
+                                tokens.add(metadata.get(key));
+                            }
+                            return next.startCall(call, metadata);
+                        }
+                    })
+                    .build()
+                    .start();
+        } catch (IOException error) {
+            throw new IllegalStateException(error);
+        }
+    }
+
+    @AfterEach
+    void end() {
+        client.close();
+        server.shutdownNow();
+    }
+
+    private final class Answering extends JobQueueGrpc.JobQueueImplBase {
+        @SuppressWarnings("unchecked")
+        private <A> void answer(Message request, StreamObserver<A> answer) {
+            asked.add(request);
+            var given = answers.poll();
+            if (given instanceof RuntimeException error) {
+                answer.onError(error);
+            } else if (given != SILENCE) {
+                answer.onNext((A) given);
+                answer.onCompleted();
+            } else {
+                Context.current().addListener(context -> cancelled.complete(null), Runnable::run);
+            }
+        }
+
+        @Override
+        public void enqueueJob(EnqueueJobRequest request, StreamObserver<EnqueueJobResponse> answer) {
+            answer(request, answer);
+        }
+
+        @Override
+        public void batchEnqueueJobs(BatchEnqueueJobsRequest request, StreamObserver<BatchEnqueueJobsResponse> answer) {
+            answer(request, answer);
+        }
+
+        @Override
+        public void getJob(GetJobRequest request, StreamObserver<GetJobResponse> answer) {
+            answer(request, answer);
+        }
+
+        @Override
+        public void listJobs(ListJobsRequest request, StreamObserver<ListJobsResponse> answer) {
+            answer(request, answer);
+        }
+
+        @Override
+        public void waitJob(WaitJobRequest request, StreamObserver<WaitJobResponse> answer) {
+            answer(request, answer);
+        }
+
+        @Override
+        public void watchJobs(WatchJobsRequest request, StreamObserver<WatchJobsResponse> answer) {
+            asked.add(request);
+            for (var given = answers.poll(); given != null; given = answers.poll()) {
+                if (given instanceof RuntimeException error) {
+                    answer.onError(error);
+                    return;
+                }
+                answer.onNext((WatchJobsResponse) given);
+            }
+            answer.onCompleted();
+        }
+    }
+
+    private static dev.jobqueue.v1.Job.Builder job(String id) {
+        return dev.jobqueue.v1.Job.newBuilder().setId(id).setKind("k");
+    }
+
+    private static RuntimeException refusal(Code code, String reason, Message... details) {
+        var status =
+                com.google.rpc.Status.newBuilder().setCode(code.getNumber()).setMessage("no");
+        status.addDetails(Any.pack(ErrorInfo.newBuilder()
+                .setReason(reason)
+                .putMetadata("status", "X")
+                .build()));
+        for (var each : details) {
+            status.addDetails(Any.pack(each));
+        }
+        return StatusProto.toStatusRuntimeException(status.build());
+    }
+
+    private static RuntimeException away() {
+        return refusal(Code.UNAVAILABLE, "DATABASE_AWAY");
+    }
+
+    @Test
+    void anEnqueueWithAKeyIsRepeatedUnderTheSameKey() throws Exception {
+        answers.add(away());
+        answers.add(EnqueueJobResponse.newBuilder()
+                .setJob(job("1"))
+                .setReplayed(true)
+                .build());
+        var enqueued = client.enqueue(
+                NewJob.builder("k").payload(Json.of("[ 1 ]")).idempotent().build());
+        assertEquals("1", enqueued.id());
+        assertTrue(enqueued.replayed());
+        var first = (EnqueueJobRequest) asked.take();
+        assertEquals("[ 1 ]", first.getJob().getPayloadJson().toStringUtf8());
+        assertNotEquals("", first.getJob().getIdempotencyKey());
+        assertEquals(first, asked.take());
+    }
+
+    @Test
+    void anEnqueueWithoutAKeyIsNotRepeated() {
+        answers.add(away());
+        assertThrows(JobQueueException.Unavailable.class, () -> client.enqueue("k", null));
+        assertEquals(1, asked.size());
+    }
+
+    @Test
+    void aRefusalSaysAllThatTheServerSaid() {
+        answers.add(refusal(
+                Code.INVALID_ARGUMENT,
+                "PAYLOAD_INVALID",
+                BadRequest.newBuilder()
+                        .addFieldViolations(BadRequest.FieldViolation.newBuilder()
+                                .setField("job.payload.to")
+                                .setDescription("is missing"))
+                        .build(),
+                RetryInfo.newBuilder()
+                        .setRetryDelay(com.google.protobuf.Duration.newBuilder().setSeconds(2))
+                        .build()));
+        var error = assertThrows(JobQueueException.PayloadInvalid.class, () -> client.enqueue("k", null));
+        assertEquals("PAYLOAD_INVALID", error.reason());
+        assertEquals(List.of(new FieldViolation("job.payload.to", "is missing")), error.violations());
+        assertEquals(Duration.ofSeconds(2), error.retryAfter().orElseThrow());
+        assertEquals("X", error.metadata().get("status"));
+        assertEquals("PAYLOAD_INVALID: no (job.payload.to: is missing)", error.getMessage());
+        // Whoever reads the trace looks for the caller.
+        assertTrue(
+                List.of(error.getStackTrace()).stream()
+                        .anyMatch(each -> each.getClassName().equals(ClientTest.class.getName())),
+                "the trace does not name the caller");
+    }
+
+    @Test
+    void eachReasonAndEachCodeHasItsClass() {
+        answers.add(refusal(Code.NOT_FOUND, "JOB_NOT_FOUND"));
+        assertThrows(JobQueueException.JobNotFound.class, () -> client.get("1"));
+        answers.add(refusal(Code.NOT_FOUND, "A_LATER_ONE"));
+        assertThrows(JobQueueException.NotFound.class, () -> client.get("1"));
+        answers.add(refusal(Code.PERMISSION_DENIED, ""));
+        assertThrows(JobQueueException.NotAllowed.class, () -> client.get("1"));
+        answers.add(refusal(Code.ABORTED, ""));
+        var error = assertThrows(JobQueueException.class, () -> client.get("1"));
+        assertEquals(JobQueueException.class, error.getClass());
+        // One that says when to come back is overload; one that does not is final.
+        answers.add(refusal(Code.RESOURCE_EXHAUSTED, "QUEUE_FULL"));
+        assertThrows(JobQueueException.Overloaded.class, () -> client.get("1"));
+    }
+
+    @Test
+    void aReadIsRepeatedUntilTheDeadlineAndThenSaysTheCause() {
+        IntStream.range(0, 100).forEach(i -> answers.add(away()));
+        var error = assertThrows(JobQueueException.Unavailable.class, () -> client.withDeadline(Duration.ofMillis(400))
+                .get("1"));
+        assertTrue(error.getMessage().endsWith("; tried again until the deadline"), error.getMessage());
+        assertTrue(asked.size() > 1);
+    }
+
+    @Test
+    void manyJobsGoInBatchesAndAnErrorCountsFromTheFirst() throws Exception {
+        var first = BatchEnqueueJobsResponse.newBuilder();
+        IntStream.range(0, 1000)
+                .forEach(i -> first.addResults(EnqueueResult.newBuilder().setId("" + i)));
+        answers.add(first.build());
+        answers.add(refusal(
+                Code.INVALID_ARGUMENT,
+                "FIELD_INVALID",
+                BadRequest.newBuilder()
+                        .addFieldViolations(BadRequest.FieldViolation.newBuilder()
+                                .setField("jobs[1].priority")
+                                .setDescription("is 11"))
+                        .build()));
+        var jobs = IntStream.range(0, 1002).mapToObj(i -> NewJob.of("k")).toList();
+        var error = assertThrows(JobQueueException.InvalidRequest.class, () -> client.enqueueMany(jobs));
+        assertEquals("jobs[1001].priority", error.violations().get(0).field());
+        assertEquals(1000, error.enqueued().size());
+        assertEquals(1000, ((BatchEnqueueJobsRequest) asked.take()).getJobsCount());
+        assertEquals(2, ((BatchEnqueueJobsRequest) asked.take()).getJobsCount());
+    }
+
+    @Test
+    void aListReadsNoPageBeforeItIsAskedFor() {
+        answers.add(ListJobsResponse.newBuilder()
+                .addJobs(job("1"))
+                .setNextPageToken("t")
+                .build());
+        answers.add(ListJobsResponse.newBuilder().setNextPageToken("u").build());
+        answers.add(ListJobsResponse.newBuilder().addJobs(job("2")).build());
+        var jobs = client.list(Filter.builder().queue("q").build()).iterator();
+        assertEquals("1", jobs.next().id());
+        assertEquals(1, asked.size());
+        assertEquals("2", jobs.next().id());
+        assertFalse(jobs.hasNext());
+        assertEquals(
+                List.of("", "t", "u"),
+                asked.stream()
+                        .map(each -> ((ListJobsRequest) each).getPageToken())
+                        .toList());
+    }
+
+    @Test
+    void aWaitAsksAgainAndAtTheEndSaysHowTheJobStands() throws Exception {
+        var running = job("1").setStatus(dev.jobqueue.v1.Job.Status.RUNNING);
+        IntStream.range(0, 1000)
+                .forEach(i ->
+                        answers.add(WaitJobResponse.newBuilder().setJob(running).build()));
+        var error = assertThrows(JobQueueException.WaitTimeout.class, () -> client.waitFor("1", Duration.ofMillis(20)));
+        assertEquals(Status.RUNNING, error.job().status());
+        answers.clear();
+        answers.add(WaitJobResponse.newBuilder()
+                .setJob(running.clone().setStatus(dev.jobqueue.v1.Job.Status.SUCCEEDED))
+                .build());
+        assertTrue(client.waitFor("1", Duration.ofSeconds(5)).isTerminal());
+    }
+
+    @Test
+    void cancellingTheFutureCancelsTheCall() throws Exception {
+        answers.add(SILENCE);
+        var future = client.async().waitFor("1", Duration.ofMinutes(1));
+        asked.take();
+        future.cancel(true);
+        cancelled.get(10, TimeUnit.SECONDS);
+    }
+
+    @Test
+    void anInterruptCancelsTheCallAndStays() throws Exception {
+        answers.add(SILENCE);
+        var interrupted = new CompletableFuture<Boolean>();
+        var thread = new Thread(() -> {
+            assertThrows(CancellationException.class, () -> client.get("1"));
+            interrupted.complete(Thread.currentThread().isInterrupted());
+        });
+        thread.start();
+        asked.take();
+        thread.interrupt();
+        assertTrue(interrupted.get(10, TimeUnit.SECONDS));
+        cancelled.get(10, TimeUnit.SECONDS);
+    }
+
+    @Test
+    void aWatchGoesOnWhereItBroke() throws Exception {
+        answers.add(WatchJobsResponse.newBuilder().setResumeToken("a").build());
+        answers.add(WatchJobsResponse.newBuilder()
+                .setResumeToken("b")
+                .setJob(job("1"))
+                .build());
+        answers.add(away());
+        Iterator<Job> watch = client.watch(WatchFilter.builder().ids("1", "2").build());
+        assertEquals("1", watch.next().id());
+        assertEquals("b", ((Watch) watch).resumeToken());
+        answers.add(WatchJobsResponse.newBuilder()
+                .setResumeToken("c")
+                .setJob(job("2"))
+                .build());
+        assertEquals("2", watch.next().id());
+        assertFalse(watch.hasNext());
+        asked.take();
+        assertEquals("b", ((WatchJobsRequest) asked.take()).getResumeToken());
+    }
+
+    @Test
+    void theTokenIsAskedForAtEveryCall() throws Exception {
+        var made = List.of("one", "two").iterator();
+        try (var other = builder().token(made::next).build()) {
+            for (var want : List.of("Bearer one", "Bearer two")) {
+                answers.add(GetJobResponse.newBuilder().setJob(job("1")).build());
+                other.get("1");
+                assertEquals(want, tokens.take());
+            }
+        }
+    }
+
+    @Test
+    void whatCantBeWrittenIsNotSent() {
+        var error = assertThrows(JobQueueException.InvalidRequest.class, () -> client.enqueue("k", 1));
+        assertEquals("job.payload", error.violations().get(0).field());
+        assertTrue(asked.isEmpty());
+    }
+}

@@ -1,0 +1,466 @@
+package dev.jobqueue;
+
+import static dev.jobqueue.ScriptedServer.id;
+import static dev.jobqueue.ScriptedServer.job;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.jobqueue.v1.LeaseRequest.FrameCase;
+import dev.jobqueue.v1.Outcome.OutcomeCase;
+import dev.jobqueue.v1.SettleResult;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+@Timeout(30)
+class WorkerTest {
+    private final ScriptedServer server = new ScriptedServer();
+    private final CompletableFuture<Void> ended = new CompletableFuture<>();
+    private Worker worker;
+    private Thread serving;
+
+    @AfterEach
+    void end() throws InterruptedException {
+        server.close();
+        if (serving != null) {
+            worker.stop(Duration.ZERO);
+            serving.interrupt();
+            serving.interrupt();
+        }
+    }
+
+    private void serve(Worker made) {
+        worker = made;
+        serving = new Thread(() -> {
+            try {
+                made.serve();
+                ended.complete(null);
+            } catch (RuntimeException error) {
+                ended.completeExceptionally(error);
+            }
+        });
+        serving.start();
+    }
+
+    private Worker.Builder builder() {
+        return Worker.builder(server.address()).name("test");
+    }
+
+    private void serve(Handler handler) {
+        serve(builder().build().handle("k", handler));
+    }
+
+    @Test
+    void whatAHandlerReturnsGoesByteForByte() throws Exception {
+        var output = Json.of("{ \"n\" : 12345678901234567890, \"t\":\"\\u00e9\" }");
+        serve((job, context) -> output);
+        var stream = server.open();
+        stream.deliver(job(1));
+        assertEquals(output.raw(), stream.outcome().getSuccess().getOutputJson());
+    }
+
+    @Test
+    void nothingReturnedTravelsAsABareNumber() throws Exception {
+        serve((job, context) -> null);
+        var stream = server.open();
+        stream.deliver(job(1));
+        assertEquals(List.of(1L), stream.settle().getSucceededList());
+    }
+
+    @Test
+    void eachExceptionEndsTheAttemptInItsOwnWay() throws Exception {
+        serve((job, context) -> {
+            switch (job.payload().text()) {
+                case "1" -> throw new IOException("no disk");
+                case "2" -> throw new Discard("never");
+                case "3" -> throw new Retry(new IOException("busy"), Duration.ofSeconds(7));
+                case "4" -> throw new Snooze(Duration.ofMillis(1500));
+                case "5" -> throw new Cancelled("my own wish");
+                case "6" -> throw new InterruptedException("nobody asked for it");
+                case "7" -> throw new AssertionError("an Error is a failure too");
+                default -> throw new IllegalStateException();
+            }
+        });
+        var stream = server.open();
+
+        stream.deliver(job(1));
+        var failure = stream.outcome().getFailure();
+        assertEquals("java.io.IOException", failure.getErrorType());
+        assertEquals("no disk", failure.getError());
+        assertTrue(failure.getStack().contains("at dev.jobqueue.WorkerTest"), failure.getStack());
+        assertFalse(failure.getPermanent());
+        assertFalse(failure.hasRetryAfter());
+
+        stream.deliver(job(2));
+        failure = stream.outcome().getFailure();
+        assertTrue(failure.getPermanent());
+        assertEquals("never", failure.getError());
+
+        stream.deliver(job(3));
+        failure = stream.outcome().getFailure();
+        assertEquals("java.io.IOException", failure.getErrorType());
+        assertEquals("busy", failure.getError());
+        assertEquals(7, failure.getRetryAfter().getSeconds());
+
+        stream.deliver(job(4));
+        var delay = stream.outcome().getSnooze().getDelay();
+        assertEquals(Duration.ofMillis(1500), Times.of(delay));
+
+        stream.deliver(job(5));
+        assertEquals(OutcomeCase.CANCELLATION, stream.outcome().getOutcomeCase());
+
+        stream.deliver(job(6));
+        assertEquals(
+                "java.lang.InterruptedException", stream.outcome().getFailure().getErrorType());
+
+        stream.deliver(job(7));
+        assertEquals("java.lang.AssertionError", stream.outcome().getFailure().getErrorType());
+    }
+
+    @Test
+    void anOutputThatCantBeWrittenIsAFailureThatSaysWhatToDo() throws Exception {
+        serve((job, context) -> Map.of("no", "codec"));
+        var stream = server.open();
+        stream.deliver(job(1));
+        var failure = stream.outcome().getFailure();
+        assertEquals("OutputError", failure.getErrorType());
+        assertTrue(failure.getError().contains("without a codec"), failure.getError());
+    }
+
+    @Test
+    void aCodecReadsPayloadsAndWritesOutputsAndWhatDoesNotFitIsDiscarded() throws Exception {
+        var codec = Codec.of(value -> value.toString().getBytes(StandardCharsets.UTF_8), new Codec.Reader() {
+            @Override
+            public <T> T read(byte[] json, Class<T> type) {
+                return type.cast(Integer.valueOf(new String(json, StandardCharsets.UTF_8)));
+            }
+        });
+        serve(builder().codec(codec).build().handle("k", (job, context) -> 2 * job.payload(Integer.class)));
+        var stream = server.open();
+        stream.deliver(job(21));
+        assertEquals("42", stream.outcome().getSuccess().getOutputJson().toStringUtf8());
+        stream.deliver(job(1).setPayloadJson(Json.of("\"x\"").raw()));
+        assertTrue(stream.outcome().getFailure().getPermanent());
+    }
+
+    @Test
+    void aCancelInterruptsTheHandlerAndTheJobEndsCancelled() throws Exception {
+        serve((job, context) -> {
+            new CountDownLatch(1).await();
+            return null;
+        });
+        var stream = server.open();
+        stream.deliver(job(1));
+        stream.cancel(1);
+        assertEquals(OutcomeCase.CANCELLATION, stream.outcome().getOutcomeCase());
+    }
+
+    @Test
+    void aHandlerThatWrapsItsInterruptIsCancelledAsWellAndAFailureOfItsOwnIsNot() throws Exception {
+        serve((job, context) -> {
+            try {
+                new CountDownLatch(1).await();
+            } catch (InterruptedException error) {
+                if (job.payload().text().equals("1")) {
+                    throw new RuntimeException(error);
+                }
+                throw new IllegalStateException("the work was lost", error);
+            }
+            return null;
+        });
+        var stream = server.open();
+        stream.deliver(job(1));
+        stream.cancel(1);
+        assertEquals(OutcomeCase.CANCELLATION, stream.outcome().getOutcomeCase());
+        stream.deliver(job(2));
+        stream.cancel(2);
+        assertEquals("the work was lost", stream.outcome().getFailure().getError());
+    }
+
+    @Test
+    void aHandlerWithoutInterruptsIsToldByItsContextAlone() throws Exception {
+        var options = HandlerOptions.DEFAULT.withoutInterrupt();
+        serve(builder().build().handle("k", options, (job, context) -> {
+            var stop = context.cancelled().get();
+            assertFalse(Thread.interrupted());
+            assertEquals(Stop.Reason.CANCEL, stop.reason());
+            assertTrue(stop.words().endsWith("a test"), stop.words());
+            return Json.of("\"done before\"");
+        }));
+        var stream = server.open();
+        stream.deliver(job(1));
+        stream.cancel(1);
+        assertEquals(OutcomeCase.SUCCESS, stream.outcome().getOutcomeCase());
+    }
+
+    @Test
+    void anInterruptNeverReachesTheNextHandlerOfItsThread() throws Exception {
+        var threads = new LinkedBlockingQueue<String>();
+        serve(builder()
+                .concurrency(1)
+                .threads(task -> new Thread(task, "one of the program's own"))
+                .build()
+                .handle("k", (job, context) -> {
+                    threads.add(Thread.currentThread().getName());
+                    if (job.payload().text().equals("1")) {
+                        while (!context.isCancelled()) {
+                            Thread.onSpinWait();
+                        }
+                        return null; // interrupted, and it has not looked
+                    }
+                    return Json.of(Boolean.toString(Thread.currentThread().isInterrupted()));
+                }));
+        var stream = server.open();
+        stream.deliver(job(1));
+        stream.cancel(1);
+        stream.settled(stream.settle());
+        stream.deliver(job(2));
+        assertEquals("false", stream.outcome().getSuccess().getOutputJson().toStringUtf8());
+        assertEquals(List.of("one of the program's own", "one of the program's own"), List.copyOf(threads));
+    }
+
+    @Test
+    void anAsyncHandlerEndsWithItsStage() throws Exception {
+        BlockingQueue<CompletableFuture<Object>> stages = new LinkedBlockingQueue<>();
+        serve(builder().build().handleAsync("k", (job, context) -> {
+            var stage = new CompletableFuture<Object>();
+            stages.add(stage);
+            return stage;
+        }));
+        var stream = server.open();
+        stream.deliver(job(1));
+        stages.take().complete(Json.of("1"));
+        assertEquals("1", stream.outcome().getSuccess().getOutputJson().toStringUtf8());
+        stream.deliver(job(2));
+        stages.take().completeExceptionally(new Discard("no"));
+        assertTrue(stream.outcome().getFailure().getPermanent());
+        stream.deliver(job(3));
+        var stage = stages.take();
+        stream.cancel(3);
+        assertEquals(OutcomeCase.CANCELLATION, stream.outcome().getOutcomeCase());
+        assertTrue(stage.isCancelled());
+    }
+
+    @Test
+    void aRevokedLeaseIsNotSettled() throws Exception {
+        var stops = new LinkedBlockingQueue<Stop>();
+        serve((job, context) -> {
+            if (job.payload().text().equals("1")) {
+                stops.add(context.cancelled().get());
+            }
+            return null;
+        });
+        var stream = server.open();
+        stream.deliver(job(1));
+        stream.revoke(1, "TIMED_OUT");
+        stream.deliver(job(2));
+        assertEquals(List.of(2L), stream.settle().getSucceededList());
+        // Told by an interrupt, where it waits for the context: either way it has ended.
+        var stop = stops.poll(100, TimeUnit.MILLISECONDS);
+        assertTrue(stop == null || stop.reason() == Stop.Reason.REVOKED);
+    }
+
+    @Test
+    void followUpsGoWithTheSuccessAndCarryTheRequestId() throws Exception {
+        serve((job, context) -> {
+            context.followUp(NewJob.builder("next")
+                    .payload(Json.of("[ 1 ]"))
+                    .idempotent()
+                    .build());
+            return null;
+        });
+        var stream = server.open();
+        stream.deliver(job(1).putHeaders("x-request-id", "r1"));
+        var next = stream.outcome().getSuccess().getFollowUps(0);
+        assertEquals("[ 1 ]", next.getPayloadJson().toStringUtf8());
+        assertEquals(Map.of("x-request-id", "r1"), next.getHeadersMap());
+        assertEquals("", next.getIdempotencyKey());
+    }
+
+    @Test
+    void theNewestCheckpointGoesBeforeTheOutcome() throws Exception {
+        serve((job, context) -> {
+            context.progress(0.25, "a quarter");
+            context.checkpoint(new byte[] {1});
+            context.checkpoint(new byte[] {2});
+            throw new IllegalStateException();
+        });
+        var stream = server.open();
+        stream.deliver(job(1));
+        var progress = stream.next(FrameCase.PROGRESS).getProgress();
+        assertEquals(0.25, progress.getFraction());
+        assertEquals("a quarter", progress.getMessage());
+        assertEquals(2, progress.getCheckpoint().byteAt(0));
+        assertEquals(OutcomeCase.FAILURE, stream.outcome().getOutcomeCase());
+    }
+
+    @Test
+    void whatCrossesAMoveIsNotBegunAndGoesBackIfTheWorkerStays() throws Exception {
+        var ran = new LinkedBlockingQueue<String>();
+        serve((job, context) -> {
+            ran.add(job.id());
+            return null;
+        });
+        var old = server.open();
+        old.goAway();
+        var refused = server.accept();
+        old.deliver(job(1));
+        // Behind it on the same stream: what answers this has seen the delivery.
+        old.revoke(99, "unknown");
+        Thread.sleep(50);
+        refused.end(io.grpc.Status.UNAVAILABLE.withDescription("full"));
+        assertEquals(OutcomeCase.RELEASE, old.outcome().getOutcomeCase());
+
+        var moved = server.accept();
+        old.deliver(job(2));
+        Thread.sleep(50);
+        moved.welcome("token 2");
+        moved.deliver(job(3));
+        assertEquals(List.of(3L), moved.settle().getSucceededList());
+        assertEquals(List.of(id(3)), List.copyOf(ran));
+        assertEquals("token", moved.hello.getResume().getSessionToken());
+    }
+
+    @Test
+    void whatEndsWhileTheWorkerMovesIsSettledOnTheNewStreamAlone() throws Exception {
+        var gate = new CountDownLatch(1);
+        serve((job, context) -> {
+            gate.await();
+            return null;
+        });
+        var old = server.open();
+        old.deliver(job(1));
+        old.next(FrameCase.FRAME_NOT_SET); // its receipt
+        old.goAway();
+        var stream = server.accept();
+        assertEquals(1, stream.hello.getResume().getHeldCount());
+        gate.countDown();
+        Thread.sleep(50);
+        stream.welcome("token 2");
+        assertEquals(List.of(1L), stream.settle().getSucceededList());
+    }
+
+    @Test
+    void anOutcomeThatCouldNotBeCommittedIsSentAgain() throws Exception {
+        serve((job, context) -> null);
+        var stream = server.open();
+        stream.deliver(job(1));
+        stream.settled(
+                stream.settle(),
+                SettleResult.newBuilder()
+                        .setLeaseId(1)
+                        .setVerdict(SettleResult.Verdict.TRY_AGAIN)
+                        .build());
+        assertEquals(List.of(1L), stream.settle().getSucceededList());
+    }
+
+    @Test
+    void anObserverIsToldOfEveryStartAndOfWhatBecameOfIt() throws Exception {
+        var told = new LinkedBlockingQueue<String>();
+        var observer = new Observer() {
+            @Override
+            public void started(String kind) {
+                told.add("started " + kind);
+            }
+
+            @Override
+            public void finished(String kind, Outcome outcome, Duration took) {
+                told.add(outcome + " " + kind);
+                throw new IllegalStateException("an observer that fails harms nobody");
+            }
+        };
+        serve(builder().observer(observer).build().handle("k", (job, context) -> {
+            if (job.payload().text().equals("2")) {
+                throw new IllegalStateException();
+            }
+            if (job.payload().text().equals("3")) {
+                context.cancelled().get();
+            }
+            return null;
+        }));
+        var stream = server.open();
+        stream.deliver(job(1));
+        stream.settled(stream.settle());
+        stream.deliver(job(2));
+        stream.settled(
+                stream.settle(),
+                SettleResult.newBuilder()
+                        .setLeaseId(2)
+                        .setVerdict(SettleResult.Verdict.APPLIED)
+                        .setStatus(dev.jobqueue.v1.Job.Status.FAILED_PERMANENT)
+                        .build());
+        stream.deliver(job(3));
+        stream.revoke(3, "TIMED_OUT");
+        for (var want :
+                List.of("started k", "SUCCEEDED k", "started k", "FAILED_PERMANENT k", "started k", "ERROR k")) {
+            assertEquals(want, told.poll(10, TimeUnit.SECONDS));
+        }
+    }
+
+    @Test
+    void aStopDrainsAndServeReturns() throws Exception {
+        var began = new CountDownLatch(1);
+        var gate = new CountDownLatch(1);
+        serve((job, context) -> {
+            began.countDown();
+            gate.await();
+            return null;
+        });
+        var stream = server.open();
+        stream.deliver(job(1));
+        began.await();
+        worker.stop();
+        stream.next(FrameCase.DRAIN);
+        stream.deliver(job(2)); // it crossed
+        assertEquals(OutcomeCase.RELEASE, stream.outcome().getOutcomeCase());
+        gate.countDown();
+        stream.settled(stream.settle());
+        stream.goodbye();
+        ended.get(10, TimeUnit.SECONDS);
+    }
+
+    @Test
+    void anInterruptOfServeDrainsToo() throws Exception {
+        serve((job, context) -> null);
+        var stream = server.open();
+        stream.next(FrameCase.CAPACITY);
+        serving.interrupt();
+        stream.next(FrameCase.DRAIN);
+        stream.goodbye();
+        ended.get(10, TimeUnit.SECONDS);
+    }
+
+    @Test
+    void aWorkerThatIsRefusedAtFirstSaysWhy() throws Exception {
+        serve((job, context) -> null);
+        server.accept().end(io.grpc.Status.INVALID_ARGUMENT.withDescription("no such queue"));
+        var error = assertThrows(Exception.class, () -> ended.get(10, TimeUnit.SECONDS));
+        assertTrue(error.getCause() instanceof JobQueueException.InvalidRequest, error.toString());
+        assertTrue(error.getMessage().contains("no such queue"), error.getMessage());
+    }
+
+    @Test
+    void optionsAreCheckedWhereTheyAreGiven() {
+        var builder = builder();
+        assertThrows(IllegalArgumentException.class, () -> builder.concurrency(0));
+        assertThrows(IllegalArgumentException.class, () -> builder.name("x".repeat(129)));
+        assertThrows(IllegalArgumentException.class, () -> builder.sessionTtl(Duration.ofSeconds(4)));
+        assertThrows(IllegalArgumentException.class, builder::queues);
+        assertThrows(IllegalArgumentException.class, () -> HandlerOptions.slots(-1));
+        var made = builder.build().handle("k", (job, context) -> null);
+        assertThrows(IllegalArgumentException.class, () -> made.handle("k", (job, context) -> null));
+        assertThrows(IllegalStateException.class, builder.build()::serve);
+    }
+}
