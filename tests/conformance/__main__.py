@@ -1,7 +1,7 @@
 """Holds the worker of each language to the Lease protocol: `make conformance`.
 
 python -m tests.conformance                        all languages that can run here, all cases, and the table in the docs
-python -m tests.conformance --language python      one language
+python -m tests.conformance --language python      one language, and its column
 python -m tests.conformance --only drain,resume    cases whose ids begin so
 python -m tests.conformance --command "./my-worker --flag"    a worker that is in no list; writes nothing
 """
@@ -68,7 +68,7 @@ def main() -> int:
             continue
         results[language.name] = asyncio.run(_all(console, language, chosen))
     _show(console, chosen, results)
-    if not options.only and not options.language and not options.command:
+    if not options.only and not options.command:
         write(results)
     if missing:
         console.print("[bold yellow]Not every language was run, see above.[/]")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from . import cases  # noqa: F401 - so that all of them are known
 from .case import CASES
-from .languages import ROOT
+from .languages import ROOT, languages
 from .rules import RULES
 
 DOCUMENT = ROOT / "docs" / "conformance.md"
@@ -45,10 +45,16 @@ def replaced(text: str, marks: tuple[str, str], made: str) -> str:
 
 
 def write(results: Results) -> None:
-    """Puts the tables of a whole run into the document."""
-    marks = {
+    """Puts what ran every case into the document. The columns of other languages stay as they are."""
+    ran = {
         language: {id: "failed" if fault else "ok" for id, fault in found.items()}
         for language, found in results.items()
+    }
+    known = {**marks_told(), **ran}
+    marks = {
+        language: {id: known[language].get(id, "not run") for id in CASES}
+        for language in languages()
+        if language in known
     }
     text = replaced(DOCUMENT.read_text(), _RULES, rules())
     DOCUMENT.write_text(replaced(text, _CASES, table(marks)))
@@ -58,6 +64,16 @@ def cases_told() -> list[list[str]]:
     """The rows of cases that the document has now, cell by cell."""
     rows = between(DOCUMENT.read_text(), _CASES).splitlines()
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows[2:]]
+
+
+def marks_told() -> dict[str, dict[str, str]]:
+    """What each language came to in the table that the document has now."""
+    head = [cell.strip() for cell in between(DOCUMENT.read_text(), _CASES).splitlines()[0].split("|")[1:-1]]
+    return {
+        language: {row[0].strip("`"): row[column] for row in cases_told()}
+        for column, language in enumerate(head)
+        if column > 2
+    }
 
 
 def rules_told() -> str:
