@@ -64,6 +64,11 @@ clients: install ## Build, vet and test the clients in other languages, where th
 		(cd clients/typescript && npm ci --ignore-scripts --no-audit --no-fund --silent) && \
 		$(BIN)/python -m tools.typescript_stubs --check && cd clients/typescript && npm run --silent lint && npm test --silent; \
 	fi
+	@if ! command -v mvn >/dev/null || ! command -v javac >/dev/null; then \
+		echo "make clients: no Maven or no JDK on PATH: the client in Java was NOT built and NOT tested" >&2; \
+	else \
+		mvn -B -q -f clients/java/pom.xml verify; \
+	fi
 
 faults: install ## Kill, stop and cut off servers, workers and databases, and check the history; ONLY=case,case SEED=n SCALE=0.1
 	@$(BIN)/python -m tests.faults --only "$(ONLY)" --seed "$(or $(SEED),0)" --scale "$(or $(SCALE),1)"

@@ -1,0 +1,76 @@
+"""The library in Java: its own tests, jars, README and examples. What all languages hold to is beside this."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import Process
+
+# The first build of all fetches what pom.xml names.
+pytestmark = [pytest.mark.language("java"), pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = ROOT / "clients" / "java"
+TARGET = PROJECT / "target"
+
+
+@pytest.fixture(scope="module")
+def verified() -> None:
+    """The jars as they would be published, formatted, documented and tested."""
+    done = subprocess.run(["mvn", "-B", "-q", "verify"], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("verified")
+def test_the_jars_have_the_library_its_sources_and_its_documentation_and_nothing_else() -> None:
+    def names(suffix: str) -> set[str]:
+        [jar] = TARGET.glob(f"jobqueue-client-*[0-9]{suffix}.jar")
+        return set(zipfile.ZipFile(jar).namelist())
+
+    classes = names("")
+    assert {"dev/jobqueue/Worker.class", "dev/jobqueue/v1/JobQueueGrpc.class", "META-INF/LICENSE"} <= classes
+    assert not [name for name in classes if "Test" in name or "programs" in name]
+    assert {"dev/jobqueue/Worker.java", "dev/jobqueue/v1/JobQueueGrpc.java", "META-INF/LICENSE"} <= names(
+        "-sources"
+    )
+    assert "dev/jobqueue/Worker.html" in names("-javadoc")
+
+
+def test_the_project_names_versions_and_no_addresses() -> None:
+    pom = (PROJECT / "pom.xml").read_text()
+    addresses = set(re.findall(r"https?://[^\s\"<]+", pom))
+    assert all(
+        address.startswith(("http://maven.apache.org/", "http://www.w3.org/")) for address in addresses
+    )
+    assert "<repositor" not in pom.lower()
+    plugins = re.findall(r"<(?:plugin|dependency)>(.*?)</(?:plugin|dependency)>", pom, re.DOTALL)
+    assert all("<version>" in each for each in plugins)
+
+
+def test_the_readme_shows_the_examples_as_they_are() -> None:
+    readme = (PROJECT / "README.md").read_text()
+    shown = re.findall(r"```java (\S+)\n(.*?)```", readme, re.DOTALL)
+    assert [name for name, _ in shown] == ["examples/Producer.java", "examples/DoubleWorker.java"]
+    for name, text in shown:
+        assert (PROJECT / name).read_text() == text
+
+
+@pytest.mark.usefixtures("verified")
+async def test_the_examples_double_a_number(processes: list[Process], tmp_path: Path, address: str) -> None:
+    # As the README says to start them.
+    [jar] = TARGET.glob("jobqueue-client-*[0-9].jar")
+    java = ["java", "-cp", f"{jar}:{TARGET / 'lib'}/*"]
+    for name in ("DoubleWorker", "Producer"):
+        program = [*java, str(PROJECT / "examples" / f"{name}.java"), address]
+        processes.append(Process(program, tmp_path / f"{name}.log", {}))
+    worker, producer = processes
+    await producer.line('SUCCEEDED {"doubled":42}')
+    assert await producer.ended() == 0
+    worker.terminate()
+    assert await worker.ended() == 0
+    assert "Goodbye" not in worker.tail()
