@@ -105,7 +105,7 @@ class Crew:
         for process in self._processes:
             process.start()
         for pipe in self._pipes:
-            self._hear(pipe, 120)
+            self._hear(pipe, 300)
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self._end)

@@ -74,7 +74,10 @@ async def shown() -> AsyncIterator[tuple[Cluster, Callable[[str], None]]]:
         task = progress.add_task("starting PostgreSQL", total=None)
 
         def tell(what: str) -> None:
-            progress.update(task, description=what)
+            if console.is_terminal:
+                progress.update(task, description=what)
+            else:
+                console.print(f"{results.now()} {what}", highlight=False, soft_wrap=True)
 
         async with Cluster() as cluster:
             yield cluster, tell
