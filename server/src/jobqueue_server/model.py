@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from uuid import UUID
 
 from .lifecycle import Status
@@ -50,11 +51,19 @@ class RetryPolicy:
 DEFAULT_RETRY_POLICY = RetryPolicy(timedelta(seconds=1), timedelta(seconds=60))
 
 
-@dataclass(frozen=True, slots=True)
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, str]:
+    return NOTHING
+
+
+@dataclass(slots=True)
 class NewJob:
     """A job as its producer asked for it: checked, and with nothing filled in that the producer left out.
 
-    `payload` is JSON text. `run_at` and `delay` exclude each other. None means "not said".
+    `payload` is JSON text. `run_at` and `delay` exclude each other. None means "not said". Nobody changes one; it is
+    not frozen since that takes 3.3 us instead of 0.6, for each job.
     """
 
     kind: str
@@ -67,8 +76,8 @@ class NewJob:
     timeout: timedelta | None = None
     retry_policy: RetryPolicy | None = None
     idempotency_key: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=_nothing)
+    headers: Mapping[str, str] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +135,12 @@ class Job:
     progress: JobProgress | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Enqueued:
-    """The answer to an enqueue: the job, or its id alone where a replayed job was deleted since."""
+    """The answer to an enqueue: the job, or its id alone where a replayed job was deleted since.
+
+    Not frozen, as NewJob.
+    """
 
     id: UUID
     replayed: bool

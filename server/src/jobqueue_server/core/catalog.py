@@ -185,6 +185,11 @@ class Catalog:
         known = self._kinds.get(name)
         return None if known is None else known.row.kind
 
+    def takes_any_json(self, kind: str) -> bool:
+        """Whether `check_payload` has nothing to look at."""
+        known = self._kinds.get(kind)
+        return known is not None and known.schema is None and known.broken is None
+
     def check_payload(self, kind: str, payload: bytes, path: str = "job.payload") -> None:
         """Checks a payload, well-formed JSON as `check_json` has it, against the schema of its kind.
 

@@ -6,7 +6,10 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from math import inf, nan
+from math import inf, isfinite, nan
+from typing import Any
+
+from pydantic_core import from_json
 
 from ..errors import FieldInvalid
 from ..model import DEFAULT_QUEUE, NewJob
@@ -109,11 +112,14 @@ def check_json(payload: bytes, path: str) -> None:
 
     Refused beside what is no JSON: NaN and Infinity, a key that stands twice in one object, nesting beyond 100 levels,
     half of a surrogate pair, and numbers beyond the range of a double. `\u0000` is allowed: the payload is stored as
-    the bytes that were sent, never as jsonb. About 3 us for a payload of 128 B.
+    the bytes that were sent, never as jsonb. About 1 us for a flat payload of 128 B, 4 us where `plainly_fine` leaves
+    it to the rules one by one.
 
     Raises:
         FieldInvalid: At `path`, with what is wrong and where.
     """
+    if plainly_fine(payload):
+        return
     try:
         text = payload.decode()
     except UnicodeDecodeError as error:
@@ -141,6 +147,47 @@ def check_json(payload: bytes, path: str) -> None:
         except UnicodeEncodeError:
             place = _place(text, _lone_surrogate(text))
             raise FieldInvalid.of(path, f"holds half of a surrogate pair at {place}") from None
+
+
+def plainly_fine(payload: bytes) -> bool:
+    """Whether the payload surely passes every rule. False says nothing: the rules are then held one by one.
+
+    The parser, which is ten times as fast as Python's own, takes keys that stand twice; but then there are more
+    quotation marks than the keys and strings that it answers account for.
+    """
+    if b"\\" in payload:
+        return False  # an escape may be a quotation mark, or half of a surrogate pair
+    try:
+        strings = _strings(from_json(payload, allow_inf_nan=False, cache_strings=False), MAX_DEPTH)
+    except (ValueError, OverflowError):
+        return False
+    return payload.count(b'"') == 2 * strings
+
+
+def _strings(value: Any, levels: int) -> int:
+    """How many keys and strings a value holds.
+
+    Raises:
+        OverflowError: It is nested deeper than that many levels, or holds a number that every rule must look at.
+    """
+    kind = type(value)
+    if kind is str:
+        return 1
+    if kind is dict or kind is list:
+        if levels == 0:
+            raise OverflowError
+        count, inner = (len(value), value.values()) if kind is dict else (0, value)
+        for item in inner:
+            count += 1 if type(item) is str else _strings(item, levels - 1)
+        return count
+    if (kind is int and not -_SURE_INTEGER < value < _SURE_INTEGER) or (
+        kind is float and not isfinite(value)
+    ):
+        raise OverflowError
+    return 0
+
+
+_SURE_INTEGER = 1 << 63
 
 
 def _place(text: str, position: int) -> str:

@@ -18,7 +18,7 @@ from ..metrics import Metrics
 from ..store.database import Record
 from ..store.jobs import JobStore, Leaving, Look
 from .catalog import Catalog, Lane
-from .groups import Group, deal
+from .groups import Group, deal, deal_chunks
 from .lines import Lines
 from .session import Lease, Session
 
@@ -40,6 +40,27 @@ RETRY_AFTER_ERROR = 0.25
 
 async def _nothing_to_keep(job_ids: Iterable[UUID]) -> None:
     """Stands for the checkpoints of leases that leave, where nobody takes them."""
+
+
+class Seats:
+    """Slots that are kept for jobs of one lane while they are stored, first come first."""
+
+    def __init__(self, kind: str) -> None:
+        self.sessions: list[Session] = []
+        self._kind = kind
+        self._kept: list[tuple[Session, int, int]] = []
+
+    def keep(self, session: Session, size: int, jobs: int) -> None:
+        """Keeps slots of a session for that many jobs, whose payloads have `size` bytes together."""
+        session.reserve(self._kind, size, jobs)
+        self._kept.append((session, size, jobs))
+        self.sessions.extend([session] * jobs)
+
+    def release(self) -> None:
+        """The insert was answered: what came of it counts by itself now."""
+        for session, size, jobs in self._kept:
+            session.unreserve(self._kind, size, jobs)
+        self._kept = []
 
 
 class Dispatcher:
@@ -120,16 +141,17 @@ class Dispatcher:
 
     # ---- hand-off: seats for jobs that are just being stored
 
-    def seats(self, lane: Lane, priority: int, sizes: Sequence[int]) -> list[Session]:
-        """Reserved seats for new jobs of a lane, first come first; none where a job waits that goes before them.
+    def seats(self, lane: Lane, priority: int, sizes: Sequence[int]) -> Seats:
+        """Kept seats for new jobs of a lane, first come first; none where a job waits that goes before them.
 
-        The caller gives each back by `Session.unreserve` once its insert is answered.
+        The caller releases them once its insert is answered.
 
         `sizes` are those of the payloads, in bytes. What is beyond the answered seats goes to the backlog.
         """
+        seats = Seats(lane.kind)
         groups = self._by_lane.get(lane.id)
         if not groups or lane.gated or self.paused or self._blocked(lane, priority):
-            return []
+            return seats
         # What a claim under way brings to a bounded session is not known yet.
         sessions = [
             session
@@ -137,13 +159,15 @@ class Dispatcher:
             for session in group.sessions
             if session.free > 0 and not (session.bounded and session.claiming)
         ]
-        seats: list[Session] = []
-        for session in deal(sessions, len(sizes)):
-            size = sizes[len(seats)]
-            if session.bounded and not (session.free_for(lane.kind) > 0 and session.fits(size)):
+        for session, chunk in deal_chunks(sessions, len(sizes)):
+            given = len(seats.sessions)
+            if not session.bounded:
+                seats.keep(session, sum(sizes[given : given + chunk]), chunk)
                 continue
-            session.reserve(lane.kind, size)
-            seats.append(session)
+            for _ in range(chunk):
+                size = sizes[len(seats.sessions)]
+                if session.free_for(lane.kind) > 0 and session.fits(size):
+                    seats.keep(session, size, 1)
         return seats
 
     def _blocked(self, lane: Lane, priority: int) -> bool:
@@ -388,16 +412,15 @@ class Dispatcher:
         if session not in self._group_of or session.draining:
             self.undelivered(leases, session.id)
             return
-        for lease in leases:
-            session.add(lease)
+        session.add_all(leases)
         if session.link is not None:
             session.link.deliver(leases)
         self.on_handed_over(session, leases)
-        waits: dict[str, list[float]] = defaultdict(list)
+        waits: dict[Lane, list[float]] = defaultdict(list)
         for lease in leases:
-            waits[lease.lane.kind].append(lease.waited)
-        for kind, seconds in waits.items():
-            self._metrics.waited(kind, seconds)
+            waits[lease.lane].append(lease.waited)
+        for lane, seconds in waits.items():
+            self._metrics.waited(lane.kind, seconds)
 
     def undelivered(self, leases: Iterable[Lease], session_id: int) -> None:
         """Committed leases that nobody will be told of: they go back with the next round."""

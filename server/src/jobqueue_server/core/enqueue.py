@@ -28,7 +28,7 @@ from .callers import FairLine
 from .catalog import Catalog, Lane
 from .clock import Clock
 from .digest import key_digest, request_digest
-from .dispatch import Dispatcher
+from .dispatch import Dispatcher, Seats
 from .session import Lease, Session
 
 _log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Enqueuer:
         """
         lane = self._catalog.known_lane(new.queue, new.kind) or await self._catalog.lane(new.queue, new.kind)
         self._catalog.check_payload(new.kind, new.payload)
-        row = self._row(new, lane)
+        row = self._row(self._mint.mint(), new, lane)
         if new.idempotency_key is None:
             stored = await self._put(self._plain, self._wake, Unit([row], [lane], len(new.payload)))
             return Enqueued(row.id, False, self._as_enqueued(row, lane, stored.at))
@@ -170,12 +170,13 @@ class Enqueuer:
             PayloadInvalid, KindUnknown: One does not fit.
         """
         rows, lanes = [], []
-        for index, new in enumerate(jobs):
+        for index, (new, job_id) in enumerate(zip(jobs, self._mint.mint_many(len(jobs)), strict=True)):
             lane = self._catalog.known_lane(new.queue, new.kind) or await self._catalog.lane(
                 new.queue, new.kind, f"{at}[{index}].kind"
             )
-            self._catalog.check_payload(new.kind, new.payload, f"{at}[{index}].payload")
-            rows.append(self._row(new, lane))
+            if not self._catalog.takes_any_json(new.kind):
+                self._catalog.check_payload(new.kind, new.payload, f"{at}[{index}].payload")
+            rows.append(self._row(job_id, new, lane))
             lanes.append(lane)
         for row in rows:
             if row.new.idempotency_key is not None:
@@ -183,14 +184,14 @@ class Enqueuer:
                 row.request_digest = request_digest(row.new)
         return Batch(rows, lanes, at)
 
-    def _row(self, new: NewJob, lane: Lane) -> NewRow:
+    def _row(self, job_id: UUID, new: NewJob, lane: Lane) -> NewRow:
         kind = self._catalog.kind(new.kind)
         attempts, timeout = new.max_attempts, new.timeout
         if kind is not None:
             attempts = attempts if attempts is not None else kind.max_attempts
             timeout = timeout if timeout is not None else kind.timeout
         return NewRow(
-            self._mint.mint(),
+            job_id,
             lane.id,
             new,
             attempts,
@@ -201,7 +202,7 @@ class Enqueuer:
 
     def _encode_headers(self, headers: Mapping[str, str]) -> bytes:
         """As JSON. The jobs of a batch mostly have the same, and encoding costs 3 us."""
-        if headers != self._last_headers[0]:
+        if headers is not self._last_headers[0] and headers != self._last_headers[0]:
             self._last_headers = headers, json.dumps(dict(headers), ensure_ascii=False).encode()
         return self._last_headers[1]
 
@@ -372,18 +373,20 @@ class Enqueuer:
         loop = asyncio.get_running_loop()
         rows = [row for unit in units for row in unit.rows]
         lanes = [lane for unit in units for lane in unit.lanes]
-        seats: dict[int, Session] = {}
         started = loop.time()
+        kept: list[Seats] = []
         try:
-            seats = self._seat(rows, lanes)
+            holders = self._seat(rows, lanes, kept)
             stored = await self._store.enqueue(rows)
         except Exception as error:
-            self._unseat(rows, lanes, seats)
             await self._failed(units, error)
             return
+        finally:
+            for seats in kept:
+                seats.release()
         self._metrics.observe_batch("enqueue", loop.time() - started, len(rows))
         try:
-            self._after(rows, lanes, seats, stored)
+            self._after(rows, lanes, holders, stored)
         finally:
             # They are committed, whatever becomes of the hand-off.
             for unit in units:
@@ -404,53 +407,58 @@ class Enqueuer:
                 # A caller that gave up meanwhile never looks at it.
                 unit.done.exception()
 
-    def _seat(self, rows: list[NewRow], lanes: list[Lane]) -> dict[int, Session]:
-        """Reserves seats for rows that may start at once: index of the row -> session."""
-        wanted: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for index, (row, lane) in enumerate(zip(rows, lanes, strict=True)):
+    def _seat(self, rows: list[NewRow], lanes: list[Lane], kept: list[Seats]) -> list[Session | None]:
+        """Keeps seats for rows that may start at once, to be released later: who gets each row."""
+        wanted: dict[tuple[Lane, int], list[int]] = defaultdict(list)
+        for index, row in enumerate(rows):
             row.session_id = row.epoch = None
-            if row.new.delay is None and row.new.run_at is None:
-                wanted[lane.id, row.new.priority].append(index)
-        seats: dict[int, Session] = {}
-        for (_, priority), indexes in sorted(wanted.items(), key=lambda entry: -entry[0][1]):
-            lane = lanes[indexes[0]]
-            sizes = [len(rows[index].new.payload) for index in indexes]
-            for index, session in zip(indexes, self._dispatcher.seats(lane, priority, sizes), strict=False):
-                seats[index] = session
-                rows[index].session_id, rows[index].epoch = session.id, session.epoch
-        return seats
-
-    @staticmethod
-    def _unseat(rows: list[NewRow], lanes: list[Lane], seats: Mapping[int, Session]) -> None:
-        for index, session in seats.items():
-            session.unreserve(lanes[index].kind, len(rows[index].new.payload))
+            new = row.new
+            if new.delay is None and new.run_at is None:
+                wanted[lanes[index], new.priority].append(index)
+        holders: list[Session | None] = [None] * len(rows)
+        for (lane, priority), indexes in sorted(wanted.items(), key=lambda entry: -entry[0][1]):
+            seats = self._dispatcher.seats(
+                lane, priority, [len(rows[index].new.payload) for index in indexes]
+            )
+            kept.append(seats)
+            for index, session in zip(indexes, seats.sessions, strict=False):
+                holders[index] = session
+                row = rows[index]
+                row.session_id, row.epoch = session.id, session.epoch
+        return holders
 
     def _after(
-        self, rows: list[NewRow], lanes: list[Lane], seats: Mapping[int, Session], stored: Stored
+        self, rows: list[NewRow], lanes: list[Lane], holders: list[Session | None], stored: Stored
     ) -> None:
         """The insert is committed: delivers what was handed off, and tells the lines of the rest."""
-        self._unseat(rows, lanes, seats)
         given: dict[Session, list[Lease]] = defaultdict(list)
-        kinds: Counter[str] = Counter()
-        for index, (row, lane) in enumerate(zip(rows, lanes, strict=True)):
-            if row.id in stored.lost_keys:
+        ready: set[tuple[int, int]] = set()
+        lost, refused, at = stored.lost_keys, stored.refused, stored.at
+        for row, lane, session in zip(rows, lanes, holders, strict=True):
+            job_id, new = row.id, row.new
+            if lost and job_id in lost:
                 continue
-            kinds[lane.kind] += 1
-            session = seats.get(index)
-            if session is None or row.id in stored.refused:
+            if session is not None and not (refused and job_id in refused):
+                given[session].append(
+                    Lease(
+                        session.next_lease_id(), job_id, 1, lane, new.priority, 0,
+                        row.max_attempts or DEFAULT_MAX_ATTEMPTS, row.timeout_ms, at, 0.0, new.payload,
+                        row.labels, row.headers,
+                    )
+                )  # fmt: skip
+            elif new.run_at is None and new.delay is None:
+                ready.add((lane.id, new.priority))
+            else:
                 self._waits(row, lane)
-                continue
-            given[session].append(
-                Lease(
-                    session.next_lease_id(), row.id, 1, lane, row.new.priority, 0,
-                    row.max_attempts or DEFAULT_MAX_ATTEMPTS, row.timeout_ms, stored.at, 0.0, row.new.payload,
-                    row.labels, row.headers,
-                )
-            )  # fmt: skip
         for session, leases in given.items():
             self._dispatcher.hand_over(session, leases)
-        for kind, count in kinds.items():
-            self._metrics.enqueued(kind, count)
+        for lane_id, priority in ready:
+            self._dispatcher.lines.ready(lane_id, priority)
+        stored_lanes = (
+            [lane for row, lane in zip(rows, lanes, strict=True) if row.id not in lost] if lost else lanes
+        )
+        for lane, count in Counter(stored_lanes).items():
+            self._metrics.enqueued(lane.kind, count)
 
     def _waits(self, row: NewRow, lane: Lane) -> None:
         new = row.new

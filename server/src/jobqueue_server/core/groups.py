@@ -81,17 +81,23 @@ class Group:
 
 
 def deal(sessions: Sequence[Session], most: int) -> list[Session]:
-    """Who gets the next `most` jobs: chunks of up to half a session's free credit, the largest free share first.
+    """Who gets the next `most` jobs; each entry is one job's seat."""
+    return [session for session, chunk in deal_chunks(sessions, most) for _ in range(chunk)]
 
-    So a new worker gets some at once, and messages stay few. Each entry is one job's seat.
+
+def deal_chunks(sessions: Sequence[Session], most: int) -> list[tuple[Session, int]]:
+    """Who gets how many of the next `most` jobs: up to half a session's free credit, the largest free share first.
+
+    So a new worker gets some at once, and messages stay few.
     """
     heap = [(-session.free, order, session) for order, session in enumerate(sessions) if session.free > 0]
     heapq.heapify(heap)
-    seats: list[Session] = []
-    while heap and len(seats) < most:
+    chunks: list[tuple[Session, int]] = []
+    while heap and most > 0:
         free, order, session = heapq.heappop(heap)
-        chunk = min(math.ceil(-free / 2), most - len(seats))
-        seats.extend([session] * chunk)
+        chunk = min(math.ceil(-free / 2), most)
+        chunks.append((session, chunk))
+        most -= chunk
         if free + chunk < 0:
             heapq.heappush(heap, (free + chunk, order, session))
-    return seats
+    return chunks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +16,7 @@ from ..metrics import Metrics
 from ..model import NewJob
 from ..store.database import DataError, Record
 from ..store.jobs import JobStore, Leaving
+from .catalog import Lane
 from .dispatch import Dispatcher
 from .enqueue import Enqueuer
 from .follow_ups import FollowUps
@@ -252,24 +253,25 @@ class Settler:
 
     def succeeded(self, items: list[Item], at: datetime, settled: frozenset[UUID] | None) -> list[Item]:
         """Successes are committed: answers those that were settled (None: all), and returns the others."""
-        stale = []
-        counts: Counter[str] = Counter()
-        seconds: dict[str, list[float]] = defaultdict(list)
+        stale: list[Item] = []
+        if settled is not None:
+            stale = [item for item in items if item.job_id not in settled]
+            items = [item for item in items if item.job_id in settled]
+        ended: dict[Session, list[Lease]] = defaultdict(list)
+        started: dict[Lane, list[datetime]] = defaultdict(list)
         for item in items:
-            if settled is not None and item.job_id not in settled:
-                stale.append(item)
-                continue
             lease = item.lease
             if lease is not None:
-                item.session.drop(lease.lease_id)
-                kind = lease.lane.kind
-                counts[kind] += 1
-                seconds[kind].append((at - lease.started_at).total_seconds())
+                ended[item.session].append(lease)
+                started[lease.lane].append(lease.started_at)
+        for session, leases in ended.items():
+            session.drop_all(leases)
+        for item in items:
             item.frame.done()
-        for kind, count in counts.items():
-            self._metrics.finished(kind, "succeeded", count)
-            self._metrics.ran(kind, seconds[kind])
-        self._on_finished(item.job_id for item in items)
+        for lane, times in started.items():
+            self._metrics.finished(lane.kind, "succeeded", len(times))
+            self._metrics.ran(lane.kind, [(at - time).total_seconds() for time in times])
+        self._on_finished([item.job_id for item in items])
         return stale
 
     async def _leave(self, items: list[Item]) -> list[Item]:

@@ -46,7 +46,7 @@ _MAX_VIOLATIONS = 50
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 _UUID_CHARS = 36
 
-_is_name = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}").fullmatch
+is_name = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}").fullmatch
 _is_label_name = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_./-]{{0,{MAX_LABEL_NAME - 1}}}").fullmatch
 _is_header_name = re.compile(r"[!-~]+").fullmatch
 _is_uuid = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
@@ -119,9 +119,9 @@ def new_job(job: pb.NewJob, at: str, now: datetime, problems: Problems) -> None:
         problems: Takes what is wrong.
     """
     # A thousand of them come in one call: what is not set costs one comparison.
-    if not _is_name(job.kind):
+    if not is_name(job.kind):
         problems.add(f"{at}kind", _NAME_RULE.format("send_email"))
-    if job.queue and not _is_name(job.queue):
+    if job.queue and not is_name(job.queue):
         problems.add(f"{at}queue", _NAME_RULE.format("mail") + "; empty for `default`")
     if not MIN_PRIORITY <= job.priority <= MAX_PRIORITY:
         problems.add(f"{at}priority", f"must be from {MIN_PRIORITY} to {MAX_PRIORITY}, higher first")
@@ -182,7 +182,7 @@ def distinct_keys(jobs: Iterable[NewJob], at: str, problems: Problems) -> None:
 
 def name(value: str, field: str, problems: Problems, example: str = "mail") -> None:
     """Checks the name of a kind or of a queue."""
-    if not _is_name(value):
+    if not is_name(value):
         problems.add(field, _NAME_RULE.format(example))
 
 

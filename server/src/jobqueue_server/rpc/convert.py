@@ -13,11 +13,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import queue_admin_pb2 as admin_pb
 
+from ..core.digest import plainly_fine
 from ..lifecycle import Status
 from ..model import (
     DEFAULT_QUEUE,
     DEFAULT_RETRY_POLICY,
     MAX_PAYLOAD_BYTES,
+    MAX_PRIORITY,
+    MIN_PRIORITY,
+    NOTHING,
     Job,
     Kind,
     NewJob,
@@ -28,7 +32,6 @@ from . import checks
 from .values import TooDeep, ValueInvalid, fill, text_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NOTHING: Mapping[str, str] = {}
 
 #: The largest Value that is sent; above it, JSON text.
 MAX_VALUE_BYTES = MAX_PAYLOAD_BYTES + (256 << 10)
@@ -42,7 +45,7 @@ def new_job(
     now: datetime,
     problems: checks.Problems,
     *,
-    given_headers: Mapping[str, str] = _NOTHING,
+    given_headers: Mapping[str, str] = NOTHING,
     key: str | None = None,
 ) -> NewJob:
     """Checks and reads a job to enqueue. Where something is wrong, `problems` has it and the answer is never used.
@@ -70,9 +73,34 @@ def new_job(
         span(message.timeout) if usable and message.HasField("timeout") else None,
         retry_policy(message.retry_policy) if usable and message.HasField("retry_policy") else None,
         (message.idempotency_key or None) if key is None else key,
-        dict(message.labels) if message.labels else _NOTHING,
+        dict(message.labels) if message.labels else NOTHING,
         headers,
     )
+
+
+def plain_job(message: pb.NewJob, headers: Mapping[str, str]) -> NewJob | None:
+    """A job of which only kind, payload_json, queue and priority are said, as of most; None where there is more to do.
+
+    For the hot path (3 us instead of 10): that nothing else is set shows in the size of the message.
+    """
+    kind, payload, queue, priority = message.kind, message.payload_json, message.queue, message.priority
+    length = len(payload)
+    # The tag of each field and, of the payload, up to three bytes of length.
+    size = len(kind) + length + (4 if length < 1 << 7 else 5 if length < 1 << 14 else 6)
+    if queue:
+        size += 2 + len(queue)
+    if priority:
+        size += 2 if priority > 0 else 11
+    if (
+        message.ByteSize() != size
+        or not checks.is_name(kind)
+        or (queue and not checks.is_name(queue))
+        or not MIN_PRIORITY <= priority <= MAX_PRIORITY
+        or not 0 < length <= MAX_PAYLOAD_BYTES
+        or not plainly_fine(payload)
+    ):
+        return None
+    return NewJob(kind, payload, queue or DEFAULT_QUEUE, priority, labels=NOTHING, headers=headers)
 
 
 def _payload(message: pb.NewJob, at: str, problems: checks.Problems) -> bytes:

@@ -71,7 +71,8 @@ class JobQueueServicer:
         problems.raise_if_any()
         now, headers = self._clock.now(), _headers(call)
         new = [
-            convert.new_job(job, f"jobs[{index}].", now, problems, given_headers=headers)
+            convert.plain_job(job, headers)
+            or convert.new_job(job, f"jobs[{index}].", now, problems, given_headers=headers)
             for index, job in enumerate(request.jobs)
         ]
         checks.distinct_keys(new, "jobs", problems)

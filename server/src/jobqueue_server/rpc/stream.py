@@ -16,7 +16,7 @@ from ..core.session import Answer, Lease, Session
 from ..errors import SessionSuperseded
 from ..model import MAX_DELIVERY_BYTES
 from .convert import VALUE_GROWTH, set_span
-from .leased import leased_job
+from .leased import delivery_bytes, leased_job
 from .outcomes import result_message
 
 # What a job costs in a message beside its payload, labels and headers.
@@ -149,35 +149,40 @@ class LeaseStream:
             leases = [lease for lease in leases if lease.lease_id in held]
             for chunk in _chunks(leases, VALUE_GROWTH if self._as_value else 1):
                 await self._context.write(self._delivery(chunk))
-                for lease in chunk:
-                    # The worker has it; here it would be kept for as long as the job runs.
-                    lease.payload, lease.headers, lease.checkpoint = b"", None, b""
             for frame in frames:
                 await self._context.write(frame)
             if self._closing and not self._frames and not self._leases:
                 return
 
-    def _delivery(self, leases: list[Lease]) -> lease_pb2.LeaseResponse:
-        self._last_seq += 1
-        response = lease_pb2.LeaseResponse()
-        delivery = response.delivery
-        delivery.seq = self._last_seq
+    def _delivery(self, leases: list[Lease]) -> lease_pb2.LeaseResponse | bytes:
+        self._last_seq = seq = self._last_seq + 1
+        message: lease_pb2.LeaseResponse | bytes
+        if self._as_value:
+            jobs = [leased_job(lease, as_value=True) for lease in leases]
+            message = lease_pb2.LeaseResponse(delivery=lease_pb2.Delivery(seq=seq, jobs=jobs))
+        else:
+            message = delivery_bytes(seq, leases)
         for lease in leases:
-            lease.seq = self._last_seq
-            delivery.jobs.append(leased_job(lease, as_value=self._as_value))
-        return response
+            lease.seq = seq
+            # It is in the message; here it would be kept for as long as the job runs.
+            lease.payload, lease.headers, lease.checkpoint = b"", None, b""
+        return message
 
 
 def _chunks(leases: list[Lease], growth: int) -> list[list[Lease]]:
     """Cut so that a message stays under its bound, unless it is one job. `growth` is of payloads in the message."""
     chunks: list[list[Lease]] = []
-    size = MAX_DELIVERY_BYTES
+    chunk: list[Lease] = []
+    size = 0
     for lease in leases:
-        beside = len(lease.labels or "") + len(lease.headers or b"") + len(lease.checkpoint) + JOB_OVERHEAD
-        own = len(lease.payload) * growth + beside
-        if size + own > MAX_DELIVERY_BYTES or len(chunks[-1]) >= MAX_DELIVERY_JOBS:
-            chunks.append([])
-            size = 0
-        chunks[-1].append(lease)
+        own = len(lease.payload) * growth + JOB_OVERHEAD
+        if lease.labels or lease.headers or lease.checkpoint:
+            own += len(lease.labels or "") + len(lease.headers or b"") + len(lease.checkpoint)
+        if chunk and (size + own > MAX_DELIVERY_BYTES or len(chunk) >= MAX_DELIVERY_JOBS):
+            chunks.append(chunk)
+            chunk, size = [], 0
+        chunk.append(lease)
         size += own
+    if chunk:
+        chunks.append(chunk)
     return chunks
