@@ -42,7 +42,6 @@ from .durations import format_duration
 from .embedded import EmbeddedPostgres, default_data_dir
 from .errors import JobQueueError
 from .http import hosts
-from .http.answer import Asgi
 from .http.app import HttpApp
 from .http.cors import Cors
 from .http.errors import ErrorForm
@@ -250,10 +249,13 @@ class App:
         operations = Operations(self.metrics, lambda: self._not_ready)
         errors = ErrorForm(aip193=settings.http_errors == "aip193")
         http = HttpApp(self.chain, services, operations, errors)
-        front: Asgi = Cors(http, settings.cors_origins, http.refuse)
-        if hosts.needed(settings.http_addr or "", settings.http_hosts):
-            front = Hosts(front, settings.http_hosts, http.refuse)
-        self.http = HttpServer(http, front, tls=self._tls, reuse_port=self._reuse_port)
+        cors = Cors(http, settings.cors_origins, http.refuse)
+        names = settings.http_hosts
+        if not hosts.needed(settings.http_addr or "", names):
+            names = (hosts.ANY,)
+        front = Hosts(cors, names, http.refuse)
+        quick = http.quick(front.answers, cors.plain_marks)
+        self.http = HttpServer(http, front, quick=quick, tls=self._tls, reuse_port=self._reuse_port)
         self.endpoint = MetricsEndpoint(self.metrics)
         self._backlogs: list[Backlog] = []
         self.metrics.watch_backlogs(lambda: self._backlogs)

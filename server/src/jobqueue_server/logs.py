@@ -29,6 +29,11 @@ class Log:
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
 
+    @property
+    def says_debug(self) -> bool:
+        """Whether a debug line would be written; for the hot path, where its fields would be made for nothing."""
+        return self._logger.isEnabledFor(logging.DEBUG)
+
     def debug(self, event: str, **fields: object) -> None:
         """What helps to find a fault in the program."""
         self._write(logging.DEBUG, event, fields)

@@ -21,9 +21,9 @@ class FairLine(Generic[T]):
     def __bool__(self) -> bool:
         return bool(self._lines)
 
-    def append(self, unit: T) -> None:
-        """Puts a unit at the end of its caller's own line."""
-        self._lines.setdefault(CALLER.get(), deque()).append(unit)
+    def append(self, unit: T, caller: str | None = None) -> None:
+        """Puts a unit at the end of its caller's own line: of the current call's, where nobody is named."""
+        self._lines.setdefault(CALLER.get() if caller is None else caller, deque()).append(unit)
 
     def peek(self) -> T:
         """The unit whose turn it is."""

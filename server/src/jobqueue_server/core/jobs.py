@@ -5,22 +5,41 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from datetime import timedelta
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 from uuid import UUID
 
 from ..errors import FieldInvalid, PageTokenInvalid
 from ..model import DEFAULT_WAIT, MAX_WAIT, Enqueued, Job, JobFilter, NewJob, Page
 from ..store.changes import ChangeStore, not_found
+from ..store.jobs import NewRow, Stored
 from ..store.reads import ReadStore
+from .catalog import Lane
 from .pages import page_position, page_size, page_token
 from .waiters import Waiters
 
 _ID_BYTES = 16
 
 
+class Started(Protocol):
+    """A job on its way to the database. `done`: what the insert answered; its time is `at`."""
+
+    rows: list[NewRow]
+    lanes: list[Lane]
+    done: asyncio.Future[Stored]
+
+    def give_up(self) -> None:
+        """Its caller has gone."""
+
+
 class Enqueuer(Protocol):
     """Stores new jobs."""
+
+    def start(self, new: NewJob, caller: str) -> Started | None:
+        """One job, without waiting for it."""
+
+    def job_of(self, started: Any, at: datetime) -> Job:
+        """That job as it was enqueued."""
 
     async def enqueue(self, new: NewJob) -> Enqueued:
         """One job."""
@@ -72,6 +91,22 @@ class JobService:
             QueueFull: Too many enqueues wait.
         """
         return await self._enqueuer.enqueue(new)
+
+    def start(self, new: NewJob, caller: str) -> Started | None:
+        """Puts a job in line without waiting for it, for the hot path; None where `enqueue` has more to do.
+
+        Args:
+            new: Without an idempotency key.
+            caller: Who asks; the callers take turns.
+
+        Raises:
+            PayloadInvalid: The job can't be one.
+        """
+        return self._enqueuer.start(new, caller)
+
+    def job_of(self, started: Started, at: datetime) -> Job:
+        """The job as it was enqueued at that time."""
+        return self._enqueuer.job_of(started, at)
 
     async def batch_enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
         """Stores all jobs or none; the answers are in their order.

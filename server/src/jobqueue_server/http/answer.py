@@ -72,4 +72,6 @@ def header_lines(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 def _line(value: str) -> bytes:
     """A header's value, without what would end the line: it may be made of what a caller sent."""
-    return "".join(char if char.isprintable() else "?" for char in value).encode("latin-1", "replace")
+    if not value.isprintable():
+        value = "".join(char if char.isprintable() else "?" for char in value)
+    return value.encode("latin-1", "replace")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -13,11 +14,12 @@ from .. import logs
 from ..chain import NO_METHOD, Call, Chain, PeerGone
 from ..errors import JobQueueError
 from . import compression, headers, ops
-from .answer import Answer, Receive, Scope, Send
+from .answer import Answer, Headers, Receive, Scope, Send, header_lines
 from .contract import JOBQUEUE, Contract
 from .endpoints import Endpoint, Surroundings, endpoint, full_name
 from .errors import ErrorForm, Refused, allowed, refused_by_transcoder
 from .presence import Presence
+from .quick import METHOD, PATH, QuickEnqueue
 from .request import Request
 from .transcoding.binding import Binding
 from .transcoding.errors import TranscodingError
@@ -58,10 +60,28 @@ class HttpApp:
         self._presence = Presence()
         around = Surroundings(chain, self._transcoder, contract, self._presence, self._errors)
         servicers = {service.full_name: servicer for service, servicer in services}
-        self._endpoints: dict[Binding, Endpoint] = {
-            binding: endpoint(around, binding, servicers[binding.method.containing_service.full_name])
+        self._bound = [
+            (binding, servicers[binding.method.containing_service.full_name])
             for binding in self._transcoder.bindings
+        ]
+        self._endpoints: dict[Binding, Endpoint] = {
+            binding: endpoint(around, binding, servicer) for binding, servicer in self._bound
         }
+
+    def quick(self, host_is_ours: Callable[[str], bool], marks: Headers) -> QuickEnqueue | None:
+        """The short way for most enqueues, of a server whose answers carry these marks.
+
+        None where the services are others, or say of their answers something else than it does.
+        """
+        for binding, servicer in self._bound:
+            enqueues = (binding.http_method, binding.template.text) == (METHOD.decode(), PATH.decode())
+            if enqueues and hasattr(servicer, "start"):
+                quick: Any = servicer
+                return QuickEnqueue(
+                    self._chain, quick, self._transcoder, binding, self._presence, self._errors, host_is_ours,
+                    header_lines(marks),
+                )  # fmt: skip
+        return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's entry.

@@ -14,7 +14,7 @@ from .answer import JSON, Answer
 from .errors import Refused
 
 # Below it the headers and the 30 us of setting up cost more than the bytes that are saved.
-_LEAST_BYTES = 1024
+LEAST_BYTES = 1024
 # Measured on lists of jobs: level 1 leaves 16 % in 5 us/kB, level 6 14 % in 10 us/kB.
 _LEVEL = 1
 # Above it the 1.3 ms that it takes would hold up every other call; a thread costs 0.12 ms.
@@ -89,20 +89,23 @@ def inflater(metadata: Mapping[str, str]) -> Inflater | None:
 
 async def compressed(answer: Answer, metadata: Mapping[str, str]) -> Answer:
     """The answer as the caller takes it best: gzip for JSON and text that is worth it, if the caller prefers that."""
+    if len(answer.body) > _MOST_ON_LOOP_BYTES:
+        return await asyncio.to_thread(compressed_here, answer, metadata)
+    return compressed_here(answer, metadata)
+
+
+def compressed_here(answer: Answer, metadata: Mapping[str, str]) -> Answer:
+    """The same, for an answer that is known to be small."""
     if not answer.body or not _is_text(answer.content_type):
         return answer
     plain, gzip = _weights(metadata.get("accept-encoding", "")[:_LONGEST_LIST])
-    if len(answer.body) < _LEAST_BYTES and plain:
+    if len(answer.body) < LEAST_BYTES and plain:
         return answer
     answer = answer.with_headers([("Vary", "Accept-Encoding")])
     if not gzip or gzip < plain:
         # Also where the caller takes neither: an answer that it didn't ask for serves it better than none.
         return answer
-    if len(answer.body) > _MOST_ON_LOOP_BYTES:
-        body = await asyncio.to_thread(_deflate, answer.body)
-    else:
-        body = _deflate(answer.body)
-    return replace(answer, body=body).with_headers([("Content-Encoding", "gzip")])
+    return replace(answer, body=_deflate(answer.body)).with_headers([("Content-Encoding", "gzip")])
 
 
 def _deflate(body: bytes) -> bytes:

@@ -61,6 +61,11 @@ class Cors:
         else:
             await self._app(scope, receive, send)
 
+    @property
+    def plain_marks(self) -> Headers:
+        """What the answer to a program carries."""
+        return self._marks("")
+
     def _marks(self, origin: str) -> Headers:
         """What every answer carries: who may read it, and that this depends on who asks, for caches."""
         if self._any:

@@ -35,12 +35,16 @@ class Hosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's entry."""
-        if scope["type"] == "http" and not self._any:
+        if scope["type"] == "http":
             host = headers.one(scope["headers"], b"host")
-            if host and not self._is_ours(host):
+            if not self.answers(host):
                 await self._refuse(scope, send, _refused(host))
                 return
         await self._app(scope, receive, send)
+
+    def answers(self, host: str) -> bool:
+        """Whether a request for this name, or address, is this server's."""
+        return self._any or not host or self._is_ours(host)
 
     def _is_ours(self, host: str) -> bool:
         name = _name(host)

@@ -20,6 +20,7 @@ class Presence:
     def __init__(self) -> None:
         self._calls: set[asyncio.Task[Any]] = set()
         self._streams: set[asyncio.Task[Any]] = set()
+        self._futures: set[asyncio.Future[Any]] = set()
         self._leaving = False
 
     async def hold(self, call: Awaitable[T], request: Request, *, streams: bool) -> T:
@@ -46,21 +47,34 @@ class Presence:
                 raise PeerGone from None
             if self._leaving:
                 task.uncancel()
-                raise Draining(
-                    "this server has left before the call was done; call again",
-                    retry_after=timedelta(seconds=1),
-                ) from None
+                raise self.draining() from None
             raise
         finally:
             under_way.discard(task)
             request.unwatch()
+
+    def add(self, call: asyncio.Future[Any]) -> None:
+        """Counts a call that has no task, and is cancelled as those that have one."""
+        self._futures.add(call)
+
+    def discard(self, call: asyncio.Future[Any]) -> None:
+        """It is answered."""
+        self._futures.discard(call)
+
+    @staticmethod
+    def draining() -> Draining:
+        """What is said to the caller of a call that is cut off."""
+        return Draining(
+            "this server has left before the call was done; call again", retry_after=timedelta(seconds=1)
+        )
 
     async def leave(self, grace: timedelta) -> None:
         """Ends the streams, and waits until no call is left; those that are not done after the grace end too."""
         self._leaving = True
         for task in self._streams:
             task.cancel()
-        if self._calls:
-            await asyncio.wait(self._calls, timeout=grace.total_seconds())
-        for task in self._calls:
-            task.cancel()
+        under_way = self._calls | self._futures
+        if under_way:
+            await asyncio.wait(under_way, timeout=grace.total_seconds())
+        for call in self._calls | self._futures:
+            call.cancel()

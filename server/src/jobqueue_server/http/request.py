@@ -140,5 +140,9 @@ def _peer(scope: Scope) -> str:
     client = scope.get("client")
     if not client:
         return ""
-    host, port = client[0], client[1]
+    return peer_name(client[0], client[1])
+
+
+def peer_name(host: str, port: int) -> str:
+    """A caller's address in the form in which gRPC names it."""
     return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"

@@ -13,6 +13,8 @@ from ..addresses import split_address, taken
 from ..tls import Tls
 from .answer import Asgi
 from .app import HttpApp
+from .quick import METHOD, PATH, QuickCall, QuickEnqueue
+from .request import peer_name
 
 # Longer than proxies keep theirs (60 s), so that it is never us who closes a connection just as one sends on it.
 _KEEP_ALIVE_SECONDS = 75
@@ -28,13 +30,21 @@ class HttpServer:
     Args:
         app: The application.
         front: The same with what stands before it; None for nothing.
+        quick: The short way for most enqueues; None where there is none.
         tls: The certificate; None: plain text.
         reuse_port: Whether several servers may listen on the same port, each getting a share of the connections.
     """
 
     def __init__(
-        self, app: HttpApp, front: Asgi | None = None, *, tls: Tls | None = None, reuse_port: bool = False
+        self,
+        app: HttpApp,
+        front: Asgi | None = None,
+        *,
+        quick: QuickEnqueue | None = None,
+        tls: Tls | None = None,
+        reuse_port: bool = False,
     ) -> None:
+        self._protocol = type("_Protocol", (_Protocol,), {"_quick": quick})
         self._tls = tls
         self._reuse_port = reuse_port
         self._app = app
@@ -59,7 +69,7 @@ class HttpServer:
         _notice_the_gone(self._socket)
         config = uvicorn.Config(
             self._front,
-            http=_Protocol,
+            http=self._protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -107,8 +117,15 @@ def _notice_the_gone(listening: socket.socket) -> None:
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's, with a bound on what a request may have before its body: the parser keeps a header of any length."""
+    """uvicorn's, with a short way for most enqueues, and with a bound on what a request may have before its body.
 
+    (The parser keeps a header of any length.)
+    """
+
+    _quick: QuickEnqueue | None = None
+    _quick_call: QuickCall | None = None
+    # The body of a request that may go the short way.
+    _body: bytes | None = None
     _head_open = False
     _head_bytes = 0
 
@@ -118,7 +135,52 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_open = False
-        super().on_headers_complete()
+        if self._quick is not None and self._may_be_quick(self._quick):
+            self._body = b""
+        else:
+            super().on_headers_complete()
+
+    def _may_be_quick(self, quick: QuickEnqueue) -> bool:
+        return (
+            self.url == PATH
+            and self.parser.get_method() == METHOD
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+            and not self.expect_100_continue
+            and quick.usual(self.headers)
+        )
+
+    def on_body(self, body: bytes) -> None:
+        if self._body is None:
+            super().on_body(body)
+        else:
+            self._body = self._body + body if self._body else body
+
+    def on_message_complete(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            assert self._quick is not None
+            started = self._quick.start(self.headers, body, self._peer)
+            if started is not None:
+                self.cycle = self._quick_call = QuickCall(self._quick, *started, self)  # type: ignore[assignment]
+                return
+            super().on_headers_complete()
+            super().on_body(body)
+        super().on_message_complete()
+
+    @property
+    def _peer(self) -> str:
+        if not self.client:
+            return ""
+        return peer_name(*self.client[:2])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # Also where another request waits behind it.
+        if self._quick_call is not None:
+            self._quick_call.set()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._head_open:

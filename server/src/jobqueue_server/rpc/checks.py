@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobqueue.v1 import job_pb2 as pb
 
-from ..core.digest import check_json
+from ..core.digest import check_json, plainly_fine
 from ..errors import FieldInvalid, FieldViolation, JobQueueError, PayloadInvalid, PayloadTooLarge
 from ..model import (
     MAX_AHEAD,
@@ -157,6 +157,11 @@ def payload_json(payload: bytes, field: str, problems: Problems) -> None:
     except FieldInvalid as error:
         for violation in error.violations:
             problems.no_json(violation.field, violation.description)
+
+
+def plain_payload(payload: bytes) -> bool:
+    """Whether a payload surely passes `payload_json`; False says nothing."""
+    return 0 < len(payload) <= MAX_PAYLOAD_BYTES and plainly_fine(payload)
 
 
 def payload_size(size: int, field: str, problems: Problems) -> None:

@@ -13,7 +13,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import queue_admin_pb2 as admin_pb
 
-from ..core.digest import plainly_fine
 from ..lifecycle import Status
 from ..model import (
     DEFAULT_QUEUE,
@@ -96,8 +95,7 @@ def plain_job(message: pb.NewJob, headers: Mapping[str, str]) -> NewJob | None:
         or not checks.is_name(kind)
         or (queue and not checks.is_name(queue))
         or not MIN_PRIORITY <= priority <= MAX_PRIORITY
-        or not 0 < length <= MAX_PAYLOAD_BYTES
-        or not plainly_fine(payload)
+        or not checks.plain_payload(payload)
     ):
         return None
     return NewJob(kind, payload, queue or DEFAULT_QUEUE, priority, labels=NOTHING, headers=headers)

@@ -38,8 +38,9 @@ def delivery_bytes(seq: int, leases: Sequence[Lease]) -> bytes:
                 payload, _created(lease.job_id.int >> 80),
                 _alike(
                     lease.lane.kind, lease.lane.queue, lease.attempt, lease.max_attempts, lease.failures,
-                    lease.priority, lease.timeout_ms, lease.labels, lease.headers,
+                    lease.priority, lease.timeout_ms,
                 ),
+                _beside(lease.labels, lease.headers),
             )
         )  # fmt: skip
         if lease.checkpoint:
@@ -69,8 +70,7 @@ def _created(milliseconds: int) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _alike(
-    kind: str, queue: str, attempt: int, max_attempts: int, failures: int, priority: int, timeout_ms: int | None,
-    labels: str | None, headers: bytes | None,
+    kind: str, queue: str, attempt: int, max_attempts: int, failures: int, priority: int, timeout_ms: int | None
 ) -> bytes:  # fmt: skip
     """The fields that many jobs have in common."""
     message = lease_pb2.LeasedJob(
@@ -81,8 +81,15 @@ def _alike(
         failures=failures,
         priority=priority,
         timeout=None if timeout_ms is None else _timeout(timeout_ms),
-        labels=_decoded(labels) if labels else None,
-        headers=_decoded(headers) if headers else None,
+    )
+    return message.SerializeToString()
+
+
+@lru_cache(maxsize=256)
+def _beside(labels: str | None, headers: bytes | None) -> bytes:
+    """The labels and headers, which the jobs of one call have in common."""
+    message = lease_pb2.LeasedJob(
+        labels=_decoded(labels) if labels else None, headers=_decoded(headers) if headers else None
     )
     return message.SerializeToString()
 

@@ -1,0 +1,316 @@
+"""POST /v1/jobs without a task of its own, where a request says nothing unusual: the way that most jobs come in.
+
+It answers what the general way answers, by the same parts: the checks of the servicer, the steps of the chain, a text
+that the renderer made once. Whatever it is not sure of goes the general way, from the beginning.
+
+    90 us of server CPU a job, from the request to its end, instead of 670
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from json.encoder import encode_basestring
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from ..chain import Begun, Call, Chain, time_is_up
+from . import headers
+from .answer import Answer, header_lines
+from .compression import LEAST_BYTES, compressed_here
+from .errors import ErrorForm
+from .presence import Presence
+from .transcoding.binding import Binding
+from .transcoding.transcoder import Transcoder
+
+METHOD, PATH = b"POST", b"/v1/jobs"
+MOST_BYTES = 64 << 10
+_FULL_NAME = "/jobqueue.v1.JobQueue/EnqueueJob"
+
+# A request with any other header goes the general way.
+_USUAL = frozenset(
+    (
+        b"host",
+        b"content-type",
+        b"content-length",
+        b"user-agent",
+        b"accept",
+        b"accept-encoding",
+        b"x-request-id",
+    )
+)
+_JSON_TYPES = (b"application/json", b"application/json; charset=utf-8")
+# The payload is what is between its name and the last brace. Whether that is one JSON value decides, beside its
+# check, whether this is the form that it seems to be.
+_body = re.compile(
+    rb'[ \t\r\n]*\{[ \t\r\n]*"kind"[ \t\r\n]*:[ \t\r\n]*"([a-z0-9_.-]+)"[ \t\r\n]*,[ \t\r\n]*'
+    rb'(?:"queue"[ \t\r\n]*:[ \t\r\n]*"([a-z0-9_.-]+)"[ \t\r\n]*,[ \t\r\n]*)?'
+    rb'"payload"[ \t\r\n]*:[ \t\r\n]*(.*[^ \t\r\n])[ \t\r\n]*\}[ \t\r\n]*',
+    re.DOTALL,
+).fullmatch
+
+# One for each lane, in practice.
+_MOST_TEMPLATES = 10_000
+
+Lines = list[tuple[bytes, bytes]]
+
+
+class Servicer(Protocol):
+    """The two halves of EnqueueJob for a job that says little, as `rpc` has them."""
+
+    def start(self, kind: str, queue: str, payload: bytes, call: Call) -> Any:
+        """Puts it in line; None where EnqueueJob has more to do or to say."""
+
+    def started(self, job: Any, at: datetime) -> Message:
+        """What EnqueueJob answers of it."""
+
+
+class QuickEnqueue:
+    """What all connections have in common.
+
+    Args:
+        chain: What every call passes.
+        servicer: Has the two halves of the method.
+        transcoder, binding: Render the answer.
+        presence: Knows of the calls under way.
+        errors: How errors are written.
+        host_is_ours: Whether a request for this name is to be answered here.
+        marks: What every answer carries.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        servicer: Servicer,
+        transcoder: Transcoder,
+        binding: Binding,
+        presence: Presence,
+        errors: ErrorForm,
+        host_is_ours: Callable[[str], bool],
+        marks: Lines,
+    ) -> None:
+        self._chain = chain
+        self._start = servicer.start
+        self._started = servicer.started
+        self.presence = presence
+        self.errors = errors
+        self.marks = marks
+        self._transcoder = transcoder
+        self._binding = binding
+        self._host_is_ours = lru_cache(maxsize=256)(lambda host: host_is_ours(host.decode("latin-1").strip()))
+        self._templates: dict[tuple[object, ...], Template] = {}
+
+    def usual(self, lines: Lines) -> bool:
+        """Whether the headers of a request to METHOD and PATH ask for nothing but the plain thing."""
+        seen = set()
+        for name, value in lines:
+            if name in seen:
+                return False
+            seen.add(name)
+            if name == b"content-type":
+                if value not in _JSON_TYPES:
+                    return False
+            elif name == b"content-length":
+                if len(value) > 5 or int(value) > MOST_BYTES:
+                    return False
+            elif name == b"host":
+                if not self._host_is_ours(value):
+                    return False
+            elif name == b"connection":
+                if value.lower() != b"keep-alive":
+                    return False
+            elif name not in _USUAL:
+                return False
+        return b"content-length" in seen and b"host" in seen
+
+    def start(self, lines: Lines, body: bytes, peer: str) -> tuple[Begun, Any] | None:
+        """Lets the call in and puts its job in line; None where it has to go the general way."""
+        found = _body(body)
+        if found is None:
+            return None
+        kind, queue, payload = found.groups()
+        call = Call(_FULL_NAME, "http", headers.metadata(lines), peer=peer)
+        begun = self._chain.begin(call)
+        if begun is None:
+            return None
+        job = self._start(kind.decode(), queue.decode() if queue else "default", payload, call)
+        if job is None:
+            begun.cancel()
+            return None
+        return begun, job
+
+    def body_of(self, job: Any, at: datetime, request_id: str) -> bytes:
+        """The answer of a job that was stored at that time, and whose caller has not gone."""
+        row, lane = job.rows[0], job.lanes[0]
+        key = (lane, row.max_attempts, row.timeout_ms)
+        template = self._templates.get(key)
+        if template is None:
+            if len(self._templates) >= _MOST_TEMPLATES:
+                self._templates.clear()
+            template = self._templates[key] = Template(
+                lambda response: self._transcoder.render(self._binding, response).body,
+                self._started(job, at),
+            )
+        return template.filled(row.id, row.new.payload, at, request_id)
+
+
+class Template:
+    """The text of an answer, cut where a job's own values stand.
+
+    It is what the renderer makes of an answer with marks in these places, so that it can't drift from what the
+    renderer makes of others.
+    """
+
+    def __init__(self, render: Callable[[Any], bytes], response: Any) -> None:
+        job = response.job
+        job.id = _MARKS["id"]
+        job.payload_json = _quoted(_MARKS["payload"])
+        job.headers["x-request-id"] = _MARKS["request_id"]
+        marks = {name: _quoted(mark) for name, mark in _MARKS.items()}
+        for number, name in enumerate(("created_at", "updated_at", "run_at")):
+            getattr(job, name).FromSeconds(number)
+            marks[name] = _time_text(Timestamp(seconds=number))
+        text = render(response)
+        places = sorted((text.index(mark), name) for name, mark in marks.items())
+        if any(text.count(mark) != 1 for mark in marks.values()):
+            raise ValueError("a mark stands twice in an answer")
+        self._pieces, end = [], 0
+        for place, name in places:
+            self._pieces.append(text[end:place])
+            end = place + len(marks[name])
+        self._tail = text[end:]
+        self._names = [name for _, name in places]
+
+    def filled(self, job_id: Any, payload: bytes, at: datetime, request_id: str) -> bytes:
+        """The answer of one job."""
+        stored = _moment_text(at)
+        values = {
+            "id": b'"%s"' % str(job_id).encode(),
+            "payload": payload,
+            "request_id": encode_basestring(request_id).encode(),
+            "created_at": _millisecond_text(job_id.int >> 80),
+            "updated_at": stored,
+            "run_at": stored,
+        }
+        parts: list[bytes] = []
+        for piece, name in zip(self._pieces, self._names, strict=True):
+            parts += (piece, values[name])
+        parts.append(self._tail)
+        return b"".join(parts)
+
+
+_MARKS = {"id": "@ id @", "payload": "@ payload @", "request_id": "@ request id @"}
+
+
+def _quoted(text: str) -> bytes:
+    return b'"%s"' % text.encode()
+
+
+def _time_text(moment: Timestamp) -> bytes:
+    return _quoted(moment.ToJsonString())
+
+
+@lru_cache(maxsize=256)
+def _moment_text(at: datetime) -> bytes:
+    moment = Timestamp()
+    moment.FromDatetime(at)
+    return _time_text(moment)
+
+
+@lru_cache(maxsize=1024)
+def _millisecond_text(milliseconds: int) -> bytes:
+    moment = Timestamp()
+    moment.FromMilliseconds(milliseconds)
+    return _time_text(moment)
+
+
+class QuickCall:
+    """One such call on its connection; to uvicorn it is the request that is being answered."""
+
+    def __init__(self, quick: QuickEnqueue, begun: Begun, job: Any, connection: Any) -> None:
+        self.response_complete = False
+        self.disconnected = False
+        self.keep_alive = True
+        # uvicorn sets it when the connection is lost.
+        self.message_event = self
+        self._quick = quick
+        self._begun = begun
+        self._job = job
+        self._connection = connection
+        self._timer = connection.loop.call_at(
+            connection.loop.time() + begun.call.remaining(), self._out_of_time
+        )
+        job.done.add_done_callback(self._done)
+        quick.presence.add(job.done)
+
+    def set(self) -> None:
+        """The caller has hung up."""
+        if not self.response_complete:
+            self.disconnected = True
+            self._end(None)
+            self._begun.end(asyncio.CancelledError())
+            self._job.give_up()
+
+    def _out_of_time(self) -> None:
+        self._refuse(time_is_up())
+        self._job.give_up()
+
+    def _done(self, done: asyncio.Future[Any]) -> None:
+        self._quick.presence.discard(done)
+        if self.response_complete:
+            return
+        if done.cancelled():
+            self._refuse(self._quick.presence.draining())
+            return
+        error = done.exception()
+        if error is not None:
+            self._refuse(error)
+            return
+        try:
+            self._answer(done.result().at)
+        except Exception as fault:
+            self._refuse(fault)
+
+    def _answer(self, at: datetime) -> None:
+        call = self._begun.call
+        body = self._quick.body_of(self._job, at, call.request_id)
+        own = (("location", f"/v1/jobs/{self._job.rows[0].id}"), *call.answer_metadata.items())
+        answer = Answer(201, body, own)
+        if len(body) >= LEAST_BYTES:
+            metadata: Any = call.metadata
+            answer = compressed_here(answer, metadata)
+        self._end(answer)
+        self._begun.end()
+
+    def _refuse(self, error: BaseException) -> None:
+        told = self._begun.end(error)
+        if told is not None:
+            answer = self._quick.errors.answer(told)
+            self._end(answer.with_headers(headers.sent(self._begun.call.answer_metadata)))
+
+    def _end(self, answer: Answer | None) -> None:
+        self._timer.cancel()
+        self.response_complete = True
+        connection = self._connection
+        if answer is None or connection.transport.is_closing():
+            return
+        parts = [STATUS_LINE[answer.status]]
+        for name, value in (
+            *connection.server_state.default_headers,
+            *header_lines(answer.headers),
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(answer.body)),
+            *self._quick.marks,
+        ):
+            parts += (name, b": ", value, b"\r\n")
+        parts += (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", answer.body)
+        connection.transport.write(b"".join(parts))
+        if not self.keep_alive:
+            connection.transport.close()
+        connection.on_response_complete()
