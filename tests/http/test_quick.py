@@ -1,0 +1,298 @@
+"""The short way of POST /v1/jobs: byte for byte what the general way answers, and nothing for which that has a word."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from jobqueue_server.http import server as http_server
+from jobqueue_server.http.quick import QuickCall, QuickEnqueue
+from jobqueue_server.store.jobs import JobStore
+from tests.lease.place import Place
+
+from .conftest import PATIENCE
+
+# A header that nobody reads, and that the short way does not know.
+GENERAL = b"x-nobody-reads: this\r\n"
+HEADERS = b"host: localhost\r\ncontent-type: application/json\r\n"
+
+
+@pytest.fixture
+async def place(dsn: str) -> AsyncIterator[Place]:
+    async with Place(dsn, http_addr="127.0.0.1:0") as place:
+        yield place
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The calls that went the short way."""
+    calls: list[object] = []
+    start = QuickEnqueue.start
+
+    def noted(self: QuickEnqueue, *args: object) -> object:
+        started = start(self, *args)  # type: ignore[arg-type]
+        if started is not None:
+            calls.append(started)
+        return started
+
+    monkeypatch.setattr(QuickEnqueue, "start", noted)
+    return calls
+
+
+class Wire:
+    """One connection, spoken by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def answer(self) -> tuple[bytes, bytes]:
+        """The next answer: its head and its body."""
+        async with asyncio.timeout(PATIENCE):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            found = re.search(rb"content-length: ([0-9]+)", head)
+            assert found is not None, head
+            return head, await self.reader.readexactly(int(found[1]))
+
+    async def post(
+        self, body: bytes, headers: bytes = HEADERS, path: bytes = b"/v1/jobs"
+    ) -> tuple[bytes, bytes]:
+        self.writer.write(request(body, headers, path))
+        return await self.answer()
+
+
+def request(body: bytes, headers: bytes = HEADERS, path: bytes = b"/v1/jobs") -> bytes:
+    return b"POST %s HTTP/1.1\r\n%scontent-length: %d\r\n\r\n%s" % (path, headers, len(body), body)
+
+
+@pytest.fixture
+async def wire(place: Place) -> AsyncIterator[Wire]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", place.app.http_port)
+    yield Wire(reader, writer)
+    writer.close()
+
+
+def alike(answer: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """Without what differs from job to job."""
+    head, body = answer
+    changes = (
+        (rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", b"ID"),
+        (rb"[0-9a-f]{32}", b"REQUEST"),
+        (rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]*Z", b"TIME"),
+        (rb"date: [^\r]*", b"date"),
+        (rb"content-length: [0-9]+", b"length"),
+    )
+    for pattern, by in changes:
+        head, body = re.sub(pattern, by, head), re.sub(pattern, by, body)
+    return head, body
+
+
+USUAL = [
+    b'{"kind":"work","payload":{"n":12345678901234567}}',
+    b'{ "kind" : "work" ,\r\n\t"payload" : { "a" : [1, 2.50, "x:y"], "a b": null } }\n',
+    b'{"kind":"work","queue":"other","payload":"text, with } and { inside"}',
+    b'{"kind":"work","payload":7}',
+    b'{"kind":"work","payload":' + b'"' + b"x" * 2000 + b'"}',
+]
+
+
+async def test_it_answers_byte_for_byte_what_the_general_way_answers(wire: Wire, quick: list[object]) -> None:
+    for body in USUAL:
+        await wire.post(body)  # makes the lane, by the general way
+        for more in (b"", b"accept-encoding: gzip\r\n", b"accept: */*\r\nuser-agent: a\r\n"):
+            quick.clear()
+            short = await wire.post(body, HEADERS + more)
+            assert len(quick) == 1, body
+            general = await wire.post(body, HEADERS + more + GENERAL)
+            assert len(quick) == 1
+            if b"gzip" in more and len(body) > 1000:
+                assert b"content-encoding: gzip" in short[0]
+                short, general = (short[0], b""), (general[0], b"")
+            assert alike(short) == alike(general)
+            assert short[0].startswith(b"HTTP/1.1 201")
+
+
+async def test_times_and_ids_are_those_of_the_job(wire: Wire, place: Place) -> None:
+    body = b'{"kind":"work","payload":{"n":  1}}'
+    for _ in range(2):
+        head, text = await wire.post(body, HEADERS + b'x-request-id: a "b" \\c\r\n')
+    assert b'x-request-id: a "b" \\c\r\n' in head
+    found = re.search(rb'"id":"([^"]+)"', text)
+    assert found is not None
+    _, read = await get(wire, found[1])
+    assert read == text
+
+
+async def get(wire: Wire, job_id: bytes) -> tuple[bytes, bytes]:
+    wire.writer.write(b"GET /v1/jobs/%s HTTP/1.1\r\nhost: localhost\r\n\r\n" % job_id)
+    return await wire.answer()
+
+
+UNUSUAL = [
+    b'{"kind":"work","payload":{"a":1,"a":2}}',
+    b'{"kind":"work","payload":{"a":1},"queue":"other"}',
+    b'{"kind":"work","payload":{},"payload":{}}',
+    b'{"kind":"work","payload":{},}',
+    b'{"kind":"work","payload":{}}}',
+    b'{"kind":"work","payload":{}} x',
+    b'{"kind":"work","payload":}',
+    b'{"kind":"work","payload":NaN}',
+    b'{"kind":"work","payload":"\xff"}',
+    b'{"kind":"work","payload":"\\ud800"}',
+    b'{"kind":"wrok","payload":{}}',
+    b'{"kind":".work","payload":{}}',
+    b'{"kind":"send_email","payload":{"to":"x"}}',
+    b'{"kind":"work","payload":\x0b{}}',
+    b'{"payload":{}}',
+    b"",
+    b"[]",
+]
+
+
+async def test_what_it_is_not_sure_of_goes_the_general_way(wire: Wire, quick: list[object]) -> None:
+    await wire.post(USUAL[0])
+    for body in UNUSUAL:
+        quick.clear()
+        short = await wire.post(body)
+        general = await wire.post(body, HEADERS + GENERAL)
+        assert quick == [], body
+        assert alike(short) == alike(general)
+
+
+async def test_a_header_that_means_something_goes_the_general_way(place: Place, quick: list[object]) -> None:
+    for more in (
+        b"",
+        b"idempotency-key: k\r\n",
+        b"grpc-timeout: 1S\r\n",
+        b"origin: http://elsewhere.example\r\n",
+        b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",
+        b"connection: close\r\n",
+        b"x-request-id: a\r\nx-request-id: b\r\n",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", place.app.http_port)
+        wire = Wire(reader, writer)
+        await wire.post(USUAL[0])
+        quick.clear()
+        await wire.post(USUAL[0], HEADERS + more)
+        assert len(quick) == (0 if more else 1), more
+        writer.close()
+
+
+async def test_requests_in_a_row_are_answered_in_their_order(wire: Wire, place: Place) -> None:
+    await wire.post(USUAL[0])
+    both = request(USUAL[0]) + request(USUAL[0], HEADERS + GENERAL) + request(USUAL[1])
+    wire.writer.write(both + b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    answers = [await wire.answer() for _ in range(4)]
+    assert [head[9:12] for head, _ in answers] == [b"201", b"201", b"201", b"200"]
+    assert b"x:y" in answers[2][1]
+
+
+class Held:
+    """Inserts that wait until they are let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.waiting = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.error: Exception | None = None
+        enqueue = JobStore.enqueue
+
+        async def held(store: JobStore, *args: object) -> object:
+            self.waiting.set()
+            await self.go_on.wait()
+            if self.error is not None:
+                raise self.error
+            return await enqueue(store, *args)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(JobStore, "enqueue", held)
+
+
+async def test_a_fault_is_told_by_an_id_alone(
+    wire: Wire, quick: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await wire.post(USUAL[0])
+    held = Held(monkeypatch)
+    held.error = RuntimeError("a secret")
+    held.go_on.set()
+    quick.clear()
+    head, body = await wire.post(USUAL[0])
+    assert len(quick) == 1
+    assert head.startswith(b"HTTP/1.1 500")
+    assert b"error_id" in body
+    assert b"secret" not in body
+
+
+async def test_a_call_out_of_time_is_told_so(
+    wire: Wire, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await wire.post(USUAL[0])
+    held = Held(monkeypatch)
+    monkeypatch.setattr("jobqueue_server.chain.UNARY_SECONDS", 0.2)
+    head, body = await wire.post(USUAL[0])
+    assert head.startswith(b"HTTP/1.1 504")
+    assert b"DEADLINE_EXCEEDED" in body
+    held.go_on.set()
+    await none_under_way(place)
+
+
+async def test_a_caller_who_hangs_up_is_counted_and_forgotten(
+    wire: Wire, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await wire.post(USUAL[0])
+    held = Held(monkeypatch)
+    wire.writer.write(request(USUAL[0]))
+    await asyncio.wait_for(held.waiting.wait(), PATIENCE)
+    assert place.app.chain.in_flight == 1
+    sock: socket.socket = wire.writer.get_extra_info("socket")
+    sock.shutdown(socket.SHUT_RDWR)
+    await none_under_way(place)
+    held.go_on.set()
+
+
+async def none_under_way(place: Place) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while place.app.chain.in_flight:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_server_that_leaves_answers_it_first(
+    wire: Wire, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await wire.post(USUAL[0])
+    held = Held(monkeypatch)
+    wire.writer.write(request(USUAL[0]))
+    await asyncio.wait_for(held.waiting.wait(), PATIENCE)
+    stopping = asyncio.create_task(place.app.stop())
+    while not place.app.chain.draining:
+        await asyncio.sleep(0.01)
+    held.go_on.set()
+    head, _ = await wire.answer()
+    assert head.startswith(b"HTTP/1.1 201")
+    await stopping
+
+
+async def test_what_is_answered_is_stored(wire: Wire, place: Place, dsn: str) -> None:
+    for _ in range(3):
+        _, text = await wire.post(USUAL[1])
+    found = re.search(rb'"id":"([^"]+)"', text)
+    assert found is not None
+    connection = await asyncpg.connect(dsn)
+    try:
+        payload = await connection.fetchval("select payload from job where id = $1", UUID(found[1].decode()))
+    finally:
+        await connection.close()
+    assert payload == b'{ "a" : [1, 2.50, "x:y"], "a b": null }'
+
+
+def test_uvicorn_has_what_the_short_way_leans_on() -> None:
+    """It stands in for a request of uvicorn's: each name that this asks of one is there."""
+    source = http_server.HttpToolsProtocol
+    assert {"cycle", "pipeline", "flow"} <= set(source.__init__.__code__.co_names)
+    assert {"response_complete", "disconnected", "keep_alive", "message_event"} <= set(
+        QuickCall.__init__.__code__.co_names
+    )
