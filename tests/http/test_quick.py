@@ -10,8 +10,8 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from jobqueue_server.http import server as http_server
 from jobqueue_server.http.quick import QuickCall, QuickEnqueue
 from jobqueue_server.store.jobs import JobStore
 from tests.lease.place import Place
@@ -291,7 +291,7 @@ async def test_what_is_answered_is_stored(wire: Wire, place: Place, dsn: str) ->
 
 def test_uvicorn_has_what_the_short_way_leans_on() -> None:
     """It stands in for a request of uvicorn's: each name that this asks of one is there."""
-    source = http_server.HttpToolsProtocol
+    source = HttpToolsProtocol
     assert {"cycle", "pipeline", "flow"} <= set(source.__init__.__code__.co_names)
     assert {"response_complete", "disconnected", "keep_alive", "message_event"} <= set(
         QuickCall.__init__.__code__.co_names
