@@ -234,7 +234,8 @@ class Chain:
         ):
             return None
         call.principal = "anonymous"
-        call.deadline = time.monotonic() + UNARY_SECONDS
+        if call.deadline is None:
+            call.deadline = time.monotonic() + UNARY_SECONDS
         return Begun(self, call)
 
     def refused(self, call: Call, error: JobQueueError) -> None:

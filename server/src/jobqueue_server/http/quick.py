@@ -13,12 +13,12 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
+from http import HTTPStatus
 from json.encoder import encode_basestring
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from ..chain import Begun, Call, Chain, time_is_up
 from . import headers
@@ -205,6 +205,11 @@ class Template:
         return b"".join(parts)
 
 
+@lru_cache(maxsize=64)
+def _status_line(status: int) -> bytes:
+    return b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())
+
+
 _MARKS = {"id": "@ id @", "payload": "@ payload @", "request_id": "@ request id @"}
 
 
@@ -300,7 +305,7 @@ class QuickCall:
         connection = self._connection
         if answer is None or connection.transport.is_closing():
             return
-        parts = [STATUS_LINE[answer.status]]
+        parts = [_status_line(answer.status)]
         for name, value in (
             *connection.server_state.default_headers,
             *header_lines(answer.headers),

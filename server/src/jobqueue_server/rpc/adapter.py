@@ -16,6 +16,7 @@ from ..chain import Call, Chain, PeerGone
 from ..errors import BodyTooLarge, FieldInvalid, JobQueueError, NotBuilt
 from ..model import MAX_MESSAGE_BYTES
 from .errors import DETAILS_KEY, code_of, message_of, status_of
+from .quick import QuickEnqueue
 
 # For the HTTP transport; a gRPC client has no use for it.
 _INTERNAL_METADATA = "x-http-code"
@@ -55,14 +56,21 @@ def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
         stream = chain.stream(full_name, implementation or _stream_not_built(method.name), read)
         return make.unary_stream_rpc_method_handler(_stream(full_name, stream), None, _serialize)
     unary = chain.unary(full_name, _serialized(implementation or _not_built(method.name)), read)
-    return make.unary_unary_rpc_method_handler(_unary(full_name, unary))
+    quick = QuickEnqueue(chain, servicer).run if full_name == QuickEnqueue.METHOD else None
+    return make.unary_unary_rpc_method_handler(_unary(full_name, unary, quick))
 
 
-def _unary(method: str, run: Callable[[Any, Call], Awaitable[Any]]) -> Callable[..., Awaitable[bytes]]:
-    async def handle(raw: bytes, context: _Context) -> bytes:
+def _unary(
+    method: str,
+    run: Callable[[Any, Call], Awaitable[Any]],
+    quick: Callable[[bytes, Call], Awaitable[bytes | None]] | None = None,
+) -> Callable[..., Awaitable[bytes]]:
+    async def handle(raw: bytes, context: _Context) -> Any:
         call = _call(method, context)
         try:
-            response: bytes = await run(raw, call)
+            response = await quick(raw, call) if quick is not None else None
+            if response is None:
+                response = await run(raw, call)
         except JobQueueError as error:
             await _abort(context, call, error)
         context.set_trailing_metadata(_trailing(call))

@@ -67,8 +67,17 @@ class JobQueueServicer:
         """
         if not checks.is_name(kind) or not checks.is_name(queue) or not checks.plain_payload(payload):
             return None
+        return self._start(NewJob(kind, payload, queue, labels=NOTHING, headers=_headers(call)), call)
+
+    def start_message(self, message: pb.NewJob, call: Call) -> Started | None:
+        """As `start`, of a job as a message; None also where more is said of it."""
+        if _KEY in call.metadata:
+            return None
+        new = convert.plain_job(message, _headers(call))
+        return None if new is None else self._start(new, call)
+
+    def _start(self, new: NewJob, call: Call) -> Started | None:
         try:
-            new = NewJob(kind, payload, queue, labels=NOTHING, headers=_headers(call))
             return self._jobs.start(new, call.peer)
         except JobQueueError:
             return None
