@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from ..errors import JobQueueError
@@ -19,7 +20,7 @@ from ..store.database import Record
 from ..store.jobs import JobStore, Leaving, Look
 from .catalog import Catalog, Lane
 from .groups import Group, deal, deal_chunks
-from .lines import Lines
+from .lines import BEGINNING, Lines
 from .session import Lease, Session
 
 _log = logging.getLogger(__name__)
@@ -288,10 +289,14 @@ class Dispatcher:
         )
         group.turn += 1
         found: dict[tuple[int, int], int] = defaultdict(int)
-        for row in rows:
-            key = (row["lane_id"], row["priority"])
+        newest: dict[tuple[int, int], datetime] = {}
+        for _, lane_id, priority, run_at, *_ in rows:
+            key = (lane_id, priority)
             found[key] += 1
-            self.lines.line(self._lane(row), row["priority"]).claimed(row["run_at"])
+            if run_at > newest.get(key, BEGINNING):
+                newest[key] = run_at
+        for (lane_id, priority), run_at in newest.items():
+            self.lines.line(self._lane(lane_id), priority).claimed(run_at)
         for look, line, mark in zip(looks, lines, marks, strict=True):
             count = found[look.lane_id, look.priority]
             line.thick = count >= look.take
@@ -363,14 +368,14 @@ class Dispatcher:
                 session.reserved -= 1
                 session.claiming = False
 
-    def _lane(self, row: Record) -> Lane:
-        lane = self._catalog.lane_by_id(row["lane_id"])
+    def _lane(self, lane_id: int) -> Lane:
+        lane = self._catalog.lane_by_id(lane_id)
         assert lane is not None, "a claim names only lanes that are known here"
         return lane
 
     async def _deliver(self, rows: list[Record], sessions: dict[int, Session], suspect: bool) -> None:
         try:
-            bodies = {body["id"]: body for body in await self._store.bodies([row["id"] for row in rows])}
+            bodies = {body[0]: body for body in await self._store.bodies([row[0] for row in rows])}
             again = [row["id"] for row in rows if row["attempts"] > 1]
             checkpoints = await self._store.checkpoints(again) if again else {}
         except JobQueueError:
@@ -382,25 +387,30 @@ class Dispatcher:
         given: dict[Session, list[Lease]] = defaultdict(list)
         weight: dict[Session, int] = defaultdict(int)
         back: list[Leaving] = []
-        for row in rows:
-            session, job_id, attempt = sessions[row["session_id"]], row["id"], row["attempts"]
+        # In the order of the statements' columns: by name each of a dozen values costs 0.1 us more.
+        for (
+            job_id, lane_id, priority, run_at, attempt, session_id, failures, max_attempts, timeout_ms, at
+        ) in rows:  # fmt: skip
+            session = sessions[session_id]
             body = bodies.get(job_id)
             if body is None:
                 message = "the job's body is gone"
                 back.append(Leaving(job_id, attempt, session.id, Event.BODY_MISSING, message=message))
-            elif weight[session] and not session.fits(len(body["payload"]), beside=weight[session]):
-                # Others came than the ones that were weighed.
-                back.append(Leaving(job_id, attempt, session.id, Event.UNDELIVERED))
-            else:
-                weight[session] += len(body["payload"])
-                given[session].append(
-                    Lease(
-                        session.next_lease_id(), job_id, attempt, self._lane(row), row["priority"], row["failures"],
-                        row["max_attempts"], row["timeout_ms"], row["changed_at"],
-                        (row["changed_at"] - row["run_at"]).total_seconds(), body["payload"], body["labels"],
-                        body["headers"], checkpoints.get(job_id, b""), suspect,
-                    )
-                )  # fmt: skip
+                continue
+            _, payload, labels, headers = body
+            if session.bytes_limit:
+                if weight[session] and not session.fits(len(payload), beside=weight[session]):
+                    # Others came than the ones that were weighed.
+                    back.append(Leaving(job_id, attempt, session.id, Event.UNDELIVERED))
+                    continue
+                weight[session] += len(payload)
+            given[session].append(
+                Lease(
+                    session.next_lease_id(), job_id, attempt, self._lane(lane_id), priority, failures, max_attempts,
+                    timeout_ms, at, (at - run_at).total_seconds(), payload, labels, headers,
+                    checkpoints.get(job_id, b""), suspect,
+                )
+            )  # fmt: skip
         for session, leases in given.items():
             self.hand_over(session, leases)
         if back:
