@@ -83,7 +83,7 @@ def alike(answer: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     head, body = answer
     changes = (
         (rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", b"ID"),
-        (rb"[0-9a-f]{32}", b"REQUEST"),
+        (rb"[0-9a-f]{20}", b"REQUEST"),
         (rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]*Z", b"TIME"),
         (rb"date: [^\r]*", b"date"),
         (rb"content-length: [0-9]+", b"length"),

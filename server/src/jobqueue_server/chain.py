@@ -86,7 +86,7 @@ class Call:
         self.principal = ""
         given = self.text("x-request-id")
         sane = 0 < len(given) <= MAX_REQUEST_ID_CHARS and given.isascii() and given.isprintable()
-        self.request_id = given if sane else f"{random.getrandbits(128):032x}"
+        self.request_id = given if sane else f"{random.getrandbits(80):020x}"
         self.answer_metadata = {"x-request-id": self.request_id}
 
     def text(self, name: str) -> str:
