@@ -1,0 +1,134 @@
+"""The short way of EnqueueJob over gRPC: the same answers as the general way, after the same commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from jobqueue.v1 import job_pb2, jobqueue_pb2
+from jobqueue_server.rpc.job_queue import JobQueueServicer
+from jobqueue_server.store.jobs import JobStore
+from tests.lease.place import Place
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+async def place(dsn: str) -> AsyncIterator[Place]:
+    async with Place(dsn) as place:
+        yield place
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The jobs that went the short way."""
+    jobs: list[Any] = []
+    start = JobQueueServicer.start_message
+
+    def noted(self: JobQueueServicer, *args: Any) -> Any:
+        job = start(self, *args)
+        if job is not None:
+            jobs.append(job)
+        return job
+
+    monkeypatch.setattr(JobQueueServicer, "start_message", noted)
+    return jobs
+
+
+def ask(payload_format: Any = "PAYLOAD_FORMAT_JSON", **fields: Any) -> jobqueue_pb2.EnqueueJobRequest:
+    job = job_pb2.NewJob(**{"kind": "work", "payload_json": b'{"n":  1}', **fields})
+    return jobqueue_pb2.EnqueueJobRequest(job=job, payload_format=payload_format)
+
+
+def alike(response: jobqueue_pb2.EnqueueJobResponse) -> str:
+    """Without what differs from job to job."""
+    job: Any = response.job
+    for name in ("id", "created_at", "updated_at", "run_at"):
+        assert job.HasField(name) if name != "id" else job.id
+        job.ClearField(name)
+    assert len(job.headers["x-request-id"]) == 20
+    del job.headers["x-request-id"]
+    return str(response)
+
+
+async def test_it_answers_what_the_general_way_answers(short: list[Any], place: Place) -> None:
+    await place.stub.EnqueueJob(ask())  # makes the lane, by the general way
+    for fields in (
+        {},
+        {"queue": "other"},
+        {"priority": -10},
+        {"priority": 10, "queue": "other", "payload_json": b'"' + b"x" * 70_000 + b'"'},
+    ):
+        await place.stub.EnqueueJob(ask(**fields))
+        short.clear()
+        quick = await place.stub.EnqueueJob(ask(**fields))
+        assert len(short) == 1, fields
+        # A header of the job's own says nothing here, but is more than the short way knows.
+        general = await place.stub.EnqueueJob(ask(**fields, headers={"a": "b"}))
+        assert len(short) == 1
+        read = await place.stub.GetJob(
+            jobqueue_pb2.GetJobRequest(id=quick.job.id, payload_format=job_pb2.PAYLOAD_FORMAT_JSON)
+        )
+        assert read.job == quick.job
+        del general.job.headers["a"]
+        assert alike(quick) == alike(general)
+
+
+async def test_what_says_more_goes_the_general_way(short: list[Any], place: Place) -> None:
+    await place.stub.EnqueueJob(ask())
+    short.clear()
+    for request in (
+        ask("PAYLOAD_FORMAT_VALUE"),
+        ask(labels={"a": "b"}),
+        ask(max_attempts=1),
+        ask(idempotency_key="k"),
+        ask(delay={"seconds": 3}),
+    ):
+        await place.stub.EnqueueJob(request)
+    await place.stub.EnqueueJob(ask(), metadata=(("idempotency-key", "k2"),))
+    for wrong in (
+        ask(kind=".x"),
+        ask(priority=11),
+        ask(payload_json=b"{"),
+        ask(payload_json=b'{"a":1,"a":2}'),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await place.stub.EnqueueJob(wrong)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert short == []
+
+
+async def test_it_answers_after_the_commit_and_within_its_time(
+    short: list[Any], place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await place.stub.EnqueueJob(ask())
+    go_on, waiting = asyncio.Event(), asyncio.Event()
+    enqueue = JobStore.enqueue
+
+    async def held(store: JobStore, *args: Any) -> Any:
+        waiting.set()
+        await go_on.wait()
+        return await enqueue(store, *args)
+
+    monkeypatch.setattr(JobStore, "enqueue", held)
+    call = place.stub.EnqueueJob(ask())
+    await asyncio.wait_for(waiting.wait(), PATIENCE)
+    assert not call.done()
+    late = place.stub.EnqueueJob(ask(), timeout=0.3)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await late
+    assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    monkeypatch.setattr("jobqueue_server.chain.UNARY_SECONDS", 0.2)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await place.stub.EnqueueJob(ask())
+    assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    go_on.set()
+    assert (await asyncio.wait_for(call, PATIENCE)).job.id
+    async with asyncio.timeout(PATIENCE):
+        while place.app.chain.in_flight:
+            await asyncio.sleep(0.01)
