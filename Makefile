@@ -56,7 +56,8 @@ clients: install ## Build, vet and test the clients in other languages, where th
 	else \
 		$(BIN)/python -m tools.go_stubs --check && cd clients/go && \
 		unformatted=$$(gofmt -l .) && { [ -z "$$unformatted" ] || { echo "make clients: run gofmt -w on $$unformatted" >&2; exit 1; }; } && \
-		export GOTOOLCHAIN=local GOWORK=off && go build ./... && go vet ./... && go test ./...; \
+		export GOTOOLCHAIN=local GOWORK=off && go build ./... && go vet ./... && go test ./... && \
+		go build -C tools -o ../../../.cache/staticcheck honnef.co/go/tools/cmd/staticcheck && ../../.cache/staticcheck ./...; \
 	fi
 	@if ! command -v npm >/dev/null; then \
 		echo "make clients: no Node on PATH: the client in TypeScript was NOT built and NOT tested" >&2; \

@@ -40,6 +40,15 @@ def test_the_module_is_formatted_and_vetted_and_passes_its_own_tests() -> None:
     go("test", "./...")
 
 
+def test_staticcheck_finds_nothing(tmp_path: Path) -> None:
+    go("build", "-C", "tools", "-o", f"{tmp_path}/staticcheck", "honnef.co/go/tools/cmd/staticcheck")
+    command = [str(tmp_path / "staticcheck"), "./..."]
+    done = subprocess.run(
+        command, cwd=MODULE, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_stubs_are_what_the_contract_makes() -> None:
     command = [sys.executable, "-m", "tools.go_stubs", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
