@@ -208,7 +208,7 @@ async def _owner_dsn(settings: Settings) -> AsyncIterator[str]:
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Runs it to its end on the fastest loop there is. What an operator can mend is said in one line."""
-    # What is imported stays; and jobs come and go by thousands, nearly all without rings, so that looking for rings each
+    # What is imported stays; jobs come and go by thousands, nearly all without rings, so that looking for rings each
     # 700 objects is for nothing.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
