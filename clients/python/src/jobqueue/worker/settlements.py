@@ -14,7 +14,7 @@ _FRAME_OUTCOMES = 1000
 # A frame may measure 4 MiB; one outcome at most 1 MiB and a little.
 _FRAME_BYTES = 2 * 1024 * 1024
 # While an answer is awaited, outcomes gather for so long, or until half of the slots wait: a frame and its answer cost
-# this process some 500 us, and the server 100, where an outcome in it costs 1 us.
+# this process some 400 us, and the server 100, where an outcome in it costs 1 us.
 _LINGER = 0.01
 # Looked up a few times for each job, and a member of an Enum is slow to look up.
 _WAITING, _SENT, _DONE = Place.WAITING, Place.SENT, Place.DONE
