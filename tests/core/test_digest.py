@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue_server.core.digest import MAX_DEPTH, check_json, key_digest, request_digest
+from jobqueue_server.core import digest
+from jobqueue_server.core.digest import MAX_DEPTH, check_json, key_digest, plainly_fine, request_digest
 from jobqueue_server.errors import FieldInvalid
 from jobqueue_server.model import NewJob, RetryPolicy
 
@@ -168,3 +169,58 @@ def test_nothing_but_field_invalid_comes_out_of_any_bytes(payload):
     except FieldInvalid:
         return
     request_digest(NewJob("a", payload))
+
+
+_PARTS = st.sampled_from(
+    [
+        '"a"',
+        '"b:c"',
+        '"',
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        " ",
+        "1",
+        "-0",
+        "1.5e3",
+        "1e999",
+        "1" * 400,
+        "NaN",
+        "null",
+        "\\",
+        "\x01",
+    ]
+)
+_OBJECTS = st.lists(st.tuples(st.sampled_from("abc"), _JSON)).map(
+    lambda pairs: "{" + ", ".join(f"{json.dumps(name)} :{json.dumps(value)}" for name, value in pairs) + "}"
+)
+
+
+@given((_OBJECTS | st.lists(_PARTS, max_size=12).map("".join)).map(str.encode) | st.binary(max_size=20))
+def test_what_is_plainly_fine_passes_every_rule(payload):
+    taken = plainly_fine(payload)
+    rules = digest.plainly_fine
+    digest.plainly_fine = lambda payload: False
+    try:
+        check_json(payload, "job.payload")
+        passes = True
+    except FieldInvalid:
+        passes = False
+    finally:
+        digest.plainly_fine = rules
+    assert passes or not taken
+
+
+def test_most_payloads_are_plainly_fine():
+    for payload in (
+        b'{"to": "a@b.c", "n": 1, "of": [1.5, {"x": "y"}]}',
+        b'"text"',
+        b"7",
+        b"[]",
+        '{"ü": 1}'.encode(),
+    ):
+        assert plainly_fine(payload)
+    assert not plainly_fine(b'{"a": 1, "a": 1}')
