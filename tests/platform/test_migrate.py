@@ -97,6 +97,19 @@ async def test_a_file_that_fails_leaves_nothing_and_says_where(empty_dsn: str, f
     ]
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_an_index_that_an_interrupted_migration_left_half_made_is_built_anew(
+    empty_dsn: str, folder: Path, recorded: bool
+):
+    await migrate.up(empty_dsn, folder=folder)
+    await run(empty_dsn, "update pg_index set indisvalid = false where indexrelid = 'thing_old_at'::regclass")
+    if not recorded:
+        await run(empty_dsn, "delete from schema_migration where version = 2")
+    await migrate.up(empty_dsn, folder=folder)
+    assert await run(empty_dsn, "select indisvalid from pg_index where indexrelid = 'thing_old_at'::regclass")
+    assert await run(empty_dsn, "select count(*) from schema_migration") == 2
+
+
 async def test_a_file_that_was_changed_after_it_was_applied_is_refused(empty_dsn: str, folder: Path):
     await migrate.up(empty_dsn, folder=folder)
     (folder / "0001_first.sql").write_text("create table other (n int);")

@@ -24,7 +24,7 @@ from ..store.jobs import Leaving
 from ..store.sessions import SessionStore
 from .catalog import Catalog
 from .dispatch import Dispatcher
-from .session import Answer, Lease, Named, Session
+from .session import Answer, Asked, Lease, Named, Session
 from .sessions import Opened, Sessions, digest, new_token, split_token
 from .settle import Frame, Outcome, Settler
 
@@ -69,10 +69,10 @@ class Greeting:
 
 @dataclass(frozen=True, slots=True)
 class Cancelling:
-    """A lease whose job is to be cancelled, and how long its worker has for that."""
+    """A lease whose job is to be cancelled."""
 
     lease: Named
-    grace: timedelta
+    asked: Asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +254,7 @@ class SessionCalls:
         heard = await self._heard(token)
         known = {(row["id"], row["attempts"]) for row in heard.held}
         cancelling = [
-            Cancelling(Named(0, row["id"], row["attempts"]), max(row["left"] or timedelta(), timedelta()))
+            Cancelling(Named(0, row["id"], row["attempts"]), Asked.of(row["cancel_reason"], row["left"]))
             for row in heard.held
             if row["cancel_requested"]
         ]

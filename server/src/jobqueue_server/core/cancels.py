@@ -12,7 +12,7 @@ from uuid import UUID
 from ..errors import JobQueueError
 from ..store.sessions import SessionStore
 from .peers import Peers
-from .session import Lease, Session
+from .session import Asked, Lease, Session
 from .sessions import Sessions
 
 _log = logging.getLogger(__name__)
@@ -53,13 +53,13 @@ class Cancels:
         lease = session.find(job_id, attempt) if session is not None else None
         if session is None or lease is None or session.link is None:
             return False
-        self._tell(session, lease, reason)
+        self._tell(session, lease, Asked(reason, self._grace))
         return True
 
-    def _tell(self, session: Session, lease: Lease, reason: str) -> None:
+    def _tell(self, session: Session, lease: Lease, asked: Asked) -> None:
         lease.told_to_stop = True
         if session.link is not None:
-            session.link.cancel([lease.lease_id], reason, self._grace)
+            session.link.cancel([lease.lease_id], asked.reason, asked.grace)
 
     def handed_over(self, session: Session, leases: Sequence[Lease]) -> None:
         """Leases were put on a stream: sends after them the cancels that came before."""
@@ -68,14 +68,16 @@ class Cancels:
         for lease in leases:
             kept = self._kept.pop(lease.job_id, None)
             if kept is not None and kept[0] == lease.attempt:
-                self._tell(session, lease, kept[1])
+                self._tell(session, lease, Asked(kept[1], self._grace))
 
     def attached(self, session: Session) -> None:
         """A resumed session has a stream: what it kept and is to stop is told on it."""
         for lease in session.leases.values():
             kept = self._kept.pop(lease.job_id, None)
-            if kept is not None or lease.cancel_requested:
-                self._tell(session, lease, kept[1] if kept is not None else "")
+            if kept is not None:
+                self._tell(session, lease, Asked(kept[1], self._grace))
+            elif lease.asked is not None:
+                self._tell(session, lease, lease.asked)
 
     async def run(self) -> None:
         """Looks once a second for what another server was asked for, until cancelled."""
@@ -90,7 +92,7 @@ class Cancels:
                 _log.debug("the look for cancels waits: %s", error)
 
     async def look(self) -> None:
-        """Tells the workers here what they have not been told on this stream. The reason was never stored."""
+        """Tells the workers here what they have not been told on this stream."""
         if not len(self._sessions):
             return
         for row in await self._store.cancelling(self._server_id()):
@@ -102,4 +104,4 @@ class Cancels:
                 and session.link is not None
                 and not lease.told_to_stop
             ):
-                self._tell(session, lease, "")
+                self._tell(session, lease, Asked.of(row["reason"], row["left"]))

@@ -158,7 +158,7 @@ class JobService:
             JobTerminal: It has ended.
             JobNotFound: There is none.
         """
-        cancelled = await self._changes.cancel(job_id)
+        cancelled = await self._changes.cancel(job_id, reason)
         if cancelled.session_id is not None:
             self._on_cancel(job_id, cancelled.session_id, cancelled.attempt, reason)
         job = await self.get(job_id)

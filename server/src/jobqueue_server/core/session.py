@@ -18,12 +18,25 @@ from .catalog import Lane
 REMEMBERED_LEASES = 256
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A cancel that was asked for: why, in its caller's words, and how long from then on the server waits."""
+
+    reason: str
+    grace: timedelta
+
+    @classmethod
+    def of(cls, reason: str, left: timedelta | None) -> Asked:
+        """As it stands in the database, where what is left may be over."""
+        return cls(reason, max(left or timedelta(), timedelta()))
+
+
 @dataclass(slots=True, eq=False)
 class Lease:
     """One session's right to run one attempt of one job. `seq` is the delivery that carried it; 0: not sent yet.
 
     `payload`, `headers` and `checkpoint` (of the attempts before) are let go once they are sent; `size` is that of the
-    payload. `cancel_requested` is of the moment of a resume; `told_to_stop` is of this stream.
+    payload. `asked` is of the moment of a resume; `told_to_stop` is of this stream.
     """
 
     lease_id: int
@@ -44,7 +57,7 @@ class Lease:
     seq: int = 0
     fraction: float = 0.0
     settling: bool = False
-    cancel_requested: bool = False
+    asked: Asked | None = None
     told_to_stop: bool = False
     size: int = 0
     since: float = field(default_factory=time.monotonic)

@@ -22,7 +22,7 @@ from ..store.sessions import SessionStore
 from .catalog import Catalog
 from .dispatch import Dispatcher
 from .peers import Peers
-from .session import Lease, Lingering, Link, Named, Session
+from .session import Asked, Lease, Lingering, Link, Named, Session
 
 _log = logging.getLogger(__name__)
 
@@ -216,10 +216,11 @@ class Sessions:
             if lease is None or lane is None or lease.lease_id in session.leases:
                 back.append(Leaving(row["id"], row["attempts"], session.id, Event.UNDELIVERED))
                 continue
+            asked = Asked.of(row["cancel_reason"], row["left"]) if row["cancel_requested"] else None
             session.add(
                 Lease(
                     lease.lease_id, row["id"], row["attempts"], lane, row["priority"], 0, 0, row["timeout_ms"],
-                    row["changed_at"], suspect=row["losses"] > 0, seq=-1, cancel_requested=row["cancel_requested"],
+                    row["changed_at"], suspect=row["losses"] > 0, seq=-1, asked=asked,
                     size=jobs[row["id"]]["size"] if row["id"] in jobs else 0,
                 )
             )  # fmt: skip

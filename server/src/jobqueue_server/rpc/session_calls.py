@@ -130,7 +130,8 @@ class SessionCallsServicer:
         for one in cancelling:
             cancel = response.controls.add().cancel
             cancel.leases.append(hello.held_lease(one.lease))
-            convert.set_span(cancel.grace, one.grace)
+            cancel.reason = one.asked.reason
+            convert.set_span(cancel.grace, one.asked.grace)
         if revoked:
             revoke = response.controls.add().revoke
             revoke.reason = "LEASE_UNKNOWN"

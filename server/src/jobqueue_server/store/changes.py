@@ -34,7 +34,7 @@ class ChangeStore:
         self._database = database
         self._cancel_grace = cancel_grace
 
-    async def cancel(self, job_id: UUID) -> Cancelled:
+    async def cancel(self, job_id: UUID, reason: str = "") -> Cancelled:
         """Ends a waiting job as cancelled, or asks a running one to stop. Asking again changes nothing.
 
         Raises:
@@ -42,7 +42,7 @@ class ChangeStore:
         """
         for _ in range(_TURNS):
             async with self._database.session() as session:
-                row = await session.fetchrow("cancel_job", job_id, self._cancel_grace)
+                row = await session.fetchrow("cancel_job", job_id, self._cancel_grace, reason or None)
                 if row is not None:
                     return Cancelled(row["pending"], row["session_id"], row["attempts"])
                 status = await _terminal_status(session, job_id)

@@ -74,6 +74,15 @@ where p.pronamespace = current_schema()::regnamespace and p.proowner = current_u
 """
 
 
+# Indexes of the files that are left invalid; quoted where that is needed.
+_INVALID = """
+select c.oid::regclass::text as name
+from pg_index i join pg_class c on c.oid = i.indexrelid
+where not i.indisvalid and c.relname = any($1) and c.relnamespace = current_schema()::regnamespace
+"""
+_WORD = re.compile(r"\w+")
+
+
 class MigrationError(Exception):
     """The schema can't be brought up to date. The text says what is wrong and what would help."""
 
@@ -162,6 +171,7 @@ async def up(dsn: str, service_role: str | None = None, *, folder: Path | None =
     async with _connection(dsn) as connection:
         await _take_turn(connection)
         await connection.execute(_TABLE)
+        await _mend(connection, migrations)
         for migration in _pending(migrations, await _recorded(connection)):
             await _apply_patiently(connection, migration)
             log.info("migration applied", file=migration.file)
@@ -345,6 +355,15 @@ async def _apply(connection: Any, migration: Migration) -> None:
         await connection.execute(f"set local lock_timeout = {_LOCK_TIMEOUT_MS}")
         await connection.execute(migration.sql)
         await connection.execute(record, *row)
+
+
+async def _mend(connection: Any, migrations: Sequence[Migration]) -> None:
+    """Builds anew what an interrupted `create index concurrently` has left: nobody uses it, and all keep it up."""
+    names = {word for one in migrations if not one.transactional for word in _WORD.findall(one.sql)}
+    for row in await connection.fetch(_INVALID, list(names)):
+        log.warning("an index that was left half made is built anew", index=row["name"])
+        await connection.execute("set lock_timeout = 0")
+        await connection.execute(f"reindex index concurrently {row['name']}")
 
 
 async def _grant(connection: Any, role: str) -> None:

@@ -122,7 +122,7 @@ class SessionStore:
         return await self._database.fetch("open_sessions", server_id, known)
 
     async def cancelling(self, server_id: int) -> list[Record]:
-        """Leases (id, attempts, session_id) of this server's sessions whose jobs are to stop."""
+        """Leases (id, attempts, session_id, reason, left) of this server's sessions whose jobs are to stop."""
         return await self._database.fetch("cancelling", server_id, hot=True)
 
     async def expired(self, server_id: int, most: int) -> list[Record]:

@@ -1,5 +1,5 @@
 -- cancel: queued, retrying -> cancelled; running -> running with cancel_requested
--- $1 uuid: the job; $2 interval: how long its worker may take to answer, before the server decides
+-- $1 uuid: the job; $2 interval: how long its worker may take to answer, before the server decides; $3 text: why, or null
 -- No row: the job is not live; it may have ended, or never was.
 -- The lock waits for a claim or a settlement that is under way and then sees what they made of the row; so a job that is
 -- claimed at this moment is asked to stop, and one that ends at this moment is left alone.
@@ -19,7 +19,7 @@ ended as (
 ),
 asked as (
     update live_job l
-    set cancel_requested_at = now(), deadline = least(l.deadline, now() + $2)
+    set cancel_requested_at = now(), deadline = least(l.deadline, now() + $2), cancel_reason = $3::text
     from held h
     where l.id = h.id and h.state = 2 and h.cancel_requested_at is null
 )
