@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from tests import orphans
+
 PROGRAMS = Path(sys.executable).parent
 WORKER_PROGRAM = Path(__file__).parent / "worker_program.py"
 
@@ -41,6 +43,7 @@ class Process:
                 env={**os.environ, "NO_COLOR": "1", **environment},
                 start_new_session=True,
             )
+        orphans.started(self.pid)
 
     @property
     def pid(self) -> int:
@@ -79,6 +82,7 @@ class Process:
             # Not after its end: the number of its group may be somebody else's by then.
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(WITHIN)
+        orphans.ended(self.pid)
         return at
 
     async def ended(self, within: float = WITHIN) -> int:

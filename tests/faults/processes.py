@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from tests import orphans
 from tests.e2e.processes import PROGRAMS, Process
 
 _ROOT = Path(__file__).parents[2]
@@ -34,6 +35,7 @@ class FaultyProcess(Process):
             )
         finally:
             os.close(output)
+        orphans.started(self.pid)
 
     def stop(self) -> None:
         """SIGSTOP: it lives, and does nothing."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.orphans import end_with_parent
+
 from .case import CASES, Result
 from .cases import load
 from .runner import run_named, shared_cluster
@@ -51,7 +53,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Futu
     """What comes of every case that is named above, two at once: gRPC wants a process of its own for each loop."""
     names = sorted(set(SHOWN_BY.values()), key=lambda name: (name not in _LONGEST, name))
     kept = tmp_path_factory.mktemp("journals")
-    pool = ProcessPoolExecutor(_AT_ONCE, get_context("spawn"))
+    pool = ProcessPoolExecutor(_AT_ONCE, get_context("spawn"), initializer=end_with_parent)
     # A PostgreSQL that listens on a port, so that a proxy can stand before it.
     with shared_cluster() as (cluster, template), pool:
         yield {name: pool.submit(run_named, name, cluster, template, _SEED, _SCALE, kept) for name in names}

@@ -11,7 +11,7 @@ import pytest
 from jobqueue.v1 import job_pb2, lease_pb2
 
 from .hand_worker import reason_of, span
-from .place import Status, eventually
+from .place import Place, Status, eventually
 
 Verdict = lease_pb2.SettleResult.Verdict
 
@@ -149,5 +149,21 @@ async def test_a_cancel_while_the_stream_is_broken_is_told_after_the_resume(plac
     await worker.end()
     assert (await place.cancel(job.id, "meanwhile")).pending
     again = await place.worker(resume=worker.resume(held=[leased]))
-    assert list((await again.next("control")).cancel.lease_ids) == [leased.lease_id]
+    cancel = (await again.next("control")).cancel
+    assert (list(cancel.lease_ids), cancel.reason) == ([leased.lease_id], "meanwhile")
     assert Status.Name((await again.cancelled(leased)).status) == "CANCELLED"
+
+
+async def test_a_resume_on_another_server_is_told_why_and_how_long_it_is_waited_for(place, dsn):
+    async with Place(dsn, cancel_grace="1h") as first:
+        worker = await first.worker()
+        job = await first.enqueue()
+        leased = await worker.job()
+        worker.cut()
+        await worker.end()
+        await first.cancel(job.id, "meanwhile")
+        await first.sql("update live_job set deadline = now() + interval '1 minute'")
+        again = await place.worker(resume=worker.resume(held=[leased]))
+        cancel = (await again.next("control")).cancel
+        assert (list(cancel.lease_ids), cancel.reason) == ([leased.lease_id], "meanwhile")
+        assert 50 < cancel.grace.ToTimedelta().total_seconds() <= 60

@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 from jobqueue.v1 import lease_pb2
-from jobqueue_server.rpc.stream import MAX_UNSENT_FRAMES
+from jobqueue_server.rpc.lease import MAX_HELD
+from jobqueue_server.rpc.stream import MAX_UNSENT_FRAMES, MAX_UNSENT_RESULTS
 
 from .place import Place, eventually
 
@@ -40,10 +41,12 @@ async def test_a_worker_that_does_not_read_is_not_read_either_and_its_stream_can
     flooding = asyncio.create_task(flood())
 
     async def full() -> bool:
-        return len(link._frames) >= MAX_UNSENT_FRAMES
+        return link._unsent_results >= MAX_UNSENT_RESULTS
 
     await eventually(full)
     await asyncio.sleep(0.5)
+    assert link._unsent_results <= MAX_UNSENT_RESULTS + MAX_HELD
+    assert sum(len(frame.control.revoke.lease_ids) for frame in link._frames) == link._unsent_results
     assert len(link._frames) <= MAX_UNSENT_FRAMES + 2
     assert not flooding.done()
     link.superseded()

@@ -14,7 +14,7 @@ from jobqueue_server import __version__
 from jobqueue_server.rpc import lease
 
 from .hand_worker import HandWorker, StreamEnded, reason_of, span, violations_of
-from .place import Place
+from .place import Place, eventually
 
 
 async def refused(place, **changes):
@@ -239,6 +239,23 @@ async def test_a_server_holds_as_many_streams_as_it_may(dsn):
         await first.next("goodbye")
         await first.end()
         await place.worker()
+
+
+async def test_streams_that_say_nothing_are_no_more_than_there_may_be_streams(dsn):
+    async with Place(dsn, max_streams=2) as place:
+        silent = [place.stub.Lease() for _ in range(2)]
+        await asyncio.gather(*(call.wait_for_connection() for call in silent))
+
+        async def refused():
+            with pytest.raises(StreamEnded) as raised:
+                await (await place.worker()).drain()
+            return raised.value.reason == "TOO_MANY_STREAMS"
+
+        # The server has begun with all of them.
+        assert await eventually(refused)
+        silent[0].cancel()
+        await place.worker_within(5)
+        silent[1].cancel()
 
 
 async def test_pong_answers_each_heartbeat_by_its_number(place):

@@ -135,3 +135,37 @@ async def test_sessions_that_break_together_are_silenced_together(place: Place):
     )
     assert sum(written) == 60
     assert len(written) <= 10
+
+
+async def test_a_session_whose_welcome_waits_for_a_slow_database_is_not_taken_for_silent(place: Place):
+    """Else it would be reaped in the midst of its stream, by another server."""
+    worker = await place.worker(ttl=5)
+    job = await place.enqueue()
+    leased = await worker.job()
+    worker.cut()
+    await worker.end()
+    connection = await place.connection()
+    async with connection.transaction():
+        # What it holds can't be read: longer than three of its heartbeats.
+        await connection.execute("lock table live_job in access exclusive mode")
+        resuming = asyncio.create_task(place.worker(ttl=5, resume=worker.resume(held=[leased])))
+        await asyncio.sleep(4.5)
+        assert not resuming.done()
+    again = await resuming
+    silent = "select silent_since is not null from worker_session where id = $1"
+    assert not await place.value(silent, again.welcome.session_id)
+    assert await again.succeed(again.held.get(leased.lease_id, leased)) == []
+    assert await place.status(job.id) == "SUCCEEDED"
+
+
+async def test_a_stream_whose_session_went_on_elsewhere_gets_no_goodbye(dsn: str):
+    """It would tell its worker that what it goes on with was given back."""
+    async with Place(dsn, notify="off") as first, Place(dsn, notify="off") as second:
+        worker = await first.worker()
+        await first.enqueue()
+        leased = await worker.job()
+        again = await second.worker(resume=worker.resume(held=[leased]))
+        await worker.half_close()
+        assert (await worker.end()).reason == "SESSION_SUPERSEDED"
+        assert not worker.has("goodbye")
+        assert await again.succeed(leased) == []

@@ -237,10 +237,11 @@ async def test_a_cancel_is_told_by_every_heartbeat_until_it_is_answered(place, s
     job = await place.enqueue()
     (leased,) = await script.claim()
     assert await script.heartbeat([leased]) == []
-    assert (await place.cancel(job.id)).pending
+    assert (await place.cancel(job.id, "no longer wanted")).pending
     for _ in range(2):
         (control,) = await script.heartbeat([leased])
         (lease,) = control.cancel.leases
+        assert control.cancel.reason == "no longer wanted"
         assert (lease.job_id, lease.attempt) == (job.id, 1)
         assert timedelta() < control.cancel.grace.ToTimedelta() <= place.app.settings.cancel_grace
     await script.settle(outcome(leased, cancellation=lease_pb2.Cancellation()))

@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import Any
 
+from tests import orphans
 from tests.lease.hand_worker import PATIENCE
 
 
@@ -42,6 +43,7 @@ class ServerProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
+        orphans.started(self._process.pid)
         self._reader = asyncio.create_task(self._read(self._process))
 
     async def start(self) -> None:
@@ -93,5 +95,6 @@ class ServerProcess:
             if self._process.returncode is None:
                 self._process.kill()
             await self._process.wait()
+            orphans.ended(self._process.pid)
         if self._reader is not None:
             await self._reader

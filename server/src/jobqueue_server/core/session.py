@@ -149,6 +149,7 @@ class Session:
         self.bytes_held = 0
         self.draining = False
         self.confirmed = True
+        self.opening = True
         self.broken = False
         self.ending = False
         self.silence_written = False

@@ -168,7 +168,11 @@ class Sessions:
         # The server that had it ends its stream, and forgets what it holds.
         self._peers.tell_gone(session_id, row["epoch"] - 1)
         session = self._take_over(row, subscriptions)
-        kept, revoked = await self._reconcile(session, held, unanswered)
+        try:
+            kept, revoked = await self._reconcile(session, held, unanswered)
+        except BaseException:
+            session.opening = False
+            raise
         return Opened(session, f"{session_id}.{new_secret}", kept, revoked)
 
     def _take_over(self, row: Record, subscriptions: frozenset[tuple[str, str]]) -> Session:
@@ -252,6 +256,7 @@ class Sessions:
             link.superseded()
             return
         session.link = link
+        session.opening = False
         session.heard_at = time.monotonic()
         session.leave_at = session.heard_at + self._max_age * random.uniform(*LEAVE_BEFORE)
         self._dispatcher.attach(session)
@@ -268,6 +273,7 @@ class Sessions:
 
     def broken(self, session: Session, link: Link) -> None:
         """Its stream is gone. The session goes on until its ttl ends, counted from the last frame heard."""
+        session.opening = False
         if session.link is not link:
             return
         session.link = None
@@ -283,6 +289,8 @@ class Sessions:
             session
             for session in self.all()
             if session.link is None
+            # A slow database holds up its Welcome; written as silent, it would be reaped in the midst of its stream.
+            and not session.opening
             and not session.silence_written
             and (session.broken or _is_silent(session, now))
         ]
@@ -302,8 +310,11 @@ class Sessions:
                 # It goes on with another server, or has ended.
                 self.forget(session)
 
-    async def end(self, session: Session) -> list[Lease]:
-        """A worker has said all: its session ends, and what it still held goes back uncharged. Returns that."""
+    async def end(self, session: Session) -> list[Lease] | None:
+        """A worker has said all: its session ends, and what it still held goes back uncharged. Returns that.
+
+        None: the session has ended already, or goes on in another epoch, with what it holds.
+        """
         self._dispatcher.detach(session)
         released = list(session.leases.values())
         undelivered = {lease.job_id for lease in released if session.undelivered(lease)}
@@ -314,7 +325,9 @@ class Sessions:
 
         rows = await self._store.end(session.id, session.epoch, decide)
         self.forget(session)
-        self._dispatcher.returned(rows or ())
+        if rows is None:
+            return None
+        self._dispatcher.returned(rows)
         return released
 
     async def reap(self, expired: Sequence[Record]) -> None:

@@ -61,6 +61,7 @@ class LeaseServicer:
         self._default_ttl = default_ttl
         self._max_streams = max_streams
         self._streams = 0
+        self._silent = 0
         self._server_name = server_name
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -73,6 +74,10 @@ class LeaseServicer:
             SessionUnknown, TooManyStreams: No session can be had.
             SessionSuperseded: The session goes on elsewhere.
         """
+        if self._silent >= self._max_streams:
+            message = f"{self._silent} streams have not said Hello yet, as many as may be"
+            raise TooManyStreams(message, retry_after=timedelta(seconds=1))
+        self._silent += 1
         try:
             async with asyncio.timeout(HELLO_WITHIN):
                 first = await context.read()
@@ -80,6 +85,8 @@ class LeaseServicer:
             raise ProtocolViolated(
                 f"no Hello came within {HELLO_WITHIN:g} s; it is the first frame of a stream"
             ) from None
+        finally:
+            self._silent -= 1
         if first is grpc.aio.EOF:
             return
         if first.WhichOneof("frame") != "hello":
@@ -243,6 +250,9 @@ class LeaseServicer:
             # The session is silent from now; the reaper ends it when the database is back.
             _log.warning("session %d could not be ended: %s", session.id, error)
             stream.leave()
+            return
+        if released is None:
+            stream.superseded()
             return
         session.link = None
         stream.goodbye(released)

@@ -26,6 +26,8 @@ MAX_DELIVERY_JOBS = 1000
 # that sends without reading, or without waiting for answers, is not read either until it does.
 MAX_UNSENT_FRAMES = 1000
 MAX_UNANSWERED_OUTCOMES = 20_000
+# A frame may name thousands of leases, so frames alone would bound nothing.
+MAX_UNSENT_RESULTS = 20_000
 
 
 class LeaseStream:
@@ -42,6 +44,7 @@ class LeaseStream:
         self._closing = False
         self._unanswered = 0
         self._unanswered_outcomes = 0
+        self._unsent_results = 0
         self._room = asyncio.Event()
         self._superseded = asyncio.Event()
         self._answered = asyncio.Event()
@@ -63,6 +66,7 @@ class LeaseStream:
     def revoke(self, lease_ids: Sequence[int], reason: str) -> None:
         """Tells the worker that these are no longer its own."""
         revoke = lease_pb2.RevokeLeases(lease_ids=lease_ids, reason=reason)
+        self._unsent_results += len(lease_ids)
         self.send(lease_pb2.LeaseResponse(control=lease_pb2.Control(revoke=revoke)))
 
     def settling(self, outcomes: int) -> None:
@@ -77,6 +81,7 @@ class LeaseStream:
         self._unanswered_outcomes -= outcomes
         if self._unanswered == 0:
             self._answered.set()
+        self._unsent_results += len(exceptions)
         results = [result_message(answer) for answer in exceptions]
         self.send(lease_pb2.LeaseResponse(settled=lease_pb2.Settled(seq=seq, exceptions=results)))
 
@@ -122,7 +127,11 @@ class LeaseStream:
 
     async def room(self) -> None:
         """Waits while the worker has too many answers to read, or to wait for."""
-        while len(self._frames) >= MAX_UNSENT_FRAMES or self._unanswered_outcomes >= MAX_UNANSWERED_OUTCOMES:
+        while (
+            len(self._frames) >= MAX_UNSENT_FRAMES
+            or self._unsent_results >= MAX_UNSENT_RESULTS
+            or self._unanswered_outcomes >= MAX_UNANSWERED_OUTCOMES
+        ):
             self._room.clear()
             await self._room.wait()
 
@@ -144,6 +153,7 @@ class LeaseStream:
             self._wake.clear()
             leases, self._leases = self._leases, []
             frames, self._frames = self._frames, []
+            self._unsent_results = 0
             self._room.set()
             held = self._session.leases
             leases = [lease for lease in leases if lease.lease_id in held]
