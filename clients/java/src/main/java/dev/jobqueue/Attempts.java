@@ -8,8 +8,10 @@ import dev.jobqueue.v1.Outcome;
 import dev.jobqueue.v1.Progress;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /** The session's part that runs handlers and stops them. Unless it says otherwise all is called with the lock held. */
 final class Attempts {
@@ -17,6 +19,8 @@ final class Attempts {
     private static final long RECEIPT_AFTER = TimeUnit.MILLISECONDS.toNanos(12);
 
     private final Session session;
+    private final ConcurrentLinkedQueue<Runnable> ends = new ConcurrentLinkedQueue<>();
+    private final AtomicBoolean collecting = new AtomicBoolean();
     private List<HandlerRun> begun = new ArrayList<>();
 
     Attempts(Session session) {
@@ -53,9 +57,7 @@ final class Attempts {
             }
             lease.context = new JobContext(
                     job, session.settings.codec(), session.settings.executor(), report -> report(lease, report));
-            lease.run = new HandlerRun(lease, session.settings, (each, outcome) -> {
-                session.locked(() -> ended(each, outcome));
-            });
+            lease.run = new HandlerRun(lease, session.settings, this::end);
             begun.add(lease.run);
         }
     }
@@ -75,6 +77,22 @@ final class Attempts {
             var words = "no thread could be had: " + error.getMessage();
             session.locked(
                     () -> ended(run.lease, Endings.failed(error.getClass().getName(), words)));
+        }
+    }
+
+    /**
+     * A handler has ended. Called without the lock, and by many at once: one of them takes it for all who have ended
+     * meanwhile, or they would stand in line for it.
+     */
+    private void end(Lease lease, Outcome.Builder outcome) {
+        ends.add(() -> ended(lease, outcome));
+        if (collecting.compareAndSet(false, true)) {
+            session.locked(() -> {
+                collecting.set(false);
+                for (var each = ends.poll(); each != null; each = ends.poll()) {
+                    each.run();
+                }
+            });
         }
     }
 
