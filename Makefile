@@ -12,6 +12,9 @@ LOCKS := requirements-build.lock requirements.lock
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
+# The same features everywhere, so that nothing is compiled twice.
+RUST := --workspace --all-features
+
 # The slowest, and what looks at the project's own documents and packages: `make test` leaves them to `make check`.
 BESIDE := bench/test_counters.py client_cli conformance deploy docs e2e examples openapi processes serve tls platform/test_embedded.py \
 	store/test_partitions.py store/test_plans.py store/test_retention.py store/test_watch.py \
@@ -70,6 +73,13 @@ clients: install ## Build, vet and test the clients in other languages, where th
 	else \
 		mvn -B -q -f clients/java/pom.xml verify; \
 	fi
+	@if ! command -v cargo >/dev/null; then \
+		echo "make clients: no cargo on PATH: the client in Rust was NOT built and NOT tested" >&2; \
+	else \
+		$(BIN)/python -m tools.rust_stubs --check && $(BIN)/python -m tools.cargo fmt --all --check && \
+		$(BIN)/python -m tools.cargo clippy --quiet $(RUST) --all-targets -- -D warnings && \
+		$(BIN)/python -m tools.cargo test --quiet $(RUST); \
+	fi
 
 faults: install ## Kill, stop and cut off servers, workers and databases, and check the history; ONLY=case,case SEED=n SCALE=0.1
 	@$(BIN)/python -m tests.faults --only "$(ONLY)" --seed "$(or $(SEED),0)" --scale "$(or $(SCALE),1)"
@@ -106,6 +116,7 @@ generate: install ## Make the stubs, the OpenAPI documents and the list of HTTP 
 	@$(BIN)/python -m tools.openapi
 	@$(BIN)/python -m tools.go_stubs
 	@$(BIN)/python -m tools.typescript_stubs
+	@$(BIN)/python -m tools.rust_stubs
 	@$(BIN)/python -c 'from jobqueue_server.settings import render_env_example; print(render_env_example(), end="")' > .env.example
 	@$(BIN)/python -m tools.docs
 

@@ -44,6 +44,7 @@ async def measure(
         if missing := language.missing():
             found[language.name] = {"missing": f"no {', '.join(missing)} on PATH"}
             continue
+        language = language.optimised or language
         tell(f"{language.name}: building")
         if trouble := await asyncio.to_thread(language.make):
             raise BenchError(f"{language.name} can't be built:\n{trouble}")

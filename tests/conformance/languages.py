@@ -22,8 +22,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).parent / "workers.toml"
@@ -39,6 +40,8 @@ class Language:
         build: What makes both programs, before they are started. Empty: nothing.
         command: Starts the worker under test.
         program: Starts the producer and worker.
+        optimised: With the `build` and the `program` that are measured, where those that are tested were built to be
+            built soon.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Language:
     build: tuple[str, ...]
     command: tuple[str, ...]
     program: tuple[str, ...]
+    optimised: Language | None = None
 
     def missing(self) -> list[str]:
         """What is not there of what it needs."""
@@ -67,12 +71,16 @@ def _make(build: tuple[str, ...]) -> str:
 @functools.cache
 def languages() -> dict[str, Language]:
     """All of them by name, in the order of the table."""
-    return {
-        name: Language(
-            name, tuple(row["needs"]), tuple(row["build"]), _command(row["command"]), _command(row["program"])
-        )
-        for name, row in tomllib.loads(LIST.read_text()).items()
-    }
+    return {name: _language(name, row) for name, row in tomllib.loads(LIST.read_text()).items()}
+
+
+def _language(name: str, row: dict[str, Any]) -> Language:
+    build, command, program = (_command(row[each]) for each in ("build", "command", "program"))
+    found = Language(name, tuple(row["needs"]), build, command, program)
+    if (fast := row.get("optimised")) is None:
+        return found
+    optimised = replace(found, build=_command(fast["build"]), program=_command(fast["program"]))
+    return replace(found, optimised=optimised)
 
 
 def _command(words: list[str]) -> tuple[str, ...]:

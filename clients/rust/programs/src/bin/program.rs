@@ -1,0 +1,130 @@
+//! The producer and worker of tests/clients, which tests/conformance/languages.py specifies.
+
+use std::error::Error;
+use std::io::{Read, Write, stderr, stdin, stdout};
+
+use jobqueue::{Access, Client, HandlerResult, JsonText, LeasedJob, NewJob, Tls, Worker};
+use lexopt::prelude::*;
+use tokio::task::JoinSet;
+
+type Done = Result<(), Box<dyn Error + Send + Sync>>;
+
+#[derive(Default)]
+struct Options {
+    what: String,
+    server: String,
+    queue: String,
+    kind: String,
+    name: String,
+    slots: u32,
+    workers: u32,
+    roots: String,
+    cert: String,
+    key: String,
+}
+
+fn options() -> Result<Options, lexopt::Error> {
+    let mut options = Options {
+        queue: "default".into(),
+        kind: "echo".into(),
+        name: "rust".into(),
+        slots: 32,
+        workers: 1,
+        ..Options::default()
+    };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Value(what) => options.what = what.string()?,
+            Long("server") => options.server = parser.value()?.string()?,
+            Long("queue") => options.queue = parser.value()?.string()?,
+            Long("kind") => options.kind = parser.value()?.string()?,
+            Long("name") => options.name = parser.value()?.string()?,
+            Long("slots") => options.slots = parser.value()?.parse()?,
+            Long("workers") => options.workers = parser.value()?.parse()?,
+            Long("roots") => options.roots = parser.value()?.string()?,
+            Long("cert") => options.cert = parser.value()?.string()?,
+            Long("key") => options.key = parser.value()?.string()?,
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(options)
+}
+
+fn access(options: &Options) -> Result<Access, jobqueue::Error> {
+    if options.roots.is_empty() {
+        return Ok(Access::new());
+    }
+    let mut tls = Tls::from_file(&options.roots)?;
+    if !options.cert.is_empty() {
+        tls = tls.identity(&options.cert, &options.key)?;
+    }
+    Ok(Access::new().tls(tls))
+}
+
+/// Makes a job of each line of its input, as it is, and prints the outputs in their order, as they are.
+async fn enqueue(options: Options) -> Done {
+    let client = Client::builder(&options.server).access(access(&options)?).build()?;
+    let mut lines = Vec::new();
+    stdin().read_to_end(&mut lines)?;
+    let jobs = lines.strip_suffix(b"\n").unwrap_or(&lines).split(|byte| *byte == b'\n').map(|line| {
+        let payload = JsonText::new(line.to_vec());
+        NewJob::new(&options.kind).queue(&options.queue).payload(payload)
+    });
+    for each in client.enqueue_many(jobs).await? {
+        let job = client.wait(&each.id, None).await?;
+        let output = job.output.ok_or_else(|| format!("job {} is {} without output", job.id, job.status))?;
+        stdout().write_all(output.as_bytes())?;
+        stdout().write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+async fn echo(job: LeasedJob) -> HandlerResult<JsonText> {
+    Ok(job.payload().clone())
+}
+
+async fn noop(_: LeasedJob) -> HandlerResult {
+    Ok(())
+}
+
+async fn panics(_: LeasedJob) -> HandlerResult {
+    panic!("this handler panics")
+}
+
+async fn hold(job: LeasedJob) -> HandlerResult {
+    Err(job.stopped().await.into())
+}
+
+/// Some workers, each with a stream and slots of its own, until they are told to end.
+async fn work(options: Options) -> Done {
+    let mut workers = JoinSet::new();
+    for _ in 0..options.workers {
+        let worker = Worker::builder(&options.server)
+            .access(access(&options)?)
+            .queue(&options.queue)
+            .concurrency(options.slots)
+            .name(&options.name)
+            .handle("echo", echo)
+            .handle("noop", noop)
+            .handle("panic", panics)
+            .handle("hold", hold)
+            .build()?;
+        workers.spawn(async move { worker.run_until_signal().await });
+    }
+    while let Some(ended) = workers.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> Done {
+    tracing_subscriber::fmt().with_writer(stderr).with_ansi(false).init();
+    let options = options()?;
+    match options.what.as_str() {
+        "enqueue" => enqueue(options).await,
+        "work" => work(options).await,
+        other => Err(format!("{other:?} is neither enqueue nor work").into()),
+    }
+}

@@ -1,0 +1,83 @@
+//! Calls that are made again while that is safe and there is time.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::{Code, Request, Response, Status};
+
+use crate::access::Access;
+use crate::backoff::Backoff;
+use crate::errors::{Error, ErrorKind};
+
+/// Makes a call, again and again while it may be repeated and there is time.
+///
+/// Repeated are UNAVAILABLE, and RESOURCE_EXHAUSTED where the server says when to come back. The limit is for all tries
+/// together.
+pub(crate) async fn make<Q, A, F, R>(
+    access: &Access,
+    limit: Duration,
+    repeat: bool,
+    request: Q,
+    send: F,
+) -> Result<A, Error>
+where
+    Q: Clone,
+    F: Fn(Request<Q>) -> R,
+    R: Future<Output = Result<Response<A>, Status>>,
+{
+    let ends = Instant::now() + limit;
+    let mut waits = Backoff::of_calls();
+    let mut before: Option<Error> = None;
+    loop {
+        let mut message = Request::new(request.clone());
+        access.authorize(&mut message).await?;
+        message.set_timeout(ends.saturating_duration_since(Instant::now()));
+        let mut failure = match timeout_at(ends, send(message)).await {
+            Ok(Ok(answer)) => return Ok(answer.into_inner()),
+            Ok(Err(status)) => Error::from(status),
+            Err(_) => Error::new(Code::DeadlineExceeded, format!("no answer within {limit:?}")),
+        };
+        if !repeat {
+            return Err(failure);
+        }
+        let late = failure.is(ErrorKind::DeadlineExceeded);
+        let wait = pause_after(&failure, &mut waits);
+        match before.take() {
+            // The cause says more than "deadline exceeded" would.
+            Some(cause) if late => failure = cause,
+            _ if wait.is_none() => return Err(failure),
+            _ => {}
+        }
+        let wait = wait.unwrap_or_default();
+        if late || Instant::now() + wait > ends {
+            return Err(failure.noted("tried again until the deadline"));
+        }
+        before = Some(failure);
+        sleep(wait).await;
+    }
+}
+
+/// Makes a call by the method of a stub.
+macro_rules! call {
+    ($client:ident.$stub:ident.$method:ident, $request:expr, repeat: $repeat:expr) => {
+        call!($client.$stub.$method, $request, repeat: $repeat, within: $client.deadline)
+    };
+    ($client:ident.$stub:ident.$method:ident, $request:expr, repeat: $repeat:expr, within: $limit:expr) => {
+        $crate::calls::make(&$client.access, $limit, $repeat, $request, |request: ::tonic::Request<_>| {
+            let mut stub = $client.$stub.clone();
+            async move { stub.$method(request).await }
+        })
+    };
+}
+pub(crate) use call;
+
+/// How long to wait before another try. `None`: one is of no use.
+pub(crate) fn pause_after(failure: &Error, waits: &mut Backoff) -> Option<Duration> {
+    // At least what the server asks for, and never all callers at the same moment.
+    match failure.kind() {
+        ErrorKind::Unavailable => Some(failure.retry_after().unwrap_or_default() + waits.next()),
+        ErrorKind::Overloaded => failure.retry_after().map(|asked| asked + waits.next()),
+        _ => None,
+    }
+}

@@ -1,0 +1,279 @@
+//! What producers and operators call.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use tonic::Code;
+use tonic::transport::Channel;
+
+use crate::access::{Access, MESSAGE_BYTES};
+use crate::batches::{cut_batch, rebased};
+use crate::calls::call;
+use crate::convert::{duration_message, job_of, label_filter, new_job_message, status_message, view_of, whole};
+use crate::errors::Error;
+use crate::jobs::{Cancellation, EnqueueResult, Filter, Job, JobPage, NewJob};
+use crate::v1;
+use crate::v1::job_queue_client::JobQueueClient;
+use crate::v1::queue_admin_client::QueueAdminClient;
+use crate::watch::{Watch, WatchFilter};
+
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
+/// The longest that one call of WaitJob waits; more is done by calling again.
+const ONE_WAIT: Duration = Duration::from_secs(30);
+
+/// Jobs as [`Client::list`] and [`Watch::into_stream`] tell them.
+pub type JobStream = BoxStream<'static, Result<Job, Error>>;
+
+/// The settings of a [`Client`].
+#[derive(Debug, Clone)]
+pub struct ClientBuilder {
+    target: String,
+    access: Access,
+    deadline: Duration,
+}
+
+impl ClientBuilder {
+    /// TLS and the token. Default: neither.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// For each call, all its tries together. Default: 30 s.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Makes the client; it connects at the first call. Within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest`: the target is no address, or the TLS settings can't be used.
+    pub fn build(self) -> Result<Client, Error> {
+        let channel = self.access.endpoint(&self.target)?.connect_lazy();
+        Ok(Client {
+            jobs: JobQueueClient::new(channel.clone())
+                .max_decoding_message_size(MESSAGE_BYTES)
+                .max_encoding_message_size(MESSAGE_BYTES),
+            admin: QueueAdminClient::new(channel)
+                .max_decoding_message_size(MESSAGE_BYTES)
+                .max_encoding_message_size(MESSAGE_BYTES),
+            access: self.access,
+            deadline: self.deadline,
+        })
+    }
+}
+
+/// A connection to a JobQueue server. Make one and keep it; clones share it.
+///
+/// Every method may return an [`Error`]. Reads, and what changes nothing when done twice, are tried again while no server
+/// answers; so is an enqueue that carries an idempotency key, and no other. A future that is dropped ends its call; what
+/// was asked for may have been done.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(crate) jobs: JobQueueClient<Channel>,
+    pub(crate) admin: QueueAdminClient<Channel>,
+    pub(crate) access: Access,
+    pub(crate) deadline: Duration,
+}
+
+impl Client {
+    /// A client of the server at an address, for example `127.0.0.1:50051`, with every default: without TLS and token.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest`: the target is no address.
+    pub fn new(target: impl Into<String>) -> Result<Self, Error> {
+        Self::builder(target).build()
+    }
+
+    /// The settings of a client, to be changed.
+    pub fn builder(target: impl Into<String>) -> ClientBuilder {
+        ClientBuilder { target: target.into(), access: Access::default(), deadline: DEFAULT_DEADLINE }
+    }
+
+    /// Enqueues one job. Once it returns, the job is committed.
+    ///
+    /// Without a key an error may leave open whether the job was enqueued. With one the client repeats the call safely,
+    /// and so may you. The job is as it was enqueued; if the key was used before, as it is now, with `replayed` set.
+    ///
+    /// # Errors
+    ///
+    /// `KindUnknown`, `PayloadInvalid`, `TooLarge`, `IdempotencyKeyReused`, `InvalidRequest`; `Overloaded`.
+    pub async fn enqueue(&self, job: NewJob) -> Result<Job, Error> {
+        let keyed = !job.idempotency_key.is_empty();
+        let request =
+            v1::EnqueueJobRequest { job: Some(new_job_message(job)), payload_format: v1::PayloadFormat::Json.into() };
+        let answer = call!(self.jobs.enqueue_job, request, repeat: keyed).await?;
+        let mut enqueued = job_of(answer.job.unwrap_or_default());
+        enqueued.replayed = answer.replayed;
+        Ok(enqueued)
+    }
+
+    /// Enqueues many jobs, in batches of up to 1000 and 3 MiB; each batch all or none. A batch of which each job has a key
+    /// is tried again where one without may not be. There is one result for each job, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As those of `enqueue`. [`Error::enqueued`] has the results of the batches before, which are committed; the paths
+    /// in [`Error::violations`] count from the first job of all.
+    pub async fn enqueue_many(&self, jobs: impl IntoIterator<Item = NewJob>) -> Result<Vec<EnqueueResult>, Error> {
+        let mut messages: Vec<_> = jobs.into_iter().map(new_job_message).collect();
+        let mut results = Vec::with_capacity(messages.len());
+        while !messages.is_empty() {
+            let rest = messages.split_off(cut_batch(&messages));
+            let keyed = messages.iter().all(|job| !job.idempotency_key.is_empty());
+            let request = v1::BatchEnqueueJobsRequest { jobs: messages };
+            messages = rest;
+            match call!(self.jobs.batch_enqueue_jobs, request, repeat: keyed).await {
+                Ok(answer) => results.extend(
+                    answer.results.into_iter().map(|each| EnqueueResult { id: each.id, replayed: each.replayed }),
+                ),
+                Err(error) => return Err(rebased(error, results.len()).after_batches(results)),
+            }
+        }
+        Ok(results)
+    }
+
+    /// Reads a job, in full.
+    ///
+    /// # Errors
+    ///
+    /// `JobNotFound`.
+    pub async fn get(&self, id: &str) -> Result<Job, Error> {
+        let request = v1::GetJobRequest { id: id.to_owned(), payload_format: v1::PayloadFormat::Json.into() };
+        let answer = call!(self.jobs.get_job, request, repeat: true).await?;
+        Ok(job_of(answer.job.unwrap_or_default()))
+    }
+
+    /// Reads all jobs that match, newest first, page by page as they are asked for. After an error it ends.
+    pub fn list(&self, filter: Filter) -> JobStream {
+        struct Pages {
+            client: Client,
+            filter: Filter,
+            ready: VecDeque<Job>,
+            next: Option<String>,
+        }
+        let first = Pages { client: self.clone(), filter, ready: VecDeque::new(), next: Some(String::new()) };
+        stream::try_unfold(first, |mut pages| async move {
+            loop {
+                if let Some(job) = pages.ready.pop_front() {
+                    return Ok(Some((job, pages)));
+                }
+                let Some(token) = pages.next.take() else {
+                    return Ok(None);
+                };
+                let page = pages.client.list_page(&pages.filter, &token).await?;
+                pages.ready = page.jobs.into();
+                pages.next = page.next;
+            }
+        })
+        .boxed()
+    }
+
+    /// Reads one page of jobs, newest first. The token is [`JobPage::next`] of the page before; empty: the first page.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest`.
+    pub async fn list_page(&self, filter: &Filter, token: &str) -> Result<JobPage, Error> {
+        let request = v1::ListJobsRequest {
+            page_size: whole(filter.page_size),
+            page_token: token.to_owned(),
+            queue: filter.queue.clone(),
+            kind: filter.kind.clone(),
+            status: filter.status.iter().map(|each| status_message(*each).into()).collect(),
+            labels: label_filter(&filter.labels),
+            created_after: filter.created_after.map(Into::into),
+            created_before: filter.created_before.map(Into::into),
+            view: view_of(filter.full),
+            payload_format: v1::PayloadFormat::Json.into(),
+        };
+        let answer = call!(self.jobs.list_jobs, request, repeat: true).await?;
+        Ok(JobPage {
+            jobs: answer.jobs.into_iter().map(job_of).collect(),
+            next: Some(answer.next_page_token).filter(|token| !token.is_empty()),
+        })
+    }
+
+    /// Cancels a job: a waiting one at once, a running one by telling its worker. The reason is for people and may be
+    /// empty.
+    ///
+    /// # Errors
+    ///
+    /// `JobNotFound`, `JobTerminal`.
+    pub async fn cancel(&self, id: &str, reason: &str) -> Result<Cancellation, Error> {
+        let request = v1::CancelJobRequest {
+            id: id.to_owned(),
+            reason: reason.to_owned(),
+            payload_format: v1::PayloadFormat::Json.into(),
+        };
+        let answer = call!(self.jobs.cancel_job, request, repeat: false).await?;
+        Ok(Cancellation { job: job_of(answer.job.unwrap_or_default()), pending: answer.pending })
+    }
+
+    /// Makes a finished job QUEUED again. It keeps its history; failures and losses start at 0.
+    ///
+    /// # Errors
+    ///
+    /// `JobNotFound`, `JobNotTerminal`.
+    pub async fn retry(&self, id: &str) -> Result<Job, Error> {
+        let request = v1::RetryJobRequest { id: id.to_owned(), payload_format: v1::PayloadFormat::Json.into() };
+        let answer = call!(self.jobs.retry_job, request, repeat: false).await?;
+        Ok(job_of(answer.job.unwrap_or_default()))
+    }
+
+    /// Deletes a finished job with all that is known of it.
+    ///
+    /// # Errors
+    ///
+    /// `JobNotFound`, `JobNotTerminal`.
+    pub async fn delete(&self, id: &str) -> Result<(), Error> {
+        let request = v1::DeleteJobRequest { id: id.to_owned() };
+        call!(self.jobs.delete_job, request, repeat: false).await?;
+        Ok(())
+    }
+
+    /// Waits until a job is over, and returns it in full. `None`: for as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// `DeadlineExceeded`: it is not over in time; its message says what it is. `JobNotFound`.
+    pub async fn wait(&self, id: &str, within: impl Into<Option<Duration>>) -> Result<Job, Error> {
+        let ends = within.into().map(|within| Instant::now() + within);
+        let left = || ends.map(|ends| ends.saturating_duration_since(Instant::now()));
+        loop {
+            let wait = left().unwrap_or(ONE_WAIT).min(ONE_WAIT);
+            let request = v1::WaitJobRequest {
+                id: id.to_owned(),
+                timeout: Some(duration_message(wait)),
+                payload_format: v1::PayloadFormat::Json.into(),
+            };
+            // Time for the answer to come back, after the server has waited.
+            let limit = wait + self.deadline;
+            let answer = call!(self.jobs.wait_job, request, repeat: true, within: limit).await?;
+            let job = job_of(answer.job.unwrap_or_default());
+            if job.is_terminal() {
+                return Ok(job);
+            }
+            if left().is_some_and(|left| left.is_zero()) {
+                let words = format!("job {id} is {} and not over in time", job.status);
+                return Err(Error::new(Code::DeadlineExceeded, words).fact("job_id", id));
+            }
+        }
+    }
+
+    /// Begins to watch jobs; nothing is sent before the first `next` or `begin`.
+    ///
+    /// Each change of a job is followed by the job as it then is, or as it is later: steps may be skipped, a terminal
+    /// status is not, unless the job was retried or deleted before it could be told. With ids each job is told as it is,
+    /// then whenever it changes; without, what changes from `begin` on is told, for ever.
+    pub fn watch(&self, filter: WatchFilter) -> Watch {
+        Watch::new(self.clone(), filter)
+    }
+}

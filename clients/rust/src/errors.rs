@@ -1,0 +1,301 @@
+//! What a call may end with.
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use tonic::{Code, Status, TimeoutExpired};
+use tonic_types::StatusExt;
+
+use crate::jobs::EnqueueResult;
+
+/// One for each thing that a caller can do something about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A field is malformed or out of its range: mend the call; [`Error::violations`] says where.
+    InvalidRequest,
+    /// The payload does not satisfy its kind's schema: mend the payload. Is an `InvalidRequest` too.
+    PayloadInvalid,
+    /// Make it smaller, or store it elsewhere and send its address. Is an `InvalidRequest` too.
+    TooLarge,
+    /// The kind was never put: look for a typing error, or put it. Is an `InvalidRequest` too.
+    KindUnknown,
+    /// There is no such thing, or no longer.
+    NotFound,
+    /// The job was never there, was deleted, or its retention has ended. Is a `NotFound` too.
+    JobNotFound,
+    /// No job was ever enqueued in this queue. Is a `NotFound` too.
+    QueueNotFound,
+    /// The job is over and can't be cancelled: `status` in [`Error::metadata`] says how it ended.
+    JobTerminal,
+    /// The job is not over: wait for it or cancel it first.
+    JobNotTerminal,
+    /// The key stands for another request: `job_id` in [`Error::metadata`] names its job.
+    IdempotencyKeyReused,
+    /// The server takes no more for now: try again after [`Error::retry_after`].
+    Overloaded,
+    /// No server answered, or it can't reach its database. What was asked for may have been done.
+    Unavailable,
+    /// Not done in time. What was asked for may have been done.
+    DeadlineExceeded,
+    /// The watch's token is too old to go on from: list the jobs, then watch without it.
+    WatchTokenExpired,
+    /// The worker's session is over: open a new one. The `Worker` does so by itself.
+    SessionUnknown,
+    /// The credentials are missing, wrong, or not enough for this call.
+    NotAllowed,
+    /// The server does not have this method: it is older than the client, or no JobQueue server.
+    NotSupported,
+    /// Give the server's operator [`Error::request_id`], or `error_id` in [`Error::metadata`].
+    ServerFault,
+    /// None of these; [`Error::code`] and [`Error::reason`] say more.
+    Other,
+}
+
+impl ErrorKind {
+    fn of_reason(reason: &str) -> Option<Self> {
+        Some(match reason {
+            "FIELD_INVALID" => Self::InvalidRequest,
+            "PAYLOAD_INVALID" => Self::PayloadInvalid,
+            "PAYLOAD_TOO_LARGE" | "BODY_TOO_LARGE" => Self::TooLarge,
+            "KIND_UNKNOWN" => Self::KindUnknown,
+            "JOB_NOT_FOUND" => Self::JobNotFound,
+            "QUEUE_NOT_FOUND" => Self::QueueNotFound,
+            "JOB_TERMINAL" => Self::JobTerminal,
+            "JOB_NOT_TERMINAL" => Self::JobNotTerminal,
+            "IDEMPOTENCY_KEY_REUSED" => Self::IdempotencyKeyReused,
+            "WATCH_TOKEN_EXPIRED" => Self::WatchTokenExpired,
+            "SESSION_UNKNOWN" => Self::SessionUnknown,
+            _ => return None,
+        })
+    }
+
+    /// For reasons that this version does not know, and for answers of proxies, which have none.
+    fn of_code(code: Code) -> Self {
+        match code {
+            Code::InvalidArgument | Code::OutOfRange => Self::InvalidRequest,
+            Code::NotFound => Self::NotFound,
+            Code::ResourceExhausted => Self::Overloaded,
+            Code::Unavailable => Self::Unavailable,
+            Code::DeadlineExceeded => Self::DeadlineExceeded,
+            Code::Unauthenticated | Code::PermissionDenied => Self::NotAllowed,
+            Code::Unimplemented => Self::NotSupported,
+            Code::Internal | Code::Unknown | Code::DataLoss => Self::ServerFault,
+            _ => Self::Other,
+        }
+    }
+
+    fn general(self) -> Self {
+        match self {
+            Self::PayloadInvalid | Self::TooLarge | Self::KindUnknown => Self::InvalidRequest,
+            Self::JobNotFound | Self::QueueNotFound => Self::NotFound,
+            other => other,
+        }
+    }
+}
+
+/// One field that was wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FieldViolation {
+    /// Its path in the request, for example `job.payload.to`.
+    pub field: String,
+    /// What is wrong with it and what would be right.
+    pub description: String,
+}
+
+/// A call that was refused or failed. Every answer of a server that is no success becomes one.
+#[derive(Debug, Clone)]
+pub struct Error(Box<Facts>);
+
+#[derive(Debug, Clone)]
+struct Facts {
+    kind: ErrorKind,
+    message: String,
+    code: Code,
+    reason: String,
+    metadata: HashMap<String, String>,
+    violations: Vec<FieldViolation>,
+    retry_after: Option<Duration>,
+    request_id: String,
+    note: String,
+    enqueued: Vec<EnqueueResult>,
+}
+
+impl Error {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self(Box::new(Facts {
+            kind: ErrorKind::of_code(code),
+            message: message.into(),
+            code,
+            reason: String::new(),
+            metadata: HashMap::new(),
+            violations: Vec::new(),
+            retry_after: None,
+            request_id: String::new(),
+            note: String::new(),
+            enqueued: Vec::new(),
+        }))
+    }
+
+    /// What this side refuses before it is sent.
+    pub(crate) fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
+        let (field, description) = (field.into(), description.into());
+        let mut made = Self::new(Code::InvalidArgument, format!("{field}: {description}"));
+        made.0.violations.push(FieldViolation { field, description });
+        made
+    }
+
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether it is of this kind: what is `PayloadInvalid` is an `InvalidRequest` too.
+    pub fn is(&self, kind: ErrorKind) -> bool {
+        self.0.kind == kind || self.0.kind.general() == kind
+    }
+
+    /// What went wrong, for people.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// gRPC's code.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// The stable name of the cause, for example `JOB_NOT_FOUND`. Empty when no JobQueue server answered.
+    pub fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    /// Facts about the error, for example `job_id`.
+    pub fn metadata(&self) -> &HashMap<String, String> {
+        &self.0.metadata
+    }
+
+    /// The fields that were wrong.
+    pub fn violations(&self) -> &[FieldViolation] {
+        &self.0.violations
+    }
+
+    /// How long the server asks to wait before another try. `None`: it does not ask.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Finds the call in the server's log. Empty when no server answered.
+    pub fn request_id(&self) -> &str {
+        &self.0.request_id
+    }
+
+    /// Of `enqueue_many`: the results of the batches before the one that was refused; their jobs are enqueued.
+    pub fn enqueued(&self) -> &[EnqueueResult] {
+        &self.0.enqueued
+    }
+
+    pub(crate) fn after_batches(mut self, enqueued: Vec<EnqueueResult>) -> Self {
+        self.0.enqueued = enqueued;
+        self
+    }
+
+    pub(crate) fn noted(mut self, note: impl Into<String>) -> Self {
+        self.0.note = note.into();
+        self
+    }
+
+    pub(crate) fn fact(mut self, name: &str, value: &str) -> Self {
+        self.0.metadata.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(crate) fn violations_mut(&mut self) -> &mut [FieldViolation] {
+        &mut self.0.violations
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let facts = &self.0;
+        if facts.reason.is_empty() {
+            write!(f, "{:?}: {}", facts.code, facts.message)?;
+        } else {
+            write!(f, "{}: {}", facts.reason, facts.message)?;
+        }
+        let fields: Vec<String> =
+            facts.violations.iter().map(|each| format!("{}: {}", each.field, each.description)).collect();
+        // A server often says the one violation in its message already.
+        let fields = fields.join("; ");
+        if !facts.message.contains(&fields) {
+            write!(f, " ({fields})")?;
+        }
+        if !facts.note.is_empty() {
+            write!(f, "; {}", facts.note)?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        if let Some(source) = status.source() {
+            return cut_off(&status, source);
+        }
+        let mut made = Self::new(status.code(), status.message());
+        let facts = &mut made.0;
+        let details = status.get_error_details();
+        if let Some(info) = details.error_info() {
+            facts.reason.clone_from(&info.reason);
+            facts.metadata.clone_from(&info.metadata);
+        }
+        if let Some(bad) = details.bad_request() {
+            facts.violations.extend(
+                bad.field_violations
+                    .iter()
+                    .map(|each| FieldViolation { field: each.field.clone(), description: each.description.clone() }),
+            );
+        }
+        facts.retry_after = details.retry_info().and_then(|info| info.retry_delay);
+        if let Some(kind) = ErrorKind::of_reason(&facts.reason) {
+            facts.kind = kind;
+        } else if facts.reason.is_empty() && facts.message.contains("message length too large") {
+            // gRPC refuses a message before anybody has read it.
+            facts.kind = ErrorKind::TooLarge;
+            facts.message = format!("a message is too large, the most is 4 MiB ({})", facts.message);
+        }
+        if let Some(id) = status.metadata().get("x-request-id") {
+            id.to_str().unwrap_or_default().clone_into(&mut facts.request_id);
+        }
+        made
+    }
+}
+
+impl From<tonic::transport::Error> for Error {
+    fn from(error: tonic::transport::Error) -> Self {
+        Self::new(Code::Unavailable, with_causes(&error))
+    }
+}
+
+/// A status with a source is not the server's: the connection failed, or the time was over.
+fn cut_off(status: &Status, source: &(dyn StdError + 'static)) -> Error {
+    if status.code() == Code::DeadlineExceeded || chain(source).any(<dyn StdError>::is::<TimeoutExpired>) {
+        return Error::new(Code::DeadlineExceeded, "no answer in time");
+    }
+    Error::new(Code::Unavailable, with_causes(source))
+}
+
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |each: &&'a (dyn StdError + 'static)| (*each).source())
+}
+
+fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let mut words: Vec<String> = chain(error).map(ToString::to_string).collect();
+    words.dedup();
+    words.join(": ")
+}

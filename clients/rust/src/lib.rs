@@ -1,0 +1,82 @@
+//! Enqueues jobs in a JobQueue server, reads and changes them, and runs them.
+//!
+//! A producer makes one [`Client`] and keeps it:
+//!
+//! ```no_run
+//! # async fn produce() -> Result<(), jobqueue::Error> {
+//! use jobqueue::{Client, NewJob};
+//! use serde_json::json;
+//!
+//! let client = Client::new("127.0.0.1:50051")?;
+//! let job = client.enqueue(NewJob::new("hello").payload(json!({"name": "Ada"}))).await?;
+//! let job = client.wait(&job.id, None).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Worker`] holds one stream to a server, is handed jobs over it, and runs a handler for each:
+//!
+//! ```no_run
+//! # async fn work() -> Result<(), jobqueue::Error> {
+//! use jobqueue::{HandlerResult, JsonText, LeasedJob, Worker, discard};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Who {
+//!     name: String,
+//! }
+//!
+//! async fn hello(job: LeasedJob) -> HandlerResult<JsonText> {
+//!     let who: Who = job.decode().map_err(discard)?;
+//!     Ok(JsonText::of(&format!("Hello {}", who.name))?)
+//! }
+//!
+//! let worker = Worker::builder("127.0.0.1:50051").handle("hello", hello).build()?;
+//! worker.run_until_signal().await
+//! # }
+//! ```
+//!
+//! Payloads and outputs are JSON. A [`JsonText`] goes in and comes out byte for byte; `JsonText::of` writes whatever serde
+//! can, and `decode` reads it. What a server refuses is an [`Error`], whose [`ErrorKind`] says what to do about it.
+//!
+//! Everything runs on tokio, with its time and IO drivers on.
+
+mod access;
+mod admin;
+mod backoff;
+mod batches;
+mod calls;
+mod client;
+mod convert;
+mod errors;
+mod jobs;
+mod json;
+mod outcomes;
+#[cfg(feature = "tls")]
+mod tls;
+#[allow(missing_docs, clippy::all, clippy::pedantic, rustdoc::all)]
+#[rustfmt::skip]
+pub mod v1;
+mod watch;
+mod worker;
+
+pub use access::Access;
+pub use admin::{Kind, Queue, QueueDepth};
+pub use client::{Client, ClientBuilder, JobStream};
+pub use errors::{Error, ErrorKind, FieldViolation};
+pub use jobs::{
+    Cancellation, EnqueueResult, FailedAttempt, Filter, Job, JobPage, JobProgress, NewJob, RetryPolicy, Start, Status,
+    new_idempotency_key,
+};
+pub use json::{IntoOutput, JsonText};
+pub use outcomes::{HandlerError, HandlerResult, Stop, cancelled, discard, failed, retry, snooze};
+#[cfg(feature = "tls")]
+pub use tls::Tls;
+/// gRPC's own, for [`Error::code`].
+pub use tonic::Code;
+pub use watch::{Watch, WatchFilter};
+pub use worker::{AttemptOutcome, LeasedJob, Observer, Worker, WorkerBuilder};
+
+/// The version of this crate.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const CLIENT_NAME: &str = concat!("jobqueue-rust/", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,126 @@
+//! What a handler returns when its attempt should end otherwise than by success, and why it is told to stop.
+
+use std::any::type_name;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+type Boxed = Box<dyn StdError + Send + Sync>;
+
+/// What a handler returns: an output (`()`: none), or how else the attempt ends.
+pub type HandlerResult<T = ()> = Result<T, HandlerError>;
+
+/// How an attempt ends otherwise than by success.
+///
+/// Every error becomes one by `?`: a failure that counts against the job's `max_attempts` and is tried again after a
+/// backoff. Other endings are made by [`retry`], [`discard`], [`snooze`] and [`cancelled`]. A [`Stop`] that a handler
+/// returns ends the attempt as it was asked to.
+#[derive(Debug)]
+pub struct HandlerError(pub(crate) Ending);
+
+#[derive(Debug)]
+pub(crate) enum Ending {
+    Failed(Failed),
+    Snoozed(Duration),
+    Cancelled,
+}
+
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: Boxed,
+    pub(crate) error_type: &'static str,
+    pub(crate) permanent: bool,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// The attempt failed: for errors that have no type of their own, such as words, boxes and those of anyhow.
+pub fn failed(error: impl Into<Boxed>) -> HandlerError {
+    HandlerError(Ending::Failed(Failed {
+        error: error.into(),
+        error_type: "error",
+        permanent: false,
+        retry_after: None,
+    }))
+}
+
+/// The attempt failed and should be tried again after a wait of at most 400 days, as long as the job has attempts left.
+pub fn retry(error: impl Into<HandlerError>, after: Duration) -> HandlerError {
+    let mut made = error.into();
+    if let Ending::Failed(failed) = &mut made.0 {
+        failed.retry_after = Some(after);
+    }
+    made
+}
+
+/// The attempt failed and no later one can succeed: the job ends FAILED_PERMANENT, NOT_RETRYABLE.
+pub fn discard(error: impl Into<HandlerError>) -> HandlerError {
+    let mut made = error.into();
+    if let Ending::Failed(failed) = &mut made.0 {
+        failed.permanent = true;
+    }
+    made
+}
+
+/// Not now: the job goes back and is handed out again after a delay of at most 400 days. Costs it no try.
+pub fn snooze(delay: Duration) -> HandlerError {
+    HandlerError(Ending::Snoozed(delay))
+}
+
+/// The job was asked to stop, and the handler stopped: the job ends CANCELLED. A handler that finds a reason of its own
+/// to give the job up may return it as well.
+pub fn cancelled() -> HandlerError {
+    HandlerError(Ending::Cancelled)
+}
+
+impl<E: StdError + Send + Sync + 'static> From<E> for HandlerError {
+    fn from(error: E) -> Self {
+        Self(Ending::Failed(Failed {
+            error: Box::new(error),
+            error_type: type_name::<E>(),
+            permanent: false,
+            retry_after: None,
+        }))
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Ending::Failed(failed) => failed.error.fmt(f),
+            Ending::Snoozed(delay) => write!(f, "snoozed for {delay:?}"),
+            Ending::Cancelled => f.write_str("cancelled"),
+        }
+    }
+}
+
+/// Why a handler should stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stop {
+    /// Somebody asked for the job to be cancelled, with these words. The handler's answer decides.
+    CancelRequested(String),
+    /// The job is no longer this worker's, for this reason. What the handler returns is dropped.
+    LeaseRevoked(String),
+    /// The attempt ran longer than its job's timeout, by the server's clock. What the handler returns is dropped.
+    TimedOut,
+    /// The worker leaves and its grace is over. The job goes back, uncharged.
+    Shutdown,
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, why) = match self {
+            Self::CancelRequested(why) => ("the job is to be cancelled", why.as_str()),
+            Self::LeaseRevoked(why) => ("the lease was revoked", why.as_str()),
+            Self::TimedOut => ("the attempt timed out", ""),
+            Self::Shutdown => ("the worker is shutting down", ""),
+        };
+        f.write_str(what)?;
+        if why.is_empty() {
+            return Ok(());
+        }
+        write!(f, ": {why}")
+    }
+}
+
+impl StdError for Stop {}

@@ -1,0 +1,190 @@
+//! Jobs as they change.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::time::{Instant, sleep, timeout};
+use tonic::{Code, Request, Streaming};
+
+use crate::backoff::Backoff;
+use crate::calls::pause_after;
+use crate::client::{Client, JobStream};
+use crate::convert::{job_of, label_filter, view_of};
+use crate::errors::{Error, ErrorKind};
+use crate::jobs::Job;
+use crate::v1;
+
+/// The server answers every 10 s, also where nothing changes.
+const WATCH_SILENCE: Duration = Duration::from_secs(60);
+
+/// Chooses jobs to watch. What is set must all match.
+#[derive(Debug, Clone, Default)]
+pub struct WatchFilter {
+    /// Only these jobs, at most 1000. The watch then ends when all are over.
+    pub ids: Vec<String>,
+    /// Empty: every queue.
+    pub queue: String,
+    /// Empty: every kind.
+    pub kind: String,
+    /// Only with all of these.
+    pub labels: HashMap<String, String>,
+    /// With payloads, outputs, headers and failed attempts.
+    pub full: bool,
+    /// Of another watch for the same jobs: goes on after it.
+    pub resume_token: String,
+    /// How long it tries where no server answers. `None`: the client's deadline.
+    pub patience: Option<Duration>,
+}
+
+/// Tells jobs as they change. Made by [`Client::watch`].
+///
+/// A stream that breaks, because a server leaves or a connection is cut, is opened anew where it ended: no change is
+/// missed, and none is told again.
+#[derive(Debug)]
+pub struct Watch {
+    client: Client,
+    request: v1::WatchJobsRequest,
+    patience: Duration,
+    deleted: Vec<String>,
+    stream: Option<Streaming<v1::WatchJobsResponse>>,
+    first: Option<v1::WatchJobsResponse>,
+    over: bool,
+    away_since: Option<Instant>,
+    waits: Backoff,
+}
+
+impl Watch {
+    pub(crate) fn new(client: Client, filter: WatchFilter) -> Self {
+        Self {
+            patience: filter.patience.unwrap_or(client.deadline),
+            client,
+            request: v1::WatchJobsRequest {
+                ids: filter.ids,
+                queue: filter.queue,
+                kind: filter.kind,
+                labels: label_filter(&filter.labels),
+                resume_token: filter.resume_token,
+                view: view_of(filter.full),
+                payload_format: v1::PayloadFormat::Json.into(),
+            },
+            deleted: Vec::new(),
+            stream: None,
+            first: None,
+            over: false,
+            away_since: None,
+            waits: Backoff::of_calls(),
+        }
+    }
+
+    /// Goes on after the job told last, in another process or tomorrow's: [`WatchFilter::resume_token`].
+    pub fn resume_token(&self) -> &str {
+        &self.request.resume_token
+    }
+
+    /// Those of the ids that were asked for whose jobs were deleted meanwhile.
+    pub fn deleted(&self) -> &[String] {
+        &self.deleted
+    }
+
+    /// Waits until the watch has begun: whatever changes after it is told.
+    ///
+    /// # Errors
+    ///
+    /// As those of `next`.
+    pub async fn begin(&mut self) -> Result<(), Error> {
+        if self.first.is_none() {
+            self.first = self.answer().await?;
+        }
+        Ok(())
+    }
+
+    /// The next change. `None`: all jobs that were asked for by their ids are over. A future that is dropped loses
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`: no server has answered for as long as the filter's patience. `WatchTokenExpired`, `InvalidRequest`.
+    pub async fn next(&mut self) -> Option<Result<Job, Error>> {
+        loop {
+            let answer = match self.first.take() {
+                Some(first) => first,
+                None => match self.answer().await.transpose()? {
+                    Ok(answer) => answer,
+                    Err(error) => return Some(Err(error)),
+                },
+            };
+            self.request.resume_token = answer.resume_token;
+            match answer.job {
+                None => {}
+                Some(job) if job.kind.is_empty() => self.deleted.push(job.id),
+                Some(job) => return Some(Ok(job_of(job))),
+            }
+        }
+    }
+
+    /// The same as a stream, which ends after an error.
+    pub fn into_stream(self) -> JobStream {
+        stream::try_unfold(self, |mut watch| async move { Ok(watch.next().await.transpose()?.map(|job| (job, watch))) })
+            .boxed()
+    }
+
+    /// The next answer, of a new stream where one broke. `None`: all is told.
+    async fn answer(&mut self) -> Result<Option<v1::WatchJobsResponse>, Error> {
+        while !self.over {
+            match self.read().await {
+                Ok(Some(answer)) => {
+                    self.away_since = None;
+                    self.waits.reset();
+                    return Ok(Some(answer));
+                }
+                Ok(None) => {
+                    self.over = true;
+                    self.stream = None;
+                }
+                Err(error) => {
+                    self.stream = None;
+                    self.pause(error).await?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn read(&mut self) -> Result<Option<v1::WatchJobsResponse>, Error> {
+        let silent = |_| Error::new(Code::Unavailable, "the server is silent");
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => {
+                let mut request = Request::new(self.request.clone());
+                self.client.access.authorize(&mut request).await?;
+                let opening = self.client.jobs.watch_jobs(request);
+                none.insert(timeout(WATCH_SILENCE, opening).await.map_err(silent)??.into_inner())
+            }
+        };
+        Ok(timeout(WATCH_SILENCE, stream.message()).await.map_err(silent)??)
+    }
+
+    /// Waits before another stream. An error: another one is of no use, or it took too long.
+    async fn pause(&mut self, error: Error) -> Result<(), Error> {
+        if error.is(ErrorKind::WatchTokenExpired) && !self.request.ids.is_empty() {
+            // Each is told as it is now, so nothing that still holds is missed.
+            self.request.resume_token.clear();
+            return Ok(());
+        }
+        let cut = error.reason().is_empty() && matches!(error.code(), Code::Cancelled | Code::Internal | Code::Unknown);
+        let wait = match pause_after(&error, &mut self.waits) {
+            Some(wait) => wait,
+            // Cut, and not by a JobQueue server that had something to say.
+            None if cut => self.waits.next(),
+            None => return Err(error),
+        };
+        let away_since = *self.away_since.get_or_insert_with(Instant::now);
+        if away_since.elapsed() + wait >= self.patience {
+            return Err(error.noted(format!("tried again until the deadline of {:?}", self.patience)));
+        }
+        sleep(wait).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! What a handler is given.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use prost::Message;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::convert::{count, duration_of, new_job_message, time_of};
+use crate::errors::Error;
+use crate::jobs::NewJob;
+use crate::json::JsonText;
+use crate::outcomes::Stop;
+use crate::v1;
+
+const CHECKPOINT_BYTES: usize = 64 * 1024;
+const FOLLOW_UPS: usize = 100;
+/// With an output of 1 MiB the outcome still fits into a message of 4 MiB.
+const FOLLOW_UPS_BYTES: usize = 2 * 1024 * 1024;
+/// One id from the first caller to the last handler.
+const INHERITED: [&str; 2] = ["x-request-id", "traceparent"];
+
+pub(super) type Report = Box<dyn Fn(v1::Progress) + Send + Sync>;
+
+/// One attempt of a job, as its handler sees it. Clones are the same attempt.
+#[derive(Clone)]
+pub struct LeasedJob {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    message: v1::LeasedJob,
+    payload: JsonText,
+    token: CancellationToken,
+    stop: OnceLock<Stop>,
+    report: Report,
+    follow_ups: Mutex<FollowUps>,
+}
+
+#[derive(Default)]
+struct FollowUps {
+    jobs: Vec<v1::NewJob>,
+    bytes: usize,
+}
+
+impl LeasedJob {
+    pub(super) fn new(mut message: v1::LeasedJob, report: Report) -> Self {
+        let payload = match message.content.take() {
+            Some(v1::leased_job::Content::PayloadJson(text)) => text,
+            _ => Bytes::from_static(b"null"),
+        };
+        let inner = Inner {
+            message,
+            payload: JsonText::new(payload),
+            token: CancellationToken::new(),
+            stop: OnceLock::new(),
+            report,
+            follow_ups: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The job's id. With `attempt` a fencing token, for the handler's own store.
+    pub fn id(&self) -> &str {
+        &self.inner.message.id
+    }
+
+    /// Higher than that of every earlier lease on the job.
+    pub fn attempt(&self) -> u32 {
+        count(self.inner.message.attempt)
+    }
+
+    /// What sort of work it is.
+    pub fn kind(&self) -> &str {
+        &self.inner.message.kind
+    }
+
+    /// The JSON text as it was enqueued, byte for byte.
+    pub fn payload(&self) -> &JsonText {
+        &self.inner.payload
+    }
+
+    /// Reads the payload into a value.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not fit. Give it to [`discard`](crate::discard) where no later attempt can do better.
+    pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        self.inner.payload.decode()
+    }
+
+    /// The queue that it was claimed from.
+    pub fn queue(&self) -> &str {
+        &self.inner.message.queue
+    }
+
+    /// How many failures end the job for good.
+    pub fn max_attempts(&self) -> u32 {
+        count(self.inner.message.max_attempts)
+    }
+
+    /// How many there have been.
+    pub fn failures(&self) -> u32 {
+        count(self.inner.message.failures)
+    }
+
+    /// Whether one more failure ends the job for good.
+    pub fn is_last_attempt(&self) -> bool {
+        self.failures() + 1 >= self.max_attempts()
+    }
+
+    /// How long this attempt may run, by the server's clock. `None`: no limit.
+    pub fn timeout(&self) -> Option<Duration> {
+        duration_of(self.inner.message.timeout.as_ref())
+    }
+
+    /// -10..10, higher first.
+    pub fn priority(&self) -> i32 {
+        self.inner.message.priority
+    }
+
+    /// When the job was enqueued.
+    pub fn created_at(&self) -> Option<SystemTime> {
+        time_of(self.inner.message.created_at.as_ref())
+    }
+
+    /// The producer's own marks.
+    pub fn labels(&self) -> &HashMap<String, String> {
+        &self.inner.message.labels
+    }
+
+    /// What came beside the payload, with `x-request-id` and `traceparent` of the enqueuing.
+    pub fn headers(&self) -> &HashMap<String, String> {
+        &self.inner.message.headers
+    }
+
+    /// What the attempts before left behind. Empty: nothing.
+    pub fn checkpoint(&self) -> &Bytes {
+        &self.inner.message.checkpoint
+    }
+
+    /// Is cancelled when the handler should stop; [`stop_reason`](Self::stop_reason) says why.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.inner.token
+    }
+
+    /// Why the handler should stop. `None`: it should not.
+    pub fn stop_reason(&self) -> Option<&Stop> {
+        self.inner.stop.get()
+    }
+
+    /// Waits until the handler should stop, and says why. A handler that stops for it returns that, or
+    /// [`cancelled`](crate::cancelled).
+    pub async fn stopped(&self) -> Stop {
+        self.inner.token.cancelled().await;
+        self.inner.stop.get().cloned().unwrap_or(Stop::Shutdown)
+    }
+
+    /// Says how far the attempt is: a fraction of the whole, 0..1, and what it does right now, for people, at most 1 KiB.
+    /// Returns at once. What follows within 100 ms replaces it; the last one before a broken connection may be lost.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest`: the fraction is not within 0..1.
+    pub fn progress(&self, fraction: f64, message: &str) -> Result<(), Error> {
+        if !(0.0..=1.0).contains(&fraction) {
+            return Err(Error::invalid("fraction", format!("is {fraction}; it is 0..1, of the whole")));
+        }
+        (self.inner.report)(v1::Progress {
+            fraction: Some(fraction),
+            message: message.to_owned(),
+            ..v1::Progress::default()
+        });
+        Ok(())
+    }
+
+    /// Leaves something for the job's next attempt, which reads it as [`checkpoint`](Self::checkpoint); at most 64 KiB, in
+    /// any form; empty: takes back what was left. Returns at once. The newest one counts. It is there for sure once the
+    /// attempt ends by an outcome of this worker; where the worker is lost, the last tenths of a second may be lost with
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest`: it is too large.
+    pub fn save_checkpoint(&self, data: impl Into<Bytes>) -> Result<(), Error> {
+        let data = data.into();
+        if data.len() > CHECKPOINT_BYTES {
+            let what = format!(
+                "has {} bytes; at most {CHECKPOINT_BYTES} are taken: store it elsewhere and leave its address",
+                data.len()
+            );
+            return Err(Error::invalid("checkpoint", what));
+        }
+        (self.inner.report)(v1::Progress { checkpoint: Some(data), ..v1::Progress::default() });
+        Ok(())
+    }
+
+    /// Enqueues a job in the transaction that settles this one as succeeded, or not at all; at most 100, of 2 MiB in all.
+    /// It gets the request id and the trace of this job, unless it has headers of these names.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest`: they are too many or too large.
+    pub fn follow_up(&self, mut job: NewJob) -> Result<(), Error> {
+        for name in INHERITED {
+            if let Some(value) = self.headers().get(name) {
+                job.headers.entry(name.to_owned()).or_insert_with(|| value.clone());
+            }
+        }
+        let message = new_job_message(job);
+        let mut follow_ups = self.lock();
+        let bytes = follow_ups.bytes + message.encoded_len();
+        if follow_ups.jobs.len() == FOLLOW_UPS || bytes > FOLLOW_UPS_BYTES {
+            let what = format!("a job has at most {FOLLOW_UPS} follow-ups, of {FOLLOW_UPS_BYTES} bytes in all");
+            return Err(Error::invalid("follow_up", what));
+        }
+        follow_ups.bytes = bytes;
+        follow_ups.jobs.push(message);
+        Ok(())
+    }
+
+    pub(super) fn take_follow_ups(&self) -> Vec<v1::NewJob> {
+        std::mem::take(&mut self.lock().jobs)
+    }
+
+    pub(super) fn message(&self) -> &v1::LeasedJob {
+        &self.inner.message
+    }
+
+    pub(super) fn request_id(&self) -> &str {
+        self.headers().get(INHERITED[0]).map_or("", String::as_str)
+    }
+
+    pub(super) fn stop(&self, why: Stop) {
+        let _ = self.inner.stop.set(why);
+        self.inner.token.cancel();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, FollowUps> {
+        self.inner.follow_ups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for LeasedJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeasedJob")
+            .field("id", &self.id())
+            .field("attempt", &self.attempt())
+            .field("kind", &self.kind())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,99 @@
+"""The crate in Rust: its own tests, stubs, package, README and examples. What all languages hold to is beside this."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from jobqueue import Client, Status
+from tests.e2e.conftest import ends
+from tests.e2e.processes import Process
+
+from .conftest import Work
+
+# The first build of all compiles tonic.
+pytestmark = [pytest.mark.language("rust"), pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).resolve().parents[2]
+CRATE = ROOT / "clients" / "rust"
+BUILT = ROOT / ".cache" / "rust" / "debug"
+# The same features everywhere, so that nothing is compiled twice.
+ALL = ("--workspace", "--all-features", "--quiet")
+
+
+def cargo(*arguments: str) -> str:
+    """What a command of cargo prints, with the versions of versions.lock."""
+    command = [sys.executable, "-m", "tools.cargo", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, f"cargo {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_the_crate_is_formatted_and_linted_and_passes_its_own_tests() -> None:
+    cargo("fmt", "--all", "--check")
+    cargo("clippy", *ALL, "--all-targets", "--", "-D", "warnings")
+    cargo("test", *ALL)
+
+
+def test_the_stubs_are_what_the_contract_makes() -> None:
+    command = [sys.executable, "-m", "tools.rust_stubs", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_package_holds_what_a_user_needs_and_nothing_else() -> None:
+    listed = set(cargo("package", "--package", "jobqueue", "--list", "--allow-dirty").splitlines())
+    top = {name.split("/")[0] for name in listed}
+    assert top == {
+        "Cargo.lock",
+        "Cargo.toml",
+        "Cargo.toml.orig",
+        "LICENSE",
+        "README.md",
+        "examples",
+        "src",
+    } | ({".cargo_vcs_info.json"} & top)
+    assert {"src/v1.rs", "examples/producer.rs", "examples/worker.rs"} <= listed
+    about = tomllib.loads((CRATE / "Cargo.toml").read_text())["package"]
+    assert {"description", "readme", "license", "rust-version", "keywords", "categories"} <= about.keys()
+
+
+def test_no_address_is_in_the_versions_that_are_tested() -> None:
+    assert "://" not in (CRATE / "versions.lock").read_text()
+
+
+def test_the_readme_shows_the_examples_as_they_are() -> None:
+    readme = (CRATE / "README.md").read_text()
+    shown = re.findall(r"```rust (\S+)\n(.*?)```", readme, re.DOTALL)
+    assert [name for name, _ in shown] == ["examples/producer.rs", "examples/worker.rs"]
+    for name, text in shown:
+        assert (CRATE / name).read_text() == text
+
+
+async def test_the_examples_double_a_number(processes: list[Process], tmp_path: Path, address: str) -> None:
+    worker = Process([str(BUILT / "examples" / "worker"), address], tmp_path / "worker.log", {})
+    producer = Process([str(BUILT / "examples" / "producer"), address], tmp_path / "producer.log", {})
+    processes += [worker, producer]
+    await producer.line('SUCCEEDED {"doubled":42}')
+    assert await producer.ended() == 0
+    worker.terminate()
+    assert await worker.ended() == 0
+
+
+async def test_a_handler_that_panics_fails_its_job_and_the_worker_goes_on(
+    work: Work, client: Client, address: str, queue: str
+) -> None:
+    work("rust", address, queue)
+    broken = await client.enqueue("panic", queue=queue, max_attempts=1)
+    [failed] = await ends(client, broken.id)
+    assert [(each.error_type, each.error) for each in failed.failed_attempts] == [
+        ("panic", "this handler panics")
+    ]
+    whole = await client.enqueue("noop", queue=queue)
+    [done] = await ends(client, whole.id)
+    assert done.status is Status.SUCCEEDED

@@ -1,0 +1,58 @@
+"""Generates the Rust client's stubs, `clients/rust/src/v1.rs`, from `proto/`. Needs cargo and buf.
+
+    python -m tools.rust_stubs          write them
+    python -m tools.rust_stubs --check  write nothing; fail if something would change
+
+Where there is no cargo both say so and do nothing: whoever changes a .proto file needs it, nobody else does. What
+writes them is `clients/rust/stubs`, around tonic-prost-build; users of the crate need neither it nor protoc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.cargo import CRATE, cargo
+from tools.generate import PROTO, ROOT, lay_out_googleapis, run
+
+STUBS = CRATE / "src" / "v1.rs"
+
+
+def stubs() -> str:
+    """The stubs of all of `proto/`: one package, one file."""
+    lay_out_googleapis()
+    with tempfile.TemporaryDirectory() as folder:
+        descriptors = Path(folder) / "descriptors.binpb"
+        run(Path(sys.executable).parent / "buf", "build", str(PROTO), "--output", str(descriptors))
+        command = cargo("run", "--quiet", "--package", "stubs", "--", str(descriptors), folder)
+        # There, for its .cargo/config.toml.
+        if code := subprocess.run(command, cwd=CRATE).returncode:
+            sys.exit(code)
+        return (Path(folder) / "jobqueue.v1.rs").read_text()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if something would change")
+    arguments = parser.parse_args()
+    if shutil.which("cargo") is None:
+        print(
+            "rust_stubs: cargo is not on PATH: the Rust client's stubs are left as they are", file=sys.stderr
+        )
+        return
+    wanted = stubs()
+    if STUBS.exists() and STUBS.read_text() == wanted:
+        return
+    if arguments.check:
+        sys.exit(f"rust_stubs: {STUBS.relative_to(ROOT)} is not what proto/ makes: run `make generate`")
+    STUBS.write_text(wanted)
+
+
+if __name__ == "__main__":
+    main()
