@@ -38,9 +38,18 @@ class Post:
         self._pipe.send({"ready": os.getpid()})
         self._pipe.recv()
 
-    def until_stopped(self) -> None:
-        """Waits until it is to end."""
-        self._pipe.recv()
+    def stopped(self) -> asyncio.Future[None]:
+        """Done once it is to end. Not by a thread that waits: a program that breaks could not end before it."""
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[None] = loop.create_future()
+
+        def hear() -> None:
+            loop.remove_reader(self._pipe.fileno())
+            if not told.done():
+                told.set_result(None)
+
+        loop.add_reader(self._pipe.fileno(), hear)
+        return told
 
     @property
     def stopping(self) -> bool:

@@ -26,8 +26,8 @@ class IdleStreams:
     name = "G10"
     title = "10,000 idle streams: server memory; hand-off p99"
     method = (
-        "10,000 streams with one slot each, each on a connection of its own, from four processes, with heartbeats "
-        "each 5 s. Memory: resident, of the server's process, after 10 s of quiet or after the load. "
+        "10,000 streams with one slot each, each on a connection of its own, from four processes, with heartbeats as "
+        "the server asks for them. Memory: resident, of the server's process, after 10 s of quiet or after the load. "
         f"Hand-off: {_RATE} unary calls a second on a fixed schedule for {_SECONDS} s, from when each was due to its "
         "job on a stream."
     )

@@ -25,7 +25,7 @@ class Hands:
         stamped: Whether payloads say when their jobs were due, and how long it took until their handlers began is
             recorded; of every so manieth job (`sample`), and apart for each `window` of so many seconds.
         failing: Whether jobs that ask for it in their payload fail at their first attempt.
-        beat: Seconds between the heartbeats of bare streams.
+        beat: Seconds between the heartbeats of bare streams. None: as Welcome says.
         queues, kinds: What they subscribe to.
     """
 
@@ -39,7 +39,7 @@ class Hands:
     sample: int = 1
     window: float | None = None
     failing: bool = False
-    beat: float = 5.0
+    beat: float | None = None
     queues: tuple[str, ...] = ("default",)
     kinds: tuple[str, ...] = (KIND,)
 

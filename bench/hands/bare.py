@@ -18,6 +18,9 @@ from .starts import Starts
 IN_TIME = 5.0
 #: In a payload: the first attempt is to fail.
 FAILS = b'"fails":true'
+# A process opens so many streams at once: thousands of Hellos together would wait for the database for longer than
+# the server lets them, and real workers do not all start in the same moment.
+_OPENING = 25
 # Of one Settle.
 _MOST_OUTCOMES = 1000
 
@@ -27,23 +30,24 @@ async def serve(post: Post, targets: list[str], hands: Hands) -> None:
     starts = Starts(hands)
     channels: dict[Any, Any] = {}
     streams = []
+    opening = asyncio.Semaphore(_OPENING)
     for number, target in enumerate(targets):
         key = number if hands.own_connections else target
         if key not in channels:
             options = [("grpc.use_local_subchannel_pool", 1)] if hands.own_connections else []
             channels[key] = grpc.aio.insecure_channel(target, options=options)
-        streams.append(BareStream(post, channels[key], f"bench-{number}", hands, starts))
+        streams.append(BareStream(post, channels[key], f"bench-{number}", hands, starts, opening))
     await asyncio.gather(*(channel.channel_ready() for channel in channels.values()))
     await asyncio.to_thread(post.ready)
     running = [asyncio.create_task(stream.run()) for stream in streams]
-    stopped = asyncio.create_task(asyncio.to_thread(post.until_stopped))
-    await asyncio.wait([*running, stopped], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([*running, post.stopped()], return_when=asyncio.FIRST_COMPLETED)
+    ended = next((task for task in running if task.done()), None)
     for task in running:
-        if task.done():
-            task.result()
-            raise RuntimeError("the server ended a stream")
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+    if ended is not None:
+        ended.result()
+        raise RuntimeError("the server ended a stream")
     unanswered = sum(stream.unanswered for stream in streams)
     post.report(unanswered=unanswered, **starts.told() if hands.stamped else {})
 
@@ -51,12 +55,21 @@ async def serve(post: Post, targets: list[str], hands: Hands) -> None:
 class BareStream:
     """One of them."""
 
-    def __init__(self, post: Post, channel: Any, name: str, hands: Hands, starts: Starts) -> None:
+    def __init__(
+        self,
+        post: Post,
+        channel: Any,
+        name: str,
+        hands: Hands,
+        starts: Starts,
+        opening: asyncio.Semaphore,
+    ) -> None:
         self._stub = jobqueue_pb2_grpc.JobQueueStub(channel)
         self._post = post
         self._name = name
         self._hands = hands
         self._starts = starts
+        self._opening = opening
         self._seen = self._seq = 0
         # Of each Settle that is not answered yet: how many jobs it ends, and when it was written.
         self._settling: dict[int, tuple[int, float]] = {}
@@ -69,17 +82,22 @@ class BareStream:
     async def run(self) -> None:
         """Serves until cancelled."""
         hands, counts = self._hands, self._post.counts
-        self._call = self._stub.Lease()
         hello = lease_pb2.Hello(
             worker=self._name,
             subscriptions=[lease_pb2.Subscription(queue=queue, kinds=hands.kinds) for queue in hands.queues],
             capacity=lease_pb2.Capacity(slots=hands.slots),
         )
-        await self._call.write(lease_pb2.LeaseRequest(hello=hello))
+        async with self._opening:
+            self._call = self._stub.Lease()
+            await self._call.write(lease_pb2.LeaseRequest(hello=hello))
+            welcome = await self._call.read()
+        if not isinstance(welcome, lease_pb2.LeaseResponse) or not welcome.HasField("welcome"):
+            raise RuntimeError("the server did not say Welcome")
+        self._beat = hands.beat or welcome.welcome.heartbeat_interval.ToTimedelta().total_seconds()
         writing = asyncio.create_task(self._write())
         loop = asyncio.get_running_loop()
         try:
-            async for frame in self._call:
+            while isinstance(frame := await self._call.read(), lease_pb2.LeaseResponse):
                 counts[MESSAGES] += 1
                 if frame.HasField("delivery"):
                     self._seen = frame.delivery.seq
@@ -129,7 +147,7 @@ class BareStream:
         """Heartbeats when they are due, and settlements and receipts as they come."""
         loop = asyncio.get_running_loop()
         beats = 0
-        next_beat = loop.time() + self._hands.beat
+        next_beat = loop.time() + self._beat
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(next_beat):
@@ -137,7 +155,7 @@ class BareStream:
             now = loop.time()
             frame = lease_pb2.LeaseRequest(last_delivery=self._seen)
             if now >= next_beat:
-                next_beat = now + self._hands.beat
+                next_beat = now + self._beat
                 beats += 1
                 self._beating[beats] = now
                 self._post.counts[BEATS] += 1

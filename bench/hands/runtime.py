@@ -36,8 +36,7 @@ async def serve(post: Post, targets: list[str], hands: Hands) -> None:
         for target in targets
     ]
     running = [asyncio.create_task(worker.serve()) for worker in workers]
-    stopped = asyncio.create_task(asyncio.to_thread(post.until_stopped))
-    await asyncio.wait([*running, stopped], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([*running, post.stopped()], return_when=asyncio.FIRST_COMPLETED)
     for worker in workers:
         worker.stop()
     await asyncio.gather(*running)

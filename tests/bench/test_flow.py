@@ -1,0 +1,46 @@
+"""Load that goes on: it is counted while it runs, and what breaks is told at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bench.errors import BenchError
+from bench.flow import flowing
+from bench.hands import Hands
+from bench.load import Load
+from bench.postgres import Cluster
+from bench.server import Server, declare
+
+ENOUGH = 1_000_000
+
+
+@pytest.fixture
+async def dsn() -> AsyncIterator[str]:
+    async with Cluster() as cluster, cluster.fresh(ours=True) as fresh:
+        yield fresh
+
+
+async def test_a_worker_that_the_server_refuses_ends_the_measurement(dsn: str):
+    async with Server(dsn, settings={"JOBQUEUE_MAX_STREAMS": "2"}) as server:
+        hands = Hands(streams=5)
+        await declare(server, hands.kinds)
+        with pytest.raises(BenchError, match="the workers: a process broke(.|\n)*RESOURCE_EXHAUSTED"):
+            async with flowing([server], Load(ENOUGH), hands) as flow, asyncio.timeout(30):
+                await flow.rate(60)
+
+
+async def test_a_backlog_stays_as_large_as_it_is_to_be(dsn: str):
+    async with Server(dsn) as server:
+        hands = Hands()
+        await declare(server, hands.kinds)
+        async with flowing([server], Load(ENOUGH), hands, ahead=2000) as flow:
+            await flow.until_ended(10_000, within=60)
+            # A call of each of the eight that are under way may be beyond it.
+            assert flow.stored - flow.ended <= 2000 + 8 * 100
+            await flow.made.end()
+            stored = flow.stored
+            await flow.until_ended(stored, within=60)
+            assert flow.ended == stored
