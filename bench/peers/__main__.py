@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -37,6 +39,8 @@ def main(
         raise typer.BadParameter(
             f"there is no workload {', '.join(unknown)}; there are {', '.join(WORKLOADS)}"
         )
+    # Ended in whatever way, it ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     peers = [known[name] for name in names or known]
     failed = asyncio.run(_measure(peers, workload or list(WORKLOADS), jobs, payload))
     raise typer.Exit(1 if failed else 0)

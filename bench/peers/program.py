@@ -38,6 +38,8 @@ class Program:
     needs: tuple[str, ...] = ()
     #: What it is built from, in its folder.
     sources: tuple[str, ...] = ()
+    #: Jobs that a measurement takes at most: where a peer does some hundred a second, more only take longer.
+    most: int | None = None
     #: Seconds that a measurement may take.
     limit: float = 600
 
@@ -60,9 +62,11 @@ class Program:
         return self.versions()
 
     async def measure(self, dsn: str, workload: str, jobs: int, payload: int) -> PeerResult:
-        """Runs the program once."""
+        """Runs the program once, with as many jobs as the result says."""
         if workload not in self.workloads:
             raise PeerFailed(f"{self.name} does not do {workload}")
+        if self.most is not None:
+            jobs = min(jobs, self.most)
         stages = await self.run([workload, str(jobs), str(payload)], dsn)
         detail = {name: value for name, value in stages["ended"].items() if name not in ("stage", "seconds")}
         if "stored" in stages:
