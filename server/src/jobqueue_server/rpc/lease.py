@@ -174,8 +174,10 @@ class LeaseServicer:
                 self._end_when_empty(session, stream)
             elif which == "hello":
                 raise ProtocolViolated("a stream has one Hello, its first frame")
-        # A cancelled stream ends the reading like a half-close does, and is cancelled at the next await.
+        # A stream that broke ends the reading as a half-close does. Its cancelling comes a moment later, and on a busy
+        # server any time later: of 300 streams that a proxy cut, half were taken for drained, their jobs given to others.
         await asyncio.sleep(CANCEL_NEWS)
+        await stream.reached()
         session.draining = True
         await stream.all_answered()
         await self._end(session, stream)

@@ -47,6 +47,7 @@ class LeaseStream:
         self._unsent_results = 0
         self._room = asyncio.Event()
         self._superseded = asyncio.Event()
+        self._written = asyncio.Event()
         self._answered = asyncio.Event()
         self._answered.set()
 
@@ -125,6 +126,12 @@ class LeaseStream:
         await self._superseded.wait()
         raise SessionSuperseded("the session goes on elsewhere, or fell silent; resume it on a new stream")
 
+    async def reached(self) -> None:
+        """Waits until a frame that says nothing is written. Over a connection that is gone the writer fails with it."""
+        self._written.clear()
+        self.send(lease_pb2.LeaseResponse())
+        await self._written.wait()
+
     async def room(self) -> None:
         """Waits while the worker has too many answers to read, or to wait for."""
         while (
@@ -161,6 +168,8 @@ class LeaseStream:
                 await self._context.write(self._delivery(chunk))
             for frame in frames:
                 await self._context.write(frame)
+            if not self._frames:
+                self._written.set()
             if self._closing and not self._frames and not self._leases:
                 return
 
