@@ -175,7 +175,7 @@ class LeaseServicer:
             elif which == "hello":
                 raise ProtocolViolated("a stream has one Hello, its first frame")
         # A stream that broke ends the reading as a half-close does. Its cancelling comes a moment later, and on a busy
-        # server any time later: of 300 streams that a proxy cut, half were taken for drained, their jobs given to others.
+        # server any time later: of 300 streams that a proxy cut, half were taken for drained, and their jobs went on.
         await asyncio.sleep(CANCEL_NEWS)
         await stream.reached()
         session.draining = True
