@@ -41,6 +41,7 @@ class LeaseStream:
         self._frames: list[lease_pb2.LeaseResponse] = []
         self._wake = asyncio.Event()
         self._last_seq = 0
+        self._last_pong = 0
         self._closing = False
         self._unanswered = 0
         self._unanswered_outcomes = 0
@@ -127,9 +128,9 @@ class LeaseStream:
         raise SessionSuperseded("the session goes on elsewhere, or fell silent; resume it on a new stream")
 
     async def reached(self) -> None:
-        """Waits until a frame that says nothing is written. Over a connection that is gone the writer fails with it."""
+        """Waits until a Pong that was said before is written again. On a connection that is gone the writer fails."""
         self._written.clear()
-        self.send(lease_pb2.LeaseResponse())
+        self.pong(self._last_pong)
         await self._written.wait()
 
     async def room(self) -> None:
@@ -146,6 +147,7 @@ class LeaseStream:
 
     def pong(self, seq: int) -> None:
         """Answers a heartbeat."""
+        self._last_pong = seq
         self.send(lease_pb2.LeaseResponse(pong=lease_pb2.Pong(seq=seq)))
 
     def send(self, frame: lease_pb2.LeaseResponse) -> None:
