@@ -3,7 +3,7 @@
 It answers what the general way answers, by the same parts: the checks of the servicer, the steps of the chain, a text
 that the renderer made once. Whatever it is not sure of goes the general way, from the beginning.
 
-    90 us of server CPU a job, from the request to its end, instead of 670
+    240-270 us of server CPU a job, from the request to its end, instead of 670
 """
 
 from __future__ import annotations
