@@ -688,7 +688,9 @@ pub struct Progress {
     pub checkpoint: ::core::option::Option<::prost::bytes::Bytes>,
 }
 /// The worker leaves: it is given no more jobs, settles or releases those that it holds, and is told Goodbye. The
-/// closing of the worker's side of the stream means the same.
+/// closing of the worker's side of the stream means the same: it is answered by the last Pong once more, by which the
+/// server learns whether the connection is still there, and after the answers that are due by Goodbye. A stream that
+/// broke is no drain.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Drain {
     /// Why, for the server's log; at most 255 characters.
@@ -944,7 +946,7 @@ pub mod settle_result {
 /// The answer to a Heartbeat. Set by the server.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pong {
-    /// `Heartbeat.seq`.
+    /// `Heartbeat.seq`. Where the worker has closed its side, that of the last one again, or 0 if there was none.
     #[prost(int64, tag = "1")]
     pub seq: i64,
 }

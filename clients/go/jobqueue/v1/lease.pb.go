@@ -1523,7 +1523,9 @@ func (x *Progress) GetCheckpoint() []byte {
 }
 
 // The worker leaves: it is given no more jobs, settles or releases those that it holds, and is told Goodbye. The
-// closing of the worker's side of the stream means the same.
+// closing of the worker's side of the stream means the same: it is answered by the last Pong once more, by which the
+// server learns whether the connection is still there, and after the answers that are due by Goodbye. A stream that
+// broke is no drain.
 type Drain struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Why, for the server's log; at most 255 characters.
@@ -2245,7 +2247,7 @@ func (x *SettleResult) GetMessage() string {
 // The answer to a Heartbeat. Set by the server.
 type Pong struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `Heartbeat.seq`.
+	// `Heartbeat.seq`. Where the worker has closed its side, that of the last one again, or 0 if there was none.
 	Seq           int64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

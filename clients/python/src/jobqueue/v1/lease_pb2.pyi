@@ -735,7 +735,9 @@ Global___Progress: _TypeAlias = Progress  # noqa: Y015
 @_typing.final
 class Drain(_message.Message):
     """The worker leaves: it is given no more jobs, settles or releases those that it holds, and is told Goodbye. The
-    closing of the worker's side of the stream means the same.
+    closing of the worker's side of the stream means the same: it is answered by the last Pong once more, by which the
+    server learns whether the connection is still there, and after the answers that are due by Goodbye. A stream that
+    broke is no drain.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1179,7 +1181,7 @@ class Pong(_message.Message):
 
     SEQ_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
-    """`Heartbeat.seq`."""
+    """`Heartbeat.seq`. Where the worker has closed its side, that of the last one again, or 0 if there was none."""
     def __init__(
         self,
         *,

@@ -757,7 +757,9 @@ export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
 
 /**
  * The worker leaves: it is given no more jobs, settles or releases those that it holds, and is told Goodbye. The
- * closing of the worker's side of the stream means the same.
+ * closing of the worker's side of the stream means the same: it is answered by the last Pong once more, by which the
+ * server learns whether the connection is still there, and after the answers that are due by Goodbye. A stream that
+ * broke is no drain.
  *
  * @generated from message jobqueue.v1.Drain
  */
@@ -1267,7 +1269,7 @@ export const SettleResult_VerdictSchema: GenEnum<SettleResult_Verdict> = /*@__PU
  */
 export type Pong = Message<"jobqueue.v1.Pong"> & {
   /**
-   * `Heartbeat.seq`.
+   * `Heartbeat.seq`. Where the worker has closed its side, that of the last one again, or 0 if there was none.
    *
    * @generated from field: int64 seq = 1;
    */
