@@ -78,7 +78,9 @@ clients: install ## Build, vet and test the clients in other languages, where th
 	else \
 		$(BIN)/python -m tools.rust_stubs --check && $(BIN)/python -m tools.cargo fmt --all --check && \
 		$(BIN)/python -m tools.cargo clippy --quiet $(RUST) --all-targets -- -D warnings && \
-		$(BIN)/python -m tools.cargo test --quiet $(RUST); \
+		$(BIN)/python -m tools.cargo test --quiet $(RUST) && \
+		RUSTDOCFLAGS="-D warnings" $(BIN)/python -m tools.cargo doc --quiet --no-deps $(RUST) && \
+		$(BIN)/python -m tools.cargo package --quiet --package jobqueue --all-features --allow-dirty --offline; \
 	fi
 
 faults: install ## Kill, stop and cut off servers, workers and databases, and check the history; ONLY=case,case SEED=n SCALE=0.1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -15,21 +17,25 @@ from tests.e2e.conftest import ends
 from tests.e2e.processes import Process
 
 from .conftest import Work
+from .gate import Gate
 
 # The first build of all compiles tonic.
 pytestmark = [pytest.mark.language("rust"), pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 CRATE = ROOT / "clients" / "rust"
+PROMISES = CRATE / "programs" / "tests" / "client"
 BUILT = ROOT / ".cache" / "rust" / "debug"
 # The same features everywhere, so that nothing is compiled twice.
 ALL = ("--workspace", "--all-features", "--quiet")
 
 
-def cargo(*arguments: str) -> str:
+def cargo(*arguments: str, **environment: str) -> str:
     """What a command of cargo prints, with the versions of versions.lock."""
     command = [sys.executable, "-m", "tools.cargo", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+    )
     assert done.returncode == 0, f"cargo {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -40,10 +46,40 @@ def test_the_crate_is_formatted_and_linted_and_passes_its_own_tests() -> None:
     cargo("test", *ALL)
 
 
+def promises() -> list[str]:
+    """The tests in Rust that want a server, as cargo names them."""
+    found = re.compile(r"^async fn (\w+)\(\) -> Done", re.MULTILINE)
+    files = sorted(PROMISES.glob("*.rs"))
+    return [f"{path.stem}::{name}" for path in files for name in found.findall(path.read_text())]
+
+
+@pytest.mark.parametrize("promise", promises())
+async def test_on_a_real_server(address: str, promise: str) -> None:
+    async with Gate(address) as gate:
+        environment = {**os.environ, "JOBQUEUE_SERVER": address, "JOBQUEUE_GATE": gate}
+        command = [sys.executable, "-m", "tools.cargo", "test", *ALL, "--test", "client"]
+        process = await asyncio.create_subprocess_exec(
+            *command, "--", "--ignored", "--exact", promise,
+            cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        said = (await process.communicate())[0].decode()
+    assert process.returncode == 0, said
+    assert "test result: ok. 1 passed" in said, said
+
+
 def test_the_stubs_are_what_the_contract_makes() -> None:
     command = [sys.executable, "-m", "tools.rust_stubs", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_documentation_has_no_warning() -> None:
+    cargo("doc", *ALL, "--no-deps", RUSTDOCFLAGS="-D warnings")
+
+
+def test_the_package_is_built_as_its_users_would_build_it() -> None:
+    # What `cargo publish --dry-run` does, but without asking a registry.
+    cargo("package", "--package", "jobqueue", "--all-features", "--allow-dirty", "--offline", "--quiet")
 
 
 def test_the_package_holds_what_a_user_needs_and_nothing_else() -> None:

@@ -50,35 +50,65 @@ class Relay(grpc.GenericRpcHandler):
 
     async def _lease(self, _: Any, context: Any) -> None:
         noted = self._frames()
-        # A channel for each stream: one that is kept would wait longer and longer for a server that is away.
-        async with grpc.aio.insecure_channel(self._target, options=_OPTIONS) as channel:
-            call: Any = channel.stream_stream(_METHOD)(metadata=_passed(context.invocation_metadata()))
-            upwards = asyncio.create_task(self._up(context, call, noted))
-            try:
-                while (raw := await call.read()) is not grpc.aio.EOF:
-                    noted.received(lease_pb2.LeaseResponse.FromString(raw))
-                    await context.write(raw)
-                code, words, trailing = (
-                    await call.code(), await call.details(), await call.trailing_metadata()
-                )  # fmt: skip
-            except grpc.aio.AioRpcError as error:
-                code, words, trailing = error.code(), error.details() or "", error.trailing_metadata()
-            finally:
-                upwards.cancel()
-                call.cancel()
-        context.set_trailing_metadata(_passed(trailing))
-        if code is not grpc.StatusCode.OK:
-            await context.abort(code, words, _passed(trailing))
+        await carry(
+            self._target,
+            _METHOD,
+            context,
+            sent=lambda raw: noted.sent(lease_pb2.LeaseRequest.FromString(raw)),
+            received=lambda raw: noted.received(lease_pb2.LeaseResponse.FromString(raw)),
+            left=noted.left,
+        )
 
-    async def _up(self, context: Any, call: Any, noted: FrameJournal) -> None:
+
+async def carry(
+    target: str,
+    method: str,
+    context: Any,
+    *,
+    sent: Callable[[bytes], object] = bool,
+    received: Callable[[bytes], object] = bool,
+    left: Callable[[], object] = bool,
+) -> None:
+    """Calls a server's method for a caller, and passes on all that both say.
+
+    Args:
+        target: The server's address.
+        method: Its whole name.
+        context: The caller's.
+        sent: Is shown what the caller says.
+        received: Is shown what the server says.
+        left: The caller has said all.
+    """
+    # A channel for each stream: one that is kept would wait longer and longer for a server that is away.
+    async with grpc.aio.insecure_channel(target, options=_OPTIONS) as channel:
+        call: Any = channel.stream_stream(method)(metadata=_passed(context.invocation_metadata()))
+        upwards = asyncio.create_task(_up(context, call, sent, left))
         try:
-            while (raw := await context.read()) is not grpc.aio.EOF:
-                noted.sent(lease_pb2.LeaseRequest.FromString(raw))
-                await call.write(raw)
-            noted.left()
-            await call.done_writing()
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
-            pass  # the other direction says how the stream ended
+            while (raw := await call.read()) is not grpc.aio.EOF:
+                received(raw)
+                await context.write(raw)
+            code, words, trailing = (
+                await call.code(), await call.details(), await call.trailing_metadata()
+            )  # fmt: skip
+        except grpc.aio.AioRpcError as error:
+            code, words, trailing = error.code(), error.details() or "", error.trailing_metadata()
+        finally:
+            upwards.cancel()
+            call.cancel()
+    context.set_trailing_metadata(_passed(trailing))
+    if code is not grpc.StatusCode.OK:
+        await context.abort(code, words, _passed(trailing))
+
+
+async def _up(context: Any, call: Any, sent: Callable[[bytes], object], left: Callable[[], object]) -> None:
+    try:
+        while (raw := await context.read()) is not grpc.aio.EOF:
+            sent(raw)
+            await call.write(raw)
+        left()
+        await call.done_writing()
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
+        pass  # the other direction says how the stream ended
 
 
 def _passed(metadata: Any) -> tuple[tuple[str, Any], ...]:

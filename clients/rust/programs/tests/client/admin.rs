@@ -1,0 +1,68 @@
+//! Kinds and queues.
+
+use std::time::Duration;
+
+use jobqueue::{ErrorKind, JsonText, Kind, NewJob, RetryPolicy, Status, Worker};
+use serde_json::json;
+
+use crate::{Done, WITHIN, beside, client, echoes, own, server};
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn a_kind_is_put_read_and_held_to_its_schema() -> Done {
+    let (client, name) = (client()?, own());
+    let kind = Kind {
+        schema: Some(JsonText::new(r#"{"type": "object", "required": ["to"]}"#)),
+        retry_policy: Some(RetryPolicy {
+            min_backoff: Some(Duration::from_secs(2)),
+            max_backoff: Some(Duration::from_secs(9)),
+        }),
+        max_attempts: Some(5),
+        timeout: Some(Duration::from_secs(60)),
+        ..Kind::new(&name)
+    };
+    assert_eq!(client.put_kind(kind.clone()).await?, kind);
+    let kinds = client.list_kinds().await?;
+    assert!(kinds.contains(&kind));
+    assert!(kinds.is_sorted_by(|one, next| one.name < next.name));
+
+    let refused = client.enqueue(NewJob::new(&name).payload(json!({}))).await.unwrap_err();
+    assert!(refused.kind() == ErrorKind::PayloadInvalid && refused.is(ErrorKind::InvalidRequest));
+    assert_eq!(refused.violations()[0].field, "job.payload.to");
+    let job = client.enqueue(NewJob::new(&name).payload(json!({"to": "a"}))).await?;
+    assert_eq!(job.max_attempts, 5);
+    client.cancel(&job.id, "").await?;
+
+    let broken = Kind { schema: Some(JsonText::new(r#"{"type": 7}"#)), ..Kind::new(&name) };
+    assert!(client.put_kind(broken).await.unwrap_err().is(ErrorKind::InvalidRequest));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn a_queue_is_read_paused_and_resumed() -> Done {
+    let (client, name) = (client()?, own());
+    assert_eq!(client.get_queue(&name).await.unwrap_err().kind(), ErrorKind::QueueNotFound);
+    assert_eq!(client.resume_queue(&name).await.unwrap_err().kind(), ErrorKind::QueueNotFound);
+    let job = client.enqueue(NewJob::new("echo").queue(&name)).await?;
+
+    assert!(client.pause_queue(&name).await?.paused);
+    let queue = client.get_queue(&name).await?;
+    assert_eq!((queue.name.as_str(), queue.paused, queue.running), (name.as_str(), true, 0));
+    let depth = queue.depths[&Status::Queued];
+    assert_eq!((depth.jobs, depth.capped, depth.oldest_age.is_some()), (1, false, true));
+    let queues = client.list_queues().await?;
+    assert!(queues.iter().any(|each| each.name == name && each.paused));
+
+    let worker = Worker::builder(server()).queue(&name).handle("echo", echoes).build()?;
+    let done = beside(worker, async {
+        assert_eq!(
+            client.wait(&job.id, Duration::from_millis(300)).await.unwrap_err().code(),
+            jobqueue::Code::DeadlineExceeded
+        );
+        assert!(!client.resume_queue(&name).await?.paused);
+        client.wait(&job.id, WITHIN).await
+    });
+    assert_eq!(done.await?.status, Status::Succeeded);
+    Ok(())
+}

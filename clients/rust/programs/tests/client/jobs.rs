@@ -1,0 +1,144 @@
+//! Jobs are enqueued, read, listed, cancelled, retried, deleted and waited for.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use futures_util::{StreamExt, TryStreamExt};
+use jobqueue::{
+    Error, ErrorKind, Filter, Job, JsonText, NewJob, RetryPolicy, Status, WatchFilter, Worker, new_idempotency_key,
+};
+use serde_json::json;
+
+use crate::{Done, WITHIN, beside, client, echoes, holds, of_queue, own, server, told};
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn a_job_goes_out_as_it_is_given_and_is_read_as_it_was() -> Done {
+    let (client, queue) = (client()?, own());
+    let payload = JsonText::new(r#"{ "n": 12345678901234567890, "text": "\u00e9 é" }"#);
+    let policy = RetryPolicy { min_backoff: Some(Duration::from_millis(1500)), max_backoff: None };
+    let key = new_idempotency_key();
+    let job = NewJob::new("k")
+        .payload(payload.clone())
+        .queue(&queue)
+        .priority(-3)
+        .delay(Duration::from_secs(60))
+        .max_attempts(7)
+        .timeout(Duration::from_secs(90))
+        .retry_policy(policy)
+        .idempotency_key(&key)
+        .label("team", "a")
+        .header("trace", "b");
+
+    let enqueued = client.enqueue(job.clone()).await?;
+    let read = client.get(&enqueued.id).await?;
+
+    assert_eq!(read, enqueued);
+    assert_eq!((read.kind.as_str(), &read.queue, read.status, read.priority), ("k", &queue, Status::Queued, -3));
+    assert_eq!((read.payload, read.output, read.max_attempts), (Some(payload), None, 7));
+    assert_eq!((read.timeout, read.idempotency_key), (Some(Duration::from_secs(90)), key));
+    assert_eq!(read.retry_policy.and_then(|policy| policy.min_backoff), policy.min_backoff);
+    assert_eq!(read.labels, HashMap::from([("team".into(), "a".into())]));
+    assert_eq!(read.headers.get("trace").map(String::as_str), Some("b"));
+    assert!(read.run_at > Some(SystemTime::now() + Duration::from_secs(30)));
+    let again = client.enqueue(job.clone()).await?;
+    assert_eq!((again.id, again.replayed), (enqueued.id.clone(), true));
+    let other = client.enqueue(job.priority(3)).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::IdempotencyKeyReused);
+    assert_eq!(other.metadata().get("job_id"), Some(&enqueued.id));
+    assert!(!other.request_id().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn a_list_reads_all_pages_newest_first() -> Done {
+    let (client, queue) = (client()?, own());
+    let jobs = (0..7).map(|n| NewJob::new("k").queue(&queue).payload(json!(n)).label("odd", (n % 2).to_string()));
+    let mut ids: Vec<String> = client.enqueue_many(jobs).await?.into_iter().map(|each| each.id).collect();
+    ids.reverse();
+
+    let two = Filter { page_size: Some(2), ..of_queue(&queue) };
+    let listed: Vec<Job> = client.list(two.clone()).try_collect().await?;
+    assert_eq!(listed.iter().map(|job| &job.id).collect::<Vec<_>>(), ids.iter().collect::<Vec<_>>());
+    assert!(listed.iter().all(|job| job.payload.is_none()));
+
+    let page = client.list_page(&two, "").await?;
+    assert_eq!(page.jobs.len(), 2);
+    let next = client.list_page(&two, &page.next.ok_or("there is more")?).await?;
+    assert_eq!(next.jobs[0].id, ids[2]);
+
+    client.cancel(&ids[0], "").await?;
+    let chosen = Filter {
+        status: vec![Status::Queued, Status::Running],
+        labels: HashMap::from([("odd".into(), "0".into())]),
+        full: true,
+        ..of_queue(&queue)
+    };
+    let listed: Vec<Job> = client.list(chosen).try_collect().await?;
+    let payloads: Vec<_> = listed.into_iter().filter_map(|job| job.payload).map(|text| text.to_string()).collect();
+    assert_eq!(payloads, ["4", "2", "0"]);
+
+    let wrong = client.list(Filter { page_size: Some(2), queue: "No Queue".into(), ..Filter::default() });
+    let answers: Vec<Result<Job, Error>> = wrong.collect().await;
+    assert_eq!(answers.len(), 1);
+    assert!(answers[0].as_ref().is_err_and(|error| error.is(ErrorKind::InvalidRequest)));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn cancel_retry_and_delete_do_what_they_say_and_say_why_they_do_not() -> Done {
+    let (client, queue) = (client()?, own());
+    let id = client.enqueue(NewJob::new("k").queue(&queue)).await?.id;
+
+    assert_eq!(client.delete(&id).await.unwrap_err().kind(), ErrorKind::JobNotTerminal);
+    let cancelled = client.cancel(&id, "a test").await?;
+    assert_eq!((cancelled.job.status, cancelled.pending), (Status::Cancelled, false));
+    let over = client.cancel(&id, "").await.unwrap_err();
+    assert_eq!((over.kind(), over.reason()), (ErrorKind::JobTerminal, "JOB_TERMINAL"));
+    assert_eq!(over.metadata().get("status").map(String::as_str), Some("CANCELLED"));
+
+    assert_eq!(client.retry(&id).await?.status, Status::Queued);
+    assert_eq!(client.retry(&id).await.unwrap_err().kind(), ErrorKind::JobNotTerminal);
+    client.cancel(&id, "").await?;
+    client.delete(&id).await?;
+    for gone in [client.get(&id).await.err(), client.delete(&id).await.err(), client.wait(&id, None).await.err()] {
+        let gone = gone.ok_or("it is still there")?;
+        assert!(gone.kind() == ErrorKind::JobNotFound && gone.is(ErrorKind::NotFound));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn cancelling_a_running_job_is_pending_until_its_handler_has_stopped() -> Done {
+    let (client, queue) = (client()?, own());
+    let worker = Worker::builder(server()).queue(&queue).name("holds").handle("hold", holds).build()?;
+    let job = beside(worker, async {
+        let job = client.enqueue(NewJob::new("hold").queue(&queue)).await?;
+        let mut watch = client.watch(WatchFilter { ids: vec![job.id.clone()], ..WatchFilter::default() });
+        while told(&mut watch).await?.status != Status::Running {}
+        let cancelled = client.cancel(&job.id, "a test").await?;
+        assert_eq!((cancelled.job.status, cancelled.pending), (Status::Running, true));
+        assert_eq!(cancelled.job.locked_by, "holds");
+        client.wait(&job.id, WITHIN).await
+    });
+    let job = job.await?;
+    assert_eq!((job.status, job.reason.as_str()), (Status::Cancelled, "CANCELLED_BY_CALLER"));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn a_wait_ends_with_its_job_or_with_its_time_and_then_says_how_the_job_stands() -> Done {
+    let (client, queue) = (client()?, own());
+    let id = client.enqueue(NewJob::new("echo").queue(&queue).payload(json!([1]))).await?.id;
+    let late = client.wait(&id, Duration::from_millis(100)).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::DeadlineExceeded);
+    assert!(late.message().contains("QUEUED"), "{late}");
+    let worker = Worker::builder(server()).queue(&queue).handle("echo", echoes).build()?;
+    let job = beside(worker, client.wait(&id, None)).await?;
+    assert_eq!((job.status, job.output), (Status::Succeeded, Some(json!([1]).into())));
+    Ok(())
+}
