@@ -32,6 +32,10 @@ async def noop(_: JobContext) -> None:
     pass
 
 
+async def hold(_: JobContext) -> None:
+    await asyncio.Event().wait()
+
+
 async def work(options: argparse.Namespace, credentials: grpc.ChannelCredentials | None) -> None:
     workers = [
         Worker(
@@ -39,13 +43,15 @@ async def work(options: argparse.Namespace, credentials: grpc.ChannelCredentials
             queues=[options.queue],
             name=options.name,
             concurrency=options.slots,
-            handlers={"echo": echo, "noop": noop},
+            handlers={"echo": echo, "noop": noop, "hold": hold},
             credentials=credentials,
         )
         for _ in range(options.workers)
     ]
 
     def stop() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
         for each in workers:
             each.stop()
 

@@ -8,9 +8,10 @@ what tests/clients pairs with that of each other language, against a real server
         One job in one batch for each line of its input: the line's bytes, without its end, are the payload. Prints
         the bytes of the outputs, a line each, in the order of the jobs, once these have succeeded; exit code 0.
     PROGRAM work --server ADDRESS --queue QUEUE --name NAME --slots N [--workers N] [--roots PEM --cert PEM --key PEM]
-        Runs so many workers (1), each with a stream and slots of its own, until SIGTERM, which drains; exit code 0.
-        Of the kind `echo` the output is the payload, byte for byte; a job of the kind `noop` does nothing, as
-        cheaply as the library can.
+        Runs so many workers (1), each with a stream and slots of its own, until SIGTERM or SIGINT, which drains;
+        exit code 0. A second one ends it at once. Of the kind `echo` the output is the payload, byte for byte; a job
+        of the kind `noop` does nothing, as cheaply as the library can; one of the kind `hold` ends when it is told
+        to stop.
 
 TLS: `--roots` is who signs the server's certificate, `--cert` and `--key` are what is shown to the server.
 """

@@ -69,7 +69,11 @@ class Process:
 
     def terminate(self) -> None:
         """SIGTERM: it should drain."""
-        self._process.terminate()
+        self.send(signal.SIGTERM)
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        self._process.send_signal(number)
 
     def kill(self) -> float:
         """SIGKILL, to all of its group.

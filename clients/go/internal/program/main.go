@@ -34,6 +34,7 @@ func main() {
 	check(flags.Parse(os.Args[2:]))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	var access jobqueue.Access
 	if *roots != "" {
 		config, err := jobqueue.TLSFromFiles(*roots, *cert, *key)
@@ -95,6 +96,10 @@ func work(ctx context.Context, server string, options jobqueue.WorkerOptions) er
 	}
 	worker.Handle("echo", func(_ context.Context, job *jobqueue.LeasedJob) (any, error) { return job.Payload, nil })
 	worker.Handle("noop", func(context.Context, *jobqueue.LeasedJob) (any, error) { return nil, nil })
+	worker.Handle("hold", func(ctx context.Context, _ *jobqueue.LeasedJob) (any, error) {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	})
 	return worker.Run(ctx)
 }
 

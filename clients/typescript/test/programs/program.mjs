@@ -1,5 +1,6 @@
 // The producer and worker of tests/clients, which tests/conformance/languages.py specifies.
 
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { buffer } from "node:stream/consumers";
 import { parseArgs } from "node:util";
@@ -44,8 +45,10 @@ async function work({ server, queue, name, slots, workers }) {
   const made = Array.from({ length: Number(workers) }, () =>
     new Worker(server, { queues: [queue], name, concurrency: Number(slots), tls: tls(options) })
       .handler("echo", (job) => new JsonText(job.payloadJson))
-      .handler("noop", () => undefined),
+      .handler("noop", () => undefined)
+      .handler("hold", (_, ctx) => once(ctx.signal, "abort").then(() => ctx.signal.throwIfAborted())),
   );
+  if (made.length === 1) return made[0].run();
   for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => made.forEach((each) => each.stop()));
   await Promise.all(made.map((each) => each.serve()));
 }

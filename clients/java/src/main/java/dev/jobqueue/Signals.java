@@ -11,7 +11,7 @@ import java.util.concurrent.CountDownLatch;
  * before.
  *
  * <p>By reflection, since {@code sun.misc.Signal} is in every JDK and in no standard. Where it can't be used a shutdown
- * hook does the same, and the exit code is that of a signal.
+ * hook does the same, the exit code is that of a signal, and no second signal is heard.
  */
 final class Signals {
     private final Runnable stop;

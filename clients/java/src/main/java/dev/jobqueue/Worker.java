@@ -91,7 +91,7 @@ public final class Worker implements AutoCloseable {
 
     /**
      * Serves until SIGTERM or Ctrl-C, then drains and returns: no new jobs, running ones finish within the grace, others
-     * go back uncharged. A second signal ends the process at once.
+     * go back uncharged. A second signal ends the process at once, in a runtime with the module {@code jdk.unsupported}.
      */
     public void run() {
         var signals = Signals.handle(this::stop);

@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
 
 /** The producer and the worker of tests/clients; tests/conformance/languages.py specifies both. */
 public final class Program {
@@ -104,6 +105,10 @@ public final class Program {
                 .name(flag("name"))
                 .build()
                 .handle("echo", (job, context) -> job.payload())
-                .handle("noop", (job, context) -> null);
+                .handle("noop", (job, context) -> null)
+                .handle("hold", (job, context) -> {
+                    new CountDownLatch(1).await();
+                    return null;
+                });
     }
 }
