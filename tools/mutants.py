@@ -31,6 +31,8 @@ LIST = ROOT / "tests" / "mutants.toml"
 PACKAGES = ("server/src", "clients/python/src", "worker/src")
 # A break may also make a test hang, which is as good as red.
 SECONDS = 300
+# What is said of a break in another language that its compiler refuses.
+UNBUILT = ("can't be built:", "could not compile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ def red(folder: Path, mutant: Mutant) -> tuple[bool, str]:
         return True, f"no end within {SECONDS} s"
     finally:
         path.write_text(whole)
+    if any(words in done.stdout for words in UNBUILT):
+        return False, "it can't be built, which proves nothing"
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
     # 1 is failed tests; all else, such as an error while collecting, proves nothing.
     return done.returncode == 1 and bool(failed), failed[0].split(" - ")[0] if failed else done.stdout[-300:]

@@ -135,7 +135,7 @@ def job(
     lease: int | None = None,
     **fields: Any,
 ) -> pb.LeasedJob:
-    """A job whose handler does these steps; its lease has its number unless another one is given."""
+    """A job whose handler does these steps; attempt and lease have its number unless other ones are given."""
     payload = json.dumps({"steps": steps, "on_cancel": on_cancel}).encode()
-    given = {"attempt": 1, "queue": "default", "max_attempts": 3, "payload_json": payload, **fields}
+    given = {"attempt": number, "queue": "default", "max_attempts": 3, "payload_json": payload, **fields}
     return pb.LeasedJob(lease_id=number if lease is None else lease, id=id_of(number), kind=kind, **given)

@@ -103,6 +103,7 @@ async def goaway_crossed(stage: Stage) -> None:
     "If the new stream is then refused, what crossed is given back and not begun: the session may have gone there.",
     "Resume.held",
     servers=2,
+    short=True,
 )
 async def goaway_crossed_stay(stage: Stage) -> None:
     worker, stream = await stage.holding(1)

@@ -68,9 +68,9 @@ async def resume_revoked(stage: Stage) -> None:
     await stream.outcome(3)
     stream.end()
     second = await stage.server.stream()
-    gone = [{"lease_id": number, "job_id": id_of(number), "attempt": 1} for number in (1, 3)]
+    gone = [{"lease_id": number, "job_id": id_of(number), "attempt": number} for number in (1, 3)]
     await second.welcome(
-        token="token-2", revoked=gone, kept=[{"lease_id": 2, "job_id": id_of(2), "attempt": 1}]
+        token="token-2", revoked=gone, kept=[{"lease_id": 2, "job_id": id_of(2), "attempt": 2}]
     )
     await worker.event("handler_cancelled", job=id_of(1), reason="revoked")
     await second.beats(2)
