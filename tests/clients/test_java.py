@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import zipfile
 from pathlib import Path
@@ -63,12 +64,11 @@ def test_the_readme_shows_the_examples_as_they_are() -> None:
 
 @pytest.mark.usefixtures("verified")
 async def test_the_examples_double_a_number(processes: list[Process], tmp_path: Path, address: str) -> None:
-    # As the README says to start them.
-    [jar] = TARGET.glob("jobqueue-client-*[0-9].jar")
-    java = ["java", "-cp", f"{jar}:{TARGET / 'lib'}/*"]
+    # As the README says to start them, in the project's folder.
+    [java] = re.findall(r"`(java -cp .*) examples/DoubleWorker.java`", (PROJECT / "README.md").read_text())
     for name in ("DoubleWorker", "Producer"):
-        program = [*java, str(PROJECT / "examples" / f"{name}.java"), address]
-        processes.append(Process(program, tmp_path / f"{name}.log", {}))
+        command = f"cd {shlex.quote(str(PROJECT))} && exec {java} examples/{name}.java {address}"
+        processes.append(Process(["sh", "-c", command], tmp_path / f"{name}.log", {}))
     worker, producer = processes
     await producer.line('SUCCEEDED {"doubled":42}')
     assert await producer.ended() == 0
