@@ -5,11 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt};
 use jobqueue::{
-    Error, ErrorKind, Filter, Job, JsonText, NewJob, RetryPolicy, Status, WatchFilter, Worker, new_idempotency_key,
+    Error, ErrorKind, Filter, HandlerResult, Job, JsonText, LeasedJob, NewJob, RetryPolicy, Status, WatchFilter,
+    Worker, failed, new_idempotency_key, retry,
 };
 use serde_json::json;
+use tokio::sync::watch::{Receiver, channel};
+use tokio::time::timeout;
 
-use crate::{Done, WITHIN, beside, client, echoes, holds, of_queue, own, server, told};
+use crate::{Done, WITHIN, beside, client, echoes, of_queue, own, server, told};
 
 #[tokio::test]
 #[ignore = "wants a server"]
@@ -112,8 +115,17 @@ async fn cancel_retry_and_delete_do_what_they_say_and_say_why_they_do_not() -> D
 
 #[tokio::test]
 #[ignore = "wants a server"]
-async fn cancelling_a_running_job_is_pending_until_its_handler_has_stopped() -> Done {
+async fn a_cancel_of_a_running_job_is_pending_and_its_handler_answers_it() -> Done {
     let (client, queue) = (client()?, own());
+    let (release, released) = channel(false);
+    let holds = move |job: LeasedJob| {
+        let mut released = released.clone();
+        async move {
+            let stop = job.stopped().await;
+            released.wait_for(|released| *released).await?;
+            HandlerResult::<()>::Err(stop.into())
+        }
+    };
     let worker = Worker::builder(server()).queue(&queue).name("holds").handle("hold", holds).build()?;
     let job = beside(worker, async {
         let job = client.enqueue(NewJob::new("hold").queue(&queue)).await?;
@@ -122,6 +134,7 @@ async fn cancelling_a_running_job_is_pending_until_its_handler_has_stopped() -> 
         let cancelled = client.cancel(&job.id, "a test").await?;
         assert_eq!((cancelled.job.status, cancelled.pending), (Status::Running, true));
         assert_eq!(cancelled.job.locked_by, "holds");
+        release.send_replace(true);
         client.wait(&job.id, WITHIN).await
     });
     let job = job.await?;
@@ -140,5 +153,55 @@ async fn a_wait_ends_with_its_job_or_with_its_time_and_then_says_how_the_job_sta
     let worker = Worker::builder(server()).queue(&queue).handle("echo", echoes).build()?;
     let job = beside(worker, client.wait(&id, None)).await?;
     assert_eq!((job.status, job.output), (Status::Succeeded, Some(json!([1]).into())));
+    Ok(())
+}
+
+/// Fails once, then goes on from where it was, and ends when it is released.
+async fn steps(job: LeasedJob, mut released: Receiver<bool>) -> HandlerResult {
+    if job.attempt() == 1 {
+        job.save_checkpoint("half way")?;
+        return Err(retry(failed("busy"), Duration::ZERO));
+    }
+    job.progress(0.5, &String::from_utf8_lossy(job.checkpoint()))?;
+    job.follow_up(NewJob::new("next").queue(job.queue()).delay(Duration::from_secs(60)))?;
+    released.wait_for(|released| *released).await?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn what_a_handler_leaves_behind_is_there_to_be_read() -> Done {
+    let (client, queue) = (client()?, own());
+    let (release, released) = channel(false);
+    let handler = move |job| steps(job, released.clone());
+    let worker = Worker::builder(server()).queue(&queue).name("steps").handle("steps", handler).build()?;
+    let job = beside(worker, async {
+        let id = client.enqueue(NewJob::new("steps").queue(&queue)).await?.id;
+        let told = async {
+            loop {
+                let progress = client.get(&id).await?.progress;
+                if let Some(progress) = progress.filter(|progress| !progress.message.is_empty()) {
+                    return Ok::<_, Error>(progress);
+                }
+            }
+        };
+        let progress = timeout(WITHIN, told).await.expect("no progress is told")?;
+        assert_eq!((progress.fraction, progress.message.as_str()), (Some(0.5), "half way"));
+        release.send_replace(true);
+        client.wait(&id, WITHIN).await
+    });
+    let job = job.await?;
+    assert_eq!((job.status, job.attempts, job.failures), (Status::Succeeded, 2, 1));
+    let [attempt] = &job.failed_attempts[..] else { return Err("not one".into()) };
+    assert_eq!((attempt.attempt, attempt.reason.as_str()), (1, "HANDLER_FAILED"));
+    assert_eq!((attempt.error.as_str(), attempt.worker.as_str()), ("busy", "steps"));
+    assert!(attempt.started_at.is_some() && attempt.started_at < attempt.ended_at);
+
+    let next = Filter { kind: "next".into(), full: true, ..of_queue(&queue) };
+    let next: Vec<Job> = client.list(next).try_collect().await?;
+    assert_eq!(next.len(), 1);
+    assert_eq!(next[0].headers.get("x-request-id"), job.headers.get("x-request-id"));
+    assert!(job.headers.contains_key("x-request-id"));
+    client.cancel(&next[0].id, "").await?;
     Ok(())
 }

@@ -54,10 +54,6 @@ pub(crate) async fn told(watch: &mut Watch) -> Result<Job, Error> {
     timeout(WITHIN, watch.next()).await.expect("nothing is told").expect("it has ended")
 }
 
-pub(crate) async fn holds(job: LeasedJob) -> HandlerResult {
-    Err(job.stopped().await.into())
-}
-
 pub(crate) async fn echoes(job: LeasedJob) -> HandlerResult<JsonText> {
     Ok(job.payload().clone())
 }

@@ -89,7 +89,7 @@ async fn a_watch_goes_on_where_its_stream_broke_and_tells_nothing_twice() -> Don
 async fn a_watch_without_a_server_ends_when_its_patience_does_and_says_why() -> Done {
     let line = Line::to(&server()).await?;
     let patience = Some(Duration::from_millis(300));
-    let mut watch = Client::new(&line.address)?.watch(WatchFilter { patience, ..WatchFilter::default() });
+    let mut watch = Client::new(&line.address)?.watch(WatchFilter { queue: own(), patience, ..WatchFilter::default() });
     watch.begin().await?;
     line.close();
     let error = told(&mut watch).await.unwrap_err();
