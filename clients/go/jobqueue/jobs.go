@@ -142,7 +142,7 @@ func (j *Job) IsTerminal() bool { return j.Status.IsTerminal() }
 type Cancellation struct {
 	// Job is the job as it is now.
 	Job *Job
-	// Pending says whether it still runs: its worker is told, and the job is not yet over.
+	// Pending says whether it ran: its worker is told. Job was read after that, and may be over already.
 	Pending bool
 }
 

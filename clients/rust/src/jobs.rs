@@ -301,7 +301,7 @@ impl Job {
 pub struct Cancellation {
     /// The job as it is now.
     pub job: Job,
-    /// Whether it still runs: its worker is told, and the job is not yet over.
+    /// Whether it ran: its worker is told. The job was read after that, and may be over already.
     pub pending: bool,
 }
 

@@ -1235,7 +1235,7 @@ pub struct CancelJobResponse {
     /// As it is now, in full.
     #[prost(message, optional, tag = "1")]
     pub job: ::core::option::Option<Job>,
-    /// Whether it still runs: its worker is told, and the job is not yet over.
+    /// Whether it ran when this was asked: its worker is told. `job` was read after that, and may be over already.
     #[prost(bool, tag = "2")]
     pub pending: bool,
 }

@@ -197,7 +197,7 @@ export interface JobPage {
 export interface Cancellation {
   /** The job as it is now. */
   readonly job: Job;
-  /** Whether it still runs: its worker is told, and the job is not yet over. */
+  /** Whether it ran: its worker is told. The job was read after that, and may be over already. */
   readonly pending: boolean;
 }
 

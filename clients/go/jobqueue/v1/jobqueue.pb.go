@@ -633,7 +633,7 @@ type CancelJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As it is now, in full.
 	Job *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
-	// Whether it still runs: its worker is told, and the job is not yet over.
+	// Whether it ran when this was asked: its worker is told. `job` was read after that, and may be over already.
 	Pending       bool `protobuf:"varint,2,opt,name=pending,proto3" json:"pending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

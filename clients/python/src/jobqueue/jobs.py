@@ -192,7 +192,7 @@ class Cancellation:
 
     Attributes:
         job: The job as it is now.
-        pending: Whether it still runs: its worker is told, and the job is not yet over.
+        pending: Whether it ran: its worker is told. The job was read after that, and may be over already.
     """
 
     job: Job

@@ -334,7 +334,7 @@ class CancelJobResponse(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
     pending: _builtins.bool
-    """Whether it still runs: its worker is told, and the job is not yet over."""
+    """Whether it ran when this was asked: its worker is told. `job` was read after that, and may be over already."""
     @_builtins.property
     def job(self) -> _job_pb2.Job:
         """As it is now, in full."""

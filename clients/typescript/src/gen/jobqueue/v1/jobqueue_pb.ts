@@ -356,7 +356,7 @@ export type CancelJobResponse = Message<"jobqueue.v1.CancelJobResponse"> & {
   job?: Job;
 
   /**
-   * Whether it still runs: its worker is told, and the job is not yet over.
+   * Whether it ran when this was asked: its worker is told. `job` was read after that, and may be over already.
    *
    * @generated from field: bool pending = 2;
    */

@@ -4,6 +4,6 @@ package dev.jobqueue;
  * The answer to a cancel.
  *
  * @param job the job as it is now
- * @param pending whether it still runs: its worker is told, and the job is not yet over
+ * @param pending whether it ran: its worker is told. The job was read after that, and may be over already
  */
 public record Cancellation(Job job, boolean pending) {}
