@@ -17,7 +17,7 @@ from jobqueue.v1 import jobqueue_pb2, jobqueue_pb2_grpc, queue_admin_pb2, queue_
 from jobqueue_server.chain import Chain
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.metrics import Metrics
-from jobqueue_server.model import Enqueued, Job, JobFilter, Kind, NewJob, Page, Queue
+from jobqueue_server.model import Enqueued, EnqueuedBatch, Job, JobFilter, Kind, NewJob, NewJobs, Page, Queue
 from jobqueue_server.rpc.job_queue import JobQueueServicer
 from jobqueue_server.rpc.queue_admin import QueueAdminServicer
 from jobqueue_server.rpc.server import GrpcServer
@@ -73,10 +73,10 @@ class Core:
         self.enqueued.append(new)
         return Enqueued(self.job.id, self.replayed, self.job)
 
-    async def batch_enqueue(self, jobs: list[NewJob]) -> list[Enqueued]:
+    async def batch_enqueue(self, jobs: list[NewJobs]) -> EnqueuedBatch:
         await self._called("batch_enqueue")
-        self.enqueued += jobs
-        return [Enqueued(uuid4(), False) for _ in jobs]
+        self.enqueued += [some.new for some in jobs]
+        return EnqueuedBatch([uuid4() for some in jobs for _ in some.payloads])
 
     async def get(self, job_id: UUID) -> Job:
         await self._called("get", job_id)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from jobqueue.v1 import lease_pb2
 from jobqueue_server.core.catalog import Lane
-from jobqueue_server.core.session import Lease
+from jobqueue_server.core.session import Lease, Terms
 from jobqueue_server.rpc.leased import delivery_bytes, leased_job
 from jobqueue_server.rpc.wire import length_of, varint
 from jobqueue_server.store.clock import uuid_of
@@ -15,30 +15,39 @@ from jobqueue_server.store.clock import uuid_of
 LANES = [Lane(1, 1, 1, "default", "work", False), Lane(2, 2, 1, "ü" * 3, "k" * 128, False)]
 
 
-def lease(number: int, draw: random.Random) -> Lease:
+def lease(number: int, terms: Terms, draw: random.Random) -> Lease:
     milliseconds = 1_790_000_000_000 + number // 3
-    return Lease(
+    given = Lease(
         draw.choice([1, 7, 2**30]) << 32 | draw.choice([number, 2**31 + number]),
         uuid_of(milliseconds.to_bytes(6, "big") + draw.randbytes(10)),
-        draw.choice([1, 2, 1000]),
+        terms,
+        draw.choice([b"null", b"{}" * 64, b"[" + b" " * 20_000 + b"]"]),
+    )
+    given.checkpoint = draw.choice([b"", b"\x00checkpoint"])
+    return given
+
+
+def some_terms(draw: random.Random) -> Terms:
+    return Terms(
         draw.choice(LANES),
+        draw.choice([1, 2, 1000]),
         draw.choice([-10, 0, 10]),
         draw.choice([0, 3]),
         draw.choice([3, 1000]),
         draw.choice([None, 1000, 604_800_000, 1500]),
         datetime.now(UTC),
-        0.0,
-        draw.choice([b"null", b"{}" * 64, b"[" + b" " * 20_000 + b"]"]),
         draw.choice([None, '{"a": "b", "c": "ü"}']),
         draw.choice([None, b'{"x-request-id": "r"}']),
-        draw.choice([b"", b"\x00checkpoint"]),
     )
 
 
 def test_it_reads_back_as_the_same_message() -> None:
     draw = random.Random(7)
     for count in (0, 1, 300):
-        leases = [lease(number, draw) for number in range(count)]
+        terms = [some_terms(draw) for _ in range(40)]
+        # Runs of leases have their terms in common, and some change with each.
+        leases = [lease(number, terms[number // 7 % 40], draw) for number in range(count)]
+        leases += [lease(number, draw.choice(terms), draw) for number in range(count)]
         jobs = [leased_job(each, as_value=False) for each in leases]
         expected = lease_pb2.LeaseResponse(delivery=lease_pb2.Delivery(seq=2**40 + count, jobs=jobs))
         assert lease_pb2.LeaseResponse.FromString(delivery_bytes(2**40 + count, leases)) == expected

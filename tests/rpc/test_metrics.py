@@ -37,7 +37,7 @@ async def test_all_that_happened_is_on_the_endpoint(metrics: Metrics, port: int)
     metrics.finished("send_email", "retrying")
     metrics.observe_batch("settle", 0.003, 40)
     metrics.waited("send_email", [0.2, 7])
-    metrics.ran("send_email", [0.2])
+    metrics.ran("send_email", 0.2)
     metrics.call_handled("/jobqueue.v1.JobQueue/GetJob", "http", "NOT_FOUND", 0.2)
     metrics.watch({"sessions": lambda: 4, "streams": lambda: 3, "credit": lambda: 20, "leases": lambda: 11})
     metrics.watch_backlogs(

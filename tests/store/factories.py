@@ -4,28 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from jobqueue_server.core.catalog import Lane
 from jobqueue_server.model import NewJob
-from jobqueue_server.store.jobs import Look, NewRow, milliseconds
+from jobqueue_server.store.jobs import Look, NewRows, milliseconds
 
 from .stored import Stored
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
-ROW_FIELDS = {"session_id", "epoch", "key_digest", "request_digest", "headers"}
+ROW_FIELDS = {"key_digest", "request_digest", "headers"}
 
 
-def new_row(s: Stored, lane: Lane, **fields: Any) -> NewRow:
-    """A job to be stored. `fields` are those of NewJob, and of NewRow where it has its own."""
+@dataclass
+class Seat:
+    """Of the session with this number, as somebody believes it to be."""
+
+    id: int
+    epoch: int
+
+
+def new_row(
+    s: Stored,
+    lane: Lane,
+    *,
+    seat: tuple[int, int] | None = None,
+    payloads: list[bytes] | None = None,
+    **fields: Any,
+) -> NewRows:
+    """A job to be stored, or as many as there are payloads; with a seat, handed off.
+
+    `fields` are those of NewJob, and of NewRows where it has its own.
+    """
     own = {name: fields.pop(name) for name in ROW_FIELDS & fields.keys()}
     labels_text = fields.pop("labels_text", None)
-    job = NewJob(lane.kind, fields.pop("payload", b"{}"), lane.queue, **fields)
-    return NewRow(
-        s.mint.mint(), lane.id, job, job.max_attempts, milliseconds(job.timeout), labels=labels_text, **own
-    )
+    payloads = payloads or [fields.pop("payload", b"{}")]
+    job = NewJob(lane.kind, payloads[0], lane.queue, **fields)
+    row = NewRows(
+        s.mint.mint_many(len(payloads)), payloads, lane.id, job, job.max_attempts, milliseconds(job.timeout),
+        labels=labels_text, **own,
+    )  # fmt: skip
+    if seat is not None:
+        row.seats = [(Seat(*seat), len(payloads))]
+    return row
 
 
 def key_digest(key: str) -> bytes:
@@ -33,7 +57,7 @@ def key_digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()[:16]
 
 
-def keyed_row(s: Stored, lane: Lane, key: str, request: str = "one", **fields: Any) -> NewRow:
+def keyed_row(s: Stored, lane: Lane, key: str, request: str = "one", **fields: Any) -> NewRows:
     """A job with an idempotency key, for a request of this name."""
     return new_row(
         s,

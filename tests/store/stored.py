@@ -21,7 +21,7 @@ from jobqueue_server.model import Kind, NewJob
 from jobqueue_server.store.catalog import CatalogStore
 from jobqueue_server.store.changes import ChangeStore
 from jobqueue_server.store.database import Database
-from jobqueue_server.store.jobs import JobStore, Leaving, Look, NewRow, milliseconds
+from jobqueue_server.store.jobs import JobStore, Leaving, Look, NewRows, milliseconds
 from jobqueue_server.store.reads import ReadStore
 from jobqueue_server.store.sessions import SessionStore
 
@@ -56,8 +56,9 @@ class Stored:
         """Enqueues a job of the kind hello; its id."""
         new = replace(new or NewJob("hello", b"{}"), **fields)
         lane = await self.lane(new.queue, new.kind)
-        row = NewRow(
-            self.mint.mint(),
+        row = NewRows(
+            [self.mint.mint()],
+            [new.payload],
             lane.id,
             new,
             new.max_attempts,
@@ -93,7 +94,7 @@ class Stored:
 
     async def succeed(self, job_id: UUID, attempt: int, session_id: int, output: bytes | None = None) -> bool:
         """Settles the lease as succeeded; whether it matched."""
-        _, settled = await self.jobs.settle_succeeded([(job_id, attempt, session_id, output)])
+        _, settled = await self.jobs.settle_with_output([(job_id, attempt, session_id, output)])
         return settled is None
 
     async def leave(self, job_id: UUID, attempt: int, session_id: int, event: Event, **more: Any) -> None:

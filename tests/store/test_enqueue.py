@@ -14,7 +14,7 @@ import pytest
 from jobqueue_server.lifecycle import State
 from jobqueue_server.model import RetryPolicy
 
-from .factories import enqueue, everything, key_digest, keyed_row, new_row, until_waiting_for_a_lock
+from .factories import Seat, enqueue, everything, key_digest, keyed_row, new_row, until_waiting_for_a_lock
 
 
 async def live(s, job_id):
@@ -70,7 +70,7 @@ async def test_one_row_that_is_refused_keeps_the_whole_batch_out(s, bad):
 async def test_an_id_that_is_there_keeps_the_whole_batch_out(s):
     lane = await s.lane()
     (taken,) = await enqueue(s, lane)
-    rows = [new_row(s, lane), replace(new_row(s, lane), id=taken)]
+    rows = [new_row(s, lane), replace(new_row(s, lane), ids=[taken])]
     with pytest.raises(asyncpg.UniqueViolationError):
         await s.jobs.enqueue(rows)
     assert await counts(s) == (1, 1, 0)
@@ -147,7 +147,7 @@ async def test_the_time_is_the_database_s(s):
 
 
 async def hand_off(s, lane, session, **fields):
-    row = new_row(s, lane, session_id=session[0], epoch=session[1], **fields)
+    row = new_row(s, lane, seat=session, **fields)
     answer = await s.jobs.enqueue([row])
     return row.id, answer
 
@@ -201,8 +201,8 @@ async def test_a_refused_seat_does_not_harm_its_neighbours(s):
     lane, good, ended = await s.lane(), await s.session("good"), await s.session("ended")
     await s.sessions.end(*ended, lambda row: pytest.fail("it held nothing"))
     rows = [
-        new_row(s, lane, session_id=good[0], epoch=good[1]),
-        new_row(s, lane, session_id=ended[0], epoch=ended[1]),
+        new_row(s, lane, seat=good),
+        new_row(s, lane, seat=ended),
         new_row(s, lane),
     ]
     answer = await s.jobs.enqueue(rows)
@@ -217,11 +217,34 @@ async def test_epochs_are_not_mixed_up_between_sessions(s):
     two = await s.sessions.open(server, "two", {}, timedelta(seconds=30), b"a" * 32)
     await s.sessions.resume(two[0], b"a" * 32, b"b" * 32, server)
     rows = [
-        new_row(s, lane, session_id=one[0], epoch=2),
-        new_row(s, lane, session_id=two[0], epoch=1),
-        new_row(s, lane, session_id=two[0], epoch=2),
+        new_row(s, lane, seat=(one[0], 2)),
+        new_row(s, lane, seat=(two[0], 1)),
+        new_row(s, lane, seat=(two[0], 2)),
     ]
     assert (await s.jobs.enqueue(rows)).refused == {rows[0].id, rows[1].id}
+
+
+async def test_jobs_that_are_alike_are_stored_as_they_would_be_one_by_one(s):
+    """What a run has in common stands once, its seats reach as far as they are, and its neighbours keep their own."""
+    lane, other = await s.lane(), await s.lane("other")
+    one, two, ended = [await s.session(name) for name in ("one", "two", "ended")]
+    await s.sessions.end(*ended, lambda row: pytest.fail("it held nothing"))
+    alike = new_row(s, lane, payloads=[b"%d" % n for n in range(9)], headers=b'{"a":"b"}', priority=3)
+    alike.seats = [(Seat(*one), 2), (Seat(*ended), 3), (Seat(*two), 1)]
+    waiting = new_row(s, other, payloads=[b"[]", b"{}"], timeout=timedelta(seconds=2))
+    answer = await s.jobs.enqueue([new_row(s, lane), alike, waiting])
+    assert answer.refused == set(alike.ids[2:5])
+    expected = [one[0], one[0], None, None, None, two[0], None, None, None]
+    for number, (job_id, holder) in enumerate(zip(alike.ids, expected, strict=True)):
+        row = await live(s, job_id)
+        assert (row["session_id"], row["lane_id"], row["priority"]) == (holder, lane.id, 3)
+        assert row["state"] == (State.READY if holder is None else State.LEASED)
+        stored = await body(s, job_id)
+        assert (stored["payload"], stored["headers"]) == (b"%d" % number, b'{"a":"b"}')
+    for job_id, payload in zip(waiting.ids, waiting.payloads, strict=True):
+        stored = await body(s, job_id)
+        assert (stored["payload"], stored["headers"], stored["lane_id"]) == (payload, None, other.id)
+        assert (stored["timeout_ms"], (await live(s, job_id))["session_id"]) == (2000, None)
 
 
 # ---- idempotency keys
@@ -311,8 +334,7 @@ async def test_keyed_inserts_at_once_in_any_order_store_each_key_once(s):
 
 async def test_a_keyed_job_may_be_handed_off_and_a_loser_takes_no_seat(s):
     lane, session = await s.lane(), await s.session()
-    seat = {"session_id": session[0], "epoch": session[1]}
-    first, second = keyed_row(s, lane, "k", **seat), keyed_row(s, lane, "k", **seat)
+    first, second = keyed_row(s, lane, "k", seat=session), keyed_row(s, lane, "k", seat=session)
     assert not (await s.jobs.enqueue([first])).refused
     answer = await s.jobs.enqueue([second])
     assert (answer.lost_keys, answer.refused) == ({second.id}, frozenset())

@@ -154,7 +154,8 @@ async def peek_alone(connection: Any) -> list[Any]:
 
 
 async def settle(connection: Any) -> list[Any]:
-    return list(await leases(connection))
+    ids, attempts, sessions = await leases(connection)
+    return [ids, list(range(1, len(ids) + 1)), attempts, sessions]
 
 
 async def settle_with_output(connection: Any) -> list[Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from itertools import groupby
+from operator import itemgetter
 from uuid import UUID
 
 import asyncpg
@@ -21,13 +23,20 @@ def failures(leases: list[tuple[UUID, int, int]]) -> list[Leaving]:
     return [Leaving(*lease, Event.FAIL) for lease in leases]
 
 
+async def succeed(s, way, leases):
+    """Settles successes in this order, those of one session and attempt that follow each other as a run."""
+    if way == "settle_with_output":
+        return await s.jobs.settle_with_output([(*triple, b'{"n":1}') for triple in leases])
+    runs = groupby(leases, key=itemgetter(1, 2))
+    return await s.jobs.settle_succeeded([([triple[0] for triple in run], *key) for key, run in runs])
+
+
 async def settle(s, way, leases):
     """Settles by one of the three statements; the ids that counted."""
     if way == "leave":
         rows = await s.jobs.leave(failures(leases))
         return {row["id"] for row in rows}
-    output = b'{"n":1}' if way == "settle_with_output" else None
-    _, settled = await s.jobs.settle_succeeded(sorted((*triple, output) for triple in leases))
+    _, settled = await succeed(s, way, sorted(leases))
     return {triple[0] for triple in leases} if settled is None else set(settled)
 
 
@@ -141,8 +150,7 @@ async def test_two_batches_in_opposite_order_lock_in_the_order_of_ids(s, first, 
             if way == "leave":
                 work = s.jobs.leave(failures(ordered))
             else:
-                output = b"1" if way == "settle_with_output" else None
-                work = s.jobs.settle_succeeded([(*triple, output) for triple in ordered])
+                work = succeed(s, way, ordered)
             tasks.append(asyncio.create_task(work))
             await until_waiting_for_a_lock(s.sql, len(tasks))
         free = await s.sql.fetch("select id from live_job order by id for update skip locked")
@@ -157,7 +165,9 @@ async def test_outputs_go_to_their_own_jobs(s):
     lane, session = await s.lane(), await s.session()
     leases = await lease(s, lane, 5, session)
     outputs = [b"0", None, b'"two"', None, b'{"four":4}']
-    await s.jobs.settle_succeeded([(*triple, output) for triple, output in zip(leases, outputs, strict=True)])
+    await s.jobs.settle_with_output(
+        [(*triple, output) for triple, output in zip(leases, outputs, strict=True)]
+    )
     stored = await s.sql.fetch("select output, status from finished_job order by id")
     assert [tuple(row) for row in stored] == [(output, Status.SUCCEEDED) for output in outputs]
 

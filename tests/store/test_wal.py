@@ -74,9 +74,9 @@ async def costs(s, module_dsn):
 
 
 async def by_hand_off(s, store, lane, session):
-    rows = [new_row(s, lane, payload=PAYLOAD, session_id=session[0], epoch=session[1]) for _ in range(JOBS)]
+    rows = [new_row(s, lane, payload=PAYLOAD, seat=session) for _ in range(JOBS)]
     assert not (await store.enqueue(rows)).refused
-    _, settled = await store.settle_succeeded([(row.id, 1, session[0], None) for row in rows])
+    _, settled = await store.settle_succeeded([([row.id for row in rows], 1, session[0])])
     assert settled is None
 
 
@@ -84,18 +84,18 @@ async def through_the_backlog(s, store, lane, session):
     await store.enqueue([new_row(s, lane, payload=PAYLOAD) for _ in range(JOBS)])
     rows = await store.claim([look(lane)], [session[0]] * JOBS, dict([session]))
     assert len(await store.bodies([row["id"] for row in rows])) == JOBS
-    _, settled = await store.settle_succeeded(sorted((row["id"], 1, session[0], None) for row in rows))
+    _, settled = await store.settle_succeeded([(sorted(row["id"] for row in rows), 1, session[0])])
     assert settled is None
 
 
 async def with_one_failure(s, store, lane, session):
-    rows = [new_row(s, lane, payload=PAYLOAD, session_id=session[0], epoch=session[1]) for _ in range(JOBS)]
+    rows = [new_row(s, lane, payload=PAYLOAD, seat=session) for _ in range(JOBS)]
     await store.enqueue(rows)
     await store.leave(
         [Leaving(row.id, 1, session[0], Event.FAIL, after=timedelta(), message="no luck") for row in rows]
     )
     again = await store.claim([look(lane)], [session[0]] * JOBS, dict([session]))
-    _, settled = await store.settle_succeeded(sorted((row["id"], 2, session[0], None) for row in again))
+    _, settled = await store.settle_succeeded([(sorted(row["id"] for row in again), 2, session[0])])
     assert settled is None
 
 

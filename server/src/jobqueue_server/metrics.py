@@ -172,9 +172,13 @@ class Metrics:
         """Jobs of a kind were claimed, each so long after its run_at."""
         self._wait.observe(kind, seconds)
 
-    def ran(self, kind: str, seconds: Iterable[float]) -> None:
-        """Attempts of a kind were settled, each so long after its claim."""
-        self._run.observe(kind, seconds)
+    def waited_not(self, kind: str, jobs: int) -> None:
+        """Jobs of a kind were handed off as they were stored."""
+        self._wait.observe_alike(kind, 0.0, jobs)
+
+    def ran(self, kind: str, seconds: float, jobs: int = 1) -> None:
+        """Attempts of a kind were settled, so long after their claim."""
+        self._run.observe_alike(kind, seconds, jobs)
 
     def notice(self, direction: str) -> None:
         """A notice was `sent` to the other servers, or `received` from one."""
@@ -224,6 +228,11 @@ class JobSeconds(Collector):
             counts[bisect_left(_JOB_SECONDS, value)] += 1
             total += value
         self._sums[kind] += total
+
+    def observe_alike(self, kind: str, seconds: float, jobs: int) -> None:
+        """Counts the same value for each of so many jobs."""
+        self._of(kind)[bisect_left(_JOB_SECONDS, seconds)] += jobs
+        self._sums[kind] += seconds * jobs
 
     def _of(self, kind: str) -> list[int]:
         counts = self._counts.get(kind)

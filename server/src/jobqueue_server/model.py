@@ -80,6 +80,19 @@ class NewJob:
     headers: Mapping[str, str] = field(default_factory=_nothing)
 
 
+@dataclass(slots=True)
+class NewJobs:
+    """Jobs that were asked for at once and are alike in all but their payloads. `new` has the first one's."""
+
+    new: NewJob
+    payloads: list[bytes]
+
+    @classmethod
+    def of(cls, new: NewJob) -> NewJobs:
+        """One by itself."""
+        return cls(new, [new.payload])
+
+
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
     """An attempt that was charged: a failure, a timeout or a lost session."""
@@ -145,6 +158,14 @@ class Enqueued:
     id: UUID
     replayed: bool
     job: Job | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueuedBatch:
+    """The answer to a batch: the ids in its order, and those of them that stand for a job of an earlier request."""
+
+    ids: list[UUID]
+    replayed: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from ..store.jobs import Leaving
 from ..store.sessions import SessionStore
 from .catalog import Catalog
 from .dispatch import Dispatcher
-from .session import Answer, Asked, Lease, Named, Session
+from .session import Answer, Asked, Lease, Named, Session, Terms
 from .sessions import Opened, Sessions, digest, new_token, split_token
 from .settle import Frame, Outcome, Settler
 
@@ -295,8 +295,12 @@ class SessionCalls:
         assert lane is not None, "the catalog was just read"
         session.add(
             Lease(
-                session.next_lease_id(), row["id"], row["attempts"], lane, row["priority"], 0, 0, row["timeout_ms"],
-                row["changed_at"], suspect=row["losses"] > 0,
+                session.next_lease_id(),
+                row["id"],
+                Terms(
+                    lane, row["attempts"], row["priority"], 0, 0, row["timeout_ms"], row["changed_at"],
+                    suspect=row["losses"] > 0,
+                ),
             )
         )  # fmt: skip
 

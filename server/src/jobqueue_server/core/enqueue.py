@@ -9,21 +9,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring
+from typing import cast
 from uuid import UUID
 
 from ..errors import FieldViolation, IdempotencyKeyReused, Internal, JobQueueError, QueueFull
 from ..ids import IdMint
 from ..lifecycle import Status
 from ..metrics import Metrics
-from ..model import DEFAULT_MAX_ATTEMPTS, DEFAULT_NAMESPACE, Enqueued, Job, NewJob
+from ..model import DEFAULT_MAX_ATTEMPTS, DEFAULT_NAMESPACE, Enqueued, EnqueuedBatch, Job, NewJob, NewJobs
 from ..store.database import DataError
 from ..store.database import Session as StoreSession
-from ..store.jobs import JobStore, NewRow, Stored, milliseconds
+from ..store.jobs import JobStore, NewRows, Stored, milliseconds
 from ..store.reads import ReadStore
 from .callers import FairLine
 from .catalog import Catalog, Lane
@@ -31,7 +32,7 @@ from .clock import Clock
 from .digest import key_digest, request_digest
 from .dispatch import Dispatcher, Seats
 from .load import Load
-from .session import Lease, Session
+from .session import Lease, Session, Terms
 
 _log = logging.getLogger(__name__)
 
@@ -51,16 +52,23 @@ KEYED_BATCHES_AT_ONCE = 1
 class Unit:
     """One call's jobs on their way to the database. `taken`: an insert has them."""
 
-    rows: list[NewRow]
+    rows: list[NewRows]
     lanes: list[Lane]
+    jobs: int
     size: int
     taken: bool = False
     done: asyncio.Future[Stored] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
+    @classmethod
+    def of(cls, rows: list[NewRows], lanes: list[Lane]) -> Unit:
+        """Of rows and the lane of each."""
+        jobs = sum(len(row.ids) for row in rows)
+        return cls(rows, lanes, jobs, sum(sum(map(len, row.payloads)) for row in rows))
+
     def give_up(self) -> None:
         """Its caller has gone. What no insert has yet is not stored, and not kept until its turn comes."""
         if not self.taken:
-            self.rows, self.lanes, self.size = [], [], 0
+            self.rows, self.lanes, self.jobs, self.size = [], [], 0, 0
             self.done.cancel()
 
 
@@ -68,7 +76,7 @@ class Unit:
 class Batch:
     """Jobs that are stored together or not at all, with their lanes. `at` is the path of their list in the request."""
 
-    rows: list[NewRow]
+    rows: list[NewRows]
     lanes: list[Lane]
     at: str
 
@@ -128,9 +136,9 @@ class Enqueuer:
         """
         lane = self._catalog.known_lane(new.queue, new.kind) or await self._catalog.lane(new.queue, new.kind)
         self._catalog.check_payload(new.kind, new.payload)
-        row = self._row(self._mint.mint(), new, lane)
+        row = self._rows([self._mint.mint()], NewJobs.of(new), lane)
         if new.idempotency_key is None:
-            stored = await self._put(self._plain, self._wake, Unit([row], [lane], len(new.payload)))
+            stored = await self._put(self._plain, self._wake, Unit.of([row], [lane]))
             return Enqueued(row.id, False, self._as_enqueued(row, lane, stored.at))
         digest = key_digest(DEFAULT_NAMESPACE, new.idempotency_key)
         row.key_digest, row.request_digest = digest, request_digest(new)
@@ -140,7 +148,7 @@ class Enqueuer:
                 # The same key is being stored right now: what comes of it decides about this one.
                 await asyncio.wait([pending])
             else:
-                unit = Unit([row], [lane], len(new.payload))
+                unit = Unit.of([row], [lane])
                 self._pending_keys[digest] = unit.done
                 unit.done.add_done_callback(lambda _: self._pending_keys.pop(digest, None))
                 stored = await self._put(self._keyed, self._keyed_wake, unit)
@@ -150,76 +158,91 @@ class Enqueuer:
             if winner is not None:
                 self._same_request(winner, row, "job.idempotency_key")
                 return Enqueued(winner[0], True, await self._reads.get(winner[0]))
-            row.id = self._mint.mint()
+            row.ids = [self._mint.mint()]
         raise Internal("the idempotency key changed hands too often; try again")
 
-    def start(self, new: NewJob, caller: str) -> Unit | None:
-        """Puts a job without a key in line, without waiting for it; None where `enqueue` has more to do.
+    def start(self, jobs: Sequence[NewJobs], caller: str) -> Unit | None:
+        """Puts jobs without keys in line, without waiting for them; None where `enqueue` has more to do.
 
         Raises:
-            PayloadInvalid: It does not fit.
+            PayloadInvalid: One does not fit.
         """
-        lane = self._catalog.known_lane(new.queue, new.kind)
-        if lane is None or self._waiting >= self._most_waiting:
+        lanes, rows = [], []
+        for some in jobs:
+            new = some.new
+            lane = self._catalog.known_lane(new.queue, new.kind)
+            if lane is None:
+                return None
+            if not self._catalog.takes_any_json(new.kind):
+                for payload in some.payloads:
+                    self._catalog.check_payload(new.kind, payload)
+            lanes.append(lane)
+            rows.append(self._rows(self._mint.mint_many(len(some.payloads)), some, lane))
+        unit = Unit.of(rows, lanes)
+        if self._waiting + unit.jobs > self._most_waiting:
             return None
-        if not self._catalog.takes_any_json(new.kind):
-            self._catalog.check_payload(new.kind, new.payload)
-        unit = Unit([self._row(self._mint.mint(), new, lane)], [lane], len(new.payload))
-        self._waiting += 1
-        unit.done.add_done_callback(self._no_longer_waiting)
+        count = unit.jobs
+        self._waiting += count
+        unit.done.add_done_callback(lambda done: self._no_longer_waiting(count))
         self._plain.append(unit, caller)
         self._wake.set()
         return unit
 
-    def _no_longer_waiting(self, done: asyncio.Future[Stored]) -> None:
-        self._waiting -= 1
+    def _no_longer_waiting(self, jobs: int) -> None:
+        self._waiting -= jobs
 
     def job_of(self, unit: Unit, at: datetime) -> Job:
         """The job of such a unit as it was enqueued at that time."""
         return self._as_enqueued(unit.rows[0], unit.lanes[0], at)
 
-    async def enqueue_batch(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
+    async def enqueue_batch(self, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
         """Stores all of them, or none. Those with a key that was used before answer the job that it stands for.
 
         Raises:
             As `enqueue`; the violations name the jobs by their place, `jobs[3].payload`.
         """
         batch = await self.prepare(jobs, "jobs")
-        if not batch.keyed:
-            size = sum(len(new.payload) for new in jobs)
-            await self._put(self._plain, self._wake, Unit(batch.rows, batch.lanes, size))
-            return [Enqueued(row.id, False) for row in batch.rows]
-        return await self._keyed_batch(batch)
+        if batch.keyed:
+            return await self._keyed_batch(batch)
+        await self._put(self._plain, self._wake, Unit.of(batch.rows, batch.lanes))
+        return EnqueuedBatch([job_id for row in batch.rows for job_id in row.ids])
 
-    async def prepare(self, jobs: Sequence[NewJob], at: str) -> Batch:
+    async def prepare(self, jobs: Sequence[NewJobs], at: str) -> Batch:
         """Checks jobs that are to be stored together, and makes their rows; `at` is the path of their list.
 
         Raises:
             PayloadInvalid, KindUnknown: One does not fit.
         """
         rows, lanes = [], []
-        for index, (new, job_id) in enumerate(zip(jobs, self._mint.mint_many(len(jobs)), strict=True)):
+        ids = self._mint.mint_many(sum(len(some.payloads) for some in jobs))
+        first = 0
+        for some in jobs:
+            new = some.new
             lane = self._catalog.known_lane(new.queue, new.kind) or await self._catalog.lane(
-                new.queue, new.kind, f"{at}[{index}].kind"
+                new.queue, new.kind, f"{at}[{first}].kind"
             )
             if not self._catalog.takes_any_json(new.kind):
-                self._catalog.check_payload(new.kind, new.payload, f"{at}[{index}].payload")
-            rows.append(self._row(job_id, new, lane))
+                for index, payload in enumerate(some.payloads, first):
+                    self._catalog.check_payload(new.kind, payload, f"{at}[{index}].payload")
+            rows.append(self._rows(ids[first : first + len(some.payloads)], some, lane))
             lanes.append(lane)
+            first += len(some.payloads)
         for row in rows:
             if row.new.idempotency_key is not None:
                 row.key_digest = key_digest(DEFAULT_NAMESPACE, row.new.idempotency_key)
                 row.request_digest = request_digest(row.new)
         return Batch(rows, lanes, at)
 
-    def _row(self, job_id: UUID, new: NewJob, lane: Lane) -> NewRow:
+    def _rows(self, ids: list[UUID], jobs: NewJobs, lane: Lane) -> NewRows:
+        new = jobs.new
         kind = self._catalog.kind(new.kind)
         attempts, timeout = new.max_attempts, new.timeout
         if kind is not None:
             attempts = attempts if attempts is not None else kind.max_attempts
             timeout = timeout if timeout is not None else kind.timeout
-        return NewRow(
-            job_id,
+        return NewRows(
+            ids,
+            jobs.payloads,
             lane.id,
             new,
             attempts,
@@ -237,7 +260,7 @@ class Enqueuer:
             self._last_headers = headers, f"{{{text}}}".encode()
         return self._last_headers[1]
 
-    def _as_enqueued(self, row: NewRow, lane: Lane, at: datetime) -> Job:
+    def _as_enqueued(self, row: NewRows, lane: Lane, at: datetime) -> Job:
         """The job as it was enqueued: what followed since is read by GetJob."""
         new = row.new
         run_at = new.run_at if new.run_at is not None else at + (new.delay or timedelta())
@@ -264,7 +287,7 @@ class Enqueuer:
         )
 
     @staticmethod
-    def _same_request(winner: tuple[UUID, bytes], row: NewRow, path: str) -> None:
+    def _same_request(winner: tuple[UUID, bytes], row: NewRows, path: str) -> None:
         job_id, digest = winner
         if digest != row.request_digest:
             message = (
@@ -276,10 +299,11 @@ class Enqueuer:
 
     # ---- keyed batches: a transaction of their own
 
-    async def _keyed_batch(self, batch: Batch) -> list[Enqueued]:
+    async def _keyed_batch(self, batch: Batch) -> EnqueuedBatch:
         """A batch in which a job has a key; no key stands twice in it. Its jobs all go to the backlog."""
-        self._check_room(len(batch.rows))
-        self._waiting += len(batch.rows)
+        ids = [job_id for row in batch.rows for job_id in row.ids]
+        self._check_room(len(ids))
+        self._waiting += len(ids)
         try:
             async with self._batches:
                 for _ in range(KEYS_VANISH_TRIES):
@@ -289,9 +313,11 @@ class Enqueuer:
                     except KeyVanished:
                         continue
                     self.announce(batch, replays)
-                    return [Enqueued(replays.get(row.id, row.id), row.id in replays) for row in batch.rows]
+                    return EnqueuedBatch(
+                        [replays.get(job_id, job_id) for job_id in ids], frozenset(replays.values())
+                    )
         finally:
-            self._waiting -= len(batch.rows)
+            self._waiting -= len(ids)
         raise Internal("the idempotency keys changed hands too often; try again")
 
     async def store_within(self, session: StoreSession, batch: Batch) -> dict[UUID, UUID]:
@@ -317,7 +343,7 @@ class Enqueuer:
                 winner = winners.get(row.key_digest or b"")
                 if winner is None:
                     raise KeyVanished
-                index = batch.rows.index(row)
+                index = sum(len(one.ids) for one in batch.rows[: batch.rows.index(row)])
                 self._same_request(winner, row, f"{batch.at}[{index}].idempotency_key")
                 replays[row.id] = winner[0]
         if plain:
@@ -329,12 +355,12 @@ class Enqueuer:
         for row, lane in zip(batch.rows, batch.lanes, strict=True):
             if row.id not in replays:
                 self._waits(row, lane)
-                self._metrics.enqueued(lane.kind)
+                self._metrics.enqueued(lane.kind, len(row.ids))
 
     # ---- the shared inserts
 
     async def _put(self, line: FairLine[Unit], wake: asyncio.Event, unit: Unit) -> Stored:
-        jobs = len(unit.rows)
+        jobs = unit.jobs
         try:
             self._check_room(jobs)
         except QueueFull:
@@ -396,14 +422,14 @@ class Enqueuer:
         rows = size = 0
         while line:
             unit = line.peek()
-            if units and (rows + len(unit.rows) > MAX_ROWS or size + unit.size > MAX_BYTES):
+            if units and (rows + unit.jobs > MAX_ROWS or size + unit.size > MAX_BYTES):
                 break
             line.pop()
             if unit.done.done():
                 continue  # its caller gave up
             unit.taken = True
             units.append(unit)
-            rows += len(unit.rows)
+            rows += unit.jobs
             size += unit.size
         return units
 
@@ -414,7 +440,7 @@ class Enqueuer:
         started = loop.time()
         kept: list[Seats] = []
         try:
-            holders = self._seat(rows, lanes, kept)
+            self._seat(rows, lanes, kept)
             stored = await self._store.enqueue(rows)
         except Exception as error:
             await self._failed(units, error)
@@ -422,9 +448,9 @@ class Enqueuer:
         finally:
             for seats in kept:
                 seats.release()
-        self._metrics.observe_batch("enqueue", loop.time() - started, len(rows))
+        self._metrics.observe_batch("enqueue", loop.time() - started, sum(unit.jobs for unit in units))
         try:
-            self._after(rows, lanes, holders, stored)
+            self._after(rows, lanes, stored)
         finally:
             # They are committed, whatever becomes of the hand-off.
             for unit in units:
@@ -445,60 +471,68 @@ class Enqueuer:
                 # A caller that gave up meanwhile never looks at it.
                 unit.done.exception()
 
-    def _seat(self, rows: list[NewRow], lanes: list[Lane], kept: list[Seats]) -> list[Session | None]:
-        """Keeps seats for rows that may start at once, to be released later: who gets each row."""
-        wanted: dict[tuple[Lane, int], list[int]] = defaultdict(list)
-        for index, row in enumerate(rows):
-            row.session_id = row.epoch = None
+    def _seat(self, rows: list[NewRows], lanes: list[Lane], kept: list[Seats]) -> None:
+        """Keeps seats for jobs that may start at once, to be released later, and notes them in the rows."""
+        wanted: dict[tuple[Lane, int], list[NewRows]] = defaultdict(list)
+        for row, lane in zip(rows, lanes, strict=True):
+            row.seats = []
             new = row.new
             if new.delay is None and new.run_at is None:
-                wanted[lanes[index], new.priority].append(index)
-        holders: list[Session | None] = [None] * len(rows)
-        for (lane, priority), indexes in sorted(wanted.items(), key=lambda entry: -entry[0][1]):
-            seats = self._dispatcher.seats(
-                lane, priority, [len(rows[index].new.payload) for index in indexes]
-            )
+                wanted[lane, new.priority].append(row)
+        for (lane, priority), alike in sorted(wanted.items(), key=lambda entry: -entry[0][1]):
+            sizes = [len(payload) for row in alike for payload in row.payloads]
+            seats = self._dispatcher.seats(lane, priority, sizes)
             kept.append(seats)
-            for index, session in zip(indexes, seats.sessions, strict=False):
-                holders[index] = session
-                row = rows[index]
-                row.session_id, row.epoch = session.id, session.epoch
-        return holders
+            takers = iter(alike)
+            row, room = next(takers), len(alike[0].ids)
+            for session, count in seats.sessions:
+                while count:
+                    if not room:
+                        row = next(takers)
+                        room = len(row.ids)
+                    some = min(room, count)
+                    row.seats.append((session, some))
+                    room -= some
+                    count -= some
 
-    def _after(
-        self, rows: list[NewRow], lanes: list[Lane], holders: list[Session | None], stored: Stored
-    ) -> None:
+    def _after(self, rows: list[NewRows], lanes: list[Lane], stored: Stored) -> None:
         """The insert is committed: delivers what was handed off, and tells the lines of the rest."""
         given: dict[Session, list[Lease]] = defaultdict(list)
-        ready: set[tuple[int, int]] = set()
+        counts: dict[Lane, int] = defaultdict(int)
         lost, refused, at = stored.lost_keys, stored.refused, stored.at
-        for row, lane, session in zip(rows, lanes, holders, strict=True):
-            job_id, new = row.id, row.new
-            if lost and job_id in lost:
+        for row, lane in zip(rows, lanes, strict=True):
+            ids, payloads = row.ids, row.payloads
+            if lost and row.id in lost:
                 continue
-            if session is not None and not (refused and job_id in refused):
-                given[session].append(
-                    Lease(
-                        session.next_lease_id(), job_id, 1, lane, new.priority, 0,
-                        row.max_attempts or DEFAULT_MAX_ATTEMPTS, row.timeout_ms, at, 0.0, new.payload,
-                        row.labels, row.headers,
-                    )
+            counts[lane] += len(ids)
+            first = 0
+            if row.seats:
+                terms = Terms(
+                    lane, 1, row.new.priority, 0, row.max_attempts or DEFAULT_MAX_ATTEMPTS, row.timeout_ms, at,
+                    row.labels, row.headers,
                 )  # fmt: skip
-            elif new.run_at is None and new.delay is None:
-                ready.add((lane.id, new.priority))
-            else:
+                for holder, count in row.seats:
+                    session, end = cast(Session, holder), first + count
+                    leases = [
+                        Lease(lease_id, job_id, terms, payload)
+                        for lease_id, job_id, payload in zip(
+                            session.next_lease_ids(count), ids[first:end], payloads[first:end], strict=True
+                        )
+                        if not (refused and job_id in refused)
+                    ]
+                    given[session] += leases
+                    self._metrics.waited_not(lane.kind, len(leases))
+                    if len(leases) < count:
+                        self._waits(row, lane)
+                    first = end
+            if first < len(ids):
                 self._waits(row, lane)
         for session, leases in given.items():
             self._dispatcher.hand_over(session, leases)
-        for lane_id, priority in ready:
-            self._dispatcher.lines.ready(lane_id, priority)
-        stored_lanes = (
-            [lane for row, lane in zip(rows, lanes, strict=True) if row.id not in lost] if lost else lanes
-        )
-        for lane, count in Counter(stored_lanes).items():
+        for lane, count in counts.items():
             self._metrics.enqueued(lane.kind, count)
 
-    def _waits(self, row: NewRow, lane: Lane) -> None:
+    def _waits(self, row: NewRows, lane: Lane) -> None:
         new = row.new
         if new.run_at is not None:
             self._dispatcher.lines.due_at(lane.id, new.priority, new.run_at)

@@ -17,6 +17,7 @@ from ..errors import (
     PayloadInvalid,
     PayloadTooLarge,
 )
+from ..model import NewJobs
 from ..store.jobs import JobStore
 from .enqueue import KEYS_VANISH_TRIES, MAX_BYTES, MAX_ROWS, Batch, Enqueuer, KeyVanished
 
@@ -81,7 +82,9 @@ class FollowUps:
         async def prepare(one: list[Item]) -> list[Item]:
             (item,) = one
             try:
-                batches[item] = await self._enqueuer.prepare(item.outcome.follow_ups, _AT)
+                batches[item] = await self._enqueuer.prepare(
+                    [NewJobs.of(new) for new in item.outcome.follow_ups], _AT
+                )
             except _REFUSALS as error:
                 self._settler.answer_all(one, "INVALID", _named(error))
             return []
@@ -103,7 +106,7 @@ class FollowUps:
         for _ in range(KEYS_VANISH_TRIES):
             try:
                 async with self._store.transaction() as session:
-                    at, settled = await self._store.settle_succeeded(
+                    at, settled = await self._store.settle_with_output(
                         [item.succeeding for item in items], session
                     )
                     stored = _joined(

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from ..errors import FieldInvalid, PageTokenInvalid
-from ..model import DEFAULT_WAIT, MAX_WAIT, Enqueued, Job, JobFilter, NewJob, Page
+from ..model import DEFAULT_WAIT, MAX_WAIT, Enqueued, EnqueuedBatch, Job, JobFilter, NewJob, NewJobs, Page
 from ..store.changes import ChangeStore, not_found
-from ..store.jobs import NewRow, Stored
+from ..store.jobs import NewRows, Stored
 from ..store.reads import ReadStore
 from .catalog import Lane
 from .pages import page_position, page_size, page_token
@@ -22,29 +22,29 @@ _ID_BYTES = 16
 
 
 class Started(Protocol):
-    """A job on its way to the database. `done`: what the insert answered; its time is `at`."""
+    """Jobs on their way to the database. `done`: what the insert answered; its time is `at`."""
 
-    rows: list[NewRow]
+    rows: list[NewRows]
     lanes: list[Lane]
     done: asyncio.Future[Stored]
 
     def give_up(self) -> None:
-        """Its caller has gone."""
+        """Their caller has gone."""
 
 
 class Enqueuer(Protocol):
     """Stores new jobs."""
 
-    def start(self, new: NewJob, caller: str) -> Started | None:
-        """One job, without waiting for it."""
+    def start(self, jobs: Sequence[NewJobs], caller: str) -> Started | None:
+        """Some jobs, without waiting for them."""
 
     def job_of(self, started: Any, at: datetime) -> Job:
-        """That job as it was enqueued."""
+        """The one job of them as it was enqueued."""
 
     async def enqueue(self, new: NewJob) -> Enqueued:
         """One job."""
 
-    async def enqueue_batch(self, jobs: list[NewJob]) -> list[Enqueued]:
+    async def enqueue_batch(self, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
         """All of them or none."""
 
 
@@ -92,31 +92,31 @@ class JobService:
         """
         return await self._enqueuer.enqueue(new)
 
-    def start(self, new: NewJob, caller: str) -> Started | None:
-        """Puts a job in line without waiting for it, for the hot path; None where `enqueue` has more to do.
+    def start(self, jobs: Sequence[NewJobs], caller: str) -> Started | None:
+        """Puts jobs in line without waiting for them, for the hot path; None where the other calls have more to do.
 
         Args:
-            new: Without an idempotency key.
+            jobs: Without idempotency keys. They are stored together or not at all.
             caller: Who asks; the callers take turns.
 
         Raises:
-            PayloadInvalid: The job can't be one.
+            PayloadInvalid: One of them can't be a job.
         """
-        return self._enqueuer.start(new, caller)
+        return self._enqueuer.start(jobs, caller)
 
     def job_of(self, started: Started, at: datetime) -> Job:
         """The job as it was enqueued at that time."""
         return self._enqueuer.job_of(started, at)
 
-    async def batch_enqueue(self, jobs: Sequence[NewJob]) -> list[Enqueued]:
-        """Stores all jobs or none; the answers are in their order.
+    async def batch_enqueue(self, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
+        """Stores all jobs or none.
 
         Raises:
             KindUnknown, PayloadInvalid: One of the jobs can't be one.
             IdempotencyKeyReused: A key was used for another request.
             QueueFull: Too many enqueues wait.
         """
-        return await self._enqueuer.enqueue_batch(list(jobs))
+        return await self._enqueuer.enqueue_batch(jobs)
 
     async def get(self, job_id: UUID, *, full: bool = True) -> Job:
         """The job as it is now; `full` adds payload, output, headers and failed attempts.

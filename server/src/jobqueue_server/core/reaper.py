@@ -114,7 +114,7 @@ class Reaper:
             session_id: {
                 (lease.job_id, lease.attempt)
                 for lease in session.leases.values()
-                if time.monotonic() - lease.since > AUDIT_AGE and not lease.settling
+                if time.monotonic() - lease.terms.since > AUDIT_AGE and not lease.settling
             }
             for session_id, session in linked.items()
         }

@@ -22,7 +22,7 @@ from ..store.sessions import SessionStore
 from .catalog import Catalog
 from .dispatch import Dispatcher
 from .peers import Peers
-from .session import Asked, Lease, Lingering, Link, Named, Session
+from .session import Asked, Lease, Lingering, Link, Named, Session, Terms
 
 _log = logging.getLogger(__name__)
 
@@ -221,13 +221,14 @@ class Sessions:
                 back.append(Leaving(row["id"], row["attempts"], session.id, Event.UNDELIVERED))
                 continue
             asked = Asked.of(row["cancel_reason"], row["left"]) if row["cancel_requested"] else None
-            session.add(
-                Lease(
-                    lease.lease_id, row["id"], row["attempts"], lane, row["priority"], 0, 0, row["timeout_ms"],
-                    row["changed_at"], suspect=row["losses"] > 0, seq=-1, asked=asked,
-                    size=jobs[row["id"]]["size"] if row["id"] in jobs else 0,
-                )
+            terms = Terms(
+                lane, row["attempts"], row["priority"], 0, 0, row["timeout_ms"], row["changed_at"],
+                suspect=row["losses"] > 0,
             )  # fmt: skip
+            taken = Lease(lease.lease_id, row["id"], terms)
+            taken.seq, taken.asked = -1, asked
+            taken.size = jobs[row["id"]]["size"] if row["id"] in jobs else 0
+            session.add(taken)
             kept.append(lease)
         if back:
             await self._dispatcher.give_back(back)

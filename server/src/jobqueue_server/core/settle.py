@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +16,6 @@ from ..metrics import Metrics
 from ..model import NewJob
 from ..store.database import DataError, Record
 from ..store.jobs import JobStore, Leaving
-from .catalog import Lane
 from .dispatch import Dispatcher
 from .enqueue import Enqueuer
 from .follow_ups import FollowUps
@@ -64,7 +63,11 @@ class Frame:
         """One outcome is answered; None: it was applied, and there is nothing to add."""
         if answer is not None:
             self._answers.append(answer)
-        self._left -= 1
+        self.applied(1)
+
+    def applied(self, outcomes: int) -> None:
+        """So many were applied, and there is nothing to add."""
+        self._left -= outcomes
         if self._left == 0:
             self._on_done(self._answers)
 
@@ -90,6 +93,26 @@ class Item:
 _SUCCEEDED = Outcome(Event.SUCCEED)
 
 
+class Pack:
+    """Leases of a session that succeeded without more to say, as most do: all of one frame, and none of them twice."""
+
+    __slots__ = ("frame", "leases", "session")
+
+    def __init__(self, session: Session, leases: list[Lease], frame: Frame) -> None:
+        self.session = session
+        self.leases = leases
+        self.frame = frame
+
+    @property
+    def ids(self) -> list[UUID]:
+        """Of the jobs."""
+        return [lease.job_id for lease in self.leases]
+
+    def item(self, lease: Lease) -> Item:
+        """One of them by itself."""
+        return Item(self.session, lease.job_id, lease.attempt, lease.lease_id, lease, _SUCCEEDED, self.frame)
+
+
 class Settler:
     """Gathers outcomes and commits them, one batch at a time: while one commits, the next gathers."""
 
@@ -108,7 +131,7 @@ class Settler:
         self._metrics = metrics
         self._on_finished = on_finished
         self.follow_ups = FollowUps(self, store, enqueuer)
-        self._pending: list[Item] = []
+        self._pending: list[Item | Pack] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -118,15 +141,23 @@ class Settler:
     ) -> None:
         """Puts outcomes in line. Each is answered through `frame` after its commit."""
         leases = session.leases
+        packed: list[Lease] = []
+        again: list[Lease] = []
         for lease_id in succeeded:
             lease = leases.get(lease_id)
-            if lease is not None:
-                lease.settling = True
-                self._pending.append(
-                    Item(session, lease.job_id, lease.attempt, lease_id, lease, _SUCCEEDED, frame)
-                )
-            else:
+            if lease is None:
                 self._unheld(session, lease_id, _SUCCEEDED, frame)
+            elif lease.settling:
+                again.append(lease)
+            else:
+                lease.settling = True
+                packed.append(lease)
+        if packed:
+            self._pending.append(Pack(session, packed, frame))
+        for lease in again:
+            self._pending.append(
+                Item(session, lease.job_id, lease.attempt, lease.lease_id, lease, _SUCCEEDED, frame)
+            )
         by_name: dict[tuple[UUID, int], Lease] | None = None
         for outcome in outcomes:
             lease = leases.get(outcome.lease_id) if outcome.lease_id else None
@@ -150,7 +181,8 @@ class Settler:
 
     def _unheld(self, session: Session, lease_id: int, outcome: Outcome, frame: Frame) -> None:
         """An outcome for a lease that the session does not hold: the database knows what became of it."""
-        known = session.remembered.get(lease_id) if lease_id else None
+        remembered = session.remembered.get(lease_id) if lease_id else None
+        known = None if remembered is None else (remembered.job_id, remembered.attempt)
         lingering = session.lingering.get(lease_id)
         if known is None and lingering is not None and lingering.job_id is not None:
             known = (lingering.job_id, lingering.attempt)
@@ -183,40 +215,94 @@ class Settler:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                batch = self._next_batch()
+                packs, items = self._next_batch()
                 self._dispatcher.settlements_wait = bool(self._pending)
                 try:
-                    await self._commit(batch)
+                    await self._commit(packs, items)
                 finally:
                     self._dispatcher.progressed()
                     self._dispatcher.wake()
             self._idle.set()
 
-    def _next_batch(self) -> list[Item]:
+    def _next_batch(self) -> tuple[list[Pack], list[Item]]:
         """The next outcomes, each job once: the same settlement again must see the first one committed."""
-        batch: list[Item] = []
-        later: list[Item] = []
+        packs: list[Pack] = []
+        items: list[Item] = []
+        later: list[Item | Pack] = []
         taken: set[UUID] = set()
-        for item in self._pending:
-            if len(batch) < MAX_BATCH and item.job_id not in taken:
-                taken.add(item.job_id)
-                batch.append(item)
+        room = MAX_BATCH
+        for entry in self._pending:
+            ids = entry.ids if isinstance(entry, Pack) else (entry.job_id,)
+            if room < len(ids):
+                room = 0  # what came later must not overtake it
+            if room == 0 or not taken.isdisjoint(ids):
+                later.append(entry)
             else:
-                later.append(item)
+                room -= len(ids)
+                if isinstance(entry, Pack):
+                    packs.append(entry)
+                else:
+                    items.append(entry)
+            taken.update(ids)
         self._pending = later
-        return batch
+        return packs, items
 
-    async def _commit(self, batch: list[Item]) -> None:
+    async def _commit(self, packs: list[Pack], items: list[Item]) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        succeeded = [item for item in batch if item.outcome.event is Event.SUCCEED]
-        others = [item for item in batch if item.outcome.event is not Event.SUCCEED]
+        succeeded = [item for item in items if item.outcome.event is Event.SUCCEED]
+        others = [item for item in items if item.outcome.event is not Event.SUCCEED]
         stale: list[Item] = []
-        for items, commit in ((succeeded, self._succeed), (others, self._leave)):
-            if items:
-                stale += await self.guarded(items, commit)
+        if packs:
+            stale += await self._succeed_packed(packs)
+        for some, commit in ((succeeded, self._succeed), (others, self._leave)):
+            if some:
+                stale += await self.guarded(some, commit)
         await self.explain(stale)
-        self._metrics.observe_batch("settle", loop.time() - started, len(batch))
+        jobs = sum(len(pack.leases) for pack in packs) + len(items)
+        self._metrics.observe_batch("settle", loop.time() - started, jobs)
+
+    async def _succeed_packed(self, packs: list[Pack]) -> list[Item]:
+        """Commits what succeeded without more to say: what matched no lease."""
+        runs: list[tuple[list[UUID], int, int]] = []
+        for pack in packs:
+            attempt = 0
+            for lease in pack.leases:
+                if lease.terms.attempt != attempt:
+                    attempt, ids = lease.terms.attempt, list[UUID]()
+                    runs.append((ids, attempt, pack.session.id))
+                ids.append(lease.job_id)
+        try:
+            at, settled = await self._store.settle_succeeded(runs)
+        except Exception as error:
+            failed, items = error, [pack.item(lease) for pack in packs for lease in pack.leases]
+
+            async def again(some: list[Item]) -> list[Item]:
+                if some is items:
+                    raise failed
+                return await self._succeed(some)
+
+            return await self.guarded(items, again)
+        stale: list[Item] = []
+        for pack in packs:
+            leases = pack.leases
+            if settled is not None:
+                stale += [pack.item(lease) for lease in leases if lease.job_id not in settled]
+                leases = [lease for lease in leases if lease.job_id in settled]
+            pack.session.drop_all(leases)
+            pack.frame.applied(len(leases))
+            self._ran(leases, at)
+        self._on_finished(
+            [job_id for ids, _, _ in runs for job_id in ids if settled is None or job_id in settled]
+        )
+        return stale
+
+    def _ran(self, leases: Iterable[Lease], at: datetime) -> None:
+        """Counts attempts that succeeded at that time."""
+        for terms, count in Counter(lease.terms for lease in leases).items():
+            kind = terms.lane.kind
+            self._metrics.finished(kind, "succeeded", count)
+            self._metrics.ran(kind, (at - terms.started_at).total_seconds(), count)
 
     async def explain(self, stale: list[Item]) -> None:
         """Answers what matched no lease."""
@@ -252,7 +338,7 @@ class Settler:
             item.frame.done(Answer(item.lease_id, item.job_id, item.attempt, verdict, message=message))
 
     async def _succeed(self, items: list[Item]) -> list[Item]:
-        at, settled = await self._store.settle_succeeded([item.succeeding for item in items])
+        at, settled = await self._store.settle_with_output([item.succeeding for item in items])
         return self.succeeded(items, at, settled)
 
     def succeeded(self, items: list[Item], at: datetime, settled: frozenset[UUID] | None) -> list[Item]:
@@ -261,20 +347,12 @@ class Settler:
         if settled is not None:
             stale = [item for item in items if item.job_id not in settled]
             items = [item for item in items if item.job_id in settled]
-        ended: dict[Session, list[Lease]] = defaultdict(list)
-        started: dict[Lane, list[datetime]] = defaultdict(list)
         for item in items:
-            lease = item.lease
-            if lease is not None:
-                ended[item.session].append(lease)
-                started[lease.lane].append(lease.started_at)
-        for session, leases in ended.items():
-            session.drop_all(leases)
+            if item.lease is not None:
+                item.session.drop_all([item.lease])
         for item in items:
             item.frame.done()
-        for lane, times in started.items():
-            self._metrics.finished(lane.kind, "succeeded", len(times))
-            self._metrics.ran(lane.kind, [(at - time).total_seconds() for time in times])
+        self._ran([item.lease for item in items if item.lease is not None], at)
         self._on_finished([item.job_id for item in items])
         return stale
 

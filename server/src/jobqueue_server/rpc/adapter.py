@@ -16,7 +16,7 @@ from ..chain import Call, Chain, PeerGone
 from ..errors import BodyTooLarge, FieldInvalid, JobQueueError, NotBuilt
 from ..model import MAX_MESSAGE_BYTES
 from .errors import DETAILS_KEY, code_of, message_of, status_of
-from .quick import QuickEnqueue
+from .quick import QuickBatch, QuickEnqueue
 
 # For the HTTP transport; a gRPC client has no use for it.
 _INTERNAL_METADATA = "x-http-code"
@@ -56,7 +56,9 @@ def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
         stream = chain.stream(full_name, implementation or _stream_not_built(method.name), read)
         return make.unary_stream_rpc_method_handler(_stream(full_name, stream), None, _serialize)
     unary = chain.unary(full_name, _serialized(implementation or _not_built(method.name)), read)
-    quick = QuickEnqueue(chain, servicer).run if full_name == QuickEnqueue.METHOD else None
+    quick = next(
+        (way(chain, servicer).run for way in (QuickEnqueue, QuickBatch) if full_name == way.METHOD), None
+    )
     return make.unary_unary_rpc_method_handler(_unary(full_name, unary, quick))
 
 

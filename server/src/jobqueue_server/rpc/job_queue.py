@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,8 +15,9 @@ from ..core.clock import Clock
 from ..core.jobs import JobService, Started
 from ..errors import FieldInvalid, JobQueueError
 from ..lifecycle import Status
-from ..model import DEFAULT_WAIT, MAX_MESSAGE_BYTES, NOTHING, JobFilter, NewJob, Page
+from ..model import DEFAULT_WAIT, MAX_BATCH_JOBS, MAX_MESSAGE_BYTES, NOTHING, JobFilter, NewJob, NewJobs, Page
 from . import checks, convert
+from .alike import plain_jobs
 from .checks import Problems
 
 _KEY = "idempotency-key"
@@ -67,18 +68,30 @@ class JobQueueServicer:
         """
         if not checks.is_name(kind) or not checks.is_name(queue) or not checks.plain_payload(payload):
             return None
-        return self._start(NewJob(kind, payload, queue, labels=NOTHING, headers=_headers(call)), call)
+        new = NewJob(kind, payload, queue, labels=NOTHING, headers=_headers(call))
+        return self._start([NewJobs.of(new)], call)
 
     def start_message(self, message: pb.NewJob, call: Call) -> Started | None:
         """As `start`, of a job as a message; None also where more is said of it."""
         if _KEY in call.metadata:
             return None
         new = convert.plain_job(message, _headers(call))
-        return None if new is None else self._start(new, call)
+        return None if new is None else self._start([NewJobs.of(new)], call)
 
-    def _start(self, new: NewJob, call: Call) -> Started | None:
+    def start_batch(self, messages: Sequence[bytes], call: Call) -> Started | None:
+        """As `start`, of a batch of jobs as messages on the wire.
+
+        Raises:
+            DecodeError: One of them is malformed.
+        """
+        if _KEY in call.metadata or not 1 <= len(messages) <= MAX_BATCH_JOBS:
+            return None
+        jobs = plain_jobs(messages, _headers(call))
+        return None if jobs is None else self._start(jobs, call)
+
+    def _start(self, jobs: Sequence[NewJobs], call: Call) -> Started | None:
         try:
-            return self._jobs.start(new, call.peer)
+            return self._jobs.start(jobs, call.peer)
         except JobQueueError:
             return None
 
@@ -104,9 +117,12 @@ class JobQueueServicer:
         ]
         checks.distinct_keys(new, "jobs", problems)
         problems.raise_if_any()
-        results = await self._jobs.batch_enqueue(new)
+        batch = await self._jobs.batch_enqueue([NewJobs.of(job) for job in new])
         return rpc_pb.BatchEnqueueJobsResponse(
-            results=[rpc_pb.EnqueueResult(id=str(one.id), replayed=one.replayed) for one in results]
+            results=[
+                rpc_pb.EnqueueResult(id=str(job_id), replayed=job_id in batch.replayed)
+                for job_id in batch.ids
+            ]
         )
 
     async def GetJob(self, request: rpc_pb.GetJobRequest, call: Call) -> rpc_pb.GetJobResponse:

@@ -21,6 +21,9 @@ _ID = tag(_JOB["id"]) + length_of(36)
 _PAYLOAD = tag(_JOB["payload_json"])
 _DELIVERY = tag(lease_pb2.LeaseResponse.DESCRIPTOR.fields_by_name["delivery"])
 _JOBS = tag(lease_pb2.Delivery.DESCRIPTOR.fields_by_name["jobs"])
+_LENGTH_OF_REST = len(_LEASE_ID) + 2 + len(_ID) + 36 + len(_PAYLOAD)
+# The first letters of an id say when it was made.
+_TIME = 13
 
 
 def delivery_bytes(seq: int, leases: Sequence[Lease]) -> bytes:
@@ -30,32 +33,38 @@ def delivery_bytes(seq: int, leases: Sequence[Lease]) -> bytes:
     is serialized once, and what is a job's own is put beside it: 2 us a job instead of 6 by messages.
     """
     parts = [lease_pb2.Delivery(seq=seq).SerializeToString()]
+    terms, time = None, ""
+    alike, length_alike, high, number = b"", 0, -1, b""
     for lease in leases:
-        payload, lease_id = lease.payload, lease.lease_id
-        job = b"".join(
-            (
-                _LEASE_ID, _lease_id(lease_id), _ID, str(lease.job_id).encode(), _PAYLOAD, length_of(len(payload)),
-                payload, _created(lease.job_id.int >> 80),
-                _alike(
-                    lease.lane.kind, lease.lane.queue, lease.attempt, lease.max_attempts, lease.failures,
-                    lease.priority, lease.timeout_ms,
-                ),
-                _beside(lease.labels, lease.headers),
-            )
+        payload, lease_id, text = lease.payload, lease.lease_id, str(lease.job_id)
+        if lease.terms is not terms or text[:_TIME] != time:
+            terms, time = lease.terms, text[:_TIME]
+            alike = _alike(
+                terms.lane.kind, terms.lane.queue, terms.attempt, terms.max_attempts, terms.failures,
+                terms.priority, terms.timeout_ms,
+            ) + _beside(terms.labels, terms.headers) + _created(lease.job_id.int >> 80)  # fmt: skip
+            length_alike = len(alike) + _LENGTH_OF_REST
+        if lease_id >> 14 != high:
+            high = lease_id >> 14
+            number = _high_octets(high)
+        length = length_of(len(payload))
+        more = (
+            lease_pb2.LeasedJob(checkpoint=lease.checkpoint).SerializeToString() if lease.checkpoint else b""
+        )
+        parts += (
+            _JOBS,
+            length_of(length_alike + len(number) + len(length) + len(payload) + len(more)),
+            _LEASE_ID, _LOW_OCTETS[lease_id & 0x3FFF], number,
+            _ID, text.encode(),
+            _PAYLOAD, length, payload,
+            alike, more,
         )  # fmt: skip
-        if lease.checkpoint:
-            job += lease_pb2.LeasedJob(checkpoint=lease.checkpoint).SerializeToString()
-        parts += (_JOBS, length_of(len(job)), job)
     delivery = b"".join(parts)
     return _DELIVERY + length_of(len(delivery)) + delivery
 
 
-def _lease_id(lease_id: int) -> bytes:
-    """Its varint: two octets of its own, and the higher ones that it shares with thousands of its session."""
-    return _LOW_OCTETS[lease_id & 0x3FFF] + _high_octets(lease_id >> 14)
-
-
-# Every lease id is above 2^32, so that these are never the last octets.
+# The varint of a lease id: two octets of its own, and the higher ones that it shares with thousands of its session.
+# Every lease id is above 2^32, so that the lower ones are never the last.
 _LOW_OCTETS = [bytes((low & 0x7F | 0x80, low >> 7 | 0x80)) for low in range(1 << 14)]
 _high_octets = lru_cache(maxsize=1024)(varint)
 
@@ -104,22 +113,23 @@ def leased_job(lease: Lease, *, as_value: bool) -> lease_pb2.LeasedJob:
         lease_id=lease.lease_id,
         id=str(lease.job_id),
         attempt=lease.attempt,
-        kind=lease.lane.kind,
-        queue=lease.lane.queue,
-        max_attempts=lease.max_attempts,
-        failures=lease.failures,
-        priority=lease.priority,
+        kind=lease.terms.lane.kind,
+        queue=lease.terms.lane.queue,
+        max_attempts=lease.terms.max_attempts,
+        failures=lease.terms.failures,
+        priority=lease.terms.priority,
         checkpoint=lease.checkpoint,
     )
     if not (as_value and filled(message.payload, lease.payload)):
         message.payload_json = lease.payload
     message.created_at.FromMilliseconds(lease.job_id.int >> 80)
-    if lease.timeout_ms is not None:
-        message.timeout.CopyFrom(_timeout(lease.timeout_ms))
-    if lease.labels:
-        message.labels.update(_decoded(lease.labels))
-    if lease.headers:
-        message.headers.update(_decoded(lease.headers))
+    terms = lease.terms
+    if terms.timeout_ms is not None:
+        message.timeout.CopyFrom(_timeout(terms.timeout_ms))
+    if terms.labels:
+        message.labels.update(_decoded(terms.labels))
+    if terms.headers:
+        message.headers.update(_decoded(terms.headers))
     return message
 
 

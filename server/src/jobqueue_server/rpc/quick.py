@@ -1,4 +1,4 @@
-"""EnqueueJob over gRPC for a job of which little is said, as most are: without what only others need.
+"""EnqueueJob and BatchEnqueueJobs over gRPC for jobs of which little is said: without what only others need.
 
 Its checks and steps are those of the general way, to which all goes that it is not sure of. What is left is gRPC's own.
 """
@@ -6,6 +6,7 @@ Its checks and steps are those of the general way, to which all goes that it is 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -19,8 +20,16 @@ from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 from ..chain import Call, Chain, time_is_up
 from ..model import MAX_MESSAGE_BYTES
 from .convert import set_moment
-from .wire import length_of, tag
+from .wire import entries_of, length_of, tag
 
+_jobs_of = entries_of(rpc_pb.BatchEnqueueJobsRequest.DESCRIPTOR.fields_by_name["jobs"])
+# What stands before each id of a batch's answer: the result and its length, and the id's own.
+_RESULT = (
+    tag(rpc_pb.BatchEnqueueJobsResponse.DESCRIPTOR.fields_by_name["results"])
+    + length_of(38)
+    + tag(rpc_pb.EnqueueResult.DESCRIPTOR.fields_by_name["id"])
+    + length_of(36)
+).decode()
 _JOB = tag(rpc_pb.EnqueueJobResponse.DESCRIPTOR.fields_by_name["job"])
 _ID = tag(pb.Job.DESCRIPTOR.fields_by_name["id"]) + length_of(36)
 _PAYLOAD = tag(pb.Job.DESCRIPTOR.fields_by_name["payload_json"])
@@ -29,21 +38,17 @@ _OWN = ("id", "payload_json", "headers", "created_at", "updated_at", "run_at")
 _MOST_TEMPLATES = 10_000
 
 
-class QuickEnqueue:
-    """The short way of EnqueueJob.
+class Quick(ABC):
+    """The short way of a method that enqueues.
 
     Args:
         chain: What every call passes.
         servicer: The service's; one that does not have this way goes the general one.
     """
 
-    METHOD = "/jobqueue.v1.JobQueue/EnqueueJob"
-
     def __init__(self, chain: Chain, servicer: object) -> None:
         self._chain = chain
-        self._start = getattr(servicer, "start_message", None)
-        self._started: Any = getattr(servicer, "started", None)
-        self._alike: dict[tuple[object, ...], bytes] = {}
+        self._servicer: Any = servicer if hasattr(servicer, "start") else None
 
     async def run(self, raw: bytes, call: Call) -> bytes | None:
         """The answer to a request, both on the wire; None where it goes the general way.
@@ -51,25 +56,22 @@ class QuickEnqueue:
         Raises:
             JobQueueError: What the chain lets out.
         """
-        if self._start is None or len(raw) > MAX_MESSAGE_BYTES:
-            return None
-        try:
-            request = rpc_pb.EnqueueJobRequest.FromString(raw)
-        except DecodeError:
-            return None
-        if request.payload_format != pb.PAYLOAD_FORMAT_JSON:
+        if self._servicer is None or len(raw) > MAX_MESSAGE_BYTES:
             return None
         begun = self._chain.begin(call)
         if begun is None:
             return None
-        job = self._start(request.job, call)
+        try:
+            job = self._started(raw, call)
+        except DecodeError:
+            job = None
         if job is None:
             begun.cancel()
             return None
         error: BaseException
         try:
             at = (await _until(job.done, call)).at
-            response = self._answer(job, at, call)
+            response = self._answer(job, at)
         except asyncio.CancelledError as cancelled:
             job.give_up()
             begun.end(cancelled)
@@ -84,14 +86,51 @@ class QuickEnqueue:
         assert told is not None, "whoever is there is told"
         raise told
 
-    def _answer(self, job: Any, at: datetime, call: Call) -> bytes:
+    @abstractmethod
+    def _started(self, raw: bytes, call: Call) -> Any:
+        """Its jobs in line; None where the request goes the general way."""
+
+    @abstractmethod
+    def _answer(self, job: Any, at: datetime) -> bytes:
+        """The response, when they were stored at that time."""
+
+
+class QuickBatch(Quick):
+    """The short way of BatchEnqueueJobs."""
+
+    METHOD = "/jobqueue.v1.JobQueue/BatchEnqueueJobs"
+
+    def _started(self, raw: bytes, call: Call) -> Any:
+        return self._servicer.start_batch(_jobs_of(raw), call)
+
+    def _answer(self, job: Any, at: datetime) -> bytes:
+        ids = [str(job_id) for row in job.rows for job_id in row.ids]
+        return (_RESULT + _RESULT.join(ids)).encode()
+
+
+class QuickEnqueue(Quick):
+    """The short way of EnqueueJob."""
+
+    METHOD = "/jobqueue.v1.JobQueue/EnqueueJob"
+
+    def __init__(self, chain: Chain, servicer: object) -> None:
+        super().__init__(chain, servicer)
+        self._alike: dict[tuple[object, ...], bytes] = {}
+
+    def _started(self, raw: bytes, call: Call) -> Any:
+        request = rpc_pb.EnqueueJobRequest.FromString(raw)
+        if request.payload_format != pb.PAYLOAD_FORMAT_JSON:
+            return None
+        return self._servicer.start_message(request.job, call)
+
+    def _answer(self, job: Any, at: datetime) -> bytes:
         """EnqueueJobResponse, put together as `leased.delivery_bytes` puts a Delivery together."""
         row = job.rows[0]
         new = row.new
         key = (job.lanes[0], new.priority, row.max_attempts, row.timeout_ms)
         alike = self._alike.get(key)
         if alike is None:
-            message = self._started(job, at).job
+            message = self._servicer.started(job, at).job
             for name in _OWN:
                 message.ClearField(name)
             if len(self._alike) >= _MOST_TEMPLATES:

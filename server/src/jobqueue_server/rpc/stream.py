@@ -186,7 +186,9 @@ class LeaseStream:
         for lease in leases:
             lease.seq = seq
             # It is in the message; here it would be kept for as long as the job runs.
-            lease.payload, lease.headers, lease.checkpoint = b"", None, b""
+            lease.payload = b""
+            if lease.checkpoint:
+                lease.checkpoint = b""
         return message
 
 
@@ -194,11 +196,13 @@ def _chunks(leases: list[Lease], growth: int) -> list[list[Lease]]:
     """Cut so that a message stays under its bound, unless it is one job. `growth` is of payloads in the message."""
     chunks: list[list[Lease]] = []
     chunk: list[Lease] = []
-    size = 0
+    size = beside = 0
+    terms = None
     for lease in leases:
-        own = len(lease.payload) * growth + JOB_OVERHEAD
-        if lease.labels or lease.headers or lease.checkpoint:
-            own += len(lease.labels or "") + len(lease.headers or b"") + len(lease.checkpoint)
+        if lease.terms is not terms:
+            terms = lease.terms
+            beside = JOB_OVERHEAD + len(terms.labels or "") + len(terms.headers or b"")
+        own = lease.size * growth + beside + len(lease.checkpoint)
         if chunk and (size + own > MAX_DELIVERY_BYTES or len(chunk) >= MAX_DELIVERY_JOBS):
             chunks.append(chunk)
             chunk, size = [], 0

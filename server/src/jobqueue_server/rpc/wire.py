@@ -5,7 +5,12 @@ https://protobuf.dev/programming-guides/encoding
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
 
 _VARINT, _LENGTH_DELIMITED = 0, 2
 _DELIMITED_TYPES = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_MESSAGE)
@@ -32,3 +37,26 @@ def length_of(size: int) -> bytes:
 def tag(field: FieldDescriptor) -> bytes:
     """What stands before the value of a field that is a number, a text, bytes or a message."""
     return varint(field.number << 3 | (_LENGTH_DELIMITED if field.type in _DELIMITED_TYPES else _VARINT))
+
+
+def entries_of(field: FieldDescriptor) -> Callable[[bytes], Sequence[bytes]]:
+    """Reads a message whose field is a list of messages: these as they stand on the wire, which is not looked at.
+
+    What else the message holds is passed over. The reader raises DecodeError for what is no message.
+    """
+    file = FileDescriptorProto(name="entries.proto", package="entries", syntax="proto3")
+    file.message_type.add(name="Entries").field.add(
+        name="entries",
+        number=field.number,
+        type=FieldDescriptorProto.TYPE_BYTES,
+        label=FieldDescriptorProto.LABEL_REPEATED,
+    )
+    pool = DescriptorPool()
+    pool.Add(file)
+    parse = GetMessageClass(pool.FindMessageTypeByName("entries.Entries")).FromString
+
+    def read(raw: bytes) -> Sequence[bytes]:
+        entries: Sequence[bytes] = parse(raw).entries  # type: ignore[attr-defined]
+        return entries
+
+    return read

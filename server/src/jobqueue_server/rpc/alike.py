@@ -1,0 +1,67 @@
+"""A batch of jobs read off the wire at once: jobs that differ in their payloads alone are looked at as one.
+
+A producer's batch mostly holds one kind, for one queue. Its first job is parsed and checked as any; a job whose bytes
+are the same but for the payload needs its payload looked at and nothing else (1 us a job instead of 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from jobqueue.v1 import job_pb2 as pb
+
+from ..model import NewJobs
+from .checks import plain_payload
+from .convert import plain_job
+from .wire import tag
+
+_PAYLOAD = tag(pb.NewJob.DESCRIPTOR.fields_by_name["payload_json"])
+
+
+def plain_jobs(messages: Sequence[bytes], headers: Mapping[str, str]) -> list[NewJobs] | None:
+    """The jobs of a batch, in its order; None where of one of them more is said than `plain_job` reads.
+
+    Args:
+        messages: Each a NewJob as it came.
+        headers: Those of the call.
+
+    Raises:
+        DecodeError: One of them is malformed.
+    """
+    jobs: list[NewJobs] = []
+    before, behind = b"", b""
+    for message in messages:
+        if before and message.startswith(before) and message.endswith(behind):
+            payload = _payload(message, len(before), len(message) - len(behind))
+            if payload is not None and plain_payload(payload):
+                jobs[-1].payloads.append(payload)
+                continue
+        parsed = pb.NewJob.FromString(message)
+        new = plain_job(parsed, headers)
+        if new is None:
+            return None
+        jobs.append(NewJobs.of(new))
+        before, behind = _around(parsed)
+    return jobs
+
+
+def _around(job: pb.NewJob) -> tuple[bytes, bytes]:
+    """What stands before the length of its payload and behind the payload, in the order of the fields' numbers."""
+    before = pb.NewJob(kind=job.kind).SerializeToString() + _PAYLOAD
+    return before, pb.NewJob(queue=job.queue, priority=job.priority).SerializeToString()
+
+
+def _payload(message: bytes, start: int, end: int) -> bytes | None:
+    """The bytes between, where they are a length and so many bytes; None for lengths of more than two octets."""
+    if end - start < 2:
+        return None
+    low = message[start]
+    if low < 0x80:
+        start += 1
+    else:
+        high = message[start + 1]
+        if high >= 0x80:
+            return None
+        low += (high << 7) - 0x80
+        start += 2
+    return message[start:end] if low == end - start else None

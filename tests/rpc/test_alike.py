@@ -1,0 +1,126 @@
+"""Jobs of a batch that are looked at as one are those that they would be one by one."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
+
+from jobqueue.v1 import job_pb2 as pb
+from jobqueue_server.model import NewJob
+from jobqueue_server.rpc.alike import plain_jobs
+from jobqueue_server.rpc.convert import plain_job
+
+HEADERS = {"x-request-id": "r"}
+
+
+def one_by_one(jobs: list[pb.NewJob]) -> list[NewJob] | None:
+    found = [plain_job(job, HEADERS) for job in jobs]
+    return None if any(job is None for job in found) else [job for job in found if job is not None]
+
+
+def at_once(messages: list[bytes]) -> list[NewJob] | None:
+    runs = plain_jobs(messages, HEADERS)
+    if runs is None:
+        return None
+    return [
+        NewJob(
+            run.new.kind,
+            payload,
+            run.new.queue,
+            run.new.priority,
+            labels=run.new.labels,
+            headers=run.new.headers,
+        )
+        for run in runs
+        for payload in run.payloads
+    ]
+
+
+def text(size: int) -> bytes:
+    return b'"' + b"x" * (size - 2) + b'"'
+
+
+PAYLOADS = [
+    b"1",
+    b"null",
+    b'{"a":1}',
+    text(127),
+    text(128),
+    text(129),
+    text(16_383),
+    text(16_384),
+    text(70_000),
+]
+WRONG = [b"", b"{", b'{"a":1,"a":2}', b"\xff", b"1,2", b'"\\ud800"']
+
+
+def draw_job(draw: random.Random, payloads: list[bytes]) -> pb.NewJob:
+    return pb.NewJob(
+        kind=draw.choice(["a", "ab", "send_email", "k" * 127]),
+        payload_json=draw.choice(payloads),
+        queue=draw.choice(["", "default", "q"]),
+        priority=draw.choice([0, 0, 3, -1]),
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_batch_reads_as_its_jobs_do_one_by_one(seed: int) -> None:
+    draw = random.Random(seed)
+    jobs: list[pb.NewJob] = []
+    while len(jobs) < 60:
+        job = draw_job(draw, PAYLOADS)
+        for _ in range(draw.choice([1, 2, 9])):
+            alike = pb.NewJob.FromString(job.SerializeToString())
+            alike.payload_json = draw.choice(PAYLOADS)
+            jobs.append(alike)
+    found = at_once([job.SerializeToString() for job in jobs])
+    assert found == one_by_one(jobs)
+    assert found is not None
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+@pytest.mark.parametrize("place", [0, 1, 4])
+def test_a_payload_that_is_not_plainly_fine_goes_the_general_way(wrong: bytes, place: int) -> None:
+    jobs = [pb.NewJob(kind="a", payload_json=b"1") for _ in range(5)]
+    jobs[place].payload_json = wrong
+    assert at_once([job.SerializeToString() for job in jobs]) is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pb.NewJob(idempotency_key="k"),
+        pb.NewJob(labels={"a": "b"}),
+        pb.NewJob(delay=Duration()),
+        pb.NewJob(max_attempts=1),
+        pb.NewJob(kind="B"),
+        pb.NewJob(priority=11),
+        pb.NewJob(payload_json=b"2", queue="Q"),
+    ],
+    ids=str,
+)
+def test_a_job_that_says_more_behind_others_goes_the_general_way(more: pb.NewJob) -> None:
+    plain = pb.NewJob(kind="a", payload_json=b"1").SerializeToString()
+    assert at_once([plain, plain, plain + more.SerializeToString()]) is None
+    assert at_once([plain, more.SerializeToString() + plain]) is None or not more.priority
+
+
+def test_a_payload_that_ends_as_other_fields_would_is_not_taken_for_them() -> None:
+    """The length of a payload decides, not how its bytes look."""
+    first = pb.NewJob(kind="a", payload_json=b"1", queue="q", priority=1).SerializeToString()
+    tail = pb.NewJob(queue="q", priority=1).SerializeToString()
+    with_tail = pb.NewJob(kind="a", payload_json=b'"' + tail + b'"').SerializeToString()
+    short = pb.NewJob(kind="a", payload_json=b"12").SerializeToString()
+    for message in (with_tail, short, first[:-1] + b"\x02", first + tail):
+        parsed = pb.NewJob.FromString(message)
+        assert at_once([first, message]) == one_by_one([pb.NewJob.FromString(first), parsed])
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4, 5, 8])
+def test_a_malformed_job_is_refused_by_the_reader(cut: int) -> None:
+    plain = pb.NewJob(kind="a", payload_json=b"12345").SerializeToString()
+    with pytest.raises(DecodeError):
+        plain_jobs([plain, plain[:-cut]], HEADERS)
