@@ -105,7 +105,9 @@ async def on_schedule(post: Post, once: Call, calls: int, rate: float) -> int:
 
     def ended(task: asyncio.Task[None]) -> None:
         under_way.discard(task)
-        if (error := task.exception()) is not None:
+        if task.cancelled():
+            failures.append(BenchError("a call was cancelled"))
+        elif (error := task.exception()) is not None:
             failures.append(error)
         if failures or (made == calls and not under_way):
             done.set()

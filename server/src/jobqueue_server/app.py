@@ -28,6 +28,7 @@ from .core.dispatch import Dispatcher
 from .core.enqueue import Enqueuer
 from .core.jobs import JobService
 from .core.lines import Lines
+from .core.load import Load
 from .core.peers import Peers
 from .core.progress import ProgressReports
 from .core.queues import QueueService
@@ -142,11 +143,13 @@ class App:
             server_id=lambda: self.beat.server_id,
             others=lambda: self.beat.peers,
         )
+        load = Load()
         self.dispatcher = Dispatcher(
             jobs,
             self.catalog,
             Lines(self.catalog, self.clock, lambda: self.dispatcher.wake(), self.peers.tell_ready),
             self.metrics,
+            load,
             self.waiters.finished,
         )
         self.sessions = Sessions(
@@ -177,6 +180,7 @@ class App:
             IdMint(self.clock, uuid_of),
             self.metrics,
             reads,
+            load,
             most_waiting=settings.enqueue_queue_limit,
         )
         self.settler = Settler(

@@ -21,6 +21,7 @@ from ..store.jobs import JobStore, Leaving, Look
 from .catalog import Catalog, Lane
 from .groups import Group, deal, deal_chunks
 from .lines import BEGINNING, Lines
+from .load import Load
 from .session import Lease, Session, Terms
 
 _log = logging.getLogger(__name__)
@@ -80,9 +81,11 @@ class Dispatcher:
         catalog: Catalog,
         lines: Lines,
         metrics: Metrics,
+        load: Load,
         on_finished: Callable[[Iterable[UUID]], None],
     ) -> None:
         self._store = store
+        self._load = load
         self._catalog = catalog
         self._metrics = metrics
         self._on_finished = on_finished
@@ -161,13 +164,13 @@ class Dispatcher:
         if not groups or lane.gated or self.paused or self._blocked(lane, priority):
             return seats
         # What a claim under way brings to a bounded session is not known yet.
-        sessions = [
+        sessions = (
             session
             for group in groups
             for session in group.sessions
-            if session.free > 0 and not (session.bounded and session.claiming)
-        ]
-        for session, chunk in deal_chunks(sessions, len(sizes)):
+            if not (session.bounded and session.claiming)
+        )
+        for session, chunk in deal_chunks(sessions, len(sizes), whole=self._load.short):
             given = seats.count
             if not session.bounded:
                 seats.keep(session, sum(sizes[given : given + chunk]), chunk)
@@ -278,13 +281,15 @@ class Dispatcher:
             raise
 
     async def _claim(self, group: Group) -> bool:
+        if not group.waiting(self.lines):
+            return False
         free = sum(max(session.free, 0) for session in group.sessions)
         if free <= 0:
             return False
         looks, lines = group.looks(self.lines, min(free, MAX_CLAIM))
         if not looks:
             return False
-        seats = deal(list(group.sessions), min(free, MAX_CLAIM))
+        seats = deal(group.sessions, min(free, MAX_CLAIM), whole=self._load.short)
         if seats[0].bytes_limit:
             seats = seats[: await self._fitting(seats[0], looks, len(seats))]
             if not seats:

@@ -38,10 +38,12 @@ _log = logging.getLogger(__name__)
 
 MAX_ROWS = 1000
 MAX_BYTES = 8 << 20
-# While the loop is saturated an insert waits on as long as more calls come in each of these slices: jobs that come one
-# by one then share inserts, deliveries and settlements. Otherwise it waits for nobody.
-LINGER = 0.003
-MOST_LINGER = 0.03
+# Calls of one job that share an insert share its delivery and its settlement too, each of which costs as much as all
+# else that a call does. So an insert waits for company: so long where a call more is to be expected in that time;
+# while the loop is saturated, until so many of its turns brought none, which costs no idle time; else for nobody.
+LINGER = 0.002
+QUIET_TURNS = 20
+MOST_LINGER = 0.012
 ENOUGH_ROWS = 200
 KEYS_VANISH_TRIES = 5
 # Each has a connection for all of its transaction; the others are for claims and settlements.
@@ -102,6 +104,7 @@ class Enqueuer:
         mint: IdMint,
         metrics: Metrics,
         reads: ReadStore,
+        load: Load,
         *,
         most_waiting: int,
     ) -> None:
@@ -118,7 +121,7 @@ class Enqueuer:
         self._pending_keys: dict[bytes, asyncio.Future[Stored]] = {}
         self._last_headers: tuple[Mapping[str, str], bytes] = ({}, b"")
         self._waiting = 0
-        self._load = Load()
+        self._load = load
         self._batches = asyncio.Semaphore(KEYED_BATCHES_AT_ONCE)
         self._wake = asyncio.Event()
         self._keyed_wake = asyncio.Event()
@@ -182,6 +185,7 @@ class Enqueuer:
         if self._waiting + unit.jobs > self._most_waiting:
             return None
         count = unit.jobs
+        self._load.arrived += 1
         self._waiting += count
         unit.done.add_done_callback(lambda done: self._no_longer_waiting(count))
         self._plain.append(unit, caller)
@@ -367,6 +371,7 @@ class Enqueuer:
             # Those who come with the same key must not wait for what is never stored.
             unit.done.cancel()
             raise
+        self._load.arrived += 1
         self._waiting += jobs
         line.append(unit)
         wake.set()
@@ -399,21 +404,26 @@ class Enqueuer:
             await wake.wait()
             wake.clear()
             while line:
-                if self._load.saturated():
-                    await self._linger()
+                await self._linger()
                 await self._dispatcher.admit()
                 units = self._gather(line)
                 if units:
                     await self._flush(units)
 
     async def _linger(self) -> None:
-        """Waits a little for more calls, and on while they keep coming."""
+        """Waits a little for more calls, where they are to be expected."""
+        if self._load.calls * LINGER < 1 or self._waiting >= ENOUGH_ROWS:
+            return
+        if not self._load.busy:
+            await asyncio.sleep(LINGER)
+            return
         loop = asyncio.get_running_loop()
         until = loop.time() + MOST_LINGER
-        seen = 0
-        while seen < self._waiting < ENOUGH_ROWS and loop.time() < until:
+        seen = quiet = 0
+        while quiet < QUIET_TURNS and self._waiting < ENOUGH_ROWS and loop.time() < until:
+            quiet = 0 if seen < self._waiting else quiet + 1
             seen = self._waiting
-            await asyncio.sleep(LINGER)
+            await asyncio.sleep(0)
 
     @staticmethod
     def _gather(line: FairLine[Unit]) -> list[Unit]:

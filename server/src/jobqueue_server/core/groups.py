@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from ..store.jobs import Look
 from .catalog import Lane
@@ -80,22 +80,23 @@ class Group:
         return {kind: session.free_for(kind) for session in self.sessions for kind in session.slots_by_kind}
 
 
-def deal(sessions: Sequence[Session], most: int) -> list[Session]:
+def deal(sessions: Iterable[Session], most: int, *, whole: bool = False) -> list[Session]:
     """Who gets the next `most` jobs; each entry is one job's seat."""
-    return [session for session, chunk in deal_chunks(sessions, most) for _ in range(chunk)]
+    return [session for session, chunk in deal_chunks(sessions, most, whole=whole) for _ in range(chunk)]
 
 
-def deal_chunks(sessions: Sequence[Session], most: int) -> list[tuple[Session, int]]:
+def deal_chunks(sessions: Iterable[Session], most: int, *, whole: bool = False) -> list[tuple[Session, int]]:
     """Who gets how many of the next `most` jobs: up to half a session's free credit, the largest free share first.
 
-    So a new worker gets some at once, and messages stay few.
+    So a new worker gets some at once, and messages stay few. With `whole` it is all of a session's credit: there are
+    fewer messages then, which is all that counts where there is more to do than can be done.
     """
-    heap = [(-session.free, order, session) for order, session in enumerate(sessions) if session.free > 0]
+    heap = [(-free, order, session) for order, session in enumerate(sessions) if (free := session.free) > 0]
     heapq.heapify(heap)
     chunks: list[tuple[Session, int]] = []
     while heap and most > 0:
         free, order, session = heapq.heappop(heap)
-        chunk = min(math.ceil(-free / 2), most)
+        chunk = min(-free if whole else math.ceil(-free / 2), most)
         chunks.append((session, chunk))
         most -= chunk
         if free + chunk < 0:

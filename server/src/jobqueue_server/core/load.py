@@ -1,27 +1,74 @@
-"""How busy the thread of the event loop is: whether waiting for company costs anybody anything."""
+"""How busy the thread of the event loop is, and how dense the calls are: whether to wait for company, how to deal."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 _WINDOW = 0.05
-# Of a core. At 1,000 enqueues a second, one a call, the loop takes about half of one, and nobody should wait.
-_SATURATED = 0.75
+# Of the time.
+_MOST = 0.75
 
 
 class Load:
-    """Measures the thread that asks."""
+    """Measures the thread that asks: what it tells is of the last whole twentieth of a second.
+
+    Attributes:
+        arrived: Counted up by whoever takes a call in.
+    """
 
     def __init__(self) -> None:
+        self.arrived = 0
+        self._times = _times()
         self._at = time.monotonic()
-        self._used = time.thread_time()
-        self._share = 0.0
+        self._ran, self._waited = self._times()
+        self._busy = self._short = False
+        self._calls = 0.0
 
-    def saturated(self) -> bool:
-        """Whether the thread took most of a core in the last whole twentieth of a second."""
+    @property
+    def busy(self) -> bool:
+        """Whether the thread ran most of the time."""
+        self._look()
+        return self._busy
+
+    @property
+    def short(self) -> bool:
+        """Whether it ran, or waited for a core that others had, most of the time: more is to be done than can be."""
+        self._look()
+        return self._short
+
+    @property
+    def calls(self) -> float:
+        """How many came in a second."""
+        self._look()
+        return self._calls
+
+    def _look(self) -> None:
         now = time.monotonic()
-        if now - self._at >= _WINDOW:
-            used = time.thread_time()
-            self._share = (used - self._used) / (now - self._at)
-            self._at, self._used = now, used
-        return self._share >= _SATURATED
+        took = now - self._at
+        if took < _WINDOW:
+            return
+        ran, waited = self._times()
+        self._busy = ran - self._ran >= _MOST * took
+        self._short = ran - self._ran + waited - self._waited >= _MOST * took
+        self._calls = self.arrived / took
+        self._at, self._ran, self._waited, self.arrived = now, ran, waited, 0
+
+
+def _times() -> Callable[[], tuple[float, float]]:
+    """Tells for how many seconds this thread ran and waited for a core; 0 where the system does not tell of waiting.
+
+    https://docs.kernel.org/scheduler/sched-stats.html#proc-pid-schedstat
+    """
+    try:
+        stat = Path("/proc/thread-self/schedstat").open("rb", buffering=0)  # noqa: SIM115
+    except OSError:
+        return lambda: (time.thread_time(), 0.0)
+
+    def read() -> tuple[float, float]:
+        stat.seek(0)
+        ran, waited, _ = stat.read(100).split()
+        return int(ran) / 1e9, int(waited) / 1e9
+
+    return read
