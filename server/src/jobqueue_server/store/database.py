@@ -62,6 +62,14 @@ class scrubbed:
             raise DatabaseAway("the database does not answer; try again") from error
 
 
+def _lost(connection: Any) -> bool:
+    """Whether it is closed, in which case its pool has taken it back by itself."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
+
+
 async def _nothing_to_reset(connection: object) -> None:
     """Session state is never changed."""
 
@@ -102,7 +110,6 @@ class Database:
         # again costs as much as the statement itself.
         self._ready: list[Any] = []
         self._asking = 0
-        self._let_go: set[asyncio.Future[None]] = set()
         self._cold: asyncpg.Pool | None = None
         # The heartbeat has a connection of its own: waiting behind others it would tell of a database that is away.
         self._vital: asyncpg.Pool | None = None
@@ -164,10 +171,8 @@ class Database:
         """A hot connection that is ready; None where there is none."""
         while self._ready:
             connection = self._ready.pop()
-            if not connection.is_closed():
+            if not _lost(connection):
                 return connection
-            self._let_go.add(task := asyncio.ensure_future(self._release(self._hot, connection)))
-            task.add_done_callback(self._let_go.discard)
         return None
 
     async def _acquired(self, pool: asyncpg.Pool | None) -> Any:
@@ -182,7 +187,7 @@ class Database:
 
     async def _give_back(self, pool: asyncpg.Pool | None, connection: Any, ready: bool) -> None:
         """Keeps a hot connection ready, unless somebody waits for the pool's; one whose statement failed goes back."""
-        if ready and not self._asking and not connection.is_closed():
+        if ready and not self._asking and not _lost(connection):
             self._ready.append(connection)
         else:
             await self._release(pool, connection)

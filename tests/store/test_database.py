@@ -1,0 +1,90 @@
+"""The hot connections: kept between statements, never kept from who needs one, and let go once they are no good."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from jobqueue_server.errors import DatabaseAway
+
+from .factories import until_waiting_for_a_lock
+
+OURS = (
+    "select pid, query from pg_stat_activity where application_name = 'test' and datname = current_database()"
+)
+
+
+async def clock(s, **ways):
+    return (await s.database.fetchrow("read_clock", **ways))["us"]
+
+
+async def who(s):
+    """The process of PostgreSQL that a hot statement runs in now."""
+    async with s.database.session(hot=True) as session:
+        return session._connection.get_server_pid()
+
+
+async def test_a_statement_goes_over_the_connection_of_the_one_before(s):
+    first = await who(s)
+    for _ in range(5):
+        await clock(s, hot=True)
+        assert await who(s) == first
+
+
+async def test_more_statements_at_once_than_connections_are_all_answered(s):
+    answers = await asyncio.gather(*[clock(s, hot=True) for _ in range(200)])
+    assert len(answers) == 200
+    transactions = [s.jobs.transaction() for _ in range(3)]
+    for transaction in transactions:
+        await transaction.__aenter__()
+    # One is left, and goes from hand to hand.
+    assert len(await asyncio.gather(*[clock(s, hot=True) for _ in range(50)])) == 50
+    for transaction in transactions:
+        await transaction.__aexit__(None, None, None)
+
+
+async def test_who_waits_for_a_connection_gets_the_one_that_is_given_back(s):
+    """And not who comes later: a connection that is kept ready would be the later one's."""
+    sessions = [s.database.session(hot=True) for _ in range(4)]
+    for session in sessions:
+        await session.__aenter__()
+    waiting = asyncio.create_task(clock(s, hot=True))
+    await asyncio.sleep(0)
+    await sessions.pop().__aexit__(None, None, None)
+    assert await asyncio.wait_for(waiting, 5)
+    for session in sessions:
+        await session.__aexit__(None, None, None)
+
+
+async def test_a_connection_that_was_lost_while_it_was_kept_is_replaced(s):
+    first = await who(s)
+    await s.sql.execute("select pg_terminate_backend($1, 5000)", first)
+    for _ in range(20):
+        try:
+            await clock(s, hot=True)
+            break
+        except DatabaseAway:
+            await asyncio.sleep(0.05)
+    assert await who(s) != first
+
+
+async def test_a_statement_that_was_given_up_leaves_no_connection_in_the_middle_of_it(s):
+    await s.lane()
+    async with s.sql.transaction():
+        await s.sql.execute("lock table job in exclusive mode")
+        stuck = asyncio.create_task(s.queued())
+        await until_waiting_for_a_lock(s.sql)
+        stuck.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stuck
+    assert await s.queued()
+    assert len(await asyncio.gather(*[clock(s, hot=True) for _ in range(20)])) == 20
+
+
+async def test_none_is_left_open_at_the_end(s):
+    await asyncio.gather(*[clock(s, hot=True) for _ in range(20)])
+    await s.database.close()
+    async with asyncio.timeout(5):
+        while await s.sql.fetch(OURS):
+            await asyncio.sleep(0.01)
