@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
-from jobqueue_server.core.groups import deal_chunks
+from jobqueue_server.core.groups import Group, deal_chunks
 from jobqueue_server.core.session import Named, Remembered, Session
 
 
@@ -41,6 +42,45 @@ def test_jobs_are_dealt_by_halves_of_free_credit_so_that_a_new_worker_gets_some(
 
 
 def test_where_more_is_to_be_done_than_can_be_each_gets_all_it_has_room_for() -> None:
-    sessions = [session(1, 10), session(2, 30), session(3, 0)]
+    sessions = [session(2, 30), session(1, 10)]
     dealt = deal_chunks(sessions, 35, whole=True)
     assert [(one.id, jobs) for one, jobs in dealt] == [(2, 30), (1, 5)]
+
+
+def test_a_group_finds_those_with_credit_whatever_becomes_of_it() -> None:
+    """Against a look at every session, over any order of changes."""
+    draw = random.Random(5)
+    group = Group(frozenset())
+    sessions = [session(number, 0) for number in range(30)]
+    members = set(sessions[:20])
+    for one in sessions[:20]:
+        group.add(one)
+    for _ in range(5000):
+        one = draw.choice(sessions)
+        change = draw.randrange(6)
+        if change == 0:
+            one.slots = draw.randrange(6)
+            one.has_room()
+        elif change == 1:
+            one.reserve("a", 0, draw.randrange(3))
+        elif change == 2 and one.reserved:
+            one.unreserve("a", 0, draw.randrange(one.reserved + 1))
+        elif change == 3 and one not in members:
+            members.add(one)
+            group.add(one)
+        elif change == 4 and one in members and len(members) > 5:
+            members.discard(one)
+            group.discard(one)
+        elif change == 5:
+            one.link = None if draw.random() < 0.5 else Link()  # type: ignore[assignment]
+            one.has_room()
+        found = list(group.by_room())
+        assert set(found) == {other for other in members if other.free > 0}
+        assert [other.free for other in found] == sorted((other.free for other in found), reverse=True)
+
+
+def test_of_sessions_with_as_much_credit_each_has_its_turn() -> None:
+    group = Group(frozenset())
+    for number in range(3):
+        group.add(session(number, 1))
+    assert [next(group.by_room()).id for _ in range(6)] == [0, 1, 2, 0, 1, 2]

@@ -7,6 +7,7 @@ Rows are claimed only against credit that exists; while a claim is under way its
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -111,6 +112,7 @@ class Dispatcher:
         """A session takes jobs from now on, or takes more or fewer than before."""
         key: object = session.id if session.bounded else session.subscriptions
         if self._group_of.get(session) == key:
+            session.has_room()
             self.wake()
             return
         self.detach(session)
@@ -118,7 +120,7 @@ class Dispatcher:
         if group is None:
             group = self._groups[key] = Group(session.subscriptions)
             self._lanes_changed()
-        group.sessions.add(session)
+        group.add(session)
         self._group_of[session] = key
         self.wake()
 
@@ -128,7 +130,7 @@ class Dispatcher:
         if key is None:
             return
         group = self._groups[key]
-        group.sessions.discard(session)
+        group.discard(session)
         if not group.sessions:
             del self._groups[key]
             self._lanes_changed()
@@ -166,8 +168,9 @@ class Dispatcher:
         # What a claim under way brings to a bounded session is not known yet.
         sessions = (
             session
-            for group in groups
-            for session in group.sessions
+            for session in heapq.merge(
+                *(group.by_room() for group in groups), key=lambda session: session.free, reverse=True
+            )
             if not (session.bounded and session.claiming)
         )
         for session, chunk in deal_chunks(sessions, len(sizes), whole=self._load.short):
@@ -225,7 +228,7 @@ class Dispatcher:
 
     def _claimable(self) -> bool:
         return any(
-            any(session.free > 0 for session in group.sessions) and group.looks(self.lines, 1)[0]
+            any(True for _ in group.by_room()) and group.looks(self.lines, 1)[0]
             for group in self._groups.values()
         )
 
@@ -283,13 +286,12 @@ class Dispatcher:
     async def _claim(self, group: Group) -> bool:
         if not group.waiting(self.lines):
             return False
-        free = sum(max(session.free, 0) for session in group.sessions)
-        if free <= 0:
+        seats = deal(group.by_room(), MAX_CLAIM, whole=self._load.short)
+        if not seats:
             return False
-        looks, lines = group.looks(self.lines, min(free, MAX_CLAIM))
+        looks, lines = group.looks(self.lines, len(seats))
         if not looks:
             return False
-        seats = deal(group.sessions, min(free, MAX_CLAIM), whole=self._load.short)
         if seats[0].bytes_limit:
             seats = seats[: await self._fitting(seats[0], looks, len(seats))]
             if not seats:
@@ -379,6 +381,7 @@ class Dispatcher:
             for session in seats:
                 session.reserved -= 1
                 session.claiming = False
+                session.has_room()
 
     def _lane(self, lane_id: int) -> Lane:
         lane = self._catalog.lane_by_id(lane_id)

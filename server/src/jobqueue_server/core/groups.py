@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator
 
 from ..store.jobs import Look
 from .catalog import Lane
@@ -19,8 +19,63 @@ class Group:
     def __init__(self, subscriptions: frozenset[tuple[str, str]]) -> None:
         self.subscriptions = subscriptions
         self.sessions: set[Session] = set()
+        self._rooms: dict[int, OrderedDict[Session, None]] = {}
+        self._room_of: dict[Session, int] = {}
         self.queues: list[list[Lane]] = []
         self.turn = 0
+
+    def add(self, session: Session) -> None:
+        """A session takes part."""
+        self.sessions.add(session)
+        session.on_room = self._has_room
+        self._has_room(session)
+
+    def discard(self, session: Session) -> None:
+        """A session takes part no more."""
+        self.sessions.discard(session)
+        session.on_room = None
+        self._forget(session)
+
+    def by_room(self) -> Iterator[Session]:
+        """The sessions with free credit, those with the most first; of equals, who was longest not asked.
+
+        Not by a look at each of ten thousand: a session stands under what it had free when that last grew, and is put
+        where it belongs now as it is come upon.
+        """
+        free = max(self._rooms, default=0)
+        while free:
+            alike = self._rooms[free]
+            for _ in range(len(alike)):
+                session = next(iter(alike))
+                now = session.free
+                self._forget(session)
+                if now > 0:
+                    self._put(session, now)
+                if now == free:
+                    yield session
+            # What was put lower down just now is come upon there.
+            free = max((other for other in self._rooms if other < free), default=0)
+
+    def _has_room(self, session: Session) -> None:
+        """What a session has free may have grown."""
+        free = session.free
+        before = self._room_of.get(session, 0)
+        if free > before:
+            if before:
+                self._forget(session)
+            self._put(session, free)
+
+    def _put(self, session: Session, free: int) -> None:
+        self._room_of[session] = free
+        self._rooms.setdefault(free, OrderedDict())[session] = None
+
+    def _forget(self, session: Session) -> None:
+        free = self._room_of.pop(session, None)
+        if free is not None:
+            alike = self._rooms[free]
+            del alike[session]
+            if not alike:
+                del self._rooms[free]
 
     def see(self, lanes: Iterable[Lane]) -> None:
         """Takes in the lanes that exist now."""
@@ -77,6 +132,8 @@ class Group:
 
     def _caps(self) -> dict[str, int]:
         """What is left under the caps by kind; a group that has them is one session."""
+        if len(self.sessions) != 1:
+            return {}
         return {kind: session.free_for(kind) for session in self.sessions for kind in session.slots_by_kind}
 
 
@@ -85,20 +142,33 @@ def deal(sessions: Iterable[Session], most: int, *, whole: bool = False) -> list
     return [session for session, chunk in deal_chunks(sessions, most, whole=whole) for _ in range(chunk)]
 
 
-def deal_chunks(sessions: Iterable[Session], most: int, *, whole: bool = False) -> list[tuple[Session, int]]:
+def deal_chunks(
+    sessions: Iterable[Session], most: int, *, whole: bool = False
+) -> Iterator[tuple[Session, int]]:
     """Who gets how many of the next `most` jobs: up to half a session's free credit, the largest free share first.
 
     So a new worker gets some at once, and messages stay few. With `whole` it is all of a session's credit: there are
     fewer messages then, which is all that counts where there is more to do than can be done.
+
+    Args:
+        sessions: Those with the most free credit first; no more of them is read than is needed.
+        most: How many jobs.
+        whole: Whether shares are whole.
     """
-    heap = [(-free, order, session) for order, session in enumerate(sessions) if (free := session.free) > 0]
-    heapq.heapify(heap)
-    chunks: list[tuple[Session, int]] = []
-    while heap and most > 0:
-        free, order, session = heapq.heappop(heap)
-        chunk = min(-free if whole else math.ceil(-free / 2), most)
-        chunks.append((session, chunk))
+    others = iter(sessions)
+    dealt: list[tuple[int, int, Session]] = []  # with what is left of their credit, the most first
+    other = next(others, None)
+    free = 0 if other is None else other.free
+    while most > 0 and (dealt or other is not None):
+        if other is not None and (not dealt or free >= -dealt[0][0]):
+            session, left = other, free
+            other = next(others, None)
+            free = 0 if other is None else other.free
+        else:
+            left, _, session = heapq.heappop(dealt)
+            left = -left
+        chunk = min(left if whole else math.ceil(left / 2), most)
         most -= chunk
-        if free + chunk < 0:
-            heapq.heappush(heap, (free + chunk, order, session))
-    return chunks
+        if left > chunk:
+            heapq.heappush(dealt, (chunk - left, -most, session))
+        yield session, chunk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -209,6 +209,7 @@ class Session:
         self.leave_at = math.inf
         self.stays_at = math.inf
         self.link: Link | None = None
+        self.on_room: Callable[[Session], None] | None = None
         self._counter = 0
 
     @property
@@ -224,6 +225,11 @@ class Session:
         if self.bytes_limit and self.bytes_held + self.bytes_reserved >= self.bytes_limit:
             return 0
         return self.slots - len(self.leases) - len(self.lingering) - self.reserved
+
+    def has_room(self) -> None:
+        """Tells whoever deals that `free` may have grown."""
+        if self.on_room is not None:
+            self.on_room(self)
 
     def free_for(self, kind: str) -> int:
         """As `free`, within the kind's own cap."""
@@ -255,6 +261,7 @@ class Session:
         self.reserved -= jobs
         self.reserved_kinds[kind] -= jobs
         self.bytes_reserved -= size
+        self.has_room()
 
     def next_lease_id(self) -> int:
         """Unique in the session: the epoch above, a counter below."""
@@ -293,6 +300,7 @@ class Session:
         if linger:
             self.linger(lease_id, Lingering(lease.job_id, lease.attempt, lease.lane.kind, lease.size))
         self.remember([lease])
+        self.has_room()
         return lease
 
     def drop_all(self, leases: Iterable[Lease]) -> None:
@@ -308,6 +316,7 @@ class Session:
                 remembered.add(lease_id, lease)
         self.bytes_held -= size
         remembered.forget_beyond(self._worth_remembering)
+        self.has_room()
 
     def linger(self, lease_id: int, lease: Lingering) -> None:
         """Counts a slot and its bytes for a lease that is over, until a heartbeat no longer names it."""
@@ -357,6 +366,7 @@ class Session:
         named = set(held)
         for lease_id in [lease_id for lease_id in self.lingering if lease_id not in named]:
             self.bytes_held -= self.lingering.pop(lease_id).size
+            self.has_room()
         unknown = [
             lease_id
             for lease_id in named
