@@ -127,6 +127,16 @@ async def test_the_same_lease_twice_in_one_frame_counts_once(place):
     assert (Status.Name(done.status), done.failures) == ("SUCCEEDED", 0)
 
 
+async def test_the_same_failure_twice_in_one_frame_counts_once(place):
+    worker = await place.worker()
+    job = await place.enqueue()
+    leased = await worker.job()
+    fail = lease_pb2.Outcome(lease_id=leased.lease_id, failure=lease_pb2.Failure(error="x", permanent=True))
+    results = await worker.settle(outcomes=[fail, fail])
+    assert sorted(verdicts(results)) == ["ALREADY_APPLIED", "APPLIED"]
+    assert (await place.wait(job.id)).failures == 1
+
+
 async def test_another_outcome_after_the_settlement_is_stale(place):
     worker = await place.worker(slots=2)
     done, failed = await place.batch(2)

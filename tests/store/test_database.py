@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from jobqueue_server.errors import DatabaseAway
+from jobqueue_server.store.database import _lost
 
 from .factories import until_waiting_for_a_lock
 
@@ -60,12 +60,10 @@ async def test_who_waits_for_a_connection_gets_the_one_that_is_given_back(s):
 async def test_a_connection_that_was_lost_while_it_was_kept_is_replaced(s):
     first = await who(s)
     await s.sql.execute("select pg_terminate_backend($1, 5000)", first)
-    for _ in range(20):
-        try:
-            await clock(s, hot=True)
-            break
-        except DatabaseAway:
-            await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        while not all(_lost(connection) for connection in s.database._ready):
+            await asyncio.sleep(0.01)
+    assert await clock(s, hot=True)
     assert await who(s) != first
 
 
