@@ -22,7 +22,8 @@ from .health import Health
 
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 
-_KEEPALIVE_MS = 5_000
+# Longer than between heartbeats, so that a worker that is heard is not pinged beside them.
+_KEEPALIVE_MS = 8_000
 _KEEPALIVE_TIMEOUT_MS = 3_000
 # Beyond it gRPC refuses by itself, without a reason; from MAX_MESSAGE_BYTES up to it the adapter says what is wrong.
 _RECEIVED_BYTES = MAX_MESSAGE_BYTES + (1 << 20)
