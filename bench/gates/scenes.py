@@ -11,8 +11,8 @@ from ..scale import Scale
 
 
 def hand_off(scale: Scale) -> Scene:
-    """Batches of 100 over gRPC, four worker streams."""
-    return Scene(Load(scale.jobs(400_000), "batch", batch=100, in_flight=8))
+    """Batches of 100 over gRPC, as many under way as of River's, four worker streams."""
+    return Scene(Load(scale.jobs(400_000), "batch", batch=100, in_flight=16))
 
 
 def drain(scale: Scale) -> Scene:

@@ -29,7 +29,7 @@ import (
 
 const (
 	batch         = 100  // jobs of one InsertManyFast
-	batchers      = 8    // producers in `continuous`
+	batchers      = 16   // producers in `continuous`
 	singleCallers = 32   // callers of Insert in `singles`
 	storeBatch    = 5000 // what River's own benchmark stores a backlog with
 	connections   = 20
