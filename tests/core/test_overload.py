@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter
+from uuid import uuid4
 
 import asyncpg
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from jobqueue.v1 import job_pb2
+from jobqueue.v1 import job_pb2, jobqueue_pb2
 from jobqueue_server.core.callers import CALLER, FairLine
 from tests.lease.place import Place, eventually
 
@@ -68,3 +71,16 @@ def test_a_caller_that_floods_the_line_waits_behind_itself_only():
     while line:
         last = line.pop()
     assert last == "flood 99"
+
+
+async def test_thousands_of_calls_at_once_are_answered_and_none_is_dropped(dsn):
+    """By itself gRPC ends calls that nobody came to yet as CANCELLED, some from 1,000 on and all from 3,000 on."""
+    async with Place(dsn) as place:
+        request = jobqueue_pb2.GetJobRequest(id=str(uuid4()))
+        calls = [place.stub.GetJob(request, timeout=60) for _ in range(3500)]
+        await asyncio.sleep(0)
+        # On their way, while the loop comes to none of them.
+        time.sleep(1)  # noqa: ASYNC251
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        codes = Counter(answer.code() for answer in answers if isinstance(answer, grpc.aio.AioRpcError))
+        assert codes == {grpc.StatusCode.NOT_FOUND: 3500}

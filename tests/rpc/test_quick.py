@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
+import uvloop
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
+from jobqueue_server.chain import Call
+from jobqueue_server.errors import DeadlineExceeded
 from jobqueue_server.rpc.job_queue import JobQueueServicer
+from jobqueue_server.rpc.quick import _until
 from jobqueue_server.store.jobs import JobStore
 from tests.lease.place import Place
 
@@ -132,3 +137,20 @@ async def test_it_answers_after_the_commit_and_within_its_time(
     async with asyncio.timeout(PATIENCE):
         while place.app.chain.in_flight:
             await asyncio.sleep(0.01)
+
+
+def test_a_turn_of_the_loop_that_takes_long_ends_no_call_early_nor_as_cancelled() -> None:
+    """A timer of the server's loop counts from the beginning of its turn, which on a busy server is long ago."""
+
+    async def main() -> None:
+        call = Call("/m", "grpc", {})
+        done = asyncio.get_running_loop().create_future()
+        await asyncio.sleep(0)
+        time.sleep(0.3)  # noqa: ASYNC251
+        call.deadline = time.monotonic() + 0.2
+        with pytest.raises(DeadlineExceeded):
+            await _until(done, call)
+        assert time.monotonic() >= call.deadline
+        assert done.cancelled()
+
+    uvloop.run(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from jobqueue_server.store.database import _lost
@@ -61,7 +62,7 @@ async def test_a_connection_that_was_lost_while_it_was_kept_is_replaced(s):
     first = await who(s)
     await s.sql.execute("select pg_terminate_backend($1, 5000)", first)
     async with asyncio.timeout(5):
-        while not all(_lost(connection) for connection in s.database._ready):
+        while not all(_lost(connection) for connection, _ in s.database._ready):
             await asyncio.sleep(0.01)
     assert await clock(s, hot=True)
     assert await who(s) != first
@@ -86,3 +87,12 @@ async def test_none_is_left_open_at_the_end(s):
     async with asyncio.timeout(5):
         while await s.sql.fetch(OURS):
             await asyncio.sleep(0.01)
+
+
+async def test_one_that_nobody_used_for_a_minute_goes_back_to_its_pool(s, monkeypatch):
+    await clock(s, hot=True)
+    (kept,) = s.database._ready
+    monkeypatch.setattr("jobqueue_server.store.database.KEPT_READY", -1.0)
+    assert await clock(s, hot=True)
+    with pytest.raises(asyncpg.InterfaceError):
+        kept[0].is_closed()

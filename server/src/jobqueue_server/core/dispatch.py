@@ -227,10 +227,7 @@ class Dispatcher:
         return any(group.waiting(self.lines) for group in self._groups.values())
 
     def _claimable(self) -> bool:
-        return any(
-            any(True for _ in group.by_room()) and group.looks(self.lines, 1)[0]
-            for group in self._groups.values()
-        )
+        return any(group.has_credit() and group.looks(self.lines, 1)[0] for group in self._groups.values())
 
     # ---- claims
 

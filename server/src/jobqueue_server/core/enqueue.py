@@ -306,7 +306,7 @@ class Enqueuer:
     async def _keyed_batch(self, batch: Batch) -> EnqueuedBatch:
         """A batch in which a job has a key; no key stands twice in it. Its jobs all go to the backlog."""
         ids = [job_id for row in batch.rows for job_id in row.ids]
-        self._check_room(len(ids))
+        self.check_room(len(ids))
         self._waiting += len(ids)
         try:
             async with self._batches:
@@ -366,7 +366,7 @@ class Enqueuer:
     async def _put(self, line: FairLine[Unit], wake: asyncio.Event, unit: Unit) -> Stored:
         jobs = unit.jobs
         try:
-            self._check_room(jobs)
+            self.check_room(jobs)
         except QueueFull:
             # Those who come with the same key must not wait for what is never stored.
             unit.done.cancel()
@@ -384,7 +384,12 @@ class Enqueuer:
         finally:
             self._waiting -= jobs
 
-    def _check_room(self, jobs: int) -> None:
+    def check_room(self, jobs: int) -> None:
+        """Refuses jobs that there is no room for.
+
+        Raises:
+            QueueFull: Too many wait to be stored.
+        """
         if self._waiting + jobs > self._most_waiting:
             message = f"{self._waiting} jobs wait to be stored, as many as the server holds"
             raise QueueFull(message, retry_after=timedelta(milliseconds=200))
@@ -509,6 +514,7 @@ class Enqueuer:
         """The insert is committed: delivers what was handed off, and tells the lines of the rest."""
         given: dict[Session, list[Lease]] = defaultdict(list)
         counts: dict[Lane, int] = defaultdict(int)
+        ready: set[tuple[int, int]] = set()
         lost, refused, at = stored.lost_keys, stored.refused, stored.at
         for row, lane in zip(rows, lanes, strict=True):
             ids, payloads = row.ids, row.payloads
@@ -530,15 +536,22 @@ class Enqueuer:
                         )
                         if not (refused and job_id in refused)
                     ]
-                    given[session] += leases
-                    self._metrics.waited_not(lane.kind, len(leases))
+                    if leases:
+                        given[session] += leases
+                        self._metrics.waited_not(lane.kind, len(leases))
                     if len(leases) < count:
-                        self._waits(row, lane)
+                        ready.add((lane.id, row.new.priority))
                     first = end
-            if first < len(ids):
+            if first == len(ids):
+                continue
+            if row.new.run_at is None and row.new.delay is None:
+                ready.add((lane.id, row.new.priority))
+            else:
                 self._waits(row, lane)
         for session, leases in given.items():
             self._dispatcher.hand_over(session, leases)
+        for lane_id, priority in ready:
+            self._dispatcher.lines.ready(lane_id, priority)
         for lane, count in counts.items():
             self._metrics.enqueued(lane.kind, count)
 

@@ -56,6 +56,10 @@ class Group:
             # What was put lower down just now is come upon there.
             free = max((other for other in self._rooms if other < free), default=0)
 
+    def has_credit(self) -> bool:
+        """Whether a session has any free credit; nobody's turn is over by that."""
+        return any(session.free > 0 for session in self._room_of)
+
     def _has_room(self, session: Session) -> None:
         """What a session has free may have grown."""
         free = session.free

@@ -38,6 +38,9 @@ class Enqueuer(Protocol):
     def start(self, jobs: Sequence[NewJobs], caller: str) -> Started | None:
         """Some jobs, without waiting for them."""
 
+    def check_room(self, jobs: int) -> None:
+        """Raises QueueFull where there is none for so many."""
+
     def job_of(self, started: Any, at: datetime) -> Job:
         """The one job of them as it was enqueued."""
 
@@ -103,6 +106,14 @@ class JobService:
             PayloadInvalid: One of them can't be a job.
         """
         return self._enqueuer.start(jobs, caller)
+
+    def check_room(self, jobs: int) -> None:
+        """Before anything is read of jobs that would be refused.
+
+        Raises:
+            QueueFull: Too many enqueues wait.
+        """
+        self._enqueuer.check_room(jobs)
 
     def job_of(self, started: Started, at: datetime) -> Job:
         """The job as it was enqueued at that time."""

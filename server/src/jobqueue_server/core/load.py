@@ -68,7 +68,6 @@ def _times() -> Callable[[], tuple[float, float]]:
 
     def read() -> tuple[float, float]:
         stat.seek(0)
-        ran, waited, _ = stat.read(100).split()
-        return int(ran) / 1e9, int(waited) / 1e9
+        return time.thread_time(), int(stat.read(100).split()[1]) / 1e9
 
     return read

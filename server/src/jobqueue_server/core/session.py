@@ -150,14 +150,14 @@ class Link(Protocol):
 
 
 class Remembered:
-    """Leases that are over, by number: the newest of them, at least as many as are worth it and at most twice that."""
+    """Leases that are over: number -> (job id, attempt). The newest of them, at most twice as many as are worth it."""
 
     def __init__(self) -> None:
-        self._newer: dict[int, Lease | Named] = {}
-        self._older: dict[int, Lease | Named] = {}
+        self._newer: dict[int, tuple[UUID, int]] = {}
+        self._older: dict[int, tuple[UUID, int]] = {}
         self.add = self._newer.__setitem__
 
-    def get(self, lease_id: int) -> Lease | Named | None:
+    def get(self, lease_id: int) -> tuple[UUID, int] | None:
         """What it stood for; None where it is not, or no longer, known."""
         return self._newer.get(lease_id) or self._older.get(lease_id)
 
@@ -313,7 +313,7 @@ class Session:
                 size += lease.size
                 if lease.terms.suspect:
                     self.suspects -= 1
-                remembered.add(lease_id, lease)
+                remembered.add(lease_id, (lease.job_id, lease.terms.attempt))
         self.bytes_held -= size
         remembered.forget_beyond(self._worth_remembering)
         self.has_room()
@@ -334,7 +334,7 @@ class Session:
         """Keeps what leases stood for that it no longer holds."""
         self._most_held = max(self._most_held, len(leases))
         for lease in leases:
-            self.remembered.add(lease.lease_id, lease)
+            self.remembered.add(lease.lease_id, (lease.job_id, lease.attempt))
         self.remembered.forget_beyond(self._worth_remembering)
 
     @property

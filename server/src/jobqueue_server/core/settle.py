@@ -181,8 +181,7 @@ class Settler:
 
     def _unheld(self, session: Session, lease_id: int, outcome: Outcome, frame: Frame) -> None:
         """An outcome for a lease that the session does not hold: the database knows what became of it."""
-        remembered = session.remembered.get(lease_id) if lease_id else None
-        known = None if remembered is None else (remembered.job_id, remembered.attempt)
+        known = session.remembered.get(lease_id) if lease_id else None
         lingering = session.lingering.get(lease_id)
         if known is None and lingering is not None and lingering.job_id is not None:
             known = (lingering.job_id, lingering.attempt)
@@ -287,11 +286,18 @@ class Settler:
         for pack in packs:
             leases = pack.leases
             if settled is not None:
-                stale += [pack.item(lease) for lease in leases if lease.job_id not in settled]
-                leases = [lease for lease in leases if lease.job_id in settled]
-            pack.session.drop_all(leases)
-            pack.frame.applied(len(leases))
-            self._ran(leases, at)
+                # A job that was lost and came back may be in it with both attempts, of which the later one counts.
+                newest = {lease.job_id: lease for lease in sorted(leases, key=lambda lease: lease.attempt)}
+                leases = [lease for job_id, lease in newest.items() if job_id in settled]
+                counted = set(leases)
+                stale += [pack.item(lease) for lease in pack.leases if lease not in counted]
+            try:
+                pack.session.drop_all(leases)
+                pack.frame.applied(len(leases))
+                self._ran(leases, at)
+            except Exception:
+                # It is committed, and the others are still to be answered.
+                _log.exception("%d outcomes are settled, and what follows from it failed", len(leases))
         self._on_finished(
             [job_id for ids, _, _ in runs for job_id in ids if settled is None or job_id in settled]
         )

@@ -83,9 +83,11 @@ class JobQueueServicer:
 
         Raises:
             DecodeError: One of them is malformed.
+            QueueFull: Too many enqueues wait; said before more is read of them, so that it costs little.
         """
         if _KEY in call.metadata or not 1 <= len(messages) <= MAX_BATCH_JOBS:
             return None
+        self._jobs.check_room(len(messages))
         jobs = plain_jobs(messages, _headers(call))
         return None if jobs is None else self._start(jobs, call)
 

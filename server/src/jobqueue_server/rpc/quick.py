@@ -18,6 +18,7 @@ from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
 from ..chain import Call, Chain, time_is_up
+from ..errors import JobQueueError
 from ..model import MAX_MESSAGE_BYTES
 from .convert import set_moment
 from .wire import entries_of, length_of, tag
@@ -65,6 +66,9 @@ class Quick(ABC):
             job = self._started(raw, call)
         except DecodeError:
             job = None
+        except JobQueueError as refusal:
+            begun.end(refusal)
+            raise
         if job is None:
             begun.cancel()
             return None
@@ -152,21 +156,28 @@ async def _until(done: asyncio.Future[Any], call: Call) -> Any:
         DeadlineExceeded: It is.
     """
     loop = asyncio.get_running_loop()
-    timer = loop.call_later(call.remaining() or 0, done.cancel)
+    expired = False
+    timer: asyncio.TimerHandle
+
+    def look() -> None:
+        nonlocal expired, timer
+        left = call.remaining() or 0
+        if left > 0:
+            # The loop counts from the beginning of its turn, which on a busy server may be long ago.
+            timer = loop.call_later(left, look)
+        else:
+            expired = done.cancel()
+
+    timer = loop.call_later(call.remaining() or 0, look)
     try:
         return await done
     except asyncio.CancelledError:
         task = asyncio.current_task()
-        cancelled = task is not None and task.cancelling()
-        if not cancelled and (call.remaining() or 0) <= _EARLY:
+        if expired and not (task is not None and task.cancelling()):
             raise time_is_up() from None
         raise
     finally:
         timer.cancel()
-
-
-# The loop's clock and ours tick apart.
-_EARLY = 0.01
 
 
 @lru_cache(maxsize=1024)

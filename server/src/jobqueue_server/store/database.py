@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -17,6 +18,9 @@ from .statements import statement
 # A statement that has not ended by then is given up: it also bounds how late a commit may become visible, which
 # the floors of the claim rely on (see core/dispatch.py).
 STATEMENT_TIMEOUT = timedelta(seconds=5)
+
+# Seconds for which a connection that nobody uses is kept for the next hot statement, and out of its pool.
+KEPT_READY = 60.0
 
 # A plan made while live_job is small is kept when it has grown: settles of 300 rows went from 2 ms to 370 ms and
 # more. Without sequential and bitmap scans the plan is the right one at every size, and locks in the order of ids.
@@ -108,8 +112,9 @@ class Database:
         self._hot: asyncpg.Pool | None = None
         # Connections of the hot pool that wait for their next statement. Handing one back to the pool and asking for it
         # again costs as much as the statement itself.
-        self._ready: list[Any] = []
+        self._ready: list[tuple[Any, float]] = []
         self._asking = 0
+        self._closing = False
         self._cold: asyncpg.Pool | None = None
         # The heartbeat has a connection of its own: waiting behind others it would tell of a database that is away.
         self._vital: asyncpg.Pool | None = None
@@ -146,8 +151,9 @@ class Database:
 
     async def close(self) -> None:
         """Closes the pools; a connection in use is cut after a second."""
+        self._closing = True
         while self._ready:
-            await self._release(self._hot, self._ready.pop())
+            await self._release(self._hot, self._ready.pop()[0])
         for pool in (self._hot, self._cold, self._vital):
             if pool is not None:
                 try:
@@ -159,7 +165,7 @@ class Database:
     async def session(self, *, hot: bool = False, vital: bool = False) -> AsyncIterator[Session]:
         """A connection, without a transaction: each statement commits by itself. `vital`: of the heartbeat's own."""
         pool = self._vital if vital else self._hot if hot else self._cold
-        connection = (self._taken() if hot else None) or await self._acquired(pool)
+        connection = (await self._taken() if hot else None) or await self._acquired(pool)
         ended_well = False
         try:
             yield Session(connection)
@@ -167,12 +173,16 @@ class Database:
         finally:
             await self._give_back(pool, connection, ended_well)
 
-    def _taken(self) -> Any | None:
+    async def _taken(self) -> Any | None:
         """A hot connection that is ready; None where there is none."""
         while self._ready:
-            connection = self._ready.pop()
-            if not _lost(connection):
+            connection, since = self._ready.pop()
+            if _lost(connection):
+                continue
+            if time.monotonic() - since <= KEPT_READY:
                 return connection
+            # Somebody between may have forgotten it, without a word. The pool ends it after a while.
+            await self._release(self._hot, connection)
         return None
 
     async def _acquired(self, pool: asyncpg.Pool | None) -> Any:
@@ -187,8 +197,8 @@ class Database:
 
     async def _give_back(self, pool: asyncpg.Pool | None, connection: Any, ready: bool) -> None:
         """Keeps a hot connection ready, unless somebody waits for the pool's; one whose statement failed goes back."""
-        if ready and not self._asking and not _lost(connection):
-            self._ready.append(connection)
+        if ready and not self._asking and not self._closing and not _lost(connection):
+            self._ready.append((connection, time.monotonic()))
         else:
             await self._release(pool, connection)
 
@@ -232,7 +242,7 @@ class Database:
     async def _run(self, way: str, name: str, args: tuple[object, ...], hot: bool, vital: bool) -> Any:
         """As within `session`, without what its context costs: 30 us of each statement."""
         pool = self._vital if vital else self._hot if hot else self._cold
-        connection = (self._taken() if hot else None) or await self._acquired(pool)
+        connection = (await self._taken() if hot else None) or await self._acquired(pool)
         ended_well = False
         try:
             with scrubbed():

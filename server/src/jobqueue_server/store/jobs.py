@@ -184,7 +184,7 @@ class JobStore:
             [run.lane_id for run in runs],
             sessions,
             epochs,
-            _column([job.priority or None for job in new]),
+            [job.priority for job in new] if any(job.priority for job in new) else [],
             _column([job.run_at for job in new]),
             _column([milliseconds(job.delay) for job in new]),
             _column([run.max_attempts for run in runs]),

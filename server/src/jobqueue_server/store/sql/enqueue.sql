@@ -13,7 +13,7 @@
 -- the order in line is the order of the index.
 -- Keys are written in the order of their digests: two inserts in opposite order deadlock. An expired key is taken over.
 -- A job whose key is somebody else's is not stored, and not among `stored`; find_keys.sql then reads the winner.
--- A run's values are found by its place in arrays without nulls, which takes no search and no join.
+-- A run's values are found by its place in their arrays: no join, and no search in those of numbers without nulls.
 with keyed as (
     insert into idempotency_key (namespace_id, digest, job_id, request_digest, expires_at)
     select $19::int4, k.digest, k.job_id, k.request_digest, now() + $20::interval
