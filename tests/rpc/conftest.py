@@ -73,6 +73,9 @@ class Core:
         self.enqueued.append(new)
         return Enqueued(self.job.id, self.replayed, self.job)
 
+    def check_room(self, jobs: int) -> None:
+        """There always is some."""
+
     async def batch_enqueue(self, jobs: list[NewJobs]) -> EnqueuedBatch:
         await self._called("batch_enqueue")
         self.enqueued += [some.new for some in jobs]

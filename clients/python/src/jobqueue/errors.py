@@ -207,6 +207,9 @@ def from_rpc(error: grpc.RpcError) -> JobQueueError:
     if not info.reason and code == "RESOURCE_EXHAUSTED" and "larger than max" in message:
         # gRPC refuses a message before anybody has read it.
         found, message = TooLarge, f"a message is too large, the most is 4 MiB ({message})"
+    if code == message == "CANCELLED":
+        # So gRPC's server ends, as it leaves, the calls that nobody has come to yet. A caller's own cancelling says so.
+        found, code, message = Unavailable, "UNAVAILABLE", "the server left before it came to the call"
     request_id = metadata.get(_REQUEST_ID_KEY, "")
     return found(
         message,
