@@ -42,4 +42,9 @@ async def profile(cluster: Cluster, load: Load, hands: Hands, seconds: int, rate
             said, _ = await sampling.communicate()
             if sampling.returncode != 0:
                 raise BenchError(f"py-spy ended with {sampling.returncode}:\n{said.decode()[-2000:]}")
+            # Its title is the command, with the folders of whoever ran it.
+            drawn = await asyncio.to_thread(output.read_text)
+            for own in (f"{program.parent}/", f" --output {output}"):
+                drawn = drawn.replace(own, "")
+            await asyncio.to_thread(output.write_text, drawn)
             return ended
