@@ -124,7 +124,9 @@ class HandWorker:
 
     async def connect(self) -> HandWorker:
         """Says Hello, and waits for Welcome."""
-        await self.send(hello=self.hello)
+        # A server that takes no more streams may have said so before.
+        with contextlib.suppress(asyncio.InvalidStateError):
+            await self.send(hello=self.hello)
         self._tasks.append(asyncio.create_task(self._read()))
         self.welcome = await self.next("welcome")
         self._tasks.append(asyncio.create_task(self._beat()))

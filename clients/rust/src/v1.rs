@@ -688,9 +688,8 @@ pub struct Progress {
     pub checkpoint: ::core::option::Option<::prost::bytes::Bytes>,
 }
 /// The worker leaves: it is given no more jobs, settles or releases those that it holds, and is told Goodbye. The
-/// closing of the worker's side of the stream means the same: it is answered by the last Pong once more, by which the
-/// server learns whether the connection is still there, and after the answers that are due by Goodbye. A stream that
-/// broke is no drain.
+/// closing of the worker's side of the stream means the same: after the answers that are due it is answered by Goodbye.
+/// A stream that broke is no drain.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Drain {
     /// Why, for the server's log; at most 255 characters.

@@ -16,16 +16,12 @@ class Tls:
     """Files that were read and fit each other.
 
     Attributes:
-        chain: The certificate and those that signed it, PEM.
-        key: Its key, PEM.
-        client_ca: Who signs the certificates that clients must show; None: they need none.
-        context: The same for servers of Python's.
+        http1: What the HTTP server speaks TLS by.
+        http2: What the gRPC server does.
     """
 
-    chain: bytes
-    key: bytes
-    client_ca: bytes | None
-    context: ssl.SSLContext
+    http1: ssl.SSLContext
+    http2: ssl.SSLContext
 
     @classmethod
     def load(cls, cert: Path | None, key: Path | None, client_ca: Path | None) -> Tls | None:
@@ -40,33 +36,42 @@ class Tls:
             raise TlsUnusable(
                 "TLS needs a certificate and its key: set JOBQUEUE_TLS_CERT and JOBQUEUE_TLS_KEY"
             )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # gRPC takes no older one either.
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
-        chain, secret = _read(cert, "JOBQUEUE_TLS_CERT"), _read(key, "JOBQUEUE_TLS_KEY")
-        try:
-            # Without a password of its own OpenSSL would ask the terminal for one.
-            context.load_cert_chain(cert, key, password=lambda: "")
-        except (ssl.SSLError, ValueError) as error:
-            raise TlsUnusable(
-                f"{cert} (JOBQUEUE_TLS_CERT) and {key} (JOBQUEUE_TLS_KEY) are no certificate and its unencrypted "
-                f"key, as PEM: {error}"
-            ) from None
-        trusted = None
+        _check_readable(cert, "JOBQUEUE_TLS_CERT")
+        _check_readable(key, "JOBQUEUE_TLS_KEY")
         if client_ca is not None:
-            trusted = _read(client_ca, "JOBQUEUE_TLS_CLIENT_CA")
-            try:
-                context.load_verify_locations(client_ca)
-            except ssl.SSLError as error:
-                message = f"{client_ca} (JOBQUEUE_TLS_CLIENT_CA) holds no certificate as PEM: {error}"
-                raise TlsUnusable(message) from None
-            context.verify_mode = ssl.CERT_REQUIRED
-        return cls(chain, secret, trusted, context)
+            _check_readable(client_ca, "JOBQUEUE_TLS_CLIENT_CA")
+        return cls(
+            _context("http/1.1", cert, key, client_ca),
+            _context("h2", cert, key, client_ca),
+        )
 
 
-def _read(path: Path, setting: str) -> bytes:
+def _context(protocol: str, cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
+    """Speaks a protocol with the certificate; with a CA, to clients that show one of its certificates."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # gRPC's clients take no older one either.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols([protocol])
     try:
-        return path.read_bytes()
+        # Without a password of its own OpenSSL would ask the terminal for one.
+        context.load_cert_chain(cert, key, password=lambda: "")
+    except (ssl.SSLError, ValueError) as error:
+        raise TlsUnusable(
+            f"{cert} (JOBQUEUE_TLS_CERT) and {key} (JOBQUEUE_TLS_KEY) are no certificate and its unencrypted "
+            f"key, as PEM: {error}"
+        ) from None
+    if client_ca is not None:
+        try:
+            context.load_verify_locations(client_ca)
+        except ssl.SSLError as error:
+            message = f"{client_ca} (JOBQUEUE_TLS_CLIENT_CA) holds no certificate as PEM: {error}"
+            raise TlsUnusable(message) from None
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _check_readable(path: Path, setting: str) -> None:
+    try:
+        path.read_bytes()
     except OSError as error:
         raise TlsUnusable(f"{path} can't be read: {error.strerror} (named by {setting})") from None

@@ -83,7 +83,7 @@ class HttpServer:
         )
         config.load()
         if self._tls is not None:
-            config.ssl = self._tls.context
+            config.ssl = self._tls.http1
         self._server = uvicorn.Server(config)
         self._server.lifespan = config.lifespan_class(config)
         # Step by step, and not by `serve`, which takes the process's signals.

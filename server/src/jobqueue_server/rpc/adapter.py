@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
-import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
@@ -16,12 +15,11 @@ from ..chain import Call, Chain, PeerGone
 from ..errors import BodyTooLarge, FieldInvalid, JobQueueError, NotBuilt
 from ..model import MAX_MESSAGE_BYTES
 from .errors import DETAILS_KEY, code_of, message_of, status_of
+from .http2.stream import Stream
 from .quick import QuickBatch, QuickEnqueue
 
 # For the HTTP transport; a gRPC client has no use for it.
 _INTERNAL_METADATA = "x-http-code"
-
-_Context = grpc.aio.ServicerContext[Any, Any]
 
 
 def generic_handler(service: ServiceDescriptor, servicer: object, chain: Chain) -> grpc.GenericRpcHandler:
@@ -50,7 +48,7 @@ def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
         return parse(raw)
 
     if method.client_streaming:
-        duplex = chain.duplex(full_name, _unless_gone(implementation or _not_built(method.name)))
+        duplex = chain.duplex(full_name, implementation or _not_built(method.name))
         return make.stream_stream_rpc_method_handler(_duplex(full_name, duplex), parse, _serialize)
     if method.server_streaming:
         stream = chain.stream(full_name, implementation or _stream_not_built(method.name), read)
@@ -67,7 +65,7 @@ def _unary(
     run: Callable[[Any, Call], Awaitable[Any]],
     quick: Callable[[bytes, Call], Awaitable[bytes | None]] | None = None,
 ) -> Callable[..., Awaitable[bytes]]:
-    async def handle(raw: bytes, context: _Context) -> Any:
+    async def handle(raw: bytes, context: Stream) -> Any:
         call = _call(method, context)
         try:
             response = await quick(raw, call) if quick is not None else None
@@ -82,22 +80,16 @@ def _unary(
 
 
 def _stream(method: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    async def handle(raw: bytes, context: _Context) -> None:
+    async def handle(raw: bytes, context: Stream) -> None:
         call = _call(method, context)
-
-        async def send(response: Message) -> None:
-            try:
-                await context.write(response)
-            except grpc.aio.InternalError as error:
-                raise PeerGone from error
 
         try:
             # At once, and not with the first response, which may be hours away.
             await _send_request_id(context, call)
-            await run(raw, call, send)
+            await run(raw, call, context.write)
         except JobQueueError as error:
             await _abort(context, call, error)
-        except (PeerGone, grpc.aio.InternalError):
+        except PeerGone:
             return
         context.set_trailing_metadata(_trailing(call))
 
@@ -105,38 +97,26 @@ def _stream(method: str, run: Callable[..., Awaitable[None]]) -> Callable[..., A
 
 
 def _duplex(method: str, run: Callable[[Any, Call], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    async def handle(_requests: object, context: _Context) -> None:
+    async def handle(_requests: object, context: Stream) -> None:
         call = _call(method, context)
         try:
             await _send_request_id(context, call)
             await run(context, call)
         except JobQueueError as error:
             await _abort(context, call, error)
-        except (PeerGone, grpc.aio.InternalError):
+        except PeerGone:
             return
         context.set_trailing_metadata(_trailing(call))
 
     return handle
 
 
-def _unless_gone(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call], Awaitable[None]]:
-    """Reading and writing raise gRPC's InternalError when the connection broke: no fault of ours."""
-
-    async def handle(context: Any, call: Call) -> None:
-        try:
-            await handler(context, call)
-        except grpc.aio.InternalError as error:
-            raise PeerGone from error
-
-    return handle
-
-
-def _call(method: str, context: _Context) -> Call:
+def _call(method: str, context: Stream) -> Call:
     remaining = context.time_remaining()
     return Call(
         method,
         "grpc",
-        dict(context.invocation_metadata() or ()),
+        dict(context.invocation_metadata()),
         deadline=None if remaining is None else time.monotonic() + remaining,
         peer=context.peer(),
     )
@@ -146,11 +126,11 @@ def _trailing(call: Call) -> tuple[tuple[str, str], ...]:
     return tuple(pair for pair in call.answer_metadata.items() if pair[0] != _INTERNAL_METADATA)
 
 
-async def _send_request_id(context: _Context, call: Call) -> None:
+async def _send_request_id(context: Stream, call: Call) -> None:
     await context.send_initial_metadata((("x-request-id", call.request_id),))
 
 
-async def _abort(context: _Context, call: Call, error: JobQueueError) -> None:
+async def _abort(context: Stream, call: Call, error: JobQueueError) -> None:
     details = (DETAILS_KEY, status_of(error).SerializeToString())
     await context.abort(code_of(error), message_of(error), (*_trailing(call), details))
 

@@ -34,8 +34,6 @@ MAX_PROGRESS_MESSAGE = 1024
 MAX_HELD = 2 * MAX_SLOTS
 # How long a stream may stay without its first frame.
 HELLO_WITHIN = 10.0
-# How long after a half-close the news of a cancel may come; both end the reading in the same way.
-CANCEL_NEWS = 0.02
 
 
 class LeaseServicer:
@@ -174,10 +172,6 @@ class LeaseServicer:
                 self._end_when_empty(session, stream)
             elif which == "hello":
                 raise ProtocolViolated("a stream has one Hello, its first frame")
-        # A stream that broke ends the reading as a half-close does. Its cancelling comes a moment later, and on a busy
-        # server any time later: of 300 streams that a proxy cut, half were taken for drained, and their jobs went on.
-        await asyncio.sleep(CANCEL_NEWS)
-        await stream.reached()
         session.draining = True
         await stream.all_answered()
         await self._end(session, stream)

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import grpc
-import grpc.aio
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pool import Default as default_pool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
@@ -19,16 +18,15 @@ from ..tls import Tls
 from .adapter import generic_handler
 from .health import SERVICE as HEALTH_SERVICE
 from .health import Health
+from .http2.server import Http2Server
 
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 
 # Longer than between heartbeats, so that a worker that is heard is not pinged beside them.
-_KEEPALIVE_MS = 8_000
-_KEEPALIVE_TIMEOUT_MS = 3_000
-# Beyond it gRPC refuses by itself, without a reason; from MAX_MESSAGE_BYTES up to it the adapter says what is wrong.
+_KEEPALIVE_SECONDS = 8
+_KEEPALIVE_TIMEOUT_SECONDS = 3
+# Beyond it a call is refused on the way; from MAX_MESSAGE_BYTES up to it the adapter says what is wrong.
 _RECEIVED_BYTES = MAX_MESSAGE_BYTES + (1 << 20)
-_MAX_METADATA_BYTES = 16 << 10
-_MAX_PENDING = 100_000
 
 
 class GrpcServer:
@@ -56,8 +54,13 @@ class GrpcServer:
         max_calls_per_connection: int = 4096,
     ) -> None:
         self._tls = tls
-        self._server = grpc.aio.server(
-            options=_options(reuse_port, max_connection_age, max_calls_per_connection)
+        self._server = Http2Server(
+            most_bytes=_RECEIVED_BYTES,
+            most_streams=max_calls_per_connection,
+            max_connection_age=None if max_connection_age is None else max_connection_age.total_seconds(),
+            keepalive=_KEEPALIVE_SECONDS,
+            keepalive_timeout=_KEEPALIVE_TIMEOUT_SECONDS,
+            reuse_port=reuse_port,
         )
         self._server.add_generic_rpc_handlers(
             tuple(generic_handler(service, servicer, chain) for service, servicer in services)
@@ -76,22 +79,14 @@ class GrpcServer:
         Raises:
             AddressUnusable: The port is taken, or the address is not this machine's.
         """
-        split_address(address)
+        host, port = split_address(address)
         try:
-            port = self._add_port(address)
-        except RuntimeError as error:
+            port = self._server.bind(host, port)
+        except OSError as error:
             raise taken("The gRPC server", address, "JOBQUEUE_GRPC_ADDR") from error
         await self._health.set_serving(False)
-        await self._server.start()
+        await self._server.start(None if self._tls is None else self._tls.http2)
         return port
-
-    def _add_port(self, address: str) -> int:
-        if self._tls is None:
-            return self._server.add_insecure_port(address)
-        must = self._tls.client_ca is not None
-        pair = (self._tls.key, self._tls.chain)
-        credentials = grpc.ssl_server_credentials([pair], self._tls.client_ca, require_client_auth=must)
-        return self._server.add_secure_port(address, credentials)
 
     async def set_serving(self, serving: bool) -> None:
         """Sets what the health check answers for the server and for each service."""
@@ -105,40 +100,7 @@ class GrpcServer:
         await self._server.stop(grace.total_seconds())
 
 
-def _options(
-    reuse_port: bool, max_connection_age: timedelta | None, max_calls_per_connection: int
-) -> list[tuple[str, int]]:
-    age = (
-        []
-        if max_connection_age is None
-        else [("grpc.max_connection_age_ms", int(max_connection_age.total_seconds() * 1000))]
-    )
-    return [
-        # Without max_connection_age_grace_ms what is under way goes on for as long as it likes.
-        *age,
-        ("grpc.so_reuseport", int(reuse_port)),
-        ("grpc.max_receive_message_length", _RECEIVED_BYTES),
-        ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
-        # Calls that the loop has not come to yet. From 1,000 on gRPC would end more and more of them, and from 3,000 on
-        # all, with a CANCELLED that says neither why nor when to come back; the chain does.
-        ("grpc.server.max_pending_requests", _MAX_PENDING),
-        ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
-        ("grpc.max_concurrent_streams", max_calls_per_connection),
-        # A half-open connection is found after 11 s. With the first two alone it was 65 s: the third is 60 s by
-        # default, and overrides the second.
-        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
-        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
-        ("grpc.http2.ping_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.max_pings_without_data", 0),
-        # A client that pings more often than this is cut off ("too many pings"); by default that is every 5 min. The
-        # headers of gRPC call it GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, but this is its name, and
-        # one that is not known is ignored without a word.
-        ("grpc.http2.min_ping_interval_without_data_ms", 500),
-    ]
-
-
-def _add_reflection(server: grpc.aio.Server, names: Sequence[str]) -> None:
+def _add_reflection(server: Http2Server, names: Sequence[str]) -> None:
     """Reflection in both versions: the package has v1alpha only, and the messages of v1 are the same on the wire."""
     servicer = reflection.aio.ReflectionServicer(service_names=names, pool=_Symbols())
     # The types of handlers are those of servers with threads.

@@ -41,14 +41,12 @@ class LeaseStream:
         self._frames: list[lease_pb2.LeaseResponse] = []
         self._wake = asyncio.Event()
         self._last_seq = 0
-        self._last_pong = 0
         self._closing = False
         self._unanswered = 0
         self._unanswered_outcomes = 0
         self._unsent_results = 0
         self._room = asyncio.Event()
         self._superseded = asyncio.Event()
-        self._written = asyncio.Event()
         self._answered = asyncio.Event()
         self._answered.set()
 
@@ -127,12 +125,6 @@ class LeaseStream:
         await self._superseded.wait()
         raise SessionSuperseded("the session goes on elsewhere, or fell silent; resume it on a new stream")
 
-    async def reached(self) -> None:
-        """Waits until a Pong that was said before is written again. On a connection that is gone the writer fails."""
-        self._written.clear()
-        self.pong(self._last_pong)
-        await self._written.wait()
-
     async def room(self) -> None:
         """Waits while the worker has too many answers to read, or to wait for."""
         while (
@@ -147,7 +139,6 @@ class LeaseStream:
 
     def pong(self, seq: int) -> None:
         """Answers a heartbeat."""
-        self._last_pong = seq
         self.send(lease_pb2.LeaseResponse(pong=lease_pb2.Pong(seq=seq)))
 
     def send(self, frame: lease_pb2.LeaseResponse) -> None:
@@ -170,8 +161,6 @@ class LeaseStream:
                 await self._context.write(self._delivery(chunk))
             for frame in frames:
                 await self._context.write(frame)
-            if not self._frames:
-                self._written.set()
             if self._closing and not self._frames and not self._leases:
                 return
 

@@ -1,0 +1,587 @@
+"""One HTTP/2 connection of the server: its frames, its streams, and how much either side may send."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from . import frames
+from .fields import MAX_BLOCK_BYTES, MAX_METADATA_BYTES, RequestFields
+from .frames import ConnectionBroken, Reason, Setting
+from .messages import ENCODINGS, MessageRefused
+from .stream import Handler, Stream
+
+_log = logging.getLogger(__name__)
+
+# What the other side may send on a stream before it is read, and on the connection before it is looked at.
+STREAM_WINDOW = 1 << 20
+CONNECTION_WINDOW = 16 << 20
+FRAME_BYTES = 64 << 10
+# A caller that does not read is waited for from here on.
+WRITE_BUFFER = 256 << 10
+# Frames a second that ask for work and bring none: resets, pings, settings, empty ones.
+MOST_IDLE_FRAMES = 10_000
+MOST_CUT_SHORT = 4096
+# Bytes of calls that wait to be whole or to be read.
+MOST_HELD = 256 << 20
+
+_NOT_HTTP_2 = (
+    b"HTTP/1.1 400 Bad Request\r\n"
+    b"content-type: text/plain\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s"
+)
+_HINT = "This port speaks gRPC, which is HTTP/2. HTTP/JSON is answered on a port of its own.\n"
+_HTTP_1_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"PATC", b"OPTI")
+
+Find = Callable[[str], Handler | None]
+
+
+class Connection(asyncio.Protocol):
+    """Serves the calls of one connection, which is in `connections` while it lives.
+
+    Attributes:
+        loop: The loop that it lives on.
+        peer: Who connected, as gRPC names them.
+        tasks: Handlers of the whole server.
+        most_bytes: Of one message.
+        worth_an_update: From so many bytes on the other side is told that it may send more.
+        window: Bytes that the other side takes now, of all streams together.
+        held: Bytes of calls that came and could not be handed on yet.
+        frame_bytes: The most content of a frame that it takes.
+        paused: Whether what was sent last still waits for the network.
+        waiting: Streams that wait for that to end, in order.
+        lost: Whether the connection is no more.
+    """
+
+    __slots__ = (
+        "_block",
+        "_block_end",
+        "_block_stream",
+        "_blocked",
+        "_connections",
+        "_credit",
+        "_cut_short",
+        "_fields",
+        "_find",
+        "_greeted",
+        "_heard",
+        "_idle_frames",
+        "_last_id",
+        "_leaving",
+        "_most_streams",
+        "_pending",
+        "_quiet",
+        "_retires_in",
+        "_said_last",
+        "_stream_window",
+        "_streams",
+        "_transport",
+        "frame_bytes",
+        "held",
+        "loop",
+        "lost",
+        "most_bytes",
+        "paused",
+        "peer",
+        "tasks",
+        "waiting",
+        "window",
+        "worth_an_update",
+    )
+
+    def __init__(
+        self,
+        find: Find,
+        tasks: set[asyncio.Task[None]],
+        connections: set[Connection],
+        *,
+        most_bytes: int,
+        most_streams: int,
+        retires_in: float | None,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.peer = ""
+        self.tasks = tasks
+        self.most_bytes = most_bytes
+        self.worth_an_update = STREAM_WINDOW // 2
+        self.window = frames.DEFAULT_WINDOW
+        self.frame_bytes = frames.DEFAULT_FRAME_BYTES
+        self.held = 0
+        self.paused = False
+        self.waiting: dict[Stream, None] = {}
+        self.lost = False
+        self._find = find
+        self._connections = connections
+        self._most_streams = most_streams
+        self._retires_in = retires_in
+        self._transport: Any = None
+        self._fields = RequestFields()
+        self._streams: dict[int, Stream] = {}
+        # Those that have something to send and no room for it, in the order of their turns.
+        self._blocked: dict[Stream, None] = {}
+        # Streams that ended before the other side had said all: it may not know, and what still comes is passed over.
+        self._cut_short: dict[int, None] = {}
+        self._stream_window = frames.DEFAULT_WINDOW
+        self._pending = b""
+        self._greeted = False
+        self._block: bytearray | None = None
+        self._block_stream = 0
+        self._block_end = False
+        self._last_id = 0
+        self._credit = 0
+        self._leaving = False
+        self._said_last = False
+        self._heard = True
+        self._quiet = 0
+        self._idle_frames = 0
+
+    # ---- asyncio
+
+    def connection_made(self, transport: Any) -> None:
+        """Says what this side takes."""
+        self._transport = transport
+        self._connections.add(self)
+        transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        place = transport.get_extra_info("peername")
+        if isinstance(place, tuple):
+            host, port = place[:2]
+            self.peer = f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+        self.write(
+            frames.settings(
+                {
+                    Setting.MAX_CONCURRENT_STREAMS: self._most_streams,
+                    Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                    Setting.MAX_FRAME_SIZE: FRAME_BYTES,
+                    Setting.MAX_HEADER_LIST_SIZE: MAX_METADATA_BYTES,
+                }
+            )
+            + frames.window_update(0, CONNECTION_WINDOW - frames.DEFAULT_WINDOW)
+        )
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Every call on it has lost its caller."""
+        self.lost = True
+        streams, self._streams = self._streams, {}
+        self._blocked.clear()
+        for stream in streams.values():
+            stream.gone()
+        self._connections.discard(self)
+
+    def pause_writing(self) -> None:
+        """The network does not keep up."""
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self.paused = False
+        waiting, self.waiting = self.waiting, {}
+        for stream in waiting:
+            stream.sent()
+
+    def data_received(self, data: bytes) -> None:
+        """Takes whole frames out of what came."""
+        self._heard = True
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        try:
+            if not self._greeted:
+                data = self._greeting(data)
+            self._pending = self._frames(data)
+        except ConnectionBroken as broken:
+            self._break(broken)
+
+    def _greeting(self, data: bytes) -> bytes:
+        """What follows the other side's first words."""
+        preface = frames.PREFACE
+        if data.startswith(preface):
+            self._greeted = True
+            return data[len(preface) :]
+        if preface.startswith(data):
+            self._pending = data
+            return b""
+        if data.startswith(_HTTP_1_METHODS):
+            self.write(_NOT_HTTP_2 % (len(_HINT), _HINT.encode()))
+            self._transport.close()
+            return b""
+        raise ConnectionBroken(Reason.PROTOCOL_ERROR, "the connection does not begin as HTTP/2 does")
+
+    def _frames(self, data: bytes) -> bytes:
+        """Handles the whole frames in it, and answers what is left."""
+        if not self._greeted:
+            return self._pending
+        at, end = 0, len(data)
+        while end - at >= frames.HEAD_BYTES and not self.lost:
+            high, low, kind, flags, number = frames.read_head(data, at)
+            length = high << 16 | low
+            if length > FRAME_BYTES:
+                raise ConnectionBroken(
+                    Reason.FRAME_SIZE_ERROR, f"a frame has {length} bytes; the most is {FRAME_BYTES}"
+                )
+            start = at + frames.HEAD_BYTES
+            at = start + length
+            if at > end:
+                return data[start - frames.HEAD_BYTES :]
+            number &= frames.MOST_STREAM_ID
+            if self._block is not None and kind != frames.CONTINUATION:
+                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "a block of fields was not ended")
+            if kind == frames.DATA:
+                self._data(number, flags, data[start:at], length)
+            elif kind == frames.HEADERS:
+                self._headers(number, flags, data[start:at])
+            else:
+                self._other(kind, flags, number, data[start:at])
+        return data[at:] if at else data
+
+    # ---- frames
+
+    def _data(self, number: int, flags: int, payload: bytes, length: int) -> None:
+        if length:
+            self._credit += length
+            if self._credit >= CONNECTION_WINDOW // 2:
+                self.write(frames.window_update(0, self._credit))
+                self._credit = 0
+        elif not flags & frames.END_STREAM:
+            self._idle()
+        stream = self._streams.get(number)
+        if stream is None:
+            if number > self._last_id or not number:
+                raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"DATA on stream {number}, which is not open")
+            self._of_the_past(number, bool(flags & frames.END_STREAM))
+            return
+        if flags & frames.PADDED:
+            payload = frames.unpadded(flags & frames.PADDED, payload)
+        if stream.ended:
+            stream.tell()
+        elif payload:
+            stream.fed(payload, length)
+        if flags & frames.END_STREAM and not stream.half_closed:
+            stream.close()
+
+    def _headers(self, number: int, flags: int, payload: bytes) -> None:
+        if flags & (frames.PADDED | frames.WITH_PRIORITY):
+            payload = frames.unpadded(flags, payload)
+        if flags & frames.END_HEADERS:
+            self._fields_came(number, payload, bool(flags & frames.END_STREAM))
+            return
+        self._block, self._block_stream = bytearray(payload), number
+        self._block_end = bool(flags & frames.END_STREAM)
+
+    def _continued(self, number: int, flags: int, payload: bytes) -> None:
+        block = self._block
+        if block is None or number != self._block_stream:
+            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "CONTINUATION of nothing")
+        if not payload:
+            self._idle()
+        block += payload
+        if len(block) > MAX_BLOCK_BYTES:
+            raise ConnectionBroken(
+                Reason.ENHANCE_YOUR_CALM,
+                f"a call's fields are over {MAX_BLOCK_BYTES} bytes; the most is {MAX_METADATA_BYTES}",
+            )
+        if flags & frames.END_HEADERS:
+            self._block = None
+            self._fields_came(number, bytes(block), self._block_end)
+
+    def _fields_came(self, number: int, block: bytes, end: bool) -> None:
+        # Also where nobody is interested: what it adds to the table counts.
+        request = self._fields.read(block)
+        stream = self._streams.get(number)
+        if stream is not None:
+            if not end or request.wrong or not request.trailers:
+                self.reset(stream, Reason.PROTOCOL_ERROR)
+            elif stream.half_closed:
+                self.reset(stream, Reason.STREAM_CLOSED)
+            else:
+                stream.close()
+            return
+        if number <= self._last_id and number % 2:
+            if number not in self._cut_short:
+                raise ConnectionBroken(Reason.STREAM_CLOSED, f"HEADERS of {number}, which has ended")
+            self._of_the_past(number, end)
+            return
+        if number % 2 == 0:
+            raise ConnectionBroken(
+                Reason.PROTOCOL_ERROR, f"a caller's streams have odd numbers, and not {number}"
+            )
+        if self._said_last:
+            # Behind the last one that we said to look at: the caller knows, and calls elsewhere.
+            return
+        self._last_id = number
+        if len(self._streams) >= self._most_streams:
+            self._idle()
+            self.write(frames.reset(number, Reason.REFUSED_STREAM))
+            return
+        if request.wrong or request.trailers:
+            self._idle()
+            self.write(frames.reset(number, Reason.PROTOCOL_ERROR))
+            return
+        self._call(number, request, end)
+
+    def _call(self, number: int, request: Any, end: bool) -> None:
+        handler = self._find(request.path)
+        stream = self._streams[number] = Stream(self, number, request, handler, self._stream_window)
+        if request.too_large:
+            stream.finish(
+                grpc.StatusCode.RESOURCE_EXHAUSTED.value[0],
+                f"the call's metadata is over {MAX_METADATA_BYTES} bytes",
+            )
+        elif request.method != "POST":
+            stream.refuse(405, _HINT, end)
+        elif not request.content_type.startswith("application/grpc"):
+            stream.refuse(415, _HINT, end)
+        elif handler is None:
+            stream.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], f"there is no method {request.path[:256]}")
+        elif request.encoding not in ENCODINGS:
+            stream.finish(
+                grpc.StatusCode.UNIMPLEMENTED.value[0],
+                f"messages may be compressed by gzip or deflate, not by {request.encoding[:64]}",
+            )
+        else:
+            stream.begin()
+            if end:
+                stream.close()
+
+    def _other(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        if kind == frames.WINDOW_UPDATE:
+            self._window_update(number, payload)
+        elif kind == frames.RST_STREAM:
+            self._idle()
+            if len(payload) != 4:
+                raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
+            if number > self._last_id or not number:
+                raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"RST_STREAM of {number}, which is not open")
+            stream = self._streams.get(number)
+            if stream is not None:
+                stream.half_closed = True
+                stream.gone()
+                self.over(stream)
+            self._cut_short.pop(number, None)
+        elif kind == frames.PING:
+            if len(payload) != 8:
+                raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "PING has eight bytes")
+            if number:
+                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "PING is of the connection")
+            if flags & frames.ACK:
+                if self._leaving:
+                    self._say_last()
+            else:
+                self._idle()
+                self.write(frames.frame(frames.PING, frames.ACK, 0, payload))
+        elif kind == frames.SETTINGS:
+            self._idle()
+            self._settings(flags, number, payload)
+        elif kind == frames.CONTINUATION:
+            self._continued(number, flags, payload)
+        elif kind == frames.PUSH_PROMISE:
+            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "a caller pushes nothing")
+        elif kind == frames.GOAWAY:
+            # It opens no more streams; those that there are go on.
+            if number:
+                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "GOAWAY is of the connection")
+        elif kind == frames.PRIORITY:
+            self._idle()
+            if not number:
+                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "PRIORITY is of a stream")
+            if len(payload) != 5:
+                raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "PRIORITY has five bytes")
+        else:
+            # Kinds that are yet to come.
+            self._idle()
+
+    def _settings(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "SETTINGS are of the connection")
+        if flags & frames.ACK:
+            if payload:
+                raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS is empty")
+            return
+        if len(payload) % 6:
+            raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "SETTINGS are of six bytes each")
+        for name, value in frames.read_settings(payload):
+            if name == Setting.INITIAL_WINDOW_SIZE:
+                if value > frames.MOST_WINDOW:
+                    raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, f"a window of {value}")
+                more, self._stream_window = value - self._stream_window, value
+                for stream in self._streams.values():
+                    stream.window += more
+            elif name == Setting.ENABLE_PUSH:
+                if value > 1:
+                    raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}; it is 0 or 1")
+            elif name == Setting.MAX_FRAME_SIZE:
+                if not frames.DEFAULT_FRAME_BYTES <= value <= frames.MOST_FRAME_BYTES:
+                    raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"frames of {value} bytes")
+                self.frame_bytes = min(value, FRAME_BYTES)
+        self.write(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        for stream in [stream for stream in self._streams.values() if stream.unsent]:
+            self.pump(stream)
+
+    def _window_update(self, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "WINDOW_UPDATE has four bytes")
+        more = int.from_bytes(payload, "big") & frames.MOST_WINDOW
+        if not number:
+            self.window += more
+            if not more:
+                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "a window grows by nothing")
+            if self.window > frames.MOST_WINDOW:
+                raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, f"a window of {self.window}")
+            if self._blocked:
+                self._pump()
+            return
+        stream = self._streams.get(number)
+        if stream is None:
+            if number > self._last_id:
+                raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"WINDOW_UPDATE of {number}, which is not open")
+            return
+        stream.window += more
+        if not more:
+            self.reset(stream, Reason.PROTOCOL_ERROR)
+        elif stream.window > frames.MOST_WINDOW:
+            self.reset(stream, Reason.FLOW_CONTROL_ERROR)
+        elif stream.unsent:
+            self.pump(stream)
+
+    def _idle(self) -> None:
+        """Counts a frame that brought nothing."""
+        self._idle_frames += 1
+        if self._idle_frames > MOST_IDLE_FRAMES:
+            raise ConnectionBroken(
+                Reason.ENHANCE_YOUR_CALM, f"over {MOST_IDLE_FRAMES} frames a second that bring nothing"
+            )
+
+    def _of_the_past(self, number: int, end: bool) -> None:
+        """Something came on a stream that is no more. That is well where the other side could not know."""
+        if number not in self._cut_short:
+            self._idle()
+            self.write(frames.reset(number, Reason.STREAM_CLOSED))
+        elif end:
+            del self._cut_short[number]
+
+    def hold(self, size: int) -> None:
+        """Bytes of a call came that can't be handed on yet.
+
+        Raises:
+            MessageRefused: There are too many of them.
+        """
+        self.held += size
+        if self.held > MOST_HELD:
+            raise MessageRefused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"over {MOST_HELD} bytes of this connection wait to be whole or to be read",
+            )
+
+    # ---- sending
+
+    def write(self, data: bytes) -> None:
+        """Sends whole frames."""
+        if not self.lost:
+            self._transport.write(data)
+
+    def pump(self, stream: Stream) -> None:
+        """Sends what a stream has to send and may; the rest gets its turn when there is room."""
+        unsent = stream.unsent
+        while unsent:
+            size = min(len(unsent), stream.window, self.window, self.frame_bytes)
+            if size <= 0:
+                if stream.window > 0:
+                    # For want of the connection's room, so in its turn.
+                    self._blocked[stream] = None
+                return
+            stream.window -= size
+            self.window -= size
+            self.write(frames.head(size, frames.DATA, 0, stream.id) + unsent[:size])
+            del unsent[:size]
+        self._blocked.pop(stream, None)
+        if not self.paused:
+            stream.sent()
+        else:
+            self.waiting[stream] = None
+
+    def _pump(self) -> None:
+        blocked, self._blocked = self._blocked, {}
+        for stream in blocked:
+            self.pump(stream)
+
+    def reset(self, stream: Stream, reason: Reason) -> None:
+        """Ends a stream whose other side broke the protocol."""
+        self.write(frames.reset(stream.id, reason))
+        stream.gone()
+        self.over(stream)
+
+    def over(self, stream: Stream) -> None:
+        """A stream has ended."""
+        if self._streams.pop(stream.id, None) is None:
+            return
+        self._blocked.pop(stream, None)
+        if not stream.half_closed:
+            self._cut_short[stream.id] = None
+            if len(self._cut_short) > MOST_CUT_SHORT:
+                del self._cut_short[next(iter(self._cut_short))]
+        if self._said_last and not self._streams:
+            self._transport.close()
+
+    # ---- its life
+
+    def tick(self, keepalive: int, timeout: int) -> None:
+        """Once a second: looks whether the other side is there, and whether the connection is old."""
+        self._idle_frames = 0
+        if self._heard:
+            self._heard = False
+            self._quiet = 0
+        else:
+            self._quiet += 1
+            if self._quiet == keepalive:
+                self.write(frames.frame(frames.PING, 0, 0, b"alive?\0\0"))
+            elif self._quiet >= keepalive + timeout:
+                _log.info("%s has not answered for %d s, and is taken for gone", self.peer, self._quiet)
+                self._transport.abort()
+                return
+        if self._retires_in is not None:
+            self._retires_in -= 1
+            if self._retires_in <= 0:
+                self._retires_in = None
+                self.leave()
+
+    def leave(self) -> None:
+        """Takes no new calls once the other side knows; ends when those that there are have."""
+        if self._leaving:
+            return
+        self._leaving = True
+        if not self._greeted:
+            self._transport.close()
+            return
+        # First a word that refuses nothing. What the caller sent before it heard that comes before its echo.
+        self.write(
+            frames.go_away(frames.MOST_STREAM_ID, Reason.NO_ERROR)
+            + frames.frame(frames.PING, 0, 0, b"leaving\0")
+        )
+
+    def _say_last(self) -> None:
+        if self._said_last:
+            return
+        self._said_last = True
+        self.write(frames.go_away(self._last_id, Reason.NO_ERROR))
+        if not self._streams:
+            self._transport.close()
+
+    def end(self) -> None:
+        """Ends the calls that there are, and the connection."""
+        self._leaving = True
+        for stream in list(self._streams.values()):
+            stream.cut()
+        self._say_last()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Ends the connection, whatever there is still to send."""
+        self._transport.abort()
+
+    def _break(self, broken: ConnectionBroken) -> None:
+        _log.info("the connection of %s ends: %s (%s)", self.peer, broken.message, broken.reason.name)
+        self.write(frames.go_away(self._last_id, broken.reason, broken.message))
+        self._transport.close()
+        self._pending = b""

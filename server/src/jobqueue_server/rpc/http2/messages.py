@@ -1,0 +1,102 @@
+"""gRPC's messages within a stream's bytes: a flag, four bytes of length, the message."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import grpc
+
+HEAD_BYTES = 5
+ENCODINGS = ("identity", "deflate", "gzip")
+# Of zlib's two forms, by the window's bits.
+_WINDOW_BITS = {"deflate": zlib.MAX_WBITS, "gzip": zlib.MAX_WBITS | 16}
+
+
+class MessageRefused(Exception):
+    """A message can't be taken: the code and the text of the call's status."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Messages:
+    """Puts the messages of one stream together.
+
+    Args:
+        encoding: How those are compressed whose flag says so.
+        most: The most bytes of one, compressed or not.
+        take: Gets each message that is whole.
+    """
+
+    __slots__ = ("_encoding", "_most", "_take", "held")
+
+    def __init__(self, encoding: str, most: int, take: Callable[[bytes], None]) -> None:
+        self._encoding = encoding
+        self._most = most
+        self._take = take
+        self.held = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next bytes of the stream.
+
+        Raises:
+            MessageRefused: A message is too large, or compressed in a way that it may not be.
+        """
+        held = self.held
+        if not held:
+            # Nearly always a frame is a message.
+            size = len(data) - HEAD_BYTES
+            if size >= 0 and data[0] == 0 and int.from_bytes(data[1:5], "big") == size <= self._most:
+                self._take(data[HEAD_BYTES:])
+                return
+        held += data
+        start = 0
+        while len(held) - start >= HEAD_BYTES:
+            size = int.from_bytes(held[start + 1 : start + HEAD_BYTES], "big")
+            if size > self._most:
+                raise MessageRefused(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"Received message larger than max ({size} vs. {self._most})",
+                )
+            end = start + HEAD_BYTES + size
+            if len(held) < end:
+                break
+            message = bytes(held[start + HEAD_BYTES : end])
+            self._take(message if held[start] == 0 else self._whole(held[start], message))
+            start = end
+        del held[:start]
+
+    def _whole(self, flag: int, message: bytes) -> bytes:
+        """A compressed message as it was."""
+        bits = _WINDOW_BITS.get(self._encoding)
+        if flag != 1 or bits is None:
+            raise MessageRefused(
+                grpc.StatusCode.INTERNAL,
+                "a message's flag says compressed, and the call's grpc-encoding does not",
+            )
+        reader = zlib.decompressobj(bits)
+        try:
+            # One byte more shows that there is more.
+            whole = reader.decompress(message, self._most + 1)
+        except zlib.error as error:
+            raise MessageRefused(
+                grpc.StatusCode.INTERNAL, f"a message can't be decompressed: {error}"
+            ) from None
+        if len(whole) > self._most:
+            raise MessageRefused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"Received message larger than max ({len(whole)} vs. {self._most}) once decompressed",
+            )
+        if not reader.eof:
+            raise MessageRefused(
+                grpc.StatusCode.INTERNAL, "a message can't be decompressed: its end is missing"
+            )
+        return whole
+
+
+def framed(message: bytes) -> bytes:
+    """A message as it goes into a stream. Answers are not compressed."""
+    return b"\0" + len(message).to_bytes(4, "big") + message

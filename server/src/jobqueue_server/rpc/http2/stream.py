@@ -1,0 +1,489 @@
+"""One call on its connection: what handlers know as their context."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+from ...chain import PeerGone
+from . import frames
+from .fields import ANSWER_BLOCK, OK_BLOCK, Metadata, Request, http_status_block, metadata_block, status_block
+from .messages import MessageRefused, Messages, framed
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+_log = logging.getLogger(__name__)
+
+# How long a call that is refused waits for its caller's first message, in seconds. The client of `grpc.aio` tells
+# INTERNAL of one that ended before it could write, whatever the status was.
+FIRST_WORD = 0.25
+
+# A grpc.RpcMethodHandler, whose types know neither coroutines nor that a serializer may be missing.
+Handler = Any
+
+
+class Stream:
+    """A call from its fields to its status.
+
+    It has what handlers use of `grpc.aio.ServicerContext`. A handler is a task; it is cancelled when the other side
+    resets the stream, when the connection is lost, when a streaming call's time is up, and when the server ends.
+
+    Attributes:
+        id: Its number on the connection.
+        window: Bytes that the other side takes now; may be negative.
+        unsent: Bytes of messages for which there was no room yet.
+        task: The handler's.
+        ended: Whether its status is said, or nobody is there to be told.
+        half_closed: Whether the other side has said all.
+    """
+
+    __slots__ = (
+        "_answering",
+        "_arrived",
+        "_code",
+        "_connection",
+        "_credit",
+        "_deadline",
+        "_details",
+        "_handler",
+        "_held",
+        "_last",
+        "_messages",
+        "_reader",
+        "_received",
+        "_refusal",
+        "_request",
+        "_room",
+        "_timer",
+        "_trailing",
+        "ended",
+        "half_closed",
+        "id",
+        "task",
+        "unsent",
+        "window",
+    )
+
+    def __init__(
+        self, connection: Connection, stream_id: int, request: Request, handler: Handler, window: int
+    ) -> None:
+        self.id = stream_id
+        self.window = window
+        self.unsent = bytearray()
+        self.task: asyncio.Task[None] | None = None
+        self.ended = False
+        self.half_closed = False
+        self._connection = connection
+        self._request = request
+        self._handler = handler
+        self._arrived: deque[bytes] = deque()
+        self._messages = Messages(request.encoding, connection.most_bytes, self._arrived.append)
+        # Bytes that came and were not given back to the other side's window.
+        self._credit = 0
+        # Bytes that came and were not handed on.
+        self._held = 0
+        self._received = 0
+        # What a request gets once it has ended that is no call.
+        self._refusal: tuple[int, str] | None = None
+        self._answering = False
+        self._last: bytes | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._code: int = 0
+        self._details = ""
+        self._trailing: Metadata = ()
+        self._deadline = None if request.timeout is None else time.monotonic() + request.timeout
+        self._timer: asyncio.TimerHandle | None = None
+
+    # ---- what comes
+
+    def begin(self) -> None:
+        """Starts the handler of a call that does not wait for its one message."""
+        if not self._handler.request_streaming:
+            return
+        if self._request.timeout is not None:
+            self._timer = self._connection.loop.call_later(self._request.timeout, self._out_of_time)
+        self._start(self._streaming(self._handler.stream_stream or self._handler.stream_unary, self))
+
+    def fed(self, data: bytes, size: int) -> None:
+        """Takes the content of a DATA frame, which had so many bytes with its padding."""
+        if self.half_closed:
+            self._connection.reset(self, frames.Reason.STREAM_CLOSED)
+            return
+        self._received += len(data)
+        if self._refusal is not None:
+            return
+        arrived = self._arrived
+        before = len(arrived)
+        self._held += size
+        try:
+            self._connection.hold(size)
+            self._messages.feed(data)
+        except MessageRefused as refused:
+            self.finish(refused.code.value[0], refused.message)
+            return
+        self._credit += size
+        if self._messages.held and not before:
+            # Whoever waits for the rest of a message must let it come.
+            self._give_back()
+        if arrived and self._reader is not None:
+            self._wake_reader()
+
+    def close(self) -> None:
+        """The other side has said all."""
+        self.half_closed = True
+        if self.ended:
+            self.tell()
+            return
+        if self._request.length not in (None, self._received):
+            self._connection.reset(self, frames.Reason.PROTOCOL_ERROR)
+        elif self._refusal is not None:
+            self._refused(*self._refusal)
+        elif self._messages.held:
+            self.finish(grpc.StatusCode.INTERNAL.value[0], "the call ended within a message")
+        elif self._handler.request_streaming:
+            self._wake_reader()
+        elif len(self._arrived) != 1:
+            self.finish(
+                grpc.StatusCode.INTERNAL.value[0],
+                f"the call has {len(self._arrived)} messages instead of one",
+            )
+        else:
+            raw = self._arrived.popleft()
+            self._let_go()
+            if self._handler.response_streaming:
+                self._start(self._streaming(self._handler.unary_stream, raw))
+            else:
+                self._start(self._unary(raw))
+
+    def gone(self) -> None:
+        """The other side ended the call, or its connection was lost."""
+        self.ended = True
+        self._forget()
+        if self.task is not None:
+            self.task.cancel()
+
+    def cut(self) -> None:
+        """The server ends, and can't wait for it."""
+        self.finish(grpc.StatusCode.UNAVAILABLE.value[0], "the server ended before the call did")
+        if self.task is not None:
+            self.task.cancel()
+
+    def _out_of_time(self) -> None:
+        self.finish(grpc.StatusCode.DEADLINE_EXCEEDED.value[0], "Deadline Exceeded")
+        if self.task is not None:
+            self.task.cancel()
+
+    def _give_back(self) -> None:
+        """Lets the other side send as much again as was taken, once that is worth a frame."""
+        if self._credit >= self._connection.worth_an_update and not self.half_closed:
+            self._connection.write(frames.window_update(self.id, self._credit))
+            self._credit = 0
+
+    def _let_go(self) -> None:
+        """What came was handed on, or never will be."""
+        self._connection.held -= self._held
+        self._held = 0
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    # ---- the handler
+
+    def _start(self, work: Any) -> None:
+        connection = self._connection
+        self.task = task = connection.loop.create_task(work)
+        connection.tasks.add(task)
+        task.add_done_callback(connection.tasks.discard)
+
+    async def _unary(self, raw: bytes) -> None:
+        handler = self._handler
+        try:
+            request = raw if handler.request_deserializer is None else handler.request_deserializer(raw)
+            response = await handler.unary_unary(request, self)
+            if handler.response_serializer is not None:
+                response = handler.response_serializer(response)
+        except BaseException as error:
+            self._failed(error)
+            return
+        self.answer(response)
+
+    async def _streaming(self, behaviour: Callable[[Any, Any], Any], request: Any) -> None:
+        handler = self._handler
+        try:
+            if request is not self and handler.request_deserializer is not None:
+                request = handler.request_deserializer(request)
+            outcome: Awaitable[Any] | AsyncIterator[Any] = behaviour(request, self)
+            if isinstance(outcome, AsyncIterator):
+                async for response in outcome:
+                    await self.write(response)
+            else:
+                await outcome
+        except BaseException as error:
+            self._failed(error)
+            return
+        self.finish(self._code, self._details, self._trailing)
+
+    def _failed(self, error: BaseException) -> None:
+        """Says how a handler ended that did not end well.
+
+        Raises:
+            BaseException: The process is to end.
+        """
+        if isinstance(error, grpc.aio.AbortError):
+            self.finish(self._code, self._details, self._trailing)
+        elif isinstance(error, (asyncio.CancelledError, PeerGone)):
+            self.finish(grpc.StatusCode.CANCELLED.value[0], "the call was cancelled")
+        elif isinstance(error, Exception):
+            if not self.ended:
+                _log.error("a handler of %s failed", self._request.path, exc_info=error)
+                # Its text may say what the caller is not to know.
+                self.finish(grpc.StatusCode.UNKNOWN.value[0], "the server failed to handle the call")
+        else:
+            raise error
+
+    # ---- what goes
+
+    def answer(self, response: bytes) -> None:
+        """The one message of a call and its end, in one piece where there is room."""
+        body = framed(response)
+        size = len(body)
+        connection = self._connection
+        if (
+            self._answering
+            or self.ended
+            or self._code
+            or not self.half_closed
+            or size > self.window
+            or size > connection.window
+            or size > connection.frame_bytes
+        ):
+            if not self.ended:
+                self._send(body)
+                self.finish(self._code, self._details, self._trailing)
+            return
+        connection.window -= size
+        trailers = _well(self._trailing)
+        number = self.id
+        connection.write(
+            b"".join(
+                (
+                    frames.head(len(ANSWER_BLOCK), frames.HEADERS, frames.END_HEADERS, number),
+                    ANSWER_BLOCK,
+                    frames.head(size, frames.DATA, 0, number),
+                    body,
+                    frames.head(
+                        len(trailers), frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, number
+                    ),
+                    trailers,
+                )
+            )
+        )
+        self._end()
+
+    def _send(self, body: bytes) -> None:
+        """Sends bytes of messages, as many as there is room for; the rest when there is."""
+        connection = self._connection
+        if not self._answering:
+            self._open(())
+        size = len(body)
+        if (
+            not self.unsent
+            and size <= self.window
+            and size <= connection.window
+            and size <= connection.frame_bytes
+        ):
+            self.window -= size
+            connection.window -= size
+            connection.write(frames.head(size, frames.DATA, 0, self.id) + body)
+            return
+        self.unsent += body
+        connection.pump(self)
+
+    def _open(self, metadata: Metadata) -> None:
+        self._answering = True
+        block = ANSWER_BLOCK + metadata_block(metadata) if metadata else ANSWER_BLOCK
+        self._connection.write(frames.header_frames(self.id, block, False, self._connection.frame_bytes))
+
+    def finish(self, code: int, details: str = "", trailing: Metadata = ()) -> None:
+        """Says the call's status, behind what is still to be sent."""
+        if self.ended:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        block = status_block(code, details) + metadata_block(trailing)
+        if not self._answering:
+            block = ANSWER_BLOCK + block
+        last = frames.header_frames(self.id, block, True, self._connection.frame_bytes)
+        if not self.half_closed:
+            # The other side may stop: nobody reads the rest.
+            last += frames.reset(self.id, frames.Reason.NO_ERROR)
+        if code:
+            self.unsent.clear()
+        if code and not self._received and not self.half_closed:
+            self.ended = True
+            self._last = last
+            self._timer = self._connection.loop.call_later(FIRST_WORD, self.tell)
+            return
+        self._say_last(last)
+
+    def tell(self) -> None:
+        """Says how a call has ended, which was held back."""
+        if self._last is not None and not self.unsent:
+            self._say_last(self._last)
+
+    def refuse(self, status: int, text: str, end: bool) -> None:
+        """Ends a request that is no call as HTTP does, once it has ended itself."""
+        self._refusal = status, text
+        if end:
+            self.close()
+
+    def _refused(self, status: int, text: str) -> None:
+        block = http_status_block(status) + metadata_block((("content-type", "text/plain"),))
+        self._connection.write(frames.header_frames(self.id, block, False, self._connection.frame_bytes))
+        self._answering = True
+        self._send(text.encode())
+        self._say_last(frames.frame(frames.DATA, frames.END_STREAM, self.id))
+
+    def _say_last(self, last: bytes) -> None:
+        """Ends the stream by these frames, behind what is still to be sent."""
+        self.ended = True
+        if self.unsent:
+            self._last = last
+            return
+        self._connection.write(last)
+        self._end()
+
+    def _end(self) -> None:
+        self.ended = True
+        self._forget()
+        self._connection.over(self)
+
+    def _forget(self) -> None:
+        self._last = None
+        self._let_go()
+        self.unsent.clear()
+        self._arrived.clear()
+        self._messages.held.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.sent()
+
+    def sent(self) -> None:
+        """All that there was to send has been sent, or never will be."""
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        self.tell()
+
+    # ---- what handlers use
+
+    def invocation_metadata(self) -> Metadata:
+        """What came with the call."""
+        return self._request.metadata
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline, not below 0; None without one."""
+        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
+
+    def peer(self) -> str:
+        """Who called, as gRPC names them."""
+        return self._connection.peer
+
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the answer."""
+        return self.ended
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        """Sets the status that a handler's return ends the call with."""
+        self._code = code.value[0]
+
+    def set_details(self, details: str) -> None:
+        """Sets the status' text."""
+        self._details = details
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        """Sets what goes with the status."""
+        self._trailing = metadata
+
+    async def send_initial_metadata(self, metadata: Metadata) -> None:
+        """Sends the answer's fields before its first message."""
+        if not self.ended and not self._answering:
+            self._open(metadata)
+
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> None:
+        """Ends the call with a status.
+
+        Raises:
+            grpc.aio.AbortError: Always; the handler is to let it pass.
+        """
+        self._code, self._details, self._trailing = code.value[0], details, trailing_metadata
+        raise grpc.aio.AbortError("Locally aborted.")
+
+    async def read(self) -> Any:
+        """The next message; `grpc.aio.EOF` when the other side has said all.
+
+        One read at a time.
+        """
+        while not self._arrived:
+            if self.half_closed or self.ended:
+                return grpc.aio.EOF
+            self._reader = self._connection.loop.create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        raw = self._arrived.popleft()
+        if not self._arrived:
+            self._let_go()
+            self._give_back()
+        deserialize = self._handler.request_deserializer
+        return raw if deserialize is None else deserialize(raw)
+
+    async def write(self, message: Any) -> None:
+        """Sends a message, and waits while the other side takes no more.
+
+        Raises:
+            PeerGone: Nobody is there to be sent anything.
+        """
+        if self.ended:
+            raise PeerGone
+        serialize = self._handler.response_serializer
+        self._send(framed(message if serialize is None else serialize(message)))
+        if self.unsent or self._connection.paused:
+            await self._until_sent()
+
+    async def _until_sent(self) -> None:
+        while (self.unsent or self._connection.paused) and not self.ended:
+            self._room = self._connection.loop.create_future()
+            try:
+                if not self.unsent:
+                    self._connection.waiting[self] = None
+                await self._room
+            finally:
+                self._room = None
+                self._connection.waiting.pop(self, None)
+        if self.ended:
+            raise PeerGone
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> Any:
+        message = await self.read()
+        if message is grpc.aio.EOF:
+            raise StopAsyncIteration
+        return message
+
+
+def _well(trailing: Metadata) -> bytes:
+    """The block of a call that ended well."""
+    return OK_BLOCK + metadata_block(trailing) if trailing else OK_BLOCK
