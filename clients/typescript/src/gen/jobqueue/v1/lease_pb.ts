@@ -757,9 +757,8 @@ export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
 
 /**
  * The worker leaves: it is given no more jobs, settles or releases those that it holds, and is told Goodbye. The
- * closing of the worker's side of the stream means the same: it is answered by the last Pong once more, by which the
- * server learns whether the connection is still there, and after the answers that are due by Goodbye. A stream that
- * broke is no drain.
+ * closing of the worker's side of the stream means the same: after the answers that are due it is answered by Goodbye.
+ * A stream that broke is no drain.
  *
  * @generated from message jobqueue.v1.Drain
  */
