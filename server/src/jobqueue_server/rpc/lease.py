@@ -23,6 +23,7 @@ from ..core.settle import Frame, Outcome, Settler
 from ..errors import FieldInvalid, JobQueueError, ProtocolViolated, TooManyStreams
 from ..model import MAX_CHECKPOINT_BYTES, MAX_SETTLE_OUTCOMES
 from .hello import MAX_SLOTS, Greeting, greeting, take_capacity
+from .http2.stream import Stream
 from .outcomes import read_outcome
 from .stream import LeaseStream
 from .welcome import welcome
@@ -63,7 +64,7 @@ class LeaseServicer:
         self._server_name = server_name
         self._background: set[asyncio.Task[Any]] = set()
 
-    async def Lease(self, context: Any, call: Call) -> None:
+    async def Lease(self, context: Stream, call: Call) -> None:
         """One stream from Hello to its end.
 
         Raises:
@@ -100,7 +101,7 @@ class LeaseServicer:
         finally:
             self._streams -= 1
 
-    async def _stream(self, context: Any, hello: Greeting, capacity: lease_pb2.Capacity) -> None:
+    async def _stream(self, context: Stream, hello: Greeting, capacity: lease_pb2.Capacity) -> None:
         """From the session, opened or resumed, to the end of its stream."""
         opened = await self._session(hello)
         session = opened.session
@@ -111,6 +112,7 @@ class LeaseServicer:
             self._sessions.attach(session, stream)
             await self._serve(context, session, stream)
         finally:
+            stream.gone()
             self._sessions.broken(session, stream)
 
     async def _session(self, hello: Greeting) -> Opened:
@@ -124,57 +126,53 @@ class LeaseServicer:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _serve(self, context: Any, session: Session, stream: LeaseStream) -> None:
+    async def _serve(self, context: Stream, session: Session, stream: LeaseStream) -> None:
         """Reads and writes until either ends. The end of one is the end of both, and its error theirs."""
-        reader = asyncio.ensure_future(self._read(context, session, stream))
-        writer = asyncio.ensure_future(stream.write())
-        superseded = asyncio.ensure_future(stream.until_superseded())
-        try:
-            await asyncio.wait({reader, writer, superseded}, return_when=asyncio.FIRST_COMPLETED)
-            if reader.done() and not reader.exception():
-                # The worker has said all; the writer ends with Goodbye.
-                await asyncio.wait({writer, superseded}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (superseded, writer, reader):
-                if task.done():
-                    task.result()
-        finally:
-            for task in (reader, writer, superseded):
-                task.cancel()
-            await asyncio.gather(reader, writer, superseded, return_exceptions=True)
 
-    @staticmethod
-    async def _next_frame(context: Any, stream: LeaseStream) -> Any:
-        await stream.room()
-        return await context.read()
+        def handle(frame: lease_pb2.LeaseRequest) -> None:
+            self._handle(frame, session, stream)
 
-    async def _read(self, context: Any, session: Session, stream: LeaseStream) -> None:
-        while (frame := await self._next_frame(context, stream)) is not grpc.aio.EOF:
-            session.heard(frame.last_delivery)
-            if not session.confirmed:
-                session.confirmed = True
-                self._spawn(self._sessions.confirm(session))
-            which = frame.WhichOneof("frame")
-            if which == "settle":
-                self._settle(frame.settle, session, stream)
-            elif which == "heartbeat":
-                self._heartbeat(frame.heartbeat, session, stream)
-            elif which == "capacity":
-                take_capacity(session, frame.capacity)
-                if session.link is stream:
-                    self._dispatcher.attach(session)
-            elif which == "progress":
-                self._report(frame.progress, session)
-            elif which == "drain":
-                _log.info(
-                    "session %d of worker %s drains: %s", session.id, session.name, frame.drain.reason[:255]
-                )
+        async def read() -> None:
+            try:
+                await context.receive(handle, stream.has_room)
+                # The worker has said all; the stream ends with Goodbye.
                 session.draining = True
-                self._end_when_empty(session, stream)
-            elif which == "hello":
-                raise ProtocolViolated("a stream has one Hello, its first frame")
-        session.draining = True
-        await stream.all_answered()
-        await self._end(session, stream)
+                await stream.all_answered()
+                await self._end(session, stream)
+            except Exception as error:
+                stream.fail(error)
+
+        reading = asyncio.ensure_future(read())
+        try:
+            await stream.over
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    def _handle(self, frame: lease_pb2.LeaseRequest, session: Session, stream: LeaseStream) -> None:
+        session.heard(frame.last_delivery)
+        if not session.confirmed:
+            session.confirmed = True
+            self._spawn(self._sessions.confirm(session))
+        which = frame.WhichOneof("frame")
+        if which == "settle":
+            self._settle(frame.settle, session, stream)
+        elif which == "heartbeat":
+            self._heartbeat(frame.heartbeat, session, stream)
+        elif which == "capacity":
+            take_capacity(session, frame.capacity)
+            if session.link is stream:
+                self._dispatcher.attach(session)
+        elif which == "progress":
+            self._report(frame.progress, session)
+        elif which == "drain":
+            _log.info(
+                "session %d of worker %s drains: %s", session.id, session.name, frame.drain.reason[:255]
+            )
+            session.draining = True
+            self._end_when_empty(session, stream)
+        elif which == "hello":
+            raise ProtocolViolated("a stream has one Hello, its first frame")
 
     def _settle(self, settle: lease_pb2.Settle, session: Session, stream: LeaseStream) -> None:
         count = len(settle.succeeded) + len(settle.outcomes)

@@ -39,14 +39,17 @@ class LeaseStream:
         self._as_value = as_value
         self._leases: list[Lease] = []
         self._frames: list[lease_pb2.LeaseResponse] = []
-        self._wake = asyncio.Event()
+        # Of how many leases each of them tells.
+        self._results: list[int] = []
+        self._scheduled = False
         self._last_seq = 0
         self._closing = False
         self._unanswered = 0
         self._unanswered_outcomes = 0
         self._unsent_results = 0
-        self._room = asyncio.Event()
-        self._superseded = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        #: Done when the stream is to end; its error is the stream's.
+        self.over: asyncio.Future[None] = self._loop.create_future()
         self._answered = asyncio.Event()
         self._answered.set()
 
@@ -55,7 +58,7 @@ class LeaseStream:
     def deliver(self, leases: Sequence[Lease]) -> None:
         """Hands over leases."""
         self._leases.extend(leases)
-        self._wake.set()
+        self._wake()
 
     def cancel(self, lease_ids: Sequence[int], reason: str, grace: timedelta) -> None:
         """Asks the worker to stop these."""
@@ -66,8 +69,7 @@ class LeaseStream:
     def revoke(self, lease_ids: Sequence[int], reason: str) -> None:
         """Tells the worker that these are no longer its own."""
         revoke = lease_pb2.RevokeLeases(lease_ids=lease_ids, reason=reason)
-        self._unsent_results += len(lease_ids)
-        self.send(lease_pb2.LeaseResponse(control=lease_pb2.Control(revoke=revoke)))
+        self.send(lease_pb2.LeaseResponse(control=lease_pb2.Control(revoke=revoke)), len(lease_ids))
 
     def settling(self, outcomes: int) -> None:
         """A Settle frame came."""
@@ -78,12 +80,14 @@ class LeaseStream:
     def settled(self, seq: int, outcomes: int, exceptions: Sequence[Answer]) -> None:
         """Answers a Settle frame."""
         self._unanswered -= 1
+        full = self._unanswered_outcomes >= MAX_UNANSWERED_OUTCOMES
         self._unanswered_outcomes -= outcomes
+        if full:
+            self._context.resume()
         if self._unanswered == 0:
             self._answered.set()
-        self._unsent_results += len(exceptions)
         results = [result_message(answer) for answer in exceptions]
-        self.send(lease_pb2.LeaseResponse(settled=lease_pb2.Settled(seq=seq, exceptions=results)))
+        self.send(lease_pb2.LeaseResponse(settled=lease_pb2.Settled(seq=seq, exceptions=results)), len(results))
 
     def go_away(self, reason: str, drain: timedelta | None, reconnect_after: timedelta = timedelta()) -> None:
         """Asks the worker to connect elsewhere."""
@@ -105,35 +109,36 @@ class LeaseStream:
 
     def superseded(self) -> None:
         """Ends the stream: its session goes on elsewhere, or is taken for silent."""
-        self._superseded.set()
+        self.fail(
+            SessionSuperseded("the session goes on elsewhere, or fell silent; resume it on a new stream")
+        )
 
     def leave(self) -> None:
         """Ends the stream because the server leaves. The session lives on."""
         self._closing = True
-        self._wake.set()
+        self._wake()
 
     async def all_answered(self) -> None:
         """Waits until every Settle frame that came is answered."""
         await self._answered.wait()
 
-    async def until_superseded(self) -> None:
-        """Waits for that, also while the writer waits for a worker that does not read.
+    def fail(self, error: BaseException) -> None:
+        """Ends the stream with an error."""
+        if not self.over.done():
+            self.over.set_exception(error)
 
-        Raises:
-            SessionSuperseded: It came.
-        """
-        await self._superseded.wait()
-        raise SessionSuperseded("the session goes on elsewhere, or fell silent; resume it on a new stream")
+    def gone(self) -> None:
+        """Nobody waits for its end any more."""
+        if not self.over.cancel() and not self.over.cancelled():
+            self.over.exception()
 
-    async def room(self) -> None:
-        """Waits while the worker has too many answers to read, or to wait for."""
-        while (
-            len(self._frames) >= MAX_UNSENT_FRAMES
-            or self._unsent_results >= MAX_UNSENT_RESULTS
-            or self._unanswered_outcomes >= MAX_UNANSWERED_OUTCOMES
-        ):
-            self._room.clear()
-            await self._room.wait()
+    def has_room(self) -> bool:
+        """Whether the worker may send more: not while it has too many answers to read, or to wait for."""
+        return (
+            len(self._frames) < MAX_UNSENT_FRAMES
+            and self._unsent_results < MAX_UNSENT_RESULTS
+            and self._unanswered_outcomes < MAX_UNANSWERED_OUTCOMES
+        )
 
     # ---- frames
 
@@ -141,28 +146,53 @@ class LeaseStream:
         """Answers a heartbeat."""
         self.send(lease_pb2.LeaseResponse(pong=lease_pb2.Pong(seq=seq)))
 
-    def send(self, frame: lease_pb2.LeaseResponse) -> None:
-        """Puts a frame in line."""
+    def send(self, frame: lease_pb2.LeaseResponse, results: int = 0) -> None:
+        """Puts a frame in line that tells of so many leases."""
         self._frames.append(frame)
-        self._wake.set()
+        self._results.append(results)
+        self._unsent_results += results
+        self._wake()
 
-    async def write(self) -> None:
-        """Writes what gathers, until the stream is to end."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            leases, self._leases = self._leases, []
-            frames, self._frames = self._frames, []
-            self._unsent_results = 0
-            self._room.set()
+    def _wake(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._write)
+
+    def _write(self) -> None:
+        """Writes what has gathered, as far as the worker takes it."""
+        self._scheduled = False
+        try:
+            self._write_all()
+        except Exception as error:
+            self.fail(error)
+
+    def _write_all(self) -> None:
+        context = self._context
+        if self._leases:
             held = self._session.leases
-            leases = [lease for lease in leases if lease.lease_id in held]
+            leases = [lease for lease in self._leases if lease.lease_id in held]
+            self._leases = []
             for chunk in _chunks(leases, VALUE_GROWTH if self._as_value else 1):
-                await self._context.write(self._delivery(chunk))
-            for frame in frames:
-                await self._context.write(frame)
-            if self._closing and not self._frames and not self._leases:
-                return
+                if context.writes():
+                    context.send(self._delivery(chunk))
+                else:
+                    self._leases += chunk
+        had_room = self.has_room()
+        sent = 0
+        for frame in self._frames:
+            if not context.writes():
+                break
+            context.send(frame)
+            sent += 1
+        self._unsent_results -= sum(self._results[:sent])
+        del self._frames[:sent], self._results[:sent]
+        if self._frames or self._leases:
+            self._scheduled = True
+            context.when_writable(self._write)
+        elif self._closing and not self.over.done():
+            self.over.set_result(None)
+        if not had_room:
+            context.resume()
 
     def _delivery(self, leases: list[Lease]) -> lease_pb2.LeaseResponse | bytes:
         self._last_seq = seq = self._last_seq + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections import deque
@@ -50,20 +51,25 @@ class Stream:
         "_arrived",
         "_code",
         "_connection",
+        "_context",
         "_credit",
         "_deadline",
         "_details",
+        "_handle",
+        "_handled",
         "_handler",
         "_held",
         "_last",
         "_messages",
         "_reader",
+        "_ready",
         "_received",
         "_refusal",
         "_request",
         "_room",
         "_timer",
         "_trailing",
+        "_writable",
         "ended",
         "half_closed",
         "id",
@@ -96,6 +102,12 @@ class Stream:
         self._answering = False
         self._last: bytes | None = None
         self._reader: asyncio.Future[None] | None = None
+        # Who is handed each message as it comes, and what stands in for its task then.
+        self._handle: Callable[[Any], None] | None = None
+        self._handled: asyncio.Future[None] | None = None
+        self._ready: Callable[[], bool] = _always
+        self._context: contextvars.Context | None = None
+        self._writable: Callable[[], None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._code: int = 0
         self._details = ""
@@ -134,7 +146,9 @@ class Stream:
         if self._messages.held and not before:
             # Whoever waits for the rest of a message must let it come.
             self._give_back()
-        if arrived and self._reader is not None:
+        if self._handle is not None:
+            self.resume()
+        elif arrived and self._reader is not None:
             self._wake_reader()
 
     def close(self) -> None:
@@ -151,6 +165,7 @@ class Stream:
             self.finish(grpc.StatusCode.INTERNAL.value[0], "the call ended within a message")
         elif self._handler.request_streaming:
             self._wake_reader()
+            self.resume()
         elif len(self._arrived) != 1:
             self.finish(
                 grpc.StatusCode.INTERNAL.value[0],
@@ -382,6 +397,9 @@ class Stream:
         """All that there was to send has been sent, or never will be."""
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
+        if self._writable is not None:
+            writable, self._writable = self._writable, None
+            self._connection.loop.call_soon(writable)
         self.tell()
 
     # ---- what handlers use
@@ -448,6 +466,72 @@ class Stream:
         deserialize = self._handler.request_deserializer
         return raw if deserialize is None else deserialize(raw)
 
+    async def receive(self, handle: Callable[[Any], None], ready: Callable[[], bool]) -> None:
+        """Has each message handled as it comes, without a task in between, until the other side has said all.
+
+        Args:
+            handle: Gets each message, in the context of whoever waits here.
+            ready: Whether `handle` takes the next one now. Where it does not, `resume` goes on.
+
+        Raises:
+            Exception: What `handle` raised; no message is handled after that.
+        """
+        self._handle, self._ready = handle, ready
+        self._context = contextvars.copy_context()
+        self._handled = self._connection.loop.create_future()
+        self.resume()
+        try:
+            await self._handled
+        finally:
+            self._handle = None
+
+    def resume(self) -> None:
+        """Handles what has come, as long as it may be handled."""
+        context = self._context
+        if context is None or self._handle is None:
+            return
+        # Within itself: the turn that there is goes on.
+        self._context = None
+        try:
+            context.run(self._handle_all)
+        finally:
+            self._context = context
+
+    def _handle_all(self) -> None:
+        handled = self._handled
+        if handled is None or handled.done():
+            return
+        arrived = self._arrived
+        deserialize = self._handler.request_deserializer
+        try:
+            while arrived and self._handle is not None and self._ready():
+                self._handle(deserialize(arrived.popleft()))
+        except Exception as error:
+            handled.set_exception(error)
+            return
+        if not arrived:
+            self._let_go()
+            self._give_back()
+            if self.half_closed and not handled.done():
+                handled.set_result(None)
+
+    def writes(self) -> bool:
+        """Whether a message is sent at once."""
+        return not self.unsent and not self._connection.paused
+
+    def send(self, message: Any) -> None:
+        """Sends a message; one that nobody is there for is passed over. Whoever sends much looks at `writes` before."""
+        if not self.ended:
+            self._send(framed(self._handler.response_serializer(message)))
+
+    def when_writable(self, call: Callable[[], None]) -> None:
+        """Calls once there is room again, or nobody is there any more."""
+        self._writable = call
+        if self.writes() or self.ended:
+            self.sent()
+        elif not self.unsent:
+            self._connection.waiting[self] = None
+
     async def write(self, message: Any) -> None:
         """Sends a message, and waits while the other side takes no more.
 
@@ -482,6 +566,10 @@ class Stream:
         if message is grpc.aio.EOF:
             raise StopAsyncIteration
         return message
+
+
+def _always() -> bool:
+    return True
 
 
 def _well(trailing: Metadata) -> bytes:
