@@ -64,6 +64,9 @@ class Unit:
     @classmethod
     def of(cls, rows: list[NewRows], lanes: list[Lane]) -> Unit:
         """Of rows and the lane of each."""
+        if len(rows) == 1:
+            payloads = rows[0].payloads
+            return cls(rows, lanes, len(payloads), sum(map(len, payloads)))
         jobs = sum(len(row.ids) for row in rows)
         return cls(rows, lanes, jobs, sum(sum(map(len, row.payloads)) for row in rows))
 
@@ -250,13 +253,16 @@ class Enqueuer:
             lane.id,
             new,
             attempts,
-            milliseconds(timeout),
+            None if timeout is None else milliseconds(timeout),
             json.dumps(dict(new.labels)) if new.labels else None,
             self._encode_headers(new.headers) if new.headers else None,
         )
 
     def _encode_headers(self, headers: Mapping[str, str]) -> bytes:
         """As JSON. The jobs of a batch mostly have the same; `json.dumps` costs 8 us where this takes 1."""
+        if len(headers) == 1 and (only := headers.get("x-request-id")) is not None:
+            # One of its own for each call that brings one job.
+            return b'{"x-request-id": %b}' % encode_basestring(only).encode()
         if headers is not self._last_headers[0] and headers != self._last_headers[0]:
             text = ", ".join(
                 f"{encode_basestring(name)}: {encode_basestring(value)}" for name, value in headers.items()

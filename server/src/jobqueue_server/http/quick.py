@@ -30,6 +30,7 @@ from .transcoding.binding import Binding
 from .transcoding.transcoder import Transcoder
 
 METHOD, PATH = b"POST", b"/v1/jobs"
+QUICK_LINE = METHOD + b" " + PATH + b" HTTP/1.1\r\n"
 MOST_BYTES = 64 << 10
 _FULL_NAME = "/jobqueue.v1.JobQueue/EnqueueJob"
 
@@ -55,6 +56,8 @@ _body = re.compile(
     re.DOTALL,
 ).fullmatch
 
+_MOST_HEAD_BYTES = 2 << 10
+_MOST_HEADS = 4096
 # One for each lane, in practice.
 _MOST_TEMPLATES = 10_000
 
@@ -105,6 +108,12 @@ class QuickEnqueue:
         self._binding = binding
         self._host_is_ours = lru_cache(maxsize=256)(lambda host: host_is_ours(host.decode("latin-1").strip()))
         self._templates: dict[tuple[object, ...], Template] = {}
+        # From a request's bytes before its body to the metadata that they are, and to the length of the body.
+        self._heads: dict[bytes, tuple[dict[str, str], int]] = {}
+        # What an answer begins with, made of what uvicorn sends with each, which is another list each second.
+        self._begun_by: Lines = []
+        self._beginning = b""
+        self._end = b"".join(b"%s: %s\r\n" % mark for mark in marks) + b"\r\n"
 
     def usual(self, lines: Lines) -> bool:
         """Whether the headers of a request to METHOD and PATH ask for nothing but the plain thing."""
@@ -129,13 +138,59 @@ class QuickEnqueue:
                 return False
         return b"content-length" in seen and b"host" in seen
 
-    def start(self, lines: Lines, body: bytes, peer: str) -> tuple[Begun, Any] | None:
+    def metadata(self, lines: Lines, whole: bytes, body: bytes) -> dict[str, str]:
+        """The metadata of a request's headers, which were found usual.
+
+        A caller mostly sends the same headers again. Where they and the body came at once, as `whole`, they are known
+        from then on: 15 us less a request.
+        """
+        metadata = headers.metadata(lines)
+        head = whole[: -len(body)] if body else b""
+        if (
+            "x-request-id" not in metadata
+            and len(head) <= _MOST_HEAD_BYTES
+            and head.endswith(b"\r\n\r\n")
+            and head.count(b"\r\n\r\n") == 1
+            and len(body) == int(metadata["content-length"])
+        ):
+            if len(self._heads) >= _MOST_HEADS:
+                self._heads.clear()
+            self._heads[head] = metadata, len(body)
+        return metadata
+
+    def known(self, data: bytes) -> tuple[dict[str, str], bytes] | None:
+        """The metadata and the body of a whole request, where its headers are those of one before."""
+        end = data.find(b"\r\n\r\n") + 4
+        found = self._heads.get(data[:end])
+        if found is None or len(data) - end != found[1]:
+            return None
+        return found[0], data[end:]
+
+    def created(self, defaults: Lines, job_id: Any, request_id: str, body: bytes) -> bytes:
+        """The whole answer to a call that says nothing of itself but its id."""
+        if defaults is not self._begun_by:
+            self._begun_by = defaults
+            self._beginning = (
+                _status_line(201)
+                + b"".join(b"%s: %s\r\n" % line for line in defaults)
+                + b"location: /v1/jobs/"
+            )
+        return b"%b%b\r\nx-request-id: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b%b" % (
+            self._beginning,
+            str(job_id).encode(),
+            request_id.encode(),
+            len(body),
+            self._end,
+            body,
+        )
+
+    def start(self, metadata: dict[str, str], body: bytes, peer: str) -> tuple[Begun, Any] | None:
         """Lets the call in and puts its job in line; None where it has to go the general way."""
         found = _body(body)
         if found is None:
             return None
         kind, queue, payload = found.groups()
-        call = Call(_FULL_NAME, "http", headers.metadata(lines), peer=peer)
+        call = Call(_FULL_NAME, "http", metadata, peer=peer)
         begun = self._chain.begin(call)
         if begun is None:
             return None
@@ -180,28 +235,25 @@ class Template:
         places = sorted((text.index(mark), name) for name, mark in marks.items())
         if any(text.count(mark) != 1 for mark in marks.values()):
             raise ValueError("a mark stands twice in an answer")
-        self._pieces, end = [], 0
+        # The text in turns with places for the values.
+        self._parts: list[bytes] = []
+        self._places: dict[str, int] = {}
+        end = 0
         for place, name in places:
-            self._pieces.append(text[end:place])
+            self._parts.append(text[end:place])
+            self._places[name] = len(self._parts)
+            self._parts.append(b"")
             end = place + len(marks[name])
-        self._tail = text[end:]
-        self._names = [name for _, name in places]
+        self._parts.append(text[end:])
 
     def filled(self, job_id: Any, payload: bytes, at: datetime, request_id: str) -> bytes:
         """The answer of one job."""
-        stored = _moment_text(at)
-        values = {
-            "id": b'"%s"' % str(job_id).encode(),
-            "payload": payload,
-            "request_id": encode_basestring(request_id).encode(),
-            "created_at": _millisecond_text(job_id.int >> 80),
-            "updated_at": stored,
-            "run_at": stored,
-        }
-        parts: list[bytes] = []
-        for piece, name in zip(self._pieces, self._names, strict=True):
-            parts += (piece, values[name])
-        parts.append(self._tail)
+        parts, places = self._parts.copy(), self._places
+        parts[places["id"]] = b'"%b"' % str(job_id).encode()
+        parts[places["payload"]] = payload
+        parts[places["request_id"]] = encode_basestring(request_id).encode()
+        parts[places["created_at"]] = _millisecond_text(job_id.int >> 80)
+        parts[places["updated_at"]] = parts[places["run_at"]] = _moment_text(at)
         return b"".join(parts)
 
 
@@ -285,6 +337,18 @@ class QuickCall:
     def _answer(self, at: datetime) -> None:
         call = self._begun.call
         body = self._quick.body_of(self._job, at, call.request_id)
+        if self.keep_alive and len(call.answer_metadata) == 1 and len(body) < LEAST_BYTES:
+            self._timer.cancel()
+            self.response_complete = True
+            connection = self._connection
+            if not connection.transport.is_closing():
+                defaults = connection.server_state.default_headers
+                connection.transport.write(
+                    self._quick.created(defaults, self._job.rows[0].id, call.request_id, body)
+                )
+                connection.on_response_complete()
+            self._begun.end()
+            return
         own = (("location", f"/v1/jobs/{self._job.rows[0].id}"), *call.answer_metadata.items())
         answer = Answer(201, body, own)
         if len(body) >= LEAST_BYTES:

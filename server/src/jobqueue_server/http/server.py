@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from datetime import timedelta
+from functools import cached_property
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -13,7 +14,7 @@ from ..addresses import split_address, taken
 from ..tls import Tls
 from .answer import Asgi
 from .app import HttpApp
-from .quick import METHOD, PATH, QuickCall, QuickEnqueue
+from .quick import METHOD, PATH, QUICK_LINE, QuickCall, QuickEnqueue
 from .request import peer_name
 
 # Longer than proxies keep theirs (60 s), so that it is never us who closes a connection just as one sends on it.
@@ -126,11 +127,16 @@ class _Protocol(HttpToolsProtocol):
     _quick_call: QuickCall | None = None
     # The body of a request that may go the short way.
     _body: bytes | None = None
+    # What came at once, where that is a request from its first byte on.
+    _whole: bytes = b""
     _head_open = False
+    # Whether the parser stands between two requests.
+    _between = True
     _head_bytes = 0
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._between = False
         self._head_open, self._head_bytes = True, 0
 
     def on_headers_complete(self) -> None:
@@ -159,18 +165,25 @@ class _Protocol(HttpToolsProtocol):
             self._body = self._body + body if self._body else body
 
     def on_message_complete(self) -> None:
+        self._between = True
         body, self._body = self._body, None
         if body is not None:
             assert self._quick is not None
-            started = self._quick.start(self.headers, body, self._peer)
-            if started is not None:
-                self.cycle = self._quick_call = QuickCall(self._quick, *started, self)  # type: ignore[assignment]
+            metadata = self._quick.metadata(self.headers, self._whole, body)
+            if self._begin_quick(self._quick, metadata, body):
                 return
             super().on_headers_complete()
             super().on_body(body)
         super().on_message_complete()
 
-    @property
+    def _begin_quick(self, quick: QuickEnqueue, metadata: dict[str, str], body: bytes) -> bool:
+        started = quick.start(metadata, body, self._peer)
+        if started is None:
+            return False
+        self.cycle = self._quick_call = QuickCall(quick, *started, self)  # type: ignore[assignment]
+        return True
+
+    @cached_property
     def _peer(self) -> str:
         if not self.client:
             return ""
@@ -188,4 +201,26 @@ class _Protocol(HttpToolsProtocol):
             if self._head_bytes > _MAX_HEAD_BYTES:
                 self.send_400_response(f"The path and headers are over {_MAX_HEAD_BYTES} bytes.")
                 return
+            super().data_received(data)
+            return
+        quick = self._quick
+        if quick is not None and data.startswith(QUICK_LINE) and self._is_idle:
+            known = quick.known(data)
+            if known is not None:
+                self._unset_keepalive_if_required()
+                if self._begin_quick(quick, *known):
+                    return
+            self._whole = data
+            super().data_received(data)
+            self._whole = b""
+            return
         super().data_received(data)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether what comes begins a request, and nothing of one before is left to do."""
+        return (
+            self._between
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused
+        )

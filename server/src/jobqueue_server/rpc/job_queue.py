@@ -229,7 +229,7 @@ def _headers(call: Call) -> Mapping[str, str]:
     """What the handler is to see of the call: one id from here to its log, and the trace."""
     headers = {"x-request-id": call.request_id}
     traceparent = call.text("traceparent")
-    if _is_traceparent(traceparent):
+    if traceparent and _is_traceparent(traceparent):
         headers["traceparent"] = traceparent
     return headers
 

@@ -19,6 +19,7 @@ _LEASE_ID = tag(_JOB["lease_id"])
 # An id is a UUID in its 36 characters.
 _ID = tag(_JOB["id"]) + length_of(36)
 _PAYLOAD = tag(_JOB["payload_json"])
+_LABELS, _HEADERS = tag(_JOB["labels"]), tag(_JOB["headers"])
 _DELIVERY = tag(lease_pb2.LeaseResponse.DESCRIPTOR.fields_by_name["delivery"])
 _JOBS = tag(lease_pb2.Delivery.DESCRIPTOR.fields_by_name["jobs"])
 _LENGTH_OF_REST = len(_LEASE_ID) + 2 + len(_ID) + 36 + len(_PAYLOAD)
@@ -97,10 +98,17 @@ def _alike(
 @lru_cache(maxsize=256)
 def _beside(labels: str | None, headers: bytes | None) -> bytes:
     """The labels and headers, which the jobs of one call have in common."""
-    message = lease_pb2.LeasedJob(
-        labels=_decoded(labels) if labels else None, headers=_decoded(headers) if headers else None
-    )
-    return message.SerializeToString()
+    return (_entries(_LABELS, labels) if labels else b"") + (_entries(_HEADERS, headers) if headers else b"")
+
+
+def _entries(field: bytes, text: str | bytes) -> bytes:
+    """A JSON object of strings as a field that is a map: a third of what a message of it costs."""
+    entries = []
+    for name, value in _decoded(text).items():
+        key, content = name.encode(), value.encode()
+        entry = b"\n%b%b\x12%b%b" % (length_of(len(key)), key, length_of(len(content)), content)
+        entries.append(b"%b%b%b" % (field, length_of(len(entry)), entry))
+    return b"".join(entries)
 
 
 def _timeout(milliseconds: int) -> Duration:

@@ -87,7 +87,9 @@ class LeaseStream:
         if self._unanswered == 0:
             self._answered.set()
         results = [result_message(answer) for answer in exceptions]
-        self.send(lease_pb2.LeaseResponse(settled=lease_pb2.Settled(seq=seq, exceptions=results)), len(results))
+        self.send(
+            lease_pb2.LeaseResponse(settled=lease_pb2.Settled(seq=seq, exceptions=results)), len(results)
+        )
 
     def go_away(self, reason: str, drain: timedelta | None, reconnect_after: timedelta = timedelta()) -> None:
         """Asks the worker to connect elsewhere."""
