@@ -26,6 +26,8 @@ WRITE_BUFFER = 256 << 10
 # Frames a second that ask for work and bring none: resets, pings, settings, empty ones.
 MOST_IDLE_FRAMES = 10_000
 MOST_CUT_SHORT = 4096
+# What is sent in one turn of the loop goes together, up to here.
+FLUSH_BYTES = 64 << 10
 # Bytes of calls that wait to be whole or to be read.
 MOST_HELD = 256 << 20
 
@@ -72,6 +74,8 @@ class Connection(asyncio.Protocol):
         "_last_id",
         "_leaving",
         "_most_streams",
+        "_out",
+        "_out_bytes",
         "_pending",
         "_quiet",
         "_retires_in",
@@ -125,6 +129,8 @@ class Connection(asyncio.Protocol):
         # Streams that ended before the other side had said all: it may not know, and what still comes is passed over.
         self._cut_short: dict[int, None] = {}
         self._stream_window = frames.DEFAULT_WINDOW
+        self._out: list[bytes] = []
+        self._out_bytes = 0
         self._pending = b""
         self._greeted = False
         self._block: bytearray | None = None
@@ -205,7 +211,7 @@ class Connection(asyncio.Protocol):
             return b""
         if data.startswith(_HTTP_1_METHODS):
             self.write(_NOT_HTTP_2 % (len(_HINT), _HINT.encode()))
-            self._transport.close()
+            self._close()
             return b""
         raise ConnectionBroken(Reason.PROTOCOL_ERROR, "the connection does not begin as HTTP/2 does")
 
@@ -477,9 +483,29 @@ class Connection(asyncio.Protocol):
     # ---- sending
 
     def write(self, data: bytes) -> None:
-        """Sends whole frames."""
-        if not self.lost:
-            self._transport.write(data)
+        """Sends whole frames, together with what else is sent in this turn of the loop.
+
+        Each by itself would be a system call of 8 us: a quarter of all that 200 streams cost.
+        """
+        if self.lost:
+            return
+        if not self._out:
+            self.loop.call_soon(self._flush)
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if self._out_bytes >= FLUSH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._out and not self.lost:
+            self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
+        self._out.clear()
+        self._out_bytes = 0
+
+    def _close(self) -> None:
+        """Ends the connection behind what was sent."""
+        self._flush()
+        self._transport.close()
 
     def pump(self, stream: Stream) -> None:
         """Sends what a stream has to send and may; the rest gets its turn when there is room."""
@@ -522,7 +548,7 @@ class Connection(asyncio.Protocol):
             if len(self._cut_short) > MOST_CUT_SHORT:
                 del self._cut_short[next(iter(self._cut_short))]
         if self._said_last and not self._streams:
-            self._transport.close()
+            self._close()
 
     # ---- its life
 
@@ -552,7 +578,7 @@ class Connection(asyncio.Protocol):
             return
         self._leaving = True
         if not self._greeted:
-            self._transport.close()
+            self._close()
             return
         # First a word that refuses nothing. What the caller sent before it heard that comes before its echo.
         self.write(
@@ -566,7 +592,7 @@ class Connection(asyncio.Protocol):
         self._said_last = True
         self.write(frames.go_away(self._last_id, Reason.NO_ERROR))
         if not self._streams:
-            self._transport.close()
+            self._close()
 
     def end(self) -> None:
         """Ends the calls that there are, and the connection."""
@@ -574,7 +600,7 @@ class Connection(asyncio.Protocol):
         for stream in list(self._streams.values()):
             stream.cut()
         self._say_last()
-        self._transport.close()
+        self._close()
 
     def abort(self) -> None:
         """Ends the connection, whatever there is still to send."""
@@ -583,5 +609,5 @@ class Connection(asyncio.Protocol):
     def _break(self, broken: ConnectionBroken) -> None:
         _log.info("the connection of %s ends: %s (%s)", self.peer, broken.message, broken.reason.name)
         self.write(frames.go_away(self._last_id, broken.reason, broken.message))
-        self._transport.close()
+        self._close()
         self._pending = b""
