@@ -140,7 +140,7 @@ class Stream:
             self._connection.hold(size)
             self._messages.feed(data)
         except MessageRefused as refused:
-            self.finish(refused.code.value[0], refused.message)
+            self._fail(refused.code, refused.message)
             return
         self._credit += size
         if self._messages.held and not before:
@@ -162,15 +162,12 @@ class Stream:
         elif self._refusal is not None:
             self._refused(*self._refusal)
         elif self._messages.held:
-            self.finish(grpc.StatusCode.INTERNAL.value[0], "the call ended within a message")
+            self._fail(grpc.StatusCode.INTERNAL, "the call ended within a message")
         elif self._handler.request_streaming:
             self._wake_reader()
             self.resume()
         elif len(self._arrived) != 1:
-            self.finish(
-                grpc.StatusCode.INTERNAL.value[0],
-                f"the call has {len(self._arrived)} messages instead of one",
-            )
+            self._fail(grpc.StatusCode.INTERNAL, f"the call has {len(self._arrived)} messages instead of one")
         else:
             raw = self._arrived.popleft()
             self._let_go()
@@ -188,12 +185,14 @@ class Stream:
 
     def cut(self) -> None:
         """The server ends, and can't wait for it."""
-        self.finish(grpc.StatusCode.UNAVAILABLE.value[0], "the server ended before the call did")
-        if self.task is not None:
-            self.task.cancel()
+        self._fail(grpc.StatusCode.UNAVAILABLE, "the server ended before the call did")
 
     def _out_of_time(self) -> None:
-        self.finish(grpc.StatusCode.DEADLINE_EXCEEDED.value[0], "Deadline Exceeded")
+        self._fail(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+    def _fail(self, code: grpc.StatusCode, text: str) -> None:
+        """The call can't go on, whatever its handler is about."""
+        self.finish(code.value[0], text)
         if self.task is not None:
             self.task.cancel()
 
@@ -242,7 +241,9 @@ class Stream:
                 async for response in outcome:
                     await self.write(response)
             else:
-                await outcome
+                response = await outcome
+                if handler.stream_unary is not None:
+                    await self.write(response)
         except BaseException as error:
             self._failed(error)
             return
