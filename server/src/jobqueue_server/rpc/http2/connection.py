@@ -13,12 +13,11 @@ from . import frames
 from .fields import MAX_BLOCK_BYTES, MAX_METADATA_BYTES, RequestFields
 from .frames import ConnectionBroken, Reason, Setting
 from .messages import ENCODINGS, MessageRefused
-from .stream import Handler, Stream
+from .stream import STREAM_WINDOW, Handler, Stream
 
 _log = logging.getLogger(__name__)
 
-# What the other side may send on a stream before it is read, and on the connection before it is looked at.
-STREAM_WINDOW = 1 << 20
+# What the other side may send before it is looked at.
 CONNECTION_WINDOW = 16 << 20
 FRAME_BYTES = 64 << 10
 # A caller that does not read is waited for from here on.
@@ -49,7 +48,6 @@ class Connection(asyncio.Protocol):
         peer: Who connected, as gRPC names them.
         tasks: Handlers of the whole server.
         most_bytes: Of one message.
-        worth_an_update: From so many bytes on the other side is told that it may send more.
         window: Bytes that the other side takes now, of all streams together.
         held: Bytes of calls that came and could not be handed on yet.
         frame_bytes: The most content of a frame that it takes.
@@ -93,7 +91,6 @@ class Connection(asyncio.Protocol):
         "tasks",
         "waiting",
         "window",
-        "worth_an_update",
     )
 
     def __init__(
@@ -110,7 +107,6 @@ class Connection(asyncio.Protocol):
         self.peer = ""
         self.tasks = tasks
         self.most_bytes = most_bytes
-        self.worth_an_update = STREAM_WINDOW // 2
         self.window = frames.DEFAULT_WINDOW
         self.frame_bytes = frames.DEFAULT_FRAME_BYTES
         self.held = 0
@@ -260,9 +256,11 @@ class Connection(asyncio.Protocol):
             return
         if flags & frames.PADDED:
             payload = frames.unpadded(flags & frames.PADDED, payload)
+            if not payload:
+                self._idle()
         if stream.ended:
             stream.tell()
-        elif payload:
+        elif length:
             stream.fed(payload, length)
         if flags & frames.END_STREAM and not stream.half_closed:
             stream.close()

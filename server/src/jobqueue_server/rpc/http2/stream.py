@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 # How long a call that is refused waits for its caller's first message, in seconds. The client of `grpc.aio` tells
 # INTERNAL of one that ended before it could write, whatever the status was.
 FIRST_WORD = 0.25
+# What the other side may send on a stream before it is read. From half of it on it is told that it may send more.
+STREAM_WINDOW = 1 << 20
 
 # A grpc.RpcMethodHandler, whose types know neither coroutines nor that a serializer may be missing.
 Handler = Any
@@ -131,7 +133,13 @@ class Stream:
             self._connection.reset(self, frames.Reason.STREAM_CLOSED)
             return
         self._received += len(data)
-        if self._refusal is not None:
+        self._credit += size
+        if self._credit > STREAM_WINDOW:
+            self._connection.reset(self, frames.Reason.FLOW_CONTROL_ERROR)
+            return
+        if self._refusal is not None or not data:
+            # Nobody reads it; what is all padding says nothing either.
+            self._give_back()
             return
         arrived = self._arrived
         before = len(arrived)
@@ -142,7 +150,6 @@ class Stream:
         except MessageRefused as refused:
             self._fail(refused.code, refused.message)
             return
-        self._credit += size
         if self._messages.held and not before:
             # Whoever waits for the rest of a message must let it come.
             self._give_back()
@@ -198,7 +205,7 @@ class Stream:
 
     def _give_back(self) -> None:
         """Lets the other side send as much again as was taken, once that is worth a frame."""
-        if self._credit >= self._connection.worth_an_update and not self.half_closed:
+        if self._credit >= STREAM_WINDOW // 2 and not self.half_closed:
             self._connection.write(frames.window_update(self.id, self._credit))
             self._credit = 0
 
