@@ -29,15 +29,20 @@ class Messages:
         encoding: How those are compressed whose flag says so.
         most: The most bytes of one, compressed or not.
         take: Gets each message that is whole.
+
+    Attributes:
+        held: What came of a message that is not whole yet.
+        grown: Bytes that messages had more once they were decompressed, since it was last set to 0.
     """
 
-    __slots__ = ("_encoding", "_most", "_take", "held")
+    __slots__ = ("_encoding", "_most", "_take", "grown", "held")
 
     def __init__(self, encoding: str, most: int, take: Callable[[bytes], None]) -> None:
         self._encoding = encoding
         self._most = most
         self._take = take
         self.held = bytearray()
+        self.grown = 0
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes of the stream.
@@ -94,6 +99,7 @@ class Messages:
             raise MessageRefused(
                 grpc.StatusCode.INTERNAL, "a message can't be decompressed: its end is missing"
             )
+        self.grown += max(len(whole) - len(message), 0)
         return whole
 
 

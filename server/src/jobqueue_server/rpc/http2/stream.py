@@ -147,6 +147,8 @@ class Stream:
         try:
             self._connection.hold(size)
             self._messages.feed(data)
+            if self._messages.grown:
+                self._grown()
         except MessageRefused as refused:
             self._fail(refused.code, refused.message)
             return
@@ -157,6 +159,12 @@ class Stream:
             self.resume()
         elif arrived and self._reader is not None:
             self._wake_reader()
+
+    def _grown(self) -> None:
+        """Counts messages as large as they are in memory: deflate makes a thousand bytes of one."""
+        size, self._messages.grown = self._messages.grown, 0
+        self._held += size
+        self._connection.hold(size)
 
     def close(self) -> None:
         """The other side has said all."""
