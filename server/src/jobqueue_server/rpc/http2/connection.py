@@ -30,6 +30,9 @@ FLUSH_BYTES = 64 << 10
 # Bytes of calls that wait to be whole or to be read.
 MOST_HELD = 256 << 20
 
+# Its echo says that the other side knows that the connection is to end.
+_LEAVING = b"leaving\0"
+
 _NOT_HTTP_2 = (
     b"HTTP/1.1 400 Bad Request\r\n"
     b"content-type: text/plain\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s"
@@ -61,6 +64,7 @@ class Connection(asyncio.Protocol):
         "_block_end",
         "_block_stream",
         "_blocked",
+        "_broken",
         "_connections",
         "_credit",
         "_cut_short",
@@ -129,6 +133,7 @@ class Connection(asyncio.Protocol):
         self._out_bytes = 0
         self._pending = b""
         self._greeted = False
+        self._broken = False
         self._block: bytearray | None = None
         self._block_stream = 0
         self._block_end = False
@@ -185,6 +190,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Takes whole frames out of what came."""
+        if self._broken:
+            # With TLS what had come is still handed on after the close.
+            return
         self._heard = True
         if self._pending:
             data = self._pending + data
@@ -250,9 +258,8 @@ class Connection(asyncio.Protocol):
             self._idle()
         stream = self._streams.get(number)
         if stream is None:
-            if number > self._last_id or not number:
-                raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"DATA on stream {number}, which is not open")
-            self._of_the_past(number, bool(flags & frames.END_STREAM))
+            if self._was_open(number, "DATA"):
+                self._of_the_past(number, bool(flags & frames.END_STREAM))
             return
         if flags & frames.PADDED:
             payload = frames.unpadded(flags & frames.PADDED, payload)
@@ -316,14 +323,18 @@ class Connection(asyncio.Protocol):
             return
         self._last_id = number
         if len(self._streams) >= self._most_streams:
-            self._idle()
-            self.write(frames.reset(number, Reason.REFUSED_STREAM))
+            self._refuse(number, Reason.REFUSED_STREAM, end)
             return
         if request.wrong or request.trailers:
-            self._idle()
-            self.write(frames.reset(number, Reason.PROTOCOL_ERROR))
+            self._refuse(number, Reason.PROTOCOL_ERROR, end)
             return
         self._call(number, request, end)
+
+    def _refuse(self, number: int, reason: Reason, end: bool) -> None:
+        self._idle()
+        self.write(frames.reset(number, reason))
+        if not end:
+            self._cut(number)
 
     def _call(self, number: int, request: Any, end: bool) -> None:
         handler = self._find(request.path)
@@ -334,9 +345,9 @@ class Connection(asyncio.Protocol):
                 f"the call's metadata is over {MAX_METADATA_BYTES} bytes",
             )
         elif request.method != "POST":
-            stream.refuse(405, _HINT, end)
+            stream.refuse(405, _HINT)
         elif not request.content_type.startswith("application/grpc"):
-            stream.refuse(415, _HINT, end)
+            stream.refuse(415, _HINT)
         elif handler is None:
             stream.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], f"there is no method {request.path[:256]}")
         elif request.encoding not in ENCODINGS:
@@ -346,8 +357,8 @@ class Connection(asyncio.Protocol):
             )
         else:
             stream.begin()
-            if end:
-                stream.close()
+        if end:
+            stream.close()
 
     def _other(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if kind == frames.WINDOW_UPDATE:
@@ -356,8 +367,7 @@ class Connection(asyncio.Protocol):
             self._idle()
             if len(payload) != 4:
                 raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
-            if number > self._last_id or not number:
-                raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"RST_STREAM of {number}, which is not open")
+            self._was_open(number, "RST_STREAM")
             stream = self._streams.get(number)
             if stream is not None:
                 stream.half_closed = True
@@ -370,7 +380,7 @@ class Connection(asyncio.Protocol):
             if number:
                 raise ConnectionBroken(Reason.PROTOCOL_ERROR, "PING is of the connection")
             if flags & frames.ACK:
-                if self._leaving:
+                if self._leaving and payload == _LEAVING:
                     self._say_last()
             else:
                 self._idle()
@@ -405,13 +415,12 @@ class Connection(asyncio.Protocol):
             return
         if len(payload) % 6:
             raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "SETTINGS are of six bytes each")
+        window = self._stream_window
         for name, value in frames.read_settings(payload):
             if name == Setting.INITIAL_WINDOW_SIZE:
                 if value > frames.MOST_WINDOW:
                     raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, f"a window of {value}")
-                more, self._stream_window = value - self._stream_window, value
-                for stream in self._streams.values():
-                    stream.window += more
+                window = value
             elif name == Setting.ENABLE_PUSH:
                 if value > 1:
                     raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}; it is 0 or 1")
@@ -419,6 +428,13 @@ class Connection(asyncio.Protocol):
                 if not frames.DEFAULT_FRAME_BYTES <= value <= frames.MOST_FRAME_BYTES:
                     raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"frames of {value} bytes")
                 self.frame_bytes = min(value, FRAME_BYTES)
+        if window != self._stream_window:
+            # Once a frame, which may say it ten thousand times, with thousands of streams each.
+            more, self._stream_window = window - self._stream_window, window
+            for stream in self._streams.values():
+                stream.window += more
+                if stream.window > frames.MOST_WINDOW:
+                    raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, f"a window of {stream.window}")
         self.write(frames.frame(frames.SETTINGS, frames.ACK, 0))
         for stream in [stream for stream in self._streams.values() if stream.unsent]:
             self.pump(stream)
@@ -438,8 +454,7 @@ class Connection(asyncio.Protocol):
             return
         stream = self._streams.get(number)
         if stream is None:
-            if number > self._last_id:
-                raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"WINDOW_UPDATE of {number}, which is not open")
+            self._was_open(number, "WINDOW_UPDATE")
             return
         stream.window += more
         if not more:
@@ -456,6 +471,18 @@ class Connection(asyncio.Protocol):
             raise ConnectionBroken(
                 Reason.ENHANCE_YOUR_CALM, f"over {MOST_IDLE_FRAMES} frames a second that bring nothing"
             )
+
+    def _was_open(self, number: int, what: str) -> bool:
+        """Whether a stream is one of the past; not where it is behind the last one that we said to look at.
+
+        Raises:
+            ConnectionBroken: There was no such stream.
+        """
+        if 0 < number <= self._last_id:
+            return True
+        if number and self._said_last:
+            return False
+        raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"{what} on stream {number}, which is not open")
 
     def _of_the_past(self, number: int, end: bool) -> None:
         """Something came on a stream that is no more. That is well where the other side could not know."""
@@ -542,11 +569,15 @@ class Connection(asyncio.Protocol):
             return
         self._blocked.pop(stream, None)
         if not stream.half_closed:
-            self._cut_short[stream.id] = None
-            if len(self._cut_short) > MOST_CUT_SHORT:
-                del self._cut_short[next(iter(self._cut_short))]
+            self._cut(stream.id)
         if self._said_last and not self._streams:
             self._close()
+
+    def _cut(self, number: int) -> None:
+        """What still comes on the stream was sent before the other side could know that it has ended."""
+        self._cut_short[number] = None
+        if len(self._cut_short) > MOST_CUT_SHORT:
+            del self._cut_short[next(iter(self._cut_short))]
 
     # ---- its life
 
@@ -580,8 +611,7 @@ class Connection(asyncio.Protocol):
             return
         # First a word that refuses nothing. What the caller sent before it heard that comes before its echo.
         self.write(
-            frames.go_away(frames.MOST_STREAM_ID, Reason.NO_ERROR)
-            + frames.frame(frames.PING, 0, 0, b"leaving\0")
+            frames.go_away(frames.MOST_STREAM_ID, Reason.NO_ERROR) + frames.frame(frames.PING, 0, 0, _LEAVING)
         )
 
     def _say_last(self) -> None:
@@ -605,6 +635,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _break(self, broken: ConnectionBroken) -> None:
+        self._broken = True
         _log.info("the connection of %s ends: %s (%s)", self.peer, broken.message, broken.reason.name)
         self.write(frames.go_away(self._last_id, broken.reason, broken.message))
         self._close()

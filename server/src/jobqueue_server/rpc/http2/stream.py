@@ -372,11 +372,9 @@ class Stream:
         if self._last is not None and not self.unsent:
             self._say_last(self._last)
 
-    def refuse(self, status: int, text: str, end: bool) -> None:
+    def refuse(self, status: int, text: str) -> None:
         """Ends a request that is no call as HTTP does, once it has ended itself."""
         self._refusal = status, text
-        if end:
-            self.close()
 
     def _refused(self, status: int, text: str) -> None:
         block = http_status_block(status) + metadata_block((("content-type", "text/plain"),))
