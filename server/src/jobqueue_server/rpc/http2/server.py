@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import socket
 import ssl
@@ -14,7 +15,6 @@ from .connection import Connection
 from .stream import Handler
 
 _BACKLOG = 4096
-_MOST_PATHS = 1000
 # What a caller gets to agree on how to encrypt, in seconds.
 _HANDSHAKE = 10.0
 # What handlers get that were cancelled, in seconds.
@@ -103,6 +103,9 @@ class Http2Server:
                     dualstack_ipv6=both and socket.has_dualstack_ipv6(),
                 )
             except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    self._let_go()
+                    raise
                 # `localhost` may be two addresses, of which a machine has one.
                 refused = error
                 continue
@@ -112,6 +115,11 @@ class Http2Server:
         if not self._sockets:
             raise refused or OSError(f"{host} is no address")
         return port
+
+    def _let_go(self) -> None:
+        for taken in self._sockets:
+            taken.close()
+        self._sockets.clear()
 
     async def start(self, context: ssl.SSLContext | None = None) -> None:
         """Takes connections where `bind` was."""
@@ -149,8 +157,7 @@ class Http2Server:
         """Takes no new calls, and cuts off those that are not done after the grace, in seconds."""
         for listening in self._listening:
             listening.close()
-        for taken in self._sockets:
-            taken.close()
+        self._let_go()
         for connection in list(self._connections):
             connection.leave()
         await self._wait(grace)
