@@ -68,6 +68,7 @@ class Connection(asyncio.Protocol):
         "_connections",
         "_credit",
         "_cut_short",
+        "_emptied",
         "_fields",
         "_find",
         "_greeted",
@@ -139,6 +140,7 @@ class Connection(asyncio.Protocol):
         self._block_end = False
         self._last_id = 0
         self._credit = 0
+        self._emptied: asyncio.Future[None] | None = None
         self._leaving = False
         self._said_last = False
         self._heard = True
@@ -176,6 +178,7 @@ class Connection(asyncio.Protocol):
         for stream in streams.values():
             stream.gone()
         self._connections.discard(self)
+        self._no_calls()
 
     def pause_writing(self) -> None:
         """The network does not keep up."""
@@ -570,8 +573,20 @@ class Connection(asyncio.Protocol):
         self._blocked.pop(stream, None)
         if not stream.half_closed:
             self._cut(stream.id)
-        if self._said_last and not self._streams:
+        if self._leaving and not self._streams:
+            self._no_calls()
+
+    def _no_calls(self) -> None:
+        if self._said_last:
             self._close()
+        if self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
+
+    async def calls_end(self) -> None:
+        """Returns once no call is under way."""
+        while self._streams:
+            self._emptied = self.loop.create_future()
+            await self._emptied
 
     def _cut(self, number: int) -> None:
         """What still comes on the stream was sent before the other side could know that it has ended."""

@@ -160,17 +160,21 @@ class Http2Server:
         self._let_go()
         for connection in list(self._connections):
             connection.leave()
-        await self._wait(grace)
+        await self._calls_end(grace)
         for connection in list(self._connections):
             connection.end()
-        await self._wait(_CLEANUP)
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=_CLEANUP)
         if self._ticking is not None:
             self._ticking.cancel()
         # What was said last is on its way; whoever does not take it is not waited for.
         for connection in list(self._connections):
             connection.abort()
 
-    async def _wait(self, seconds: float) -> None:
-        """Waits for the handlers that there are."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=seconds)
+    async def _calls_end(self, seconds: float) -> None:
+        """Waits for the calls that there are: also for what a handler has left to be sent, and what still comes."""
+        waits = [asyncio.ensure_future(connection.calls_end()) for connection in self._connections]
+        if waits:
+            _, late = await asyncio.wait(waits, timeout=seconds)
+            for wait in late:
+                wait.cancel()
