@@ -27,6 +27,7 @@ _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _MOST_SECONDS = 366 * 86400.0
 _timeout = re.compile(r"([0-9]{1,8})([HMSmun])").fullmatch
 _name_is_sane = re.compile(rb":?[0-9a-z_.!#$%&'*+^`|~-]+").fullmatch
+_ends_a_line = re.compile(rb"[\0\r\n]").search
 # HTTP/2 has no such fields (RFC 9113, section 8.2.2).
 _OF_HTTP_1 = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
@@ -132,7 +133,7 @@ def _request(fields: Iterable[tuple[bytes, bytes]]) -> Request:
             if own or metadata or name in pseudo or name not in _PSEUDO:
                 return Request(wrong=f"the field {name[:64]!r} is unknown, comes twice, or comes late")
             pseudo[name] = value
-        elif not _name_is_sane(name) or name in _OF_HTTP_1:
+        elif not _name_is_sane(name) or name in _OF_HTTP_1 or _ends_a_line(value):
             return Request(wrong=f"the field {name[:64]!r} is none that HTTP/2 has")
         elif name in _OWN:
             own[name] = value.decode("latin-1")
