@@ -110,6 +110,8 @@ class Http2Server:
                 refused = error
                 continue
             taken.setblocking(False)
+            # Its connections have it from it: asyncio sets it for none of these, and an answer then waits for 40 ms.
+            taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets.append(taken)
             port = taken.getsockname()[1]
         if not self._sockets:
