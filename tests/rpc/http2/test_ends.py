@@ -1,0 +1,245 @@
+"""How calls end before they are done: by their caller, by their time, and by a refusal."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from typing import Any
+
+import pytest
+
+from jobqueue_server.rpc.http2.stream import FIRST_WORD
+
+from .conftest import Served
+from .wire import (
+    CANCEL,
+    DATA,
+    END_STREAM,
+    PROTOCOL_ERROR,
+    STREAM_CLOSED,
+    Caller,
+    Wire,
+    call_fields,
+    frame,
+    message,
+    reset,
+    setting,
+    update,
+)
+
+OK, DEADLINE_EXCEEDED, UNAUTHENTICATED = 0, 4, 16
+
+
+@pytest.mark.parametrize("path", ["/t.T/Wait", "/t.T/Hold"])
+async def test_a_reset_cancels_the_handler_and_nothing_else(served: Served, path: str) -> None:
+    async with await Wire.open(served.port) as wire:
+        first, other = await wire.call(path), await wire.call("/t.T/Wait", b"other")
+        await served.handlers.began.get()
+        await served.handlers.began.get()
+        await wire.send(reset(first, CANCEL))
+        assert await served.handlers.cancelled.get() == path.removeprefix("/t.T/")
+        assert [context.cancelled() for context in served.handlers.contexts] == [True, False]
+        served.handlers.go.set()
+        assert (await wire.answer(other)).messages == [b"other"]
+        assert first not in wire.answers
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "goaway"])
+async def test_a_lost_connection_cancels_its_handlers(served: Served, how: str) -> None:
+    wire = await Wire.open(served.port)
+    for path in ("/t.T/Wait", "/t.T/Hold"):
+        await wire.call(path)
+        await served.handlers.began.get()
+    if how == "reset":
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if how == "goaway":
+        await wire.send(frame(7, 0, 0, bytes(8)))
+        await wire.echo()
+        assert served.handlers.cancelled.empty()
+    wire.socket.close()
+    assert {await served.handlers.cancelled.get() for _ in range(2)} == {"Wait", "Hold"}
+
+
+async def test_a_write_that_waits_ends_with_its_caller(served: Served) -> None:
+    async with await Wire.open(served.port) as wire:
+        wire.reads = False
+        stream = await wire.call("/t.T/Repeat", b"1000000 " + bytes(1000))
+        context = await served.handlers.began.get()
+        await wire.echo()
+        assert context.task is not None
+        assert not context.task.done()
+        await wire.send(reset(stream))
+        await asyncio.wait_for(asyncio.wait([context.task]), 10)
+        written = served.handlers.written
+        await wire.send(update(0, 1 << 20))
+        await wire.echo()
+        assert served.handlers.written == written
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("1H", 3600),
+        ("2M", 120),
+        ("3S", 3),
+        ("4000m", 4),
+        ("5000000u", 5),
+        ("60000000n", 0.06),
+        ("99999999H", 366 * 86400),
+    ],
+)
+async def test_the_handler_knows_what_time_it_has(served: Served, said: str, seconds: float) -> None:
+    async with await Wire.open(served.port) as wire:
+        await wire.call("/t.T/Hold", None, grpc_timeout=said)
+        context = await served.handlers.began.get()
+        remaining = context.time_remaining()
+        assert remaining is not None
+        assert remaining <= seconds
+        assert remaining > seconds - 2 or seconds < 2
+        await wire.call("/t.T/Hold", None)
+        assert (await served.handlers.began.get()).time_remaining() is None
+
+
+@pytest.mark.parametrize("content", [b"", None])
+@pytest.mark.parametrize("timeout", ["0S", "50m", "50000u"])
+async def test_a_streaming_call_ends_with_its_time(
+    served: Served, content: bytes | None, timeout: str
+) -> None:
+    async with await Wire.open(served.port) as wire:
+        stream = wire.next()
+        said = b"" if content is None else frame(DATA, 0, stream, message(content))
+        await wire.send(wire.headers(stream, call_fields("/t.T/Hold", grpc_timeout=timeout)) + said)
+        answer = await wire.answer(stream)
+        assert (answer.status, answer.text) == (DEADLINE_EXCEEDED, "Deadline Exceeded")
+        if timeout != "0S":
+            assert await served.handlers.cancelled.get() == "Hold"
+
+
+async def test_a_call_that_ends_in_time_is_not_ended_again(served: Served) -> None:
+    async with await Wire.open(served.port) as wire:
+        stream = await wire.call("/t.T/Chat", b"x", grpc_timeout="50m")
+        assert (await wire.answer(stream)).status == OK
+        late = await wire.call("/t.T/Hold", None, grpc_timeout="100m")
+        assert (await wire.answer(late)).status == DEADLINE_EXCEEDED
+        assert (
+            len([one for one in wire.frames if one[2] == stream and one[1] & END_STREAM and one[0] == 1]) == 1
+        )
+
+
+async def test_a_refused_call_is_told_once_its_caller_has_said_something(served: Served) -> None:
+    """A client of `grpc.aio` that could not write yet tells INTERNAL of whatever status it gets."""
+    async with await Caller.greet(served.port) as caller:
+        stream = await caller.begin("/t.T/RefuseChat")
+        while not served.server._tasks and not caller.answers.get(stream):
+            await asyncio.sleep(0)
+        began = time.monotonic()
+        await caller.say(stream, message(b"x"))
+        answer = await caller.answer(stream)
+        assert time.monotonic() - began < FIRST_WORD
+        assert (answer.status, answer.text, answer.reset) == (UNAUTHENTICATED, "who are you?", 0)
+        # Whoever says nothing is told all the same.
+        began = time.monotonic()
+        silent = await caller.begin("/t.T/RefuseChat")
+        answer = await caller.answer(silent)
+        assert time.monotonic() - began > FIRST_WORD - 0.01
+        assert (answer.status, answer.reset) == (UNAUTHENTICATED, 0)
+
+
+async def test_what_still_comes_on_a_call_that_the_server_has_ended_is_passed_over(served: Served) -> None:
+    async with await Wire.open(served.port) as wire:
+        stream = wire.next()
+        await wire.send(
+            wire.headers(stream, call_fields("/t.T/RefuseChat")) + frame(DATA, 0, stream, message(b"x"))
+        )
+        assert (await wire.answer(stream)).status == UNAUTHENTICATED
+        await wire.send(frame(DATA, 0, stream, message(b"more")) + update(stream, 5) + reset(stream))
+        await wire.echo()
+        other = wire.next()
+        await wire.send(
+            wire.headers(other, call_fields("/t.T/RefuseChat")) + frame(DATA, 0, other, message(b"x"))
+        )
+        assert (await wire.answer(other)).status == UNAUTHENTICATED
+        await wire.send(wire.headers(other, [(b"trailer", b"1")], True))
+        assert (await wire.answer(await wire.call())).status == OK
+
+
+async def test_what_comes_behind_the_end_of_a_request_is_wrong(served: Served) -> None:
+    async with await Wire.open(served.port) as wire:
+        stream = await wire.call("/t.T/Wait")
+        await wire.send(frame(DATA, 0, stream, b"x"))
+        assert (await wire.answer(stream)).reset == STREAM_CLOSED
+        assert await served.handlers.cancelled.get() == "Wait"
+        stream = await wire.call("/t.T/Wait")
+        await wire.send(wire.headers(stream, [(b"trailer", b"1")], True))
+        assert (await wire.answer(stream)).reset == STREAM_CLOSED
+        stream = await wire.call("/t.T/Hold", None)
+        await wire.send(wire.headers(stream, call_fields(), True))
+        assert (await wire.answer(stream)).reset == PROTOCOL_ERROR
+
+
+async def test_trailers_end_a_request(served: Served) -> None:
+    async with await Wire.open(served.port) as wire:
+        stream = wire.next()
+        sent = wire.headers(stream, call_fields()) + frame(DATA, 0, stream, message(b"x"))
+        await wire.send(sent + wire.headers(stream, [(b"trailer", b"1")], True))
+        assert (await wire.answer(stream)).messages == [b"x"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({"method": "GET"}, "405"),
+        ({"method": "OPTIONS"}, "405"),
+        ({"content_type": "application/json"}, "415"),
+        ({"content_type": None}, "415"),
+        ({"path": "/", "content_type": "text/html"}, "415"),
+    ],
+)
+async def test_a_request_that_is_no_call_is_answered_by_http(
+    served: Served, changed: dict[str, Any], status: str
+) -> None:
+    async with await Wire.open(served.port) as wire:
+        for body in (b"", b'{"job": {}}'):
+            stream = wire.next()
+            sent = wire.headers(stream, call_fields(**{"path": "/t.T/Echo", **changed}), not body)
+            await wire.send(sent + (frame(DATA, END_STREAM, stream, body) if body else b""))
+            answer = await wire.answer(stream)
+            assert answer.fields == {":status": status, "content-type": "text/plain"}
+            assert b"This port speaks gRPC" in answer.data
+            assert answer.reset is None
+        assert (await wire.answer(await wire.call())).status == OK
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS"])
+async def test_http_1_gets_a_400_and_a_hint(served: Served, method: str) -> None:
+    wire = await Wire.open(served.port, start=f"{method} /v1/jobs HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+    text = b""
+    while piece := await asyncio.get_running_loop().sock_recv(wire.socket, 10_000):
+        text += piece
+    wire.socket.close()
+    # Behind what every connection is greeted with.
+    _, _, answer = text.partition(b"HTTP/1.1 400 Bad Request\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in head
+    assert b"This port speaks gRPC" in body
+
+
+async def test_an_unknown_beginning_ends_the_connection(served: Served) -> None:
+    for start in (b"\x16\x03\x01\x02\x00", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", b"\0" * 100):
+        async with await Wire.open(served.port, start=start) as wire:
+            assert await wire.end() == (PROTOCOL_ERROR, "the connection does not begin as HTTP/2 does")
+
+
+async def test_an_answer_that_waits_for_room_is_sent_to_its_end(served: Served) -> None:
+    """The handler is long done; neither a settings frame nor what comes on other streams loses the rest."""
+    async with await Wire.open(served.port) as wire:
+        wire.reads = False
+        await wire.send(setting(INITIAL_WINDOW_SIZE=3))
+        stream = await wire.call("/t.T/Echo", b"abcdefghij")
+        assert (await wire.answer(await wire.call("/t.T/Repeat", b"0 "))).status == OK
+        for _ in range(12):
+            await wire.send(update(stream, 1))
+        answer = await wire.answer(stream)
+        assert (answer.messages, answer.status) == ([b"abcdefghij"], OK)

@@ -1,0 +1,179 @@
+"""What a connection is held to, so that one caller does not take the server from the others."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from jobqueue_server.rpc.http2.connection import MOST_IDLE_FRAMES
+
+from .conftest import Serve, Served
+from .wire import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    ENHANCE_YOUR_CALM,
+    FRAME_SIZE_ERROR,
+    GOAWAY,
+    HEADERS,
+    PADDED,
+    PING,
+    PRIORITY,
+    PROTOCOL_ERROR,
+    PUSH_PROMISE,
+    REFUSED_STREAM,
+    RST_STREAM,
+    SETTINGS,
+    STREAM_CLOSED,
+    WINDOW_UPDATE,
+    Wire,
+    call_fields,
+    frame,
+    message,
+    reset,
+)
+
+OK = 0
+MANY = MOST_IDLE_FRAMES + 100
+
+
+async def flooded(wire: Wire, sent: bytes) -> tuple[int, str]:
+    """How the connection ends that much is sent on, by a caller that reads meanwhile."""
+    sending = asyncio.create_task(wire.send(sent))
+    said = await wire.end()
+    await sending
+    return said
+
+
+async def test_calls_beyond_the_most_are_refused_and_may_be_made_again(serve: Serve) -> None:
+    served = await serve(most_streams=3)
+    async with await Wire.open(served.port) as wire:
+        streams = [await wire.call("/t.T/Wait", b"%d" % number) for number in range(3)]
+        # What follows its fields is passed over: the caller can't know yet.
+        refused = wire.next()
+        sent = wire.headers(refused, call_fields()) + frame(DATA, 0, refused, message(b"x"))
+        await wire.send(
+            sent + frame(DATA, 0, refused, b"") + wire.headers(refused, [(b"trailer", b"1")], True)
+        )
+        assert (await wire.answer(refused)).reset == REFUSED_STREAM
+        served.handlers.go.set()
+        assert [(await wire.answer(stream)).messages for stream in streams] == [[b"0"], [b"1"], [b"2"]]
+        assert (await wire.answer(await wire.call())).status == OK
+        assert len([one for one in wire.frames if one[0] == RST_STREAM]) == 1
+    # It was told so.
+    assert (3).to_bytes(2, "big") + (3).to_bytes(4, "big") in wire.of(SETTINGS)[0]
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        frame(PING, 0, 0, bytes(8)),
+        frame(SETTINGS, 0, 0),
+        frame(SETTINGS, ACK, 0),
+        frame(PRIORITY, 0, 1, bytes(5)),
+        frame(DATA, 0, 1),
+        frame(DATA, PADDED, 1, b"\0"),
+        reset(1),
+        frame(99, 0, 1, b"?"),
+    ],
+    ids=["pings", "settings", "acknowledgements", "priorities", "empty", "padding", "resets", "unknown"],
+)
+async def test_a_flood_of_frames_that_bring_nothing_ends_its_connection(served: Served, one: bytes) -> None:
+    async with await Wire.open(served.port) as other, await Wire.open(served.port) as wire:
+        await wire.send(wire.headers(wire.next(), call_fields("/t.T/Chat")))
+        # A second may begin anew within the first of them.
+        code, text = await flooded(wire, one * MANY * 2)
+        assert code == ENHANCE_YOUR_CALM
+        assert text == f"over {MOST_IDLE_FRAMES} frames a second that bring nothing"
+        assert (await other.answer(await other.call())).status == OK
+
+
+async def test_a_flood_of_calls_that_are_reset_ends_its_connection_and_all_handlers(served: Served) -> None:
+    async with await Wire.open(served.port) as wire:
+        # The second time the table knows all fields.
+        await wire.answer(await wire.call("/t.T/Hold", None, grpc_timeout="0S"))
+        block = wire.encoder.encode(call_fields("/t.T/Hold"))
+        streams = range(wire.next(), 4 * MANY, 2)
+        sent = b"".join(frame(HEADERS, END_HEADERS, stream, block) + reset(stream) for stream in streams)
+        assert (await flooded(wire, sent))[0] == ENHANCE_YOUR_CALM
+    async with asyncio.timeout(10):
+        while served.server._tasks:
+            await asyncio.sleep(0)
+
+
+async def test_a_flood_of_empty_pieces_of_a_block_ends_its_connection(served: Served) -> None:
+    async with await Wire.open(served.port) as wire:
+        sent = frame(HEADERS, 0, 1, b"\x82") + frame(CONTINUATION, 0, 1) * MANY * 2
+        assert (await flooded(wire, sent))[0] == ENHANCE_YOUR_CALM
+
+
+async def test_pings_are_echoed_and_what_is_unknown_is_passed_over(served: Served) -> None:
+    async with await Wire.open(served.port) as wire:
+        await wire.send(
+            frame(99, 255, 7, b"new") + frame(PING, ACK, 0, b"nobody's") + frame(PING, 0, 0, b"12345678")
+        )
+        await wire.until(lambda: wire.of(PING))
+        assert [one[:3] for one in wire.frames if one[0] == PING] == [(PING, ACK, 0)]
+        assert wire.of(PING) == [b"12345678"]
+        assert (await wire.answer(await wire.call())).status == OK
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        (frame(PING, 0, 0, bytes(7)), FRAME_SIZE_ERROR),
+        (frame(PING, 0, 1, bytes(8)), PROTOCOL_ERROR),
+        (frame(SETTINGS, 0, 1), PROTOCOL_ERROR),
+        (frame(SETTINGS, 0, 0, bytes(5)), FRAME_SIZE_ERROR),
+        (frame(SETTINGS, ACK, 0, bytes(6)), FRAME_SIZE_ERROR),
+        (frame(SETTINGS, 0, 0, b"\0\2\0\0\0\2"), PROTOCOL_ERROR),
+        (frame(SETTINGS, 0, 0, b"\0\5\0\0\0\1"), PROTOCOL_ERROR),
+        (frame(DATA, 0, 0, b"x"), PROTOCOL_ERROR),
+        (frame(DATA, 0, 7, b"x"), PROTOCOL_ERROR),
+        (frame(DATA, PADDED, 1), FRAME_SIZE_ERROR),
+        (frame(DATA, PADDED, 1, b"\5abcd"), PROTOCOL_ERROR),
+        (frame(HEADERS, 4, 0, b"\x82"), PROTOCOL_ERROR),
+        (frame(HEADERS, 4, 2, b"\x82"), PROTOCOL_ERROR),
+        (frame(PRIORITY, 0, 0, bytes(5)), PROTOCOL_ERROR),
+        (frame(PRIORITY, 0, 1, bytes(4)), FRAME_SIZE_ERROR),
+        (frame(RST_STREAM, 0, 1, bytes(3)), FRAME_SIZE_ERROR),
+        (reset(0), PROTOCOL_ERROR),
+        (reset(7), PROTOCOL_ERROR),
+        (frame(WINDOW_UPDATE, 0, 0, bytes(3)), FRAME_SIZE_ERROR),
+        (frame(WINDOW_UPDATE, 0, 0, bytes(4)), PROTOCOL_ERROR),
+        (frame(WINDOW_UPDATE, 0, 7, b"\0\0\0\1"), PROTOCOL_ERROR),
+        (frame(PUSH_PROMISE, 4, 1, bytes(4)), PROTOCOL_ERROR),
+        (frame(GOAWAY, 0, 1, bytes(8)), PROTOCOL_ERROR),
+        (frame(DATA, 0, 1, bytes(65_537)), FRAME_SIZE_ERROR),
+    ],
+)
+async def test_a_broken_protocol_ends_the_connection_and_says_why(
+    served: Served, wrong: bytes, code: int
+) -> None:
+    async with await Wire.open(served.port) as wire:
+        stream = wire.next()
+        await wire.send(
+            wire.headers(stream, call_fields("/t.T/Hold")) + wrong + frame(PING, 0, 0, b"too late")
+        )
+        said, text = await wire.end()
+        assert said == code
+        assert text
+        assert int.from_bytes(wire.of(GOAWAY)[-1][:4], "big") == stream
+        assert not wire.of(PING)
+    assert await served.handlers.cancelled.get() == "Hold"
+
+
+async def test_a_stream_is_begun_once(served: Served) -> None:
+    async with await Wire.open(served.port) as wire:
+        stream = await wire.call()
+        await wire.answer(stream)
+        await wire.send(wire.headers(stream, call_fields(), True))
+        assert (await wire.end())[0] == STREAM_CLOSED
+    async with await Wire.open(served.port) as wire:
+        await wire.send(wire.headers(5, call_fields(), True) + frame(DATA, END_STREAM, 3, b""))
+        await wire.answer(5)
+        await wire.until(lambda: wire.answers.get(3))
+        assert wire.answers[3].reset == STREAM_CLOSED
