@@ -92,8 +92,10 @@ class Http2Server:
         """
         places = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         refused: OSError | None = None
-        for family, place in dict.fromkeys((family, place) for family, _, _, _, place in places):
-            both = family == socket.AF_INET6 and place[0] == "::"
+        each = list(dict.fromkeys((family, place) for family, _, _, _, place in places))
+        for family, place in each:
+            # Where 0.0.0.0 is one of them, `::` has no room for IPv4.
+            both = place[0] == "::" and len(each) == 1
             try:
                 taken = socket.create_server(
                     (place[0], port),
