@@ -80,6 +80,8 @@ DRAIN_LOOK = 0.05
 # Workers that are sent elsewhere come there one after the other: 5 ms for each, all within 2 s.
 DRAIN_SPREAD_EACH = 0.005
 DRAIN_SPREAD = 2.0
+# How long what is on its way to workers may take to arrive.
+DRAIN_QUIET = 2.0
 # How long a worker may take to connect elsewhere.
 DRAIN_MOVE = 0.5
 # With a database that hangs, a batch of outcomes takes as long to be given up: twice the statement timeout.
@@ -398,6 +400,10 @@ class App:
         self.chain.draining = True
         await self._serve_if("draining")
         self.dispatcher.paused = True
+        # What is on its way to a worker arrives before it is sent elsewhere, where it says what it holds.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_QUIET):
+                await self.dispatcher.quiet()
         self.calls.leave()
         self.watches.leave()
         linked = [session for session in self.sessions.all() if session.link is not None]

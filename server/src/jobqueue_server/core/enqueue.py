@@ -416,8 +416,8 @@ class Enqueuer:
             wake.clear()
             while line:
                 await self._linger()
-                await self._dispatcher.admit()
-                units = self._gather(line)
+                most = min(await self._dispatcher.admit(), MAX_ROWS)
+                units = self._gather(line, most)
                 if units:
                     await self._flush(units)
 
@@ -437,13 +437,13 @@ class Enqueuer:
             await asyncio.sleep(0)
 
     @staticmethod
-    def _gather(line: FairLine[Unit]) -> list[Unit]:
-        """The next units, within the bounds of one insert."""
+    def _gather(line: FairLine[Unit], most: int) -> list[Unit]:
+        """The next units, within the bounds of one insert: so many jobs, or one unit."""
         units: list[Unit] = []
         rows = size = 0
         while line:
             unit = line.peek()
-            if units and (rows + unit.jobs > MAX_ROWS or size + unit.size > MAX_BYTES):
+            if units and (rows + unit.jobs > most or size + unit.size > MAX_BYTES):
                 break
             line.pop()
             if unit.done.done():
@@ -462,14 +462,17 @@ class Enqueuer:
         kept: list[Seats] = []
         try:
             self._seat(rows, lanes, kept)
-            stored = await self._store.enqueue(rows)
+            with self._dispatcher.handing_off():
+                stored = await self._store.enqueue(rows)
         except Exception as error:
             await self._failed(units, error)
             return
         finally:
             for seats in kept:
                 seats.release()
-        self._metrics.observe_batch("enqueue", loop.time() - started, sum(unit.jobs for unit in units))
+        jobs = sum(unit.jobs for unit in units)
+        self._dispatcher.brought(jobs)
+        self._metrics.observe_batch("enqueue", loop.time() - started, jobs)
         try:
             self._after(rows, lanes, stored)
         finally:

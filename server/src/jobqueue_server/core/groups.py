@@ -60,6 +60,15 @@ class Group:
         """Whether a session has any free credit; nobody's turn is over by that."""
         return any(session.free > 0 for session in self._room_of)
 
+    def credit(self, enough: int) -> int:
+        """The free credit of its sessions; no more of them are looked at than have enough."""
+        credit = 0
+        for session in self._room_of:
+            credit += max(session.free, 0)
+            if credit >= enough:
+                break
+        return credit
+
     def _has_room(self, session: Session) -> None:
         """What a session has free may have grown."""
         free = session.free

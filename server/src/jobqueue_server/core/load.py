@@ -9,6 +9,8 @@ from pathlib import Path
 _WINDOW = 0.05
 # Of the time.
 _MOST = 0.75
+# Workers of which each job takes its time end much less than what a flood of calls brings.
+_KEEPS_UP = 4
 
 
 class Load:
@@ -16,15 +18,17 @@ class Load:
 
     Attributes:
         arrived: Counted up by whoever takes a call in.
+        stored, ended: Jobs, counted up by whoever stores and settles them.
     """
 
     def __init__(self) -> None:
-        self.arrived = 0
+        self.arrived = self.stored = self.ended = 0
         self._times = _times()
         self._at = time.monotonic()
         self._ran, self._waited = self._times()
         self._busy = self._short = False
         self._calls = 0.0
+        self._keeps_up = False
 
     @property
     def busy(self) -> bool:
@@ -37,6 +41,12 @@ class Load:
         """Whether it ran, or waited for a core that others had, most of the time: more is to be done than can be."""
         self._look()
         return self._short
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether jobs end about as fast as they come: those that work are not what all waits for."""
+        self._look()
+        return self._keeps_up
 
     @property
     def calls(self) -> float:
@@ -53,7 +63,9 @@ class Load:
         self._busy = ran - self._ran >= _MOST * took
         self._short = ran - self._ran + waited - self._waited >= _MOST * took
         self._calls = self.arrived / took
-        self._at, self._ran, self._waited, self.arrived = now, ran, waited, 0
+        self._keeps_up = self.ended * _KEEPS_UP >= self.stored
+        self._at, self._ran, self._waited = now, ran, waited
+        self.arrived = self.stored = self.ended = 0
 
 
 def _times() -> Callable[[], tuple[float, float]]:

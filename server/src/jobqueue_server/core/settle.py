@@ -216,9 +216,12 @@ class Settler:
             while self._pending:
                 packs, items = self._next_batch()
                 self._dispatcher.settlements_wait = bool(self._pending)
+                self._dispatcher.settling = True
                 try:
                     await self._commit(packs, items)
                 finally:
+                    self._dispatcher.settling = False
+                    self._dispatcher.ended(sum(len(pack.ids) for pack in packs) + len(items))
                     self._dispatcher.progressed()
                     self._dispatcher.wake()
             self._idle.set()

@@ -4,7 +4,7 @@
 with gone as (
     delete from live_job
     where id = any($1::uuid[])
-        and (id, attempts, session_id) in (select * from unnest($1::uuid[], $2::int4[], $3::int8[]))
+        and ((id, attempts, session_id) in (select * from unnest($1::uuid[], $2::int4[], $3::int8[]))) is true
     returning id, changed_at, session_id, attempts, failures, losses
 ),
 ended as (
