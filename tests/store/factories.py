@@ -77,9 +77,15 @@ async def enqueue(s: Stored, lane: Lane, count: int = 1, **fields: Any) -> list[
 
 
 def look(
-    lane: Lane, take: int = 1000, *, priority: int = 0, floor: datetime = LONG_AGO, queue: int = 0
+    lane: Lane,
+    take: int = 1000,
+    *,
+    priority: int = 0,
+    floor: datetime = LONG_AGO,
+    queue: int = 0,
+    most: int = 1000,
 ) -> Look:
-    return Look(lane.id, priority, take, floor, queue)
+    return Look(lane.id, priority, take, floor, queue, most)
 
 
 async def lease(s: Stored, lane: Lane, count: int, session: tuple[int, int]) -> list[tuple[UUID, int, int]]:

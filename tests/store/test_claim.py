@@ -96,7 +96,7 @@ async def test_a_claim_steps_over_what_another_holds_without_waiting(s):
     async with s.database.transaction(hot=True) as first:
         looks = [look(lane, 4)]
         rows = await first.fetch(
-            "claim", [lane.id], [0], [4], [looks[0].floor], [0], [one[0]] * 4, [one[0]], [one[1]]
+            "claim", [lane.id], [0], [4], [looks[0].floor], [0], [one[0]] * 4, [one[0]], [one[1]], [4]
         )
         assert [row["id"] for row in rows] == ids[:4]
         rows = await asyncio.wait_for(claim(s, looks, 4, two), 5)
@@ -119,6 +119,31 @@ async def test_a_look_takes_no_more_than_it_asked_for(s):
     lane, session = await s.lane(), await s.session()
     await enqueue(s, lane, 20)
     assert len(await claim(s, [look(lane, 3)], 10, session)) == 3
+
+
+async def test_of_a_queue_no_more_is_taken_or_locked_than_its_most_by_priority(s):
+    """80 lines, each of which locked as many as there are seats, made a claim ten times as dear."""
+    session = await s.session()
+    lanes = [await s.lane(queue=name) for name in "abc"]
+    first = [(await enqueue(s, lane, 3, priority=5)) for lane in lanes]
+    second = [(await enqueue(s, lane, 20, priority=0)) for lane in lanes]
+    looks = [
+        look(lane, priority=priority, queue=index, most=5)
+        for index, lane in enumerate(lanes)
+        for priority in (0, 5)
+    ]
+    async with s.database.transaction(hot=True) as claiming:
+        columns = zip(
+            *((at.lane_id, at.priority, at.take, at.floor, at.queue_number) for at in looks), strict=True
+        )
+        rows = await claiming.fetch(
+            "claim", *map(list, columns), [session[0]] * 30, [session[0]], [session[1]], [5] * len(looks)
+        )
+        wanted = [*first, *(ids[:2] for ids in second)]
+        assert {row["id"] for row in rows} == {job_id for ids in wanted for job_id in ids}
+        # What another may lock meanwhile is all the rest.
+        free = await s.sql.fetch("select id from live_job where state = 1 for update skip locked")
+        assert len(free) == 3 * 23 - 15
 
 
 async def test_what_was_looked_at_and_not_taken_is_free_after(s):

@@ -137,7 +137,7 @@ async def claim(connection: Any) -> list[Any]:
     sessions = list(range(1, SESSIONS + 1))
     return [
         [lane for lane, _ in looks], [priority for _, priority in looks], [BATCH // 9 + 1] * 9, [floor] * 9,
-        [0] * 9, seats, sessions, [1] * SESSIONS,
+        [0] * 9, seats, sessions, [1] * SESSIONS, [BATCH] * 9,
     ]  # fmt: skip
 
 

@@ -120,6 +120,8 @@ class Dispatcher:
         self._failed: JobQueueError | None = None
         # A group whose last claim was a whole one, for the second claimer.
         self._thick: Group | None = None
+        # Whether the last claim was of several lines.
+        self._wide = False
         self._more = asyncio.Event()
         # Inserts under way that keep seats.
         self._handing_off = 0
@@ -375,27 +377,36 @@ class Dispatcher:
             raise
 
     async def _claim(self, group: Group) -> bool:
-        if not group.waiting(self.lines):
-            return False
-        seats = deal(group.by_room(), MAX_CLAIM, whole=self._load.short)
-        if not seats:
-            return False
-        looks, lines = group.looks(self.lines, len(seats))
-        if not looks:
-            return False
-        if seats[0].bytes_limit:
-            seats = seats[: await self._fitting(seats[0], looks, len(seats))]
+        while True:
+            if self.paused or not group.waiting(self.lines):
+                return False
+            seats = deal(group.by_room(), MAX_CLAIM, whole=self._load.short)
             if not seats:
                 return False
+            looks, lines = group.looks(self.lines, len(seats))
+            if not looks:
+                return False
+            if seats[0].bytes_limit:
+                seats = seats[: await self._fitting(seats[0], looks, len(seats))]
+                if not seats:
+                    return False
+            # A claim of several lines locks more than it takes, and what another then passes over is behind its floor.
+            # So only claims of one and the same line are made side by side.
+            if not self._claims or (len(looks) == 1 and not self._wide):
+                break
+            self._progress.clear()
+            await self._progress.wait()
         marks = [line.mark for line in lines]
         if self._thick is group:
             self._more.set()
+        self._wide = len(looks) > 1
         rows = await self._take(
             seats,
             self._store.claim(looks, [seat.id for seat in seats], {seat.id: seat.epoch for seat in seats}),
         )
         group.turn += 1
-        self._thick = group if len(rows) == MAX_CLAIM and not seats[0].bounded else None
+        whole = len(rows) == MAX_CLAIM and len(looks) == 1 and not seats[0].bounded
+        self._thick = group if whole else None
         found: dict[tuple[int, int], int] = defaultdict(int)
         newest: dict[tuple[int, int], datetime] = {}
         for _, lane_id, priority, run_at, *_ in rows:
@@ -405,11 +416,15 @@ class Dispatcher:
                 newest[key] = run_at
         for (lane_id, priority), run_at in newest.items():
             self.lines.line(self._lane(lane_id), priority).claimed(run_at)
+        of_queue: dict[int, int] = defaultdict(int)
+        for look in looks:
+            of_queue[look.queue_number] += found[look.lane_id, look.priority]
         for look, line, mark in zip(looks, lines, marks, strict=True):
             count = found[look.lane_id, look.priority]
             line.thick = count >= look.take
-            # Fewer rows than seats: nothing was cut off, so what was not found is not there.
-            if len(rows) < len(seats) and count < look.take and line.mark == mark:
+            # Fewer rows than seats and than its queue may give: nothing was cut off; what was not found is not there.
+            cut_off = len(rows) >= len(seats) or of_queue[look.queue_number] >= look.most
+            if not cut_off and count < look.take and line.mark == mark:
                 line.ready = False
         # A look stops at the first thick priority. Where that was just used up, nothing was found and those below it
         # were not asked: without another round they would wait for the next sweep, a second for each priority.
@@ -487,6 +502,7 @@ class Dispatcher:
             self._claims -= 1
             if not delivers:
                 self._unseat(seats)
+            self.progressed()
 
     async def _deliver_after(
         self,

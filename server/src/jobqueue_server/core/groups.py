@@ -12,6 +12,9 @@ from .catalog import Lane
 from .lines import Line, Lines
 from .session import Session
 
+# A claim that looks into several queues takes so many of one at least, if they are there.
+LEAST_OF_QUEUE = 20
+
 
 class Group:
     """Sessions with the same subscriptions; one that bounds kinds or bytes is a group of its own."""
@@ -115,8 +118,8 @@ class Group:
     def looks(self, lines: Lines, most: int) -> tuple[list[Look], list[Line]]:
         """Where to look for `most` jobs, with the lines: the queues in turns, each down to its first thick priority.
 
-        A thin line is asked for as many as there are seats; thick ones share them. What is locked and not taken is
-        let go at the commit, so asking for too much is only waste.
+        A thin line is asked for as many as there are seats; thick ones share them. A queue gives no more than its turns
+        come to, mostly. What is locked and not taken is let go at the commit, so asking for too much is only waste.
         """
         caps = self._caps()
         chosen: list[tuple[int, Line]] = []
@@ -131,17 +134,26 @@ class Group:
             chosen += [(turn, line) for line in ready if thick is None or line.priority >= thick]
         sharing = sum(line.thick for _, line in chosen)
         share = math.ceil(most / sharing) if sharing else most
+        queues = len({turn for turn, _ in chosen})
+        # Kinds of one priority are told apart by their share alone, and what is weighed before must be what is claimed.
+        alone = len({(turn, line.priority) for turn, line in chosen}) == len(chosen) and not self._bounded
+        of_queue = max(math.ceil(most / queues), LEAST_OF_QUEUE) if queues > 1 and alone else most
         looks: list[Look] = []
         looked: list[Line] = []
         for turn, line in sorted(chosen, key=lambda entry: -entry[1].priority):
             kind = line.lane.kind
             take = min(share if line.thick else most, caps.get(kind, most))
             if take > 0:
-                looks.append(Look(line.lane.id, line.priority, take, line.floor, turn))
+                looks.append(Look(line.lane.id, line.priority, take, line.floor, turn, of_queue))
                 looked.append(line)
                 if kind in caps:
                     caps[kind] -= take
         return looks, looked
+
+    @property
+    def _bounded(self) -> bool:
+        """Whether its one session bounds kinds or bytes."""
+        return any(session.bounded for session in self.sessions) if len(self.sessions) == 1 else False
 
     def _caps(self) -> dict[str, int]:
         """What is left under the caps by kind; a group that has them is one session."""

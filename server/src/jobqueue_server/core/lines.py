@@ -45,10 +45,13 @@ class Line:
         self.floor = BEGINNING
 
     def claimed(self, run_at: datetime) -> None:
-        """Raises the floor behind the newest row claimed, over the dead entries of what was claimed before."""
+        """Raises the floor behind the newest row of a claim, over the dead entries of what was claimed before.
+
+        Of that claim: after a sweep found jobs that were left behind, the next ones start behind these.
+        """
         if run_at > self.newest:
             self.newest = run_at
-        self.floor = max(self.floor, self.newest - CLAIM_FLOOR)
+        self.floor = max(self.floor, run_at - CLAIM_FLOOR)
 
     def found(self, run_at: datetime) -> None:
         """A sweep saw a job at `run_at`: the next claim must not start above it."""

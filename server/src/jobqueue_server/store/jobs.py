@@ -89,13 +89,16 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One place where a claim looks: a lane at a priority, from a floor of run_at on."""
+    """One place where a claim looks: a lane at a priority, from a floor of run_at on. Of its queue comes no more than
+    `most`.
+    """
 
     lane_id: int
     priority: int
     take: int
     floor: datetime
     queue_number: int
+    most: int = 1000
 
 
 #: No session has this number.
@@ -230,6 +233,7 @@ class JobStore:
             seats,
             list(epochs),
             list(epochs.values()),
+            [look.most for look in looks],
             hot=True,
         )
 

@@ -1,28 +1,36 @@
 -- claim: ready -> leased
 -- $1 lane_id int4[]  $2 priority int2[]  $3 take int4[]  $4 floor timestamptz[]  $5 queue number int4[]: where to look;
--- $6 session_id int8[]: the seats, in the order of dealing; $7 session_id int8[], $8 epoch int4[]: each session once.
+-- $6 session_id int8[]: the seats, in the order of dealing; $7 session_id int8[], $8 epoch int4[]: each session once;
+-- $9 int4[] at most so many of the look's queue, the same for all looks of a queue.
 -- Takes at most as many rows as there are seats. Within a queue the highest priority goes first, then run_at, then id;
--- the queues take turns. Each look-up starts at its floor, so that the dead entries of what was claimed before are not
+-- the queues take turns. A queue's lines are gone through in order, and no further than to its most: else each of 80 lines
+-- locked as many as there are seats, 130 ms for 1,000 jobs instead of 15. Each look-up starts at its floor, so that the dead entries of what was claimed before are not
 -- passed over again (27.8 ms against 0.7 ms with 300,000 of them and a held snapshot).
 -- Locks: each row once, skipping what another claim holds; the update finds them again by primary key alone, since a
 -- join by row number looks at a million pairs. A session that is no longer in its epoch gets nothing.
 with want as materialized (
     select w.*
-    from unnest($1::int4[], $2::int2[], $3::int4[], $4::timestamptz[], $5::int4[])
-        as w (lane_id, priority, take, floor, queue)
+    from unnest($1::int4[], $2::int2[], $3::int4[], $4::timestamptz[], $5::int4[], $9::int4[])
+        as w (lane_id, priority, take, floor, queue, most)
     where w.lane_id not in (select id from lane where id = any($1::int4[]) and gated)
 ),
 line as materialized (
-    select ready.id, ready.run_at, w.priority, w.queue
-    from want w
+    select ready.id, ready.run_at, ready.priority, q.queue
+    from (select queue, min(most) as most from want group by queue) q
     cross join lateral (
-        select l.id, l.run_at
-        from live_job l
-        where l.state = 1 and l.lane_id = w.lane_id and l.priority = w.priority
-            and l.run_at >= w.floor and l.run_at <= now()
-        order by l.run_at, l.id
-        limit w.take
-        for update skip locked
+        select l.id, l.run_at, w.priority
+        from (select * from want where want.queue = q.queue order by priority desc) w
+        cross join lateral (
+            select l.id, l.run_at
+            from live_job l
+            where l.state = 1 and l.lane_id = w.lane_id and l.priority = w.priority
+                and l.run_at >= w.floor and l.run_at <= now()
+            order by l.run_at, l.id
+            limit w.take
+            for update skip locked
+        ) l
+        order by w.priority desc
+        limit q.most
     ) ready
 ),
 turn as (
