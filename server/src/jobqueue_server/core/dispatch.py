@@ -117,7 +117,7 @@ class Dispatcher:
         self._allowance = 0.0
         # The last delivery that began; those before it end before it does.
         self._delivering: asyncio.Task[None] | None = None
-        self._failed: JobQueueError | None = None
+        self._failed: Exception | None = None
         # A group whose last claim was a whole one, for the second claimer.
         self._thick: Group | None = None
         # Whether the last claim was of several lines.
@@ -514,7 +514,7 @@ class Dispatcher:
         """Delivers once the delivery before has ended, and gives the seats back. The next round says what failed."""
         try:
             await self._deliver(rows, sessions, suspect=False, before=before)
-        except JobQueueError as error:
+        except Exception as error:
             self._failed = error
         finally:
             self._deliveries -= 1

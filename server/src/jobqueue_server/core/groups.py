@@ -14,6 +14,7 @@ from .session import Session
 
 # A claim that looks into several queues takes so many of one at least, if they are there.
 LEAST_OF_QUEUE = 20
+UNBOUNDED = (1 << 31) - 1
 
 
 class Group:
@@ -135,9 +136,12 @@ class Group:
         sharing = sum(line.thick for _, line in chosen)
         share = math.ceil(most / sharing) if sharing else most
         queues = len({turn for turn, _ in chosen})
-        # Kinds of one priority are told apart by their share alone, and what is weighed before must be what is claimed.
+        # Of kinds of one priority the oldest job goes first, so none may be cut off before the others; and what was
+        # weighed must be what is claimed.
         alone = len({(turn, line.priority) for turn, line in chosen}) == len(chosen) and not self._bounded
-        of_queue = max(math.ceil(most / queues), LEAST_OF_QUEUE) if queues > 1 and alone else most
+        of_queue = UNBOUNDED
+        if alone:
+            of_queue = max(math.ceil(most / queues), LEAST_OF_QUEUE) if queues > 1 else most
         looks: list[Look] = []
         looked: list[Line] = []
         for turn, line in sorted(chosen, key=lambda entry: -entry[1].priority):
