@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -10,8 +11,13 @@ from datetime import timedelta
 import pytest
 
 from jobqueue import Worker
+from jobqueue.worker.logs import log
 
 from .scripted_server import WITHIN, ScriptedServer
+
+# A worker that its test leaves behind drains for seconds more, also when pytest has said its last word: what it says
+# then is for nobody, and without any handler logging would print it.
+log.addHandler(logging.NullHandler())
 
 
 class Serving:
