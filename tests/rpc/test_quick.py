@@ -13,10 +13,10 @@ import pytest
 import uvloop
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
-from jobqueue_server.chain import Call
-from jobqueue_server.errors import DeadlineExceeded
+from jobqueue_server.chain import Begun, Call, Chain
+from jobqueue_server.metrics import Metrics
 from jobqueue_server.rpc.job_queue import JobQueueServicer
-from jobqueue_server.rpc.quick import _until
+from jobqueue_server.rpc.quick import QuickCall
 from jobqueue_server.store.jobs import JobStore
 from tests.lease.place import Place
 
@@ -139,18 +139,74 @@ async def test_it_answers_after_the_commit_and_within_its_time(
             await asyncio.sleep(0.01)
 
 
+class Told:
+    """A stream that a call is answered on."""
+
+    def __init__(self) -> None:
+        self.code: asyncio.Future[grpc.StatusCode] = asyncio.get_running_loop().create_future()
+
+    def fail(self, code: grpc.StatusCode, *_: object) -> None:
+        self.code.set_result(code)
+
+
+class Job:
+    """What an insert is to answer."""
+
+    def __init__(self, done: asyncio.Future[Any]) -> None:
+        self.done = done
+
+    def give_up(self) -> None:
+        self.done.cancel()
+
+
+async def test_a_caller_that_hangs_up_takes_its_job_out_of_line(
+    short: list[Any], place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await place.stub.EnqueueJob(ask())
+    go_on, waiting = asyncio.Event(), asyncio.Event()
+    enqueue = JobStore.enqueue
+    stored: list[Any] = []
+
+    async def held(store: JobStore, rows: Any, *args: Any) -> Any:
+        waiting.set()
+        await go_on.wait()
+        stored.extend(rows)
+        return await enqueue(store, rows, *args)
+
+    monkeypatch.setattr(JobStore, "enqueue", held)
+    first = place.stub.EnqueueJob(ask())
+    await asyncio.wait_for(waiting.wait(), PATIENCE)
+    short.clear()
+    second = place.stub.EnqueueJob(ask())
+    async with asyncio.timeout(PATIENCE):
+        while not short:
+            await asyncio.sleep(0.01)
+        second.cancel()
+        while not short[0].done.cancelled():
+            await asyncio.sleep(0.01)
+    go_on.set()
+    await asyncio.wait_for(first, PATIENCE)
+    await asyncio.wait_for(place.stub.EnqueueJob(ask()), PATIENCE)
+    assert len(stored) == 2
+    assert place.app.chain.in_flight == 0
+
+
 def test_a_turn_of_the_loop_that_takes_long_ends_no_call_early_nor_as_cancelled() -> None:
     """A timer of the server's loop counts from the beginning of its turn, which on a busy server is long ago."""
 
     async def main() -> None:
-        call = Call("/m", "grpc", {})
-        done = asyncio.get_running_loop().create_future()
+        told = Told()
         await asyncio.sleep(0)
         time.sleep(0.3)  # noqa: ASYNC251
-        call.deadline = time.monotonic() + 0.2
-        with pytest.raises(DeadlineExceeded):
-            await _until(done, call)
-        assert time.monotonic() >= call.deadline
-        assert done.cancelled()
+        begun = Begun(
+            Chain(Metrics()),
+            Call("/jobqueue.v1.JobQueue/EnqueueJob", "grpc", {}, deadline=time.monotonic() + 0.2),
+        )
+        job = Job(asyncio.get_running_loop().create_future())
+        quick: Any = None
+        QuickCall(quick, begun, job, told)
+        assert await asyncio.wait_for(told.code, PATIENCE) is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert time.monotonic() >= (begun.call.deadline or 0)
+        assert job.done.cancelled()
 
     uvloop.run(main())

@@ -68,7 +68,7 @@ async def test_a_write_that_waits_ends_with_its_caller(served: Served) -> None:
         stream = await wire.call("/t.T/Repeat", b"1000000 " + bytes(1000))
         context = await served.handlers.began.get()
         await wire.echo()
-        assert context.task is not None
+        assert isinstance(context.task, asyncio.Task)
         assert not context.task.done()
         await wire.send(reset(stream))
         await asyncio.wait_for(asyncio.wait([context.task]), 10)

@@ -14,12 +14,9 @@ from google.protobuf.message_factory import GetMessageClass
 from ..chain import Call, Chain, PeerGone
 from ..errors import BodyTooLarge, FieldInvalid, JobQueueError, NotBuilt
 from ..model import MAX_MESSAGE_BYTES
-from .errors import DETAILS_KEY, code_of, message_of, status_of
 from .http2.stream import Stream
-from .quick import QuickBatch, QuickEnqueue
-
-# For the HTTP transport; a gRPC client has no use for it.
-_INTERNAL_METADATA = "x-http-code"
+from .quick import Quick, QuickBatch, QuickEnqueue
+from .said import refusal, trailing
 
 
 def generic_handler(service: ServiceDescriptor, servicer: object, chain: Chain) -> grpc.GenericRpcHandler:
@@ -55,28 +52,33 @@ def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
         return make.unary_stream_rpc_method_handler(_stream(full_name, stream), None, _serialize)
     unary = chain.unary(full_name, _serialized(implementation or _not_built(method.name)), read)
     quick = next(
-        (way(chain, servicer).run for way in (QuickEnqueue, QuickBatch) if full_name == way.METHOD), None
+        (way(chain, servicer) for way in (QuickEnqueue, QuickBatch) if full_name == way.METHOD), None
     )
-    return make.unary_unary_rpc_method_handler(_unary(full_name, unary, quick))
+    return make.unary_unary_rpc_method_handler(Unary(full_name, unary, quick))
 
 
-def _unary(
-    method: str,
-    run: Callable[[Any, Call], Awaitable[Any]],
-    quick: Callable[[bytes, Call], Awaitable[bytes | None]] | None = None,
-) -> Callable[..., Awaitable[bytes]]:
-    async def handle(raw: bytes, context: Stream) -> Any:
-        call = _call(method, context)
+class Unary:
+    """A unary method as the transport runs it. `at_once`: the way of calls that need no task, where it has one."""
+
+    def __init__(self, method: str, run: Callable[[Any, Call], Awaitable[Any]], quick: Quick | None) -> None:
+        self._method = method
+        self._run = run
+        self._quick = quick
+        self.at_once = None if quick is None else self._begin
+
+    async def __call__(self, raw: bytes, context: Stream) -> Any:
+        """The response to a request, both on the wire."""
+        call = _call(self._method, context)
         try:
-            response = await quick(raw, call) if quick is not None else None
-            if response is None:
-                response = await run(raw, call)
+            response = await self._run(raw, call)
         except JobQueueError as error:
-            await _abort(context, call, error)
-        context.set_trailing_metadata(_trailing(call))
+            await context.abort(*refusal(call, error))
+        context.set_trailing_metadata(trailing(call))
         return response
 
-    return handle
+    def _begin(self, raw: bytes, context: Stream) -> bool:
+        assert self._quick is not None, "it is there where at_once is"
+        return self._quick.begin(raw, _call(self._method, context), context)
 
 
 def _stream(method: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -88,10 +90,10 @@ def _stream(method: str, run: Callable[..., Awaitable[None]]) -> Callable[..., A
             await _send_request_id(context, call)
             await run(raw, call, context.write)
         except JobQueueError as error:
-            await _abort(context, call, error)
+            await context.abort(*refusal(call, error))
         except PeerGone:
             return
-        context.set_trailing_metadata(_trailing(call))
+        context.set_trailing_metadata(trailing(call))
 
     return handle
 
@@ -103,10 +105,10 @@ def _duplex(method: str, run: Callable[[Any, Call], Awaitable[None]]) -> Callabl
             await _send_request_id(context, call)
             await run(context, call)
         except JobQueueError as error:
-            await _abort(context, call, error)
+            await context.abort(*refusal(call, error))
         except PeerGone:
             return
-        context.set_trailing_metadata(_trailing(call))
+        context.set_trailing_metadata(trailing(call))
 
     return handle
 
@@ -122,17 +124,8 @@ def _call(method: str, context: Stream) -> Call:
     )
 
 
-def _trailing(call: Call) -> tuple[tuple[str, str], ...]:
-    return tuple(pair for pair in call.answer_metadata.items() if pair[0] != _INTERNAL_METADATA)
-
-
 async def _send_request_id(context: Stream, call: Call) -> None:
     await context.send_initial_metadata((("x-request-id", call.request_id),))
-
-
-async def _abort(context: Stream, call: Call, error: JobQueueError) -> None:
-    details = (DETAILS_KEY, status_of(error).SerializeToString())
-    await context.abort(code_of(error), message_of(error), (*_trailing(call), details))
 
 
 def _parser(message_class: type[Message]) -> Callable[[bytes], Message]:

@@ -1,6 +1,7 @@
 """EnqueueJob and BatchEnqueueJobs over gRPC for jobs of which little is said: without what only others need.
 
-Its checks and steps are those of the general way, to which all goes that it is not sure of. What is left is gRPC's own.
+Its checks and steps are those of the general way, to which all goes that it is not sure of. A call has no task: it is
+begun where its last frame is read, and answered by the insert that stored its jobs.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+import grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
-from ..chain import Call, Chain, time_is_up
-from ..errors import JobQueueError
+from ..chain import Begun, Call, Chain, time_is_up
 from ..model import MAX_MESSAGE_BYTES
 from .convert import set_moment
+from .http2.stream import Stream
+from .said import refusal, trailing
 from .wire import entries_of, length_of, tag
 
 _jobs_of = entries_of(rpc_pb.BatchEnqueueJobsRequest.DESCRIPTOR.fields_by_name["jobs"])
@@ -51,51 +54,34 @@ class Quick(ABC):
         self._chain = chain
         self._servicer: Any = servicer if hasattr(servicer, "start") else None
 
-    async def run(self, raw: bytes, call: Call) -> bytes | None:
-        """The answer to a request, both on the wire; None where it goes the general way.
-
-        Raises:
-            JobQueueError: What the chain lets out.
-        """
+    def begin(self, raw: bytes, call: Call, context: Stream) -> bool:
+        """Starts a call, or refuses it. False where it goes the general way, from the beginning."""
         if self._servicer is None or len(raw) > MAX_MESSAGE_BYTES:
-            return None
+            return False
         begun = self._chain.begin(call)
         if begun is None:
-            return None
+            return False
         try:
             job = self._started(raw, call)
         except DecodeError:
             job = None
-        except JobQueueError as refusal:
-            begun.end(refusal)
-            raise
+        except Exception as error:
+            told = begun.end(error)
+            assert told is not None, "whoever is there is told"
+            context.fail(*refusal(call, told))
+            return True
         if job is None:
             begun.cancel()
-            return None
-        error: BaseException
-        try:
-            at = (await _until(job.done, call)).at
-            response = self._answer(job, at)
-        except asyncio.CancelledError as cancelled:
-            job.give_up()
-            begun.end(cancelled)
-            raise
-        except BaseException as raised:
-            error = raised
-            job.give_up()
-        else:
-            begun.end()
-            return response
-        told = begun.end(error)
-        assert told is not None, "whoever is there is told"
-        raise told
+            return False
+        context.task = QuickCall(self, begun, job, context)
+        return True
 
     @abstractmethod
     def _started(self, raw: bytes, call: Call) -> Any:
         """Its jobs in line; None where the request goes the general way."""
 
     @abstractmethod
-    def _answer(self, job: Any, at: datetime) -> bytes:
+    def answer(self, job: Any, at: datetime) -> bytes:
         """The response, when they were stored at that time."""
 
 
@@ -107,7 +93,8 @@ class QuickBatch(Quick):
     def _started(self, raw: bytes, call: Call) -> Any:
         return self._servicer.start_batch(_jobs_of(raw), call)
 
-    def _answer(self, job: Any, at: datetime) -> bytes:
+    def answer(self, job: Any, at: datetime) -> bytes:
+        """The ids, in the order of the jobs."""
         ids = [str(job_id) for row in job.rows for job_id in row.ids]
         return (_RESULT + _RESULT.join(ids)).encode()
 
@@ -127,7 +114,7 @@ class QuickEnqueue(Quick):
             return None
         return self._servicer.start_message(request.job, call)
 
-    def _answer(self, job: Any, at: datetime) -> bytes:
+    def answer(self, job: Any, at: datetime) -> bytes:
         """EnqueueJobResponse, put together as `leased.delivery_bytes` puts a Delivery together."""
         row = job.rows[0]
         new = row.new
@@ -149,35 +136,69 @@ class QuickEnqueue(Quick):
         return _JOB + length_of(len(message)) + message
 
 
-async def _until(done: asyncio.Future[Any], call: Call) -> Any:
-    """What comes of it before the call's time is up.
+class QuickCall:
+    """One such call: what stands for its task."""
 
-    Raises:
-        DeadlineExceeded: It is.
-    """
-    loop = asyncio.get_running_loop()
-    expired = False
-    timer: asyncio.TimerHandle
+    __slots__ = ("_begun", "_context", "_job", "_loop", "_over", "_quick", "_timer")
 
-    def look() -> None:
-        nonlocal expired, timer
-        left = call.remaining() or 0
+    def __init__(self, quick: Quick, begun: Begun, job: Any, context: Any) -> None:
+        self._quick = quick
+        self._begun = begun
+        self._job = job
+        self._context = context
+        self._over = False
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(begun.call.remaining() or 0, self._look)
+        job.done.add_done_callback(self._done)
+
+    def cancel(self) -> None:
+        """Its caller has gone, or the server ends and has told it."""
+        if not self._over:
+            self._end()
+            self._job.give_up()
+            self._begun.end(asyncio.CancelledError())
+
+    def _look(self) -> None:
+        left = self._begun.call.remaining() or 0
         if left > 0:
             # The loop counts from the beginning of its turn, which on a busy server may be long ago.
-            timer = loop.call_later(left, look)
-        else:
-            expired = done.cancel()
+            self._timer = self._loop.call_later(left, self._look)
+            return
+        self._refuse(time_is_up())
+        self._job.give_up()
 
-    timer = loop.call_later(call.remaining() or 0, look)
-    try:
-        return await done
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if expired and not (task is not None and task.cancelling()):
-            raise time_is_up() from None
-        raise
-    finally:
-        timer.cancel()
+    def _done(self, done: asyncio.Future[Any]) -> None:
+        if self._over:
+            return
+        if done.cancelled():
+            self._refuse(asyncio.CancelledError())
+            return
+        error = done.exception()
+        if error is not None:
+            self._refuse(error)
+            return
+        call = self._begun.call
+        try:
+            response = self._quick.answer(self._job, done.result().at)
+        except Exception as fault:
+            self._refuse(fault)
+            return
+        self._end()
+        self._begun.end()
+        self._context.set_trailing_metadata(trailing(call))
+        self._context.answer(response)
+
+    def _refuse(self, error: BaseException) -> None:
+        self._end()
+        told = self._begun.end(error)
+        if told is None:
+            self._context.fail(grpc.StatusCode.CANCELLED, "the call was cancelled")
+        else:
+            self._context.fail(*refusal(self._begun.call, told))
+
+    def _end(self) -> None:
+        self._over = True
+        self._timer.cancel()
 
 
 @lru_cache(maxsize=1024)

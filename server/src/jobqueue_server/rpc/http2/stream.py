@@ -8,7 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 import grpc.aio
@@ -33,17 +33,26 @@ STREAM_WINDOW = 1 << 20
 Handler = Any
 
 
+class Cancellable(Protocol):
+    """What goes on for a call."""
+
+    def cancel(self) -> object:
+        """Nobody waits for it any more."""
+
+
 class Stream:
     """A call from its fields to its status.
 
     It has what handlers use of `grpc.aio.ServicerContext`. A handler is a task; it is cancelled when the other side
     resets the stream, when the connection is lost, when a streaming call's time is up, and when the server ends.
+    A unary handler may have `at_once(raw, stream) -> bool`, which is asked before: it starts a call that needs no task,
+    sets what stands for it as `task` and says `answer` or `finish` later, or answers False.
 
     Attributes:
         id: Its number on the connection.
         window: Bytes that the other side takes now; may be negative.
         unsent: Bytes of messages for which there was no room yet.
-        task: The handler's.
+        task: The handler's, or what stands for it.
         ended: Whether its status is said, or nobody is there to be told.
         half_closed: Whether the other side has said all.
     """
@@ -86,7 +95,7 @@ class Stream:
         self.id = stream_id
         self.window = window
         self.unsent = bytearray()
-        self.task: asyncio.Task[None] | None = None
+        self.task: Cancellable | None = None
         self.ended = False
         self.half_closed = False
         self._connection = connection
@@ -188,7 +197,7 @@ class Stream:
             self._let_go()
             if self._handler.response_streaming:
                 self._start(self._streaming(self._handler.unary_stream, raw))
-            else:
+            elif not self._at_once(raw):
                 self._start(self._unary(raw))
 
     def gone(self) -> None:
@@ -227,6 +236,17 @@ class Stream:
             self._reader.set_result(None)
 
     # ---- the handler
+
+    def _at_once(self, raw: bytes) -> bool:
+        """Whether the call goes on without a task, or has ended."""
+        at_once = getattr(self._handler.unary_unary, "at_once", None)
+        if at_once is None:
+            return False
+        try:
+            return bool(at_once(raw, self))
+        except Exception as error:
+            self._failed(error)
+            return True
 
     def _start(self, work: Any) -> None:
         connection = self._connection
@@ -371,6 +391,10 @@ class Stream:
         """Says how a call has ended, which was held back."""
         if self._last is not None and not self.unsent:
             self._say_last(self._last)
+
+    def fail(self, code: grpc.StatusCode, details: str, trailing: Metadata = ()) -> None:
+        """Ends a call that has no task by a status."""
+        self.finish(code.value[0], details, trailing)
 
     def refuse(self, status: int, text: str) -> None:
         """Ends a request that is no call as HTTP does, once it has ended itself."""
