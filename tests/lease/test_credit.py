@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from jobqueue_server.store.jobs import JobStore
+
 from .place import eventually
 
 
@@ -194,3 +196,56 @@ async def test_jobs_of_kinds_that_nobody_here_takes_wait(place):
     assert (await worker.job()).id == mine.id
     await worker.no_job(0.2)
     assert await place.status(other.id) == "QUEUED"
+
+
+async def test_a_claim_of_a_few_waits_for_the_credit_that_a_settlement_brings(place, monkeypatch):
+    """Else those who come for one job each are dealt one at a time: half as many commits again."""
+    monkeypatch.setattr("jobqueue_server.core.dispatch.ADMISSION_PATIENCE", 60.0)
+    settling, go_on = asyncio.Event(), asyncio.Event()
+    settle, claim, claims = JobStore.settle_succeeded, JobStore.claim, []
+
+    async def held(store, *args):
+        settling.set()
+        await go_on.wait()
+        return await settle(store, *args)
+
+    async def noted(store, looks, seats, epochs):
+        claims.append(len(seats))
+        return await claim(store, looks, seats, epochs)
+
+    worker = await place.worker(slots=3)
+    await place.batch(9)
+    first = await worker.jobs(3)
+    monkeypatch.setattr(JobStore, "settle_succeeded", held)
+    monkeypatch.setattr(JobStore, "claim", noted)
+    succeeding = asyncio.create_task(worker.succeed(*first))
+    await settling.wait()
+    # There is credit for one now.
+    await worker.capacity(4)
+    await worker.heartbeat()
+    assert claims == []
+    go_on.set()
+    await succeeding
+    await worker.jobs(4)
+    assert claims[0] == 4
+
+
+async def test_a_settlement_that_takes_long_holds_up_no_claim(place, monkeypatch):
+    settling, go_on = asyncio.Event(), asyncio.Event()
+    settle = JobStore.settle_succeeded
+
+    async def held(store, *args):
+        settling.set()
+        await go_on.wait()
+        return await settle(store, *args)
+
+    worker = await place.worker(slots=1)
+    await place.batch(4)
+    (first,) = await worker.jobs(1)
+    monkeypatch.setattr(JobStore, "settle_succeeded", held)
+    succeeding = asyncio.create_task(worker.succeed(first))
+    await settling.wait()
+    await worker.capacity(2)
+    await worker.job()
+    go_on.set()
+    await succeeding

@@ -37,6 +37,9 @@ _OUTCOMES = {
 }
 
 MAX_CLAIM = 1000
+# What is being settled brings credit in a moment: a claim of fewer than this waits for it, since two cost twice one (16
+# streams of one slot: 0.30 commits a job instead of 0.45).
+FEW = 100
 # How many deliveries may be under way while the next claim is made.
 MAX_DELIVERIES = 2
 # How long an insert waits at most for the claims and settlements that go first while there is a backlog.
@@ -377,6 +380,7 @@ class Dispatcher:
             raise
 
     async def _claim(self, group: Group) -> bool:
+        waited = False
         while True:
             if self.paused or not group.waiting(self.lines):
                 return False
@@ -386,6 +390,10 @@ class Dispatcher:
             looks, lines = group.looks(self.lines, len(seats))
             if not looks:
                 return False
+            if self.settling and not waited and len(seats) < FEW:
+                waited = True
+                await self._progresses(asyncio.get_running_loop().time() + ADMISSION_PATIENCE)
+                continue
             if seats[0].bytes_limit:
                 seats = seats[: await self._fitting(seats[0], looks, len(seats))]
                 if not seats:
