@@ -15,7 +15,7 @@ from .crew import DONE, MESSAGES, Crew, merged
 from .errors import BenchError
 from .hands import Hands, work
 from .latency import Latencies
-from .load import Load, grpc_calls, rest
+from .load import Load, grpc_calls, rest, wire
 from .meter import Meter, per_job
 from .postgres import Cluster
 from .server import Server, declare
@@ -113,7 +113,7 @@ async def stage(dsn: str, count: int = 1, kinds: tuple[str, ...] = ()) -> AsyncI
 def producers(servers: list[Server], load: Load) -> Crew:
     """The processes of a load, not started."""
     places = [server.http if load.door == "rest" else server.grpc for server in servers]
-    work = rest.produce if load.door == "rest" else grpc_calls.produce
+    work = rest.produce if load.door == "rest" else wire.produce if load.bare else grpc_calls.produce
     count = load.producers
     return Crew("the producers", work, [(places[number % len(places)], load) for number in range(count)])
 

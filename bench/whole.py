@@ -35,6 +35,7 @@ def main() -> None:
         default="batch",
         help="how jobs come in: gRPC, many a call; gRPC, one a call; gRPC, as they gather; HTTP/JSON, one a request",
     )
+    parser.add_argument("--bare", action="store_true", help="calls over gRPC are made without a gRPC library")
     parser.add_argument("--producers", type=int, default=1, help="processes")
     parser.add_argument("--in-flight", type=int, default=8, help="calls, of each producer")
     parser.add_argument(
@@ -67,6 +68,7 @@ async def _measured(options: argparse.Namespace) -> dict[str, object]:
         in_flight=options.in_flight,
         rate=options.rate,
         stamped=options.stamped,
+        bare=options.bare,
     )
     hands = Hands(
         "runtime" if options.runtime else "bare",

@@ -28,6 +28,7 @@ class Load:
             took. Such messages are built one by one.
         deadline: Seconds that a call may take; what has no answer by then is counted as late. None: any time.
         kind, queue: Of the jobs.
+        bare: Whether calls over gRPC are made without a gRPC library, which would cost more than the server.
     """
 
     jobs: int
@@ -41,6 +42,7 @@ class Load:
     deadline: float | None = None
     kind: str = KIND
     queue: str = ""
+    bare: bool = False
 
     @property
     def calls(self) -> int:

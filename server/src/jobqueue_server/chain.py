@@ -284,11 +284,14 @@ class Begun:
         if error is None:
             self._watch.__exit__(None, None, None)
             return None
+        if isinstance(error, JobQueueError):
+            self._watch.__exit__(type(error), error, None)
+            return error
         try:
             with ExitStack() as stack:
                 stack.push(self._watch.__exit__)
                 raise error
-        except JobQueueError as told:
+        except Internal as told:
             return told
         except (PeerGone, asyncio.CancelledError):
             pass

@@ -140,7 +140,7 @@ class Enqueuer:
             QueueFull: Too many wait to be stored.
             DatabaseAway: It may have been stored or not.
         """
-        lane = self._catalog.known_lane(new.queue, new.kind) or await self._catalog.lane(new.queue, new.kind)
+        lane = self._catalog.known_lane(new.queue, new.kind) or await self._new_lane(new, 1, "job.kind")
         self._catalog.check_payload(new.kind, new.payload)
         row = self._rows([self._mint.mint()], NewJobs.of(new), lane)
         if new.idempotency_key is None:
@@ -225,8 +225,8 @@ class Enqueuer:
         first = 0
         for some in jobs:
             new = some.new
-            lane = self._catalog.known_lane(new.queue, new.kind) or await self._catalog.lane(
-                new.queue, new.kind, f"{at}[{first}].kind"
+            lane = self._catalog.known_lane(new.queue, new.kind) or await self._new_lane(
+                new, len(ids), f"{at}[{first}].kind"
             )
             if not self._catalog.takes_any_json(new.kind):
                 for index, payload in enumerate(some.payloads, first):
@@ -239,6 +239,19 @@ class Enqueuer:
                 row.key_digest = key_digest(DEFAULT_NAMESPACE, row.new.idempotency_key)
                 row.request_digest = request_digest(row.new)
         return Batch(rows, lanes, at)
+
+    async def _new_lane(self, new: NewJob, jobs: int, path: str) -> Lane:
+        """Makes the lane of a job. Meanwhile all jobs of its call wait to be stored, as those in line do.
+
+        Raises:
+            QueueFull: Too many do. A flood of calls that are the first in their lane was read whole before.
+        """
+        self.check_room(jobs)
+        self._waiting += jobs
+        try:
+            return await self._catalog.lane(new.queue, new.kind, path)
+        finally:
+            self._waiting -= jobs
 
     def _rows(self, ids: list[UUID], jobs: NewJobs, lane: Lane) -> NewRows:
         new = jobs.new

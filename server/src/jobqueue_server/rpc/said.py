@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from functools import lru_cache
+
 import grpc
 
 from ..chain import Call
@@ -20,5 +23,18 @@ def trailing(call: Call) -> Metadata:
 
 def refusal(call: Call, error: JobQueueError) -> tuple[grpc.StatusCode, str, Metadata]:
     """The status, its text and its metadata of a call that failed."""
-    details = (DETAILS_KEY, status_of(error).SerializeToString())
-    return code_of(error), message_of(error), (*trailing(call), details)
+    details: bytes
+    if error.metadata or error.violations:
+        details = status_of(error).SerializeToString()
+    else:
+        details = _details(error.code, error.reason, error.message, error.retry_after)
+    return code_of(error), message_of(error), (*trailing(call), (DETAILS_KEY, details))
+
+
+@lru_cache(maxsize=64)
+def _details(code: str, reason: str, message: str, retry_after: timedelta | None) -> bytes:
+    """Of errors that say no more than this. Who is overloaded says the same to everybody."""
+    error = JobQueueError(message, retry_after=retry_after)
+    error.code, error.reason = code, reason
+    details: bytes = status_of(error).SerializeToString()
+    return details

@@ -205,7 +205,9 @@ def metadata_block(metadata: Iterable[tuple[str, str | bytes]]) -> bytes:
             block += field(name.encode(), base64.b64encode(raw).rstrip(b"="))
         else:
             text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
-            block += field(name.encode(), "".join(c for c in text if " " <= c <= "~").encode())
+            if not (text.isascii() and text.isprintable()):
+                text = "".join(c for c in text if " " <= c <= "~")
+            block += field(name.encode(), text.encode())
     return block
 
 

@@ -1,0 +1,48 @@
+"""There is room for so many jobs that wait to be stored, whatever they wait for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from jobqueue.v1 import job_pb2, jobqueue_pb2
+from jobqueue_server.store.catalog import CatalogStore
+from tests.lease.place import Place
+
+PATIENCE = 20.0
+ROOM = 100
+
+
+def batch(jobs: int, **fields: Any) -> jobqueue_pb2.BatchEnqueueJobsRequest:
+    job = job_pb2.NewJob(kind="work", queue="new", payload_json=b"{}", **fields)
+    return jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[job] * jobs)
+
+
+@pytest.mark.parametrize("fields", [{}, {"labels": {"a": "b"}}], ids=["plain", "with labels"])
+async def test_calls_that_wait_for_their_lane_take_room(
+    dsn: str, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of a new queue read, checked and kept all that came until its lane was made."""
+    async with Place(dsn, enqueue_queue_limit=ROOM) as place:
+        making, go_on = asyncio.Event(), asyncio.Event()
+        intern_lane = CatalogStore.intern_lane
+
+        async def held(store: CatalogStore, *args: Any, **more: Any) -> Any:
+            making.set()
+            await go_on.wait()
+            return await intern_lane(store, *args, **more)
+
+        monkeypatch.setattr(CatalogStore, "intern_lane", held)
+        first = place.stub.BatchEnqueueJobs(batch(ROOM, **fields))
+        await asyncio.wait_for(making.wait(), PATIENCE)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await place.stub.BatchEnqueueJobs(batch(1, **fields), timeout=PATIENCE)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        go_on.set()
+        assert len((await asyncio.wait_for(first, PATIENCE)).results) == ROOM
+        # All of it is there again.
+        await place.stub.BatchEnqueueJobs(batch(ROOM, **fields), timeout=PATIENCE)
