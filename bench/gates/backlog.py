@@ -37,7 +37,8 @@ class Backlog:
     method = (
         "Backlogs are written by SQL, as enqueues would leave them. Claim rate: jobs by the seconds that the server's "
         f"claims took, over {_WAVES} waves of 10,000 jobs, and over as many jobs taken from the front of 10 million, "
-        f"by one worker that holds its 1,000 for {_HOLDS * 1000:g} ms, so that a claim has the machine for itself. "
+        f"by one worker that holds its 1,000 for {_HOLDS * 1000:g} ms, so that a claim has the machine for itself; those of 10,000 before and "
+        "after, since the clock of a machine drifts. "
         f"Rare kind: {_WAVES} times {_FEW} jobs of another kind in the same queue, behind a million of others, and a "
         f"worker for that kind alone; the mean time of a claim, after {_WARM} that are not counted, since each "
         "connection plans its first."
@@ -48,15 +49,17 @@ class Backlog:
     parts = (Part("claim rate", 90, 100, "%"), Part("rare kind", 5, 1, "ms", less=True))
 
     async def measure(self, bench: Round) -> Found:
-        """Small, large, rare."""
+        """Small, large, small again, rare."""
         small = await self._small(bench)
         large = await self._large(bench)
+        again = await self._small(bench)
         rare = await self._rare(bench)
+        of_small = (small["claimed_per_second"] + again["claimed_per_second"]) / 2
         values: dict[str, float | None] = {
-            "claim rate": round(100 * large["claimed_per_second"] / small["claimed_per_second"], 1),
+            "claim rate": round(100 * large["claimed_per_second"] / of_small, 1),
             "rare kind": round(rare["claim_ms"], 3),
         }
-        return Found(values, {"small": small, "large": large, "rare": rare})
+        return Found(values, {"small": small, "large": large, "small again": again, "rare": rare})
 
     async def _small(self, bench: Round) -> dict[str, float]:
         wave = bench.scale.jobs(_SMALL)
