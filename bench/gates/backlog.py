@@ -37,8 +37,8 @@ class Backlog:
     method = (
         "Backlogs are written by SQL, as enqueues would leave them. Claim rate: jobs by the seconds that the server's "
         f"claims took, over {_WAVES} waves of 10,000 jobs, and over as many jobs taken from the front of 10 million, "
-        f"by one worker that holds its 1,000 for {_HOLDS * 1000:g} ms, so that a claim has the machine for itself; those of 10,000 before and "
-        "after, since the clock of a machine drifts. "
+        f"by one worker that holds its 1,000 for {_HOLDS * 1000:g} ms, so that a claim has the machine for itself; "
+        "those of 10,000 before and after, since the clock of a machine drifts. "
         f"Rare kind: {_WAVES} times {_FEW} jobs of another kind in the same queue, behind a million of others, and a "
         f"worker for that kind alone; the mean time of a claim, after {_WARM} that are not counted, since each "
         "connection plans its first."

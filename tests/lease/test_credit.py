@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from jobqueue_server.store.jobs import JobStore
 
 from .place import eventually
@@ -179,7 +181,9 @@ async def test_a_new_worker_gets_some_while_an_older_one_is_busy(place):
     assert await running(place) == 20
 
 
-async def test_work_is_dealt_by_the_largest_free_share(place):
+async def test_work_is_dealt_by_the_largest_free_share(place, monkeypatch):
+    # On a machine that is short of a core it is dealt by whole credits.
+    monkeypatch.setattr("jobqueue_server.core.load.Load.short", False)
     workers = [await place.worker(name=f"w{number}", slots=10) for number in range(4)]
     await place.batch(20)
     await eventually(lambda: place.value("select count(*) = 20 from live_job where state = 2"))
@@ -249,3 +253,40 @@ async def test_a_settlement_that_takes_long_holds_up_no_claim(place, monkeypatch
     await worker.job()
     go_on.set()
     await succeeding
+
+
+@pytest.mark.parametrize(
+    ("slots", "thick", "at_once"), [(1100, False, True), (1100, True, False), (1000, False, False)]
+)
+async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_both(
+    place, monkeypatch, slots, thick, at_once
+):
+    """A claim takes a thousand at most. Over a backlog nobody passes by."""
+    claiming, go_on = asyncio.Event(), asyncio.Event()
+    claim, enqueue, seated = JobStore.claim, JobStore.enqueue, []
+
+    async def held(*args):
+        claiming.set()
+        await go_on.wait()
+        return await claim(*args)
+
+    async def noted(store, rows, *args):
+        seated.append(sum(count for row in rows for _, count in row.seats))
+        return await enqueue(store, rows, *args)
+
+    worker = await place.worker(slots=slots)
+    await place.enqueue()
+    await worker.succeed(await worker.job())
+    monkeypatch.setattr("jobqueue_server.core.dispatch.ADMISSION_PATIENCE", 0.05)
+    monkeypatch.setattr(JobStore, "claim", held)
+    monkeypatch.setattr(JobStore, "enqueue", noted)
+    lines = place.app.dispatcher.lines
+    line = lines.line(place.app.catalog.known_lane("default", "work"), 0)
+    # As another server tells of one, and its jobs are being claimed.
+    lines.seen(line.lane.id, 0)
+    await asyncio.wait_for(claiming.wait(), 10)
+    line.thick = thick
+    await place.batch(50)
+    assert seated == [50 if at_once else 0]
+    go_on.set()
+    assert len(await worker.jobs(50)) == 50

@@ -478,7 +478,7 @@ class App:
 
 
 class _Joined:
-    """One servicer out of several, each with its own methods."""
+    """One servicer out of several, each with its own methods; one that was asked for is found at once after that."""
 
     def __init__(self, *servicers: object) -> None:
         self._servicers = servicers
@@ -486,5 +486,6 @@ class _Joined:
     def __getattr__(self, name: str) -> object:
         for servicer in self._servicers:
             if hasattr(servicer, name):
-                return getattr(servicer, name)
+                found = self.__dict__[name] = getattr(servicer, name)
+                return found
         raise AttributeError(name)

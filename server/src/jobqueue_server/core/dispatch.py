@@ -22,7 +22,7 @@ from ..store.database import Record
 from ..store.jobs import JobStore, Leaving, Look
 from .catalog import Catalog, Lane
 from .groups import Group, deal, deal_chunks
-from .lines import BEGINNING, Lines
+from .lines import BEGINNING, Line, Lines
 from .load import Load
 from .session import Lease, Session, Terms
 
@@ -181,7 +181,8 @@ class Dispatcher:
     # ---- hand-off: seats for jobs that are just being stored
 
     def seats(self, lane: Lane, priority: int, sizes: Sequence[int]) -> Seats:
-        """Kept seats for new jobs of a lane, first come first; none where a job waits that goes before them.
+        """Kept seats for new jobs of a lane, first come first. Where jobs wait that go before them there are only those
+        that the next claim can't use, and none over a backlog.
 
         The caller releases them once its insert is answered.
 
@@ -189,8 +190,19 @@ class Dispatcher:
         """
         seats = Seats(lane.kind)
         groups = self._by_lane.get(lane.id)
-        if not groups or lane.gated or self.paused or self._blocked(lane, priority):
+        if not groups or lane.gated or self.paused:
             return seats
+        before = self._before(lane, priority)
+        if before:
+            if any(line.thick for line in before):
+                return seats
+            # As when another server tells of a few: while they are claimed the others need not wait. A claim under
+            # way has its seats already.
+            kept = 0 if self._claims else MAX_CLAIM
+            spare = sum(group.credit(kept + len(sizes)) for group in groups) - kept
+            if spare <= 0:
+                return seats
+            sizes = sizes[:spare]
         # What a claim under way brings to a bounded session is not known yet.
         sessions = (
             session
@@ -220,16 +232,16 @@ class Dispatcher:
             self._handing_off -= 1
             self.progressed()
 
-    def _blocked(self, lane: Lane, priority: int) -> bool:
-        for line in self.lines.of_queue(lane.queue_id):
-            if (
-                line.ready
-                and line.priority >= priority
-                and line.lane.id in self._by_lane
-                and not line.lane.gated
-            ):
-                return True
-        return False
+    def _before(self, lane: Lane, priority: int) -> list[Line]:
+        """The lines whose jobs go before new ones of this lane at this priority."""
+        return [
+            line
+            for line in self.lines.of_queue(lane.queue_id)
+            if line.ready
+            and line.priority >= priority
+            and line.lane.id in self._by_lane
+            and not line.lane.gated
+        ]
 
     # ---- admission: new work waits for finished work
 

@@ -24,7 +24,7 @@ from ..model import MAX_MESSAGE_BYTES
 from .convert import set_moment
 from .http2.stream import Stream
 from .said import refusal, trailing
-from .wire import entries_of, length_of, tag
+from .wire import entries_of, length_of, map_of, tag
 
 _jobs_of = entries_of(rpc_pb.BatchEnqueueJobsRequest.DESCRIPTOR.fields_by_name["jobs"])
 # What stands before each id of a batch's answer: the result and its length, and the id's own.
@@ -36,7 +36,7 @@ _RESULT = (
 ).decode()
 _JOB = tag(rpc_pb.EnqueueJobResponse.DESCRIPTOR.fields_by_name["job"])
 _ID = tag(pb.Job.DESCRIPTOR.fields_by_name["id"]) + length_of(36)
-_PAYLOAD = tag(pb.Job.DESCRIPTOR.fields_by_name["payload_json"])
+_PAYLOAD, _HEADERS = (tag(pb.Job.DESCRIPTOR.fields_by_name[name]) for name in ("payload_json", "headers"))
 # The fields of an answer that are a job's own.
 _OWN = ("id", "payload_json", "headers", "created_at", "updated_at", "run_at")
 _MOST_TEMPLATES = 10_000
@@ -130,7 +130,7 @@ class QuickEnqueue(Quick):
         message = b"".join(
             (
                 _ID, str(row.id).encode(), _PAYLOAD, length_of(len(new.payload)), new.payload,
-                _created_at(row.id.int >> 80), _stored_at(at), pb.Job(headers=new.headers).SerializeToString(), alike,
+                _created_at(row.id.int >> 80), _stored_at(at), map_of(_HEADERS, new.headers), alike,
             )
         )  # fmt: skip
         return _JOB + length_of(len(message)) + message

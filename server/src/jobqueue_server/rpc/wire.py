@@ -5,7 +5,7 @@ https://protobuf.dev/programming-guides/encoding
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
@@ -60,3 +60,13 @@ def entries_of(field: FieldDescriptor) -> Callable[[bytes], Sequence[bytes]]:
         return entries
 
     return read
+
+
+def map_of(field: bytes, values: Mapping[str, str]) -> bytes:
+    """A map of strings, by the tag of its field: a third of what a message of it costs."""
+    entries = []
+    for name, value in values.items():
+        key, content = name.encode(), value.encode()
+        entry = b"\n%b%b\x12%b%b" % (length_of(len(key)), key, length_of(len(content)), content)
+        entries.append(b"%b%b%b" % (field, length_of(len(entry)), entry))
+    return b"".join(entries)
