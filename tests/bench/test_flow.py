@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
+from bench.crew import DONE, LATE, REFUSED, merged
 from bench.errors import BenchError
 from bench.flow import flowing
 from bench.hands import Hands
-from bench.load import Load
+from bench.load import KIND, Door, Load
+from bench.ours import producers
 from bench.postgres import Cluster
 from bench.server import Server, declare
 
@@ -44,3 +47,27 @@ async def test_a_backlog_stays_as_large_as_it_is_to_be(dsn: str):
             stored = flow.stored
             await flow.until_ended(stored, within=60)
             assert flow.ended == stored
+
+
+@pytest.mark.parametrize("door", ["batch", "unary"])
+async def test_a_producer_without_a_library_counts_each_call_once_by_what_became_of_it(dsn: str, door: Door):
+    """At a schedule that the server can't keep up with, and one call after the other."""
+    async with Server(dsn, settings={"JOBQUEUE_ENQUEUE_QUEUE_LIMIT": "100"}) as server:
+        await declare(server, (KIND,))
+        connection = await asyncpg.connect(dsn)
+        try:
+            flood = Load(20_000, door, rate=50_000 if door == "unary" else 2000, deadline=20.0, bare=True)
+            refused = 0
+            for load in (flood, Load(2_000, door, in_flight=1, bare=True)):
+                before = await connection.fetchval("select count(*) from job")
+                async with producers([server], load) as made:
+                    made.go()
+                    reports = await made.reports(60)
+                assert sum(merged(reports, "missed")) == 0
+                assert made.count(DONE) + made.count(REFUSED) + made.count(LATE) == load.jobs
+                assert made.count(DONE) == await connection.fetchval("select count(*) from job") - before
+                assert made.count(LATE) == 0
+                refused += made.count(REFUSED)
+            assert 0 < refused < flood.jobs
+        finally:
+            await connection.close()

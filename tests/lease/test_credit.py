@@ -281,7 +281,13 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     monkeypatch.setattr(JobStore, "claim", held)
     monkeypatch.setattr(JobStore, "enqueue", noted)
     lines = place.app.dispatcher.lines
-    line = lines.line(place.app.catalog.known_lane("default", "work"), 0)
+    lane = place.app.catalog.known_lane("default", "work")
+    line = lines.line(lane, 0)
+    line.ready, line.thick = True, thick
+    seats = place.app.dispatcher.seats(lane, 0, [2] * 200)
+    assert seats.count == (100 if at_once else 0), "the next claim has its thousand"
+    seats.release()
+    line.ready = line.thick = False
     # As another server tells of one, and its jobs are being claimed.
     lines.seen(line.lane.id, 0)
     await asyncio.wait_for(claiming.wait(), 10)
