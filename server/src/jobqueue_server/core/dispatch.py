@@ -42,7 +42,8 @@ MAX_CLAIM = 1000
 FEW = 100
 # How many deliveries may be under way while the next claim is made.
 MAX_DELIVERIES = 2
-# How long an insert waits at most for the claims and settlements that go first while there is a backlog.
+# How long an insert waits at most for the claims and settlements that go first while there is a backlog, and a claim of
+# a few for a settlement.
 ADMISSION_PATIENCE = 0.05
 RETRY_AFTER_ERROR = 0.25
 # Where producers outrun the server: of what has ended an insert brings that much anew, so that a backlog drains; and at
