@@ -277,7 +277,6 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     worker = await place.worker(slots=slots)
     await place.enqueue()
     await worker.succeed(await worker.job())
-    monkeypatch.setattr("jobqueue_server.core.dispatch.ADMISSION_PATIENCE", 0.05)
     monkeypatch.setattr(JobStore, "claim", held)
     monkeypatch.setattr(JobStore, "enqueue", noted)
     lines = place.app.dispatcher.lines

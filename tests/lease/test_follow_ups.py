@@ -48,6 +48,17 @@ async def test_follow_ups_are_enqueued_with_the_success_and_run(place):
     assert await kinds(place) == {"work": 1, "next": 2}
 
 
+async def test_a_follow_up_that_is_the_first_in_its_queue_ends_its_job_while_no_room_is_left(
+    place, monkeypatch
+):
+    worker = await place.worker()
+    await place.enqueue()
+    leased = await worker.job()
+    monkeypatch.setattr(place.app.enqueuer, "_most_waiting", 0)
+    assert await worker.settle(outcomes=[success(leased, follow_up(queue="new"))]) == []
+    assert await kinds(place) == {"work": 1, "next": 1}
+
+
 async def test_a_stale_success_enqueues_nothing_and_the_same_again_enqueues_once(place):
     worker = await place.worker()
     await place.enqueue()

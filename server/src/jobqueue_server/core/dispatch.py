@@ -38,7 +38,7 @@ _OUTCOMES = {
 
 MAX_CLAIM = 1000
 # What is being settled brings credit in a moment: a claim of fewer than this waits for it, since two cost twice one (16
-# streams of one slot: 0.30 commits a job instead of 0.45).
+# streams of one slot: 0.29 commits a job instead of 0.45).
 FEW = 100
 # How many deliveries may be under way while the next claim is made.
 MAX_DELIVERIES = 2

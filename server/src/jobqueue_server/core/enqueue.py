@@ -10,7 +10,8 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring
@@ -140,7 +141,10 @@ class Enqueuer:
             QueueFull: Too many wait to be stored.
             DatabaseAway: It may have been stored or not.
         """
-        lane = self._catalog.known_lane(new.queue, new.kind) or await self._new_lane(new, 1, "job.kind")
+        lane = self._catalog.known_lane(new.queue, new.kind)
+        if lane is None:
+            with self._taking_room(1):
+                lane = await self._catalog.lane(new.queue, new.kind)
         self._catalog.check_payload(new.kind, new.payload)
         row = self._rows([self._mint.mint()], NewJobs.of(new), lane)
         if new.idempotency_key is None:
@@ -208,7 +212,8 @@ class Enqueuer:
         Raises:
             As `enqueue`; the violations name the jobs by their place, `jobs[3].payload`.
         """
-        batch = await self.prepare(jobs, "jobs")
+        with self._taking_room(sum(len(some.payloads) for some in jobs)):
+            batch = await self.prepare(jobs, "jobs")
         if batch.keyed:
             return await self._keyed_batch(batch)
         await self._put(self._plain, self._wake, Unit.of(batch.rows, batch.lanes))
@@ -225,8 +230,8 @@ class Enqueuer:
         first = 0
         for some in jobs:
             new = some.new
-            lane = self._catalog.known_lane(new.queue, new.kind) or await self._new_lane(
-                new, len(ids), f"{at}[{first}].kind"
+            lane = self._catalog.known_lane(new.queue, new.kind) or await self._catalog.lane(
+                new.queue, new.kind, f"{at}[{first}].kind"
             )
             if not self._catalog.takes_any_json(new.kind):
                 for index, payload in enumerate(some.payloads, first):
@@ -240,16 +245,20 @@ class Enqueuer:
                 row.request_digest = request_digest(row.new)
         return Batch(rows, lanes, at)
 
-    async def _new_lane(self, new: NewJob, jobs: int, path: str) -> Lane:
-        """Makes the lane of a job. Meanwhile all jobs of its call wait to be stored, as those in line do.
+    @contextmanager
+    def _taking_room(self, jobs: int) -> Iterator[None]:
+        """Around what a call's jobs wait for before they are in line: they wait to be stored as those in line do.
+
+        A flood of calls that were the first in their lane was read whole before. Follow-ups take no room: they end a
+        job.
 
         Raises:
-            QueueFull: Too many do. A flood of calls that are the first in their lane was read whole before.
+            QueueFull: Too many wait.
         """
         self.check_room(jobs)
         self._waiting += jobs
         try:
-            return await self._catalog.lane(new.queue, new.kind, path)
+            yield
         finally:
             self._waiting -= jobs
 

@@ -20,6 +20,7 @@ from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
 from ..chain import Begun, Call, Chain, time_is_up
+from ..errors import JobQueueError
 from ..model import MAX_MESSAGE_BYTES
 from .convert import set_moment
 from .http2.stream import Stream
@@ -68,7 +69,7 @@ class Quick(ABC):
         except Exception as error:
             told = begun.end(error)
             assert told is not None, "whoever is there is told"
-            context.fail(*refusal(call, told))
+            _refuse(context, call, told)
             return True
         if job is None:
             begun.cancel()
@@ -192,13 +193,18 @@ class QuickCall:
         self._end()
         told = self._begun.end(error)
         if told is None:
-            self._context.fail(grpc.StatusCode.CANCELLED, "the call was cancelled")
+            self._context.finish(grpc.StatusCode.CANCELLED.value[0], "the call was cancelled")
         else:
-            self._context.fail(*refusal(self._begun.call, told))
+            _refuse(self._context, self._begun.call, told)
 
     def _end(self) -> None:
         self._over = True
         self._timer.cancel()
+
+
+def _refuse(context: Stream, call: Call, error: JobQueueError) -> None:
+    code, text, metadata = refusal(call, error)
+    context.finish(code.value[0], text, metadata)
 
 
 @lru_cache(maxsize=1024)

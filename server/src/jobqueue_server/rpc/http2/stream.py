@@ -392,10 +392,6 @@ class Stream:
         if self._last is not None and not self.unsent:
             self._say_last(self._last)
 
-    def fail(self, code: grpc.StatusCode, details: str, trailing: Metadata = ()) -> None:
-        """Ends a call that has no task by a status."""
-        self.finish(code.value[0], details, trailing)
-
     def refuse(self, status: int, text: str) -> None:
         """Ends a request that is no call as HTTP does, once it has ended itself."""
         self._refusal = status, text
