@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
+
+from google.rpc import error_details_pb2, status_pb2
+
+from ..errors import BenchError
+
+T = TypeVar("T")
 
 KIND = "noop"
+#: In an open loop calls gather when the server falls behind; beyond so many a producer would measure itself.
+MOST_UNDER_WAY = 20_000
 Door = Literal["batch", "unary", "pipelined", "rest"]
 
 
@@ -53,6 +62,30 @@ class Load:
     def stored(self) -> int:
         """The jobs that come of it: shares are whole calls."""
         return self.calls * self.producers * (self.batch if self.door == "batch" else 1)
+
+
+def payload(load: Load, due: int) -> bytes:
+    """That of a job that is due then."""
+    return padded(load.payload, due=due) if load.stamped else padded(load.payload)
+
+
+def by_due(load: Load, make: Callable[[int], T]) -> Callable[[int], T]:
+    """What `make` makes for a call that is due then; the same for all, made once, where none says when it was due."""
+    if load.stamped:
+        return make
+    same = make(0)
+    return lambda due: same
+
+
+def says_when_to_come_back(status: bytes, text: str) -> None:
+    """A refusal is good only with a RetryInfo. `status`: its google.rpc.Status, serialized.
+
+    Raises:
+        BenchError: It has none.
+    """
+    details = status_pb2.Status.FromString(status).details
+    if not any(each.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for each in details):
+        raise BenchError(f"a refusal does not say when to come back: {text}")
 
 
 def padded(size: int, **fields: object) -> bytes:

@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc.aio
 import uvloop
-from google.rpc import error_details_pb2, status_pb2
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, jobqueue_pb2_grpc
 
@@ -17,10 +16,7 @@ from ..crew import DONE, LATE, MESSAGES, REFUSED, Post
 from ..errors import BenchError
 from ..latency import Latencies
 from ..ticks import Ticks
-from . import Load, padded
-
-# In an open loop calls gather when the server falls behind; beyond so many a producer would measure itself.
-MOST_UNDER_WAY = 20_000
+from . import MOST_UNDER_WAY, Load, by_due, padded, payload, says_when_to_come_back
 
 #: Makes a call whose jobs were due at a moment of `time.monotonic_ns`.
 Call = Callable[[int], Awaitable[None]]
@@ -54,7 +50,8 @@ async def _produce(post: Post, target: str, load: Load) -> None:
                 post.counts[DONE] += size
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-                    says_when_to_come_back(error)
+                    raw = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
+                    says_when_to_come_back(raw, error.details() or "")
                     post.counts[REFUSED] += size
                 elif error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and load.deadline is not None:
                     post.counts[LATE] += size
@@ -81,18 +78,6 @@ async def _produce(post: Post, target: str, load: Load) -> None:
         else:
             missed = await on_schedule(post, once, load.calls, load.rate / load.producers)
         post.report(acks=acks.encoded(), missed=missed * size)
-
-
-def says_when_to_come_back(error: grpc.aio.AioRpcError) -> None:
-    """A refusal is good only with a RetryInfo.
-
-    Raises:
-        BenchError: It has none.
-    """
-    raw = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
-    details = status_pb2.Status.FromString(raw).details
-    if not any(each.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for each in details):
-        raise BenchError(f"a refusal does not say when to come back: {error.details()}")
 
 
 async def on_schedule(post: Post, once: Call, calls: int, rate: float) -> int:
@@ -142,30 +127,30 @@ async def on_schedule(post: Post, once: Call, calls: int, rate: float) -> int:
 
 
 def _job(load: Load, due: int) -> Any:
-    payload = padded(load.payload, due=due) if load.stamped else padded(load.payload)
-    return job_pb2.NewJob(kind=load.kind, queue=load.queue, payload_json=payload)
+    return job_pb2.NewJob(kind=load.kind, queue=load.queue, payload_json=payload(load, due))
 
 
 def _unary(stub: Any, load: Load) -> Call:
-    def request(due: int) -> Any:
-        return jobqueue_pb2.EnqueueJobRequest(job=_job(load, due), payload_format=job_pb2.PAYLOAD_FORMAT_JSON)
-
-    same = request(0)
+    request = by_due(
+        load,
+        lambda due: jobqueue_pb2.EnqueueJobRequest(
+            job=_job(load, due), payload_format=job_pb2.PAYLOAD_FORMAT_JSON
+        ),
+    )
 
     async def call(due: int) -> None:
-        await stub.EnqueueJob(request(due) if load.stamped else same, timeout=load.deadline)
+        await stub.EnqueueJob(request(due), timeout=load.deadline)
 
     return call
 
 
 def _batch(stub: Any, load: Load) -> Call:
-    same = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[_job(load, 0)] * load.batch)
+    request = by_due(
+        load, lambda due: jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[_job(load, due)] * load.batch)
+    )
 
     async def call(due: int) -> None:
-        request = same
-        if load.stamped:
-            request = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[_job(load, due)] * load.batch)
-        await stub.BatchEnqueueJobs(request, timeout=load.deadline)
+        await stub.BatchEnqueueJobs(request(due), timeout=load.deadline)
 
     return call
 

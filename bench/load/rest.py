@@ -15,7 +15,7 @@ from ..crew import DONE, MESSAGES, REFUSED, Post
 from ..errors import BenchError
 from ..latency import Latencies
 from ..ticks import Ticks
-from . import Load, padded
+from . import Load, by_due, payload
 
 
 def produce(post: Post, target: str, load: Load) -> None:
@@ -26,7 +26,7 @@ def produce(post: Post, target: str, load: Load) -> None:
     for file in by_file:
         poll.register(file, select.EPOLLIN)
     post.ready()
-    request = _Request(target, load)
+    request = by_due(load, lambda due: _request(target, load, due))
     acks = Latencies()
     ticks = None if load.rate is None else Ticks(load.rate / load.producers)
     if ticks is not None:
@@ -39,11 +39,11 @@ def produce(post: Post, target: str, load: Load) -> None:
             while free and unsent < load.calls:
                 unsent += 1
                 now = time.monotonic_ns()
-                free.popleft().send(request.at(now), now)
+                free.popleft().send(request(now), now)
         else:
             while free and due:
                 at = due.popleft()
-                free.popleft().send(request.at(at), at)
+                free.popleft().send(request(at), at)
         for file, _ in poll.poll():
             if ticks is not None and file == ticks.file:
                 fresh = ticks.due()[: load.calls - unsent]
@@ -64,25 +64,12 @@ def produce(post: Post, target: str, load: Load) -> None:
     post.report(acks=acks.encoded(), missed=0)
 
 
-class _Request:
-    """The bytes of a request."""
-
-    def __init__(self, target: str, load: Load) -> None:
-        self._target = target
-        self._load = load
-        self._same = None if load.stamped else self._make(0)
-
-    def at(self, due: int) -> bytes:
-        """For a job that is due then."""
-        return self._same if self._same is not None else self._make(due)
-
-    def _make(self, due: int) -> bytes:
-        load = self._load
-        payload = padded(load.payload, due=due) if load.stamped else padded(load.payload)
-        queue = b',"queue":"%s"' % load.queue.encode() if load.queue else b""
-        body = b'{"kind":"%s"%s,"payload":%s}' % (load.kind.encode(), queue, payload)
-        head = f"POST /v1/jobs HTTP/1.1\r\nhost: {self._target}\r\ncontent-type: application/json\r\n"
-        return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+def _request(target: str, load: Load, due: int) -> bytes:
+    """The bytes of a request, for a job that is due then."""
+    queue = b',"queue":"%s"' % load.queue.encode() if load.queue else b""
+    body = b'{"kind":"%s"%s,"payload":%s}' % (load.kind.encode(), queue, payload(load, due))
+    head = f"POST /v1/jobs HTTP/1.1\r\nhost: {target}\r\ncontent-type: application/json\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 class _Connection:

@@ -14,7 +14,6 @@ import time
 from collections import deque
 from typing import Any
 
-from google.rpc import error_details_pb2, status_pb2
 from hpack import Decoder
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
@@ -26,10 +25,7 @@ from ..crew import DONE, LATE, MESSAGES, REFUSED, Post
 from ..errors import BenchError
 from ..latency import Latencies
 from ..ticks import Ticks
-from . import Load, padded
-
-#: In an open loop calls gather when the server falls behind; beyond so many a producer would measure itself.
-MOST_UNDER_WAY = 20_000
+from . import MOST_UNDER_WAY, Load, by_due, payload, says_when_to_come_back
 
 _WINDOW = 1 << 30
 # Until the server has said how many it takes.
@@ -204,9 +200,7 @@ class _Caller:
         if code != _RESOURCE_EXHAUSTED:
             raise BenchError(f"an enqueue was answered by {code}: {text}")
         raw = fields.get("grpc-status-details-bin", "")
-        details = status_pb2.Status.FromString(base64.b64decode(raw + "=" * (-len(raw) % 4))).details
-        if not any(each.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for each in details):
-            raise BenchError(f"a refusal does not say when to come back: {text}")
+        says_when_to_come_back(base64.b64decode(raw + "=" * (-len(raw) % 4)), text)
         return REFUSED
 
     def _other(self, kind: int, flags: int, number: int, payload: bytes) -> None:
@@ -240,10 +234,11 @@ class _Caller:
 
 
 class _Request:
-    """The bytes of a call's message.
+    """The bytes of a call.
 
     Attributes:
         fields: Its fields, as a block that needs no memory of those before.
+        at: The message of one that is due then.
     """
 
     def __init__(self, target: str, load: Load) -> None:
@@ -260,16 +255,11 @@ class _Request:
             named.append((b"grpc-timeout", b"%dm" % round(load.deadline * 1000)))
         self.fields = b"".join(field(*pair) for pair in named)
         self._load = load
-        self._same = None if load.stamped else self._make(0)
-
-    def at(self, due: int) -> bytes:
-        """Of one that is due then."""
-        return self._same if self._same is not None else self._make(due)
+        self.at = by_due(load, self._make)
 
     def _make(self, due: int) -> bytes:
         load = self._load
-        payload = padded(load.payload, due=due) if load.stamped else padded(load.payload)
-        job = job_pb2.NewJob(kind=load.kind, queue=load.queue, payload_json=payload)
+        job = job_pb2.NewJob(kind=load.kind, queue=load.queue, payload_json=payload(load, due))
         request: Any
         if load.door == "batch":
             request = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[job] * load.batch)
