@@ -3,11 +3,11 @@
 -- A job that lost a session before waits apart, and goes to a session that holds no other such job (the caller sees to
 -- that): a job that kills its worker then takes no other such job with it. There are few of them, so no floor.
 with line as materialized (
-    select ready.id, ready.run_at, p.priority
+    select ready.at, ready.id, ready.run_at, p.priority
     from unnest($1::int4[]) as w (lane_id)
     cross join generate_series(10, -10, -1) as p (priority)
     cross join lateral (
-        select l.id, l.run_at
+        select l.ctid as at, l.id, l.run_at
         from live_job l
         where l.state = 4 and l.lane_id = w.lane_id and l.priority = p.priority::int2 and l.run_at <= now()
         order by l.run_at, l.id
@@ -17,7 +17,7 @@ with line as materialized (
     where w.lane_id not in (select id from lane where id = any($1::int4[]) and gated)
 ),
 dealt as materialized (
-    select id, row_number() over (order by priority desc, run_at, id) as seat
+    select at, row_number() over (order by priority desc, run_at, id) as seat
     from line
     order by priority desc, run_at, id
     limit cardinality($2::int8[])
@@ -35,5 +35,5 @@ set state = 2,
     changed_at = now(),
     deadline = now() + l.timeout_ms * interval '1 millisecond'
 from dealt d
-where l.id = d.id and ($2::int8[])[d.seat] in (select id from present)
+where l.ctid = d.at and ($2::int8[])[d.seat] in (select id from present)
 returning l.id, l.lane_id, l.priority, l.run_at, l.attempts, l.session_id, l.failures, l.max_attempts, l.timeout_ms, l.changed_at
