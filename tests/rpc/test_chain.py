@@ -6,9 +6,11 @@ import asyncio
 import io
 import json
 import logging
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import grpc
@@ -21,6 +23,7 @@ from jobqueue_server import logs
 from jobqueue_server.chain import Call, Chain, PeerGone
 from jobqueue_server.errors import DeadlineExceeded, Draining, Internal, JobNotFound, QueueFull, registry
 from jobqueue_server.metrics import Metrics
+from jobqueue_server.rpc.said import refusal
 
 from .conftest import Served, refused, serving
 
@@ -271,6 +274,11 @@ async def test_a_status_always_fits_into_metadata(served: Served, text: str) -> 
     assert (answer.code, answer.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
     assert answer.metadata
     assert len(answer.message) > 100
+    # Above 8 KiB a client refuses them, at random up to twice that.
+    _, message, trailing = refusal(Call(GET, "grpc", {}), served.core.error)
+    values = [value if isinstance(value, bytes) else value.encode() for _, value in trailing]
+    size = len(quote(message)) + sum(len(b64encode(value)) for value in values)
+    assert size < 7 << 10
 
 
 async def test_a_streams_generator_is_closed_when_its_reader_has_gone() -> None:

@@ -18,7 +18,8 @@ DETAILS_KEY = "grpc-status-details-bin"
 CODES: dict[str, grpc.StatusCode] = {code.name: code for code in grpc.StatusCode}
 
 # A peer refuses more than 8 KiB of metadata, and all of a status travels as metadata: the message twice, once
-# with every byte beyond ASCII written as three, the details as base64. So 1 KiB and 3 KiB come to less than 8.
+# with every byte that is no printable ASCII, or a percent sign, written as three, the details as base64. So 1 KiB and
+# 3 KiB come to less than 8.
 _MESSAGE_BYTES = 1 << 10
 _DETAILS_BYTES = 3 << 10
 _TEXT_BYTES = 512
@@ -31,7 +32,9 @@ def code_of(error: JobQueueError) -> grpc.StatusCode:
 
 def message_of(error: JobQueueError) -> str:
     """The error's text, cut to what fits into metadata."""
-    return _cut(error.message, _MESSAGE_BYTES // 3 if not error.message.isascii() else _MESSAGE_BYTES)
+    text = error.message
+    as_it_is = text.isascii() and text.isprintable() and "%" not in text
+    return _cut(text, _MESSAGE_BYTES if as_it_is else _MESSAGE_BYTES // 3)
 
 
 def status_of(error: JobQueueError) -> Status:
