@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jobqueue_server.http.quick import QuickCall, QuickEnqueue
 from jobqueue_server.store.jobs import JobStore
-from tests.lease.place import Place
+from tests.lease.place import Held, Place
 
 from .conftest import PATIENCE
 
@@ -193,30 +193,11 @@ async def test_requests_in_a_row_are_answered_in_their_order(wire: Wire, place: 
     assert b"x:y" in answers[2][1]
 
 
-class Held:
-    """Inserts that wait until they are let go."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.waiting = asyncio.Event()
-        self.go_on = asyncio.Event()
-        self.error: Exception | None = None
-        enqueue = JobStore.enqueue
-
-        async def held(store: JobStore, *args: object) -> object:
-            self.waiting.set()
-            await self.go_on.wait()
-            if self.error is not None:
-                raise self.error
-            return await enqueue(store, *args)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(JobStore, "enqueue", held)
-
-
 async def test_a_fault_is_told_by_an_id_alone(
     wire: Wire, quick: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await wire.post(USUAL[0])
-    held = Held(monkeypatch)
+    held = Held(monkeypatch, JobStore, "enqueue")
     held.error = RuntimeError("a secret")
     held.go_on.set()
     quick.clear()
@@ -231,7 +212,7 @@ async def test_a_call_out_of_time_is_told_so(
     wire: Wire, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await wire.post(USUAL[0])
-    held = Held(monkeypatch)
+    held = Held(monkeypatch, JobStore, "enqueue")
     monkeypatch.setattr("jobqueue_server.chain.UNARY_SECONDS", 0.2)
     head, body = await wire.post(USUAL[0])
     assert head.startswith(b"HTTP/1.1 504")
@@ -244,9 +225,9 @@ async def test_a_caller_who_hangs_up_is_counted_and_forgotten(
     wire: Wire, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await wire.post(USUAL[0])
-    held = Held(monkeypatch)
+    held = Held(monkeypatch, JobStore, "enqueue")
     wire.writer.write(request(USUAL[0]))
-    await asyncio.wait_for(held.waiting.wait(), PATIENCE)
+    await held.one_waits()
     assert place.app.chain.in_flight == 1
     sock: socket.socket = wire.writer.get_extra_info("socket")
     sock.shutdown(socket.SHUT_RDWR)
@@ -264,9 +245,9 @@ async def test_a_server_that_leaves_answers_it_first(
     wire: Wire, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await wire.post(USUAL[0])
-    held = Held(monkeypatch)
+    held = Held(monkeypatch, JobStore, "enqueue")
     wire.writer.write(request(USUAL[0]))
-    await asyncio.wait_for(held.waiting.wait(), PATIENCE)
+    await held.one_waits()
     stopping = asyncio.create_task(place.app.stop())
     while not place.app.chain.draining:
         await asyncio.sleep(0.01)
@@ -293,6 +274,5 @@ def test_uvicorn_has_what_the_short_way_leans_on() -> None:
     """It stands in for a request of uvicorn's: each name that this asks of one is there."""
     source = HttpToolsProtocol
     assert {"cycle", "pipeline", "flow"} <= set(source.__init__.__code__.co_names)
-    assert {"response_complete", "disconnected", "keep_alive", "message_event"} <= set(
-        QuickCall.__init__.__code__.co_names
-    )
+    asked = {"response_complete", "disconnected", "keep_alive", "message_event"}
+    assert asked <= {*vars(QuickCall), *QuickCall.__init__.__code__.co_names}

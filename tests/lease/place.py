@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import asyncpg
 import grpc.aio
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, jobqueue_pb2_grpc, queue_admin_pb2, queue_admin_pb2_grpc
@@ -27,6 +28,35 @@ async def eventually(look: Callable[[], Awaitable[Any]], timeout: float = PATIEN
         assert time.monotonic() < until, f"it did not come within {timeout:g} s; last seen: {seen!r}"
         await asyncio.sleep(0.02)
     return seen
+
+
+class Held:
+    """Calls of a store's method that wait until they are let go.
+
+    Attributes:
+        waiting: One has come.
+        go_on: Lets all of them go.
+        error: What they raise then, instead of being made.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, store: type, method: str) -> None:
+        self.waiting = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.error: Exception | None = None
+        made = getattr(store, method)
+
+        async def held(*args: Any, **more: Any) -> Any:
+            self.waiting.set()
+            await self.go_on.wait()
+            if self.error is not None:
+                raise self.error
+            return await made(*args, **more)
+
+        monkeypatch.setattr(store, method, held)
+
+    async def one_waits(self) -> None:
+        """Returns once one has come."""
+        await asyncio.wait_for(self.waiting.wait(), PATIENCE)
 
 
 class Caller:

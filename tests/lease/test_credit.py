@@ -8,7 +8,7 @@ import pytest
 
 from jobqueue_server.store.jobs import JobStore
 
-from .place import eventually
+from .place import Held, eventually
 
 
 async def running(place):
@@ -205,13 +205,7 @@ async def test_jobs_of_kinds_that_nobody_here_takes_wait(place):
 async def test_a_claim_of_a_few_waits_for_the_credit_that_a_settlement_brings(place, monkeypatch):
     """Else those who come for one job each are dealt one at a time: half as many commits again."""
     monkeypatch.setattr("jobqueue_server.core.dispatch.ADMISSION_PATIENCE", 60.0)
-    settling, go_on = asyncio.Event(), asyncio.Event()
-    settle, claim, claims = JobStore.settle_succeeded, JobStore.claim, []
-
-    async def held(store, *args):
-        settling.set()
-        await go_on.wait()
-        return await settle(store, *args)
+    claim, claims = JobStore.claim, []
 
     async def noted(store, looks, seats, epochs):
         claims.append(len(seats))
@@ -220,38 +214,30 @@ async def test_a_claim_of_a_few_waits_for_the_credit_that_a_settlement_brings(pl
     worker = await place.worker(slots=3)
     await place.batch(9)
     first = await worker.jobs(3)
-    monkeypatch.setattr(JobStore, "settle_succeeded", held)
+    held = Held(monkeypatch, JobStore, "settle_succeeded")
     monkeypatch.setattr(JobStore, "claim", noted)
     succeeding = asyncio.create_task(worker.succeed(*first))
-    await settling.wait()
+    await held.one_waits()
     # There is credit for one now.
     await worker.capacity(4)
     await worker.heartbeat()
     assert claims == []
-    go_on.set()
+    held.go_on.set()
     await succeeding
     await worker.jobs(4)
     assert claims[0] == 4
 
 
 async def test_a_settlement_that_takes_long_holds_up_no_claim(place, monkeypatch):
-    settling, go_on = asyncio.Event(), asyncio.Event()
-    settle = JobStore.settle_succeeded
-
-    async def held(store, *args):
-        settling.set()
-        await go_on.wait()
-        return await settle(store, *args)
-
     worker = await place.worker(slots=1)
     await place.batch(4)
     (first,) = await worker.jobs(1)
-    monkeypatch.setattr(JobStore, "settle_succeeded", held)
+    held = Held(monkeypatch, JobStore, "settle_succeeded")
     succeeding = asyncio.create_task(worker.succeed(first))
-    await settling.wait()
+    await held.one_waits()
     await worker.capacity(2)
     await worker.job()
-    go_on.set()
+    held.go_on.set()
     await succeeding
 
 
@@ -262,13 +248,7 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     place, monkeypatch, slots, thick, at_once
 ):
     """A claim takes a thousand at most. Over a backlog nobody passes by."""
-    claiming, go_on = asyncio.Event(), asyncio.Event()
-    claim, enqueue, seated = JobStore.claim, JobStore.enqueue, []
-
-    async def held(*args):
-        claiming.set()
-        await go_on.wait()
-        return await claim(*args)
+    enqueue, seated = JobStore.enqueue, []
 
     async def noted(store, rows, *args):
         seated.append(sum(count for row in rows for _, count in row.seats))
@@ -277,7 +257,7 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     worker = await place.worker(slots=slots)
     await place.enqueue()
     await worker.succeed(await worker.job())
-    monkeypatch.setattr(JobStore, "claim", held)
+    held = Held(monkeypatch, JobStore, "claim")
     monkeypatch.setattr(JobStore, "enqueue", noted)
     lines = place.app.dispatcher.lines
     lane = place.app.catalog.known_lane("default", "work")
@@ -289,9 +269,9 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     line.ready = line.thick = False
     # As another server tells of one, and its jobs are being claimed.
     lines.seen(line.lane.id, 0)
-    await asyncio.wait_for(claiming.wait(), 10)
+    await held.one_waits()
     line.thick = thick
     await place.batch(50)
     assert seated == [50 if at_once else 0]
-    go_on.set()
+    held.go_on.set()
     assert len(await worker.jobs(50)) == 50

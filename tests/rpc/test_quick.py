@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
-import uvloop
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
-from jobqueue_server.chain import Begun, Call, Chain
-from jobqueue_server.metrics import Metrics
 from jobqueue_server.rpc.job_queue import JobQueueServicer
-from jobqueue_server.rpc.quick import QuickCall
 from jobqueue_server.store.jobs import JobStore
-from tests.lease.place import Place
+from tests.lease.place import Held, Place
 
 PATIENCE = 20.0
 
@@ -112,17 +107,9 @@ async def test_it_answers_after_the_commit_and_within_its_time(
     short: list[Any], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await place.stub.EnqueueJob(ask())
-    go_on, waiting = asyncio.Event(), asyncio.Event()
-    enqueue = JobStore.enqueue
-
-    async def held(store: JobStore, *args: Any) -> Any:
-        waiting.set()
-        await go_on.wait()
-        return await enqueue(store, *args)
-
-    monkeypatch.setattr(JobStore, "enqueue", held)
+    held = Held(monkeypatch, JobStore, "enqueue")
     call = place.stub.EnqueueJob(ask())
-    await asyncio.wait_for(waiting.wait(), PATIENCE)
+    await held.one_waits()
     assert not call.done()
     late = place.stub.EnqueueJob(ask(), timeout=0.3)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -132,50 +119,28 @@ async def test_it_answers_after_the_commit_and_within_its_time(
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await place.stub.EnqueueJob(ask())
     assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    go_on.set()
+    held.go_on.set()
     assert (await asyncio.wait_for(call, PATIENCE)).job.id
     async with asyncio.timeout(PATIENCE):
         while place.app.chain.in_flight:
             await asyncio.sleep(0.01)
 
 
-class Told:
-    """A stream that a call is answered on."""
-
-    def __init__(self) -> None:
-        self.code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-    def finish(self, code: int, *_: object) -> None:
-        self.code.set_result(code)
-
-
-class Job:
-    """What an insert is to answer."""
-
-    def __init__(self, done: asyncio.Future[Any]) -> None:
-        self.done = done
-
-    def give_up(self) -> None:
-        self.done.cancel()
-
-
 async def test_a_caller_that_hangs_up_takes_its_job_out_of_line(
     short: list[Any], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await place.stub.EnqueueJob(ask())
-    go_on, waiting = asyncio.Event(), asyncio.Event()
     enqueue = JobStore.enqueue
     stored: list[Any] = []
 
-    async def held(store: JobStore, rows: Any, *args: Any) -> Any:
-        waiting.set()
-        await go_on.wait()
+    async def noted(store: JobStore, rows: Any, *args: Any) -> Any:
         stored.extend(rows)
         return await enqueue(store, rows, *args)
 
-    monkeypatch.setattr(JobStore, "enqueue", held)
+    monkeypatch.setattr(JobStore, "enqueue", noted)
+    held = Held(monkeypatch, JobStore, "enqueue")
     first = place.stub.EnqueueJob(ask())
-    await asyncio.wait_for(waiting.wait(), PATIENCE)
+    await held.one_waits()
     short.clear()
     second = place.stub.EnqueueJob(ask())
     async with asyncio.timeout(PATIENCE):
@@ -184,29 +149,8 @@ async def test_a_caller_that_hangs_up_takes_its_job_out_of_line(
         second.cancel()
         while not short[0].done.cancelled():
             await asyncio.sleep(0.01)
-    go_on.set()
+    held.go_on.set()
     await asyncio.wait_for(first, PATIENCE)
     await asyncio.wait_for(place.stub.EnqueueJob(ask()), PATIENCE)
     assert len(stored) == 2
     assert place.app.chain.in_flight == 0
-
-
-def test_a_turn_of_the_loop_that_takes_long_ends_no_call_early_nor_as_cancelled() -> None:
-    """A timer of the server's loop counts from the beginning of its turn, which on a busy server is long ago."""
-
-    async def main() -> None:
-        told = Told()
-        await asyncio.sleep(0)
-        time.sleep(0.3)  # noqa: ASYNC251
-        begun = Begun(
-            Chain(Metrics()),
-            Call("/jobqueue.v1.JobQueue/EnqueueJob", "grpc", {}, deadline=time.monotonic() + 0.2),
-        )
-        job = Job(asyncio.get_running_loop().create_future())
-        quick: Any = None
-        QuickCall(quick, begun, job, told)
-        assert await asyncio.wait_for(told.code, PATIENCE) == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
-        assert time.monotonic() >= (begun.call.deadline or 0)
-        assert job.done.cancelled()
-
-    uvloop.run(main())

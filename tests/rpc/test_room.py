@@ -11,7 +11,7 @@ import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
 from jobqueue_server.store.catalog import CatalogStore
-from tests.lease.place import Place
+from tests.lease.place import Held, Place
 
 PATIENCE = 20.0
 ROOM = 100
@@ -28,21 +28,13 @@ async def test_calls_that_wait_for_their_lane_take_room(
 ) -> None:
     """The first of a new queue read, checked and kept all that came until its lane was made."""
     async with Place(dsn, enqueue_queue_limit=ROOM) as place:
-        making, go_on = asyncio.Event(), asyncio.Event()
-        intern_lane = CatalogStore.intern_lane
-
-        async def held(store: CatalogStore, *args: Any, **more: Any) -> Any:
-            making.set()
-            await go_on.wait()
-            return await intern_lane(store, *args, **more)
-
-        monkeypatch.setattr(CatalogStore, "intern_lane", held)
+        held = Held(monkeypatch, CatalogStore, "intern_lane")
         first = place.stub.BatchEnqueueJobs(batch(ROOM, **fields))
-        await asyncio.wait_for(making.wait(), PATIENCE)
+        await held.one_waits()
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await place.stub.BatchEnqueueJobs(batch(1, **fields), timeout=PATIENCE)
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        go_on.set()
+        held.go_on.set()
         assert len((await asyncio.wait_for(first, PATIENCE)).results) == ROOM
         # All of it is there again.
         await place.stub.BatchEnqueueJobs(batch(ROOM, **fields), timeout=PATIENCE)

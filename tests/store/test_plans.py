@@ -346,7 +346,9 @@ def assert_holds(name: str, plan: Plan, where: str) -> None:
     assert not bitmaps, f"{name} {where}: a bitmap scan locks in the order of the heap\n{plan}"
     scans = plan.on("live_job")
     for node in scans:
-        assert node["Node Type"] in ("Index Scan", "Index Only Scan", WHERE_IT_LIES), f"{name} {where}\n{plan}"
+        assert node["Node Type"] in ("Index Scan", "Index Only Scan", WHERE_IT_LIES), (
+            f"{name} {where}\n{plan}"
+        )
         way = node.get("Index Name", WHERE_IT_LIES)
         assert way in indexes, f"{name} {where}: by {way}\n{plan}"
     assert sum(map(looked_at, scans)) <= most, f"{name} {where}: looks at too many rows\n{plan}"

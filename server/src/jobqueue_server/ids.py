@@ -11,6 +11,8 @@ from uuid import UUID
 # RFC 9562 leaves 74 bits beside the time. A millisecond starts at a random number of 73 bits, so that two servers
 # do not meet and the counter has room to grow; each further id adds up to 2^32 ("monotonic random", section 6.2).
 _SEED_BITS = 73
+# Drawn from the system so many at once: each draw is a system call.
+_SEEDS = 256
 _STEP_BITS = 32
 _COUNTER_LIMIT = 1 << 74
 _LOW_MASK = (1 << 62) - 1
@@ -46,6 +48,7 @@ class IdMint:
         self._uuid_of = uuid_of
         self._ms = 0
         self._counter = 0
+        self._seeds: list[int] = []
 
     def mint(self) -> UUID:
         """One id, greater than every id that this mint gave before.
@@ -65,6 +68,8 @@ class IdMint:
             return []
         now_ms = self._clock.now_ms()
         ids = [self._next(now_ms)]
+        if count == 1:
+            return ids
         value, uuid_of, draw = ids[0].int, self._uuid_of, random.getrandbits
         # While the steps stay within the lowest 62 bits the id itself can count on, in half of the time.
         room = (_LOW_MASK - (value & _LOW_MASK)) >> _STEP_BITS
@@ -79,13 +84,22 @@ class IdMint:
     def _next(self, now_ms: int) -> UUID:
         if now_ms > self._ms:
             self._ms = now_ms
-            self._counter = secrets.randbits(_SEED_BITS)
+            self._counter = self._seed()
         else:
             self._counter += random.getrandbits(_STEP_BITS) + 1
             if self._counter >= _COUNTER_LIMIT:
                 # The millisecond is full: borrow the next, since an id may run ahead of the clock but not back.
                 self._ms += 1
-                self._counter = secrets.randbits(_SEED_BITS)
+                self._counter = self._seed()
         counter = self._counter
         value = self._ms << 80 | _VERSION | counter >> 62 << 64 | _VARIANT | counter & _LOW_MASK
         return self._uuid_of(value.to_bytes(16, "big"))
+
+    def _seed(self) -> int:
+        if not self._seeds:
+            drawn = secrets.token_bytes(10 * _SEEDS)
+            self._seeds = [
+                int.from_bytes(drawn[first : first + 10], "big") >> (80 - _SEED_BITS)
+                for first in range(0, len(drawn), 10)
+            ]
+        return self._seeds.pop()

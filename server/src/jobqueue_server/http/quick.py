@@ -20,7 +20,9 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ..chain import Begun, Call, Chain, time_is_up
+from ..chain import Begun, Call, Chain
+from ..errors import JobQueueError
+from ..taskless import Deadlines, TasklessCall
 from . import headers
 from .answer import Answer, header_lines
 from .compression import LEAST_BYTES, compressed_here
@@ -101,6 +103,7 @@ class QuickEnqueue:
         self._chain = chain
         self._start = servicer.start
         self._started = servicer.started
+        self.deadlines = Deadlines()
         self.presence = presence
         self.errors = errors
         self.marks = marks
@@ -287,91 +290,57 @@ def _millisecond_text(milliseconds: int) -> bytes:
     return _time_text(moment)
 
 
-class QuickCall:
+class QuickCall(TasklessCall):
     """One such call on its connection; to uvicorn it is the request that is being answered."""
 
     def __init__(self, quick: QuickEnqueue, begun: Begun, job: Any, connection: Any) -> None:
-        self.response_complete = False
+        super().__init__(begun, job, quick.deadlines)
         self.disconnected = False
         self.keep_alive = True
         # uvicorn sets it when the connection is lost.
         self.message_event = self
         self._quick = quick
-        self._begun = begun
-        self._job = job
         self._connection = connection
-        self._timer = connection.loop.call_at(
-            connection.loop.time() + begun.call.remaining(), self._out_of_time
-        )
-        job.done.add_done_callback(self._done)
         quick.presence.add(job.done)
+
+    @property
+    def response_complete(self) -> bool:
+        """As uvicorn asks."""
+        return self.over
 
     def set(self) -> None:
         """The caller has hung up."""
-        if not self.response_complete:
-            self.disconnected = True
-            self._end(None)
-            self._begun.end(asyncio.CancelledError())
-            self._job.give_up()
+        self.disconnected = not self.over
+        self.cancel()
 
-    def _out_of_time(self) -> None:
-        self._refuse(time_is_up())
-        self._job.give_up()
+    def _cut_off(self) -> BaseException:
+        return self._quick.presence.draining()
 
     def _done(self, done: asyncio.Future[Any]) -> None:
         self._quick.presence.discard(done)
-        if self.response_complete:
-            return
-        if done.cancelled():
-            self._refuse(self._quick.presence.draining())
-            return
-        error = done.exception()
-        if error is not None:
-            self._refuse(error)
-            return
-        try:
-            self._answer(done.result().at)
-        except Exception as fault:
-            self._refuse(fault)
+        super()._done(done)
 
-    def _answer(self, at: datetime) -> None:
-        call = self._begun.call
+    def _answer(self, at: datetime) -> bytes:
+        call, job_id = self._begun.call, self._job.rows[0].id
         body = self._quick.body_of(self._job, at, call.request_id)
         if self.keep_alive and len(call.answer_metadata) == 1 and len(body) < LEAST_BYTES:
-            self._timer.cancel()
-            self.response_complete = True
-            connection = self._connection
-            if not connection.transport.is_closing():
-                defaults = connection.server_state.default_headers
-                connection.transport.write(
-                    self._quick.created(defaults, self._job.rows[0].id, call.request_id, body)
-                )
-                connection.on_response_complete()
-            self._begun.end()
-            return
-        own = (("location", f"/v1/jobs/{self._job.rows[0].id}"), *call.answer_metadata.items())
-        answer = Answer(201, body, own)
+            defaults = self._connection.server_state.default_headers
+            return self._quick.created(defaults, job_id, call.request_id, body)
+        answer = Answer(201, body, (("location", f"/v1/jobs/{job_id}"), *call.answer_metadata.items()))
         if len(body) >= LEAST_BYTES:
             metadata: Any = call.metadata
             answer = compressed_here(answer, metadata)
-        self._end(answer)
-        self._begun.end()
+        return self._written(answer)
 
-    def _refuse(self, error: BaseException) -> None:
-        told = self._begun.end(error)
-        if told is not None:
-            answer = self._quick.errors.answer(told)
-            self._end(answer.with_headers(headers.sent(self._begun.call.answer_metadata)))
+    def _tell(self, error: JobQueueError | None) -> None:
+        if error is not None:
+            answer = self._quick.errors.answer(error)
+            self._send(self._written(answer.with_headers(headers.sent(self._begun.call.answer_metadata))))
 
-    def _end(self, answer: Answer | None) -> None:
-        self._timer.cancel()
-        self.response_complete = True
-        connection = self._connection
-        if answer is None or connection.transport.is_closing():
-            return
+    def _written(self, answer: Answer) -> bytes:
         parts = [_status_line(answer.status)]
         for name, value in (
-            *connection.server_state.default_headers,
+            *self._connection.server_state.default_headers,
             *header_lines(answer.headers),
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(answer.body)),
@@ -379,7 +348,13 @@ class QuickCall:
         ):
             parts += (name, b": ", value, b"\r\n")
         parts += (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", answer.body)
-        connection.transport.write(b"".join(parts))
+        return b"".join(parts)
+
+    def _send(self, answer: bytes) -> None:
+        connection = self._connection
+        if connection.transport.is_closing():
+            return
+        connection.transport.write(answer)
         if not self.keep_alive:
             connection.transport.close()
         connection.on_response_complete()

@@ -6,7 +6,6 @@ begun where its last frame is read, and answered by the insert that stored its j
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from datetime import datetime
 from functools import lru_cache
@@ -19,9 +18,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
-from ..chain import Begun, Call, Chain, time_is_up
+from ..chain import Begun, Call, Chain
 from ..errors import JobQueueError
 from ..model import MAX_MESSAGE_BYTES
+from ..taskless import Deadlines, TasklessCall
 from .convert import set_moment
 from .http2.stream import Stream
 from .said import refusal, trailing
@@ -52,6 +52,7 @@ class Quick(ABC):
     """
 
     def __init__(self, chain: Chain, servicer: object) -> None:
+        self.deadlines = Deadlines()
         self._chain = chain
         self._servicer: Any = servicer if hasattr(servicer, "start") else None
 
@@ -137,69 +138,26 @@ class QuickEnqueue(Quick):
         return _JOB + length_of(len(message)) + message
 
 
-class QuickCall:
+class QuickCall(TasklessCall):
     """One such call: what stands for its task."""
 
-    __slots__ = ("_begun", "_context", "_job", "_loop", "_over", "_quick", "_timer")
-
-    def __init__(self, quick: Quick, begun: Begun, job: Any, context: Any) -> None:
+    def __init__(self, quick: Quick, begun: Begun, job: Any, context: Stream) -> None:
+        super().__init__(begun, job, quick.deadlines)
         self._quick = quick
-        self._begun = begun
-        self._job = job
         self._context = context
-        self._over = False
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(begun.call.remaining() or 0, self._look)
-        job.done.add_done_callback(self._done)
 
-    def cancel(self) -> None:
-        """Its caller has gone, or the server ends and has told it."""
-        if not self._over:
-            self._end()
-            self._job.give_up()
-            self._begun.end(asyncio.CancelledError())
+    def _answer(self, at: datetime) -> bytes:
+        return self._quick.answer(self._job, at)
 
-    def _look(self) -> None:
-        left = self._begun.call.remaining() or 0
-        if left > 0:
-            # The loop counts from the beginning of its turn, which on a busy server may be long ago.
-            self._timer = self._loop.call_later(left, self._look)
-            return
-        self._refuse(time_is_up())
-        self._job.give_up()
+    def _send(self, answer: bytes) -> None:
+        self._context.set_trailing_metadata(trailing(self._begun.call))
+        self._context.answer(answer)
 
-    def _done(self, done: asyncio.Future[Any]) -> None:
-        if self._over:
-            return
-        if done.cancelled():
-            self._refuse(asyncio.CancelledError())
-            return
-        error = done.exception()
-        if error is not None:
-            self._refuse(error)
-            return
-        call = self._begun.call
-        try:
-            response = self._quick.answer(self._job, done.result().at)
-        except Exception as fault:
-            self._refuse(fault)
-            return
-        self._end()
-        self._begun.end()
-        self._context.set_trailing_metadata(trailing(call))
-        self._context.answer(response)
-
-    def _refuse(self, error: BaseException) -> None:
-        self._end()
-        told = self._begun.end(error)
-        if told is None:
+    def _tell(self, error: JobQueueError | None) -> None:
+        if error is None:
             self._context.finish(grpc.StatusCode.CANCELLED.value[0], "the call was cancelled")
         else:
-            _refuse(self._context, self._begun.call, told)
-
-    def _end(self) -> None:
-        self._over = True
-        self._timer.cancel()
+            _refuse(self._context, self._begun.call, error)
 
 
 def _refuse(context: Stream, call: Call, error: JobQueueError) -> None:
