@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..hands import Hands
 from ..load import Load
@@ -31,8 +32,8 @@ def unary(scale: Scale) -> Scene:
 
 
 def many_streams(scale: Scale) -> Scene:
-    """200 worker streams with room for ten jobs each."""
-    return Scene(Load(scale.jobs(300_000), "batch", batch=100, in_flight=8), Hands(streams=200, slots=10))
+    """The hand-off with 200 worker streams, which have room for ten jobs each."""
+    return replace(hand_off(scale), hands=Hands(streams=200, slots=10))
 
 
 #: Ours at the workloads of peers; single inserts over gRPC, since ours has no door in process.

@@ -1,16 +1,17 @@
-"""A Lease stream that settles what it is given, and does no more than that."""
+"""A Lease stream that settles what it is given, and does no more than that; without a gRPC library."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
-import grpc.aio
-
-from jobqueue.v1 import jobqueue_pb2_grpc, lease_pb2
+from jobqueue.v1 import lease_pb2
+from jobqueue_server.rpc.http2 import frames
+from jobqueue_server.rpc.http2.frames import Setting
+from jobqueue_server.rpc.http2.messages import Messages, framed
 
 from ..crew import BEATS, DONE, LATE, MESSAGES, PONGS, Post
+from ..http2 import OPENING, SETTINGS_TAKEN, WINDOW, Frames, call_fields, data_frames, status_of
 from . import Hands
 from .starts import Starts
 
@@ -23,150 +24,308 @@ FAILS = b'"fails":true'
 _OPENING = 25
 # Of one Settle.
 _MOST_OUTCOMES = 1000
+_MOST_MESSAGE_BYTES = 64 << 20
 
 
 async def serve(post: Post, targets: list[str], hands: Hands) -> None:
     """A stream to each of the targets, until it is told to stop."""
     starts = Starts(hands)
-    channels: dict[Any, Any] = {}
+    connections: dict[Any, Connection] = {}
     streams = []
     opening = asyncio.Semaphore(_OPENING)
     for number, target in enumerate(targets):
         key = number if hands.own_connections else target
-        if key not in channels:
-            options = [("grpc.use_local_subchannel_pool", 1)] if hands.own_connections else []
-            channels[key] = grpc.aio.insecure_channel(target, options=options)
-        streams.append(BareStream(post, channels[key], f"bench-{number}", hands, starts, opening))
-    await asyncio.gather(*(channel.channel_ready() for channel in channels.values()))
+        if key not in connections:
+            connections[key] = await Connection.to(target)
+        streams.append(BareStream(post, connections[key], f"bench-{number}", hands, starts))
     await asyncio.to_thread(post.ready)
-    running = [asyncio.create_task(stream.run()) for stream in streams]
-    await asyncio.wait([*running, post.stopped()], return_when=asyncio.FIRST_COMPLETED)
-    ended = next((task for task in running if task.done()), None)
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    if ended is not None:
-        ended.result()
-        raise RuntimeError("the server ended a stream")
+    running = [asyncio.create_task(stream.run(opening)) for stream in streams]
+    try:
+        await asyncio.wait([*running, post.stopped()], return_when=asyncio.FIRST_COMPLETED)
+        for task in running:
+            if task.done():
+                task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        for connection in connections.values():
+            connection.close()
     unanswered = sum(stream.unanswered for stream in streams)
     post.report(unanswered=unanswered, **starts.told() if hands.stamped else {})
 
 
-class BareStream:
-    """One of them."""
+class Connection(asyncio.Protocol):
+    """The calls of Lease on one connection."""
 
-    def __init__(
-        self,
-        post: Post,
-        channel: Any,
-        name: str,
-        hands: Hands,
-        starts: Starts,
-        opening: asyncio.Semaphore,
-    ) -> None:
-        self._stub = jobqueue_pb2_grpc.JobQueueStub(channel)
+    def __init__(self, target: str) -> None:
+        self._fields = call_fields(target, "Lease")
+        self._streams: dict[int, BareStream] = {}
+        self._frames = Frames()
+        self._transport: Any = None
+        self._loop = asyncio.get_running_loop()
+        self._next = 1
+        self._unsent: list[bytes] = [OPENING]
+        # What the server takes now, of all and of each stream; and what came since it was told that it may send more.
+        self._room = frames.DEFAULT_WINDOW
+        self._window = frames.DEFAULT_WINDOW
+        self._taken = 0
+
+    @classmethod
+    async def to(cls, target: str) -> Connection:
+        """One to that address."""
+        host, port = target.split(":")
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: cls(target), host, int(port)
+        )
+        return connection
+
+    def connection_made(self, transport: Any) -> None:
+        """It may be written to."""
+        self._transport = transport
+        self._flush()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """No stream goes on."""
+        for stream in self._streams.values():
+            stream.ended("the server closed the connection")
+
+    def open(self, stream: BareStream) -> int:
+        """Begins a call; its number."""
+        number, self._next = self._next, self._next + 2
+        self._streams[number] = stream
+        stream.room = self._window
+        self._write(frames.frame(frames.HEADERS, frames.END_HEADERS, number, self._fields))
+        return number
+
+    def send(self, stream: BareStream) -> None:
+        """Writes what a stream has to say, as much as there is room for."""
+        waiting = stream.waiting
+        while waiting:
+            size = len(waiting[0])
+            if size > self._room or size > stream.room:
+                return
+            self._room -= size
+            stream.room -= size
+            self._write(data_frames(stream.number, waiting.pop(0), last=False))
+
+    def _write(self, data: bytes) -> None:
+        """At the end of the loop's turn, with all else that is written in it."""
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(data)
+
+    def _flush(self) -> None:
+        self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+
+    def close(self) -> None:
+        """Ends its calls, as callers do who have no time for more."""
+        numbers, self._streams = list(self._streams), {}
+        self._unsent += [frames.reset(number, frames.Reason.CANCEL) for number in numbers]
+        self._flush()
+        self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Hands each message to its stream."""
+        for kind, flags, number, payload in self._frames.of(data):
+            stream = self._streams.get(number)
+            if kind == frames.DATA and stream is not None:
+                self._taken += len(payload)
+                stream.fed(payload)
+            elif kind == frames.HEADERS and stream is not None:
+                if flags & frames.END_STREAM:
+                    stream.ended(f"the server ended a stream: {status_of(payload)}")
+            else:
+                self._other(kind, flags, stream, payload)
+        if self._taken > WINDOW // 2:
+            self._write(frames.window_update(0, self._taken))
+            self._taken = 0
+
+    def taken(self, stream: BareStream, size: int) -> None:
+        """The stream may be sent so much more."""
+        self._write(frames.window_update(stream.number, size))
+
+    def _other(self, kind: int, flags: int, stream: BareStream | None, payload: bytes) -> None:
+        if kind == frames.WINDOW_UPDATE:
+            more = int.from_bytes(payload, "big")
+            if stream is not None:
+                stream.room += more
+                self.send(stream)
+                return
+            self._room += more
+            for each in self._streams.values():
+                self.send(each)
+        elif kind == frames.SETTINGS:
+            if not flags & frames.ACK:
+                window = dict(frames.read_settings(payload)).get(Setting.INITIAL_WINDOW_SIZE, self._window)
+                for each in self._streams.values():
+                    each.room += window - self._window
+                self._window = window
+                self._write(SETTINGS_TAKEN)
+        elif kind == frames.PING:
+            if not flags & frames.ACK:
+                self._write(frames.frame(frames.PING, frames.ACK, 0, payload))
+        elif kind == frames.RST_STREAM and stream is not None:
+            stream.ended(f"the server reset a stream: {int.from_bytes(payload, 'big')}")
+        else:
+            self._transport.abort()
+
+
+class BareStream:
+    """One of them.
+
+    Attributes:
+        number: Of its call.
+        room: Bytes that the server takes of it.
+        waiting: Messages for which there was none.
+    """
+
+    def __init__(self, post: Post, connection: Connection, name: str, hands: Hands, starts: Starts) -> None:
+        self.number = self.room = 0
+        self.waiting: list[bytes] = []
+        self._connection = connection
         self._post = post
         self._name = name
         self._hands = hands
         self._starts = starts
-        self._opening = opening
-        self._seen = self._seq = 0
+        self._messages = Messages("identity", _MOST_MESSAGE_BYTES, self._heard)
+        self._taken = 0
+        self._seen = self._seq = self._beats = 0
+        self._speaking = False
         # Of each Settle that is not answered yet: how many jobs it ends, and when it was written.
         self._settling: dict[int, tuple[int, float]] = {}
         self._beating: dict[int, float] = {}
         self._ended: list[int] = []
         self._failed: list[int] = []
         self._held: set[int] = set()
-        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._welcomed: asyncio.Future[float] = self._loop.create_future()
+        self._over: asyncio.Future[None] = self._loop.create_future()
 
-    async def run(self) -> None:
+    async def run(self, opening: asyncio.Semaphore) -> None:
         """Serves until cancelled."""
-        hands, counts = self._hands, self._post.counts
+        hands = self._hands
         hello = lease_pb2.Hello(
             worker=self._name,
             subscriptions=[lease_pb2.Subscription(queue=queue, kinds=hands.kinds) for queue in hands.queues],
             capacity=lease_pb2.Capacity(slots=hands.slots),
         )
-        async with self._opening:
-            self._call = self._stub.Lease()
-            await self._call.write(lease_pb2.LeaseRequest(hello=hello))
-            welcome = await self._call.read()
-        if not isinstance(welcome, lease_pb2.LeaseResponse) or not welcome.HasField("welcome"):
-            raise RuntimeError("the server did not say Welcome")
-        self._beat = hands.beat or welcome.welcome.heartbeat_interval.ToTimedelta().total_seconds()
-        writing = asyncio.create_task(self._write())
-        loop = asyncio.get_running_loop()
-        try:
-            while isinstance(frame := await self._call.read(), lease_pb2.LeaseResponse):
-                counts[MESSAGES] += 1
-                if frame.HasField("delivery"):
-                    self._seen = frame.delivery.seq
-                    if hands.stamped:
-                        for job in frame.delivery.jobs[:: hands.sample]:
-                            self._starts.record(job.payload_json)
-                    leases = [job.lease_id for job in frame.delivery.jobs]
-                    self._held.update(leases)
-                    if hands.failing:
-                        leases = self._fail(frame.delivery.jobs)
-                    if hands.handler_seconds:
-                        loop.call_later(hands.handler_seconds, self._end, leases)
-                        self._wake.set()
-                    else:
-                        self._end(leases)
-                elif frame.HasField("settled"):
-                    count, written = self._settling.pop(frame.settled.seq)
-                    if loop.time() - written > IN_TIME:
-                        counts[LATE] += count
-                    wrong = [each for each in frame.settled.exceptions if each.verdict != 1]
-                    if wrong:
-                        raise RuntimeError(f"the server did not take a settlement: {wrong[0]}")
-                    counts[DONE] += count
-                elif frame.HasField("pong"):
-                    counts[PONGS] += loop.time() - self._beating.pop(frame.pong.seq) <= IN_TIME
-        finally:
-            writing.cancel()
+        async with opening:
+            self.number = self._connection.open(self)
+            self._send(lease_pb2.LeaseRequest(hello=hello))
+            interval = await self._welcomed
+        self._every = hands.beat or interval
+        self._loop.call_later(self._every, self._beat)
+        await self._over
 
     @property
     def unanswered(self) -> int:
         """Jobs whose settlement has no answer yet."""
         return sum(count for count, _ in self._settling.values())
 
+    def ended(self, why: str) -> None:
+        """The server says no more, which it should not before it is told to end."""
+        waits: asyncio.Future[Any] = self._over if self._welcomed.done() else self._welcomed
+        if not waits.done():
+            waits.set_exception(RuntimeError(why))
+
+    def fed(self, data: bytes) -> None:
+        """Takes what came."""
+        self._taken += len(data)
+        if self._taken > WINDOW // 2:
+            self._connection.taken(self, self._taken)
+            self._taken = 0
+        self._messages.feed(data)
+
+    def _heard(self, message: bytes) -> None:
+        try:
+            self._take(lease_pb2.LeaseResponse.FromString(message))
+        except RuntimeError as error:
+            self.ended(str(error))
+
+    def _take(self, frame: lease_pb2.LeaseResponse) -> None:
+        """A frame.
+
+        Raises:
+            RuntimeError: The server did not take a settlement.
+        """
+        hands, counts, loop = self._hands, self._post.counts, self._loop
+        if frame.HasField("welcome"):
+            if not self._welcomed.done():
+                self._welcomed.set_result(frame.welcome.heartbeat_interval.ToTimedelta().total_seconds())
+            return
+        counts[MESSAGES] += 1
+        if frame.HasField("delivery"):
+            self._seen = frame.delivery.seq
+            if hands.stamped:
+                for job in frame.delivery.jobs[:: hands.sample]:
+                    self._starts.record(job.payload_json)
+            leases = [job.lease_id for job in frame.delivery.jobs]
+            self._held.update(leases)
+            if hands.failing:
+                leases = self._fail(frame.delivery.jobs)
+            if hands.handler_seconds:
+                loop.call_later(hands.handler_seconds, self._end, leases)
+                self._speak_soon()
+            else:
+                self._end(leases)
+        elif frame.HasField("settled"):
+            count, written = self._settling.pop(frame.settled.seq)
+            if loop.time() - written > IN_TIME:
+                counts[LATE] += count
+            wrong = [each for each in frame.settled.exceptions if each.verdict != 1]
+            if wrong:
+                raise RuntimeError(f"the server did not take a settlement: {wrong[0]}")
+            counts[DONE] += count
+        elif frame.HasField("pong"):
+            counts[PONGS] += loop.time() - self._beating.pop(frame.pong.seq) <= IN_TIME
+
     def _fail(self, jobs: Any) -> list[int]:
         """Ends those that are to fail; the others."""
         failed = {job.lease_id for job in jobs if job.attempt == 1 and FAILS in job.payload_json}
         if failed:
             self._failed += failed
-            self._wake.set()
+            self._speak_soon()
         return [job.lease_id for job in jobs if job.lease_id not in failed]
 
     def _end(self, leases: list[int]) -> None:
         self._ended += leases
-        self._wake.set()
+        self._speak_soon()
 
-    async def _write(self) -> None:
-        """Heartbeats when they are due, and settlements and receipts as they come."""
-        loop = asyncio.get_running_loop()
-        beats = 0
-        next_beat = loop.time() + self._beat
+    def _speak_soon(self) -> None:
+        """Settlements and receipts go at the end of the loop's turn."""
+        if not self._speaking:
+            self._speaking = True
+            self._loop.call_soon(self._speak)
+
+    def _speak(self) -> None:
+        self._speaking = False
+        now = self._loop.time()
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(next_beat):
-                    await self._wake.wait()
-            now = loop.time()
             frame = lease_pb2.LeaseRequest(last_delivery=self._seen)
-            if now >= next_beat:
-                next_beat = now + self._beat
-                beats += 1
-                self._beating[beats] = now
-                self._post.counts[BEATS] += 1
-                frame.heartbeat.seq = beats
-                frame.heartbeat.held.extend(self._held)
-            else:
-                self._wake.clear()
-                if self._ended or self._failed:
-                    self._settle(frame.settle, now)
-            await self._call.write(frame)
-            self._post.counts[MESSAGES] += 1
+            if self._ended or self._failed:
+                self._settle(frame.settle, now)
+            self._send(frame)
+            if not (self._ended or self._failed):
+                return
+
+    def _beat(self) -> None:
+        if self._over.done():
+            return
+        now = self._loop.time()
+        self._beats += 1
+        self._beating[self._beats] = now
+        self._post.counts[BEATS] += 1
+        frame = lease_pb2.LeaseRequest(last_delivery=self._seen)
+        frame.heartbeat.seq = self._beats
+        frame.heartbeat.held.extend(self._held)
+        self._send(frame)
+        self._loop.call_later(self._every, self._beat)
+
+    def _send(self, frame: lease_pb2.LeaseRequest) -> None:
+        self._post.counts[MESSAGES] += 1
+        self.waiting.append(framed(frame.SerializeToString()))
+        self._connection.send(self)
 
     def _settle(self, settle: Any, now: float) -> None:
         """Fills a frame with what has ended; the rest goes with the next."""
@@ -174,8 +333,6 @@ class BareStream:
         room = _MOST_OUTCOMES - len(failed)
         ended, self._ended = self._ended[:room], self._ended[room:]
         self._held.difference_update(ended, failed)
-        if self._ended or self._failed:
-            self._wake.set()
         self._seq += 1
         self._settling[self._seq] = len(ended), now
         settle.seq = self._seq
