@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jobqueue_server.http.quick import QuickCall, QuickEnqueue
 from jobqueue_server.store.jobs import JobStore
-from tests.lease.place import Held, Place
+from tests.lease.place import Held, Place, leaving_nothing_to_the_collector
 
 from .conftest import PATIENCE
 
@@ -268,6 +268,15 @@ async def test_what_is_answered_is_stored(wire: Wire, place: Place, dsn: str) ->
     finally:
         await connection.close()
     assert payload == b'{ "a" : [1, 2.50, "x:y"], "a b": null }'
+
+
+async def test_calls_leave_nothing_to_the_collector(wire: Wire, quick: list[object]) -> None:
+    await wire.post(USUAL[0])
+    quick.clear()
+    with leaving_nothing_to_the_collector():
+        for _ in range(3):
+            await wire.post(USUAL[0])
+    assert len(quick) == 3
 
 
 def test_uvicorn_has_what_the_short_way_leans_on() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import asyncpg
@@ -28,6 +30,21 @@ async def eventually(look: Callable[[], Awaitable[Any]], timeout: float = PATIEN
         assert time.monotonic() < until, f"it did not come within {timeout:g} s; last seen: {seen!r}"
         await asyncio.sleep(0.02)
     return seen
+
+
+@contextmanager
+def leaving_nothing_to_the_collector() -> Iterator[None]:
+    """What the server makes within must go by itself: the collector halts everything for 10 ms when it has work."""
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        yield
+        gc.collect()
+        left = {type(each) for each in gc.garbage if type(each).__module__.startswith("jobqueue_server")}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert not left
 
 
 class Held:

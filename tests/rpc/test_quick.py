@@ -13,7 +13,7 @@ import pytest
 from jobqueue.v1 import job_pb2, jobqueue_pb2
 from jobqueue_server.rpc.job_queue import JobQueueServicer
 from jobqueue_server.store.jobs import JobStore
-from tests.lease.place import Held, Place
+from tests.lease.place import Held, Place, leaving_nothing_to_the_collector
 
 PATIENCE = 20.0
 
@@ -154,3 +154,13 @@ async def test_a_caller_that_hangs_up_takes_its_job_out_of_line(
     await asyncio.wait_for(place.stub.EnqueueJob(ask()), PATIENCE)
     assert len(stored) == 2
     assert place.app.chain.in_flight == 0
+
+
+async def test_calls_leave_nothing_to_the_collector(short: list[Any], place: Place) -> None:
+    await place.stub.EnqueueJob(ask())
+    short.clear()
+    with leaving_nothing_to_the_collector():
+        for _ in range(3):
+            await place.stub.EnqueueJob(ask())
+        await asyncio.sleep(0.1)
+    assert len(short) == 3

@@ -297,8 +297,6 @@ class QuickCall(TasklessCall):
         super().__init__(begun, job, quick.deadlines)
         self.disconnected = False
         self.keep_alive = True
-        # uvicorn sets it when the connection is lost.
-        self.message_event = self
         self._quick = quick
         self._connection = connection
         quick.presence.add(job.done)
@@ -307,6 +305,11 @@ class QuickCall(TasklessCall):
     def response_complete(self) -> bool:
         """As uvicorn asks."""
         return self.over
+
+    @property
+    def message_event(self) -> QuickCall:
+        """Which uvicorn sets when the connection is lost; as an attribute, a ring for the collector to find."""
+        return self
 
     def set(self) -> None:
         """The caller has hung up."""

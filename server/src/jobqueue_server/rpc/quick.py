@@ -149,6 +149,11 @@ class QuickCall(TasklessCall):
     def _answer(self, at: datetime) -> bytes:
         return self._quick.answer(self._job, at)
 
+    def _end(self) -> None:
+        super()._end()
+        # Else each would be a ring, for the collector to find: a pause of 10 ms for 900 of them.
+        self._context.task = None
+
     def _send(self, answer: bytes) -> None:
         self._context.set_trailing_metadata(trailing(self._begun.call))
         self._context.answer(answer)
