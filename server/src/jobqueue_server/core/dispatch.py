@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from operator import itemgetter
 from uuid import UUID
 
 from ..errors import JobQueueError
@@ -22,7 +22,7 @@ from ..store.database import Record
 from ..store.jobs import JobStore, Leaving, Look
 from .catalog import Catalog, Lane
 from .groups import Group, deal, deal_chunks
-from .lines import BEGINNING, Line, Lines
+from .lines import Line, Lines
 from .load import Load
 from .session import Lease, Session, Terms
 
@@ -50,6 +50,8 @@ RETRY_AFTER_ERROR = 0.25
 # least so many jobs.
 DRAINING = 0.8
 LEAST_INSERT = 100
+# Of a row of a claim: its lane and priority, and its run_at.
+_LINE_OF, _RUN_AT_OF = itemgetter(1, 2), itemgetter(3)
 
 
 async def _nothing_to_keep(job_ids: Iterable[UUID]) -> None:
@@ -428,15 +430,13 @@ class Dispatcher:
         group.turn += 1
         whole = len(rows) == MAX_CLAIM and len(looks) == 1 and not seats[0].bounded
         self._thick = group if whole else None
-        found: dict[tuple[int, int], int] = defaultdict(int)
-        newest: dict[tuple[int, int], datetime] = {}
-        for _, lane_id, priority, run_at, *_ in rows:
-            key = (lane_id, priority)
-            found[key] += 1
-            if run_at > newest.get(key, BEGINNING):
-                newest[key] = run_at
-        for (lane_id, priority), run_at in newest.items():
-            self.lines.line(self._lane(lane_id), priority).claimed(run_at)
+        found = Counter(map(_LINE_OF, rows))
+        for key in found:
+            # Nearly always all are of one.
+            moments = map(
+                _RUN_AT_OF, rows if len(found) == 1 else [row for row in rows if _LINE_OF(row) == key]
+            )
+            self.lines.line(self._lane(key[0]), key[1]).claimed(max(moments))
         of_queue: dict[int, int] = defaultdict(int)
         for look in looks:
             of_queue[look.queue_number] += found[look.lane_id, look.priority]
@@ -495,8 +495,8 @@ class Dispatcher:
 
     async def _take(self, seats: list[Session], claim, *, suspect: bool = False) -> list[Record]:  # type: ignore[no-untyped-def]
         """Runs a claim with its seats reserved, and delivers what it brought."""
-        for session in seats:
-            session.reserved += 1
+        for session, count in Counter(seats).items():
+            session.reserved += count
             session.claiming = True
         self._claims += 1
         started = asyncio.get_running_loop().time()
@@ -545,8 +545,8 @@ class Dispatcher:
 
     @staticmethod
     def _unseat(seats: list[Session]) -> None:
-        for session in seats:
-            session.reserved -= 1
+        for session, count in Counter(seats).items():
+            session.reserved -= count
             session.claiming = False
             session.has_room()
 
@@ -564,7 +564,7 @@ class Dispatcher:
     ) -> None:
         try:
             bodies = {body[0]: body for body in await self._store.bodies([row[0] for row in rows])}
-            again = [row["id"] for row in rows if row["attempts"] > 1]
+            again = [row[0] for row in rows if row[4] > 1]
             checkpoints = await self._store.checkpoints(again) if again else {}
         except JobQueueError:
             # They are leased, and nobody will hear of it.
