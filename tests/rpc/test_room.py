@@ -11,7 +11,8 @@ import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
 from jobqueue_server.store.catalog import CatalogStore
-from tests.lease.place import Held, Place
+from jobqueue_server.store.jobs import JobStore
+from tests.lease.place import Held, Place, leaving_nothing_to_the_collector
 
 PATIENCE = 20.0
 ROOM = 100
@@ -38,3 +39,20 @@ async def test_calls_that_wait_for_their_lane_take_room(
         assert len((await asyncio.wait_for(first, PATIENCE)).results) == ROOM
         # All of it is there again.
         await place.stub.BatchEnqueueJobs(batch(ROOM, **fields), timeout=PATIENCE)
+
+
+async def test_what_is_refused_leaves_nothing_to_the_collector(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Place(dsn, enqueue_queue_limit=ROOM) as place:
+        await place.stub.BatchEnqueueJobs(batch(1))
+        held = Held(monkeypatch, JobStore, "enqueue")
+        first = place.stub.BatchEnqueueJobs(batch(ROOM))
+        await held.one_waits()
+        with leaving_nothing_to_the_collector():
+            for _ in range(3):
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await place.stub.BatchEnqueueJobs(batch(1), timeout=PATIENCE)
+                assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        held.go_on.set()
+        await asyncio.wait_for(first, PATIENCE)

@@ -187,6 +187,10 @@ async def held(connection: Any) -> list[Any]:
     return [[1, 2]]
 
 
+async def stray(connection: Any) -> list[Any]:
+    return [timedelta(hours=1)]
+
+
 async def due(connection: Any) -> list[Any]:
     return [0, 1000]
 
@@ -225,6 +229,7 @@ GOES_BY = {
     "leave": (leave, {"live_job_pkey"}, 3 * BATCH),
     "settled_before": (settled_before, {"live_job_pkey"}, BATCH),
     "held": (held, {"live_job_held"}, 2 * LEASED // SESSIONS),
+    "stray": (stray, {"live_job_held"}, 0),
     "due": (due, {"live_job_due"}, DUE),
     "cancelling": (cancelling, {"live_job_cancelling"}, CANCELLING),
     "heads": (heads, {"live_job_ready"}, 9),
@@ -384,7 +389,7 @@ async def test_the_arguments_of_these_tests_find_what_they_should(cluster, datab
     if name.startswith("settle_"):
         assert rows[0]["settled"] is None, "all of them"
     else:
-        some = {"held": 2 * LEASED // SESSIONS, "due": DUE, "cancelling": CANCELLING, "heads": 9}
+        some = {"held": 2 * LEASED // SESSIONS, "stray": 0, "due": DUE, "cancelling": CANCELLING, "heads": 9}
         assert len(rows) == some.get(name, BATCH)
 
 

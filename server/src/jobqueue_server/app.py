@@ -29,6 +29,7 @@ from .core.enqueue import Enqueuer
 from .core.jobs import JobService
 from .core.lines import Lines
 from .core.load import Load
+from .core.pace import Pace
 from .core.peers import Peers
 from .core.progress import ProgressReports
 from .core.queues import QueueService
@@ -468,13 +469,14 @@ class App:
                 session.link.go_away("DATABASE_AWAY", None)
 
     async def _watch_depths(self) -> None:
+        pace = Pace(DEPTHS_EVERY)
         while True:
-            with contextlib.suppress(JobQueueError):
+            with contextlib.suppress(JobQueueError), pace.done():
                 self._backlogs = [
                     Backlog(queue, kind, status.name.lower(), jobs, timedelta(seconds=age))
                     for queue, kind, status, jobs, _, age in await self.catalog.depths()
                 ]
-            await asyncio.sleep(DEPTHS_EVERY)
+            await asyncio.sleep(pace.left)
 
 
 class _Joined:

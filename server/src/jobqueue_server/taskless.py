@@ -1,4 +1,7 @@
-"""A call that has no task: begun where its last byte is read, and answered by the insert that stores its jobs."""
+"""A call that has no task: begun where its last byte is read, and answered by the insert that stores its jobs.
+
+Once it has ended it must leave no ring of references: for each 900 the collector would halt the server for 10 ms.
+"""
 
 from __future__ import annotations
 
@@ -82,8 +85,9 @@ class TasklessCall(ABC):
 
     def time_is_up(self) -> None:
         """Refuses it."""
-        self._refuse(time_is_up())
-        self._job.give_up()
+        if not self.over:
+            self._refuse(time_is_up())
+            self._job.give_up()
 
     @abstractmethod
     def _answer(self, at: datetime) -> Any:

@@ -14,6 +14,7 @@ from ..store.database import Record
 from ..store.jobs import JobStore, Leaving
 from ..store.sessions import SessionStore
 from .dispatch import Dispatcher
+from .pace import Pace
 from .sessions import Sessions
 
 _log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ STRAY_EVER = timedelta(days=36500)
 
 
 class Reaper:
-    """Each quarter second it looks for deadlines and lost sessions, each 10 s it audits the leases."""
+    """Each quarter second it looks for deadlines and lost sessions, mostly each 10 s it audits the leases."""
 
     def __init__(
         self,
@@ -49,19 +50,19 @@ class Reaper:
 
     async def run(self) -> None:
         """Reaps until cancelled. While the database is away it waits."""
-        audit_at = time.monotonic() + AUDIT_EVERY
+        audits = Pace(AUDIT_EVERY)
         while True:
             await asyncio.sleep(EVERY)
             try:
                 await self.end_due()
                 await self.reap_lost()
-                if time.monotonic() >= audit_at:
-                    audit_at = time.monotonic() + AUDIT_EVERY
-                    await self.audit()
+                if not audits.left:
+                    with audits.done():
+                        await self.audit()
             except JobQueueError as error:
                 _log.debug("the reaper waits: %s", error)
                 # Others may have reaped what is here, while this server alone could not reach the database.
-                audit_at = time.monotonic()
+                audits.soon()
 
     async def end_due(self) -> None:
         """Run timeouts are failures at their deadline; cancel graces end in CANCELLED. The worker is told."""

@@ -2,8 +2,6 @@
 
 It answers what the general way answers, by the same parts: the checks of the servicer, the steps of the chain, a text
 that the renderer made once. Whatever it is not sure of goes the general way, from the beginning.
-
-    240-270 us of server CPU a job, from the request to its end, instead of 670
 """
 
 from __future__ import annotations
@@ -308,7 +306,7 @@ class QuickCall(TasklessCall):
 
     @property
     def message_event(self) -> QuickCall:
-        """Which uvicorn sets when the connection is lost; as an attribute, a ring for the collector to find."""
+        """Which uvicorn sets when the connection is lost; as an attribute it would be a ring."""
         return self
 
     def set(self) -> None:

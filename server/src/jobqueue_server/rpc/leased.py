@@ -136,5 +136,5 @@ def leased_job(lease: Lease, *, as_value: bool) -> lease_pb2.LeasedJob:
 @lru_cache(maxsize=256)
 def _decoded(text: str | bytes) -> dict[str, str]:
     """A JSON object of strings. The jobs of a batch mostly have the same."""
-    decoded: dict[str, str] = from_json(text)
+    decoded: dict[str, str] = from_json(text, cache_strings="keys")
     return decoded

@@ -3,12 +3,17 @@
 -- leased to nobody. Older than 10 s, so that one in flight is left alone.
 -- $1 how long ago the session may have ended interval
 -- First the sessions, by when they ended: joined at once, a plan that was kept read every session that waits for retention.
+-- Then what each holds, by its number: as a filter it read all that is leased, and under a held snapshot each dead entry of
+-- its index (0.4 s after 4 million).
 with ended as materialized (
     select s.id from worker_session s where s.ended_at > now() - $1::interval
 )
 select l.id, l.attempts, l.session_id
-from live_job l
-where l.state = 2
-    and l.changed_at < now() - interval '10 seconds'
-    and l.session_id in (select id from ended)
+from ended e
+cross join lateral (
+    select id, attempts, session_id
+    from live_job
+    where state = 2 and session_id = e.id and changed_at < now() - interval '10 seconds'
+    limit 1000
+) l
 limit 1000
