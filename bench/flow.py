@@ -93,7 +93,6 @@ async def flowing(
     hands: Hands,
     *,
     ahead: int | None = None,
-    before: int = 0,
     paused: bool = False,
 ) -> AsyncIterator[Flow]:
     """Lets producers and workers go.
@@ -103,12 +102,11 @@ async def flowing(
         load: Its jobs are the most that is made.
         hands: Bare streams.
         ahead: Producers wait while so many jobs are stored and not ended: the size of a backlog that stays.
-        before: Jobs that are stored already.
         paused: Whether the producers wait for their own `go`.
     """
     async with producers(servers, load) as made, workers(servers, hands) as hired:
         flow = Flow(servers, made, hired)
-        pumping = asyncio.create_task(_pump(flow, ahead, before)) if ahead is not None else None
+        pumping = asyncio.create_task(_pump(flow, ahead)) if ahead is not None else None
         hired.go()
         if not paused:
             made.go()
@@ -119,9 +117,9 @@ async def flowing(
                 pumping.cancel()
 
 
-async def _pump(flow: Flow, ahead: int, before: int) -> None:
+async def _pump(flow: Flow, ahead: int) -> None:
     while True:
-        flow.made.allow(flow.ended - before + ahead)
+        flow.made.allow(flow.ended + ahead)
         await asyncio.sleep(_PUMP)
 
 

@@ -15,6 +15,7 @@ from .round import Round
 
 _WARM = 5.0
 _BACKLOG = 50_000
+_DELAY = 1.0
 # More than a machine of today ends in the time.
 _ENOUGH = 100_000_000
 
@@ -27,7 +28,8 @@ class HeldSnapshot:
     method = (
         "Producers and workers go on for as long as the snapshot is held, on a fresh database, and as long without "
         "one; jobs ended a second over all of that time. By hand-off: batches of 100, 8 in flight. Through a backlog: "
-        "the same, with 50,000 jobs stored before and so many waiting all the time."
+        "the same, with jobs that are due a second after their enqueue, so that none is handed off, and at most 50,000 "
+        "that wait."
     )
     leaves_out = "Snapshots that are held for hours; other tables of the same database that churn."
     parts = (Part("hand-off", 90, 100, "%"), Part("backlog", 90, 100, "%"))
@@ -50,12 +52,9 @@ class HeldSnapshot:
     async def _of(self, bench: Round, part: str, backlog: int, *, held: bool) -> list[float]:
         seconds = bench.scale.seconds(bench.scale.hold_seconds, least=3)
         bench.tell(f"{part}, {seconds:g} s {'with a snapshot held' if held else 'without a snapshot'}")
-        load, hands = Load(_ENOUGH, "batch", in_flight=8), Hands()
+        load, hands = Load(_ENOUGH, "batch", in_flight=8, delay=_DELAY if backlog else 0.0), Hands()
         async with bench.cluster.fresh(ours=True) as dsn, stage(dsn, kinds=hands.kinds) as servers:
-            if backlog:
-                await fill(servers, backlog)
-            ahead = backlog or None
-            async with flowing(servers, load, hands, ahead=ahead, before=backlog) as flow:
+            async with flowing(servers, load, hands, ahead=backlog or None) as flow:
                 await flow.rate(_WARM if bench.scale.factor == 1 else 1.0)
                 if not held:
                     return await flow.rates(seconds)
@@ -66,12 +65,3 @@ class HeldSnapshot:
                         return await flow.rates(seconds)
                 finally:
                     await connection.close()
-
-
-async def fill(servers: list[Any], jobs: int) -> None:
-    """Stores a backlog by enqueues, before any worker comes."""
-    from ..ours import producers
-
-    async with producers(servers, Load(jobs, "batch")) as made:
-        made.go()
-        await made.reports()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal, TypeVar
 
 from google.rpc import error_details_pb2, status_pb2
+
+from jobqueue.v1 import job_pb2
 
 from ..errors import BenchError
 
@@ -37,6 +40,7 @@ class Load:
             took. Such messages are built one by one.
         deadline: Seconds that a call may take; what has no answer by then is counted as late. None: any time.
         kind, queue: Of the jobs.
+        delay: Seconds from the enqueue of a job until it is due. With some, no job is handed off: all are claimed.
         bare: Whether calls over gRPC are made without a gRPC library, which would cost more than the server.
     """
 
@@ -51,6 +55,7 @@ class Load:
     deadline: float | None = None
     kind: str = KIND
     queue: str = ""
+    delay: float = 0.0
     bare: bool = False
 
     @property
@@ -67,6 +72,14 @@ class Load:
 def payload(load: Load, due: int) -> bytes:
     """That of a job that is due then."""
     return padded(load.payload, due=due) if load.stamped else padded(load.payload)
+
+
+def new_job(load: Load, due: int) -> job_pb2.NewJob:
+    """A job that is to be enqueued then."""
+    job = job_pb2.NewJob(kind=load.kind, queue=load.queue, payload_json=payload(load, due))
+    if load.delay:
+        job.delay.FromTimedelta(timedelta(seconds=load.delay))
+    return job
 
 
 def by_due(load: Load, make: Callable[[int], T]) -> Callable[[int], T]:

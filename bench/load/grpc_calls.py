@@ -16,7 +16,7 @@ from ..crew import DONE, LATE, MESSAGES, REFUSED, Post
 from ..errors import BenchError
 from ..latency import Latencies
 from ..ticks import Ticks
-from . import MOST_UNDER_WAY, Load, by_due, padded, payload, says_when_to_come_back
+from . import MOST_UNDER_WAY, Load, by_due, new_job, padded, says_when_to_come_back
 
 #: Makes a call whose jobs were due at a moment of `time.monotonic_ns`.
 Call = Callable[[int], Awaitable[None]]
@@ -126,15 +126,11 @@ async def on_schedule(post: Post, once: Call, calls: int, rate: float) -> int:
     return missed
 
 
-def _job(load: Load, due: int) -> Any:
-    return job_pb2.NewJob(kind=load.kind, queue=load.queue, payload_json=payload(load, due))
-
-
 def _unary(stub: Any, load: Load) -> Call:
     request = by_due(
         load,
         lambda due: jobqueue_pb2.EnqueueJobRequest(
-            job=_job(load, due), payload_format=job_pb2.PAYLOAD_FORMAT_JSON
+            job=new_job(load, due), payload_format=job_pb2.PAYLOAD_FORMAT_JSON
         ),
     )
 
@@ -146,7 +142,7 @@ def _unary(stub: Any, load: Load) -> Call:
 
 def _batch(stub: Any, load: Load) -> Call:
     request = by_due(
-        load, lambda due: jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[_job(load, due)] * load.batch)
+        load, lambda due: jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[new_job(load, due)] * load.batch)
     )
 
     async def call(due: int) -> None:
@@ -158,7 +154,7 @@ def _batch(stub: Any, load: Load) -> Call:
 async def _pipelined(post: Post, stub: Any, load: Load, acks: Latencies) -> None:
     """One source of jobs, as fast as they are taken: as many calls as may be under way at once, each a batch."""
     room = asyncio.Semaphore(load.in_flight)
-    job = _job(load, 0)
+    job = new_job(load, 0)
 
     async def send(count: int, due: int) -> None:
         try:

@@ -66,8 +66,10 @@ def produce(post: Post, target: str, load: Load) -> None:
 
 def _request(target: str, load: Load, due: int) -> bytes:
     """The bytes of a request, for a job that is due then."""
-    queue = b',"queue":"%s"' % load.queue.encode() if load.queue else b""
-    body = b'{"kind":"%s"%s,"payload":%s}' % (load.kind.encode(), queue, payload(load, due))
+    more = b',"queue":"%s"' % load.queue.encode() if load.queue else b""
+    if load.delay:
+        more += b',"delay":"%gs"' % load.delay
+    body = b'{"kind":"%s"%s,"payload":%s}' % (load.kind.encode(), more, payload(load, due))
     head = f"POST /v1/jobs HTTP/1.1\r\nhost: {target}\r\ncontent-type: application/json\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 

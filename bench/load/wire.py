@@ -22,7 +22,7 @@ from ..errors import BenchError
 from ..http2 import OPENING, SETTINGS_TAKEN, WINDOW, Frames, call_fields, data_frames, fields_of
 from ..latency import Latencies
 from ..ticks import Ticks
-from . import MOST_UNDER_WAY, Load, by_due, payload, says_when_to_come_back
+from . import MOST_UNDER_WAY, Load, by_due, new_job, says_when_to_come_back
 
 # Until the server has said how many it takes.
 _MOST_STREAMS = 100
@@ -228,7 +228,7 @@ class _Request:
 
     def _make(self, due: int) -> bytes:
         load = self._load
-        job = job_pb2.NewJob(kind=load.kind, queue=load.queue, payload_json=payload(load, due))
+        job = new_job(load, due)
         request: Any
         if load.door == "batch":
             request = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[job] * load.batch)
