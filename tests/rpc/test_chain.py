@@ -267,7 +267,9 @@ async def test_when_to_call_again_reaches_the_caller(served: Served) -> None:
     assert (await refused(served.jobs.GetJob(get_job()))).retry_seconds == 0.25
 
 
-@pytest.mark.parametrize("text", ["x" * 100_000, "é" * 100_000, "\ud800" * 100_000, "%\n\0" * 50_000])
+@pytest.mark.parametrize(
+    "text", ["x" * 100_000, "é" * 100_000, "\ud800" * 100_000, "%" * 100_000, "\n\0" * 50_000]
+)
 async def test_a_status_always_fits_into_metadata(served: Served, text: str) -> None:
     served.core.error = Internal(text, metadata={f"m{n}": text for n in range(100)})
     answer = await refused(served.jobs.GetJob(get_job()))

@@ -48,7 +48,7 @@ class Deadlines:
 
     def _look(self, number: int) -> None:
         if number / self._PER_SECOND > time.monotonic():
-            # The loop counts from the beginning of its turn, which on a busy server may be long ago.
+            # A loop's timers may be early: by a rounded millisecond, or as long as its turn has taken.
             self._wait(number)
             return
         for call in list(self._slices.pop(number)):
