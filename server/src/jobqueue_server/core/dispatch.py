@@ -12,6 +12,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from operator import itemgetter
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from ..store.database import Record
 from ..store.jobs import JobStore, Leaving, Look
 from .catalog import Catalog, Lane
 from .groups import Group, deal, deal_chunks
-from .lines import Line, Lines
+from .lines import BEGINNING, Line, Lines
 from .load import Load
 from .session import Lease, Session, Terms
 
@@ -431,12 +432,12 @@ class Dispatcher:
         whole = len(rows) == MAX_CLAIM and len(looks) == 1 and not seats[0].bounded
         self._thick = group if whole else None
         found = Counter(map(_LINE_OF, rows))
-        for key in found:
-            # Nearly always all are of one.
-            moments = map(
-                _RUN_AT_OF, rows if len(found) == 1 else [row for row in rows if _LINE_OF(row) == key]
-            )
-            self.lines.line(self._lane(key[0]), key[1]).claimed(max(moments))
+        newest: dict[tuple[int, int], datetime] = {}
+        for key, run_at in zip(map(_LINE_OF, rows), map(_RUN_AT_OF, rows), strict=True):
+            if run_at > newest.get(key, BEGINNING):
+                newest[key] = run_at
+        for (lane_id, priority), run_at in newest.items():
+            self.lines.line(self._lane(lane_id), priority).claimed(run_at)
         of_queue: dict[int, int] = defaultdict(int)
         for look in looks:
             of_queue[look.queue_number] += found[look.lane_id, look.priority]
