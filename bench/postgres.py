@@ -29,6 +29,9 @@ SETTINGS = {
     "pg_stat_statements.track": "none",
     "track_io_timing": "off",
 }
+# As much as shared_buffers and min_wal_size have. A row fills a page, and is not compressed.
+_PAGES = 131_072
+_WARM_WAL = 2 << 30
 _SAID = (
     "server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers",
     "max_wal_size", "checkpoint_timeout", "autovacuum_naptime", "jit", "wal_compression",
@@ -47,6 +50,23 @@ class Cluster:
 
     async def __aexit__(self, *_: object) -> None:
         await self._postgres.__aexit__()
+
+    async def warm(self) -> None:
+        """Makes it one that has run for a while, for all who are measured on it, also for the first.
+
+        A new one clears each page of its memory and writes each file of its WAL when it is first used: a sixth of its
+        CPU in a drain. Afterwards the memory is there, and WAL goes into files that were used before.
+        """
+        async with self.connected("postgres") as connection:
+            begin = await connection.fetchval("select pg_current_wal_lsn()")
+            await connection.execute("create table warm (filler text storage plain)")
+            await connection.execute(
+                "insert into warm select repeat('x', 7900) from generate_series(1, $1)", _PAGES
+            )
+            while await connection.fetchval("select pg_current_wal_lsn() - $1", begin) < _WARM_WAL:
+                await connection.execute("select pg_logical_emit_message(false, 'warm', ''), pg_switch_wal()")
+            await connection.execute("drop table warm")
+            await connection.execute("checkpoint")
 
     @property
     def pid(self) -> int:

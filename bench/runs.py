@@ -80,6 +80,7 @@ async def shown() -> AsyncIterator[tuple[Cluster, Callable[[str], None]]]:
                 console.print(f"{results.now()} {what}", highlight=False, soft_wrap=True)
 
         async with Cluster() as cluster:
+            await cluster.warm()
             yield cluster, tell
 
 

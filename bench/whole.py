@@ -80,6 +80,7 @@ async def _measured(options: argparse.Namespace) -> dict[str, object]:
         stamped=options.stamped,
     )
     async with Cluster() as cluster:
+        await cluster.warm()
         found = await measure(cluster, Scene(load, hands, drain=options.backlog, servers=options.servers))
     return {
         **{name: value for name, value in found.told().items() if options.timeline or name != "ended"},

@@ -10,6 +10,9 @@ from ..load import Load
 from ..ours import Scene
 from ..scale import Scale
 
+#: Server processes where all else waits for one, which keeps one core busy: one for each of the machine's two.
+CORES = 2
+
 
 def hand_off(scale: Scale) -> Scene:
     """Batches of 100 over gRPC, as many under way as of River's, four worker streams."""
@@ -22,8 +25,9 @@ def drain(scale: Scale) -> Scene:
 
 
 def rest(scale: Scale) -> Scene:
-    """HTTP/JSON, one job a request."""
-    return Scene(Load(scale.jobs(100_000), "rest", in_flight=64))
+    """HTTP/JSON, one job a request, on as many connections as the seed's client has."""
+    load = Load(scale.jobs(150_000), "rest", producers=CORES, in_flight=256 // CORES)
+    return Scene(load, servers=CORES)
 
 
 def unary(scale: Scale) -> Scene:

@@ -35,7 +35,10 @@ class Rest:
 
     name = "G2"
     title = "REST, one job a request, to its end"
-    method = f"{_WHOLE} 64 keep-alive connections, one request at a time on each. Beside the seed's REST enqueue alone."
+    method = (
+        f"{_WHOLE} 256 keep-alive connections, one request at a time on each. Two server processes, each with half of "
+        "the connections and workers. Beside the REST enqueue alone of the seed, whose one process uses both cores."
+    )
     leaves_out = f"{_LEAVES_OUT} Connections being made."
     parts = (Part("", 2, 5, "x the seed's enqueue"),)
 

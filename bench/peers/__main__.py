@@ -49,6 +49,7 @@ def main(
 async def _measure(peers: list[Peer], workloads: list[str], jobs: int | None, payload: int) -> bool:
     failed = False
     async with Cluster() as cluster:
+        await cluster.warm()
         settings = await cluster.settings()
         print(f"{machine()}; PostgreSQL {settings['server_version']}; payload {payload} bytes", flush=True)
         for peer in peers:

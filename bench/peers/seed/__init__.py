@@ -31,7 +31,7 @@ class Seed(Program):
     needs = ("cargo",)
     sources = ("Cargo.toml", "Cargo.lock", "src/main.rs", "src/parts.rs", "src/load.rs", "src/own.rs")
     does = (
-        "POST /jobs, one job a request, 64 connections that stay open; the payload is checked, each request inserts "
+        "POST /jobs, one job a request, 256 connections that stay open; the payload is checked, each request inserts "
         "and commits, and its answer is the job as stored. Workers claim one job a statement and settle one a "
         "statement; in `rest` there are 16. Schedules, retries, cancel. Jobs stay for ever. `own`: claim and settle of "
         "2,000 stored jobs in one process, as its own benchmark does, with three settings of PostgreSQL."

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::Outcome;
 
-pub const CONNECTIONS: usize = 64;
+pub const CONNECTIONS: usize = 256;
 
 pub async fn connect(address: &str) -> Outcome<Vec<TcpStream>> {
     let mut lanes = Vec::new();

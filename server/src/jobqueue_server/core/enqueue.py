@@ -40,8 +40,9 @@ _log = logging.getLogger(__name__)
 MAX_ROWS = 1000
 MAX_BYTES = 8 << 20
 # Calls of one job that share an insert share its delivery and its settlement too, each of which costs as much as all
-# else that a call does. So an insert waits for company: so long where a call more is to be expected in that time;
-# while the loop is saturated, until so many of its turns brought none, which costs no idle time; else for nobody.
+# else that a call does. So an insert waits for company where the loop has less than half of its time to spare: so long
+# where a call more is to be expected in that time; while it is saturated, until so many of its turns brought none,
+# which costs no idle time; else for nobody.
 LINGER = 0.002
 QUIET_TURNS = 20
 MOST_LINGER = 0.012
@@ -445,7 +446,7 @@ class Enqueuer:
 
     async def _linger(self) -> None:
         """Waits a little for more calls, where they are to be expected."""
-        if self._load.calls * LINGER < 1 or self._waiting >= ENOUGH_ROWS:
+        if self._load.idle or self._load.calls * LINGER < 1 or self._waiting >= ENOUGH_ROWS:
             return
         if not self._load.busy:
             await asyncio.sleep(LINGER)

@@ -9,6 +9,7 @@ from pathlib import Path
 _WINDOW = 0.05
 # Of the time.
 _MOST = 0.75
+_LITTLE = 0.5
 # Workers of which each job takes its time end much less than what a flood of calls brings.
 _KEEPS_UP = 4
 
@@ -27,6 +28,7 @@ class Load:
         self._at = time.monotonic()
         self._ran, self._waited = self._times()
         self._busy = self._short = False
+        self._idle = True
         self._calls = 0.0
         self._keeps_up = False
 
@@ -41,6 +43,12 @@ class Load:
         """Whether it ran, or waited for a core that others had, most of the time: more is to be done than can be."""
         self._look()
         return self._short
+
+    @property
+    def idle(self) -> bool:
+        """Whether it had as much time to spare as it ran or waited for a core: what costs more is no matter yet."""
+        self._look()
+        return self._idle
 
     @property
     def keeps_up(self) -> bool:
@@ -61,7 +69,9 @@ class Load:
             return
         ran, waited = self._times()
         self._busy = ran - self._ran >= _MOST * took
-        self._short = ran - self._ran + waited - self._waited >= _MOST * took
+        wanted = ran - self._ran + waited - self._waited
+        self._short = wanted >= _MOST * took
+        self._idle = wanted < _LITTLE * took
         self._calls = self.arrived / took
         self._keeps_up = self.ended * _KEEPS_UP >= self.stored
         self._at, self._ran, self._waited = now, ran, waited
