@@ -11,7 +11,7 @@ from statistics import mean
 
 import asyncpg
 
-from ..crew import merged
+from ..crew import REFUSED, merged
 from ..flow import Flow, flowing, live_bytes
 from ..hands import Hands
 from ..latency import Latencies
@@ -48,7 +48,8 @@ class Soak:
         f"jobs are kept for {_RETENTION_MINUTES} minutes after their end, in partitions of one minute. The mean of the "
         "last third against that of the middle third, by which time the retention has been passed: growth of the "
         "server's memory, of live_job with its indexes, and of the p99 from enqueue to start (each tenth job, windows "
-        f"of {_WINDOW:g} s)."
+        f"of {_WINDOW:g} s). Where the disk halts for a fifth of a second the server refuses what it has no room for; "
+        "the producers don't ask again."
     )
     leaves_out = "Days; a database that is larger than memory."
     parts = (
@@ -74,7 +75,9 @@ class Soak:
             await declare(server, hands.kinds)
             async with flowing([server], load, hands) as flow:
                 samples = await self._watch(bench, flow, server, dsn, seconds, window)
-                await flow.until_ended(load.stored, within=60)
+                await flow.made.reports()
+                stored, refused = flow.stored, flow.made.count(REFUSED)
+                await flow.until_ended(stored, within=60)
                 reports = await flow.hired.stop()
         tails = _tails(merged(reports, "windows"))
         values: dict[str, float | None] = {
@@ -84,7 +87,8 @@ class Soak:
         }
         detail = {
             "seconds": round(seconds),
-            "jobs": load.stored,
+            "jobs": stored,
+            "refused": refused,
             "jobs_per_second": round(calls * 100),
             "start_ms": Latencies.of(merged(reports, "starts")).quantiles(),
             "p99_ms": [round(tail, 1) for tail in tails],
