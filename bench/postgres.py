@@ -59,7 +59,7 @@ class Cluster:
         """
         async with self.connected("postgres") as connection:
             begin = await connection.fetchval("select pg_current_wal_lsn()")
-            await connection.execute("create table warm (filler text storage plain)")
+            await connection.execute("create unlogged table warm (filler text storage plain)")
             await connection.execute(
                 "insert into warm select repeat('x', 7900) from generate_series(1, $1)", _PAGES
             )
