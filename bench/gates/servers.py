@@ -17,9 +17,10 @@ class Servers:
     name = "G9"
     title = "two and four server processes against one, same cores"
     method = (
-        "Batches of 100 from four producers with two calls in flight each, eight streams with 500 slots, on one, two "
-        "and four servers of the same database; producers are spread evenly. Uneven: each further server has one "
-        "stream, the first all others. Jobs a second to the last end, against one server in the same round."
+        "Batches of 100 from four producers with four calls in flight each, together as many as in G1, eight streams "
+        "with 1,000 slots, on one, two and four servers of the same database; producers are spread evenly. Uneven: "
+        "each further server has one stream, the first all others. Jobs a second to the last end, against one server "
+        "in the same round."
     )
     leaves_out = "More cores, which is what several processes are for."
     parts = (
@@ -31,8 +32,8 @@ class Servers:
 
     async def measure(self, bench: Round) -> Found:
         """One, then the others."""
-        load = Load(bench.scale.jobs(300_000), "batch", producers=4, in_flight=2)
-        hands = Hands(streams=8, slots=500)
+        load = Load(bench.scale.jobs(300_000), "batch", producers=4, in_flight=4)
+        hands = Hands(streams=8, slots=1000)
         one = await bench.ours("one server", Scene(load, hands))
         values: dict[str, float | None] = {}
         detail: dict[str, Any] = {"one": one.told()}
