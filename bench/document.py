@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import plots
-from .gates import GATES
+from .gates import GATES, JOBQUEUE
 from .peers import PEERS, WORKLOADS
 from .scale import Scale
 
@@ -153,20 +153,25 @@ def _peers(entries: dict[str, Any]) -> str:
     if not there:
         return ""
     rows = []
-    for peer in there:
-        workloads = entries[peer.name]["workloads"]
+    for name in (each for each in (JOBQUEUE, *(peer.name for peer in there)) if each in entries):
+        workloads = entries[name]["workloads"]
         cells = []
         for workload in WORKLOADS:
             rate = workloads.get(workload, {}).get("jobs_per_second")
             cells.append("" if workload not in workloads else "not measured" if rate is None else f"{rate:,}")
-        rows.append((peer.name, *cells))
+        rows.append((f"**{name}**" if name == JOBQUEUE else name, *cells))
     said = "\n".join(
         _item(
             f"- **{peer.name}** ({_versions(entries[peer.name]['versions'])}). Does: {peer.does} Lacks: {peer.lacks}"
         )
         for peer in there
     )
-    return "### Peers\n\nJobs a second, medians.\n\n" + _table(("peer", *WORKLOADS), rows) + "\n\n" + said
+    words = (
+        "Jobs a second, medians; [what each workload is](peers.md). Ours takes its jobs over the network, all of them "
+        "with checks, history and fenced settlements."
+    )
+    shown = _table(("peer", *WORKLOADS), rows)
+    return f"### Peers\n\n{textwrap.fill(words, _WIDTH)}\n\n{shown}\n\n{said}"
 
 
 def _languages(entries: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""bench/out/latest.json: one entry a gate and one a peer, each as it was measured last."""
+"""bench/out/latest.json: one entry a gate, one a peer and one for ours beside them, each as it was measured last."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .gates import Found, Gate, PeerRun
+from .gates import JOBQUEUE, Found, Gate, PeerRun
 from .peers import PEERS
 
 LATEST = Path(__file__).parent / "out" / "latest.json"
@@ -51,14 +51,17 @@ def gate_entry(gate: Gate, rounds: list[Found], about: dict[str, Any]) -> dict[s
     }
 
 
-def peer_entries(
+def workload_entries(
     runs: list[list[PeerRun]], built: dict[str, dict[str, str]], about: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """One entry for each peer that was measured: the median of each workload over the rounds."""
-    found: dict[str, dict[str, Any]] = {}
+    """One entry for ours and for each peer that was measured: the median of each workload over the rounds."""
+    words: dict[str, dict[str, Any]] = {JOBQUEUE: {"versions": about["versions"]}}
     for peer in PEERS:
+        words[peer.name] = {"does": peer.does, "lacks": peer.lacks, "versions": built.get(peer.name, {})}
+    found: dict[str, dict[str, Any]] = {}
+    for name, said in words.items():
         by_workload: dict[str, list[PeerRun]] = {}
-        for run in (run for one in runs for run in one if run.peer == peer.name):
+        for run in (run for one in runs for run in one if run.peer == name):
             by_workload.setdefault(run.workload, []).append(run)
         if not by_workload:
             continue
@@ -70,10 +73,8 @@ def peer_entries(
                 "at": about["at"],
                 "rounds": [run.told for run in of_rounds],
             }
-        found[peer.name] = {
-            "does": peer.does,
-            "lacks": peer.lacks,
-            "versions": built.get(peer.name, {}),
+        found[name] = {
+            **said,
             "machine": about["machine"],
             "postgres": about["postgres"],
             "scale": about["scale"],

@@ -48,8 +48,8 @@ async def run_gates(names: list[str], rounds: int, scale: Scale) -> list[str]:
 
 
 async def run_rounds(rounds: int, scale: Scale, each: Callable[[Round], Awaitable[None]]) -> None:
-    """Rounds on one PostgreSQL; what peers did is kept after each."""
-    peers: list[list[PeerRun]] = []
+    """Rounds on one PostgreSQL; what peers did, and ours at their workloads, is kept after each."""
+    runs: list[list[PeerRun]] = []
     built: dict[str, dict[str, str]] = {}
     async with shown() as (cluster, tell):
         known = await about(cluster, scale)
@@ -62,8 +62,8 @@ async def run_rounds(rounds: int, scale: Scale, each: Callable[[Round], Awaitabl
             try:
                 await each(bench)
             finally:
-                peers.append(bench.peer_runs)
-                results.merge(results.peer_entries(peers, built, known))
+                runs.append(bench.runs)
+                results.merge(results.workload_entries(runs, built, known))
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from .gates import GATES, Found, PeerRun
+from .gates import GATES, JOBQUEUE, Found, PeerRun
 from .peers import PEERS
 
 _MARKS = {"goal": "[green]goal[/]", "must": "[yellow]must[/]", "no": "[red]no[/]"}
@@ -55,12 +55,12 @@ def rate(run: PeerRun) -> str:
 
 
 def peers(entries: dict[str, Any]) -> Table:
-    """One row for each workload of a peer that was measured."""
+    """One row for each workload of a peer that was measured, and of ours."""
     shown = Table("peer", "workload", "jobs/s")
-    for peer in PEERS:
-        for workload, one in entries.get(peer.name, {}).get("workloads", {}).items():
+    for name in (JOBQUEUE, *(peer.name for peer in PEERS)):
+        for workload, one in entries.get(name, {}).get("workloads", {}).items():
             speed = one["jobs_per_second"]
-            shown.add_row(peer.name, workload, "not measured" if speed is None else f"{speed:,}")
+            shown.add_row(name, workload, "not measured" if speed is None else f"{speed:,}")
     return shown
 
 

@@ -11,7 +11,7 @@ from .mixed import Mixed
 from .others import Others
 from .outrun import Outrun
 from .overload import Overload
-from .round import PeerRun, Round
+from .round import JOBQUEUE, PeerRun, Round
 from .servers import Servers
 from .snapshot import HeldSnapshot
 from .soak import Soak
@@ -37,4 +37,4 @@ _ALL: tuple[Gate, ...] = (
 )
 GATES: dict[str, Gate] = {gate.name: gate for gate in _ALL}
 
-__all__ = ["GATES", "Found", "Gate", "Part", "PeerRun", "Round"]
+__all__ = ["GATES", "JOBQUEUE", "Found", "Gate", "Part", "PeerRun", "Round"]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..hands import Hands
-from ..load import Load
-from ..ours import Measured, Scene
+from ..ours import Measured
 from ..peers import PEERS
 from . import scenes
 from .gate import Found, Part
 from .round import Round
-
-# What the seed's own bench goes up to.
-_WORKERS = 16
 
 
 class Others:
@@ -31,10 +28,8 @@ class Others:
 
     async def measure(self, bench: Round) -> Found:
         """Ours, then each peer that has the workload."""
-        own, apart = (
-            Scene(Load(2000, "batch"), Hands(streams=streams, slots=_WORKERS // streams), drain=True)
-            for streams in (1, _WORKERS)
-        )
+        own = scenes.own(bench.scale)
+        apart = replace(own, hands=Hands(streams=own.hands.slots, slots=1))
         ours: dict[str, Measured] = {
             "rest": await bench.ours("REST, one job a request", scenes.rest(bench.scale)),
             "own": await bench.ours("2,000 jobs, 16 slots", own),

@@ -12,11 +12,15 @@ from ..ours import Measured, Scene, measure
 from ..peers import PEERS, PeerFailed
 from ..postgres import Cluster
 from ..scale import Scale
+from .scenes import OURS
+
+#: Ours, in the place of a peer's name.
+JOBQUEUE = "jobqueue"
 
 
 @dataclass(frozen=True, slots=True)
 class PeerRun:
-    """A peer at one workload: its rate, or why there is none."""
+    """A peer at one workload, or ours: its rate, or why there is none."""
 
     peer: str
     workload: str
@@ -60,9 +64,14 @@ class Round:
         return self._peers[key]
 
     @property
-    def peer_runs(self) -> list[PeerRun]:
-        """All of this round."""
-        return list(self._peers.values())
+    def runs(self) -> list[PeerRun]:
+        """All workloads of this round, of peers and of ours."""
+        scenes = ((workload, scene(self.scale)) for workload, scene in OURS.items())
+        ours = ((workload, self._ours[scene]) for workload, scene in scenes if scene in self._ours)
+        return [
+            *self._peers.values(),
+            *(PeerRun(JOBQUEUE, workload, found.rate, found.told()) for workload, found in ours),
+        ]
 
     async def _measured(self, name: str, workload: str, jobs: int, payload: int) -> PeerRun:
         peer = next((each for each in PEERS if each.name == name), None)

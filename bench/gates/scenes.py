@@ -35,6 +35,11 @@ def unary(scale: Scale) -> Scene:
     return Scene(Load(scale.jobs(40_000), "unary", in_flight=128))
 
 
+def own(scale: Scale) -> Scene:
+    """All stored, then one worker stream with as many slots as the seed's own bench has workers at most."""
+    return Scene(Load(scale.jobs(2_000), "batch"), Hands(streams=1, slots=16), drain=True)
+
+
 def many_streams(scale: Scale) -> Scene:
     """The hand-off with 200 worker streams, which have room for ten jobs each."""
     return replace(hand_off(scale), hands=Hands(streams=200, slots=10))
@@ -46,6 +51,7 @@ OURS: dict[str, Callable[[Scale], Scene]] = {
     "drain": drain,
     "singles": unary,
     "rest": rest,
+    "own": own,
 }
 
 

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from bench import document, results
-from bench.gates import GATES, Found
+from bench.gates import GATES, JOBQUEUE, Found, PeerRun, Round, scenes
 from bench.latency import Latencies
 from bench.load.grpc_calls import on_schedule
 from bench.meter import statement_name
+from bench.ours import Measured
 from bench.scale import Scale
 from bench.ticks import Ticks
 from jobqueue_server.store.statements import names, statement
@@ -140,6 +141,42 @@ def test_what_was_measured_is_published_and_published_again(
     assert "| G1 | enqueue, work, settle; gRPC batch 100; 4 streams | not measured |" in once
     assert (tmp_path / "latency.svg").read_text().count("<path") >= 1
     assert "Smaller than a full run" not in once
+
+
+async def test_what_ours_did_for_a_gate_is_known_as_the_workload_of_peers_that_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async def measure(*_: object) -> Measured:
+        return Measured(400, 2.0, {}, [], Latencies(), None, dead_tuples=0, ran_twice=0, warnings=[])
+
+    monkeypatch.setattr("bench.gates.round.measure", measure)
+    cluster: Any = None
+    bench = Round(cluster, Scale(), lambda _: None, ABOUT, {})
+    for scene in (scenes.hand_off, scenes.many_streams, scenes.own):
+        await bench.ours("", scene(bench.scale))
+
+    assert [(run.peer, run.workload, run.rate) for run in bench.runs] == [
+        (JOBQUEUE, "continuous", 200.0),
+        (JOBQUEUE, "own", 200.0),
+    ]
+
+
+def test_ours_stands_above_the_peers_by_the_median_of_the_same_rounds(
+    latest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copy(document.FOLDER / "README.md", tmp_path / "README.md")
+    monkeypatch.setattr(document, "FOLDER", tmp_path)
+    rounds = [
+        [PeerRun(name, "drain", rate, {}) for name, rate in (("river", 30_000.0), (JOBQUEUE, ours))]
+        for ours in (80_000.0, 100_000.0, 90_000.0)
+    ]
+    results.merge(results.workload_entries(rounds, {"river": {"river": "1"}}, ABOUT))
+
+    document.publish(results.read())
+
+    page = (tmp_path / "README.md").read_text()
+    assert "| **jobqueue** |  | 90,000 |  |  |  |  |\n| river |  | 30,000 |" in page
+    assert "- **river** (river 1). Does:" in page
 
 
 def test_what_was_measured_smaller_is_published_as_no_result(
