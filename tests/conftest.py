@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 import threading
 from collections.abc import Coroutine, Generator, Iterator
@@ -28,6 +29,9 @@ os.environ["API_BIND_ADDR"] = "off"
 # gRPC runs handlers in every forked child, where it has threads, and now and then one dies of that before it has become
 # the PostgreSQL that it was to be.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+# A shell starts what it leaves in the background with SIGINT ignored, and so would be all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
