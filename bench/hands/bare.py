@@ -167,6 +167,9 @@ class Connection(asyncio.Protocol):
                 self._write(frames.frame(frames.PING, frames.ACK, 0, payload))
         elif kind == frames.RST_STREAM and stream is not None:
             stream.ended(f"the server reset a stream: {int.from_bytes(payload, 'big')}")
+        elif kind == frames.GOAWAY and int.from_bytes(payload[4:8], "big") == frames.Reason.NO_ERROR:
+            # The connection is old, and takes no new calls; these go on.
+            return
         else:
             self._transport.abort()
 
