@@ -35,6 +35,16 @@ async def test_a_worker_that_the_server_refuses_ends_the_measurement(dsn: str):
                 await flow.rate(60)
 
 
+async def test_workers_outlast_the_age_of_their_connection(dsn: str):
+    """They stay where they were asked to leave: the server gives them nothing for ten seconds, then jobs again."""
+    async with Server(dsn, settings={"JOBQUEUE_CONNECTION_MAX_AGE": "1s"}) as server:
+        hands = Hands(streams=2)
+        await declare(server, hands.kinds)
+        # More than is made in the first second.
+        async with flowing([server], Load(ENOUGH, rate=20), hands) as flow:
+            await flow.until_ended(5000, within=60)
+
+
 async def test_a_backlog_stays_as_large_as_it_is_to_be(dsn: str):
     async with Server(dsn) as server:
         hands = Hands()
