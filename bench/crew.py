@@ -63,6 +63,8 @@ class Post:
 
     def report(self, **found: object) -> None:
         """Tells what it saw; the last that it does."""
+        # A loop that listened for the end has left it such that a write of more than it has room for fails half way.
+        os.set_blocking(self._pipe.fileno(), True)
         self._pipe.send(found)
 
 
@@ -71,14 +73,15 @@ Work = Callable[..., None]
 
 
 def _run(work: Work, pipe: Connection, counts: Any, arguments: tuple[Any, ...]) -> None:
+    post = Post(pipe, counts)
     try:
-        work(Post(pipe, counts), *arguments)
+        work(post, *arguments)
         # It stays until it is ended, so that what it used can be read.
         pipe.recv()
     except (KeyboardInterrupt, EOFError):
         pass
     except BaseException:
-        pipe.send({"error": traceback.format_exc()})
+        post.report(error=traceback.format_exc())
 
 
 class Crew:

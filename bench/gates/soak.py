@@ -108,11 +108,16 @@ class Soak:
         started = time.monotonic()
         try:
             while (at := time.monotonic() - started) < seconds:
-                bench.tell(f"half load, {at:.0f} of {seconds:.0f} s, {flow.ended:,} jobs ended")
                 size = await connection.fetchval("select pg_database_size(current_database())")
                 partitions = await connection.fetchval("select count(*) from job_partition")
                 live = await live_bytes(connection)
                 found.append(Sample(at, memory(server.pid), live, size, partitions))
+                # What is known of an hour that breaks near its end.
+                bench.tell(
+                    f"half load, {at:.0f} of {seconds:.0f} s, {flow.ended:,} jobs ended, {flow.made.count(REFUSED):,} "
+                    f"refused; server {found[-1].memory / 1e6:.1f} MB, live_job {live / 1e6:.1f} MB, "
+                    f"{partitions} partitions"
+                )
                 flow.check()
                 await asyncio.sleep(min(window, seconds - at))
         finally:

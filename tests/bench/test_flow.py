@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+import uvloop
 
-from bench.crew import DONE, LATE, REFUSED, merged
+from bench.crew import DONE, LATE, REFUSED, Crew, Post, merged
 from bench.errors import BenchError
 from bench.flow import flowing
 from bench.hands import Hands
@@ -81,3 +82,22 @@ async def test_a_producer_without_a_library_counts_each_call_once_by_what_became
             assert 0 < refused < flood.jobs
         finally:
             await connection.close()
+
+
+def much(post: Post, size: int) -> None:
+    """Works until it is told, and has much to tell."""
+
+    async def until_told() -> None:
+        await asyncio.to_thread(post.ready)
+        await post.stopped()
+
+    uvloop.run(until_told())
+    post.report(seen="." * size)
+
+
+async def test_a_process_may_have_more_to_tell_than_a_pipe_holds():
+    size = 8 << 20
+    async with Crew("the talkers", much, [(size,)]) as crew:
+        crew.go()
+        reports = await crew.stop()
+    assert len(reports[0]["seen"]) == size
