@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -45,27 +46,27 @@ class Watched(reaper.Reaper):
         await asyncio.sleep(self._takes)
 
 
-async def run(watched: Watched) -> None:
-    with pytest.raises(asyncio.CancelledError):
-        await watched.run()
+AuditsOf = Callable[[Watched, float], Awaitable[list[int]]]
 
 
-async def test_an_audit_that_takes_long_leaves_the_time_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reaper, "EVERY", 0.001)
-    monkeypatch.setattr(reaper, "AUDIT_EVERY", 0.0)
-    watched = Watched(30, audit_takes=0.2)
+@pytest.fixture
+def audits_of(monkeypatch: pytest.MonkeyPatch) -> AuditsOf:
+    """Runs one to its end, with so many seconds between audits; the passes in which it audited."""
 
-    await run(watched)
+    async def run(watched: Watched, audit_every: float) -> list[int]:
+        monkeypatch.setattr(reaper, "EVERY", 0.001)
+        monkeypatch.setattr(reaper, "AUDIT_EVERY", audit_every)
+        with pytest.raises(asyncio.CancelledError):
+            await watched.run()
+        return watched.audits
 
+    return run
+
+
+async def test_an_audit_that_takes_long_leaves_the_time_to_others(audits_of: AuditsOf) -> None:
     # By its share the second would come after ten seconds.
-    assert watched.audits == [1]
+    assert await audits_of(Watched(30, audit_takes=0.2), 0.0) == [1]
 
 
-async def test_the_audit_comes_at_once_after_the_database_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reaper, "EVERY", 0.001)
-    monkeypatch.setattr(reaper, "AUDIT_EVERY", 3600.0)
-    watched = Watched(10, away_in=5)
-
-    await run(watched)
-
-    assert watched.audits == [6]
+async def test_the_audit_comes_at_once_after_the_database_was_away(audits_of: AuditsOf) -> None:
+    assert await audits_of(Watched(10, away_in=5), 3600.0) == [6]
