@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,14 @@ class Program:
                 continue
         self.process.kill()
         raise AssertionError(f"it did not end:\n{self.text}")
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Looks again and again, for what nobody tells."""
+    deadline = time.monotonic() + WITHIN
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
 
 
 def plain_environment(**more: str) -> dict[str, str]:

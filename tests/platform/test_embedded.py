@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from jobqueue_server.embedded import EmbeddedPostgres, EmbeddedPostgresError, binaries
+from tests.client_cli.programs import eventually
 
 SERVE = """
 import pathlib, sys
@@ -31,13 +31,6 @@ async def query(dsn: str, sql: str) -> object:
         return await connection.fetchval(sql)
     finally:
         await connection.close()
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.02)
 
 
 def serve(*arguments: object) -> tuple[subprocess.Popen[str], int, Path, Path]:
