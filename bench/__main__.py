@@ -22,7 +22,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
 _Rounds = Annotated[int, typer.Option(help="Medians are taken over them.", min=1, max=9)]
 _Factor = Annotated[float, typer.Option(help="Factor of every count and duration.", min=0.001, max=1)]
-_Publish = Annotated[bool, typer.Option(help="Write what was measured last into docs/benchmarks.")]
+_Publish = Annotated[bool, typer.Option(help="Take what was measured last into docs/benchmarks.")]
 
 
 @app.command()
@@ -138,7 +138,7 @@ def flame(
 
 @app.command("publish")
 def _publish() -> None:
-    """Writes what was measured last, as bench/out/latest.json has it, into docs/benchmarks."""
+    """Takes what was measured last, as bench/out/latest.json has it, into docs/benchmarks; the rest of it stays."""
     console.print(f"written: {document.publish(results.read())}", highlight=False, soft_wrap=True)
 
 

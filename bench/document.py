@@ -1,4 +1,4 @@
-"""The results in docs/benchmarks/README.md, between two marks, made from bench/out/latest.json."""
+"""The results in docs/benchmarks: those of latest.json there, in the README between two marks, and plots of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import plots
+from . import plots, results
 from .gates import GATES, JOBQUEUE
 from .peers import PEERS, WORKLOADS
 from .scale import Scale
@@ -19,13 +19,14 @@ _WIDTH = 120
 _QUANTILES = ("p50", "p90", "p99", "p99.9")
 
 
-def publish(entries: dict[str, Any]) -> Path:
-    """Writes what was measured last into the document, and the plots beside it."""
+def publish(measured: dict[str, Any]) -> Path:
+    """Takes what was measured into the document, its data and its plots; what was not measured anew stays."""
     path = FOLDER / "README.md"
     head, begin, rest = path.read_text().partition(_BEGIN)
     _, end, tail = rest.partition(_END)
     if not begin or not end:
         raise SystemExit(f"{path} has no place for results: {_BEGIN} and {_END}")
+    entries = results.merge(measured, FOLDER / results.LATEST.name)
     drawn = plots.draw(entries, FOLDER)
     if (FOLDER / FLAME).exists():
         drawn.append(
@@ -56,18 +57,25 @@ def _item(text: str) -> str:
 
 
 def _about(entries: dict[str, Any]) -> str:
-    measured = [entry for name, entry in entries.items() if name in GATES]
+    gates = {name: entries[name] for name in GATES if name in entries}
+    measured = list(gates.values())
     if not measured:
         return "Nothing has been measured yet."
-    machines = sorted({entry["machine"] for entry in measured})
+    machines: dict[str, list[str]] = {}
+    for name, entry in gates.items():
+        machines.setdefault(entry["machine"], []).append(name)
+    on = "; ".join(
+        f"{machine}, for {', '.join(names)}" if len(machines) > 1 else machine
+        for machine, names in sorted(machines.items(), key=lambda each: -len(each[1]))
+    )
     newest = max(measured, key=lambda entry: str(entry["at"]))
     settings = ", ".join(
         f"`{name}={value}`" for name, value in newest["postgres"].items() if name != "server_version"
     )
-    scaled = [name for name in GATES if name in entries and Scale(**entries[name]["scale"]).smaller(name)]
+    scaled = [name for name, entry in gates.items() if Scale(**entry["scale"]).smaller(name)]
     note = f"\n- **Smaller than a full run, and so no result: {', '.join(scaled)}.**" if scaled else ""
     lines = (
-        f"- Machine: {'; '.join(machines)}. Client, server, workers and PostgreSQL share it.\n"
+        f"- Machine: {on}. Client, server, workers and PostgreSQL share it.\n"
         f"- From {min(str(entry['at']) for entry in measured)} to {newest['at']}.\n"
         f"- Versions: {_versions(newest['versions'])}.\n"
         f"- PostgreSQL {newest['postgres']['server_version']}, for everybody: {settings}.{note}"

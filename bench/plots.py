@@ -25,7 +25,11 @@ _SCENES = (
 
 
 def draw(entries: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
-    """Draws each plot that there is something for; name of its file and what it shows."""
+    """Draws each plot that there is something for, and leaves the others as they are.
+
+    Returns:
+        Of each that is there, the name of its file and what it shows.
+    """
     plots = (
         ("throughput.svg", "Jobs ended a second, over time", _throughput(entries)),
         (
@@ -38,12 +42,13 @@ def draw(entries: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
         ("snapshot.svg", "Jobs ended a second with a snapshot held and without", _snapshot(entries)),
         ("soak.svg", "An hour at half load, each against its mean", _soak(entries)),
     )
-    drawn = []
+    there = []
     for name, title, chart in plots:
         if chart is not None:
             (folder / name).write_bytes(chart.render())
-            drawn.append((name, title))
-    return drawn
+        if (folder / name).exists():
+            there.append((name, title))
+    return there
 
 
 def _chart(x: str, y: str, **more: Any) -> Any:

@@ -83,26 +83,32 @@ def workload_entries(
     return found
 
 
-def merge(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Takes entries into the file; those of other gates and peers, and a peer's other workloads, stay."""
-    kept: dict[str, Any] = read()
+def merge(entries: dict[str, Any], path: Path | None = None) -> dict[str, Any]:
+    """Takes entries into a file; those of other gates and peers, and a peer's other workloads, stay.
+
+    Args:
+        entries: By the names of gates and peers.
+        path: The file; without it, that of what was measured last.
+    """
+    path = path or LATEST
+    kept: dict[str, Any] = read(path)
     for name, entry in entries.items():
-        if "workloads" in entry and name in kept:
-            entry = {**entry, "workloads": {**kept[name].get("workloads", {}), **entry["workloads"]}}
-        if "languages" in entry and name in kept:
-            entry = {**entry, "languages": {**kept[name].get("languages", {}), **entry["languages"]}}
+        for several in ("workloads", "languages"):
+            if several in entry and name in kept:
+                entry = {**entry, several: {**kept[name].get(several, {}), **entry[several]}}
         kept[name] = entry
-    LATEST.parent.mkdir(exist_ok=True)
-    draft = LATEST.with_suffix(".draft")
-    draft.write_text(json.dumps(kept, indent=1) + "\n")
-    draft.replace(LATEST)
+    path.parent.mkdir(exist_ok=True)
+    draft = path.with_suffix(".draft")
+    lines = (f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in kept.items())
+    draft.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    draft.replace(path)
     return kept
 
 
-def read() -> dict[str, Any]:
-    """All entries; none where nothing was measured yet."""
+def read(path: Path | None = None) -> dict[str, Any]:
+    """All entries of a file, without a path of what was measured last; none where nothing was measured yet."""
     try:
-        found: dict[str, Any] = json.loads(LATEST.read_text())
+        found: dict[str, Any] = json.loads((path or LATEST).read_text())
     except FileNotFoundError:
         return {}
     return found

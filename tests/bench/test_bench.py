@@ -143,6 +143,33 @@ def test_what_was_measured_is_published_and_published_again(
     assert "Smaller than a full run" not in once
 
 
+def test_the_page_is_made_of_the_data_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    before = (document.FOLDER / "README.md").read_text()
+    shutil.copytree(document.FOLDER, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(document, "FOLDER", tmp_path)
+
+    document.publish({})
+
+    assert (tmp_path / "README.md").read_text() == before, "python -m bench publish makes it"
+
+
+def test_what_was_published_stays_where_the_measurements_are_gone(
+    latest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copy(document.FOLDER / "README.md", tmp_path / "README.md")
+    monkeypatch.setattr(document, "FOLDER", tmp_path)
+    document.publish({"G6": results.gate_entry(GATES["G6"], [Found({"p50": 1.0, "p99": 4.0})], ABOUT)})
+
+    other = {**ABOUT, "machine": "another machine"}
+    document.publish({"G1": results.gate_entry(GATES["G1"], [Found({"": 3.0})], other)})
+
+    page = (tmp_path / "README.md").read_text()
+    assert "- Machine: another machine, for G1; a machine, for G6. Client," in page
+    assert "| G6 | enqueue to handler start at 1,000/s [p99] | 4 ms |" in page
+    assert "| G1 | enqueue, work, settle; gRPC batch 100; 4 streams | 3 x River |" in page
+    assert not latest.exists()
+
+
 async def test_what_ours_did_for_a_gate_is_known_as_the_workload_of_peers_that_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ):
