@@ -54,14 +54,18 @@ def gate_entry(gate: Gate, rounds: list[Found], about: dict[str, Any]) -> dict[s
 def workload_entries(
     runs: list[list[PeerRun]], built: dict[str, dict[str, str]], about: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """One entry for ours and for each peer that was measured: the median of each workload over the rounds."""
+    """One entry for each peer that was measured, and for ours beside them: each workload's median over the rounds.
+
+    Ours counts where a peer ran the same workload in these rounds: what it did alone stands beside nobody.
+    """
+    beside = {run.workload for one in runs for run in one if run.peer != JOBQUEUE}
     words: dict[str, dict[str, Any]] = {JOBQUEUE: {"versions": about["versions"]}}
     for peer in PEERS:
         words[peer.name] = {"does": peer.does, "lacks": peer.lacks, "versions": built.get(peer.name, {})}
     found: dict[str, dict[str, Any]] = {}
     for name, said in words.items():
         by_workload: dict[str, list[PeerRun]] = {}
-        for run in (run for one in runs for run in one if run.peer == name):
+        for run in (run for one in runs for run in one if run.peer == name and run.workload in beside):
             by_workload.setdefault(run.workload, []).append(run)
         if not by_workload:
             continue

@@ -198,6 +198,8 @@ def test_ours_stands_above_the_peers_by_the_median_of_the_same_rounds(
         for ours in (80_000.0, 100_000.0, 90_000.0)
     ]
     results.merge(results.workload_entries(rounds, {"river": {"river": "1"}}, ABOUT))
+    alone = [[PeerRun(JOBQUEUE, "drain", 50_000.0, {})]]
+    results.merge(results.workload_entries(alone, {}, ABOUT))
 
     document.publish(results.read())
 
