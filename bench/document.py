@@ -174,9 +174,10 @@ def _peers(entries: dict[str, Any]) -> str:
         )
         for peer in there
     )
+    on = "; ".join(sorted({entries[peer.name]["machine"] for peer in there}))
     words = (
         "Jobs a second, medians; [what each workload is](peers.md). Ours takes its jobs over the network, all of them "
-        "with checks, history and fenced settlements."
+        f"with checks, history and fenced settlements. Measured on {on}."
     )
     shown = _table(("peer", *WORKLOADS), rows)
     return f"### Peers\n\n{textwrap.fill(words, _WIDTH)}\n\n{shown}\n\n{said}"

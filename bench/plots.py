@@ -52,7 +52,7 @@ def draw(entries: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
 
 
 def _chart(x: str, y: str, **more: Any) -> Any:
-    return pygal.XY(
+    chart = pygal.XY(
         width=1000,
         height=420,
         style=CleanStyle(font_family="sans-serif", label_font_size=11, legend_font_size=11),
@@ -66,6 +66,9 @@ def _chart(x: str, y: str, **more: Any) -> Any:
         y_title=y,
         **more,
     )
+    # A new name at each drawing would make another file of the same data.
+    chart.uuid = "plot"
+    return chart
 
 
 def _filled(chart: Any, lines: dict[str, list[tuple[float, float]]]) -> Any:

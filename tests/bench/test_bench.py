@@ -206,6 +206,7 @@ def test_ours_stands_above_the_peers_by_the_median_of_the_same_rounds(
     page = (tmp_path / "README.md").read_text()
     assert "| **jobqueue** |  | 90,000 |  |  |  |  |\n| river |  | 30,000 |" in page
     assert "- **river** (river 1). Does:" in page
+    assert "Measured on a machine." in " ".join(page.split())
 
 
 def test_what_was_measured_smaller_is_published_as_no_result(
