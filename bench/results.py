@@ -92,7 +92,7 @@ def merge(entries: dict[str, Any], path: Path | None = None) -> dict[str, Any]:
 
     Args:
         entries: By the names of gates and peers.
-        path: The file; without it, that of what was measured last.
+        path: The file; that of what was measured last, where none is given.
     """
     path = path or LATEST
     kept: dict[str, Any] = read(path)
@@ -110,7 +110,7 @@ def merge(entries: dict[str, Any], path: Path | None = None) -> dict[str, Any]:
 
 
 def read(path: Path | None = None) -> dict[str, Any]:
-    """All entries of a file, without a path of what was measured last; none where nothing was measured yet."""
+    """All entries of a file, or of what was measured last; none where there is no such file."""
     try:
         found: dict[str, Any] = json.loads((path or LATEST).read_text())
     except FileNotFoundError:

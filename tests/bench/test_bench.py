@@ -134,9 +134,11 @@ def test_what_was_measured_is_published_and_published_again(
 
     document.publish(results.read())
     once = (tmp_path / "README.md").read_text()
+    drawn = (tmp_path / "latency.svg").read_text()
     document.publish(results.read())
 
     assert (tmp_path / "README.md").read_text() == once
+    assert (tmp_path / "latency.svg").read_text() == drawn
     assert "| G6 | enqueue to handler start at 1,000/s [p99] | 4 ms | 12 | 4 | goal | 4 |" in once
     assert "| G1 | enqueue, work, settle; gRPC batch 100; 4 streams | not measured |" in once
     assert (tmp_path / "latency.svg").read_text().count("<path") >= 1
