@@ -41,6 +41,9 @@ class Watched(reaper.Reaper):
     async def reap_lost(self) -> None:
         pass
 
+    async def give_back_unseen(self) -> None:
+        pass
+
     async def audit(self) -> None:
         self.audits.append(self.passes)
         await asyncio.sleep(self._takes)

@@ -69,13 +69,13 @@ async def test_a_job_that_kills_its_workers_ends_alone_and_its_neighbours_succee
         company.cancel()
         supervisor.cancel()
     assert (done.status, done.reason) == (Status.FAILED_PERMANENT, "LOST_TOO_OFTEN")
-    assert (done.attempts, done.failures, done.losses) == (3, 0, 3)
-    assert deaths == 3
+    assert (done.attempts, done.failures, done.losses) == (5, 0, 5)
+    assert deaths == 5
     assert {(job.status, job.failures) for job in others} == {(Status.SUCCEEDED, 0)}
-    # Once beside the poison makes a job as suspect as the poison; two such are never in one worker.
+    # Twice in the same worker as the poison isolates a job, and two isolated ones are never in one worker.
     losses = [job.losses for job in others]
     assert 1 in losses
-    assert max(losses) == 1
+    assert max(losses) <= 2
 
 
 async def test_a_handler_that_keeps_the_interpreter_busy_beyond_the_ttl_keeps_its_session(

@@ -197,6 +197,7 @@ class Place(Caller):
                 **settings,
             }
         )
+        self._asking = asyncio.Lock()
         self.app = App(self._settings)
         self._connection: asyncpg.Connection | None = None
 
@@ -228,12 +229,15 @@ class Place(Caller):
 
     async def sql(self, query: str, *args: object) -> list[asyncpg.Record]:
         """Runs a statement behind the server's back."""
-        rows: list[asyncpg.Record] = await (await self.connection()).fetch(query, *args)
+        # Stories that run at once share the connection.
+        async with self._asking:
+            rows: list[asyncpg.Record] = await (await self.connection()).fetch(query, *args)
         return rows
 
     async def value(self, query: str, *args: object) -> Any:
         """The first value of a statement."""
-        return await (await self.connection()).fetchval(query, *args)
+        async with self._asking:
+            return await (await self.connection()).fetchval(query, *args)
 
     async def pause_until_stored(self, payloads: list[bytes], queue: str = "default", **fields: Any) -> None:
         """Enqueues jobs while their queue is paused, so that they are claimed together."""

@@ -147,7 +147,7 @@ async def test_bytes_bound_what_is_dealt_alone(place):
     first = await worker.job()
     # In line by their ids, which grow.
     suspects = [await place.enqueue(payload=body, delay=60) for body in (large, small)]
-    await place.sql("update live_job set state = 4, losses = 1, run_at = now() where state = 1")
+    await place.sql("update live_job set state = 4, losses = 2, run_at = now() where state = 1")
     # Longer than until the next sweep sees them.
     await worker.no_job(1.5)
     await worker.succeed(first)

@@ -80,7 +80,7 @@ def test_every_address_is_loopback_unless_told(monkeypatch: pytest.MonkeyPatch):
         ("http_addr", "8080", "should be HOST:PORT"),
         ("kinds", "any", "should be 'declared' or 'open', not 'any'"),
         ("db_pool_size", "many", "should be a valid integer"),
-        ("max_losses", "0", "greater than or equal to 1"),
+        ("max_losses", "2", "greater than or equal to 3"),
         ("cors_origins", "https://example.com/", "should be origins as browsers write them"),
         ("cors_origins", "https://Example.com", "in lower case"),
         ("cors_origins", "https://example.com:443", "the scheme's usual port"),

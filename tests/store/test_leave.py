@@ -74,11 +74,15 @@ async def test_a_snoozed_job_waits_as_long_as_it_asked(s):
     assert (await s.claim(triple[0]))[0] == 2
 
 
-async def test_a_lost_job_waits_apart_and_is_due_at_once(s):
-    triple = await s.running()
-    await s.leave(*triple, Event.LOST, message="the session was lost")
-    live = (await everything(s.sql, triple[0]))["live_job"][0]
-    assert (live["state"], live["losses"], live["failures"]) == (State.READY_ALONE, 1, 0)
+async def test_a_first_loss_waits_in_its_line_and_a_second_one_isolated_both_due_at_once(s):
+    job_id, attempt, session_id = await s.running()
+    await s.leave(job_id, attempt, session_id, Event.LOST, message="the session was lost")
+    live = (await everything(s.sql, job_id))["live_job"][0]
+    assert (live["state"], live["losses"], live["failures"]) == (State.READY, 1, 0)
+    assert live["run_at"] == live["changed_at"]
+    await s.leave(job_id, *await s.claim(job_id), Event.LOST, message="the session was lost")
+    live = (await everything(s.sql, job_id))["live_job"][0]
+    assert (live["state"], live["losses"], live["failures"]) == (State.READY_ALONE, 2, 0)
     assert live["run_at"] == live["changed_at"]
     number, epoch = await s.session()
     lane = await s.lane()
@@ -87,9 +91,10 @@ async def test_a_lost_job_waits_apart_and_is_due_at_once(s):
 
 
 @pytest.mark.parametrize("event", [Event.FAIL, Event.RELEASE], ids=lambda event: event.name)
-async def test_a_job_with_a_loss_goes_on_waiting_apart(s, event):
+async def test_an_isolated_job_stays_isolated(s, event):
     job_id, attempt, session_id = await s.running()
     await s.leave(job_id, attempt, session_id, Event.LOST)
+    await s.leave(job_id, *await s.claim(job_id), Event.UNSEEN)
     await s.leave(job_id, *await s.claim(job_id), event, after=timedelta())
     assert (await everything(s.sql, job_id))["live_job"][0]["state"] == State.READY_ALONE
 

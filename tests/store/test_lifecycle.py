@@ -17,6 +17,7 @@ from jobqueue_server.lifecycle import (
     CANCELLABLE,
     DELETABLE,
     EXITS,
+    ISOLATED_FROM,
     RETRYABLE,
     TERMINAL,
     Event,
@@ -50,19 +51,34 @@ class Past:
     failures: int
     losses: int
     max_attempts: int = 3
+    unseen: int = 0
 
     def __str__(self) -> str:
-        return f"{self.failures} failures of {self.max_attempts}, {self.losses} losses"
+        return f"{self.failures} failures of {self.max_attempts}, {self.losses} losses, {self.unseen} unseen"
 
 
 FRESH = Past(0, 0)
-PASTS = (FRESH, Past(1, 0), Past(2, 0), Past(0, 1), Past(0, 2), Past(2, 2), Past(0, 0, max_attempts=1))
+PASTS = (
+    FRESH,
+    Past(1, 0),
+    Past(2, 0),
+    Past(0, 1),
+    Past(0, 2),
+    Past(2, 2),
+    Past(0, 0, max_attempts=1),
+    Past(0, 0, unseen=1),
+    Past(0, 1, unseen=1),
+)
 
 
 async def waiting(s: Stored, past: Past) -> UUID:
     """A job that waits, first in a line of its own, with this past behind it."""
     job_id = await s.queued(queue=f"q{s.mint.mint().hex}", max_attempts=past.max_attempts)
-    for event, times in ((Event.FAIL, past.failures), (Event.LOST, past.losses)):
+    for event, times in (
+        (Event.FAIL, past.failures),
+        (Event.LOST, past.losses),
+        (Event.UNSEEN, past.unseen),
+    ):
         for _ in range(times):
             attempt, session_id = await s.claim(job_id)
             await s.leave(job_id, attempt, session_id, event, after=timedelta())
@@ -146,6 +162,7 @@ EXPECTED_TRIED = {
     Event.LOST: (Event.LOST, Reason.SESSION_LOST),
     Event.BODY_MISSING: (Event.FAIL, Reason.BODY_MISSING),
     Event.CANCEL_GRACE_ENDED: (Event.CANCELLED, None),
+    Event.UNSEEN: (Event.UNDELIVERED, None),
 }
 
 
@@ -156,7 +173,7 @@ EXPECTED_TRIED = {
 async def test_a_running_job_leaves_as_the_table_says(s, event, past, cancel, permanent):
     job_id = await waiting(s, past)
     attempt, session_id = await s.claim(job_id)
-    assert attempt == past.failures + past.losses + 1
+    assert attempt == past.failures + past.losses + past.unseen + 1
     if cancel:
         await s.changes.cancel(job_id)
     if event in NEEDS_DEADLINE:
@@ -179,7 +196,10 @@ async def test_a_running_job_leaves_as_the_table_says(s, event, past, cancel, pe
         assert (row["started_at"], row["session_id"]) == (before["changed_at"], session_id)
         assert row["finished_at"] >= now
     else:
-        assert row["state"] == (State.READY_ALONE if row["losses"] else State.READY)
+        unseen = past.unseen + (charges == "unseen")
+        assert row["unseen"] == (unseen or None)
+        isolated = row["losses"] + unseen >= ISOLATED_FROM
+        assert row["state"] == (State.READY_ALONE if isolated else State.READY)
         assert (row["session_id"], row["deadline"], row["cancel_requested_at"]) == (None, None, None)
         backs_off = charges == "failures"
         assert (row["run_at"] > row["changed_at"]) == backs_off, "only a failure waits"
@@ -193,7 +213,7 @@ async def test_a_running_job_leaves_as_the_table_says(s, event, past, cancel, pe
         ]
         assert (tried[0]["message"], tried[0]["session_id"]) == ("words", session_id)
         assert tried[0]["started_at"] == before["changed_at"]
-    assert len(rows["attempt"]) == past.failures + past.losses + len(tried)
+    assert len(rows["attempt"]) == past.failures + past.losses + past.unseen + len(tried)
 
 
 @pytest.mark.parametrize("event", Event, ids=lambda event: event.name)
@@ -233,7 +253,7 @@ async def test_a_claim_takes_what_waits_and_counts_the_attempt(s, past):
     assert await status_in(s, job_id) is status
     attempt, session_id = await s.claim(job_id)
     assert await status_in(s, job_id) is Status.RUNNING
-    assert attempt == past.failures + past.losses + 1
+    assert attempt == past.failures + past.losses + past.unseen + 1
     live = (await everything(s.sql, job_id))["live_job"][0]
     assert (live["session_id"], live["failures"], live["losses"]) == (session_id, past.failures, past.losses)
 

@@ -242,7 +242,8 @@ async def test_a_service_that_owns_nothing_can_do_all_that_it_does(empty_dsn: st
         assert await s.jobs.checkpoints([first["id"]]) == {first["id"]: b"here"}
         assert await s.succeed(first["id"], 1, session[0], b"1")
         await s.leave(second["id"], 1, session[0], Event.FAIL)
-        await s.leave(third["id"], 1, session[0], Event.LOST)
+        await s.leave(third["id"], 1, session[0], Event.UNSEEN)
+        await s.leave(third["id"], *await s.claim(third["id"]), Event.LOST)
         assert await s.jobs.claim_alone([lane.id], dict([session]))
         await s.changes.cancel(rows[5].id)
         await s.changes.retry(rows[5].id)

@@ -35,7 +35,7 @@ class State(IntEnum):
 
 
 class Event(IntEnum):
-    """What ends an attempt otherwise than by success. The numbers are those of `attempt.outcome`."""
+    """What ends an attempt otherwise than by success. The numbers to 9 are those of `attempt.outcome`."""
 
     FAIL = 1
     CANCELLED = 2
@@ -48,6 +48,13 @@ class Event(IntEnum):
     SUCCEED = 9
     CANCEL_GRACE_ENDED = 10
     BODY_MISSING = 11
+    #: As UNDELIVERED, but its session was lost: the job may have killed its worker before a receipt came.
+    UNSEEN = 12
+
+
+#: From so many losses and unseen ends on a job runs isolated: at most one such job a session, delivered by itself, and
+#: nothing follows it before its receipt. `leave.sql` and `held.sql` have the same number.
+ISOLATED_FROM = 2
 
 
 class Reason:
@@ -90,6 +97,7 @@ EXITS: dict[Event, Exit] = {
     Event.RELEASE: Exit(_WAITING),
     Event.REVOKE: Exit(_WAITING),
     Event.UNDELIVERED: Exit(_WAITING),
+    Event.UNSEEN: Exit(_WAITING, "unseen"),
     Event.CANCELLED: Exit(frozenset({Status.CANCELLED})),
     Event.CANCEL_GRACE_ENDED: Exit(frozenset({Status.CANCELLED})),
     Event.BODY_MISSING: Exit(frozenset({Status.FAILED_PERMANENT}), with_cancel=Status.FAILED_PERMANENT),

@@ -235,7 +235,12 @@ class Settings(BaseSettings):
         "Jobs", timedelta(hours=24), "How long an idempotency key is remembered; at least 24h."
     )
     max_losses: int = _set(
-        "Jobs", 3, "A job that has lost so many workers is FAILED_PERMANENT (LOST_TOO_OFTEN).", ge=1, le=1000
+        "Jobs",
+        5,
+        "A job that has lost so many workers is FAILED_PERMANENT (LOST_TOO_OFTEN). A job that kills its workers may "
+        "cost each of its neighbours two losses.",
+        ge=3,
+        le=1000,
     )
     enqueue_queue_limit: int = _set(
         "Jobs",

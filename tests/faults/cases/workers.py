@@ -105,11 +105,11 @@ async def poison(stage: Stage) -> None:
     }
     for id in bad:
         found = (ends[id]["status"], ends[id]["reason"], ends[id]["losses"], ends[id]["failures"])
-        assert found == (Status.FAILED_PERMANENT, "LOST_TOO_OFTEN", 3, 0), found
+        assert found == (Status.FAILED_PERMANENT, "LOST_TOO_OFTEN", 5, 0), found
     innocents = [row for id, row in ends.items() if id not in bad]
     assert {(row["status"], row["failures"]) for row in innocents} == {(Status.SUCCEEDED, 0)}
-    stage.figure("deaths of workers", deaths, 6, "")
-    stage.figure("most losses of an innocent", max(row["losses"] for row in innocents), 2, "")
+    stage.figure("deaths of workers", deaths, 10, "")
+    stage.figure("most losses of an innocent", max(row["losses"] for row in innocents), 4, "")
 
 
 @case(

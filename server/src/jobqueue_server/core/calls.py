@@ -114,6 +114,12 @@ class _Gathering:
     def leave(self) -> None:
         pass
 
+    def awaits_receipt(self, seen: int) -> bool:
+        return False
+
+    def go_on(self) -> None:
+        pass
+
 
 class SessionCalls:
     """What workers do by calls. Every method but `open` raises SessionUnknown where the session is over."""
@@ -299,7 +305,7 @@ class SessionCalls:
                 row["id"],
                 Terms(
                     lane, row["attempts"], row["priority"], 0, 0, row["timeout_ms"], row["changed_at"],
-                    suspect=row["losses"] > 0,
+                    isolated=row["isolated"],
                 ),
             )
         )  # fmt: skip

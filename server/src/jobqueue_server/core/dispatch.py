@@ -37,6 +37,9 @@ _OUTCOMES = {
     Status.CANCELLED: "cancelled",
 }
 
+# Ends of attempts that no worker is known to have begun.
+_NOT_RUN = frozenset({Event.UNDELIVERED, Event.UNSEEN})
+
 MAX_CLAIM = 1000
 # What is being settled brings credit in a moment: a claim of fewer than this waits for it, since two cost twice one (16
 # streams of one slot: 0.29 commits a job instead of 0.45).
@@ -468,7 +471,7 @@ class Dispatcher:
     async def _claim_alone(self, group: Group) -> bool:
         lanes = [lane for lane in group.lanes if lane.id in self.lines.alone and not lane.gated]
         seats = (
-            [session for session in group.sessions if session.free > 0 and session.suspects == 0]
+            [session for session in group.sessions if session.free > 0 and session.isolated == 0]
             if lanes
             else []
         )
@@ -486,7 +489,7 @@ class Dispatcher:
         rows = await self._take(
             seats,
             self._store.claim_alone([lane.id for lane in lanes], {seat.id: seat.epoch for seat in seats}),
-            suspect=True,
+            isolated=True,
         )
         if len(rows) < len(seats):
             for lane_id, mark in marks.items():
@@ -494,7 +497,7 @@ class Dispatcher:
                     del self.lines.alone[lane_id]
         return bool(rows)
 
-    async def _take(self, seats: list[Session], claim, *, suspect: bool = False) -> list[Record]:  # type: ignore[no-untyped-def]
+    async def _take(self, seats: list[Session], claim, *, isolated: bool = False) -> list[Record]:  # type: ignore[no-untyped-def]
         """Runs a claim with its seats reserved, and delivers what it brought."""
         for session, count in Counter(seats).items():
             session.reserved += count
@@ -508,9 +511,9 @@ class Dispatcher:
                 return rows
             self._metrics.observe_batch("claim", asyncio.get_running_loop().time() - started, len(rows))
             by_id = {session.id: session for session in seats}
-            if suspect or seats[0].bounded:
+            if isolated or seats[0].bounded:
                 # What the next claim may take is known when this one's jobs are.
-                await self._deliver(rows, by_id, suspect)
+                await self._deliver(rows, by_id, isolated)
                 return rows
             # While it is on its way the next claims are made.
             before, delivers = self._delivering, True
@@ -535,7 +538,7 @@ class Dispatcher:
     ) -> None:
         """Delivers once the delivery before has ended, and gives the seats back. The next round says what failed."""
         try:
-            await self._deliver(rows, sessions, suspect=False, before=before)
+            await self._deliver(rows, sessions, isolated=False, before=before)
         except Exception as error:
             self._failed = error
         finally:
@@ -560,7 +563,7 @@ class Dispatcher:
         self,
         rows: list[Record],
         sessions: dict[int, Session],
-        suspect: bool,
+        isolated: bool,
         before: asyncio.Task[None] | None = None,
     ) -> None:
         try:
@@ -602,7 +605,7 @@ class Dispatcher:
             if terms is None:
                 terms = alike[key] = Terms(
                     self._lane(lane_id), attempt, priority, failures, max_attempts, timeout_ms, at, labels, headers,
-                    suspect,
+                    isolated,
                 )  # fmt: skip
             waits[terms.lane].append((at - run_at).total_seconds())
             lease = Lease(session.next_lease_id(), job_id, terms, payload)
@@ -624,6 +627,7 @@ class Dispatcher:
             return
         session.add_all(leases)
         if session.link is not None:
+            session.handed_over(leases)
             session.link.deliver(leases)
         self.on_handed_over(session, leases)
 
@@ -645,9 +649,9 @@ class Dispatcher:
         """Jobs left RUNNING otherwise than by success: notes where they wait now, or who waits for their end."""
         for row in rows:
             if row["run_at"] is not None:
-                self.lines.left(row["lane_id"], row["priority"], row["losses"], row["run_at"])
+                self.lines.left(row["lane_id"], row["priority"], row["isolated"], row["run_at"])
             lane = self._catalog.lane_by_id(row["lane_id"])
-            if lane is not None and row["event"] != Event.UNDELIVERED:
+            if lane is not None and row["event"] not in _NOT_RUN:
                 self._metrics.finished(lane.kind, _OUTCOMES[row["status"]])
                 self._metrics.ran(lane.kind, (row["at"] - row["started_at"]).total_seconds())
         ended = [row["id"] for row in rows if row["run_at"] is None]

@@ -159,9 +159,9 @@ class Lines:
         if not told:
             self._tell(lane_id, priority, alone)
 
-    def left(self, lane_id: int, priority: int, losses: int, run_at: datetime) -> None:
+    def left(self, lane_id: int, priority: int, isolated: bool, run_at: datetime) -> None:
         """A job went back to its line, by a retry, snooze, release or loss."""
-        self.due_at(lane_id, priority, run_at, alone=losses > 0)
+        self.due_at(lane_id, priority, run_at, alone=isolated)
 
     def forget(self) -> None:
         """Looks from the beginning everywhere."""

@@ -56,6 +56,7 @@ class Reaper:
             try:
                 await self.end_due()
                 await self.reap_lost()
+                await self.give_back_unseen()
                 if not audits.left:
                     with audits.done():
                         await self.audit()
@@ -98,6 +99,10 @@ class Reaper:
             leases += row["leases"]
         if together:
             await self._sessions.reap(together)
+
+    async def give_back_unseen(self) -> None:
+        """Gives back the leases that no receipt came for, where they need not wait for the end of the session."""
+        await self._sessions.give_back_unseen()
 
     async def audit(self) -> None:
         """Compares the leases that the database knows with those that this server knows.

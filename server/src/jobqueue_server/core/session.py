@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from ..lifecycle import Event
 from .catalog import Lane
 
 #: How many settled leases a session remembers at least, so that the same settlement again can be told apart from a
@@ -44,7 +45,7 @@ class Terms:
     started_at: datetime
     labels: str | None = None
     headers: bytes | None = None
-    suspect: bool = False
+    isolated: bool = False
     since: float = field(default_factory=time.monotonic)
 
 
@@ -148,6 +149,12 @@ class Link(Protocol):
     def leave(self) -> None:
         """Ends the stream because the server leaves; the session lives on."""
 
+    def awaits_receipt(self, seen: int) -> bool:
+        """Whether a delivery after `seen` is on its way, written or not."""
+
+    def go_on(self) -> None:
+        """Writes the deliveries that waited for the receipt of an isolated job."""
+
 
 class Remembered:
     """Leases that are over: number -> (job id, attempt). The newest of them, at most twice as many as are worth it."""
@@ -184,6 +191,7 @@ class Session:
         self.epoch = epoch
         self.name = name
         self.ttl = ttl
+        self.heartbeat_seconds = self.heartbeat_interval.total_seconds()
         self.subscriptions = subscriptions
         self.slots = 0
         self.slots_by_kind: Mapping[str, int] = {}
@@ -196,7 +204,13 @@ class Session:
         self.reserved_kinds: Counter[str] = Counter()
         self.bytes_reserved = 0
         self.claiming = False
-        self.suspects = 0
+        self.isolated = 0
+        # The isolated lease whose receipt has not come; nothing is delivered after it until then.
+        self.isolated_unseen: Lease | None = None
+        # Since when receipts stand still while something is unseen.
+        self.unseen_since = math.inf
+        # Whether it gets no more jobs before its next receipt.
+        self.must_receipt = False
         self.bytes_held = 0
         self.draining = False
         self.confirmed = True
@@ -204,6 +218,7 @@ class Session:
         self.broken = False
         self.ending = False
         self.silence_written = False
+        self.unseen_returned = False
         self.seen = 0
         self.heard_at = time.monotonic()
         self.leave_at = math.inf
@@ -220,7 +235,7 @@ class Session:
     @property
     def free(self) -> int:
         """How many more leases it may be given: level, never counted up and down on its own, so nothing can leak."""
-        if self.link is None or self.draining:
+        if self.link is None or self.draining or self.must_receipt:
             return 0
         if self.bytes_limit and self.bytes_held + self.bytes_reserved >= self.bytes_limit:
             return 0
@@ -284,8 +299,8 @@ class Session:
         for lease in leases:
             held[lease.lease_id] = lease
             size += lease.size
-            if lease.terms.suspect:
-                self.suspects += 1
+            if lease.terms.isolated:
+                self.isolated += 1
         self.bytes_held += size
         self._most_held = max(self._most_held, len(self.leases))
 
@@ -295,8 +310,9 @@ class Session:
         if lease is None:
             return None
         self.bytes_held -= lease.size
-        if lease.terms.suspect:
-            self.suspects -= 1
+        if lease.terms.isolated:
+            self.isolated -= 1
+            self._isolated_gone(lease)
         if linger:
             self.linger(lease_id, Lingering(lease.job_id, lease.attempt, lease.lane.kind, lease.size))
         self.remember([lease])
@@ -311,8 +327,9 @@ class Session:
             lease_id = lease.lease_id
             if held.pop(lease_id, None) is not None:
                 size += lease.size
-                if lease.terms.suspect:
-                    self.suspects -= 1
+                if lease.terms.isolated:
+                    self.isolated -= 1
+                    self._isolated_gone(lease)
                 remembered.add(lease_id, (lease.job_id, lease.terms.attempt))
         self.bytes_held -= size
         remembered.forget_beyond(self._worth_remembering)
@@ -353,10 +370,74 @@ class Session:
         self.heard_at = time.monotonic()
         if last_delivery > self.seen:
             self.seen = last_delivery
+            self._receipt()
+        elif self.must_receipt and self.link is not None and not self.link.awaits_receipt(self.seen):
+            # What it had not seen went back before it was written.
+            self._receipt()
+
+    def handed_over(self, leases: Sequence[Lease]) -> None:
+        """Its link has leases whose receipt is to come. After an isolated one it gets no more before that."""
+        if self.unseen_since == math.inf:
+            self.unseen_since = time.monotonic()
+        if leases[0].terms.isolated:
+            self.isolated_unseen = leases[0]
+            self.must_receipt = True
+
+    def _receipt(self) -> None:
+        awaits = self.link is not None and self.link.awaits_receipt(self.seen)
+        self.unseen_since = self.heard_at if awaits else math.inf
+        if not self.must_receipt:
+            return
+        lease = self.isolated_unseen
+        if lease is None:
+            self.must_receipt = False
+            self.has_room()
+        elif not self.undelivered(lease):
+            self._isolated_gone(lease)
+
+    def _isolated_gone(self, lease: Lease) -> None:
+        """An isolated lease was seen, or is over: what waited for its receipt goes on."""
+        if self.isolated_unseen is lease:
+            self.isolated_unseen = None
+            self.must_receipt = self.deaf
+            if self.link is not None:
+                self.link.go_on()
+            self.has_room()
+
+    @property
+    def deaf(self) -> bool:
+        """Whether its receipts have stood still for more than a heartbeat interval while something is unseen."""
+        return time.monotonic() - self.unseen_since > self.heartbeat_seconds
+
+    def unseen_for(self, intervals: int) -> list[Lease]:
+        """The leases that its worker is not known to have seen for so many heartbeat intervals.
+
+        None of them where a receipt came meanwhile: a worker that reads slowly gets what is on its way.
+        """
+        before = time.monotonic() - intervals * self.heartbeat_seconds
+        if self.unseen_since > before:
+            return []
+        return [
+            lease
+            for lease in self.leases.values()
+            if self.undelivered(lease) and lease.terms.since <= before and not lease.settling
+        ]
 
     def undelivered(self, lease: Lease) -> bool:
         """Whether the worker is known not to have seen it: a write is not a delivery, a receipt is."""
         return lease.seq == 0 or lease.seq > self.seen
+
+    def end_of(self, lease: Lease) -> Event:
+        """How a lease ends with its session, whose worker is lost.
+
+        What was never written can have harmed no worker. What was written and has no receipt may be what killed it: it
+        is counted, and where it was delivered by itself it is charged.
+        """
+        if not self.undelivered(lease):
+            return Event.LOST
+        if lease.seq == 0:
+            return Event.UNDELIVERED
+        return Event.LOST if lease.terms.isolated else Event.UNSEEN
 
     def still_running(self, held: Iterable[int]) -> list[int]:
         """Takes in a heartbeat's list. Frees the slots of what stopped; returns the leases that are not its own.

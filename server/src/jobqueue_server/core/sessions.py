@@ -27,6 +27,13 @@ from .session import Asked, Lease, Lingering, Link, Named, Session, Terms
 _log = logging.getLogger(__name__)
 
 SILENT_AFTER_INTERVALS = 3
+# A worker that is heard, and sends no receipt for so many heartbeat intervals, does not read: what it has not seen goes
+# back.
+UNSEEN_INTERVALS = 3
+# What has no receipt when a stream breaks goes back so long after the last frame (lock_sessions.sql has the same).
+UNSEEN_AFTER = timedelta(seconds=15)
+# A transaction gives back what so many sessions, or so many leases of them, hold unseen.
+UNSEEN_SESSIONS, UNSEEN_LEASES = 200, 1000
 WATCH_EVERY = 0.5
 # A worker is asked to leave when its stream is so old, in parts of the age that a connection may have.
 LEAVE_BEFORE = (0.8, 0.9)
@@ -223,7 +230,7 @@ class Sessions:
             asked = Asked.of(row["cancel_reason"], row["left"]) if row["cancel_requested"] else None
             terms = Terms(
                 lane, row["attempts"], row["priority"], 0, 0, row["timeout_ms"], row["changed_at"],
-                suspect=row["losses"] > 0,
+                isolated=row["isolated"],
             )  # fmt: skip
             taken = Lease(lease.lease_id, row["id"], terms)
             taken.seq, taken.asked = -1, asked
@@ -334,7 +341,7 @@ class Sessions:
     async def reap(self, expired: Sequence[Record]) -> None:
         """Ends sessions whose ttl is over, in one transaction.
 
-        What a worker was seen to hold is lost; the rest goes back uncharged.
+        What a worker was seen to hold is lost; the rest goes back as `Session.end_of` says.
         """
         silent: dict[int, Session | None] = {}
         for row in expired:
@@ -344,8 +351,8 @@ class Sessions:
             elif session.link is None:
                 silent[row["id"]] = session
         # Where a stream was here, this server knows what was delivered on it.
-        seen = {
-            session_id: {lease.job_id for lease in session.leases.values() if not session.undelivered(lease)}
+        known = {
+            session_id: {lease.job_id: session.end_of(lease) for lease in session.leases.values()}
             for session_id, session in silent.items()
             if session is not None and session.broken
         }
@@ -355,10 +362,17 @@ class Sessions:
 
         def decide(row: Record) -> Leaving:
             session_id = row["session_id"]
-            if session_id in seen and row["id"] not in seen[session_id]:
-                return Leaving(row["id"], row["attempts"], session_id, Event.UNDELIVERED)
+            event = Event.LOST
+            if session_id in known:
+                event = known[session_id].get(row["id"], Event.UNDELIVERED)
             message = f"the session of worker {told[session_id]['name']} was lost"
-            return Leaving(row["id"], row["attempts"], session_id, Event.LOST, message=message)
+            return Leaving(
+                row["id"],
+                row["attempts"],
+                session_id,
+                event,
+                message=message if event is Event.LOST else None,
+            )
 
         ended, rows = await self._store.reap({id: row["epoch"] for id, row in told.items()}, decide)
         for session_id in ended:
@@ -370,6 +384,75 @@ class Sessions:
             _log.warning(
                 "session %d of worker %s is lost, with %d leases", session_id, row["name"], row["leases"]
             )
+        self._dispatcher.returned(rows)
+
+    async def give_back_unseen(self) -> None:
+        """Gives back the leases without a receipt, of streams that broke and of workers that do not read.
+
+        Raises:
+            DatabaseAway: It is tried again with the next look.
+        """
+        together: dict[Session, list[Lease]] = {}
+        leases = 0
+        for session in self.all():
+            unseen = self._unseen(session)
+            if not unseen:
+                continue
+            if together and (len(together) >= UNSEEN_SESSIONS or leases + len(unseen) > UNSEEN_LEASES):
+                await self._give_back(together)
+                together, leases = {}, 0
+            together[session] = unseen
+            leases += len(unseen)
+        if together:
+            await self._give_back(together)
+
+    @staticmethod
+    def _unseen(session: Session) -> list[Lease]:
+        """What is to go back now. After a break an isolated job waits for the end of the ttl, where it is charged."""
+        if session.link is not None:
+            return session.unseen_for(UNSEEN_INTERVALS) if session.must_receipt else []
+        if not session.silence_written or session.unseen_returned or session.ttl <= UNSEEN_AFTER:
+            return []
+        if time.monotonic() - session.heard_at < UNSEEN_AFTER.total_seconds():
+            return []
+        unseen = [
+            lease
+            for lease in session.leases.values()
+            if session.undelivered(lease) and not lease.settling and session.end_of(lease) is not Event.LOST
+        ]
+        session.unseen_returned = not unseen
+        return unseen
+
+    async def _give_back(self, unseen: Mapping[Session, Sequence[Lease]]) -> None:
+        silent = {session for session in unseen if session.link is None}
+        leavings = [
+            Leaving(
+                lease.job_id,
+                lease.attempt,
+                session.id,
+                session.end_of(lease) if session in silent else Event.UNDELIVERED,
+            )
+            for session, leases in unseen.items()
+            for lease in leases
+        ]
+        rows = await self._store.give_back(
+            [(session.id, session.epoch, session in silent) for session in unseen], leavings
+        )
+        back = {(row["session_id"], row["id"], row["attempts"]) for row in rows}
+        for session, leases in unseen.items():
+            gone = [lease for lease in leases if (session.id, lease.job_id, lease.attempt) in back]
+            if not gone:
+                continue
+            _log.warning(
+                "session %d of worker %s sent no receipt for %d leases; they go back",
+                session.id,
+                session.name,
+                len(gone),
+            )
+            for lease in gone:
+                session.drop(lease.lease_id, linger=session.link is not None)
+            if session.link is not None:
+                session.link.revoke([lease.lease_id for lease in gone], "UNSEEN")
         self._dispatcher.returned(rows)
 
     def forget(self, session: Session) -> None:
@@ -456,6 +539,8 @@ class Sessions:
                     link.superseded()
                     self.broken(session, link)
                 elif link is not None:
+                    if session.deaf:
+                        session.must_receipt = True
                     self._move_on(session, link, now)
             await self._write_silences()
 
@@ -473,4 +558,4 @@ class Sessions:
 
 
 def _is_silent(session: Session, now: float) -> bool:
-    return now - session.heard_at > SILENT_AFTER_INTERVALS * session.heartbeat_interval.total_seconds()
+    return now - session.heard_at > SILENT_AFTER_INTERVALS * session.heartbeat_seconds

@@ -120,6 +120,15 @@ class LeaseStream:
         self._closing = True
         self._wake()
 
+    def awaits_receipt(self, seen: int) -> bool:
+        """Whether a delivery after `seen` is on its way, written or not."""
+        return seen < self._last_seq or bool(self._leases)
+
+    def go_on(self) -> None:
+        """Writes the deliveries that waited for the receipt of an isolated job."""
+        if self._leases:
+            self._wake()
+
     async def all_answered(self) -> None:
         """Waits until every Settle frame that came is answered."""
         await self._answered.wait()
@@ -175,7 +184,7 @@ class LeaseStream:
             leases = [lease for lease in self._leases if lease.lease_id in held]
             self._leases = []
             for chunk in _chunks(leases, VALUE_GROWTH if self._as_value else 1):
-                if context.writes():
+                if context.writes() and not self._isolates():
                     context.send(self._delivery(chunk))
                 else:
                     self._leases += chunk
@@ -188,13 +197,18 @@ class LeaseStream:
             sent += 1
         self._unsent_results -= sum(self._results[:sent])
         del self._frames[:sent], self._results[:sent]
-        if self._frames or self._leases:
+        if self._frames or (self._leases and not self._isolates()):
             self._scheduled = True
             context.when_writable(self._write)
         elif self._closing and not self.over.done():
             self.over.set_result(None)
         if not had_room:
             context.resume()
+
+    def _isolates(self) -> bool:
+        """Whether an isolated job is on its way, which nothing follows before its receipt."""
+        lease = self._session.isolated_unseen
+        return lease is not None and lease.seq > 0
 
     def _delivery(self, leases: list[Lease]) -> lease_pb2.LeaseResponse | bytes:
         self._last_seq = seq = self._last_seq + 1
@@ -214,7 +228,10 @@ class LeaseStream:
 
 
 def _chunks(leases: list[Lease], growth: int) -> list[list[Lease]]:
-    """Cut so that a message stays under its bound, unless it is one job. `growth` is of payloads in the message."""
+    """Cut so that a message stays under its bound, unless it is one job, and an isolated job is one of its own.
+
+    `growth` is of payloads in the message.
+    """
     chunks: list[list[Lease]] = []
     chunk: list[Lease] = []
     size = beside = 0
@@ -224,7 +241,8 @@ def _chunks(leases: list[Lease], growth: int) -> list[list[Lease]]:
             terms = lease.terms
             beside = JOB_OVERHEAD + len(terms.labels or "") + len(terms.headers or b"")
         own = lease.size * growth + beside + len(lease.checkpoint)
-        if chunk and (size + own > MAX_DELIVERY_BYTES or len(chunk) >= MAX_DELIVERY_JOBS):
+        full = size + own > MAX_DELIVERY_BYTES or len(chunk) >= MAX_DELIVERY_JOBS
+        if chunk and (full or lease.terms.isolated or chunk[0].terms.isolated):
             chunks.append(chunk)
             chunk, size = [], 0
         chunk.append(lease)

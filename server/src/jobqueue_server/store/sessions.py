@@ -105,6 +105,19 @@ class SessionStore:
             ended = [row["id"] for row in rows]
             return frozenset(ended), await self._leave_all(ended, decide, session) if ended else []
 
+    async def give_back(
+        self, sessions: Sequence[tuple[int, int, bool]], leavings: Sequence[Leaving]
+    ) -> list[Record]:
+        """Takes leases of sessions (id, epoch, whether it must be silent) out of RUNNING, in one transaction.
+
+        Those of sessions that are in another epoch, are heard again or have ended stay. Answers what left.
+        """
+        ids, epochs, silent = zip(*sessions, strict=True)
+        async with self._database.transaction(hot=True) as session:
+            locked = {row["id"] for row in await session.fetch("lock_sessions", ids, epochs, silent)}
+            going = [leaving for leaving in leavings if leaving.session_id in locked]
+            return await self._jobs.leave(going, session) if going else []
+
     async def _leave_all(self, ended: Sequence[int], decide: Decide, session: Session) -> list[Record]:
         leavings = [decide(row) for row in await session.fetch("held", ended)]
         return await self._jobs.leave(leavings, session) if leavings else []

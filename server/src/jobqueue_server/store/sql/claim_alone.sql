@@ -1,7 +1,7 @@
--- claim: ready but alone -> leased
+-- claim: ready but isolated -> leased
 -- $1 lane_id int4[]: where to look, at every priority; $2 session_id int8[], $3 epoch int4[]: the seats, each session once.
--- A job that lost a session before waits apart, and goes to a session that holds no other such job (the caller sees to
--- that): a job that kills its worker then takes no other such job with it. There are few of them, so no floor.
+-- A job whose losses and unseen ends come to two is isolated, and goes to a session that holds no other such job (the
+-- caller sees to that): a job that kills its worker then takes no other such job with it. There are few, so no floor.
 with line as materialized (
     select ready.at, ready.id, ready.run_at, p.priority
     from unnest($1::int4[]) as w (lane_id)

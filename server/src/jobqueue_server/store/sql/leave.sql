@@ -5,6 +5,7 @@
 -- $10 min_backoff_ms, $11 max_backoff_ms int4: where neither job nor kind has its own; $12 losses allowed int4
 -- Every way out of RUNNING but success, by the table in lifecycle.py. The triple (id, attempt, session) is the fence;
 -- a timeout and the end of a cancel grace also want the deadline still to be over. Rows lock in the order of ids.
+-- A job whose losses and unseen ends come to two waits isolated (state 4; ISOLATED_FROM in lifecycle.py).
 with told as materialized (
     select *
     from unnest(
@@ -26,6 +27,7 @@ charged as materialized (
         h.backoff_ms, t.event, coalesce(t.permanent, false) as permanent, t.after_ms, t.error_type, t.message, t.stack,
         h.failures + case when t.event in (1, 8) then 1 else 0 end as failures,
         h.losses + case when t.event = 7 then 1 else 0 end as losses,
+        case when t.event = 12 then coalesce(h.unseen, 0) + 1 else h.unseen end as unseen,
         case
             when t.event in (1, 8) and t.after_ms is null then next_backoff_ms(
                 h.backoff_ms,
@@ -51,19 +53,21 @@ verdict as materialized (
             when failures + losses > 0 then 4
             else 1
         end as status,
+        losses + coalesce(unseen, 0) >= 2 as isolated,
         now() + coalesce(after_ms, drawn_ms, 0) * interval '1 millisecond' as next_run_at
     from charged c
 ),
 back as (
     update live_job l
-    set state = case when v.losses > 0 then 4 else 1 end,
+    set state = case when v.isolated then 4 else 1 end,
         session_id = null,
         deadline = null,
         changed_at = now(),
         run_at = v.next_run_at,
         backoff_ms = coalesce(v.drawn_ms, v.backoff_ms),
         failures = v.failures,
-        losses = v.losses
+        losses = v.losses,
+        unseen = v.unseen
     from verdict v
     where l.id = v.id and v.status in (1, 4)
 ),
@@ -90,13 +94,13 @@ tried as (
     insert into attempt (job_id, attempt, started_at, session_id, outcome, reason, error_type, message, stack)
     select
         id, attempts, changed_at, session_id,
-        case event when 10 then 2 when 11 then 1 else event end,
+        case event when 10 then 2 when 11 then 1 when 12 then 6 else event end,
         case event when 1 then 'HANDLER_FAILED' when 7 then 'SESSION_LOST' when 8 then 'TIMED_OUT' when 11 then 'BODY_MISSING' end,
         error_type, message, stack
     from verdict
 )
 select
-    id, attempts, session_id, event, lane_id, priority, status, failures, losses,
+    id, attempts, session_id, event, lane_id, priority, status, failures, losses, isolated,
     changed_at as started_at, now() as at,
     case when status in (1, 4) then next_run_at end as run_at
 from verdict
