@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 from datetime import timedelta
 from pathlib import Path
 
@@ -74,6 +75,10 @@ def add_handlers(worker: Worker, journal: Journal) -> None:
         # Until the server has the receipt: the job is then known to have been here.
         await asyncio.sleep(0.2)
         os._exit(3)
+
+    @worker.handler("kills_at_once")
+    async def kills_at_once(ctx: JobContext) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
     worker.handler("work")(work)
 

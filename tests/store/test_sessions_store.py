@@ -273,7 +273,7 @@ async def test_signing_off_does_not_start_a_silence_anew(s):
     assert (await session_row(s, session[0]))["silent_since"] == before
 
 
-async def test_the_leases_of_a_lost_session_are_charged_a_loss_and_wait_apart(s):
+async def test_the_leases_of_a_lost_session_are_charged_a_loss_and_wait_in_their_line(s):
     lane, (_, session) = await s.lane(), await opened(s)
     leases = await lease(s, lane, 3, session)
     await silent_for(s, session, TTL)
@@ -282,7 +282,7 @@ async def test_the_leases_of_a_lost_session_are_charged_a_loss_and_wait_apart(s)
         (job_id, Status.RETRYING, 1, 0) for job_id, _, _ in leases
     }
     assert await reaped(s, session) is None
-    assert await s.sql.fetchval("select count(*) from live_job where state = 4") == 3
+    assert await s.sql.fetchval("select count(*) from live_job where state = 1") == 3
 
 
 async def test_expired_sessions_are_bounded(s):
@@ -290,6 +290,56 @@ async def test_expired_sessions_are_bounded(s):
         server, session = await opened(s)
         await silent_for(s, session, 2 * TTL)
     assert len(await s.sessions.expired(server, 3)) == 3
+
+
+# ---- leases that no receipt came for
+
+
+async def given_back(s, session, leases, *, silent=True):
+    """The jobs of these leases that went back."""
+    leavings = [Leaving(id, attempt, session_id, Event.UNSEEN) for id, attempt, session_id in leases]
+    return {row["id"] for row in await s.sessions.give_back([(*session, silent)], leavings)}
+
+
+async def test_what_has_no_receipt_goes_back_15_s_after_the_last_frame_and_not_before(s):
+    lane, (_, session) = await s.lane(), await opened(s, ttl=timedelta(hours=1))
+    leases = await lease(s, lane, 2, session)
+    assert await given_back(s, session, leases) == set(), "its stream is open"
+    await silent_for(s, session, timedelta(seconds=14))
+    assert await given_back(s, session, leases) == set()
+    await silent_for(s, session, timedelta(seconds=15))
+    assert await given_back(s, session, leases) == {job_id for job_id, _, _ in leases}
+    assert await s.sql.fetchval("select sum(unseen) from live_job where state = 1") == 2
+    assert (await session_row(s, session[0]))["ended_at"] is None
+
+
+async def test_what_a_worker_does_not_read_goes_back_while_its_stream_is_open(s):
+    lane, (_, session) = await s.lane(), await opened(s)
+    leases = await lease(s, lane, 2, session)
+    assert await given_back(s, session, leases, silent=False) == {job_id for job_id, _, _ in leases}
+
+
+async def test_a_resume_keeps_what_no_receipt_came_for(s):
+    """The next epoch's server decides by what the worker names."""
+    lane, (server, session) = await s.lane(), await opened(s)
+    leases = await lease(s, lane, 2, session)
+    row = await s.sessions.resume(session[0], token("a"), token("b"), server)
+    assert await given_back(s, session, leases, silent=False) == set()
+    await silent_for(s, (session[0], row["epoch"]), TTL)
+    assert await given_back(s, session, leases) == set()
+
+
+async def test_without_a_server_that_is_heard_and_during_an_amnesty_nothing_goes_back(s):
+    lane, (server, session) = await s.lane(), await opened(s)
+    leases = await lease(s, lane, 1, session)
+    await silent_for(s, session, TTL)
+    await heard_ago(s, 11)
+    assert await given_back(s, session, leases) == set()
+    assert (await s.sessions.beat(server))["amnesty"] is True
+    await s.sql.execute("update amnesty set granted_at = now() - interval '14 s'")
+    assert await given_back(s, session, leases) == set()
+    await s.sql.execute("update amnesty set granted_at = now() - interval '15 s'")
+    assert await given_back(s, session, leases) == {leases[0][0]}
 
 
 # ---- amnesty
@@ -391,6 +441,15 @@ async def test_what_a_session_holds_is_told_with_all_that_a_resume_needs(s):
     await s.claim(job_id, session)
     await s.changes.cancel(job_id)
     (row,) = await s.sessions.held([session[0]])
-    told = ("id", "attempts", "session_id", "lane_id", "priority", "timeout_ms", "losses", "cancel_requested")
-    assert [row[name] for name in told] == [job_id, 1, session[0], lane.id, 4, 8000, 0, True]
+    told = (
+        "id",
+        "attempts",
+        "session_id",
+        "lane_id",
+        "priority",
+        "timeout_ms",
+        "isolated",
+        "cancel_requested",
+    )
+    assert [row[name] for name in told] == [job_id, 1, session[0], lane.id, 4, 8000, False, True]
     assert not row["older_than_flight"]

@@ -98,7 +98,11 @@ async def overload(stage: Stage) -> None:
     assert ended == taken + 8, f"{taken} were taken and 8 ran, {ended} ended"
 
 
-@case("deaf", "a worker that reads nothing never holds more than its credit, and slows nobody", bound=90)
+@case(
+    "deaf",
+    "a worker that beats and reads nothing never holds more than its credit, and what it has goes elsewhere",
+    bound=90,
+)
 async def deaf(stage: Stage) -> None:
     stage.explained = {Exit.UNDELIVERED}
     await stage.database()
@@ -135,11 +139,15 @@ async def deaf(stage: Stage) -> None:
     stage.figure("jobs of the others", time.monotonic() - started, 10)
     held = await stage.value("select count(*) from live_job where state = 2")
     stage.figure("leases of the deaf worker", held, 10, "")
-    beating.cancel()
-    cut_at = time.monotonic()
-    call.cancel()
+    # Three intervals of a quarter of the ttl, from when the last of them was handed over.
     await stage.over()
-    stage.figure("cut to an end of all", time.monotonic() - cut_at, TTL + 2)
+    stage.figure("enqueue to an end of all", time.monotonic() - started, 10 + 3 * TTL / 4 + 2)
+    alive = await stage.value(
+        "select count(*) = 2 from worker_session where ended_at is null and silent_since is null"
+    )
+    assert alive, "the deaf worker has lost its session, so that this shows nothing"
+    beating.cancel()
+    call.cancel()
     losses = await stage.value("select sum(losses)::int from finished_job")
     stage.figure("losses", losses, 0, "")
 
@@ -164,6 +172,34 @@ async def mute(stage: Stage) -> None:
     stage.figure("found silent", time.time() - said_at, 3 * TTL / 4 + 1)
     starts = await stage.started(4, who="heir")
     stage.figure("last frame to redelivery", max(event.at for event in starts) - said_at, TTL + 2)
+    await stage.over()
+    losses = await stage.value("select sum(losses)::int from finished_job")
+    stage.figure("losses", losses, 0, "")
+
+
+@case(
+    "unseen",
+    "streams that break with deliveries unread, and a ttl of minutes: what nobody saw starts elsewhere in 15 s + 2 s",
+    bound=60,
+)
+async def unseen(stage: Stage) -> None:
+    stage.explained = {Exit.UNDELIVERED}
+    await stage.database()
+    server = await stage.server("server")
+    producer = stage.producer(server.address)
+    workers = [
+        await stage.hand(producer, f"breaks-{number}", slots=4, ttl=300, receipts=False)
+        for number in range(stage.count(20, 2))
+    ]
+    jobs = 4 * len(workers)
+    await producer.put_many(jobs)
+    await asyncio.gather(*(worker.jobs(4) for worker in workers))
+    cut_at = stage.fault("streams that break before any receipt")
+    for worker in workers:
+        worker.cut()
+    await stage.workers(["heir"], server.address, slots=jobs, ttl=TTL)
+    starts = await stage.started(jobs, who="heir")
+    stage.figure("last frame to redelivery", max(event.at for event in starts) - cut_at, 15 + 2)
     await stage.over()
     losses = await stage.value("select sum(losses)::int from finished_job")
     stage.figure("losses", losses, 0, "")

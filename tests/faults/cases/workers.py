@@ -113,6 +113,84 @@ async def poison(stage: Stage) -> None:
 
 
 @case(
+    "kills_at_once",
+    "a job that kills its worker in the first line of its handler is charged, isolated, and ends at its cap",
+    bound=150,
+)
+async def kills_at_once(stage: Stage) -> None:
+    stage.explained = {Exit.LOST, Exit.UNDELIVERED}
+    await stage.database()
+    server = await stage.server("server")
+    names = ["w0", "w1"]
+    running = await stage.workers(names, server.address, slots=4, ttl=TTL)
+    workers = dict(zip(names, running, strict=True))
+    producer = stage.producer(server.address)
+    deaths = 0
+
+    async def supervise() -> None:
+        nonlocal deaths
+        while True:
+            for name, worker in workers.items():
+                if not worker.runs:
+                    deaths += 1
+                    workers[name] = stage.worker(f"{name}-{deaths}", server.address, slots=4, ttl=TTL)
+            await asyncio.sleep(0.05)
+
+    supervisor = asyncio.create_task(supervise())
+    try:
+        async with producer.load(20, seconds=0.3):
+            await stage.started(8)
+            stage.fault("a job that kills at once")
+            bad = await producer.put("kills_at_once")
+            ended = "select exists (select from finished_job where id = $1::uuid)"
+            await stage.until(lambda: stage.value(ended, bad), "an end of the job that kills", 120)
+        await stage.over()
+    finally:
+        supervisor.cancel()
+    [end] = await stage.sql(
+        "select status, reason, losses, attempts from finished_job where id = $1::uuid", bad
+    )
+    assert (end["status"], end["reason"], end["losses"]) == (Status.FAILED_PERMANENT, "LOST_TOO_OFTEN", 5), (
+        end
+    )
+    # Two that isolate it, whether they were seen or not, and five losses.
+    stage.figure("deaths of workers", deaths, 7, "")
+    others = await stage.sql("select losses, status, failures from finished_job where id <> $1::uuid", bad)
+    assert {(row["status"], row["failures"]) for row in others} == {(Status.SUCCEEDED, 0)}
+    stage.figure("most losses of an innocent", max(row["losses"] for row in others), 2, "")
+
+
+@case(
+    "many_lost",
+    "a hundred workers die with five jobs each: all start again within ttl + 2 s, not one at a time",
+    bound=90,
+)
+async def many_lost(stage: Stage) -> None:
+    stage.explained = {Exit.LOST}
+    await stage.database()
+    server = await stage.server("server")
+    producer = stage.producer(server.address)
+    victims = [
+        await stage.hand(producer, f"victim-{number}", slots=5, ttl=TTL)
+        for number in range(stage.count(100, 10))
+    ]
+    jobs = 5 * len(victims)
+    await producer.put_many(jobs)
+    await asyncio.gather(*(victim.jobs(5) for victim in victims))
+    await asyncio.gather(*(victim.heartbeat() for victim in victims))
+    lost_at = stage.fault("all of them are cut")
+    for victim in victims:
+        victim.cut()
+    await stage.workers(["heir-1", "heir-2"], server.address, slots=jobs, ttl=TTL)
+    starts = sorted(event.at - lost_at for event in await stage.started(jobs) if event.attempt == 2)
+    assert len(starts) == jobs, f"{len(starts)} of {jobs} lost jobs started again"
+    stage.figure("p99, last frame to redelivery", starts[jobs * 99 // 100 - 1], TTL + 2)
+    await stage.over()
+    charged = await stage.value("select count(*) from finished_job where losses = 1 and failures = 0")
+    assert charged == jobs, f"{charged} of {jobs} jobs are charged with one loss and no failure"
+
+
+@case(
     "drain_unfinished",
     "SIGTERM with work that does not end: it goes back uncharged and starts elsewhere",
     bound=60,

@@ -364,7 +364,7 @@ class Job(_message.Message):
     failures: _builtins.int
     """How many attempts failed or timed out, 0..max_attempts. A retry of a finished job sets it back to 0."""
     losses: _builtins.int
-    """How many attempts ended because their worker was lost. Ends the job at a cap of its own (3 unless the operator
+    """How many attempts ended because their worker was lost. Ends the job at a cap of its own (5 unless the operator
     chose another). A retry of a finished job sets it back to 0.
     """
     output_json: _builtins.bytes

@@ -38,8 +38,13 @@ class LeaseRequest(_message.Message):
     DRAIN_FIELD_NUMBER: _builtins.int
     last_delivery: _builtins.int
     """The highest `Delivery.seq` of this stream that the worker has seen; 0 before the first. Sent in every frame, and
-    within 20 ms of a delivery: what lies beyond it is known to be undelivered when the session resumes or ends, and
-    goes back uncharged. A frame with nothing else in it is a bare receipt.
+    within 20 ms of a delivery; before the handler begins where `LeasedJob.attempt` is above 1. A frame with nothing else
+    in it is a bare receipt.
+    While receipts stand still for longer than a heartbeat interval, the worker is given no more jobs. What it has not
+    seen for three intervals goes back, uncharged. What has no receipt when the stream breaks goes back 15 s after the
+    last frame, or at the end of the ttl where that is sooner. The job is not charged, but the server counts that it
+    was lost unseen. From two losses and unseen ends on a job is isolated: it comes in a Delivery of its own, and
+    nothing follows it before its receipt. Without one its loss is charged.
     """
     @_builtins.property
     def hello(self) -> Global___Hello:
@@ -1282,7 +1287,7 @@ class RevokeLeases(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     LEASES_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Why: TIMED_OUT, CANCEL_GRACE_ENDED, LEASE_UNKNOWN or another one."""
+    """Why: TIMED_OUT, CANCEL_GRACE_ENDED, LEASE_UNKNOWN, UNSEEN (no receipt came for it) or another one."""
     @_builtins.property
     def lease_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The leases by number. Empty in answers to unary calls."""
