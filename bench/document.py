@@ -148,7 +148,10 @@ def _row(found: dict[str, Any]) -> tuple[str, ...]:
     quantiles = [found.get(name) for name in ("ack_ms", "start_ms")]
     return (
         f"{found['jobs_per_second']:,}",
-        *(f"{cpu[who]:g}" if who in cpu else "" for who in ("server", "postgres", "worker", "client")),
+        *(
+            f"{round(cpu[who], 1):g}" if who in cpu else ""
+            for who in ("server", "postgres", "worker", "client")
+        ),
         f"{found['wal_bytes_per_job']:,}",
         *(f"{found[f'{what}_per_job']:g}" for what in ("commits", "statements", "messages")),
         *("" if each is None else " / ".join(f"{each[name]:g}" for name in _QUANTILES) for each in quantiles),
@@ -194,7 +197,10 @@ def _languages(entries: dict[str, Any]) -> str:
             continue
         cells = []
         for way in ("hand-off", "drain"):
-            cells += [f"{one[way]['jobs_per_second']:,}", f"{one[way]['cpu_us_per_job']['worker']:g}"]
+            cells += [
+                f"{one[way]['jobs_per_second']:,}",
+                f"{round(one[way]['cpu_us_per_job']['worker'], 1):g}",
+            ]
         rows.append((name, *cells))
     head = ("language", "hand-off, jobs/s", "worker CPU us a job", "drain, jobs/s", "worker CPU us a job")
     return f"### Workers by language\n\n{textwrap.fill(found['method'], _WIDTH)}\n\n{_table(head, rows)}"

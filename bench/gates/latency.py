@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from ..hands import Hands
-from ..load import Load
-from ..ours import Measured, Scene
+from ..ours import Measured
+from . import scenes
 from .gate import Found, Part
 from .round import Round
-
-RATE = 1000
+from .scenes import RATE
 
 
 class StartLatency:
@@ -36,6 +34,4 @@ class StartLatency:
         return Found(values, {**detail, "curves": curves})
 
     async def _of(self, bench: Round, sort: str) -> Measured:
-        load = Load(bench.scale.jobs(30 * RATE), "unary", rate=RATE, stamped=True, bare=sort != "stubs")
-        hands = Hands("bare" if sort == "bare" else "runtime", streams=4, slots=100, stamped=True)
-        return await bench.ours(f"{RATE:,}/s on schedule, {sort}", Scene(load, hands))
+        return await bench.ours(f"{RATE:,}/s on schedule, {sort}", scenes.on_schedule(bench.scale, sort))

@@ -12,6 +12,8 @@ from ..scale import Scale
 
 #: Server processes where all else waits for one, which keeps one core busy: one for each of the machine's two.
 CORES = 2
+#: Calls a second where latency is measured.
+RATE = 1000
 
 
 def hand_off(scale: Scale) -> Scene:
@@ -43,6 +45,17 @@ def own(scale: Scale) -> Scene:
 def many_streams(scale: Scale) -> Scene:
     """The hand-off with 200 worker streams, which have room for ten jobs each."""
     return replace(hand_off(scale), hands=Hands(streams=200, slots=10))
+
+
+def on_schedule(scale: Scale, sort: str = "runtime") -> Scene:
+    """Unary calls at a rate that is nowhere near the capacity.
+
+    `sort`: `runtime`: the Workers of the client, calls without a library; `stubs`: those, calls by grpc.aio; `bare`:
+    neither.
+    """
+    load = Load(scale.jobs(30 * RATE), "unary", rate=RATE, stamped=True, bare=sort != "stubs")
+    hands = Hands("bare" if sort == "bare" else "runtime", streams=4, slots=100, stamped=True)
+    return Scene(load, hands)
 
 
 #: Ours at the workloads of peers; single inserts over gRPC, since ours has no door in process.
