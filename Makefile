@@ -16,12 +16,12 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 RUST := --workspace --all-features
 
 # The slowest, and what looks at the project's own documents and packages: `make test` leaves them to `make check`.
-BESIDE := bench/test_counters.py bench/test_flow.py client_cli conformance deploy docs e2e examples openapi processes serve tls platform/test_embedded.py \
+BESIDE := bench/test_ab.py bench/test_counters.py bench/test_flow.py client_cli conformance deploy docs e2e examples openapi processes serve tls platform/test_embedded.py \
 	store/test_partitions.py store/test_plans.py store/test_retention.py store/test_watch.py \
 	lease/test_lost.py lease/test_machine.py lease/test_max_age.py \
 	client/test_worker_end_to_end.py worker/test_service.py worker_runtime/test_liveness.py worker_runtime/test_processes.py
 
-.PHONY: help install run demo test conformance clients faults mutants check lint contract tools generate lock migrate package audit bench bench-full bench-peers clean
+.PHONY: help install run demo test conformance clients faults mutants check lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -149,6 +149,10 @@ bench-full: install ## All gates, three rounds, medians: hours; resumable by `py
 
 bench-peers: install ## All workloads of all peers beside ours, three rounds
 	@$(BIN)/python -m bench peers --rounds 3
+
+bench-ab: install ## Whether a change costs anything: this server against that of BASE, in turns; BASE=revision GATES="G1 G6" PAIRS=6
+	@if [ -z "$(BASE)" ]; then echo "make bench-ab: needs BASE, a git revision or a folder with a checkout, such as BASE=main" >&2; exit 1; fi
+	@$(BIN)/python -m bench ab --pairs $(or $(PAIRS),6) "$(BASE)" $(GATES)
 
 clean: ## Remove what was installed, built and cached; jobs stay where they are
 	@rm -rf .venv .build .cache .ruff_cache .hypothesis dist

@@ -9,10 +9,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from . import document, languages, loads, results, table
+from . import ab, document, languages, loads, results, table
+from .checkout import ROOT, copied
+from .errors import BenchError
 from .gates import GATES, Round, scenes
 from .hands import Hands
 from .load import Load
+from .paired import COSTS_NOTHING, FEWEST, MOST
 from .peers import PEERS, WORKLOADS
 from .profile import profile
 from .runs import about, console, run_gates, run_rounds, shown
@@ -45,6 +48,41 @@ def run(
     if publish:
         _publish()
     raise typer.Exit(1 if broken else 0)
+
+
+@app.command("ab")
+def against(
+    base: Annotated[str, typer.Argument(help="A git revision, or a folder with a checkout.")],
+    gates: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(ab.NAMES)}; none: all.")] = None,
+    pairs: Annotated[
+        int, typer.Option(help=f"Fewer than {FEWEST} give no verdict.", min=2, max=MOST)
+    ] = FEWEST,
+    scale: _Factor = 1.0,
+) -> None:
+    """Measures the server of the working tree against that of BASE, in turns; ratios go into bench/out/ab.json.
+
+    Ends with 0 where no gate costs anything, else with 1.
+    """
+    names = [name.upper() for name in gates or ab.NAMES]
+    _known(names, ab.NAMES, "comparison of")
+    try:
+        with copied(base) as old, copied(str(ROOT)) as new:
+            console.print(f"base: {old}\nnew: {new}", highlight=False, soft_wrap=True)
+            if old.digest == new.digest:
+                console.print("both sides have the same code: this shows the spread alone", style="yellow")
+            found = asyncio.run(ab.run(old, new, names, pairs, Scale(factor=scale)))
+    except BenchError as error:
+        console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+    console.print(table.paired(found["gates"]))
+    smaller = " Smaller than a full run, and so no result." if scale < 1 else ""
+    console.print(
+        "Costs nothing: the 95 % interval of the CPU of server and PostgreSQL a job ends at "
+        f"{COSTS_NOTHING:g} at most. Ratios are new by base.{smaller} On {found['machine']}; all of it is in {ab.OUT}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    raise typer.Exit(0 if all(one["verdict"] == "costs nothing" for one in found["gates"].values()) else 1)
 
 
 @app.command("peers")

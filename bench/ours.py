@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 
+from .checkout import Checkout
 from .crew import DONE, MESSAGES, Crew, merged
 from .errors import BenchError
 from .hands import Hands, work
@@ -91,9 +92,13 @@ class Measured:
         }
 
 
-async def measure(cluster: Cluster, scene: Scene) -> Measured:
-    """Runs a scene on a fresh database."""
-    async with cluster.fresh(ours=True) as dsn, stage(dsn, scene.servers, scene.hands.kinds) as servers:
+async def measure(cluster: Cluster, scene: Scene, checkout: Checkout | None = None) -> Measured:
+    """Runs a scene on a fresh database; server and schema are those of a checkout, if there is one."""
+    migrations = None if checkout is None else checkout.migrations
+    async with (
+        cluster.fresh(ours=True, migrations=migrations) as dsn,
+        stage(dsn, scene.servers, scene.hands.kinds, checkout) as servers,
+    ):
         connection = await asyncpg.connect(dsn)
         try:
             return await _measure(cluster, scene, servers, connection)
@@ -102,10 +107,12 @@ async def measure(cluster: Cluster, scene: Scene) -> Measured:
 
 
 @asynccontextmanager
-async def stage(dsn: str, count: int = 1, kinds: tuple[str, ...] = ()) -> AsyncIterator[list[Server]]:
+async def stage(
+    dsn: str, count: int = 1, kinds: tuple[str, ...] = (), checkout: Checkout | None = None
+) -> AsyncIterator[list[Server]]:
     """Servers on a database, which know these kinds."""
     async with AsyncExitStack() as up:
-        servers = [await up.enter_async_context(Server(dsn)) for _ in range(count)]
+        servers = [await up.enter_async_context(Server(dsn, checkout=checkout)) for _ in range(count)]
         await declare(servers[0], kinds)
         yield servers
 

@@ -88,8 +88,10 @@ class Cluster:
             await connection.close()
 
     @asynccontextmanager
-    async def fresh(self, *, ours: bool) -> AsyncIterator[str]:
+    async def fresh(self, *, ours: bool, migrations: Path | None = None) -> AsyncIterator[str]:
         """An empty database for one measurement, with our schema or without any; its DSN.
+
+        `migrations`: the folder of our schema, if it is not that of the working tree.
 
         After a checkpoint, so that what was measured before leaves nothing to be written.
         """
@@ -99,7 +101,7 @@ class Cluster:
         dsn = self._postgres.dsn_of(name)
         try:
             if ours:
-                await migrate.up(dsn)
+                await migrate.up(dsn, folder=migrations)
                 async with self.connected(name) as connection:
                     await connection.execute("create extension pg_stat_statements")
                     await connection.execute(

@@ -6,10 +6,20 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from itertools import count
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from . import results, table
 from .gates import GATES, Found, PeerRun, Round
@@ -67,15 +77,21 @@ async def run_rounds(rounds: int, scale: Scale, each: Callable[[Round], Awaitabl
 
 
 @asynccontextmanager
-async def shown() -> AsyncIterator[tuple[Cluster, Callable[[str], None]]]:
-    """A PostgreSQL, and a line on the terminal that says what is being done."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+async def shown(steps: int | None = None) -> AsyncIterator[tuple[Cluster, Callable[[str], None]]]:
+    """A PostgreSQL, and a line on the terminal that says what is being done.
+
+    `steps`: how often it will be told, if that is known: a bar shows how far it is.
+    """
+    columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()]
+    if steps is not None:
+        columns[2:] = [BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("starting PostgreSQL", total=None)
+        task = progress.add_task("starting PostgreSQL", total=steps)
+        begun = count()
 
         def tell(what: str) -> None:
             if console.is_terminal:
-                progress.update(task, description=what)
+                progress.update(task, description=what, completed=next(begun))
             else:
                 console.print(f"{results.now()} {what}", highlight=False, soft_wrap=True)
 

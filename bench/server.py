@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobqueue.v1 import queue_admin_pb2, queue_admin_pb2_grpc
 
+from .checkout import Checkout
 from .errors import BenchError
 
 _READY = "jobqueue-server is ready"
@@ -30,6 +31,7 @@ class Server:
         dsn: A migrated database.
         program: What is run; another than the server's own for what its settings would refuse.
         settings: By name of the environment, such as JOBQUEUE_MAX_STREAMS.
+        checkout: Whose server it is, instead of `program`. None: that of the working tree.
 
     Attributes:
         grpc, http: Where it answers.
@@ -37,11 +39,16 @@ class Server:
     """
 
     def __init__(
-        self, dsn: str, program: str = "jobqueue_server", settings: Mapping[str, str] | None = None
+        self,
+        dsn: str,
+        program: str = "jobqueue_server",
+        settings: Mapping[str, str] | None = None,
+        checkout: Checkout | None = None,
     ) -> None:
         self._dsn = dsn
-        self._program = program
-        self._settings = settings or {}
+        self._command = (sys.executable, "-m", program) if checkout is None else checkout.command
+        self._settings = {**(settings or {}), **({} if checkout is None else checkout.environment)}
+        self._checkout = checkout
         self.grpc = self.http = self._metrics = ""
         self.pid = 0
         self._said = ""
@@ -51,9 +58,7 @@ class Server:
         self._log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115
         own = {name: value for name, value in os.environ.items() if not name.startswith("JOBQUEUE_")}
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            self._program,
+            *self._command,
             "serve",
             env={
                 **own,
@@ -74,6 +79,8 @@ class Server:
                 while _READY not in self.said:
                     self.check()
                     await asyncio.sleep(0.05)
+            if self._checkout is not None:
+                self._checkout.check(self.said)
         except BaseException as error:
             await self.__aexit__()
             if isinstance(error, TimeoutError):

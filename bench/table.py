@@ -11,6 +11,19 @@ from .gates import GATES, JOBQUEUE, Found, PeerRun
 from .peers import PEERS
 
 _MARKS = {"goal": "[green]goal[/]", "must": "[yellow]must[/]", "no": "[red]no[/]"}
+_FIGURES = {
+    "cpu_us": "CPU us",
+    "server_us": "server",
+    "postgres_us": "PostgreSQL",
+    "driver_us": "driver",
+    "wal_bytes": "WAL B",
+    "jobs_per_second": "jobs/s",
+    "start_p50_ms": "p50 ms",
+    "start_p99_ms": "p99 ms",
+}
+_VERDICTS = {
+    verdict: f"[{color}]{verdict}[/]" for verdict, color in (("costs nothing", "green"), ("costs", "red"))
+}
 
 
 def gates(entries: dict[str, Any], names: Iterable[str]) -> Table:
@@ -64,6 +77,27 @@ def peers(entries: dict[str, Any]) -> Table:
     return shown
 
 
+def paired(gates: dict[str, Any]) -> Table:
+    """The ratios of each gate that two checkouts were compared by; the verdict stands by the CPU that decides it."""
+    head = ("a job", "base", "new", "mean", "95 %", "median", "min-max", "verdict")
+    shown = Table(*head, box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for name, one in gates.items():
+        verdict = _VERDICTS.get(one["verdict"], f"[yellow]{one['verdict']}[/]")
+        rows = list(one["ratios"].items()) or [("cpu_us", None)]
+        for number, (figure, ratio) in enumerate(rows):
+            cells = [""] * 6
+            if ratio is not None:
+                cells = [
+                    f"{ratio[side]:,.0f}" if ratio[side] >= 1000 else f"{ratio[side]:.3g}"
+                    for side in ("base", "new")
+                ]
+                cells += [f"{ratio['mean']:.3f}", f"{ratio['low']:.3f}-{ratio['high']:.3f}"]
+                cells += [f"{ratio['median']:.3f}", f"{ratio['min']:.3f}-{ratio['max']:.3f}"]
+            place = name if number == 0 else " " * len(name)
+            shown.add_row(f"{place} {_FIGURES[figure]}", *cells, verdict if number == 0 else "")
+    return shown
+
+
 def workers(found: dict[str, Any]) -> Table:
     """One row for each language."""
     shown = Table("language", "hand-off jobs/s", "worker us a job", "drain jobs/s", "worker us a job")
@@ -73,6 +107,9 @@ def workers(found: dict[str, Any]) -> Table:
             continue
         cells = []
         for way in ("hand-off", "drain"):
-            cells += [f"{one[way]['jobs_per_second']:,}", f"{one[way]['cpu_us_per_job']['worker']:g}"]
+            cells += [
+                f"{one[way]['jobs_per_second']:,}",
+                f"{round(one[way]['cpu_us_per_job']['worker'], 1):g}",
+            ]
         shown.add_row(name, *cells)
     return shown

@@ -1,0 +1,147 @@
+"""Two checkouts on one machine, in turns: `python -m bench ab`. The server differs, all else is the working tree's."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+from . import results
+from .checkout import Checkout
+from .gates import GATES, scenes
+from .ours import Measured, Scene, measure
+from .paired import paired
+from .postgres import Cluster
+from .runs import about, console, shown
+from .scale import Scale
+
+OUT = results.LATEST.with_name("ab.json")
+METHOD = (
+    "In turns on one PostgreSQL, each time on a fresh database with the schema of its side; the side that is first "
+    "changes with each pair. Producers, workers and PostgreSQL are those of the working tree on both sides. "
+    "Ratios are new by base; mean: geometric; low and high: its 95 % confidence interval, by Student's t on the "
+    "logarithms of the pairs' ratios."
+)
+#: The figure that decides whether a change costs anything: CPU of server and PostgreSQL a job.
+DECIDES = "cpu_us"
+# The scene of each gate, and how many times its jobs: ten seconds of each on two cores.
+_SCENES: dict[str, tuple[Callable[[Scale], Scene], float]] = {
+    "G1": (scenes.hand_off, 2.5),
+    "G2": (scenes.rest, 1.3),
+    "G3": (scenes.unary, 3.0),
+    "G5": (scenes.many_streams, 1.75),
+    "G6": (scenes.on_schedule, 0.4),
+}
+NAMES = tuple(_SCENES)
+
+
+async def run(base: Checkout, new: Checkout, names: list[str], pairs: int, scale: Scale) -> dict[str, Any]:
+    """Measures both sides on a PostgreSQL of its own, and shows how far it is; what `OUT` then has."""
+    async with shown(steps=2 * pairs * len(names)) as (cluster, tell):
+        found = {
+            **await about(cluster, scale),
+            "method": METHOD,
+            "sides": {"base": base.told(), "new": new.told()},
+        }
+
+        def keep(gates: dict[str, Any]) -> None:
+            # After each pair: a run may be cut off.
+            found["gates"] = gates
+            OUT.parent.mkdir(exist_ok=True)
+            draft = OUT.with_suffix(".draft")
+            draft.write_text(json.dumps(found) + "\n")
+            draft.replace(OUT)
+
+        await compare(cluster, {"base": base, "new": new}, names, pairs, scale, tell, keep)
+    return found
+
+
+async def compare(
+    cluster: Cluster,
+    sides: dict[str, Checkout],
+    names: list[str],
+    pairs: int,
+    scale: Scale,
+    tell: Callable[[str], None],
+    keep: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Pair by pair, each gate in each; `keep` gets all gates as they are known after each pair.
+
+    Args:
+        cluster: One for both sides: two would share memory, disk and autovacuum all the same, and each would have
+            pages and WAL files in another state. With one, only the order can matter, and it changes.
+        sides: `base` and `new`.
+        names: Of `NAMES`.
+        pairs: How many.
+        scale: Of the number of jobs.
+        tell: Told what is being measured.
+        keep: See above.
+    """
+    runs: dict[str, list[dict[str, Measured]]] = {name: [] for name in names}
+    broken: dict[str, str] = {}
+    found: dict[str, Any] = {}
+    for number in range(1, pairs + 1):
+        for name in names:
+            if name in broken:
+                continue
+            make, times = _SCENES[name]
+            scene = make(replace(scale, factor=scale.factor * times))
+            pair: dict[str, Measured] = {}
+            try:
+                for side in ("base", "new") if number % 2 else ("new", "base"):
+                    tell(f"pair {number} of {pairs}, {name}, {side}")
+                    pair[side] = await measure(cluster, scene, sides[side])
+            except Exception as error:
+                # The other gates are worth having.
+                broken[name] = str(error) or repr(error)
+                console.print(f"{name} broke\n{traceback.format_exc()}", highlight=False, markup=False)
+            else:
+                runs[name].append(pair)
+            found[name] = _entry(name, runs[name], broken.get(name))
+            keep(found)
+    return found
+
+
+def figures(measured: Measured) -> dict[str, float]:
+    """What is compared of a run: costs a job, jobs a second, and latencies where they are measured."""
+    cpu = measured.costs["cpu_us_per_job"]
+    found = {
+        DECIDES: cpu["server"] + cpu["postgres"],
+        "server_us": cpu["server"],
+        "postgres_us": cpu["postgres"],
+        # The same code on both sides: what differs here is the machine, or how its calls gather.
+        "driver_us": cpu["worker"] + cpu["client"],
+        "wal_bytes": measured.costs["wal_bytes_per_job"],
+        "jobs_per_second": measured.rate,
+    }
+    if measured.starts is not None:
+        found |= {"start_p50_ms": measured.starts.at(50), "start_p99_ms": measured.starts.at(99)}
+    return found
+
+
+def _entry(name: str, runs: list[dict[str, Measured]], broke: str | None) -> dict[str, Any]:
+    """One gate: its ratios, once there are two pairs, and all that was measured."""
+    ratios: dict[str, Any] = {}
+    verdict = "broke" if broke is not None else "too few pairs"
+    if len(runs) > 1:
+        base, new = ([figures(pair[side]) for pair in runs] for side in ("base", "new"))
+        for figure in base[0]:
+            of_base, of_new = [each[figure] for each in base], [each[figure] for each in new]
+            ratio = paired(of_base, of_new)
+            ratios[figure] = {
+                "base": round(median(of_base), 3),
+                "new": round(median(of_new), 3),
+                **ratio.told(),
+            }
+            if figure == DECIDES and broke is None:
+                verdict = ratio.verdict
+    return {
+        "title": GATES[name].title,
+        "verdict": verdict,
+        **({} if broke is None else {"broke": broke}),
+        "ratios": ratios,
+        "runs": [{side: measured.told() for side, measured in pair.items()} for pair in runs],
+    }
