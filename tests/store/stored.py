@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from jobqueue_server.lifecycle import Event
 from jobqueue_server.model import Kind, NewJob
 from jobqueue_server.store.catalog import CatalogStore
 from jobqueue_server.store.changes import ChangeStore
+from jobqueue_server.store.clock import Expected
 from jobqueue_server.store.database import Database
 from jobqueue_server.store.jobs import JobStore, Leaving, Look, NewRows, milliseconds
 from jobqueue_server.store.reads import ReadStore
@@ -28,21 +29,33 @@ from jobqueue_server.store.sessions import SessionStore
 GRACE = timedelta(seconds=30)
 
 
+def right() -> datetime:
+    """What the database's clock should show, where nobody sets it."""
+    return datetime.now(UTC)
+
+
 class _Now:
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
 
 class Stored:
-    """The stores over one database, and short ways to bring a job into any status."""
+    """The stores over one database, and short ways to bring a job into any status.
+
+    Attributes:
+        expected: What the database's clock should show.
+    """
 
     def __init__(self, database: Database, connection: Any) -> None:
         self.database = database
         self.sql = connection
         self.catalog_store = CatalogStore(database)
         self.catalog = Catalog(self.catalog_store, open_kinds=False)
-        self.jobs = JobStore(database, key_ttl=timedelta(days=1), max_losses=3)
-        self.sessions = SessionStore(database, self.jobs)
+        self.expected: Expected = right
+        self.jobs = JobStore(
+            database, key_ttl=timedelta(days=1), max_losses=3, expected=lambda: self.expected()
+        )
+        self.sessions = SessionStore(database, self.jobs, expected=lambda: self.expected())
         self.reads = ReadStore(database)
         self.changes = ChangeStore(database, cancel_grace=GRACE)
         self.mint = IdMint(_Now())

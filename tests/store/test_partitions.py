@@ -12,6 +12,7 @@ from jobqueue_server.core.retention import Retention, partition_width
 from jobqueue_server.store.retention import Fate, LocksBusy, RetentionStore
 
 from .past import RETENTION, WIDTH, ago, connected, finished, id_at, live, opened, partition_of, rows
+from .stored import right
 
 ROOM = {"max_rows": 20_000, "max_bytes": 64 << 20}
 
@@ -24,7 +25,7 @@ def test_a_week_is_kept_in_28_partitions_of_six_hours():
 
 async def test_there_is_a_partition_for_now_and_two_ahead_and_none_twice(dsn):
     async with opened(dsn) as database:
-        store = RetentionStore(database, retention=RETENTION)
+        store = RetentionStore(database, retention=RETENTION, expected=right)
         retention = Retention(store, retention=RETENTION)
         await asyncio.gather(*(retention.ensure() for _ in range(3)))
         partitions = await store.list_partitions()
@@ -35,7 +36,7 @@ async def test_there_is_a_partition_for_now_and_two_ahead_and_none_twice(dsn):
 
 async def test_another_width_fills_the_gaps_and_overlaps_nothing(dsn):
     async with opened(dsn) as database:
-        store = RetentionStore(database, retention=RETENTION)
+        store = RetentionStore(database, retention=RETENTION, expected=right)
         await store.ensure_partitions(timedelta(minutes=50), behind=20, ahead=20)
         await store.ensure_partitions(WIDTH, behind=8, ahead=8)
         partitions = await store.list_partitions()
@@ -52,7 +53,7 @@ async def test_a_width_that_is_no_whole_minutes_is_refused(dsn):
 
 async def test_servers_that_make_partitions_at_once_make_each_of_them_once(dsn):
     async with opened(dsn) as database:
-        store = RetentionStore(database, retention=RETENTION)
+        store = RetentionStore(database, retention=RETENTION, expected=right)
         answers = await asyncio.gather(
             *(store.ensure_partitions(timedelta(hours=1), behind=0, ahead=30) for _ in range(4)),
             return_exceptions=True,
@@ -65,7 +66,7 @@ async def test_servers_that_make_partitions_at_once_make_each_of_them_once(dsn):
 
 async def test_a_partition_without_a_job_worth_keeping_is_dropped_with_all_that_belongs_to_it(dsn):
     async with opened(dsn) as database, connected(dsn) as connection:
-        store = RetentionStore(database, retention=RETENTION)
+        store = RetentionStore(database, retention=RETENTION, expected=right)
         await store.ensure_partitions(WIDTH, behind=33, ahead=0)
         id = id_at(ago(days=8))
         await finished(connection, [id], ago(days=7, minutes=1))
@@ -81,7 +82,7 @@ async def test_a_partition_without_a_job_worth_keeping_is_dropped_with_all_that_
 
 async def test_a_partition_refuses_to_be_dropped_while_a_job_lives_or_ended_lately_or_may_still_come(dsn):
     async with opened(dsn) as database, connected(dsn) as connection:
-        store = RetentionStore(database, retention=RETENTION)
+        store = RetentionStore(database, retention=RETENTION, expected=right)
         await store.ensure_partitions(WIDTH, behind=40, ahead=0)
         waiting, recent, present = id_at(ago(days=8)), id_at(ago(days=9)), id_at(ago(hours=1))
         await live(connection, [waiting])
@@ -95,7 +96,7 @@ async def test_a_partition_refuses_to_be_dropped_while_a_job_lives_or_ended_late
 
 async def test_a_retry_and_a_late_enqueue_win_against_a_drop(dsn):
     async with opened(dsn) as database, connected(dsn) as connection, connected(dsn) as other:
-        store = RetentionStore(database, retention=RETENTION)
+        store = RetentionStore(database, retention=RETENTION, expected=right)
         await store.ensure_partitions(WIDTH, behind=33, ahead=0)
         id = id_at(ago(days=8))
         await finished(connection, [id], ago(days=7, hours=1))
@@ -130,7 +131,7 @@ async def test_a_retry_and_a_late_enqueue_win_against_a_drop(dsn):
 
 async def test_a_reader_that_holds_its_lock_for_seconds_stops_no_enqueue(dsn):
     async with opened(dsn) as database, connected(dsn) as reader, connected(dsn) as producer:
-        store = RetentionStore(database, retention=RETENTION)
+        store = RetentionStore(database, retention=RETENTION, expected=right)
         await store.ensure_partitions(WIDTH, behind=33, ahead=2)
         partition = await partition_of(store, id_at(ago(days=8)))
         assert partition is not None
@@ -170,7 +171,7 @@ async def test_a_reader_that_holds_its_lock_for_seconds_stops_no_enqueue(dsn):
 
 async def test_neighbours_merge_into_one_with_what_is_worth_keeping(dsn):
     async with opened(dsn) as database, connected(dsn) as connection:
-        store = RetentionStore(database, retention=RETENTION)
+        store = RetentionStore(database, retention=RETENTION, expected=right)
         await store.ensure_partitions(WIDTH, behind=40, ahead=0)
         old = [p for p in await store.list_partitions() if p.ended_at < ago(days=8)]
         a, b, c = old[-3:]
@@ -211,7 +212,7 @@ async def test_neighbours_merge_into_one_with_what_is_worth_keeping(dsn):
 
 async def test_a_merge_refuses_what_would_take_long_and_what_is_no_neighbour(dsn):
     async with opened(dsn) as database, connected(dsn) as connection:
-        store = RetentionStore(database, retention=RETENTION)
+        store = RetentionStore(database, retention=RETENTION, expected=right)
         await store.ensure_partitions(WIDTH, behind=40, ahead=0)
         old = [p for p in await store.list_partitions() if p.ended_at < ago(days=8)]
         a, b, c = old[-3:]

@@ -21,6 +21,8 @@ from jobqueue_server.lifecycle import Event
 from jobqueue_server.store.database import HOT_SETTINGS
 from jobqueue_server.store.statements import statement
 
+from .stored import right
+
 BATCH = 300
 SESSIONS = 20
 LEASED = 600
@@ -180,19 +182,20 @@ async def leave(connection: Any) -> list[Any]:
         1000,
         60000,
         3,
+        right(),
     ]
 
 
 async def held(connection: Any) -> list[Any]:
-    return [[1, 2]]
+    return [[1, 2], right()]
 
 
 async def stray(connection: Any) -> list[Any]:
-    return [timedelta(hours=1)]
+    return [timedelta(hours=1), right()]
 
 
 async def due(connection: Any) -> list[Any]:
-    return [0, 1000]
+    return [0, 1000, right()]
 
 
 async def cancelling(connection: Any) -> list[Any]:
@@ -478,7 +481,7 @@ async def test_expired_sessions_are_found_among_those_that_are_open(cluster, dat
         await connection.execute("update server set heartbeat_at = now()")
         if statistics == "fresh":
             await connection.execute("analyze worker_session")
-        prepared = Prepared(connection, "expired_sessions", [1, 1000])
+        prepared = Prepared(connection, "expired_sessions", [1, 1000, right()])
         await prepared.prepare()
         plan = await prepared.explain()
         await transaction.rollback()
@@ -506,7 +509,7 @@ async def test_strays_are_looked_for_in_the_sessions_that_ended_lately(cluster, 
         await connection.execute("update worker_session set ended_at = now() where id <= 2")
         if statistics == "fresh":
             await connection.execute("analyze worker_session")
-        prepared = Prepared(connection, "stray", [timedelta(hours=1)])
+        prepared = Prepared(connection, "stray", [timedelta(hours=1), right()])
         await prepared.prepare()
         plan = await prepared.explain()
         await transaction.rollback()

@@ -14,16 +14,17 @@ from jobqueue_server.store import migrate
 from jobqueue_server.store.retention import RetentionStore
 
 from .past import RETENTION, WIDTH, ago, connected, finished, id_at, live, opened, partition_of, rows
+from .stored import right
 
 
 def test_a_retention_under_an_hour_is_refused():
     with pytest.raises(ValueError, match="one hour or more"):
-        Retention(RetentionStore(None, retention=RETENTION), retention=timedelta(minutes=59))  # type: ignore[arg-type]
+        Retention(RetentionStore(None, retention=RETENTION, expected=right), retention=timedelta(minutes=59))  # type: ignore[arg-type]
 
 
 async def test_finished_jobs_go_in_batches_with_all_that_belongs_to_them_and_others_stay(dsn):
     async with opened(dsn) as database, connected(dsn) as connection, connected(dsn) as other:
-        store = RetentionStore(database, retention=RETENTION, batch=10)
+        store = RetentionStore(database, retention=RETENTION, expected=right, batch=10)
         await store.ensure_partitions(WIDTH, behind=33, ahead=0)
         base = id_at(ago(days=8)).int
         expired = [type(id_at(ago()))(int=base + n) for n in range(25)]
@@ -47,7 +48,7 @@ async def test_finished_jobs_go_in_batches_with_all_that_belongs_to_them_and_oth
 
 async def test_expired_keys_go_and_others_stay(dsn):
     async with opened(dsn) as database, connected(dsn) as connection:
-        store = RetentionStore(database, retention=RETENTION, batch=10)
+        store = RetentionStore(database, retention=RETENTION, expected=right, batch=10)
         await connection.execute(
             "insert into idempotency_key select 1, decode(md5(n::text), 'hex'), gen_random_uuid(), '', "
             "now() + case when n <= 25 then interval '-1 s' else interval '1 hour' end from generate_series(1, 30) n"
@@ -58,7 +59,7 @@ async def test_expired_keys_go_and_others_stay(dsn):
 
 async def test_sessions_and_servers_go_when_no_attempt_names_them(dsn):
     async with opened(dsn) as database, connected(dsn) as connection:
-        store = RetentionStore(database, retention=RETENTION, batch=2)
+        store = RetentionStore(database, retention=RETENTION, expected=right, batch=2)
         await store.ensure_partitions(WIDTH, behind=80, ahead=0)
 
         async def server(name: str, heard: timedelta) -> int:
@@ -98,7 +99,11 @@ async def test_sessions_and_servers_go_when_no_attempt_names_them(dsn):
 
 async def test_one_server_sweeps_in_a_minute(dsn):
     async with opened(dsn) as one, opened(dsn) as two:
-        stores = [RetentionStore(database, retention=RETENTION) for database in (one, two) for _ in range(3)]
+        stores = [
+            RetentionStore(database, retention=RETENTION, expected=right)
+            for database in (one, two)
+            for _ in range(3)
+        ]
         won = await asyncio.gather(*(store.claim_sweep(timedelta(minutes=1)) for store in stores))
         assert sum(won) == 1
         assert await stores[0].claim_sweep(timedelta(0))
@@ -106,7 +111,7 @@ async def test_one_server_sweeps_in_a_minute(dsn):
 
 async def test_a_sweep_drops_what_ended_and_gathers_the_few_that_live_in_one_partition(dsn):
     async with opened(dsn) as database, connected(dsn) as connection:
-        store = RetentionStore(database, retention=RETENTION)
+        store = RetentionStore(database, retention=RETENTION, expected=right)
         retention = Retention(store, retention=RETENTION)
         await store.ensure_partitions(WIDTH, behind=100, ahead=2)
         # A job waits in every fourth partition of the past, among many that ended.
@@ -141,7 +146,7 @@ async def test_a_sweep_drops_what_ended_and_gathers_the_few_that_live_in_one_par
 async def test_there_are_never_more_than_64_partitions_though_most_jobs_of_the_past_live(dsn, monkeypatch):
     monkeypatch.setattr(core, "MERGE_ROWS", 4)
     async with opened(dsn) as database, connected(dsn) as connection:
-        store = RetentionStore(database, retention=RETENTION)
+        store = RetentionStore(database, retention=RETENTION, expected=right)
         retention = Retention(store, retention=RETENTION)
         await store.ensure_partitions(WIDTH, behind=110, ahead=2)
         old = [p for p in await store.list_partitions() if p.ended_at < ago(days=8)]
@@ -166,7 +171,7 @@ async def test_a_service_whose_role_owns_nothing_makes_and_drops_partitions(clus
             opened(cluster.dsn_of(name, user=role, password="secret")) as database,
             connected(empty_dsn) as owner,
         ):
-            store = RetentionStore(database, retention=RETENTION)
+            store = RetentionStore(database, retention=RETENTION, expected=right)
             await store.ensure_partitions(WIDTH, behind=40, ahead=2)
             waiting, expired = id_at(ago(days=8)), id_at(ago(days=9))
             await live(owner, [waiting])
@@ -185,7 +190,7 @@ async def test_a_service_whose_role_owns_nothing_makes_and_drops_partitions(clus
 async def test_it_goes_on_after_the_database_was_away(dsn, monkeypatch):
     monkeypatch.setattr(core, "RETRY_SOON", timedelta(milliseconds=10))
     async with opened(dsn) as database:
-        store = RetentionStore(database, retention=RETENTION)
+        store = RetentionStore(database, retention=RETENTION, expected=right)
         done = asyncio.Event()
         failures = 2
 

@@ -18,7 +18,7 @@ from jobqueue_server.store.jobs import Leaving, Report
 from jobqueue_server.store.retention import RetentionStore
 
 from .factories import keyed_row, look
-from .stored import Stored, stored
+from .stored import Stored, right, stored
 
 HOT = ("job", "live_job", "finished_job", "attempt")
 
@@ -257,7 +257,7 @@ async def test_a_service_that_owns_nothing_can_do_all_that_it_does(empty_dsn: st
         assert resumed is None
         assert await s.sessions.expired(0, 10) == []
         assert await s.sessions.end(*session, released) is not None
-        retention = RetentionStore(s.database, retention=timedelta(days=7))
+        retention = RetentionStore(s.database, retention=timedelta(days=7), expected=right)
         assert await retention.ensure_partitions(timedelta(hours=6), behind=1, ahead=4) > 0
         assert await s.sql.fetchval("select count(*) from jobs") == 5
 

@@ -9,6 +9,7 @@ import pytest
 from jobqueue_server.store.retention import RetentionStore
 
 from .past import RETENTION, WIDTH, ago, connected, id_at, lane, opened
+from .stored import right
 
 COLUMNS = {
     "id": "uuid", "kind": "text", "payload": "json", "status": "text", "attempts": "integer", "max_attempts": "integer",
@@ -155,7 +156,9 @@ def _nodes(plan):
 
 async def test_one_job_is_found_by_indexes_alone_in_the_one_partition_that_can_hold_it(dsn):
     async with opened(dsn) as database, connected(dsn) as connection:
-        await RetentionStore(database, retention=RETENTION).ensure_partitions(WIDTH, behind=30, ahead=2)
+        await RetentionStore(database, retention=RETENTION, expected=right).ensure_partitions(
+            WIDTH, behind=30, ahead=2
+        )
         lane_id = await lane(connection)
         await connection.execute(
             "insert into job (id, run_at, lane_id, priority, max_attempts, payload) "

@@ -17,6 +17,7 @@ from jobqueue_server.store.database import Database, Record
 from jobqueue_server.store.jobs import JobStore, Leaving
 
 from .factories import look, new_row
+from .stored import right
 
 JOBS = 1000
 PAYLOAD = b'{"to":"' + b"a" * 119 + b'"}'
@@ -52,7 +53,7 @@ async def costs(s, module_dsn):
     """Runs a way of life for several batches of jobs; what the cheapest cost: bytes a job, commits, statements."""
     database = Counting(module_dsn)
     await database.open()
-    store = JobStore(database, key_ttl=timedelta(days=1), max_losses=3)
+    store = JobStore(database, key_ttl=timedelta(days=1), max_losses=3, expected=right)
     await s.sql.execute("alter table live_job set (autovacuum_enabled = off)")
 
     async def measure(life):

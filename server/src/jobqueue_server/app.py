@@ -26,6 +26,7 @@ from .core.catalog import Catalog
 from .core.clock import Clock
 from .core.dispatch import Dispatcher
 from .core.enqueue import Enqueuer
+from .core.expected_clock import ExpectedClock
 from .core.jobs import JobService
 from .core.lines import Lines
 from .core.load import Load
@@ -87,6 +88,11 @@ DRAIN_QUIET = 2.0
 DRAIN_MOVE = 0.5
 # With a database that hangs, a batch of outcomes takes as long to be given up: twice the statement timeout.
 LAST_OUTCOMES = 12.0
+# How long the database's clock must go on from a time that it was set to, before anything is over by it. What was on
+# its way when it was set has arrived by then (core/reaper.py), and a step that is taken back at once costs nothing.
+REAP_AFTER_STEP = timedelta(seconds=10)
+# What retention deletes is gone, and it has time.
+DELETE_AFTER_STEP = timedelta(minutes=10)
 # What a stream that was told to end gets to write its last frames.
 LAST_FRAMES = timedelta(seconds=1)
 
@@ -129,8 +135,15 @@ class App:
             acquire_timeout=settings.db_acquire_timeout,
             name=f"jobqueue-server {self.name}",
         )
-        jobs = JobStore(self.database, key_ttl=settings.idempotency_ttl, max_losses=settings.max_losses)
-        sessions = SessionStore(self.database, jobs)
+        reaping_clock = ExpectedClock("reaping and timeouts", held_for=REAP_AFTER_STEP)
+        retention_clock = ExpectedClock("retention", held_for=DELETE_AFTER_STEP)
+        jobs = JobStore(
+            self.database,
+            key_ttl=settings.idempotency_ttl,
+            max_losses=settings.max_losses,
+            expected=reaping_clock.now,
+        )
+        sessions = SessionStore(self.database, jobs, expected=reaping_clock.now)
         reads = ReadStore(self.database)
         catalog_store = CatalogStore(self.database)
         changes = ChangeStore(self.database, cancel_grace=settings.cancel_grace)
@@ -138,7 +151,13 @@ class App:
         self.clock = Clock(ClockStore(self.database))
         self.catalog = Catalog(catalog_store, open_kinds=settings.kinds == "open")
         self.waiters = Waiters(reads)
-        self.beat = Beat(sessions, self.name, self._reachable, self._database_away)
+        self.beat = Beat(
+            sessions,
+            self.name,
+            self._reachable,
+            self._database_away,
+            (reaping_clock, retention_clock),
+        )
         self.peers = Peers(
             Notices(self.dsn, name=f"jobqueue-server {self.name}"),
             self.catalog,
@@ -207,7 +226,8 @@ class App:
         )
         self.waiters.on_finished.append(self.watches.finished)
         self.retention = Retention(
-            RetentionStore(self.database, retention=settings.retention), retention=settings.retention
+            RetentionStore(self.database, retention=settings.retention, expected=retention_clock.now),
+            retention=settings.retention,
         )
         self.reaper = Reaper(jobs, sessions, self.sessions, self.dispatcher, lambda: self.beat.server_id)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from ..errors import JobQueueError
 from ..store.database import Record
 from ..store.sessions import SessionStore
+from .expected_clock import ExpectedClock
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ TELL_EVERY = 5.0
 class Beat:
     """Says that this server lives, and tells by `on_change(reachable)` when the database goes and comes.
 
+    Each heartbeat also reads the database's clock, for `clocks`.
+
     Attributes:
         server_id: This process in the table of servers.
         peers: How many other servers live, as of the last beat.
@@ -34,11 +37,13 @@ class Beat:
         name: str,
         on_change: Callable[[bool], Awaitable[None]],
         on_away: Callable[[], None],
+        clocks: Sequence[ExpectedClock],
     ):
         self._store = store
         self._name = name
         self._on_change = on_change
         self._on_away = on_away
+        self._clocks = clocks
         self.server_id = 0
         self.peers = 0
         self.reachable = True
@@ -47,9 +52,10 @@ class Beat:
         """Registers the server, and says loudly if the database may lose what it acknowledged."""
         for setting in await self._store.undurable():
             _log.error("this database may lose acknowledged jobs in a crash: it is set to %s", setting)
+        sent = time.monotonic()
         row = await self._store.register_server(self._name)
         self.server_id = row["id"]
-        _say_if_amnesty(row)
+        self._heard(row, sent)
 
     async def run(self) -> None:
         """Beats until cancelled."""
@@ -59,12 +65,13 @@ class Beat:
         while True:
             try:
                 async with asyncio.timeout(EVERY):
+                    sent = time.monotonic()
                     row = await self._store.beat(self.server_id)
                     if row is None:
                         await self.start()
                     else:
                         self.peers = row["peers"]
-                        _say_if_amnesty(row)
+                        self._heard(row, sent)
                 last = time.monotonic()
                 if not self.reachable:
                     _log.warning("the database is back")
@@ -92,9 +99,12 @@ class Beat:
         except (JobQueueError, TimeoutError) as error:
             _log.warning("the server could not sign off: %s", error)
 
-
-def _say_if_amnesty(row: Record) -> None:
-    if row["amnesty"]:
-        _log.warning(
-            "no server could hear a worker for a while: no session is lost before its ttl is over anew"
-        )
+    def _heard(self, row: Record, sent: float) -> None:
+        # It took 2 s at most, so its middle is less than a second off.
+        middle = (sent + time.monotonic()) / 2
+        for clock in self._clocks:
+            clock.heard(row["at"], middle)
+        if row["amnesty"]:
+            _log.warning(
+                "no server could hear a worker for a while: no session is lost before its ttl is over anew"
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from asyncpg.pgproto.pgproto import UUID as DriverUUID
@@ -13,6 +14,10 @@ from .database import Database
 
 #: Builds an id that the driver encodes without conversion: a subclass of `uuid.UUID`, equal to it, hashed alike.
 uuid_of: Callable[[bytes], UUID] = DriverUUID
+
+
+#: What the database's clock should show now; None while nobody knows. Statements that take away compare it with now().
+Expected = Callable[[], datetime | None]
 
 
 @dataclass(frozen=True, slots=True)

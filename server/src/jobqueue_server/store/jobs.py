@@ -15,6 +15,7 @@ from uuid import UUID
 
 from ..lifecycle import Event
 from ..model import DEFAULT_NAMESPACE, DEFAULT_RETRY_POLICY, NewJob, RetryPolicy
+from .clock import Expected
 from .database import Database, Record, Session
 
 
@@ -140,10 +141,13 @@ class JobStore:
     Raises (every method): DatabaseAway, with which nothing is known of what happened, and DatabaseFull.
     """
 
-    def __init__(self, database: Database, *, key_ttl: timedelta, max_losses: int) -> None:
+    def __init__(
+        self, database: Database, *, key_ttl: timedelta, max_losses: int, expected: Expected
+    ) -> None:
         self._database = database
         self._key_ttl = key_ttl
         self._max_losses = max_losses
+        self._expected = expected
         self._policy: RetryPolicy = DEFAULT_RETRY_POLICY
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
@@ -316,6 +320,7 @@ class JobStore:
             milliseconds(self._policy.min_backoff),
             milliseconds(self._policy.max_backoff),
             self._max_losses,
+            self._expected(),
         )
         if session is not None:
             return await session.fetch("leave", *arguments)
@@ -328,11 +333,11 @@ class JobStore:
 
     async def due(self, server_id: int, most: int) -> list[Record]:
         """Leases past their deadline; those of another server that lives a second later."""
-        return await self._database.fetch("due", server_id, most, hot=True)
+        return await self._database.fetch("due", server_id, most, self._expected(), hot=True)
 
     async def stray(self, ended_within: timedelta) -> list[Record]:
         """Leases of sessions that have ended within this time."""
-        return await self._database.fetch("stray", ended_within, hot=True)
+        return await self._database.fetch("stray", ended_within, self._expected(), hot=True)
 
     async def report_progress(self, reports: Sequence[Report]) -> None:
         """Keeps what attempts last said. Sorted by id, each id once."""

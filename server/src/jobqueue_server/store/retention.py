@@ -11,6 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
+from .clock import Expected
 from .database import Database
 
 
@@ -29,6 +30,7 @@ class Fate(StrEnum):
     YOUNG = "young"
     TOO_MANY = "too many"
     UNKNOWN = "unknown"
+    CLOCK = "clock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,11 @@ class RetentionStore:
     Raises (every method): DatabaseAway when PostgreSQL does not answer, DatabaseFull when it has no room.
     """
 
-    def __init__(self, database: Database, *, retention: timedelta, batch: int = 500) -> None:
+    def __init__(
+        self, database: Database, *, retention: timedelta, expected: Expected, batch: int = 500
+    ) -> None:
         self._database = database
+        self._expected = expected
         self._retention = retention
         self._age = retention + timedelta(days=1)
         self._batch = batch
@@ -95,13 +100,13 @@ class RetentionStore:
         """Drops a partition without live jobs and without jobs that ended within the retention.
 
         Returns:
-            DROPPED, or why it was refused: LIVE, RECENT, PROGRESS (sweep that first), YOUNG or UNKNOWN.
+            DROPPED, or why it was refused: LIVE, RECENT, PROGRESS (sweep that first), YOUNG, UNKNOWN or CLOCK.
 
         Raises:
             LocksBusy: Nothing was dropped.
         """
         with _busy_is_told():
-            row = await self._database.fetchrow("drop_partition", name, self._retention)
+            row = await self._database.fetchrow("drop_partition", name, self._retention, self._expected())
         return Fate.UNKNOWN if row is None else Fate(row["fate"])
 
     async def merge_partitions(self, elder: str, younger: str, *, max_rows: int, max_bytes: int) -> Fate:
@@ -110,14 +115,14 @@ class RetentionStore:
         The same name twice rewrites that one alone. The result has the elder's name.
 
         Returns:
-            MERGED, or why it was refused: TOO_MANY jobs or bytes to copy, YOUNG or UNKNOWN.
+            MERGED, or why it was refused: TOO_MANY jobs or bytes to copy, YOUNG, UNKNOWN or CLOCK.
 
         Raises:
             LocksBusy: Nothing was changed.
         """
         with _busy_is_told():
             row = await self._database.fetchrow(
-                "merge_partitions", elder, younger, self._retention, max_rows, max_bytes
+                "merge_partitions", elder, younger, self._retention, max_rows, max_bytes, self._expected()
             )
         return Fate.UNKNOWN if row is None else Fate(row["fate"])
 
@@ -137,7 +142,9 @@ class RetentionStore:
         # Each batch starts behind the last one: from the beginning it would pass over all that was just deleted.
         after = UUID(int=max(partition.from_id.int - 1, 0))
         while True:
-            row = await self._database.fetchrow(name, after, partition.to_id, self._retention, self._batch)
+            row = await self._database.fetchrow(
+                name, after, partition.to_id, self._retention, self._batch, self._expected()
+            )
             if row is None or row["last"] is None:
                 return
             after = row["last"]
@@ -148,7 +155,7 @@ class RetentionStore:
     async def sweep_keys(self) -> AsyncGenerator[int, None]:
         """Deletes idempotency keys whose time is over."""
         while True:
-            row = await self._database.fetchrow("sweep_keys", self._batch)
+            row = await self._database.fetchrow("sweep_keys", self._batch, self._expected())
             if row is None or row["swept"] == 0:
                 return
             yield row["swept"]
@@ -159,7 +166,9 @@ class RetentionStore:
         """Deletes sessions that ended a day more than the retention ago and that no attempt names."""
         after = 0
         while True:
-            row = await self._database.fetchrow("sweep_sessions", after, self._age, self._batch)
+            row = await self._database.fetchrow(
+                "sweep_sessions", after, self._age, self._batch, self._expected()
+            )
             if row is None or row["last"] is None:
                 return
             after = row["last"]
@@ -169,5 +178,5 @@ class RetentionStore:
 
     async def sweep_servers(self) -> int:
         """Deletes servers whose last heartbeat is as old and that no session names; how many."""
-        row = await self._database.fetchrow("sweep_servers", self._age)
+        row = await self._database.fetchrow("sweep_servers", self._age, self._expected())
         return 0 if row is None else int(row["swept"])

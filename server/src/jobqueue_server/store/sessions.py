@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from .clock import Expected
 from .database import Database, Record, Session
 from .jobs import JobStore, Leaving
 
@@ -17,9 +18,10 @@ Decide = Callable[[Record], Leaving]
 class SessionStore:
     """Raises (every method): DatabaseAway, DatabaseFull."""
 
-    def __init__(self, database: Database, jobs: JobStore) -> None:
+    def __init__(self, database: Database, jobs: JobStore, *, expected: Expected) -> None:
         self._database = database
         self._jobs = jobs
+        self._expected = expected
 
     async def undurable(self) -> list[str]:
         """The settings of this database, as `name = value`, with which an acknowledged job may be lost."""
@@ -28,13 +30,13 @@ class SessionStore:
         return [f"{name} = {value}" for name, value in record.items() if value == "off"]
 
     async def register_server(self, name: str) -> Record:
-        """A row for this process: its id, and whether an amnesty was granted."""
+        """A row for this process: its id, when (at), and whether an amnesty was granted."""
         record = await self._database.fetchrow("register_server", name)
         assert record is not None
         return record
 
     async def beat(self, server_id: int) -> Record | None:
-        """Says that this server lives: how many others do (peers), and whether an amnesty was granted.
+        """Says that this server lives: when (at), how many others do (peers), and whether an amnesty was granted.
 
         None: its row is gone, and it must register again.
         """
@@ -101,7 +103,9 @@ class SessionStore:
         Answers which ended - others were resumed or ended meanwhile, or are at it - and what left RUNNING.
         """
         async with self._database.transaction(hot=True) as session:
-            rows = await session.fetch("reap_sessions", list(sessions), list(sessions.values()))
+            rows = await session.fetch(
+                "reap_sessions", list(sessions), list(sessions.values()), self._expected()
+            )
             ended = [row["id"] for row in rows]
             return frozenset(ended), await self._leave_all(ended, decide, session) if ended else []
 
@@ -119,7 +123,7 @@ class SessionStore:
             return await self._jobs.leave(going, session) if going else []
 
     async def _leave_all(self, ended: Sequence[int], decide: Decide, session: Session) -> list[Record]:
-        leavings = [decide(row) for row in await session.fetch("held", ended)]
+        leavings = [decide(row) for row in await session.fetch("held", ended, self._expected())]
         return await self._jobs.leave(leavings, session) if leavings else []
 
     async def named_jobs(self, ids: Sequence[UUID]) -> list[Record]:
@@ -128,7 +132,7 @@ class SessionStore:
 
     async def held(self, session_ids: Sequence[int]) -> list[Record]:
         """Every lease that these sessions hold."""
-        return await self._database.fetch("held", session_ids, hot=True)
+        return await self._database.fetch("held", session_ids, self._expected(), hot=True)
 
     async def open_sessions(self, server_id: int, known: Sequence[int]) -> list[Record]:
         """Sessions (id, epoch, counted_on) that have not ended: the known ones, and this server's by its row."""
@@ -140,4 +144,4 @@ class SessionStore:
 
     async def expired(self, server_id: int, most: int) -> list[Record]:
         """Sessions to reap (id, epoch, name, leases); those of another server that lives a second later."""
-        return await self._database.fetch("expired_sessions", server_id, most, hot=True)
+        return await self._database.fetch("expired_sessions", server_id, most, self._expected(), hot=True)

@@ -1,5 +1,6 @@
 -- read: leases past their deadline: a run timeout or the end of a cancel grace
 -- $1 server id int8  $2 how many int4
+-- $3 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
 -- The server that a session hangs on goes first, since it can tell the worker at once; another one waits a second for it.
 -- Only a leased job has a deadline. To say so here would let the planner take the index of held rows instead of the one
 -- of deadlines, where statistics are old: four times a second it would read every running job.
@@ -7,6 +8,7 @@ select l.id, l.attempts, l.session_id, l.timeout_ms,
     coalesce(l.changed_at + l.timeout_ms * interval '1 millisecond' <= now(), false) as timed_out
 from live_job l
 where l.deadline is not null and l.deadline <= now()
+    and now() between $3::timestamptz - interval '5 seconds' and $3::timestamptz + interval '5 seconds'
     and (
         l.deadline <= now() - interval '1 second'
         or not exists (

@@ -1,5 +1,6 @@
 -- read: sessions silent past their ttl, and those of a server dead for the greater of the ttl and 12 s
 -- $1 server id int8  $2 how many int4
+-- $3 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
 -- After an amnesty the greater of the ttl and 12 s is counted from it at least: a worker may wait 5 s between its tries.
 -- Without a fresh heartbeat nobody is expired: the one that will be the first decides whether an amnesty is due (beat.sql).
 -- The server that a session hung on goes first, as in due.sql: it alone knows which leases its worker never saw, and these
@@ -11,6 +12,7 @@ from worker_session s
 left join server v on v.id = s.server_id
 cross join amnesty a
 where s.ended_at is null
+    and now() between $3::timestamptz - interval '5 seconds' and $3::timestamptz + interval '5 seconds'
     and exists (select from server where heartbeat_at > now() - interval '10 seconds')
     and (
         s.silent_since + s.ttl <= now()

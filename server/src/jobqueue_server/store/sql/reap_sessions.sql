@@ -1,5 +1,6 @@
 -- session: silent -> ended, those that are still silent past their ttl
 -- $1 session id int8[]  $2 epoch int4[]; each session once
+-- $3 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
 -- Checks again what expired_sessions.sql saw: a resume in between has a new epoch, and a server that seemed dead may be
 -- back, with its sessions in full swing; or there was an amnesty.
 -- One that is locked is being resumed, or reaped by another server: it is left to the next look.
@@ -12,6 +13,7 @@ over as materialized (
     where s.id = any($1::int8[])
         and (s.id, s.epoch) in (select id, epoch from told)
         and s.ended_at is null
+        and now() between $3::timestamptz - interval '5 seconds' and $3::timestamptz + interval '5 seconds'
         and exists (select from server where heartbeat_at > now() - interval '10 seconds')
         and (
             s.silent_since + s.ttl <= now()

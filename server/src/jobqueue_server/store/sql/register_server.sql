@@ -10,4 +10,4 @@ granted as (
     where seen.newest <= now() - interval '10 seconds'
     returning granted_at
 )
-insert into server (name) values ($1::text) returning id, exists (select from granted) as amnesty
+insert into server (name) values ($1::text) returning id, now() as at, exists (select from granted) as amnesty

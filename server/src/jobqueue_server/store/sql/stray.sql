@@ -2,11 +2,13 @@
 -- A claim or hand-off whose epoch check passed in its own snapshot may commit after its session ended; its row is then
 -- leased to nobody. Older than 10 s, so that one in flight is left alone.
 -- $1 how long ago the session may have ended interval
+-- $2 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
 -- First the sessions, by when they ended: joined at once, a plan that was kept read every session that waits for retention.
 -- Then what each holds, by its number: as a filter it read all that is leased, and under a held snapshot each dead entry of
 -- its index (0.4 s after 4 million).
 with ended as materialized (
     select s.id from worker_session s where s.ended_at > now() - $1::interval
+        and now() between $2::timestamptz - interval '5 seconds' and $2::timestamptz + interval '5 seconds'
 )
 select l.id, l.attempts, l.session_id
 from ended e

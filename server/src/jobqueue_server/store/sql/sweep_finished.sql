@@ -1,10 +1,12 @@
 -- retention: finished -> gone
 -- $1 after uuid, excluded  $2 before uuid, excluded: ids of one partition  $3 retention interval  $4 how many int4
+-- $5 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
 -- Locks the finished rows first, in the order of ids, as RetryJob and DeleteJob do; what they hold is skipped. The
 -- range stands in every part, so that all other partitions are left out.
 with expired as materialized (
     select f.id from finished_job f
     where f.id > $1::uuid and f.id < $2::uuid and f.finished_at < now() - $3::interval
+        and now() between $5::timestamptz - interval '5 seconds' and $5::timestamptz + interval '5 seconds'
     order by f.id
     limit $4::int4
     for update skip locked

@@ -1,9 +1,11 @@
 -- retention: expired idempotency keys -> gone
 -- $1 how many int4
+-- $2 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
 -- A key that an enqueue is just taking over is locked, and skipped.
 with expired as materialized (
     select k.namespace_id, k.digest from idempotency_key k
     where k.expires_at < now()
+        and now() between $2::timestamptz - interval '5 seconds' and $2::timestamptz + interval '5 seconds'
     order by k.expires_at
     limit $1::int4
     for update skip locked
