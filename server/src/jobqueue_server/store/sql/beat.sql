@@ -3,18 +3,50 @@
 -- It looks first. Where no heartbeat was fresher than 10 s - the database was away, or every server - nobody could hear a
 -- worker, and every reaping is put off. A reaping in turn wants a fresh heartbeat, which becomes visible together with the
 -- amnesty: so nothing is reaped before it. Two that look at once both grant it, within the same moment.
-with seen as materialized (
+-- After the clock was set back, times that were stored before lie in the future, and the reaper would wait until then. They
+-- become now, also those of servers that died. By less than a second a time may be ahead of a statement that began earlier.
+-- Locks: its own row while it holds none, then the amnesty. Other rows that are locked are left to the next heartbeat.
+with mine as materialized (
+    select v.id from server v where v.id = $1::int8 for update
+),
+seen as materialized (
     select greatest(max(v.heartbeat_at), (select a.left_at from amnesty a)) as newest,
         count(*) filter (where v.id <> $1::int8 and v.heartbeat_at > now() - interval '10 seconds')::int4 as peers
     from server v
+    where exists (select from mine)
 ),
 granted as (
-    update amnesty set granted_at = now()
-    from seen
-    where seen.newest <= now() - interval '10 seconds'
-    returning granted_at
+    update amnesty a
+    set granted_at = case when due or a.granted_at > now() then now() else a.granted_at end,
+        left_at = case when a.left_at > now() then now() else a.left_at end
+    from (select newest <= now() - interval '10 seconds' as due from seen) s
+    where due or greatest(a.granted_at, a.left_at) > now() + interval '1 second'
+    returning due
+),
+told as materialized (
+    select coalesce(bool_or(due), false) as amnesty from granted
+),
+ahead as materialized (
+    select v.id from server v cross join told
+    where v.heartbeat_at > now() + interval '1 second' and v.id <> $1::int8
+    for update of v skip locked
+),
+set_back as (
+    update server v set heartbeat_at = now() from ahead a where v.id = a.id
+),
+sessions_ahead as materialized (
+    select s.id from worker_session s cross join told
+    where s.ended_at is null and greatest(s.silent_since, s.opened_at) > now() + interval '1 second'
+    for update of s skip locked
+),
+sessions_set_back as (
+    update worker_session s
+    set silent_since = case when s.silent_since > now() then now() else s.silent_since end,
+        opened_at = case when s.opened_at > now() then now() else s.opened_at end
+    from sessions_ahead a
+    where s.id = a.id
 )
 update server set heartbeat_at = now()
-from seen
+from seen, told
 where id = $1::int8
-returning now() as at, peers, exists (select from granted) as amnesty
+returning now() as at, peers, amnesty
