@@ -14,6 +14,7 @@ _FILES = (
     "restarts",
     "across",
     "databases",
+    "clocks",
     "languages",
 )
 

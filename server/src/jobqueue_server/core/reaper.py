@@ -25,8 +25,9 @@ REAPED_AT_ONCE = 200
 AUDIT_EVERY = 10.0
 # A lease younger than this may be under way between the database and this server's memory.
 AUDIT_AGE = 10.0
-# A stray commits within seconds of its session's end; the first audit looks for what no server was there to find.
-STRAY_WITHIN = timedelta(hours=1)
+# A stray commits within seconds of its session's end, and the clock may have been set by an hour since. The first
+# audit looks for what no server was there to find.
+STRAY_WITHIN = timedelta(hours=2)
 STRAY_EVER = timedelta(days=36500)
 
 

@@ -1,6 +1,7 @@
 -- read: leases of sessions that have ended
 -- A claim or hand-off whose epoch check passed in its own snapshot may commit after its session ended; its row is then
--- leased to nobody. Older than 10 s, so that one in flight is left alone.
+-- leased to nobody. Older than 10 s, so that one in flight is left alone. One of 10 s ahead is from
+-- before the clock was set back.
 -- $1 how long ago the session may have ended interval
 -- $2 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
 -- First the sessions, by when they ended: joined at once, a plan that was kept read every session that waits for retention.
@@ -15,7 +16,7 @@ from ended e
 cross join lateral (
     select id, attempts, session_id
     from live_job
-    where state = 2 and session_id = e.id and changed_at < now() - interval '10 seconds'
+    where state = 2 and session_id = e.id and changed_at not between now() - interval '10 seconds' and now() + interval '10 seconds'
     limit 1000
 ) l
 limit 1000
