@@ -1,14 +1,18 @@
-"""Backoff is true decorrelated jitter, min(cap, uniform(base, 3 * previous)), by job, else kind, else default."""
+"""The backoff is even over [base, min(cap, 3 * previous)], by job, else kind, else default.
+
+What a worker asks for instead is spread by a tenth; a snooze is exact.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from statistics import fmean
 
 import pytest
 
 from jobqueue_server.lifecycle import Event
-from jobqueue_server.model import Kind, RetryPolicy
+from jobqueue_server.model import MAX_AHEAD, Kind, RetryPolicy
 from jobqueue_server.store.jobs import Leaving
 
 from .factories import enqueue, everything, lease, make_due
@@ -51,17 +55,42 @@ async def test_a_draw_lies_evenly_between_the_base_and_three_times_the_previous(
     assert abs(fmean(found) - (1000 + top) / 2) < 6 * spread
 
 
-async def test_no_draw_passes_the_cap(s):
+async def test_no_draw_passes_the_cap_and_none_gather_there(s):
     found = await draws(s, 50_000, 1000, 60_000)
-    assert max(found) == 60_000
-    # uniform(1, 150) s is above 60 s in 90 of 149: they are cut to the cap, not drawn again.
-    assert 0.5 < found.count(60_000) / DRAWS < 0.7
+    assert min(found) >= 1000
+    assert 59_000 <= max(found) <= 60_000
+    # Even over 59 s: 34 of 2,000 to each second.
+    assert max(Counter(ms // 1000 for ms in found).values()) < 80
+    assert abs(fmean(found) - 30_500) < 6 * 59_000 / 12**0.5 / DRAWS**0.5
 
 
-async def test_a_backoff_without_a_range_is_the_base(s):
+@pytest.mark.parametrize("previous", [None, 6000, 9000, 12_000])
+async def test_of_2000_retries_of_6_to_12_seconds_no_second_has_more_than_a_quarter(s, previous):
+    found = await draws(s, previous, 6000, 12_000)
+    assert 6000 <= min(found) <= 6100
+    assert 11_900 <= max(found) <= 12_000
+    assert max(Counter(ms // 1000 for ms in found).values()) <= 0.25 * DRAWS
+
+
+async def test_a_backoff_without_a_range_is_exact(s):
     assert set(await draws(s, None, 500, 500)) == {500}
     assert set(await draws(s, 500, 500, 500)) == {500}
-    assert max(await draws(s, 604_800_000, 604_800_000, 604_800_000, 10)) == 604_800_000, "7 days, the most"
+    assert set(await draws(s, 604_800_000, 604_800_000, 604_800_000)) == {604_800_000}, "7 days, the most"
+
+
+@pytest.mark.parametrize("previous", [715_827_882, 715_827_883, 2**31 - 1])
+async def test_three_times_a_large_wait_does_not_overflow(s, previous):
+    """Three times 715,827,883 is the first that an int4 can't hold."""
+    found = await draws(s, previous, 1, 2**31 - 1)
+    assert 1 <= min(found) < 0.02 * 2**31
+    assert 0.98 * 2**31 < max(found) < 2**31
+    assert set(await draws(s, previous, 2**31 - 1, 2**31 - 1, 10)) == {2**31 - 1}
+
+
+async def test_a_cap_below_the_base_is_kept(s):
+    """No policy is so; the cap would be the stronger promise."""
+    for previous in (None, 1, 60_000):
+        assert set(await draws(s, previous, 9000, 5000)) == {5000}
 
 
 async def test_a_base_above_three_times_the_previous_is_the_floor(s):
@@ -92,7 +121,7 @@ async def test_the_backoff_drawn_is_the_time_waited_and_is_kept_for_the_next(s):
 
 
 async def test_backoff_grows_towards_the_cap_and_stays_under_it(s):
-    """Decorrelated jitter wanders upwards: by the eighth failure most of 200 jobs wait longer than after the first."""
+    """The draws wander upwards: by the eighth failure most of 200 jobs wait longer than after the first."""
     lane, session = await s.lane(), await s.session()
     await enqueue(s, lane, 200, max_attempts=100)
     means = []
@@ -137,10 +166,51 @@ async def test_the_worker_s_word_goes_before_the_policy_and_leaves_the_previous_
     job_id = await s.queued(max_attempts=100)
     drawn = (await fail(s, job_id))["backoff_ms"]
     row = await fail(s, job_id, after=timedelta(minutes=10))
-    assert waited(row) == 600_000, "beyond the cap, if it says so"
+    assert 600_000 <= waited(row) <= 660_000, "beyond the cap, if it says so"
     assert row["backoff_ms"] == drawn
     row = await fail(s, job_id)
     assert 1000 <= row["backoff_ms"] <= 3 * drawn
+
+
+async def waits(s, event, after):
+    """What 500 jobs wait that leave by this event and ask for this wait, in ms."""
+    lane, session = await s.lane(), await s.session()
+    leases = await lease(s, lane, 500, session)
+    await s.jobs.leave([Leaving(*triple, event, after=after) for triple in leases])
+    rows = await s.sql.fetch("select run_at, changed_at from live_job")
+    assert len(rows) == len(leases)
+    return [waited(row) for row in rows]
+
+
+async def test_jobs_whose_workers_ask_for_the_same_wait_come_back_spread_over_a_tenth_more(s):
+    found = await waits(s, Event.FAIL, timedelta(seconds=60))
+    assert 60_000 <= min(found) < 60_300
+    assert 65_700 < max(found) <= 66_000
+    assert max(Counter(ms // 1000 for ms in found).values()) <= 0.25 * len(found)
+
+
+async def test_a_wait_that_a_worker_asks_for_stays_within_400_days(s):
+    found = await waits(s, Event.FAIL, MAX_AHEAD)
+    assert set(found) == {400 * 86_400_000}
+    await s.sql.execute("delete from live_job")
+    found = await waits(s, Event.FAIL, timedelta(days=390))
+    assert min(found) >= 390 * 86_400_000
+    assert 399 * 86_400_000 < max(found) <= 400 * 86_400_000
+    assert len(set(found)) > 400, "and none gather there"
+
+
+@pytest.mark.parametrize(
+    ("event", "after"),
+    [
+        (Event.FAIL, timedelta()),
+        (Event.SNOOZE, timedelta()),
+        (Event.SNOOZE, timedelta(seconds=60)),
+        (Event.SNOOZE, MAX_AHEAD),
+    ],
+    ids=["a retry at once", "a snooze of nothing", "a snooze", "the longest snooze"],
+)
+async def test_a_snooze_and_a_retry_at_once_are_exact(s, event, after):
+    assert set(await waits(s, event, after)) == {after / timedelta(milliseconds=1)}
 
 
 @pytest.mark.parametrize(

@@ -261,8 +261,8 @@ pub mod job {
         OutputJson(::prost::bytes::Bytes),
     }
 }
-/// The wait between a failure and the next attempt: `min(max_backoff, uniform(min_backoff, 3 * previous wait))`, the
-/// first one `min_backoff` to three times that.
+/// The wait between a failure and the next attempt is drawn evenly from `min_backoff` to the lesser of `max_backoff` and
+/// three times the previous wait. For the first one `min_backoff` counts as the previous wait. Equal bounds are exact.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RetryPolicy {
     /// The shortest wait, 1 ms to 7 days. Unset: 1 s.
@@ -651,7 +651,8 @@ pub struct Failure {
     /// Whether another attempt would be in vain: the job becomes FAILED_PERMANENT at once (NOT_RETRYABLE).
     #[prost(bool, tag = "4")]
     pub permanent: bool,
-    /// How long to wait for the next attempt, instead of the backoff: 0 to 400 days. Unset: the retry policy decides.
+    /// How long to wait for the next attempt, instead of the backoff: 0 to 400 days. The server adds up to a tenth, within
+    /// 400 days, so that jobs that ask for the same wait do not run at the same moment. Unset: the retry policy decides.
     #[prost(message, optional, tag = "5")]
     pub retry_after: ::core::option::Option<::prost_types::Duration>,
 }
@@ -663,7 +664,7 @@ pub struct Cancellation {}
 /// nothing. CANCELLED if that was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Snooze {
-    /// How long from now, 0 to 400 days.
+    /// How long from now, 0 to 400 days. Exact: the server adds nothing.
     #[prost(message, optional, tag = "1")]
     pub delay: ::core::option::Option<::prost_types::Duration>,
 }

@@ -42,7 +42,7 @@ MIN_SESSION_TTL, MAX_SESSION_TTL = timedelta(seconds=5), timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Bounds of the backoff between failed attempts; the draw between them is decorrelated jitter."""
+    """Bounds of the backoff between failed attempts; each wait is drawn evenly, up to three times the one before."""
 
     min_backoff: timedelta
     max_backoff: timedelta

@@ -800,8 +800,8 @@ func (*Job_Output) isJob_Result() {}
 
 func (*Job_OutputJson) isJob_Result() {}
 
-// The wait between a failure and the next attempt: `min(max_backoff, uniform(min_backoff, 3 * previous wait))`, the
-// first one `min_backoff` to three times that.
+// The wait between a failure and the next attempt is drawn evenly from `min_backoff` to the lesser of `max_backoff` and
+// three times the previous wait. For the first one `min_backoff` counts as the previous wait. Equal bounds are exact.
 type RetryPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The shortest wait, 1 ms to 7 days. Unset: 1 s.

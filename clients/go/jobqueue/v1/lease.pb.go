@@ -1255,7 +1255,8 @@ type Failure struct {
 	Stack string `protobuf:"bytes,3,opt,name=stack,proto3" json:"stack,omitempty"`
 	// Whether another attempt would be in vain: the job becomes FAILED_PERMANENT at once (NOT_RETRYABLE).
 	Permanent bool `protobuf:"varint,4,opt,name=permanent,proto3" json:"permanent,omitempty"`
-	// How long to wait for the next attempt, instead of the backoff: 0 to 400 days. Unset: the retry policy decides.
+	// How long to wait for the next attempt, instead of the backoff: 0 to 400 days. The server adds up to a tenth, within
+	// 400 days, so that jobs that ask for the same wait do not run at the same moment. Unset: the retry policy decides.
 	RetryAfter    *durationpb.Duration `protobuf:"bytes,5,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1368,7 +1369,7 @@ func (*Cancellation) Descriptor() ([]byte, []int) {
 // nothing. CANCELLED if that was asked for.
 type Snooze struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How long from now, 0 to 400 days.
+	// How long from now, 0 to 400 days. Exact: the server adds nothing.
 	Delay         *durationpb.Duration `protobuf:"bytes,1,opt,name=delay,proto3" json:"delay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

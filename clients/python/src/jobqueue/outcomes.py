@@ -13,8 +13,8 @@ class Retry(Exception):
 
     Args:
         message: What went wrong; becomes the job's `last_error`.
-        after: How long to wait before the next attempt, at most 400 days. None leaves it to the
-            job's backoff.
+        after: How long to wait before the next attempt, at most 400 days. The server adds up to a
+            tenth, so that jobs do not come back together. None leaves it to the job's backoff.
     """
 
     def __init__(self, message: str, *, after: timedelta | None = None) -> None:
@@ -39,7 +39,7 @@ class Snooze(Exception):
     """Not now: the job goes back and is handed out again after a delay. Costs the job no try.
 
     Args:
-        delay: How long to wait, at most 400 days.
+        delay: How long to wait, at most 400 days. Exact: the server adds nothing.
     """
 
     def __init__(self, delay: timedelta) -> None:

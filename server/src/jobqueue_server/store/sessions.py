@@ -118,7 +118,10 @@ class SessionStore:
         """
         ids, epochs, silent = zip(*sessions, strict=True)
         async with self._database.transaction(hot=True) as session:
-            locked = {row["id"] for row in await session.fetch("lock_sessions", ids, epochs, silent, self._expected())}
+            locked = {
+                row["id"]
+                for row in await session.fetch("lock_sessions", ids, epochs, silent, self._expected())
+            }
             going = [leaving for leaving in leavings if leaving.session_id in locked]
             return await self._jobs.leave(going, session) if going else []
 

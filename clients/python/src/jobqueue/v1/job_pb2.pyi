@@ -479,8 +479,8 @@ Global___Job: _TypeAlias = Job  # noqa: Y015
 
 @_typing.final
 class RetryPolicy(_message.Message):
-    """The wait between a failure and the next attempt: `min(max_backoff, uniform(min_backoff, 3 * previous wait))`, the
-    first one `min_backoff` to three times that.
+    """The wait between a failure and the next attempt is drawn evenly from `min_backoff` to the lesser of `max_backoff` and
+    three times the previous wait. For the first one `min_backoff` counts as the previous wait. Equal bounds are exact.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -613,7 +613,9 @@ class Failure(_message.Message):
     """Whether another attempt would be in vain: the job becomes FAILED_PERMANENT at once (NOT_RETRYABLE)."""
     @_builtins.property
     def retry_after(self) -> _duration_pb2.Duration:
-        """How long to wait for the next attempt, instead of the backoff: 0 to 400 days. Unset: the retry policy decides."""
+        """How long to wait for the next attempt, instead of the backoff: 0 to 400 days. The server adds up to a tenth, within
+        400 days, so that jobs that ask for the same wait do not run at the same moment. Unset: the retry policy decides.
+        """
 
     def __init__(
         self,
@@ -662,7 +664,7 @@ class Snooze(_message.Message):
     DELAY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
-        """How long from now, 0 to 400 days."""
+        """How long from now, 0 to 400 days. Exact: the server adds nothing."""
 
     def __init__(
         self,

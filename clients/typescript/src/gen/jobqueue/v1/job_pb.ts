@@ -456,8 +456,8 @@ export const Job_StatusSchema: GenEnum<Job_Status> = /*@__PURE__*/
   enumDesc(file_jobqueue_v1_job, 1, 0);
 
 /**
- * The wait between a failure and the next attempt: `min(max_backoff, uniform(min_backoff, 3 * previous wait))`, the
- * first one `min_backoff` to three times that.
+ * The wait between a failure and the next attempt is drawn evenly from `min_backoff` to the lesser of `max_backoff` and
+ * three times the previous wait. For the first one `min_backoff` counts as the previous wait. Equal bounds are exact.
  *
  * @generated from message jobqueue.v1.RetryPolicy
  */

@@ -645,7 +645,8 @@ export type Failure = Message<"jobqueue.v1.Failure"> & {
   permanent: boolean;
 
   /**
-   * How long to wait for the next attempt, instead of the backoff: 0 to 400 days. Unset: the retry policy decides.
+   * How long to wait for the next attempt, instead of the backoff: 0 to 400 days. The server adds up to a tenth, within
+   * 400 days, so that jobs that ask for the same wait do not run at the same moment. Unset: the retry policy decides.
    *
    * @generated from field: google.protobuf.Duration retry_after = 5;
    */
@@ -683,7 +684,7 @@ export const CancellationSchema: GenMessage<Cancellation> = /*@__PURE__*/
  */
 export type Snooze = Message<"jobqueue.v1.Snooze"> & {
   /**
-   * How long from now, 0 to 400 days.
+   * How long from now, 0 to 400 days. Exact: the server adds nothing.
    *
    * @generated from field: google.protobuf.Duration delay = 1;
    */
