@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 import grpc
 import pytest
 
 from jobqueue.v1 import job_pb2, lease_pb2
+from jobqueue_server.store.jobs import JobStore
 
 from .hand_worker import reason_of, span
-from .place import Place, Status, eventually
+from .place import Held, Place, Status
 
 Verdict = lease_pb2.SettleResult.Verdict
 
@@ -117,23 +117,18 @@ async def test_a_repeated_cancel_tells_the_worker_again_and_moves_no_deadline(pl
         assert list((await worker.next("control")).cancel.lease_ids) == [leased.lease_id]
 
 
-async def test_a_cancel_that_overtakes_the_delivery_follows_it(place):
+async def test_a_cancel_that_overtakes_the_delivery_follows_it(place, monkeypatch):
     worker = await place.worker()
     await place.enqueue()
     await worker.succeed(await worker.job())
     await place.pause("default")
     job = await place.enqueue()
-    connection = await place.connection()
-    async with connection.transaction():
-        # The claim commits, and stands before the bodies that it wants to deliver.
-        await connection.execute("lock table job in access exclusive mode")
-        await place.unpause("default")
-        await eventually(lambda: connection.fetchval("select count(*) from live_job where state = 2"))
-        cancelling = asyncio.create_task(place.cancel(job.id, "at once"))
-        await eventually(
-            lambda: connection.fetchval("select count(*) from live_job where cancel_requested_at is not null")
-        )
-    assert (await cancelling).pending
+    # The claim commits, and stands before the bodies that it wants to deliver.
+    held = Held(monkeypatch, JobStore, "bodies")
+    await place.unpause("default")
+    await held.one_waits()
+    assert (await place.cancel(job.id, "at once")).pending
+    held.go_on.set()
     leased = await worker.job()
     control = await worker.next("control")
     assert (list(control.cancel.lease_ids), control.cancel.reason) == ([leased.lease_id], "at once")

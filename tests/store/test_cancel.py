@@ -22,6 +22,7 @@ async def test_a_waiting_job_is_cancelled_at_once(dsn, status):
         assert not answer.pending
         job = await s.reads.get(job_id)
         assert job is not None
+        assert job == answer.job
         assert (job.status, job.reason, job.cancel_requested) == (
             Status.CANCELLED,
             "CANCELLED_BY_CALLER",
@@ -166,6 +167,16 @@ async def test_a_success_wins_over_a_cancel_that_is_pending_and_a_failure_does_n
             "CANCELLED_BY_CALLER",
             True,
         )
+
+
+async def test_a_cancel_whose_job_has_no_body_changes_nothing(dsn):
+    async with stored(dsn) as s:
+        job_id = await s.queued()
+        await s.sql.execute("delete from job where id = $1", job_id)
+        with pytest.raises(JobNotFound):
+            await s.changes.cancel(job_id)
+        assert await s.sql.fetchval("select count(*) from live_job") == 1
+        assert await s.sql.fetchval("select count(*) from finished_job") == 0
 
 
 async def _blocked(s):

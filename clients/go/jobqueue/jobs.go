@@ -140,9 +140,9 @@ func (j *Job) IsTerminal() bool { return j.Status.IsTerminal() }
 
 // Cancellation is the answer to Cancel.
 type Cancellation struct {
-	// Job is the job as it is now.
+	// Job is the job as the call left it.
 	Job *Job
-	// Pending says whether it ran: its worker is told. Job was read after that, and may be over already.
+	// Pending says whether it ran: its worker is told.
 	Pending bool
 }
 

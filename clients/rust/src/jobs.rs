@@ -299,9 +299,9 @@ impl Job {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Cancellation {
-    /// The job as it is now.
+    /// The job as the call left it.
     pub job: Job,
-    /// Whether it ran: its worker is told. The job was read after that, and may be over already.
+    /// Whether it ran: its worker is told.
     pub pending: bool,
 }
 

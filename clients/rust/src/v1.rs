@@ -1232,10 +1232,10 @@ pub struct CancelJobRequest {
 /// The job that was, or will be, cancelled.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CancelJobResponse {
-    /// As it is now, in full.
+    /// As this call left it, in full: CANCELLED, or RUNNING where `pending`. What became of it since is in GetJob.
     #[prost(message, optional, tag = "1")]
     pub job: ::core::option::Option<Job>,
-    /// Whether it ran when this was asked: its worker is told. `job` was read after that, and may be over already.
+    /// Whether it ran when this was asked: its worker is told.
     #[prost(bool, tag = "2")]
     pub pending: bool,
 }
@@ -1252,7 +1252,7 @@ pub struct RetryJobRequest {
 /// The job that will run again.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RetryJobResponse {
-    /// As it is now, in full.
+    /// As this call left it, in full: QUEUED, also where it has been claimed or has ended since.
     #[prost(message, optional, tag = "1")]
     pub job: ::core::option::Option<Job>,
 }
@@ -1551,8 +1551,8 @@ pub mod job_queue_client {
             self.inner.unary(req, path, codec).await
         }
         /// Cancels a job. A waiting one is CANCELLED at once. A running one is told to its worker, whose answer decides, or
-        /// after the grace (30 s) the server. Cancelling a running job again changes nothing. Over REST 200, or 202 while the
-        /// worker is told.
+        /// after the grace (30 s) the server. Cancelling a running job again changes nothing. The answer says what this call
+        /// did. Over REST 200, or 202 while the worker is told.
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
@@ -1582,7 +1582,8 @@ pub mod job_queue_client {
                 .insert(GrpcMethod::new("jobqueue.v1.JobQueue", "CancelJob"));
             self.inner.unary(req, path, codec).await
         }
-        /// Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0.
+        /// Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0. The answer
+        /// says what this call did, also where the job has moved on since.
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.

@@ -195,9 +195,9 @@ export interface JobPage {
 
 /** The answer to `cancel`. */
 export interface Cancellation {
-  /** The job as it is now. */
+  /** The job as the call left it. */
   readonly job: Job;
-  /** Whether it ran: its worker is told. The job was read after that, and may be over already. */
+  /** Whether it ran: its worker is told. */
   readonly pending: boolean;
 }
 

@@ -631,9 +631,9 @@ func (x *CancelJobRequest) GetPayloadFormat() PayloadFormat {
 // The job that was, or will be, cancelled.
 type CancelJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As it is now, in full.
+	// As this call left it, in full: CANCELLED, or RUNNING where `pending`. What became of it since is in GetJob.
 	Job *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
-	// Whether it ran when this was asked: its worker is told. `job` was read after that, and may be over already.
+	// Whether it ran when this was asked: its worker is told.
 	Pending       bool `protobuf:"varint,2,opt,name=pending,proto3" json:"pending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -741,7 +741,7 @@ func (x *RetryJobRequest) GetPayloadFormat() PayloadFormat {
 // The job that will run again.
 type RetryJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As it is now, in full.
+	// As this call left it, in full: QUEUED, also where it has been claimed or has ended since.
 	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -91,15 +91,16 @@ type JobQueueClient interface {
 	// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or for other filters.
 	ListJobs(ctx context.Context, in *ListJobsRequest, opts ...grpc.CallOption) (*ListJobsResponse, error)
 	// Cancels a job. A waiting one is CANCELLED at once. A running one is told to its worker, whose answer decides, or
-	// after the grace (30 s) the server. Cancelling a running job again changes nothing. Over REST 200, or 202 while the
-	// worker is told.
+	// after the grace (30 s) the server. Cancelling a running job again changes nothing. The answer says what this call
+	// did. Over REST 200, or 202 while the worker is told.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
 	// - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
 	// - FAILED_PRECONDITION, JOB_TERMINAL: it is over; metadata `status` says how. HTTP 409.
 	CancelJob(ctx context.Context, in *CancelJobRequest, opts ...grpc.CallOption) (*CancelJobResponse, error)
-	// Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0.
+	// Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0. The answer
+	// says what this call did, also where the job has moved on since.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
@@ -408,15 +409,16 @@ type JobQueueServer interface {
 	// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or for other filters.
 	ListJobs(context.Context, *ListJobsRequest) (*ListJobsResponse, error)
 	// Cancels a job. A waiting one is CANCELLED at once. A running one is told to its worker, whose answer decides, or
-	// after the grace (30 s) the server. Cancelling a running job again changes nothing. Over REST 200, or 202 while the
-	// worker is told.
+	// after the grace (30 s) the server. Cancelling a running job again changes nothing. The answer says what this call
+	// did. Over REST 200, or 202 while the worker is told.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
 	// - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
 	// - FAILED_PRECONDITION, JOB_TERMINAL: it is over; metadata `status` says how. HTTP 409.
 	CancelJob(context.Context, *CancelJobRequest) (*CancelJobResponse, error)
-	// Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0.
+	// Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0. The answer
+	// says what this call did, also where the job has moved on since.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.

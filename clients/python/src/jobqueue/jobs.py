@@ -191,8 +191,8 @@ class Cancellation:
     """The answer to `cancel`.
 
     Attributes:
-        job: The job as it is now.
-        pending: Whether it ran: its worker is told. The job was read after that, and may be over already.
+        job: The job as the call left it.
+        pending: Whether it ran: its worker is told.
     """
 
     job: Job

@@ -165,6 +165,8 @@ class JobService:
     async def cancel(self, job_id: UUID, reason: str = "") -> tuple[Job, bool]:
         """Cancels a waiting job at once; asks a running one to stop, which is pending until its worker answers.
 
+        Answers the job as this call left it, also where it has moved on since.
+
         Raises:
             JobTerminal: It has ended.
             JobNotFound: There is none.
@@ -172,22 +174,23 @@ class JobService:
         cancelled = await self._changes.cancel(job_id, reason)
         if cancelled.session_id is not None:
             self._on_cancel(job_id, cancelled.session_id, cancelled.attempt, reason)
-        job = await self.get(job_id)
         if not cancelled.pending:
             self._waiters.finished([job_id])
-            self._on_finished(job.kind, "cancelled")
-        return job, cancelled.pending
+            self._on_finished(cancelled.job.kind, "cancelled")
+        return cancelled.job, cancelled.pending
 
     async def retry(self, job_id: UUID) -> Job:
         """Queues an ended job again, with its history and attempts, and its failures and losses forgotten.
+
+        Answers the job as this call left it, also where it has moved on since.
 
         Raises:
             JobNotTerminal: It has not ended.
             JobNotFound: There is none.
         """
-        lane_id, priority = await self._changes.retry(job_id)
-        self._on_ready(lane_id, priority)
-        return await self.get(job_id)
+        retried = await self._changes.retry(job_id)
+        self._on_ready(retried.lane_id, retried.priority)
+        return retried.job
 
     async def delete(self, job_id: UUID) -> None:
         """Takes away an ended job with its history. A replay of its key answers its id alone.

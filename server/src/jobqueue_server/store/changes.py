@@ -8,7 +8,9 @@ from uuid import UUID
 
 from ..errors import Internal, JobNotFound, JobNotTerminal, JobTerminal
 from ..lifecycle import Status
+from ..model import Job
 from .database import Database, Session
+from .reads import job_of
 
 # A job that moves between its live row and its end while we look is looked at again. Each turn takes a settlement and a
 # retry of the same job in between.
@@ -17,15 +19,28 @@ _TURNS = 10
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """What a cancel did. Pending: the job runs, and the session that holds its lease must be told."""
+    """What a cancel did. Pending: the job runs, and the session that holds its lease must be told.
+
+    `job` is as the cancel left it.
+    """
 
     pending: bool
     session_id: int | None
     attempt: int
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What a retry did: the lane and the priority where the job waits now. `job` is as the retry left it."""
+
+    lane_id: int
+    priority: int
+    job: Job
 
 
 class ChangeStore:
-    """Changes one job at the word of its caller.
+    """Changes one job at the word of its caller, and reads it in the same transaction, before it can move on.
 
     Raises (every method): JobNotFound, DatabaseAway, DatabaseFull.
     """
@@ -41,11 +56,12 @@ class ChangeStore:
             JobTerminal: It has ended.
         """
         for _ in range(_TURNS):
-            async with self._database.session() as session:
-                row = await session.fetchrow("cancel_job", job_id, self._cancel_grace, reason or None)
+            async with self._database.transaction() as transaction:
+                row = await transaction.fetchrow("cancel_job", job_id, self._cancel_grace, reason or None)
                 if row is not None:
-                    return Cancelled(row["pending"], row["session_id"], row["attempts"])
-                status = await _terminal_status(session, job_id)
+                    job = await _changed(transaction, job_id)
+                    return Cancelled(row["pending"], row["session_id"], row["attempts"], job)
+                status = await _terminal_status(transaction, job_id)
             if status is not None:
                 raise JobTerminal(
                     f"job is already in terminal state {status.name}",
@@ -53,8 +69,8 @@ class ChangeStore:
                 )
         raise _restless(job_id)
 
-    async def retry(self, job_id: UUID) -> tuple[int, int]:
-        """Queues an ended job again. Answers its lane and priority.
+    async def retry(self, job_id: UUID) -> Retried:
+        """Queues an ended job again.
 
         Raises:
             JobNotTerminal: It has not ended.
@@ -64,7 +80,7 @@ class ChangeStore:
             row = await transaction.fetchrow("retry_job", job_id)
             if row is None:
                 raise not_found(job_id)
-            return row["lane_id"], row["priority"]
+            return Retried(row["lane_id"], row["priority"], await _changed(transaction, job_id))
 
     async def delete(self, job_id: UUID) -> None:
         """Takes away an ended job with its history.
@@ -75,6 +91,18 @@ class ChangeStore:
         async with self._database.transaction() as transaction:
             await _lock_finished(transaction, job_id)
             await transaction.fetch("delete_job", job_id)
+
+
+async def _changed(transaction: Session, job_id: UUID) -> Job:
+    """The job that this transaction has changed; its lock keeps others from it until the commit.
+
+    Raises:
+        JobNotFound: Its body is gone, so the change is rolled back.
+    """
+    row = await transaction.fetchrow("get_job", job_id, True)
+    if row is None:
+        raise not_found(job_id)
+    return job_of(row)
 
 
 async def _lock_finished(transaction: Session, job_id: UUID) -> None:

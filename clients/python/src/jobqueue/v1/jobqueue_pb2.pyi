@@ -334,10 +334,10 @@ class CancelJobResponse(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
     pending: _builtins.bool
-    """Whether it ran when this was asked: its worker is told. `job` was read after that, and may be over already."""
+    """Whether it ran when this was asked: its worker is told."""
     @_builtins.property
     def job(self) -> _job_pb2.Job:
-        """As it is now, in full."""
+        """As this call left it, in full: CANCELLED, or RUNNING where `pending`. What became of it since is in GetJob."""
 
     def __init__(
         self,
@@ -388,7 +388,7 @@ class RetryJobResponse(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def job(self) -> _job_pb2.Job:
-        """As it is now, in full."""
+        """As this call left it, in full: QUEUED, also where it has been claimed or has ended since."""
 
     def __init__(
         self,

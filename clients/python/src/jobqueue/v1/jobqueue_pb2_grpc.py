@@ -201,8 +201,8 @@ class JobQueueServicer(object):
 
     def CancelJob(self, request, context):
         """Cancels a job. A waiting one is CANCELLED at once. A running one is told to its worker, whose answer decides, or
-        after the grace (30 s) the server. Cancelling a running job again changes nothing. Over REST 200, or 202 while the
-        worker is told.
+        after the grace (30 s) the server. Cancelling a running job again changes nothing. The answer says what this call
+        did. Over REST 200, or 202 while the worker is told.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
@@ -214,7 +214,8 @@ class JobQueueServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RetryJob(self, request, context):
-        """Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0.
+        """Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0. The answer
+        says what this call did, also where the job has moved on since.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.

@@ -89,8 +89,8 @@ class JobQueueStub:
     """
     CancelJob: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.CancelJobRequest, _jobqueue_pb2.CancelJobResponse]
     """Cancels a job. A waiting one is CANCELLED at once. A running one is told to its worker, whose answer decides, or
-    after the grace (30 s) the server. Cancelling a running job again changes nothing. Over REST 200, or 202 while the
-    worker is told.
+    after the grace (30 s) the server. Cancelling a running job again changes nothing. The answer says what this call
+    did. Over REST 200, or 202 while the worker is told.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
@@ -98,7 +98,8 @@ class JobQueueStub:
     - FAILED_PRECONDITION, JOB_TERMINAL: it is over; metadata `status` says how. HTTP 409.
     """
     RetryJob: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.RetryJobRequest, _jobqueue_pb2.RetryJobResponse]
-    """Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0.
+    """Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0. The answer
+    says what this call did, also where the job has moved on since.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
@@ -250,8 +251,8 @@ class JobQueueAsyncStub(JobQueueStub):
     """
     CancelJob: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.CancelJobRequest, _jobqueue_pb2.CancelJobResponse]  # type: ignore[assignment]
     """Cancels a job. A waiting one is CANCELLED at once. A running one is told to its worker, whose answer decides, or
-    after the grace (30 s) the server. Cancelling a running job again changes nothing. Over REST 200, or 202 while the
-    worker is told.
+    after the grace (30 s) the server. Cancelling a running job again changes nothing. The answer says what this call
+    did. Over REST 200, or 202 while the worker is told.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
@@ -259,7 +260,8 @@ class JobQueueAsyncStub(JobQueueStub):
     - FAILED_PRECONDITION, JOB_TERMINAL: it is over; metadata `status` says how. HTTP 409.
     """
     RetryJob: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.RetryJobRequest, _jobqueue_pb2.RetryJobResponse]  # type: ignore[assignment]
-    """Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0.
+    """Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0. The answer
+    says what this call did, also where the job has moved on since.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
@@ -438,8 +440,8 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_jobqueue_pb2.CancelJobResponse, _abc.Awaitable[_jobqueue_pb2.CancelJobResponse]]:
         """Cancels a job. A waiting one is CANCELLED at once. A running one is told to its worker, whose answer decides, or
-        after the grace (30 s) the server. Cancelling a running job again changes nothing. Over REST 200, or 202 while the
-        worker is told.
+        after the grace (30 s) the server. Cancelling a running job again changes nothing. The answer says what this call
+        did. Over REST 200, or 202 while the worker is told.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
@@ -453,7 +455,8 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         request: _jobqueue_pb2.RetryJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_jobqueue_pb2.RetryJobResponse, _abc.Awaitable[_jobqueue_pb2.RetryJobResponse]]:
-        """Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0.
+        """Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0. The answer
+        says what this call did, also where the job has moved on since.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.

@@ -349,14 +349,14 @@ export const CancelJobRequestSchema: GenMessage<CancelJobRequest> = /*@__PURE__*
  */
 export type CancelJobResponse = Message<"jobqueue.v1.CancelJobResponse"> & {
   /**
-   * As it is now, in full.
+   * As this call left it, in full: CANCELLED, or RUNNING where `pending`. What became of it since is in GetJob.
    *
    * @generated from field: jobqueue.v1.Job job = 1;
    */
   job?: Job;
 
   /**
-   * Whether it ran when this was asked: its worker is told. `job` was read after that, and may be over already.
+   * Whether it ran when this was asked: its worker is told.
    *
    * @generated from field: bool pending = 2;
    */
@@ -405,7 +405,7 @@ export const RetryJobRequestSchema: GenMessage<RetryJobRequest> = /*@__PURE__*/
  */
 export type RetryJobResponse = Message<"jobqueue.v1.RetryJobResponse"> & {
   /**
-   * As it is now, in full.
+   * As this call left it, in full: QUEUED, also where it has been claimed or has ended since.
    *
    * @generated from field: jobqueue.v1.Job job = 1;
    */
@@ -690,8 +690,8 @@ export const JobQueue: GenService<{
   },
   /**
    * Cancels a job. A waiting one is CANCELLED at once. A running one is told to its worker, whose answer decides, or
-   * after the grace (30 s) the server. Cancelling a running job again changes nothing. Over REST 200, or 202 while the
-   * worker is told.
+   * after the grace (30 s) the server. Cancelling a running job again changes nothing. The answer says what this call
+   * did. Over REST 200, or 202 while the worker is told.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
@@ -706,7 +706,8 @@ export const JobQueue: GenService<{
     output: typeof CancelJobResponseSchema;
   },
   /**
-   * Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0.
+   * Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0. The answer
+   * says what this call did, also where the job has moved on since.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.

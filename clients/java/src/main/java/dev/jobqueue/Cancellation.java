@@ -3,7 +3,7 @@ package dev.jobqueue;
 /**
  * The answer to a cancel.
  *
- * @param job the job as it is now
- * @param pending whether it ran: its worker is told. The job was read after that, and may be over already
+ * @param job the job as the call left it
+ * @param pending whether it ran: its worker is told
  */
 public record Cancellation(Job job, boolean pending) {}
