@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from jobqueue.v1 import lease_pb2
+from jobqueue_server.errors import SessionSilent
 from jobqueue_server.rpc.lease import MAX_HELD
 from jobqueue_server.rpc.stream import MAX_UNSENT_FRAMES, MAX_UNSENT_RESULTS
 
@@ -49,7 +50,7 @@ async def test_a_worker_that_does_not_read_is_not_read_either_and_its_stream_can
     assert sum(len(frame.control.revoke.lease_ids) for frame in link._frames) == link._unsent_results
     assert len(link._frames) <= MAX_UNSENT_FRAMES + 2
     assert not flooding.done()
-    link.superseded()
+    link.fail(SessionSilent("the test says so"))
 
     async def ended() -> bool:
         return session.link is None

@@ -54,10 +54,10 @@ async def jobs_of_a_worker_whose_stream_is_cut_or_silent_start_elsewhere_within_
         assert [(each.attempt, each.reason, each.worker) for each in lost.failed_attempts] == [
             (1, "SESSION_LOST", kind)
         ]
-    assert (await silent.end()).reason == "SESSION_SUPERSEDED"
+    assert (await silent.end()).reason == "SESSION_SILENT"
     with pytest.raises(StreamEnded) as raised:
         await place.worker(resume=silent.resume(held=[first["silent"]]))
-    assert raised.value.reason == "SESSION_UNKNOWN"
+    assert raised.value.reason == "SESSION_ENDED"
     # Who was lost settles nothing, also not in a new session.
     new = await place.worker(kinds=["none"])
     outcome = lease_pb2.Outcome(job_id=jobs["cut"].id, attempt=1, success=lease_pb2.Success())
@@ -74,7 +74,7 @@ async def a_silent_connection_is_found_within_16_seconds_and_its_session_lives_o
     last_frame = time.monotonic()
     ended = await worker.end(timeout=18)
     assert 14 < time.monotonic() - last_frame < 16
-    assert ended.reason == "SESSION_SUPERSEDED"
+    assert ended.reason == "SESSION_SILENT"
     # Its ttl, 30 s, is not over.
     again = await place.worker(kinds=["quiet"], resume=worker.resume(held=[leased]))
     assert await again.succeed(leased) == []

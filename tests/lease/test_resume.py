@@ -156,13 +156,18 @@ async def test_a_forged_token_opens_nothing(place):
     await worker.heartbeat()
 
 
-async def test_an_ended_session_is_unknown(place):
+async def test_an_ended_session_is_told_to_its_own_token_alone(place):
     worker = await place.worker()
     await worker.drain()
     await worker.next("goodbye")
-    with pytest.raises(StreamEnded) as raised:
-        await place.worker(resume=worker.resume())
-    assert raised.value.reason == "SESSION_UNKNOWN"
+    token = worker.welcome.session_token
+    for shown, reason in ((token, "SESSION_ENDED"), (token[:-1], "SESSION_UNKNOWN")):
+        with pytest.raises(StreamEnded) as raised:
+            await place.worker(resume=worker.resume(token=shown))
+        assert raised.value.reason == reason
+        # Clients that act on the code alone open a new session.
+        assert raised.value.error is not None
+        assert raised.value.error.code() is grpc.StatusCode.NOT_FOUND
 
 
 async def test_subscriptions_and_capacity_are_those_of_the_new_hello(place):

@@ -222,7 +222,7 @@ async def test_a_session_that_another_server_reaped_ends_its_stream_at_once(noti
         worker.welcome.session_id,
     )
     await second.app.reaper.reap_lost()
-    assert (await worker.end(2)).reason == "SESSION_SUPERSEDED"
+    assert (await worker.end(2)).reason == "SESSION_ENDED"
 
 
 async def test_a_server_that_reaches_the_database_again_looks_at_once_what_became_of_its_sessions(
@@ -238,7 +238,7 @@ async def test_a_server_that_reaches_the_database_again_looks_at_once_what_becam
         raise DatabaseAway("the database does not answer; try again")
 
     first.app.reaper.end_due = away_once
-    assert (await worker.end(3)).reason == "SESSION_SUPERSEDED"
+    assert (await worker.end(3)).reason == "SESSION_ENDED"
 
 
 # ---- the notices themselves

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -23,7 +24,7 @@ async def test_a_worker_whose_session_was_reaped_behind_its_server_is_told_so(pl
     await place.app.sessions.audit()
     with pytest.raises(StreamEnded) as ended:
         await worker.next("goodbye")
-    assert ended.value.reason == "SESSION_SUPERSEDED"
+    assert ended.value.reason == "SESSION_ENDED"
     assert len(place.app.sessions) == 0
 
 
@@ -169,3 +170,21 @@ async def test_a_stream_whose_session_went_on_elsewhere_gets_no_goodbye(dsn: str
         assert (await worker.end()).reason == "SESSION_SUPERSEDED"
         assert not worker.has("goodbye")
         assert await again.succeed(leased) == []
+
+
+async def test_a_planned_move_logs_no_warning_where_its_notice_was_lost(
+    dsn: str, caplog: pytest.LogCaptureFixture
+):
+    async with Place(dsn, notify="off") as first, Place(dsn, notify="off") as second:
+        worker = await first.worker()
+        await first.enqueue()
+        leased = await worker.job()
+        first.app.sessions.all()[0].leave_at = 0.0
+        await worker.next("go_away")
+        again = await second.worker(resume=worker.resume(held=[leased]))
+        await again.heartbeat()
+        await first.app.sessions.audit()
+        assert (await worker.end()).reason == "SESSION_SUPERSEDED"
+        assert len(first.app.sessions) == 0
+        assert await again.succeed(leased) == []
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []

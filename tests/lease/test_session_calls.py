@@ -102,7 +102,7 @@ async def test_a_worker_that_makes_calls_runs_a_job_to_its_end(place, script):
     done = await place.get(job.id)
     assert (done.status, done.output_json) == (Status.SUCCEEDED, b"[1]")
     assert await script.close() == []
-    assert await reason_when(script.claim()) == "SESSION_UNKNOWN"
+    assert await reason_when(script.claim()) == "SESSION_ENDED"
 
 
 async def test_a_claim_waits_for_a_job_and_answers_at_once_when_it_comes(place, script):
@@ -273,7 +273,7 @@ async def test_a_session_lives_by_its_calls_and_is_lost_without_them(place):
     await place.until(job.id, "RETRYING")
     assert time.monotonic() - heard < 5 + 2
     assert (await place.get(job.id)).losses == 1
-    assert await reason_when(script.settle(outcome(leased))) == "SESSION_UNKNOWN"
+    assert await reason_when(script.settle(outcome(leased))) == "SESSION_ENDED"
 
 
 async def test_closing_gives_back_what_is_held(place, script):
@@ -368,8 +368,23 @@ async def test_a_token_that_is_not_ours_is_a_session_unknown(place, token):
 
 async def test_only_the_newest_token_counts(place, script):
     old = script.token
-    await CallWorker(place.stub).open(resume=lease_pb2.Resume(session_token=old))
+    new = await CallWorker(place.stub).open(resume=lease_pb2.Resume(session_token=old))
+    # The answer to the resume may have got lost, so the token before is still good for another one.
+    assert await reason_when(script.heartbeat()) == "SESSION_SUPERSEDED"
+    await new.heartbeat()
     assert await reason_when(script.heartbeat()) == "SESSION_UNKNOWN"
+
+
+async def test_only_a_session_s_own_token_is_told_that_it_has_ended(place, script):
+    number, _, secret = script.token.partition(".")
+    await script.close()
+    for call in (script.claim, script.heartbeat, script.close):
+        assert await reason_when(call()) == "SESSION_ENDED"
+    assert (
+        await reason_when(CallWorker(place.stub, f"{number}.{secret[:-1]}").heartbeat()) == "SESSION_UNKNOWN"
+    )
+    resume = lease_pb2.Resume(session_token=script.token)
+    assert await reason_when(CallWorker(place.stub).open(resume=resume)) == "SESSION_ENDED"
 
 
 async def _waits(place, count=1):

@@ -192,6 +192,7 @@ class App:
         self.peers.on_cancel = self.cancels.heard
         self.peers.on_taken_back = self.sessions.taken_back
         self.peers.on_gone = self.sessions.gone
+        self.peers.on_ended = self.sessions.ended
         self.progress = ProgressReports(jobs)
         self.dispatcher.before_leaving = self.progress.before_leaving
         self.enqueuer = Enqueuer(

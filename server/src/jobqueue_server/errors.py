@@ -123,9 +123,15 @@ class WatchTokenExpired(JobQueueError):
 
 
 class SessionUnknown(JobQueueError):
-    """The session has ended, or the token is not its own. Say Hello without `resume`."""
+    """The token is not one of ours, or is no longer good for its session. Say Hello without `resume`."""
 
     reason, code = "SESSION_UNKNOWN", "NOT_FOUND"
+
+
+class SessionEnded(JobQueueError):
+    """The session has ended, and its leases went back. Say Hello without `resume`."""
+
+    reason, code = "SESSION_ENDED", "NOT_FOUND"
 
 
 class ProtocolViolated(JobQueueError):
@@ -135,9 +141,15 @@ class ProtocolViolated(JobQueueError):
 
 
 class SessionSuperseded(JobQueueError):
-    """The session was resumed on another stream; this one has ended."""
+    """The session goes on in a later epoch, on another stream or by calls. Resume it with its newest token."""
 
     reason, code = "SESSION_SUPERSEDED", "ABORTED"
+
+
+class SessionSilent(JobQueueError):
+    """The stream was silent for three heartbeat intervals, and has ended. The session goes on: resume it."""
+
+    reason, code = "SESSION_SILENT", "ABORTED"
 
 
 class SessionStreams(JobQueueError):

@@ -100,7 +100,9 @@ async def zombie_by_hand(stage: Stage) -> None:
     results = await again.settle(outcomes=by_name)
     stale = [result for result in results if result.verdict == _Verdict.STALE_LEASE]
     stage.figure("late outcomes that were not called stale", len(by_name) - len(stale), 0, "")
-    await refused(stage.hand(direct, "back", slots=1, ttl=TTL, resume=victim.resume(held=jobs)))
+    await refused(
+        stage.hand(direct, "back", slots=1, ttl=TTL, resume=victim.resume(held=jobs)), "SESSION_ENDED"
+    )
     await heir.succeed(taken[-1])
     await stage.over()
     ends = await stage.sql("select status, attempts, losses from finished_job")
@@ -147,7 +149,7 @@ async def silent_caller(stage: Stage) -> None:
         stage.figure("late outcomes that were not called stale", len(taken), 0, "")
     except grpc.aio.AioRpcError as error:
         refused_as = reason_of(error)
-        stage.figure("late calls not refused as SESSION_UNKNOWN", refused_as != "SESSION_UNKNOWN", 0, "")
+        stage.figure("late calls not refused as SESSION_ENDED", refused_as != "SESSION_ENDED", 0, "")
     await stage.over()
 
 

@@ -16,7 +16,7 @@ from datetime import timedelta
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from ..errors import SessionStreams, SessionUnknown
+from ..errors import JobQueueError, SessionStreams
 from ..lifecycle import Event, Status
 from ..model import MAX_PAGE_BYTES
 from ..store.database import Record
@@ -108,7 +108,7 @@ class _Gathering:
     def goodbye(self, released: Sequence[Lease]) -> None:
         pass
 
-    def superseded(self) -> None:
+    def fail(self, error: JobQueueError) -> None:
         pass
 
     def leave(self) -> None:
@@ -122,7 +122,7 @@ class _Gathering:
 
 
 class SessionCalls:
-    """What workers do by calls. Every method but `open` raises SessionUnknown where the session is over."""
+    """What workers do by calls. Every method but `open` raises as `Sessions.refusal` says."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class SessionCalls:
         opened = await self._sessions.resume(token, held, unanswered, greeting.subscriptions)
         self._sessions.forget(opened.session)
         if not await self._store.greet(opened.session.id, opened.session.epoch, greeting.text()):
-            raise _unknown()
+            raise await self._sessions.refusal(opened.token)
         return opened
 
     async def claim(
@@ -276,7 +276,7 @@ class SessionCalls:
 
         rows = await self._store.end(session.id, session.epoch, decide)
         if rows is None:
-            raise _unknown()
+            raise await self._sessions.refusal(token)
         self._dispatcher.returned(rows)
         attempts = {row["id"]: row["attempts"] for row in heard.held}
         return [Named(0, row["id"], attempts[row["id"]]) for row in rows if row["id"] in attempts]
@@ -285,7 +285,7 @@ class SessionCalls:
         session_id, secret = split_token(token)
         row = await self._store.touch(session_id, digest(secret))
         if row is None:
-            raise _unknown()
+            raise await self._sessions.refusal(token)
         held = await self._store.held([session_id])
         greeting = None if row["greeting"] is None else Greeting.of(row["greeting"])
         subscriptions = greeting.subscriptions if greeting else frozenset[tuple[str, str]]()
@@ -323,9 +323,3 @@ class SessionCalls:
         for lease in list(heard.session.leases.values()):
             if lease.job_id in gone:
                 heard.session.drop(lease.lease_id)
-
-
-def _unknown() -> SessionUnknown:
-    return SessionUnknown(
-        "the session has ended, or the token is not its newest; open one by OpenSession, or resume it there"
-    )

@@ -39,7 +39,8 @@ class Peers:
         on_ready: A job is ready: (lane id, priority, whether it is to run alone).
         on_cancel: A job's worker is to be told: (job id, session id, attempt, reason).
         on_taken_back: A lease is over: (session id, job id, attempt, reason).
-        on_gone: A session has ended, or goes on elsewhere: (session id, last epoch that is over).
+        on_gone: A session goes on elsewhere: (session id, last epoch that is over).
+        on_ended: A session has ended: (session id, its epoch).
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Peers:
             lambda session_id, job_id, attempt, reason: None
         )
         self.on_gone: Callable[[int, int], None] = lambda session_id, epoch: None
+        self.on_ended: Callable[[int, int], None] = lambda session_id, epoch: None
 
     # ---- what this server tells
 
@@ -87,8 +89,12 @@ class Peers:
         self._tell("taken_back", [session_id, str(job_id), attempt, reason])
 
     def tell_gone(self, session_id: int, epoch: int) -> None:
-        """The session, up to this epoch, is nobody's any more."""
+        """The session goes on here: up to this epoch it is nobody's any more."""
         self._tell("gone", [session_id, epoch])
+
+    def tell_ended(self, session_id: int, epoch: int) -> None:
+        """The session has ended, in this epoch."""
+        self._tell("ended", [session_id, epoch])
 
     def _tell(self, name: str, what: list[Any]) -> None:
         if self._connected and self._somebody_listens() and len(self._news) < MOST_KEPT:
@@ -188,6 +194,8 @@ class Peers:
             self.on_taken_back(session_id, UUID(job_id), attempt, reason)
         for session_id, epoch in notice.get("gone", ()):
             self.on_gone(session_id, epoch)
+        for session_id, epoch in notice.get("ended", ()):
+            self.on_ended(session_id, epoch)
         ready = list(_lines(notice))
         if all(self._catalog.lane_by_id(lane_id) is not None for lane_id, _, _ in ready):
             self._ready(ready)

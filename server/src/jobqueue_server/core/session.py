@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from ..errors import JobQueueError
 from ..lifecycle import Event
 from .catalog import Lane
 
@@ -143,8 +144,8 @@ class Link(Protocol):
     def goodbye(self, released: Sequence[Lease]) -> None:
         """Ends the stream after a drain."""
 
-    def superseded(self) -> None:
-        """Ends the stream: its session goes on elsewhere, or is taken for silent."""
+    def fail(self, error: JobQueueError) -> None:
+        """Ends the stream with what its worker is told."""
 
     def leave(self) -> None:
         """Ends the stream because the server leaves; the session lives on."""

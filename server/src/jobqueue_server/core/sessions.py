@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from ..errors import JobQueueError, SessionSuperseded, SessionUnknown, TooManyStreams
+from ..errors import (
+    JobQueueError,
+    SessionEnded,
+    SessionSilent,
+    SessionSuperseded,
+    SessionUnknown,
+    TooManyStreams,
+)
 from ..lifecycle import Event
 from ..store.database import Record
 from ..store.jobs import Leaving
@@ -76,6 +83,16 @@ def split_token(token: str) -> tuple[int, str]:
 
 def _superseded() -> SessionSuperseded:
     return SessionSuperseded("the session goes on elsewhere; resume it with its newest token")
+
+
+def _ended() -> SessionEnded:
+    return SessionEnded("the session has ended, and its leases went back; say Hello without resume")
+
+
+def _silent(seconds: float) -> SessionSilent:
+    return SessionSilent(
+        f"nothing was heard on this stream for {seconds:.0f} s, three heartbeat intervals; resume the session"
+    )
 
 
 class Sessions:
@@ -160,7 +177,8 @@ class Sessions:
         Those that it does not name go back at once, uncharged. The stream that it had here ends.
 
         Raises:
-            SessionUnknown: It ended, or the token is not its own.
+            SessionUnknown: The token is not its own.
+            SessionEnded: It ended.
             SessionSuperseded: Another resume came after this one, and won.
         """
         session_id, secret = split_token(token)
@@ -169,9 +187,7 @@ class Sessions:
         new_secret = new_token()
         row = await self._store.resume(session_id, digest(secret), digest(new_secret), self._server_id())
         if row is None:
-            raise SessionUnknown(
-                "the session has ended, or the token is not its own; say Hello without resume"
-            )
+            raise await self.refusal(token)
         # The server that had it ends its stream, and forgets what it holds.
         self._peers.tell_gone(session_id, row["epoch"] - 1)
         session = self._take_over(row, subscriptions)
@@ -181,6 +197,19 @@ class Sessions:
             session.opening = False
             raise
         return Opened(session, f"{session_id}.{new_secret}", kept, revoked)
+
+    async def refusal(self, token: str) -> JobQueueError:
+        """Why a session did not go on by this token: SessionUnknown, SessionEnded or SessionSuperseded.
+
+        Only a token that is the session's own is told what became of it.
+        """
+        session_id, secret = split_token(token)
+        row = await self._store.find(session_id, digest(secret))
+        if row is None or not row["own"]:
+            return SessionUnknown(
+                "the session token is not one of ours, or a newer one took its place; say Hello without resume"
+            )
+        return _ended() if row["ended"] else _superseded()
 
     def _take_over(self, row: Record, subscriptions: frozenset[tuple[str, str]]) -> Session:
         """The session in its new epoch: a fresh object, so that what the old stream still does finds the old one.
@@ -197,7 +226,7 @@ class Sessions:
             session.inherit(old)
             link, old.link = old.link, None
             if link is not None:
-                link.superseded()
+                link.fail(_superseded())
         self._sessions[session.id] = session
         return session
 
@@ -261,7 +290,7 @@ class Sessions:
     def attach(self, session: Session, link: Link) -> None:
         """Its stream is ready for deliveries; or at its end, where the session went on while Welcome was written."""
         if self._sessions.get(session.id) is not session:
-            link.superseded()
+            link.fail(_superseded())
             return
         session.link = link
         session.opening = False
@@ -318,10 +347,12 @@ class Sessions:
                 # It goes on with another server, or has ended.
                 self.forget(session)
 
-    async def end(self, session: Session) -> list[Lease] | None:
+    async def end(self, session: Session) -> list[Lease]:
         """A worker has said all: its session ends, and what it still held goes back uncharged. Returns that.
 
-        None: the session has ended already, or goes on in another epoch, with what it holds.
+        Raises:
+            SessionEnded: It has ended already.
+            SessionSuperseded: It goes on in another epoch, with what it holds.
         """
         self._dispatcher.detach(session)
         released = list(session.leases.values())
@@ -334,7 +365,8 @@ class Sessions:
         rows = await self._store.end(session.id, session.epoch, decide)
         self.forget(session)
         if rows is None:
-            return None
+            row = await self._store.find(session.id, None)
+            raise _ended() if row is None or row["ended"] else _superseded()
         self._dispatcher.returned(rows)
         return released
 
@@ -380,7 +412,7 @@ class Sessions:
             if session is not None:
                 self.forget(session)
             row = told[session_id]
-            self._peers.tell_gone(session_id, row["epoch"])
+            self._peers.tell_ended(session_id, row["epoch"])
             _log.warning(
                 "session %d of worker %s is lost, with %d leases", session_id, row["name"], row["leases"]
             )
@@ -484,16 +516,22 @@ class Sessions:
         return True
 
     def gone(self, session_id: int, epoch: int) -> None:
-        """Another server says that the session has ended, or goes on in a later epoch than this."""
-        session = self._sessions.get(session_id)
-        if session is None or session.epoch > epoch:
-            return
-        self._let_go(session)
+        """Another server says that the session goes on in a later epoch than this."""
+        self._is_over(session_id, epoch, _superseded())
 
-    def _let_go(self, session: Session) -> None:
+    def ended(self, session_id: int, epoch: int) -> None:
+        """Another server says that the session has ended, in this epoch."""
+        self._is_over(session_id, epoch, _ended())
+
+    def _is_over(self, session_id: int, epoch: int, error: JobQueueError) -> None:
+        session = self._sessions.get(session_id)
+        if session is not None and session.epoch <= epoch:
+            self._let_go(session, error)
+
+    def _let_go(self, session: Session, error: JobQueueError) -> None:
         """It is not this server's any more: its stream ends, and nothing is written of it."""
         if session.link is not None:
-            session.link.superseded()
+            session.link.fail(error)
             self.broken(session, session.link)
         self.forget(session)
 
@@ -510,8 +548,13 @@ class Sessions:
         for session in known:
             if epochs.get(session.id) == session.epoch or self._sessions.get(session.id) is not session:
                 continue
-            _log.warning("session %d of worker %s is not this server's any more", session.id, session.name)
-            self._let_go(session)
+            if session.id in epochs:
+                # As after every planned move whose notice was lost, or of a server that sends none.
+                _log.info("session %d of worker %s goes on elsewhere", session.id, session.name)
+                self._let_go(session, _superseded())
+            else:
+                _log.warning("session %d of worker %s has ended elsewhere", session.id, session.name)
+                self._let_go(session, _ended())
         here = {(session.id, session.epoch) for session in self.all()}
         unheard = {(row["id"], row["epoch"]) for row in rows if row["counted_on"]} - here
         # Seen twice: a session that is just being opened is in the database first.
@@ -536,7 +579,7 @@ class Sessions:
                 link = session.link
                 if link is not None and _is_silent(session, now):
                     _log.warning("session %d of worker %s is silent", session.id, session.name)
-                    link.superseded()
+                    link.fail(_silent(now - session.heard_at))
                     self.broken(session, link)
                 elif link is not None:
                     if session.deaf:

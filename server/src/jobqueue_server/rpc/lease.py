@@ -20,7 +20,14 @@ from ..core.progress import ProgressReports
 from ..core.session import Session
 from ..core.sessions import Opened, Sessions
 from ..core.settle import Frame, Outcome, Settler
-from ..errors import FieldInvalid, JobQueueError, ProtocolViolated, TooManyStreams
+from ..errors import (
+    FieldInvalid,
+    JobQueueError,
+    ProtocolViolated,
+    SessionEnded,
+    SessionSuperseded,
+    TooManyStreams,
+)
 from ..model import MAX_CHECKPOINT_BYTES, MAX_SETTLE_OUTCOMES
 from .hello import MAX_SLOTS, Greeting, greeting, take_capacity
 from .http2.stream import Stream
@@ -70,8 +77,8 @@ class LeaseServicer:
         Raises:
             ProtocolViolated: The first frame was not Hello, or came too late, or a later one was Hello too.
             FieldInvalid: A Hello or Capacity breaks a rule.
-            SessionUnknown, TooManyStreams: No session can be had.
-            SessionSuperseded: The session goes on elsewhere.
+            SessionUnknown, SessionEnded, TooManyStreams: No session can be had.
+            SessionSuperseded, SessionSilent: The session goes on elsewhere, or is to.
         """
         if self._silent >= self._max_streams:
             message = f"{self._silent} streams have not said Hello yet, as many as may be"
@@ -240,13 +247,13 @@ class LeaseServicer:
         try:
             await self._progress.before_leaving(lease.job_id for lease in session.leases.values())
             released = await self._sessions.end(session)
+        except (SessionEnded, SessionSuperseded) as error:
+            stream.fail(error)
+            return
         except JobQueueError as error:
             # The session is silent from now; the reaper ends it when the database is back.
             _log.warning("session %d could not be ended: %s", session.id, error)
             stream.leave()
-            return
-        if released is None:
-            stream.superseded()
             return
         session.link = None
         stream.goodbye(released)

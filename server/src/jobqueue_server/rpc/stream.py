@@ -13,7 +13,6 @@ from typing import Any
 from jobqueue.v1 import lease_pb2
 
 from ..core.session import Answer, Lease, Session
-from ..errors import SessionSuperseded
 from ..model import MAX_DELIVERY_BYTES
 from .convert import VALUE_GROWTH, set_span
 from .leased import delivery_bytes, leased_job
@@ -108,12 +107,6 @@ class LeaseStream:
         ]
         self._closing = True
         self.send(lease_pb2.LeaseResponse(goodbye=lease_pb2.Goodbye(released=named)))
-
-    def superseded(self) -> None:
-        """Ends the stream: its session goes on elsewhere, or is taken for silent."""
-        self.fail(
-            SessionSuperseded("the session goes on elsewhere, or fell silent; resume it on a new stream")
-        )
 
     def leave(self) -> None:
         """Ends the stream because the server leaves. The session lives on."""

@@ -67,6 +67,10 @@ class SessionStore:
         """The next epoch of a session (id, epoch, name, ttl), or None: it ended, or the token is not its own."""
         return await self._database.fetchrow("resume_session", session_id, shown, token_hash, server_id)
 
+    async def find(self, session_id: int, shown: bytes | None) -> Record | None:
+        """What became of a session (ended, own: whether the token shown is its own), or None: there is none."""
+        return await self._database.fetchrow("find_session", session_id, shown)
+
     async def greet(self, session_id: int, epoch: int, greeting: str) -> bool:
         """From now on it is heard by its calls. False: another epoch has it, or it ended."""
         return bool(await self._database.fetch("greet_session", session_id, epoch, greeting))
