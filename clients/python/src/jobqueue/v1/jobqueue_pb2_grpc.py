@@ -281,8 +281,10 @@ class JobQueueServicer(object):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
         - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
-        - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
-        - ABORTED, SESSION_SUPERSEDED: the session was resumed on another stream.
+        - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+        - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+        - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
+        - ABORTED, SESSION_SILENT: nothing was heard on this stream for three heartbeat intervals; resume the session.
         - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -295,7 +297,8 @@ class JobQueueServicer(object):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
-        - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
+        - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+        - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -306,7 +309,9 @@ class JobQueueServicer(object):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
-        - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+        - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+        - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+        - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
         - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -319,7 +324,9 @@ class JobQueueServicer(object):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.
-        - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+        - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+        - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+        - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -330,7 +337,9 @@ class JobQueueServicer(object):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a lease of held is malformed.
-        - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+        - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+        - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+        - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -340,7 +349,9 @@ class JobQueueServicer(object):
         """Ends a session. What it still holds goes back uncharged.
 
         Errors:
-        - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+        - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+        - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+        - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

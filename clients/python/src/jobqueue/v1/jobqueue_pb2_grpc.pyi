@@ -149,8 +149,10 @@ class JobQueueStub:
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
     - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
-    - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
-    - ABORTED, SESSION_SUPERSEDED: the session was resumed on another stream.
+    - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+    - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+    - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
+    - ABORTED, SESSION_SILENT: nothing was heard on this stream for three heartbeat intervals; resume the session.
     - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
     """
     OpenSession: _grpc.UnaryUnaryMultiCallable[_lease_pb2.OpenSessionRequest, _lease_pb2.OpenSessionResponse]
@@ -159,14 +161,17 @@ class JobQueueStub:
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
-    - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
+    - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+    - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
     """
     ClaimJobs: _grpc.UnaryUnaryMultiCallable[_lease_pb2.ClaimJobsRequest, _lease_pb2.ClaimJobsResponse]
     """Claims jobs for a session, and waits for the first one if there is none.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
-    - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+    - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+    - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+    - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
     - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
     """
     SettleJobs: _grpc.UnaryUnaryMultiCallable[_lease_pb2.SettleJobsRequest, _lease_pb2.SettleJobsResponse]
@@ -175,20 +180,26 @@ class JobQueueStub:
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.
-    - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+    - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+    - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+    - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
     """
     HeartbeatSession: _grpc.UnaryUnaryMultiCallable[_lease_pb2.HeartbeatSessionRequest, _lease_pb2.HeartbeatSessionResponse]
     """Keeps a session alive and tells its worker what to cancel.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a lease of held is malformed.
-    - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+    - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+    - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+    - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
     """
     CloseSession: _grpc.UnaryUnaryMultiCallable[_lease_pb2.CloseSessionRequest, _lease_pb2.CloseSessionResponse]
     """Ends a session. What it still holds goes back uncharged.
 
     Errors:
-    - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+    - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+    - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+    - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
     """
 
 @_typing.type_check_only
@@ -311,8 +322,10 @@ class JobQueueAsyncStub(JobQueueStub):
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
     - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
-    - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
-    - ABORTED, SESSION_SUPERSEDED: the session was resumed on another stream.
+    - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+    - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+    - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
+    - ABORTED, SESSION_SILENT: nothing was heard on this stream for three heartbeat intervals; resume the session.
     - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
     """
     OpenSession: _aio.UnaryUnaryMultiCallable[_lease_pb2.OpenSessionRequest, _lease_pb2.OpenSessionResponse]  # type: ignore[assignment]
@@ -321,14 +334,17 @@ class JobQueueAsyncStub(JobQueueStub):
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
-    - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
+    - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+    - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
     """
     ClaimJobs: _aio.UnaryUnaryMultiCallable[_lease_pb2.ClaimJobsRequest, _lease_pb2.ClaimJobsResponse]  # type: ignore[assignment]
     """Claims jobs for a session, and waits for the first one if there is none.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
-    - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+    - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+    - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+    - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
     - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
     """
     SettleJobs: _aio.UnaryUnaryMultiCallable[_lease_pb2.SettleJobsRequest, _lease_pb2.SettleJobsResponse]  # type: ignore[assignment]
@@ -337,20 +353,26 @@ class JobQueueAsyncStub(JobQueueStub):
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.
-    - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+    - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+    - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+    - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
     """
     HeartbeatSession: _aio.UnaryUnaryMultiCallable[_lease_pb2.HeartbeatSessionRequest, _lease_pb2.HeartbeatSessionResponse]  # type: ignore[assignment]
     """Keeps a session alive and tells its worker what to cancel.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a lease of held is malformed.
-    - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+    - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+    - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+    - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
     """
     CloseSession: _aio.UnaryUnaryMultiCallable[_lease_pb2.CloseSessionRequest, _lease_pb2.CloseSessionResponse]  # type: ignore[assignment]
     """Ends a session. What it still holds goes back uncharged.
 
     Errors:
-    - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+    - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+    - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+    - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
     """
 
 class JobQueueServicer(metaclass=_abc_1.ABCMeta):
@@ -530,8 +552,10 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
         - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
-        - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
-        - ABORTED, SESSION_SUPERSEDED: the session was resumed on another stream.
+        - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+        - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+        - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
+        - ABORTED, SESSION_SILENT: nothing was heard on this stream for three heartbeat intervals; resume the session.
         - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
         """
 
@@ -546,7 +570,8 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
-        - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
+        - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+        - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
         """
 
     @_abc_1.abstractmethod
@@ -559,7 +584,9 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
-        - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+        - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+        - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+        - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
         - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
         """
 
@@ -574,7 +601,9 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.
-        - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+        - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+        - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+        - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
         """
 
     @_abc_1.abstractmethod
@@ -587,7 +616,9 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a lease of held is malformed.
-        - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+        - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+        - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+        - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
         """
 
     @_abc_1.abstractmethod
@@ -599,7 +630,9 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         """Ends a session. What it still holds goes back uncharged.
 
         Errors:
-        - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+        - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+        - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+        - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
         """
 
 def add_JobQueueServicer_to_server(servicer: JobQueueServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
