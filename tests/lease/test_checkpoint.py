@@ -6,7 +6,7 @@ import pytest
 
 from jobqueue.v1 import job_pb2, lease_pb2
 
-from .hand_worker import span, violations_of
+from .hand_worker import span
 from .place import eventually
 
 QUICK = job_pb2.RetryPolicy(min_backoff=span(0.001), max_backoff=span(0.02))
@@ -95,17 +95,6 @@ async def test_a_retried_job_goes_on_if_it_failed_and_starts_anew_if_it_was_done
     await worker.succeed(leased)
     await place.retry(job.id)
     assert (await worker.job()).checkpoint == b""
-
-
-async def test_a_checkpoint_over_64_kib_ends_the_stream_and_says_so(place):
-    worker = await place.worker()
-    await place.enqueue()
-    leased = await worker.job()
-    await leave(worker, leased, b"x" * (64 << 10))
-    await worker.heartbeat()
-    await leave(worker, leased, b"x" * ((64 << 10) + 1))
-    ended = await worker.end()
-    assert "at most 65536 are kept" in violations_of(ended.error)["progress.checkpoint"]
 
 
 async def test_only_the_holder_leaves_a_checkpoint(place):

@@ -69,7 +69,7 @@ class PayloadTooLarge(JobQueueError):
 
 
 class BodyTooLarge(JobQueueError):
-    """The whole request is over 4 MiB. Send less at once, or store the data elsewhere and send a reference."""
+    """The request or frame is over 4 MiB. Send less at once, or store the data elsewhere and send a reference."""
 
     reason, code, http_status = "BODY_TOO_LARGE", "INVALID_ARGUMENT", 413
 

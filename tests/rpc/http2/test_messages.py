@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import zlib
 
 import pytest
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
 
 from .conftest import MOST_BYTES, Served
-from .wire import DATA, END_STREAM, Caller, Wire, call_fields, frame, message, packed
+from .wire import DATA, END_STREAM, Answer, Caller, Wire, call_fields, frame, message, packed
 
-OK, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 0, 8, 12, 13
+OK, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 0, 3, 8, 12, 13
+
+
+def reason_of(answer: Answer) -> str:
+    """The ErrorInfo's reason in a status."""
+    text = dict(answer.trailers)["grpc-status-details-bin"]
+    status = Status.FromString(base64.b64decode(text + "=" * (-len(text) % 4)))
+    info = ErrorInfo()
+    [detail] = status.details
+    assert detail.Unpack(info)
+    return info.reason
 
 
 async def test_messages_are_the_same_wherever_their_bytes_are_cut(served: Served) -> None:
@@ -61,18 +74,33 @@ async def test_a_message_that_is_too_large_is_refused_by_its_first_bytes(served:
         stream = await caller.begin(path)
         await caller.say(stream, b"\0" + (MOST_BYTES + 1).to_bytes(4, "big"))
         answer = await caller.answer(stream)
-        assert answer.status == RESOURCE_EXHAUSTED
-        assert answer.text == f"Received message larger than max ({MOST_BYTES + 1} vs. {MOST_BYTES})"
+        assert (answer.status, reason_of(answer)) == (INVALID_ARGUMENT, "BODY_TOO_LARGE")
+        assert answer.text == f"the message has {MOST_BYTES + 1} bytes; the most is {MOST_BYTES}"
         assert (await caller.ask("/t.T/Echo", b"next")).messages == [b"next"]
 
 
-async def test_a_refused_message_ends_the_handler_that_would_read_it(served: Served) -> None:
+async def test_a_refused_message_ends_the_handler_that_reads_it(served: Served) -> None:
     async with await Caller.greet(served.port) as caller:
         stream = await caller.begin("/t.T/Hold")
         await served.handlers.began.get()
-        await caller.say(stream, b"\0\xff\xff\xff\xff")
-        assert (await caller.answer(stream)).status == RESOURCE_EXHAUSTED
-        assert await served.handlers.cancelled.get() == "Hold"
+        await caller.say(stream, message(b"first") + b"\0\xff\xff\xff\xff" + bytes(1000))
+        served.handlers.go.set()
+        answer = await caller.answer(stream)
+        assert (answer.status, reason_of(answer)) == (INVALID_ARGUMENT, "BODY_TOO_LARGE")
+        assert served.handlers.cancelled.empty()
+
+
+async def test_nothing_is_held_of_a_message_that_is_too_large(served: Served) -> None:
+    async with await Caller.greet(served.port) as caller:
+        stream = await caller.begin("/t.T/Hold")
+        context = await served.handlers.began.get()
+        await caller.say(stream, b"\0" + (100 << 20).to_bytes(4, "big"))
+        for _ in range(100):
+            await caller.say(stream, bytes(1 << 20))
+        assert not context._messages.held
+        assert context._connection.held < 1 << 10
+        served.handlers.go.set()
+        assert (await caller.answer(stream)).status == INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
@@ -98,10 +126,10 @@ async def test_a_message_that_is_too_large_once_decompressed_is_refused(
             stream = await caller.begin("/t.T/Size", ("grpc-encoding", encoding))
             await caller.say(stream, packed(encoding, bytes(size)), end=True)
             answer = await caller.answer(stream)
-            assert answer.status == RESOURCE_EXHAUSTED
+            assert (answer.status, reason_of(answer)) == (INVALID_ARGUMENT, "BODY_TOO_LARGE")
             # It was not decompressed to its end.
-            assert answer.text == (
-                f"Received message larger than max ({MOST_BYTES + 1} vs. {MOST_BYTES}) once decompressed"
+            assert (
+                answer.text == f"the message has over {MOST_BYTES} bytes once decompressed; that is the most"
             )
 
 

@@ -13,7 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from ..chain import Call, Chain, PeerGone
 from ..errors import BodyTooLarge, FieldInvalid, JobQueueError, NotBuilt
-from ..model import MAX_MESSAGE_BYTES
+from .http2.messages import TooLarge, unread
 from .http2.stream import Stream
 from .quick import Quick, QuickBatch, QuickEnqueue
 from .said import refusal, trailing
@@ -41,7 +41,9 @@ def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
     make: Any = grpc
     implementation = getattr(servicer, method.name, None)
 
-    async def read(raw: bytes) -> Message:
+    async def read(raw: bytes | TooLarge) -> Message:
+        if isinstance(raw, TooLarge):
+            raise BodyTooLarge(raw.text)
         return parse(raw)
 
     if method.client_streaming:
@@ -49,12 +51,12 @@ def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
         return make.stream_stream_rpc_method_handler(_duplex(full_name, duplex), parse, _serialize)
     if method.server_streaming:
         stream = chain.stream(full_name, implementation or _stream_not_built(method.name), read)
-        return make.unary_stream_rpc_method_handler(_stream(full_name, stream), None, _serialize)
+        return make.unary_stream_rpc_method_handler(_stream(full_name, stream), unread, _serialize)
     unary = chain.unary(full_name, _serialized(implementation or _not_built(method.name)), read)
     quick = next(
         (way(chain, servicer) for way in (QuickEnqueue, QuickBatch) if full_name == way.METHOD), None
     )
-    return make.unary_unary_rpc_method_handler(Unary(full_name, unary, quick))
+    return make.unary_unary_rpc_method_handler(Unary(full_name, unary, quick), unread)
 
 
 class Unary:
@@ -129,14 +131,10 @@ async def _send_request_id(context: Stream, call: Call) -> None:
 
 
 def _parser(message_class: type[Message]) -> Callable[[bytes], Message]:
-    """Reads a request. gRPC itself would answer a malformed one with INTERNAL and the exception's text, and one that
-    is too large with RESOURCE_EXHAUSTED, as if the server had too much to do.
-    """
+    """Reads a request. gRPC itself would answer a malformed one with INTERNAL and the exception's text."""
     name = message_class.DESCRIPTOR.full_name
 
     def parse(raw: bytes) -> Message:
-        if len(raw) > MAX_MESSAGE_BYTES:
-            raise BodyTooLarge(f"the {name} has {len(raw)} bytes; the most is {MAX_MESSAGE_BYTES}")
         try:
             return message_class.FromString(raw)
         except DecodeError:

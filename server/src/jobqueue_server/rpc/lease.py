@@ -204,9 +204,13 @@ class LeaseServicer:
 
     def _heartbeat(self, heartbeat: lease_pb2.Heartbeat, session: Session, stream: LeaseStream) -> None:
         if len(heartbeat.held) > MAX_HELD:
-            raise FieldInvalid.of(
-                "heartbeat.held", f"names {len(heartbeat.held)} leases; a frame takes {MAX_HELD}"
-            )
+            # It lives all the same. Its stream's end would not make it name fewer.
+            _log.warning(
+                "a heartbeat of worker %s names %d leases; at most %d are looked at",
+                session.name, len(heartbeat.held), MAX_HELD,
+            )  # fmt: skip
+            stream.pong(heartbeat.seq)
+            return
         lingering = len(session.lingering)
         unknown = session.still_running(heartbeat.held)
         if unknown:
@@ -227,12 +231,12 @@ class LeaseServicer:
         message = progress.message.replace("\0", "")[:MAX_PROGRESS_MESSAGE]
         checkpoint = progress.checkpoint if progress.HasField("checkpoint") else None
         if checkpoint is not None and len(checkpoint) > MAX_CHECKPOINT_BYTES:
-            # Not passed over: the next attempt would go on from an older one, and nobody would know why.
-            raise FieldInvalid.of(
-                "progress.checkpoint",
-                f"has {len(checkpoint)} bytes; at most {MAX_CHECKPOINT_BYTES} are kept: "
-                "store it elsewhere and send a reference",
-            )
+            # The stream goes on: it is of other jobs too. So the log says why the next attempt finds an older one.
+            _log.warning(
+                "a checkpoint of job %s by worker %s has %d bytes, and is passed over; at most %d are kept",
+                lease.job_id, session.name, len(checkpoint), MAX_CHECKPOINT_BYTES,
+            )  # fmt: skip
+            checkpoint = None
         self._progress.report(session, lease, fraction, message, checkpoint)
 
     def _end_when_empty(self, session: Session, stream: LeaseStream) -> None:

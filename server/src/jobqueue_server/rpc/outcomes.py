@@ -29,6 +29,8 @@ from .values import ValueInvalid, text_of
 
 _VERDICTS = lease_pb2.SettleResult.Verdict
 _CUT = "... (cut)"
+# A thousand of them go into one answer. Over 4 MiB no worker could read it, and would send the same outcomes again.
+_MAX_MESSAGE_CHARS = 512
 _FOLLOW_UPS = "success.follow_ups"
 
 Reading = tuple[Outcome | None, Answer | None]
@@ -137,7 +139,7 @@ def result_message(answer: Answer) -> lease_pb2.SettleResult:
         job_id="" if answer.job_id is None else str(answer.job_id),
         attempt=answer.attempt,
         verdict=_VERDICTS.Value(answer.verdict),
-        message=answer.message,
+        message=_text(answer.message, _MAX_MESSAGE_CHARS),
     )
     if answer.verdict in ("APPLIED", "ALREADY_APPLIED"):
         result.status = answer.status  # type: ignore[assignment]

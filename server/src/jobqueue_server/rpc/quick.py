@@ -20,7 +20,6 @@ from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
 from ..chain import Begun, Call, Chain
 from ..errors import JobQueueError
-from ..model import MAX_MESSAGE_BYTES
 from ..taskless import Deadlines, TasklessCall
 from .convert import set_moment
 from .http2.stream import Stream
@@ -58,7 +57,7 @@ class Quick(ABC):
 
     def begin(self, raw: bytes, call: Call, context: Stream) -> bool:
         """Starts a call, or refuses it. False where it goes the general way, from the beginning."""
-        if self._servicer is None or len(raw) > MAX_MESSAGE_BYTES:
+        if self._servicer is None:
             return False
         begun = self._chain.begin(call)
         if begun is None:

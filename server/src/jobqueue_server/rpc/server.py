@@ -25,8 +25,6 @@ _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 # Longer than between heartbeats, so that a worker that is heard is not pinged beside them.
 _KEEPALIVE_SECONDS = 8
 _KEEPALIVE_TIMEOUT_SECONDS = 3
-# Beyond it a call is refused on the way; from MAX_MESSAGE_BYTES up to it the adapter says what is wrong.
-_RECEIVED_BYTES = MAX_MESSAGE_BYTES + (1 << 20)
 
 
 class GrpcServer:
@@ -55,7 +53,7 @@ class GrpcServer:
     ) -> None:
         self._tls = tls
         self._server = Http2Server(
-            most_bytes=_RECEIVED_BYTES,
+            most_bytes=MAX_MESSAGE_BYTES,
             most_streams=max_calls_per_connection,
             max_connection_age=None if max_connection_age is None else max_connection_age.total_seconds(),
             keepalive=_KEEPALIVE_SECONDS,

@@ -135,6 +135,9 @@ class LeaseStream:
         """Nobody waits for its end any more."""
         if not self.over.cancel() and not self.over.cancelled():
             self.over.exception()
+            # The frames of an error know this stream: see `Stream.receive`.
+            self.over = self._loop.create_future()
+            self.over.cancel()
 
     def has_room(self) -> bool:
         """Whether the worker may send more: not while it has too many answers to read, or to wait for."""

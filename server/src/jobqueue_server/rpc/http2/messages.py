@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
@@ -22,33 +24,47 @@ class MessageRefused(Exception):
         self.message = message
 
 
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """Stands where a message was that is over the limit. Nothing of it is held; whoever reads it tells the caller."""
+
+    text: str
+
+
+def unread(raw: bytes | TooLarge) -> bytes | TooLarge:
+    """The deserializer of a handler that reads its request by itself, and raises `BodyTooLarge` for `TooLarge`."""
+    return raw
+
+
 class Messages:
     """Puts the messages of one stream together.
 
     Args:
         encoding: How those are compressed whose flag says so.
         most: The most bytes of one, compressed or not.
-        take: Gets each message that is whole.
+        take: Gets each message that is whole, and `TooLarge` for one that may not be, as soon as its length is known.
 
     Attributes:
+        over: Whether one was too large. Nothing is taken of what follows.
         held: What came of a message that is not whole yet.
         grown: Bytes that messages had more once they were decompressed, since it was last set to 0.
     """
 
-    __slots__ = ("_encoding", "_most", "_take", "grown", "held")
+    __slots__ = ("_encoding", "_most", "_take", "grown", "held", "over")
 
-    def __init__(self, encoding: str, most: int, take: Callable[[bytes], None]) -> None:
+    def __init__(self, encoding: str, most: int, take: Callable[[Any], None]) -> None:
         self._encoding = encoding
         self._most = most
         self._take = take
         self.held = bytearray()
         self.grown = 0
+        self.over = False
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes of the stream.
 
         Raises:
-            MessageRefused: A message is too large, or compressed in a way that it may not be.
+            MessageRefused: A message is compressed in a way that it may not be.
         """
         held = self.held
         if not held:
@@ -62,20 +78,27 @@ class Messages:
         while len(held) - start >= HEAD_BYTES:
             size = int.from_bytes(held[start + 1 : start + HEAD_BYTES], "big")
             if size > self._most:
-                raise MessageRefused(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED,
-                    f"Received message larger than max ({size} vs. {self._most})",
-                )
+                self._refuse(f"the message has {size} bytes; the most is {self._most}")
+                return
             end = start + HEAD_BYTES + size
             if len(held) < end:
                 break
             message = bytes(held[start + HEAD_BYTES : end])
-            self._take(message if held[start] == 0 else self._whole(held[start], message))
+            whole = message if held[start] == 0 else self._whole(held[start], message)
+            if whole is None:
+                self._refuse(f"the message has over {self._most} bytes once decompressed; that is the most")
+                return
+            self._take(whole)
             start = end
         del held[:start]
 
-    def _whole(self, flag: int, message: bytes) -> bytes:
-        """A compressed message as it was."""
+    def _refuse(self, text: str) -> None:
+        self.over = True
+        self.held.clear()
+        self._take(TooLarge(text))
+
+    def _whole(self, flag: int, message: bytes) -> bytes | None:
+        """A compressed message as it was; None: it is too large."""
         bits = _WINDOW_BITS.get(self._encoding)
         if flag != 1 or bits is None:
             raise MessageRefused(
@@ -91,10 +114,7 @@ class Messages:
                 grpc.StatusCode.INTERNAL, f"a message can't be decompressed: {error}"
             ) from None
         if len(whole) > self._most:
-            raise MessageRefused(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"Received message larger than max ({len(whole)} vs. {self._most}) once decompressed",
-            )
+            return None
         if not reader.eof:
             raise MessageRefused(
                 grpc.StatusCode.INTERNAL, "a message can't be decompressed: its end is missing"

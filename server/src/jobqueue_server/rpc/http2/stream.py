@@ -14,9 +14,11 @@ import grpc
 import grpc.aio
 
 from ...chain import PeerGone
+from ...errors import BodyTooLarge
+from ..errors import DETAILS_KEY, code_of, message_of, status_of
 from . import frames
 from .fields import ANSWER_BLOCK, OK_BLOCK, Metadata, Request, http_status_block, metadata_block, status_block
-from .messages import MessageRefused, Messages, framed
+from .messages import MessageRefused, Messages, TooLarge, framed, unread
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -101,7 +103,7 @@ class Stream:
         self._connection = connection
         self._request = request
         self._handler = handler
-        self._arrived: deque[bytes] = deque()
+        self._arrived: deque[bytes | TooLarge] = deque()
         self._messages = Messages(request.encoding, connection.most_bytes, self._arrived.append)
         # Bytes that came and were not given back to the other side's window.
         self._credit = 0
@@ -146,7 +148,7 @@ class Stream:
         if self._credit > STREAM_WINDOW:
             self._connection.reset(self, frames.Reason.FLOW_CONTROL_ERROR)
             return
-        if self._refusal is not None or not data:
+        if self._refusal is not None or self._messages.over or not data:
             # Nobody reads it; what is all padding says nothing either.
             self._give_back()
             return
@@ -166,8 +168,12 @@ class Stream:
             self._give_back()
         if self._handle is not None:
             self.resume()
-        elif arrived and self._reader is not None:
-            self._wake_reader()
+        elif arrived:
+            if self._reader is not None:
+                self._wake_reader()
+            elif type(arrived[-1]) is TooLarge and not self._handler.request_streaming:
+                # It is answered now, and not when all of it has come.
+                self._start_with_one()
 
     def _grown(self) -> None:
         """Counts messages as large as they are in memory: deflate makes a thousand bytes of one."""
@@ -190,15 +196,20 @@ class Stream:
         elif self._handler.request_streaming:
             self._wake_reader()
             self.resume()
-        elif len(self._arrived) != 1:
+        elif not self._messages.over:
+            self._start_with_one()
+
+    def _start_with_one(self) -> None:
+        """Starts the handler of a call with one message."""
+        if len(self._arrived) != 1:
             self._fail(grpc.StatusCode.INTERNAL, f"the call has {len(self._arrived)} messages instead of one")
-        else:
-            raw = self._arrived.popleft()
-            self._let_go()
-            if self._handler.response_streaming:
-                self._start(self._streaming(self._handler.unary_stream, raw))
-            elif not self._at_once(raw):
-                self._start(self._unary(raw))
+            return
+        raw = self._arrived.popleft()
+        self._let_go()
+        if self._handler.response_streaming:
+            self._start(self._streaming(self._handler.unary_stream, raw))
+        elif not self._at_once(raw):
+            self._start(self._unary(raw))
 
     def gone(self) -> None:
         """The other side ended the call, or its connection was lost."""
@@ -237,10 +248,10 @@ class Stream:
 
     # ---- the handler
 
-    def _at_once(self, raw: bytes) -> bool:
+    def _at_once(self, raw: bytes | TooLarge) -> bool:
         """Whether the call goes on without a task, or has ended."""
         at_once = getattr(self._handler.unary_unary, "at_once", None)
-        if at_once is None:
+        if at_once is None or type(raw) is TooLarge:
             return False
         try:
             return bool(at_once(raw, self))
@@ -254,11 +265,10 @@ class Stream:
         connection.tasks.add(task)
         task.add_done_callback(connection.tasks.discard)
 
-    async def _unary(self, raw: bytes) -> None:
+    async def _unary(self, raw: bytes | TooLarge) -> None:
         handler = self._handler
         try:
-            request = raw if handler.request_deserializer is None else handler.request_deserializer(raw)
-            response = await handler.unary_unary(request, self)
+            response = await handler.unary_unary(self._message(raw), self)
             if handler.response_serializer is not None:
                 response = handler.response_serializer(response)
         except BaseException as error:
@@ -269,8 +279,8 @@ class Stream:
     async def _streaming(self, behaviour: Callable[[Any, Any], Any], request: Any) -> None:
         handler = self._handler
         try:
-            if request is not self and handler.request_deserializer is not None:
-                request = handler.request_deserializer(request)
+            if request is not self:
+                request = self._message(request)
             outcome: Awaitable[Any] | AsyncIterator[Any] = behaviour(request, self)
             if isinstance(outcome, AsyncIterator):
                 async for response in outcome:
@@ -292,6 +302,10 @@ class Stream:
         """
         if isinstance(error, grpc.aio.AbortError):
             self.finish(self._code, self._details, self._trailing)
+        elif isinstance(error, BodyTooLarge):
+            # Of a handler without the chain.
+            details = status_of(error).SerializeToString()
+            self.finish(code_of(error).value[0], message_of(error), ((DETAILS_KEY, details),))
         elif isinstance(error, (asyncio.CancelledError, PeerGone)):
             self.finish(grpc.StatusCode.CANCELLED.value[0], "the call was cancelled")
         elif isinstance(error, Exception):
@@ -497,7 +511,19 @@ class Stream:
         if not self._arrived:
             self._let_go()
             self._give_back()
+        return self._message(raw)
+
+    def _message(self, raw: bytes | TooLarge) -> Any:
+        """As its handler takes it.
+
+        Raises:
+            BodyTooLarge: It is.
+        """
         deserialize = self._handler.request_deserializer
+        if deserialize is unread:
+            return raw
+        if type(raw) is TooLarge:
+            raise BodyTooLarge(raw.text)
         return raw if deserialize is None else deserialize(raw)
 
     async def receive(self, handle: Callable[[Any], None], ready: Callable[[], bool]) -> None:
@@ -517,7 +543,12 @@ class Stream:
         try:
             await self._handled
         finally:
-            self._handle = None
+            if self._handled.done() and not self._handled.cancelled():
+                self._handled.exception()
+            # The frames of an error know this stream and the message. As long as it knew the error, or whoever handled
+            # messages, all of them would wait for the collector, which comes by after hundreds of streams.
+            self._handle = self._handled = self._context = None
+            self._ready = _always
 
     def resume(self) -> None:
         """Handles what has come, as long as it may be handled."""
@@ -532,22 +563,20 @@ class Stream:
             self._context = context
 
     def _handle_all(self) -> None:
-        handled = self._handled
-        if handled is None or handled.done():
+        if self._handled is None or self._handled.done():
             return
         arrived = self._arrived
-        deserialize = self._handler.request_deserializer
         try:
             while arrived and self._handle is not None and self._ready():
-                self._handle(deserialize(arrived.popleft()))
+                self._handle(self._message(arrived.popleft()))
         except Exception as error:
-            handled.set_exception(error)
+            self._handled.set_exception(error)
             return
         if not arrived:
             self._let_go()
             self._give_back()
-            if self.half_closed and not handled.done():
-                handled.set_result(None)
+            if self.half_closed and not self._handled.done():
+                self._handled.set_result(None)
 
     def writes(self) -> bool:
         """Whether a message is sent at once."""
