@@ -96,3 +96,47 @@ async def test_one_that_nobody_used_for_a_minute_goes_back_to_its_pool(s, monkey
     assert await clock(s, hot=True)
     with pytest.raises(asyncpg.InterfaceError):
         kept[0].is_closed()
+
+
+@pytest.mark.parametrize("statement", ["select 1", "select pg_sleep(1)"])
+@pytest.mark.parametrize("cancels", [1, 2, 3])
+async def test_a_transaction_that_is_cut_off_anywhere_is_rolled_back_without_a_word(
+    s, caplog, cancels, statement
+):
+    """Time is up, and then the caller hangs up. The transaction is open in whatever state that finds it."""
+
+    async def change():
+        async with s.database.transaction() as transaction:
+            await transaction._connection.execute("select 1")
+            await transaction._connection.execute(statement)
+
+    for pause in range(20):
+        changing = asyncio.create_task(change())
+        for _ in range(cancels):
+            await asyncio.sleep(pause / 4000)
+            changing.cancel()
+        await asyncio.wait({changing})
+        assert statement == "select 1" or changing.cancelled(), "it has heard of it"
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+    assert (
+        await s.sql.fetchval(
+            "select count(*) from pg_stat_activity where application_name = 'test' and state like 'idle in%'"
+        )
+        == 0
+    )
+
+
+async def test_a_transaction_that_ended_by_an_error_of_ours_is_told_that_its_task_was_cancelled(s):
+    """A background part that did not hear of it would go on for ever."""
+    begun = asyncio.Event()
+
+    async def change():
+        async with s.database.transaction():
+            begun.set()
+            raise ValueError
+
+    changing = asyncio.create_task(change())
+    await begun.wait()
+    changing.cancel()
+    await asyncio.wait({changing})
+    assert changing.cancelled()

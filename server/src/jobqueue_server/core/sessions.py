@@ -553,13 +553,16 @@ class Sessions:
                 _log.info("session %d of worker %s goes on elsewhere", session.id, session.name)
                 self._let_go(session, _superseded())
             else:
-                _log.warning("session %d of worker %s has ended elsewhere", session.id, session.name)
+                # One that is ending has ended by its worker's word, and its stream was cut off before this server knew.
+                if not session.ending:
+                    _log.warning("session %d of worker %s has ended elsewhere", session.id, session.name)
                 self._let_go(session, _ended())
         here = {(session.id, session.epoch) for session in self.all()}
         unheard = {(row["id"], row["epoch"]) for row in rows if row["counted_on"]} - here
         # Seen twice: a session that is just being opened is in the database first.
         if again := unheard & self._unheard:
-            _log.warning("%d sessions have no stream and nobody who watches them", len(again))
+            # Each caller was gone before its session was open: no fault of the server.
+            _log.info("%d sessions have no stream and nobody who watches them", len(again))
             await self._store.silence([(session_id, epoch, timedelta()) for session_id, epoch in again])
         self._unheard = unheard
 

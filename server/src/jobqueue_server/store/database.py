@@ -75,6 +75,26 @@ def _lost(connection: Any) -> bool:
         return True
 
 
+async def _roll_back(connection: Any) -> None:
+    """Ends a transaction, also where a call is cancelled twice: its time is up, and then its caller hangs up.
+
+    The pool would end one that it is given back, but logs an error for each. Where the connection is gone, so is the
+    transaction.
+    """
+    ending = asyncio.ensure_future(connection.execute("rollback"))
+    cancelled: asyncio.CancelledError | None = None
+    while not ending.done():
+        try:
+            await asyncio.wait({ending})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    with contextlib.suppress(*_AWAY):
+        ending.result()
+    if cancelled is not None:
+        # A background part that does not hear of it goes on for ever.
+        raise cancelled
+
+
 async def _nothing_to_reset(connection: object) -> None:
     """Session state is never changed."""
 
@@ -214,19 +234,17 @@ class Database:
     async def transaction(self, *, hot: bool = False) -> AsyncIterator[Session]:
         """A connection in a transaction, committed at the end and rolled back by an exception."""
         async with self.session(hot=hot) as session:
-            with scrubbed():
-                transaction = session._connection.transaction()
-                await transaction.start()
+            connection = session._connection
             try:
+                with scrubbed():
+                    await connection.execute("begin")
                 yield session
+                with scrubbed():
+                    await connection.execute("commit")
             except BaseException:
-                # Where the connection is gone, so is the transaction. What ended it is to be known, above all a
-                # cancellation: a background part that does not hear of it goes on for ever.
-                with contextlib.suppress(*_AWAY):
-                    await transaction.rollback()
+                # Also where it was cut off before it had begun, or after it had ended: then this changes nothing.
+                await _roll_back(connection)
                 raise
-            with scrubbed():
-                await transaction.commit()
 
     async def fetch(self, name: str, *args: object, hot: bool = False) -> list[Record]:
         """All rows of `sql/<name>.sql`, committed when this returns."""
