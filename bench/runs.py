@@ -85,7 +85,8 @@ async def shown(steps: int | None = None) -> AsyncIterator[tuple[Cluster, Callab
     columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()]
     if steps is not None:
         columns[2:] = [BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=console, transient=True) as progress:
+    # Rich estimates from the last 30 s, and one step may take a minute.
+    with Progress(*columns, console=console, transient=True, speed_estimate_period=600) as progress:
         task = progress.add_task("starting PostgreSQL", total=steps)
         begun = count()
 

@@ -104,7 +104,7 @@ async def test_a_cost_that_was_planted_in_one_side_is_seen(cluster: Cluster, sou
         run["new"]["cpu_us_per_job"]["server"] - run["base"]["cpu_us_per_job"]["server"]
         for run in gate["runs"]
     ]
-    assert all(800 <= each <= 2500 for each in burnt), burnt
+    assert all(500 <= each <= 5000 for each in burnt), burnt
     assert gate["verdict"] == "too few pairs"
     assert [each.rpartition(" ")[2] for each in told] == ["base", "new", "new", "base"]
     assert kept == [1, 2]
