@@ -20,6 +20,7 @@ from jobqueue_server.lifecycle import Event as Exit
 from jobqueue_server.store import migrate
 from tests.conftest import Cluster
 from tests.lease.hand_worker import HandWorker, StreamEnded
+from tests.standby import Pair, a_primary_and_its_standby
 
 from .database import EndWatch, read_history
 from .frames import JournalledStub
@@ -88,17 +89,29 @@ class Stage:
         """A migrated database of the case's own on the run's cluster; its DSN."""
         name = await asyncio.to_thread(self._cluster.create, self._template)
         self._things.push_async_callback(asyncio.to_thread, self._cluster.drop, name)
-        return self._use(self._cluster.dsn_of(name))
+        return self.use(self._cluster.dsn_of(name))
 
-    async def own_cluster(self) -> EmbeddedPostgres:
-        """A PostgreSQL of the case's own, migrated, on a port that stays the same when it is started again."""
+    async def own_cluster(self, *, migrated: bool = True) -> EmbeddedPostgres:
+        """A PostgreSQL of the case's own on a port that stays the same when it is started again.
+
+        Its database is migrated, and checked in the end. Where it is not, the case says what to `use`.
+        """
         postgres = EmbeddedPostgres(listen=True)
         await self._things.enter_async_context(postgres)
-        await migrate.up(postgres.dsn)
-        self._use(postgres.dsn)
+        if migrated:
+            await migrate.up(postgres.dsn)
+            self.use(postgres.dsn)
         return postgres
 
-    def _use(self, dsn: str) -> str:
+    async def own_pair(self) -> Pair:
+        """A primary and its synchronous standby, migrated. The standby is looked at and checked: it is promoted."""
+        pair = await self._things.enter_async_context(a_primary_and_its_standby(synchronous=True))
+        await migrate.up(pair.old.dsn)
+        self.use(pair.new.dsn)
+        return pair
+
+    def use(self, dsn: str) -> str:
+        """Checks this database in the end, and looks at it meanwhile."""
         self.dsn = dsn
         self._watch = EndWatch(dsn, self.journal)
         self._watch.start()

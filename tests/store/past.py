@@ -10,7 +10,9 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from jobqueue_server.store.connect import Connector
 from jobqueue_server.store.database import Database
+from jobqueue_server.store.lineage import Lineage
 from jobqueue_server.store.retention import Partition, RetentionStore
 
 RETENTION = timedelta(days=7)
@@ -19,7 +21,9 @@ WIDTH = timedelta(hours=6)
 
 @asynccontextmanager
 async def opened(dsn: str) -> AsyncIterator[Database]:
-    database = Database(dsn, pool_size=6, acquire_timeout=timedelta(seconds=5), name="test")
+    database = Database(
+        Connector(dsn, name="test", lineage=Lineage()), pool_size=6, acquire_timeout=timedelta(seconds=5)
+    )
     await database.open()
     try:
         yield database

@@ -21,8 +21,10 @@ from jobqueue_server.model import Kind, NewJob
 from jobqueue_server.store.catalog import CatalogStore
 from jobqueue_server.store.changes import ChangeStore
 from jobqueue_server.store.clock import Expected
+from jobqueue_server.store.connect import Connector
 from jobqueue_server.store.database import Database
 from jobqueue_server.store.jobs import JobStore, Leaving, Look, NewRows, milliseconds
+from jobqueue_server.store.lineage import Lineage
 from jobqueue_server.store.reads import ReadStore
 from jobqueue_server.store.sessions import SessionStore
 
@@ -143,7 +145,9 @@ class Stored:
 @asynccontextmanager
 async def stored(dsn: str) -> AsyncIterator[Stored]:
     """The stores over the database at `dsn`."""
-    database = Database(dsn, pool_size=8, acquire_timeout=timedelta(seconds=5), name="test")
+    database = Database(
+        Connector(dsn, name="test", lineage=Lineage()), pool_size=8, acquire_timeout=timedelta(seconds=5)
+    )
     await database.open()
     connection = await asyncpg.connect(dsn)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobqueue_server.errors import DatabaseAway
-from jobqueue_server.store.dsn import cause_of, place_of
+from jobqueue_server.store.dsn import addresses_of, cause_of, place_of
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,23 @@ def test_the_cause_is_the_drivers_word_in_one_line():
     away = DatabaseAway("the database does not answer")
     away.__cause__ = OSError("no\n  route")
     assert cause_of(away) == "no route"
-    assert cause_of(TimeoutError()) == "TimeoutError"
+    assert cause_of(TimeoutError()) == "no answer in time"
+    assert cause_of(ConnectionResetError()) == "ConnectionResetError"
+
+
+@pytest.mark.parametrize(
+    ("dsn", "addresses"),
+    [
+        ("postgresql://u:p@a:1,b:2/jobs?target_session_attrs=read-write", [("a", 1), ("b", 2)]),
+        ("postgresql://u:p@a,b:2/jobs", [("a", 5432), ("b", 2)]),
+        ("postgresql://u:p@[::1]:1,[::2]/jobs?port=7", [("::1", 1), ("::2", 7)]),
+        ("postgresql://u:p@/jobs?host=/run/a,/run/b&port=1,2", [("/run/a", 1), ("/run/b", 2)]),
+        ("postgresql://u:p@/jobs?host=a,b", [("a", 5432), ("b", 5432)]),
+        ("postgresql://u:p@a:1/jobs", []),
+        ("postgresql:///jobs", []),
+        ("postgresql://u@/jobs?host=a,b,c&port=1,2", []),
+    ],
+)
+def test_the_hosts_of_a_dsn_are_those_that_the_driver_finds_in_it(dsn, addresses, monkeypatch):
+    monkeypatch.delenv("PGPORT", raising=False)
+    assert addresses_of(dsn) == addresses

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from jobqueue_server.lifecycle import Event
+from jobqueue_server.store.connect import Connector
 from jobqueue_server.store.database import Database, Record
 from jobqueue_server.store.jobs import JobStore, Leaving
+from jobqueue_server.store.lineage import Lineage
 
 from .factories import look, new_row
 from .stored import right
@@ -27,7 +29,8 @@ class Counting(Database):
     """Counts the statements by name."""
 
     def __init__(self, dsn: str) -> None:
-        super().__init__(dsn, pool_size=4, acquire_timeout=timedelta(seconds=5), name="counting")
+        connector = Connector(dsn, name="counting", lineage=Lineage())
+        super().__init__(connector, pool_size=4, acquire_timeout=timedelta(seconds=5))
         self.statements: Counter[str] = Counter()
 
     async def fetch(self, name: str, *args: object, **options: Any) -> list[Record]:

@@ -64,9 +64,11 @@ from .store import migrate
 from .store.catalog import CatalogStore
 from .store.changes import ChangeStore
 from .store.clock import ClockStore, uuid_of
+from .store.connect import Connector
 from .store.database import Database
 from .store.dsn import cause_of, place_of
 from .store.jobs import JobStore
+from .store.lineage import Lineage
 from .store.notices import Notices
 from .store.reads import ReadStore
 from .store.retention import RetentionStore
@@ -129,11 +131,13 @@ class App:
     def _build(self) -> None:
         settings = self.settings
         self.metrics = Metrics()
-        self.database = Database(
+        connector = Connector(
             self.dsn,
-            pool_size=settings.db_pool_size,
-            acquire_timeout=settings.db_acquire_timeout,
             name=f"jobqueue-server {self.name}",
+            lineage=Lineage(self.metrics.connection_refused),
+        )
+        self.database = Database(
+            connector, pool_size=settings.db_pool_size, acquire_timeout=settings.db_acquire_timeout
         )
         reaping_clock = ExpectedClock("reaping and timeouts", held_for=REAP_AFTER_STEP)
         retention_clock = ExpectedClock("retention", held_for=DELETE_AFTER_STEP)
@@ -159,7 +163,7 @@ class App:
             (reaping_clock, retention_clock),
         )
         self.peers = Peers(
-            Notices(self.dsn, name=f"jobqueue-server {self.name}"),
+            Notices(connector),
             self.catalog,
             self.metrics,
             server_id=lambda: self.beat.server_id,
@@ -471,10 +475,10 @@ class App:
 
     # ---- what happens
 
-    async def _reachable(self, reachable: bool) -> None:
+    async def _reachable(self, away: str) -> None:
         if not self.chain.draining:
-            await self._serve_if("" if reachable else "the database does not answer")
-        if reachable:
+            await self._serve_if(away)
+        if not away:
             self.dispatcher.lines.forget()
             self.dispatcher.on_new_lanes.set()
             self.dispatcher.wake()

@@ -183,7 +183,10 @@ class TooManyWatches(JobQueueError):
 
 
 class DatabaseAway(JobQueueError):
-    """The database does not answer. What this call changed is unknown; an enqueue with a key may be sent again."""
+    """The database does not answer, or takes no connection; the message says which.
+
+    What this call changed is unknown; an enqueue with a key may be sent again.
+    """
 
     reason, code = "DATABASE_AWAY", "UNAVAILABLE"
 

@@ -26,6 +26,8 @@ from .addresses import split_address, taken
 OUTCOMES = ("succeeded", "retrying", "failed_permanent", "cancelled", "error")
 #: The values of the label `op`.
 OPS = ("enqueue", "claim", "settle", "watch")
+#: The values of the label `cause`.
+REFUSALS = ("timeline", "cluster")
 
 # A handler ends within milliseconds or within days; a call within 60 s.
 _CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -121,6 +123,12 @@ class Metrics:
         self._listens = Counter(
             "jobqueue_listens", "Times that this server began to listen for notices.", registry=self.registry
         )
+        refused = self._counter(
+            "jobqueue_connections_refused",
+            "Connections to PostgreSQL that this server refused: a former primary's (timeline), another cluster's.",
+            "cause",
+        )
+        self._refused = {cause: refused.labels(cause) for cause in REFUSALS}
         self._gauges = {
             name: Gauge(f"jobqueue_{name}", text, registry=self.registry)
             for name, text in (
@@ -187,6 +195,10 @@ class Metrics:
     def listening(self) -> None:
         """The connection for notices was opened; more than once is a connection that was lost."""
         self._listens.inc()
+
+    def connection_refused(self, cause: str) -> None:
+        """A connection led to a PostgreSQL that is not the one to write to. `cause` is one of REFUSALS."""
+        self._refused[cause].inc()
 
     def watch(self, gauges: Mapping[str, Callable[[], float]]) -> None:
         """Reads gauges when they are asked for.

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 import grpc.aio
 
 from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.lifecycle import Event as Exit
+from jobqueue_server.store import migrate
+from tests.conftest import Cluster
 from tests.faults.case import case
 from tests.faults.producer import Producer
 from tests.faults.stage import Stage
+from tests.login import HOWS, Login
+from tests.standby import freeze, run, thaw
 
 TTL = 5.0
 
@@ -113,6 +118,87 @@ async def slowest_refusal(producer: Producer, seconds: float) -> float:
         slowest = max(slowest, time.monotonic() - started)
         await asyncio.sleep(0.2)
     return slowest
+
+
+@case(
+    "database_refuses",
+    "the database refuses logins in six ways: it is away without a traceback, and back within 2 s of letting them in",
+    bound=150,
+)
+async def database_refuses(stage: Stage) -> None:
+    stage.explained = {Exit.UNDELIVERED}
+    postgres = await stage.own_cluster(migrated=False)
+    login = await asyncio.to_thread(Login, Cluster(postgres.dsn))
+    await migrate.up(login.owner_dsn, login.role)
+    stage.use(login.owner_dsn)
+    server = await stage.server("server", login.dsn)
+    await stage.workers(["w0"], server.address, ttl=20)
+    producer = stage.producer(server.address)
+    await producer.put()
+    resumed = 0.0
+    for how in stage.random.sample(HOWS, stage.count(len(HOWS), 2)):
+        stage.fault(f"logins are refused: {how}")
+        await asyncio.to_thread(login.refuse, how)
+        await asyncio.to_thread(login.hang_up)
+        await slowest_refusal(producer, stage.random.uniform(2, 4))
+        await asyncio.to_thread(login.let_in, how)
+        back_at = stage.fault("logins are let in again")
+        resumed = max(resumed, await first_answer(producer) - back_at)
+    await stage.over()
+    stage.figure("let in to the first OK, the slowest", resumed, 2)
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    stage.figure("tracebacks", sum("exception" in line for line in lines), 0, "")
+    untold = [
+        line for line in lines if line["level"] == "error" and "the database is away: " not in line["message"]
+    ]
+    stage.figure("other lines of level error", len(untold), 0, "")
+
+
+@case(
+    "former_primary",
+    "a primary freezes, its standby is promoted, it thaws and comes back read-write: it gets no job, nothing is lost",
+    bound=150,
+)
+async def former_primary(stage: Stage) -> None:
+    stage.explained = {Exit.UNDELIVERED}
+    pair = await stage.own_pair()
+    servers = [await stage.server(name, pair.dsn) for name in ("first", "second")]
+    for number, server in enumerate(servers):
+        await stage.workers([f"w{number}"], server.address, ttl=20)
+    producers = [stage.producer(server.address) for server in servers]
+    async with producers[0].load(40, seconds=0.02) as here, producers[1].load(40, seconds=0.02) as there:
+        await asyncio.sleep(1)
+        stage.fault("the primary freezes")
+        frozen = freeze(pair.old)
+        try:
+            await asyncio.sleep(stage.random.uniform(0, 3))
+            await pair.promote()
+            promoted_at = stage.fault("its standby is promoted")
+            resumed = max(await asyncio.gather(*map(first_answer, producers))) - promoted_at
+        finally:
+            thaw(frozen)
+        stage.fault("the former primary thaws")
+        await asyncio.sleep(1)
+        stage.fault("the former primary is started again, and takes writes")
+        await asyncio.to_thread(pair.old.kill)
+        await asyncio.to_thread(pair.old.start)
+        # What it had written before, and could not tell its standby, waits no more.
+        await run(pair.old.dsn, "alter system reset synchronous_standby_names")
+        await run(pair.old.dsn, "select pg_reload_conf()")
+        before = await run(pair.old.dsn, "select count(*) from job")
+        for _ in range(stage.count(6, 2)):
+            stage.fault("every connection to the new primary ends")
+            await run(
+                pair.new.dsn,
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity "
+                "where application_name like 'jobqueue-server %'",
+            )
+            await asyncio.sleep(stage.random.uniform(0.3, 1))
+    await stage.over()
+    stage.figure("acknowledged", len(here) + len(there), unit="")
+    stage.figure("promotion to the first OK", resumed, 5)
+    written = await run(pair.old.dsn, "select count(*) from job") - before
+    stage.figure("jobs written to the former primary", written, 0, "")
 
 
 @case(

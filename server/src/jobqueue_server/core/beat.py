@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from ..errors import JobQueueError
 from ..store.database import Record
+from ..store.dsn import cause_of
 from ..store.sessions import SessionStore
 from .expected_clock import ExpectedClock
 
@@ -18,11 +19,13 @@ EVERY = 2.0
 # Retried fast, so that the service resumes within 2 s of the database's return.
 EVERY_WHILE_AWAY = 0.5
 AWAY_AFTER = 8.0
+# A busy machine makes one heartbeat late. A connection that is refused or lost is not late, and decides at once.
+LATE_IS_AWAY = 2
 TELL_EVERY = 5.0
 
 
 class Beat:
-    """Says that this server lives, and tells by `on_change(reachable)` when the database goes and comes.
+    """Says that this server lives, and tells by `on_change(why)` that the database is away; an empty `why`: it is back.
 
     Each heartbeat also reads the database's clock, for `clocks`.
 
@@ -35,7 +38,7 @@ class Beat:
         self,
         store: SessionStore,
         name: str,
-        on_change: Callable[[bool], Awaitable[None]],
+        on_change: Callable[[str], Awaitable[None]],
         on_away: Callable[[], None],
         clocks: Sequence[ExpectedClock],
     ):
@@ -61,6 +64,7 @@ class Beat:
         """Beats until cancelled."""
         last = time.monotonic()
         told = 0.0
+        late = 0
         sent_away = False
         while True:
             try:
@@ -72,24 +76,27 @@ class Beat:
                     else:
                         self.peers = row["peers"]
                         self._heard(row, sent)
+                    await self._store.check_connections()
                 last = time.monotonic()
+                late = 0
                 if not self.reachable:
                     _log.warning("the database is back")
                     self.reachable = True
-                    await self._on_change(True)
+                    await self._on_change("")
                 sent_away = False
             except (JobQueueError, TimeoutError) as error:
                 now = time.monotonic()
-                if self.reachable:
+                late = late + 1 if _is_late(error) else LATE_IS_AWAY
+                if self.reachable and late >= LATE_IS_AWAY:
                     self.reachable = False
-                    await self._on_change(False)
-                if now - told > TELL_EVERY:
+                    await self._on_change(_told(error))
+                if not self.reachable and now - told > TELL_EVERY:
                     told = now
-                    _log.error("the database is away: %s", error)
+                    _log.error("the database is away: %s", cause_of(error))
                 if now - last > AWAY_AFTER and not sent_away:
                     sent_away = True
                     self._on_away()
-            await asyncio.sleep(EVERY if self.reachable else EVERY_WHILE_AWAY)
+            await asyncio.sleep(EVERY_WHILE_AWAY if late else EVERY)
 
     async def stop(self) -> None:
         """Takes the server's row away; its sessions count as silent from now."""
@@ -97,7 +104,7 @@ class Beat:
             async with asyncio.timeout(EVERY):
                 await self._store.retire_server(self.server_id)
         except (JobQueueError, TimeoutError) as error:
-            _log.warning("the server could not sign off: %s", error)
+            _log.warning("the server could not sign off: %s", cause_of(error))
 
     def _heard(self, row: Record, sent: float) -> None:
         # It took 2 s at most, so its middle is less than a second off.
@@ -108,3 +115,12 @@ class Beat:
             _log.warning(
                 "no server could hear a worker for a while: no session is lost before its ttl is over anew"
             )
+
+
+def _is_late(error: BaseException) -> bool:
+    return isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError)
+
+
+def _told(error: BaseException) -> str:
+    """What balancers are told: what callers are."""
+    return error.message if isinstance(error, JobQueueError) else "the database does not answer"

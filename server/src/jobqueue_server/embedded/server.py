@@ -206,8 +206,9 @@ class EmbeddedPostgres:
         while postgres.poll() is None:
             with contextlib.suppress(FileNotFoundError):
                 lines = pid_file.read_text().splitlines()
-                # The first line is its process, the eighth its state.
-                if len(lines) >= 8 and lines[0] == str(postgres.pid) and lines[7].strip() == "ready":
+                # The first line is its process, the eighth its state; "standby" is one that takes connections to read.
+                state = lines[7].strip() if len(lines) >= 8 and lines[0] == str(postgres.pid) else ""
+                if state in ("ready", "standby"):
                     return True
             if time.monotonic() > deadline:
                 said = end_of(folder.log.read_text(errors="replace"))

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from ..errors import DatabaseAway, DatabaseFull
+from .connect import Connector
 from .statements import statement
 
 # A statement that has not ended by then is given up: it also bounds how late a commit may become visible, which
@@ -34,12 +35,9 @@ COLD_SETTINGS = {"enable_seqscan": "off", "max_parallel_workers_per_gather": "0"
 
 _AWAY = (
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
+    asyncpg.OperatorInterventionError,
     asyncpg.TooManyConnectionsError,
     asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.QueryCanceledError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     OSError,
@@ -64,7 +62,7 @@ class scrubbed:
         if isinstance(error, _FULL):
             raise DatabaseFull("the database has no room left") from error
         if isinstance(error, _AWAY):
-            raise DatabaseAway("the database does not answer; try again") from error
+            raise DatabaseAway("the database does not answer") from error
 
 
 def _lost(connection: Any) -> bool:
@@ -96,7 +94,7 @@ async def _roll_back(connection: Any) -> None:
 
 
 async def _nothing_to_reset(connection: object) -> None:
-    """Session state is never changed."""
+    """What was set when the connection was made is to stay, and nothing else is ever set."""
 
 
 class Session:
@@ -119,17 +117,16 @@ class Session:
 
 
 class Database:
-    """Pools on one DSN: `hot` for the statements that move jobs, another for reads, one connection for the heartbeat.
+    """Pools on one database: `hot` for statements that move jobs, another for reads, one connection for the heartbeat.
 
     Raises (every method): DatabaseAway when PostgreSQL does not answer, DatabaseFull when it has no room.
     """
 
-    def __init__(self, dsn: str, *, pool_size: int, acquire_timeout: timedelta, name: str) -> None:
-        self._dsn = dsn
+    def __init__(self, connector: Connector, *, pool_size: int, acquire_timeout: timedelta) -> None:
+        self._connector = connector
         self._acquire_timeout = acquire_timeout.total_seconds()
         self._hot_size = max(2, min(4, pool_size // 2))
         self._cold_size = max(2, pool_size - self._hot_size)
-        self._name = name
         self._hot: asyncpg.Pool | None = None
         # Connections of the hot pool that wait for their next statement. Handing one back to the pool and asking for it
         # again costs as much as the statement itself.
@@ -149,8 +146,13 @@ class Database:
 
     async def _pool(self, size: int, settings: dict[str, str]) -> asyncpg.Pool:
         timeout = STATEMENT_TIMEOUT.total_seconds()
+        every = {"statement_timeout": str(int(timeout * 1000)), "jit": "off", "timezone": "UTC"}
+
+        async def connect(_dsn: None, *, loop: object, **options: Any) -> asyncpg.Connection:
+            return await self._connector.connect({**every, **settings}, **options)
+
         return await asyncpg.create_pool(
-            self._dsn,
+            connect=connect,
             min_size=1,
             max_size=size,
             timeout=self._acquire_timeout,
@@ -161,14 +163,11 @@ class Database:
             # Nobody leaves session state behind, and the default reset is a round trip for each statement. An open
             # transaction is rolled back all the same.
             reset=_nothing_to_reset,
-            server_settings={
-                "application_name": self._name,
-                "statement_timeout": str(int(timeout * 1000)),
-                "jit": "off",
-                "timezone": "UTC",
-                **settings,
-            },
         )
+
+    async def check_connections(self) -> None:
+        """Returns if connections can be made, as far as is known; tries to make one where the last try was in vain."""
+        await self._connector.retry(self._acquire_timeout)
 
     async def close(self) -> None:
         """Closes the pools; a connection in use is cut after a second."""

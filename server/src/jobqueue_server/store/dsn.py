@@ -22,6 +22,23 @@ def place_of(dsn: str) -> dict[str, str]:
     return {"host": ",".join(hosts), "port": ",".join(ports), "database": database}
 
 
+def addresses_of(dsn: str) -> list[tuple[str, int]]:
+    """The hosts of a DSN that names several, each with its port, in their order; none where it names one at most."""
+    parts = urlsplit(dsn)
+    query = parse_qs(parts.query)
+    listed = parts.netloc.rpartition("@")[2] or query.get("host", [""])[-1]
+    pairs = [_pair(each) for each in listed.split(",")]
+    usual = query.get("port", [os.environ.get("PGPORT", "5432")])[-1].split(",")
+    ports = usual * len(pairs) if len(usual) == 1 else usual
+    # Where their numbers differ, the driver says so.
+    if len(pairs) == 1 or len(pairs) != len(ports):
+        return []
+    return [
+        (unquote(host).strip("[]"), int(port or default))
+        for (host, port), default in zip(pairs, ports, strict=True)
+    ]
+
+
 def _pair(address: str) -> tuple[str, str]:
     """Host and port, each empty where it is not named. An IPv6 address has its colons in brackets."""
     host, colon, port = address.rpartition(":")
@@ -31,4 +48,5 @@ def _pair(address: str) -> tuple[str, str]:
 def cause_of(error: BaseException) -> str:
     """What the driver or the network said, in a line; where they said nothing, what kind of error it was."""
     cause = error.__cause__ if isinstance(error, JobQueueError) and error.__cause__ is not None else error
-    return " ".join(str(cause).split()) or type(cause).__name__
+    said = " ".join(str(cause).split())
+    return said or ("no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__)

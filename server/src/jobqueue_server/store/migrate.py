@@ -27,6 +27,7 @@ import asyncpg
 
 from .. import logs
 from ..errors import DatabaseAway
+from .connect import dial
 from .database import scrubbed
 from .dsn import cause_of, place_of
 
@@ -256,9 +257,7 @@ async def _connection(dsn: str) -> AsyncIterator[Any]:
     """A connection for a while. An answer such as a wrong password is an error that waiting won't mend."""
     try:
         with scrubbed():
-            connection = await asyncpg.connect(
-                dsn, timeout=10, server_settings={"application_name": "jobqueue-migrate"}
-            )
+            connection = await dial(dsn, timeout=10, server_settings={"application_name": "jobqueue-migrate"})
     except DatabaseAway as error:
         place = " ".join(f"{name}={value}" for name, value in place_of(dsn).items())
         raise DatabaseAway(f"the database does not answer ({place}): {cause_of(error)}") from error.__cause__

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import asyncpg
 
+from .connect import Connector
 from .database import scrubbed
 from .statements import statement
 
@@ -24,20 +25,16 @@ class Notices:
     Raises (every method but `close`): DatabaseAway.
     """
 
-    def __init__(self, dsn: str, *, name: str) -> None:
-        self._dsn = dsn
-        self._name = name
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
         self._connection: asyncpg.Connection | None = None
 
     async def open(self, on_notice: Callable[[str], None]) -> None:
         """Connects, and calls `on_notice` with every notice from now on, one's own included."""
         with scrubbed():
-            self._connection = await asyncpg.connect(
-                self._dsn,
-                timeout=TIMEOUT,
-                command_timeout=TIMEOUT,
-                # A notice takes a number of a transaction, and so a commit; it has nothing to keep on disk.
-                server_settings={"application_name": self._name, "synchronous_commit": "off"},
+            # A notice takes a number of a transaction, and so a commit; it has nothing to keep on disk.
+            self._connection = await self._connector.connect(
+                {"synchronous_commit": "off"}, timeout=TIMEOUT, command_timeout=TIMEOUT
             )
             await self._connection.add_listener(CHANNEL, lambda *arguments: on_notice(str(arguments[3])))
 

@@ -42,6 +42,10 @@ class SessionStore:
         """
         return await self._database.fetchrow("beat", server_id, vital=True)
 
+    async def check_connections(self) -> None:
+        """Raises DatabaseAway while no connection can be made, also where those that there are still serve."""
+        await self._database.check_connections()
+
     async def retire_server(self, server_id: int) -> None:
         """Takes the server's row away; its sessions are silent from now, and may resume elsewhere."""
         await self._database.fetch("retire_server", server_id)
