@@ -51,7 +51,7 @@ demo: install ## The same, ending by itself when the four jobs are done
 
 test: install ## Run the tests: real PostgreSQL, real sockets, real processes; those that take longest are in `make check` alone
 	@echo "make test takes ten minutes at most. make check runs these folders and files as well: $(BESIDE)"
-	@$(BIN)/python -m pytest tests $(BESIDE:%=--ignore=tests/%) -m "not curl and not language and not faults and not fuzz and not package and not network"
+	@$(BIN)/python -m pytest tests $(BESIDE:%=--ignore=tests/%) -m "not curl and not language and not faults and not fuzz and not package and not network and not pgbouncer"
 
 clients: install ## Build, vet and test the clients in other languages, where their toolchains are
 	@if ! command -v go >/dev/null; then \

@@ -39,7 +39,10 @@ def main(
         console.print(f"there is no case {', '.join(unknown)}; there are {', '.join(CASES)}", style="red")
         raise typer.Exit(2)
     missing = _missing(console, names)
-    names = [name for name in names if CASES[name].language not in missing]
+    without = [name for name in names if CASES[name].lacks]
+    for name in without:
+        console.print(f"[bold yellow]NOT RUN: {name}[/], for want of {CASES[name].lacks}")
+    names = [name for name in names if CASES[name].language not in missing and name not in without]
     seed = seed or random.randrange(1, 1_000_000)
     console.print(f"seed {seed}; the same again: make faults SEED={seed}", highlight=False)
     results = _run(console, names, seed, scale)

@@ -18,6 +18,7 @@ class Case:
         run: Does it. Raises AssertionError where something is not as it must be.
         bound: Seconds that it may take at most.
         language: Whose worker it is about, a row of `tests/conformance/workers.toml`. Empty: nobody's in particular.
+        lacks: A program that it needs and that is not installed here. Empty: it can run.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Case:
     run: Callable[[Stage], Awaitable[None]]
     bound: float
     language: str = ""
+    lacks: str = ""
 
 
 @dataclass(slots=True)
@@ -48,12 +50,12 @@ CASES: dict[str, Case] = {}
 
 
 def case(
-    name: str, about: str, *, bound: float, language: str = ""
+    name: str, about: str, *, bound: float, language: str = "", lacks: str = ""
 ) -> Callable[[Callable[[Stage], Awaitable[None]]], None]:
     """Makes the decorated function a case."""
 
     def add(run: Callable[[Stage], Awaitable[None]]) -> None:
         assert name not in CASES, f"there are two cases {name}"
-        CASES[name] = Case(name, about, run, bound, language)
+        CASES[name] = Case(name, about, run, bound, language, lacks)
 
     return add

@@ -18,6 +18,7 @@ from jobqueue.v1 import job_pb2, lease_pb2
 from jobqueue_server.core import cancels, catalog, peers, sweep
 from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.lifecycle import Event
+from jobqueue_server.store import migrate
 from jobqueue_server.store.jobs import Leaving
 
 from .hand_worker import span
@@ -315,6 +316,67 @@ async def test_a_connection_for_notices_that_is_lost_or_deaf_is_made_anew(dsn, m
         worker = await first.worker()
         job = await second.enqueue()
         assert (await worker.job()).id == job.id
+
+
+def lines_heard(place: Place) -> list[tuple[int, int, bool]]:
+    """The lines that it is told of by other servers from now on."""
+    heard: list[tuple[int, int, bool]] = []
+    take = place.app.peers.on_ready
+
+    def on_ready(lane_id: int, priority: int, alone: bool) -> None:
+        heard.append((lane_id, priority, alone))
+        take(lane_id, priority, alone)
+
+    place.app.peers.on_ready = on_ready
+    return heard
+
+
+async def test_servers_in_two_schemas_of_one_database_do_not_hear_each_other(empty_dsn):
+    connection = await asyncpg.connect(empty_dsn)
+    dsns = []
+    for schema in ("alpha", "beta"):
+        await connection.execute(f"create schema {schema}")
+        dsns.append(f"{empty_dsn}{'&' if '?' in empty_dsn else '?'}search_path={schema}")
+        await migrate.up(dsns[-1])
+    await connection.close()
+    async with two(dsns[0]) as (first, second), two(dsns[1]) as (third, fourth):
+        here, there = lines_heard(first), [*map(lines_heard, (third, fourth))]
+        worker = await first.worker()
+        for _ in range(20):
+            job = await second.enqueue()
+            leased = await worker.job()
+            assert leased.id == job.id
+            assert await worker.succeed(leased) == []
+        assert here
+        assert there == [[], []]
+        stranger = await fourth.worker()
+        job = await third.enqueue()
+        assert (await stranger.job()).id == job.id
+        assert there[1]
+        assert [await place.value("select count(*) from job") for place in (first, third)] == [20, 1]
+
+
+async def test_a_server_of_the_version_before_hears_this_one_and_is_heard(notices_alone):
+    """It knows one channel for all schemas. What servers of this version say on both is taken once."""
+    first, second = notices_alone
+    heard = await listener(first)
+    lines = lines_heard(second)
+    await first.enqueue()
+
+    async def told() -> Any:
+        return lines and [notice for notice in heard if "ready" in notice]
+
+    (notice,) = await eventually(told)
+    assert notice["from"] == first.app.beat.server_id
+    # What came on another channel would be there by the time that this is.
+    before = {"from": 999, "ready": [[lines[0][0], 7]]}
+    await first.sql("select pg_notify('jobqueue', $1)", json.dumps(before))
+
+    async def both() -> bool:
+        return (lines[0][0], 7, False) in lines
+
+    await eventually(both)
+    assert len(lines) == 2
 
 
 async def test_a_server_tells_at_most_every_25_ms_and_keeps_a_bounded_part_of_what_is_to_tell(dsn):

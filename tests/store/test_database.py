@@ -7,7 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from jobqueue_server.store.database import _lost
+from jobqueue_server.store.database import COLD_SETTINGS, HOT_SETTINGS, _lost
 
 from .factories import until_waiting_for_a_lock
 
@@ -56,6 +56,24 @@ async def test_who_waits_for_a_connection_gets_the_one_that_is_given_back(s):
     assert await asyncio.wait_for(waiting, 5)
     for session in sessions:
         await session.__aexit__(None, None, None)
+
+
+async def test_the_settings_of_a_connection_outlive_its_return_to_the_pool(s):
+    for ways, expected in (
+        ({"hot": True}, HOT_SETTINGS),
+        ({}, COLD_SETTINGS),
+        ({"vital": True}, HOT_SETTINGS),
+    ):
+        for _ in range(3):
+            async with s.database.session(**ways) as session:
+                connection = session._connection
+                found = {name: await connection.fetchval(f"show {name}") for name in expected}
+                assert found == expected
+                assert await connection.fetchval("show statement_timeout") == "5s"
+            # A hot one goes back to its pool only where its statement fails.
+            with pytest.raises(asyncpg.PostgresError):
+                async with s.database.session(**ways) as session:
+                    await session._connection.execute("select 1 / 0")
 
 
 async def test_a_connection_that_was_lost_while_it_was_kept_is_replaced(s):

@@ -60,7 +60,7 @@ from .rpc.server import GrpcServer
 from .rpc.session_calls import SessionCallsServicer
 from .rpc.watch import WatchServicer
 from .settings import Settings, listening
-from .store import migrate
+from .store import migrate, pooler
 from .store.catalog import CatalogStore
 from .store.changes import ChangeStore
 from .store.clock import ClockStore, uuid_of
@@ -330,6 +330,7 @@ class App:
 
         Raises:
             MigrationError: The schema is not the one that this server knows; the text says what to do.
+            PoolerUnusable: The pooler before the database does not keep connections apart.
             AddressUnusable: A port is taken.
             TlsUnusable: The certificate can't be used.
         """
@@ -386,6 +387,7 @@ class App:
     async def _wait_for_database(self) -> None:
         while True:
             try:
+                await pooler.check(self.dsn)
                 await migrate.verify(self.dsn)
                 await self.database.open()
                 return

@@ -22,6 +22,7 @@ from .embedded import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir
 from .errors import JobQueueError
 from .settings import Settings, SettingsInvalid, default_text, environment_name, misspelt
 from .store import migrate
+from .store.pooler import PoolerUnusable
 from .tls import TlsUnusable
 
 _HELP = """A job queue over gRPC, kept in PostgreSQL.
@@ -225,6 +226,7 @@ def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         JobQueueError,
         TlsUnusable,
         migrate.MigrationError,
+        PoolerUnusable,
     ) as error:
         _fail(str(error))
     except KeyboardInterrupt:

@@ -163,8 +163,8 @@ class Settings(BaseSettings):
     notify: Literal["on", "off"] = _set(
         "Database",
         "on",
-        "Whether servers wake each other by LISTEN and NOTIFY. `off` behind a pooler that does not keep connections "
-        "apart; they then find each other's work within a second.",
+        "Whether servers wake each other by LISTEN and NOTIFY, each by a connection of its own. `off` where a pooler "
+        "swallows notices; servers then find each other's work within a second.",
     )
 
     grpc_addr: Address = _set(

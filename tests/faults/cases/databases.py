@@ -16,6 +16,7 @@ from tests.faults.case import case
 from tests.faults.producer import Producer
 from tests.faults.stage import Stage
 from tests.login import HOWS, Login
+from tests.pgbouncer import PROGRAM, PgBouncer
 from tests.standby import freeze, run, thaw
 
 TTL = 5.0
@@ -199,6 +200,38 @@ async def former_primary(stage: Stage) -> None:
     stage.figure("promotion to the first OK", resumed, 5)
     written = await run(pair.old.dsn, "select count(*) from job") - before
     stage.figure("jobs written to the former primary", written, 0, "")
+
+
+@case(
+    "pooler",
+    "behind pgbouncer in session mode, which is killed again and again: service resumes within 2 s",
+    bound=120,
+    lacks="" if PROGRAM else "pgbouncer",
+)
+async def pooler(stage: Stage) -> None:
+    stage.explained = {Exit.UNDELIVERED}
+    postgres = await stage.own_cluster()
+    pooler = PgBouncer(postgres.dsn, "session")
+    with pooler:
+        servers = [await stage.server(name, pooler.dsn) for name in ("first", "second")]
+        for number, server in enumerate(servers):
+            await stage.workers([f"w{number}"], server.address, ttl=20)
+        producers = [stage.producer(server.address) for server in servers]
+        resumed = 0.0
+        async with producers[0].load(40, seconds=0.02) as here, producers[1].load(40, seconds=0.02) as there:
+            for number in range(stage.count(5, 2)):
+                await asyncio.sleep(stage.random.uniform(0.5, 1.5))
+                stage.fault(f"kill -9 of pgbouncer {number + 1}")
+                await asyncio.to_thread(pooler.kill)
+                await asyncio.sleep(stage.random.uniform(0, 2))
+                await asyncio.to_thread(pooler.start)
+                back_at = stage.fault("pgbouncer is back")
+                resumed = max(
+                    resumed, *[at - back_at for at in await asyncio.gather(*map(first_answer, producers))]
+                )
+        await stage.over()
+    stage.figure("acknowledged", len(here) + len(there), unit="")
+    stage.figure("slowest return of service", resumed, 2)
 
 
 @case(

@@ -135,8 +135,7 @@ class Peers:
             if loop.time() >= echo_at:
                 if not self._echoed:
                     raise DatabaseAway(
-                        "a notice did not come back; behind a pooler that does not keep connections apart "
-                        "set JOBQUEUE_NOTIFY=off"
+                        "a notice did not come back; where a pooler swallows them, set JOBQUEUE_NOTIFY=off"
                     )
                 self._echoed = False
                 echo_at = loop.time() + ECHO_EVERY

@@ -169,7 +169,7 @@ async def up(dsn: str, service_role: str | None = None, *, folder: Path | None =
     """
     migrations = load(folder)
     applied = []
-    async with _connection(dsn) as connection:
+    async with connected(dsn) as connection:
         await _take_turn(connection)
         await connection.execute(_TABLE)
         await _mend(connection, migrations)
@@ -190,7 +190,7 @@ async def status(dsn: str, *, folder: Path | None = None) -> list[MigrationStatu
         DatabaseAway: the database does not answer.
     """
     files = {migration.version: migration for migration in load(folder)}
-    async with _connection(dsn) as connection:
+    async with connected(dsn) as connection:
         recorded = {row["version"]: row for row in await _recorded(connection)}
     found = []
     for version in sorted(files.keys() | recorded.keys()):
@@ -215,13 +215,13 @@ async def plan(dsn: str, *, folder: Path | None = None) -> list[Migration]:
         DatabaseAway: the database does not answer.
     """
     migrations = load(folder)
-    async with _connection(dsn) as connection:
+    async with connected(dsn) as connection:
         return _pending(migrations, await _recorded(connection))
 
 
 async def verify(dsn: str, *, folder: Path | None = None) -> None:
     """`check`, on a connection of its own."""
-    async with _connection(dsn) as connection:
+    async with connected(dsn) as connection:
         await check(connection, folder=folder)
 
 
@@ -253,7 +253,7 @@ async def check(connection: Any, *, folder: Path | None = None) -> None:
 
 
 @asynccontextmanager
-async def _connection(dsn: str) -> AsyncIterator[Any]:
+async def connected(dsn: str) -> AsyncIterator[Any]:
     """A connection for a while. An answer such as a wrong password is an error that waiting won't mend."""
     try:
         with scrubbed():

@@ -12,9 +12,13 @@ from .connect import Connector
 from .database import scrubbed
 from .statements import statement
 
-# A name in the database, not in the server: databases of one PostgreSQL do not hear each other.
-CHANNEL = "jobqueue"
-# PostgreSQL takes less than 8,000.
+# Followed by the number of the schema. It is a name in the database: those of one PostgreSQL do not hear each other.
+CHANNEL = "jobqueue_"
+# Of the version before, whose servers tell and hear every schema of a database here. The next version leaves it out.
+CHANNEL_BEFORE = "jobqueue"
+# A notice that begins like this came on the channel of its schema as well.
+_TOLD_TWICE = '{"schema":'
+# PostgreSQL takes less than 8,000, with the schema.
 MAX_NOTICE_BYTES = 7900
 TIMEOUT = 2.0
 
@@ -28,6 +32,7 @@ class Notices:
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
         self._connection: asyncpg.Connection | None = None
+        self._schema = 0
 
     async def open(self, on_notice: Callable[[str], None]) -> None:
         """Connects, and calls `on_notice` with every notice from now on, one's own included."""
@@ -36,14 +41,24 @@ class Notices:
             self._connection = await self._connector.connect(
                 {"synchronous_commit": "off"}, timeout=TIMEOUT, command_timeout=TIMEOUT
             )
-            await self._connection.add_listener(CHANNEL, lambda *arguments: on_notice(str(arguments[3])))
+            self._schema = await self._connection.fetchval(statement("channel"))
+
+            def heard(_connection: object, _pid: int, channel: str, notice: object) -> None:
+                if channel != CHANNEL_BEFORE or not str(notice).startswith(_TOLD_TWICE):
+                    on_notice(str(notice))
+
+            for channel in (f"{CHANNEL}{self._schema}", CHANNEL_BEFORE):
+                await self._connection.add_listener(channel, heard)
 
     async def send(self, notice: str) -> None:
-        """Tells every server that listens."""
+        """Tells every server that listens. A notice is a JSON object that is not empty."""
         assert self._connection is not None
+        marked = f"{_TOLD_TWICE}{self._schema},{notice[1:]}"
         with scrubbed():
             async with asyncio.timeout(TIMEOUT):
-                await self._connection.execute(statement("notify"), CHANNEL, notice)
+                await self._connection.execute(
+                    statement("notify"), f"{CHANNEL}{self._schema}", CHANNEL_BEFORE, marked
+                )
 
     async def close(self) -> None:
         """Hangs up, without a word: the connection may be one that does not answer."""
