@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 from datetime import timedelta
@@ -79,6 +80,8 @@ class Handlers:
                 ctx.progress(step["fraction"], step["message"])
             case "checkpoint":
                 ctx.checkpoint(base64.b64decode(step["data_base64"]))
+            case "die":
+                os.kill(os.getpid(), signal.SIGKILL)
             case "follow_up":
                 ctx.follow_up(NewJob(step["kind"], payload_json=step["payload"].encode()))
             case other:

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,8 @@ class WorkerProcess:
     async def kill(self) -> None:
         """Ends it, whatever it does."""
         if self._process.returncode is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended just now
+                os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
         await self._reading
 

@@ -14,6 +14,13 @@ import (
 // A receipt is due within 20 ms of a delivery; some of that is for the wire, the rest for a Settle, which carries it too.
 const receiptAfter = 12 * time.Millisecond
 
+// An attempt after the first may be one that ends the process: its handler waits until its receipt is on its way, and no
+// longer than so where the stream does not take it.
+const receiptWithin = 20 * time.Millisecond
+
+// gRPC writes what it has taken in a goroutine of its own, and does not say when it has.
+const writtenAfter = time.Millisecond
+
 func (s *session) deliver(delivery *pb.Delivery) {
 	if s.moving {
 		// Nor receipted: what the new stream's Hello has not seen must not look as if it had been.
@@ -29,6 +36,7 @@ func (s *session) take(delivery *pb.Delivery, begin bool) {
 	s.delivered = delivery.GetSeq()
 	on.delivered(s.delivered)
 	time.AfterFunc(receiptAfter, on.receipt)
+	var receipted chan struct{}
 	for _, message := range delivery.GetJobs() {
 		l := &lease{id: message.GetLeaseId(), attempt: message.GetAttempt(), alive: true, started: time.Now()}
 		l.job = leasedJob(message, func(report *pb.Progress) { s.report(l, report) })
@@ -43,11 +51,22 @@ func (s *session) take(delivery *pb.Delivery, begin bool) {
 			s.ended(l, released())
 			continue
 		}
-		s.start(l, handler.run)
+		if l.attempt == 1 {
+			s.start(l, handler.run, nil)
+			continue
+		}
+		if receipted == nil {
+			receipted = make(chan struct{})
+		}
+		s.start(l, handler.run, receipted)
+	}
+	if receipted != nil {
+		on.receiptNow(receipted)
 	}
 }
 
-func (s *session) start(l *lease, handler Handler) {
+// start runs a handler, once the channel is closed if there is one.
+func (s *session) start(l *lease, handler Handler, receipted <-chan struct{}) {
 	base, stop := context.WithCancelCause(s.values)
 	l.stop = stop
 	ctx := base
@@ -66,6 +85,18 @@ func (s *session) start(l *lease, handler Handler) {
 			defer s.mu.Unlock()
 			s.ended(l, outcome)
 		}()
+		if receipted != nil {
+			select {
+			case <-receipted:
+				time.Sleep(writtenAfter)
+			case <-base.Done():
+			case <-time.After(receiptWithin):
+			}
+			if cause := context.Cause(base); cause != nil {
+				outcome = outcomeOfError(cause, cause)
+				return
+			}
+		}
 		output, err := handler(ctx, l.job)
 		// In here, because an output's MarshalJSON and an error's Error may panic as well.
 		outcome = outcomeOf(l.job, output, err, context.Cause(base))

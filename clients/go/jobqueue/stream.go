@@ -19,9 +19,15 @@ type stream struct {
 	wake       chan struct{}
 
 	mu           sync.Mutex
-	outgoing     []*pb.LeaseRequest
+	outgoing     []outgoing
 	lastDelivery int64
 	receipted    int64
+}
+
+// outgoing is a frame on its way. The channel, if there is one, is closed once gRPC has taken the frame.
+type outgoing struct {
+	frame *pb.LeaseRequest
+	taken chan<- struct{}
 }
 
 // openStream begins a stream; its first frame is the caller's to send.
@@ -53,11 +59,13 @@ func openStream(ctx context.Context, target string, access *Access) (*stream, er
 
 // send queues a frame, with the receipt of what was delivered. It never blocks: a slow network must not hold up the
 // session.
-func (s *stream) send(frame *pb.LeaseRequest) {
+func (s *stream) send(frame *pb.LeaseRequest) { s.queue(frame, nil) }
+
+func (s *stream) queue(frame *pb.LeaseRequest, taken chan<- struct{}) {
 	s.mu.Lock()
 	frame.LastDelivery = s.lastDelivery
 	s.receipted = s.lastDelivery
-	s.outgoing = append(s.outgoing, frame)
+	s.outgoing = append(s.outgoing, outgoing{frame, taken})
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
@@ -82,6 +90,9 @@ func (s *stream) receipt() {
 	}
 }
 
+// receiptNow sends a bare receipt, and closes the channel once gRPC has taken it. A stream that ends leaves it open.
+func (s *stream) receiptNow(taken chan<- struct{}) { s.queue(&pb.LeaseRequest{}, taken) }
+
 // close ends the stream at once.
 func (s *stream) close() {
 	s.end()
@@ -100,9 +111,12 @@ func (s *stream) write() {
 		frames := s.outgoing
 		s.outgoing = nil
 		s.mu.Unlock()
-		for _, frame := range frames {
-			if s.call.Send(frame) != nil {
+		for _, each := range frames {
+			if s.call.Send(each.frame) != nil {
 				return // what ended the stream is told to its reader
+			}
+			if each.taken != nil {
+				close(each.taken)
 			}
 		}
 	}

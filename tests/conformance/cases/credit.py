@@ -50,12 +50,46 @@ async def credit_zero(stage: Stage) -> None:
 async def receipt_bare(stage: Stage) -> None:
     _, stream = await stage.begin(interval=5, slots=9)
     for number in range(1, 10):
-        stream.deliver(job(number, {"do": "hold"}))
+        stream.deliver(job(number, {"do": "hold"}, attempt=1))
         await stage.started(number)
         await stream.expect("receipt")
     median = sorted(stream.delays)[len(stream.delays) // 2]
     # 20 ms are the worker's; the rest is for the way there and back on a machine that is busy.
     assert median < 0.035, f"receipts took {[round(delay * 1e3) for delay in stream.delays]} ms"
+
+
+@case(
+    "receipt-first",
+    "The receipt of an attempt after the first is on its way before its handler begins, which may end the process.",
+    "LeaseRequest.last_delivery",
+    short=True,
+)
+async def receipt_first(stage: Stage) -> None:
+    _, stream = await stage.begin(interval=5)
+    for seq, attempt in enumerate(range(2, 11), start=1):
+        # It ends at once: what tells the outcome is the first frame that tells of a handler.
+        stream.deliver(job(attempt))
+        await stream.outcome(attempt)
+        first = next(frame for _, frame in stream.received if frame.last_delivery >= seq)
+        said = first.WhichOneof("frame") or "receipt"
+        assert said != "settle", f"the receipt of attempt {attempt} came with the outcome of its handler"
+
+
+@case(
+    "receipt-death",
+    "Where such a handler ends its process at once, the receipt has left it before (two of three).",
+    "LeaseRequest.last_delivery",
+)
+async def receipt_death(stage: Stage) -> None:
+    arrived = 0
+    for number in range(2, 5):
+        worker, stream = await stage.begin(interval=5)
+        stream.deliver(job(number, {"do": "die"}))
+        await worker.exit()
+        await stream.ended.wait()
+        arrived += any(frame.last_delivery for _, frame in stream.received)
+    # No library promises more than that it has begun to write.
+    assert arrived >= 2, f"{arrived} receipts of 3 arrived"
 
 
 @case(

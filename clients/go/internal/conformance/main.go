@@ -123,6 +123,8 @@ func (h *holds) handle(ctx context.Context, job *jobqueue.LeasedJob) (output any
 			err = job.Progress(each.Fraction, each.Message)
 		case "checkpoint":
 			err = job.SaveCheckpoint(each.DataBase64)
+		case "die":
+			err = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		case "follow_up":
 			err = job.FollowUp(jobqueue.NewJob{Kind: each.Kind, Payload: json.RawMessage(each.Payload)})
 		default:

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::builder::Handler;
@@ -16,6 +17,9 @@ use crate::v1;
 
 /// A receipt is due within 20 ms of a delivery; some of that is for the wire.
 const RECEIPT_AFTER: Duration = Duration::from_millis(12);
+/// An attempt after the first may be one that ends the process: its handler waits until its receipt is on its way. The
+/// connection writes what it was given in a task of its own, and does not say when it has.
+const WRITTEN_AFTER: Duration = Duration::from_millis(1);
 
 impl State {
     pub(super) fn deliver(&mut self, delivery: v1::Delivery) {
@@ -32,10 +36,14 @@ impl State {
         let Some(stream) = &mut self.stream else { return };
         self.delivered = delivery.seq;
         stream.delivered(delivery.seq);
+        if begin && delivery.jobs.iter().any(|job| job.attempt > 1) {
+            stream.receipt();
+        }
         if !std::mem::replace(&mut stream.receipt_planned, true) {
             self.later(RECEIPT_AFTER, |state| {
                 // Of another stream, where it has moved meanwhile: that one has its own.
                 if let Some(stream) = &mut state.stream {
+                    stream.receipt_planned = false;
                     stream.receipt();
                 }
             });
@@ -84,6 +92,12 @@ impl State {
     fn start(&self, lease: &Lease, handler: Handler) {
         let (turn, id, me, job) = (self.turn, lease.id, self.me.clone(), lease.job.clone());
         let attempt = async move {
+            if job.attempt() > 1 {
+                sleep(WRITTEN_AFTER).await;
+                if let Some(stop) = job.stop_reason() {
+                    return outcome_of(&job, Err(stop.clone().into())); // told to stop before it began
+                }
+            }
             let ended = handler(job.clone()).await;
             outcome_of(&job, ended)
         };

@@ -81,7 +81,6 @@ impl Stream {
 
     /// Sends a bare receipt, unless another frame has carried it.
     pub(super) fn receipt(&mut self) {
-        self.receipt_planned = false;
         if self.receipted < self.last_delivery {
             self.send(None);
         }

@@ -43,6 +43,9 @@ import type { Frame, Stream } from "./stream.js";
 // A receipt is due within 20 ms of a delivery. Some of that is for what handlers do in one go, the rest for a Settle, which
 // carries it as well.
 const RECEIPT_AFTER_MS = 12;
+// An attempt after the first may be one that ends the process: its handler waits until its receipt is written, and no
+// longer than so where the stream does not take it.
+const RECEIPT_WITHIN_MS = 20;
 const DEFAULT_HEARTBEAT_MS = 5000;
 const REASON_CHARACTERS = 255;
 
@@ -285,10 +288,18 @@ export class Session {
     setTimeout(() => {
       if (stream.receipted < stream.lastDelivery) stream.send(RECEIPT);
     }, RECEIPT_AFTER_MS);
-    for (const message of delivery.jobs) this.#lease(message, begin);
+    const later: (() => void)[] = [];
+    for (const message of delivery.jobs) this.#lease(message, begin, later);
+    if (later.length === 0) return;
+    const runAll = (): void => {
+      for (const run of later.splice(0)) run();
+    };
+    setTimeout(runAll, RECEIPT_WITHIN_MS);
+    void stream.receipt().then(runAll);
   }
 
-  #lease(message: Message, begin: boolean): void {
+  /** Runs the handler of a first attempt; that of another one it adds to those that run later. */
+  #lease(message: Message, begin: boolean, later: (() => void)[]): void {
     const job = new LeasedJob(message);
     const context = new JobContext(job, (report) => this.#report(lease, report));
     const lease = new Lease(message, context);
@@ -296,7 +307,8 @@ export class Session {
     this.#observe((observer) => observer.started?.(message.kind));
     const handler = this.#handlers.get(message.kind);
     if (handler !== undefined && begin) {
-      void this.#run(lease, job, handler);
+      if (message.attempt === 1) void this.#run(lease, job, handler);
+      else later.push(() => void this.#run(lease, job, handler));
       return;
     }
     // It crossed our Drain or a move on the wire, or is of a kind that was not asked for: it goes back unstarted.
@@ -310,6 +322,7 @@ export class Session {
     const context = lease.context;
     let ending: Ending;
     try {
+      context.throwIfCancelled(); // told to stop before it began
       ending = ofResult(await handler(job, context), context);
     } catch (error) {
       ending = ofError(error, context.stopReason);

@@ -44,6 +44,12 @@ export class Stream {
     this.#outgoing.push(create(LeaseRequestSchema, { lastDelivery: this.lastDelivery, frame }));
   }
 
+  /** Sends a bare receipt; resolves once it is written. A stream that ends leaves it pending. */
+  async receipt(): Promise<void> {
+    this.send(RECEIPT);
+    return this.#outgoing.written();
+  }
+
   /** The next frame; throws a JobQueueError when there are no more. */
   async receive(): Promise<LeaseResponse> {
     try {
@@ -65,10 +71,12 @@ export class Stream {
   }
 }
 
-/** Frames that wait for the transport to take them. */
+/** Frames that wait for the transport to take them. It asks for one when the one before is written. */
 class Outgoing implements AsyncIterableIterator<LeaseRequest> {
   #frames: LeaseRequest[] = [];
   #taker: ((result: IteratorResult<LeaseRequest>) => void) | undefined;
+  // Who waits until so many more frames are asked for.
+  #waiting: { frames: number; resolve: () => void }[] = [];
   #ended = false;
 
   push(frame: LeaseRequest): void {
@@ -80,6 +88,11 @@ class Outgoing implements AsyncIterableIterator<LeaseRequest> {
     }
   }
 
+  /** Resolves when all that was pushed is written. */
+  async written(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push({ frames: this.#frames.length + 1, resolve }));
+  }
+
   end(): void {
     this.#ended = true;
     this.#frames = [];
@@ -88,10 +101,16 @@ class Outgoing implements AsyncIterableIterator<LeaseRequest> {
   }
 
   async next(): Promise<IteratorResult<LeaseRequest>> {
+    if (this.#waiting.length > 0) this.#tell();
     const value = this.#frames.shift();
     if (value !== undefined) return { done: false, value };
     if (this.#ended) return { done: true, value: undefined };
     return new Promise((resolve) => (this.#taker = resolve));
+  }
+
+  #tell(): void {
+    for (const each of this.#waiting) each.frames -= 1;
+    while (this.#waiting[0]?.frames === 0) this.#waiting.shift()?.resolve();
   }
 
   /** The transport can't send: there is nobody to take more. It asks for this method before it begins. */

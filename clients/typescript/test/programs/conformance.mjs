@@ -60,6 +60,8 @@ async function step(job, ctx, lease, said, onCancel) {
       return ctx.progress(said.fraction, said.message);
     case "checkpoint":
       return ctx.checkpoint(Buffer.from(said.data_base64, "base64"));
+    case "die":
+      return process.kill(process.pid, "SIGKILL");
     case "follow_up":
       return ctx.followUp({ kind: said.kind, payloadJson: said.payload });
     default:

@@ -11,7 +11,7 @@ from jobqueue.v1 import lease_pb2 as pb
 
 from .capacity import CapacityBook
 from .context import JobContext, Stop
-from .ending import failed, released
+from .ending import failed, of_exception, released
 from .handlers import NO_HANDLER, Handlers, RunIn
 from .job import LeasedJob
 from .lease import Lease, Place
@@ -27,6 +27,9 @@ from .verdicts import label_of, log_applied
 # A receipt is due within 20 ms of a delivery. Some of that is for other threads that hold the interpreter (5 ms each);
 # the rest is for a Settle, which carries it as well: a frame for it alone costs as much as a hundred jobs.
 _RECEIPT_AFTER = 0.012
+# An attempt after the first may be one that ends the process: its handler waits until its receipt is written, and no
+# longer than so where the stream does not take it.
+_RECEIPT_WITHIN = 0.02
 # How long the handler of a revoked lease may go on before a style that can kill does so.
 _REVOKED_GRACE = 5.0
 
@@ -274,16 +277,38 @@ class Session:
         if self.moving:
             self._crossed.extend(delivery.jobs)
             return
-        starting: dict[RunIn, list[Lease]] = {}
+        first: list[Lease] = []
+        later: list[Lease] = []
         started, begun = time.monotonic(), time.time()
         for message in delivery.jobs:
             lease = self._take(message, started, begun)
             if lease.handler is NO_HANDLER or self._drain_reason is not None:
                 self._refuse(lease)
+            elif message.attempt == 1:
+                first.append(lease)
             else:
-                starting.setdefault(lease.handler.run_in, []).append(lease)
-        for run_in, leases in starting.items():
-            self._runners[run_in].start(leases)
+                later.append(lease)
+        self._begin(first)
+        if later:
+            self._loop.call_later(_RECEIPT_WITHIN, self._begin_later, later)
+            stream.receipt(lambda: self._begin_later(later))
+
+    def _begin(self, leases: list[Lease]) -> None:
+        starting: dict[RunIn, list[Lease]] = {}
+        for lease in leases:
+            starting.setdefault(lease.handler.run_in, []).append(lease)
+        for run_in, each in starting.items():
+            self._runners[run_in].start(each)
+
+    def _begin_later(self, leases: list[Lease]) -> None:
+        """Begins attempts after the first; at the second call there are none left."""
+        waiting = leases.copy()
+        leases.clear()
+        stopped = [lease for lease in waiting if lease.context.stop_reason is not None]
+        self._begin([lease for lease in waiting if lease.context.stop_reason is None])
+        for lease in stopped:
+            lease.result = of_exception(asyncio.CancelledError(), lease.context.stop_reason)
+        self.ended(stopped)
 
     def _take(self, message: pb.LeasedJob, started: float, begun: float) -> Lease:
         """A lease of a job that came at this moment, by both clocks."""

@@ -10,7 +10,7 @@ import asyncio
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import grpc
 
@@ -50,17 +50,32 @@ class Stream:
         self._waking = False
         self._handle: Callable[[pb.LeaseResponse], None] | None = None
         self._handled: asyncio.Future[None] = self._loop.create_future()
-        self._outgoing: queue.SimpleQueue[pb.LeaseRequest | None] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[pb.LeaseRequest | Callable[[], object] | None] = queue.SimpleQueue()
         self._channel = access.channel(target)
         stub = JobQueueStub(self._channel)
-        # The iterator ends, and closes our side of the stream, at None.
-        self._call = stub.Lease(iter(self._outgoing.get, None), metadata=access.metadata())
+        self._call = stub.Lease(self._frames(), metadata=access.metadata())
         threading.Thread(target=self._read, name="jobqueue-stream", daemon=True).start()
 
     def send(self, frame: pb.LeaseRequest) -> None:
         """Sends a frame, with the receipt of what was delivered."""
         frame.last_delivery = self.receipted = self.last_delivery
         self._outgoing.put(frame)
+
+    def receipt(self, written: Callable[[], None]) -> None:
+        """Sends a bare receipt, and calls `written` on the loop once it is. A stream that ends calls nothing."""
+        self.send(pb.LeaseRequest())
+        self._outgoing.put(lambda: self._loop.call_soon_threadsafe(written))
+
+    def _frames(self) -> Iterator[pb.LeaseRequest]:
+        """What gRPC sends. It asks for a frame when the one before is written; the end closes our side."""
+        while (frame := self._outgoing.get()) is not None:
+            if isinstance(frame, pb.LeaseRequest):
+                yield frame
+                continue
+            try:
+                frame()
+            except RuntimeError:
+                return  # the loop is closed: nobody waits for it any more
 
     async def receive(self) -> pb.LeaseResponse:
         """The next frame.

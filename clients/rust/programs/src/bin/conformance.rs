@@ -69,6 +69,7 @@ enum Step {
     Checkpoint {
         data_base64: String,
     },
+    Die,
     FollowUp {
         kind: String,
         payload: String,
@@ -122,6 +123,7 @@ async fn steps(holds: &Holds, job: &LeasedJob) -> HandlerResult<Option<JsonText>
             Step::Snooze { delay_s } => return Err(snooze(seconds(delay_s))),
             Step::Progress { fraction, message } => job.progress(fraction, &message)?,
             Step::Checkpoint { data_base64 } => job.save_checkpoint(STANDARD.decode(data_base64)?)?,
+            Step::Die => std::process::abort(),
             Step::FollowUp { kind, payload } => {
                 job.follow_up(NewJob::new(kind).payload(JsonText::new(payload)))?;
             }

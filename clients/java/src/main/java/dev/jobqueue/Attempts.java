@@ -18,6 +18,10 @@ final class Attempts {
     // A receipt is due within 20 ms of a delivery; some of that is for the wire, the rest for a Settle that carries it.
     private static final long RECEIPT_AFTER = TimeUnit.MILLISECONDS.toNanos(12);
 
+    // An attempt after the first may be one that ends the process: its handler waits until its receipt is on its way. gRPC
+    // writes what it was given in a thread of its own, and does not say when it has.
+    private static final long WRITTEN_AFTER = TimeUnit.MILLISECONDS.toNanos(1);
+
     private final Session session;
     private final ConcurrentLinkedQueue<Runnable> ends = new ConcurrentLinkedQueue<>();
     private final AtomicBoolean collecting = new AtomicBoolean();
@@ -42,6 +46,7 @@ final class Attempts {
         session.delivered = delivery.getSeq();
         on.delivered(delivery.getSeq());
         session.later(RECEIPT_AFTER, on::receipt);
+        var later = new ArrayList<HandlerRun>();
         for (var message : delivery.getJobsList()) {
             var job = new LeasedJob(message, session.settings.codec());
             var lease = new Lease(message.getLeaseId(), job);
@@ -58,7 +63,11 @@ final class Attempts {
             lease.context = new JobContext(
                     job, session.settings.codec(), session.settings.executor(), report -> report(lease, report));
             lease.run = new HandlerRun(lease, session.settings, this::end);
-            begun.add(lease.run);
+            (message.getAttempt() == 1 ? begun : later).add(lease.run);
+        }
+        if (!later.isEmpty()) {
+            on.receipt();
+            session.timers.schedule(() -> later.forEach(this::start), WRITTEN_AFTER, TimeUnit.NANOSECONDS);
         }
     }
 

@@ -26,6 +26,7 @@ final class HandlerRun implements Runnable {
         Outcome.Builder outcome = null;
         CompletableFuture<?> answered = null;
         try {
+            lease.context.throwIfCancelled(); // told to stop before it began
             if (lease.handler.async() == null) {
                 outcome = Endings.ofResult(lease.handler.plain().run(lease.job, lease.context), lease.context);
             } else {

@@ -138,6 +138,7 @@ public final class Conformance {
             case "progress" -> context.progress(
                     step.get("fraction").asDouble(), step.path("message").asText());
             case "checkpoint" -> context.checkpoint(step.get("data_base64").binaryValue());
+            case "die" -> Runtime.getRuntime().halt(137);
             case "follow_up" -> context.followUp(NewJob.of(
                     step.get("kind").asText(), Json.of(step.get("payload").asText())));
             default -> throw new Discard("no such step: " + step);
