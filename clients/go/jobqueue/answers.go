@@ -1,6 +1,12 @@
 package jobqueue
 
-import pb "jobqueue.dev/go/jobqueue/v1"
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "jobqueue.dev/go/jobqueue/v1"
+)
 
 // The session's part that reads what became of outcomes. All is called with the lock held.
 
@@ -46,6 +52,13 @@ func (s *session) correct(l *lease, message string) {
 		return
 	}
 	s.settlements.add(l)
+}
+
+// tooLarge: the stream has ended because a frame was larger than the server takes.
+func (s *session) tooLarge(err error) {
+	if l := s.settlements.tooLarge(); l != nil {
+		s.correct(l, fmt.Sprintf("it has %d bytes, more than the server takes at once (%v)", proto.Size(l.outcome), err))
+	}
 }
 
 func (s *session) forget(l *lease, outcome string) {

@@ -25,7 +25,7 @@ func (l *link) pump(life context.Context, on *stream) {
 			return
 		}
 		if err != nil {
-			ended = err
+			ended = fromRPC(err, on.call.Trailer())
 			break
 		}
 		switch frame := response.GetFrame().(type) {
@@ -50,6 +50,9 @@ func (l *link) pump(life context.Context, on *stream) {
 		l.waits.reset()
 	}
 	l.lost(ended)
+	if errors.Is(ended, ErrTooLarge) {
+		s.tooLarge(ended)
+	}
 	s.mu.Unlock()
 	_ = sleep(life, wait)
 	l.poke()

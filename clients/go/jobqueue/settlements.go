@@ -30,19 +30,22 @@ type settlements struct {
 	kept    map[*lease]struct{}
 	waiting []*lease
 	frames  map[int64][]*lease
-	seq     int64
-	planned bool
-	waits   *backoff
+	// suspects were not answered because a frame was too large for the server: while there are any, a frame holds one.
+	suspects map[*lease]struct{}
+	seq      int64
+	planned  bool
+	waits    *backoff
 }
 
 func newSettlements(slots int, send func(*pb.Settle) bool, later func(time.Duration, func())) *settlements {
 	return &settlements{
-		send:   send,
-		later:  later,
-		enough: min(frameOutcomes, (slots+1)/2),
-		kept:   map[*lease]struct{}{},
-		frames: map[int64][]*lease{},
-		waits:  newBackoff(100*time.Millisecond, 5*time.Second),
+		send:     send,
+		later:    later,
+		enough:   min(frameOutcomes, (slots+1)/2),
+		kept:     map[*lease]struct{}{},
+		frames:   map[int64][]*lease{},
+		suspects: map[*lease]struct{}{},
+		waits:    newBackoff(100*time.Millisecond, 5*time.Second),
 	}
 }
 
@@ -78,8 +81,14 @@ func (s *settlements) flush() {
 		}
 	}
 	s.waiting = nil
+	most := frameOutcomes
+	for each := range s.suspects {
+		if most = 1; each.place == placeDone {
+			delete(s.suspects, each)
+		}
+	}
 	for len(waiting) > 0 {
-		frame, count := s.frame(waiting)
+		frame, count := s.frame(waiting[:min(len(waiting), most)])
 		if !s.send(frame) {
 			s.waiting = waiting
 			return
@@ -136,11 +145,33 @@ func (s *settlements) restart() {
 	s.flush()
 }
 
+// tooLarge: the stream has ended for a frame that is larger than the server takes, and from now on each outcome goes
+// alone. It returns the lease whose outcome is too large by itself; nil: the frame held several.
+func (s *settlements) tooLarge() *lease {
+	var largest []*lease
+	size := -1
+	for _, leases := range s.frames {
+		sum := 0
+		for _, each := range leases {
+			if sum += proto.Size(each.outcome); each.place == placeSent {
+				s.suspects[each] = struct{}{}
+			}
+		}
+		if sum > size {
+			size, largest = sum, leases
+		}
+	}
+	if len(largest) != 1 || largest[0].place != placeSent || largest[0].outcome == nil {
+		return nil
+	}
+	return largest[0]
+}
+
 // frame is one of as many of these as it takes, at least one, and how many those are.
 func (s *settlements) frame(waiting []*lease) (*pb.Settle, int) {
 	frame := &pb.Settle{Seq: s.seq + 1}
 	room, count := frameBytes, 0
-	for _, each := range waiting[:min(len(waiting), frameOutcomes)] {
+	for _, each := range waiting {
 		if each.outcome == nil {
 			frame.Succeeded = append(frame.Succeeded, each.id)
 		} else {

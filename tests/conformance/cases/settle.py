@@ -6,6 +6,8 @@ import base64
 import json
 import time
 
+import grpc
+
 from ..case import case
 from ..server import Result, Stream
 from ..stage import Stage, id_of, job
@@ -183,3 +185,52 @@ async def settle_slow_answer(stage: Stage) -> None:
     stream.answers = True
     stream.deliver(job(2))
     await stream.outcome(2)
+
+
+_TOO_LARGE = (grpc.StatusCode.INVALID_ARGUMENT, "BODY_TOO_LARGE")
+
+
+@case(
+    "settle-too-large",
+    "After BODY_TOO_LARGE it settles one a frame; an outcome that is refused alone becomes a failure with its size.",
+    "Errors of Lease",
+    short=True,
+)
+async def settle_too_large(stage: Stage) -> None:
+    _, stream = await stage.begin(slots=100)
+    stream.answers = False
+    stream.deliver(job(9))
+    await stream.expect("settle")
+    # While that is not answered the others gather to one frame.
+    stream.deliver(*(job(number, {"do": "succeed", "output": "x" * 1000 * number}) for number in (1, 2, 3)))
+    first = await stream.outcomes(1, 2, 3)
+    stream.end(*_TOO_LARGE, words="the frame has more bytes than the server takes")
+
+    second = await stage.server.stream()
+    second.answers = False
+    hello = await second.welcome(token="token-2")
+    unanswered = sorted(each.lease_id for each in hello.resume.unanswered)
+    assert unanswered == [1, 2, 3, 9], f"Resume names {unanswered}"
+    again = await second.outcomes(1, 2, 3, 9)
+    assert all(again[number] == first[number] for number in (1, 2, 3)), "it is another outcome"
+    counts = [len(settle.outcomes) + len(settle.succeeded) for settle in second.all("settle")]
+    assert counts == [1, 1, 1, 1], f"after a frame that was too large frames hold {counts} outcomes"
+    for settle in second.all("settle"):
+        if {each.lease_id for each in settle.outcomes} & {1} or settle.succeeded:
+            second.answer(settle)
+    await second.beats(1)
+    second.end(*_TOO_LARGE, words="the frame has more bytes than the server takes")
+
+    # Which of the two it was it knows by their size.
+    third = await stage.server.stream()
+    hello = await third.welcome(token="token-3")
+    unanswered = sorted(each.lease_id for each in hello.resume.unanswered)
+    assert unanswered == [2, 3], f"Resume names {unanswered}"
+    last = await third.outcomes(2, 3)
+    assert last[2] == first[2], "an outcome that was not too large is another one"
+    assert last[3].WhichOneof("outcome") == "failure", "an outcome that is too large alone is sent again"
+    size = str(first[3].ByteSize())
+    assert size in last[3].failure.error, f"{last[3].failure.error!r} does not say that it had {size} bytes"
+    assert not last[3].failure.permanent, "a failure is said to be permanent"
+    await third.beats(2)
+    assert len(third.all("settle")) == 2, "an outcome was sent again"

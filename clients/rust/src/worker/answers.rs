@@ -7,6 +7,7 @@ use super::lease::{Lease, Place};
 use super::observer::AttemptOutcome;
 use super::session::State;
 use crate::convert::time_of;
+use crate::errors::Error;
 use crate::v1;
 use crate::v1::outcome::Outcome;
 use crate::v1::settle_result::Verdict;
@@ -50,6 +51,14 @@ impl State {
         };
         lease.settle(Some(outcome));
         self.add_settlement(id);
+    }
+
+    /// The stream has ended because a frame was larger than the server takes.
+    pub(super) fn too_large_frame(&mut self, error: &Error) {
+        if let Some((id, bytes)) = self.too_large() {
+            let words = format!("it has {bytes} bytes, more than the server takes at once ({error})");
+            self.correct(id, &words);
+        }
     }
 
     fn applied(&mut self, id: i64, result: Option<&v1::SettleResult>) {

@@ -222,6 +222,7 @@ impl State {
         self.stream = None;
         self.crossed.clear();
         self.settlements.clear();
+        self.settlements.suspects.clear();
         self.progress = ProgressReports::default();
         let mut lost = 0;
         for (_, mut lease) in std::mem::take(&mut self.leases) {

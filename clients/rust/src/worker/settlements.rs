@@ -1,6 +1,6 @@
 //! The session's part that keeps every outcome until its answer has come, and sends it again on a new stream.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use prost::Message;
@@ -24,6 +24,8 @@ pub(super) struct Settlements {
     enough: usize,
     waiting: Vec<i64>,
     frames: HashMap<i64, Vec<i64>>,
+    /// Not answered because a frame was too large for the server: while there are any, a frame holds one.
+    pub(super) suspects: HashSet<i64>,
     seq: i64,
     planned: bool,
     waits: Backoff,
@@ -35,6 +37,7 @@ impl Settlements {
             enough: FRAME_OUTCOMES.min(slots.div_ceil(2) as usize),
             waiting: Vec::new(),
             frames: HashMap::new(),
+            suspects: HashSet::new(),
             seq: 0,
             planned: false,
             waits: Backoff::of_worker(),
@@ -78,9 +81,12 @@ impl State {
         }
         let mut waiting = std::mem::take(&mut self.settlements.waiting);
         waiting.retain(|id| self.leases.get(id).is_some_and(|lease| lease.place == Place::Waiting));
+        let open = |id: &i64| self.leases.get(id).is_some_and(|lease| lease.place != Place::Done);
+        self.settlements.suspects.retain(open);
+        let most = if self.settlements.suspects.is_empty() { FRAME_OUTCOMES } else { 1 };
         let mut rest = waiting.as_slice();
         while !rest.is_empty() {
-            let (frame, count) = self.frame(rest);
+            let (frame, count) = self.frame(&rest[..most.min(rest.len())]);
             let (sent, later) = rest.split_at(count);
             for id in sent {
                 if let Some(lease) = self.leases.get_mut(id) {
@@ -98,7 +104,7 @@ impl State {
     fn frame(&self, waiting: &[i64]) -> (v1::Settle, usize) {
         let mut frame = v1::Settle { seq: self.settlements.seq + 1, ..v1::Settle::default() };
         let (mut bytes, mut count) = (0, 0);
-        for id in waiting.iter().take(FRAME_OUTCOMES) {
+        for id in waiting {
             match self.leases.get(id).and_then(|lease| lease.outcome.as_ref()) {
                 None => frame.succeeded.push(*id),
                 Some(outcome) => {
@@ -112,6 +118,26 @@ impl State {
             count += 1;
         }
         (frame, count)
+    }
+
+    /// The stream has ended for a frame that is larger than the server takes: from now on each outcome goes alone. Answers
+    /// the lease whose outcome is too large by itself, and its bytes; none: the frame held several.
+    pub(super) fn too_large(&mut self) -> Option<(i64, usize)> {
+        let bytes = |id: &i64| {
+            let outcome = self.leases.get(id).and_then(|lease| lease.outcome.as_ref());
+            outcome.map_or(0, Message::encoded_len)
+        };
+        let sum = |sent: &&Vec<i64>| sent.iter().map(bytes).sum::<usize>();
+        let largest = self.settlements.frames.values().max_by_key(sum).cloned().unwrap_or_default();
+        let alone = match largest[..] {
+            [id] => Some((id, bytes(&id))).filter(|(_, bytes)| *bytes > 0),
+            _ => None,
+        };
+        let sent = |id: &&i64| self.leases.get(id).is_some_and(|lease| lease.place == Place::Sent);
+        let suspects: Vec<i64> = self.settlements.frames.values().flatten().filter(sent).copied().collect();
+        let alone = alone.filter(|(id, _)| suspects.contains(id));
+        self.settlements.suspects.extend(suspects);
+        alone
     }
 
     /// Takes the leases of a frame out. They are still kept: the session decides what an answer means, and forgets them

@@ -1,7 +1,8 @@
 /** Keeps a worker's session on a stream: connects, reconnects for ever, moves when it is asked to, and leaves. */
 
 import { Backoff } from "../backoff.js";
-import { InvalidRequest, NotAllowed, NotSupported, SessionUnknown, Unavailable } from "../errors.js";
+import { InvalidRequest, NotAllowed, NotSupported, SessionUnknown, TooLarge, Unavailable } from "../errors.js";
+import type { JobQueueError } from "../errors.js";
 import type { GoAway, Welcome } from "../gen/jobqueue/v1/lease_pb.js";
 import { msOf } from "../jobs.js";
 import { fromRpc } from "../rpcErrors.js";
@@ -196,7 +197,7 @@ export class Link {
     const session = this.#session;
     const opened = performance.now();
     const heart = setInterval(() => this.#beat(stream), session.heartbeatIntervalMs);
-    let why = "";
+    let why: JobQueueError;
     try {
       for (;;) {
         const response = await stream.receive();
@@ -213,7 +214,7 @@ export class Link {
         }
       }
     } catch (raised) {
-      why = fromRpc(raised).message;
+      why = fromRpc(raised);
     } finally {
       clearInterval(heart);
       stream.cancel();
@@ -221,7 +222,8 @@ export class Link {
     const good = performance.now() - opened > GOOD_AFTER_MS;
     if (good) this.#backoff.reset();
     if (stream === session.stream && !this.#ended) {
-      this.#lost(why);
+      this.#lost(why.message);
+      if (why instanceof TooLarge) session.tooLarge(why);
       // Or a server that welcomes and then hangs up would be asked without a pause.
       if (!good) this.#moveAt = performance.now() + this.#backoff.next();
     }

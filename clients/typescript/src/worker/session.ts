@@ -1,14 +1,16 @@
 /** A worker's session: its leases, and what each frame of the server does to them. Touches no socket but by `Stream`. */
 
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 
 import { duration } from "../convert.js";
+import type { TooLarge } from "../errors.js";
 import { Job_Status, PayloadFormat } from "../gen/jobqueue/v1/job_pb.js";
 import {
   DrainSchema,
   HeartbeatSchema,
   HelloSchema,
+  OutcomeSchema,
   ResumeSchema,
   SettleResult_Verdict as Verdict,
 } from "../gen/jobqueue/v1/lease_pb.js";
@@ -420,6 +422,15 @@ export class Session {
     const words = `the handler's outcome was refused: ${message}`;
     lease.ending = lease.corrections === 1 ? failed("InvalidOutcome", words) : released();
     this.#settlements.add(lease);
+  }
+
+  /** The stream has ended because a frame was larger than the server takes. */
+  tooLarge(error: TooLarge): void {
+    const lease = this.#settlements.tooLarge();
+    const outcome = lease?.ending?.outcome;
+    if (lease === undefined || outcome === undefined) return;
+    const { length } = toBinary(OutcomeSchema, outcome);
+    this.#correct(lease, `it has ${length} bytes, more than the server takes at once (${error.message})`);
   }
 
   #finished(lease: Lease, result: SettleResult | undefined): void {

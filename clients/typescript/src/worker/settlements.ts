@@ -21,6 +21,8 @@ export class Settlements {
   readonly #enough: number;
   readonly #unanswered = new Map<bigint, Lease>();
   readonly #frames = new Map<bigint, Lease[]>();
+  // What the server did not answer because a frame was too large for it: while there are any, a frame holds one.
+  readonly #suspects = new Set<Lease>();
   readonly #backoff = new Backoff(100, 5000);
   #waiting: Lease[] = [];
   #seq = 0n;
@@ -66,8 +68,10 @@ export class Settlements {
     this.#cancelTimer = undefined;
     let waiting = this.#waiting.filter((lease) => lease.place === "waiting");
     this.#waiting = [];
+    for (const lease of this.#suspects) if (lease.place === "done") this.#suspects.delete(lease);
+    const most = this.#suspects.size > 0 ? 1 : FRAME_OUTCOMES;
     while (waiting.length > 0) {
-      const [settle, leases] = this.#frame(waiting);
+      const [settle, leases] = this.#frame(waiting.slice(0, most));
       if (!this.#send(settle)) {
         this.#waiting = waiting;
         return;
@@ -110,6 +114,24 @@ export class Settlements {
     this.flush();
   }
 
+  /**
+   * The stream has ended for a frame that is larger than the server takes: from now on each outcome goes alone.
+   *
+   * @returns The lease whose outcome is too large by itself. Undefined: the frame held several.
+   */
+  tooLarge(): Lease | undefined {
+    let largest: Lease[] = [];
+    let size = -1;
+    for (const leases of this.#frames.values()) {
+      const bytes = leases.reduce((sum, lease) => sum + (lease.ending?.bytes ?? 0), 0);
+      if (bytes > size) [size, largest] = [bytes, leases];
+      for (const lease of leases) if (lease.place === "sent") this.#suspects.add(lease);
+    }
+    const [lease] = largest;
+    const alone = largest.length === 1 && lease?.place === "sent" && lease.ending?.outcome !== undefined;
+    return alone ? lease : undefined;
+  }
+
   /** At once when idle, or rather after what else happens in this pass of the loop. */
   #flushSoon(): void {
     if (this.#frames.size > 0) {
@@ -121,12 +143,12 @@ export class Settlements {
     }
   }
 
-  /** A frame of as many as it takes, and these. */
+  /** A frame of as many of these as it takes, and which. */
   #frame(waiting: readonly Lease[]): [Settle, Lease[]] {
     const settle = create(SettleSchema, { seq: this.#seq + 1n });
     const leases: Lease[] = [];
     let room = FRAME_BYTES;
-    for (const lease of waiting.slice(0, FRAME_OUTCOMES)) {
+    for (const lease of waiting) {
       const outcome = lease.ending?.outcome;
       if (outcome === undefined) {
         settle.succeeded.push(lease.id);

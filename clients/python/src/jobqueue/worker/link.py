@@ -6,7 +6,7 @@ import asyncio
 import itertools
 
 from jobqueue.backoff import Backoff
-from jobqueue.errors import InvalidRequest, JobQueueError, NotAllowed, NotSupported, SessionUnknown
+from jobqueue.errors import InvalidRequest, JobQueueError, NotAllowed, NotSupported, SessionUnknown, TooLarge
 from jobqueue.v1 import lease_pb2 as pb
 
 from .logs import log
@@ -181,6 +181,8 @@ class Link:
                 self._backoff.reset()
             if stream is self._session.stream:
                 self._lost(str(end))
+                if isinstance(end.error, TooLarge):
+                    self._session.too_large(end.error)
                 if loop.time() - opened <= _GOOD_AFTER:
                     # Or a server that welcomes and then hangs up would be asked without a pause.
                     await asyncio.sleep(self._backoff.next())

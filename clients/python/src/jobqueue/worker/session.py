@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
+from jobqueue.errors import JobQueueError
 from jobqueue.v1 import job_pb2
 from jobqueue.v1 import lease_pb2 as pb
 
@@ -20,7 +21,7 @@ from .observer import Observer
 from .options import WorkerOptions, client_name
 from .progress import ProgressReports
 from .runner import Runner
-from .settlements import Settlements
+from .settlements import Settlements, size_of
 from .stream import Stream
 from .verdicts import label_of, log_applied
 
@@ -429,6 +430,13 @@ class Session:
         invalid = failed("InvalidOutcome", f"the handler's outcome was refused: {message}")
         lease.outcome = invalid if lease.corrections == 1 else released()
         self._settlements.add([lease])
+
+    def too_large(self, error: JobQueueError) -> None:
+        """The stream has ended because a frame was larger than the server takes."""
+        lease = self._settlements.too_large()
+        if lease is not None:
+            size = size_of(lease)
+            self._correct(lease, f"it has {size} bytes, more than the server takes at once ({error.message})")
 
     def _finished(self, lease: Lease, label: str) -> None:
         self._settlements.drop(lease)

@@ -38,6 +38,8 @@ class Settlements:
         self._unanswered: dict[int, Lease] = {}
         self._waiting: list[Lease] = []
         self._frames: dict[int, list[Lease]] = {}
+        # What the server did not answer because a frame was too large for it: while there are any, a frame holds one.
+        self._suspects: set[Lease] = set()
         self._seq = 0
         self._timer: asyncio.Handle | None = None
         self._backoff = Backoff(base=0.1, cap=5.0)
@@ -78,8 +80,11 @@ class Settlements:
             self._timer = None
         waiting = [lease for lease in self._waiting if lease.place is _WAITING]
         self._waiting = []
+        if self._suspects:
+            self._suspects = {lease for lease in self._suspects if lease.place is not _DONE}
+        most = 1 if self._suspects else _FRAME_OUTCOMES
         while waiting:
-            frame, leases, waiting = self._frame(waiting)
+            frame, leases, waiting = self._frame(waiting, most)
             if not self._send(frame):
                 self._seq -= 1
                 self._waiting = leases + waiting
@@ -109,19 +114,32 @@ class Settlements:
             lease.place = _WAITING
         self.flush()
 
+    def too_large(self) -> Lease | None:
+        """The stream has ended for a frame that is larger than the server takes: from now on each outcome goes alone.
+
+        Returns:
+            The lease whose outcome is too large by itself. None: the frame held several.
+        """
+        largest = max(self._frames.values(), key=lambda leases: sum(map(size_of, leases)), default=[])
+        self._suspects.update(
+            lease for leases in self._frames.values() for lease in leases if lease.place is _SENT
+        )
+        alone = len(largest) == 1 and largest[0].place is _SENT and largest[0].outcome is not None
+        return largest[0] if alone else None
+
     def _again(self, leases: list[Lease]) -> None:
         # A restart in between has sent some already; a revocation has dropped them.
         if again := [lease for lease in leases if lease.place is Place.HELD_BACK]:
             self.add(again)
 
-    def _frame(self, waiting: list[Lease]) -> tuple[pb.Settle, list[Lease], list[Lease]]:
+    def _frame(self, waiting: list[Lease], most: int) -> tuple[pb.Settle, list[Lease], list[Lease]]:
         """A frame of as many as it takes, these, and the rest."""
         self._seq += 1
         frame = pb.Settle(seq=self._seq)
         room = _FRAME_BYTES
         count = 0
         succeeded: list[int] = []
-        for lease in waiting[:_FRAME_OUTCOMES]:
+        for lease in waiting[:most]:
             if lease.outcome is None:
                 succeeded.append(lease.id)
             else:
@@ -133,3 +151,8 @@ class Settlements:
             count += 1
         frame.succeeded.extend(succeeded)
         return frame, waiting[:count], waiting[count:]
+
+
+def size_of(lease: Lease) -> int:
+    """How many bytes the outcome of a lease has. A success without output has none of its own."""
+    return lease.outcome.ByteSize() if lease.outcome is not None else 0

@@ -60,6 +60,17 @@ final class Answers {
         session.settlements.add(lease);
     }
 
+    /** The stream has ended because a frame was larger than the server takes. */
+    void tooLarge(JobQueueException error) {
+        var lease = session.settlements.tooLarge();
+        if (lease != null) {
+            correct(
+                    lease,
+                    "it has %d bytes, more than the server takes at once (%s)"
+                            .formatted(lease.outcomeBytes(), error.getMessage()));
+        }
+    }
+
     private void forget(Lease lease, Observer.Outcome outcome) {
         session.finished(lease, outcome);
         session.settlements.drop(lease);

@@ -53,6 +53,11 @@ final class Lease {
                 .build();
     }
 
+    /** How many bytes its outcome has. A success without output has none of its own. */
+    int outcomeBytes() {
+        return outcome == null ? 0 : outcome.getSerializedSize();
+    }
+
     /** Takes an outcome, and names the lease in it. */
     void settle(Outcome.Builder given) {
         outcome = given == null ? null : given.setLeaseId(id).build();

@@ -200,10 +200,13 @@ final class Link {
                                 ? Errors.unavailable("the server ended the stream")
                                 : Errors.of(status, headers, trailers));
             } else if (stream == session.stream && !ended) {
-                var words = status.isOk()
-                        ? "the server ended it"
-                        : Errors.of(status, headers, trailers).getMessage();
-                lost(words);
+                var failure = status.isOk()
+                        ? Errors.unavailable("the server ended it")
+                        : Errors.of(status, headers, trailers);
+                lost(failure.getMessage());
+                if (failure instanceof JobQueueException.TooLarge) {
+                    session.answers.tooLarge(failure);
+                }
                 if (System.nanoTime() - stream.opened > GOOD_AFTER.toNanos()) {
                     waits.reset();
                 } else {

@@ -47,7 +47,7 @@ final class Session {
     final Settlements settlements;
     final ProgressReports progress = new ProgressReports(this);
     final Attempts attempts = new Attempts(this);
-    private final Answers answers = new Answers(this);
+    final Answers answers = new Answers(this);
 
     LeaseStream stream;
     long id;

@@ -5,6 +5,7 @@ import dev.jobqueue.v1.Settled;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -27,6 +28,9 @@ final class Settlements {
 
     private List<Lease> waiting = new ArrayList<>();
     private final Map<Long, List<Lease>> frames = new HashMap<>();
+    /** Not answered because a frame was too large for the server: while there are any, a frame holds one. */
+    private final Set<Lease> suspects = new HashSet<>();
+
     private long seq;
     private boolean planned;
     private final Backoff waits = new Backoff(Duration.ofMillis(100), Duration.ofSeconds(5));
@@ -66,6 +70,7 @@ final class Settlements {
         var ready = waiting;
         waiting = new ArrayList<>();
         ready.removeIf(each -> each.place != Lease.Place.WAITING);
+        suspects.removeIf(each -> each.place == Lease.Place.DONE);
         for (var from = 0; from < ready.size(); ) {
             from += sendFrame(ready, from);
         }
@@ -76,7 +81,8 @@ final class Settlements {
         var frame = Settle.newBuilder().setSeq(++seq);
         var room = FRAME_BYTES;
         var to = from;
-        for (; to < ready.size() && to - from < FRAME_OUTCOMES; to++) {
+        var most = suspects.isEmpty() ? FRAME_OUTCOMES : 1;
+        for (; to < ready.size() && to - from < most; to++) {
             var lease = ready.get(to);
             if (lease.outcome == null) {
                 frame.addSucceeded(lease.id);
@@ -107,6 +113,29 @@ final class Settlements {
         return sent == null
                 ? List.of()
                 : sent.stream().filter(each -> each.place == Lease.Place.SENT).toList();
+    }
+
+    /**
+     * The stream has ended for a frame that is larger than the server takes: from now on each outcome goes alone.
+     *
+     * @return the lease whose outcome is too large by itself; null: the frame held several
+     */
+    Lease tooLarge() {
+        List<Lease> largest = List.of();
+        var size = -1;
+        for (var sent : frames.values()) {
+            var sum = sent.stream().mapToInt(Lease::outcomeBytes).sum();
+            if (sum > size) {
+                size = sum;
+                largest = sent;
+            }
+            sent.stream().filter(each -> each.place == Lease.Place.SENT).forEach(suspects::add);
+        }
+        if (largest.size() != 1) {
+            return null;
+        }
+        var lease = largest.get(0);
+        return lease.place == Lease.Place.SENT && lease.outcome != null ? lease : null;
     }
 
     /** Sends outcomes again after a while that grows: the server could not commit them. */
