@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from typing import Any
 from .server import WITHIN
 
 _LINE_BYTES = 4 * 1024 * 1024
+# As the logs of all languages have it.
+_WARNING = re.compile(r"\bwarn(ing)?\b", re.IGNORECASE)
 _ROOT = Path(__file__).parents[2]
 
 
@@ -122,6 +125,10 @@ class WorkerProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
         await self._reading
+
+    def warnings(self) -> list[str]:
+        """The lines of its stderr that are warnings."""
+        return [line for line in self._log.read_text(errors="replace").splitlines() if _WARNING.search(line)]
 
     def tail(self, lines: int = 30) -> str:
         """The end of its stderr."""

@@ -45,8 +45,16 @@ var (
 	ErrDeadlineExceeded = errors.New("deadline exceeded")
 	// ErrWatchTokenExpired: too old to go on from: list the jobs, then watch without it.
 	ErrWatchTokenExpired = errors.New("watch token expired")
-	// ErrSessionUnknown: the worker's session is over: open a new one. The Worker does so by itself.
+	// ErrSessionUnknown: the server has no such session: open a new one. The Worker does so by itself.
 	ErrSessionUnknown = errors.New("session unknown")
+	// ErrSessionEnded: the worker's session is over, and its leases went back: open a new one. The Worker does so by
+	// itself.
+	ErrSessionEnded = errors.New("session ended")
+	// ErrSessionSuperseded: the session goes on on another stream: resume it there. The Worker does so by itself.
+	ErrSessionSuperseded = errors.New("session superseded")
+	// ErrSessionSilent: the server heard nothing of the worker for three heartbeats: resume the session. The Worker does
+	// so by itself.
+	ErrSessionSilent = errors.New("session silent")
 	// ErrNotAllowed: the credentials are missing, wrong, or not enough for this call.
 	ErrNotAllowed = errors.New("not allowed")
 	// ErrNotSupported: the server does not have this method: it is older than the client, or no JobQueue server.
@@ -68,6 +76,9 @@ var sentinelsByReason = map[string][]error{
 	"IDEMPOTENCY_KEY_REUSED": {ErrIdempotencyKeyReused},
 	"WATCH_TOKEN_EXPIRED":    {ErrWatchTokenExpired},
 	"SESSION_UNKNOWN":        {ErrSessionUnknown},
+	"SESSION_ENDED":          {ErrSessionEnded, ErrSessionUnknown},
+	"SESSION_SUPERSEDED":     {ErrSessionSuperseded},
+	"SESSION_SILENT":         {ErrSessionSilent},
 }
 
 // For reasons that this version does not know, and for answers of proxies, which have none.

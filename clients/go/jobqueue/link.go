@@ -129,8 +129,7 @@ func (l *link) connect(life context.Context) error {
 func (l *link) refused(life context.Context, target string, err error) error {
 	s := l.session
 	if errors.Is(err, ErrSessionUnknown) {
-		s.log.Warn("the server does not know the session", "error", err.Error())
-		l.endSession()
+		l.sessionGone(err)
 		return nil
 	}
 	s.stay()
@@ -171,12 +170,40 @@ func (l *link) awaitWelcome(on *stream) (*pb.Welcome, error) {
 
 // The rest is called with the session's lock held.
 
+// ended: the session's stream has ended, and not by us.
+func (l *link) ended(err error) {
+	if errors.Is(err, ErrSessionUnknown) {
+		l.sessionGone(err)
+		// Or a server that always says so would be asked without a pause.
+		l.moveAt = time.Now().Add(l.waits.next())
+		return
+	}
+	if l.moveAt.IsZero() {
+		l.lost(err)
+	} else {
+		l.session.log.Info("the stream that was to be left has ended", "error", err.Error())
+		l.dropStream()
+	}
+	if errors.Is(err, ErrTooLarge) {
+		l.session.tooLarge(err)
+	}
+}
+
+func (l *link) sessionGone(err error) {
+	l.session.log.Warn("the server has no such session any more", "error", err.Error())
+	l.endSession()
+}
+
 func (l *link) lost(err error) {
+	l.dropStream()
+	l.sayLost("the stream was lost", err)
+}
+
+func (l *link) dropStream() {
 	l.session.stream = nil
 	l.session.crossed = nil
 	l.moveAt = time.Time{}
 	l.session.notify()
-	l.sayLost("the stream was lost", err)
 }
 
 // sayLost says so once until there is a stream again: an hour's outage is one line, not a thousand.

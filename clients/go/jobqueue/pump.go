@@ -49,10 +49,7 @@ func (l *link) pump(life context.Context, on *stream) {
 	} else {
 		l.waits.reset()
 	}
-	l.lost(ended)
-	if errors.Is(ended, ErrTooLarge) {
-		s.tooLarge(ended)
-	}
+	l.ended(ended)
 	s.mu.Unlock()
 	_ = sleep(life, wait)
 	l.poke()

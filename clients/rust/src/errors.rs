@@ -42,8 +42,15 @@ pub enum ErrorKind {
     DeadlineExceeded,
     /// The watch's token is too old to go on from: list the jobs, then watch without it.
     WatchTokenExpired,
-    /// The worker's session is over: open a new one. The `Worker` does so by itself.
+    /// The server has no such session: open a new one. The `Worker` does so by itself.
     SessionUnknown,
+    /// The worker's session is over, and its leases went back: open a new one. The `Worker` does so by itself. Is a
+    /// `SessionUnknown` too.
+    SessionEnded,
+    /// The session goes on on another stream: resume it there. The `Worker` does so by itself.
+    SessionSuperseded,
+    /// The server heard nothing of the worker for three heartbeats: resume the session. The `Worker` does so by itself.
+    SessionSilent,
     /// The credentials are missing, wrong, or not enough for this call.
     NotAllowed,
     /// The server does not have this method: it is older than the client, or no JobQueue server.
@@ -68,6 +75,9 @@ impl ErrorKind {
             "IDEMPOTENCY_KEY_REUSED" => Self::IdempotencyKeyReused,
             "WATCH_TOKEN_EXPIRED" => Self::WatchTokenExpired,
             "SESSION_UNKNOWN" => Self::SessionUnknown,
+            "SESSION_ENDED" => Self::SessionEnded,
+            "SESSION_SUPERSEDED" => Self::SessionSuperseded,
+            "SESSION_SILENT" => Self::SessionSilent,
             _ => return None,
         })
     }
@@ -91,6 +101,7 @@ impl ErrorKind {
         match self {
             Self::PayloadInvalid | Self::TooLarge | Self::KindUnknown => Self::InvalidRequest,
             Self::JobNotFound | Self::QueueNotFound => Self::NotFound,
+            Self::SessionEnded => Self::SessionUnknown,
             other => other,
         }
     }

@@ -110,8 +110,17 @@ export class WaitTimeout extends DeadlineExceeded {
 /** The token is too old to go on from: list the jobs, then watch without it. */
 export class WatchTokenExpired extends JobQueueError {}
 
-/** The worker's session is over: open a new one. The Worker does so by itself. */
+/** The server has no such session: open a new one. The Worker does so by itself. */
 export class SessionUnknown extends JobQueueError {}
+
+/** The worker's session is over, and its leases went back: open a new one. The Worker does so by itself. */
+export class SessionEnded extends SessionUnknown {}
+
+/** The session goes on on another stream: resume it there. The Worker does so by itself. */
+export class SessionSuperseded extends JobQueueError {}
+
+/** The server heard nothing of the worker for three heartbeats: resume the session. The Worker does so by itself. */
+export class SessionSilent extends JobQueueError {}
 
 /** The credentials are missing, wrong, or not enough for this call. */
 export class NotAllowed extends JobQueueError {}

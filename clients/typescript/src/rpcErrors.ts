@@ -21,6 +21,9 @@ const BY_REASON: ReadonlyMap<string, ErrorClass> = new Map<string, ErrorClass>([
   ["IDEMPOTENCY_KEY_REUSED", errors.IdempotencyKeyReused],
   ["WATCH_TOKEN_EXPIRED", errors.WatchTokenExpired],
   ["SESSION_UNKNOWN", errors.SessionUnknown],
+  ["SESSION_ENDED", errors.SessionEnded],
+  ["SESSION_SUPERSEDED", errors.SessionSuperseded],
+  ["SESSION_SILENT", errors.SessionSilent],
 ]);
 
 // For reasons that this version does not know, and for answers of proxies, which have none.

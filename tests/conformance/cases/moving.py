@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import grpc
@@ -34,6 +35,34 @@ async def goaway_overlap(stage: Stage) -> None:
     worker.release(id_of(1), id_of(2))
     await second.outcomes(1, 2)
     assert not worker.said("handler_cancelled"), "a handler was stopped"
+
+
+@case(
+    "goaway-quiet",
+    "A planned move is no warning in its log, also where the old stream ends before the Welcome; a loss is one.",
+    "GoAway",
+    servers=2,
+    short=True,
+)
+async def goaway_quiet(stage: Stage) -> None:
+    worker, stream = await stage.holding(1)
+    stream.send(go_away=pb.GoAway(drain=duration(20), reason="MAX_AGE"))
+    second = await stage.server.stream()
+    await second.expect("hello")
+    # So it ends where the server takes the session over: sooner than its Welcome comes, as often as not.
+    stream.end(grpc.StatusCode.ABORTED, "SESSION_SUPERSEDED")
+    await stream.ended.wait()
+    await asyncio.sleep(0.2)  # only for a worker that is wrong: so long its log has time to say so
+    second.welcomes("token-2")
+    await second.beats(2)
+    assert not worker.warnings(), f"a planned move is in its log as {worker.warnings()}"
+    second.end()
+    third = await stage.server.stream()
+    await third.welcome(token="token-3")
+    await third.beats(1)
+    assert worker.warnings(), f"the loss of a stream is no warning in its log:\n{worker.tail()}"
+    worker.release(id_of(1))
+    await third.outcome(1)
 
 
 @case(

@@ -127,6 +127,53 @@ async def session_unknown(stage: Stage) -> None:
 
 
 @case(
+    "session-ended",
+    "SESSION_ENDED means the same, as the answer to a resume and as the end of a stream.",
+    "Errors of Lease",
+    short=True,
+)
+async def session_ended(stage: Stage) -> None:
+    worker, stream = await stage.holding(1)
+    stream.end(grpc.StatusCode.NOT_FOUND, "SESSION_ENDED")
+    await worker.event("handler_cancelled", job=id_of(1), reason="revoked")
+    fresh = await stage.server.stream()
+    hello = await fresh.welcome(token="token-of-another")
+    assert not hello.HasField("resume"), "it resumes a session that has ended"
+    fresh.deliver(job(101, {"do": "hold"}))
+    await stage.started(101)
+    fresh.end()
+    refused = await stage.server.stream()
+    await refused.expect("hello")
+    refused.end(grpc.StatusCode.NOT_FOUND, "SESSION_ENDED")
+    await worker.event("handler_cancelled", job=id_of(101), reason="revoked")
+    last = await stage.server.stream()
+    hello = await last.welcome(token="token-of-a-third")
+    assert not hello.HasField("resume"), "it resumes a session that has ended"
+    await last.beats(2)
+
+
+@case(
+    "session-goes-on",
+    "SESSION_SUPERSEDED and SESSION_SILENT end a stream and not its session, which is resumed.",
+    "Errors of Lease",
+    short=True,
+)
+async def session_goes_on(stage: Stage) -> None:
+    worker, stream = await stage.holding(1)
+    for number, reason in enumerate(("SESSION_SUPERSEDED", "SESSION_SILENT"), start=2):
+        stream.end(grpc.StatusCode.ABORTED, reason)
+        stream = await stage.server.stream()
+        hello = await stream.welcome(token=f"token-{number}")
+        assert [each.lease_id for each in hello.resume.held] == [1], (
+            f"after {reason} Resume says {hello.resume}"
+        )
+        await stream.beats(1)
+    assert not worker.said("handler_cancelled"), "a handler was stopped"
+    worker.release(id_of(1))
+    await stream.outcome(1)
+
+
+@case(
     "session-orphans",
     "A handler that outlives its session takes up a slot of the next one until it ends.",
     "Capacity",

@@ -63,6 +63,15 @@ if TYPE_CHECKING:
         ServerFault as ServerFault,
     )
     from .errors import (
+        SessionEnded as SessionEnded,
+    )
+    from .errors import (
+        SessionSilent as SessionSilent,
+    )
+    from .errors import (
+        SessionSuperseded as SessionSuperseded,
+    )
+    from .errors import (
         SessionUnknown as SessionUnknown,
     )
     from .errors import (
@@ -147,7 +156,8 @@ _HOME = {
     "client": "Client",
     "errors": "DeadlineExceeded FieldViolation IdempotencyKeyReused InvalidRequest JobNotFound JobNotTerminal "
     "JobQueueError JobTerminal KindUnknown NotAllowed NotFound NotSupported Overloaded PayloadInvalid QueueNotFound "
-    "ServerFault SessionUnknown TooLarge Unavailable WaitTimeout WatchTokenExpired",
+    "ServerFault SessionEnded SessionSilent SessionSuperseded SessionUnknown TooLarge Unavailable WaitTimeout "
+    "WatchTokenExpired",
     "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Job JobPage JobProgress Kind NewJob Queue QueueDepth "
     "RetryPolicy Status",
     "outcomes": "Cancelled Discard Retry Snooze",

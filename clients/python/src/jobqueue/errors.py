@@ -143,7 +143,19 @@ class WatchTokenExpired(JobQueueError):
 
 
 class SessionUnknown(JobQueueError):
-    """The worker's session is over: open a new one. The Worker does so by itself."""
+    """The server has no such session: open a new one. The Worker does so by itself."""
+
+
+class SessionEnded(SessionUnknown):
+    """The worker's session is over, and its leases went back: open a new one. The Worker does so by itself."""
+
+
+class SessionSuperseded(JobQueueError):
+    """The session goes on on another stream: resume it there. The Worker does so by itself."""
+
+
+class SessionSilent(JobQueueError):
+    """The server heard nothing of the worker for three heartbeats: resume the session. The Worker does so by itself."""
 
 
 class NotAllowed(JobQueueError):
@@ -170,6 +182,9 @@ _BY_REASON: dict[str, type[JobQueueError]] = {
     "IDEMPOTENCY_KEY_REUSED": IdempotencyKeyReused,
     "WATCH_TOKEN_EXPIRED": WatchTokenExpired,
     "SESSION_UNKNOWN": SessionUnknown,
+    "SESSION_ENDED": SessionEnded,
+    "SESSION_SUPERSEDED": SessionSuperseded,
+    "SESSION_SILENT": SessionSilent,
 }
 
 # For reasons that this version does not know, and for answers of proxies, which have none.

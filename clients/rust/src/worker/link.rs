@@ -140,8 +140,7 @@ impl Link {
         let wait = {
             let mut state = self.session.lock();
             if error.is(ErrorKind::SessionUnknown) {
-                tracing::warn!(%error, "the server does not know the session");
-                self.end_session(&mut state);
+                self.session_gone(&mut state, &error);
                 return Ok(());
             }
             state.stay();
@@ -158,12 +157,31 @@ impl Link {
         Ok(())
     }
 
-    /// The stream is gone; another one is wanted.
-    pub(super) fn lost(&self, state: &mut State, error: &Error) {
+    /// The session's stream has ended, or does not answer: another one is wanted.
+    pub(super) fn ended(&self, state: &mut State, error: &Error) {
+        if error.is(ErrorKind::SessionUnknown) {
+            self.session_gone(state, error);
+            // Or a server that always says so would be asked without a pause.
+            let mut course = self.course();
+            course.move_at = Some(Instant::now() + course.waits.next());
+            return;
+        }
         state.lost();
         let mut course = self.course();
-        course.move_at = None;
-        course.say_lost("the stream was lost", error, state);
+        if course.move_at.take().is_some() {
+            tracing::info!(%error, "the stream that was to be left has ended");
+        } else {
+            course.say_lost("the stream was lost", error, state);
+        }
+        drop(course);
+        if error.is(ErrorKind::TooLarge) {
+            state.too_large_frame(error);
+        }
+    }
+
+    fn session_gone(&self, state: &mut State, error: &Error) {
+        tracing::warn!(%error, "the server has no such session any more");
+        self.end_session(state);
     }
 
     /// The server has ended the session; its stream goes with it. The next one opens another, unless it drains.

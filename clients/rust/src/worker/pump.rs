@@ -9,7 +9,7 @@ use tonic::Code;
 use super::link::Link;
 use super::stream::Incoming;
 use crate::convert::duration_of;
-use crate::errors::{Error, ErrorKind};
+use crate::errors::Error;
 use crate::v1::lease_response::Frame;
 
 /// A stream that lived so long was a good one: the next reconnect is quick again.
@@ -52,10 +52,7 @@ impl Link {
             if !state.stream.as_ref().is_some_and(|stream| stream.is(&end)) {
                 return;
             }
-            self.lost(&mut state, &why);
-            if why.is(ErrorKind::TooLarge) {
-                state.too_large_frame(&why);
-            }
+            self.ended(&mut state, &why);
             let mut course = self.course();
             if good {
                 course.waits.reset();

@@ -180,8 +180,7 @@ export class Link {
   async #notOpened(stream: Stream, raised: unknown): Promise<void> {
     const error = fromRpc(raised);
     if (error instanceof SessionUnknown) {
-      this.#log.warn(`the server does not know the session: ${error.message}`);
-      this.#endSession();
+      this.#sessionGone(error);
       return;
     }
     this.#session.stay();
@@ -222,18 +221,41 @@ export class Link {
     const good = performance.now() - opened > GOOD_AFTER_MS;
     if (good) this.#backoff.reset();
     if (stream === session.stream && !this.#ended) {
-      this.#lost(why.message);
-      if (why instanceof TooLarge) session.tooLarge(why);
-      // Or a server that welcomes and then hangs up would be asked without a pause.
+      this.#streamEnded(why);
+      // Or a server that welcomes and then hangs up, or knows no session, would be asked without a pause.
       if (!good) this.#moveAt = performance.now() + this.#backoff.next();
     }
     this.#wake.ring();
   }
 
+  /** The session's stream has ended, and not by us. */
+  #streamEnded(why: JobQueueError): void {
+    if (why instanceof SessionUnknown) {
+      this.#sessionGone(why);
+      return;
+    }
+    if (this.#moveAt === undefined) {
+      this.#lost(why.message);
+    } else {
+      this.#log.info(`the stream that was to be left has ended: ${why.message}`);
+      this.#dropStream();
+    }
+    if (why instanceof TooLarge) this.#session.tooLarge(why);
+  }
+
+  #sessionGone(error: SessionUnknown): void {
+    this.#log.warn(`the server has no such session any more: ${error.message}`);
+    this.#endSession();
+  }
+
   #lost(why: string): void {
+    this.#dropStream();
+    this.#sayLost(`the stream was lost: ${why}`);
+  }
+
+  #dropStream(): void {
     this.#session.lost();
     this.#moveAt = undefined;
-    this.#sayLost(`the stream was lost: ${why}`);
   }
 
   /** Once until there is a stream again: an hour's outage is one line, not a thousand. */

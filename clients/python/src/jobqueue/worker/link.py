@@ -126,9 +126,8 @@ class Link:
             stream.cancel()
             raise
         except SessionUnknown as error:
-            log.warning("the server does not know the session: %s", error)
             stream.cancel()
-            self._end_session()
+            self._session_gone(error)
             return
         except JobQueueError as error:
             stream.cancel()
@@ -177,13 +176,12 @@ class Link:
         try:
             await stream.receive_all(lambda frame: self._handle(stream, frame))
         except StreamEnded as end:
-            if loop.time() - opened > _GOOD_AFTER:
+            good = loop.time() - opened > _GOOD_AFTER
+            if good:
                 self._backoff.reset()
             if stream is self._session.stream:
-                self._lost(str(end))
-                if isinstance(end.error, TooLarge):
-                    self._session.too_large(end.error)
-                if loop.time() - opened <= _GOOD_AFTER:
+                self._ended(end)
+                if not good:
                     # Or a server that welcomes and then hangs up would be asked without a pause.
                     await asyncio.sleep(self._backoff.next())
         except Exception:
@@ -207,10 +205,32 @@ class Link:
         else:
             self._session.handle(frame)
 
+    def _ended(self, end: StreamEnded) -> None:
+        """The session's stream has ended, and not by us."""
+        if isinstance(end.error, SessionUnknown):
+            self._session_gone(end.error)
+            # Or a server that always says so would be asked without a pause.
+            self._move_at = asyncio.get_running_loop().time() + self._backoff.next()
+            return
+        if self._move_at is None:
+            self._lost(str(end))
+        else:
+            log.info("the stream that was to be left has ended: %s", end)
+            self._drop_stream()
+        if isinstance(end.error, TooLarge):
+            self._session.too_large(end.error)
+
+    def _session_gone(self, error: SessionUnknown) -> None:
+        log.warning("the server has no such session any more: %s", error)
+        self._end_session()
+
     def _lost(self, why: str) -> None:
+        self._drop_stream()
+        self._say_lost(f"the stream was lost: {why}")
+
+    def _drop_stream(self) -> None:
         self._session.stream = None
         self._move_at = None
-        self._say_lost(f"the stream was lost: {why}")
 
     def _say_lost(self, what: str) -> None:
         """Once until there is a stream again: an hour's outage is one line, not a thousand."""

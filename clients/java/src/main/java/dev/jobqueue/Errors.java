@@ -31,7 +31,10 @@ final class Errors {
             Map.entry("JOB_NOT_TERMINAL", JobQueueException.JobNotTerminal::new),
             Map.entry("IDEMPOTENCY_KEY_REUSED", JobQueueException.IdempotencyKeyReused::new),
             Map.entry("WATCH_TOKEN_EXPIRED", JobQueueException.WatchTokenExpired::new),
-            Map.entry("SESSION_UNKNOWN", JobQueueException.SessionUnknown::new));
+            Map.entry("SESSION_UNKNOWN", JobQueueException.SessionUnknown::new),
+            Map.entry("SESSION_ENDED", JobQueueException.SessionEnded::new),
+            Map.entry("SESSION_SUPERSEDED", JobQueueException.SessionSuperseded::new),
+            Map.entry("SESSION_SILENT", JobQueueException.SessionSilent::new));
 
     private Errors() {}
 

@@ -212,9 +212,30 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
-    /** The worker's session is over: open a new one. The Worker does so by itself. */
-    public static final class SessionUnknown extends JobQueueException {
+    /** The server has no such session: open a new one. The Worker does so by itself. */
+    public static sealed class SessionUnknown extends JobQueueException {
         SessionUnknown(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The worker's session is over, and its leases went back: open a new one. The Worker does so by itself. */
+    public static final class SessionEnded extends SessionUnknown {
+        SessionEnded(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The session goes on on another stream: resume it there. The Worker does so by itself. */
+    public static final class SessionSuperseded extends JobQueueException {
+        SessionSuperseded(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The server heard nothing of the worker for three heartbeats: resume it. The Worker does so by itself. */
+    public static final class SessionSilent extends JobQueueException {
+        SessionSilent(Facts facts, Throwable cause) {
             super(facts, cause);
         }
     }

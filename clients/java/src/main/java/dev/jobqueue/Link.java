@@ -108,8 +108,7 @@ final class Link {
     /** Decides what a failed try means. */
     private void refused(String target, JobQueueException failure) throws InterruptedException {
         if (failure instanceof JobQueueException.SessionUnknown) {
-            session.log.log(WARNING, "the server does not know the session: {0}", failure.getMessage());
-            endSession();
+            sessionGone(failure);
             return;
         }
         session.stay();
@@ -203,19 +202,38 @@ final class Link {
                 var failure = status.isOk()
                         ? Errors.unavailable("the server ended it")
                         : Errors.of(status, headers, trailers);
-                lost(failure.getMessage());
-                if (failure instanceof JobQueueException.TooLarge) {
-                    session.answers.tooLarge(failure);
-                }
+                ended(failure);
                 if (System.nanoTime() - stream.opened > GOOD_AFTER.toNanos()) {
                     waits.reset();
                 } else {
-                    // Or a server that welcomes and then hangs up would be asked without a pause.
+                    // Or a server that welcomes and then hangs up, or knows no session, would be asked without a pause.
                     moveIn(waits.next());
                 }
                 stream.close();
             }
         });
+    }
+
+    /** The session's stream has ended, and not by us. */
+    private void ended(JobQueueException failure) {
+        if (failure instanceof JobQueueException.SessionUnknown) {
+            sessionGone(failure);
+            return;
+        }
+        if (moveWanted) {
+            session.log.log(INFO, "the stream that was to be left has ended: {0}", failure.getMessage());
+            dropStream();
+        } else {
+            lost(failure.getMessage());
+        }
+        if (failure instanceof JobQueueException.TooLarge) {
+            session.answers.tooLarge(failure);
+        }
+    }
+
+    private void sessionGone(JobQueueException failure) {
+        session.log.log(WARNING, "the server has no such session any more: {0}", failure.getMessage());
+        endSession();
     }
 
     private void fail(LeaseStream stream, JobQueueException failure) {
@@ -238,9 +256,13 @@ final class Link {
     }
 
     private void lost(String why) {
+        dropStream();
+        sayLost("the stream was lost", why);
+    }
+
+    private void dropStream() {
         moveWanted = false;
         session.lost();
-        sayLost("the stream was lost", why);
     }
 
     /** Says so once until there is a stream again: an hour's outage is one line, not a thousand. */
