@@ -17,7 +17,7 @@ from typing import Any
 from jobqueue import Discard, NewJob, Retry, Snooze, Worker
 from jobqueue.worker.context import JobContext, Stop
 
-_REASONS = {Stop.CANCEL: "cancel", Stop.REVOKED: "revoked", Stop.SHUTDOWN: "shutdown"}
+_REASONS = {Stop.CANCEL: "cancel", Stop.REVOKED: "revoked", Stop.SHUTDOWN: "shutdown", Stop.LOST: "lost"}
 
 
 def say(event: str, **fields: object) -> None:
@@ -129,6 +129,7 @@ def run(start: dict[str, Any]) -> None:
         labels=start["labels"],
         session_ttl=timedelta(seconds=start["session_ttl_s"]),
         shutdown_grace=timedelta(seconds=start["shutdown_grace_s"]),
+        stop_when_lost=start["stop_when_lost"],
     )
     handlers = Handlers()
     for kind in start["kinds"]:

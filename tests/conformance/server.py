@@ -129,22 +129,24 @@ class Stream:
         self._ledger.told(self._number, message)
         self.outgoing.put_nowait(message)
 
-    async def welcome(self, token: str = "token-1", interval: float = 0.2, **more: Any) -> pb.Hello:
+    async def welcome(
+        self, token: str = "token-1", interval: float = 0.2, ttl: float = 30, **more: Any
+    ) -> pb.Hello:
         """Waits for Hello and answers it; the Hello."""
         hello: pb.Hello = await self.expect("hello")
         if not hello.HasField("resume"):
             self._ledger.forget()
-        self.welcomes(token, interval, **more)
+        self.welcomes(token, interval, ttl, **more)
         return hello
 
-    def welcomes(self, token: str, interval: float = 0.2, **more: Any) -> None:
+    def welcomes(self, token: str, interval: float = 0.2, ttl: float = 30, **more: Any) -> None:
         """Answers a Hello that was taken already."""
         self.send(
             welcome=pb.Welcome(
                 session_id=7,
                 session_token=token,
                 heartbeat_interval=duration(interval),
-                session_ttl=duration(30),
+                session_ttl=duration(ttl),
                 server="conformance",
                 **more,
             )

@@ -55,6 +55,7 @@ class Stage:
             "labels": {},
             "session_ttl_s": 30,
             "shutdown_grace_s": 30,
+            "stop_when_lost": False,
             **settings,
         }
         self.ledger.slots = given["slots"]

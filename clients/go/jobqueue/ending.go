@@ -59,7 +59,7 @@ func outcomeOfError(err, cause error) *pb.Outcome {
 	stopped := cause != nil && (errors.Is(err, context.Canceled) || errors.Is(err, cause))
 	given := errors.Is(err, ErrCancelled)
 	switch {
-	case (stopped || given) && errors.Is(cause, ErrShutdown):
+	case (stopped || given) && (errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrSessionLost)):
 		return released()
 	case given || (stopped && errors.Is(cause, ErrCancelRequested)):
 		return &pb.Outcome{Outcome: &pb.Outcome_Cancellation{Cancellation: &pb.Cancellation{}}}

@@ -21,6 +21,9 @@ var (
 	// ErrTimedOut: the attempt ran longer than its job's timeout, by the server's clock. What the handler returns is
 	// dropped.
 	ErrTimedOut = errors.New("the attempt timed out")
+	// ErrSessionLost: no server was heard for the session's ttl, of a worker with StopWhenLost. The job may run elsewhere
+	// by now.
+	ErrSessionLost = errors.New("the worker is cut off")
 	// ErrShutdown: the worker leaves and its grace is over. The job goes back, uncharged.
 	ErrShutdown = errors.New("the worker is shutting down")
 )

@@ -12,6 +12,9 @@ import (
 	pb "jobqueue.dev/go/jobqueue/v1"
 )
 
+// Where Welcome does not say it.
+const defaultTTL = 30 * time.Second
+
 // session is the worker's, over all its streams: its leases, and what each frame of the server does to them. One lock
 // guards all of it; nothing under the lock blocks.
 type session struct {
@@ -35,6 +38,12 @@ type session struct {
 	beatSeq     int64
 	pongSeq     int64
 	delivered   int64 // on the newest stream
+	// heard is when the newest frame was sent that the server has answered: so it has heard of the session since.
+	heard     time.Time
+	helloSent time.Time
+	beatsSent map[int64]time.Time
+	ttl       time.Duration
+	losing    bool // a timer looks whether the worker is cut off
 	// crossed are deliveries that came on the old stream after the Hello of a new one, which does not name their leases.
 	crossed []*pb.Delivery
 	// draining: takes no more jobs, on this stream and on those that follow.
@@ -56,6 +65,7 @@ func newSession(ctx context.Context, options *WorkerOptions, handlers map[string
 		leases:   map[int64]*lease{},
 		capacity: newCapacityBook(options.Concurrency, handlers),
 		beat:     5 * time.Second,
+		ttl:      defaultTTL,
 	}
 	s.settlements = newSettlements(options.Concurrency, s.sendSettle, s.later)
 	s.progress = &progressReports{
@@ -83,6 +93,7 @@ func (s *session) later(wait time.Duration, do func()) {
 
 // hello is the first frame of a stream: opens the session, or resumes it where there is one.
 func (s *session) hello() *pb.LeaseRequest {
+	s.helloSent = time.Now()
 	hello := &pb.Hello{
 		Worker:        s.options.Name,
 		Subscriptions: subscriptions(s.options.Queues, s.handlers),
@@ -116,6 +127,14 @@ func (s *session) welcome(welcome *pb.Welcome, on *stream) {
 	s.token = welcome.GetSessionToken()
 	if s.beat = welcome.GetHeartbeatInterval().AsDuration(); s.beat <= 0 {
 		s.beat = 5 * time.Second
+	}
+	if s.ttl = welcome.GetSessionTtl().AsDuration(); s.ttl <= 0 {
+		s.ttl = defaultTTL
+	}
+	s.heard, s.beatsSent = s.helloSent, map[int64]time.Time{}
+	if s.options.StopWhenLost && !s.losing {
+		s.losing = true
+		s.later(s.ttl, s.stopIfLost)
 	}
 	s.beatSeq, s.pongSeq, s.delivered = 0, 0, 0
 	s.crossed = nil // Hello did not name them: they went back uncharged, and may run elsewhere by now
@@ -186,7 +205,7 @@ func (s *session) handle(frame *pb.LeaseResponse) {
 	case *pb.LeaseResponse_Settled:
 		s.settled(frame.Settled)
 	case *pb.LeaseResponse_Pong:
-		s.pongSeq = max(s.pongSeq, frame.Pong.GetSeq())
+		s.pong(frame.Pong.GetSeq())
 	case *pb.LeaseResponse_Control:
 		for _, id := range frame.Control.GetCancel().GetLeaseIds() {
 			s.cancel(id, frame.Control.GetCancel().GetReason())
@@ -204,6 +223,7 @@ func (s *session) heartbeat() bool {
 	}
 	s.settlements.flush()
 	s.beatSeq++
+	s.beatsSent[s.beatSeq] = time.Now()
 	beat := &pb.Heartbeat{Seq: s.beatSeq}
 	for id, each := range s.leases {
 		// Those that are settled and wait for the answer alone are no longer held: they should free their slots.
@@ -213,6 +233,38 @@ func (s *session) heartbeat() bool {
 	}
 	s.send(&pb.LeaseRequest{Frame: &pb.LeaseRequest_Heartbeat{Heartbeat: beat}})
 	return true
+}
+
+func (s *session) pong(seq int64) {
+	s.pongSeq = max(s.pongSeq, seq)
+	for each, sent := range s.beatsSent {
+		if each <= s.pongSeq {
+			delete(s.beatsSent, each)
+			if sent.After(s.heard) {
+				s.heard = sent
+			}
+		}
+	}
+}
+
+// stopIfLost stops the handlers if no server can have heard of the session for its ttl, and else looks again.
+func (s *session) stopIfLost() {
+	s.losing = false
+	if s.token == "" {
+		return
+	}
+	if left := s.ttl - time.Since(s.heard); left > 0 {
+		s.losing = true
+		s.later(left, s.stopIfLost)
+		return
+	}
+	s.log.Warn("no server was heard for the session's ttl; its handlers are stopped",
+		"ttl", s.ttl.String(), "running", len(s.running()))
+	for _, each := range s.running() {
+		if each.place == placeRunning {
+			each.end(ErrSessionLost)
+		}
+	}
 }
 
 func (s *session) send(frame *pb.LeaseRequest) {

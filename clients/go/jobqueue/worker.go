@@ -19,7 +19,7 @@ import (
 // is a panic.
 //
 // The context ends when the handler should stop; [context.Cause] says why: [ErrCancelRequested], [ErrLeaseRevoked],
-// [ErrTimedOut] or [ErrShutdown]. A handler that stops for it returns the context's error, bare or wrapped. It has the
+// [ErrTimedOut], [ErrShutdown] or [ErrSessionLost]. A handler that stops for it returns the context's error, bare or wrapped. It has the
 // values of the context that Run was given.
 type Handler func(ctx context.Context, job *LeasedJob) (any, error)
 
@@ -42,6 +42,10 @@ type WorkerOptions struct {
 	// ShutdownGrace is how long a drain lets handlers run on before it stops them and gives their jobs back. 0: 30 s;
 	// negative: not at all.
 	ShutdownGrace time.Duration
+	// StopWhenLost: a worker that has heard no server for its session's ttl, by its own monotonic clock, ends its handlers'
+	// contexts by ErrSessionLost: their jobs may run elsewhere by now. What they answer is sent all the same if the session
+	// can be resumed; one that stopped for it gives its job back. By default they run on.
+	StopWhenLost bool
 	// Logger is told of connections, failures and what else an operator wants to see. nil: slog.Default().
 	Logger *slog.Logger
 	// Observer is told of starts and ends, for metrics. nil: nobody is.

@@ -105,6 +105,8 @@ pub enum Stop {
     TimedOut,
     /// The worker leaves and its grace is over. The job goes back, uncharged.
     Shutdown,
+    /// No server was heard for the session's ttl, of a worker with `stop_when_lost`. The job may run elsewhere by now.
+    Lost,
 }
 
 impl fmt::Display for Stop {
@@ -114,6 +116,7 @@ impl fmt::Display for Stop {
             Self::LeaseRevoked(why) => ("the lease was revoked", why.as_str()),
             Self::TimedOut => ("the attempt timed out", ""),
             Self::Shutdown => ("the worker is shutting down", ""),
+            Self::Lost => ("the worker is cut off", ""),
         };
         f.write_str(what)?;
         if why.is_empty() {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 
 import grpc
+
+from jobqueue.v1 import lease_pb2 as pb
 
 from ..case import case
 from ..stage import Stage, id_of, job
@@ -193,6 +196,69 @@ async def session_orphans(stage: Stage) -> None:
     worker.release(id_of(1))
     await fresh.expect("capacity", where=lambda capacity: capacity.slots == 3)
     await fresh.beats(2)
+
+
+@case(
+    "lost-stops",
+    "With `stop_when_lost` it stops its handlers a ttl after it sent the last heartbeat that was answered.",
+    "Welcome.session_ttl",
+    short=True,
+)
+async def lost_stops(stage: Stage) -> None:
+    ttl = 3
+    worker = await stage.start(stop_when_lost=True)
+    stream = await stage.server.stream()
+    await stream.welcome(interval=1, ttl=ttl)
+    stream.deliver(job(1, {"do": "hold"}), job(2, {"do": "hold"}, on_cancel="succeed"))
+    await stage.started(1, 2)
+    await stream.expect("heartbeat", where=lambda beat: beat.seq == 1)
+    stream.pongs = False
+    beat = await stream.expect("heartbeat", where=lambda beat: beat.seq == 2)
+    sent = time.monotonic()
+    # So late that it can be told which of the two counts: when the heartbeat was sent, not when its answer came.
+    await asyncio.sleep(1.3)
+    stream.send(pong=pb.Pong(seq=beat.seq))
+    await stream.expect("heartbeat")
+    stage.server.refuses = lambda _: grpc.StatusCode.UNAVAILABLE
+    stream.end()
+    await worker.event("handler_cancelled", job=id_of(1), reason="lost")
+    await worker.event("handler_cancelled", job=id_of(2), reason="lost")
+    took = time.monotonic() - sent
+    assert ttl - 0.2 < took < ttl + 0.9, f"its handlers were told after {took:.1f} s of {ttl} s"
+    await worker.count("handler_ended", 2)
+    # The server may know the session all the same: what became of the jobs is told it.
+    stage.server.refuses = lambda _: None
+    second = await stage.server.stream()
+    hello = await second.welcome(token="token-2")
+    assert sorted(each.lease_id for each in hello.resume.unanswered) == [1, 2], f"Resume says {hello.resume}"
+    outcomes = await second.outcomes(1, 2)
+    assert outcomes[1].WhichOneof("outcome") == "release", (
+        f"a handler that stopped for it answered {outcomes[1]}"
+    )
+    assert outcomes[2].WhichOneof("outcome") == "success", f"a handler that was done answered {outcomes[2]}"
+
+
+@case(
+    "lost-runs-on",
+    "By default its handlers run on, however long it is cut off: the server may grant an amnesty.",
+    "Welcome.session_ttl",
+)
+async def lost_runs_on(stage: Stage) -> None:
+    worker = await stage.start()
+    stream = await stage.server.stream()
+    await stream.welcome(interval=0.25, ttl=1)
+    stream.deliver(job(1, {"do": "hold"}))
+    await stage.started(1)
+    stage.server.refuses = lambda _: grpc.StatusCode.UNAVAILABLE
+    stream.end()
+    await asyncio.sleep(2)  # two ttls, in which nothing is to happen
+    assert not worker.said("handler_cancelled"), "a handler was stopped by the worker's own clock"
+    stage.server.refuses = lambda _: None
+    second = await stage.server.stream()
+    hello = await second.welcome(token="token-2")
+    assert [each.lease_id for each in hello.resume.held] == [1], f"Resume says {hello.resume}"
+    worker.release(id_of(1))
+    await second.outcome(1)
 
 
 @case(

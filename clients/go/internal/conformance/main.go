@@ -29,6 +29,7 @@ type start struct {
 	Labels         map[string]string
 	SessionTTLS    float64 `json:"session_ttl_s"`
 	ShutdownGraceS float64 `json:"shutdown_grace_s"`
+	StopWhenLost   bool    `json:"stop_when_lost"`
 }
 
 type command struct{ Do, Job string }
@@ -151,6 +152,8 @@ func (h *holds) hold(ctx context.Context, job *jobqueue.LeasedJob, onCancel stri
 		reason = "cancel"
 	case errors.Is(cause, jobqueue.ErrShutdown):
 		reason = "shutdown"
+	case errors.Is(cause, jobqueue.ErrSessionLost):
+		reason = "lost"
 	}
 	say("handler_cancelled", event{"job": job.ID, "attempt": job.Attempt, "reason": reason, "words": cause.Error()})
 	switch onCancel {
@@ -206,6 +209,7 @@ func run() error {
 	worker, err := jobqueue.NewWorker(start.Addresses[0], jobqueue.WorkerOptions{
 		Targets: start.Addresses[1:], Queues: start.Queues, Concurrency: start.Slots, Name: start.Name,
 		Labels: start.Labels, SessionTTL: seconds(start.SessionTTLS), ShutdownGrace: grace,
+		StopWhenLost: start.StopWhenLost,
 	})
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ pub(super) struct Settings {
     pub(super) labels: HashMap<String, String>,
     pub(super) session_ttl: Option<Duration>,
     pub(super) shutdown_grace: Duration,
+    pub(super) stop_when_lost: bool,
     pub(super) observer: Box<dyn Observer>,
 }
 
@@ -48,6 +49,7 @@ pub struct WorkerBuilder {
     labels: HashMap<String, String>,
     session_ttl: Option<Duration>,
     shutdown_grace: Duration,
+    stop_when_lost: bool,
     observer: Box<dyn Observer>,
 }
 
@@ -64,6 +66,7 @@ impl WorkerBuilder {
             labels: HashMap::new(),
             session_ttl: None,
             shutdown_grace: Duration::from_secs(30),
+            stop_when_lost: false,
             observer: Box::new(Nobody),
         }
     }
@@ -135,6 +138,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// Whether a worker that has heard no server for its session's ttl, by its own monotonic clock, stops its handlers
+    /// ([`Stop::Lost`](crate::Stop::Lost)): their jobs may run elsewhere by now. What they answer is sent all the same if
+    /// the session can be resumed; one that stopped for it gives its job back. Default: false, they run on.
+    pub fn stop_when_lost(mut self, stop: bool) -> Self {
+        self.stop_when_lost = stop;
+        self
+    }
+
     /// Is told of starts and ends, for metrics. Default: nobody is.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Box::new(observer);
@@ -190,6 +201,7 @@ impl WorkerBuilder {
             labels: self.labels,
             session_ttl: self.session_ttl,
             shutdown_grace: self.shutdown_grace,
+            stop_when_lost: self.stop_when_lost,
             observer: self.observer,
         }))
     }

@@ -51,7 +51,7 @@ fn success(job: &LeasedJob, output: Option<JsonText>) -> Option<v1::Outcome> {
 
 fn otherwise(ending: Ending, told: Option<&Stop>) -> v1::Outcome {
     let failed = match ending {
-        Ending::Cancelled if told == Some(&Stop::Shutdown) => return released(),
+        Ending::Cancelled if matches!(told, Some(Stop::Shutdown | Stop::Lost)) => return released(),
         Ending::Cancelled => return made(Outcome::Cancellation(v1::Cancellation {})),
         Ending::Snoozed(delay) => {
             let delay = Some(duration_message(delay));
@@ -60,7 +60,7 @@ fn otherwise(ending: Ending, told: Option<&Stop>) -> v1::Outcome {
         Ending::Failed(failed) => failed,
     };
     match failed.error.downcast_ref::<Stop>() {
-        Some(Stop::Shutdown) => released(),
+        Some(Stop::Shutdown | Stop::Lost) => released(),
         Some(Stop::CancelRequested(_)) => made(Outcome::Cancellation(v1::Cancellation {})),
         _ => failure_of(&failed),
     }

@@ -1,8 +1,8 @@
 //! The worker's session, over all its streams: its leases, and what each frame of the server does to them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -18,7 +18,9 @@ use crate::outcomes::Stop;
 use crate::v1;
 use crate::v1::lease_request::Frame;
 
+// Where Welcome does not say them.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
+const DEFAULT_TTL: Duration = Duration::from_secs(30);
 
 /// The session, for those who hold it together.
 pub(super) struct Session {
@@ -76,6 +78,13 @@ pub(super) struct State {
     pub(super) beat: Duration,
     beat_seq: i64,
     pong_seq: i64,
+    /// The server has heard of the session after the newest frame was sent that it has answered.
+    heard: Instant,
+    hello_sent: Instant,
+    beats_sent: BTreeMap<i64, Instant>,
+    ttl: Duration,
+    /// A timer looks whether the worker is cut off.
+    losing: bool,
     /// On the newest stream.
     pub(super) delivered: i64,
     /// Deliveries that came on the old stream after the Hello of a new one, which does not name their leases.
@@ -106,6 +115,11 @@ impl State {
             beat: DEFAULT_HEARTBEAT,
             beat_seq: 0,
             pong_seq: 0,
+            heard: Instant::now(),
+            hello_sent: Instant::now(),
+            beats_sent: BTreeMap::new(),
+            ttl: DEFAULT_TTL,
+            losing: false,
             delivered: 0,
             crossed: Vec::new(),
             draining: false,
@@ -140,6 +154,7 @@ impl State {
     /// The first frame of a stream: opens the session, or resumes it where there is one. From now on it moves.
     pub(super) fn hello(&mut self) -> v1::LeaseRequest {
         self.moving = true;
+        self.hello_sent = Instant::now();
         let resume = (!self.token.is_empty()).then(|| v1::Resume {
             session_token: self.token.clone(),
             last_delivery: self.delivered,
@@ -174,6 +189,12 @@ impl State {
         self.beat = duration_of(welcome.heartbeat_interval.as_ref())
             .filter(|interval| !interval.is_zero())
             .unwrap_or(DEFAULT_HEARTBEAT);
+        self.ttl = duration_of(welcome.session_ttl.as_ref()).filter(|ttl| !ttl.is_zero()).unwrap_or(DEFAULT_TTL);
+        self.heard = self.hello_sent;
+        self.beats_sent.clear();
+        if self.settings.stop_when_lost && !std::mem::replace(&mut self.losing, true) {
+            self.later(self.ttl, Self::stop_if_lost);
+        }
         (self.beat_seq, self.pong_seq, self.delivered) = (0, 0, 0);
         // Hello did not name them: they went back uncharged, and may run elsewhere by now.
         self.crossed.clear();
@@ -279,7 +300,7 @@ impl State {
         match frame {
             Frame::Delivery(delivery) => self.deliver(delivery),
             Frame::Settled(settled) => self.settled(settled),
-            Frame::Pong(pong) => self.pong_seq = self.pong_seq.max(pong.seq),
+            Frame::Pong(pong) => self.pong(pong.seq),
             Frame::Control(control) => match control.action {
                 Some(v1::control::Action::Cancel(cancel)) => {
                     for id in cancel.lease_ids {
@@ -304,6 +325,7 @@ impl State {
         }
         self.flush_settlements();
         self.beat_seq += 1;
+        self.beats_sent.insert(self.beat_seq, Instant::now());
         // Those that are settled and wait for the answer alone are no longer held: they should free their slots.
         let held = self
             .leases
@@ -313,6 +335,32 @@ impl State {
             .collect();
         self.send(Frame::Heartbeat(v1::Heartbeat { seq: self.beat_seq, held }));
         true
+    }
+
+    fn pong(&mut self, seq: i64) {
+        self.pong_seq = self.pong_seq.max(seq);
+        let open = self.beats_sent.split_off(&(self.pong_seq + 1));
+        let answered = std::mem::replace(&mut self.beats_sent, open);
+        if let Some((_, sent)) = answered.last_key_value() {
+            self.heard = *sent;
+        }
+    }
+
+    /// Stops the handlers if no server can have heard of the session for its ttl, and else looks again.
+    fn stop_if_lost(&mut self) {
+        let left = self.ttl.saturating_sub(self.heard.elapsed());
+        self.losing = self.is_open() && !left.is_zero();
+        if self.losing {
+            self.later(left, Self::stop_if_lost);
+        } else if self.is_open() {
+            let running = self.leases.values().filter(|lease| lease.runs());
+            tracing::warn!(
+                ttl = ?self.ttl,
+                running = running.clone().count(),
+                "no server was heard for the session's ttl; its handlers are stopped"
+            );
+            running.for_each(|lease| lease.stop(Stop::Lost));
+        }
     }
 
     pub(super) fn send(&mut self, frame: Frame) {

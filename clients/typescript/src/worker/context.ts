@@ -24,7 +24,9 @@ export type Stop =
   /** The worker leaves and its grace is over: the job goes back, uncharged. */
   | "shutdown"
   /** The lease is no longer this worker's: whatever the handler answers is dropped. */
-  | "revoked";
+  | "revoked"
+  /** No server was heard for the session's ttl, of a worker with `stopWhenLost`: the job may run elsewhere by now. */
+  | "lost";
 
 /** The reason of `ctx.signal`. A handler that lets it out stops as it was asked to. */
 export class Stopped extends Cancelled {
@@ -81,7 +83,7 @@ export class JobContext {
     return this.#stop?.why;
   }
 
-  /** Whether the handler should stop: cancelled by a caller, lease revoked, or the worker's grace is over. */
+  /** Whether the handler should stop: cancelled by a caller, lease revoked, cut off, or the worker's grace is over. */
   get cancelled(): boolean {
     return this.#stop !== undefined;
   }

@@ -56,7 +56,7 @@ export function ofResult(value: unknown, context: JobContext): Ending {
 /** What a handler threw, and what it was told before. */
 export function ofError(error: unknown, stop: Stop | undefined): Ending {
   const stopped = error instanceof Cancelled || (stop !== undefined && isAbort(error));
-  if (stopped) return stop === "shutdown" ? released() : cancelled();
+  if (stopped) return stop === "shutdown" || stop === "lost" ? released() : cancelled();
   if (error instanceof Snooze) {
     const snooze = create(SnoozeSchema, { delay: duration(error.delayMs, "delayMs") });
     return ending({ case: "snooze", value: snooze }, 0);

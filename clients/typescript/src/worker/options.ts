@@ -27,6 +27,12 @@ export interface WorkerOptions extends AccessOptions {
   sessionTtlMs?: number;
   /** How long a drain lets handlers run on before it stops them and gives their jobs back. Default 30 s. */
   shutdownGraceMs?: number;
+  /**
+   * Whether a worker that has heard no server for its session's ttl, by its own monotonic clock, stops its handlers: their
+   * jobs may run elsewhere by now. What they answer is sent all the same if the session can be resumed; one that stopped
+   * for it gives its job back. Default: false, they run on.
+   */
+  stopWhenLost?: boolean;
   /** Where the worker's own lines go. Default: standard error. */
   logger?: Logger;
   /** Is told of starts and ends, for metrics. */
@@ -43,6 +49,7 @@ export interface Settings {
   readonly labels: Readonly<Record<string, string>>;
   readonly sessionTtlMs: number | undefined;
   readonly shutdownGraceMs: number;
+  readonly stopWhenLost: boolean;
   readonly logger: Logger;
   readonly observer: Observer;
 }
@@ -83,6 +90,7 @@ export function settings(target: string | readonly string[], options: WorkerOpti
     labels: options.labels ?? {},
     sessionTtlMs,
     shutdownGraceMs,
+    stopWhenLost: options.stopWhenLost ?? false,
     logger: options.logger ?? STANDARD_ERROR,
     observer: options.observer ?? {},
   };

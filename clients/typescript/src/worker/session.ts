@@ -49,6 +49,8 @@ const RECEIPT_AFTER_MS = 12;
 // longer than so where the stream does not take it.
 const RECEIPT_WITHIN_MS = 20;
 const DEFAULT_HEARTBEAT_MS = 5000;
+// Where Welcome does not say it.
+const DEFAULT_TTL_MS = 30_000;
 const REASON_CHARACTERS = 255;
 
 /** The session over all its streams. */
@@ -74,6 +76,12 @@ export class Session {
   #pongSeq = 0n;
   #lastDelivery = 0n;
   #token = "";
+  // The server has heard of the session after the newest frame was sent that it has answered. As of performance.now().
+  #ttlMs = DEFAULT_TTL_MS;
+  #heard = 0;
+  #helloSent = 0;
+  #beatsSent = new Map<bigint, number>();
+  #losing: NodeJS.Timeout | undefined;
 
   constructor(settings: Settings, handlers: Handlers) {
     this.#settings = settings;
@@ -89,6 +97,7 @@ export class Session {
   /** The first frame of a stream: opens the session, or resumes it where there is one. From now on it moves. */
   hello(): Frame {
     this.#moving = true;
+    this.#helloSent = performance.now();
     const { name, queues, labels, sessionTtlMs } = this.#settings;
     const kinds = this.#handlers.kinds();
     const hello = create(HelloSchema, {
@@ -120,6 +129,10 @@ export class Session {
     this.id = welcome.sessionId;
     this.#token = welcome.sessionToken;
     this.heartbeatIntervalMs = msOf(welcome.heartbeatInterval) || DEFAULT_HEARTBEAT_MS;
+    this.#ttlMs = msOf(welcome.sessionTtl) || DEFAULT_TTL_MS;
+    this.#heard = this.#helloSent;
+    this.#beatsSent.clear();
+    if (this.#settings.stopWhenLost) this.#losing ??= this.#lookIn(this.#ttlMs);
     this.#heartbeatSeq = this.#pongSeq = 0n;
     this.#lastDelivery = 0n;
     this.#revoke(
@@ -184,7 +197,7 @@ export class Session {
     if (frame.case === "delivery") this.#delivery(frame.value);
     else if (frame.case === "settled") this.#settled(frame.value);
     else if (frame.case === "control") this.#control(frame.value);
-    else if (frame.case === "pong" && frame.value.seq > this.#pongSeq) this.#pongSeq = frame.value.seq;
+    else if (frame.case === "pong") this.#pong(frame.value.seq);
   }
 
   /** Sends a heartbeat. False: the last two were not answered, and the stream is as good as dead. */
@@ -192,11 +205,41 @@ export class Session {
     if (this.#heartbeatSeq - this.#pongSeq >= 2n) return false;
     this.#settlements.flush();
     this.#heartbeatSeq += 1n;
+    this.#beatsSent.set(this.#heartbeatSeq, performance.now());
     // Those that are settled and wait for the answer alone are no longer held: they should free their slots.
     const held: bigint[] = [];
     for (const [id, lease] of this.#leases) if (lease.alive || lease.place !== "sent") held.push(id);
     this.#send({ case: "heartbeat", value: create(HeartbeatSchema, { seq: this.#heartbeatSeq, held }) });
     return true;
+  }
+
+  #pong(seq: bigint): void {
+    if (seq > this.#pongSeq) this.#pongSeq = seq;
+    for (const [beat, sent] of this.#beatsSent) {
+      if (beat > this.#pongSeq) break;
+      this.#heard = sent;
+      this.#beatsSent.delete(beat);
+    }
+  }
+
+  #lookIn(ms: number): NodeJS.Timeout {
+    return setTimeout(() => this.#stopIfLost(), ms).unref();
+  }
+
+  /** Stops the handlers if no server can have heard of the session for its ttl, and else looks again. */
+  #stopIfLost(): void {
+    this.#losing = undefined;
+    if (!this.#token) return;
+    const left = this.#heard + this.#ttlMs - performance.now();
+    if (left > 0) {
+      this.#losing = this.#lookIn(left);
+      return;
+    }
+    const lost = this.alive().filter((lease) => lease.place === "running");
+    this.#log.warn(
+      `no server was heard for the session's ttl of ${this.#ttlMs} ms; ${lost.length} handlers are stopped`,
+    );
+    for (const lease of lost) this.#stop(lease, "lost", "the worker is cut off");
   }
 
   #send(frame: Frame): boolean {

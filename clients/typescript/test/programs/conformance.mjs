@@ -93,6 +93,7 @@ function begin(start) {
     labels: start.labels,
     sessionTtlMs: start.session_ttl_s * 1000,
     shutdownGraceMs: start.shutdown_grace_s * 1000,
+    stopWhenLost: start.stop_when_lost,
   });
   for (const kind of start.kinds) worker.handler(kind, handle, { slots: start.slots_by_kind[kind] });
   worker.run().then(

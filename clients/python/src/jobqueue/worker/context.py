@@ -32,6 +32,8 @@ class Stop(enum.Enum):
     SHUTDOWN = "shutdown"
     #: The lease is no longer this worker's: whatever the handler answers is dropped.
     REVOKED = "revoked"
+    #: No server was heard for the session's ttl, of a worker with `stop_when_lost`: the job may run elsewhere by now.
+    LOST = "lost"
 
 
 class _Sent:
@@ -80,7 +82,7 @@ class JobContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the handler should stop: cancelled by a caller, lease revoked, or the worker's grace is over."""
+        """Whether the handler should stop: `stop_reason` says why."""
         return self.stop_reason is not None
 
     def raise_if_cancelled(self) -> None:

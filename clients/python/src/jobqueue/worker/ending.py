@@ -43,7 +43,7 @@ def of_result(value: Any, follow_ups: Sequence[job_pb2.NewJob] = ()) -> pb.Outco
 
 def of_exception(error: BaseException, stop: Stop | None) -> pb.Outcome:
     """What a handler raised, and what it was told before."""
-    if isinstance(error, Cancelled | asyncio.CancelledError) and stop is Stop.SHUTDOWN:
+    if isinstance(error, Cancelled | asyncio.CancelledError) and stop in (Stop.SHUTDOWN, Stop.LOST):
         return released()
     if isinstance(error, Cancelled):
         return cancelled()

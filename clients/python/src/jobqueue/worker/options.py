@@ -24,6 +24,7 @@ class WorkerOptions:
     labels: Mapping[str, str]
     session_ttl: timedelta | None
     shutdown_grace: timedelta
+    stop_when_lost: bool
 
     def __post_init__(self) -> None:
         if not self.targets:

@@ -168,7 +168,7 @@ def _outcome_of_death(lease: Lease, exit_code: int | None) -> pb.Outcome:
     """What the end of a process means: what it was told to do, or a failure of this attempt and of no other."""
     if lease.context.stop_reason is Stop.CANCEL:
         return cancelled()
-    if lease.context.stop_reason is Stop.SHUTDOWN:
+    if lease.context.stop_reason in (Stop.SHUTDOWN, Stop.LOST):
         return released()
     how = (
         f"by signal {-exit_code}"

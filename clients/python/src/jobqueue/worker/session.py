@@ -33,6 +33,8 @@ _RECEIPT_AFTER = 0.012
 _RECEIPT_WITHIN = 0.02
 # How long the handler of a revoked lease may go on before a style that can kill does so.
 _REVOKED_GRACE = 5.0
+# Where Welcome does not say it.
+_DEFAULT_TTL = 30.0
 
 Verdict = pb.SettleResult.Verdict
 # Looked up for each job, and a member of an Enum is slow to look up.
@@ -82,6 +84,11 @@ class Session:
         self.stream: Stream | None = None
         self.id = 0
         self.heartbeat_interval = 5.0
+        # When the newest frame was sent that the server has answered, as of `time.monotonic`: it has heard of us since.
+        self._ttl = _DEFAULT_TTL
+        self._heard = self._hello_sent = 0.0
+        self._beats_sent: dict[int, float] = {}
+        self._losing: asyncio.TimerHandle | None = None
         #: While a new stream is opened nothing is settled on the old one, so that both sides know what was said.
         self.moving = False
         # What came on the old one meanwhile: Hello does not name it, so it goes back when the session goes on
@@ -92,6 +99,7 @@ class Session:
 
     def hello(self) -> pb.LeaseRequest:
         """The first frame of a stream: opens the session, or resumes it where there is one."""
+        self._hello_sent = time.monotonic()
         options = self._options
         hello = pb.Hello(
             worker=options.name,
@@ -122,6 +130,11 @@ class Session:
         self.id = welcome.session_id
         self._token = welcome.session_token
         self.heartbeat_interval = welcome.heartbeat_interval.ToTimedelta().total_seconds() or 5.0
+        self._ttl = welcome.session_ttl.ToTimedelta().total_seconds() or _DEFAULT_TTL
+        self._heard = self._hello_sent
+        self._beats_sent.clear()
+        if self._options.stop_when_lost and self._losing is None:
+            self._losing = self._loop.call_later(self._ttl, self._stop_if_lost)
         self._heartbeat_seq = self._pong_seq = 0
         self._last_delivery = 0
         self._crossed = []
@@ -185,6 +198,7 @@ class Session:
             return False
         self._settlements.flush()
         self._heartbeat_seq += 1
+        self._beats_sent[self._heartbeat_seq] = time.monotonic()
         # Those that are settled and wait for the answer alone are no longer held: they should free their slots.
         held = [id for id, lease in self._leases.items() if lease.alive or lease.place is not Place.SENT]
         self._send(pb.LeaseRequest(heartbeat=pb.Heartbeat(seq=self._heartbeat_seq, held=held)))
@@ -351,6 +365,24 @@ class Session:
 
     def _pong(self, pong: pb.Pong) -> None:
         self._pong_seq = max(self._pong_seq, pong.seq)
+        for seq in [seq for seq in self._beats_sent if seq <= self._pong_seq]:
+            self._heard = self._beats_sent.pop(seq)
+
+    def _stop_if_lost(self) -> None:
+        """Stops the handlers if no server can have heard of the session for its ttl, and else looks again."""
+        self._losing = None
+        if not self._token:
+            return
+        left = self._heard + self._ttl - time.monotonic()
+        if left > 0:
+            self._losing = self._loop.call_later(left, self._stop_if_lost)
+            return
+        lost = [lease for lease in self.alive() if lease.place is Place.RUNNING]
+        log.warning(
+            "no server was heard for the session's ttl of %g s; %d handlers are stopped", self._ttl, len(lost)
+        )
+        for lease in lost:
+            self._stop(lease, Stop.LOST, "the worker is cut off", within=_REVOKED_GRACE)
 
     def _control(self, control: pb.Control) -> None:
         action = control.WhichOneof("action")

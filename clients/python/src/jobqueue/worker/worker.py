@@ -49,6 +49,9 @@ class Worker:
         session_ttl: How long the worker may be silent before its jobs are given to others, 5 s to 1 h. Default: the
             server's, 30 s.
         shutdown_grace: How long a drain lets handlers run on before it stops them and gives their jobs back.
+        stop_when_lost: Whether a worker that has heard no server for its session's ttl, by its own monotonic clock,
+            stops its handlers (`Stop.LOST`): their jobs may run elsewhere by now. What they answer is sent all the same
+            if the session can be resumed; one that stopped for it gives its job back. By default they run on.
         handlers: Handlers by kind, beside those of `handler`.
         credentials: TLS, as of `tls_credentials` or `grpc.ssl_channel_credentials`. None: plain text.
         token: Sent as `authorization: Bearer <token>`; a function is asked anew at every connect.
@@ -65,6 +68,7 @@ class Worker:
         labels: Mapping[str, str] | None = None,
         session_ttl: timedelta | None = None,
         shutdown_grace: timedelta = timedelta(seconds=30),
+        stop_when_lost: bool = False,
         handlers: Mapping[str, HandlerFunction] | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         token: Token | None = None,
@@ -81,6 +85,7 @@ class Worker:
             labels=dict(labels or {}),
             session_ttl=session_ttl,
             shutdown_grace=shutdown_grace,
+            stop_when_lost=stop_when_lost,
         )
         self._observer = observer or Observer()
         self._handlers = Handlers()

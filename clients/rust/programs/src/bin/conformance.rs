@@ -26,6 +26,7 @@ struct Start {
     labels: HashMap<String, String>,
     session_ttl_s: f64,
     shutdown_grace_s: f64,
+    stop_when_lost: bool,
 }
 
 #[derive(Deserialize)]
@@ -141,6 +142,7 @@ async fn hold(holds: &Holds, job: &LeasedJob, on_cancel: &str) -> Result<(), Han
     let reason = match stop {
         Stop::CancelRequested(_) => "cancel",
         Stop::Shutdown => "shutdown",
+        Stop::Lost => "lost",
         _ => "revoked",
     };
     say(&json!({
@@ -184,7 +186,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
         .concurrency(start.slots)
         .name(start.name)
         .session_ttl(seconds(start.session_ttl_s))
-        .shutdown_grace(seconds(start.shutdown_grace_s));
+        .shutdown_grace(seconds(start.shutdown_grace_s))
+        .stop_when_lost(start.stop_when_lost);
     for target in addresses {
         builder = builder.target(target);
     }

@@ -55,7 +55,7 @@ final class Endings {
     static Outcome.Builder ofThrown(Throwable thrown, Stop stop) {
         var error = unwrapped(thrown);
         if (error instanceof Cancelled || (stop != null && stoppedBy(error))) {
-            return stop != null && stop.reason() == Stop.Reason.SHUTDOWN ? released() : cancelled();
+            return stop != null && givesBack(stop.reason()) ? released() : cancelled();
         }
         if (error instanceof Snooze snooze) {
             return Outcome.newBuilder()
@@ -74,6 +74,10 @@ final class Endings {
             failure.setRetryAfter(Times.message(retry.after()));
         }
         return Outcome.newBuilder().setFailure(failure);
+    }
+
+    private static boolean givesBack(Stop.Reason reason) {
+        return reason == Stop.Reason.SHUTDOWN || reason == Stop.Reason.LOST;
     }
 
     private static Outcome.Builder cancelled() {

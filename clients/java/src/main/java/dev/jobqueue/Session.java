@@ -29,7 +29,9 @@ import java.util.function.Consumer;
  * program's runs under it but its {@link Observer}.
  */
 final class Session {
+    // Where Welcome does not say them.
     private static final Duration DEFAULT_BEAT = Duration.ofSeconds(5);
+    private static final Duration DEFAULT_TTL = Duration.ofSeconds(30);
 
     final Worker.Settings settings;
     final Handlers handlers;
@@ -53,6 +55,15 @@ final class Session {
     long id;
     String token = "";
     Duration beat = DEFAULT_BEAT;
+    /** The server has heard of the session after the newest frame was sent that it has answered; in nanoseconds. */
+    private long heard;
+
+    private long helloSent;
+    private final Map<Long, Long> beatsSent = new LinkedHashMap<>();
+    private Duration ttl = DEFAULT_TTL;
+    /** A timer looks whether the worker is cut off. */
+    private boolean losing;
+
     private long beatSeq;
     private long pongSeq;
     /** On the newest stream. */
@@ -102,6 +113,7 @@ final class Session {
 
     /** The first frame of a stream: opens the session, or resumes it where there is one. */
     LeaseRequest.Builder hello() {
+        helloSent = System.nanoTime();
         var hello = Hello.newBuilder()
                 .setWorker(settings.name())
                 .setCapacity(capacity.message())
@@ -136,6 +148,16 @@ final class Session {
         beat = Times.of(welcome.getHeartbeatInterval());
         if (beat.isNegative() || beat.isZero()) {
             beat = DEFAULT_BEAT;
+        }
+        ttl = Times.of(welcome.getSessionTtl());
+        if (ttl.isNegative() || ttl.isZero()) {
+            ttl = DEFAULT_TTL;
+        }
+        heard = helloSent;
+        beatsSent.clear();
+        if (settings.stopWhenLost() && !losing) {
+            losing = true;
+            later(ttl.toNanos(), this::stopIfLost);
         }
         beatSeq = 0;
         pongSeq = 0;
@@ -217,7 +239,7 @@ final class Session {
         switch (frame.getFrameCase()) {
             case DELIVERY -> attempts.deliver(frame.getDelivery());
             case SETTLED -> answers.settled(frame.getSettled());
-            case PONG -> pongSeq = Math.max(pongSeq, frame.getPong().getSeq());
+            case PONG -> pong(frame.getPong().getSeq());
             case CONTROL -> {
                 var cancel = frame.getControl().getCancel();
                 cancel.getLeaseIdsList().forEach(lease -> attempts.cancel(lease, cancel.getReason()));
@@ -235,6 +257,7 @@ final class Session {
         }
         settlements.flush();
         var heartbeat = Heartbeat.newBuilder().setSeq(++beatSeq);
+        beatsSent.put(beatSeq, System.nanoTime());
         for (var each : leases.values()) {
             // Those that are settled and wait for the answer alone are no longer held: they should free their slots.
             if (each.alive || each.place != Lease.Place.SENT) {
@@ -243,6 +266,41 @@ final class Session {
         }
         send(LeaseRequest.newBuilder().setHeartbeat(heartbeat));
         return true;
+    }
+
+    private void pong(long seq) {
+        pongSeq = Math.max(pongSeq, seq);
+        for (var each = beatsSent.entrySet().iterator(); each.hasNext(); ) {
+            var beat = each.next();
+            if (beat.getKey() > pongSeq) {
+                return;
+            }
+            heard = beat.getValue();
+            each.remove();
+        }
+    }
+
+    /** Stops the handlers if no server can have heard of the session for its ttl, and else looks again. */
+    private void stopIfLost() {
+        losing = false;
+        if (token.isEmpty()) {
+            return;
+        }
+        var left = heard + ttl.toNanos() - System.nanoTime();
+        if (left > 0) {
+            losing = true;
+            later(left, this::stopIfLost);
+            return;
+        }
+        var lost = running().stream()
+                .filter(each -> each.place == Lease.Place.RUNNING)
+                .toList();
+        log.log(
+                System.Logger.Level.WARNING,
+                "no server was heard for the session''s ttl of {0} s; {1} handlers are stopped",
+                ttl.toSeconds(),
+                lost.size());
+        lost.forEach(each -> attempts.stop(each, Stop.Reason.LOST, "the worker is cut off"));
     }
 
     void send(LeaseRequest.Builder frame) {

@@ -34,6 +34,7 @@ public final class Worker implements AutoCloseable {
             Map<String, String> labels,
             Duration sessionTtl,
             Duration shutdownGrace,
+            boolean stopWhenLost,
             Observer observer) {}
 
     private final Settings settings;
@@ -252,6 +253,7 @@ public final class Worker implements AutoCloseable {
         private Map<String, String> labels = Map.of();
         private Duration sessionTtl;
         private Duration shutdownGrace = Duration.ofSeconds(30);
+        private boolean stopWhenLost;
         private ThreadFactory threads;
         private Observer observer = new Observer() {};
 
@@ -311,6 +313,16 @@ public final class Worker implements AutoCloseable {
             return this;
         }
 
+        /**
+         * Whether a worker that has heard no server for its session's ttl, by its own monotonic clock, stops its handlers
+         * ({@link Stop.Reason#LOST}): their jobs may run elsewhere by now. What they answer is sent all the same if the
+         * session can be resumed; one that stopped for it gives its job back. Default: false, they run on.
+         */
+        public Builder stopWhenLost(boolean stop) {
+            stopWhenLost = stop;
+            return this;
+        }
+
         /** Makes the threads of handlers. Default: virtual ones where the runtime has them, else daemons. */
         public Builder threads(ThreadFactory threads) {
             this.threads = Objects.requireNonNull(threads, "threads");
@@ -336,6 +348,7 @@ public final class Worker implements AutoCloseable {
                     labels,
                     sessionTtl,
                     shutdownGrace,
+                    stopWhenLost,
                     observer));
         }
 

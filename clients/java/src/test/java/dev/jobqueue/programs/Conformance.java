@@ -64,7 +64,8 @@ public final class Conformance {
                 .labels(MAPPER.convertValue(
                         start.get("labels"),
                         MAPPER.getTypeFactory().constructMapType(Map.class, String.class, String.class)))
-                .shutdownGrace(seconds(start.get("shutdown_grace_s")));
+                .shutdownGrace(seconds(start.get("shutdown_grace_s")))
+                .stopWhenLost(start.path("stop_when_lost").asBoolean());
         if (start.hasNonNull("session_ttl_s")) {
             builder.sessionTtl(seconds(start.get("session_ttl_s")));
         }
@@ -178,6 +179,7 @@ public final class Conformance {
             case CANCEL -> "cancel";
             case REVOKED -> "revoked";
             case SHUTDOWN -> "shutdown";
+            case LOST -> "lost";
         };
     }
 
