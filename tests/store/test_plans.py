@@ -494,6 +494,39 @@ async def test_expired_sessions_are_found_among_those_that_are_open(cluster, dat
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("statistics", ["stale", "fresh"])
+async def test_a_heartbeat_looks_for_times_of_the_future_among_the_sessions_that_are_open(
+    cluster, databases, mode, statistics
+):
+    """50,000 sessions ended and wait for retention; each server, every two seconds, looks at the open ones alone."""
+    async with connected(
+        cluster.dsn_of(databases[0, "fresh"]), HOT_SETTINGS | {"plan_cache_mode": mode}
+    ) as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(
+            "insert into worker_session (server_id, name, ttl, token_hash, ended_at) "
+            "select 1, 'gone', '30 s', decode(repeat('00', 32), 'hex'), now() from generate_series(1, 50000)"
+        )
+        await connection.execute(
+            "update worker_session set silent_since = now() + interval '1 hour' where id <= 5"
+        )
+        server = await connection.fetchval("insert into server (name) values ('one') returning id")
+        if statistics == "fresh":
+            await connection.execute("analyze worker_session")
+        prepared = Prepared(connection, "beat", [server])
+        await prepared.prepare()
+        plan = await prepared.explain()
+        await transaction.rollback()
+    looks = [each for each in plan.on("worker_session") if each["Node Type"] != "ModifyTable"]
+    assert {each.get("Index Name") for each in looks} == {"worker_session_open", "worker_session_pkey"}, str(
+        plan
+    )
+    # Those that are open, and by their keys those that are written.
+    assert sum(looked_at(each) for each in looks) <= SESSIONS + 5, str(plan)
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("statistics", ["stale", "fresh"])
 async def test_strays_are_looked_for_in_the_sessions_that_ended_lately(cluster, databases, mode, statistics):
     """50,000 sessions ended long ago, and 50,000 jobs wait; the audit reads neither these nor those."""
     async with connected(
