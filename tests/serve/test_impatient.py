@@ -102,7 +102,14 @@ class Impatient:
                 (stub.HeartbeatSession, lease_pb2.HeartbeatSessionRequest(session_token=self._token)),
                 (admin.ListQueues, queue_admin_pb2.ListQueuesRequest()),
                 # These are transactions: more of them.
-                *[(admin.PutKind, queue_admin_pb2.PutKindRequest(kind={"name": f"kind-{number % KINDS}"}))]
+                *[
+                    (
+                        admin.PutKind,
+                        queue_admin_pb2.PutKindRequest(
+                            kind=queue_admin_pb2.Kind(name=f"kind-{number % KINDS}")
+                        ),
+                    )
+                ]
                 * 5,
                 *[(admin.PauseQueue, queue_admin_pb2.PauseQueueRequest(name=f"queue-{number % 3}"))] * 5,
             ]
