@@ -381,8 +381,8 @@ async def test_each_time_that_is_stored_is_in_the_document(s: Stored):
 
 #: What takes something away for good because a time is over, and waits while the clock is in doubt.
 GUARDED = {
-    "drop_partition", "due", "expired_sessions", "held", "leave", "merge_partitions", "reap_sessions", "stray",
-    "sweep_finished", "sweep_keys", "sweep_progress", "sweep_servers", "sweep_sessions",
+    "drop_partition", "due", "expired_sessions", "held", "leave", "lock_sessions", "merge_partitions", "reap_sessions",
+    "stray", "sweep_finished", "sweep_keys", "sweep_progress", "sweep_servers", "sweep_sessions",
 }  # fmt: skip
 
 

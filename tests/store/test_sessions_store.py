@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -339,6 +339,16 @@ async def test_without_a_server_that_is_heard_and_during_an_amnesty_nothing_goes
     await s.sql.execute("update amnesty set granted_at = now() - interval '14 s'")
     assert await given_back(s, session, leases) == set()
     await s.sql.execute("update amnesty set granted_at = now() - interval '15 s'")
+    assert await given_back(s, session, leases) == {leases[0][0]}
+
+
+async def test_by_a_clock_that_was_just_set_nothing_goes_back(s):
+    lane, (_, session) = await s.lane(), await opened(s, ttl=timedelta(hours=1))
+    leases = await lease(s, lane, 1, session)
+    await silent_for(s, session, timedelta(seconds=15))
+    s.expected = lambda: datetime.now(UTC) - timedelta(hours=1)
+    assert await given_back(s, session, leases) == set()
+    s.expected = lambda: datetime.now(UTC)
     assert await given_back(s, session, leases) == {leases[0][0]}
 
 
