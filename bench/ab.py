@@ -130,6 +130,9 @@ def _entry(name: str, runs: list[dict[str, Measured]], broke: str | None) -> dic
         base, new = ([figures(pair[side]) for pair in runs] for side in ("base", "new"))
         for figure in base[0]:
             of_base, of_new = [each[figure] for each in base], [each[figure] for each in new]
+            # CPU comes in ticks of 10 ms: of a very small run there may be none, and no ratio.
+            if min(*of_base, *of_new) == 0:
+                continue
             ratio = paired(of_base, of_new)
             ratios[figure] = {
                 "base": round(median(of_base), 3),
