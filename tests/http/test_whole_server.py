@@ -11,9 +11,13 @@ import aiohttp
 import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
-from tests.lease.place import Place
+from jobqueue_server.store.jobs import JobStore
+from tests.lease.hand_worker import StreamEnded
+from tests.lease.place import Held, Place
 
 from .conftest import PATIENCE, Caller
+
+ENQUEUE = {"kind": "work", "payload": {}}
 
 
 @pytest.fixture
@@ -56,6 +60,50 @@ async def test_the_calls_under_way_are_answered_when_the_server_leaves(place: Pl
         await place.app.stop()
         answer = await waiting
     assert (answer.status, answer.reason) == (503, "DRAINING")
+
+
+async def test_readiness_is_refused_on_its_port_until_the_drain_has_ended(
+    place: Place, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await place.worker()
+    job = await place.enqueue()
+    leased = await worker.job()
+    held = Held(monkeypatch, JobStore, "settle_succeeded")
+    settling = asyncio.create_task(worker.succeed(leased))
+    await held.one_waits()
+    leaving = asyncio.create_task(place.app.stop())
+    async with asyncio.timeout(PATIENCE):
+        # The streams have ended, and gRPC: what is left is an outcome on its way to the database.
+        with pytest.raises(StreamEnded):
+            await settling
+        await _refuses_connections(place.app.grpc_port)
+        for _ in range(3):
+            # Each over a connection of its own, as balancers probe.
+            later = Caller(place.app.http_port)
+            ready, health = await later("GET", "/readyz"), await later("GET", "/health")
+            read, made = await later("GET", f"/v1/jobs/{job.id}"), await later("POST", "/v1/jobs", ENQUEUE)
+            await later.session.close()
+            assert (ready.status, ready.json["reason"], health.status) == (503, "draining", 200)
+            for refused in (read, made):
+                assert (refused.status, refused.reason) == (503, "DRAINING")
+                assert refused.headers["Retry-After"] == "1"
+            assert not leaving.done()
+        held.go_on.set()
+        await leaving
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await call("GET", "/readyz")
+    assert await place.value("select status from finished_job") == 3
+
+
+async def _refuses_connections(port: int) -> None:
+    """Returns once nothing listens there."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            return
+        writer.close()
+        await asyncio.sleep(0.01)
 
 
 async def test_the_settings_say_which_pages_may_call_and_how_errors_are_written(dsn: str) -> None:

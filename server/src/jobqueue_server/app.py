@@ -351,6 +351,8 @@ class App:
         up.push_async_callback(self.beat.stop)
         self.background.start()
         up.push_async_callback(self.background.stop)
+        # The last of the ports to close: balancers read at /readyz that the server leaves until it has left.
+        up.push_async_callback(self.http.stop, LAST_FRAMES)
         up.push_async_callback(self._settle_the_rest)
         if self.settings.metrics_addr is not None:
             self.metrics_port = self.endpoint.start(self.settings.metrics_addr)
@@ -360,7 +362,7 @@ class App:
         up.push_async_callback(self.grpc.stop, LAST_FRAMES)
         if self.settings.http_addr is not None:
             self.http_port = await self.http.start(self.settings.http_addr)
-            up.push_async_callback(self.http.stop, LAST_FRAMES)
+            up.push_async_callback(self.http.leave, LAST_FRAMES)
         up.push_async_callback(self.drain)
         await self._serve_if("")
         http = {"http_port": self.http_port} if self.http_port else {}

@@ -92,13 +92,20 @@ class HttpServer:
         self._running = asyncio.create_task(self._server.main_loop(), name="http")
         return int(self._socket.getsockname()[1])
 
+    async def leave(self, grace: timedelta) -> None:
+        """Ends the streams, and answers DRAINING to the calls that are not done after the grace.
+
+        It still answers on its port: the operational paths, and the calls that finish work. The chain refuses others.
+        """
+        await self._app.leave(grace)
+
     async def stop(self, grace: timedelta) -> None:
-        """Takes no new connections, and answers DRAINING to the calls that are not done after the grace."""
+        """Takes no new connections, and leaves."""
         if self._running is None:
             return
         for listening in self._server.servers:
             listening.close()
-        await self._app.leave(grace)
+        await self.leave(grace)
         self._server.should_exit = True
         await self._running
         await self._server.shutdown([self._socket])
