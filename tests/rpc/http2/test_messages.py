@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import zlib
 
@@ -10,7 +11,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from .conftest import MOST_BYTES, Served
-from .wire import DATA, END_STREAM, Answer, Caller, Wire, call_fields, frame, message, packed
+from .wire import DATA, END_STREAM, SECONDS, Answer, Caller, Wire, call_fields, frame, message, packed
 
 OK, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 0, 3, 8, 12, 13
 
@@ -88,6 +89,15 @@ async def test_a_refused_message_ends_the_handler_that_reads_it(served: Served) 
         answer = await caller.answer(stream)
         assert (answer.status, reason_of(answer)) == (INVALID_ARGUMENT, "BODY_TOO_LARGE")
         assert served.handlers.cancelled.empty()
+
+
+async def test_a_message_that_can_t_be_read_ends_the_handler_that_would_read_it(served: Served) -> None:
+    async with await Caller.greet(served.port) as caller:
+        stream = await caller.begin("/t.T/Hold")
+        await served.handlers.began.get()
+        await caller.say(stream, message(packed=b""))
+        assert (await caller.answer(stream)).status == INTERNAL
+        assert await asyncio.wait_for(served.handlers.cancelled.get(), SECONDS) == "Hold"
 
 
 async def test_nothing_is_held_of_a_message_that_is_too_large(served: Served) -> None:
