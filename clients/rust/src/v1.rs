@@ -132,7 +132,7 @@ pub struct Job {
     /// How many attempts failed or timed out, 0..max_attempts. A retry of a finished job sets it back to 0.
     #[prost(int32, tag = "18")]
     pub failures: i32,
-    /// How many attempts ended because their worker was lost. Ends the job at a cap of its own (3 unless the operator
+    /// How many attempts ended because their worker was lost. Ends the job at a cap of its own (5 unless the operator
     /// chose another). A retry of a finished job sets it back to 0.
     #[prost(int32, tag = "19")]
     pub losses: i32,
@@ -380,8 +380,13 @@ impl PayloadFormat {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LeaseRequest {
     /// The highest `Delivery.seq` of this stream that the worker has seen; 0 before the first. Sent in every frame, and
-    /// within 20 ms of a delivery: what lies beyond it is known to be undelivered when the session resumes or ends, and
-    /// goes back uncharged. A frame with nothing else in it is a bare receipt.
+    /// within 20 ms of a delivery; before the handler begins where `LeasedJob.attempt` is above 1. A frame with nothing else
+    /// in it is a bare receipt.
+    /// While receipts stand still for longer than a heartbeat interval, the worker is given no more jobs. What it has not
+    /// seen for three intervals goes back, uncharged. What has no receipt when the stream breaks goes back 15 s after the
+    /// last frame, or at the end of the ttl where that is sooner. The job is not charged, but the server counts that it
+    /// was lost unseen. From two losses and unseen ends on a job is isolated: it comes in a Delivery of its own, and
+    /// nothing follows it before its receipt. Without one its loss is charged.
     #[prost(int64, tag = "1")]
     pub last_delivery: i64,
     /// What the frame says. Not set: a bare receipt. A frame that the server does not know is ignored.
@@ -556,12 +561,19 @@ pub struct Heartbeat {
     #[prost(int64, tag = "1")]
     pub seq: i64,
     /// Every lease that the worker holds, also the revoked ones whose handler still runs: these take up slots. A lease
-    /// among them that the server does not know is revoked.
+    /// among them that the server does not know is revoked. At most 20000: a longer list is passed over, with a line in the
+    /// server's log; the frame is a sign of life all the same.
     #[prost(int64, repeated, tag = "2")]
     pub held: ::prost::alloc::vec::Vec<i64>,
 }
 /// Outcomes of leases. Answered by the Settled of the same number, after they are committed; until then the worker
 /// keeps them, and sends them again after a resume.
+///
+/// An outcome that is over a limit of its own, such as `ServerLimits.output_bytes`, is answered INVALID by itself. A frame
+/// over `ServerLimits.message_bytes` is refused unread: the stream ends with BODY_TOO_LARGE, and the session goes on.
+/// Then the worker resumes, and never sends that frame again as it was: it sends each outcome that was not answered in a
+/// frame of its own. An outcome whose own frame is refused again, or would be over the limit, counts as answered INVALID:
+/// the worker settles it as a Failure that says so.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Settle {
     /// Counts up on the stream, from 1.
@@ -685,6 +697,7 @@ pub struct Progress {
     #[prost(string, tag = "3")]
     pub message: ::prost::alloc::string::String,
     /// Given to the job's next attempt, so that it can go on from there; at most 64 KiB, in any form. Unset: unchanged.
+    /// A larger one is passed over, with a line in the server's log: the next attempt is given the one before.
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub checkpoint: ::core::option::Option<::prost::bytes::Bytes>,
 }
@@ -876,7 +889,7 @@ pub struct SettleResult {
     /// When the job may be claimed again, if its status is QUEUED or RETRYING. Else unset.
     #[prost(message, optional, tag = "6")]
     pub run_at: ::core::option::Option<::prost_types::Timestamp>,
-    /// What was wrong, for people. Empty when it was applied.
+    /// What was wrong, for people; what is over 512 characters is cut. Empty when it was applied.
     #[prost(string, tag = "7")]
     pub message: ::prost::alloc::string::String,
 }
@@ -995,7 +1008,7 @@ pub struct RevokeLeases {
     /// The leases by number. Empty in answers to unary calls.
     #[prost(int64, repeated, tag = "1")]
     pub lease_ids: ::prost::alloc::vec::Vec<i64>,
-    /// Why: TIMED_OUT, CANCEL_GRACE_ENDED, LEASE_UNKNOWN or another one.
+    /// Why: TIMED_OUT, CANCEL_GRACE_ENDED, LEASE_UNKNOWN, UNSEEN (no receipt came for it) or another one.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
     /// The leases by job and attempt. Only in answers to unary calls.
@@ -1338,8 +1351,8 @@ pub mod job_queue_client {
     /// also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     /// Beside the errors named at each method, every method may answer:
     /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    /// - INVALID_ARGUMENT, BODY_TOO_LARGE: the request is over 4 MiB. HTTP 413.
-    ///   Over gRPC, above 5 MiB, it is refused before it is read: RESOURCE_EXHAUSTED without a reason.
+    /// - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
+    ///   Over gRPC it is refused by its length, before it is read.
     /// - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
     /// - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     /// - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
@@ -1721,8 +1734,12 @@ pub mod job_queue_client {
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
         /// - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
-        /// - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
-        /// - ABORTED, SESSION_SUPERSEDED: the session was resumed on another stream.
+        /// - INVALID_ARGUMENT, BODY_TOO_LARGE: a frame is over 4 MiB, and nothing of it was read. The session goes on: resume
+        ///   it, and do not send that frame again as it was (see Settle). HTTP 413.
+        /// - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+        /// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+        /// - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
+        /// - ABORTED, SESSION_SILENT: nothing was heard on this stream for three heartbeat intervals; resume the session.
         /// - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
         pub async fn lease(
             &mut self,
@@ -1753,7 +1770,9 @@ pub mod job_queue_client {
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
-        /// - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
+        /// - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+        /// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+        /// - ABORTED, SESSION_SUPERSEDED: another resume of the session came at the same time, and won.
         pub async fn open_session(
             &mut self,
             request: impl tonic::IntoRequest<super::OpenSessionRequest>,
@@ -1782,7 +1801,9 @@ pub mod job_queue_client {
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
-        /// - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+        /// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+        /// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+        /// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
         /// - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
         pub async fn claim_jobs(
             &mut self,
@@ -1813,7 +1834,9 @@ pub mod job_queue_client {
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.
-        /// - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+        /// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+        /// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+        /// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
         pub async fn settle_jobs(
             &mut self,
             request: impl tonic::IntoRequest<super::SettleJobsRequest>,
@@ -1842,7 +1865,9 @@ pub mod job_queue_client {
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: a lease of held is malformed.
-        /// - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+        /// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+        /// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+        /// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
         pub async fn heartbeat_session(
             &mut self,
             request: impl tonic::IntoRequest<super::HeartbeatSessionRequest>,
@@ -1870,7 +1895,9 @@ pub mod job_queue_client {
         /// Ends a session. What it still holds goes back uncharged.
         ///
         /// Errors:
-        /// - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+        /// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+        /// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+        /// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
         pub async fn close_session(
             &mut self,
             request: impl tonic::IntoRequest<super::CloseSessionRequest>,

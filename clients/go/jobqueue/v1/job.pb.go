@@ -476,7 +476,7 @@ type Job struct {
 	Priority int32 `protobuf:"varint,17,opt,name=priority,proto3" json:"priority,omitempty"`
 	// How many attempts failed or timed out, 0..max_attempts. A retry of a finished job sets it back to 0.
 	Failures int32 `protobuf:"varint,18,opt,name=failures,proto3" json:"failures,omitempty"`
-	// How many attempts ended because their worker was lost. Ends the job at a cap of its own (3 unless the operator
+	// How many attempts ended because their worker was lost. Ends the job at a cap of its own (5 unless the operator
 	// chose another). A retry of a finished job sets it back to 0.
 	Losses int32 `protobuf:"varint,19,opt,name=losses,proto3" json:"losses,omitempty"`
 	// When it became terminal. Unset until then.

@@ -46,8 +46,8 @@ const (
 // also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
 // Beside the errors named at each method, every method may answer:
 //   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-//   - INVALID_ARGUMENT, BODY_TOO_LARGE: the request is over 4 MiB. HTTP 413.
-//     Over gRPC, above 5 MiB, it is refused before it is read: RESOURCE_EXHAUSTED without a reason.
+//   - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
+//     Over gRPC it is refused by its length, before it is read.
 //   - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
 //   - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
 //   - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
@@ -144,24 +144,32 @@ type JobQueueClient interface {
 	// session survives the stream until its ttl ends; `Hello.resume` goes on with it. No REST binding: see OpenSession.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
-	// - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
-	// - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
-	// - ABORTED, SESSION_SUPERSEDED: the session was resumed on another stream.
-	// - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
+	//   - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
+	//   - INVALID_ARGUMENT, BODY_TOO_LARGE: a frame is over 4 MiB, and nothing of it was read. The session goes on: resume
+	//     it, and do not send that frame again as it was (see Settle). HTTP 413.
+	//   - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+	//   - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+	//   - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
+	//   - ABORTED, SESSION_SILENT: nothing was heard on this stream for three heartbeat intervals; resume the session.
+	//   - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
 	Lease(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LeaseRequest, LeaseResponse], error)
 	// Opens a session for a worker without a stream, such as a shell script. It lives while calls with its token come
 	// within its ttl.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
-	// - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
+	// - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+	// - ABORTED, SESSION_SUPERSEDED: another resume of the session came at the same time, and won.
 	OpenSession(ctx context.Context, in *OpenSessionRequest, opts ...grpc.CallOption) (*OpenSessionResponse, error)
 	// Claims jobs for a session, and waits for the first one if there is none.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
-	// - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
 	// - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
 	ClaimJobs(ctx context.Context, in *ClaimJobsRequest, opts ...grpc.CallOption) (*ClaimJobsResponse, error)
 	// Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can
@@ -169,18 +177,24 @@ type JobQueueClient interface {
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.
-	// - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
 	SettleJobs(ctx context.Context, in *SettleJobsRequest, opts ...grpc.CallOption) (*SettleJobsResponse, error)
 	// Keeps a session alive and tells its worker what to cancel.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: a lease of held is malformed.
-	// - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
 	HeartbeatSession(ctx context.Context, in *HeartbeatSessionRequest, opts ...grpc.CallOption) (*HeartbeatSessionResponse, error)
 	// Ends a session. What it still holds goes back uncharged.
 	//
 	// Errors:
-	// - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
 	CloseSession(ctx context.Context, in *CloseSessionRequest, opts ...grpc.CallOption) (*CloseSessionResponse, error)
 }
 
@@ -364,8 +378,8 @@ func (c *jobQueueClient) CloseSession(ctx context.Context, in *CloseSessionReque
 // also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
 // Beside the errors named at each method, every method may answer:
 //   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-//   - INVALID_ARGUMENT, BODY_TOO_LARGE: the request is over 4 MiB. HTTP 413.
-//     Over gRPC, above 5 MiB, it is refused before it is read: RESOURCE_EXHAUSTED without a reason.
+//   - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
+//     Over gRPC it is refused by its length, before it is read.
 //   - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
 //   - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
 //   - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
@@ -462,24 +476,32 @@ type JobQueueServer interface {
 	// session survives the stream until its ttl ends; `Hello.resume` goes on with it. No REST binding: see OpenSession.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
-	// - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
-	// - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
-	// - ABORTED, SESSION_SUPERSEDED: the session was resumed on another stream.
-	// - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
+	//   - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
+	//   - INVALID_ARGUMENT, BODY_TOO_LARGE: a frame is over 4 MiB, and nothing of it was read. The session goes on: resume
+	//     it, and do not send that frame again as it was (see Settle). HTTP 413.
+	//   - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+	//   - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+	//   - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
+	//   - ABORTED, SESSION_SILENT: nothing was heard on this stream for three heartbeat intervals; resume the session.
+	//   - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
 	Lease(grpc.BidiStreamingServer[LeaseRequest, LeaseResponse]) error
 	// Opens a session for a worker without a stream, such as a shell script. It lives while calls with its token come
 	// within its ttl.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
-	// - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
+	// - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+	// - ABORTED, SESSION_SUPERSEDED: another resume of the session came at the same time, and won.
 	OpenSession(context.Context, *OpenSessionRequest) (*OpenSessionResponse, error)
 	// Claims jobs for a session, and waits for the first one if there is none.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
-	// - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
 	// - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
 	ClaimJobs(context.Context, *ClaimJobsRequest) (*ClaimJobsResponse, error)
 	// Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can
@@ -487,18 +509,24 @@ type JobQueueServer interface {
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.
-	// - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
 	SettleJobs(context.Context, *SettleJobsRequest) (*SettleJobsResponse, error)
 	// Keeps a session alive and tells its worker what to cancel.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: a lease of held is malformed.
-	// - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
 	HeartbeatSession(context.Context, *HeartbeatSessionRequest) (*HeartbeatSessionResponse, error)
 	// Ends a session. What it still holds goes back uncharged.
 	//
 	// Errors:
-	// - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
 	CloseSession(context.Context, *CloseSessionRequest) (*CloseSessionResponse, error)
 	mustEmbedUnimplementedJobQueueServer()
 }

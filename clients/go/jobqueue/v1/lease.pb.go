@@ -99,8 +99,13 @@ func (SettleResult_Verdict) EnumDescriptor() ([]byte, []int) {
 type LeaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The highest `Delivery.seq` of this stream that the worker has seen; 0 before the first. Sent in every frame, and
-	// within 20 ms of a delivery: what lies beyond it is known to be undelivered when the session resumes or ends, and
-	// goes back uncharged. A frame with nothing else in it is a bare receipt.
+	// within 20 ms of a delivery; before the handler begins where `LeasedJob.attempt` is above 1. A frame with nothing else
+	// in it is a bare receipt.
+	// While receipts stand still for longer than a heartbeat interval, the worker is given no more jobs. What it has not
+	// seen for three intervals goes back, uncharged. What has no receipt when the stream breaks goes back 15 s after the
+	// last frame, or at the end of the ttl where that is sooner. The job is not charged, but the server counts that it
+	// was lost unseen. From two losses and unseen ends on a job is isolated: it comes in a Delivery of its own, and
+	// nothing follows it before its receipt. Without one its loss is charged.
 	LastDelivery int64 `protobuf:"varint,1,opt,name=last_delivery,json=lastDelivery,proto3" json:"last_delivery,omitempty"`
 	// What the frame says. Not set: a bare receipt. A frame that the server does not know is ignored.
 	//
@@ -867,7 +872,8 @@ type Heartbeat struct {
 	// Counts up on the stream, from 1; answered by the Pong of the same number.
 	Seq int64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
 	// Every lease that the worker holds, also the revoked ones whose handler still runs: these take up slots. A lease
-	// among them that the server does not know is revoked.
+	// among them that the server does not know is revoked. At most 20000: a longer list is passed over, with a line in the
+	// server's log; the frame is a sign of life all the same.
 	Held          []int64 `protobuf:"varint,2,rep,packed,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -919,6 +925,12 @@ func (x *Heartbeat) GetHeld() []int64 {
 
 // Outcomes of leases. Answered by the Settled of the same number, after they are committed; until then the worker
 // keeps them, and sends them again after a resume.
+//
+// An outcome that is over a limit of its own, such as `ServerLimits.output_bytes`, is answered INVALID by itself. A frame
+// over `ServerLimits.message_bytes` is refused unread: the stream ends with BODY_TOO_LARGE, and the session goes on.
+// Then the worker resumes, and never sends that frame again as it was: it sends each outcome that was not answered in a
+// frame of its own. An outcome whose own frame is refused again, or would be over the limit, counts as answered INVALID:
+// the worker settles it as a Failure that says so.
 type Settle struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Counts up on the stream, from 1.
@@ -1460,6 +1472,7 @@ type Progress struct {
 	// What it does right now, for people. What is over 1 KiB is cut.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	// Given to the job's next attempt, so that it can go on from there; at most 64 KiB, in any form. Unset: unchanged.
+	// A larger one is passed over, with a line in the server's log: the next attempt is given the one before.
 	Checkpoint    []byte `protobuf:"bytes,4,opt,name=checkpoint,proto3,oneof" json:"checkpoint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2159,7 +2172,7 @@ type SettleResult struct {
 	Status Job_Status `protobuf:"varint,5,opt,name=status,proto3,enum=jobqueue.v1.Job_Status" json:"status,omitempty"`
 	// When the job may be claimed again, if its status is QUEUED or RETRYING. Else unset.
 	RunAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=run_at,json=runAt,proto3" json:"run_at,omitempty"`
-	// What was wrong, for people. Empty when it was applied.
+	// What was wrong, for people; what is over 512 characters is cut. Empty when it was applied.
 	Message       string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2458,7 +2471,7 @@ type RevokeLeases struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The leases by number. Empty in answers to unary calls.
 	LeaseIds []int64 `protobuf:"varint,1,rep,packed,name=lease_ids,json=leaseIds,proto3" json:"lease_ids,omitempty"`
-	// Why: TIMED_OUT, CANCEL_GRACE_ENDED, LEASE_UNKNOWN or another one.
+	// Why: TIMED_OUT, CANCEL_GRACE_ENDED, LEASE_UNKNOWN, UNSEEN (no receipt came for it) or another one.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The leases by job and attempt. Only in answers to unary calls.
 	Leases        []*HeldLease `protobuf:"bytes,3,rep,name=leases,proto3" json:"leases,omitempty"`

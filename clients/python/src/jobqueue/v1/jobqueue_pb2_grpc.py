@@ -33,8 +33,8 @@ class JobQueueStub(object):
     also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request is over 4 MiB. HTTP 413.
-    Over gRPC, above 5 MiB, it is refused before it is read: RESOURCE_EXHAUSTED without a reason.
+    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
+    Over gRPC it is refused by its length, before it is read.
     - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
@@ -134,8 +134,8 @@ class JobQueueServicer(object):
     also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request is over 4 MiB. HTTP 413.
-    Over gRPC, above 5 MiB, it is refused before it is read: RESOURCE_EXHAUSTED without a reason.
+    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
+    Over gRPC it is refused by its length, before it is read.
     - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
@@ -281,6 +281,8 @@ class JobQueueServicer(object):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
         - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
+        - INVALID_ARGUMENT, BODY_TOO_LARGE: a frame is over 4 MiB, and nothing of it was read. The session goes on: resume
+        it, and do not send that frame again as it was (see Settle). HTTP 413.
         - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
         - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
         - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
@@ -299,6 +301,7 @@ class JobQueueServicer(object):
         - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
         - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
         - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+        - ABORTED, SESSION_SUPERSEDED: another resume of the session came at the same time, and won.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -450,8 +453,8 @@ class JobQueue(object):
     also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request is over 4 MiB. HTTP 413.
-    Over gRPC, above 5 MiB, it is refused before it is read: RESOURCE_EXHAUSTED without a reason.
+    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
+    Over gRPC it is refused by its length, before it is read.
     - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.

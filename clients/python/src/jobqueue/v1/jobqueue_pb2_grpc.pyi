@@ -34,8 +34,8 @@ class JobQueueStub:
     also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request is over 4 MiB. HTTP 413.
-      Over gRPC, above 5 MiB, it is refused before it is read: RESOURCE_EXHAUSTED without a reason.
+    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
+      Over gRPC it is refused by its length, before it is read.
     - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
@@ -149,6 +149,8 @@ class JobQueueStub:
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
     - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
+    - INVALID_ARGUMENT, BODY_TOO_LARGE: a frame is over 4 MiB, and nothing of it was read. The session goes on: resume
+      it, and do not send that frame again as it was (see Settle). HTTP 413.
     - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
     - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
     - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
@@ -163,6 +165,7 @@ class JobQueueStub:
     - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
     - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
     - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+    - ABORTED, SESSION_SUPERSEDED: another resume of the session came at the same time, and won.
     """
     ClaimJobs: _grpc.UnaryUnaryMultiCallable[_lease_pb2.ClaimJobsRequest, _lease_pb2.ClaimJobsResponse]
     """Claims jobs for a session, and waits for the first one if there is none.
@@ -210,8 +213,8 @@ class JobQueueAsyncStub(JobQueueStub):
     also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request is over 4 MiB. HTTP 413.
-      Over gRPC, above 5 MiB, it is refused before it is read: RESOURCE_EXHAUSTED without a reason.
+    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
+      Over gRPC it is refused by its length, before it is read.
     - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
@@ -322,6 +325,8 @@ class JobQueueAsyncStub(JobQueueStub):
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
     - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
+    - INVALID_ARGUMENT, BODY_TOO_LARGE: a frame is over 4 MiB, and nothing of it was read. The session goes on: resume
+      it, and do not send that frame again as it was (see Settle). HTTP 413.
     - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
     - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
     - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
@@ -336,6 +341,7 @@ class JobQueueAsyncStub(JobQueueStub):
     - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
     - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
     - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+    - ABORTED, SESSION_SUPERSEDED: another resume of the session came at the same time, and won.
     """
     ClaimJobs: _aio.UnaryUnaryMultiCallable[_lease_pb2.ClaimJobsRequest, _lease_pb2.ClaimJobsResponse]  # type: ignore[assignment]
     """Claims jobs for a session, and waits for the first one if there is none.
@@ -382,8 +388,8 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
     also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
     Beside the errors named at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request is over 4 MiB. HTTP 413.
-      Over gRPC, above 5 MiB, it is refused before it is read: RESOURCE_EXHAUSTED without a reason.
+    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
+      Over gRPC it is refused by its length, before it is read.
     - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
@@ -552,6 +558,8 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
         - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
+        - INVALID_ARGUMENT, BODY_TOO_LARGE: a frame is over 4 MiB, and nothing of it was read. The session goes on: resume
+          it, and do not send that frame again as it was (see Settle). HTTP 413.
         - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
         - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
         - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
@@ -572,6 +580,7 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
         - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
         - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+        - ABORTED, SESSION_SUPERSEDED: another resume of the session came at the same time, and won.
         """
 
     @_abc_1.abstractmethod

@@ -439,7 +439,8 @@ class Heartbeat(_message.Message):
     @_builtins.property
     def held(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Every lease that the worker holds, also the revoked ones whose handler still runs: these take up slots. A lease
-        among them that the server does not know is revoked.
+        among them that the server does not know is revoked. At most 20000: a longer list is passed over, with a line in the
+        server's log; the frame is a sign of life all the same.
         """
 
     def __init__(
@@ -460,6 +461,12 @@ Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
 class Settle(_message.Message):
     """Outcomes of leases. Answered by the Settled of the same number, after they are committed; until then the worker
     keeps them, and sends them again after a resume.
+
+    An outcome that is over a limit of its own, such as `ServerLimits.output_bytes`, is answered INVALID by itself. A frame
+    over `ServerLimits.message_bytes` is refused unread: the stream ends with BODY_TOO_LARGE, and the session goes on.
+    Then the worker resumes, and never sends that frame again as it was: it sends each outcome that was not answered in a
+    frame of its own. An outcome whose own frame is refused again, or would be over the limit, counts as answered INVALID:
+    the worker settles it as a Failure that says so.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -715,7 +722,9 @@ class Progress(_message.Message):
     message: _builtins.str
     """What it does right now, for people. What is over 1 KiB is cut."""
     checkpoint: _builtins.bytes
-    """Given to the job's next attempt, so that it can go on from there; at most 64 KiB, in any form. Unset: unchanged."""
+    """Given to the job's next attempt, so that it can go on from there; at most 64 KiB, in any form. Unset: unchanged.
+    A larger one is passed over, with a line in the server's log: the next attempt is given the one before.
+    """
     def __init__(
         self,
         *,
@@ -1155,7 +1164,7 @@ class SettleResult(_message.Message):
     status: _job_pb2.Job.Status.ValueType
     """The job's status after it. STATUS_UNSPECIFIED unless the verdict is APPLIED or ALREADY_APPLIED."""
     message: _builtins.str
-    """What was wrong, for people. Empty when it was applied."""
+    """What was wrong, for people; what is over 512 characters is cut. Empty when it was applied."""
     @_builtins.property
     def run_at(self) -> _timestamp_pb2.Timestamp:
         """When the job may be claimed again, if its status is QUEUED or RETRYING. Else unset."""

@@ -296,7 +296,7 @@ export type Job = Message<"jobqueue.v1.Job"> & {
   failures: number;
 
   /**
-   * How many attempts ended because their worker was lost. Ends the job at a cap of its own (3 unless the operator
+   * How many attempts ended because their worker was lost. Ends the job at a cap of its own (5 unless the operator
    * chose another). A retry of a finished job sets it back to 0.
    *
    * @generated from field: int32 losses = 19;

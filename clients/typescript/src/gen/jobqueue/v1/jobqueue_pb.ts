@@ -609,8 +609,8 @@ export const WatchJobsResponseSchema: GenMessage<WatchJobsResponse> = /*@__PURE_
  * also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
  * Beside the errors named at each method, every method may answer:
  * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
- * - INVALID_ARGUMENT, BODY_TOO_LARGE: the request is over 4 MiB. HTTP 413.
- *   Over gRPC, above 5 MiB, it is refused before it is read: RESOURCE_EXHAUSTED without a reason.
+ * - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
+ *   Over gRPC it is refused by its length, before it is read.
  * - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
  * - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
  * - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
@@ -785,8 +785,12 @@ export const JobQueue: GenService<{
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
    * - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
-   * - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
-   * - ABORTED, SESSION_SUPERSEDED: the session was resumed on another stream.
+   * - INVALID_ARGUMENT, BODY_TOO_LARGE: a frame is over 4 MiB, and nothing of it was read. The session goes on: resume
+   *   it, and do not send that frame again as it was (see Settle). HTTP 413.
+   * - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+   * - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+   * - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
+   * - ABORTED, SESSION_SILENT: nothing was heard on this stream for three heartbeat intervals; resume the session.
    * - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
    *
    * @generated from rpc jobqueue.v1.JobQueue.Lease
@@ -802,7 +806,9 @@ export const JobQueue: GenService<{
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
-   * - NOT_FOUND, SESSION_UNKNOWN: the session to resume is over or never was; open one without `resume`.
+   * - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
+   * - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+   * - ABORTED, SESSION_SUPERSEDED: another resume of the session came at the same time, and won.
    *
    * @generated from rpc jobqueue.v1.JobQueue.OpenSession
    */
@@ -816,7 +822,9 @@ export const JobQueue: GenService<{
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
-   * - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+   * - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+   * - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+   * - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
    * - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
    *
    * @generated from rpc jobqueue.v1.JobQueue.ClaimJobs
@@ -832,7 +840,9 @@ export const JobQueue: GenService<{
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.
-   * - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+   * - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+   * - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+   * - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
    *
    * @generated from rpc jobqueue.v1.JobQueue.SettleJobs
    */
@@ -846,7 +856,9 @@ export const JobQueue: GenService<{
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a lease of held is malformed.
-   * - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+   * - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+   * - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+   * - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
    *
    * @generated from rpc jobqueue.v1.JobQueue.HeartbeatSession
    */
@@ -859,7 +871,9 @@ export const JobQueue: GenService<{
    * Ends a session. What it still holds goes back uncharged.
    *
    * Errors:
-   * - NOT_FOUND, SESSION_UNKNOWN: the session is over or never was; its leases went back.
+   * - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
+   * - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+   * - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
    *
    * @generated from rpc jobqueue.v1.JobQueue.CloseSession
    */

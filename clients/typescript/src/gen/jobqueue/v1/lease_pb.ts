@@ -25,8 +25,13 @@ export const file_jobqueue_v1_lease: GenFile = /*@__PURE__*/
 export type LeaseRequest = Message<"jobqueue.v1.LeaseRequest"> & {
   /**
    * The highest `Delivery.seq` of this stream that the worker has seen; 0 before the first. Sent in every frame, and
-   * within 20 ms of a delivery: what lies beyond it is known to be undelivered when the session resumes or ends, and
-   * goes back uncharged. A frame with nothing else in it is a bare receipt.
+   * within 20 ms of a delivery; before the handler begins where `LeasedJob.attempt` is above 1. A frame with nothing else
+   * in it is a bare receipt.
+   * While receipts stand still for longer than a heartbeat interval, the worker is given no more jobs. What it has not
+   * seen for three intervals goes back, uncharged. What has no receipt when the stream breaks goes back 15 s after the
+   * last frame, or at the end of the ttl where that is sooner. The job is not charged, but the server counts that it
+   * was lost unseen. From two losses and unseen ends on a job is isolated: it comes in a Delivery of its own, and
+   * nothing follows it before its receipt. Without one its loss is charged.
    *
    * @generated from field: int64 last_delivery = 1;
    */
@@ -433,7 +438,8 @@ export type Heartbeat = Message<"jobqueue.v1.Heartbeat"> & {
 
   /**
    * Every lease that the worker holds, also the revoked ones whose handler still runs: these take up slots. A lease
-   * among them that the server does not know is revoked.
+   * among them that the server does not know is revoked. At most 20000: a longer list is passed over, with a line in the
+   * server's log; the frame is a sign of life all the same.
    *
    * @generated from field: repeated int64 held = 2 [packed = true];
    */
@@ -450,6 +456,12 @@ export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
 /**
  * Outcomes of leases. Answered by the Settled of the same number, after they are committed; until then the worker
  * keeps them, and sends them again after a resume.
+ *
+ * An outcome that is over a limit of its own, such as `ServerLimits.output_bytes`, is answered INVALID by itself. A frame
+ * over `ServerLimits.message_bytes` is refused unread: the stream ends with BODY_TOO_LARGE, and the session goes on.
+ * Then the worker resumes, and never sends that frame again as it was: it sends each outcome that was not answered in a
+ * frame of its own. An outcome whose own frame is refused again, or would be over the limit, counts as answered INVALID:
+ * the worker settles it as a Failure that says so.
  *
  * @generated from message jobqueue.v1.Settle
  */
@@ -743,6 +755,7 @@ export type Progress = Message<"jobqueue.v1.Progress"> & {
 
   /**
    * Given to the job's next attempt, so that it can go on from there; at most 64 KiB, in any form. Unset: unchanged.
+   * A larger one is passed over, with a line in the server's log: the next attempt is given the one before.
    *
    * @generated from field: optional bytes checkpoint = 4;
    */
@@ -1185,7 +1198,7 @@ export type SettleResult = Message<"jobqueue.v1.SettleResult"> & {
   runAt?: Timestamp;
 
   /**
-   * What was wrong, for people. Empty when it was applied.
+   * What was wrong, for people; what is over 512 characters is cut. Empty when it was applied.
    *
    * @generated from field: string message = 7;
    */
@@ -1379,7 +1392,7 @@ export type RevokeLeases = Message<"jobqueue.v1.RevokeLeases"> & {
   leaseIds: bigint[];
 
   /**
-   * Why: TIMED_OUT, CANCEL_GRACE_ENDED, LEASE_UNKNOWN or another one.
+   * Why: TIMED_OUT, CANCEL_GRACE_ENDED, LEASE_UNKNOWN, UNSEEN (no receipt came for it) or another one.
    *
    * @generated from field: string reason = 2;
    */
