@@ -108,12 +108,16 @@ async def compare(
 def figures(measured: Measured) -> dict[str, float]:
     """What is compared of a run: costs a job, jobs a second, and latencies where they are measured."""
     cpu = measured.costs["cpu_us_per_job"]
+    driver = cpu["worker"] + cpu["client"]
     found = {
         DECIDES: cpu["server"] + cpu["postgres"],
         "server_us": cpu["server"],
         "postgres_us": cpu["postgres"],
         # The same code on both sides: what differs here is the machine, or how its calls gather.
-        "driver_us": cpu["worker"] + cpu["client"],
+        "driver_us": driver,
+        # On a machine whose clock swings the driver is the measure: its work a job is the same. With a driver that
+        # uses no tick of CPU there is none.
+        "cpu_by_driver": (cpu["server"] + cpu["postgres"]) / driver if driver else 0.0,
         "wal_bytes": measured.costs["wal_bytes_per_job"],
         "jobs_per_second": measured.rate,
     }

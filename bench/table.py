@@ -16,6 +16,7 @@ _FIGURES = {
     "server_us": "server",
     "postgres_us": "PostgreSQL",
     "driver_us": "driver",
+    "cpu_by_driver": "CPU by driver",
     "wal_bytes": "WAL B",
     "jobs_per_second": "jobs/s",
     "start_p50_ms": "p50 ms",
