@@ -177,6 +177,74 @@ async def test_an_endless_answer_is_read_to_its_bound_only(attempt):
     server.close()
 
 
+@asynccontextmanager
+async def answering(*parts):
+    """A receiver that answers with these bytes, whatever it is sent, and then hangs up; its url."""
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        writer.close()
+
+    tasks = []
+    server = await asyncio.start_server(
+        lambda *ends: tasks.append(asyncio.create_task(answer(*ends))), "127.0.0.1", 0
+    )
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [OK + b"Content-Length: 2\r\n\r\nOKs3cret"],
+        [OK + b"Content-Length: 2\r\n\r\nOK\r\ns3cret\r\n\r\n"],
+        [OK + b"Content-Length: 2\r\n\r\nOK", b"s3cret"],
+        [OK + b"Content-Le", b"ngth: 2\r", b"\n\r", b"\nOKs3cret"],
+        [OK + b"Connection: close\r\nContent-Length: 2\r\n\r\nOKs3cret"],
+        [OK + b"Content-Length: 2\r\n\r\nOK" + b"s3cret\n" * 50_000],
+        [OK + b"Content-Length: 0\r\n\r\ns3cret"],
+        [OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nOK\r\n0\r\n\r\ns3cret"],
+        [b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nOKs3cret"],
+        [OK + b"Content-Length: 2\r\n\r\nOK" + OK + b"Content-Length: 6\r\n\r\ns3cret"],
+    ],
+    ids=[
+        "at once", "lines", "later", "in pieces", "close", "much", "no body", "chunked", "100", "another answer",
+    ],
+)  # fmt: skip
+async def test_bytes_beyond_an_answer_are_passed_over(attempt, parts):
+    async with delivering("127.0.0.1") as handler, answering(*parts) as url:
+        output = await handler(attempt("webhook_delivery", url=url, body=1))
+    assert output["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nnot!s3cret"], r"answered 500 Oops: not!$"),
+        ([b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\ns3cret"], r"answered 400 No$"),
+        ([b"s3cret\r\n\r\n"], "broke off: the answer is not HTTP$"),
+        ([OK + b"Content-Length: 90\r\n\r\ns3cret"], "broke off: the answer's body is cut off"),
+        ([OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nOK\r\ns3cret"], "broke off: the answer's body"),
+    ],
+    ids=["server error", "client error", "not HTTP", "too short", "bad chunk"],
+)
+async def test_what_is_no_part_of_an_answer_is_not_in_the_error(attempt, parts, words):
+    async with delivering("127.0.0.1") as handler, answering(*parts) as url:
+        with pytest.raises((Retry, Discard), match=words) as caught:
+            await handler(attempt("webhook_delivery", url=url, body=1))
+    assert "s3cret" not in str(caught.value)
+
+
 async def test_nobody_listening_and_a_broken_answer_are_tried_again(attempt):
     async def hang_up(reader, writer):
         await reader.readuntil(b"\r\n\r\n")

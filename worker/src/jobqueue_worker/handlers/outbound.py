@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 
 from jobqueue import Discard, Retry
 
@@ -64,6 +66,38 @@ class _Guard(AbstractResolver):
 
     async def close(self) -> None:
         await self._resolver.close()
+
+
+class _Answers(ResponseHandler):
+    """Reads an answer to its end, whatever comes after that.
+
+    aiohttp parses all that has come at once. If an answer and bytes beyond it come together, it fails on the bytes and
+    forgets the answer. So it is given line by line until a body begins: an answer's head is read by then. And it tells
+    no reader of a body that the rest can't be read: that one would wait until its time is up.
+    """
+
+    def data_received(self, data: bytes) -> None:
+        start = 0
+        while start < len(data) and self.exception() is None:
+            end = len(data) if self._body() is not None else data.find(b"\n", start) + 1 or len(data)
+            super().data_received(data[start:end])
+            start = end
+        body = self._body()
+        if body is not None and self.exception() is not None:
+            body.set_exception(aiohttp.ClientPayloadError("the body is malformed"))
+
+    def _body(self) -> aiohttp.StreamReader | None:
+        """The one that is under way."""
+        return None if self._payload is None or self._payload.is_eof() else self._payload
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connections whose answers are read by `_Answers`."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        # There is no public way to say it.
+        self._factory = functools.partial(_Answers, loop=self._loop)  # type: ignore[assignment]
 
 
 class Outbound:
@@ -122,6 +156,13 @@ class Outbound:
             raise Retry(f"{_place(url)} cannot be reached: {cause}") from error
         except TimeoutError as error:
             raise Retry(f"{_place(url)} did not finish within {timeout.total_seconds():g} s") from error
+        except aiohttp.ClientResponseError as error:
+            # The parser's words quote what came, which may be a secret.
+            raise Retry(f"the exchange with {_place(url)} broke off: the answer is not HTTP") from error
+        except aiohttp.ClientPayloadError as error:
+            raise Retry(
+                f"the exchange with {_place(url)} broke off: the answer's body is cut off or malformed"
+            ) from error
         except (aiohttp.ClientError, OSError) as error:
             raise Retry(
                 f"the exchange with {_place(url)} broke off: {str(error) or type(error).__name__}"
@@ -132,9 +173,7 @@ class Outbound:
         if self._session is None:
             guard = _Guard(self._policy, self._resolver or aiohttp.ThreadedResolver())
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    resolver=guard, socket_factory=guard.make_socket, use_dns_cache=False
-                ),
+                connector=_Connector(resolver=guard, socket_factory=guard.make_socket, use_dns_cache=False),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": _user_agent()},
                 # A few compressed bytes may unfold into gigabytes.
