@@ -1,7 +1,14 @@
 /** Keeps a worker's session on a stream: connects, reconnects for ever, moves when it is asked to, and leaves. */
 
 import { Backoff } from "../backoff.js";
-import { InvalidRequest, NotAllowed, NotSupported, SessionUnknown, TooLarge, Unavailable } from "../errors.js";
+import {
+  InvalidRequest,
+  NotAllowed,
+  NotSupported,
+  SessionUnknown,
+  TooLarge,
+  Unavailable,
+} from "../errors.js";
 import type { JobQueueError } from "../errors.js";
 import type { GoAway, Welcome } from "../gen/jobqueue/v1/lease_pb.js";
 import { msOf } from "../jobs.js";

@@ -18,8 +18,8 @@ final class Attempts {
     // A receipt is due within 20 ms of a delivery; some of that is for the wire, the rest for a Settle that carries it.
     private static final long RECEIPT_AFTER = TimeUnit.MILLISECONDS.toNanos(12);
 
-    // An attempt after the first may be one that ends the process: its handler waits until its receipt is on its way. gRPC
-    // writes what it was given in a thread of its own, and does not say when it has.
+    // An attempt after the first may be one that ends the process: its handler waits until its receipt is on its way.
+    // gRPC writes what it was given in a thread of its own, and does not say when it has.
     private static final long WRITTEN_AFTER = TimeUnit.MILLISECONDS.toNanos(1);
 
     private final Session session;
