@@ -38,6 +38,23 @@ async def cancel_done(stage: Stage) -> None:
 
 
 @case(
+    "cancel-early",
+    "A cancel or a revoke right behind its delivery reaches the handler, or keeps it from beginning.",
+    "CancelLeases, RevokeLeases",
+)
+async def cancel_early(stage: Stage) -> None:
+    _, stream = await stage.begin()
+    # The first attempt begins at once, the others after their receipt.
+    stream.deliver(job(1, {"do": "hold"}), job(2, {"do": "hold"}), job(3, {"do": "hold"}))
+    stream.cancel(1, 2, reason="at once")
+    stream.revoke(3)
+    outcomes = await stream.outcomes(1, 2)
+    kinds = [outcomes[number].WhichOneof("outcome") for number in (1, 2)]
+    assert kinds == ["cancellation", "cancellation"], f"they are settled as {kinds}"
+    await stream.expect("heartbeat", where=lambda beat: not beat.held)
+
+
+@case(
     "cancel-unknown",
     "A cancel of a lease that the worker does not hold is ignored, and one that is said twice counts once.",
     "CancelLeases",

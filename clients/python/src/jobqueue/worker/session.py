@@ -292,7 +292,7 @@ class Session:
         if self.moving:
             self._crossed.extend(delivery.jobs)
             return
-        first: list[Lease] = []
+        starting: dict[RunIn, list[Lease]] = {}
         later: list[Lease] = []
         started, begun = time.monotonic(), time.time()
         for message in delivery.jobs:
@@ -300,30 +300,30 @@ class Session:
             if lease.handler is NO_HANDLER or self._drain_reason is not None:
                 self._refuse(lease)
             elif message.attempt == 1:
-                first.append(lease)
+                starting.setdefault(lease.handler.run_in, []).append(lease)
             else:
                 later.append(lease)
-        self._begin(first)
+        self._start(starting)
         if later:
             self._loop.call_later(_RECEIPT_WITHIN, self._begin_later, later)
             stream.receipt(lambda: self._begin_later(later))
 
-    def _begin(self, leases: list[Lease]) -> None:
-        starting: dict[RunIn, list[Lease]] = {}
-        for lease in leases:
-            starting.setdefault(lease.handler.run_in, []).append(lease)
-        for run_in, each in starting.items():
-            self._runners[run_in].start(each)
+    def _start(self, starting: dict[RunIn, list[Lease]]) -> None:
+        for run_in, leases in starting.items():
+            self._runners[run_in].start(leases)
 
     def _begin_later(self, leases: list[Lease]) -> None:
         """Begins attempts after the first; at the second call there are none left."""
         waiting = leases.copy()
         leases.clear()
-        stopped = [lease for lease in waiting if lease.context.stop_reason is not None]
-        self._begin([lease for lease in waiting if lease.context.stop_reason is None])
-        for lease in stopped:
-            lease.result = of_exception(asyncio.CancelledError(), lease.context.stop_reason)
-        self.ended(stopped)
+        starting: dict[RunIn, list[Lease]] = {}
+        for lease in waiting:
+            if (stop := lease.context.stop_reason) is None:
+                starting.setdefault(lease.handler.run_in, []).append(lease)
+            else:
+                lease.result = of_exception(asyncio.CancelledError(), stop)
+                self.ended([lease])
+        self._start(starting)
 
     def _take(self, message: pb.LeasedJob, started: float, begun: float) -> Lease:
         """A lease of a job that came at this moment, by both clocks."""
