@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from importlib.resources import files
 
 import pytest
 
@@ -40,6 +41,70 @@ def test_each_violation_names_its_place_and_not_the_secret():
         'job.payload["odd key"]': "1 was expected",
     }
     assert _violations(schema, b"[]") == {"job.payload": 'the value is not of type "object"'}
+
+
+def test_a_rule_is_told_in_the_words_of_its_schema_and_not_as_a_regular_expression():
+    lower = {"pattern": "^[a-z]+$"}
+    schema = _schema(
+        properties={
+            "titled": {"title": " lower case word ", "description": "Something else.", **lower},
+            "described": {"description": "Lower case letters alone.", **lower},
+            "bare": lower,
+            "blank": {"title": " ", **lower},
+            "referred": {"$ref": "#/$defs/word"},
+            "each": {
+                "items": {
+                    "anyOf": [{"title": "word", **lower}, {"type": "integer"}],
+                    "title": "word or number",
+                }
+            },
+            "names": {"propertyNames": {"$ref": "#/$defs/word"}},
+            "long": {"description": "Lower case. " * 100, **lower},
+            "elsewhere": {"$ref": "urn:other"},
+        },
+        **{
+            "$defs": {
+                "word": {"title": "word", **lower},
+                "other": {"$id": "urn:other", "title": "word", **lower},
+            }
+        },
+    )
+    payload = {
+        "titled": "S3CRET", "described": "S3CRET", "bare": "S3CRET", "blank": "S3CRET", "referred": "S3CRET",
+        "each": ["a", "S3CRET"], "names": {"A1": 1}, "long": "S3CRET", "elsewhere": "S3CRET",
+    }  # fmt: skip
+    found = _violations(schema, json.dumps(payload).encode())
+    assert len(found.pop("job.payload.long")) == 300
+    assert found == {
+        "job.payload.titled": "is no lower case word",
+        "job.payload.described": "does not fit: Lower case letters alone.",
+        "job.payload.bare": 'the value does not match "^[a-z]+$"',
+        "job.payload.blank": 'the value does not match "^[a-z]+$"',
+        "job.payload.referred": "is no word",
+        "job.payload.elsewhere": 'the value does not match "^[a-z]+$"',
+        "job.payload.each[1]": "is no word or number",
+        "job.payload.names": '"A1" is no word',
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "words"),
+    [
+        ("send_email", "to", "ada", "is no mail address"),
+        ("send_email", "cc", "ada", "does not fit: Who gets a copy: one address or several."),
+        ("send_email", "subject", "a\nb", "does not fit: The subject line. Line breaks and"),
+        ("webhook_delivery", "url", "ftp://x", "is no http or https url"),
+        ("webhook_delivery", "timeout", "10", "is no time such as 10s or 2.5s"),
+        ("webhook_delivery", "headers", {"a b": "c"}, '"a b" is no name of an HTTP header'),
+        ("resize_image", "source_url", "cat.png", "is no http, https or file url"),
+        ("resize_image", "output", "../cat.png", "is no plain name of a file"),
+        ("summarize_text", "language", "English!", "is no language tag"),
+    ],
+)
+def test_the_built_in_kinds_say_their_rules_in_words(kind, field, value, words):
+    text = (files("jobqueue_server") / "kinds" / f"{kind}.json").read_text()
+    found = _violations(PayloadSchema(text), json.dumps({field: value}).encode())
+    assert found[f"job.payload.{field}"].startswith(words)
 
 
 def test_at_most_ten_violations_are_told():

@@ -1973,14 +1973,16 @@ pub struct Kind {
     #[prost(message, optional, tag = "6")]
     pub timeout: ::core::option::Option<::prost_types::Duration>,
     /// A JSON Schema (2020-12) that payloads must satisfy when they are enqueued, at most 256 KiB as text, without
-    /// references to other documents. Neither set: every JSON value is taken.
+    /// references to other documents. Where a rule such as a pattern is broken, the error says the `title` or the
+    /// `description` of the schema that has it. Neither set: every JSON value is taken.
     #[prost(oneof = "kind::Definition", tags = "2, 3")]
     pub definition: ::core::option::Option<kind::Definition>,
 }
 /// Nested message and enum types in `Kind`.
 pub mod kind {
     /// A JSON Schema (2020-12) that payloads must satisfy when they are enqueued, at most 256 KiB as text, without
-    /// references to other documents. Neither set: every JSON value is taken.
+    /// references to other documents. Where a rule such as a pattern is broken, the error says the `title` or the
+    /// `description` of the schema that has it. Neither set: every JSON value is taken.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Definition {
         /// The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the JSON text is kept as it was

@@ -177,7 +177,8 @@ type Kind struct {
 	// Its name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST it stands in the path and may be left out of the body.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// A JSON Schema (2020-12) that payloads must satisfy when they are enqueued, at most 256 KiB as text, without
-	// references to other documents. Neither set: every JSON value is taken.
+	// references to other documents. Where a rule such as a pattern is broken, the error says the `title` or the
+	// `description` of the schema that has it. Neither set: every JSON value is taken.
 	//
 	// Types that are valid to be assigned to Definition:
 	//

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jsonschema_rs
+from jsonschema_rs import ValidationErrorKind as Broken
 
 from ..errors import FieldViolation, PayloadInvalid
 
 MAX_VIOLATIONS = 10
 _MAX_WORDS = 300
+# Rules whose own words are a regular expression, or a piece of the schema.
+_OBSCURE = (Broken.Pattern, Broken.AnyOf, Broken.OneOfNotValid, Broken.OneOfMultipleValid, Broken.Not)
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 _loads = json.JSONDecoder().decode
@@ -32,7 +35,7 @@ class PayloadSchema:
             SchemaInvalid: The text is not JSON, not a schema, or refers to something outside itself.
         """
         try:
-            schema = _loads(text)
+            self._schema = schema = _loads(text)
         except (ValueError, RecursionError) as error:
             raise SchemaInvalid(f"not JSON: {error}") from None
         try:
@@ -53,7 +56,7 @@ class PayloadSchema:
         for error in self._validator.iter_errors(value):
             if len(violations) == MAX_VIOLATIONS:
                 break
-            violations.append(_violation(error, path))
+            violations.append(_violation(error, path, self._schema))
         first = violations[0]
         more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
         raise PayloadInvalid(f"{first.field}: {first.description}{more}", violations=violations)
@@ -87,12 +90,34 @@ def _why(schema: object) -> str:
     return "the validator refuses it"
 
 
-def _violation(error: jsonschema_rs.ValidationError, path: str) -> FieldViolation:
+def _violation(error: jsonschema_rs.ValidationError, path: str, schema: object) -> FieldViolation:
     steps = list(error.instance_path)
-    if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Required):
+    if isinstance(error.kind, Broken.Required):
         # Named as the field that is missing, not as the object that lacks it.
         return FieldViolation(_path(path, [*steps, str(error.kind.property)]), "is required")
-    return FieldViolation(_path(path, steps), error.message[:_MAX_WORDS])
+    words = _rule(error, schema)
+    if isinstance(error.kind, Broken.PropertyNames):
+        words = _rule(error.kind.error, schema)
+        if words is not None:
+            words = f"{json.dumps(error.kind.error.instance)} {words}"
+    return FieldViolation(_path(path, steps), (words or error.message)[:_MAX_WORDS])
+
+
+def _rule(error: jsonschema_rs.ValidationError, schema: object) -> str | None:
+    """The broken rule in the words of the schema that it is in; None where it has none, or needs none."""
+    if not isinstance(error.kind, _OBSCURE):
+        return None
+    held: Any = schema
+    try:
+        for step in list(error.schema_path)[:-1]:
+            held = held[step]
+        title, description = held.get("title", "").strip(), held.get("description", "").strip()
+    except (LookupError, TypeError, AttributeError):
+        # It is somewhere else, as the rules of a schema with an `$id` of its own are.
+        return None
+    if title:
+        return f"is no {title}"
+    return f"does not fit: {description}" if description else None
 
 
 def _path(root: str, steps: Sequence[str | int]) -> str:

@@ -118,7 +118,8 @@ export type Kind = Message<"jobqueue.v1.Kind"> & {
 
   /**
    * A JSON Schema (2020-12) that payloads must satisfy when they are enqueued, at most 256 KiB as text, without
-   * references to other documents. Neither set: every JSON value is taken.
+   * references to other documents. Where a rule such as a pattern is broken, the error says the `title` or the
+   * `description` of the schema that has it. Neither set: every JSON value is taken.
    *
    * @generated from oneof jobqueue.v1.Kind.definition
    */
