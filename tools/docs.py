@@ -36,7 +36,7 @@ unit: `1500ms`, `30s`, `5m`, `12h`, `7d`. A setting that can't be used ends the 
 """
 COMMAND_LINE = """\
 The command line reads `JOBQUEUE_SERVER` (`--server`, default `127.0.0.1:50051`) and `JOBQUEUE_DEADLINE`
-(`--deadline`, how long to try to reach the server), and before the command what lets it in: `JOBQUEUE_TLS_ROOTS`
+(`--deadline`, how long to try to reach the server), and what lets it in: `JOBQUEUE_TLS_ROOTS`
 (`--tls-roots`: TLS; who signs the server's certificate, a PEM file or `public`), `JOBQUEUE_TLS_CLIENT_CERT`,
 `JOBQUEUE_TLS_CLIENT_KEY` and `JOBQUEUE_TOKEN`, as the worker has them."""
 

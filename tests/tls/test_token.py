@@ -37,11 +37,13 @@ def listener() -> Iterator[tuple[Listener, str]]:
     server.stop(0).wait()
 
 
-@pytest.mark.parametrize("way", ["flag", "environment"])
+@pytest.mark.parametrize("way", ["before", "after", "environment"])
 def test_the_command_sends_it(listener: tuple[Listener, str], way: str):
     listening, address = listener
-    if way == "flag":
+    if way == "before":
         done = Cli(address)("--token", "hunter2", "list")
+    elif way == "after":
+        done = Cli(address)("list", "--token", "hunter2")
     else:
         done = Cli(address, JOBQUEUE_TOKEN="hunter2")("list")
     assert listening.heard.get(timeout=PATIENCE) == ("ListJobs", "Bearer hunter2")

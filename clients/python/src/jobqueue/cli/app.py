@@ -10,12 +10,12 @@ import jobqueue
 
 from . import batch, jobs, kinds, queues, watch
 from .exits import EXIT_CODES
-from .options import BearerToken, Credentials, TlsClientCert, TlsClientKey, TlsRoots, credentials
+from .options import command, group
 
 _HELP = f"""Enqueue, watch and cancel jobs.
 
-The server is the one of --server, which stands after the command, else of JOBQUEUE_SERVER, else 127.0.0.1:50051.
-What lets it in, --tls-roots and --token, stands before the command or in the environment.
+The server is the one of --server, else of JOBQUEUE_SERVER, else 127.0.0.1:50051.
+The options below may stand before the command or after it. The last one counts, and goes before the environment.
 
 {EXIT_CODES}
 """
@@ -30,28 +30,31 @@ app = typer.Typer(
 )
 
 
-@app.callback(invoke_without_command=True)
-def _root(
-    tls_roots: TlsRoots = None,
-    tls_client_cert: TlsClientCert = None,
-    tls_client_key: TlsClientKey = None,
-    token: BearerToken = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
-) -> None:
-    credentials.set(Credentials(tls_roots, tls_client_cert, tls_client_key, token))
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"jobqueue {jobqueue.__version__}")
         raise typer.Exit
 
 
-app.command()(jobs.enqueue)
-app.command("enqueue-batch")(batch.enqueue_batch)
-app.command()(jobs.get)
-app.command("list")(jobs.list_jobs)
-app.command()(jobs.wait)
-app.command()(watch.watch)
-app.command()(jobs.cancel)
-app.command()(jobs.retry)
-app.command()(jobs.delete)
+@app.callback()
+@group
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and end."),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(command(jobs.enqueue))
+app.command("enqueue-batch")(command(batch.enqueue_batch))
+app.command()(command(jobs.get))
+app.command("list")(command(jobs.list_jobs))
+app.command()(command(jobs.wait))
+app.command()(command(watch.watch))
+app.command()(command(jobs.cancel))
+app.command()(command(jobs.retry))
+app.command()(command(jobs.delete))
 app.add_typer(kinds.app, name="kinds")
 app.add_typer(queues.app, name="queues")

@@ -11,12 +11,19 @@ from jobqueue import Kind, RetryPolicy
 
 from . import json_text, show, values
 from .exits import Refused
-from .options import DEFAULT_SERVER, AsJson, Deadline, Server, connected
+from .options import DEFAULT_SERVER, AsJson, Deadline, Server, command, connected, group
 
-app = typer.Typer(help="The kinds of jobs: their schemas and defaults.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+@group
+def _kinds() -> None:
+    """The kinds of jobs: their schemas and defaults."""
 
 
 @app.command("list")
+@command
 def list_kinds(server: Server = DEFAULT_SERVER, deadline: Deadline = "5s", as_json: AsJson = False) -> None:
     """List the kinds. A field with a question mark may be left out of the payload."""
     with connected(server, deadline, as_json) as client:
@@ -29,6 +36,7 @@ def list_kinds(server: Server = DEFAULT_SERVER, deadline: Deadline = "5s", as_js
 
 
 @app.command()
+@command
 def put(
     name: Annotated[str, typer.Argument(help="Its name, such as hello.")],
     schema: Annotated[

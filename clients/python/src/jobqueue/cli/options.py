@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import grpc
 import typer
@@ -18,65 +20,27 @@ from .exits import Refused, fail
 
 DEFAULT_SERVER = "127.0.0.1:50051"
 
-Server = Annotated[
-    str,
-    typer.Option("--server", envvar="JOBQUEUE_SERVER", metavar="HOST:PORT", help="The server to talk to."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON for scripts: one object a line.")]
-Deadline = Annotated[
-    str,
-    typer.Option(
-        "--deadline",
-        envvar="JOBQUEUE_DEADLINE",
-        metavar="DURATION",
-        help="How long to try to reach the server.",
-    ),
-]
+_SERVER: Any = {"metavar": "HOST:PORT", "help": "The server to talk to."}
+_DEADLINE: Any = {"metavar": "DURATION", "help": "How long to try to reach the server."}
+_JSON: Any = {"help": "JSON for scripts: one object a line."}
+_TLS_ROOTS: Any = {
+    "metavar": "FILE|public",
+    "help": "Speak TLS: who signs the server's certificate, a PEM file, or the public authorities.",
+}
+_TLS_CLIENT_CERT: Any = {"metavar": "FILE", "help": "The certificate to show, where the server wants one."}
+_TLS_CLIENT_KEY: Any = {"metavar": "FILE", "help": "Its key, without a password."}
+_TOKEN: Any = {"metavar": "TEXT", "help": "Sent as `authorization: Bearer`. Better given in the environment."}
+
+Server = Annotated[str, typer.Option("--server", envvar="JOBQUEUE_SERVER", **_SERVER)]
+Deadline = Annotated[str, typer.Option("--deadline", envvar="JOBQUEUE_DEADLINE", **_DEADLINE)]
+AsJson = Annotated[bool, typer.Option("--json", **_JSON)]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 JobIds = Annotated[list[str], typer.Argument(metavar="ID...", help="The ids of the jobs.")]
 
 
-TlsRoots = Annotated[
-    str | None,
-    typer.Option(
-        "--tls-roots",
-        envvar="JOBQUEUE_TLS_ROOTS",
-        metavar="FILE|public",
-        help="Speak TLS: who signs the server's certificate, a PEM file, or the public authorities.",
-    ),
-]
-TlsClientCert = Annotated[
-    str | None,
-    typer.Option(
-        "--tls-client-cert",
-        envvar="JOBQUEUE_TLS_CLIENT_CERT",
-        metavar="FILE",
-        help="The certificate to show, where the server wants one.",
-    ),
-]
-TlsClientKey = Annotated[
-    str | None,
-    typer.Option(
-        "--tls-client-key",
-        envvar="JOBQUEUE_TLS_CLIENT_KEY",
-        metavar="FILE",
-        help="Its key, without a password.",
-    ),
-]
-BearerToken = Annotated[
-    str | None,
-    typer.Option(
-        "--token",
-        envvar="JOBQUEUE_TOKEN",
-        metavar="TEXT",
-        help="Sent as `authorization: Bearer`. Better given in the environment.",
-    ),
-]
-
-
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """How to be let in, as it was given before the command."""
+    """How to be let in."""
 
     tls_roots: str | None = None
     tls_client_cert: str | None = None
@@ -97,8 +61,90 @@ class Credentials:
         return tls_credentials(self.tls_roots, client_cert=cert, client_key=key)
 
 
-#: Those of this run: they stand before the command, whose function is not given them.
+#: Those of this run.
 credentials: ContextVar[Credentials] = ContextVar("credentials", default=Credentials())  # noqa: B039 - frozen
+
+
+def _given(
+    server: Annotated[str | None, typer.Option("--server", **_SERVER)] = None,
+    deadline: Annotated[str | None, typer.Option("--deadline", **_DEADLINE)] = None,
+    as_json: Annotated[bool | None, typer.Option("--json", **_JSON)] = None,
+    tls_roots: Annotated[str | None, typer.Option("--tls-roots", **_TLS_ROOTS)] = None,
+    tls_client_cert: Annotated[str | None, typer.Option("--tls-client-cert", **_TLS_CLIENT_CERT)] = None,
+    tls_client_key: Annotated[str | None, typer.Option("--tls-client-key", **_TLS_CLIENT_KEY)] = None,
+    token: Annotated[str | None, typer.Option("--token", **_TOKEN)] = None,
+) -> dict[str, Any]:
+    """What stands before a command, and may stand after it as well."""
+    every = {
+        "server": server,
+        "deadline": deadline,
+        "as_json": as_json,
+        "tls_roots": tls_roots,
+        "tls_client_cert": tls_client_cert,
+        "tls_client_key": tls_client_key,
+        "token": token,
+    }
+    return {name: value for name, value in every.items() if value is not None}
+
+
+def _credentials(
+    tls_roots: Annotated[
+        str | None, typer.Option("--tls-roots", envvar="JOBQUEUE_TLS_ROOTS", **_TLS_ROOTS)
+    ] = None,
+    tls_client_cert: Annotated[
+        str | None, typer.Option("--tls-client-cert", envvar="JOBQUEUE_TLS_CLIENT_CERT", **_TLS_CLIENT_CERT)
+    ] = None,
+    tls_client_key: Annotated[
+        str | None, typer.Option("--tls-client-key", envvar="JOBQUEUE_TLS_CLIENT_KEY", **_TLS_CLIENT_KEY)
+    ] = None,
+    token: Annotated[str | None, typer.Option("--token", envvar="JOBQUEUE_TOKEN", **_TOKEN)] = None,
+) -> Credentials:
+    """What every command takes beside its own options."""
+    return Credentials(tls_roots, tls_client_cert, tls_client_key, token)
+
+
+def group(function: Callable[..., None]) -> Callable[..., None]:
+    """A group of commands, which keeps for them the options that stand before them."""
+
+    def run(ctx: typer.Context, **values: Any) -> None:
+        given = {name: values.pop(name) for name in _parameters(_given)}
+        # Of a group in a group the inner one stands nearer to the command.
+        ctx.obj = (ctx.obj or {}) | _given(**given)
+        function(**values)
+
+    return _taking(run, function, _given)
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """A command. An option after it counts, then one before it, then the environment, then the default."""
+
+    def run(ctx: typer.Context, **values: Any) -> None:
+        for name, value in ctx.obj.items():
+            source = ctx.get_parameter_source(name)
+            if source is None or source.name != "COMMANDLINE":
+                values[name] = value
+        credentials.set(_credentials(**{name: values.pop(name) for name in _parameters(_credentials)}))
+        function(**values)
+
+    return _taking(run, function, _credentials)
+
+
+def _parameters(function: Callable[..., object]) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def _taking(
+    run: Callable[..., None], function: Callable[..., None], more: Callable[..., object]
+) -> Callable[..., None]:
+    """`run` with the parameters of both functions, as typer reads them."""
+    parameters = [inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    for each in (function, more):
+        for parameter in inspect.signature(each, eval_str=True).parameters.values():
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    functools.update_wrapper(run, function)
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
 @contextmanager

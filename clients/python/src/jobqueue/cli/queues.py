@@ -10,14 +10,22 @@ import typer
 from jobqueue import Queue
 
 from . import json_text, show
-from .options import DEFAULT_SERVER, AsJson, Deadline, Server, connected
+from .options import DEFAULT_SERVER, AsJson, Deadline, Server, command, connected, group
 
-app = typer.Typer(help="The queues: how long they are, and pausing them.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+@group
+def _queues() -> None:
+    """The queues: how long they are, and pausing them."""
+
 
 _Name = Annotated[str, typer.Argument(help="The queue's name.")]
 
 
 @app.command("list")
+@command
 def list_queues(server: Server = DEFAULT_SERVER, deadline: Deadline = "5s", as_json: AsJson = False) -> None:
     """List the queues, with their jobs that are not over and the age of the oldest that is due."""
     with connected(server, deadline, as_json) as client:
@@ -25,6 +33,7 @@ def list_queues(server: Server = DEFAULT_SERVER, deadline: Deadline = "5s", as_j
 
 
 @app.command("show")
+@command
 def show_queue(
     name: _Name, server: Server = DEFAULT_SERVER, deadline: Deadline = "5s", as_json: AsJson = False
 ) -> None:
@@ -34,6 +43,7 @@ def show_queue(
 
 
 @app.command()
+@command
 def pause(
     name: _Name, server: Server = DEFAULT_SERVER, deadline: Deadline = "5s", as_json: AsJson = False
 ) -> None:
@@ -43,6 +53,7 @@ def pause(
 
 
 @app.command()
+@command
 def resume(
     name: _Name, server: Server = DEFAULT_SERVER, deadline: Deadline = "5s", as_json: AsJson = False
 ) -> None:
