@@ -1,4 +1,7 @@
-"""What every test can ask for: a PostgreSQL of the run, and a fresh migrated database of its own."""
+"""What every test can ask for: a PostgreSQL of the run, and a fresh migrated database of its own.
+
+Tests of languages whose toolchains are not there are left out.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import shutil
 import signal
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ import pytest
 
 from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
+from tests.conformance.languages import languages
 
 # The server under test is told what to use; what is set for the run's own sake must not reach it.
 _GIVEN = os.environ.pop("DATABASE_URL", None)
@@ -54,6 +59,28 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid} was not run, and nothing is skipped here: {reason}"
     return report
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what can't be built here, and says so: the server can be changed without Go or Node."""
+    lacks = {name: missing for name, each in languages().items() if (missing := each.missing())}
+    without = [item for item in items if languages_of(item) & lacks.keys()]
+    if not without:
+        return
+    items[:] = [item for item in items if item not in without]
+    config.hook.pytest_deselected(items=without)
+    counts = Counter(name for item in without for name in languages_of(item) & lacks.keys())
+    for name, count in counts.items():
+        programs = ", ".join(lacks[name])
+        config.issue_config_time_warning(
+            pytest.PytestWarning(f"{programs}: NOT on PATH; {count} tests of {name} were NOT run"),
+            stacklevel=1,
+        )
+
+
+def languages_of(item: pytest.Item) -> set[str]:
+    """Those that a test needs, by its markers `language`."""
+    return {str(name) for marker in item.iter_markers("language") for name in marker.args}
 
 
 class Cluster:

@@ -1,4 +1,4 @@
-"""The server of `tests/e2e`, the programs of each language, and what becomes of tests whose toolchain is not there."""
+"""The server of `tests/e2e`, and the programs of each language."""
 
 from __future__ import annotations
 
@@ -6,39 +6,17 @@ import asyncio
 import contextlib
 import socket
 import urllib.request
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conformance.languages import languages
+from tests.conftest import languages_of
 from tests.e2e.conftest import address, bench, client, queue, shared
 from tests.e2e.processes import Process
 
 __all__ = ["address", "bench", "client", "queue", "shared"]
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what can't be built here, and says so: nobody needs Go or Node to change the server."""
-    lacks = {name: missing for name, each in languages().items() if (missing := each.missing())}
-    without = [item for item in items if languages_of(item) & lacks.keys()]
-    if not without:
-        return
-    items[:] = [item for item in items if item not in without]
-    config.hook.pytest_deselected(items=without)
-    counts = Counter(name for item in without for name in languages_of(item) & lacks.keys())
-    for name, count in counts.items():
-        programs = ", ".join(lacks[name])
-        config.issue_config_time_warning(
-            pytest.PytestWarning(f"{programs}: NOT on PATH; {count} tests of {name} were NOT run"),
-            stacklevel=1,
-        )
-
-
-def languages_of(item: pytest.Item) -> set[str]:
-    """Those that a test needs, by its markers `language`."""
-    return {str(name) for marker in item.iter_markers("language") for name in marker.args}
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,7 +14,6 @@ import pytest
 from jobqueue_server.rpc.http2.server import Http2Server
 from jobqueue_server.rpc.http2.stream import Stream
 
-HERE = Path(__file__).parent
 MOST_BYTES = 4 << 20
 
 
@@ -172,16 +169,3 @@ async def serve() -> AsyncIterator[Serve]:
 async def served(serve: Serve) -> Served:
     """A server with the usual settings."""
     return await serve()
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what Go builds where there is none, and says so, as tests/clients does for what is beside it."""
-    if shutil.which("go") is not None:
-        return
-    without = [item for item in items if item.path == HERE / "test_h2spec.py"]
-    if without:
-        items[:] = [item for item in items if item not in without]
-        config.hook.pytest_deselected(items=without)
-        config.issue_config_time_warning(
-            pytest.PytestWarning("go: NOT on PATH; h2spec was NOT run"), stacklevel=1
-        )

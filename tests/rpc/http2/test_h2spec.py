@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
-import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import uvloop
 
+from tests.go_programs import built
+
 from .conftest import start
 
 # The first run of all fetches and builds what go.sum names.
 pytestmark = [pytest.mark.language("go"), pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parents[3]
 MODULE = Path(__file__).parent / "h2spec"
 PACKAGE = "github.com/summerwind/h2spec/cmd/h2spec"
 
@@ -29,19 +27,6 @@ KNOWN = {
     # server announces 64 KiB; test_floods.py holds it to those.
     ("http2/4.2", "Sends a large size HEADERS frame that exceeds the SETTINGS_MAX_FRAME_SIZE"),
 }
-
-
-def built() -> Path:
-    """The program, in the versions of go.mod; built if it is not there yet."""
-    pins = b"".join((MODULE / name).read_bytes() for name in ("go.mod", "go.sum"))
-    path = ROOT / ".build" / f"h2spec-{hashlib.sha256(pins).hexdigest()[:8]}" / "h2spec"
-    if not path.exists():
-        # The Go that is there, or none: another one would have to be downloaded.
-        environment = {**os.environ, "GOTOOLCHAIN": "local", "GOWORK": "off", "CGO_ENABLED": "0"}
-        command = ["go", "build", "-trimpath", "-o", str(path), PACKAGE]
-        done = subprocess.run(command, cwd=MODULE, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    return path
 
 
 async def failures(program: Path, report: Path) -> tuple[int, set[tuple[str, str]], str]:
@@ -64,6 +49,6 @@ async def failures(program: Path, report: Path) -> tuple[int, set[tuple[str, str
 
 
 def test_the_public_suite_finds_what_is_known_and_nothing_else(tmp_path: Path) -> None:
-    count, failed, output = uvloop.run(failures(built(), tmp_path / "report.xml"))
+    count, failed, output = uvloop.run(failures(built(MODULE, PACKAGE), tmp_path / "report.xml"))
     assert count == 146
     assert failed == KNOWN, output
