@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import sys
+from base64 import b64decode
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -21,10 +27,13 @@ from jobqueue_server.http import errors as http_errors
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.model import MAX_MESSAGE_BYTES
 from jobqueue_server.rpc.server import GrpcServer
+from tests.go_programs import built
 
 from .conftest import Served, refused
 
-GRPCURL = Path(sys.executable).with_name("grpcurl")
+HERE = Path(__file__).parent
+# The first build of all compiles grpc-go.
+NEEDS_GO = (pytest.mark.language("go"), pytest.mark.timeout(600))
 SERVICES = {
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
@@ -34,15 +43,39 @@ SERVICES = {
 }
 
 
-async def grpcurl(*arguments: str) -> tuple[int, str]:
+Grpcurl = Callable[..., Awaitable[tuple[int, str]]]
+
+
+async def run(*command: str | Path) -> tuple[int, str]:
+    """A program's exit code and all that it says."""
     process = await asyncio.create_subprocess_exec(
-        GRPCURL, "-plaintext", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 30)
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), 30)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return process.returncode or 0, output.decode()
 
 
-async def test_grpcurl_lists_describes_and_calls_without_a_proto_file(served: Served) -> None:
+@pytest.fixture(params=["wheel", pytest.param("newest", marks=NEEDS_GO)])
+def grpcurl(request: pytest.FixtureRequest) -> Grpcurl:
+    """Calls grpcurl: that of the wheel, which is from 2021, or the one of today, which asks for reflection v1 first."""
+    if request.param == "wheel":
+        program = Path(sys.executable).with_name("grpcurl")
+    else:
+        program = built(HERE / "grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl")
+    return partial(run, program, "-plaintext")
+
+
+async def test_grpcurl_lists_describes_and_calls_without_a_proto_file(
+    served: Served, grpcurl: Grpcurl
+) -> None:
     address = f"127.0.0.1:{served.port}"
     code, output = await grpcurl(address, "list")
     assert code == 0, output
@@ -58,7 +91,7 @@ async def test_grpcurl_lists_describes_and_calls_without_a_proto_file(served: Se
     assert new.delay == timedelta(seconds=5)
 
 
-async def test_grpcurl_is_shown_what_is_wrong(served: Served) -> None:
+async def test_grpcurl_is_shown_what_is_wrong(served: Served, grpcurl: Grpcurl) -> None:
     code, output = await grpcurl(
         "-d", '{"job": {"kind": "X"}}', f"127.0.0.1:{served.port}", "jobqueue.v1.JobQueue/EnqueueJob"
     )
@@ -66,6 +99,51 @@ async def test_grpcurl_is_shown_what_is_wrong(served: Served) -> None:
     assert "Code: InvalidArgument" in output
     assert "job.kind" in output
     assert "FIELD_INVALID" in output
+
+
+async def test_grpcurl_describes_every_service_where_it_is_told_none(
+    served: Served, grpcurl: Grpcurl
+) -> None:
+    code, output = await grpcurl(f"127.0.0.1:{served.port}", "describe")
+    assert code == 0, output
+    assert set(re.findall(r"^(\S+) is a service:$", output, re.MULTILINE)) == SERVICES
+
+
+async def test_grpcurl_calls_reflection_by_what_reflection_says_of_itself(
+    served: Served, grpcurl: Grpcurl
+) -> None:
+    for version in ("v1", "v1alpha"):
+        method = f"grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
+        for asked in (f"grpc.reflection.{version}.ServerReflection", method.replace("/", ".")):
+            request = json.dumps({"file_containing_symbol": asked})
+            code, output = await grpcurl("-d", request, f"127.0.0.1:{served.port}", method)
+            assert code == 0, output
+            (file,) = json.loads(output)["file_descriptor_response"]["file_descriptor_proto"]
+            said = FileDescriptorProto.FromString(b64decode(file))
+            assert (said.package, said.name) == (
+                f"grpc.reflection.{version}",
+                f"grpc_reflection/{version}/reflection.proto",
+            )
+            request = json.dumps({"file_by_filename": said.name})
+            code, output = await grpcurl("-d", request, f"127.0.0.1:{served.port}", method)
+            assert code == 0, output
+            assert json.loads(output)["file_descriptor_response"]["file_descriptor_proto"] == [file]
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_buf_lists_every_method(served: Served, version: str) -> None:
+    code, output = await run(
+        Path(sys.executable).with_name("buf"),
+        *("curl", "--list-methods", "--protocol", "grpc", "--http2-prior-knowledge"),
+        *("--reflect-protocol", f"grpc-{version}", f"http://127.0.0.1:{served.port}"),
+    )
+    assert code == 0, output
+    methods = set(output.split())
+    assert {method.partition("/")[0] for method in methods} == SERVICES
+    assert {
+        "jobqueue.v1.JobQueue/Lease",
+        f"grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+    } < methods
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
@@ -84,7 +162,9 @@ async def test_reflection_answers_in_both_versions(served: Served, version: str)
     await stream.done_writing()
 
 
-async def test_reflection_finds_a_method_by_its_name_and_nothing_that_is_not_there(served: Served) -> None:
+async def test_reflection_finds_a_method_by_its_name_and_nothing_that_is_not_there(
+    served: Served, grpcurl: Grpcurl
+) -> None:
     address = f"127.0.0.1:{served.port}"
 
     code, output = await grpcurl(address, "describe", "jobqueue.v1.JobQueue.EnqueueJob")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import grpc
+from google.protobuf import text_format
 from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import Default as default_pool
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from ..addresses import split_address, taken
@@ -117,16 +120,28 @@ def _add_reflection(server: Http2Server, names: Sequence[str]) -> None:
 
 
 class _Symbols:
-    """The pool of descriptors for reflection, which finds methods by their names too.
+    """The pool of descriptors for reflection, which finds methods by their names too, and reflection v1.
 
-    The pool of protobuf's C implementation does not, and `grpcurl describe SERVICE.METHOD` then says not found.
+    The pool of protobuf's C implementation finds no methods, and `grpcurl describe SERVICE.METHOD` then says not found.
+    Of reflection the package brings the file of v1alpha alone.
     """
 
     def __init__(self) -> None:
         self._pool: Any = default_pool()
+        # In a pool of its own: another package of this process may bring v1.
+        self._v1: Any = DescriptorPool()
+        self._v1.AddSerializedFile(_reflection_v1().SerializeToString())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pool, name)
+
+    def FindFileByName(self, name: str) -> FileDescriptor:
+        """The file of this name.
+
+        Raises:
+            KeyError: There is no such file.
+        """
+        return self._first(lambda pool: pool.FindFileByName(name))
 
     def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:
         """The file in which a type, a service or a method is declared.
@@ -134,10 +149,28 @@ class _Symbols:
         Raises:
             KeyError: There is no such symbol.
         """
-        file: FileDescriptor
+        return self._first(lambda pool: _declaring(pool, symbol))
+
+    def _first(self, find: Callable[[Any], FileDescriptor]) -> FileDescriptor:
         try:
-            file = self._pool.FindFileContainingSymbol(symbol)
+            return find(self._pool)
         except KeyError:
-            service, _, method = symbol.rpartition(".")
-            file = self._pool.FindServiceByName(service).methods_by_name[method].containing_service.file
-        return file
+            return find(self._v1)
+
+
+def _declaring(pool: Any, symbol: str) -> FileDescriptor:
+    file: FileDescriptor
+    try:
+        file = pool.FindFileContainingSymbol(symbol)
+    except KeyError:
+        service, _, method = symbol.rpartition(".")
+        file = pool.FindServiceByName(service).methods_by_name[method].containing_service.file
+    return file
+
+
+def _reflection_v1() -> FileDescriptorProto:
+    """The file of reflection v1, which differs from that of v1alpha by its names alone."""
+    alpha = FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(alpha)
+    text = text_format.MessageToString(alpha)
+    return text_format.Parse(text.replace("v1alpha", "v1"), FileDescriptorProto())
