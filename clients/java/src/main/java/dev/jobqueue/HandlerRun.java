@@ -26,7 +26,9 @@ final class HandlerRun implements Runnable {
         Outcome.Builder outcome = null;
         CompletableFuture<?> answered = null;
         try {
-            lease.context.throwIfCancelled(); // told to stop before it began
+            if (lease.job.attempt() > 1) {
+                lease.context.throwIfCancelled(); // told to stop while its receipt was on its way
+            }
             if (lease.handler.async() == null) {
                 outcome = Endings.ofResult(lease.handler.plain().run(lease.job, lease.context), lease.context);
             } else {
