@@ -61,6 +61,17 @@ impl Session {
     }
 }
 
+/// How long the session lives, as far as its worker knows.
+struct Life {
+    /// The server has heard of the session after the newest frame was sent that it has answered.
+    heard: Instant,
+    hello_sent: Instant,
+    beats_sent: BTreeMap<i64, Instant>,
+    ttl: Duration,
+    /// A timer looks whether the worker is cut off.
+    watched: bool,
+}
+
 /// What the session's lock guards. Nothing in here blocks.
 pub(super) struct State {
     pub(super) settings: Arc<Settings>,
@@ -78,13 +89,7 @@ pub(super) struct State {
     pub(super) beat: Duration,
     beat_seq: i64,
     pong_seq: i64,
-    /// The server has heard of the session after the newest frame was sent that it has answered.
-    heard: Instant,
-    hello_sent: Instant,
-    beats_sent: BTreeMap<i64, Instant>,
-    ttl: Duration,
-    /// A timer looks whether the worker is cut off.
-    losing: bool,
+    life: Life,
     /// On the newest stream.
     pub(super) delivered: i64,
     /// Deliveries that came on the old stream after the Hello of a new one, which does not name their leases.
@@ -115,11 +120,13 @@ impl State {
             beat: DEFAULT_HEARTBEAT,
             beat_seq: 0,
             pong_seq: 0,
-            heard: Instant::now(),
-            hello_sent: Instant::now(),
-            beats_sent: BTreeMap::new(),
-            ttl: DEFAULT_TTL,
-            losing: false,
+            life: Life {
+                heard: Instant::now(),
+                hello_sent: Instant::now(),
+                beats_sent: BTreeMap::new(),
+                ttl: DEFAULT_TTL,
+                watched: false,
+            },
             delivered: 0,
             crossed: Vec::new(),
             draining: false,
@@ -154,7 +161,7 @@ impl State {
     /// The first frame of a stream: opens the session, or resumes it where there is one. From now on it moves.
     pub(super) fn hello(&mut self) -> v1::LeaseRequest {
         self.moving = true;
-        self.hello_sent = Instant::now();
+        self.life.hello_sent = Instant::now();
         let resume = (!self.token.is_empty()).then(|| v1::Resume {
             session_token: self.token.clone(),
             last_delivery: self.delivered,
@@ -189,11 +196,11 @@ impl State {
         self.beat = duration_of(welcome.heartbeat_interval.as_ref())
             .filter(|interval| !interval.is_zero())
             .unwrap_or(DEFAULT_HEARTBEAT);
-        self.ttl = duration_of(welcome.session_ttl.as_ref()).filter(|ttl| !ttl.is_zero()).unwrap_or(DEFAULT_TTL);
-        self.heard = self.hello_sent;
-        self.beats_sent.clear();
-        if self.settings.stop_when_lost && !std::mem::replace(&mut self.losing, true) {
-            self.later(self.ttl, Self::stop_if_lost);
+        self.life.ttl = duration_of(welcome.session_ttl.as_ref()).filter(|ttl| !ttl.is_zero()).unwrap_or(DEFAULT_TTL);
+        self.life.heard = self.life.hello_sent;
+        self.life.beats_sent.clear();
+        if self.settings.stop_when_lost && !std::mem::replace(&mut self.life.watched, true) {
+            self.later(self.life.ttl, Self::stop_if_lost);
         }
         (self.beat_seq, self.pong_seq, self.delivered) = (0, 0, 0);
         // Hello did not name them: they went back uncharged, and may run elsewhere by now.
@@ -325,7 +332,7 @@ impl State {
         }
         self.flush_settlements();
         self.beat_seq += 1;
-        self.beats_sent.insert(self.beat_seq, Instant::now());
+        self.life.beats_sent.insert(self.beat_seq, Instant::now());
         // Those that are settled and wait for the answer alone are no longer held: they should free their slots.
         let held = self
             .leases
@@ -339,23 +346,23 @@ impl State {
 
     fn pong(&mut self, seq: i64) {
         self.pong_seq = self.pong_seq.max(seq);
-        let open = self.beats_sent.split_off(&(self.pong_seq + 1));
-        let answered = std::mem::replace(&mut self.beats_sent, open);
+        let open = self.life.beats_sent.split_off(&(self.pong_seq + 1));
+        let answered = std::mem::replace(&mut self.life.beats_sent, open);
         if let Some((_, sent)) = answered.last_key_value() {
-            self.heard = *sent;
+            self.life.heard = *sent;
         }
     }
 
     /// Stops the handlers if no server can have heard of the session for its ttl, and else looks again.
     fn stop_if_lost(&mut self) {
-        let left = self.ttl.saturating_sub(self.heard.elapsed());
-        self.losing = self.is_open() && !left.is_zero();
-        if self.losing {
+        let left = self.life.ttl.saturating_sub(self.life.heard.elapsed());
+        self.life.watched = self.is_open() && !left.is_zero();
+        if self.life.watched {
             self.later(left, Self::stop_if_lost);
         } else if self.is_open() {
             let running = self.leases.values().filter(|lease| lease.runs());
             tracing::warn!(
-                ttl = ?self.ttl,
+                ttl = ?self.life.ttl,
                 running = running.clone().count(),
                 "no server was heard for the session's ttl; its handlers are stopped"
             );
