@@ -66,7 +66,7 @@ async def test_headers_without_an_end_are_cut_off(served: Served) -> None:
         answer = await answering
     writer.close()
     assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b"The path and headers are over 65536 bytes." in answer
+    assert b"the path and headers are over 65536 bytes" in answer
 
 
 async def test_the_port_is_free_again_after_the_stop(served: Served) -> None:

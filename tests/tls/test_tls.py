@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator
@@ -94,6 +95,26 @@ async def test_http_has_the_same_certificate(app: App, authority: Authority):
         lambda: urllib.request.urlopen(url, context=trusting, timeout=PATIENCE).read()
     )
     assert b"ok" in answer
+
+
+async def test_an_upgrade_keeps_its_body_over_tls_too(app: App, authority: Authority):
+    context = ssl.create_default_context(cafile=authority.cert)
+    context.load_cert_chain(*authority.issue("browser"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", app.http_port, ssl=context)
+    body = b'{"kind":"work","payload":{"n":1}}'
+    request = (
+        b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n%b"
+    ) % (len(body), body)
+    async with asyncio.timeout(PATIENCE):
+        # One record for each byte of the first, and one for all of the second and what is no request.
+        for at in range(len(request)):
+            writer.write(request[at : at + 1])
+        writer.write(request + b"?")
+        answers = await reader.read()
+    assert re.findall(rb"HTTP/1.1 ([0-9]+)", answers) == [b"201", b"201", b"400"]
+    assert answers.count(b'"payload":{"n":1}') == 2
+    writer.close()
 
 
 async def test_the_commands_have_the_same_settings(app: App, authority: Authority):

@@ -122,6 +122,8 @@ def of_http(*, has_body: bool, has_variables: bool, is_stream: bool) -> list[Rea
         KeyError: HTTP has a status that is new here; say which operations answer it.
     """
     answered = {
+        # It reaches none.
+        400: False,
         403: True,
         404: has_variables,
         # To another operation than this one.

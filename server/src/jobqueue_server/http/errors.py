@@ -37,6 +37,10 @@ STATUS_OF = {
 
 #: Reasons that only HTTP knows: the request did not get as far as a handler. By their HTTP status.
 REASONS = {
+    400: (
+        "REQUEST_MALFORMED",
+        "The bytes are no request of HTTP/1.1, or can be read in two ways. The message says why; the connection ends.",
+    ),
     403: (
         "ORIGIN_FOREIGN",
         "A page of another site sent the request, in a browser. List the page's origin in `JOBQUEUE_CORS_ORIGINS`.",
@@ -83,7 +87,7 @@ def refused_by_transcoder(error: TranscodingError) -> Refused | FieldInvalid:
 
     What it can't read is FIELD_INVALID, as over gRPC; the rest never got as far as a method.
     """
-    if error.http_status not in REASONS:
+    if error.http_status == STATUS_OF["INVALID_ARGUMENT"]:
         violations = [FieldViolation(one.field, one.description) for one in error.violations]
         return FieldInvalid(error.message, violations=violations)
     allow = allowed(error.allow) if error.allow else ""

@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import socket
 from datetime import timedelta
-from functools import cached_property
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..addresses import split_address, taken
 from ..tls import Tls
 from .answer import Asgi
 from .app import HttpApp
-from .quick import METHOD, PATH, QUICK_LINE, QuickCall, QuickEnqueue
-from .request import peer_name
+from .protocol import HttpProtocol
+from .quick import QuickEnqueue
 
 # Longer than proxies keep theirs (60 s), so that it is never us who closes a connection just as one sends on it.
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
 # A caller whose machine or network has gone says nothing, and the kernel would try for a quarter of an hour.
 _SILENT_SECONDS, _PROBE_SECONDS, _PROBES = 15, 5, 3
-_MAX_HEAD_BYTES = 64 << 10
 
 
 class HttpServer:
@@ -45,7 +42,7 @@ class HttpServer:
         tls: Tls | None = None,
         reuse_port: bool = False,
     ) -> None:
-        self._protocol = type("_Protocol", (_Protocol,), {"_quick": quick})
+        self._protocol = type("_Protocol", (HttpProtocol,), {"_quick": quick, "_answer_with": app.refuse})
         self._tls = tls
         self._reuse_port = reuse_port
         self._app = app
@@ -122,112 +119,3 @@ def _notice_the_gone(listening: socket.socket) -> None:
     ):
         if hasattr(socket, name):
             listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's, with a short way for most enqueues, and with a bound on what a request may have before its body.
-
-    (The parser keeps a header of any length.)
-    """
-
-    _quick: QuickEnqueue | None = None
-    _quick_call: QuickCall | None = None
-    # The body of a request that may go the short way.
-    _body: bytes | None = None
-    # What came at once, where that is a request from its first byte on.
-    _whole: bytes = b""
-    _head_open = False
-    # Whether the parser stands between two requests.
-    _between = True
-    _head_bytes = 0
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._between = False
-        self._head_open, self._head_bytes = True, 0
-
-    def on_headers_complete(self) -> None:
-        self._head_open = False
-        if self._quick is not None and self._may_be_quick(self._quick):
-            self._body = b""
-        else:
-            super().on_headers_complete()
-
-    def _may_be_quick(self, quick: QuickEnqueue) -> bool:
-        return (
-            self.url == PATH
-            and self.parser.get_method() == METHOD
-            and (self.cycle is None or self.cycle.response_complete)
-            and not self.flow.write_paused
-            and self.parser.get_http_version() == "1.1"
-            and self.parser.should_keep_alive()
-            and not self.expect_100_continue
-            and quick.usual(self.headers)
-        )
-
-    def on_body(self, body: bytes) -> None:
-        if self._body is None:
-            super().on_body(body)
-        else:
-            self._body = self._body + body if self._body else body
-
-    def on_message_complete(self) -> None:
-        self._between = True
-        body, self._body = self._body, None
-        if body is not None:
-            assert self._quick is not None
-            metadata = self._quick.metadata(self.headers, self._whole, body)
-            if self._begin_quick(self._quick, metadata, body):
-                return
-            super().on_headers_complete()
-            super().on_body(body)
-        super().on_message_complete()
-
-    def _begin_quick(self, quick: QuickEnqueue, metadata: dict[str, str], body: bytes) -> bool:
-        started = quick.start(metadata, body, self._peer)
-        if started is None:
-            return False
-        self.cycle = self._quick_call = QuickCall(quick, *started, self)  # type: ignore[assignment]
-        return True
-
-    @cached_property
-    def _peer(self) -> str:
-        if not self.client:
-            return ""
-        return peer_name(*self.client[:2])
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        # Also where another request waits behind it.
-        if self._quick_call is not None:
-            self._quick_call.set()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if self._head_open:
-            self._head_bytes += len(data)
-            if self._head_bytes > _MAX_HEAD_BYTES:
-                self.send_400_response(f"The path and headers are over {_MAX_HEAD_BYTES} bytes.")
-                return
-            super().data_received(data)
-            return
-        quick = self._quick
-        if quick is not None and data.startswith(QUICK_LINE) and self._is_idle:
-            known = quick.known(data)
-            if known is not None:
-                self._unset_keepalive_if_required()
-                if self._begin_quick(quick, *known):
-                    return
-            self._whole = data
-            super().data_received(data)
-            self._whole = b""
-            return
-        super().data_received(data)
-
-    @property
-    def _is_idle(self) -> bool:
-        """Whether what comes begins a request, and nothing of one before is left to do."""
-        return (
-            self._between
-            and (self.cycle is None or self.cycle.response_complete)
-            and not self.flow.write_paused
-        )

@@ -1,0 +1,313 @@
+"""A connection of HTTP/1.1: where each request ends, whatever it says and however its bytes are cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from .answer import Receive, Refuse, Scope, Send
+from .errors import Refused
+from .head import MOST_BYTES, check, check_size, malformed, place, size, without_upgrade
+from .quick import METHOD, PATH, QUICK_LINE, QuickCall, QuickEnqueue
+from .request import peer_name
+
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+# The headers that say something of where a request ends, or when.
+_TOLD = frozenset((b"host", b"transfer-encoding", b"expect"))
+# For a caller that still sends when it is refused: a socket that is closed with unread bytes in it is reset, and its
+# last answer may be lost.
+_LINGER_SECONDS = 1.0
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's, with a short way for most enqueues.
+
+    An upgrade is passed over, as RFC 9110 allows (section 7.8): the request is answered as HTTP/1.1, with its body. A
+    request that can be read in two ways, or in none, is answered in its turn with what is wrong, and ends the
+    connection: what follows it could be anything.
+    """
+
+    _quick: QuickEnqueue | None = None
+    _quick_call: QuickCall | None = None
+    # How a request is answered that reaches no application.
+    _answer_with: Refuse
+    # The body of a request that may go the short way.
+    _body: bytes | None = None
+    # What came at once, where that is a request from its first byte on.
+    _whole: bytes = b""
+    # Whether the parser stands between two requests; whether it is within the head of one.
+    _between = True
+    _head_open = False
+    _hosts = 0
+    _codings: tuple[bytes, ...] = ()
+    # The head of a request that asks for an upgrade, without the field that does.
+    _plain_head: bytes | None = None
+    # The parser keeps a header of any length, and passes over chunk extensions of any. How much came at once, how much
+    # since the parser last gave something away, and whether that was in what came last.
+    _came = 0
+    _kept_bytes = 0
+    _gave = False
+    _refused = False
+
+    def data_received(self, data: bytes) -> None:
+        """Reads on: the short way where all of a known request came at once."""
+        self._unset_keepalive_if_required()
+        quick = self._quick
+        if quick is not None and data.startswith(QUICK_LINE) and self._is_idle:
+            known = quick.known(data)
+            if known is not None and self._begin_quick(quick, *known):
+                return
+            self._whole = data
+            self._read(data)
+            self._whole = b""
+        else:
+            self._read(data)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether what comes begins a request, and nothing of one before is left to do."""
+        return (
+            self._between
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused
+        )
+
+    def _read(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._came = len(data)
+        try:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as asked:
+                self._go_on(memoryview(data), asked)
+            if not self._between:
+                self._check_kept()
+        except httptools.HttpParserError as error:
+            self._refuse(self._fault(error))
+        except Refused as error:
+            self._refuse(error)
+
+    def _go_on(self, data: memoryview, asked: httptools.HttpParserUpgrade | None) -> None:
+        """Passes over an upgrade, and over those that follow in these bytes.
+
+        The parser takes the request for one without a body, and what follows its head for another protocol.
+        """
+        while asked is not None:
+            data = data[asked.args[0] :]
+            head, self._plain_head = self._plain_head, None
+            assert head is not None
+            self.parser.feed_data(head)
+            try:
+                self.parser.feed_data(data)
+                asked = None
+            except httptools.HttpParserUpgrade as another:
+                asked = another
+
+    def on_message_begin(self) -> None:
+        """Opens a head."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._hosts, self._codings = 0, ()
+        self._between = False
+        self._head_open = self._gave = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keeps a header, and counts those that say where the request ends."""
+        name = name.lower()
+        if name in _TOLD:
+            if name == b"host":
+                self._hosts += 1
+            elif name == b"expect":
+                self.expect_100_continue = value.lower() == b"100-continue"
+            else:
+                self._codings = (*self._codings, value)
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Begins the request, or keeps it for the short way."""
+        if self._came > MOST_BYTES or not self._gave:
+            check_size(size(self.url, self.headers))
+        if self._quick is not None and self._may_be_quick(self._quick):
+            self._body = b""
+        else:
+            parser = self.parser
+            method, version = parser.get_method(), parser.get_http_version()
+            check(method, version, self._hosts, self._codings)
+            if parser.should_upgrade():
+                self._plain_head = without_upgrade(method, self.url, version, self.headers)
+                return
+            self._begin_general(method, version)
+            # A trailer is no header: it has not been there when the request was judged.
+            self.headers = []
+        self._head_open = False
+        self._gave = True
+
+    def _begin_general(self, method: bytes, version: str) -> None:
+        path, raw_path, query = place(self.url)
+        scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": method.decode(),
+            "scheme": self.scheme,
+            "server": self.server,
+            "client": self.client,
+            "root_path": "",
+            "headers": self.headers,
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+        }
+        waits = self.cycle is not None and not self.cycle.response_complete
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        self._begin(scope, self.app, waits=waits, keep_alive=keep_alive, transport=self.transport)
+
+    def _begin(self, scope: Any, app: Any, *, waits: bool, keep_alive: bool, transport: Any) -> None:
+        """Has the request answered by the application, behind those before it."""
+        self.cycle = RequestResponseCycle(
+            scope=scope,
+            transport=transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=self.on_response_complete,
+        )
+        if waits:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, app))
+        else:
+            self._start_asgi_task(self.cycle, app)
+
+    def _may_be_quick(self, quick: QuickEnqueue) -> bool:
+        return (
+            self.url == PATH
+            and self.parser.get_method() == METHOD
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+            and not self.expect_100_continue
+            and quick.usual(self.headers)
+        )
+
+    def on_body(self, body: bytes) -> None:
+        """Passes a part of the body on."""
+        self._gave = True
+        if self._body is None:
+            super().on_body(body)
+        else:
+            self._body = self._body + body if self._body else body
+
+    def on_message_complete(self) -> None:
+        """Ends the request; what was kept for the short way is begun, by the general way where it must be."""
+        if self._plain_head is not None:
+            return
+        self._between = True
+        body, self._body = self._body, None
+        if body is not None:
+            assert self._quick is not None
+            metadata = self._quick.metadata(self.headers, self._whole, body)
+            if self._begin_quick(self._quick, metadata, body):
+                return
+            self._begin_general(METHOD, "1.1")
+            super().on_body(body)
+        super().on_message_complete()
+
+    def _begin_quick(self, quick: QuickEnqueue, metadata: dict[str, str], body: bytes) -> bool:
+        started = quick.start(metadata, body, self._peer)
+        if started is None:
+            return False
+        self.cycle = self._quick_call = QuickCall(quick, *started, self)  # type: ignore[assignment]
+        return True
+
+    @cached_property
+    def _peer(self) -> str:
+        if not self.client:
+            return ""
+        return peer_name(*self.client[:2])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tells the calls under way."""
+        # Also where another request waits behind it.
+        if self._quick_call is not None:
+            self._quick_call.set()
+        super().connection_lost(exc)
+
+    def _check_kept(self) -> None:
+        """Refuses a request that goes on without an end of its head, or with what is neither head nor body."""
+        if self._gave:
+            # Where in these bytes it was is not known.
+            self._gave = False
+            self._kept_bytes = size(self.url, self.headers) if self._head_open else 0
+        else:
+            self._kept_bytes += self._came
+        if self._head_open:
+            check_size(self._kept_bytes)
+        elif self._kept_bytes > MOST_BYTES:
+            raise malformed(f"over {MOST_BYTES} bytes of chunk extensions or trailers came at once")
+
+    def _fault(self, error: httptools.HttpParserError) -> Refused:
+        """What is wrong with a request that could not be parsed."""
+        if not isinstance(error, httptools.HttpParserCallbackError):
+            if self.parser.get_method() == b"PRI":
+                return malformed("this is HTTP/2; this port speaks HTTP/1.1")
+            return malformed(f"this is no request of HTTP/1.1: {error}")
+        if isinstance(error.__context__, Refused):
+            return error.__context__
+        # A fault of ours, which ends the connection and is logged.
+        raise error
+
+    def _refuse(self, error: Refused) -> None:
+        """Answers the request that is being read with an error, in its turn, and reads nothing more."""
+        lines: Iterable[tuple[bytes, bytes]] = self.headers
+        waits = self.cycle is not None and not self.cycle.response_complete
+        if not self._between and not self._head_open and self._body is None:
+            # It has begun.
+            if self.cycle.response_started:
+                self._refused = True
+                self.transport.close()
+                return
+            lines = self.cycle.scope["headers"]
+            waits = bool(self.pipeline)
+            if waits:
+                self.pipeline.popleft()
+            else:
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+        self._refused, self._between = True, False
+
+        async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._answer_with(scope, send, error)
+
+        scope = {"type": "http", "method": self.parser.get_method().decode(), "headers": lines}
+        transport = _Lingering(self.transport, self.loop)
+        self._begin(scope, refusing, waits=waits, keep_alive=False, transport=transport)
+
+
+class _Lingering:
+    """A transport whose caller may read the last answer to its end before the connection is closed."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self.write = transport.write
+
+    def close(self) -> None:
+        """Says that nothing more comes; closes soon after, or with the caller."""
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+            self._loop.call_later(_LINGER_SECONDS, self._transport.close)
+        else:
+            self._transport.close()
