@@ -11,7 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 from .errors import MOST_PROBLEMS, Problem, nearest, shown, together
 from .fields import claim_oneof, is_map, message_of, names
 from .options import Options
-from .scalars import described, text_reader, token_reader
+from .scalars import described, key_reader, token_reader
 from .structs import STRUCTS
 from .tokens import Text
 from .wellknown import filler
@@ -194,7 +194,7 @@ class BodyReader:
 
     def _map_reader(self, field: FieldDescriptor) -> _Reader:
         name = field.name
-        key_of = text_reader(message_of(field).fields_by_name["key"], self._any_case)
+        key_of = key_reader(message_of(field).fields_by_name["key"], self._any_case)
         value_field = message_of(field).fields_by_name["value"]
         is_message = value_field.message_type is not None
         takes_null = _takes_null(value_field)

@@ -1,4 +1,4 @@
-"""Scalars in JSON and in URLs, by ProtoJSON's grammar and no wider.
+"""Scalars in JSON and in URLs, by ProtoJSON's grammar and no wider, but for booleans in URLs.
 
 A JSON token is what `tokens` reads: `str`, `Number`, `bool`, None, `list` or `dict`. Texts are those of paths and
 queries. Both raise `Problem`, which knows nothing of the field; the callers add its path.
@@ -24,6 +24,8 @@ Reader = Callable[[Any], Any]
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _PLAIN_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
 _BASE64 = re.compile(r"([A-Za-z0-9+/]*|[A-Za-z0-9_-]*)(={0,2})")
+# Google's client library for Python writes booleans in paths as Python does; others send numbers.
+_BOOLEAN_TEXTS = {"true": True, "True": True, "1": True, "false": False, "False": False, "0": False}
 _SPECIAL_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 _F = FieldDescriptor
@@ -49,6 +51,11 @@ def token_reader(field: FieldDescriptor, any_case: bool) -> Reader:
 def text_reader(field: FieldDescriptor, any_case: bool) -> Reader:
     """How the text of a path or query becomes a value of the field's scalar type (of one item, if repeated)."""
     return _reader(field, any_case, text=True)
+
+
+def key_reader(field: FieldDescriptor, any_case: bool) -> Reader:
+    """How a key of a JSON object becomes a key of a map."""
+    return boolean_key if field.type == _F.TYPE_BOOL else text_reader(field, any_case)
 
 
 def _reader(field: FieldDescriptor, any_case: bool, text: bool) -> Reader:
@@ -133,11 +140,19 @@ def boolean(token: Any) -> bool:
     raise Problem(f"must be true or false; it is {described(token)}")
 
 
-def boolean_text(text: str) -> bool:
+def boolean_key(text: str) -> bool:
     """The word true or false, in lower case."""
     if text in ("true", "false"):
         return text == "true"
     raise Problem(f"must be true or false; it is {shown(text)}")
+
+
+def boolean_text(text: str) -> bool:
+    """The word true or false, also with a capital, or 1 or 0."""
+    value = _BOOLEAN_TEXTS.get(text)
+    if value is None:
+        raise Problem(f"must be true or false; it is {shown(text)}")
+    return value
 
 
 def string(token: Any) -> str:

@@ -71,6 +71,9 @@ class _Parser:
         if not self.text.startswith("/"):
             raise self.error("must start with a slash")
         verb = self.cut_verb()
+        if self.text == "/" and verb:
+            self.at = 1
+            raise self.error("has a verb behind no segment")
         if self.text != "/":
             self.at = 1
             self.read_segments(end="")
@@ -93,6 +96,9 @@ class _Parser:
     def cut_verb(self) -> str:
         """Takes the verb off the text: it follows the last colon after the last slash and the last variable."""
         colon = self.text.rfind(":")
+        if self.text.endswith("}") and colon > self.text.rfind("/"):
+            self.at = colon
+            raise self.error("has a colon in its last segment, behind which a path has its verb")
         if colon < max(self.text.rfind("/"), self.text.rfind("}")):
             return ""
         verb = self.text[colon + 1 :]
