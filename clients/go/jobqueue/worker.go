@@ -19,8 +19,8 @@ import (
 // is a panic.
 //
 // The context ends when the handler should stop; [context.Cause] says why: [ErrCancelRequested], [ErrLeaseRevoked],
-// [ErrTimedOut], [ErrShutdown] or [ErrSessionLost]. A handler that stops for it returns the context's error, bare or wrapped. It has the
-// values of the context that Run was given.
+// [ErrTimedOut], [ErrShutdown] or [ErrSessionLost]. A handler that stops for it returns the context's error, bare or
+// wrapped. It has the values of the context that Run was given.
 type Handler func(ctx context.Context, job *LeasedJob) (any, error)
 
 // WorkerOptions are a worker's settings. The zero value takes 8 jobs at once from the queue `default`.
