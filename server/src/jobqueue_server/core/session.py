@@ -371,9 +371,14 @@ class Session:
         self.heard_at = time.monotonic()
         if last_delivery > self.seen:
             self.seen = last_delivery
-            self._receipt()
+            link = self.link
+            awaits = link is not None and link.awaits_receipt(last_delivery)
+            self.unseen_since = self.heard_at if awaits else math.inf
+            if self.must_receipt:
+                self._receipt()
         elif self.must_receipt and self.link is not None and not self.link.awaits_receipt(self.seen):
             # What it had not seen went back before it was written.
+            self.unseen_since = math.inf
             self._receipt()
 
     def handed_over(self, leases: Sequence[Lease]) -> None:
@@ -385,10 +390,6 @@ class Session:
             self.must_receipt = True
 
     def _receipt(self) -> None:
-        awaits = self.link is not None and self.link.awaits_receipt(self.seen)
-        self.unseen_since = self.heard_at if awaits else math.inf
-        if not self.must_receipt:
-            return
         lease = self.isolated_unseen
         if lease is None:
             self.must_receipt = False

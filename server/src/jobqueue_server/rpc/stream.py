@@ -232,13 +232,16 @@ def _chunks(leases: list[Lease], growth: int) -> list[list[Lease]]:
     chunk: list[Lease] = []
     size = beside = 0
     terms = None
+    isolated = False
     for lease in leases:
+        cut = isolated
         if lease.terms is not terms:
             terms = lease.terms
+            isolated = terms.isolated
+            cut = cut or isolated
             beside = JOB_OVERHEAD + len(terms.labels or "") + len(terms.headers or b"")
         own = lease.size * growth + beside + len(lease.checkpoint)
-        full = size + own > MAX_DELIVERY_BYTES or len(chunk) >= MAX_DELIVERY_JOBS
-        if chunk and (full or lease.terms.isolated or chunk[0].terms.isolated):
+        if chunk and (cut or size + own > MAX_DELIVERY_BYTES or len(chunk) >= MAX_DELIVERY_JOBS):
             chunks.append(chunk)
             chunk, size = [], 0
         chunk.append(lease)
