@@ -283,7 +283,7 @@ class App:
             tls=self._tls,
             reuse_port=self._reuse_port,
             max_connection_age=settings.connection_max_age,
-            limits=_limits(settings),
+            limits=grpc_limits(settings),
         )
         operations = Operations(self.metrics, lambda: self._not_ready)
         errors = ErrorForm(aip193=settings.http_errors == "aip193")
@@ -538,7 +538,7 @@ def _allow_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _limits(settings: Settings) -> Limits:
+def grpc_limits(settings: Settings) -> Limits:
     """What callers of gRPC can make the server hold and do."""
     connections = settings.grpc_max_connections
     return Limits(
