@@ -255,6 +255,16 @@ async def test_what_can_be_read_in_two_ways_or_none_is_refused_in_words_and_ends
     assert served.core.calls == []
 
 
+@pytest.mark.parametrize("fault", MALFORMED)
+async def test_it_is_refused_behind_an_upgrade_too(served: Served, fault: str) -> None:
+    request, said = MALFORMED[fault]
+    pipe = Pipe(served.server)
+    await pipe.say([whole(more=UPGRADES["Java"]) + request])
+    first, second = await pipe.ended()
+    assert first[0].startswith(b"HTTP/1.1 201 ")
+    is_refusal(second, said)
+
+
 async def test_what_came_before_it_is_answered_first(served: Served) -> None:
     going, go_on = asyncio.Event(), asyncio.Event()
 

@@ -81,11 +81,10 @@ class HttpProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._came = len(data)
+        rest: bytes | memoryview | None = data
         try:
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as asked:
-                self._go_on(memoryview(data), asked)
+            while rest is not None:
+                rest = self._parse(rest)
             if not self._between:
                 self._check_kept()
         except httptools.HttpParserError as error:
@@ -93,21 +92,19 @@ class HttpProtocol(HttpToolsProtocol):
         except Refused as error:
             self._refuse(error)
 
-    def _go_on(self, data: memoryview, asked: httptools.HttpParserUpgrade | None) -> None:
-        """Passes over an upgrade, and over those that follow in these bytes.
+    def _parse(self, data: bytes | memoryview) -> memoryview | None:
+        """Has the parser read it, up to the head of a request with an upgrade; what is left then, else None.
 
-        The parser takes the request for one without a body, and what follows its head for another protocol.
+        The parser takes such a request for one without a body, and what follows its head for another protocol.
         """
-        while asked is not None:
-            data = data[asked.args[0] :]
+        if self._plain_head is not None:
             head, self._plain_head = self._plain_head, None
-            assert head is not None
             self.parser.feed_data(head)
-            try:
-                self.parser.feed_data(data)
-                asked = None
-            except httptools.HttpParserUpgrade as another:
-                asked = another
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as asked:
+            return memoryview(data)[asked.args[0] :]
+        return None
 
     def on_message_begin(self) -> None:
         """Opens a head."""
