@@ -79,15 +79,20 @@ async def _roll_back(connection: Any) -> None:
     The pool would end one that it is given back, but logs an error for each. Where the connection is gone, so is the
     transaction.
     """
-    ending = asyncio.ensure_future(connection.execute("rollback"))
+
+    async def end() -> None:
+        # A connection that was ended meanwhile refuses the call itself.
+        with contextlib.suppress(*_AWAY):
+            await connection.execute("rollback")
+
+    ending = asyncio.ensure_future(end())
     cancelled: asyncio.CancelledError | None = None
     while not ending.done():
         try:
             await asyncio.wait({ending})
         except asyncio.CancelledError as error:
             cancelled = error
-    with contextlib.suppress(*_AWAY):
-        ending.result()
+    ending.result()
     if cancelled is not None:
         # A background part that does not hear of it goes on for ever.
         raise cancelled
