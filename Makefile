@@ -17,8 +17,8 @@ RUST := --workspace --all-features
 
 # The slowest, and what looks at the project's own documents and packages: `make test` leaves them to `make check`.
 BESIDE := bench/test_ab.py bench/test_counters.py bench/test_flow.py client_cli conformance deploy docs e2e examples openapi processes serve tls platform/test_embedded.py \
-	store/test_partitions.py store/test_plans.py store/test_retention.py store/test_watch.py \
-	lease/test_lost.py lease/test_machine.py lease/test_max_age.py \
+	store/test_clock_steps.py store/test_partitions.py store/test_plans.py store/test_retention.py store/test_watch.py \
+	lease/test_lost.py lease/test_machine.py lease/test_max_age.py lease/test_unseen.py \
 	client/test_worker_end_to_end.py worker/test_service.py worker_runtime/test_liveness.py worker_runtime/test_processes.py
 
 .PHONY: help install run demo test conformance clients faults mutants check lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
