@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from jobqueue_server.lifecycle import Event as Exit
 from jobqueue_server.lifecycle import Status
@@ -61,6 +63,29 @@ async def worker_and_server_killed(stage: Stage) -> None:
     assert least >= TTL, f"redelivered {TTL - least:.3f} s before the ttl was over"
 
 
+@asynccontextmanager
+async def replaced(stage: Stage, names: list[str], address: str) -> AsyncIterator[list[str]]:
+    """Workers that are started anew as often as they die; yields the names of those that died, one for each death."""
+    running = await stage.workers(names, address, slots=4, ttl=TTL)
+    workers = dict(zip(names, running, strict=True))
+    deaths: list[str] = []
+
+    async def supervise() -> None:
+        while True:
+            for name, worker in workers.items():
+                if not worker.runs:
+                    deaths.append(name)
+                    # Another journal: a name has one session at a time, and the number of its leases begins anew.
+                    workers[name] = stage.worker(f"{name}-{len(deaths)}", address, slots=4, ttl=TTL)
+            await asyncio.sleep(0.05)
+
+    supervisor = asyncio.create_task(supervise())
+    try:
+        yield deaths
+    finally:
+        supervisor.cancel()
+
+
 @case(
     "poison", "jobs that kill their workers end at their cap, and take no innocent one with them", bound=150
 )
@@ -68,24 +93,8 @@ async def poison(stage: Stage) -> None:
     stage.explained = {Exit.LOST, Exit.UNDELIVERED, Exit.RELEASE}
     await stage.database()
     server = await stage.server("server")
-    names = ["w0", "w1", "w2"]
-    running = await stage.workers(names, server.address, slots=4, ttl=TTL)
-    workers = dict(zip(names, running, strict=True))
     producer = stage.producer(server.address)
-    deaths = 0
-
-    async def supervise() -> None:
-        nonlocal deaths
-        while True:
-            for name, worker in workers.items():
-                if not worker.runs:
-                    deaths += 1
-                    # Another journal: a name has one session at a time, and the number of its leases begins anew.
-                    workers[name] = stage.worker(f"{name}-{deaths}", server.address, slots=4, ttl=TTL)
-            await asyncio.sleep(0.05)
-
-    supervisor = asyncio.create_task(supervise())
-    try:
+    async with replaced(stage, ["w0", "w1", "w2"], server.address) as deaths:
         async with producer.load(20, seconds=0.3):
             await stage.started(12)
             stage.fault("two poison jobs")
@@ -97,8 +106,6 @@ async def poison(stage: Stage) -> None:
 
             await stage.until(both, "an end of the poison", 100)
         await stage.over()
-    finally:
-        supervisor.cancel()
     ends = {
         str(row["id"]): row
         for row in await stage.sql("select id, status, reason, losses, failures from finished_job")
@@ -108,7 +115,7 @@ async def poison(stage: Stage) -> None:
         assert found == (Status.FAILED_PERMANENT, "LOST_TOO_OFTEN", 5, 0), found
     innocents = [row for id, row in ends.items() if id not in bad]
     assert {(row["status"], row["failures"]) for row in innocents} == {(Status.SUCCEEDED, 0)}
-    stage.figure("deaths of workers", deaths, 10, "")
+    stage.figure("deaths of workers", len(deaths), 10, "")
     stage.figure("most losses of an innocent", max(row["losses"] for row in innocents), 4, "")
 
 
@@ -121,23 +128,8 @@ async def kills_at_once(stage: Stage) -> None:
     stage.explained = {Exit.LOST, Exit.UNDELIVERED}
     await stage.database()
     server = await stage.server("server")
-    names = ["w0", "w1"]
-    running = await stage.workers(names, server.address, slots=4, ttl=TTL)
-    workers = dict(zip(names, running, strict=True))
     producer = stage.producer(server.address)
-    deaths = 0
-
-    async def supervise() -> None:
-        nonlocal deaths
-        while True:
-            for name, worker in workers.items():
-                if not worker.runs:
-                    deaths += 1
-                    workers[name] = stage.worker(f"{name}-{deaths}", server.address, slots=4, ttl=TTL)
-            await asyncio.sleep(0.05)
-
-    supervisor = asyncio.create_task(supervise())
-    try:
+    async with replaced(stage, ["w0", "w1"], server.address) as deaths:
         async with producer.load(20, seconds=0.3):
             await stage.started(8)
             stage.fault("a job that kills at once")
@@ -145,8 +137,6 @@ async def kills_at_once(stage: Stage) -> None:
             ended = "select exists (select from finished_job where id = $1::uuid)"
             await stage.until(lambda: stage.value(ended, bad), "an end of the job that kills", 120)
         await stage.over()
-    finally:
-        supervisor.cancel()
     [end] = await stage.sql(
         "select status, reason, losses, attempts from finished_job where id = $1::uuid", bad
     )
@@ -154,7 +144,7 @@ async def kills_at_once(stage: Stage) -> None:
         end
     )
     # Two that isolate it, whether they were seen or not, and five losses.
-    stage.figure("deaths of workers", deaths, 7, "")
+    stage.figure("deaths of workers", len(deaths), 7, "")
     others = await stage.sql("select losses, status, failures from finished_job where id <> $1::uuid", bad)
     assert {(row["status"], row["failures"]) for row in others} == {(Status.SUCCEEDED, 0)}
     stage.figure("most losses of an innocent", max(row["losses"] for row in others), 2, "")
