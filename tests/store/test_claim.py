@@ -343,11 +343,12 @@ async def test_epochs_are_not_mixed_up_between_sessions(s):
 
 
 async def lost(s, lane, count=1, **fields):
-    """Jobs that wait apart."""
+    """Jobs that wait isolated."""
     session = await s.session("lost")
     ids = await enqueue(s, lane, count, **fields)
-    for row in await claim(s, [look(lane, priority=fields.get("priority", 0))], count, session):
-        await s.leave(row["id"], row["attempts"], session[0], Event.LOST)
+    for event in (Event.UNSEEN, Event.LOST):
+        for row in await claim(s, [look(lane, priority=fields.get("priority", 0))], count, session):
+            await s.leave(row["id"], row["attempts"], session[0], event)
     return ids
 
 
@@ -358,7 +359,7 @@ async def test_jobs_that_wait_apart_go_one_to_each_session(s):
     rows = await s.jobs.claim_alone([lane.id], dict([one, two]))
     assert [row["id"] for row in sorted(rows, key=lambda row: row["id"])] == ids[:2]
     assert {row["session_id"] for row in rows} == {one[0], two[0]}
-    assert {row["attempts"] for row in rows} == {2}
+    assert {row["attempts"] for row in rows} == {3}
 
 
 async def test_jobs_that_wait_apart_go_by_priority_and_not_before_their_time(s):

@@ -136,11 +136,11 @@ async def test_of_two_settlements_at_once_one_counts(s):
 
 @pytest.mark.parametrize("first", WAYS)
 @pytest.mark.parametrize("second", WAYS)
-async def test_two_batches_in_opposite_order_lock_in_the_order_of_ids(s, first, second):
+async def test_two_batches_in_opposite_order_lock_in_the_order_of_ids(s, module_dsn, first, second):
     """A third party holds the middle: whoever comes first waits there, and has locked what is smaller only."""
     lane, session = await s.lane(), await s.session()
     leases = await lease(s, lane, 9, session)
-    other = await asyncpg.connect(s.database._dsn)
+    other = await asyncpg.connect(module_dsn)
     try:
         transaction = other.transaction()
         await transaction.start()
