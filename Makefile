@@ -21,7 +21,7 @@ BESIDE := bench/test_ab.py bench/test_counters.py bench/test_flow.py client_cli 
 	lease/test_lost.py lease/test_machine.py lease/test_max_age.py lease/test_unseen.py \
 	client/test_worker_end_to_end.py worker/test_service.py worker_runtime/test_liveness.py worker_runtime/test_processes.py
 
-.PHONY: help install run demo test conformance clients faults mutants check lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
+.PHONY: help install run demo test conformance clients faults abuse mutants check lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ clients: install ## Build, vet and test the clients in other languages, where th
 
 faults: install ## Kill, stop and cut off servers, workers and databases, and check the history; ONLY=case,case SEED=n SCALE=0.1
 	@$(BIN)/python -m tests.faults --only "$(ONLY)" --seed "$(or $(SEED),0)" --scale "$(or $(SCALE),1)"
+
+abuse: install ## Flood a server on loopback in every way, and look whether others are served; ONLY=flood,flood SECONDS=20
+	@$(BIN)/python -m tests.abuse --only "$(ONLY)" --seconds "$(or $(SECONDS),20)"
 
 conformance: install ## Hold the worker of each language to the Lease protocol; the table goes into docs/conformance.md
 	@$(BIN)/python -m tests.conformance --language "$(LANGUAGE)" --only "$(ONLY)"

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobqueue_server.app import grpc_limits
 from jobqueue_server.durations import format_duration, parse_duration
+from jobqueue_server.rpc.http2.limits import Limits
 from jobqueue_server.settings import Settings, SettingsInvalid, environment_name, render_env_example
 
 ROOT = Path(__file__).parents[2]
@@ -173,3 +175,37 @@ def test_spans_as_people_write_them(text: str, seconds: float):
 def test_what_is_no_span_is_refused(text: str):
     with pytest.raises(ValueError, match=r"unit|longer"):
         parse_duration(text)
+
+
+def test_what_grpc_callers_are_held_to_is_set_and_defaults_to_what_the_transport_has() -> None:
+    assert grpc_limits(Settings.load()) == Limits()
+    assert grpc_limits(Settings.load({"max_streams": 10})).connections == 2010
+    assert grpc_limits(
+        Settings.load(
+            {
+                "grpc_max_connections": 1,
+                "grpc_greeting_timeout": "2s",
+                "grpc_max_unfinished": 3,
+                "grpc_request_timeout": "4s",
+                "grpc_stall_timeout": "5s",
+                "grpc_connection_unread_mib": 9,
+                "grpc_unread_mib": 10,
+                "grpc_connection_held_mib": 11,
+                "grpc_held_mib": 12,
+                "grpc_reset_burst": 13,
+                "grpc_resets_per_second": 14,
+            }
+        )
+    ) == Limits(
+        connections=1,
+        greeting=2.0,
+        receiving=3,
+        request=4.0,
+        stall=5.0,
+        connection_unread=9 << 20,
+        unread=10 << 20,
+        connection_held=11 << 20,
+        held=12 << 20,
+        reset_burst=13,
+        resets_per_second=14,
+    )

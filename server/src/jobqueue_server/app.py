@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import resource
 import signal
 import socket
 import time
@@ -53,6 +54,7 @@ from .http.ops import Operations
 from .http.server import HttpServer
 from .ids import IdMint
 from .metrics import Backlog, Metrics, MetricsEndpoint
+from .rpc.http2.limits import Limits
 from .rpc.job_queue import JobQueueServicer
 from .rpc.lease import LeaseServicer
 from .rpc.queue_admin import QueueAdminServicer
@@ -97,6 +99,10 @@ REAP_AFTER_STEP = timedelta(seconds=10)
 DELETE_AFTER_STEP = timedelta(minutes=10)
 # What a stream that was told to end gets to write its last frames.
 LAST_FRAMES = timedelta(seconds=1)
+# Connections beside those of workers, each of which may have one for its stream.
+_CONNECTIONS_BESIDE = 2000
+# Each connection is one. Shells let a program have 1,024, and more where it asks.
+_FILES = 65_536
 
 
 class App:
@@ -277,6 +283,7 @@ class App:
             tls=self._tls,
             reuse_port=self._reuse_port,
             max_connection_age=settings.connection_max_age,
+            limits=grpc_limits(settings),
         )
         operations = Operations(self.metrics, lambda: self._not_ready)
         errors = ErrorForm(aip193=settings.http_errors == "aip193")
@@ -399,6 +406,7 @@ class App:
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT, which drain; a second one ends at once."""
+        _allow_files()
         loop = asyncio.get_running_loop()
         asked = asyncio.Event()
 
@@ -520,3 +528,29 @@ class _Joined:
                 found = self.__dict__[name] = getattr(servicer, name)
                 return found
         raise AttributeError(name)
+
+
+def _allow_files() -> None:
+    """Has the system give as many open files as there may be connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def grpc_limits(settings: Settings) -> Limits:
+    """What callers of gRPC can make the server hold and do."""
+    connections = settings.grpc_max_connections
+    return Limits(
+        connections=settings.max_streams + _CONNECTIONS_BESIDE if connections is None else connections,
+        greeting=settings.grpc_greeting_timeout.total_seconds(),
+        receiving=settings.grpc_max_unfinished,
+        request=settings.grpc_request_timeout.total_seconds(),
+        connection_unread=settings.grpc_connection_unread_mib << 20,
+        unread=settings.grpc_unread_mib << 20,
+        stall=settings.grpc_stall_timeout.total_seconds(),
+        connection_held=settings.grpc_connection_held_mib << 20,
+        held=settings.grpc_held_mib << 20,
+        reset_burst=settings.grpc_reset_burst,
+        resets_per_second=settings.grpc_resets_per_second,
+    )

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
 import time
 from typing import Any
 
+import grpc
 import pytest
 
 from jobqueue_server.rpc.http2.stream import FIRST_WORD
 
 from .conftest import Served
 from .wire import (
+    ACK,
     CANCEL,
     DATA,
     END_STREAM,
+    INTERNAL_ERROR,
+    PING,
+    PREFACE,
     PROTOCOL_ERROR,
+    SETTINGS,
     STREAM_CLOSED,
     Caller,
     Wire,
@@ -195,6 +202,8 @@ async def test_trailers_end_a_request(served: Served) -> None:
         ({"content_type": "application/json"}, "415"),
         ({"content_type": None}, "415"),
         ({"path": "/", "content_type": "text/html"}, "415"),
+        ({"content_type": "application/grpcfoo"}, "415"),
+        ({"content_type": "application/grpc-web"}, "415"),
     ],
 )
 async def test_a_request_that_is_no_call_is_answered_by_http(
@@ -213,14 +222,20 @@ async def test_a_request_that_is_no_call_is_answered_by_http(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS"])
-async def test_http_1_gets_a_400_and_a_hint(served: Served, method: str) -> None:
-    wire = await Wire.open(served.port, start=f"{method} /v1/jobs HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+@pytest.mark.parametrize("first", [1, 2, 3, 100])
+async def test_http_1_gets_a_400_and_a_hint(served: Served, method: str, first: int) -> None:
+    asked = f"{method} /v1/jobs HTTP/1.1\r\nhost: a\r\n\r\n".encode()
+    wire = await Wire.open(served.port, start=asked[:first])
+    if asked[first:]:
+        await asyncio.sleep(0.01)
+        await wire.send(asked[first:])
     text = b""
     while piece := await asyncio.get_running_loop().sock_recv(wire.socket, 10_000):
         text += piece
     wire.socket.close()
-    # Behind what every connection is greeted with.
-    _, _, answer = text.partition(b"HTTP/1.1 400 Bad Request\r\n")
+    # It could not read what HTTP/2 is greeted with.
+    before, _, answer = text.partition(b"HTTP/1.1 400 Bad Request\r\n")
+    assert before == b""
     head, _, body = answer.partition(b"\r\n\r\n")
     assert f"content-length: {len(body)}".encode() in head
     assert b"This port speaks gRPC" in body
@@ -243,3 +258,37 @@ async def test_an_answer_that_waits_for_room_is_sent_to_its_end(served: Served) 
             await wire.send(update(stream, 1))
         answer = await wire.answer(stream)
         assert (answer.messages, answer.status) == ([b"abcdefghij"], OK)
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"]
+)
+async def test_what_is_grpc_is_a_call(served: Served, kind: str) -> None:
+    async with await Wire.open(served.port) as wire:
+        assert (await wire.answer(await wire.call("/t.T/Echo", b"x", content_type=kind))).messages == [b"x"]
+
+
+async def test_the_preface_is_answered_before_it_is_whole_and_followed_by_settings(served: Served) -> None:
+    async with await Wire.open(served.port, start=PREFACE[:3]) as wire:
+        await wire.until(lambda: wire.of(SETTINGS))
+        await wire.send(PREFACE[3:] + frame(PING, 0, 0, bytes(8)))
+        assert await wire.end() == (PROTOCOL_ERROR, "the preface is not followed by SETTINGS")
+    async with await Wire.open(served.port, start=PREFACE + frame(SETTINGS, ACK, 0)) as wire:
+        assert await wire.end() == (PROTOCOL_ERROR, "the preface is not followed by SETTINGS")
+
+
+async def test_a_failure_of_the_server_s_own_ends_the_connection_and_says_so(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(grpc.GenericRpcHandler):
+        def service(self, details: grpc.HandlerCallDetails) -> None:
+            raise RuntimeError("the password is hunter2")
+
+    served.server.add_generic_rpc_handlers((Broken(),))
+    async with await Wire.open(served.port) as wire:
+        await wire.call("/t.T/Hold")
+        await wire.call("/t.T/Nothing")
+        with caplog.at_level(logging.ERROR):
+            assert await wire.end() == (INTERNAL_ERROR, "the server failed to handle what came")
+        assert "hunter2" in caplog.text
+        assert await served.handlers.cancelled.get() == "Hold"

@@ -29,7 +29,7 @@ from .wire import (
     message,
 )
 
-OK, RESOURCE_EXHAUSTED = 0, 8
+OK, INVALID_ARGUMENT, RESOURCE_EXHAUSTED = 0, 3, 8
 
 
 def literal(name: bytes, value: bytes, first: int = 0x40) -> bytes:
@@ -233,15 +233,10 @@ MALFORMED: list[Fields] = [
     call_fields("/t.T/Echo", ("keep-alive", "1")),
     call_fields("/t.T/Echo", ("line", "a\r\nb: c")),
     call_fields("/t.T/Echo", ("zero", "a\0b")),
-    call_fields("/t.T/Echo", ("raw-bin", "*")),
     call_fields(te="gzip"),
     call_fields(content_length="-1"),
     call_fields(content_length="five"),
     [(b"grpc-timeout", b"1S")],
-    *(
-        call_fields(grpc_timeout=text)
-        for text in ("", "S", "1", "1s", "-1S", "1.5S", "123456789S", "1 S", "0x1S")
-    ),
 ]
 
 
@@ -258,6 +253,35 @@ async def test_malformed_fields_end_the_stream_and_nothing_else(served: Served, 
         served.handlers.go.set()
         assert (await wire.answer(under_way)).messages == [b"still"]
         assert [number for kind, _, number, _ in wire.frames if kind == 3] == [stream]
+
+
+UNREADABLE = [
+    *(
+        (
+            call_fields(grpc_timeout=text),
+            f"grpc-timeout is {text!r}; it is 1 to 8 digits and one of HMSmun, as in 30S",
+        )
+        for text in ("", "S", "1", "1s", "-1S", "1.5S", "123456789S", "1 S", "0x1S")
+    ),
+    (call_fields("/t.T/Echo", ("grpc-timeout", "1S"), ("grpc-timeout", "2S")), "grpc-timeout comes twice"),
+    *(
+        (call_fields("/t.T/Echo", ("raw-bin", text)), f"the metadata raw-bin is not base64: {text!r}")
+        for text in ("*", "A", "AAAA,A", "QUJD\xe4", "-_-_")
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "why"), UNREADABLE, ids=[why for _, why in UNREADABLE])
+async def test_fields_that_grpc_can_not_read_are_refused_in_words(
+    served: Served, fields: Fields, why: str
+) -> None:
+    async with await Wire.open(served.port) as wire:
+        stream = wire.next()
+        await wire.send(wire.headers(stream, fields) + frame(DATA, END_STREAM, stream, message(b"x")))
+        answer = await wire.answer(stream)
+        assert (answer.status, answer.text) == (INVALID_ARGUMENT, why)
+        assert (await wire.answer(await wire.call())).status == OK
+    assert len(served.handlers.contexts) == 1
 
 
 def test_a_text_is_escaped_as_grpc_has_it() -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from jobqueue_server.rpc.http2.connection import MOST_IDLE_FRAMES
+from jobqueue_server.rpc.http2.limits import Limits
 
 from .conftest import Serve, Served
 from .wire import (
@@ -29,15 +29,19 @@ from .wire import (
     SETTINGS,
     STREAM_CLOSED,
     WINDOW_UPDATE,
+    Answer,
     Wire,
     call_fields,
     frame,
     message,
     reset,
+    setting,
+    update,
 )
 
-OK = 0
-MANY = MOST_IDLE_FRAMES + 100
+OK, RESOURCE_EXHAUSTED = 0, 8
+MANY = Limits().idle_burst + 100
+RESETS = Limits().reset_burst + 100
 
 
 async def flooded(wire: Wire, sent: bytes) -> tuple[int, str]:
@@ -76,19 +80,121 @@ async def test_calls_beyond_the_most_are_refused_and_may_be_made_again(serve: Se
         frame(PRIORITY, 0, 1, bytes(5)),
         frame(DATA, 0, 1),
         frame(DATA, PADDED, 1, b"\0"),
-        reset(1),
         frame(99, 0, 1, b"?"),
+        frame(PING, ACK, 0, bytes(8)),
+        frame(GOAWAY, 0, 0, bytes(8)),
+        update(0, 1),
+        update(1, 1),
     ],
-    ids=["pings", "settings", "acknowledgements", "priorities", "empty", "padding", "resets", "unknown"],
+    ids=[
+        "pings",
+        "settings",
+        "acknowledgements",
+        "priorities",
+        "empty",
+        "padding",
+        "unknown",
+        "echoes",
+        "goodbyes",
+        "windows",
+        "stream windows",
+    ],
 )
 async def test_a_flood_of_frames_that_bring_nothing_ends_its_connection(served: Served, one: bytes) -> None:
     async with await Wire.open(served.port) as other, await Wire.open(served.port) as wire:
         await wire.send(wire.headers(wire.next(), call_fields("/t.T/Chat")))
-        # A second may begin anew within the first of them.
+        # Some are let be again with each second.
         code, text = await flooded(wire, one * MANY * 2)
         assert code == ENHANCE_YOUR_CALM
-        assert text == f"over {MOST_IDLE_FRAMES} frames a second that bring nothing"
+        assert text == f"over {Limits().idle_burst} frames that bring little or nothing"
         assert (await other.answer(await other.call())).status == OK
+
+
+@pytest.mark.parametrize("content_type", ["application/grpc", "text/plain"])
+@pytest.mark.parametrize("path", ["/t.T/Echo", "/t.T/Chat"])
+async def test_a_flood_of_single_bytes_ends_its_connection(
+    served: Served, path: str, content_type: str
+) -> None:
+    """Of a message that does not become whole, and of what nobody reads."""
+    async with await Wire.open(served.port) as wire:
+        stream = wire.next()
+        await wire.send(wire.headers(stream, call_fields(path, content_type=content_type)))
+        sent = b"".join(frame(DATA, 0, stream, bytes((byte,))) for byte in message(bytes(2 * MANY)))
+        assert (await flooded(wire, sent))[0] == ENHANCE_YOUR_CALM
+
+
+async def test_a_flood_on_a_call_that_has_ended_ends_its_connection(served: Served) -> None:
+    async with await Wire.open(served.port) as wire:
+        stream = await wire.call("/t.T/Chat", None, grpc_timeout="0S")
+        await wire.answer(stream)
+        assert (await flooded(wire, frame(DATA, 0, stream, bytes(100)) * MANY * 2))[0] == ENHANCE_YOUR_CALM
+
+
+async def test_windows_that_have_bytes_sent_one_by_one_end_their_connection(served: Served) -> None:
+    async with await Wire.open(served.port) as wire:
+        wire.reads = False
+        await wire.send(setting(INITIAL_WINDOW_SIZE=0))
+        stream = await wire.call("/t.T/Echo", bytes(MANY * 4))
+        assert (await flooded(wire, update(stream, 1) * MANY * 2))[0] == ENHANCE_YOUR_CALM
+
+
+async def test_a_caller_that_says_what_it_has_read_of_each_answer_is_no_flood(served: Served) -> None:
+    """Two windows and a PING for each message, more of them than the burst has."""
+    async with await Wire.open(served.port) as wire:
+        stream = wire.next()
+        await wire.send(wire.headers(stream, call_fields("/t.T/Chat")))
+        piece = frame(DATA, 0, stream, message(b"x"))
+        said = piece + update(stream, 6) + update(0, 6) + frame(PING, ACK, 0, bytes(8))
+        for count in range(500, MANY + 500, 500):
+            await wire.send(said * 500)
+            await wire.until(lambda count=count: len(wire.answers.get(stream, Answer()).data) == count * 6)  # type: ignore[misc]
+        await wire.send(frame(DATA, END_STREAM, stream))
+        assert (await wire.answer(stream)).status == OK
+
+
+async def test_metadata_that_is_too_large_is_told_a_few_times(served: Served) -> None:
+    """A block of 64 KiB takes up to a tenth of a second to be read."""
+    async with await Wire.open(served.port) as wire:
+        small = b"\x40\x05large\x78" + b"x" * 120 + b"\xbe" * 200
+        sent = b"".join(frame(HEADERS, END_HEADERS | END_STREAM, number, small) for number in range(1, 21, 2))
+        assert (await flooded(wire, sent))[0] == ENHANCE_YOUR_CALM
+        assert 1 <= len([one for one in wire.answers.values() if one.status == RESOURCE_EXHAUSTED]) <= 5
+    async with await Wire.open(served.port) as wire:
+        stream = wire.next()
+        block = wire.encoder.encode(call_fields("/t.T/Echo", ("large", "x" * 45_000)), huffman=False)
+        await wire.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, block))
+        assert (await wire.end())[0] == ENHANCE_YOUR_CALM
+
+
+async def test_resets_are_let_be_in_a_burst_and_for_each_call_that_ends_well(serve: Serve) -> None:
+    served = await serve(limits=Limits(reset_burst=10, resets_per_second=1))
+    async with await Wire.open(served.port) as wire:
+        for _ in range(10):
+            for _ in range(9):
+                await wire.send(reset(await wire.call("/t.T/Wait")))
+            for _ in range(9):
+                assert (await wire.answer(await wire.call())).status == OK
+        for _ in range(30):
+            await wire.send(reset(await wire.call("/t.T/Wait")))
+        code, text = await wire.end()
+        assert (code, text) == (ENHANCE_YOUR_CALM, "over 10 resets beyond the calls that ended well")
+
+
+async def test_calls_that_the_server_has_to_reset_count_as_resets(serve: Serve) -> None:
+    served = await serve(limits=Limits(reset_burst=10, resets_per_second=1))
+    async with await Wire.open(served.port) as wire:
+        for _ in range(30):
+            stream = await wire.call("/t.T/Wait")
+            await wire.send(update(stream, 0))
+        assert (await wire.end())[0] == ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize("reset_one", [reset(1), reset(3)])
+async def test_a_flood_of_resets_of_nothing_ends_its_connection(served: Served, reset_one: bytes) -> None:
+    async with await Wire.open(served.port) as wire:
+        for _ in range(2):
+            await wire.send(wire.headers(wire.next(), call_fields("/t.T/Chat")))
+        assert (await flooded(wire, reset_one * RESETS * 2))[0] == ENHANCE_YOUR_CALM
 
 
 async def test_a_flood_of_calls_that_are_reset_ends_its_connection_and_all_handlers(served: Served) -> None:
@@ -96,7 +202,7 @@ async def test_a_flood_of_calls_that_are_reset_ends_its_connection_and_all_handl
         # The second time the table knows all fields.
         await wire.answer(await wire.call("/t.T/Hold", None, grpc_timeout="0S"))
         block = wire.encoder.encode(call_fields("/t.T/Hold"))
-        streams = range(wire.next(), 4 * MANY, 2)
+        streams = range(wire.next(), 8 * RESETS, 2)
         sent = b"".join(frame(HEADERS, END_HEADERS, stream, block) + reset(stream) for stream in streams)
         assert (await flooded(wire, sent))[0] == ENHANCE_YOUR_CALM
     async with asyncio.timeout(10):
@@ -108,6 +214,9 @@ async def test_a_flood_of_empty_pieces_of_a_block_ends_its_connection(served: Se
     async with await Wire.open(served.port) as wire:
         sent = frame(HEADERS, 0, 1, b"\x82") + frame(CONTINUATION, 0, 1) * MANY * 2
         assert (await flooded(wire, sent))[0] == ENHANCE_YOUR_CALM
+    async with await Wire.open(served.port) as wire:
+        sent = frame(HEADERS, 0, 1, b"\x82") + frame(CONTINUATION, 0, 1, b"\x82") * MANY * 2
+        assert "bring little" in (await flooded(wire, sent))[1]
 
 
 async def test_pings_are_echoed_and_what_is_unknown_is_passed_over(served: Served) -> None:

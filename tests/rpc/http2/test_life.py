@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from jobqueue_server.rpc.http2.limits import Limits
+
 from .conftest import Serve, Served, start
 from .wire import (
     ACK,
@@ -15,6 +17,7 @@ from .wire import (
     GOAWAY,
     NO_ERROR,
     PING,
+    REFUSED_STREAM,
     Wire,
     call_fields,
     frame,
@@ -96,13 +99,13 @@ async def test_an_old_connection_serves_what_was_sent_before_its_end_was_known(s
         await wire.send(frame(PING, ACK, 0, wire.of(PING)[0]))
         await wire.until(lambda: len(wire.of(GOAWAY)) == 2)
         assert last_ids(wire) == [LAST_OF_ALL, also]
-        # What comes all the same is not looked at, and harms nobody: the caller was told to call elsewhere.
+        # What comes all the same is refused, and harms nobody: the caller was told to call elsewhere.
         late = await wire.call("/t.T/Echo", b"late")
         await wire.send(update(late, 5) + frame(3, 0, late, bytes(4)))
         await wire.send(frame(DATA, END_STREAM, under_way, message(b"under way")))
         answer = await wire.answer(under_way)
         assert (answer.messages, answer.status) == ([b"under way"], OK)
-        assert late not in wire.answers
+        assert wire.answers[late].reset == REFUSED_STREAM
         assert await wire.receive() is False
 
 
@@ -113,6 +116,20 @@ async def test_an_old_connection_without_calls_ends_once_its_caller_knows(serve:
         while await wire.receive():
             pass
         assert last_ids(wire) == [LAST_OF_ALL, 0]
+
+
+async def test_a_caller_that_never_says_that_it_knows_is_given_no_call_after_a_while(serve: Serve) -> None:
+    served = await serve(max_connection_age=0.5, limits=Limits(leaving=1))
+    async with await Wire.open(served.port) as wire:
+        under_way = await wire.call("/t.T/Chat", None)
+        await wire.until(lambda: len(wire.of(GOAWAY)) == 2)
+        assert last_ids(wire) == [LAST_OF_ALL, under_way]
+        late = await wire.call("/t.T/Echo", b"late")
+        assert (await wire.answer(late)).reset == REFUSED_STREAM
+        await wire.send(frame(DATA, END_STREAM, under_way, message(b"under way")))
+        assert (await wire.answer(under_way)).messages == [b"under way"]
+        assert await wire.receive() is False
+    assert len(served.handlers.contexts) == 1
 
 
 async def test_a_stop_lets_calls_end_and_takes_no_connections(serve: Serve) -> None:

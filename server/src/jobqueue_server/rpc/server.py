@@ -21,6 +21,7 @@ from ..tls import Tls
 from .adapter import generic_handler
 from .health import SERVICE as HEALTH_SERVICE
 from .health import Health
+from .http2.limits import Limits
 from .http2.server import Http2Server
 
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
@@ -42,6 +43,7 @@ class GrpcServer:
         max_connection_age: After it, a tenth sooner or later, a connection takes no new calls and its caller connects
             anew, so that load spreads over servers that came later; calls under way, streams too, go on. None: never.
         max_calls_per_connection: Calls and streams under way on one connection; further ones wait on its other side.
+        limits: What callers can make it hold and do.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class GrpcServer:
         reuse_port: bool = False,
         max_connection_age: timedelta | None = None,
         max_calls_per_connection: int = 4096,
+        limits: Limits | None = None,
     ) -> None:
         self._tls = tls
         self._server = Http2Server(
@@ -62,6 +65,7 @@ class GrpcServer:
             keepalive=_KEEPALIVE_SECONDS,
             keepalive_timeout=_KEEPALIVE_TIMEOUT_SECONDS,
             reuse_port=reuse_port,
+            limits=limits,
         )
         self._server.add_generic_rpc_handlers(
             tuple(generic_handler(service, servicer, chain) for service, servicer in services)

@@ -51,6 +51,7 @@ class Request:
         length: Bytes that follow, where it says so.
         trailers: Whether it is what ends a request, instead of what begins one.
         wrong: Why it can't be a call, where it can't.
+        unreadable: What of it gRPC can't read, where HTTP can: the call is refused with this text.
         too_large: Whether its fields are more than MAX_METADATA_BYTES; the rest is then not known.
     """
 
@@ -63,6 +64,7 @@ class Request:
     length: int | None = None
     trailers: bool = False
     wrong: str = ""
+    unreadable: str = ""
     too_large: bool = False
 
 
@@ -125,6 +127,7 @@ def _request(fields: Iterable[tuple[bytes, bytes]]) -> Request:
     pseudo: dict[bytes, bytes] = {}
     own: dict[bytes, str] = {}
     metadata: list[tuple[str, str | bytes]] = []
+    unreadable = ""
     for name, value in fields:
         size += len(name) + len(value) + 32
         if size > MAX_METADATA_BYTES:
@@ -136,13 +139,18 @@ def _request(fields: Iterable[tuple[bytes, bytes]]) -> Request:
         elif not _name_is_sane(name) or name in _OF_HTTP_1 or _ends_a_line(value):
             return Request(wrong=f"the field {name[:64]!r} is none that HTTP/2 has")
         elif name in _OWN:
+            if name == b"grpc-timeout" and name in own:
+                unreadable = "grpc-timeout comes twice"
             own[name] = value.decode("latin-1")
         elif name.endswith(b"-bin"):
             try:
                 # Several values may come as one, and padded or not.
                 pieces = [_unpadded_base64(piece) for piece in value.split(b",")]
             except binascii.Error:
-                return Request(wrong=f"the field {name[:64]!r} is not base64")
+                unreadable = (
+                    f"the metadata {name[:64].decode()} is not base64: {value[:64].decode('latin-1')!r}"
+                )
+                continue
             metadata.extend((name.decode(), piece) for piece in pieces)
         else:
             metadata.append((name.decode(), value.decode("latin-1")))
@@ -158,10 +166,10 @@ def _request(fields: Iterable[tuple[bytes, bytes]]) -> Request:
     if b"grpc-timeout" in own:
         found = _timeout(own[b"grpc-timeout"])
         if found is None:
-            return Request(
-                wrong=f"grpc-timeout is {own[b'grpc-timeout'][:64]!r}; it is 1 to 8 digits and one of HMSmun"
-            )
-        timeout = min(int(found[1]) * _UNITS[found[2]], _MOST_SECONDS)
+            said = own[b"grpc-timeout"][:64]
+            unreadable = f"grpc-timeout is {said!r}; it is 1 to 8 digits and one of HMSmun, as in 30S"
+        else:
+            timeout = min(int(found[1]) * _UNITS[found[2]], _MOST_SECONDS)
     return Request(
         pseudo.get(b":method", b"").decode("latin-1"),
         pseudo.get(b":path", b"").decode("latin-1"),
@@ -171,6 +179,7 @@ def _request(fields: Iterable[tuple[bytes, bytes]]) -> Request:
         own.get(b"grpc-encoding", "identity"),
         None if length is None else int(length),
         trailers,
+        unreadable=unreadable,
     )
 
 

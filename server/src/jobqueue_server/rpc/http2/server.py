@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import random
 import socket
 import ssl
+import time
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .connection import Connection
+from .limits import Limits, Usage
 from .stream import Handler
 
+_log = logging.getLogger(__name__)
+
 _BACKLOG = 4096
-# What a caller gets to agree on how to encrypt, in seconds.
-_HANDSHAKE = 10.0
 # What handlers get that were cancelled, in seconds.
 _CLEANUP = 5.0
 
@@ -29,6 +33,14 @@ class _Details:
     invocation_metadata: tuple[()] = ()
 
 
+class _Refused(asyncio.Protocol):
+    """A connection that is one too many."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Ends it. A caller tries again later, by itself."""
+        transport.abort()
+
+
 class Http2Server:
     """Has what is used here of `grpc.aio.Server`.
 
@@ -39,6 +51,7 @@ class Http2Server:
         keepalive: Seconds of silence after which the other side is asked whether it is there.
         keepalive_timeout: Seconds that it has to answer.
         reuse_port: Whether several servers may listen on the same port.
+        limits: What callers can make it hold and do.
     """
 
     def __init__(
@@ -50,6 +63,7 @@ class Http2Server:
         keepalive: int,
         keepalive_timeout: int,
         reuse_port: bool,
+        limits: Limits | None = None,
     ) -> None:
         self._most_bytes = most_bytes
         self._most_streams = most_streams
@@ -60,7 +74,13 @@ class Http2Server:
         self._generic: list[Any] = []
         self._handlers: dict[str, Handler] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._limits = Limits() if limits is None else limits
         self._connections: set[Connection] = set()
+        # Those too whose callers have not agreed yet on how to encrypt.
+        self._accepted: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._usage = Usage(self._limits, self._connections)
+        self._refused = 0
+        self._refused_told = 0.0
         self._sockets: list[socket.socket] = []
         self._listening: list[asyncio.Server] = []
         self._ticking: asyncio.Task[None] | None = None
@@ -134,28 +154,53 @@ class Http2Server:
                     self._connection,
                     sock=taken,
                     ssl=context,
-                    ssl_handshake_timeout=None if context is None else _HANDSHAKE,
+                    ssl_handshake_timeout=None if context is None else self._limits.greeting,
                     backlog=_BACKLOG,
                 )
             )
         self._ticking = asyncio.create_task(self._tick(), name="http2")
 
-    def _connection(self) -> Connection:
+    def _connection(self) -> Connection | _Refused:
+        if self._is_full():
+            self._tell_of_the_refused()
+            return _Refused()
         age = self._max_connection_age
-        return Connection(
+        connection = Connection(
             self._find,
             self._tasks,
             self._connections,
             most_bytes=self._most_bytes,
             most_streams=self._most_streams,
             retires_in=None if age is None else age * random.uniform(0.9, 1.1),
+            limits=self._limits,
+            usage=self._usage,
         )
+        self._accepted.add(connection)
+        return connection
+
+    def _is_full(self) -> bool:
+        most = self._limits.connections
+        # Those that have ended may not be forgotten yet.
+        return len(self._accepted) >= most and sum(not each.lost for each in self._accepted) >= most
+
+    def _tell_of_the_refused(self) -> None:
+        """Logs them, once a second at most."""
+        self._refused += 1
+        now = time.monotonic()
+        if now - self._refused_told >= 1:
+            _log.warning(
+                "%d connections are open, which is the most: refused %d",
+                self._limits.connections,
+                self._refused,
+            )
+            self._refused, self._refused_told = 0, now
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(1)
             for connection in list(self._connections):
                 connection.tick(self._keepalive, self._keepalive_timeout)
+            self._usage.relieve_unread()
 
     async def stop(self, grace: float) -> None:
         """Takes no new calls, and cuts off those that are not done after the grace, in seconds."""

@@ -30,6 +30,10 @@ _log = logging.getLogger(__name__)
 FIRST_WORD = 0.25
 # What the other side may send on a stream before it is read. From half of it on it is told that it may send more.
 STREAM_WINDOW = 1 << 20
+# What is smaller, and makes no message whole, is work and brings little.
+SMALL_BYTES = 64
+# A caller's own deadline counts up to so many times what a request has otherwise to be whole.
+_MOST_PATIENCE = 10
 
 # A grpc.RpcMethodHandler, whose types know neither coroutines nor that a serializer may be missing.
 Handler = Any
@@ -54,6 +58,7 @@ class Stream:
         id: Its number on the connection.
         window: Bytes that the other side takes now; may be negative.
         unsent: Bytes of messages for which there was no room yet.
+        waited: Seconds in which its request did not become whole, or in which nothing of `unsent` was taken.
         task: The handler's, or what stands for it.
         ended: Whether its status is said, or nobody is there to be told.
         half_closed: Whether the other side has said all.
@@ -88,6 +93,7 @@ class Stream:
         "id",
         "task",
         "unsent",
+        "waited",
         "window",
     )
 
@@ -97,6 +103,7 @@ class Stream:
         self.id = stream_id
         self.window = window
         self.unsent = bytearray()
+        self.waited = 0
         self.task: Cancellable | None = None
         self.ended = False
         self.half_closed = False
@@ -150,6 +157,8 @@ class Stream:
             return
         if self._refusal is not None or self._messages.over or not data:
             # Nobody reads it; what is all padding says nothing either.
+            if data and size < SMALL_BYTES:
+                self._connection.idle()
             self._give_back()
             return
         arrived = self._arrived
@@ -163,9 +172,12 @@ class Stream:
         except MessageRefused as refused:
             self._fail(refused.code, refused.message)
             return
-        if self._messages.held and not before:
-            # Whoever waits for the rest of a message must let it come.
-            self._give_back()
+        if self._messages.held:
+            if size < SMALL_BYTES:
+                self._connection.idle()
+            if not before:
+                # Whoever waits for the rest of a message must let it come.
+                self._give_back()
         if self._handle is not None:
             self.resume()
         elif arrived:
@@ -210,6 +222,26 @@ class Stream:
             self._start(self._streaming(self._handler.unary_stream, raw))
         elif not self._at_once(raw):
             self._start(self._unary(raw))
+
+    @property
+    def receiving(self) -> bool:
+        """Whether its handler, or a refusal, waits for the end of the request."""
+        if self.half_closed or self.ended:
+            return False
+        return self._refusal is not None or not self._handler.request_streaming
+
+    def look_at_its_time(self) -> None:
+        """Ends a request that should be whole by now."""
+        most = self._connection.limits.request
+        if self._refusal is not None:
+            if self.waited > most:
+                self._refused(*self._refusal)
+        elif self._deadline is None:
+            if self.waited > most:
+                text = f"the request was not whole after {most:g} s"
+                self._fail(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+        elif self._deadline <= time.monotonic() or self.waited > _MOST_PATIENCE * most:
+            self._out_of_time()
 
     def gone(self) -> None:
         """The other side ended the call, or its connection was lost."""
@@ -328,6 +360,7 @@ class Stream:
             or self.ended
             or self._code
             or not self.half_closed
+            or connection.paused
             or size > self.window
             or size > connection.window
             or size > connection.frame_bytes
@@ -363,16 +396,23 @@ class Stream:
         size = len(body)
         if (
             not self.unsent
+            and not connection.paused
             and size <= self.window
             and size <= connection.window
             and size <= connection.frame_bytes
         ):
             self.window -= size
             connection.window -= size
+            connection.answers += 1
             connection.write(frames.head(size, frames.DATA, 0, self.id) + body)
             return
+        if not self.unsent:
+            self.waited = 0
         self.unsent += body
+        connection.keep(size)
         connection.pump(self)
+        if self.unsent:
+            connection.bound_unread(self)
 
     def _open(self, metadata: Metadata) -> None:
         self._answering = True
@@ -393,10 +433,11 @@ class Stream:
             # The other side may stop: nobody reads the rest.
             last += frames.reset(self.id, frames.Reason.NO_ERROR)
         if code:
+            self._connection.keep(-len(self.unsent))
             self.unsent.clear()
         if code and not self._received and not self.half_closed:
             self.ended = True
-            self._last = last
+            self._hold_back(last)
             self._timer = self._connection.loop.call_later(FIRST_WORD, self.tell)
             return
         self._say_last(last)
@@ -415,26 +456,37 @@ class Stream:
         self._connection.write(frames.header_frames(self.id, block, False, self._connection.frame_bytes))
         self._answering = True
         self._send(text.encode())
-        self._say_last(frames.frame(frames.DATA, frames.END_STREAM, self.id))
+        last = frames.frame(frames.DATA, frames.END_STREAM, self.id)
+        if not self.half_closed:
+            last += frames.reset(self.id, frames.Reason.NO_ERROR)
+        if not self.ended:
+            self._say_last(last)
 
     def _say_last(self, last: bytes) -> None:
         """Ends the stream by these frames, behind what is still to be sent."""
         self.ended = True
         if self.unsent:
-            self._last = last
+            self._hold_back(last)
             return
         self._connection.write(last)
         self._end()
 
+    def _hold_back(self, last: bytes) -> None:
+        self._last = last
+        self._connection.keep(len(last))
+
     def _end(self) -> None:
         self.ended = True
+        self._connection.ended_well += 1
         self._forget()
         self._connection.over(self)
 
     def _forget(self) -> None:
-        self._last = None
+        if self._last is not None or self.unsent:
+            self._connection.keep(-len(self.unsent) - len(self._last or b""))
+            self._last = None
+            self.unsent.clear()
         self._let_go()
-        self.unsent.clear()
         self._arrived.clear()
         self._messages.held.clear()
         if self._timer is not None:

@@ -1,0 +1,91 @@
+"""What a caller can make the server hold and do, and what all callers together can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a server. Times are in seconds, and are looked at once a second.
+
+    Attributes:
+        connections: At once; a further one is closed.
+        greeting: What a caller has to agree on how to encrypt, and again for its preface and its first SETTINGS.
+        receiving: Non-streaming requests of one connection that are still not whole after a second. A burst of calls
+            may send all its fields first, as Node does.
+        request: What a non-streaming request has to be whole. Its caller's own deadline counts instead, up to ten times
+            as long.
+        connection_unread: Bytes of answers that one connection's caller has not read.
+        unread: The same of all connections together.
+        stall: A caller that takes nothing of a stream for so long loses it; one that takes no byte at all loses its
+            connection.
+        connection_held: Bytes of requests of one connection that wait to be whole or to be read.
+        held: The same of all connections together.
+        reset_burst: Resets beyond the calls that ended well.
+        resets_per_second: What the burst gets back.
+        idle_burst: Frames that bring little, beyond what answers allow for: see `Connection.idle`.
+        idle_per_second: What that burst gets back.
+        leaving: What a caller has to say that it knows of its connection's end. Then it is given no more calls anyway.
+    """
+
+    connections: int = 4000
+    greeting: float = 10.0
+    receiving: int = 200
+    request: float = 30.0
+    connection_unread: int = 16 * _MIB
+    unread: int = 256 * _MIB
+    stall: float = 30.0
+    connection_held: int = 256 * _MIB
+    held: int = 512 * _MIB
+    reset_burst: int = 1000
+    resets_per_second: int = 33
+    idle_burst: int = 10_000
+    idle_per_second: int = 1000
+    leaving: float = 5.0
+
+
+class Usage:
+    """What the connections of one server hold together.
+
+    Args:
+        limits: The server's.
+        connections: Those that live.
+
+    Attributes:
+        unread: Bytes that callers have not read.
+        held: Bytes of requests that wait, as connections have told it: each of them in steps.
+    """
+
+    __slots__ = ("_connections", "_limits", "held", "unread")
+
+    def __init__(self, limits: Limits, connections: set[Connection]) -> None:
+        self._limits = limits
+        self._connections = connections
+        self.unread = 0
+        self.held = 0
+
+    def relieve_unread(self) -> None:
+        """Ends the connections that read least, until what is left is within the bound."""
+        while self.unread > self._limits.unread:
+            worst = max(self._connections, key=lambda connection: connection.unread)
+            worst.drop(
+                f"callers have not read {self.unread} bytes in all, and this one {worst.unread} of them"
+            )
+
+    def relieve_held(self, asking: Connection) -> bool:
+        """Ends the connections that hold most. Whether the one that asks is the next, and has to hold less."""
+        for connection in self._connections:
+            connection.report_held()
+        while self.held > self._limits.held:
+            worst = max(self._connections, key=lambda connection: connection.held)
+            if worst is asking:
+                return True
+            worst.drop(f"requests of {self.held} bytes wait in all, and {worst.held} of them are of this one")
+        return False
