@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import grpc
 from hpack import Decoder
 
-from jobqueue_server.rpc.http2 import frames
-from jobqueue_server.rpc.http2.fields import field
-from jobqueue_server.rpc.http2.frames import Setting
+from grpc_http2 import frames
+from grpc_http2.fields import field
+from grpc_http2.frames import Setting
 
 #: What the server may send before it is told that it may send more.
 WINDOW = 1 << 30

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from grpc_http2 import frames
+from grpc_http2.frames import Setting
+from grpc_http2.messages import Messages, framed
 from jobqueue.v1 import lease_pb2
-from jobqueue_server.rpc.http2 import frames
-from jobqueue_server.rpc.http2.frames import Setting
-from jobqueue_server.rpc.http2.messages import Messages, framed
 
 from ..crew import BEATS, DONE, LATE, MESSAGES, PONGS, Post
 from ..http2 import OPENING, SETTINGS_TAKEN, WINDOW, Frames, call_fields, data_frames, status_of

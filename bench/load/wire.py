@@ -13,9 +13,9 @@ import time
 from collections import deque
 from typing import Any
 
+from grpc_http2 import frames
+from grpc_http2.frames import Setting
 from jobqueue.v1 import job_pb2, jobqueue_pb2
-from jobqueue_server.rpc.http2 import frames
-from jobqueue_server.rpc.http2.frames import Setting
 
 from ..crew import DONE, LATE, MESSAGES, REFUSED, Post
 from ..errors import BenchError

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from hpack import Encoder
 
-from tests.rpc.http2.wire import (
+from tests.grpc_http2.wire import (
     ACK,
     CONTINUATION,
     DATA,

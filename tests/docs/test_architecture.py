@@ -16,10 +16,11 @@ from .markdown import ROOT, blocks, code_words
 
 TEXT = (ROOT / "ARCHITECTURE.md").read_text()
 SERVER = ROOT / "server/src/jobqueue_server"
+TRANSPORT = ROOT / "server/src/grpc_http2"
 CLIENT = ROOT / "clients/python/src/jobqueue"
 WORKER = ROOT / "worker/src/jobqueue_worker"
 # Where a path of the document may begin; the sections on client and worker name theirs.
-STARTS = (ROOT, SERVER, SERVER / "store/sql", CLIENT, WORKER)
+STARTS = (ROOT, SERVER, SERVER.parent, SERVER / "store/sql", CLIENT, WORKER)
 
 _PATH = re.compile(r"[\w.-]+(/[\w.-]+)*(/|\.(py|sql|proto|md|txt|binpb|json))")
 _MEMBER = re.compile(r"([A-Z]\w+)\.(\w+)")
@@ -37,14 +38,16 @@ def test_each_file_that_is_named_exists(path: str) -> None:
 def modules(package: Path) -> list[str]:
     """The modules of a package, by their paths in it."""
     found = (path.relative_to(package) for path in package.rglob("*.py"))
-    return sorted(str(path) for path in found if not path.name.startswith("__"))
+    # The document says of the transport that it is a package of its own.
+    prefix = "grpc_http2/" if package == TRANSPORT else ""
+    return sorted(f"{prefix}{path}" for path in found if not path.name.startswith("__"))
 
 
-@pytest.mark.parametrize("package", [SERVER, CLIENT, WORKER], ids=lambda package: package.name)
+@pytest.mark.parametrize("package", [SERVER, TRANSPORT, CLIENT, WORKER], ids=lambda package: package.name)
 def test_each_module_has_its_line(package: Path) -> None:
     named = set(named_paths())
     # A row of client or worker may stand for a folder; each module of the server has its own.
-    folders = () if package == SERVER else tuple(path for path in named if path.endswith("/"))
+    folders = () if package in (SERVER, TRANSPORT) else tuple(path for path in named if path.endswith("/"))
 
     forgotten = [
         module for module in modules(package) if module not in named and not module.startswith(folders)
@@ -57,7 +60,7 @@ def test_each_module_has_its_line(package: Path) -> None:
 def members() -> set[tuple[str, str]]:
     """Every (class, method) of the three packages, and every (message, field) of the contract."""
     found: set[tuple[str, str]] = set()
-    for package in (SERVER, CLIENT, WORKER):
+    for package in (SERVER, TRANSPORT, CLIENT, WORKER):
         for path in package.rglob("*.py"):
             if "v1" in path.parts:
                 continue

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grpc_http2.limits import Limits
 from jobqueue_server.app import grpc_limits
 from jobqueue_server.durations import format_duration, parse_duration
-from jobqueue_server.rpc.http2.limits import Limits
 from jobqueue_server.settings import Settings, SettingsInvalid, environment_name, render_env_example
 
 ROOT = Path(__file__).parents[2]
@@ -184,16 +184,16 @@ def test_what_grpc_callers_are_held_to_is_set_and_defaults_to_what_the_transport
         Settings.load(
             {
                 "grpc_max_connections": 1,
-                "grpc_greeting_timeout": "2s",
+                "grpc_preface_timeout": "2s",
                 "grpc_max_unfinished": 3,
                 "grpc_request_timeout": "4s",
                 "grpc_stall_timeout": "5s",
-                "grpc_connection_unread_mib": 9,
-                "grpc_unread_mib": 10,
-                "grpc_connection_held_mib": 11,
-                "grpc_held_mib": 12,
+                "grpc_unread_mib": 9,
+                "grpc_all_unread_mib": 10,
+                "grpc_held_mib": 11,
+                "grpc_all_held_mib": 12,
                 "grpc_reset_burst": 13,
-                "grpc_resets_per_second": 14,
+                "grpc_reset_rate": 14,
             }
         )
     ) == Limits(

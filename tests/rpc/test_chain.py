@@ -18,9 +18,10 @@ import grpc.aio
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from grpc_http2 import PeerGone
 from jobqueue.v1 import job_pb2, jobqueue_pb2
 from jobqueue_server import logs
-from jobqueue_server.chain import Call, Chain, PeerGone
+from jobqueue_server.chain import Call, Chain
 from jobqueue_server.errors import DeadlineExceeded, Draining, Internal, JobNotFound, QueueFull, registry
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.rpc.said import refusal

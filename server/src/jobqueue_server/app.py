@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+from grpc_http2 import Limits
 from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
 
 from . import __version__, logs
@@ -54,7 +55,6 @@ from .http.ops import Operations
 from .http.server import HttpServer
 from .ids import IdMint
 from .metrics import Backlog, Metrics, MetricsEndpoint
-from .rpc.http2.limits import Limits
 from .rpc.job_queue import JobQueueServicer
 from .rpc.lease import LeaseServicer
 from .rpc.queue_admin import QueueAdminServicer
@@ -543,14 +543,14 @@ def grpc_limits(settings: Settings) -> Limits:
     connections = settings.grpc_max_connections
     return Limits(
         connections=settings.max_streams + _CONNECTIONS_BESIDE if connections is None else connections,
-        greeting=settings.grpc_greeting_timeout.total_seconds(),
+        greeting=settings.grpc_preface_timeout.total_seconds(),
         receiving=settings.grpc_max_unfinished,
         request=settings.grpc_request_timeout.total_seconds(),
-        connection_unread=settings.grpc_connection_unread_mib << 20,
-        unread=settings.grpc_unread_mib << 20,
+        connection_unread=settings.grpc_unread_mib << 20,
+        unread=settings.grpc_all_unread_mib << 20,
         stall=settings.grpc_stall_timeout.total_seconds(),
-        connection_held=settings.grpc_connection_held_mib << 20,
-        held=settings.grpc_held_mib << 20,
+        connection_held=settings.grpc_held_mib << 20,
+        held=settings.grpc_all_held_mib << 20,
         reset_burst=settings.grpc_reset_burst,
-        resets_per_second=settings.grpc_resets_per_second,
+        resets_per_second=settings.grpc_reset_rate,
     )

@@ -17,6 +17,8 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Protocol
 
+from grpc_http2 import PeerGone
+
 from . import logs
 from .core.callers import CALLER
 from .errors import DeadlineExceeded, Draining, Internal, JobQueueError, TooManyCalls
@@ -38,10 +40,6 @@ _FINISHING = frozenset({"SettleJobs", "HeartbeatSession", "CloseSession"})
 _TIME_IS_UP = "the call's time was up before it was done"
 
 _log = logs.get(__name__)
-
-
-class PeerGone(Exception):
-    """The other side has gone: nobody is there to be answered. Raised by transports, counted as CANCELLED."""
 
 
 class Call:

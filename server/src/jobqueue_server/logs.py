@@ -93,7 +93,8 @@ def configure(level: str, form: Literal["human", "json"], stream: TextIO | None 
     handler.addFilter(_add_context)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     # Libraries are heard from WARNING on; what they say below that is about themselves.
-    logging.getLogger("jobqueue_server").setLevel(level.upper())
+    for ours in ("jobqueue_server", "grpc_http2"):
+        logging.getLogger(ours).setLevel(level.upper())
     # While the database is away the pool would log a traceback a second; the heartbeat says it once in a while.
     logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
     logging.captureWarnings(True)

@@ -230,7 +230,7 @@ class Settings(BaseSettings):
         "gRPC connections open at once in each process; one more is closed. By default 2,000 more than max_streams.",
         ge=1,
     )
-    grpc_greeting_timeout: Annotated[Duration, AfterValidator(_between("1s", "1m"))] = _set(
+    grpc_preface_timeout: Annotated[Duration, AfterValidator(_between("1s", "1m"))] = _set(
         "Network",
         timedelta(seconds=10),
         "How long a new gRPC connection has for TLS, and again for its first words; then it is closed.",
@@ -253,28 +253,28 @@ class Settings(BaseSettings):
         "A gRPC caller that reads nothing of a call's answer for so long loses the call; one that reads nothing at all "
         "loses the connection.",
     )
-    grpc_connection_unread_mib: int = _set(
+    grpc_unread_mib: int = _set(
         "Network",
         16,
         "MiB of answers that the caller of one gRPC connection has not read; a call with more ends.",
         ge=8,
         le=4096,
     )
-    grpc_unread_mib: int = _set(
+    grpc_all_unread_mib: int = _set(
         "Network",
         256,
         "The same of all gRPC connections of a process; beyond it the connection with the most ends.",
         ge=8,
         le=65_536,
     )
-    grpc_connection_held_mib: int = _set(
+    grpc_held_mib: int = _set(
         "Network",
         256,
         "MiB of requests on one gRPC connection that are arriving or wait to be read; a call with more is refused.",
         ge=8,
         le=4096,
     )
-    grpc_held_mib: int = _set(
+    grpc_all_held_mib: int = _set(
         "Network",
         512,
         "The same of all gRPC connections of a process; beyond it the connection with the most ends.",
@@ -287,7 +287,7 @@ class Settings(BaseSettings):
         "Calls on one gRPC connection that may be cancelled beyond those that ended; one more ends the connection.",
         ge=1,
     )
-    grpc_resets_per_second: int = _set("Network", 33, "What grpc_reset_burst gets back each second.", ge=1)
+    grpc_reset_rate: int = _set("Network", 33, "What grpc_reset_burst gets back each second.", ge=1)
 
     kinds: Literal["declared", "open"] = _set(
         "Jobs", "declared", "`declared`: a job's kind must be known by PutKind; `open`: any kind is taken."

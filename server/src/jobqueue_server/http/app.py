@@ -10,8 +10,10 @@ from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from grpc_http2 import PeerGone
+
 from .. import logs
-from ..chain import NO_METHOD, Call, Chain, PeerGone
+from ..chain import NO_METHOD, Call, Chain
 from ..errors import JobQueueError
 from . import compression, headers, ops
 from .answer import Answer, Headers, Receive, Scope, Send, header_lines

@@ -7,7 +7,8 @@ from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from ..chain import PeerGone
+from grpc_http2 import PeerGone
+
 from ..errors import Draining
 from .request import Request
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import quote, unquote
 
-from ..chain import PeerGone
+from grpc_http2 import PeerGone
+
 from ..model import MAX_MESSAGE_BYTES
 from . import compression, headers
 from .answer import Receive, Scope

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from datetime import timedelta
 
-from ..chain import PeerGone
+from grpc_http2 import PeerGone
+
 from .answer import Headers, Send, header_lines
 from .transcoding.framing import Framing
 

@@ -11,10 +11,11 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from ..chain import Call, Chain, PeerGone
+from grpc_http2 import MessageTooLarge, PeerGone, Stream, TooLarge
+from grpc_http2 import raw as as_it_came
+
+from ..chain import Call, Chain
 from ..errors import BodyTooLarge, FieldInvalid, JobQueueError, NotBuilt
-from .http2.messages import TooLarge, unread
-from .http2.stream import Stream
 from .quick import Quick, QuickBatch, QuickEnqueue
 from .said import refusal, trailing
 
@@ -47,26 +48,26 @@ def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
         return parse(raw)
 
     if method.client_streaming:
-        duplex = chain.duplex(full_name, implementation or _not_built(method.name))
+        duplex = chain.duplex(full_name, _told(implementation or _not_built(method.name)))
         return make.stream_stream_rpc_method_handler(_duplex(full_name, duplex), parse, _serialize)
     if method.server_streaming:
         stream = chain.stream(full_name, implementation or _stream_not_built(method.name), read)
-        return make.unary_stream_rpc_method_handler(_stream(full_name, stream), unread, _serialize)
+        return make.unary_stream_rpc_method_handler(_stream(full_name, stream), as_it_came, _serialize)
     unary = chain.unary(full_name, _serialized(implementation or _not_built(method.name)), read)
     quick = next(
         (way(chain, servicer) for way in (QuickEnqueue, QuickBatch) if full_name == way.METHOD), None
     )
-    return make.unary_unary_rpc_method_handler(Unary(full_name, unary, quick), unread)
+    return make.unary_unary_rpc_method_handler(Unary(full_name, unary, quick), as_it_came)
 
 
 class Unary:
-    """A unary method as the transport runs it. `at_once`: the way of calls that need no task, where it has one."""
+    """A unary method as the transport runs it. `immediate`: the way of calls that need no task, where it has one."""
 
     def __init__(self, method: str, run: Callable[[Any, Call], Awaitable[Any]], quick: Quick | None) -> None:
         self._method = method
         self._run = run
         self._quick = quick
-        self.at_once = None if quick is None else self._begin
+        self.immediate = None if quick is None else self._begin
 
     async def __call__(self, raw: bytes, context: Stream) -> Any:
         """The response to a request, both on the wire."""
@@ -79,7 +80,7 @@ class Unary:
         return response
 
     def _begin(self, raw: bytes, context: Stream) -> bool:
-        assert self._quick is not None, "it is there where at_once is"
+        assert self._quick is not None, "it is there where immediate is"
         return self._quick.begin(raw, _call(self._method, context), context)
 
 
@@ -154,6 +155,18 @@ def _serialized(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any
     async def handle(request: Any, call: Call) -> bytes:
         response: bytes = (await handler(request, call)).SerializeToString()
         return response
+
+    return handle
+
+
+def _told(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call], Awaitable[Any]]:
+    """Inside of the chain too: a message that the transport refuses is refused in our words."""
+
+    async def handle(context: Stream, call: Call) -> Any:
+        try:
+            return await handler(context, call)
+        except MessageTooLarge as error:
+            raise BodyTooLarge(str(error)) from None
 
     return handle
 

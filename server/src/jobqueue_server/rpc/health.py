@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
-from .http2.server import Http2Server
+from grpc_http2 import Server
 
 SERVICE = "grpc.health.v1.Health"
 
@@ -21,7 +21,7 @@ class Health:
         self._services = ("", *services)
         self._servicer = health_aio.HealthServicer()
 
-    def register(self, server: Http2Server) -> None:
+    def register(self, server: Server) -> None:
         """Adds the service to a server that has not started."""
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 

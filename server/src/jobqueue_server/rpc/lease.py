@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from grpc_http2 import Stream
 from jobqueue.v1 import lease_pb2
 
 from ..chain import Call
@@ -30,7 +31,6 @@ from ..errors import (
 )
 from ..model import MAX_CHECKPOINT_BYTES, MAX_SETTLE_OUTCOMES
 from .hello import MAX_SLOTS, Greeting, greeting, take_capacity
-from .http2.stream import Stream
 from .outcomes import read_outcome
 from .stream import LeaseStream
 from .welcome import welcome

@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from grpc_http2 import Stream
 from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
@@ -22,7 +23,6 @@ from ..chain import Begun, Call, Chain
 from ..errors import JobQueueError
 from ..taskless import Deadlines, TasklessCall
 from .convert import set_moment
-from .http2.stream import Stream
 from .said import refusal, trailing
 from .wire import entries_of, length_of, map_of, tag
 

@@ -14,6 +14,8 @@ from google.protobuf.descriptor_pool import Default as default_pool
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from grpc_http2 import Limits, Server
+
 from ..addresses import split_address, taken
 from ..chain import Chain
 from ..model import MAX_MESSAGE_BYTES
@@ -21,8 +23,6 @@ from ..tls import Tls
 from .adapter import generic_handler
 from .health import SERVICE as HEALTH_SERVICE
 from .health import Health
-from .http2.limits import Limits
-from .http2.server import Http2Server
 
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 
@@ -58,7 +58,7 @@ class GrpcServer:
         limits: Limits | None = None,
     ) -> None:
         self._tls = tls
-        self._server = Http2Server(
+        self._server = Server(
             most_bytes=MAX_MESSAGE_BYTES,
             most_streams=max_calls_per_connection,
             max_connection_age=None if max_connection_age is None else max_connection_age.total_seconds(),
@@ -105,7 +105,7 @@ class GrpcServer:
         await self._server.stop(grace.total_seconds())
 
 
-def _add_reflection(server: Http2Server, names: Sequence[str]) -> None:
+def _add_reflection(server: Server, names: Sequence[str]) -> None:
     """Reflection in both versions: the package has v1alpha only, and the messages of v1 are the same on the wire."""
     servicer = reflection.aio.ReflectionServicer(service_names=names, pool=_Symbols())
     # The types of handlers are those of servers with threads.

@@ -180,14 +180,14 @@ class LeaseStream:
             leases = [lease for lease in self._leases if lease.lease_id in held]
             self._leases = []
             for chunk in _chunks(leases, VALUE_GROWTH if self._as_value else 1):
-                if context.writes() and not self._isolates():
+                if context.writable() and not self._isolates():
                     context.send(self._delivery(chunk))
                 else:
                     self._leases += chunk
         had_room = self.has_room()
         sent = 0
         for frame in self._frames:
-            if not context.writes():
+            if not context.writable():
                 break
             context.send(frame)
             sent += 1

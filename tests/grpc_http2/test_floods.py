@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from jobqueue_server.rpc.http2.limits import Limits
+from grpc_http2.limits import Limits
 
 from .conftest import Serve, Served
 from .wire import (

@@ -7,7 +7,7 @@ import base64
 import pytest
 from hpack import Decoder, Encoder
 
-from jobqueue_server.rpc.http2.fields import RequestFields, status_block
+from grpc_http2.fields import RequestFields, status_block
 
 from .conftest import Served
 from .wire import (

@@ -11,8 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from jobqueue_server.rpc.http2.server import Http2Server
-from jobqueue_server.rpc.http2.stream import Stream
+from grpc_http2 import Server, Stream
 
 MOST_BYTES = 4 << 20
 
@@ -125,7 +124,7 @@ class Handlers:
 class Served:
     """A server that listens."""
 
-    server: Http2Server
+    server: Server
     port: int
     handlers: Handlers = field(default_factory=Handlers)
 
@@ -143,7 +142,7 @@ async def start(host: str = "127.0.0.1", port: int = 0, **changed: Any) -> Serve
         "keepalive_timeout": 60,
         "reuse_port": False,
     }
-    server = Http2Server(**{**usual, **changed})
+    server = Server(**{**usual, **changed})
     handlers = Handlers()
     server.add_generic_rpc_handlers((handlers.generic(),))
     port = server.bind(host, port)

@@ -31,9 +31,9 @@ class TooLarge:
     text: str
 
 
-def unread(raw: bytes | TooLarge) -> bytes | TooLarge:
-    """The deserializer of a handler that reads its request by itself, and raises `BodyTooLarge` for `TooLarge`."""
-    return raw
+def raw(message: bytes | TooLarge) -> bytes | TooLarge:
+    """The deserializer of a handler that reads its request by itself, and minds `TooLarge`."""
+    return message
 
 
 class Messages:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from jobqueue_server.rpc.http2.limits import Limits
+from grpc_http2.limits import Limits
 
 from .conftest import Serve, Served, start
 from .wire import (

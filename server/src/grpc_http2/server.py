@@ -41,7 +41,7 @@ class _Refused(asyncio.Protocol):
         transport.abort()
 
 
-class Http2Server:
+class Server:
     """Has what is used here of `grpc.aio.Server`.
 
     Args:

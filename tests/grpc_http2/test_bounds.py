@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from jobqueue_server.rpc.http2.limits import Limits
+from grpc_http2.limits import Limits
 
 from .conftest import Serve
 from .wire import (
@@ -202,7 +202,8 @@ async def test_answers_that_are_not_read_are_bounded_for_all_and_who_reads_least
 
 
 async def test_error_answers_that_are_not_read_are_bounded(serve: Serve) -> None:
-    """They need no window. The server reads no more of such a caller before that reads."""
+    """They need no window. The server reads no more of such a caller before that reads: beyond a megabyte that waits,
+    what one read of 256 KiB asks for, 17,000 calls of 15 bytes, is answered by some 400 bytes each."""
     served = await serve()
     async with await Wire.open(served.port, buffer=4096) as wire:
         first = wire.next()
@@ -217,7 +218,7 @@ async def test_error_answers_that_are_not_read_are_bounded(serve: Serve) -> None
                 await asyncio.sleep(0.01)
         for _ in range(20):
             await asyncio.sleep(0.01)
-            assert connection.unread < 4 * MIB
+            assert connection.unread < 10 * MIB
         for stream in streams:
             await wire.answer(stream)
         await sending

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
-from jobqueue_server.rpc.http2.stream import FIRST_WORD
+from grpc_http2.stream import FIRST_WORD
 
 from .conftest import Served
 from .wire import (

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 import grpc.aio
 
-from ...chain import PeerGone
-from ...errors import BodyTooLarge
-from ..errors import DETAILS_KEY, code_of, message_of, status_of
 from . import frames
+from .errors import MessageTooLarge, PeerGone
 from .fields import ANSWER_BLOCK, OK_BLOCK, Metadata, Request, http_status_block, metadata_block, status_block
-from .messages import MessageRefused, Messages, TooLarge, framed, unread
+from .messages import MessageRefused, Messages, TooLarge, framed
+from .messages import raw as as_it_came
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -51,8 +50,8 @@ class Stream:
 
     It has what handlers use of `grpc.aio.ServicerContext`. A handler is a task; it is cancelled when the other side
     resets the stream, when the connection is lost, when a streaming call's time is up, and when the server ends.
-    A unary handler may have `at_once(raw, stream) -> bool`, which is asked before: it starts a call that needs no task,
-    sets what stands for it as `task` and says `answer` or `finish` later, or answers False.
+    A unary handler may have `immediate(raw, stream) -> bool`, which is asked before: it starts a call that needs no
+    task, sets what stands for it as `task` and says `answer` or `finish` later, or answers False.
 
     Attributes:
         id: Its number on the connection.
@@ -220,7 +219,7 @@ class Stream:
         self._let_go()
         if self._handler.response_streaming:
             self._start(self._streaming(self._handler.unary_stream, raw))
-        elif not self._at_once(raw):
+        elif not self._immediate(raw):
             self._start(self._unary(raw))
 
     @property
@@ -280,13 +279,13 @@ class Stream:
 
     # ---- the handler
 
-    def _at_once(self, raw: bytes | TooLarge) -> bool:
+    def _immediate(self, raw: bytes | TooLarge) -> bool:
         """Whether the call goes on without a task, or has ended."""
-        at_once = getattr(self._handler.unary_unary, "at_once", None)
-        if at_once is None or type(raw) is TooLarge:
+        immediate = getattr(self._handler.unary_unary, "immediate", None)
+        if immediate is None or type(raw) is TooLarge:
             return False
         try:
-            return bool(at_once(raw, self))
+            return bool(immediate(raw, self))
         except Exception as error:
             self._failed(error)
             return True
@@ -334,10 +333,8 @@ class Stream:
         """
         if isinstance(error, grpc.aio.AbortError):
             self.finish(self._code, self._details, self._trailing)
-        elif isinstance(error, BodyTooLarge):
-            # Of a handler without the chain.
-            details = status_of(error).SerializeToString()
-            self.finish(code_of(error).value[0], message_of(error), ((DETAILS_KEY, details),))
+        elif isinstance(error, MessageTooLarge):
+            self.finish(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], str(error))
         elif isinstance(error, (asyncio.CancelledError, PeerGone)):
             self.finish(grpc.StatusCode.CANCELLED.value[0], "the call was cancelled")
         elif isinstance(error, Exception):
@@ -569,13 +566,13 @@ class Stream:
         """As its handler takes it.
 
         Raises:
-            BodyTooLarge: It is.
+            MessageTooLarge: It is.
         """
         deserialize = self._handler.request_deserializer
-        if deserialize is unread:
+        if deserialize is as_it_came:
             return raw
         if type(raw) is TooLarge:
-            raise BodyTooLarge(raw.text)
+            raise MessageTooLarge(raw.text)
         return raw if deserialize is None else deserialize(raw)
 
     async def receive(self, handle: Callable[[Any], None], ready: Callable[[], bool]) -> None:
@@ -630,19 +627,19 @@ class Stream:
             if self.half_closed and not self._handled.done():
                 self._handled.set_result(None)
 
-    def writes(self) -> bool:
+    def writable(self) -> bool:
         """Whether a message is sent at once."""
         return not self.unsent and not self._connection.paused
 
     def send(self, message: Any) -> None:
-        """Sends a message; one that nobody is there for is passed over. Whoever sends much looks at `writes` before."""
+        """Sends a message; one that nobody is there for is passed over. Who sends much looks at `writable` before."""
         if not self.ended:
             self._send(framed(self._handler.response_serializer(message)))
 
     def when_writable(self, call: Callable[[], None]) -> None:
         """Calls once there is room again, or nobody is there any more."""
         self._writable = call
-        if self.writes() or self.ended:
+        if self.writable() or self.ended:
             self.sent()
         elif not self.unsent:
             self._connection.waiting[self] = None
