@@ -48,6 +48,7 @@ class Request:
         metadata: The caller's, names in lower case; those that end in `-bin` as bytes.
         timeout: Seconds that the caller gives it; None for no bound.
         encoding: How messages may be compressed.
+        accepts: How answers may be compressed.
         length: Bytes that follow, where it says so.
         trailers: Whether it is what ends a request, instead of what begins one.
         wrong: Why it can't be a call, where it can't.
@@ -61,6 +62,7 @@ class Request:
     metadata: Metadata = ()
     timeout: float | None = None
     encoding: str = "identity"
+    accepts: frozenset[str] = frozenset()
     length: int | None = None
     trailers: bool = False
     wrong: str = ""
@@ -177,6 +179,7 @@ def _request(fields: Iterable[tuple[bytes, bytes]]) -> Request:
         tuple(metadata),
         timeout,
         own.get(b"grpc-encoding", "identity"),
+        frozenset(name.strip() for name in own.get(b"grpc-accept-encoding", "").split(",")),
         None if length is None else int(length),
         trailers,
         unreadable=unreadable,
@@ -227,6 +230,11 @@ ANSWER_BLOCK = (
     + field(b"grpc-accept-encoding", b"identity,deflate,gzip")
 )
 OK_BLOCK = field(b"grpc-status", b"0")
+
+
+def encoding_block(encoding: str) -> bytes:
+    """How the messages of an answer are compressed whose flag says so."""
+    return field(b"grpc-encoding", encoding.encode())
 
 
 def status_block(code: int, message: str) -> bytes:

@@ -13,6 +13,11 @@ HEAD_BYTES = 5
 ENCODINGS = ("identity", "deflate", "gzip")
 # Of zlib's two forms, by the window's bits.
 _WINDOW_BITS = {"deflate": zlib.MAX_WBITS, "gzip": zlib.MAX_WBITS | 16}
+ENCODING_OF = {
+    grpc.Compression.NoCompression: "identity",
+    grpc.Compression.Deflate: "deflate",
+    grpc.Compression.Gzip: "gzip",
+}
 
 
 class MessageRefused(Exception):
@@ -29,6 +34,10 @@ class TooLarge:
     """Stands where a message was that is over the limit. Nothing of it is held; whoever reads it tells the caller."""
 
     text: str
+
+
+class Decompressed(bytes):
+    """A message that came compressed, as it was before."""
 
 
 def raw(message: bytes | TooLarge) -> bytes | TooLarge:
@@ -120,9 +129,16 @@ class Messages:
                 grpc.StatusCode.INTERNAL, "a message can't be decompressed: its end is missing"
             )
         self.grown += max(len(whole) - len(message), 0)
-        return whole
+        return Decompressed(whole)
 
 
 def framed(message: bytes) -> bytes:
-    """A message as it goes into a stream. Answers are not compressed."""
+    """A message as it goes into a stream."""
     return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def compressed(message: bytes, encoding: str) -> bytes:
+    """A message as it goes into a stream whose `grpc-encoding` is `deflate` or `gzip`."""
+    packer = zlib.compressobj(wbits=_WINDOW_BITS[encoding])
+    packed = packer.compress(message) + packer.flush()
+    return b"\1" + len(packed).to_bytes(4, "big") + packed

@@ -15,8 +15,25 @@ import grpc.aio
 
 from . import frames
 from .errors import MessageTooLarge, PeerGone
-from .fields import ANSWER_BLOCK, OK_BLOCK, Metadata, Request, http_status_block, metadata_block, status_block
-from .messages import MessageRefused, Messages, TooLarge, framed
+from .fields import (
+    ANSWER_BLOCK,
+    OK_BLOCK,
+    Metadata,
+    Request,
+    encoding_block,
+    http_status_block,
+    metadata_block,
+    status_block,
+)
+from .messages import (
+    ENCODING_OF,
+    Decompressed,
+    MessageRefused,
+    Messages,
+    TooLarge,
+    compressed,
+    framed,
+)
 from .messages import raw as as_it_came
 
 if TYPE_CHECKING:
@@ -61,6 +78,7 @@ class Stream:
         task: The handler's, or what stands for it.
         ended: Whether its status is said, or nobody is there to be told.
         half_closed: Whether the other side has said all.
+        compressed: Whether the message came compressed that its handler was given last.
     """
 
     __slots__ = (
@@ -72,12 +90,14 @@ class Stream:
         "_credit",
         "_deadline",
         "_details",
+        "_encoding",
         "_handle",
         "_handled",
         "_handler",
         "_held",
         "_last",
         "_messages",
+        "_next_encoding",
         "_reader",
         "_ready",
         "_received",
@@ -87,6 +107,7 @@ class Stream:
         "_timer",
         "_trailing",
         "_writable",
+        "compressed",
         "ended",
         "half_closed",
         "id",
@@ -106,6 +127,7 @@ class Stream:
         self.task: Cancellable | None = None
         self.ended = False
         self.half_closed = False
+        self.compressed = False
         self._connection = connection
         self._request = request
         self._handler = handler
@@ -119,6 +141,9 @@ class Stream:
         # What a request gets once it has ended that is no call.
         self._refusal: tuple[int, str] | None = None
         self._answering = False
+        # How answers are compressed, and how the next one is; None: they are not.
+        self._encoding: str | None = None
+        self._next_encoding: str | None = None
         self._last: bytes | None = None
         self._reader: asyncio.Future[None] | None = None
         # Who is handed each message as it comes, and what stands in for its task then.
@@ -349,11 +374,12 @@ class Stream:
 
     def answer(self, response: bytes) -> None:
         """The one message of a call and its end, in one piece where there is room."""
-        body = framed(response)
+        body = framed(response) if self._encoding is None else self._framed(response)
         size = len(body)
         connection = self._connection
         if (
             self._answering
+            or self._encoding is not None
             or self.ended
             or self._code
             or not self.half_closed
@@ -414,7 +440,15 @@ class Stream:
     def _open(self, metadata: Metadata) -> None:
         self._answering = True
         block = ANSWER_BLOCK + metadata_block(metadata) if metadata else ANSWER_BLOCK
+        if self._encoding is not None:
+            block += encoding_block(self._encoding)
         self._connection.write(frames.header_frames(self.id, block, False, self._connection.frame_bytes))
+
+    def _framed(self, message: bytes) -> bytes:
+        if self._encoding is None:
+            return framed(message)
+        encoding, self._next_encoding = self._next_encoding, self._encoding
+        return framed(message) if encoding is None else compressed(message, encoding)
 
     def finish(self, code: int, details: str = "", trailing: Metadata = ()) -> None:
         """Says the call's status, behind what is still to be sent."""
@@ -529,6 +563,24 @@ class Stream:
         """Sets what goes with the status."""
         self._trailing = metadata
 
+    def set_compression(self, compression: grpc.Compression) -> None:
+        """Sets how answers are compressed. They are not where the caller does not say that it reads that.
+
+        Raises:
+            RuntimeError: The answer's fields, which say it, were sent already.
+        """
+        if self._answering:
+            raise RuntimeError(
+                "compression can be set before the first message and the initial metadata are sent"
+            )
+        encoding = ENCODING_OF[compression]
+        accepted = encoding != "identity" and encoding in self._request.accepts
+        self._encoding = self._next_encoding = encoding if accepted else None
+
+    def disable_next_message_compression(self) -> None:
+        """Sends the next message as it is."""
+        self._next_encoding = None
+
     async def send_initial_metadata(self, metadata: Metadata) -> None:
         """Sends the answer's fields before its first message."""
         if not self.ended and not self._answering:
@@ -568,6 +620,7 @@ class Stream:
         Raises:
             MessageTooLarge: It is.
         """
+        self.compressed = type(raw) is Decompressed
         deserialize = self._handler.request_deserializer
         if deserialize is as_it_came:
             return raw
@@ -634,7 +687,7 @@ class Stream:
     def send(self, message: Any) -> None:
         """Sends a message; one that nobody is there for is passed over. Who sends much looks at `writable` before."""
         if not self.ended:
-            self._send(framed(self._handler.response_serializer(message)))
+            self._send(self._framed(self._handler.response_serializer(message)))
 
     def when_writable(self, call: Callable[[], None]) -> None:
         """Calls once there is room again, or nobody is there any more."""
@@ -653,7 +706,7 @@ class Stream:
         if self.ended:
             raise PeerGone
         serialize = self._handler.response_serializer
-        self._send(framed(message if serialize is None else serialize(message)))
+        self._send(self._framed(message if serialize is None else serialize(message)))
         if self.unsent or self._connection.paused:
             await self._until_sent()
 
