@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from grpc_http2 import Server, Stream
+from grpc_http2 import Call, Server
 
 MOST_BYTES = 4 << 20
 
@@ -26,21 +26,21 @@ class Handlers:
     """
 
     def __init__(self) -> None:
-        self.contexts: list[Stream] = []
-        self.began: asyncio.Queue[Stream] = asyncio.Queue()
+        self.contexts: list[Call] = []
+        self.began: asyncio.Queue[Call] = asyncio.Queue()
         self.cancelled: asyncio.Queue[str] = asyncio.Queue()
         self.go = asyncio.Event()
         self.written = 0
 
-    def _begin(self, context: Stream) -> None:
+    def _begin(self, context: Call) -> None:
         self.contexts.append(context)
         self.began.put_nowait(context)
 
-    async def echo(self, request: bytes, context: Stream) -> bytes:
+    async def echo(self, request: bytes, context: Call) -> bytes:
         self._begin(context)
         return request
 
-    async def wait(self, request: bytes, context: Stream) -> bytes:
+    async def wait(self, request: bytes, context: Call) -> bytes:
         self._begin(context)
         try:
             await self.go.wait()
@@ -49,7 +49,7 @@ class Handlers:
             raise
         return request
 
-    async def repeat(self, request: bytes, context: Stream) -> AsyncIterator[bytes]:
+    async def repeat(self, request: bytes, context: Call) -> AsyncIterator[bytes]:
         """`3 xyz` is answered by three messages `xyz`."""
         self._begin(context)
         count, _, content = request.partition(b" ")
@@ -57,12 +57,12 @@ class Handlers:
             yield content
             self.written += 1
 
-    async def chat(self, requests: AsyncIterator[bytes], context: Stream) -> None:
+    async def chat(self, requests: AsyncIterator[bytes], context: Call) -> None:
         self._begin(context)
         async for request in requests:
             await context.write(request)
 
-    async def hold(self, requests: AsyncIterator[bytes], context: Stream) -> None:
+    async def hold(self, requests: AsyncIterator[bytes], context: Call) -> None:
         """Reads nothing until it may, then answers how much there was."""
         self._begin(context)
         try:
@@ -75,25 +75,25 @@ class Handlers:
             self.cancelled.put_nowait("Hold")
             raise
 
-    async def fail(self, request: bytes, context: Stream) -> bytes:
+    async def fail(self, request: bytes, context: Call) -> bytes:
         raise RuntimeError("the password is hunter2")
 
-    async def refuse(self, request: bytes, context: Stream) -> bytes:
+    async def refuse(self, request: bytes, context: Call) -> bytes:
         await context.abort(
             grpc.StatusCode.NOT_FOUND, request.decode(), (("why", "so"), ("more-bin", b"\0\xff"))
         )
         return b""
 
-    async def refuse_chat(self, requests: AsyncIterator[bytes], context: Stream) -> None:
+    async def refuse_chat(self, requests: AsyncIterator[bytes], context: Call) -> None:
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
 
-    async def size(self, request: bytes, context: Stream) -> bytes:
+    async def size(self, request: bytes, context: Call) -> bytes:
         return b"%d" % len(request)
 
-    async def total(self, requests: AsyncIterator[bytes], context: Stream) -> bytes:
+    async def total(self, requests: AsyncIterator[bytes], context: Call) -> bytes:
         return b"%d" % sum([len(request) async for request in requests])
 
-    async def dressed(self, request: bytes, context: Stream) -> AsyncIterator[bytes]:
+    async def dressed(self, request: bytes, context: Call) -> AsyncIterator[bytes]:
         """With metadata before and behind its message."""
         await context.send_initial_metadata((("first", "1"), ("raw-bin", b"\1\2\3")))
         context.set_trailing_metadata((("last", "2"), ("raw-bin", bytes(range(256)))))

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from grpc_http2 import Stream
+from grpc_http2 import Call
 
 from .conftest import Served
 from .wire import Answer, Caller, message, packed
@@ -20,23 +20,23 @@ BITS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 WAYS = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 
 
-async def seen(requests: AsyncIterator[bytes], context: Stream) -> AsyncIterator[bytes]:
+async def seen(requests: AsyncIterator[bytes], context: Call) -> AsyncIterator[bytes]:
     """Answers each message with whether it came compressed."""
     async for _ in requests:
         yield b"yes" if context.compressed else b"no"
 
 
-async def seen_once(request: bytes, context: Stream) -> bytes:
+async def seen_once(request: bytes, context: Call) -> bytes:
     return b"yes" if context.compressed else b"no"
 
 
-async def squeeze(request: bytes, context: Stream) -> bytes:
+async def squeeze(request: bytes, context: Call) -> bytes:
     """Answers compressed as the request names it."""
     context.set_compression(WAYS[request.decode()])
     return CONTENT
 
 
-async def in_turns(request: bytes, context: Stream) -> AsyncIterator[bytes]:
+async def in_turns(request: bytes, context: Call) -> AsyncIterator[bytes]:
     """Three messages, of which the second is not compressed."""
     context.set_compression(WAYS[request.decode()])
     yield CONTENT
@@ -45,7 +45,7 @@ async def in_turns(request: bytes, context: Stream) -> AsyncIterator[bytes]:
     yield CONTENT
 
 
-async def too_late(request: bytes, context: Stream) -> bytes:
+async def too_late(request: bytes, context: Call) -> bytes:
     await context.send_initial_metadata(())
     with pytest.raises(RuntimeError, match="before"):
         context.set_compression(grpc.Compression.Gzip)

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
-from grpc_http2.stream import FIRST_WORD
+from grpc_http2.answer_side import FIRST_WORD
 
 from .conftest import Served
 from .wire import (
@@ -139,7 +139,7 @@ async def test_a_refused_call_is_told_once_its_caller_has_said_something(served:
     """A client of `grpc.aio` that could not write yet tells INTERNAL of whatever status it gets."""
     async with await Caller.greet(served.port) as caller:
         stream = await caller.begin("/t.T/RefuseChat")
-        while not served.server._tasks and not caller.answers.get(stream):
+        while not served.server._terms.tasks and not caller.answers.get(stream):
             await asyncio.sleep(0)
         began = time.monotonic()
         await caller.say(stream, message(b"x"))

@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
+from grpc_http2 import reader as module
 from grpc_http2.limits import Limits
 
 from .conftest import Serve, Served
+from .test_fuzz import Transport
 from .wire import (
     ACK,
     CONTINUATION,
@@ -21,6 +23,7 @@ from .wire import (
     HEADERS,
     PADDED,
     PING,
+    PREFACE,
     PRIORITY,
     PROTOCOL_ERROR,
     PUSH_PROMISE,
@@ -123,6 +126,37 @@ async def test_a_flood_of_single_bytes_ends_its_connection(
         assert (await flooded(wire, sent))[0] == ENHANCE_YOUR_CALM
 
 
+async def test_a_caller_that_sends_much_at_once_does_not_keep_others_waiting(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is handled in pieces, between which others have their turn; nothing is read and nothing is lost meanwhile."""
+    monkeypatch.setattr(module, "_TURN", 0.0)
+    connection, network = served.server._connection(), Transport()
+    connection.connection_made(network)
+    connection.data_received(PREFACE + frame(SETTINGS, 0, 0))
+    streams = range(1, 601, 2)
+    call = [
+        frame(HEADERS, END_HEADERS, stream, network.wire.encoder.encode(call_fields()))
+        + frame(DATA, END_STREAM, stream, message(b"%d" % stream))
+        for stream in streams
+    ]
+    sent = b"".join(call)
+    connection.data_received(sent[:-5])
+    assert not network.reads()
+    # With TLS some more may come all the same.
+    connection.data_received(sent[-5:])
+    turns = 0
+    while not network.reads():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= len(sent) // 2100
+    while len([one for one in network.wire.answers.values() if one.over]) < len(streams):
+        await asyncio.sleep(0)
+        await network.look()
+    assert all(network.wire.answers[stream].messages == [b"%d" % stream] for stream in streams)
+    connection.connection_lost(None)
+
+
 async def test_a_flood_on_a_call_that_has_ended_ends_its_connection(served: Served) -> None:
     async with await Wire.open(served.port) as wire:
         stream = await wire.call("/t.T/Chat", None, grpc_timeout="0S")
@@ -206,7 +240,7 @@ async def test_a_flood_of_calls_that_are_reset_ends_its_connection_and_all_handl
         sent = b"".join(frame(HEADERS, END_HEADERS, stream, block) + reset(stream) for stream in streams)
         assert (await flooded(wire, sent))[0] == ENHANCE_YOUR_CALM
     async with asyncio.timeout(10):
-        while served.server._tasks:
+        while served.server._terms.tasks:
             await asyncio.sleep(0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from grpc_http2.stream import STREAM_WINDOW
+from grpc_http2.request_side import STREAM_WINDOW
 
 from .conftest import Served
 from .wire import (

@@ -99,6 +99,7 @@ class Transport:
 
     def __init__(self) -> None:
         self.sent = b""
+        self._reading = True
         self.wire = Wire(None)  # type: ignore[arg-type]
         self.wire.reads = False
 
@@ -115,6 +116,18 @@ class Transport:
 
     def get_extra_info(self, name: str) -> None:
         """There is none."""
+
+    def pause_reading(self) -> None:
+        self._reading = False
+
+    def resume_reading(self) -> None:
+        self._reading = True
+
+    def reads(self) -> bool:
+        return self._reading
+
+    def is_closing(self) -> bool:
+        return False
 
     def close(self) -> None:
         """It is."""
@@ -156,6 +169,6 @@ def test_garbage_neither_hangs_its_connection_nor_harms_another(garbage: list[by
             assert (await other.answer(await other.call("/t.T/Echo", b"well"))).messages == [b"well"]
         await served.server.stop(0)
         assert not failures
-        assert not served.server._tasks
+        assert not served.server._terms.tasks
 
     run(story())

@@ -163,7 +163,7 @@ async def test_a_stop_waits_for_an_answer_that_has_room_only_later(serve: Serve)
         await wire.send(frame(DATA, 0, asking, message(b"x")[:3]))
         await wire.until(lambda: answered in wire.answers and len(wire.answers[answered].data) == 5)
         await wire.echo()
-        assert not served.server._tasks
+        assert not served.server._terms.tasks
         stopping = asyncio.create_task(served.server.stop(30))
         await wire.until(lambda: wire.of(GOAWAY))
         await wire.send(
@@ -217,7 +217,7 @@ async def test_a_stop_waits_for_what_a_handler_does_when_it_is_cancelled() -> No
     served.server._generic[:] = [served.handlers.generic()]
     async with await Wire.open(served.port) as wire:
         stream = await wire.call()
-        while not served.server._tasks:
+        while not served.server._terms.tasks:
             await asyncio.sleep(0)
         await served.server.stop(0)
         assert cleaned.is_set()

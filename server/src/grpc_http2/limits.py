@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import grpc
+
+from .messages import MessageRefused
+
 if TYPE_CHECKING:
     from .connection import Connection
 
 _MIB = 1 << 20
+# Bytes of requests after which a connection tells the server again how much it holds.
+_HELD_STEP = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ class Limits:
         held: The same of all connections together.
         reset_burst: Resets beyond the calls that ended well.
         resets_per_second: What the burst gets back.
-        idle_burst: Frames that bring little, beyond what answers allow for: see `Connection.idle`.
+        idle_burst: Frames that bring little, beyond what answers allow for: see `Budget.idle`.
         idle_per_second: What that burst gets back.
         leaving: What a caller has to say that it knows of its connection's end. Then it is given no more calls anyway.
     """
@@ -74,18 +80,73 @@ class Usage:
     def relieve_unread(self) -> None:
         """Ends the connections that read least, until what is left is within the bound."""
         while self.unread > self._limits.unread:
-            worst = max(self._connections, key=lambda connection: connection.unread)
+            worst = max(self._connections, key=lambda connection: connection.out.unread)
             worst.drop(
-                f"callers have not read {self.unread} bytes in all, and this one {worst.unread} of them"
+                f"callers have not read {self.unread} bytes in all, and this one {worst.out.unread} of them"
             )
 
-    def relieve_held(self, asking: Connection) -> bool:
+    def relieve_held(self, asking: Held) -> bool:
         """Ends the connections that hold most. Whether the one that asks is the next, and has to hold less."""
         for connection in self._connections:
-            connection.report_held()
+            connection.held.report()
         while self.held > self._limits.held:
-            worst = max(self._connections, key=lambda connection: connection.held)
-            if worst is asking:
+            worst = max(self._connections, key=lambda connection: connection.held.bytes)
+            if worst.held is asking:
                 return True
-            worst.drop(f"requests of {self.held} bytes wait in all, and {worst.held} of them are of this one")
+            worst.drop(
+                f"requests of {self.held} bytes wait in all, and {worst.held.bytes} of them are of this one"
+            )
         return False
+
+
+class Held:
+    """Bytes of one connection's requests that came and could not be handed on yet.
+
+    Args:
+        limits: The server's.
+        usage: What all connections hold; it is told in steps: each message would be counted twice over otherwise.
+
+    Attributes:
+        bytes: How many there are. Whoever hands some on takes them off.
+    """
+
+    __slots__ = ("_limits", "_mark", "_told", "_usage", "bytes")
+
+    def __init__(self, limits: Limits, usage: Usage) -> None:
+        self.bytes = 0
+        self._limits = limits
+        self._usage = usage
+        self._told = 0
+        self._mark = _HELD_STEP
+
+    def add(self, size: int) -> None:
+        """So many more came.
+
+        Raises:
+            MessageRefused: There are too many of them.
+        """
+        self.bytes += size
+        if self.bytes <= self._mark:
+            return
+        self.report()
+        if self.bytes > self._limits.connection_held:
+            raise MessageRefused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"over {self._limits.connection_held} bytes of this connection wait to be whole or to be read",
+            )
+        if self._usage.held > self._limits.held and self._usage.relieve_held(self):
+            raise MessageRefused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"over {self._limits.held} bytes of all connections wait to be whole or to be read",
+            )
+
+    def report(self) -> None:
+        """Tells the server how much is held."""
+        self._usage.held += self.bytes - self._told
+        self._told = self.bytes
+        self._mark = min(self.bytes + _HELD_STEP, self._limits.connection_held)
+
+    def clear(self) -> None:
+        """The connection is no more."""
+        self.bytes = 0
+        self.report()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import random
 import socket
@@ -14,13 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .connection import Connection
-from .limits import Limits, Usage
-from .stream import Handler
+from .answer_side import Handler
+from .connection import Connection, Terms
+from .limits import Limits
+from .listen import BACKLOG, listening_sockets
+from .states import Phase
 
 _log = logging.getLogger(__name__)
 
-_BACKLOG = 4096
 # What handlers get that were cancelled, in seconds.
 _CLEANUP = 5.0
 
@@ -65,20 +65,14 @@ class Server:
         reuse_port: bool,
         limits: Limits | None = None,
     ) -> None:
-        self._most_bytes = most_bytes
-        self._most_streams = most_streams
         self._max_connection_age = max_connection_age
-        self._keepalive = keepalive
-        self._keepalive_timeout = keepalive_timeout
         self._reuse_port = reuse_port
         self._generic: list[Any] = []
         self._handlers: dict[str, Handler] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._limits = Limits() if limits is None else limits
-        self._connections: set[Connection] = set()
+        self._terms = Terms(self._find, most_bytes, most_streams, keepalive, keepalive_timeout, self._limits)
         # Those too whose callers have not agreed yet on how to encrypt.
         self._accepted: weakref.WeakSet[Connection] = weakref.WeakSet()
-        self._usage = Usage(self._limits, self._connections)
         self._refused = 0
         self._refused_told = 0.0
         self._sockets: list[socket.socket] = []
@@ -110,35 +104,8 @@ class Server:
         Raises:
             OSError: Another program has it, or it is not this machine's.
         """
-        places = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        refused: OSError | None = None
-        each = list(dict.fromkeys((family, place) for family, _, _, _, place in places))
-        for family, place in each:
-            # Where 0.0.0.0 is one of them, `::` has no room for IPv4.
-            both = place[0] == "::" and len(each) == 1
-            try:
-                taken = socket.create_server(
-                    (place[0], port),
-                    family=family,
-                    backlog=_BACKLOG,
-                    reuse_port=self._reuse_port,
-                    dualstack_ipv6=both and socket.has_dualstack_ipv6(),
-                )
-            except OSError as error:
-                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                    self._let_go()
-                    raise
-                # `localhost` may be two addresses, of which a machine has one.
-                refused = error
-                continue
-            taken.setblocking(False)
-            # Its connections have it from it: asyncio sets it for none of these, and an answer then waits for 40 ms.
-            taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._sockets.append(taken)
-            port = taken.getsockname()[1]
-        if not self._sockets:
-            raise refused or OSError(f"{host} is no address")
-        return port
+        self._sockets = listening_sockets(host, port, reuse_port=self._reuse_port)
+        return int(self._sockets[0].getsockname()[1])
 
     def _let_go(self) -> None:
         for taken in self._sockets:
@@ -155,7 +122,7 @@ class Server:
                     sock=taken,
                     ssl=context,
                     ssl_handshake_timeout=None if context is None else self._limits.greeting,
-                    backlog=_BACKLOG,
+                    backlog=BACKLOG,
                 )
             )
         self._ticking = asyncio.create_task(self._tick(), name="http2")
@@ -165,23 +132,14 @@ class Server:
             self._tell_of_the_refused()
             return _Refused()
         age = self._max_connection_age
-        connection = Connection(
-            self._find,
-            self._tasks,
-            self._connections,
-            most_bytes=self._most_bytes,
-            most_streams=self._most_streams,
-            retires_in=None if age is None else age * random.uniform(0.9, 1.1),
-            limits=self._limits,
-            usage=self._usage,
-        )
+        connection = Connection(self._terms, None if age is None else age * random.uniform(0.9, 1.1))
         self._accepted.add(connection)
         return connection
 
     def _is_full(self) -> bool:
         most = self._limits.connections
         # Those that have ended may not be forgotten yet.
-        return len(self._accepted) >= most and sum(not each.lost for each in self._accepted) >= most
+        return len(self._accepted) >= most and sum(each.phase < Phase.LOST for each in self._accepted) >= most
 
     def _tell_of_the_refused(self) -> None:
         """Logs them, once a second at most."""
@@ -198,31 +156,31 @@ class Server:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(1)
-            for connection in list(self._connections):
-                connection.tick(self._keepalive, self._keepalive_timeout)
-            self._usage.relieve_unread()
+            for connection in list(self._terms.connections):
+                connection.tick()
+            self._terms.usage.relieve_unread()
 
     async def stop(self, grace: float) -> None:
         """Takes no new calls, and cuts off those that are not done after the grace, in seconds."""
         for listening in self._listening:
             listening.close()
         self._let_go()
-        for connection in list(self._connections):
+        for connection in list(self._terms.connections):
             connection.leave()
         await self._calls_end(grace)
-        for connection in list(self._connections):
+        for connection in list(self._terms.connections):
             connection.end()
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=_CLEANUP)
+        if self._terms.tasks:
+            await asyncio.wait(set(self._terms.tasks), timeout=_CLEANUP)
         if self._ticking is not None:
             self._ticking.cancel()
         # What was said last is on its way; whoever does not take it is not waited for.
-        for connection in list(self._connections):
+        for connection in list(self._terms.connections):
             connection.abort()
 
     async def _calls_end(self, seconds: float) -> None:
         """Waits for the calls that there are: also for what a handler has left to be sent, and what still comes."""
-        waits = [asyncio.ensure_future(connection.calls_end()) for connection in self._connections]
+        waits = [asyncio.ensure_future(connection.calls_end()) for connection in self._terms.connections]
         if waits:
             _, late = await asyncio.wait(waits, timeout=seconds)
             for wait in late:

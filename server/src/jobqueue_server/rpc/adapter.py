@@ -11,7 +11,8 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from grpc_http2 import MessageTooLarge, PeerGone, Stream, TooLarge
+from grpc_http2 import Call as Context
+from grpc_http2 import MessageTooLarge, PeerGone, TooLarge
 from grpc_http2 import raw as as_it_came
 
 from ..chain import Call, Chain
@@ -69,7 +70,7 @@ class Unary:
         self._quick = quick
         self.immediate = None if quick is None else self._begin
 
-    async def __call__(self, raw: bytes, context: Stream) -> Any:
+    async def __call__(self, raw: bytes, context: Context) -> Any:
         """The response to a request, both on the wire."""
         call = _call(self._method, context)
         try:
@@ -79,13 +80,13 @@ class Unary:
         context.set_trailing_metadata(trailing(call))
         return response
 
-    def _begin(self, raw: bytes, context: Stream) -> bool:
+    def _begin(self, raw: bytes, context: Context) -> bool:
         assert self._quick is not None, "it is there where immediate is"
         return self._quick.begin(raw, _call(self._method, context), context)
 
 
 def _stream(method: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    async def handle(raw: bytes, context: Stream) -> None:
+    async def handle(raw: bytes, context: Context) -> None:
         call = _call(method, context)
 
         try:
@@ -102,7 +103,7 @@ def _stream(method: str, run: Callable[..., Awaitable[None]]) -> Callable[..., A
 
 
 def _duplex(method: str, run: Callable[[Any, Call], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    async def handle(_requests: object, context: Stream) -> None:
+    async def handle(_requests: object, context: Context) -> None:
         call = _call(method, context)
         try:
             await _send_request_id(context, call)
@@ -116,7 +117,7 @@ def _duplex(method: str, run: Callable[[Any, Call], Awaitable[None]]) -> Callabl
     return handle
 
 
-def _call(method: str, context: Stream) -> Call:
+def _call(method: str, context: Context) -> Call:
     remaining = context.time_remaining()
     return Call(
         method,
@@ -127,7 +128,7 @@ def _call(method: str, context: Stream) -> Call:
     )
 
 
-async def _send_request_id(context: Stream, call: Call) -> None:
+async def _send_request_id(context: Context, call: Call) -> None:
     await context.send_initial_metadata((("x-request-id", call.request_id),))
 
 
@@ -162,7 +163,7 @@ def _serialized(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any
 def _told(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call], Awaitable[Any]]:
     """Inside of the chain too: a message that the transport refuses is refused in our words."""
 
-    async def handle(context: Stream, call: Call) -> Any:
+    async def handle(context: Context, call: Call) -> Any:
         try:
             return await handler(context, call)
         except MessageTooLarge as error:

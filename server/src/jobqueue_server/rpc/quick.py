@@ -15,7 +15,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from grpc_http2 import Stream
+from grpc_http2 import Call as Context
 from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
@@ -55,7 +55,7 @@ class Quick(ABC):
         self._chain = chain
         self._servicer: Any = servicer if hasattr(servicer, "start") else None
 
-    def begin(self, raw: bytes, call: Call, context: Stream) -> bool:
+    def begin(self, raw: bytes, call: Call, context: Context) -> bool:
         """Starts a call, or refuses it. False where it goes the general way, from the beginning."""
         if self._servicer is None:
             return False
@@ -139,7 +139,7 @@ class QuickEnqueue(Quick):
 class QuickCall(TasklessCall):
     """One such call: what stands for its task."""
 
-    def __init__(self, quick: Quick, begun: Begun, job: Any, context: Stream) -> None:
+    def __init__(self, quick: Quick, begun: Begun, job: Any, context: Context) -> None:
         super().__init__(begun, job, quick.deadlines)
         self._quick = quick
         self._context = context
@@ -160,7 +160,7 @@ class QuickCall(TasklessCall):
         _refuse(self._context, self._begun.call, error)
 
 
-def _refuse(context: Stream, call: Call, error: JobQueueError | None) -> None:
+def _refuse(context: Context, call: Call, error: JobQueueError | None) -> None:
     """Says why a call failed; None: it was cancelled."""
     if error is None:
         context.finish(grpc.StatusCode.CANCELLED.value[0], "the call was cancelled")

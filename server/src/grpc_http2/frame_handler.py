@@ -1,0 +1,258 @@
+"""What the frames of a caller mean: RFC 9113, sections 5 and 6, and gRPC's beginning of a call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+
+from . import frames
+from .call import Call
+from .fields import MAX_METADATA_BYTES, Request, RequestFields
+from .frames import ConnectionBroken, Reason, Setting
+from .messages import ENCODINGS
+from .reader import FRAME_BYTES
+from .states import TABLE, Verdict
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+# What the other side may send before it is looked at.
+CONNECTION_WINDOW = 16 << 20
+# Bytes of a block of fields for which it counts as one frame that brings nothing: 1.6 us each, in Huffman's code.
+_BLOCK_BYTES = 4
+# What the block of a call counts as whose metadata is too large: up to 2,000 fields of a few bytes each.
+_LARGE_BLOCK = 2048
+#: What a request is told that is no call.
+HINT = "This port speaks gRPC, which is HTTP/2. HTTP/JSON is answered on a port of its own.\n"
+#: The content of the PING whose echo says that the other side knows that the connection is to end.
+LEAVING = b"leaving\0"
+
+_NAMES = {
+    frames.DATA: "DATA",
+    frames.HEADERS: "HEADERS",
+    frames.RST_STREAM: "RST_STREAM",
+    frames.WINDOW_UPDATE: "WINDOW_UPDATE",
+}
+
+
+class FrameHandler:
+    """Takes the frames of one connection. Each method may raise ConnectionBroken."""
+
+    __slots__ = ("_budget", "_connection", "_credit", "_fields", "_out", "_streams")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._streams = connection.streams
+        self._budget = connection.budget
+        self._out = connection.out
+        self._fields = RequestFields()
+        # Bytes that came and were not given back to the other side's window.
+        self._credit = 0
+
+    def data(self, number: int, flags: int, payload: bytes) -> None:
+        """The content of messages."""
+        length = len(payload)
+        if length:
+            self._credit += length
+            if self._credit >= CONNECTION_WINDOW // 2:
+                self._out.write(frames.window_update(0, self._credit))
+                self._credit = 0
+        elif not flags & frames.END_STREAM:
+            self._budget.idle()
+        stream = self._streams.live.get(number)
+        if stream is None:
+            self._not_live(frames.DATA, number, bool(flags & frames.END_STREAM))
+            return
+        if flags & frames.PADDED:
+            payload = frames.unpadded(flags & frames.PADDED, payload)
+            if not payload:
+                self._budget.idle()
+        if stream.ended:
+            self._budget.idle()
+            stream.tell()
+        elif length:
+            stream.fed(payload, length)
+        if flags & frames.END_STREAM and not stream.half_closed:
+            stream.close()
+
+    def fields(self, number: int, block: bytes, end: bool) -> None:
+        """What a call begins with, or what ends what its caller says."""
+        if len(block) > MAX_METADATA_BYTES:
+            # Before it is read, which may take a tenth of a second.
+            self._budget.idle(len(block) // _BLOCK_BYTES)
+        # Also where nobody is interested: what it adds to the table counts.
+        request = self._fields.read(block)
+        if request.too_large:
+            self._budget.idle(_LARGE_BLOCK)
+        streams = self._streams
+        stream = streams.live.get(number)
+        if stream is not None:
+            if not end or request.wrong or not request.trailers:
+                streams.reset(stream, Reason.PROTOCOL_ERROR)
+            elif stream.half_closed:
+                streams.reset(stream, Reason.STREAM_CLOSED)
+            else:
+                stream.close()
+            return
+        if number % 2 == 0:
+            raise ConnectionBroken(
+                Reason.PROTOCOL_ERROR, f"a caller's streams have odd numbers, and not {number}"
+            )
+        if number <= streams.last or streams.refuses:
+            self._not_live(frames.HEADERS, number, end)
+            return
+        streams.last = number
+        if len(streams.live) >= self._connection.terms.most_streams:
+            streams.refuse(number, Reason.REFUSED_STREAM, end)
+        elif request.wrong or request.trailers:
+            streams.refuse(number, Reason.PROTOCOL_ERROR, end)
+        else:
+            self._call(number, request, end)
+
+    def _call(self, number: int, request: Request, end: bool) -> None:
+        """A call begins, if it is one that there is."""
+        handler = self._connection.terms.find(request.path)
+        call = self._streams.live[number] = Call(self._connection, number, request, handler)
+        if request.too_large:
+            call.finish(
+                grpc.StatusCode.RESOURCE_EXHAUSTED.value[0],
+                f"the call's metadata is over {MAX_METADATA_BYTES} bytes",
+            )
+        elif request.method != "POST":
+            call.refuse(405, HINT)
+        elif request.content_type != "application/grpc" and not request.content_type.startswith(
+            ("application/grpc+", "application/grpc;")
+        ):
+            call.refuse(415, HINT)
+        elif request.unreadable:
+            call.finish(grpc.StatusCode.INVALID_ARGUMENT.value[0], request.unreadable)
+        elif handler is None:
+            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], f"there is no method {request.path[:256]}")
+        elif request.encoding not in ENCODINGS:
+            call.finish(
+                grpc.StatusCode.UNIMPLEMENTED.value[0],
+                f"messages may be compressed by gzip or deflate, not by {request.encoding[:64]}",
+            )
+        else:
+            call.begin()
+        if end:
+            call.close()
+
+    def other(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        """A frame that is neither of a call's fields nor of its messages."""
+        if kind == frames.WINDOW_UPDATE:
+            self._window_update(number, payload)
+        elif kind == frames.RST_STREAM:
+            self._reset(number, payload)
+        elif kind == frames.PING:
+            self._ping(flags, number, payload)
+        elif kind == frames.SETTINGS:
+            self._settings(flags, number, payload)
+        elif kind == frames.PUSH_PROMISE:
+            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "a caller pushes nothing")
+        else:
+            self._budget.idle()
+            if kind == frames.GOAWAY and number:
+                # Else it opens no more streams; those that there are go on.
+                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "GOAWAY is of the connection")
+            if kind == frames.PRIORITY and not number:
+                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "PRIORITY is of a stream")
+            if kind == frames.PRIORITY and len(payload) != 5:
+                raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "PRIORITY has five bytes")
+            # What else there is are kinds that are yet to come.
+
+    def _not_live(self, kind: int, number: int, end: bool) -> None:
+        """A frame of a stream that is not under way: the table says what becomes of it."""
+        state = self._streams.state(number)
+        verdict, reason = TABLE[state][kind]
+        if verdict is Verdict.CONNECTION_ERROR:
+            raise ConnectionBroken(reason, f"{_NAMES[kind]} on stream {number}: {state.value}")
+        self._budget.idle()
+        if verdict is Verdict.STREAM_ERROR:
+            self._out.write(frames.reset(number, reason))
+        elif end:
+            self._streams.said_all(number)
+
+    def _reset(self, number: int, payload: bytes) -> None:
+        """The caller ends a call."""
+        self._budget.reset()
+        if len(payload) != 4:
+            raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
+        stream = self._streams.live.get(number)
+        if stream is None:
+            self._not_live(frames.RST_STREAM, number, True)
+            return
+        stream.half_closed = True
+        stream.gone()
+        self._streams.over(stream)
+
+    def _ping(self, flags: int, number: int, payload: bytes) -> None:
+        if len(payload) != 8:
+            raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "PING has eight bytes")
+        if number:
+            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "PING is of the connection")
+        self._budget.idle()
+        if not flags & frames.ACK:
+            self._out.write(frames.frame(frames.PING, frames.ACK, 0, payload))
+        elif payload == LEAVING:
+            self._connection.say_last()
+
+    def _settings(self, flags: int, number: int, payload: bytes) -> None:
+        self._budget.idle()
+        if number:
+            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "SETTINGS are of the connection")
+        if flags & frames.ACK:
+            if payload:
+                raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS is empty")
+            return
+        if len(payload) % 6:
+            raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "SETTINGS are of six bytes each")
+        window = self._streams.window
+        for name, value in frames.read_settings(payload):
+            if name == Setting.INITIAL_WINDOW_SIZE:
+                if value > frames.MOST_WINDOW:
+                    raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, f"a window of {value}")
+                window = value
+            elif name == Setting.ENABLE_PUSH:
+                if value > 1:
+                    raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}; it is 0 or 1")
+            elif name == Setting.MAX_FRAME_SIZE:
+                if not frames.DEFAULT_FRAME_BYTES <= value <= frames.MOST_FRAME_BYTES:
+                    raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"frames of {value} bytes")
+                self._out.frame_bytes = min(value, FRAME_BYTES)
+        if window != self._streams.window:
+            # Once a frame, which may say it ten thousand times, with thousands of streams each.
+            more, self._streams.window = window - self._streams.window, window
+            for stream in self._streams.live.values():
+                stream.window += more
+                if stream.window > frames.MOST_WINDOW:
+                    raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, f"a window of {stream.window}")
+        self._out.write(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        for stream in [stream for stream in self._streams.live.values() if stream.unsent]:
+            self._out.pump(stream)
+
+    def _window_update(self, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "WINDOW_UPDATE has four bytes")
+        more = int.from_bytes(payload, "big") & frames.MOST_WINDOW
+        stream = self._streams.live.get(number)
+        if number and stream is None:
+            self._not_live(frames.WINDOW_UPDATE, number, False)
+            return
+        self._budget.idle()
+        if stream is None:
+            self._out.window += more
+            if not more:
+                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "a window grows by nothing")
+            if self._out.window > frames.MOST_WINDOW:
+                raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, f"a window of {self._out.window}")
+            self._out.pump_all()
+            return
+        stream.window += more
+        if not more:
+            self._streams.reset(stream, Reason.PROTOCOL_ERROR)
+        elif stream.window > frames.MOST_WINDOW:
+            self._streams.reset(stream, Reason.FLOW_CONTROL_ERROR)
+        elif stream.unsent:
+            self._out.pump(stream)
