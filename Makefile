@@ -27,6 +27,7 @@ help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv with everything in it, versions and hashes from the lock
+	@$(BIN)/python tools/generate.py --googleapis
 
 $(INSTALLED): $(LOCKS) $(PACKAGES:=/pyproject.toml) server/hatch_build.py
 	@for python in python3.11 python3.12 python3.13 python3; do \
@@ -106,7 +107,6 @@ lint: install ## Style, types, and the walls between the layers
 	@$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 
 contract: install ## The .proto files: style, no break against the baseline, and stubs that are up to date
-	@$(BIN)/python tools/generate.py --googleapis
 	@$(BIN)/buf lint
 	@$(BIN)/buf format proto --diff --exit-code
 	@$(BIN)/buf breaking proto --against proto/baseline.binpb

@@ -26,7 +26,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 BUILD = ROOT / ".build"
-GOOGLEAPIS = BUILD / "googleapis"
+# buf.yaml says why this is its name.
+GOOGLEAPIS = BUILD / "googleapis (run make install)"
 IMPORTED = ("google/api/annotations.proto", "google/api/field_behavior.proto", "google/api/http.proto")
 STUBS = Path("clients/python/src")
 

@@ -1,12 +1,15 @@
 """buf holds the contract's style and its compatibility, without network."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tools import generate, mutants
 
 ROOT = Path(__file__).resolve().parents[2]
 BUF = Path(sys.executable).parent / "buf"
@@ -28,10 +31,26 @@ def test_the_contract_passes_buf(command: tuple[str, ...]) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+def test_on_a_bare_clone_buf_says_what_to_run_and_works_once_that_ran() -> None:
+    with mutants.copy() as clone:
+        ran = subprocess.run([BUF, "lint"], cwd=clone, env=OFFLINE, capture_output=True, text=True)
+        assert ran.returncode != 0
+        assert "(run make install)" in ran.stderr
+        assert len(ran.stderr.splitlines()) == 1, "and not a line for each name that can't be found"
+
+        # What `make install` does last; all else that it does takes a minute.
+        last = "@$(BIN)/python tools/generate.py --googleapis"
+        assert re.search(
+            rf"^install:.*\n\t{re.escape(last)}$", (clone / "Makefile").read_text(), re.MULTILINE
+        )
+        subprocess.run([sys.executable, "tools/generate.py", "--googleapis"], cwd=clone, check=True)
+        subprocess.run([BUF, "lint"], cwd=clone, env=OFFLINE, check=True)
+
+
 def test_a_removed_field_is_a_break(tmp_path: Path) -> None:
     """The image is compared with, not just read."""
-    for name in ("proto/jobqueue", ".build/googleapis"):
-        shutil.copytree(ROOT / name, tmp_path / name)
+    for folder in (generate.PROTO / "jobqueue", generate.GOOGLEAPIS):
+        shutil.copytree(folder, tmp_path / folder.relative_to(ROOT))
     (tmp_path / "buf.yaml").write_text((ROOT / "buf.yaml").read_text())
     file = tmp_path / "proto/jobqueue/v1/jobqueue.proto"
     lines = file.read_text().splitlines(keepends=True)
