@@ -7,8 +7,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tests.http.conftest import Caller, Reply
+from tools.openapi.responses import REASONS_OF
 
 from .conftest import Document, operations, validator
+
+
+def reason_of(status: Document) -> str:
+    """The reason of an error's ErrorInfo, of which it has one."""
+    (reason,) = (each["reason"] for each in status["details"] if each["@type"].endswith(".ErrorInfo"))
+    return str(reason)
 
 
 class Checked:
@@ -56,4 +63,7 @@ class Checked:
         kind = answer.headers["Content-Type"].partition(";")[0]
         assert kind in said["content"], (name, kind)
         if kind == "application/json":
-            validator(self._document, said["content"][kind]["schema"]).validate(json.loads(answer.text))
+            read = json.loads(answer.text)
+            validator(self._document, said["content"][kind]["schema"]).validate(read)
+            if answer.status >= 400:
+                assert reason_of(read) in said[REASONS_OF], (name, answer.text)

@@ -8,6 +8,10 @@ from typing import Any
 
 import schemathesis
 
+from tools.openapi.responses import REASONS_OF
+
+from .checked import reason_of
+
 #: Names the token of a session that is open for as long as the run.
 TOKEN = "SCHEMATHESIS_SESSION_TOKEN"
 _TIMEOUTS = ("grpc-timeout", "x-server-timeout")
@@ -32,3 +36,11 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         case.body = {**body, "session_token": os.environ[TOKEN]}
         if path.endswith(":claim") and _is_wait(str(body.get("wait") or "30s")):
             case.body["wait"] = _SHORT
+
+
+@schemathesis.check
+def reason_conformance(context: Any, response: Any, case: Any) -> None:
+    """An error has one of the reasons that the document lists for its status."""
+    said = case.operation.definition.raw["responses"].get(str(response.status_code), {})
+    if REASONS_OF in said:
+        assert reason_of(response.json()) in said[REASONS_OF], response.text

@@ -62,7 +62,7 @@ async def open_place(dsn: str) -> Any:
 async def test_a_job_is_taken_exactly_where_its_schema_takes_it(
     open_place: Place, document: Document
 ) -> None:
-    told = validator(document, {"$ref": "#/components/schemas/NewJob"})
+    told = validator(document, {"$ref": "#/components/schemas/JobToEnqueue"})
     caller = Caller(open_place.app.http_port)
     wrong = []
     for field, value, right in cases(NEW_JOB):

@@ -23,6 +23,7 @@ CHECKS = (
     "content_type_conformance",
     "response_headers_conformance",
     "response_schema_conformance",
+    "reason_conformance",
     "unsupported_method",
 )
 MOST_EXAMPLES = 20

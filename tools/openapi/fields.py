@@ -10,6 +10,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from jobqueue_server.http.contract import OPTIONS
 
 from .limits import LIMITS, NOT_TAKEN
+from .names import schema_name
 
 Schema = dict[str, Any]
 
@@ -39,9 +40,14 @@ _STRINGS: dict[str, Schema] = {
 
 
 def component(descriptor: Descriptor | EnumDescriptor) -> str:
-    """The name of a message's or an enum's schema: `Job`, `JobStatus`."""
+    """What a message or an enum is called in this tool: `Job`, `JobStatus`."""
     outer = descriptor.containing_type
     return f"{outer.name if outer else ''}{descriptor.name}"
+
+
+def schema_of(descriptor: Descriptor | EnumDescriptor) -> str:
+    """The name of its schema."""
+    return schema_name(component(descriptor))
 
 
 def reference(name: str) -> Schema:
@@ -100,10 +106,10 @@ def _whole(field: FieldDescriptor, not_taken: frozenset[str]) -> Schema:
 def _one(field: FieldDescriptor, not_taken: frozenset[str] = frozenset()) -> Schema:
     if field.message_type is not None:
         known = _STRINGS.get(field.message_type.full_name)
-        return dict(known) if known is not None else reference(component(field.message_type))
+        return dict(known) if known is not None else reference(schema_of(field.message_type))
     if field.enum_type is not None:
         if not_taken:
             names = [value.name for value in field.enum_type.values if value.name not in not_taken]
             return {"type": "string", "enum": names}
-        return reference(component(field.enum_type))
+        return reference(schema_of(field.enum_type))
     return dict(_SCALARS[field.type])

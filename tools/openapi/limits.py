@@ -55,6 +55,15 @@ TOKEN: Schema = {"minLength": 1}
 LEASES: Schema = {"maxItems": MAX_NAMED}
 SLOTS: Schema = {"minimum": 0, "maximum": MAX_SLOTS}
 
+# An object or a boolean. Said by what it is not, since generators can't make a type of a choice between the two.
+_NEITHER: list[Schema] = [
+    {"type": "array", "items": {}},
+    {"type": "null"},
+    {"type": "number"},
+    {"type": "string"},
+]
+JSON_SCHEMA: Schema = {"not": {"anyOf": _NEITHER}}
+
 #: By the field's full name without the package.
 LIMITS: dict[str, Schema] = {
     "NewJob.kind": NAME,
@@ -114,7 +123,7 @@ LIMITS: dict[str, Schema] = {
     "ListKindsRequest.page_token": PAGE_TOKEN,
     "Kind.name": NAME,
     "Kind.max_attempts": MAX_ATTEMPTS,
-    "Kind.schema": {"type": ["object", "boolean"]},
+    "Kind.schema": JSON_SCHEMA,
 }
 
 #: Values of enums that a request may not give, by the field that holds them.

@@ -14,6 +14,7 @@ from jobqueue_server.http.transcoding.framing import Array, Events, Lines
 
 from . import fields, headers, responses
 from .fields import Schema
+from .names import variable_name
 from .schemas import Comments, Schemas
 from .texts import first_sentence, flowing, without_errors
 
@@ -45,7 +46,7 @@ class Operations:
         Raises:
             ValueError: proto/openapi.yaml lists other statuses for it than the Errors: of the .proto file.
         """
-        known = self._version2["paths"][binding.template.text][binding.http_method.lower()]
+        known = self._version2["paths"][path(binding)][binding.http_method.lower()]
         summary, rest = first_sentence(known["summary"])
         description = "\n\n".join(filter(None, [rest, flowing(without_errors(known.get("description", "")))]))
         made: Schema = {"operationId": known["operationId"], "tags": known["tags"], "summary": summary}
@@ -59,7 +60,7 @@ class Operations:
 
     def _parameters(self, binding: Binding) -> list[Schema]:
         made = [
-            self._parameter(spelled(name), variable.where.field, "path")
+            self._parameter(variable_name(name), variable.where.field, "path")
             for name, variable in binding.variables.items()
         ]
         made += [self._parameter(field.name, field, "query") for field in _query(binding)]
@@ -152,13 +153,8 @@ def path(binding: Binding) -> str:
     """A binding's path as OpenAPI writes one: variables without their patterns, named by the field alone."""
     text = binding.template.text
     for name in binding.variables:
-        text = re.sub(rf"\{{{re.escape(name)}(=[^}}]*)?\}}", f"{{{spelled(name)}}}", text)
+        text = re.sub(rf"\{{{re.escape(name)}(=[^}}]*)?\}}", f"{{{variable_name(name)}}}", text)
     return text
-
-
-def spelled(variable: str) -> str:
-    """The name of a path's variable: tools take one with a dot for something else."""
-    return variable.rpartition(".")[2]
 
 
 _OF_HTTP = {

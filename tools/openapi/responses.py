@@ -18,6 +18,8 @@ Schema = dict[str, Any]
 # Said of gRPC's code; here the status is where the reason stands.
 _THE_STATUS = re.compile(r" HTTP \d{3}\.$")
 _TYPE = "type.googleapis.com/google.rpc."
+#: Under what an error's response lists the reasons of its ErrorInfo.
+REASONS_OF = "x-reasons"
 #: What says when to call again.
 SHEDDING = frozenset({429, 503})
 #: Answered before the request becomes a call that has an id.
@@ -31,59 +33,62 @@ _STATUS = {
         "message": {"type": "string", "description": "What was wrong, for people."},
         "details": {
             "type": "array",
-            "items": {"anyOf": [fields.reference(name) for name in ("ErrorInfo", "BadRequest", "RetryInfo")]},
+            "items": fields.reference("ErrorDetail"),
         },
     },
     "required": ["code", "message", "details"],
 }
 
-_ERROR_INFO = {
+#: What each type of detail has for sure.
+_DETAILS = {
+    "ErrorInfo": ["reason", "domain"],
+    "BadRequest": ["field_violations"],
+    "RetryInfo": ["retry_delay"],
+}
+
+# One schema for all three: where several could be meant, the code of generators takes the first or fails.
+_ERROR_DETAIL = {
     "type": "object",
-    "description": "Which error it is.",
+    "description": (
+        "Of the type that `@type` names: ErrorInfo says which error it is; BadRequest names every field at fault; "
+        "RetryInfo says when it is worth trying again, as `Retry-After` does."
+    ),
     "properties": {
-        "@type": {"const": _TYPE + "ErrorInfo"},
-        "reason": {"type": "string", "pattern": "^[A-Z][A-Z0-9_]*$", "description": "Stable."},
-        "domain": {"const": DOMAIN},
+        "@type": {"type": "string", "enum": [_TYPE + name for name in _DETAILS]},
+        "reason": {"type": "string", "pattern": "^[A-Z][A-Z0-9_]*$", "description": "Of ErrorInfo. Stable."},
+        "domain": {"type": "string", "const": DOMAIN, "description": "Of ErrorInfo."},
         "metadata": {
             "type": "object",
             "additionalProperties": {"type": "string"},
-            "description": "What a program may want to know, such as `job_id` or `error_id`.",
+            "description": "Of ErrorInfo: what a program may want to know, such as `job_id` or `error_id`.",
         },
-    },
-    "required": ["@type", "reason", "domain"],
-}
-
-_BAD_REQUEST = {
-    "type": "object",
-    "description": "Every field at fault, by its path in the request message.",
-    "properties": {
-        "@type": {"const": _TYPE + "BadRequest"},
         "field_violations": {
             "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "field": {"type": "string", "description": "Such as `jobs[3].payload.to`."},
-                    "description": {"type": "string", "description": "What would be right."},
-                },
-                "required": ["field", "description"],
-            },
+            "items": fields.reference("FieldViolation"),
+            "description": "Of BadRequest.",
         },
+        "retry_delay": {**fields.DURATION, "description": "Of RetryInfo."},
     },
-    "required": ["@type", "field_violations"],
+    "required": ["@type"],
+    "allOf": [
+        {"if": {"properties": {"@type": {"const": _TYPE + name}}}, "then": {"required": required}}
+        for name, required in _DETAILS.items()
+    ],
 }
 
-_RETRY_INFO = {
+_FIELD_VIOLATION = {
     "type": "object",
-    "description": "When it is worth trying again, as `Retry-After` says too.",
-    "properties": {"@type": {"const": _TYPE + "RetryInfo"}, "retry_delay": fields.DURATION},
-    "required": ["@type", "retry_delay"],
+    "description": "A field at fault.",
+    "properties": {
+        "field": {"type": "string", "description": "Its path in the request, such as `jobs[3].payload.to`."},
+        "description": {"type": "string", "description": "What would be right."},
+    },
+    "required": ["field", "description"],
 }
 
 SCHEMAS: dict[str, Schema] = {
-    "BadRequest": _BAD_REQUEST,
-    "ErrorInfo": _ERROR_INFO,
-    "RetryInfo": _RETRY_INFO,
+    "ErrorDetail": _ERROR_DETAIL,
+    "FieldViolation": _FIELD_VIOLATION,
     "Status": _STATUS,
 }
 
@@ -150,11 +155,11 @@ def response(
     """One error of an operation: what it means, and each reason that it may have."""
     found = list(reasons)
     points = "\n".join(f"- `{one.reason}`: {one.when}" for one in found)
-    named = {"properties": {"reason": {"enum": [one.reason for one in found]}}, "required": ["reason"]}
-    schema = {**fields.reference("Status"), "properties": {"details": {"contains": named}}}
-    content = {"schema": schema} if example is None else {"schema": schema, "example": example}
+    content = {"schema": fields.reference("Status")} | ({} if example is None else {"example": example})
     return {
         "description": f"{description}\n\n{points}",
         "headers": dict(headers),
         "content": {"application/json": content},
+        # Beside the schema, of which generators would make a type for each set of reasons.
+        REASONS_OF: [one.reason for one in found],
     }

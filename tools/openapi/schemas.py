@@ -9,7 +9,8 @@ from google.api import field_behavior_pb2 as behavior
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, OneofDescriptor
 
 from . import fields
-from .fields import Schema, component
+from .fields import Schema, component, schema_of
+from .names import schema_name
 from .texts import flowing
 
 Comments = Mapping[str, str]
@@ -33,12 +34,12 @@ class Schemas:
     def given(self, message: Descriptor) -> Schema:
         """A reference to a message that callers send."""
         self._reach(message, self._given)
-        return fields.reference(component(message))
+        return fields.reference(schema_of(message))
 
     def answered(self, message: Descriptor) -> Schema:
         """A reference to a message that the server answers."""
         self._reach(message, self._answered)
-        return fields.reference(component(message))
+        return fields.reference(schema_of(message))
 
     def body(
         self, name: str, message: Descriptor, *, dropped: Iterable[str] = (), optional: Iterable[str] = ()
@@ -72,7 +73,7 @@ class Schemas:
         return self._definitions.get(name, {}).get("example")
 
     def _reach(self, message: Descriptor, way: set[str]) -> None:
-        name = component(message)
+        name = schema_of(message)
         if name in way:
             return
         way.add(name)
@@ -88,7 +89,7 @@ class Schemas:
             self._reach(kind, way)
         elif field.enum_type is not None:
             enum = field.enum_type
-            self._found.setdefault(component(enum), lambda: self._enum(enum))
+            self._found.setdefault(schema_of(enum), lambda: self._enum(enum))
 
     def _enum(self, enum: EnumDescriptor) -> Schema:
         known = self._definition(enum)
@@ -153,7 +154,7 @@ class Schemas:
         return self._comments[f"{component(message)}.{field}"]
 
     def _definition(self, descriptor: Descriptor | EnumDescriptor) -> Mapping[str, Any]:
-        for name in (descriptor.name, f"{descriptor.name.removesuffix('Request')}Body"):
+        for name in (schema_name(descriptor.name), f"{descriptor.name.removesuffix('Request')}Body"):
             if name in self._definitions:
                 found: Mapping[str, Any] = self._definitions[name]
                 return found

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tools.generate import lay_out_googleapis, run
 
 from . import programs
+from .names import schema_name, variable_name
 from .programs import ROOT
 
 DOCUMENT = ROOT / "server/src/jobqueue_server/http/openapi/jobqueue.swagger.json"
@@ -26,8 +29,11 @@ _OPTIONS = (
     "openapi_naming_strategy=simple",
     "disable_default_responses=true",
     "preserve_rpc_order=true",
+    "use_allof_for_refs=true",
     f"openapi_configuration={CONFIG.relative_to(ROOT)}",
 )
+# A variable of a path that names a field within a message.
+_OF_A_MESSAGE = re.compile(r"{[^}]*\.([^}.]+)}")
 
 
 def make(plugin: Path) -> str:
@@ -43,7 +49,34 @@ def make(plugin: Path) -> str:
             ],
         }
         run(buf, "generate", "--template", json.dumps(template))
-        return (Path(folder) / DOCUMENT.name).read_text()
+        made = json.loads((Path(folder) / DOCUMENT.name).read_text())
+        return json.dumps(tidied(made), indent=2, ensure_ascii=False) + "\n"
+
+
+def tidied(document: dict[str, Any]) -> dict[str, Any]:
+    """What the plugin made, with names that generators can use, and nothing in it that a linter calls an error."""
+    paths = {_OF_A_MESSAGE.sub(r"{\1}", path): item for path, item in document["paths"].items()}
+    for operation in (each for item in paths.values() for each in item.values()):
+        for parameter in operation.get("parameters", []):
+            if parameter["in"] == "path":
+                parameter["name"] = variable_name(parameter["name"])
+    definitions = {schema_name(name): said for name, said in document["definitions"].items()}
+    tidy: dict[str, Any] = _references({**document, "paths": paths, "definitions": definitions})
+    return tidy
+
+
+def _references(part: Any) -> Any:
+    """The same, with references to the definitions as they are named here, and nothing beside a reference."""
+    if isinstance(part, list):
+        return [_references(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if isinstance(reference := part.get("$ref"), str):
+        # The plugin says of the items of an array that they are objects, too.
+        assert set(part) <= {"$ref", "type"}, part
+        place, _, name = reference.rpartition("/")
+        return {"$ref": f"{place}/{schema_name(name)}"}
+    return {name: _references(each) for name, each in part.items()}
 
 
 def sums() -> str:
