@@ -17,6 +17,10 @@ _JSON = "application/json"
 _TEXT: Schema = {"type": "string"}
 
 
+def _constant(text: str) -> Schema:
+    return {"type": "string", "const": text}
+
+
 def _object(**properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
@@ -43,7 +47,7 @@ def _get(operation: str, summary: str, answers: Schema) -> Schema:
     }
 
 
-_ALIVE = {"200": _answer("It lives.", {_JSON: _object(status={"const": "ok"})})}
+_ALIVE = {"200": _answer("It lives.", {_JSON: _object(status=_constant("ok"))})}
 _DOCUMENT: Schema = {"type": "object", "description": "An OpenAPI document."}
 
 
@@ -53,10 +57,10 @@ def _document(version: str) -> Schema:
 
 def paths() -> dict[str, Schema]:
     """Every operational path."""
-    ready = _answer("It takes work.", {_JSON: _object(status={"const": "ready"})})
+    ready = _answer("It takes work.", {_JSON: _object(status=_constant("ready"))})
     not_ready = _answer(
         "It takes no work now: it starts, it leaves, or its database is away.",
-        {_JSON: _object(status={"const": "not ready"}, reason=_TEXT)},
+        {_JSON: _object(status=_constant("not ready"), reason=_TEXT)},
     )
     metrics = _answer(
         "Prometheus' text, or that of OpenMetrics to who accepts it.",
@@ -73,7 +77,7 @@ def paths() -> dict[str, Schema]:
             {
                 "200": _answer(
                     "Its name and version.",
-                    {_JSON: _object(name={"const": "jobqueue-server"}, version=_TEXT)},
+                    {_JSON: _object(name=_constant("jobqueue-server"), version=_TEXT)},
                 )
             },
         ),

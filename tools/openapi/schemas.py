@@ -136,8 +136,7 @@ class Schemas:
             # The other member is the same JSON as bytes: what is said of both is said of the one that is left.
             description = f"{said} {description}"
         made["description"] = description
-        if fields.behaves(field, behavior.OUTPUT_ONLY):
-            made["readOnly"] = True
+        # Not readOnly where a field is OUTPUT_ONLY: it stands in answers alone, and generators make it optional there.
         return made
 
     def _choice(self, oneof: OneofDescriptor) -> Schema:
