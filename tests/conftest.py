@@ -31,12 +31,44 @@ for _name in [name for name in os.environ if name.startswith("JOBQUEUE_")]:
     del os.environ[_name]
 # A test that wants HTTP asks for it: the usual port can be had once.
 os.environ["API_BIND_ADDR"] = "off"
+# Which transport serves gRPC where a test says nothing else: by `--engine`.
+ENGINE = "JOBQUEUE_GRPC_ENGINE"
 # gRPC runs handlers in every forked child, where it has threads, and now and then one dies of that before it has become
 # the PostgreSQL that it was to be.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 # A shell starts what it leaves in the background with SIGINT ignored, and so would be all that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--engine`: what the servers under test serve gRPC by."""
+    parser.addoption(
+        "--engine",
+        choices=("http2", "grpcio", "both"),
+        default="http2",
+        help="what serves gRPC; both: http2, and the tests of what any engine keeps over grpcio as well",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tells it to all servers of the run, also those that are processes of their own."""
+    engine = config.getoption("engine")
+    os.environ[ENGINE] = "http2" if engine == "both" else engine
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests that ask for `engine` are run over each, where both are asked for."""
+    if "engine" in metafunc.fixturenames and metafunc.config.getoption("engine") == "both":
+        metafunc.parametrize("engine", ("http2", "grpcio"), indirect=True)
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What serves gRPC in this test."""
+    name: Any = getattr(request, "param", os.environ[ENGINE])
+    monkeypatch.setenv(ENGINE, name)
+    return name
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,6 +21,7 @@ from jobqueue_server.model import Enqueued, EnqueuedBatch, Job, JobFilter, Kind,
 from jobqueue_server.rpc.job_queue import JobQueueServicer
 from jobqueue_server.rpc.queue_admin import QueueAdminServicer
 from jobqueue_server.rpc.server import GrpcServer
+from jobqueue_server.settings import Settings
 
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
 
@@ -161,6 +162,7 @@ async def serving(job_queue: object = None, **chain_options: Any) -> AsyncIterat
             (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], servicer),
             (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], QueueAdminServicer(core, core)),
         ],
+        engine=Settings.load().grpc_engine,
     )
     port = await server.start("127.0.0.1:0")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

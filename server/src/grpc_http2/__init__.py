@@ -1,10 +1,20 @@
 """gRPC over HTTP/2 on asyncio: a server's side, for handlers made for `grpc.aio`. README.md says how to use it."""
 
-from .call import Call
+from .call import Call, Cancellable
 from .errors import MessageTooLarge, PeerGone
 from .fields import Metadata
 from .limits import Limits
 from .messages import TooLarge, raw
 from .server import Server
 
-__all__ = ["Call", "Limits", "MessageTooLarge", "Metadata", "PeerGone", "Server", "TooLarge", "raw"]
+__all__ = [
+    "Call",
+    "Cancellable",
+    "Limits",
+    "MessageTooLarge",
+    "Metadata",
+    "PeerGone",
+    "Server",
+    "TooLarge",
+    "raw",
+]

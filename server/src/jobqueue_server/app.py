@@ -14,7 +14,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from grpc_http2 import Limits
 from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
 
 from . import __version__, logs
@@ -60,6 +59,7 @@ from .rpc.lease import LeaseServicer
 from .rpc.queue_admin import QueueAdminServicer
 from .rpc.server import GrpcServer
 from .rpc.session_calls import SessionCallsServicer
+from .rpc.transport import Limits
 from .rpc.watch import WatchServicer
 from .settings import Settings, listening
 from .store import migrate, pooler
@@ -284,6 +284,7 @@ class App:
             reuse_port=self._reuse_port,
             max_connection_age=settings.connection_max_age,
             limits=grpc_limits(settings),
+            engine=settings.grpc_engine,
         )
         operations = Operations(self.metrics, lambda: self._not_ready)
         errors = ErrorForm(aip193=settings.http_errors == "aip193")
@@ -379,6 +380,7 @@ class App:
             version=__version__,
             grpc=self.settings.grpc_addr,
             port=self.grpc_port,
+            engine=self.settings.grpc_engine,
             **http,
             **tls,
         )

@@ -170,6 +170,12 @@ class Settings(BaseSettings):
     grpc_addr: Address = _set(
         "Network", "127.0.0.1:50051", "Where gRPC answers. Name another address to be reachable."
     )
+    grpc_engine: Literal["http2", "grpcio"] = _set(
+        "Network",
+        "http2",
+        "What serves gRPC: `http2`, the server's own transport; or `grpcio`, the one of that package, which is slower "
+        "and keeps fewer bounds (docs/engines.md).",
+    )
     http_addr: Annotated[Address | None, BeforeValidator(_off)] = _set(
         "Network",
         "127.0.0.1:8080",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -18,10 +18,14 @@ class Tls:
     Attributes:
         http1: What the HTTP server speaks TLS by.
         http2: What the gRPC server does.
+        certificate, key, client_ca: The files, for a gRPC server that brings its own TLS.
     """
 
     http1: ssl.SSLContext
     http2: ssl.SSLContext
+    certificate: bytes
+    key: bytes = field(repr=False)
+    client_ca: bytes | None
 
     @classmethod
     def load(cls, cert: Path | None, key: Path | None, client_ca: Path | None) -> Tls | None:
@@ -36,13 +40,15 @@ class Tls:
             raise TlsUnusable(
                 "TLS needs a certificate and its key: set JOBQUEUE_TLS_CERT and JOBQUEUE_TLS_KEY"
             )
-        _check_readable(cert, "JOBQUEUE_TLS_CERT")
-        _check_readable(key, "JOBQUEUE_TLS_KEY")
-        if client_ca is not None:
-            _check_readable(client_ca, "JOBQUEUE_TLS_CLIENT_CA")
+        certificate = _read(cert, "JOBQUEUE_TLS_CERT")
+        secret = _read(key, "JOBQUEUE_TLS_KEY")
+        authorities = None if client_ca is None else _read(client_ca, "JOBQUEUE_TLS_CLIENT_CA")
         return cls(
             _context("http/1.1", cert, key, client_ca),
             _context("h2", cert, key, client_ca),
+            certificate,
+            secret,
+            authorities,
         )
 
 
@@ -70,8 +76,8 @@ def _context(protocol: str, cert: Path, key: Path, client_ca: Path | None) -> ss
     return context
 
 
-def _check_readable(path: Path, setting: str) -> None:
+def _read(path: Path, setting: str) -> bytes:
     try:
-        path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise TlsUnusable(f"{path} can't be read: {error.strerror} (named by {setting})") from None

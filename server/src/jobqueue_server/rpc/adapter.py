@@ -11,14 +11,12 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from grpc_http2 import Call as Context
-from grpc_http2 import MessageTooLarge, PeerGone, TooLarge
-from grpc_http2 import raw as as_it_came
-
 from ..chain import Call, Chain
 from ..errors import BodyTooLarge, FieldInvalid, JobQueueError, NotBuilt
 from .quick import Quick, QuickBatch, QuickEnqueue
 from .said import refusal, trailing
+from .transport import Context, FrameStream, ImmediateContext, MessageTooLarge, PeerGone, TooLarge
+from .transport import raw as as_it_came
 
 
 def generic_handler(service: ServiceDescriptor, servicer: object, chain: Chain) -> grpc.GenericRpcHandler:
@@ -80,7 +78,7 @@ class Unary:
         context.set_trailing_metadata(trailing(call))
         return response
 
-    def _begin(self, raw: bytes, context: Context) -> bool:
+    def _begin(self, raw: bytes, context: ImmediateContext) -> bool:
         assert self._quick is not None, "it is there where immediate is"
         return self._quick.begin(raw, _call(self._method, context), context)
 
@@ -103,7 +101,7 @@ def _stream(method: str, run: Callable[..., Awaitable[None]]) -> Callable[..., A
 
 
 def _duplex(method: str, run: Callable[[Any, Call], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    async def handle(_requests: object, context: Context) -> None:
+    async def handle(_requests: object, context: FrameStream) -> None:
         call = _call(method, context)
         try:
             await _send_request_id(context, call)
@@ -163,7 +161,7 @@ def _serialized(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any
 def _told(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call], Awaitable[Any]]:
     """Inside of the chain too: a message that the transport refuses is refused in our words."""
 
-    async def handle(context: Context, call: Call) -> Any:
+    async def handle(context: FrameStream, call: Call) -> Any:
         try:
             return await handler(context, call)
         except MessageTooLarge as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
-from grpc_http2 import Server
+from .transport import Server
 
 SERVICE = "grpc.health.v1.Health"
 

@@ -11,7 +11,6 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from grpc_http2 import Call as Context
 from jobqueue.v1 import lease_pb2
 
 from ..chain import Call
@@ -33,6 +32,7 @@ from ..model import MAX_CHECKPOINT_BYTES, MAX_SETTLE_OUTCOMES
 from .hello import MAX_SLOTS, Greeting, greeting, take_capacity
 from .outcomes import read_outcome
 from .stream import LeaseStream
+from .transport import FrameStream
 from .welcome import welcome
 
 _log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class LeaseServicer:
         self._server_name = server_name
         self._background: set[asyncio.Task[Any]] = set()
 
-    async def Lease(self, context: Context, call: Call) -> None:
+    async def Lease(self, context: FrameStream, call: Call) -> None:
         """One stream from Hello to its end.
 
         Raises:
@@ -108,7 +108,7 @@ class LeaseServicer:
         finally:
             self._streams -= 1
 
-    async def _stream(self, context: Context, hello: Greeting, capacity: lease_pb2.Capacity) -> None:
+    async def _stream(self, context: FrameStream, hello: Greeting, capacity: lease_pb2.Capacity) -> None:
         """From the session, opened or resumed, to the end of its stream."""
         opened = await self._session(hello)
         session = opened.session
@@ -133,7 +133,7 @@ class LeaseServicer:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _serve(self, context: Context, session: Session, stream: LeaseStream) -> None:
+    async def _serve(self, context: FrameStream, session: Session, stream: LeaseStream) -> None:
         """Reads and writes until either ends. The end of one is the end of both, and its error theirs."""
 
         def handle(frame: lease_pb2.LeaseRequest) -> None:

@@ -15,7 +15,6 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from grpc_http2 import Call as Context
 from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
@@ -24,6 +23,7 @@ from ..errors import JobQueueError
 from ..taskless import Deadlines, TasklessCall
 from .convert import set_moment
 from .said import refusal, trailing
+from .transport import ImmediateContext
 from .wire import entries_of, length_of, map_of, tag
 
 _jobs_of = entries_of(rpc_pb.BatchEnqueueJobsRequest.DESCRIPTOR.fields_by_name["jobs"])
@@ -55,7 +55,7 @@ class Quick(ABC):
         self._chain = chain
         self._servicer: Any = servicer if hasattr(servicer, "start") else None
 
-    def begin(self, raw: bytes, call: Call, context: Context) -> bool:
+    def begin(self, raw: bytes, call: Call, context: ImmediateContext) -> bool:
         """Starts a call, or refuses it. False where it goes the general way, from the beginning."""
         if self._servicer is None:
             return False
@@ -139,7 +139,7 @@ class QuickEnqueue(Quick):
 class QuickCall(TasklessCall):
     """One such call: what stands for its task."""
 
-    def __init__(self, quick: Quick, begun: Begun, job: Any, context: Context) -> None:
+    def __init__(self, quick: Quick, begun: Begun, job: Any, context: ImmediateContext) -> None:
         super().__init__(begun, job, quick.deadlines)
         self._quick = quick
         self._context = context
@@ -160,7 +160,7 @@ class QuickCall(TasklessCall):
         _refuse(self._context, self._begun.call, error)
 
 
-def _refuse(context: Context, call: Call, error: JobQueueError | None) -> None:
+def _refuse(context: ImmediateContext, call: Call, error: JobQueueError | None) -> None:
     """Says why a call failed; None: it was cancelled."""
     if error is None:
         context.finish(grpc.StatusCode.CANCELLED.value[0], "the call was cancelled")

@@ -7,11 +7,10 @@ from functools import lru_cache
 
 import grpc
 
-from grpc_http2 import Metadata
-
 from ..chain import Call
 from ..errors import JobQueueError
 from .errors import DETAILS_KEY, code_of, message_of, status_of
+from .transport import Metadata
 
 # For the HTTP transport; a gRPC client has no use for it.
 _INTERNAL_METADATA = "x-http-code"

@@ -14,15 +14,15 @@ from google.protobuf.descriptor_pool import Default as default_pool
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from grpc_http2 import Limits, Server
-
 from ..addresses import split_address, taken
 from ..chain import Chain
 from ..model import MAX_MESSAGE_BYTES
 from ..tls import Tls
 from .adapter import generic_handler
+from .engines import ENGINES, Engine
 from .health import SERVICE as HEALTH_SERVICE
 from .health import Health
+from .transport import Limits, Server
 
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 
@@ -44,6 +44,7 @@ class GrpcServer:
             anew, so that load spreads over servers that came later; calls under way, streams too, go on. None: never.
         max_calls_per_connection: Calls and streams under way on one connection; further ones wait on its other side.
         limits: What callers can make it hold and do.
+        engine: What it speaks HTTP/2 by. `grpcio` keeps a few of the limits only: see docs/engines.md.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class GrpcServer:
         max_connection_age: timedelta | None = None,
         max_calls_per_connection: int = 4096,
         limits: Limits | None = None,
+        engine: Engine = "http2",
     ) -> None:
         self._tls = tls
-        self._server = Server(
+        self._server: Server = ENGINES[engine](
             most_bytes=MAX_MESSAGE_BYTES,
             most_streams=max_calls_per_connection,
             max_connection_age=None if max_connection_age is None else max_connection_age.total_seconds(),
@@ -85,13 +87,11 @@ class GrpcServer:
             AddressUnusable: The port is taken, or the address is not this machine's.
         """
         host, port = split_address(address)
+        await self._health.set_serving(False)
         try:
-            port = self._server.bind(host, port)
+            return await self._server.listen(host, port, self._tls)
         except OSError as error:
             raise taken("The gRPC server", address, "JOBQUEUE_GRPC_ADDR") from error
-        await self._health.set_serving(False)
-        await self._server.start(None if self._tls is None else self._tls.http2)
-        return port
 
     async def set_serving(self, serving: bool) -> None:
         """Sets what the health check answers for the server and for each service."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from jobqueue.v1 import lease_pb2
 
@@ -17,6 +16,7 @@ from ..model import MAX_DELIVERY_BYTES
 from .convert import VALUE_GROWTH, set_span
 from .leased import delivery_bytes, leased_job
 from .outcomes import result_message
+from .transport import FrameStream
 
 # What a job costs in a message beside its payload, labels and headers.
 JOB_OVERHEAD = 160
@@ -32,7 +32,7 @@ MAX_UNSENT_RESULTS = 20_000
 class LeaseStream:
     """Implements `core.session.Link` over a gRPC stream."""
 
-    def __init__(self, context: Any, session: Session, *, as_value: bool) -> None:
+    def __init__(self, context: FrameStream, session: Session, *, as_value: bool) -> None:
         self._context = context
         self._session = session
         self._as_value = as_value
@@ -135,7 +135,7 @@ class LeaseStream:
         """Nobody waits for its end any more."""
         if not self.over.cancel() and not self.over.cancelled():
             self.over.exception()
-            # The frames of an error know this stream: see `Stream.receive`.
+            # The frames of an error know this stream: see `grpc_http2.Call.receive`.
             self.over = self._loop.create_future()
             self.over.cancel()
 

@@ -1,0 +1,43 @@
+"""The engines that serve gRPC, of which JOBQUEUE_GRPC_ENGINE names one: the only file that knows both."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import grpc_http2
+
+from ..tls import Tls
+from .grpcio.server import GrpcioServer
+from .transport import Limits, Server
+
+Engine = Literal["http2", "grpcio"]
+
+
+class _Make(Protocol):
+    def __call__(
+        self,
+        *,
+        most_bytes: int,
+        most_streams: int,
+        max_connection_age: float | None,
+        keepalive: int,
+        keepalive_timeout: int,
+        reuse_port: bool,
+        limits: Limits | None,
+    ) -> Server: ...
+
+
+class _Http2(grpc_http2.Server):
+    async def listen(self, host: str, port: int, tls: Tls | None) -> int:
+        """Takes calls there, and answers the port.
+
+        Raises:
+            OSError: Another program has the address, or it is not this machine's.
+        """
+        port = self.bind(host, port)
+        await self.start(None if tls is None else tls.http2)
+        return port
+
+
+#: How a server of each engine is made. What their arguments mean is said at `grpc_http2.Server`.
+ENGINES: dict[Engine, _Make] = {"http2": _Http2, "grpcio": GrpcioServer}

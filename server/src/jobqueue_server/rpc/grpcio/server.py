@@ -1,0 +1,189 @@
+"""Listens by `grpc.aio.server`, and serves handlers made for the engine `http2`, without its fast path."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from ...tls import Tls
+from ..transport import Limits
+from .call import GrpcioCall
+from .stream import GrpcioStream
+
+# Up to so many times the limit a message is refused by us, with a reason; beyond it by gRPC itself, in its own words.
+_READ = 2
+_MAX_METADATA_BYTES = 16 << 10
+# Calls that the loop has not come to yet. From 1,000 on gRPC would end more and more of them, and from 3,000 on all,
+# with a CANCELLED that says neither why nor when to come back; the chain does.
+_MAX_PENDING = 100_000
+# A client that pings more often is cut off ("too many pings").
+_MIN_PING_INTERVAL_MS = 500
+# What handlers get that were cancelled, in seconds.
+_CLEANUP = 5.0
+
+
+class GrpcioServer:
+    """`grpc.aio.server` with what `grpc_http2.Server` is given, as far as it has it.
+
+    Args:
+        most_bytes: Of one message.
+        most_streams: Calls and streams under way on one connection.
+        max_connection_age: Seconds after which, a tenth sooner or later, a connection takes no new calls; None: never.
+        keepalive: Seconds of silence after which the other side is asked whether it is there.
+        keepalive_timeout: Seconds that it has to answer.
+        reuse_port: Whether several servers may listen on the same port.
+        limits: What callers can make it hold and do; of these it has `connections` and `greeting`.
+    """
+
+    def __init__(
+        self,
+        *,
+        most_bytes: int,
+        most_streams: int,
+        max_connection_age: float | None,
+        keepalive: int,
+        keepalive_timeout: int,
+        reuse_port: bool,
+        limits: Limits | None = None,
+    ) -> None:
+        limits = Limits() if limits is None else limits
+        self._most_bytes = most_bytes
+        self._calls: set[asyncio.Task[Any]] = set()
+        greeting = int(limits.greeting * 1000)
+        options = [
+            ("grpc.so_reuseport", int(reuse_port)),
+            ("grpc.max_receive_message_length", _READ * most_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", _MAX_METADATA_BYTES),
+            ("grpc.max_concurrent_streams", most_streams),
+            ("grpc.max_allowed_incoming_connections", limits.connections),
+            ("grpc.server_handshake_timeout_ms", greeting),
+            ("grpc.http2.settings_timeout", greeting),
+            ("grpc.server.max_pending_requests", _MAX_PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
+            # All three: `ping_timeout_ms` is a minute by default, and overrides the second.
+            ("grpc.keepalive_time_ms", keepalive * 1000),
+            ("grpc.keepalive_timeout_ms", keepalive_timeout * 1000),
+            ("grpc.http2.ping_timeout_ms", keepalive_timeout * 1000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.max_pings_without_data", 0),
+            ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
+        ]
+        if max_connection_age is not None:
+            # Without a grace what is under way goes on for as long as it likes.
+            options.append(("grpc.max_connection_age_ms", int(max_connection_age * 1000)))
+        self._server = grpc.aio.server(options=options)
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
+        """Serves these."""
+        self._server.add_generic_rpc_handlers(tuple(_Handlers(each, self._wrapped) for each in handlers))
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Serves these methods of a service."""
+        wrapped = {name: self._wrapped(handler) for name, handler in handlers.items()}
+        self._server.add_registered_method_handlers(service, wrapped)
+
+    def _wrapped(self, handler: Any) -> Any:
+        """A handler that gets and answers bytes, and whose context is ours."""
+        make: Any = grpc
+
+        async def unary(raw: bytes, context: Any) -> bytes | None:
+            with self._running():
+                return await GrpcioCall(context, handler, self._most_bytes).unary(raw)
+
+        async def answers(raw: bytes, context: Any) -> None:
+            with self._running():
+                await GrpcioCall(context, handler, self._most_bytes).stream(raw)
+
+        async def both(_: object, context: Any) -> None:
+            with self._running():
+                await GrpcioStream(context, handler, self._most_bytes).stream_both()
+
+        if handler.request_streaming:
+            return make.stream_stream_rpc_method_handler(both)
+        if handler.response_streaming:
+            return make.unary_stream_rpc_method_handler(answers)
+        return make.unary_unary_rpc_method_handler(unary)
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        """Counts a handler among those that `stop` waits for."""
+        task = asyncio.current_task()
+        assert task is not None, "handlers are tasks"
+        self._calls.add(task)
+        try:
+            yield
+        finally:
+            self._calls.discard(task)
+
+    async def listen(self, host: str, port: int, tls: Tls | None) -> int:
+        """Takes calls there, and answers the port.
+
+        Raises:
+            OSError: Another program has the address, or it is not this machine's.
+        """
+        # The last to be asked.
+        self._server.add_generic_rpc_handlers((_NoMethod(),))
+        place = f"[{host or '::'}]:{port}" if ":" in (host or "::") else f"{host}:{port}"
+        try:
+            if tls is None:
+                port = self._server.add_insecure_port(place)
+            else:
+                port = self._server.add_secure_port(place, _credentials(tls))
+        except RuntimeError as error:
+            # Its own says no more than that.
+            raise OSError(errno.EADDRINUSE, f"gRPC can't listen on {place}") from error
+        await self._server.start()
+        return port
+
+    async def stop(self, grace: float) -> None:
+        """Takes no new calls, and cuts off those that are not done after the grace, in seconds."""
+        await self._server.stop(grace)
+        if self._calls:
+            await asyncio.wait(set(self._calls), timeout=_CLEANUP)
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """Wraps what another one finds, each handler once."""
+
+    def __init__(self, found: Any, wrapped: Callable[[Any], Any]) -> None:
+        self._found = found
+        self._wrapped = wrapped
+        self._known: dict[str, Any] = {}
+
+    def service(self, handler_call_details: Any) -> Any:
+        """The handler of a method, if it is there."""
+        method = handler_call_details.method
+        if method not in self._known:
+            handler = self._found.service(handler_call_details)
+            if handler is None:
+                return None
+            self._known[method] = self._wrapped(handler)
+        return self._known[method]
+
+
+class _NoMethod(grpc.GenericRpcHandler):
+    """Refuses calls of methods that are not there, in the words of the other engine."""
+
+    def service(self, handler_call_details: Any) -> Any:
+        """The handler that refuses this method."""
+        text = f"there is no method {handler_call_details.method[:256]}"
+        make: Any = grpc
+
+        async def refuse(_: object, context: Any) -> None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
+
+        return make.stream_stream_rpc_method_handler(refuse)
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials(
+        [(tls.key, tls.certificate)], tls.client_ca, require_client_auth=tls.client_ca is not None
+    )
