@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -74,13 +77,24 @@ async def test_the_port_is_free_again_after_the_stop(served: Served) -> None:
     socket.create_server(("127.0.0.1", served.call.port)).close()
 
 
-async def test_a_caller_whose_machine_has_gone_is_noticed_within_half_a_minute(served: Served) -> None:
+@asynccontextmanager
+async def connected(served: Served) -> AsyncIterator[Any]:
+    """The server's side of a connection, as a socket."""
     _, writer = await asyncio.open_connection("127.0.0.1", served.call.port)
     async with asyncio.timeout(PATIENCE):
         while not (connections := served.server._server.server_state.connections):
             await asyncio.sleep(0.01)
-    taken = next(iter(connections)).transport.get_extra_info("socket")
-    assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-    options = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT]
-    assert [taken.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [15, 5, 3, 30_000]
+    yield next(iter(connections)).transport.get_extra_info("socket")
     writer.close()
+
+
+async def test_an_answer_does_not_wait_until_its_head_is_acknowledged(served: Served) -> None:
+    async with connected(served) as taken:
+        assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_a_caller_whose_machine_has_gone_is_noticed_within_half_a_minute(served: Served) -> None:
+    async with connected(served) as taken:
+        assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        options = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT]
+        assert [taken.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [15, 5, 3, 30_000]
