@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -100,3 +101,52 @@ def test_each_limit_is_of_a_field_that_there_is() -> None:
         for field in message.fields
     }
     assert set(LIMITS) <= fields
+
+
+IDS = ["a", "a b", "~" * 128], ["~" * 129, "é", "a\tb"]
+TRACES = (
+    ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
+    ["00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", "00", "a"],
+)
+# Header -> values that are just within, values that are just beyond, and whether these are refused; else passed over.
+HEADERS: dict[str, tuple[list[str], list[str], bool]] = {
+    "X-Request-Id": (*IDS, False),
+    "Traceparent": (*TRACES, False),
+    "Grpc-Timeout": (["99999999m", "30S"], ["100000000m", "1s", "S", "-1S"], True),
+    "X-Server-Timeout": (["2.5", "999999999"], ["1e3", "-1", "1.", ".5"], True),
+    "Idempotency-Key": (["k", "k" * 255, "a b"], ["k" * 256, "a\tb"], True),
+    "Last-Event-ID": (["a" * 16384], ["a" * 16385], True),
+}
+
+
+async def test_a_header_is_taken_exactly_where_its_schema_takes_it(
+    open_place: Place, document: Document
+) -> None:
+    parameters = document["components"]["parameters"]
+    assert set(HEADERS) == set(parameters)
+    caller = Caller(open_place.app.http_port)
+
+    async def taken(name: str, value: str) -> bool:
+        sent = {name.replace("-", "_"): value}
+        if name == "Last-Event-ID":
+            # Of a job that there is not, so that no stream begins. That the token is none is said later.
+            watched = await caller("GET", f"/v1/jobs:watch?ids={uuid4()}", **sent)
+            return "must be at most" not in watched.text
+        answer = await caller("POST", "/v1/jobs", {"kind": "work"}, **sent)
+        if HEADERS[name][2]:
+            return answer.status == 201
+        assert answer.status == 201, "it is passed over"
+        assert validator(document, parameters["X-Request-Id"]["schema"]).is_valid(
+            answer.headers["X-Request-Id"]
+        )
+        return bool(answer.json["headers"].get(name.lower()) == value)
+
+    wrong = []
+    for name, (within, beyond, _) in HEADERS.items():
+        told = validator(document, parameters[name]["schema"])
+        for value, right in [*((value, True) for value in within), *((value, False) for value in beyond)]:
+            found = told.is_valid(value), await taken(name, value)
+            if found != (right, right):
+                wrong.append((name, value, found))
+    await caller.session.close()
+    assert not wrong

@@ -8,20 +8,26 @@ from typing import Any
 from jobqueue_server.chain import MAX_REQUEST_ID_CHARS
 from jobqueue_server.model import MAX_KEY_CHARS
 
+from .limits import RESUME_TOKEN
+
 Schema = dict[str, Any]
+
+# 1 to 128 characters of printable ASCII. Blanks around a header's value are no part of it.
+_REQUEST_ID: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_REQUEST_ID_CHARS,
+    "pattern": "^[!-~]([ -~]*[!-~])?$",
+}
 
 PARAMETERS: dict[str, Schema] = {
     "X-Request-Id": {
         "description": (
-            "The caller's own id of the request. It is echoed, stands in the server's log, and goes with the job to "
-            "its handler. Without it the server makes one."
+            "The caller's own id of the request: 1 to 128 characters of printable ASCII. It is echoed, stands in the "
+            "server's log, and goes with the job to its handler. Without it, and instead of one that is none, the "
+            "server makes one."
         ),
-        "schema": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": MAX_REQUEST_ID_CHARS,
-            "pattern": "^[!-~]([ -~]*[!-~])?$",
-        },
+        "schema": _REQUEST_ID,
     },
     "Grpc-Timeout": {
         "description": "How long the caller waits: at most 8 digits and a unit of H, M, S, m, u and n.",
@@ -44,12 +50,19 @@ PARAMETERS: dict[str, Schema] = {
         },
     },
     "Traceparent": {
-        "description": "The W3C trace context of the caller, which goes with the job to its handler.",
-        "schema": {"type": "string", "examples": ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]},
+        "description": (
+            "The W3C trace context of the caller, which goes with the job to its handler. One that is none is passed "
+            "over."
+        ),
+        "schema": {
+            "type": "string",
+            "pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,200})?$",
+            "examples": ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
+        },
     },
     "Last-Event-ID": {
         "description": "The id of the last event seen, as EventSource sends it: goes on after it, as `resume_token`.",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", **RESUME_TOKEN},
     },
 }
 
@@ -57,7 +70,7 @@ ANSWERED: dict[str, Schema] = {
     "X-Request-Id": {
         "description": "The id of the request: the caller's or a new one.",
         "required": True,
-        "schema": {"type": "string"},
+        "schema": _REQUEST_ID,
     },
     "Retry-After": {
         "description": "When it is worth trying again, in seconds.",

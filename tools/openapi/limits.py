@@ -1,29 +1,41 @@
 """What the server asks of single fields beyond their types, by the constants that its checks use.
 
-Bounds of a Duration have no form in JSON Schema; they stand in the fields' comments. tests/openapi sends what is just
-within each of these and what is just beyond.
+Bounds of a Duration have no form in JSON Schema; they are `x-minimum` and `x-maximum`. What has none at all stands in
+the fields' comments: sizes in bytes, a time ahead of now, one field that must fit another. tests/openapi sends what is
+just within each of these and what is just beyond, and looks for fields without any.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from jobqueue_server.model import (
+    MAX_AHEAD,
     MAX_ATTEMPTS_LIMIT,
+    MAX_BACKOFF,
     MAX_BATCH_JOBS,
     MAX_FOLLOW_UPS,
+    MAX_HEADERS_BYTES,
     MAX_KEY_CHARS,
     MAX_LABEL_NAME,
     MAX_LABEL_VALUE,
     MAX_LABELS,
     MAX_PRIORITY,
+    MAX_SESSION_TTL,
     MAX_SETTLE_OUTCOMES,
+    MAX_TIMEOUT,
+    MAX_WAIT,
     MAX_WATCHED_IDS,
     MAX_WORKER_NAME,
+    MIN_BACKOFF,
     MIN_PRIORITY,
+    MIN_SESSION_TTL,
+    MIN_TIMEOUT,
 )
-from jobqueue_server.rpc.checks import MAX_PAGE_TOKEN_CHARS, MAX_REASON_CHARS
+from jobqueue_server.rpc.checks import MAX_PAGE_TOKEN_CHARS, MAX_REASON_CHARS, MAX_WATCH_TOKEN_CHARS
 from jobqueue_server.rpc.hello import MAX_CLIENT, MAX_NAMED, MAX_SLOTS, MAX_SUBSCRIPTIONS
+from jobqueue_server.rpc.session_calls import MAX_TOKEN_CHARS
 
 Schema = dict[str, Any]
 
@@ -32,10 +44,23 @@ _NO_CONTROL = r"[^\u0000-\u001f\u007f-\u009f]"
 _NO_NUL = r"^[^\u0000]*$"
 _LABEL = f"[A-Za-z0-9][A-Za-z0-9_./-]{{0,{MAX_LABEL_NAME - 1}}}"
 
+_LARGEST_INT32 = 2**31 - 1
+
+
+def _span(low: timedelta, high: timedelta) -> Schema:
+    """The bounds of a Duration, as one is written."""
+    return {"x-minimum": _written(low), "x-maximum": _written(high)}
+
+
+def _written(span: timedelta) -> str:
+    seconds, fraction = divmod(span, timedelta(seconds=1))
+    return f"{seconds}.{fraction.microseconds:06d}".rstrip("0").rstrip(".") + "s"
+
+
 NAME: Schema = {"pattern": f"^{_NAME}$"}
 NAME_OR_EMPTY: Schema = {"pattern": f"^({_NAME})?$"}
 UUID: Schema = {"format": "uuid", "minLength": 36, "maxLength": 36}
-PAGE_SIZE: Schema = {"minimum": 0}
+PAGE_SIZE: Schema = {"minimum": 0, "maximum": _LARGEST_INT32}
 PAGE_TOKEN: Schema = {"maxLength": MAX_PAGE_TOKEN_CHARS, "pattern": _NO_NUL}
 MAX_ATTEMPTS: Schema = {"minimum": 0, "maximum": MAX_ATTEMPTS_LIMIT}
 LABELS: Schema = {
@@ -51,7 +76,13 @@ LABEL_FILTER: Schema = {
     "maxItems": MAX_LABELS,
     "items": {"type": "string", "pattern": f"^{_LABEL}={_NO_CONTROL}{{0,{MAX_LABEL_VALUE}}}$"},
 }
-TOKEN: Schema = {"minLength": 1}
+TOKEN: Schema = {"minLength": 1, "maxLength": MAX_TOKEN_CHARS, "pattern": _NO_NUL}
+RESUME_TOKEN: Schema = {"maxLength": MAX_WATCH_TOKEN_CHARS, "pattern": _NO_NUL}
+ATTEMPT: Schema = {"minimum": 1, "maximum": _LARGEST_INT32}
+BACKOFF = _span(MIN_BACKOFF, MAX_BACKOFF)
+TIMEOUT = _span(MIN_TIMEOUT, MAX_TIMEOUT)
+AHEAD = _span(timedelta(), MAX_AHEAD)
+WAIT = _span(timedelta(), MAX_WAIT)
 LEASES: Schema = {"maxItems": MAX_NAMED}
 SLOTS: Schema = {"minimum": 0, "maximum": MAX_SLOTS}
 
@@ -72,10 +103,19 @@ LIMITS: dict[str, Schema] = {
     "NewJob.max_attempts": MAX_ATTEMPTS,
     "NewJob.idempotency_key": {"maxLength": MAX_KEY_CHARS, "pattern": f"^{_NO_CONTROL}*$"},
     "NewJob.labels": LABELS,
+    "NewJob.delay": AHEAD,
+    "NewJob.timeout": TIMEOUT,
+    # Names and values together; a name has a character at least.
     "NewJob.headers": {
-        "propertyNames": {"pattern": "^[!-~]+$"},
-        "additionalProperties": {"type": "string", "pattern": f"^{_NO_CONTROL}*$"},
+        "propertyNames": {"pattern": "^[!-~]+$", "maxLength": MAX_HEADERS_BYTES},
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": MAX_HEADERS_BYTES - 1,
+            "pattern": f"^{_NO_CONTROL}*$",
+        },
     },
+    "RetryPolicy.min_backoff": BACKOFF,
+    "RetryPolicy.max_backoff": BACKOFF,
     "Job.id": UUID,
     "EnqueueResult.id": UUID,
     "JobProgress.fraction": {"minimum": 0, "maximum": 1},
@@ -85,6 +125,7 @@ LIMITS: dict[str, Schema] = {
     "RetryJobRequest.id": UUID,
     "DeleteJobRequest.id": UUID,
     "WaitJobRequest.id": UUID,
+    "WaitJobRequest.timeout": WAIT,
     "CancelJobRequest.reason": {"maxLength": MAX_REASON_CHARS, "pattern": _NO_NUL},
     "ListJobsRequest.page_size": PAGE_SIZE,
     "ListJobsRequest.page_token": PAGE_TOKEN,
@@ -95,19 +136,35 @@ LIMITS: dict[str, Schema] = {
     "WatchJobsRequest.queue": NAME_OR_EMPTY,
     "WatchJobsRequest.kind": NAME_OR_EMPTY,
     "WatchJobsRequest.labels": LABEL_FILTER,
+    "WatchJobsRequest.resume_token": RESUME_TOKEN,
     "Hello.worker": {"minLength": 1, "maxLength": MAX_WORKER_NAME, "pattern": _NO_NUL},
     "Hello.client": {"maxLength": MAX_CLIENT, "pattern": _NO_NUL},
     "Hello.labels": LABELS,
+    "Hello.session_ttl": _span(MIN_SESSION_TTL, MAX_SESSION_TTL),
     "Hello.subscriptions": {"minItems": 1, "maxItems": MAX_SUBSCRIPTIONS},
     "Subscription.queue": NAME_OR_EMPTY,
-    "Subscription.kinds": {"minItems": 1, "items": {"type": "string", **NAME}},
-    "Resume.session_token": TOKEN,
+    # Pairs of queue and kind, each counted once.
+    "Subscription.kinds": {
+        "minItems": 1,
+        "maxItems": MAX_SUBSCRIPTIONS,
+        "items": {"type": "string", **NAME},
+    },
+    "Resume.session_token": {"minLength": 1},
     "Resume.held": LEASES,
     "Resume.unanswered": LEASES,
     "HeldLeases.leases": LEASES,
     "HeldLease.job_id": UUID,
+    "HeldLease.attempt": ATTEMPT,
     "Capacity.slots": SLOTS,
     "Capacity.slots_by_kind": {"additionalProperties": {"type": "integer", "format": "int32", **SLOTS}},
+    "Capacity.bytes": {"pattern": "^[0-9]{1,19}$"},
+    "ClaimJobsRequest.max_jobs": {"minimum": 0, "maximum": MAX_BATCH_JOBS},
+    "ClaimJobsRequest.wait": WAIT,
+    # In a call, which knows no lease by its number.
+    "Outcome.job_id": UUID,
+    "Outcome.attempt": ATTEMPT,
+    "Failure.retry_after": AHEAD,
+    "Snooze.delay": AHEAD,
     "SettleJobsRequest.outcomes": {"minItems": 1, "maxItems": MAX_SETTLE_OUTCOMES},
     "ClaimJobsRequest.session_token": TOKEN,
     "SettleJobsRequest.session_token": TOKEN,
@@ -123,6 +180,7 @@ LIMITS: dict[str, Schema] = {
     "ListKindsRequest.page_token": PAGE_TOKEN,
     "Kind.name": NAME,
     "Kind.max_attempts": MAX_ATTEMPTS,
+    "Kind.timeout": TIMEOUT,
     "Kind.schema": JSON_SCHEMA,
 }
 

@@ -21,7 +21,7 @@ from .welcome import welcome
 
 # What a wait leaves of the caller's deadline, so that the answer gets there before it.
 _ANSWERING = timedelta(milliseconds=250)
-_MAX_TOKEN = 256
+MAX_TOKEN_CHARS = 256
 
 
 class SessionCallsServicer:
@@ -151,7 +151,7 @@ def _token(token: str, problems: Problems) -> None:
     """Checks that there is one, and ends the call for that and for what was found before."""
     if not token:
         problems.add("session_token", "is required: the one that OpenSession answered")
-    checks.text(token, "session_token", _MAX_TOKEN, problems)
+    checks.text(token, "session_token", MAX_TOKEN_CHARS, problems)
     problems.raise_if_any()
 
 

@@ -1,0 +1,324 @@
+"""Each bound that the document states of a request is where the server has it, and each field has one or a reason.
+
+test_limits.py has the same of some fields written out; here everything follows from the document.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+import pytest
+
+from tests.http.conftest import Caller, Reply
+from tests.lease.place import Place
+
+from .bounds import Bound, bounds
+from .conftest import Document, operations, validator
+
+JOB = {
+    "kind": "work",
+    "payload": 1,
+    "queue": "mail",
+    "priority": 1,
+    "delay": "60s",
+    "max_attempts": 2,
+    "timeout": "60s",
+    "retry_policy": {"min_backoff": "0.001s", "max_backoff": "604800s"},
+    "labels": {"k": "v"},
+    "headers": {"k": "v"},
+}
+KEYED = {**JOB, "idempotency_key": "k"}
+AT_A_TIME = {"kind": "work", "run_at": "2026-01-01T00:00:00Z"}
+LEASE = {"lease_id": "1", "job_id": str(uuid4()), "attempt": 1}
+HELLO = {
+    "worker": "w",
+    "subscriptions": [{"queue": "mail", "kinds": ["work"]}],
+    "capacity": {"slots": 1, "slots_by_kind": {"work": 1}, "bytes": "1"},
+    "labels": {"k": "v"},
+    "client": "c",
+    "session_ttl": "30s",
+    "payload_format": "PAYLOAD_FORMAT_VALUE",
+    "features": ["f"],
+    "resume": {"session_token": "t", "last_delivery": "1", "held": [LEASE], "unanswered": [LEASE]},
+}
+FAILURE = {"error_type": "E", "error": "e", "stack": "s", "permanent": False, "retry_after": "1s"}
+OUTCOMES = [
+    {**LEASE, "success": {"output": 1, "follow_ups": [KEYED, AT_A_TIME]}},
+    {**LEASE, "failure": FAILURE},
+    {**LEASE, "cancellation": {}},
+    {**LEASE, "snooze": {"delay": "1s"}},
+    {**LEASE, "release": {}},
+]
+#: Stands for the token of a session that is open.
+OPEN = "OPEN"
+
+#: Why fields have no bound that stands in the document.
+UNBOUNDED = {
+    "JobToEnqueue.payload": "bytes of JSON text; PAYLOAD_TOO_LARGE says so",
+    "Success.output": "bytes of JSON text",
+    "PutKindBody.schema": "bytes of JSON text; an object or a boolean, which is said by what it is not",
+    "Failure.error_type": "what is longer is cut, and not refused",
+    "Failure.error": "what is longer is cut, and not refused",
+    "Failure.stack": "what is longer is cut, and not refused",
+    "Failure.permanent": "a boolean",
+    "Hello.features": "what the server does not know is passed over",
+}
+#: What is not varied.
+UNSENT = {
+    "PutKindBody.name": "must be that of the path, which is varied",
+    "CancelJobBody.payload_format": "an enum that stands in each request; GetJob has it",
+    "RetryJobBody.payload_format": "an enum that stands in each request; GetJob has it",
+}
+
+
+@dataclass
+class Base:
+    """A request in which everything is right, and all is set that can be at once."""
+
+    path: dict[str, str] = field(default_factory=dict)
+    query: dict[str, Any] = field(default_factory=dict)
+    body: Any = None
+
+
+ID = str(uuid4())
+FORM = {"payload_format": "PAYLOAD_FORMAT_VALUE"}
+PAGE = {"page_size": 1, "page_token": ""}
+FOUND = {"queue": "mail", "kind": "work", "labels": ["k=v"], "view": "JOB_VIEW_BASIC", **FORM}
+TIMES = {"created_after": "2026-01-01T00:00:00Z", "created_before": "2026-01-01T00:00:00Z"}
+#: By operation; two where not all can be set at once.
+BASES: dict[str, list[Base]] = {
+    "EnqueueJob": [Base(query=FORM, body=KEYED), Base(body=AT_A_TIME)],
+    "BatchEnqueueJobs": [Base(body={"jobs": [KEYED, AT_A_TIME]})],
+    "GetJob": [Base({"id": ID}, FORM)],
+    "ListJobs": [Base(query={**PAGE, **FOUND, **TIMES, "status": ["QUEUED"]})],
+    "CancelJob": [Base({"id": ID}, body={"reason": "r"})],
+    "RetryJob": [Base({"id": ID}, body={})],
+    "DeleteJob": [Base({"id": ID})],
+    "WaitJob": [Base({"id": ID}, {"timeout": "0s", **FORM})],
+    # A job that there is not ends the stream.
+    "WatchJobs": [Base(query={"ids": [ID], **FOUND, "resume_token": ""})],
+    "OpenSession": [Base(body=HELLO)],
+    "ClaimJobs": [
+        Base(body={"session_token": "t", "max_jobs": 1, "wait": "0s", "held": {"leases": [LEASE]}})
+    ],
+    "SettleJobs": [Base(body={"session_token": OPEN, "outcomes": OUTCOMES})],
+    "HeartbeatSession": [Base(body={"session_token": "t", "held": {"leases": [LEASE]}})],
+    "CloseSession": [Base(body={"session_token": "t"})],
+    "ListQueues": [Base(query=PAGE)],
+    "GetQueue": [Base({"name": "mail"})],
+    "PauseQueue": [Base({"name": "mail"}, body={})],
+    "ResumeQueue": [Base({"name": "mail"}, body={})],
+    "PutKind": [
+        Base(
+            {"name": "work"},
+            FORM,
+            {"schema": True, "max_attempts": 1, "timeout": "1s", "retry_policy": JOB["retry_policy"]},
+        )
+    ],
+    "ListKinds": [Base(query={**PAGE, **FORM})],
+}
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place in a value.
+
+    Attributes:
+        at: How to get there, by names and indexes.
+        of: The field that it belongs to, as `Schema.field`.
+        schema: What is said of it.
+    """
+
+    at: tuple[Any, ...]
+    of: str
+    schema: Document
+
+
+class Reading:
+    """A document whose references are followed."""
+
+    def __init__(self, document: Document) -> None:
+        self._schemas = document["components"]["schemas"]
+
+    def _read(self, said: Document) -> tuple[str, Document]:
+        """The name of what is referred to, and the schema with what is said beside the reference."""
+        if "$ref" not in said:
+            return "", said
+        name = said["$ref"].rpartition("/")[2]
+        return name, {**self._schemas[name], **said}
+
+    def fields(self, said: Document) -> set[str]:
+        """Every field of a schema and of those within."""
+        found: set[str] = set()
+
+        def look(said: Document) -> None:
+            name, schema = self._read(said)
+            for each, inner in schema.get("properties", {}).items():
+                if f"{name}.{each}" not in found:
+                    found.add(f"{name}.{each}")
+                    look(inner)
+            if "items" in schema:
+                look(schema["items"])
+
+        look(said)
+        return found
+
+    def spots(self, value: Any, said: Document, of: str, at: tuple[Any, ...] = ()) -> Iterator[Spot]:
+        """Every place in a value that a schema speaks of."""
+        name, schema = self._read(said)
+        yield Spot(at, of, schema)
+        if isinstance(value, dict) and "properties" in schema:
+            for each, inner in value.items():
+                yield from self.spots(inner, schema["properties"][each], f"{name}.{each}", (*at, each))
+        if isinstance(value, list):
+            for index, inner in enumerate(value):
+                yield from self.spots(inner, schema["items"], of, (*at, index))
+
+
+def with_value(whole: Any, at: tuple[Any, ...], value: Any) -> Any:
+    """A copy with another value at a place."""
+    if not at:
+        return value
+    made = copy.deepcopy(whole)
+    inner = made
+    for step in at[:-1]:
+        inner = inner[step]
+    inner[at[-1]] = value
+    return made
+
+
+@dataclass(frozen=True)
+class Part:
+    """The body of a request, or one of its parameters: its name, its value when all is right, and its schema."""
+
+    place: str
+    name: str
+    value: Any
+    schema: Document
+
+    def put(self, base: Base, value: Any) -> Base:
+        """The request with another value of it."""
+        if self.place == "body":
+            return replace(base, body=value)
+        return replace(base, **{self.place: {**getattr(base, self.place), self.name: value}})
+
+
+def parts(operation: Document, base: Base) -> Iterator[Part]:
+    for said in operation["parameters"]:
+        values = getattr(base, said.get("in", ""), {})
+        if said.get("name") in values:
+            yield Part(said["in"], said["name"], values[said["name"]], said["schema"])
+    if base.body is not None:
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        yield Part("body", "", base.body, schema)
+
+
+# What is said of a token whose length and characters are right.
+NO_TOKEN = "is not a token that WatchJobs gave"
+
+
+def refused(answer: Reply) -> bool:
+    """Whether a field is not within its bounds; what else there is to say, the server says after that."""
+    assert answer.status < 500, answer.text
+    assert answer.status not in (405, 413, 415), answer.text
+    wrong = answer.status == 400 and answer.reason == "FIELD_INVALID" and NO_TOKEN not in answer.text
+    return wrong or '"verdict":"INVALID"' in answer.text
+
+
+@pytest.fixture
+async def place(dsn: str) -> Any:
+    async with Place(dsn, http_addr="127.0.0.1:0", max_sessions="100000") as place:
+        yield place
+
+
+class Sender:
+    """Sends requests to operations by their names. `await sender.takes("GetJob", request)`."""
+
+    def __init__(self, document: Document, call: Caller, token: str) -> None:
+        self._operations = operations(document)
+        self._call = call
+        self._token = token
+
+    async def takes(self, name: str, request: Base) -> bool:
+        """Whether the server finds every field within its bounds."""
+        method, path, _ = self._operations[name]
+        for each, value in request.path.items():
+            path = path.replace(f"{{{each}}}", quote(value, safe=""))
+        query = urlencode(request.query, doseq=True)
+        body = request.body
+        if isinstance(body, dict) and body.get("session_token") == OPEN:
+            body = {**body, "session_token": self._token}
+        return not refused(await self._call(method, f"{path}?{query}" if query else path, body))
+
+
+@pytest.fixture
+async def sender(place: Place, call: Caller, document: Document) -> Sender:
+    hello = {"worker": "w", "subscriptions": [{"kinds": ["work"]}], "session_ttl": "3600s"}
+    opened = await call("POST", "/v1/sessions", hello)
+    return Sender(document, call, opened.json["session_token"])
+
+
+async def test_what_the_document_says_of_a_request_is_what_the_server_takes(
+    document: Document, sender: Sender
+) -> None:
+    reading = Reading(document)
+    wrong, sent = [], 0
+    for name, base in ((name, base) for name, bases in BASES.items() for base in bases):
+        assert await sender.takes(name, base), name
+        for part in parts(operations(document)[name][2], base):
+            told = validator(document, part.schema)
+            assert told.is_valid(part.value), (name, part.name)
+            for spot, bound in bounded(reading, part):
+                value = with_value(part.value, spot.at, bound.value)
+                if part.place == "path" and not value:
+                    continue  # another path
+                sent += 1
+                said = told.is_valid(value) and not bound.in_words
+                taken = await sender.takes(name, part.put(base, value))
+                if (said, taken) != (bound.within, bound.within):
+                    wrong.append((name, spot.of, spot.at, str(bound.value)[:80], said, taken))
+    assert not wrong
+    assert sent > 500
+
+
+def bounded(reading: Reading, part: Part) -> Iterator[tuple[Spot, Bound]]:
+    """Every bound of a part, with its place."""
+    for spot in reading.spots(part.value, part.schema, part.name):
+        named = str(spot.at[-1]) if spot.at else part.name
+        for bound in bounds(named, spot.schema):
+            yield spot, bound
+
+
+def test_each_field_of_each_request_has_a_bound_or_a_reason(document: Document) -> None:
+    reading = Reading(document)
+    there, held = set(), set()
+    for name, bases in BASES.items():
+        said = operations(document)[name][2]
+        for part in (part for base in bases for part in parts(said, base)):
+            there |= reading.fields(part.schema) if part.place == "body" else {part.name}
+            held |= {spot.of for spot, _ in bounded(reading, part)}
+            held |= {
+                spot.of
+                for spot in reading.spots(part.value, part.schema, part.name)
+                if "properties" in spot.schema
+            }
+    assert there - held == UNBOUNDED.keys() | UNSENT.keys()
+
+
+@pytest.mark.parametrize("name", sorted(BASES))
+def test_all_that_a_request_can_have_is_sent(name: str, document: Document) -> None:
+    said = operations(document)[name][2]
+    given = {each["name"] for each in said["parameters"] if "name" in each}
+    assert {each for base in BASES[name] for each in (*base.path, *base.query)} == given
+    assert any(base.body is not None for base in BASES[name]) == ("requestBody" in said)
+
+
+def test_each_operation_that_takes_something_is_held(document: Document) -> None:
+    assert set(BASES) == {
+        name for name, (_, _, said) in operations(document).items() if said["tags"] != ["ops"]
+    }
