@@ -36,7 +36,9 @@ def main(
     if unknown:
         console.print(f"there is no flood {', '.join(unknown)}; there are {', '.join(FLOODS)}", style="red")
         raise typer.Exit(2)
-    seen = asyncio.run(_run(console, names, seconds))
+    with shared_cluster() as (cluster, template), tempfile.TemporaryDirectory() as folder:
+        dsn = cluster.dsn_of(cluster.create(template))
+        seen = asyncio.run(_run(console, names, seconds, dsn, cluster.admin_dsn, Path(folder)))
     console.print(_table(seen))
     failed = [one for one in seen if one.trouble]
     for one in failed:
@@ -48,21 +50,21 @@ def main(
     raise typer.Exit(1 if failed else 0)
 
 
-async def _run(console: Console, names: list[str], seconds: float) -> list[Seen]:
+async def _run(
+    console: Console, names: list[str], seconds: float, dsn: str, admin: str, folder: Path
+) -> list[Seen]:
     seen = []
-    with shared_cluster() as (cluster, template), tempfile.TemporaryDirectory() as folder:
-        dsn = cluster.dsn_of(cluster.create(template))
-        server = ServerProcess(dsn, Path(folder) / "server.log", http_addr="127.0.0.1:0", log_level="warning")
-        try:
-            await server.ready()
-            watched = Watched(server, dsn, cluster.admin_dsn)
-            await watched.settle(_SETTLED)
-            for name in names:
-                seen.append(await watched.flood(FLOODS[name], seconds))
-                wrong = "; ".join(seen[-1].trouble)
-                console.print(f"{name}: {wrong or 'well'}", highlight=False)
-        finally:
-            server.kill()
+    server = ServerProcess(dsn, folder / "server.log", http_addr="127.0.0.1:0")
+    try:
+        await server.ready()
+        watched = Watched(server, dsn, admin)
+        await watched.settle(_SETTLED)
+        for name in names:
+            seen.append(await watched.flood(FLOODS[name], seconds))
+            wrong = "; ".join(seen[-1].trouble)
+            console.print(f"{name}: {wrong or 'well'}", highlight=False)
+    finally:
+        server.kill()
     return seen
 
 
