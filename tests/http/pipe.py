@@ -20,6 +20,7 @@ class Pipe(asyncio.Transport):
 
     Attributes:
         closed: The server has closed it.
+        sent: What the server has sent.
     """
 
     def __init__(self, server: HttpServer) -> None:
@@ -32,12 +33,28 @@ class Pipe(asyncio.Transport):
             app_state={},
             _loop=asyncio.get_running_loop(),
         )
-        self._sent = b""
+        self.sent = b""
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._changed = asyncio.Event()
         self.closed = False
         self._protocol.connection_made(self)
+
+    @property
+    def reads(self) -> bool:
+        """Whether the server takes what is sent."""
+        return self._may_read.is_set()
+
+    @property
+    def waiting(self) -> Sequence[object]:
+        """The requests that wait for answers to those before them."""
+        waiting: Sequence[object] = self._protocol.pipeline
+        return waiting
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have come and wait."""
+        return len(self._protocol._rest)
 
     async def say(self, pieces: Iterable[bytes]) -> None:
         """Sends the pieces, each as one, as fast as the server reads them."""
@@ -51,7 +68,7 @@ class Pipe(asyncio.Transport):
     async def answers(self, count: int) -> list[Answer]:
         """The first so many answers; fewer where the server closes before."""
         async with asyncio.timeout(PATIENCE):
-            while len(found := split(self._sent)) < count and not self.closed:
+            while len(found := split(self.sent)) < count and not self.closed:
                 self._changed.clear()
                 await self._changed.wait()
         return found
@@ -69,7 +86,7 @@ class Pipe(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         if not self.closed:
-            self._sent += data
+            self.sent += data
             self._changed.set()
 
     def can_write_eof(self) -> bool:

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jobqueue_server.http import protocol
 from jobqueue_server.http.errors import ErrorForm
 from jobqueue_server.http.server import HttpServer
 from tests.lease.place import Place
 
 from .conftest import PATIENCE, Served, serving
+from .feed import FOLLOW, serving_feed
 from .pipe import Answer, Pipe, cut
 from .test_quick import alike
 
@@ -363,6 +365,50 @@ async def test_a_large_body_in_small_pieces_is_no_fault(served: Served) -> None:
         ((head, _),) = await pipe.answers(1)
         assert head.startswith(b"HTTP/1.1 201 ")
         pipe.hang_up()
+
+
+@pytest.mark.parametrize("size", [1_000_000, 100])
+async def test_requests_behind_one_that_is_not_answered_wait_unread(size: int) -> None:
+    count = 2000
+    async with serving_feed() as (served, _):
+        pipe = Pipe(served.server)
+        await pipe.say([b"GET " + FOLLOW.encode() + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+        await served.feed.opened.wait()
+        health = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * count
+        saying = asyncio.create_task(pipe.say(pieces(health, size)))
+        most = 0
+        async with asyncio.timeout(PATIENCE):
+            while pipe.reads:
+                await asyncio.sleep(0)
+            served.feed.line.put_nowait(None)
+            while pipe.sent.count(b"HTTP/1.1 200 ") < 1 + count:
+                most = max(most, len(pipe.waiting))
+                assert pipe.unread <= (len(health) if size > len(health) else 0)
+                await asyncio.sleep(0)
+        await saying
+        # As many as a piece of 4 KiB has.
+        assert most <= 4096 // (len(health) // count)
+        pipe.hang_up()
+
+
+async def test_a_caller_that_sends_much_at_once_does_not_keep_others_waiting(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "_TURN", 0.0)
+    pipe = Pipe(served.server)
+    body = b'{"kind":"work","payload":"' + b"x" * 300_000 + b'"}'
+    sent = chunked(pieces(body, 1)) + NEXT
+    saying = asyncio.create_task(pipe.say([sent]))
+    turns = 0
+    async with asyncio.timeout(PATIENCE):
+        while pipe.sent.count(b"HTTP/1.1 ") < 2:
+            await asyncio.sleep(0)
+            turns += 1
+    assert turns > len(sent) // (64 << 10)
+    await saying
+    ((created, _), (other, _)) = await pipe.answers(2)
+    assert (created[9:12], other[9:12]) == (b"201", b"400")
+    pipe.hang_up()
 
 
 async def test_who_still_sends_when_refused_reads_why(served: Served) -> None:
