@@ -21,7 +21,7 @@ BESIDE := bench/test_ab.py bench/test_counters.py bench/test_flow.py client_cli 
 	lease/test_lost.py lease/test_machine.py lease/test_max_age.py lease/test_unseen.py \
 	client/test_worker_end_to_end.py worker/test_service.py worker_runtime/test_liveness.py worker_runtime/test_processes.py
 
-.PHONY: help install run demo test conformance clients faults abuse mutants check lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
+.PHONY: help install run demo test conformance interop clients faults abuse mutants check lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ abuse: install ## Flood a server on loopback in every way, and look whether othe
 
 conformance: install ## Hold the worker of each language to the Lease protocol; the table goes into docs/conformance.md
 	@$(BIN)/python -m tests.conformance --language "$(LANGUAGE)" --only "$(ONLY)"
+
+interop: install ## Clients of other gRPC libraries against our transport and grpcio's; the tables go into docs/interop.md; CLIENT=name,name ENGINE=http2 ONLY=case
+	@$(BIN)/python -m tests.interop --client "$(CLIENT)" --engine "$(ENGINE)" --only "$(ONLY)"
 
 mutants: install ## Break the code on purpose, one line at a time, in a copy: the tests of each promise must go red
 	@$(BIN)/python -m tools.mutants

@@ -1,11 +1,12 @@
-"""Runs cargo in `clients/rust`, with the versions of `versions.lock`.
+"""Runs cargo in `clients/rust`, or in another folder of Rust, with the versions of its `versions.lock`.
 
-    python -m tools.cargo test --workspace    any command of cargo that takes --locked
-    python -m tools.cargo --note              makes versions.lock of the Cargo.lock that is there
+    python -m tools.cargo test --workspace                any command of cargo that takes --locked
+    python -m tools.cargo --note                          makes versions.lock of the Cargo.lock that is there
+    python -m tools.cargo --in tests/interop/rust build   the same in another folder
 
 `versions.lock` is Cargo.lock without the addresses that cargo writes into it: names, versions and checksums. Cargo.lock
 is made of it here, and is in no commit. After a change to a Cargo.toml, or for newer versions: `cargo update` in
-`clients/rust`, then `--note`.
+the folder, then `--note`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from pathlib import Path
 from tools.generate import ROOT
 
 CRATE = ROOT / "clients" / "rust"
-VERSIONS = CRATE / "versions.lock"
-LOCK = CRATE / "Cargo.lock"
 SOURCE = re.compile(r'^source = "(.+)"\n', re.MULTILINE)
 # What asks cargo where it gets crates from. Any crate will do; this one has no dependencies.
 PROBE = """
@@ -35,20 +34,21 @@ bytes = "1"
 """
 
 
-def note() -> None:
+def note(folder: Path = CRATE) -> None:
     """Writes the versions that Cargo.lock has."""
-    VERSIONS.write_text(SOURCE.sub("", LOCK.read_text()))
+    (folder / "versions.lock").write_text(SOURCE.sub("", (folder / "Cargo.lock").read_text()))
 
 
-def restore() -> None:
+def restore(folder: Path = CRATE) -> None:
     """Brings Cargo.lock to the versions, unless it has them."""
-    wanted = VERSIONS.read_text()
-    present = LOCK.read_text() if LOCK.exists() else ""
+    lock = folder / "Cargo.lock"
+    wanted = (folder / "versions.lock").read_text()
+    present = lock.read_text() if lock.exists() else ""
     if SOURCE.sub("", present) == wanted:
         return
     found = SOURCE.search(present)
     source = found[1] if found else ask()
-    LOCK.write_text(wanted.replace("\nchecksum = ", f'\nsource = "{source}"\nchecksum = '))
+    lock.write_text(wanted.replace("\nchecksum = ", f'\nsource = "{source}"\nchecksum = '))
 
 
 def ask() -> str:
@@ -65,19 +65,24 @@ def ask() -> str:
     return found[1]
 
 
-def cargo(*arguments: str) -> list[str]:
-    """The command, to be run in `CRATE`."""
-    restore()
+def cargo(*arguments: str, folder: Path = CRATE) -> list[str]:
+    """The command, to be run in the folder."""
+    restore(folder)
     command, *rest = arguments
     return ["cargo", command, *([] if command == "fmt" else ["--locked"]), *rest]
 
 
 def main() -> None:
-    if sys.argv[1:] == ["--note"]:
-        note()
-    elif sys.argv[1:]:
-        command = cargo(*sys.argv[1:])
-        os.chdir(CRATE)
+    arguments = sys.argv[1:]
+    folder = CRATE
+    if arguments[:1] == ["--in"] and arguments[1:]:
+        folder = ROOT / arguments[1]
+        arguments = arguments[2:]
+    if arguments == ["--note"]:
+        note(folder)
+    elif arguments:
+        command = cargo(*arguments, folder=folder)
+        os.chdir(folder)
         os.execvp(command[0], command)
     else:
         sys.exit(__doc__)

@@ -14,7 +14,7 @@ import pytest
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from grpc_tools import protoc  # type: ignore[import-untyped]
+from grpc_tools import protoc
 
 from jobqueue_server.http.transcoding.binding import Binding
 from jobqueue_server.http.transcoding.options import Options
