@@ -105,12 +105,10 @@ def _cases(
     results: Results,
 ) -> int:
     """Every case with every client on one engine; how many failed."""
-    todo = [
-        (client, case, tls)
+    todo = {
+        client.name: [row for row in chosen if row[0] not in client.without and row[0] not in WITHOUT[engine]]
         for client in able
-        for case, tls in chosen
-        if case not in client.without and case not in WITHOUT[engine]
-    ]
+    }
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     wrong = 0
     with (
@@ -118,17 +116,22 @@ def _cases(
         served(engine, pair) as secure,
         Progress(*columns, console=console, transient=True) as progress,
     ):
-        task = progress.add_task(engine, total=len(todo))
-        for client, case, tls in todo:
-            name = row_name(case, tls)
-            progress.update(task, description=f"{engine} {client.name} {name}")
-            fault = client.run(case, secure if tls else plain, files, tls=tls)
-            if fault:
-                wrong += 1
-                console.print(f"[red]{engine} {client.name} {name}[/]", highlight=False)
-                console.print(fault, markup=False, highlight=False)
-            results.marks[engine, name, client.name] = FAILED if fault else OK
-            progress.advance(task)
+        task = progress.add_task(engine, total=sum(map(len, todo.values())))
+        for client in able:
+            failed = 0
+            for case, tls in todo[client.name]:
+                name = row_name(case, tls)
+                progress.update(task, description=f"{engine} {client.name} {name}")
+                fault = client.run(case, secure if tls else plain, files, tls=tls)
+                if fault:
+                    failed += 1
+                    console.print(f"[red]{engine} {client.name} {name}[/]", highlight=False)
+                    console.print(fault, markup=False, highlight=False)
+                results.marks[engine, name, client.name] = FAILED if fault else OK
+                progress.advance(task)
+            count = len(todo[client.name])
+            console.print(f"{engine} {client.name}: {count - failed} of {count} hold", highlight=False)
+            wrong += failed
     return wrong
 
 

@@ -170,10 +170,13 @@ function connect(options) {
         [false, 92_653],
       ];
       const responseParameters = asked.map(([value, size]) => ({ size, compressed: { value } }));
+      let encoding;
+      const onHeader = (headers) => (encoding = headers.get("grpc-encoding"));
       cases.areSized(
-        await all(client.streamingOutputCall({ responseParameters }, { timeoutMs })),
+        await all(client.streamingOutputCall({ responseParameters }, { timeoutMs, onHeader })),
         asked.map(([, size]) => size),
       );
+      check(encoding === "gzip", `grpc-encoding is ${encoding}`);
     },
   };
   return { cases: known, close: () => sessions.forEach((session) => session.abort()) };

@@ -246,7 +246,10 @@ async fn server_compressed_streaming(client: Client) -> Outcome {
         response_parameters: response_parameters.to_vec(),
         ..StreamingOutputCallRequest::default()
     };
-    let mut responses = client.accept_compressed(Gzip).streaming_output_call(request).await?.into_inner();
+    let answer = client.accept_compressed(Gzip).streaming_output_call(request).await?;
+    let encoding = answer.metadata().get("grpc-encoding").cloned();
+    check!(encoding.is_some_and(|name| name == "gzip"), "the answers are not compressed");
+    let mut responses = answer.into_inner();
     for (_, size) in asked {
         let response = responses.message().await?.ok_or("the answers ended early")?;
         let found = response.payload.unwrap_or_default().body.len();
