@@ -21,7 +21,7 @@ BESIDE := bench/test_ab.py bench/test_counters.py bench/test_flow.py client_cli 
 	lease/test_lost.py lease/test_machine.py lease/test_max_age.py lease/test_unseen.py \
 	client/test_worker_end_to_end.py worker/test_service.py worker_runtime/test_liveness.py worker_runtime/test_processes.py
 
-.PHONY: help install run demo test conformance interop clients faults abuse mutants check lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
+.PHONY: help install run demo test conformance interop clients faults abuse fuzz mutants check lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ faults: install ## Kill, stop and cut off servers, workers and databases, and ch
 
 abuse: install ## Flood a server on loopback in every way, and look whether others are served; ONLY=flood,flood SECONDS=20
 	@$(BIN)/python -m tests.abuse --only "$(ONLY)" --seconds "$(or $(SECONDS),20)"
+
+fuzz: install ## Change what clients of HTTP/2 and HTTP/1.1 said, and look whether the server stands it; SECONDS=3600 ONLY=http2 SEED=n
+	@$(BIN)/python -m tests.fuzz --only "$(ONLY)" --seconds "$(or $(SECONDS),60)" --seed "$(or $(SEED),0)"
 
 conformance: install ## Hold the worker of each language to the Lease protocol; the table goes into docs/conformance.md
 	@$(BIN)/python -m tests.conformance --language "$(LANGUAGE)" --only "$(ONLY)"

@@ -222,6 +222,8 @@ async def test_error_answers_that_are_not_read_are_bounded(
         for _ in range(20):
             await asyncio.sleep(0.01)
             assert connection.out.unread < 2 * MIB
+            # What one read brought.
+            assert len(connection._reader._pending) < 300_000
         for stream in streams:
             await wire.answer(stream)
         await sending

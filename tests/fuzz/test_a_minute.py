@@ -1,0 +1,29 @@
+"""A minute of `make fuzz`, the same cases each time."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+import uvloop
+
+from .kinds import KINDS
+
+pytestmark = pytest.mark.fuzz
+
+SECONDS = 30.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_minute_of_changed_conversations_finds_nothing(kind: str) -> None:
+    async def story() -> None:
+        began, seed = time.monotonic(), 0
+        async with KINDS[kind]() as fuzzed:
+            while time.monotonic() < began + SECONDS:
+                seed += 1
+                assert await fuzzed.case(random.Random(seed)) == [], f"{kind}, seed {seed}"
+        # It would find nothing if it did nothing.
+        assert seed > 1000
+
+    uvloop.run(story())
