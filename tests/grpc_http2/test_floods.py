@@ -214,6 +214,23 @@ async def test_resets_are_let_be_in_a_burst_and_for_each_call_that_ends_well(ser
         assert (code, text) == (ENHANCE_YOUR_CALM, "over 10 resets beyond the calls that ended well")
 
 
+async def test_a_caller_whose_calls_run_out_of_time_in_masses_keeps_its_connection(serve: Serve) -> None:
+    """It resets each at its deadline, before the server says so. Those whose time is not up count."""
+    served = await serve(limits=Limits(reset_burst=10, resets_per_second=1))
+    async with await Wire.open(served.port) as wire:
+        streams = [await wire.call("/t.T/Wait", b"", grpc_timeout="200m") for _ in range(100)]
+        for _ in streams:
+            await served.handlers.began.get()
+        await asyncio.sleep(0.19)
+        await wire.send(b"".join(reset(stream) for stream in streams))
+        await wire.echo()
+        assert not served.server._terms.tasks
+        await wire.send(
+            b"".join([reset(await wire.call("/t.T/Wait", b"", grpc_timeout="9S")) for _ in range(30)])
+        )
+        assert (await wire.end())[0] == ENHANCE_YOUR_CALM
+
+
 async def test_calls_that_the_server_has_to_reset_count_as_resets(serve: Serve) -> None:
     served = await serve(limits=Limits(reset_burst=10, resets_per_second=1))
     async with await Wire.open(served.port) as wire:

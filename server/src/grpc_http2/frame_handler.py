@@ -176,10 +176,11 @@ class FrameHandler:
 
     def _reset(self, number: int, payload: bytes) -> None:
         """The caller ends a call."""
-        self._budget.reset()
+        stream = self._streams.live.get(number)
+        if stream is None or not stream.is_late():
+            self._budget.reset()
         if len(payload) != 4:
             raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
-        stream = self._streams.live.get(number)
         if stream is None:
             self._not_live(frames.RST_STREAM, number, True)
             return
