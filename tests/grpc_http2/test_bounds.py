@@ -162,7 +162,7 @@ async def test_what_all_requests_hold_is_bounded_and_who_holds_most_is_cut_off(s
         await least.say(third, message(bytes(600_000)))
         answer = await least.answer(third)
         assert answer.status == RESOURCE_EXHAUSTED
-        assert answer.text == f"over {MIB} bytes of all connections wait to be whole or to be read"
+        assert answer.text == f"over {MIB} bytes of all connections' requests are held"
         served.handlers.go.set()
         await least.say(held, b"", end=True)
         assert (await least.answer(held)).messages == [b"300000"]

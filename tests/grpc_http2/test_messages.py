@@ -7,7 +7,9 @@ import zlib
 
 import pytest
 
-from .conftest import MOST_BYTES, Served
+from grpc_http2.limits import Limits
+
+from .conftest import MOST_BYTES, Serve, Served
 from .wire import DATA, END_STREAM, SECONDS, Caller, Wire, call_fields, frame, message, packed
 
 OK, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL = 0, 8, 12, 13
@@ -140,7 +142,7 @@ async def test_what_waits_decompressed_is_bounded_for_a_connection(served: Serve
         await caller.say(streams[0], one * 3)
         answer = await caller.answer(streams[0])
         assert answer.status == RESOURCE_EXHAUSTED
-        assert "wait to be whole or to be read" in answer.text
+        assert "bytes of this connection's requests are held" in answer.text
         served.handlers.go.set()
         await caller.say(streams[1], b"", end=True)
         other = await caller.answer(streams[1])
@@ -149,6 +151,30 @@ async def test_what_waits_decompressed_is_bounded_for_a_connection(served: Serve
         third = await caller.begin("/t.T/Total", ("grpc-encoding", "gzip"))
         await caller.say(third, one * 40, end=True)
         assert (await caller.answer(third)).messages == [b"%d" % (40 * MOST_BYTES)]
+
+
+async def test_a_request_is_held_until_its_call_ends(serve: Serve) -> None:
+    """A handler that waits has it. A kilobyte on the wire may be a megabyte of it."""
+    served = await serve(limits=Limits(connection_held=4 << 20))
+    async with await Caller.greet(served.port) as caller:
+        one = packed("gzip", bytes(1 << 20))
+        streams = []
+        # Each counts with its kilobyte too.
+        for _ in range(4):
+            streams.append(await caller.begin("/t.T/Wait", ("grpc-encoding", "gzip")))
+            await caller.say(streams[-1], one, end=True)
+        answer = await caller.answer(streams.pop())
+        assert (answer.status, answer.text) == (
+            RESOURCE_EXHAUSTED,
+            f"over {4 << 20} bytes of this connection's requests are held",
+        )
+        served.handlers.go.set()
+        for stream in streams:
+            assert (await caller.answer(stream)).status == OK
+        # There is room again.
+        stream = await caller.begin("/t.T/Wait", ("grpc-encoding", "gzip"))
+        await caller.say(stream, one, end=True)
+        assert (await caller.answer(stream)).status == OK
 
 
 async def test_an_encoding_that_nobody_knows_is_unimplemented_and_those_known_are_named(

@@ -198,8 +198,8 @@ class Call(RequestSide):
         if len(self._arrived) != 1:
             self._fail(grpc.StatusCode.INTERNAL, f"the call has {len(self._arrived)} messages instead of one")
             return
+        # It is held until the call ends, whoever has it: a message of 4 kB may be 4 MiB once decompressed.
         raw = self._arrived.popleft()
-        self._let_go()
         if self._handler.response_streaming:
             self._start(self._streaming(self._handler.unary_stream, raw))
         elif not self._begun_at_once(raw):

@@ -32,7 +32,7 @@ class Limits:
         unread: The same of all connections together.
         stall: A caller that takes nothing of a stream for so long loses it; one that takes no byte at all loses its
             connection.
-        connection_held: Bytes of requests of one connection that wait to be whole or to be read.
+        connection_held: Bytes of requests of one connection that wait to be whole or to be read, or whose calls go on.
         held: The same of all connections together.
         reset_burst: Resets beyond the calls that ended well.
         resets_per_second: What the burst gets back.
@@ -66,7 +66,7 @@ class Usage:
 
     Attributes:
         unread: Bytes that callers have not read.
-        held: Bytes of requests that wait, as connections have told it: each of them in steps.
+        held: Bytes of requests, as connections have told it: each of them in steps.
     """
 
     __slots__ = ("_connections", "_limits", "held", "unread")
@@ -94,13 +94,13 @@ class Usage:
             if worst.held is asking:
                 return True
             worst.drop(
-                f"requests of {self.held} bytes wait in all, and {worst.held.bytes} of them are of this one"
+                f"requests of {self.held} bytes are held in all, and {worst.held.bytes} of them are of this one"
             )
         return False
 
 
 class Held:
-    """Bytes of one connection's requests that came and could not be handed on yet.
+    """Bytes of one connection's requests: of single messages until their calls end, of others until they are handed on.
 
     Args:
         limits: The server's.
@@ -132,12 +132,12 @@ class Held:
         if self.bytes > self._limits.connection_held:
             raise MessageRefused(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"over {self._limits.connection_held} bytes of this connection wait to be whole or to be read",
+                f"over {self._limits.connection_held} bytes of this connection's requests are held",
             )
         if self._usage.held > self._limits.held and self._usage.relieve_held(self):
             raise MessageRefused(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"over {self._limits.held} bytes of all connections wait to be whole or to be read",
+                f"over {self._limits.held} bytes of all connections' requests are held",
             )
 
     def report(self) -> None:

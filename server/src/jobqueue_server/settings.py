@@ -276,7 +276,7 @@ class Settings(BaseSettings):
     grpc_held_mib: int = _set(
         "Network",
         256,
-        "MiB of requests on one gRPC connection that are arriving or wait to be read; a call with more is refused.",
+        "MiB of requests on one gRPC connection that are arriving, or whose calls go on; a call with more is refused.",
         ge=8,
         le=4096,
     )
