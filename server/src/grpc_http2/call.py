@@ -26,8 +26,9 @@ _log = logging.getLogger(__name__)
 
 # A caller's own deadline counts up to so many times what a request has otherwise to be whole.
 _MOST_PATIENCE = 10
-# Of a deadline.
-_ROUNDING = 0.1
+# What clients may add to a deadline when they say it, and the seconds in which a call may wait to be read. More calls a
+# second with so short a deadline need no resets either.
+_ROUNDING, _LAG = 0.1, 0.25
 
 
 class Cancellable(Protocol):
@@ -179,7 +180,7 @@ class Call(RequestSide):
     def is_late(self) -> bool:
         """Whether its deadline has come, or nearly: clients round up what they say of it, and their clock is first."""
         timeout = self._request.timeout
-        return timeout is not None and (self.time_remaining() or 0.0) <= _ROUNDING * timeout
+        return timeout is not None and (self.time_remaining() or 0.0) <= max(_ROUNDING * timeout, _LAG)
 
     def gone(self) -> None:
         """The other side ended the call, or its connection was lost."""
