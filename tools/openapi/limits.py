@@ -118,6 +118,7 @@ LIMITS: dict[str, Schema] = {
     "RetryPolicy.max_backoff": BACKOFF,
     "Job.id": UUID,
     "EnqueueResult.id": UUID,
+    "LeasedJob.id": UUID,
     "JobProgress.fraction": {"minimum": 0, "maximum": 1},
     "BatchEnqueueJobsRequest.jobs": {"minItems": 1, "maxItems": MAX_BATCH_JOBS},
     "GetJobRequest.id": UUID,
