@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 class GrpcioCall:
     """A call with one request.
 
+    gRPC's own context is not to be touched once the handler has ended: it would bring the process down.
+
     Args:
         context: gRPC's own, which takes and gives bytes.
         handler: Whose call it is.
@@ -31,8 +33,11 @@ class GrpcioCall:
         self._context = context
         self._handler = handler
         self._most_bytes = most_bytes
-        # Whether nothing more is sent: the caller has gone, or the handler has ended.
+        self._peer = unquote(context.peer())
+        # Whether nothing more is sent: the caller has gone, or the call is being ended.
         self._ended = False
+        # Whether the handler has ended.
+        self._over = False
 
     async def unary(self, raw: bytes) -> bytes | None:
         """Runs the handler; its response, or None where the call has ended otherwise."""
@@ -44,6 +49,8 @@ class GrpcioCall:
         except BaseException as error:
             await self._failed(error)
             return None
+        finally:
+            self._over = True
         return bytes(response)
 
     async def stream(self, raw: bytes) -> None:
@@ -54,6 +61,8 @@ class GrpcioCall:
                 raise PeerGone
         except BaseException as error:
             await self._failed(error)
+        finally:
+            self._over = True
 
     async def _run(self, behaviour: Callable[[Any, Any], Any], request: Any) -> None:
         outcome: Awaitable[Any] | AsyncIterator[Any] = behaviour(request, self)
@@ -129,7 +138,7 @@ class GrpcioCall:
 
     def peer(self) -> str:
         """Who called, as gRPC names them."""
-        return unquote(self._context.peer())
+        return self._peer
 
     def set_code(self, code: grpc.StatusCode) -> None:
         """Sets the status that a handler's return ends the call with."""
@@ -145,6 +154,8 @@ class GrpcioCall:
 
     async def send_initial_metadata(self, metadata: Metadata) -> None:
         """Sends the answer's fields before its first message."""
+        if self._over:
+            return
         # A caller that has gone is known soon enough.
         with contextlib.suppress(grpc.aio.BaseError):
             await self._context.send_initial_metadata(metadata)
@@ -156,6 +167,8 @@ class GrpcioCall:
             grpc.aio.AbortError: It has; the handler is to let it pass.
             PeerGone: The caller had gone before.
         """
+        if self._over:
+            raise PeerGone
         try:
             await self._context.abort(code, details, trailing_metadata)
         except grpc.aio.AbortError:
@@ -169,6 +182,8 @@ class GrpcioCall:
         Raises:
             PeerGone: The caller has gone.
         """
+        if self._over:
+            raise PeerGone
         try:
             await self._context.write(self._raw(message))
         except grpc.aio.BaseError:

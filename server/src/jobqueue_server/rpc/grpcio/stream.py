@@ -48,6 +48,7 @@ class GrpcioStream(GrpcioCall):
             await self._failed(error)
         finally:
             self._end()
+            self._over = True
 
     def _end(self) -> None:
         """Nothing is sent any more, beyond the message that gRPC has already."""
@@ -71,6 +72,8 @@ class GrpcioStream(GrpcioCall):
 
     async def read(self) -> Any:
         """The next message; `grpc.aio.EOF` when the caller has said all. One read at a time."""
+        if self._over:
+            return grpc.aio.EOF
         try:
             raw = await self._context.read()
         except grpc.aio.BaseError:
