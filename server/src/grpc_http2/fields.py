@@ -21,7 +21,9 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 MAX_METADATA_BYTES = 16 << 10
 MAX_BLOCK_BYTES = 64 << 10
 
+# Blocks that are remembered, and bytes of the fields that they say: a block of 500 bytes may say 16 KiB.
 _KNOWN_BLOCKS = 32
+_KNOWN_BYTES = 16 << 10
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 # Any more is no bound.
 _MOST_SECONDS = 366 * 86400.0
@@ -87,13 +89,14 @@ class RequestFields:
     remembered for as long as the table stays what it is: 1 us instead of 60.
     """
 
-    __slots__ = ("_decoder", "_known", "_table")
+    __slots__ = ("_decoder", "_known", "_known_bytes", "_table")
 
     def __init__(self) -> None:
         self._table = _Table()
         self._decoder = Decoder(max_header_list_size=MAX_BLOCK_BYTES)
         self._decoder.header_table = self._table
         self._known: dict[bytes, Request] = {}
+        self._known_bytes = 0
 
     def read(self, block: bytes) -> Request:
         """What a block of fields says.
@@ -116,10 +119,18 @@ class RequestFields:
             ) from None
         request = _request(fields)
         resized = bool(block) and block[0] & 0xE0 == 0x20
-        if resized or self._table.changes != changes or len(self._known) >= _KNOWN_BLOCKS:
+        size = len(block) + sum(len(name) + len(value) + 32 for name, value in fields)
+        if (
+            resized
+            or self._table.changes != changes
+            or len(self._known) >= _KNOWN_BLOCKS
+            or self._known_bytes + size > _KNOWN_BYTES
+        ):
             self._known.clear()
-        if not resized and self._table.changes == changes:
+            self._known_bytes = 0
+        if not resized and self._table.changes == changes and size <= _KNOWN_BYTES:
             self._known[block] = request
+            self._known_bytes += size
         return request
 
 
