@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 
@@ -14,9 +15,11 @@ from grpc_http2.limits import Limits
 from .conftest import Serve
 from .wire import (
     CANCEL,
+    CONTINUATION,
     DATA,
     END_STREAM,
     ENHANCE_YOUR_CALM,
+    HEADERS,
     NO_ERROR,
     PING,
     PREFACE,
@@ -131,6 +134,34 @@ async def test_a_burst_of_calls_whose_fields_all_come_first_is_served(serve: Ser
         await wire.send(b"".join(frame(DATA, END_STREAM, stream, message(b"x")) for stream in streams))
         for stream in streams:
             assert (await wire.answer(stream)).messages == [b"x"]
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        frame(DATA, 0, 1, bytes(60_000))[:50_000],
+        frame(HEADERS, 0, 3, b"\x82") + frame(CONTINUATION, 0, 3, bytes(100)),
+    ],
+    ids=["a frame", "a block of fields"],
+)
+async def test_a_frame_that_does_not_become_whole_is_held_for_a_while_and_counted(
+    serve: Serve, begun: bytes
+) -> None:
+    served = await serve(limits=Limits(request=2))
+    async with await Wire.open(served.port) as wire:
+        await wire.send(wire.headers(wire.next(), call_fields("/t.T/Chat")) + begun)
+        usage = served.server._terms.usage
+        async with asyncio.timeout(20):
+            while not usage.held:
+                await asyncio.sleep(0.01)
+        assert usage.held >= len(begun) - 20
+        sending = True
+        while sending:
+            # It is heard all the time.
+            await wire.send(bytes(1) if begun.startswith(frame(DATA, 0, 1, bytes(60_000))[:9]) else b"")
+            with contextlib.suppress(TimeoutError):
+                sending = await asyncio.wait_for(wire.receive(), 0.1)
+        assert usage.held == 0
 
 
 async def test_a_refused_request_does_not_wait_for_its_end_for_ever(serve: Serve) -> None:

@@ -26,9 +26,6 @@ _log = logging.getLogger(__name__)
 
 # A caller's own deadline counts up to so many times what a request has otherwise to be whole.
 _MOST_PATIENCE = 10
-# What clients may add to a deadline when they say it, and the seconds in which a call may wait to be read. More calls a
-# second with so short a deadline need no resets either.
-_ROUNDING, _LAG = 0.1, 0.25
 
 
 class Cancellable(Protocol):
@@ -176,11 +173,6 @@ class Call(RequestSide):
                 self._fail(grpc.StatusCode.DEADLINE_EXCEEDED, text)
         elif self._deadline <= time.monotonic() or self.waited > _MOST_PATIENCE * most:
             self._out_of_time()
-
-    def is_late(self) -> bool:
-        """Whether its deadline has come, or nearly: clients round up what they say of it, and their clock is first."""
-        timeout = self._request.timeout
-        return timeout is not None and (self.time_remaining() or 0.0) <= max(_ROUNDING * timeout, _LAG)
 
     def gone(self) -> None:
         """The other side ended the call, or its connection was lost."""

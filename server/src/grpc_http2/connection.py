@@ -210,8 +210,8 @@ class Connection(asyncio.Protocol):
     def tick(self) -> None:
         """Once a second: looks whether the other side is there and reads, and whether the connection is old."""
         self.budget.tick()
-        self.held.report()
-        self._life.tick()
+        self.held.unfinished(self._reader.unfinished)
+        self._life.tick(self._reader.stands())
         if self.phase < Phase.LOST:
             self.out.tick()
         if self.phase < Phase.LOST:

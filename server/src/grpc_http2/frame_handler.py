@@ -23,6 +23,9 @@ CONNECTION_WINDOW = 16 << 20
 _BLOCK_BYTES = 4
 # What the block of a call counts as whose metadata is too large: up to 2,000 fields of a few bytes each.
 _LARGE_BLOCK = 2048
+# What clients may add to a deadline when they say it, and the seconds in which a call may wait to be read. More calls a
+# second with so short a deadline need no resets either.
+_ROUNDING, _LAG = 0.1, 0.25
 #: What a request is told that is no call.
 HINT = "This port speaks gRPC, which is HTTP/2. HTTP/JSON is answered on a port of its own.\n"
 #: The content of the PING whose echo says that the other side knows that the connection is to end.
@@ -177,7 +180,7 @@ class FrameHandler:
     def _reset(self, number: int, payload: bytes) -> None:
         """The caller ends a call."""
         stream = self._streams.live.get(number)
-        if stream is None or not stream.is_late():
+        if stream is None or not _is_late(stream):
             self._budget.reset()
         if len(payload) != 4:
             raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
@@ -257,3 +260,9 @@ class FrameHandler:
             self._streams.reset(stream, Reason.FLOW_CONTROL_ERROR)
         elif stream.unsent:
             self._out.pump(stream)
+
+
+def _is_late(call: Call) -> bool:
+    """Whether a call's deadline has come, or nearly: clients round up what they say of it, and their clock is first."""
+    left, whole = call.time_remaining(), call.timeout
+    return left is not None and whole is not None and left <= max(_ROUNDING * whole, _LAG)

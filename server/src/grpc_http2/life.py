@@ -25,7 +25,7 @@ class Life:
         heard: Whether the other side has sent anything since the last look.
     """
 
-    __slots__ = ("_connection", "_leaving_for", "_quiet", "_retires_in", "_ungreeted", "heard")
+    __slots__ = ("_connection", "_leaving_for", "_quiet", "_retires_in", "_stands_for", "_ungreeted", "heard")
 
     def __init__(self, connection: Connection, retires_in: float | None) -> None:
         self.heard = True
@@ -35,9 +35,11 @@ class Life:
         self._ungreeted = 0
         self._quiet = 0
         self._leaving_for = 0
+        # Seconds in which no frame became whole, and one had begun.
+        self._stands_for = 0
 
-    def tick(self) -> None:
-        """A second has passed."""
+    def tick(self, stands: bool) -> None:
+        """A second has passed; whether a frame, or a block of fields, has begun and is not whole."""
         connection = self._connection
         limits = connection.terms.limits
         if connection.phase is Phase.GREETING:
@@ -47,6 +49,10 @@ class Life:
                 return
         if not self._is_there():
             connection.abort()
+            return
+        self._stands_for = self._stands_for + 1 if stands and not connection.out.deaf else 0
+        if self._stands_for > limits.request:
+            connection.drop(f"a frame of it is not whole after {self._stands_for} s")
             return
         if self._retires_in is not None:
             self._retires_in -= 1

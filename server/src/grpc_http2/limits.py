@@ -26,8 +26,8 @@ class Limits:
         greeting: What a caller has to agree on how to encrypt, and again for its preface and its first SETTINGS.
         receiving: Non-streaming requests of one connection that are still not whole after a second. A burst of calls
             may send all its fields first, as Node does.
-        request: What a non-streaming request has to be whole. Its caller's own deadline counts instead, up to ten times
-            as long.
+        request: What a non-streaming request has to be whole, and a frame of any. For a request its caller's own
+            deadline counts instead, up to ten times as long.
         connection_unread: Bytes of answers that one connection's caller has not read.
         unread: The same of all connections together.
         stall: A caller that takes nothing of a stream for so long loses it; one that takes no byte at all loses its
@@ -85,7 +85,7 @@ class Usage:
                 f"callers have not read {self.unread} bytes in all, and this one {worst.out.unread} of them"
             )
 
-    def relieve_held(self, asking: Held) -> bool:
+    def relieve_held(self, asking: Held | None = None) -> bool:
         """Ends the connections that hold most. Whether the one that asks is the next, and has to hold less."""
         for connection in self._connections:
             connection.held.report()
@@ -110,13 +110,14 @@ class Held:
         bytes: How many there are. Whoever hands some on takes them off.
     """
 
-    __slots__ = ("_limits", "_mark", "_told", "_usage", "bytes")
+    __slots__ = ("_limits", "_mark", "_told", "_unfinished", "_usage", "bytes")
 
     def __init__(self, limits: Limits, usage: Usage) -> None:
         self.bytes = 0
         self._limits = limits
         self._usage = usage
         self._told = 0
+        self._unfinished = 0
         self._mark = _HELD_STEP
 
     def add(self, size: int) -> None:
@@ -146,7 +147,13 @@ class Held:
         self._told = self.bytes
         self._mark = min(self.bytes + _HELD_STEP, self._limits.connection_held)
 
+    def unfinished(self, size: int) -> None:
+        """So many bytes of frames are not whole. They are looked at once a second."""
+        self.bytes += size - self._unfinished
+        self._unfinished = size
+        self.report()
+
     def clear(self) -> None:
         """The connection is no more."""
-        self.bytes = 0
+        self.bytes = self._unfinished = 0
         self.report()

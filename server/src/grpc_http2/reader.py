@@ -48,6 +48,7 @@ class FrameReader:
 
     Attributes:
         greeted: Whether the caller has said the preface, and then SETTINGS.
+        moved: Whether a frame became whole since this was last set to False.
         halted: Whether no more frames are to be handed on for now.
     """
 
@@ -62,11 +63,13 @@ class FrameReader:
         "_taker",
         "greeted",
         "halted",
+        "moved",
     )
 
     def __init__(self, taker: Frames, budget: Budget, hello: Callable[[], None]) -> None:
         self.greeted = False
         self.halted = False
+        self.moved = False
         self._taker = taker
         self._budget = budget
         self._hello = hello
@@ -128,8 +131,19 @@ class FrameReader:
                 if time.monotonic() > turn_ends:
                     self._pending = data[at:]
                     return True
+        self.moved = at > 0
         self._pending = data[at:] if at else data
         return False
+
+    @property
+    def unfinished(self) -> int:
+        """Bytes of frames, and of blocks of fields, that are not whole."""
+        return len(self._pending) + (0 if self._block is None else len(self._block))
+
+    def stands(self) -> bool:
+        """Whether nothing became whole of what there is, since this was last asked."""
+        moved, self.moved = self.moved, False
+        return self._block is not None or (bool(self._pending) and not moved)
 
     def _greeting(self, data: bytes) -> int:
         """Where in it the frames begin, once the caller has greeted."""

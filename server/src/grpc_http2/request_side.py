@@ -147,6 +147,11 @@ class RequestSide(AnswerSide):
         self._refusal = status, text
 
     @property
+    def timeout(self) -> float | None:
+        """Seconds that the caller gives it; None for no bound."""
+        return self._request.timeout
+
+    @property
     def receiving(self) -> bool:
         """Whether its handler, or a refusal, waits for the end of the request."""
         if self.half_closed or self.ended:

@@ -159,6 +159,7 @@ class Server:
             for connection in list(self._terms.connections):
                 connection.tick()
             self._terms.usage.relieve_unread()
+            self._terms.usage.relieve_held()
 
     async def stop(self, grace: float) -> None:
         """Takes no new calls, and cuts off those that are not done after the grace, in seconds."""
