@@ -53,8 +53,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tells it to all servers of the run, also those that are processes of their own."""
-    engine = config.getoption("engine")
-    os.environ[ENGINE] = "http2" if engine == "both" else engine
+    if config.getoption("engine") == "grpcio":
+        os.environ[ENGINE] = "grpcio"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -66,7 +66,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What serves gRPC in this test."""
-    name: Any = getattr(request, "param", os.environ[ENGINE])
+    name: Any = getattr(request, "param", os.environ.get(ENGINE, "http2"))
     monkeypatch.setenv(ENGINE, name)
     return name
 
@@ -94,7 +94,14 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what can't be built here, and says so: the server can be changed without Go or Node."""
+    """Leaves out what can't be built here, and says so: the server can be changed without Go or Node.
+
+    And what an engine does not keep.
+    """
+    beyond = [item for item in items if item.get_closest_marker("http2") and _engine_of(item) == "grpcio"]
+    if beyond:
+        items[:] = [item for item in items if item not in beyond]
+        config.hook.pytest_deselected(items=beyond)
     lacks = {name: missing for name, each in languages().items() if (missing := each.missing())}
     without = [item for item in items if languages_of(item) & lacks.keys()]
     if not without:
@@ -108,6 +115,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             pytest.PytestWarning(f"{programs}: NOT on PATH; {count} tests of {name} were NOT run"),
             stacklevel=1,
         )
+
+
+def _engine_of(item: pytest.Item) -> str:
+    spec = getattr(item, "callspec", None)
+    told = spec.params.get("engine") if spec is not None else None
+    return str(told or os.environ.get(ENGINE, "http2"))
 
 
 def languages_of(item: pytest.Item) -> set[str]:

@@ -50,3 +50,8 @@ def dsn(cluster: Cluster, kept_database: str) -> Iterator[str]:
 async def place(dsn: str) -> AsyncIterator[Place]:
     async with Place(dsn, cancel_grace="1s") as place:
         yield place
+
+
+@pytest.fixture(autouse=True)
+def over_each_engine(engine: str) -> None:
+    """The protocol is that of each engine."""

@@ -171,7 +171,7 @@ async def serving(job_queue: object = None, **chain_options: Any) -> AsyncIterat
 
 
 @pytest.fixture
-async def served() -> AsyncIterator[Served]:
+async def served(engine: str) -> AsyncIterator[Served]:
     async with serving() as running:
         yield running
 

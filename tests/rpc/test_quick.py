@@ -17,6 +17,8 @@ from tests.lease.place import Held, Place, leaving_nothing_to_the_collector
 
 PATIENCE = 20.0
 
+pytestmark = pytest.mark.http2
+
 
 @pytest.fixture
 async def place(dsn: str) -> AsyncIterator[Place]:

@@ -26,6 +26,7 @@ from jobqueue_server.chain import Chain
 from jobqueue_server.http import errors as http_errors
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.model import MAX_MESSAGE_BYTES
+from jobqueue_server.rpc.engines import Engine
 from jobqueue_server.rpc.server import GrpcServer
 from tests.go_programs import built
 
@@ -201,23 +202,23 @@ async def test_health_is_told_per_service_and_watchers_see_it_change(served: Ser
     watch.cancel()
 
 
-async def test_a_port_that_is_taken_is_said_and_not_shared(served: Served) -> None:
-    other = GrpcServer(Chain(Metrics()), [])
+async def test_a_port_that_is_taken_is_said_and_not_shared(served: Served, engine: Engine) -> None:
+    other = GrpcServer(Chain(Metrics()), [], engine=engine)
     with pytest.raises(AddressUnusable, match=rf"127.0.0.1:{served.port}.*JOBQUEUE_GRPC_ADDR"):
         await other.start(f"127.0.0.1:{served.port}")
     await other.stop(timedelta(0))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:port", "127.0.0.1:65536", ""])
-async def test_an_address_that_is_none_is_said(address: str) -> None:
-    server = GrpcServer(Chain(Metrics()), [])
+async def test_an_address_that_is_none_is_said(address: str, engine: Engine) -> None:
+    server = GrpcServer(Chain(Metrics()), [], engine=engine)
     with pytest.raises(AddressUnusable, match="host:port"):
         await server.start(address)
     await server.stop(timedelta(0))
 
 
-async def test_several_servers_share_a_port_when_told_to() -> None:
-    first, second = (GrpcServer(Chain(Metrics()), [], reuse_port=True) for _ in range(2))
+async def test_several_servers_share_a_port_when_told_to(engine: Engine) -> None:
+    first, second = (GrpcServer(Chain(Metrics()), [], reuse_port=True, engine=engine) for _ in range(2))
     port = await first.start("127.0.0.1:0")
     assert await second.start(f"127.0.0.1:{port}") == port
     await first.stop(timedelta(0))
@@ -243,6 +244,7 @@ async def test_a_message_over_4_mib_is_refused_with_its_size_and_the_connection_
     assert refusal.reason == http_errors.REASONS[413][0], "as over HTTP"
 
 
+@pytest.mark.http2
 async def test_a_message_that_is_larger_still_is_refused_alike(served: Served) -> None:
     refusal = await refused(served.jobs.EnqueueJob(of_bytes(3 * MAX_MESSAGE_BYTES)))
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BODY_TOO_LARGE")

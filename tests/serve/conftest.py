@@ -42,3 +42,8 @@ async def processes() -> AsyncIterator[Callable[..., ServerProcess]]:
     yield make
     for process in made:
         await process.kill()
+
+
+@pytest.fixture(autouse=True)
+def over_each_engine(engine: str) -> None:
+    """What callers see is so over each engine."""

@@ -23,7 +23,7 @@ PATIENCE = 20.0
 
 
 @pytest.fixture
-async def app(dsn: str, authority: Authority) -> AsyncIterator[App]:
+async def app(dsn: str, authority: Authority, engine: str) -> AsyncIterator[App]:
     cert, key = authority.issue("server")
     app = App(
         Settings.load(

@@ -11,9 +11,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from grpc_http2 import PeerGone
 from jobqueue_server.rpc.engines import ENGINES, Engine
-from jobqueue_server.rpc.transport import Context, FrameStream, Limits, Server
+from jobqueue_server.rpc.transport import Context, FrameStream, Limits, PeerGone, Server
 
 PATIENCE = 20.0
 MOST_BYTES = 4 << 20

@@ -10,8 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from grpc_http2 import PeerGone
-from jobqueue_server.rpc.transport import FrameStream
+from jobqueue_server.rpc.transport import FrameStream, PeerGone
 
 from .conftest import PATIENCE, Served
 
