@@ -21,7 +21,10 @@ BESIDE := bench/test_ab.py bench/test_counters.py bench/test_flow.py client_cli 
 	lease/test_lost.py lease/test_machine.py lease/test_max_age.py lease/test_unseen.py \
 	client/test_worker_end_to_end.py worker/test_service.py worker_runtime/test_liveness.py worker_runtime/test_processes.py
 
-.PHONY: help install run demo test conformance interop clients faults abuse fuzz mutants check lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
+# Where a server is called over gRPC, whatever serves it.
+SPEAK_GRPC := client client_cli e2e http/test_both_transports.py http/test_whole_server.py lease processes rpc serve tls transport worker
+
+.PHONY: help install run demo test conformance interop clients faults abuse fuzz mutants check engines lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,7 +106,10 @@ mutants: install ## Break the code on purpose, one line at a time, in a copy: th
 	@$(BIN)/python -m tools.mutants
 
 check: install tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
-	@$(BIN)/python -m pytest tests -m "not network"
+	@$(BIN)/python -m pytest tests -m "not network" --engine both
+
+engines: install ## The folders that speak gRPC to a server, over the second engine (grpcio); make check runs a part of them over both
+	@$(BIN)/python -m pytest $(SPEAK_GRPC:%=tests/%) --engine grpcio -m "not curl and not language and not network and not package"
 
 lint: install ## Style, types, and the walls between the layers
 	@command -v curl >/dev/null || { echo "make check: needs curl, which the documentation's examples use" >&2; exit 1; }

@@ -46,6 +46,7 @@ class Mutant:
         old: What stands there, once.
         new: What stands there instead.
         tests: What must go red.
+        engine: What serves gRPC in these tests.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Mutant:
     old: str
     new: str
     tests: tuple[str, ...]
+    engine: str = "http2"
 
     def broken(self, text: str) -> str:
         """The file with the break.
@@ -96,7 +98,7 @@ def red(folder: Path, mutant: Mutant) -> tuple[bool, str]:
     path.write_text(mutant.broken(whole))
     # Before what is installed: the copy's packages, for the processes that tests start, too.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(folder / package) for package in PACKAGES)}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", *mutant.tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--engine", mutant.engine, *mutant.tests]
     try:
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False

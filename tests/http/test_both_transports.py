@@ -27,6 +27,7 @@ from jobqueue_server.http.server import HttpServer
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.rpc.job_queue import JobQueueServicer
 from jobqueue_server.rpc.server import GrpcServer
+from jobqueue_server.settings import Settings
 from tests.rpc.conftest import Core, FixedClock, refusal
 
 from .conftest import PATIENCE, Caller
@@ -182,7 +183,7 @@ async def serving(**chain_options: Any) -> AsyncIterator[Both]:
     metrics = Metrics()
     chain = Chain(metrics, **chain_options)
     services: list[tuple[Any, object]] = [(SERVICE, Servicer(core, clock))]
-    over_grpc = GrpcServer(chain, services)
+    over_grpc = GrpcServer(chain, services, engine=Settings.load().grpc_engine)
     over_http = HttpServer(HttpApp(chain, services, Operations(metrics, lambda: "")))
     port = await over_grpc.start("127.0.0.1:0")
     caller = Caller(await over_http.start("127.0.0.1:0"))

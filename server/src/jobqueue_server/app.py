@@ -101,6 +101,20 @@ DELETE_AFTER_STEP = timedelta(minutes=10)
 LAST_FRAMES = timedelta(seconds=1)
 # Connections beside those of workers, each of which may have one for its stream.
 _CONNECTIONS_BESIDE = 2000
+# Settings that have no effect where the engine is grpcio: it has no such bounds.
+HTTP2_ALONE = frozenset(
+    {
+        "grpc_max_unfinished",
+        "grpc_request_timeout",
+        "grpc_stall_timeout",
+        "grpc_unread_mib",
+        "grpc_all_unread_mib",
+        "grpc_held_mib",
+        "grpc_all_held_mib",
+        "grpc_reset_burst",
+        "grpc_reset_rate",
+    }
+)
 # Each connection is one. Shells let a program have 1,024, and more where it asks.
 _FILES = 65_536
 
@@ -345,6 +359,9 @@ class App:
         up = self._up
         settings = self.settings
         self._tls = Tls.load(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        if settings.grpc_engine == "grpcio":
+            for name in sorted(settings.model_fields_set & HTTP2_ALONE):
+                _log.warning("a setting has no effect with this engine", setting=name, engine="grpcio")
         if not self._reuse_port:
             check_free(listening(settings))
         if self.settings.dsn is None:
