@@ -21,7 +21,7 @@ from .conftest import Served
 
 JOB = {"kind": "send_email", "payload": {"to": "a@example.com"}}
 BODY = json.dumps(JOB).encode()
-PACKED = gzip.compress(BODY)
+PACKED = gzip.compress(BODY, mtime=0)
 LARGE = {"text": "x" * 2000}
 
 

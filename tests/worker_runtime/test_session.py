@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 
 import grpc
 import pytest
@@ -262,9 +263,11 @@ def test_outcomes_of_a_delivery_travel_together(server, serve):
     serve(worker)
     peer = server.stream()
     peer.welcome()
+    began = time.monotonic()
     peer.deliver(*(job(n, "quick") for n in range(1, 1001)))
     assert len(peer.outcomes(1000)) == 1000
-    assert peer.names().count("settle") <= 20
+    # While an answer is awaited they gather for 10 ms.
+    assert peer.names().count("settle") <= 5 + (time.monotonic() - began) / 0.01
 
 
 def test_a_frame_of_large_outputs_stays_below_the_message_limit(server, serve):
