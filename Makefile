@@ -15,6 +15,9 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 # The same features everywhere, so that nothing is compiled twice.
 RUST := --workspace --all-features
 
+# Tests run on all cores, at most eight: each worker has a PostgreSQL of its own. One at a time: `make test JOBS=0`.
+PARALLEL := -n $(or $(JOBS),auto) --maxprocesses 8
+
 # The slowest, and what looks at the project's own documents and packages: `make test` leaves them to `make check`.
 BESIDE := bench/test_ab.py bench/test_counters.py bench/test_flow.py client_cli conformance deploy docs e2e examples openapi processes serve tls platform/test_embedded.py \
 	store/test_clock_steps.py store/test_partitions.py store/test_plans.py store/test_retention.py store/test_watch.py \
@@ -53,9 +56,9 @@ run: install ## Server, worker and four jobs with a live view; the server stays 
 demo: install ## The same, ending by itself when the four jobs are done
 	@$(BIN)/python -m tools.demo --once
 
-test: install ## Run the tests: real PostgreSQL, real sockets, real processes; those that take longest are in `make check` alone
-	@echo "make test takes ten minutes at most. make check runs these folders and files as well: $(BESIDE)"
-	@$(BIN)/python -m pytest tests $(BESIDE:%=--ignore=tests/%) -m "not curl and not language and not faults and not fuzz and not package and not network and not pgbouncer"
+test: install ## Run the tests on all cores: real PostgreSQL, sockets and processes; those that take longest are in `make check` alone; JOBS=n
+	@echo "make check runs these folders and files as well: $(BESIDE)"
+	@$(BIN)/python -m pytest tests $(PARALLEL) $(BESIDE:%=--ignore=tests/%) -m "not curl and not language and not faults and not fuzz and not package and not network and not pgbouncer"
 
 clients: install ## Build, vet and test the clients in other languages, where their toolchains are
 	@if ! command -v go >/dev/null; then \

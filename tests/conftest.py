@@ -24,6 +24,7 @@ import pytest
 from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
 from tests.conformance.languages import languages
+from tests.parallel import Parallel, leave_out
 
 # The server under test is told what to use; what is set for the run's own sake must not reach it.
 _GIVEN = os.environ.pop("DATABASE_URL", None)
@@ -52,9 +53,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tells it to all servers of the run, also those that are processes of their own."""
+    """Tells the engine to all servers of the run, also those that are processes of their own."""
     if config.getoption("engine") == "grpcio":
         os.environ[ENGINE] = "grpcio"
+    config.pluginmanager.register(Parallel(), "parallel")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -106,15 +108,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     without = [item for item in items if languages_of(item) & lacks.keys()]
     if not without:
         return
-    items[:] = [item for item in items if item not in without]
-    config.hook.pytest_deselected(items=without)
     counts = Counter(name for item in without for name in languages_of(item) & lacks.keys())
-    for name, count in counts.items():
-        programs = ", ".join(lacks[name])
-        config.issue_config_time_warning(
-            pytest.PytestWarning(f"{programs}: NOT on PATH; {count} tests of {name} were NOT run"),
-            stacklevel=1,
-        )
+    leave_out(
+        config,
+        items,
+        without,
+        "; ".join(
+            f"{', '.join(lacks[name])}: NOT on PATH; {count} tests of {name} were NOT run"
+            for name, count in counts.items()
+        ),
+    )
 
 
 def _engine_of(item: pytest.Item) -> str:

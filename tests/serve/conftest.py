@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from tests.lease.place import Place
+from tests.parallel import leave_out
 from tests.pgbouncer import PROGRAM
 
 from .server_process import ServerProcess
@@ -16,11 +17,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leaves out what wants pgbouncer where that is not installed, and says so."""
     without = [item for item in items if item.get_closest_marker("pgbouncer") and PROGRAM is None]
     if without:
-        items[:] = [item for item in items if item not in without]
-        config.hook.pytest_deselected(items=without)
-        config.issue_config_time_warning(
-            pytest.PytestWarning(f"pgbouncer: NOT installed; {len(without)} tests behind it were NOT run"),
-            stacklevel=1,
+        leave_out(
+            config, items, without, f"pgbouncer: NOT installed; {len(without)} tests behind it were NOT run"
         )
 
 

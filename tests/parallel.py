@@ -1,0 +1,134 @@
+"""How a run with `-n` deals the tests to its workers: file by file, and those marked `alone` after all others.
+
+Each worker is a process with a PostgreSQL of its own (`cluster` in conftest.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
+
+_ALONE = "alone"
+_DESELECTED = "deselected"
+_FOLDER = "folder"
+
+
+def leave_out(
+    config: pytest.Config, items: list[pytest.Item], without: list[pytest.Item], reason: str
+) -> None:
+    """Takes tests out of those to be run, and says why. Of several workers, which all collect the same, one says it."""
+    items[:] = [item for item in items if item not in without]
+    config.hook.pytest_deselected(items=without)
+    if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
+        config.issue_config_time_warning(pytest.PytestWarning(reason), stacklevel=2)
+
+
+class Parallel:
+    """The hooks of it, for the controller, which is the process that a run is started in, and for its workers."""
+
+    def __init__(self) -> None:
+        self._deselected = 0
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    # In a worker.
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Tells the scheduler which tests are to be alone. xdist itself hands over names, but no markers."""
+        config = session.config
+        if hasattr(config, "workerinput"):
+            alone = [item.nodeid for item in session.items if item.get_closest_marker(_ALONE)]
+            Path(config.workerinput[_FOLDER], config.workerinput["workerid"]).write_text(json.dumps(alone))
+
+    def pytest_deselected(self, items: list[Any]) -> None:
+        """Counts what is left out."""
+        self._deselected += len(items)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Tells the controller the count, which xdist leaves out."""
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput[_DESELECTED] = self._deselected
+
+    # In the controller.
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: WorkerController) -> None:
+        """Names a folder in which workers leave word."""
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="jobqueue-tests-")
+        node.workerinput[_FOLDER] = self._folder.name
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> LoadScopeScheduling:
+        """Ours, whatever `--dist` says."""
+        return AloneLast(config, log)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: WorkerController) -> None:
+        """The last line of the run says how many were left out, once: each worker has counted the same."""
+        left_out = getattr(node, "workeroutput", {}).get(_DESELECTED, 0)
+        if not self._deselected:
+            node.config.hook.pytest_deselected(items=[SimpleNamespace()] * left_out)
+
+
+class AloneLast(LoadScopeScheduling):  # type: ignore[misc]
+    """Deals whole files, and keeps what is marked `alone` until one worker is left and nothing else runs."""
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        super().__init__(config, log)
+        self._alone: frozenset[str] = frozenset()
+
+    def schedule(self) -> None:
+        """All workers have collected the tests."""
+        node = self.nodes[0]
+        self._alone = frozenset(json.loads(Path(node.workerinput[_FOLDER], node.gateway.id).read_text()))
+        super().schedule()
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """A worker has ended; of one that died, the first test without a result is the one that it died of.
+
+        That test is not run again, or it would end one worker after the other.
+        """
+        units = self.assigned_work.pop(node)
+        died_of = None
+        for scope, tests in units.items():
+            pending = [test for test, over in tests.items() if not over]
+            if pending and died_of is None:
+                died_of = pending.pop(0)
+            if pending:
+                self.workqueue[scope] = dict.fromkeys(pending, False)
+        for each in self.nodes:
+            self._reschedule(each)
+        return died_of
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return f"{file}::{_ALONE}" if nodeid in self._alone else file
+
+    def _shared(self) -> str | None:
+        """A file of tests that need not be alone."""
+        return next((scope for scope in self.workqueue if "::" not in scope), None)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        shared = self._shared()
+        if shared is not None:
+            self.workqueue.move_to_end(shared, last=False)
+        elif len(self.nodes) > 1:
+            return
+        super()._assign_work_unit(node)
+
+    def _reschedule(self, node: WorkerController) -> None:
+        others = [each for each in self.nodes if each is not node]
+        if not self.workqueue or self._shared() is not None or not others:
+            super()._reschedule(node)
+        elif not all(each.shutting_down for each in others) and not node.shutting_down:
+            # One of the others will go on alone. The last waits here for `remove_node`.
+            node.shutdown()

@@ -1,0 +1,120 @@
+"""A run on several workers keeps what a run on one does: nothing skipped, all counted, some tests alone."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+_CONFTEST = """
+from pathlib import Path
+import pytest
+from tests.parallel import Parallel, leave_out
+
+def pytest_configure(config):
+    config.pluginmanager.register(Parallel(), "parallel")
+
+def pytest_collection_modifyitems(config, items):
+    without = [item for item in items if "unbuilt" in item.name]
+    if without:
+        leave_out(config, items, without, f"NO TOOLCHAIN for {len(without)} tests")
+
+@pytest.fixture
+def runs(request, worker_id):
+    log = Path(__file__).with_name("log")
+    for what in ("begins", "ends"):
+        with log.open("a") as file:
+            file.write(f"{request.node.name} {what} {worker_id}\\n")
+        if what == "begins":
+            yield
+"""
+_QUICK = """
+import time, pytest
+
+@pytest.mark.parametrize("number", range(20))
+def test_{name}(runs, number):
+    time.sleep(0.02)
+
+def test_unbuilt(): pass
+"""
+_ALONE = """
+import time, pytest
+
+@pytest.mark.alone
+@pytest.mark.parametrize("number", range(3))
+def test_alone(runs, number):
+    time.sleep(0.05)
+
+def test_beside(runs): pass
+"""
+
+
+_NOTHING_SKIPPED = "from tests.conftest import pytest_make_collect_report, pytest_runtest_makereport\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "conftest.py").write_text(_CONFTEST)
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}\nmarkers = alone: x\n")
+    for name in ("first", "second", "third"):
+        (tmp_path / f"test_{name}.py").write_text(_QUICK.replace("{name}", name))
+    # The first by its name.
+    (tmp_path / "test_alone.py").write_text(_ALONE)
+    return tmp_path
+
+
+def run(folder: Path, *options: str) -> str:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "--dist=loadgroup",
+        *options,
+        str(folder),
+    ]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.mark.parametrize("workers", ["2", "3"])
+def test_a_worker_runs_whole_files_and_tests_that_measure_run_when_no_other_does(folder: Path, workers: str):
+    out = run(folder, "-n", workers)
+    assert re.search(r"=+ 64 passed, 3 deselected, 1 warning in [0-9.]+s =+\n$", out), out
+    assert out.count("NO TOOLCHAIN for 3 tests") == 1
+    lines = [line.split() for line in (folder / "log").read_text().splitlines()]
+    assert len({worker for _, _, worker in lines}) == int(workers)
+    of_file: dict[str, set[str]] = {}
+    for name, _, worker in lines:
+        of_file.setdefault(name.partition("[")[0], set()).add(worker)
+    assert all(len(each) == 1 for each in of_file.values())
+    measuring = [at for at, (name, _, _) in enumerate(lines) if name.startswith("test_alone")]
+    assert measuring == list(range(2 * 61, 2 * 64)), "they come last"
+
+
+def test_only_tests_that_want_to_be_alone_are_run_too(folder: Path):
+    out = run(folder, "-n", "2", "-m", "alone")
+    assert " 3 passed, " in out.splitlines()[-1], out
+
+
+def test_what_skips_itself_fails_the_run(folder: Path):
+    (folder / "conftest.py").write_text(_NOTHING_SKIPPED + _CONFTEST)
+    (folder / "test_skips.py").write_text("import pytest\ndef test_it(): pytest.skip('no')")
+    out = run(folder, "-n", "2")
+    assert "nothing is skipped here" in out
+    assert "1 failed, 64 passed" in out.splitlines()[-1], out
+    (folder / "test_skips.py").write_text("import pytest\npytest.importorskip('nonesuch')")
+    out = run(folder, "-n", "2")
+    assert "nothing is skipped here" in out
+    assert " error" in out.splitlines()[-1], out
+
+
+def test_a_worker_that_dies_fails_the_run_and_the_others_go_on(folder: Path):
+    (folder / "test_dies.py").write_text("import os\ndef test_it(): os._exit(1)")
+    out = run(folder, "-n", "2")
+    assert "1 failed, 64 passed" in out.splitlines()[-1], out
