@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -58,6 +59,9 @@ def against(
         int, typer.Option(help=f"Fewer than {FEWEST} give no verdict.", min=2, max=MOST)
     ] = FEWEST,
     scale: _Factor = 1.0,
+    engine: Annotated[
+        str | None, typer.Option(help="What the working tree's server serves gRPC by: http2 or grpcio.")
+    ] = None,
 ) -> None:
     """Measures the server of the working tree against that of BASE, in turns; ratios go into bench/out/ab.json.
 
@@ -66,9 +70,10 @@ def against(
     names = [name.upper() for name in gates or ab.NAMES]
     _known(names, ab.NAMES, "comparison of")
     try:
-        with copied(base) as old, copied(str(ROOT)) as new:
+        with copied(base) as old, copied(str(ROOT)) as tree:
+            new = replace(tree, engine=engine)
             console.print(f"base: {old}\nnew: {new}", highlight=False, soft_wrap=True)
-            if old.digest == new.digest:
+            if old.digest == new.digest and engine is None:
                 console.print("both sides have the same code: this shows the spread alone", style="yellow")
             found = asyncio.run(ab.run(old, new, names, pairs, Scale(factor=scale)))
     except BenchError as error:

@@ -40,12 +40,14 @@ class Checkout:
         source: What it is a copy of: a revision, a folder as it was given, or the working tree.
         commit: Of the source; None where it is no git checkout.
         changed: Whether the source had changes that are in no commit.
+        engine: What its server serves gRPC by; None: by what is usual for it.
     """
 
     folder: Path
     source: str
     commit: str | None = None
     changed: bool = False
+    engine: str | None = None
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -55,8 +57,12 @@ class Checkout:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What finds its code before that of the editable install."""
-        return {"PYTHONPATH": os.pathsep.join(str(self.folder / part) for part in (_SERVER, _CLIENT))}
+        """What finds its code before that of the editable install, and says by what it serves gRPC."""
+        engine = {} if self.engine is None else {"JOBQUEUE_GRPC_ENGINE": self.engine}
+        return {
+            "PYTHONPATH": os.pathsep.join(str(self.folder / part) for part in (_SERVER, _CLIENT)),
+            **engine,
+        }
 
     @property
     def migrations(self) -> Path:
@@ -87,11 +93,13 @@ class Checkout:
             "commit": self.commit,
             "changed": self.changed,
             "digest": self.digest,
+            "engine": self.engine,
         }
 
     def __str__(self) -> str:
         commit = "no commit" if self.commit is None else self.commit[:12]
-        return f"{self.source} ({commit}{', changed' if self.changed else ''})"
+        engine = "" if self.engine is None else f", gRPC by {self.engine}"
+        return f"{self.source} ({commit}{', changed' if self.changed else ''}{engine})"
 
 
 @contextmanager

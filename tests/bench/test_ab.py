@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,13 @@ async def test_a_server_that_runs_code_from_elsewhere_ends_the_measurement(clust
         ):
             async with Server(dsn, checkout=nothing):
                 pass
+
+
+async def test_a_side_is_served_by_the_engine_that_was_asked_for(cluster: Cluster):
+    with copied(str(ROOT)) as tree:
+        async with cluster.fresh(ours=True) as dsn:
+            async with Server(dsn, checkout=replace(tree, engine="grpcio")) as server:
+                assert '"engine": "grpcio"' in server.said
 
 
 def test_a_revision_is_measured_as_it_was_committed_and_a_folder_as_it_is(source: Path):
