@@ -16,8 +16,9 @@ MAX_DEPTH = 100
 _KEY = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
 _AFTER = re.compile(r"[ \t\n\r]*([,}\]])[ \t\n\r]*")
 _BLANKS = re.compile(r"[ \t\n\r]*")
-# A string is one piece, ended or not: were an open one none, each of its quotes would be tried again.
-_PIECES = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+# Strings, and what else is no bracket. An open string is one too: else each of its quotes would be tried again.
+_STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NO_BRACKETS = re.compile(r"[^\[\]{}]+")
 
 
 class _NotANumber(Exception):
@@ -65,7 +66,7 @@ class Text:
         if self.text.startswith("\ufeff"):
             raise malformed("the body starts with a byte order mark; JSON has none")
         # Counted roughly first: brackets within strings only make the count too high.
-        if self.text.count("{") + self.text.count("[") > MAX_DEPTH and _depth(self.text) > MAX_DEPTH:
+        if self.text.count("{") + self.text.count("[") > MAX_DEPTH and _is_too_deep(self.text):
             raise malformed(f"the body nests deeper than {MAX_DEPTH} levels")
 
     def skip(self, at: int) -> int:
@@ -156,13 +157,13 @@ class Text:
         return malformed(f"the body is not JSON: line {line}, column {column}: {what}; found {found}")
 
 
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for piece in _PIECES.finditer(text):
-        char = text[piece.start()]
-        if char in "[{":
+def _is_too_deep(text: str) -> bool:
+    depth = 0
+    for bracket in _NO_BRACKETS.sub("", _STRINGS.sub("", text)):
+        if bracket in "[{":
             depth += 1
-            deepest = max(deepest, depth)
-        elif char != '"':
+            if depth > MAX_DEPTH:
+                return True
+        else:
             depth -= 1
-    return deepest
+    return False
