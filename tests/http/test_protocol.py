@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import re
+import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -408,6 +410,27 @@ async def test_a_caller_that_sends_much_at_once_does_not_keep_others_waiting(
     await saying
     ((created, _), (other, _)) = await pipe.answers(2)
     assert (created[9:12], other[9:12]) == (b"201", b"400")
+    pipe.hang_up()
+
+
+@pytest.mark.parametrize("body", [b'{"kind": "' + bytes(300_000), b"[" * 300_000, b" " * 300_000])
+async def test_a_body_that_is_refused_does_not_wait_for_the_collector(served: Served, body: bytes) -> None:
+    """It may be 4 MiB, and the collector comes by after hundreds of them."""
+    pipe = Pipe(served.server)
+    await pipe.say([whole(b"{}")])
+    await pipe.answers(1)
+    request = whole(body)
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for count in range(2, 5):
+            await pipe.say([request])
+            assert (await pipe.answers(count))[-1][0].startswith(b"HTTP/1.1 400 ")
+        assert tracemalloc.get_traced_memory()[0] < len(body)
+    finally:
+        tracemalloc.stop()
+        gc.enable()
     pipe.hang_up()
 
 

@@ -13,7 +13,7 @@ from ..errors import FieldInvalid, JobQueueError, NotBuilt
 from . import contract, headers
 from .answer import Answer, Send, json_text
 from .contract import Contract
-from .errors import ErrorForm, refused_by_transcoder
+from .errors import ErrorForm, Refused, refused_by_transcoder
 from .presence import Presence
 from .request import Request
 from .streams import StreamAnswer
@@ -158,12 +158,17 @@ async def _filled(around: Surroundings, request: Request, match: Match[Binding])
     try:
         message = around.transcoder.fill(match, request.query, request.metadata, body)
     except TranscodingError as error:
-        refused = refused_by_transcoder(error)
-        if isinstance(refused, FieldInvalid):
-            refused = contract.paging_refused(refused, match.route.template.text)
-        raise refused from None
+        raise _refused(error, match) from None
     contract.readable(message)
     return message
+
+
+def _refused(error: TranscodingError, match: Match[Binding]) -> Refused | FieldInvalid:
+    """The error to raise. The caller must not name it: its frame, which knows the body, would be kept with it."""
+    refused = refused_by_transcoder(error)
+    if isinstance(refused, FieldInvalid):
+        return contract.paging_refused(refused, match.route.template.text)
+    return refused
 
 
 def full_name(binding: Binding) -> str:
