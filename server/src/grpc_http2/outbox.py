@@ -215,10 +215,13 @@ class Outbox:
     def is_too_much(self) -> bool:
         """Whether the answer that waits now is one too many, and its call is to end; it counts as a reset.
 
-        Where it is that of all connections together, whoever reads least is cut off instead.
+        Where there are too many of those too, the connection ends: each call is work. Where it is an answer too many of
+        all connections together, whoever reads least is cut off instead.
         """
         if self.unread > self._limits.connection_unread:
             self.budget.resets += 1
+            if self.budget.resets > self._limits.reset_burst:
+                self._connection.drop(f"its caller has not read {self.unread} bytes, and asks for more")
             return True
         if self._usage.unread > self._limits.unread:
             self._usage.relieve_unread()
