@@ -218,7 +218,9 @@ async def test_answers_that_are_not_read_are_bounded_for_a_connection(serve: Ser
         assert served.server._terms.usage.unread == 0
 
 
-async def test_a_caller_that_goes_on_asking_for_what_it_does_not_read_loses_its_connection(serve: Serve) -> None:
+async def test_a_caller_that_goes_on_asking_for_what_it_does_not_read_loses_its_connection(
+    serve: Serve,
+) -> None:
     served = await serve(limits=Limits(connection_unread=MIB, reset_burst=20))
     async with await blind(served.port) as wire:
         for _ in range(30):

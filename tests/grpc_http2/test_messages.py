@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from typing import Any
 
+import grpc
 import pytest
 
 from grpc_http2.limits import Limits
@@ -211,3 +213,26 @@ async def test_what_is_compressed_wrongly_is_internal(
             answer = await caller.answer(stream)
             assert answer.status == INTERNAL
             assert why in answer.text
+
+
+@pytest.mark.parametrize("method", ["Unary", "Stream", "Both"])
+async def test_a_message_that_its_handler_can_t_read_is_the_caller_s_fault_and_nothing_to_log(
+    served: Served, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read(raw: bytes) -> bytes:
+        if raw == b"bad":
+            raise ValueError("it is bad")
+        return raw
+
+    make: Any = grpc
+    handlers = {
+        "Unary": make.unary_unary_rpc_method_handler(served.handlers.echo, request_deserializer=read),
+        "Stream": make.unary_stream_rpc_method_handler(served.handlers.dressed, request_deserializer=read),
+        "Both": make.stream_stream_rpc_method_handler(served.handlers.chat, request_deserializer=read),
+    }
+    served.server.add_registered_method_handlers("d.D", handlers)
+    async with await Caller.greet(served.port) as caller:
+        answer = await caller.ask(f"/d.D/{method}", b"bad")
+        assert (answer.status, answer.text) == (INTERNAL, "the message can't be read: it is bad")
+        assert (await caller.ask(f"/d.D/{method}", b"good")).messages == [b"good"]
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]

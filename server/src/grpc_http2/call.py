@@ -16,7 +16,7 @@ from . import frames
 from .answer_side import Handler
 from .errors import MessageTooLarge, PeerGone
 from .fields import Metadata, Request, http_status_block, metadata_block
-from .messages import ENCODING_OF, Messages, TooLarge
+from .messages import ENCODING_OF, MessageRefused, Messages, TooLarge
 from .request_side import RequestSide, always
 
 if TYPE_CHECKING:
@@ -191,7 +191,6 @@ class Call(RequestSide):
         if len(self._arrived) != 1:
             self._fail(grpc.StatusCode.INTERNAL, f"the call has {len(self._arrived)} messages instead of one")
             return
-        # It is held until the call ends, whoever has it: a message of 4 kB may be 4 MiB once decompressed.
         raw = self._arrived.popleft()
         if self._handler.response_streaming:
             self._start(self._streaming(self._handler.unary_stream, raw))
@@ -255,6 +254,8 @@ class Call(RequestSide):
             self.finish(self._code, self._details, self._trailing)
         elif isinstance(error, MessageTooLarge):
             self.finish(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], str(error))
+        elif isinstance(error, MessageRefused):
+            self.finish(error.code.value[0], error.message)
         elif isinstance(error, (asyncio.CancelledError, PeerGone)):
             self.finish(grpc.StatusCode.CANCELLED.value[0], "the call was cancelled")
         elif isinstance(error, Exception):

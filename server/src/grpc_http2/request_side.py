@@ -242,6 +242,7 @@ class RequestSide(AnswerSide):
 
         Raises:
             MessageTooLarge: It is.
+            MessageRefused: It is none.
         """
         self.compressed = type(raw) is Decompressed
         deserialize = self._handler.request_deserializer
@@ -249,7 +250,13 @@ class RequestSide(AnswerSide):
             return raw
         if type(raw) is TooLarge:
             raise MessageTooLarge(raw.text)
-        return raw if deserialize is None else deserialize(raw)
+        if deserialize is None:
+            return raw
+        try:
+            return deserialize(raw)
+        except Exception as error:
+            # Of the caller's making, and so nothing to log.
+            raise MessageRefused(grpc.StatusCode.INTERNAL, f"the message can't be read: {error}") from None
 
     def _grown(self) -> None:
         """Counts messages as large as they are in memory: deflate makes a thousand bytes of one."""
@@ -273,6 +280,7 @@ class RequestSide(AnswerSide):
             self._reader.set_result(None)
 
     def _forget(self) -> None:
+        # The one message of a call is held so long, whoever has it: 4 kB may be 4 MiB once decompressed.
         if self._held:
             self._let_go()
         self._arrived.clear()
