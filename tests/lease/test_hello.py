@@ -127,6 +127,22 @@ async def test_the_first_frame_is_hello(place):
     assert await place.value("select count(*) from worker_session") == 0
 
 
+@pytest.mark.parametrize("welcomed", [False, True])
+async def test_a_frame_that_is_none_ends_the_stream_with_what_was_wrong(place, welcomed):
+    stream = place.channel.stream_stream("/jobqueue.v1.JobQueue/Lease")()
+    if welcomed:
+        subscription = lease_pb2.Subscription(kinds=["sleep"])
+        hello = lease_pb2.Hello(worker="w", subscriptions=[subscription])
+        await stream.write(lease_pb2.LeaseRequest(hello=hello).SerializeToString())
+        assert lease_pb2.LeaseResponse.FromString(await stream.read()).HasField("welcome")
+    await stream.write(b"\xff\xff")
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await stream.read()
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert reason_of(raised.value) == "FIELD_INVALID"
+    assert "not a jobqueue.v1.LeaseRequest" in str(raised.value.details())
+
+
 async def test_a_stream_that_says_nothing_ends_well(place):
     call = place.stub.Lease()
     await call.done_writing()

@@ -81,8 +81,10 @@ async def test_an_error_of_what_handles_ends_the_receiving(drive: Drive) -> None
         raise ValueError(message)
 
     handled: list[bytes] = []
+    written = asyncio.Event()
 
     async def work(stream: FrameStream) -> None:
+        await written.wait()
         with pytest.raises(ValueError, match="first"):
             await stream.receive(handle, lambda: True)
         stream.send(b"told")
@@ -90,6 +92,7 @@ async def test_an_error_of_what_handles_ends_the_receiving(drive: Drive) -> None
     call = drive(work)
     for message in (b"first", b"second"):
         await call.write(message)
+    written.set()
     assert await call.read() == b"told"
     assert handled == [b"first"]
 
@@ -125,7 +128,7 @@ async def test_a_caller_that_does_not_read_leaves_no_room_and_later_there_is_aga
         nonlocal sent
         quiet = 0
         while quiet < 10:
-            while stream.writable() and sent < 1000:
+            while stream.writable() and sent < 2000:
                 stream.send(bytes(100_000))
                 sent += 1
                 quiet = 0
@@ -138,8 +141,8 @@ async def test_a_caller_that_does_not_read_leaves_no_room_and_later_there_is_aga
 
     call = drive(work)
     await asyncio.wait_for(full.wait(), PATIENCE)
-    # Less than 20 MB, of which the client has what its window takes.
-    assert 0 < sent < 200
+    # The client has most of it: its window grows as it measures the way.
+    assert 0 < sent < 1000
     assert not told.is_set()
     async with asyncio.timeout(PATIENCE):
         for _ in range(sent):

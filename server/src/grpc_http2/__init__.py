@@ -1,7 +1,7 @@
 """gRPC over HTTP/2 on asyncio: a server's side, for handlers made for `grpc.aio`. README.md says how to use it."""
 
 from .call import Call, Cancellable
-from .errors import MessageTooLarge, PeerGone
+from .errors import MessageTooLarge, MessageUnreadable, PeerGone
 from .fields import Metadata
 from .limits import Limits
 from .messages import TooLarge, raw
@@ -12,6 +12,7 @@ __all__ = [
     "Cancellable",
     "Limits",
     "MessageTooLarge",
+    "MessageUnreadable",
     "Metadata",
     "PeerGone",
     "Server",

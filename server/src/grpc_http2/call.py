@@ -14,9 +14,9 @@ import grpc.aio
 
 from . import frames
 from .answer_side import Handler
-from .errors import MessageTooLarge, PeerGone
+from .errors import MessageTooLarge, MessageUnreadable, PeerGone
 from .fields import Metadata, Request, http_status_block, metadata_block
-from .messages import ENCODING_OF, MessageRefused, Messages, TooLarge
+from .messages import ENCODING_OF, Messages, TooLarge
 from .request_side import RequestSide, always
 
 if TYPE_CHECKING:
@@ -254,8 +254,9 @@ class Call(RequestSide):
             self.finish(self._code, self._details, self._trailing)
         elif isinstance(error, MessageTooLarge):
             self.finish(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], str(error))
-        elif isinstance(error, MessageRefused):
-            self.finish(error.code.value[0], error.message)
+        elif isinstance(error, MessageUnreadable):
+            # Of the caller's making, and so nothing to log.
+            self.finish(grpc.StatusCode.INTERNAL.value[0], str(error))
         elif isinstance(error, (asyncio.CancelledError, PeerGone)):
             self.finish(grpc.StatusCode.CANCELLED.value[0], "the call was cancelled")
         elif isinstance(error, Exception):

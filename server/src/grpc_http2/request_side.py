@@ -13,7 +13,7 @@ import grpc.aio
 
 from . import frames
 from .answer_side import AnswerSide
-from .errors import MessageTooLarge
+from .errors import MessageTooLarge, MessageUnreadable
 from .fields import Request
 from .messages import Decompressed, MessageRefused, Messages, TooLarge
 from .messages import raw as as_it_came
@@ -167,6 +167,7 @@ class RequestSide(AnswerSide):
 
         Raises:
             MessageTooLarge: It is.
+            MessageUnreadable: It is none.
         """
         while not self._arrived:
             if self.half_closed or self.ended:
@@ -191,6 +192,7 @@ class RequestSide(AnswerSide):
 
         Raises:
             MessageTooLarge: A message is.
+            MessageUnreadable: A message is none.
             Exception: What `handle` raised; no message is handled after that.
         """
         self._handle, self._ready = handle, ready
@@ -242,7 +244,7 @@ class RequestSide(AnswerSide):
 
         Raises:
             MessageTooLarge: It is.
-            MessageRefused: It is none.
+            MessageUnreadable: It is none.
         """
         self.compressed = type(raw) is Decompressed
         deserialize = self._handler.request_deserializer
@@ -255,8 +257,7 @@ class RequestSide(AnswerSide):
         try:
             return deserialize(raw)
         except Exception as error:
-            # Of the caller's making, and so nothing to log.
-            raise MessageRefused(grpc.StatusCode.INTERNAL, f"the message can't be read: {error}") from None
+            raise MessageUnreadable(error) from None
 
     def _grown(self) -> None:
         """Counts messages as large as they are in memory: deflate makes a thousand bytes of one."""

@@ -15,7 +15,15 @@ from ..chain import Call, Chain
 from ..errors import BodyTooLarge, FieldInvalid, JobQueueError, NotBuilt
 from .quick import Quick, QuickBatch, QuickEnqueue
 from .said import refusal, trailing
-from .transport import Context, FrameStream, ImmediateContext, MessageTooLarge, PeerGone, TooLarge
+from .transport import (
+    Context,
+    FrameStream,
+    ImmediateContext,
+    MessageTooLarge,
+    MessageUnreadable,
+    PeerGone,
+    TooLarge,
+)
 from .transport import raw as as_it_came
 
 
@@ -166,6 +174,8 @@ def _told(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call
             return await handler(context, call)
         except MessageTooLarge as error:
             raise BodyTooLarge(str(error)) from None
+        except MessageUnreadable as unreadable:
+            raise unreadable.error from None
 
     return handle
 

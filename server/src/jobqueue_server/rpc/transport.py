@@ -8,7 +8,16 @@ from typing import Any, Protocol
 import grpc
 
 # What engines share with the code above them. All of it is imported from here.
-from grpc_http2 import Cancellable, Limits, MessageTooLarge, Metadata, PeerGone, TooLarge, raw
+from grpc_http2 import (
+    Cancellable,
+    Limits,
+    MessageTooLarge,
+    MessageUnreadable,
+    Metadata,
+    PeerGone,
+    TooLarge,
+    raw,
+)
 
 from ..tls import Tls
 
@@ -19,6 +28,7 @@ __all__ = [
     "ImmediateContext",
     "Limits",
     "MessageTooLarge",
+    "MessageUnreadable",
     "Metadata",
     "PeerGone",
     "Server",

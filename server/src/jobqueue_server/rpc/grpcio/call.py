@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import grpc
 import grpc.aio
 
-from ..transport import MessageTooLarge, Metadata, PeerGone, TooLarge
+from ..transport import MessageTooLarge, MessageUnreadable, Metadata, PeerGone, TooLarge
 from ..transport import raw as as_it_came
 
 _log = logging.getLogger(__name__)
@@ -92,6 +92,9 @@ class GrpcioCall:
         code, text = grpc.StatusCode.UNKNOWN, "the server failed to handle the call"
         if isinstance(error, MessageTooLarge):
             code, text = grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)
+        elif isinstance(error, MessageUnreadable):
+            # Of the caller's making, and so nothing to log.
+            code, text = grpc.StatusCode.INTERNAL, str(error)
         elif isinstance(error, (asyncio.CancelledError, PeerGone)):
             code, text = grpc.StatusCode.CANCELLED, "the call was cancelled"
         else:
@@ -110,6 +113,7 @@ class GrpcioCall:
 
         Raises:
             MessageTooLarge: It is.
+            MessageUnreadable: It is none.
         """
         deserialize = self._handler.request_deserializer
         if len(raw) > self._most_bytes:
@@ -117,7 +121,12 @@ class GrpcioCall:
             if deserialize is as_it_came:
                 return TooLarge(text)
             raise MessageTooLarge(text)
-        return raw if deserialize is None else deserialize(raw)
+        if deserialize is None:
+            return raw
+        try:
+            return deserialize(raw)
+        except Exception as error:
+            raise MessageUnreadable(error) from None
 
     def _raw(self, message: Any) -> bytes:
         serialize = self._handler.response_serializer
