@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
 
 from grpc_http2.request_side import STREAM_WINDOW
 
@@ -149,6 +154,35 @@ async def test_a_caller_that_does_not_read_makes_the_handler_wait(served: Served
         while not caller.answers.get(stream) or len(caller.answers[stream].data) < 30_000_000:
             await caller.receive()
         assert served.handlers.written > 20_000
+
+
+async def test_a_message_that_waits_for_room_is_held_once(served: Served) -> None:
+    """As its bytes; the handler's object goes."""
+
+    class Said:
+        """A message."""
+
+    kept: list[weakref.ref[Said]] = []
+
+    async def say(request: bytes, call: object) -> AsyncIterator[Said]:
+        def made() -> Said:
+            said = Said()
+            kept.append(weakref.ref(said))
+            return said
+
+        yield made()
+        yield made()
+
+    make: Any = grpc
+    handler = make.unary_stream_rpc_method_handler(say, response_serializer=lambda _: bytes(100))
+    served.server.add_registered_method_handlers("d.D", {"Say": handler})
+    async with await strict(served, 10) as wire:
+        stream = await wire.call("/d.D/Say")
+        await wire.until(lambda: stream in wire.answers and len(wire.answers[stream].data) == 10)
+        await wire.echo()
+        assert [each() for each in kept] == [None]
+        await wire.send(update(stream, 1000))
+        assert (await wire.answer(stream)).messages == [bytes(100)] * 2
 
 
 async def test_a_frame_is_no_larger_than_the_caller_takes(served: Served) -> None:

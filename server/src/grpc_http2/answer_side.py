@@ -81,6 +81,8 @@ class AnswerSide:
         serialize = self._handler.response_serializer
         self._send(self._framed(message if serialize is None else serialize(message)))
         if self.unsent or self._out.paused:
+            # Its bytes wait. So that it does not too, no handler's caller has a name for it either.
+            del message
             await self._until_sent()
 
     def writable(self) -> bool:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import grpc
@@ -137,8 +138,7 @@ class Call(RequestSide):
         return self
 
     async def __anext__(self) -> Any:
-        message = await self.read()
-        if message is grpc.aio.EOF:
+        if (message := await self.read()) is grpc.aio.EOF:
             raise StopAsyncIteration
         return message
 
@@ -233,8 +233,9 @@ class Call(RequestSide):
                 request = self._message(request)
             outcome: Awaitable[Any] | AsyncIterator[Any] = behaviour(request, self)
             if isinstance(outcome, AsyncIterator):
-                async for response in outcome:
-                    await self.write(response)
+                with suppress(StopAsyncIteration):
+                    while True:
+                        await self.write(await anext(outcome))
             else:
                 response = await outcome
                 if handler.stream_unary is not None:
