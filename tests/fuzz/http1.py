@@ -91,7 +91,9 @@ class Fuzzed:
         left = {"tasks": len(state.tasks), "connections": len(state.connections)}
         wrong += [f"{count} {name} are left after the end" for name, count in left.items() if count]
         self._served.core.enqueued.clear()
-        return Heard([alike((one, b""))[0] for one in _answers.split(pipe.sent) if one], closed, wrong)
+        # Whether a body is asked for that comes anyway is a matter of time.
+        parts = [one for one in _answers.split(pipe.sent) if one and not one.startswith(b"HTTP/1.1 100 ")]
+        return Heard([alike((one, b""))[0] for one in parts], closed, wrong)
 
 
 def _was_late(one: Heard, other: Heard) -> bool:
