@@ -93,8 +93,8 @@ clients: install ## Build, vet and test the clients in other languages, where th
 faults: install ## Kill, stop and cut off servers, workers and databases, and check the history; ONLY=case,case SEED=n SCALE=0.1
 	@$(BIN)/python -m tests.faults --only "$(ONLY)" --seed "$(or $(SEED),0)" --scale "$(or $(SCALE),1)"
 
-abuse: install ## Flood a server on loopback in every way, and look whether others are served; ONLY=flood,flood SECONDS=20
-	@$(BIN)/python -m tests.abuse --only "$(ONLY)" --seconds "$(or $(SECONDS),20)"
+abuse: install ## Flood a server on loopback in every way, and look whether others are served; ONLY=flood,flood SECONDS=20 ENGINE=grpcio
+	@$(BIN)/python -m tests.abuse --only "$(ONLY)" --seconds "$(or $(SECONDS),20)" --engine "$(or $(ENGINE),http2)"
 
 fuzz: install ## Change what clients of HTTP/2 and HTTP/1.1 said, and look whether the server stands it; SECONDS=3600 ONLY=http2 SEED=n
 	@$(BIN)/python -m tests.fuzz --only "$(ONLY)" --seconds "$(or $(SECONDS),60)" --seed "$(or $(SEED),0)"

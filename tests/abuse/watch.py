@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import asyncpg
-import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
 from tests.e2e.processes import ServerProcess
 
 from .floods import Flood
+from .statements import Statements
 
-# A good caller's call every so many seconds; memory and readiness are looked at as often as that.
-EVERY = 0.02
-LOOK = 0.2
-# What a flood leaves behind is given back within.
-AFTERWARDS = 15.0
+ROOT = Path(__file__).parents[2]
+# Memory is looked at as often as that.
+LOOK = 0.1
+# The good caller goes on for so long, and what a flood leaves behind is given back within.
+LONGER, AFTERWARDS = 1.0, 15.0
 P99 = 0.25
-MEMORY_MIB = 100
-# Statements that the server makes by itself come in bursts.
-STATEMENTS = 15
 
 
 @dataclass
@@ -32,139 +27,118 @@ class Seen:
     """What was seen of one flood.
 
     Attributes:
-        calls: Seconds of each call of the good caller.
+        sent, connections: MiB and connections of the attacker.
+        grpc, http: Seconds of each call of the good caller.
         failed: Its calls that failed.
-        not_ready: Looks at `/readyz` that found no 200 within five seconds.
+        not_ready: Looks that found the server not ready.
         before: MiB of the server's memory.
         most: The most of it meanwhile.
         after: The same when it was given back, or not within the time for it.
-        statements: Beyond what the server does by itself.
+        statements: That ran because of the flood.
     """
 
-    name: str
-    calls: list[float] = field(default_factory=list)
+    flood: Flood
+    sent: float = 0.0
+    connections: int = 0
+    grpc: list[float] = field(default_factory=list)
+    http: list[float] = field(default_factory=list)
     failed: int = 0
     not_ready: int = 0
     before: float = 0.0
     most: float = 0.0
     after: float = 0.0
-    statements: float = 0.0
+    statements: dict[str, int] = field(default_factory=dict)
 
-    def at(self, share: float) -> float:
-        """The time within which this share of the calls was answered."""
-        times = sorted(self.calls) or [0.0]
-        return times[min(int(len(times) * share), len(times) - 1)]
+    @property
+    def p99(self) -> float:
+        """Of the good caller's calls over gRPC or over HTTP, whichever is worse."""
+        return max(_at(0.99, self.grpc), _at(0.99, self.http))
 
     @property
     def trouble(self) -> list[str]:
         """The bounds that did not hold."""
         found = []
-        if self.at(0.99) > P99 or self.failed:
-            found.append(f"p99 {self.at(0.99) * 1000:.0f} ms, {self.failed} failed")
+        if self.p99 > P99:
+            found.append(f"p99 {self.p99 * 1000:.0f} ms")
+        if self.failed or not self.grpc or not self.http:
+            found.append(f"{self.failed} of {len(self.grpc) + len(self.http)} good calls failed")
         if self.not_ready:
             found.append(f"not ready {self.not_ready} times")
-        if self.most > self.before + MEMORY_MIB or self.after > self.before + MEMORY_MIB / 2:
-            found.append(f"memory {self.before:.0f}, {self.most:.0f}, {self.after:.0f} MiB")
-        if self.statements > STATEMENTS:
-            found.append(f"{self.statements:.0f} statements")
+        if self.most > self.before + self.flood.memory_mib:
+            found.append(f"memory +{self.most - self.before:.0f} MiB")
+        if self.after > self.before + self.flood.memory_mib / 2:
+            found.append(f"memory stays at +{self.after - self.before:.0f} MiB")
+        if not self.connections:
+            found.append("the flood did nothing")
+        found += [f"{count} times {text}" for text, count in self.statements.items()]
         return found
 
 
+def _at(share: float, times: list[float]) -> float:
+    """The time within which this share of the calls was answered."""
+    found = sorted(times) or [0.0]
+    return found[min(int(len(found) * share), len(found) - 1)]
+
+
 class Watched:
-    """A server and its database.
+    """A server that is flooded.
 
     Args:
         server: It is ready.
-        dsn: Of its database.
-        admin: Of another database on the same PostgreSQL, so that looking is not counted.
+        statements: Of its database, which it has looked at at rest.
     """
 
-    def __init__(self, server: ServerProcess, dsn: str, admin: str) -> None:
+    def __init__(self, server: ServerProcess, statements: Statements) -> None:
         self._server = server
-        self._database = dsn.rpartition("/")[2]
-        self._admin = admin
-        self._by_itself = 0.0
-
-    async def settle(self, seconds: float) -> None:
-        """Looks how many statements the server makes by itself."""
-        before = await self._statements()
-        await asyncio.sleep(seconds)
-        self._by_itself = (await self._statements() - before) / seconds
+        self._statements = statements
 
     async def flood(self, flood: Flood, seconds: float) -> Seen:
-        """Floods, looks meanwhile, and ends what floods."""
-        seen = Seen(flood.name, before=self._memory())
-        statements, began = await self._statements(), time.monotonic()
-        ports = [one.rpartition(":")[2] for one in (self._server.address, self._server.http_address)]
-        command = [sys.executable, "-m", "tests.abuse.attacker", flood.name, *ports, str(seconds)]
-        attacker = await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parents[2])
+        """Floods, and looks meanwhile."""
+        seen = Seen(flood, before=self._memory())
+        counted, began = await self._statements.count(), time.monotonic()
+        address, http = self._server.address, self._server.http_address.rpartition(":")[2]
+        good = await _started("good", address, http, seconds + LONGER)
+        attacker = await _started("attacker", flood.name, address.rpartition(":")[2], http, seconds)
+        looking = asyncio.create_task(self._look(seen))
         try:
-            until = began + seconds + 2
-            await asyncio.gather(
-                self._call(seen, until), self._look(seen, until), self._ask_whether_ready(seen, until)
-            )
+            async with asyncio.timeout(seconds + 60):
+                noticed, sent = await asyncio.gather(_said(good), _said(attacker))
         finally:
-            if attacker.returncode is None:
-                attacker.kill()
-            await attacker.wait()
-        took = time.monotonic() - began
-        seen.statements = await self._statements() - statements - self._by_itself * took
+            looking.cancel()
+            for process in (good, attacker):
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+        seen.grpc, seen.http = noticed["grpc"], noticed["http"]
+        seen.failed, seen.not_ready = noticed["failed"], noticed["not_ready"]
+        seen.sent, seen.connections = sent["bytes"] / (1 << 20), sent["connections"]
+        seen.statements = await self._statements.since(counted, time.monotonic() - began)
         until = time.monotonic() + AFTERWARDS
         seen.after = self._memory()
-        while seen.after > seen.before + MEMORY_MIB / 2 and time.monotonic() < until:
+        while seen.after > seen.before + flood.memory_mib / 2 and time.monotonic() < until:
             await asyncio.sleep(LOOK)
             seen.after = self._memory()
         return seen
 
-    async def _call(self, seen: Seen, until: float) -> None:
-        """The good caller, on a connection of its own, at times of its own."""
-        async with grpc.aio.insecure_channel(self._server.address) as channel:
-            check = health_pb2_grpc.HealthStub(channel).Check
-            calls = []
-
-            async def one() -> None:
-                began = time.monotonic()
-                try:
-                    await check(health_pb2.HealthCheckRequest(), timeout=5, wait_for_ready=True)
-                except grpc.aio.AioRpcError:
-                    seen.failed += 1
-                seen.calls.append(time.monotonic() - began)
-
-            while time.monotonic() < until:
-                calls.append(asyncio.create_task(one()))
-                await asyncio.sleep(EVERY)
-            await asyncio.gather(*calls)
-
-    async def _look(self, seen: Seen, until: float) -> None:
-        while time.monotonic() < until:
+    async def _look(self, seen: Seen) -> None:
+        while True:
             seen.most = max(seen.most, self._memory())
-            await asyncio.sleep(LOOK)
-
-    async def _ask_whether_ready(self, seen: Seen, until: float) -> None:
-        host, _, port = self._server.http_address.rpartition(":")
-        while time.monotonic() < until:
-            line = b""
-            try:
-                async with asyncio.timeout(5):
-                    reader, writer = await asyncio.open_connection(host, int(port))
-                    writer.write(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-                    line = await reader.readline()
-                    writer.close()
-            except (OSError, TimeoutError):
-                pass
-            seen.not_ready += b" 200 " not in line
             await asyncio.sleep(LOOK)
 
     def _memory(self) -> float:
         for line in Path(f"/proc/{self._server.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) / 1024
-        return 0.0
+        raise RuntimeError(f"the server has ended:\n{self._server.tail()}")
 
-    async def _statements(self) -> float:
-        connection = await asyncpg.connect(self._admin)
-        try:
-            count = "select xact_commit + xact_rollback from pg_stat_database where datname = $1"
-            return float(await connection.fetchval(count, self._database))
-        finally:
-            await connection.close()
+
+async def _started(program: str, *arguments: object) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-m", f"tests.abuse.{program}", *map(str, arguments)]
+    return await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+
+
+async def _said(process: asyncio.subprocess.Process) -> dict:
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"a process of the suite ended with {process.returncode}")
+    return json.loads(output)
