@@ -14,7 +14,8 @@ from .outbox import SMALL_BYTES
 
 FRAME_BYTES = 64 << 10
 # One connection's frames are handled for so long, in seconds; then others have their turn. A short read never takes it.
-_TURN = 0.002
+# Less cuts a burst of 100 good calls in pieces, whose jobs are then stored by more statements: 2 ms cost 4 % of WAL.
+_TURN = 0.01
 _SHORT_READ = 2 << 10
 _HTTP_1_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"PATC", b"OPTI")
 # From here on what came can be nothing else than the preface.
