@@ -14,10 +14,12 @@ from pathlib import Path
 
 import uvloop
 
-from .engines import ENGINES, HOST, start
+from jobqueue_server.rpc.engines import ENGINES, Engine
+
+from .engines import HOST, start
 
 
-async def serve(engine: str, port: int, tls: tuple[Path, Path] | None) -> None:
+async def serve(engine: Engine, port: int, tls: tuple[Path, Path] | None) -> None:
     """Until a signal."""
     ended = asyncio.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
@@ -42,8 +44,7 @@ def main() -> None:
     if (options.tls_cert is None) != (options.tls_key is None):
         parser.error("--tls-cert and --tls-key go together")
     pair = None if options.tls_cert is None else (options.tls_cert, options.tls_key)
-    run = uvloop.run if options.engine == "http2" else asyncio.run
-    run(serve(options.engine, options.port, pair))
+    uvloop.run(serve(options.engine, options.port, pair))
 
 
 if __name__ == "__main__":

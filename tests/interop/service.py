@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
 import grpc
@@ -17,21 +17,11 @@ ECHO_INITIAL = "x-grpc-test-echo-initial"
 ECHO_TRAILING = "x-grpc-test-echo-trailing-bin"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
-# Whether the message that a call received last was compressed; None where an engine does not say.
-Compressed = Callable[[Any], bool | None]
-
 
 class TestService:
-    """Handlers for either engine.
-
-    Args:
-        compressed: Asked with a call's context.
-    """
+    """Handlers for either engine."""
 
     __test__ = False
-
-    def __init__(self, compressed: Compressed) -> None:
-        self._compressed = compressed
 
     async def empty_call(self, request: Any, context: Any) -> Any:
         """Answers nothing with nothing."""
@@ -71,7 +61,8 @@ class TestService:
                 yield response
 
     async def _check_compression(self, request: Any, context: Any) -> None:
-        compressed = self._compressed(context)
+        # None where an engine does not say.
+        compressed = context.compressed
         if compressed is None or not request.HasField("expect_compressed"):
             return
         if compressed != request.expect_compressed.value:
@@ -110,10 +101,8 @@ async def _begin(context: Any, compressed: bool = False) -> None:
         context.set_compression(grpc.Compression.Gzip)
     if ECHO_TRAILING in metadata:
         context.set_trailing_metadata(((ECHO_TRAILING, metadata[ECHO_TRAILING]),))
-    initial = ((ECHO_INITIAL, metadata[ECHO_INITIAL]),) if ECHO_INITIAL in metadata else ()
-    # grpc.aio compresses a unary answer only if the initial metadata went before it.
-    if initial or compressed:
-        await context.send_initial_metadata(initial)
+    if ECHO_INITIAL in metadata:
+        await context.send_initial_metadata(((ECHO_INITIAL, metadata[ECHO_INITIAL]),))
 
 
 async def _echo_status(request: Any, context: Any) -> None:

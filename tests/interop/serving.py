@@ -24,7 +24,7 @@ def served(engine: str, pair: tuple[str, str] | None = None) -> Iterator[int]:
     """Its port, as long as it runs.
 
     Args:
-        engine: Of tests/interop/engines.py.
+        engine: Of `jobqueue_server.rpc.engines.ENGINES`.
         pair: The PEM files of a certificate and its key; without them, in plain text.
     """
     command = [sys.executable, "-m", "tests.interop.server", "--engine", engine]

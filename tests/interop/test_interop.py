@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from jobqueue_server.rpc.engines import ENGINES
 from tests.grpc_http2.wire import Answer, Caller, message
 
 from . import messages
 from .cases import CASES, OVER_TLS, WITHOUT
 from .clients import ROOT, Files, clients
 from .document import CAN_NOT, FAILED, NOT_RUN, read, render, told
-from .engines import ENGINES, start
+from .engines import start
 from .serving import lay_out, served
 
 GRPCIO = clients()["grpcio"]

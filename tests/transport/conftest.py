@@ -112,6 +112,16 @@ class Handlers:
         context.set_trailing_metadata((("last", "2"), ("raw-bin", bytes(range(256)))))
         yield request
 
+    async def coded(self, request: bytes, context: Any) -> bytes:
+        """Returns, with a status."""
+        context.set_code(grpc.StatusCode.NOT_FOUND)
+        context.set_details(request.decode())
+        return b""
+
+    async def compressing(self, request: bytes, context: Any) -> bytes:
+        context.set_compression(grpc.Compression.Gzip)
+        return request
+
     async def driven(self, requests: object, context: FrameStream) -> None:
         """Does what a test has set."""
         self.began.put_nowait(context)
@@ -129,6 +139,8 @@ class Handlers:
             "Fail": unary(self.fail),
             "CancelItself": unary(self.cancel_itself),
             "Refuse": unary(self.refuse),
+            "Coded": unary(self.coded),
+            "Compressing": unary(self.compressing),
             "Repeat": stream(self.repeat),
             "Pour": stream(self.pour),
             "FailStream": stream(self.fail_stream),

@@ -48,6 +48,18 @@ async def test_a_refusal_says_code_text_and_metadata(served: Served, text: str) 
     assert {("why", "so"), ("more-bin", b"\0\xff")} <= set(trailing)
 
 
+async def test_a_return_ends_the_call_with_the_status_that_was_set(served: Served) -> None:
+    async def drive(stream: Any) -> None:
+        stream.set_code(grpc.StatusCode.NOT_FOUND)
+        stream.set_details("no such thing")
+
+    error = await refused(served.unary("Coded")(b"no such thing"))
+    assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, "no such thing")
+    served.handlers.drive = drive
+    error = await refused(served.both("Drive")(iter(())).read())
+    assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, "no such thing")
+
+
 @pytest.mark.parametrize("method", ["Fail", "FailStream"])
 async def test_a_handler_s_failure_is_unknown_and_its_text_stays_here(
     served: Served, method: str, caplog: pytest.LogCaptureFixture

@@ -27,7 +27,12 @@ class GrpcioCall:
         context: gRPC's own, which takes and gives bytes.
         handler: Whose call it is.
         most_bytes: Of one message.
+
+    Attributes:
+        compressed: Whether the last message came compressed: not known here.
     """
+
+    compressed: bool | None = None
 
     def __init__(self, context: Any, handler: Any, most_bytes: int) -> None:
         self._context = context
@@ -38,6 +43,8 @@ class GrpcioCall:
         self._ended = False
         # Whether the handler has ended.
         self._over = False
+        # Whether answers are to be compressed.
+        self._compresses = False
 
     async def unary(self, raw: bytes) -> bytes | None:
         """Runs the handler; its response, or None where the call has ended otherwise."""
@@ -46,6 +53,9 @@ class GrpcioCall:
             response = await handler.unary_unary(self._message(raw), self)
             serialize = handler.response_serializer
             response = response if serialize is None else serialize(response)
+            if self._compresses:
+                # Of what goes together with a unary answer, gRPC leaves the compression out.
+                await self.send_initial_metadata(())
         except BaseException as error:
             await self._failed(error)
             return None
@@ -160,6 +170,19 @@ class GrpcioCall:
     def set_trailing_metadata(self, metadata: Metadata) -> None:
         """Sets what goes with the status."""
         self._context.set_trailing_metadata(metadata)
+
+    def set_compression(self, compression: grpc.Compression) -> None:
+        """Sets how answers are compressed: also where the caller does not say that it reads that.
+
+        Raises:
+            RuntimeError: The answer's fields, which say it, were sent already.
+        """
+        self._context.set_compression(compression)
+        self._compresses = compression is not grpc.Compression.NoCompression
+
+    def disable_next_message_compression(self) -> None:
+        """Sends the next message as it is."""
+        self._context.disable_next_message_compression()
 
     async def send_initial_metadata(self, metadata: Metadata) -> None:
         """Sends the answer's fields before its first message."""

@@ -32,7 +32,9 @@ class GrpcioStream(GrpcioCall):
     def __init__(self, context: Any, handler: Any, most_bytes: int) -> None:
         super().__init__(context, handler, most_bytes)
         self._resumed = asyncio.Event()
-        self._queue: deque[bytes] = deque()
+        # Each with whether it is sent as it is, where others are compressed.
+        self._queue: deque[tuple[bytes, bool]] = deque()
+        self._plain_next = False
         self._queued = 0
         self._writing: asyncio.Task[None] | None = None
         self._writable: Callable[[], None] | None = None
@@ -104,6 +106,10 @@ class GrpcioStream(GrpcioCall):
         """Handles what has come, as long as it may be handled."""
         self._resumed.set()
 
+    def disable_next_message_compression(self) -> None:
+        """Sends the next message as it is, once its turn comes."""
+        self._plain_next = True
+
     def writable(self) -> bool:
         """Whether there is room to send."""
         return self._queued < _MOST_QUEUED
@@ -113,7 +119,8 @@ class GrpcioStream(GrpcioCall):
         if self._ended:
             return
         raw = self._raw(message)
-        self._queue.append(raw)
+        self._queue.append((raw, self._plain_next))
+        self._plain_next = False
         self._queued += len(raw)
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all())
@@ -121,7 +128,9 @@ class GrpcioStream(GrpcioCall):
     async def _write_all(self) -> None:
         try:
             while self._queue:
-                raw = self._queue.popleft()
+                raw, plain = self._queue.popleft()
+                if plain:
+                    super().disable_next_message_compression()
                 await self._context.write(raw)
                 if not self._ended:
                     self._queued -= len(raw)
