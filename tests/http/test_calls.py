@@ -21,10 +21,12 @@ from jobqueue_server.errors import (
     registry,
 )
 from jobqueue_server.http.errors import STATUS_OF
+from jobqueue_server.http.transcoding.transcoder import Transcoder
 from jobqueue_server.model import Kind
 from tests.rpc.conftest import a_job
 
 from .conftest import PATIENCE, Served, serving
+from .pipe import Pipe
 
 JOB = {"kind": "send_email", "payload": {"to": "a@example.com"}}
 
@@ -378,3 +380,36 @@ async def test_every_method_that_is_built_answers(
     assert answer.status == 200, answer.text
     assert isinstance(json.loads(answer.text), dict)
     assert served.core.calls[0][0] == called
+
+
+async def test_large_bodies_are_read_one_in_a_turn_of_the_loop(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes tens of milliseconds, in which no other caller is served."""
+    turn = 0
+    turns: list[int] = []
+    fill = Transcoder.fill
+
+    def noted(self: Transcoder, *arguments: Any) -> Any:
+        turns.append(turn)
+        return fill(self, *arguments)
+
+    async def count() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Transcoder, "fill", noted)
+    counting = asyncio.create_task(count())
+    body = json.dumps({"kind": "work", "payload": "x" * 300_000}).encode()
+    pipes = [Pipe(served.server) for _ in range(4)]
+    head = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    request = head + b"Content-Length: %d\r\n\r\n%b"
+    for pipe in pipes:
+        await pipe.say([request % (len(body), body)])
+    for pipe in pipes:
+        assert (await pipe.answers(1))[0][0].startswith(b"HTTP/1.1 201 ")
+        pipe.hang_up()
+    counting.cancel()
+    assert len(set(turns)) == 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
@@ -22,6 +22,7 @@ from .transcoding.errors import TranscodingError
 from .transcoding.framing import Framing, framing_for
 from .transcoding.router import Match
 from .transcoding.transcoder import Transcoder
+from .turns import Turns
 
 
 class Endpoint(Protocol):
@@ -45,6 +46,7 @@ class Surroundings:
     contract: Contract
     presence: Presence
     errors: ErrorForm
+    turns: Turns = field(default_factory=Turns)
 
 
 # What passes the chain before there is a message: it is read where the caller was let in.
@@ -155,6 +157,7 @@ class Stream:
 async def _filled(around: Surroundings, request: Request, match: Match[Binding]) -> Message:
     body = await request.body()
     request.watch()
+    await around.turns.wait(len(body))
     try:
         message = around.transcoder.fill(match, request.query, request.metadata, body)
     except TranscodingError as error:

@@ -28,6 +28,8 @@ _LINGER_SECONDS = 1.0
 _PIECE = 4 << 10
 _PIECE_OF_BODY = 64 << 10
 _TURN = 0.002
+# And so much at most: where a read is this long the loop would go on with others of the same caller.
+_MUCH = 128 << 10
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -108,7 +110,7 @@ class HttpProtocol(HttpToolsProtocol):
             size = _PIECE if self._between or self._head_open else _PIECE_OF_BODY
             self._read(data[at : at + size])
             at += size
-            if self.pipeline or time.monotonic() > ends:
+            if self.pipeline or at >= _MUCH or time.monotonic() > ends:
                 self._rest = data[at:]
                 self.flow.hold()
                 if not self.pipeline:
