@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from grpc_http2 import reader as module
+from grpc_http2 import turn as module
 from grpc_http2.limits import Limits
 
 from .conftest import Serve

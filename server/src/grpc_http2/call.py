@@ -66,9 +66,7 @@ class Call(RequestSide):
         self._encoding = self._next_encoding = None
         self._last = None
         self._room = self._writable = None
-        self._code = 0
-        self._details = ""
-        self._trailing = ()
+        self._code, self._details, self._trailing = 0, "", ()
         self._timer = None
         # What the caller says.
         self.compressed = False

@@ -21,6 +21,7 @@ from .reader import FRAME_BYTES, FrameReader, SpeaksHttp1
 from .request_side import STREAM_WINDOW
 from .states import Phase
 from .streams import Streams
+from .turn import Turn
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Terms:
         tasks: Handlers that run.
         connections: Those that live.
         usage: What they hold.
+        turn: How long they may take in a turn of the loop.
     """
 
     find: Callable[[str], Handler | None]
@@ -55,6 +57,7 @@ class Terms:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     connections: set[Connection] = field(default_factory=set)
     usage: Usage = field(init=False)
+    turn: Turn = field(default_factory=Turn)
 
     def __post_init__(self) -> None:
         self.usage = Usage(self.limits, self.connections)
@@ -102,7 +105,7 @@ class Connection(asyncio.Protocol):
         self.held = Held(terms.limits, terms.usage)
         self.out = Outbox(self, self.loop, self.budget, terms.limits, terms.usage)
         self.streams = Streams(self.out, self.budget)
-        self._reader = FrameReader(FrameHandler(self), self.budget, self._hello)
+        self._reader = FrameReader(FrameHandler(self), self.budget, self._hello, terms.turn)
         self._life = Life(self, retires_in)
         self._transport: Any = None
         self._ended: asyncio.Future[None] | None = None

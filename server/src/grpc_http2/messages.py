@@ -9,6 +9,8 @@ from typing import Any
 
 import grpc
 
+from .errors import MessageTooLarge, MessageUnreadable
+
 HEAD_BYTES = 5
 ENCODINGS = ("identity", "deflate", "gzip")
 # Of zlib's two forms, by the window's bits.
@@ -43,6 +45,26 @@ class Decompressed(bytes):
 def raw(message: bytes | TooLarge) -> bytes | TooLarge:
     """The deserializer of a handler that reads its request by itself, and minds `TooLarge`."""
     return message
+
+
+def deserialized(message: bytes | TooLarge, deserialize: Callable[[bytes], Any] | None) -> Any:
+    """A message as its handler takes it.
+
+    Raises:
+        MessageTooLarge: It is.
+        MessageUnreadable: It is none.
+    """
+    if deserialize is raw:
+        return message
+    if type(message) is TooLarge:
+        raise MessageTooLarge(message.text)
+    assert isinstance(message, bytes), "there is nothing else"
+    if deserialize is None:
+        return message
+    try:
+        return deserialize(message)
+    except Exception as error:
+        raise MessageUnreadable(error) from None
 
 
 class Messages:

@@ -13,10 +13,8 @@ import grpc.aio
 
 from . import frames
 from .answer_side import AnswerSide
-from .errors import MessageTooLarge, MessageUnreadable
 from .fields import Request
-from .messages import Decompressed, MessageRefused, Messages, TooLarge
-from .messages import raw as as_it_came
+from .messages import Decompressed, MessageRefused, Messages, TooLarge, deserialized
 from .outbox import SMALL_BYTES
 
 # What the other side may send on a stream before it is read. From half of it on it is told that it may send more.
@@ -240,24 +238,9 @@ class RequestSide(AnswerSide):
                 self._handled.set_result(None)
 
     def _message(self, raw: bytes | TooLarge) -> Any:
-        """As its handler takes it.
-
-        Raises:
-            MessageTooLarge: It is.
-            MessageUnreadable: It is none.
-        """
+        """As its handler takes it; raises what `deserialized` does."""
         self.compressed = type(raw) is Decompressed
-        deserialize = self._handler.request_deserializer
-        if deserialize is as_it_came:
-            return raw
-        if type(raw) is TooLarge:
-            raise MessageTooLarge(raw.text)
-        if deserialize is None:
-            return raw
-        try:
-            return deserialize(raw)
-        except Exception as error:
-            raise MessageUnreadable(error) from None
+        return deserialized(raw, self._handler.request_deserializer)
 
     def _grown(self) -> None:
         """Counts messages as large as they are in memory: deflate makes a thousand bytes of one."""
