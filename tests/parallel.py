@@ -1,4 +1,7 @@
-"""How a run with `-n` deals the tests to its workers: file by file, and those marked `alone` after all others.
+"""How a run with `-n` deals the tests to its workers.
+
+File by file, those with slow tests first; tests that build clients in other languages all to one worker; what is marked
+`alone` last, when one worker is left and nothing else runs.
 
 Each worker is a process with a PostgreSQL of its own (`cluster` in conftest.py).
 """
@@ -17,6 +20,9 @@ from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 _ALONE = "alone"
+# Those of one file build anew, in the checkout, what those of another are running.
+_LANGUAGE = "language"
+_SLOW = "slow"
 _DESELECTED = "deselected"
 _FOLDER = "folder"
 
@@ -42,11 +48,14 @@ class Parallel:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Tells the scheduler which tests are to be alone. xdist itself hands over names, but no markers."""
+        """Tells the scheduler of markers; xdist itself hands over names alone."""
         config = session.config
         if hasattr(config, "workerinput"):
-            alone = [item.nodeid for item in session.items if item.get_closest_marker(_ALONE)]
-            Path(config.workerinput[_FOLDER], config.workerinput["workerid"]).write_text(json.dumps(alone))
+            marked = {
+                marker: [item.nodeid for item in session.items if item.get_closest_marker(marker)]
+                for marker in (_ALONE, _LANGUAGE, _SLOW)
+            }
+            Path(config.workerinput[_FOLDER], config.workerinput["workerid"]).write_text(json.dumps(marked))
 
     def pytest_deselected(self, items: list[Any]) -> None:
         """Counts what is left out."""
@@ -69,7 +78,7 @@ class Parallel:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> LoadScopeScheduling:
         """Ours, whatever `--dist` says."""
-        return AloneLast(config, log)
+        return Dealer(config, log)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: WorkerController) -> None:
@@ -79,17 +88,20 @@ class Parallel:
             node.config.hook.pytest_deselected(items=[SimpleNamespace()] * left_out)
 
 
-class AloneLast(LoadScopeScheduling):  # type: ignore[misc]
-    """Deals whole files, and keeps what is marked `alone` until one worker is left and nothing else runs."""
+class Dealer(LoadScopeScheduling):  # type: ignore[misc]
+    """What a worker is given at once is the tests of a file, or those of all files that build in other languages."""
 
     def __init__(self, config: pytest.Config, log: Any) -> None:
         super().__init__(config, log)
-        self._alone: frozenset[str] = frozenset()
+        self._marked: dict[str, frozenset[str]] = {}
+        self._slow: frozenset[str] = frozenset()
 
     def schedule(self) -> None:
         """All workers have collected the tests."""
         node = self.nodes[0]
-        self._alone = frozenset(json.loads(Path(node.workerinput[_FOLDER], node.gateway.id).read_text()))
+        marked = json.loads(Path(node.workerinput[_FOLDER], node.gateway.id).read_text())
+        self._marked = {marker: frozenset(tests) for marker, tests in marked.items()}
+        self._slow = frozenset(map(self._split_scope, self._marked[_SLOW] | self._marked[_LANGUAGE]))
         super().schedule()
 
     def remove_node(self, node: WorkerController) -> str | None:
@@ -111,11 +123,14 @@ class AloneLast(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return f"{file}::{_ALONE}" if nodeid in self._alone else file
+        if nodeid in self._marked[_ALONE]:
+            return f"{file}::{_ALONE}"
+        return _LANGUAGE if nodeid in self._marked[_LANGUAGE] else file
 
     def _shared(self) -> str | None:
-        """A file of tests that need not be alone."""
-        return next((scope for scope in self.workqueue if "::" not in scope), None)
+        """What may run beside others and should be begun next: a slow file that is begun last would be waited for."""
+        waiting = [scope for scope in self.workqueue if not scope.endswith(f"::{_ALONE}")]
+        return next((scope for scope in waiting if scope in self._slow), next(iter(waiting), None))
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         shared = self._shared()

@@ -53,6 +53,16 @@ def test_alone(runs, number):
 def test_beside(runs): pass
 """
 
+_LANGUAGE = """
+import time, pytest
+
+@pytest.mark.language("go")
+def test_builds(runs):
+    time.sleep(0.1)
+
+def test_besides(runs): pass
+"""
+
 
 _NOTHING_SKIPPED = "from tests.conftest import pytest_make_collect_report, pytest_runtest_makereport\n"
 
@@ -60,7 +70,9 @@ _NOTHING_SKIPPED = "from tests.conftest import pytest_make_collect_report, pytes
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "conftest.py").write_text(_CONFTEST)
-    (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}\nmarkers = alone: x\n")
+    (tmp_path / "pytest.ini").write_text(
+        f"[pytest]\npythonpath = {ROOT}\nmarkers =\n  alone: x\n  language: x\n  slow: x\n"
+    )
     for name in ("first", "second", "third"):
         (tmp_path / f"test_{name}.py").write_text(_QUICK.replace("{name}", name))
     # The first by its name.
@@ -95,6 +107,18 @@ def test_a_worker_runs_whole_files_and_tests_that_measure_run_when_no_other_does
     assert all(len(each) == 1 for each in of_file.values())
     measuring = [at for at, (name, _, _) in enumerate(lines) if name.startswith("test_alone")]
     assert measuring == list(range(2 * 61, 2 * 64)), "they come last"
+
+
+def test_what_builds_in_other_languages_is_run_by_one_worker_and_begun_first_with_what_is_slow(folder: Path):
+    for name in ("fourth", "fifth", "sixth"):
+        (folder / f"test_{name}.py").write_text(_LANGUAGE.replace("test_", f"test_{name}_"))
+    (folder / "test_seventh.py").write_text("import pytest\n@pytest.mark.slow\ndef test_slow(runs): pass\n")
+    out = run(folder, "-n", "2")
+    assert "71 passed" in out.splitlines()[-1], out
+    lines = [line.split() for line in (folder / "log").read_text().splitlines()]
+    begun = {worker: name for name, what, worker in reversed(lines) if what == "begins"}
+    assert sorted(begun.values()) == ["test_fifth_builds", "test_slow"]
+    assert len({worker for name, _, worker in lines if name.endswith("_builds")}) == 1
 
 
 def test_only_tests_that_want_to_be_alone_are_run_too(folder: Path):
