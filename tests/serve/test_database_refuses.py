@@ -145,7 +145,18 @@ async def test_connections_that_are_there_serve_on_while_the_server_says_that_it
             await asyncio.to_thread(login.refuse, how)
             # Some take the connections that are there; the next would need one more.
             reading = {asyncio.create_task(place.get(job.id)) for _ in range(12)}
-            done, waiting = await asyncio.wait(reading, timeout=2)
+
+            async def told() -> bool:
+                """Whether each waits for the lock or has been refused."""
+                await connection.execute("select pg_stat_clear_snapshot()")
+                locked = await connection.fetchval(
+                    "select count(*) from pg_stat_activity where usename = $1 and wait_event_type = 'Lock'",
+                    login.role,
+                )
+                return bool(locked == sum(not each.done() for each in reading))
+
+            await eventually(told, 20)
+            done, waiting = await asyncio.wait(reading, timeout=0)
             assert done
             assert waiting
             for each in done:
