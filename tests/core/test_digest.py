@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from jobqueue_server.core import digest
 from jobqueue_server.core.digest import MAX_DEPTH, check_json, key_digest, plainly_fine, request_digest
 from jobqueue_server.errors import FieldInvalid
+from jobqueue_server.fields import FIELDS, Field, Type
 from jobqueue_server.model import NewJob, RetryPolicy
 
 MAIL = NewJob("send_email", b'{"to":"a@example.org","n":7}')
@@ -77,6 +79,23 @@ def test_spacing_key_headers_and_defaults_do_not_matter(same):
 )
 def test_every_field_that_is_set_matters(other):
     assert request_digest(other) != request_digest(MAIL)
+
+
+OTHER: dict[Type, Any] = {
+    Type.TEXT: "other",
+    Type.NUMBER: 7,
+    Type.MOMENT: datetime(2026, 1, 1, tzinfo=UTC),
+    Type.SPAN: timedelta(seconds=7),
+    Type.RETRY_POLICY: RetryPolicy(timedelta(seconds=1), timedelta(seconds=60)),
+    Type.TEXTS: {"other": "value"},
+    Type.JSON: b'"other"',
+}
+
+
+@pytest.mark.parametrize("field", [field for field in FIELDS if field.asked], ids=lambda field: field.name)
+def test_two_requests_differ_in_each_field_that_is_declared_to_be_digested(field: Field):
+    other = replace(MAIL, **{field.name: OTHER[field.type]})
+    assert (request_digest(other) != request_digest(MAIL)) == field.digested
 
 
 def test_integers_beyond_a_double_are_told_apart():

@@ -10,8 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from jobqueue_server.core.catalog import Lane
+from jobqueue_server.fields import milliseconds
 from jobqueue_server.model import NewJob
-from jobqueue_server.store.jobs import Look, NewRows, milliseconds
+from jobqueue_server.store.jobs import Look, NewRows
 
 from .stored import Stored
 

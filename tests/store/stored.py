@@ -15,6 +15,7 @@ from uuid import UUID
 import asyncpg
 
 from jobqueue_server.core.catalog import Catalog, Lane
+from jobqueue_server.fields import milliseconds
 from jobqueue_server.ids import IdMint
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.model import Kind, NewJob
@@ -23,7 +24,7 @@ from jobqueue_server.store.changes import ChangeStore
 from jobqueue_server.store.clock import Expected
 from jobqueue_server.store.connect import Connector
 from jobqueue_server.store.database import Database
-from jobqueue_server.store.jobs import JobStore, Leaving, Look, NewRows, milliseconds
+from jobqueue_server.store.jobs import JobStore, Leaving, Look, NewRows
 from jobqueue_server.store.lineage import Lineage
 from jobqueue_server.store.reads import ReadStore
 from jobqueue_server.store.sessions import SessionStore

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from math import inf, isfinite, nan
@@ -12,7 +13,8 @@ from typing import Any
 from pydantic_core import from_json
 
 from ..errors import FieldInvalid
-from ..model import DEFAULT_QUEUE, NewJob
+from ..fields import FIELDS, Type, required, unset
+from ..model import NewJob
 
 DIGEST_BYTES = 16
 MAX_DEPTH = 100
@@ -31,35 +33,54 @@ def key_digest(namespace: int, key: str) -> bytes:
 def request_digest(new: NewJob) -> bytes:
     """The 16 bytes that tell whether two requests ask for the same job.
 
-    Covers every field that is set and differs from its default, the payload as JSON with sorted keys and with its
-    numbers as they were written, and the delay as sent; not the key and not the headers. So it is the same over both
-    transports, however the payload was spaced, and a field that a later version adds changes nothing while it is
-    unset. The form is kept for ever (tests hold it with fixed vectors): keys live across upgrades. About 6 us for a
-    payload of 128 B.
+    Covers every field of `fields.py` that is digested and differs from its default, the payload as JSON with sorted
+    keys and with its numbers as they were written, and the delay as sent; not the key and not the headers. So it is
+    the same over both transports, however the payload was spaced, and a field that a later version adds changes
+    nothing while it is unset. The form is kept for ever (tests hold it with fixed vectors): keys live across upgrades.
+    About 6 us for a payload of 128 B.
 
     Args:
         new: Its payload has passed `check_json`.
     """
-    fields: dict[str, object] = {"kind": new.kind}
-    if new.queue != DEFAULT_QUEUE:
-        fields["queue"] = new.queue
-    if new.priority:
-        fields["priority"] = new.priority
-    if new.run_at is not None:
-        fields["run_at"] = (new.run_at - _EPOCH) // _MICROSECOND
-    if new.delay is not None:
-        fields["delay"] = new.delay // _MICROSECOND
-    if new.max_attempts is not None:
-        fields["max_attempts"] = new.max_attempts
-    if new.timeout is not None:
-        fields["timeout"] = new.timeout // _MICROSECOND
-    if new.retry_policy is not None:
-        policy = new.retry_policy
-        fields["retry_policy"] = [policy.min_backoff // _MICROSECOND, policy.max_backoff // _MICROSECOND]
-    if new.labels:
-        fields["labels"] = dict(new.labels)
-    fields["payload"] = _decode_keeping_numbers(new.payload.decode())
-    return blake2b(_encode_sorted(fields).encode(), digest_size=DIGEST_BYTES).digest()
+    said = _said_of(new)
+    said["payload"] = _decode_keeping_numbers(new.payload.decode())
+    return blake2b(_encode_sorted(said).encode(), digest_size=DIGEST_BYTES).digest()
+
+
+# How a value is written, as Python.
+_WRITTEN = {
+    Type.TEXT: "{}",
+    Type.NUMBER: "{}",
+    Type.MOMENT: "({} - EPOCH) // MICROSECOND",
+    Type.SPAN: "{} // MICROSECOND",
+    Type.RETRY_POLICY: "[{0}.min_backoff // MICROSECOND, {0}.max_backoff // MICROSECOND]",
+    Type.TEXTS: "dict({})",
+}
+
+
+def _compiled() -> Callable[[NewJob], dict[str, object]]:
+    """Makes the function that answers what a job says beside its payload.
+
+    Its text is made of the list of fields, as dataclasses make theirs: a loop over the list takes 1 us more, of 6.
+    """
+    lines = ["def said_of(new):", "    said = {}"]
+    names: dict[str, Any] = {"EPOCH": _EPOCH, "MICROSECOND": _MICROSECOND}
+    for field in FIELDS:
+        if not field.digested or field.type is Type.JSON:
+            continue
+        value, indent = f"new.{field.name}", "    "
+        if not required(field.name):
+            nothing = names[f"no_{field.name}"] = unset(field.name)
+            differs = " is not None" if nothing is None else f" != no_{field.name}" if nothing else ""
+            lines.append(f"    if {value}{differs}:")
+            indent += "    "
+        lines.append(f"{indent}said[{field.name!r}] = {_WRITTEN[field.type].format(value)}")
+    exec("\n".join([*lines, "    return said"]), names)
+    made: Callable[[NewJob], dict[str, object]] = names["said_of"]
+    return made
+
+
+_said_of = _compiled()
 
 
 def _number(token: str) -> tuple[float, str]:

@@ -19,13 +19,14 @@ from typing import cast
 from uuid import UUID
 
 from ..errors import FieldViolation, IdempotencyKeyReused, Internal, JobQueueError, QueueFull
+from ..fields import milliseconds
 from ..ids import IdMint
 from ..lifecycle import Status
 from ..metrics import Metrics
 from ..model import DEFAULT_MAX_ATTEMPTS, DEFAULT_NAMESPACE, Enqueued, EnqueuedBatch, Job, NewJob, NewJobs
 from ..store.database import DataError
 from ..store.database import Session as StoreSession
-from ..store.jobs import JobStore, NewRows, Stored, milliseconds
+from ..store.jobs import JobStore, NewRows, Stored
 from ..store.reads import ReadStore
 from .callers import FairLine
 from .catalog import Catalog, Lane

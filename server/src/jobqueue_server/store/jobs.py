@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
+from ..fields import milliseconds
 from ..lifecycle import Event
 from ..model import DEFAULT_NAMESPACE, DEFAULT_RETRY_POLICY, NewJob, RetryPolicy
 from .clock import Expected
@@ -104,11 +105,6 @@ class Look:
 
 #: No session has this number.
 _NOBODY = 0
-
-
-def milliseconds(value: timedelta | None) -> int | None:
-    """A span as the store keeps it; None stays None."""
-    return None if value is None else round(value.total_seconds() * 1000)
 
 
 def _column(values: list[Any]) -> list[Any]:

@@ -1,0 +1,269 @@
+"""The fields of a job, each declared once: who gives it, where it is stored, who is shown it.
+
+The request's digest (`core/digest.py`) is made from this list, once, when the module is imported.
+
+The fields are in the order of the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from datetime import timedelta
+from enum import Enum
+from typing import Any
+
+from .model import MAX_KEY_CHARS, NewJob
+
+
+def milliseconds(value: timedelta | None) -> int | None:
+    """A span as the store keeps it; None stays None."""
+    return None if value is None else round(value.total_seconds() * 1000)
+
+
+class Type(Enum):
+    """What a field's values are: in `model.py`, in a message and in a row."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    FLAG = "flag"
+    MOMENT = "moment"
+    BYTES = "bytes"
+    #: From here on a row, a message and a value differ in form.
+    UUID = "uuid"
+    STATUS = "status"
+    SPAN = "span"
+    RETRY_POLICY = "retry policy"
+    TEXTS = "texts"
+    #: JSON text; in a message a Value or text.
+    JSON = "json"
+    #: A message of its own.
+    MESSAGE = "message"
+
+
+#: A row, a message and a value have the same.
+SCALARS = frozenset({Type.TEXT, Type.NUMBER, Type.FLAG})
+
+
+class View(Enum):
+    """Which answers show a field."""
+
+    BASIC = "every one"
+    FULL = "those of JOB_VIEW_FULL"
+
+
+class ByKind(Enum):
+    """When the value of its kind stands in for one that a job leaves out."""
+
+    AT_ENQUEUE = "at its enqueue, and is stored with the job"
+    AT_FAILURE = "at each failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the table `job` that an insert fills, once for each run of jobs that are alike.
+
+    Attributes:
+        name: Its name.
+        type: Its PostgreSQL type.
+        of: The attribute of `store.jobs.NewRows` that has its value.
+        form: What the argument is made of that by.
+        unset: The attribute's value where nothing is stored, or `default` is.
+        default: What is stored then, as SQL.
+        sent: The type of the argument.
+        live: Whether `live_job` has it too.
+    """
+
+    name: str
+    type: str
+    of: str
+    form: Callable[[Any], Any] | None = None
+    unset: object = None
+    default: str = "null"
+    sent: str = ""
+    live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field.
+
+    Attributes:
+        name: In `model.py`, in the messages and in the answers of statements.
+        type: What its values are.
+        columns: Where `job` has it. None for what is stored elsewhere.
+        asked: Whether a NewJob has it.
+        digested: Whether two requests that differ in it are two requests, under one idempotency key.
+        shown: Which answers have it; None: no Job has it.
+        delivered: Where a delivery finds it: the attribute of `core.session.Terms`, or "" for what is each lease's
+            own. None: no LeasedJob has it.
+        by_kind: When its kind's value stands in.
+        plain: Whether the fast path reads it. A request with any other field goes the general way.
+        own: Whether jobs differ in it that are asked for alike, so that no template of an answer holds it.
+        most: How many characters a request may give, where that is all that is asked of a text; 0: it is not.
+    """
+
+    name: str
+    type: Type
+    columns: tuple[Column, ...] = ()
+    asked: bool = False
+    digested: bool = False
+    shown: View | None = None
+    delivered: str | None = None
+    by_kind: ByKind | None = None
+    plain: bool = False
+    own: bool = False
+    most: int = 0
+
+
+def _bound(of: str) -> Callable[[Any], Any]:
+    return lambda policy: None if policy is None else milliseconds(getattr(policy, of))
+
+
+FIELDS = (
+    # The job's own.
+    Field("id", Type.UUID, shown=View.BASIC, delivered="", own=True),
+    Field("lease_id", Type.NUMBER, delivered=""),
+    # The lane has these two.
+    Field(
+        "kind",
+        Type.TEXT,
+        asked=True,
+        digested=True,
+        shown=View.BASIC,
+        delivered="lane.kind",
+        plain=True,
+    ),
+    Field(
+        "queue",
+        Type.TEXT,
+        asked=True,
+        digested=True,
+        shown=View.BASIC,
+        delivered="lane.queue",
+        plain=True,
+    ),
+    # What was asked for.
+    Field(
+        "payload",
+        Type.JSON,
+        asked=True,
+        digested=True,
+        shown=View.FULL,
+        delivered="",
+        plain=True,
+        own=True,
+    ),
+    Field("run_at", Type.MOMENT, asked=True, digested=True, shown=View.BASIC, own=True),
+    Field("delay", Type.SPAN, asked=True, digested=True),
+    Field(
+        "priority",
+        Type.NUMBER,
+        (Column("priority", "int2", "new.priority", unset=0, default="0", live=True),),
+        asked=True,
+        digested=True,
+        shown=View.BASIC,
+        delivered="priority",
+        plain=True,
+    ),
+    Field(
+        "max_attempts",
+        Type.NUMBER,
+        (Column("max_attempts", "int2", "max_attempts", default="3", live=True),),
+        asked=True,
+        digested=True,
+        shown=View.BASIC,
+        delivered="max_attempts",
+        by_kind=ByKind.AT_ENQUEUE,
+    ),
+    Field(
+        "timeout",
+        Type.SPAN,
+        (Column("timeout_ms", "int4", "timeout_ms", live=True),),
+        asked=True,
+        digested=True,
+        shown=View.BASIC,
+        delivered="timeout_ms",
+        by_kind=ByKind.AT_ENQUEUE,
+    ),
+    Field(
+        "retry_policy",
+        Type.RETRY_POLICY,
+        (
+            Column("min_backoff_ms", "int4", "new.retry_policy", form=_bound("min_backoff")),
+            Column("max_backoff_ms", "int4", "new.retry_policy", form=_bound("max_backoff")),
+        ),
+        asked=True,
+        digested=True,
+        shown=View.BASIC,
+        by_kind=ByKind.AT_FAILURE,
+    ),
+    Field(
+        "labels",
+        Type.TEXTS,
+        (Column("labels", "jsonb", "labels", sent="text"),),
+        asked=True,
+        digested=True,
+        shown=View.BASIC,
+        delivered="labels",
+    ),
+    # Each call's id is one of its headers.
+    Field(
+        "headers",
+        Type.TEXTS,
+        (Column("headers", "bytea", "headers"),),
+        asked=True,
+        shown=View.FULL,
+        delivered="headers",
+        own=True,
+    ),
+    Field(
+        "idempotency_key",
+        Type.TEXT,
+        (Column("idempotency_key", "text", "new.idempotency_key"),),
+        asked=True,
+        shown=View.BASIC,
+        most=MAX_KEY_CHARS,
+    ),
+    # What became of it.
+    Field("status", Type.STATUS, shown=View.BASIC),
+    Field("attempts", Type.NUMBER, shown=View.BASIC),
+    Field("attempt", Type.NUMBER, delivered="attempt"),
+    Field("failures", Type.NUMBER, shown=View.BASIC, delivered="failures"),
+    Field("losses", Type.NUMBER, shown=View.BASIC),
+    Field("created_at", Type.MOMENT, shown=View.BASIC, delivered="", own=True),
+    Field("updated_at", Type.MOMENT, shown=View.BASIC, own=True),
+    Field("finished_at", Type.MOMENT, shown=View.BASIC),
+    Field("locked_at", Type.MOMENT, shown=View.BASIC),
+    Field("locked_by", Type.TEXT, shown=View.BASIC),
+    Field("cancel_requested", Type.FLAG, shown=View.BASIC),
+    Field("reason", Type.TEXT, shown=View.BASIC),
+    Field("last_error", Type.TEXT, shown=View.BASIC),
+    Field("output", Type.JSON, shown=View.FULL),
+    Field("failed_attempts", Type.MESSAGE, shown=View.FULL),
+    Field("progress", Type.MESSAGE, shown=View.BASIC),
+    Field("checkpoint", Type.BYTES, delivered=""),
+)
+
+#: What an insert fills, in the order of its arguments.
+COLUMNS = tuple(column for field in FIELDS for column in field.columns)
+
+_DEFAULTS = {
+    field.name: field.default_factory() if field.default_factory is not MISSING else field.default
+    for field in fields(NewJob)
+}
+
+
+def names(wanted: Callable[[Field], object]) -> tuple[str, ...]:
+    """The names of the fields of which that is true."""
+    return tuple(field.name for field in FIELDS if wanted(field))
+
+
+def unset(name: str) -> Any:
+    """What a NewJob has where its producer left the field out."""
+    return _DEFAULTS[name]
+
+
+def required(name: str) -> bool:
+    """Whether every NewJob says it."""
+    return _DEFAULTS[name] is MISSING
