@@ -121,18 +121,20 @@ lint: install ## Style, types, and the walls between the layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 
-contract: install ## The .proto files: style, no break against the baseline, and stubs that are up to date
+contract: install ## The .proto files: style, no break against the baseline; stubs and lists of columns that are up to date
 	@$(BIN)/buf lint
 	@$(BIN)/buf format proto --diff --exit-code
 	@$(BIN)/buf breaking proto --against proto/baseline.binpb
 	@$(BIN)/python tools/generate.py --check
+	@$(BIN)/python -m tools.fields --check
 	@$(BIN)/python -m tools.openapi --check
 
 tools: install ## Install what makes and checks the OpenAPI documents, where Go and Node are; the rest goes without
 	@$(BIN)/python -m tools.openapi --install
 
-generate: install ## Make the stubs, the OpenAPI documents and the list of HTTP bindings from proto/, .env.example, and the documents made from code
+generate: install ## Make the stubs, the OpenAPI documents and the list of HTTP bindings from proto/, the lists of columns in SQL from fields.py, .env.example, and the documents made from code
 	@$(BIN)/python tools/generate.py
+	@$(BIN)/python -m tools.fields
 	@$(BIN)/python -m tools.openapi
 	@$(BIN)/python -m tools.go_stubs
 	@$(BIN)/python -m tools.typescript_stubs

@@ -1,8 +1,10 @@
 """The fields of a job, each declared once: who gives it, where it is stored, who is shown it.
 
-The request's digest (`core/digest.py`) is made from this list, once, when the module is imported.
+Made from this list, once, when a module is imported: the request's digest (`core/digest.py`), the arguments of an
+insert (`store/jobs.py`), what a row is read into (`store/reads.py`). The lists of columns in `store/sql` are written
+by `tools/fields.py`.
 
-The fields are in the order of the columns.
+The fields are in the order of the columns, and so of the arguments of an insert: a new one stands behind the others.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
-from .model import MAX_KEY_CHARS, NewJob
+from .model import MAX_KEY_CHARS, NewJob, RetryPolicy
 
 
 def milliseconds(value: timedelta | None) -> int | None:
@@ -66,10 +68,10 @@ class Column:
     Attributes:
         name: Its name.
         type: Its PostgreSQL type.
-        of: The attribute of `store.jobs.NewRows` that has its value.
-        form: What the argument is made of that by.
-        unset: The attribute's value where nothing is stored, or `default` is.
-        default: What is stored then, as SQL.
+        of: The attribute of `store.jobs.NewRows` that has its value, or of its `new`.
+        form: What makes the argument of that, where it is not None.
+        default: What is stored where that is None, as SQL.
+        unset: What it is where nothing was said: None, or 0 where it is a number that is always there.
         sent: The type of the argument.
         live: Whether `live_job` has it too.
     """
@@ -78,8 +80,8 @@ class Column:
     type: str
     of: str
     form: Callable[[Any], Any] | None = None
-    unset: object = None
     default: str = "null"
+    unset: int | None = None
     sent: str = ""
     live: bool = False
 
@@ -116,8 +118,12 @@ class Field:
     most: int = 0
 
 
-def _bound(of: str) -> Callable[[Any], Any]:
-    return lambda policy: None if policy is None else milliseconds(getattr(policy, of))
+def _min_backoff_ms(policy: RetryPolicy) -> int | None:
+    return milliseconds(policy.min_backoff)
+
+
+def _max_backoff_ms(policy: RetryPolicy) -> int | None:
+    return milliseconds(policy.max_backoff)
 
 
 FIELDS = (
@@ -190,8 +196,8 @@ FIELDS = (
         "retry_policy",
         Type.RETRY_POLICY,
         (
-            Column("min_backoff_ms", "int4", "new.retry_policy", form=_bound("min_backoff")),
-            Column("max_backoff_ms", "int4", "new.retry_policy", form=_bound("max_backoff")),
+            Column("min_backoff_ms", "int4", "new.retry_policy", form=_min_backoff_ms),
+            Column("max_backoff_ms", "int4", "new.retry_policy", form=_max_backoff_ms),
         ),
         asked=True,
         digested=True,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from uuid import UUID
 
+from ..fields import FIELDS, SCALARS, Type
 from ..lifecycle import TERMINAL, Status
 from ..model import MAX_PAGE_BYTES, FailedAttempt, Job, JobFilter, JobProgress, RetryPolicy
 from .database import Database, Record
@@ -106,6 +107,23 @@ def _driver(wanted: JobFilter) -> _Driver:
     return _Driver.ALL
 
 
+def _compiled() -> Callable[..., Job]:
+    """Makes the function of a row, and by name of what a Job has in another form, that answers the Job.
+
+    Its text is made of the list of fields: a Job of a dict takes 1 us more, of 7.
+    """
+    as_stored = {*SCALARS, Type.UUID, Type.MOMENT, Type.JSON}
+    shown = [field for field in FIELDS if field.shown]
+    others = ", ".join(field.name for field in shown if field.type not in as_stored)
+    values = (f"row[{field.name!r}]" if field.type in as_stored else field.name for field in shown)
+    given = ", ".join(f"{field.name}={value}" for field, value in zip(shown, values, strict=True))
+    made: Callable[..., Job] = eval(f"lambda row, *, {others}: Job({given})", {"Job": Job})
+    return made
+
+
+_job_of = _compiled()
+
+
 def job_of(row: Record) -> Job:
     """The job in a row of get_job.sql and its like."""
     policy = None
@@ -114,28 +132,9 @@ def job_of(row: Record) -> Job:
     progress = None
     if row["progress_at"] is not None:
         progress = JobProgress(row["progress_fraction"], row["progress_message"], row["progress_at"])
-    return Job(
-        id=row["id"],
-        kind=row["kind"],
-        queue=row["queue"],
+    return _job_of(
+        row,
         status=Status(row["status"]),
-        priority=row["priority"],
-        attempts=row["attempts"],
-        failures=row["failures"],
-        losses=row["losses"],
-        max_attempts=row["max_attempts"],
-        run_at=row["run_at"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        payload=row["payload"],
-        output=row["output"],
-        last_error=row["last_error"],
-        locked_at=row["locked_at"],
-        locked_by=row["locked_by"],
-        cancel_requested=row["cancel_requested"],
-        idempotency_key=row["idempotency_key"],
-        finished_at=row["finished_at"],
-        reason=row["reason"],
         timeout=None if row["timeout_ms"] is None else row["timeout_ms"] * _MILLISECOND,
         retry_policy=policy,
         labels=json.loads(row["labels"]) if row["labels"] else {},

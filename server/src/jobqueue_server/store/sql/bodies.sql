@@ -1,5 +1,8 @@
 -- read: what a delivery carries of jobs that were just claimed
 -- $1 id uuid[]; $2, $3 the smallest and the largest of them, which leave out the partitions that hold none.
-select id, payload, labels::text as labels, headers
+select id, payload,
+    -- fields: delivered
+    labels::text as labels, headers
+    -- end of fields
 from job
 where id = any($1::uuid[]) and id between $2::uuid and $3::uuid

@@ -3,11 +3,14 @@
 -- Jobs that follow each other and are alike in all else are a run, and what they have in common stands once:
 -- $3 number of its first job, from 1, int8[]  $4 lane_id int4[]
 -- $5 session_id int8[]  $6 epoch int4[]         the seats that a hand-off reserved; 0: to the backlog
--- $7 priority int2[]    $8 run_at timestamptz[] $9 delay_ms int8[]   $10 max_attempts int2[]  $11 timeout_ms int4[]
--- $12 min_backoff_ms    $13 max_backoff_ms int4[]  $14 labels text[] (JSON)  $15 headers bytea[]  $16 key text[]
--- $17 key digest bytea[]  $18 request digest bytea[]  $19 namespace_id int4  $20 ttl of keys interval: empty arrays where
--- no job of the batch has a key; else every job has one, is a run of its own, and each key stands once.
--- An array from $7 on that is empty gives nulls: so a column that nobody in the batch uses is sent.
+-- $7 run_at timestamptz[]  $8 delay_ms int8[]
+-- fields: parameters
+-- $13 priority int2[]  $14 max_attempts int2[]  $15 timeout_ms int4[]  $16 min_backoff_ms int4[]
+-- $17 max_backoff_ms int4[]  $18 labels text[]  $19 headers bytea[]  $20 idempotency_key text[]
+-- end of fields
+-- For each job again, but empty where no job of the batch has a key; else every job has one, is a run of its own, and
+-- each key stands once: $9 key digest bytea[]  $10 request digest bytea[]  $11 namespace_id int4  $12 ttl of keys interval
+-- An array of $7, $8 or from $13 on that is empty gives nulls: so a column that nobody in the batch uses is sent.
 -- A hand-off holds only while its session is still in its epoch and its lane has no gate, in this very snapshot;
 -- else the job waits in the backlog, and its id is among `refused`. run_at is never stored in the past, so that
 -- the order in line is the order of the index.
@@ -16,8 +19,8 @@
 -- A run's values are found by its place in their arrays: no join, and no search in those of numbers without nulls.
 with keyed as (
     insert into idempotency_key (namespace_id, digest, job_id, request_digest, expires_at)
-    select $19::int4, k.digest, k.job_id, k.request_digest, now() + $20::interval
-    from unnest($17::bytea[], $1::uuid[], $18::bytea[]) as k (digest, job_id, request_digest)
+    select $11::int4, k.digest, k.job_id, k.request_digest, now() + $12::interval
+    from unnest($9::bytea[], $1::uuid[], $10::bytea[]) as k (digest, job_id, request_digest)
     where k.digest is not null
     order by k.digest
     on conflict (namespace_id, digest) do update
@@ -44,7 +47,7 @@ run as materialized (
             greatest(coalesce(r.run_at, now() + r.delay_ms * interval '1 millisecond', now()), now())
             order by r.number
         ) as starts_at
-    from unnest($4::int4[], $5::int8[], $6::int4[], $8::timestamptz[], $9::int8[])
+    from unnest($4::int4[], $5::int8[], $6::int4[], $7::timestamptz[], $8::int8[])
         with ordinality as r (lane_id, session_id, epoch, run_at, delay_ms, number)
 ),
 placed as materialized (
@@ -55,32 +58,49 @@ placed as materialized (
         ((select starts_at from run))[width_bucket(a.number, $3::int8[])] as starts_at,
         nullif(((select holder from run))[width_bucket(a.number, $3::int8[])], 0) as holder
     from unnest($1::uuid[], $2::bytea[]) with ordinality as a (id, payload, number)
-    where cardinality($17::bytea[]) = 0 or a.id in (select job_id from keyed)
+    where cardinality($9::bytea[]) = 0 or a.id in (select job_id from keyed)
 ),
 body as (
     insert into job (
-        id, run_at, lane_id, priority, max_attempts, timeout_ms, min_backoff_ms, max_backoff_ms,
-        labels, headers, idempotency_key, payload
+        id, run_at, lane_id,
+        -- fields: columns,
+        priority, max_attempts, timeout_ms, min_backoff_ms, max_backoff_ms, labels, headers, idempotency_key,
+        -- end of fields
+        payload
     )
     select
-        id, starts_at, ($4::int4[])[run], coalesce(($7::int2[])[run], 0), coalesce(($10::int2[])[run], 3),
-        ($11::int4[])[run], ($12::int4[])[run], ($13::int4[])[run], ($14::text[])[run]::jsonb, ($15::bytea[])[run],
-        ($16::text[])[run], payload
+        id, starts_at, ($4::int4[])[run],
+        -- fields: values,
+        coalesce(($13::int2[])[run], 0), coalesce(($14::int2[])[run], 3), ($15::int4[])[run], ($16::int4[])[run],
+        ($17::int4[])[run], ($18::text[])[run]::jsonb, ($19::bytea[])[run], ($20::text[])[run],
+        -- end of fields
+        payload
     from placed
 ),
 live as (
     insert into live_job (
-        id, run_at, lane_id, priority, max_attempts, timeout_ms, state, attempts, session_id, deadline
+        id, run_at, lane_id,
+        -- fields: columns of live_job,
+        priority, max_attempts, timeout_ms,
+        -- end of fields
+        state, attempts, session_id, deadline
     )
     select
-        id, starts_at, ($4::int4[])[run], coalesce(($7::int2[])[run], 0), coalesce(($10::int2[])[run], 3),
-        ($11::int4[])[run], case when holder is null then 1 else 2 end, case when holder is null then 0 else 1 end,
-        holder, case when holder is not null then now() + ($11::int4[])[run] * interval '1 millisecond' end
+        id, starts_at, ($4::int4[])[run],
+        -- fields: values of live_job,
+        coalesce(($13::int2[])[run], 0), coalesce(($14::int2[])[run], 3), ($15::int4[])[run],
+        -- end of fields
+        case when holder is null then 1 else 2 end, case when holder is null then 0 else 1 end, holder,
+        case when holder is not null then now() + interval '1 millisecond' *
+            -- fields: timeout
+            ($15::int4[])[run]
+            -- end of fields
+        end
     from placed
 )
 select
     now() as at,
-    case when cardinality($17::bytea[]) > 0 then (select array_agg(id) from placed) end as stored,
+    case when cardinality($9::bytea[]) > 0 then (select array_agg(id) from placed) end as stored,
     case
         when (select holder from run) <> $5::int8[]
             then (select array_agg(id) from placed where holder is null and ($5::int8[])[run] <> 0)

@@ -3,8 +3,11 @@
 -- One statement, one snapshot: a job is never seen between its live row and its end. Every look-up goes by the id, so that
 -- the partitions that can't hold it are left out. The payload is not even fetched where it is not asked for.
 -- failed_attempts: the newest 100 that were charged, less the oldest of them once their messages pass 1 MiB; newest last.
-select j.id, q.name as queue, k.name as kind, j.priority, j.max_attempts, j.timeout_ms, j.min_backoff_ms, j.max_backoff_ms,
-       j.labels::text as labels, j.idempotency_key, uuid_time(j.id) as created_at,
+select j.id, q.name as queue, k.name as kind, uuid_time(j.id) as created_at,
+       -- fields: shown in every view,
+       j.priority, j.max_attempts, j.timeout_ms, j.min_backoff_ms, j.max_backoff_ms, j.labels::text as labels,
+       j.idempotency_key,
+       -- end of fields
        case when f.id is not null then f.status
             when l.state = 2 then 2
             when l.failures + l.losses > 0 then 4
@@ -25,7 +28,9 @@ select j.id, q.name as queue, k.name as kind, j.priority, j.max_attempts, j.time
            as last_error,
        case when $2 then j.payload end as payload,
        case when $2 then f.output end as output,
+       -- fields: shown in full, where $2,
        case when $2 then j.headers end as headers,
+       -- end of fields
        case when $2 then array(
            select row (t.attempt, t.reason, t.error_type, t.message, w.name, t.started_at, t.ended_at)
            from (

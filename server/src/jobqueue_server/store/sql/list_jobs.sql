@@ -94,9 +94,16 @@ found as materialized (
     from page p
     join wanted_lane n on n.id = p.lane_id
     cross join lateral (
-        select j.priority, j.max_attempts, j.timeout_ms, j.min_backoff_ms, j.max_backoff_ms, j.labels::text as labels,
-               j.idempotency_key, j.run_at as asked_run_at,
-               octet_length(j.payload) + coalesce(octet_length(j.headers), 0) as full_bytes
+        select j.run_at as asked_run_at,
+               -- fields: shown in every view,
+               j.priority, j.max_attempts, j.timeout_ms, j.min_backoff_ms, j.max_backoff_ms, j.labels::text as labels,
+               j.idempotency_key,
+               -- end of fields
+               octet_length(j.payload)
+               -- fields: bytes in full
+               + coalesce(octet_length(j.headers), 0)
+               -- end of fields
+               as full_bytes
         from job j where j.id = p.id limit 1
     ) b
     left join lateral (select * from live_job l where l.id = p.id limit 1) l on true
@@ -137,7 +144,10 @@ fitting as materialized (
     select d.*, h.failed_attempts,
            row_number() over (order by d.id desc) as n,
            sum(
-               600 + coalesce(octet_length(d.labels), 0) + coalesce(octet_length(d.idempotency_key), 0)
+               600
+               -- fields: bytes in every view
+               + coalesce(octet_length(d.labels), 0) + coalesce(octet_length(d.idempotency_key), 0)
+               -- end of fields
                + coalesce(octet_length(d.last_error), 0) + coalesce(octet_length(d.progress_message), 0)
                + case when $11 then d.body_bytes + coalesce(h.bytes, 0) else 0 end
            ) over (order by d.id desc) as bytes
@@ -146,7 +156,9 @@ fitting as materialized (
 )
 select edge.edge, t.*, uuid_time(t.id) as created_at,
        case when $11 then (select j.payload from job j where j.id = t.id) end as payload,
+       -- fields: shown in full, looked up where $11,
        case when $11 then (select j.headers from job j where j.id = t.id) end as headers,
+       -- end of fields
        case when $11 then (select f.output from finished_job f where f.id = t.id) end as output,
        (select count(*) from page)::int4 as matched
 from edge

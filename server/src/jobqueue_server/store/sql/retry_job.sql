@@ -4,7 +4,11 @@
 -- attempt is kept in `attempt`, unless it is there already or there was none (started_at is null: cancelled while waiting).
 -- No row: the body is gone, so there is nothing to run; the transaction is rolled back.
 with body as materialized (
-    select id, lane_id, priority, max_attempts, timeout_ms from job where id = $1
+    select id, lane_id,
+        -- fields: columns of live_job
+        priority, max_attempts, timeout_ms
+        -- end of fields
+    from job where id = $1
 ),
 ended as (
     delete from finished_job f using body b where f.id = $1 and f.id = b.id
@@ -24,8 +28,19 @@ begun_anew as (
     from ended e
     where p.job_id = e.id and e.status = 3 and p.checkpoint is not null
 )
-insert into live_job (id, run_at, lane_id, priority, max_attempts, timeout_ms, state, attempts)
-select b.id, now(), b.lane_id, b.priority, b.max_attempts, b.timeout_ms, 1, e.attempts
+insert into live_job (
+    id, run_at, lane_id,
+    -- fields: columns of live_job,
+    priority, max_attempts, timeout_ms,
+    -- end of fields
+    state, attempts
+)
+select
+    b.id, now(), b.lane_id,
+    -- fields: columns of live_job from b,
+    b.priority, b.max_attempts, b.timeout_ms,
+    -- end of fields
+    1, e.attempts
 from ended e
 join body b on b.id = e.id
 returning lane_id, priority

@@ -47,9 +47,16 @@ found as materialized (
            b.full_bytes + coalesce(f.output_bytes, 0) as body_bytes
     from same s
     cross join lateral (
-        select j.id, j.lane_id, j.priority, j.max_attempts, j.timeout_ms, j.min_backoff_ms, j.max_backoff_ms,
-               j.labels::text as labels, j.idempotency_key, j.run_at as asked_run_at,
-               octet_length(j.payload) + coalesce(octet_length(j.headers), 0) as full_bytes
+        select j.id, j.lane_id, j.run_at as asked_run_at,
+               -- fields: shown in every view,
+               j.priority, j.max_attempts, j.timeout_ms, j.min_backoff_ms, j.max_backoff_ms, j.labels::text as labels,
+               j.idempotency_key,
+               -- end of fields
+               octet_length(j.payload)
+               -- fields: bytes in full
+               + coalesce(octet_length(j.headers), 0)
+               -- end of fields
+               as full_bytes
         from job j where j.id = s.id limit 1
     ) b
     join lane on lane.id = b.lane_id
@@ -92,7 +99,10 @@ history as materialized (
 weighed as materialized (
     select a.n, d.*, h.failed_attempts,
            sum(
-               600 + coalesce(octet_length(d.labels), 0) + coalesce(octet_length(d.idempotency_key), 0)
+               600
+               -- fields: bytes in every view
+               + coalesce(octet_length(d.labels), 0) + coalesce(octet_length(d.idempotency_key), 0)
+               -- end of fields
                + coalesce(octet_length(d.last_error), 0) + coalesce(octet_length(d.progress_message), 0)
                + case when $9 then coalesce(d.body_bytes, 0) + coalesce(h.bytes, 0) else 0 end
            ) over (order by a.n) as bytes
@@ -102,7 +112,9 @@ weighed as materialized (
 )
 select t.*, uuid_time(t.id) as created_at,
        case when $9 then (select j.payload from job j where j.id = t.id) end as payload,
+       -- fields: shown in full, looked up where $9,
        case when $9 then (select j.headers from job j where j.id = t.id) end as headers,
+       -- end of fields
        case when $9 then (select f.output from finished_job f where f.id = t.id) end as output
 from weighed t
 where t.n = 1 or t.bytes <= $8

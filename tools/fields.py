@@ -1,0 +1,165 @@
+"""Writes the lists of columns in `store/sql` that are made from `fields.py`.
+
+    python -m tools.fields          write them
+    python -m tools.fields --check  write nothing; fail if something would change
+
+A list stands between a line `-- fields: LIST` and a line `-- end of fields`. A comma behind the name of the list puts
+one behind the list. `LISTS` says which there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from jobqueue_server.fields import COLUMNS, FIELDS, Column, View
+
+ROOT = Path(__file__).parent.parent
+SQL = ROOT / "server" / "src" / "jobqueue_server" / "store" / "sql"
+WIDTH = 118
+
+#: The parameters of enqueue.sql before those that the list makes.
+FIRST_PARAMETER = 13
+
+MARKED = re.compile(
+    r"^(?P<indent> *)-- fields: (?P<list>[^\n]*?)(?P<comma>,?)\n(?P<body>.*?)^ *-- end of fields$",
+    re.MULTILINE | re.DOTALL,
+)
+_VARIABLE = {"text", "jsonb", "bytea"}
+
+
+def _number(column: Column) -> int:
+    return FIRST_PARAMETER + COLUMNS.index(column)
+
+
+def _sent(column: Column) -> str:
+    return f"{column.sent or column.type}[]"
+
+
+def _value(column: Column) -> str:
+    """What an insert stores: of the run that the row names by its number."""
+    value = f"(${_number(column)}::{_sent(column)})[run]"
+    if column.sent:
+        value += f"::{column.type}"
+    return value if column.default == "null" else f"coalesce({value}, {column.default})"
+
+
+def _read(column: Column, prefix: str = "") -> str:
+    """The column as the driver reads it."""
+    return f"{prefix}{column.name}::text as {column.name}" if column.sent else prefix + column.name
+
+
+def _shown(view: View) -> list[Column]:
+    return [column for field in FIELDS if field.shown is view for column in field.columns]
+
+
+def _delivered() -> list[Column]:
+    """Of `job` alone: `claim.sql` answers those that `live_job` has too."""
+    return [column for field in FIELDS if field.delivered for column in field.columns if not column.live]
+
+
+def _bytes(columns: Iterable[Column], prefix: str) -> list[str]:
+    return [
+        f"+ coalesce(octet_length({prefix}{column.name}), 0)"
+        for column in columns
+        if column.type in _VARIABLE
+    ]
+
+
+_LIVE = [column for column in COLUMNS if column.live]
+
+#: From the name of a list to its items and what stands between them. `$n` in a name is any parameter.
+LISTS: dict[str, tuple[Callable[[str], list[str]], str]] = {
+    "parameters": (
+        lambda _: [f"${_number(column)} {column.name} {_sent(column)}" for column in COLUMNS],
+        "  ",
+    ),
+    "columns": (lambda _: [column.name for column in COLUMNS], ", "),
+    "values": (lambda _: [_value(column) for column in COLUMNS], ", "),
+    "columns of live_job": (lambda _: [column.name for column in _LIVE], ", "),
+    "values of live_job": (lambda _: [_value(column) for column in _LIVE], ", "),
+    "columns of live_job from b": (lambda _: [f"b.{column.name}" for column in _LIVE], ", "),
+    "timeout": (lambda _: [_value(column) for column in COLUMNS if column.name == "timeout_ms"], ", "),
+    "shown in every view": (lambda _: [_read(column, "j.") for column in _shown(View.BASIC)], ", "),
+    "shown in full, where $n": (
+        lambda full: [f"case when {full} then j.{column.name} end as {column.name}" for column in _shown(View.FULL)],
+        ", ",
+    ),
+    "shown in full, looked up where $n": (
+        lambda full: [
+            f"case when {full} then (select j.{column.name} from job j where j.id = t.id) end as {column.name}"
+            for column in _shown(View.FULL)
+        ],
+        ", ",
+    ),
+    "bytes in every view": (lambda _: _bytes(_shown(View.BASIC), "d."), " "),
+    "bytes in full": (lambda _: _bytes(_shown(View.FULL), "j."), " "),
+    "delivered": (lambda _: [_read(column) for column in _delivered()], ", "),
+}  # fmt: skip
+
+
+def known(name: str) -> str:
+    """A list's name in `LISTS`."""
+    return re.sub(r"\$\d+$", "$n", name)
+
+
+def made(name: str, comma: str, indent: str) -> str:
+    """The lines of a list.
+
+    Raises:
+        ValueError: There is no such list.
+    """
+    parameter = re.search(r"\$\d+$", name)
+    if known(name) not in LISTS:
+        raise ValueError(f"there is no list `{name}`; there are: {', '.join(LISTS)}")
+    make, between = LISTS[known(name)]
+    # What is one item is not broken.
+    items = [item.replace(" ", "\0") for item in make(parameter[0] if parameter else "")]
+    begin = indent + "-- " if name == "parameters" else indent
+    text = textwrap.fill(
+        between.join(items) + comma,
+        WIDTH,
+        initial_indent=begin,
+        subsequent_indent=begin,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "".join(f"{line.rstrip()}\n" for line in text.replace("\0", " ").splitlines())
+
+
+def written(text: str) -> str:
+    """The text of a statement with its lists as they are to be."""
+
+    def renewed(found: re.Match[str]) -> str:
+        begin, end = found.start("body") - found.start(), found.end("body") - found.start()
+        return found[0][:begin] + made(found["list"], found["comma"], found["indent"]) + found[0][end:]
+
+    return MARKED.sub(renewed, text)
+
+
+def stale() -> dict[Path, str]:
+    """The statements that are not as they are to be, with what they are to be."""
+    texts = {path: path.read_text() for path in sorted(SQL.glob("*.sql"))}
+    return {path: new for path, text in texts.items() if (new := written(text)) != text}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if something would change")
+    found = stale()
+    if not parser.parse_args().check:
+        for path, text in found.items():
+            path.write_text(text)
+    elif found:
+        names = ", ".join(path.name for path in found)
+        sys.exit(f"fields: not what server/src/jobqueue_server/fields.py makes: {names}: run `make generate`")
+
+
+if __name__ == "__main__":
+    main()
