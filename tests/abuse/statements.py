@@ -8,9 +8,9 @@ import time
 import asyncpg
 
 #: Settings of a PostgreSQL that counts.
-COUNTING = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track": "all"}
-# How much more often than at rest a statement of the server's own may run, and how many times beyond that: they come in
-# turns of some seconds.
+COUNTING = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track": "top"}
+# How much more often than at rest a statement of the server's own may run, and how many times beyond that: some come
+# once a minute, and were not seen at rest.
 _MORE, _BEYOND = 1.5, 10
 _COUNT = """
 select queryid, min(query), sum(calls) from pg_stat_statements s
@@ -63,8 +63,7 @@ class Statements:
         found = {}
         for query, calls in (await self.count()).items():
             ran = calls - before.get(query, 0)
-            rate = self._at_rest.get(query)
-            allowed = 0.0 if rate is None else rate * seconds * _MORE + _BEYOND
+            allowed = self._at_rest.get(query, 0.0) * seconds * _MORE + _BEYOND
             if ran > allowed:
                 found[" ".join(self._texts[query].split())[:60]] = ran
         return found
