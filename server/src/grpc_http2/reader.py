@@ -14,8 +14,10 @@ from .outbox import SMALL_BYTES
 from .turn import Turn
 
 FRAME_BYTES = 64 << 10
-# A read that is as short never waits for another turn.
+# A read that is as short waits for another turn only where its blocks of fields are longer than those of most calls: to
+# read one may take milliseconds.
 _SHORT_READ = 2 << 10
+_SHORT_BLOCK = 256
 _HTTP_1_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"PATC", b"OPTI")
 # From here on what came can be nothing else than the preface.
 _PREFACE_BEGINS = 3
@@ -61,6 +63,7 @@ class FrameReader:
         "_hello",
         "_pending",
         "_said_hello",
+        "_size",
         "_taker",
         "_turn",
         "greeted",
@@ -78,6 +81,8 @@ class FrameReader:
         self._turn = turn
         self._said_hello = False
         self._pending = b""
+        # What came at once of which that is left.
+        self._size = 0
         # A block of fields of which more is to come.
         self._block: bytearray | None = None
         self._block_stream = 0
@@ -106,7 +111,8 @@ class FrameReader:
         end = len(data)
         # From this byte on the time is looked at, and then once a short read again.
         look_at = at + _SHORT_READ
-        turn_ends = self._turn.ends() if end > look_at else 0.0
+        size = max(end, self._size)
+        turn_ends = self._turn.ends(size) if end > look_at else 0.0
         while end - at >= frames.HEAD_BYTES and not self.halted:
             high, low, kind, flags, number = frames.read_head(data, at)
             length = high << 16 | low
@@ -129,13 +135,15 @@ class FrameReader:
                 self._continued(number, flags, data[start:at])
             else:
                 self._taker.other(kind, flags, number, data[start:at])
-            if at > look_at:
+            if at > look_at or (kind == frames.HEADERS and length > _SHORT_BLOCK):
                 look_at = at + _SHORT_READ
-                if time.monotonic() > turn_ends:
-                    self._pending = data[at:]
+                if not turn_ends:
+                    turn_ends = self._turn.ends(size)
+                elif time.monotonic() > turn_ends and end - at >= frames.HEAD_BYTES:
+                    self._pending, self._size = data[at:], size
                     return True
         self.moved = at > 0
-        self._pending = data[at:] if at else data
+        self._pending, self._size = data[at:] if at else data, 0
         return False
 
     @property
