@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from hpack import Decoder
 
-from grpc_http2 import reader as module
+from grpc_http2 import reader, turn
 from grpc_http2.connection import Connection
 from grpc_http2.limits import Limits
 from tests.grpc_http2.conftest import Served, start
@@ -129,7 +129,7 @@ class Fuzzed:
         """One case; what is wrong."""
         served = chance.choice(self._servers)
         # Half of them wait for a turn at each frame.
-        module._SHORT_READ = chance.choice((0, 1 << 20))
+        reader._SHORT_READ = chance.choice((0, 1 << 20))
         if served.handlers.go.is_set() and chance.random() < 0.5:
             served.handlers.go.clear()
         frames = Mutator(chance, self._corpus).frames()
@@ -278,7 +278,7 @@ def _said(sent: bytes) -> list[str]:
 @asynccontextmanager
 async def fuzzed() -> AsyncIterator[Fuzzed]:
     """What cases run on."""
-    with Failures() as failures, patch.multiple(module, _TURN=0.0, _SHORT_READ=0):
+    with Failures() as failures, patch.multiple(turn, _TURN=0.0), patch.multiple(reader, _SHORT_READ=0):
         wide, narrow = (
             await start(),
             await start(

@@ -131,7 +131,7 @@ async def test_a_caller_that_sends_much_at_once_does_not_keep_others_waiting(
 ) -> None:
     """It is handled in pieces, between which others have their turn; nothing is read and nothing is lost meanwhile."""
     monkeypatch.setattr(module, "_TURN", 0.0)
-    monkeypatch.setattr(module, "_LEAST", 0.0)
+    monkeypatch.setattr(module, "_SHARE", 0.0)
     connection, network = served.server._connection(), Transport()
     connection.connection_made(network)
     connection.data_received(PREFACE + frame(SETTINGS, 0, 0))

@@ -46,17 +46,17 @@ def plain() -> Iterator[dict[str, int]]:
         yield {"http2": http2, "grpcio": grpcio}
 
 
-@pytest.mark.parametrize(("engine", "case"), possible(CASES))
+@pytest.mark.parametrize(("by", "case"), possible(CASES))
 def test_the_client_of_grpcio_runs_the_case(
-    engine: str, case: str, plain: dict[str, int], laid_out: tuple[Files, tuple[str, str]]
+    by: str, case: str, plain: dict[str, int], laid_out: tuple[Files, tuple[str, str]]
 ) -> None:
-    assert not GRPCIO.run(case, plain[engine], laid_out[0], tls=False)
+    assert not GRPCIO.run(case, plain[by], laid_out[0], tls=False)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_the_client_of_grpcio_speaks_tls(engine: str, laid_out: tuple[Files, tuple[str, str]]) -> None:
+@pytest.mark.parametrize("by", ENGINES)
+def test_the_client_of_grpcio_speaks_tls(by: str, laid_out: tuple[Files, tuple[str, str]]) -> None:
     files, pair = laid_out
-    with served(engine, pair) as port:
+    with served(by, pair) as port:
         assert not GRPCIO.run("ping_pong", port, files, tls=True)
 
 

@@ -253,6 +253,7 @@ def test_the_observer_is_told_what_became_of_a_failure(server, serve, observer):
         assert observer.wait(number)[-1] == ("fail", Job.Status.Name(status).lower())
 
 
+@pytest.mark.alone
 def test_outcomes_of_a_delivery_travel_together(server, serve):
     worker = Worker(server.address, concurrency=1000)
 
@@ -337,6 +338,7 @@ def test_what_comes_on_the_old_stream_while_it_moves_is_not_begun(serve):
         two.stop()
 
 
+@pytest.mark.alone
 def test_what_came_while_it_looked_for_another_server_goes_back_when_there_is_none(serve):
     one, two = ScriptedServer(), ScriptedServer()
     two.stop()

@@ -174,11 +174,11 @@ class Connection(asyncio.Protocol):
                 self.phase = Phase.OPEN
 
     def _wait_for_turn(self) -> None:
-        """Goes on with what has come in the next turn of the loop, and reads no more before."""
+        """Goes on with what has come when it is its turn, and reads no more before."""
         if not self._waits_for_turn and not self._transport.is_closing():
             self._waits_for_turn = True
             self._transport.pause_reading()
-            self.loop.call_soon(self._go_on)
+            self.terms.turn.wait(self._go_on)
 
     def _go_on(self) -> None:
         self._waits_for_turn = False

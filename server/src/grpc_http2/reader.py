@@ -95,10 +95,15 @@ class FrameReader:
     def feed(self, data: bytes) -> bool:
         """Hands on the whole frames in it. Answers whether some are left for the connection's next turn.
 
+        Args:
+            data: What came; empty where it is the connection's turn to go on.
+
         Raises:
             ConnectionBroken: The caller breaks the protocol.
             SpeaksHttp1: It speaks another.
         """
+        # Whose turn it is handles a frame at least.
+        free = not data
         if self._pending:
             data = self._pending + data
             self._pending = b""
@@ -109,10 +114,10 @@ class FrameReader:
                 self._pending = data
                 return False
         end = len(data)
-        # From this byte on the time is looked at, and then once a short read again.
-        look_at = at + _SHORT_READ
         size = max(end, self._size)
-        turn_ends = self._turn.ends(size) if end > look_at else 0.0
+        # From this byte on the time is looked at, and then once a short read again.
+        look_at = at + _SHORT_READ if free or size <= _SHORT_READ else at
+        turn_ends = 0.0
         while end - at >= frames.HEAD_BYTES and not self.halted:
             high, low, kind, flags, number = frames.read_head(data, at)
             length = high << 16 | low
@@ -123,7 +128,15 @@ class FrameReader:
             start = at + frames.HEAD_BYTES
             if start + length > end:
                 break
+            if at >= look_at or (kind == frames.HEADERS and length > _SHORT_BLOCK and not free):
+                look_at = at + _SHORT_READ
+                if not turn_ends:
+                    turn_ends = self._turn.ends(size)
+                if time.monotonic() >= turn_ends:
+                    self._pending, self._size, self.moved = data[at:], size, True
+                    return True
             at = start + length
+            free = False
             number &= frames.MOST_STREAM_ID
             if self._block is not None and kind != frames.CONTINUATION:
                 raise ConnectionBroken(Reason.PROTOCOL_ERROR, "a block of fields was not ended")
@@ -135,13 +148,6 @@ class FrameReader:
                 self._continued(number, flags, data[start:at])
             else:
                 self._taker.other(kind, flags, number, data[start:at])
-            if at > look_at or (kind == frames.HEADERS and length > _SHORT_BLOCK):
-                look_at = at + _SHORT_READ
-                if not turn_ends:
-                    turn_ends = self._turn.ends(size)
-                elif time.monotonic() > turn_ends and end - at >= frames.HEAD_BYTES:
-                    self._pending, self._size = data[at:], size
-                    return True
         self.moved = at > 0
         self._pending, self._size = data[at:] if at else data, 0
         return False
