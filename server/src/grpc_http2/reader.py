@@ -128,7 +128,7 @@ class FrameReader:
             start = at + frames.HEAD_BYTES
             if start + length > end:
                 break
-            if at >= look_at or (kind == frames.HEADERS and length > _SHORT_BLOCK and not free):
+            if not free and (at >= look_at or (kind == frames.HEADERS and length > _SHORT_BLOCK)):
                 look_at = at + _SHORT_READ
                 if not turn_ends:
                     turn_ends = self._turn.ends(size)
