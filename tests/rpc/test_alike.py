@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from jobqueue.v1 import job_pb2 as pb
+from jobqueue_server.fields import names
 from jobqueue_server.model import NewJob
 from jobqueue_server.rpc.alike import plain_jobs
 from jobqueue_server.rpc.convert import plain_job
 
 HEADERS = {"x-request-id": "r"}
+OTHER: dict[int, Any] = {FieldDescriptor.CPPTYPE_STRING: "other", FieldDescriptor.CPPTYPE_INT32: 7}
 
 
 def one_by_one(jobs: list[pb.NewJob]) -> list[NewJob] | None:
@@ -106,6 +110,21 @@ def test_a_job_that_says_more_behind_others_goes_the_general_way(more: pb.NewJob
     plain = pb.NewJob(kind="a", payload_json=b"1").SerializeToString()
     assert at_once([plain, plain, plain + more.SerializeToString()]) is None
     assert at_once([plain, more.SerializeToString() + plain]) is None or not more.priority
+
+
+@pytest.mark.parametrize("field", list(pb.NewJob.DESCRIPTOR.fields), ids=lambda field: field.name)
+def test_a_job_is_plain_where_nothing_is_said_but_plain_fields(field: FieldDescriptor) -> None:
+    """So the key of an answer's template needs no other field."""
+    job = pb.NewJob(kind="a", payload_json=b"1")
+    if field.message_type is None:
+        setattr(job, field.name, b"2" if field.name == "payload_json" else OTHER[field.cpp_type])
+    elif isinstance(getattr(job, field.name), Message):
+        getattr(job, field.name).SetInParent()
+    else:
+        getattr(job, field.name)["name"] = "value"
+    plain = names(lambda each: each.plain)
+    is_plain = field.name.removesuffix("_json") in plain and field.name != "payload"
+    assert (plain_job(job, HEADERS) is not None) == is_plain
 
 
 def test_a_payload_that_ends_as_other_fields_would_is_not_taken_for_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import UTC, datetime
 
@@ -41,16 +42,44 @@ def some_terms(draw: random.Random) -> Terms:
     )
 
 
+def told(lease: Lease) -> lease_pb2.LeasedJob:
+    """What a worker is to read of a lease, field by field."""
+    terms = lease.terms
+    job = lease_pb2.LeasedJob(
+        lease_id=lease.lease_id,
+        id=str(lease.job_id),
+        attempt=terms.attempt,
+        kind=terms.lane.kind,
+        payload_json=lease.payload,
+        queue=terms.lane.queue,
+        max_attempts=terms.max_attempts,
+        failures=terms.failures,
+        priority=terms.priority,
+        labels=json.loads(terms.labels or "{}"),
+        headers=json.loads(terms.headers or "{}"),
+        checkpoint=lease.checkpoint,
+    )
+    job.created_at.FromMilliseconds(lease.job_id.int >> 80)
+    if terms.timeout_ms is not None:
+        job.timeout.FromMilliseconds(terms.timeout_ms)
+    return job
+
+
 def test_it_reads_back_as_the_same_message() -> None:
     draw = random.Random(7)
+    seen: set[str] = set()
     for count in (0, 1, 300):
         terms = [some_terms(draw) for _ in range(40)]
         # Runs of leases have their terms in common, and some change with each.
         leases = [lease(number, terms[number // 7 % 40], draw) for number in range(count)]
         leases += [lease(number, draw.choice(terms), draw) for number in range(count)]
-        jobs = [leased_job(each, as_value=False) for each in leases]
+        jobs = [told(each) for each in leases]
+        assert [leased_job(each, as_value=False) for each in leases] == jobs
+        seen.update(field.name for job in jobs for field, _ in job.ListFields())
         expected = lease_pb2.LeaseResponse(delivery=lease_pb2.Delivery(seq=2**40 + count, jobs=jobs))
         assert lease_pb2.LeaseResponse.FromString(delivery_bytes(2**40 + count, leases)) == expected
+    # A payload is given as a Value only to a worker that asks for that.
+    assert seen == {field.name for field in lease_pb2.LeasedJob.DESCRIPTOR.fields} - {"payload"}
 
 
 def test_numbers_of_every_length_are_written_as_protobuf_writes_them() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
-from jobqueue.v1 import job_pb2, jobqueue_pb2
+from jobqueue.v1 import job_pb2, jobqueue_pb2, queue_admin_pb2
 from jobqueue_server.rpc.job_queue import JobQueueServicer
 from jobqueue_server.store.jobs import JobStore
 from tests.lease.place import Held, Place, leaving_nothing_to_the_collector
@@ -79,6 +80,22 @@ async def test_it_answers_what_the_general_way_answers(short: list[Any], place: 
         assert read.job == quick.job
         del general.job.headers["a"]
         assert alike(quick) == alike(general)
+
+
+async def test_an_answer_has_what_its_kind_says_now(short: list[Any], place: Place) -> None:
+    for max_attempts, seconds in ((3, 0), (7, 0), (3, 9), (7, 8)):
+        timeout = Duration(seconds=seconds) if seconds else None
+        kind = queue_admin_pb2.Kind(name="work", max_attempts=max_attempts, timeout=timeout)
+        await place.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=kind))
+        await place.stub.EnqueueJob(ask())
+        short.clear()
+        quick = await place.stub.EnqueueJob(ask())
+        assert len(short) == 1
+        read = await place.stub.GetJob(
+            jobqueue_pb2.GetJobRequest(id=quick.job.id, payload_format=job_pb2.PAYLOAD_FORMAT_JSON)
+        )
+        assert read.job == quick.job
+        assert (quick.job.max_attempts, quick.job.timeout.seconds) == (max_attempts, seconds)
 
 
 async def test_what_says_more_goes_the_general_way(short: list[Any], place: Place) -> None:

@@ -1,15 +1,16 @@
 """The fields of a job, each declared once: who gives it, where it is stored, who is shown it.
 
 Made from this list, once, when a module is imported: the request's digest (`core/digest.py`), the arguments of an
-insert (`store/jobs.py`), what a row is read into (`store/reads.py`). The lists of columns in `store/sql` are written
-by `tools/fields.py`.
+insert (`store/jobs.py`), what a row is read into (`store/reads.py`), the keys of the templates of answers and
+deliveries (`rpc/quick.py`, `http/quick.py`, `rpc/leased.py`), what is alike in a batch (`rpc/alike.py`). The lists of
+columns in `store/sql` are written by `tools/fields.py`.
 
 The fields are in the order of the columns, and so of the arguments of an insert: a new one stands behind the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import MISSING, dataclass, fields
 from datetime import timedelta
 from enum import Enum
@@ -273,3 +274,20 @@ def unset(name: str) -> Any:
 def required(name: str) -> bool:
     """Whether every NewJob says it."""
     return _DEFAULTS[name] is MISSING
+
+
+def _answer_key() -> Callable[[Hashable, Any], tuple[Hashable, ...]]:
+    varying = [
+        f"rows.{column.of}"
+        for field in FIELDS
+        if field.shown and not field.own and (field.plain or field.by_kind is ByKind.AT_ENQUEUE)
+        for column in field.columns
+    ]
+    made: Callable[[Hashable, Any], tuple[Hashable, ...]] = eval(
+        f"lambda lane, rows: (lane, {', '.join(varying)})"
+    )
+    return made
+
+
+#: Of a lane and a `NewRows` of the fast path: all in which two answers may differ, but for what is each job's own.
+answer_key = _answer_key()

@@ -20,6 +20,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from ..chain import Begun, Call, Chain
 from ..errors import JobQueueError
+from ..fields import answer_key
 from ..taskless import Deadlines, TasklessCall
 from . import headers
 from .answer import Answer, header_lines
@@ -204,7 +205,7 @@ class QuickEnqueue:
     def body_of(self, job: Any, at: datetime, request_id: str) -> bytes:
         """The answer of a job that was stored at that time, and whose caller has not gone."""
         row, lane = job.rows[0], job.lanes[0]
-        key = (lane, row.max_attempts, row.timeout_ms)
+        key = answer_key(lane, row)
         template = self._templates.get(key)
         if template is None:
             if len(self._templates) >= _MOST_TEMPLATES:

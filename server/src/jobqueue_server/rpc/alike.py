@@ -6,16 +6,32 @@ are the same but for the payload needs its payload looked at and nothing else (1
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from jobqueue.v1 import job_pb2 as pb
 
+from ..fields import names
 from ..model import NewJobs
 from .checks import plain_payload
 from .convert import plain_job
 from .wire import tag
 
-_PAYLOAD = tag(pb.NewJob.DESCRIPTOR.fields_by_name["payload_json"])
+_FIELDS = pb.NewJob.DESCRIPTOR.fields_by_name
+_PAYLOAD = tag(_FIELDS["payload_json"])
+
+
+def _part(wanted: Callable[[int], bool]) -> Callable[[pb.NewJob], pb.NewJob]:
+    """Makes the function that answers of what `plain_job` reads the fields whose numbers are wanted."""
+    parts = names(
+        lambda field: field.plain and field.name != "payload" and wanted(_FIELDS[field.name].number)
+    )
+    given = ", ".join(f"{name}=job.{name}" for name in parts)
+    made: Callable[[pb.NewJob], pb.NewJob] = eval(f"lambda job: NewJob({given})", {"NewJob": pb.NewJob})
+    return made
+
+
+_before_of = _part(lambda number: number < _FIELDS["payload_json"].number)
+_behind_of = _part(lambda number: number > _FIELDS["payload_json"].number)
 
 
 def plain_jobs(messages: Sequence[bytes], headers: Mapping[str, str]) -> list[NewJobs] | None:
@@ -47,8 +63,7 @@ def plain_jobs(messages: Sequence[bytes], headers: Mapping[str, str]) -> list[Ne
 
 def _around(job: pb.NewJob) -> tuple[bytes, bytes]:
     """What stands before the length of its payload and behind the payload, in the order of the fields' numbers."""
-    before = pb.NewJob(kind=job.kind).SerializeToString() + _PAYLOAD
-    return before, pb.NewJob(queue=job.queue, priority=job.priority).SerializeToString()
+    return _before_of(job).SerializeToString() + _PAYLOAD, _behind_of(job).SerializeToString()
 
 
 def _payload(message: bytes, start: int, end: int) -> bytes | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
+from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
 from pydantic_core import from_json
 
 from jobqueue.v1 import lease_pb2
 
-from ..core.session import Lease
+from ..core.session import Lease, Terms
+from ..fields import FIELDS, Type
 from .convert import filled
 from .wire import length_of, map_of, tag, varint
 
@@ -19,7 +22,10 @@ _LEASE_ID = tag(_JOB["lease_id"])
 # An id is a UUID in its 36 characters.
 _ID = tag(_JOB["id"]) + length_of(36)
 _PAYLOAD = tag(_JOB["payload_json"])
-_LABELS, _HEADERS = tag(_JOB["labels"]), tag(_JOB["headers"])
+# What leases have in common. Texts are apart: there are many more of them.
+_COMMON = [field for field in FIELDS if field.delivered and field.type is not Type.TEXTS]
+_TEXTS = [field for field in FIELDS if field.delivered and field.type is Type.TEXTS]
+_TEXT_TAGS = [tag(_JOB[field.name]) for field in _TEXTS]
 _DELIVERY = tag(lease_pb2.LeaseResponse.DESCRIPTOR.fields_by_name["delivery"])
 _JOBS = tag(lease_pb2.Delivery.DESCRIPTOR.fields_by_name["jobs"])
 _LENGTH_OF_REST = len(_LEASE_ID) + 2 + len(_ID) + 36 + len(_PAYLOAD)
@@ -40,10 +46,7 @@ def delivery_bytes(seq: int, leases: Sequence[Lease]) -> bytes:
         payload, lease_id, text = lease.payload, lease.lease_id, str(lease.job_id)
         if lease.terms is not terms or text[:_TIME] != time:
             terms, time = lease.terms, text[:_TIME]
-            alike = _alike(
-                terms.lane.kind, terms.lane.queue, terms.attempt, terms.max_attempts, terms.failures,
-                terms.priority, terms.timeout_ms,
-            ) + _beside(terms.labels, terms.headers) + _created(lease.job_id.int >> 80)  # fmt: skip
+            alike = _in_common(terms, lease.job_id)
             length_alike = len(alike) + _LENGTH_OF_REST
         if lease_id >> 14 != high:
             high = lease_id >> 14
@@ -79,57 +82,48 @@ def _created(milliseconds: int) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _alike(
-    kind: str, queue: str, attempt: int, max_attempts: int, failures: int, priority: int, timeout_ms: int | None
-) -> bytes:  # fmt: skip
+def _alike(*values: Any) -> bytes:
     """The fields that many jobs have in common."""
-    message = lease_pb2.LeasedJob(
-        kind=kind,
-        queue=queue,
-        attempt=attempt,
-        max_attempts=max_attempts,
-        failures=failures,
-        priority=priority,
-        timeout=None if timeout_ms is None else _timeout(timeout_ms),
-    )
-    return message.SerializeToString()
+    given = {field.name: value for field, value in zip(_COMMON, values, strict=True)}
+    if given["timeout"] is not None:
+        given["timeout"] = Duration(
+            seconds=given["timeout"] // 1000, nanos=given["timeout"] % 1000 * 1_000_000
+        )
+    return lease_pb2.LeasedJob(**given).SerializeToString()
 
 
 @lru_cache(maxsize=256)
-def _beside(labels: str | None, headers: bytes | None) -> bytes:
+def _beside(*values: str | bytes | None) -> bytes:
     """The labels and headers, which the jobs of one call have in common."""
     return b"".join(
-        map_of(field, _decoded(text)) for field, text in ((_LABELS, labels), (_HEADERS, headers)) if text
+        map_of(before, _decoded(text)) for before, text in zip(_TEXT_TAGS, values, strict=True) if text
     )
 
 
-def _timeout(milliseconds: int) -> Duration:
-    return Duration(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000)
+def _compiled() -> Callable[[Terms, UUID], bytes]:
+    """Makes the function that answers the fields that leases of these terms have in common.
+
+    Their jobs were made in the same millisecond.
+    """
+    common, texts = (", ".join(f"terms.{field.delivered}" for field in some) for some in (_COMMON, _TEXTS))
+    made: Callable[[Terms, UUID], bytes] = eval(
+        f"lambda terms, job_id: alike({common}) + beside({texts}) + created(job_id.int >> 80)",
+        {"alike": _alike, "beside": _beside, "created": _created},
+    )
+    return made
+
+
+_in_common = _compiled()
 
 
 def leased_job(lease: Lease, *, as_value: bool) -> lease_pb2.LeasedJob:
     """The message of a lease that was just handed over."""
-    message = lease_pb2.LeasedJob(
-        lease_id=lease.lease_id,
-        id=str(lease.job_id),
-        attempt=lease.attempt,
-        kind=lease.terms.lane.kind,
-        queue=lease.terms.lane.queue,
-        max_attempts=lease.terms.max_attempts,
-        failures=lease.terms.failures,
-        priority=lease.terms.priority,
-        checkpoint=lease.checkpoint,
-    )
+    message = lease_pb2.LeasedJob.FromString(_in_common(lease.terms, lease.job_id))
+    message.lease_id, message.id = lease.lease_id, str(lease.job_id)
+    if lease.checkpoint:
+        message.checkpoint = lease.checkpoint
     if not (as_value and filled(message.payload, lease.payload)):
         message.payload_json = lease.payload
-    message.created_at.FromMilliseconds(lease.job_id.int >> 80)
-    terms = lease.terms
-    if terms.timeout_ms is not None:
-        message.timeout.CopyFrom(_timeout(terms.timeout_ms))
-    if terms.labels:
-        message.labels.update(_decoded(terms.labels))
-    if terms.headers:
-        message.headers.update(_decoded(terms.headers))
     return message
 
 

@@ -20,6 +20,7 @@ from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
 from ..chain import Begun, Call, Chain
 from ..errors import JobQueueError
+from ..fields import answer_key, names
 from ..taskless import Deadlines, TasklessCall
 from .convert import set_moment
 from .said import refusal, trailing
@@ -37,8 +38,8 @@ _RESULT = (
 _JOB = tag(rpc_pb.EnqueueJobResponse.DESCRIPTOR.fields_by_name["job"])
 _ID = tag(pb.Job.DESCRIPTOR.fields_by_name["id"]) + length_of(36)
 _PAYLOAD, _HEADERS = (tag(pb.Job.DESCRIPTOR.fields_by_name[name]) for name in ("payload_json", "headers"))
-# The fields of an answer that are a job's own.
-_OWN = ("id", "payload_json", "headers", "created_at", "updated_at", "run_at")
+# The fields of an answer that are a job's own; a payload is asked for as text.
+_OWN = [name.replace("payload", "payload_json") for name in names(lambda field: field.shown and field.own)]
 _MOST_TEMPLATES = 10_000
 
 
@@ -118,7 +119,7 @@ class QuickEnqueue(Quick):
         """EnqueueJobResponse, put together as `leased.delivery_bytes` puts a Delivery together."""
         row = job.rows[0]
         new = row.new
-        key = (job.lanes[0], new.priority, row.max_attempts, row.timeout_ms)
+        key = answer_key(job.lanes[0], row)
         alike = self._alike.get(key)
         if alike is None:
             message = self._servicer.started(job, at).job
