@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from jobqueue_server.fields import FIELDS
 from jobqueue_server.model import (
     MAX_AHEAD,
     MAX_ATTEMPTS_LIMIT,
@@ -17,7 +18,6 @@ from jobqueue_server.model import (
     MAX_BATCH_JOBS,
     MAX_FOLLOW_UPS,
     MAX_HEADERS_BYTES,
-    MAX_KEY_CHARS,
     MAX_LABEL_NAME,
     MAX_LABEL_VALUE,
     MAX_LABELS,
@@ -101,7 +101,11 @@ LIMITS: dict[str, Schema] = {
     "NewJob.queue": NAME_OR_EMPTY,
     "NewJob.priority": {"minimum": MIN_PRIORITY, "maximum": MAX_PRIORITY},
     "NewJob.max_attempts": MAX_ATTEMPTS,
-    "NewJob.idempotency_key": {"maxLength": MAX_KEY_CHARS, "pattern": f"^{_NO_CONTROL}*$"},
+    **{
+        f"NewJob.{field.name}": {"maxLength": field.most, "pattern": f"^{_NO_CONTROL}*$"}
+        for field in FIELDS
+        if field.most
+    },
     "NewJob.labels": LABELS,
     "NewJob.delay": AHEAD,
     "NewJob.timeout": TIMEOUT,

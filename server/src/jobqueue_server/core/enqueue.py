@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ from typing import cast
 from uuid import UUID
 
 from ..errors import FieldViolation, IdempotencyKeyReused, Internal, JobQueueError, QueueFull
-from ..fields import milliseconds
+from ..fields import FIELDS, milliseconds
 from ..ids import IdMint
 from ..lifecycle import Status
 from ..metrics import Metrics
@@ -299,12 +299,10 @@ class Enqueuer:
         new = row.new
         run_at = new.run_at if new.run_at is not None else at + (new.delay or timedelta())
         created_at = _time_of(row.id)
-        return Job(
+        return _as_asked(
+            new,
             id=row.id,
-            kind=lane.kind,
-            queue=lane.queue,
             status=Status.QUEUED,
-            priority=new.priority,
             attempts=0,
             failures=0,
             losses=0,
@@ -312,12 +310,7 @@ class Enqueuer:
             run_at=max(run_at, at),
             created_at=created_at,
             updated_at=at,
-            payload=new.payload,
-            idempotency_key=new.idempotency_key,
             timeout=None if row.timeout_ms is None else timedelta(milliseconds=row.timeout_ms),
-            retry_policy=new.retry_policy,
-            labels=new.labels,
-            headers=new.headers,
         )
 
     @staticmethod
@@ -596,6 +589,35 @@ class Enqueuer:
             self._dispatcher.lines.due_at(lane.id, new.priority, self._clock.now() + new.delay)
         else:
             self._dispatcher.lines.ready(lane.id, new.priority)
+
+
+def _compiled(*others: str) -> Callable[..., Job]:
+    """Makes the function of a NewJob, and by name of these others, that answers the Job.
+
+    Its text is made of the list of fields: all else that is asked for is shown as it was asked for.
+    """
+    same = [
+        f"{field.name}=new.{field.name}"
+        for field in FIELDS
+        if field.asked and field.shown and field.name not in others
+    ]
+    given = ", ".join([*same, *(f"{name}={name}" for name in others)])
+    made: Callable[..., Job] = eval(f"lambda new, *, {', '.join(others)}: Job({given})", {"Job": Job})
+    return made
+
+
+_as_asked = _compiled(
+    "id",
+    "status",
+    "attempts",
+    "failures",
+    "losses",
+    "max_attempts",
+    "run_at",
+    "created_at",
+    "updated_at",
+    "timeout",
+)
 
 
 def _time_of(job_id: UUID) -> datetime:

@@ -14,6 +14,7 @@ from jobqueue.v1 import job_pb2 as pb
 
 from ..core.digest import check_json, plainly_fine
 from ..errors import FieldInvalid, FieldViolation, JobQueueError, PayloadInvalid, PayloadTooLarge
+from ..fields import FIELDS
 from ..model import (
     MAX_AHEAD,
     MAX_ATTEMPTS_LIMIT,
@@ -45,6 +46,8 @@ _MAX_VIOLATIONS = 50
 # The range of a Timestamp: the years 1 to 9999.
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 _UUID_CHARS = 36
+
+_SHORT_TEXTS = [(field.name, field.most) for field in FIELDS if field.most]
 
 is_name = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}").fullmatch
 _is_label_name = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_./-]{{0,{MAX_LABEL_NAME - 1}}}").fullmatch
@@ -139,8 +142,10 @@ def new_job(job: pb.NewJob, at: str, now: datetime, problems: Problems) -> None:
         timeout(job.timeout, f"{at}timeout", problems)
     if job.HasField("retry_policy"):
         retry_policy(job.retry_policy, at, problems)
-    if job.idempotency_key:
-        idempotency_key(job.idempotency_key, f"{at}idempotency_key", problems)
+    for name, most in _SHORT_TEXTS:
+        value = getattr(job, name)
+        if value:
+            short_text(value, f"{at}{name}", most, problems)
     if job.labels:
         labels(job.labels, f"{at}labels", problems)
     if job.headers:
@@ -217,8 +222,13 @@ def retry_policy(policy: pb.RetryPolicy, at: str, problems: Problems) -> None:
 
 def idempotency_key(value: str, field: str, problems: Problems) -> None:
     """Checks a key that was given."""
-    if not 1 <= len(value) <= MAX_KEY_CHARS or _find_control(value):
-        problems.add(field, f"must be 1 to {MAX_KEY_CHARS} characters, none of them a control character")
+    short_text(value, field, MAX_KEY_CHARS, problems)
+
+
+def short_text(value: str, field: str, most: int, problems: Problems) -> None:
+    """Checks a text that was given, of which no more is asked than its length."""
+    if not 1 <= len(value) <= most or _find_control(value):
+        problems.add(field, f"must be 1 to {most} characters, none of them a control character")
 
 
 def labels(given: Mapping[str, str], field: str, problems: Problems) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobqueue import FailedAttempt, Job, JobProgress, Kind, Queue, RetryPolicy
+from jobqueue import FailedAttempt, Job, JobProgress, Kind, Queue, RetryPolicy, Status
+from jobqueue.v1 import job_pb2
 
 
 class Raw(str):
@@ -39,35 +41,36 @@ def write(value: Any) -> str:
 
 def job(each: Job, *, full: bool = True) -> dict[str, Any]:
     """A job; what is not set is left out, and of one that was not read in full what a list does not carry."""
-    return _set(
-        id=each.id,
-        kind=each.kind,
-        payload=raw(each.payload_json) if each.payload_json is not None else None,
-        status=str(each.status),
-        attempts=each.attempts,
-        max_attempts=each.max_attempts,
-        last_error=each.last_error,
-        run_at=_moment(each.run_at),
-        locked_at=_moment(each.locked_at),
-        locked_by=each.locked_by,
-        cancel_requested=each.cancel_requested,
-        idempotency_key=each.idempotency_key,
-        created_at=_moment(each.created_at),
-        updated_at=_moment(each.updated_at),
-        queue=each.queue,
-        priority=each.priority,
-        failures=each.failures,
-        losses=each.losses,
-        finished_at=_moment(each.finished_at),
-        output=raw(each.output_json) if each.output_json is not None else None,
-        reason=each.reason,
-        timeout=_span(each.timeout),
-        retry_policy=_policy(each.retry_policy),
-        labels=dict(each.labels),
-        headers=dict(each.headers) if full else None,
-        failed_attempts=[_failed_attempt(attempt) for attempt in each.failed_attempts] if full else None,
-        progress=_progress(each.progress),
-    )
+    told = {name: _value(getattr(each, name)) for name in _JOB}
+    for name, text in (("payload", each.payload_json), ("output", each.output_json)):
+        told[name] = raw(text) if text is not None else None
+    if not full:
+        told["headers"] = told["failed_attempts"] = None
+    return _set(**told)
+
+
+# In the order of the contract, as REST gives them.
+_JOB = [field.name for field in job_pb2.Job.DESCRIPTOR.fields if not field.name.endswith("_json")]
+
+
+def _value(value: Any) -> Any:
+    """A value of a job's field as JSON has it."""
+    match value:
+        case datetime():
+            return _moment(value)
+        case timedelta():
+            return _span(value)
+        case RetryPolicy():
+            return _policy(value)
+        case JobProgress():
+            return _progress(value)
+        case Status():
+            return str(value)
+        case Mapping():
+            return dict(value)
+        case tuple():
+            return [_failed_attempt(attempt) for attempt in value]
+    return value
 
 
 def kind(each: Kind) -> dict[str, Any]:

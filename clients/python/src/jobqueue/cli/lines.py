@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from jobqueue import NewJob, RetryPolicy
 
@@ -99,17 +100,29 @@ def _policy(text: str, where: str) -> RetryPolicy:
     return RetryPolicy(**{name: values.duration(each, f"{where}.{name}") for name, each in value.items()})
 
 
+# How the text of a field becomes a value of its type.
+_CONVERT: dict[type, Callable[[str, str], Any]] = {
+    str: _text,
+    int: _whole,
+    datetime: lambda text, where: values.moment(_text(text, where), where),
+    timedelta: lambda text, where: values.duration(_text(text, where), where),
+    RetryPolicy: _policy,
+    Mapping: _texts,
+}
+
+
+def _converter(hint: Any) -> Callable[[str, str], Any]:
+    """By the first that is known of the types that a field may have."""
+    types = [get_origin(one) or one for one in (hint, *get_args(hint))]
+    return next(_CONVERT[one] for one in types if one in _CONVERT)
+
+
 _FIELDS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "kind": ("kind", _text),
     "payload": ("payload_json", lambda text, where: text.encode()),
-    "queue": ("queue", _text),
-    "priority": ("priority", _whole),
-    "run_at": ("run_at", lambda text, where: values.moment(_text(text, where), where)),
-    "delay": ("delay", lambda text, where: values.duration(_text(text, where), where)),
-    "max_attempts": ("max_attempts", _whole),
-    "timeout": ("timeout", lambda text, where: values.duration(_text(text, where), where)),
-    "retry_policy": ("retry_policy", _policy),
-    "idempotency_key": ("idempotency_key", _text),
-    "labels": ("labels", _texts),
-    "headers": ("headers", _texts),
+    **{
+        name: (name, _converter(hint))
+        for name, hint in get_type_hints(NewJob).items()
+        if name not in ("kind", "payload", "payload_json")
+    },
 }
