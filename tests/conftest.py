@@ -25,6 +25,7 @@ from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
 from tests.conformance.languages import languages
 from tests.parallel import Parallel, leave_out
+from tests.pure import Pure
 
 # The server under test is told what to use; what is set for the run's own sake must not reach it.
 _GIVEN = os.environ.pop("DATABASE_URL", None)
@@ -56,7 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Tells the engine to all servers of the run, also those that are processes of their own."""
     if config.getoption("engine") == "grpcio":
         os.environ[ENGINE] = "grpcio"
-    config.pluginmanager.register(Parallel(), "parallel")
+    config.pluginmanager.register(Parallel(config.option.markexpr), "parallel")
+    config.pluginmanager.register(Pure(), "pure")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

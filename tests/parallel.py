@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +25,9 @@ _ALONE = "alone"
 # Those of one file build anew, in the checkout, what those of another are running.
 _LANGUAGE = "language"
 _SLOW = "slow"
-_DESELECTED = "deselected"
+_LEFT_OUT = "left_out"
+# Why a test is not run by the target that is run most.
+_ELSEWHERE = ("language", "network", "package", "faults", "fuzz", "pgbouncer", "curl", "slow")
 _FOLDER = "folder"
 
 
@@ -40,8 +44,10 @@ def leave_out(
 class Parallel:
     """The hooks of it, for the controller, which is the process that a run is started in, and for its workers."""
 
-    def __init__(self) -> None:
-        self._deselected = 0
+    def __init__(self, expression: str) -> None:
+        """Remembers which markers `-m` names: it tells how many tests of each are left out."""
+        self._named = [name for name in _ELSEWHERE if re.search(rf"\b{name}\b", expression)]
+        self._left_out: Counter[str] = Counter()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     # In a worker.
@@ -58,14 +64,15 @@ class Parallel:
             Path(config.workerinput[_FOLDER], config.workerinput["workerid"]).write_text(json.dumps(marked))
 
     def pytest_deselected(self, items: list[Any]) -> None:
-        """Counts what is left out."""
-        self._deselected += len(items)
+        """Counts what is left out, by the first marker that may be the reason."""
+        for item in items:
+            self._left_out[next((name for name in self._named if item.get_closest_marker(name)), "")] += 1
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Tells the controller the count, which xdist leaves out."""
+        """Tells the controller these counts, of which xdist says nothing."""
         if hasattr(session.config, "workeroutput"):
-            session.config.workeroutput[_DESELECTED] = self._deselected
+            session.config.workeroutput[_LEFT_OUT] = dict(self._left_out)
 
     # In the controller.
 
@@ -82,10 +89,20 @@ class Parallel:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: WorkerController) -> None:
-        """The last line of the run says how many were left out, once: each worker has counted the same."""
-        left_out = getattr(node, "workeroutput", {}).get(_DESELECTED, 0)
-        if not self._deselected:
-            node.config.hook.pytest_deselected(items=[SimpleNamespace()] * left_out)
+        """Takes the counts over, once: each worker has counted the same."""
+        if not self._left_out:
+            for marker, count in getattr(node, "workeroutput", {}).get(_LEFT_OUT, {}).items():
+                left_out = SimpleNamespace(get_closest_marker=marker.__eq__)
+                node.config.hook.pytest_deselected(items=[left_out] * count)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Says what `-m` has left out: nobody should take these tests for run."""
+        marked = {name: count for name, count in self._left_out.items() if name}
+        if marked:
+            counts = ", ".join(f"{count} {name}" for name, count in sorted(marked.items()))
+            terminalreporter.write_line(
+                f"NOT run, by their markers (pyproject.toml says where they are): {counts}"
+            )
 
 
 class Dealer(LoadScopeScheduling):  # type: ignore[misc]

@@ -24,6 +24,8 @@ from bench.postgres import Cluster
 from bench.scale import Scale
 from bench.server import Server
 
+pytestmark = pytest.mark.slow
+
 PARTS = ("server/src", "clients/python/src", "migrations", "deploy/server.lock")
 JOBS = "server/src/jobqueue_server/store/jobs.py"
 # A millisecond of CPU for each job that is stored, whatever way it came.

@@ -23,6 +23,8 @@ from bench.scale import Scale
 from bench.ticks import Ticks
 from jobqueue_server.store.statements import names, statement
 
+pytestmark = pytest.mark.unit
+
 ABOUT: dict[str, Any] = {
     "machine": "a machine",
     "versions": {"python": "3"},

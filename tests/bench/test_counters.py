@@ -16,6 +16,8 @@ from bench.load import Load
 from bench.ours import Scene, measure
 from bench.postgres import Cluster
 
+pytestmark = pytest.mark.slow
+
 JOBS = 5000
 BATCHES = JOBS // 100
 

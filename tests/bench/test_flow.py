@@ -18,6 +18,8 @@ from bench.ours import producers
 from bench.postgres import Cluster
 from bench.server import Server, declare
 
+pytestmark = pytest.mark.slow
+
 ENOUGH = 1_000_000
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from bench.paired import FEWEST, MOST, Ratio, paired
 
+pytestmark = pytest.mark.unit
+
 
 def student_below(quantile: float, freedom: int) -> float:
     """The share of Student's t below a quantile, by its density and Simpson's rule."""

@@ -8,6 +8,8 @@ import pytest
 
 from jobqueue.errors import Unavailable, from_rpc
 
+pytestmark = pytest.mark.unit
+
 
 def cancelled(details: str) -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(

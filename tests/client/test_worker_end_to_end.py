@@ -13,6 +13,8 @@ from tests.worker_runtime import process_handlers
 
 from .conftest import RunningServer
 
+pytestmark = pytest.mark.slow
+
 WITHIN = timedelta(seconds=30)
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.client_cli.programs import Cli
 
+pytestmark = pytest.mark.slow
+
 
 def line(queue: str, n: object) -> str:
     return f'{{"kind": "summarize_text", "queue": "{queue}", "payload": {{"text": "t", "n": {n}}}}}\n'

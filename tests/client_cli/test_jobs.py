@@ -10,6 +10,8 @@ import pytest
 
 from tests.client_cli.programs import Cli, working
 
+pytestmark = pytest.mark.slow
+
 MAIL = '{"to":"ada@example.org","subject":"s","body":"b"}'
 NOWHERE = "0199aaaa-0000-7000-8000-000000000000"
 

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from jobqueue.cli.app import app
 from tests.client_cli.programs import Cli
 
+pytestmark = pytest.mark.slow
+
 NOBODY = "127.0.0.1:1"
 SHARED = {
     "--server": "127.0.0.1:50051",

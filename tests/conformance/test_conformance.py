@@ -11,6 +11,8 @@ from .document import cases_told, rules, rules_told
 from .languages import languages
 from .run import run
 
+pytestmark = pytest.mark.slow
+
 SHORT = [one for one in CASES.values() if one.short]
 PYTHON = languages()["python"]
 

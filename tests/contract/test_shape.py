@@ -10,6 +10,8 @@ from google.protobuf.descriptor_pb2 import DescriptorProto
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
 
+pytestmark = pytest.mark.unit
+
 FILES = [module.DESCRIPTOR for module in (job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2)]
 METHODS = [
     method for file in FILES for service in file.services_by_name.values() for method in service.methods

@@ -9,6 +9,8 @@ import pytest
 from jobqueue_server import background
 from jobqueue_server.background import Background
 
+pytestmark = pytest.mark.unit
+
 
 async def test_a_part_that_overhears_its_cancellation_ends_all_the_same(monkeypatch: pytest.MonkeyPatch):
     """As a library does that is cancelled in the moment in which its answer comes."""

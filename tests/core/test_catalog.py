@@ -13,6 +13,8 @@ from jobqueue_server.core.schema import PayloadSchema, SchemaInvalid
 from jobqueue_server.errors import FieldInvalid, PageTokenInvalid, PayloadInvalid
 from jobqueue_server.model import Kind, RetryPolicy
 
+pytestmark = pytest.mark.unit
+
 
 def _schema(**schema) -> PayloadSchema:
     return PayloadSchema(json.dumps(schema))

@@ -13,6 +13,8 @@ from jobqueue_server.core.cursor import LATE_COMMITS, LONGEST_COMMIT, Cursor, cu
 from jobqueue_server.errors import FieldInvalid
 from jobqueue_server.store.watch import FIRST_ID, NOTHING, Change, Snapshot
 
+pytestmark = pytest.mark.unit
+
 NOW = datetime(2026, 5, 4, 12, 0, 0, 123456, tzinfo=UTC)
 HISTORY = history_of("here")
 

@@ -15,6 +15,8 @@ from jobqueue_server.errors import FieldInvalid
 from jobqueue_server.fields import FIELDS, Field, Type
 from jobqueue_server.model import NewJob, RetryPolicy
 
+pytestmark = pytest.mark.unit
+
 MAIL = NewJob("send_email", b'{"to":"a@example.org","n":7}')
 WHOLE = NewJob(
     kind="resize_image",

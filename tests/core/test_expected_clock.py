@@ -8,6 +8,8 @@ import pytest
 
 from jobqueue_server.core.expected_clock import TOLERANCE, ExpectedClock
 
+pytestmark = pytest.mark.unit
+
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HELD_FOR = timedelta(seconds=10)
 BEAT = 2.0

@@ -6,6 +6,8 @@ import pytest
 
 from jobqueue_server.core.pace import Pace
 
+pytestmark = pytest.mark.unit
+
 
 class Clock:
     def __init__(self) -> None:

@@ -11,6 +11,8 @@ import pytest
 from jobqueue_server.core import reaper
 from jobqueue_server.errors import DatabaseAway
 
+pytestmark = pytest.mark.unit
+
 NOT_USED: Any = None
 
 

@@ -11,6 +11,8 @@ import pytest
 from jobqueue_server.core.groups import Group, deal_chunks
 from jobqueue_server.core.session import Remembered, Session
 
+pytestmark = pytest.mark.unit
+
 
 class Link:
     """A stream that nothing is written to here."""

@@ -19,6 +19,8 @@ from tests.tls.conftest import Authority
 from .conftest import DEPLOY
 from .dockerfile import Stage
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:

@@ -14,6 +14,8 @@ from jobqueue_server.lifecycle import CANCELLABLE, DELETABLE, EXITS, RETRYABLE, 
 
 from .markdown import ROOT, blocks, code_words
 
+pytestmark = pytest.mark.unit
+
 TEXT = (ROOT / "ARCHITECTURE.md").read_text()
 SERVER = ROOT / "server/src/jobqueue_server"
 TRANSPORT = ROOT / "server/src/grpc_http2"

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.faults.case import CASES
 from tests.faults.cases import load
+
+pytestmark = pytest.mark.unit
 
 _TEXT = (Path(__file__).parents[2] / "docs" / "guarantees.md").read_text()
 

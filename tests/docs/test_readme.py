@@ -18,6 +18,8 @@ import pytest
 from .markdown import ROOT, Block, blocks
 from .script import NotAsWritten, Script
 
+pytestmark = pytest.mark.slow
+
 BIN = ROOT / ".venv" / "bin"
 # A reader waits half a minute for a dead worker's jobs; this server gives them back sooner.
 SESSION_TTL = "5s"

@@ -22,6 +22,8 @@ from jobqueue_worker.settings import environment_name as of_worker
 from .log_lines import log_lines
 from .markdown import ROOT
 
+pytestmark = pytest.mark.unit
+
 TEXT = (ROOT / "docs/seed.md").read_text()
 
 

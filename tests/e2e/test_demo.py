@@ -15,6 +15,7 @@ from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 from rich.console import Console
 
@@ -23,6 +24,8 @@ from jobqueue.v1 import job_pb2
 from tests.client_cli.programs import plain_environment
 from tools.demo.places import Places
 from tools.demo.view import LiveTable, Story
+
+pytestmark = pytest.mark.slow
 
 CHECKOUT = Path(__file__).parents[2]
 DEMO = [sys.executable, "-m", "tools.demo", "--free-ports"]

@@ -6,9 +6,13 @@ import asyncio
 import time
 from collections import Counter
 
+import pytest
+
 from jobqueue import Client, NewJob
 
 from .conftest import Bench, select
+
+pytestmark = pytest.mark.slow
 
 NAMES = "wxyz"
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from jobqueue import Client, NewJob, Status
 
 from .conftest import Bench, ends
+
+pytestmark = pytest.mark.slow
 
 TTL = 5.0
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import pytest
+
 from jobqueue import Client, NewJob, Status, Unavailable
 
 from .conftest import Bench, ends, select
+
+pytestmark = pytest.mark.slow
 
 
 async def test_two_servers_restarted_in_turn_under_load_interrupt_no_job(bench: Bench, dsn: str):

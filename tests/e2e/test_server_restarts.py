@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import pytest
+
 from jobqueue import Client, NewJob, Status, Unavailable
 
 from .conftest import Bench, ends, select
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_killed_server_loses_nothing_that_it_acknowledged_and_nothing_runs_twice(

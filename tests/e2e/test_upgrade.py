@@ -8,11 +8,14 @@ import time
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from jobqueue import Client, Status
 from jobqueue_server.store import migrate
 
 from .processes import ServerProcess, WorkerProcess
+
+pytestmark = pytest.mark.slow
 
 #: What a next version may do to the tables that jobs go through.
 _GROWS = """

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .notebook import NOTEBOOK, code_cells, load, run, shown
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_cell_runs_and_prints_what_it_shows():

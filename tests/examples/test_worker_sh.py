@@ -19,7 +19,7 @@ from tests.e2e.processes import ServerProcess
 
 from .conftest import ROOT
 
-pytestmark = [pytest.mark.curl, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.curl, pytest.mark.timeout(120)]
 
 Call = Callable[..., dict[str, Any]]
 

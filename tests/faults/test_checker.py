@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from jobqueue_server.lifecycle import Event as Exit
 from jobqueue_server.lifecycle import Status
 
 from .checker import check
 from .history import History, StoredAttempt, StoredJob, StoredSession
 from .journal import Event
+
+pytestmark = pytest.mark.unit
 
 A, B = "worker-a", "worker-b"
 

@@ -16,6 +16,8 @@ from jobqueue_server.http.errors import ErrorForm
 from jobqueue_server.http.headers import seconds_allowed
 from jobqueue_server.http.hosts import Hosts
 
+pytestmark = pytest.mark.unit
+
 HERE = Path(__file__).parent
 SMALL, LARGE = Answer(200, b"{}"), Answer(200, b'{"a":"' + b"b" * 2000 + b'"}')
 

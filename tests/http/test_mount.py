@@ -15,6 +15,8 @@ from jobqueue_server.metrics import Metrics
 
 from .feed import CONTRACT, Feed, feed_service
 
+pytestmark = pytest.mark.unit
+
 
 def an_app(feed: Feed | None = None) -> HttpApp:
     metrics = Metrics()

@@ -13,6 +13,8 @@ from jobqueue.v1 import lease_pb2
 from .hand_worker import StreamEnded, span
 from .place import Place, Status, eventually
 
+pytestmark = pytest.mark.slow
+
 Verdict = lease_pb2.SettleResult.Verdict
 
 TTL = 5.0

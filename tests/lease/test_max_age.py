@@ -7,12 +7,15 @@ import contextlib
 import time
 
 import grpc
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobqueue_server.core import sessions
 
 from .hand_worker import PATIENCE
 from .place import Place, Status
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_worker_is_asked_to_leave_shortly_before_its_connection_is_too_old(dsn):

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from .place import Place, Status, eventually
+
+pytestmark = pytest.mark.slow
 
 #: A heartbeat interval of 2 s.
 DEAF_TTL = 8.0

@@ -11,6 +11,8 @@ from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV31SpecValidat
 
 from .conftest import Document, operations, read_document, validator
 
+pytestmark = pytest.mark.unit
+
 EXAMPLES = [
     (f"{name} {status}", said["schema"], said["example"])
     for name, (_, _, operation) in operations(read_document()).items()

@@ -15,6 +15,8 @@ import pytest
 from jobqueue_server.embedded import EmbeddedPostgres, EmbeddedPostgresError, binaries
 from tests.client_cli.programs import eventually
 
+pytestmark = pytest.mark.slow
+
 SERVE = """
 import pathlib, sys
 from jobqueue_server.embedded import EmbeddedPostgres

@@ -12,6 +12,8 @@ import pytest
 
 from jobqueue_server import logs
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:

@@ -8,6 +8,8 @@ import pytest
 
 from tools import mutants
 
+pytestmark = pytest.mark.unit
+
 LISTED = mutants.read()
 
 

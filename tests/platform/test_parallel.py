@@ -17,7 +17,7 @@ import pytest
 from tests.parallel import Parallel, leave_out
 
 def pytest_configure(config):
-    config.pluginmanager.register(Parallel(), "parallel")
+    config.pluginmanager.register(Parallel(config.option.markexpr), "parallel")
 
 def pytest_collection_modifyitems(config, items):
     without = [item for item in items if "unbuilt" in item.name]
@@ -119,6 +119,14 @@ def test_what_builds_in_other_languages_is_run_by_one_worker_and_begun_first_wit
     begun = {worker: name for name, what, worker in reversed(lines) if what == "begins"}
     assert sorted(begun.values()) == ["test_fifth_builds", "test_slow"]
     assert len({worker for name, _, worker in lines if name.endswith("_builds")}) == 1
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_what_markers_leave_out_is_said(folder: Path, workers: str):
+    (folder / "test_language.py").write_text(_LANGUAGE + "@pytest.mark.slow\ndef test_slow(): pass\n")
+    out = run(folder, "-n", workers, "-m", "not (slow or language)")
+    assert "NOT run, by their markers (pyproject.toml says where they are): 1 language, 1 slow\n" in out
+    assert "65 passed, 5 deselected, 1 warning" in out.splitlines()[-1], out
 
 
 def test_only_tests_that_want_to_be_alone_are_run_too(folder: Path):

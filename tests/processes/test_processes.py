@@ -21,6 +21,8 @@ from tests.lease.hand_worker import PATIENCE, HandWorker
 from tests.lease.place import Caller, Status, eventually
 from tests.serve.server_process import ServerProcess
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def processes(dsn: str) -> AsyncIterator[Callable[..., ServerProcess]]:

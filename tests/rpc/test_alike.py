@@ -16,6 +16,8 @@ from jobqueue_server.model import NewJob
 from jobqueue_server.rpc.alike import plain_jobs
 from jobqueue_server.rpc.convert import plain_job
 
+pytestmark = pytest.mark.unit
+
 HEADERS = {"x-request-id": "r"}
 OTHER: dict[int, Any] = {FieldDescriptor.CPPTYPE_STRING: "other", FieldDescriptor.CPPTYPE_INT32: 7}
 

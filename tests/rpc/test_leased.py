@@ -6,12 +6,16 @@ import json
 import random
 from datetime import UTC, datetime
 
+import pytest
+
 from jobqueue.v1 import lease_pb2
 from jobqueue_server.core.catalog import Lane
 from jobqueue_server.core.session import Lease, Terms
 from jobqueue_server.rpc.leased import delivery_bytes, leased_job
 from jobqueue_server.rpc.wire import length_of, varint
 from jobqueue_server.store.clock import uuid_of
+
+pytestmark = pytest.mark.unit
 
 LANES = [Lane(1, 1, 1, "default", "work", False), Lane(2, 2, 1, "ü" * 3, "k" * 128, False)]
 

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 import uvloop
 
 from jobqueue_server.chain import Begun, Call, Chain
@@ -17,6 +18,8 @@ from jobqueue_server.errors import JobQueueError
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.store.jobs import Stored
 from jobqueue_server.taskless import Deadlines, TasklessCall
+
+pytestmark = pytest.mark.unit
 
 PATIENCE = 10.0
 

@@ -3,10 +3,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import pytest
+
 from jobqueue.v1 import job_pb2
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.model import MAX_MESSAGE_BYTES, MAX_PAYLOAD_BYTES, Job
 from jobqueue_server.rpc import convert
+
+pytestmark = pytest.mark.unit
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -12,6 +12,8 @@ from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
 from tests.lease.place import Place, Status
 
+pytestmark = pytest.mark.slow
+
 Verdict = lease_pb2.SettleResult.Verdict
 TTL = 5.0
 # Longer than the ttl, and than the 12 s after which a server counts as dead.

@@ -15,6 +15,8 @@ from jobqueue_server.store import migrate
 from tests.lease.hand_worker import reason_of
 from tests.lease.place import Place, Status, eventually
 
+pytestmark = pytest.mark.slow
+
 Verdict = lease_pb2.SettleResult.Verdict
 
 

@@ -23,6 +23,8 @@ from tests.lease.hand_worker import reason_of
 from tests.lease.place import Place, eventually
 from tests.login import HOWS, PASSWORD, Login
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Cluster]:

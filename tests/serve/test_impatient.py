@@ -11,10 +11,13 @@ from collections import Counter
 from typing import Any
 
 import grpc
+import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
 from tests.lease.hand_worker import span
 from tests.lease.place import Caller
+
+pytestmark = pytest.mark.slow
 
 CALLS = 780
 ABREAST = 12

@@ -13,6 +13,8 @@ from jobqueue.v1 import job_pb2, lease_pb2
 from tests.lease.hand_worker import reason_of
 from tests.lease.place import Status, eventually
 
+pytestmark = pytest.mark.slow
+
 
 def moment(timestamp):
     """A Timestamp as a datetime, to the microsecond."""

@@ -18,6 +18,8 @@ from tests.lease.place import Caller, eventually
 
 from .server_process import ServerProcess
 
+pytestmark = pytest.mark.slow
+
 TIMES = 100
 KEPT_AT_MOST = 20 << 20
 

@@ -15,7 +15,7 @@ from tests.lease.hand_worker import reason_of
 from tests.lease.place import Place, eventually
 from tests.pgbouncer import PgBouncer
 
-pytestmark = pytest.mark.pgbouncer
+pytestmark = [pytest.mark.slow, pytest.mark.pgbouncer]
 
 
 @pytest.fixture(scope="module")

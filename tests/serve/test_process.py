@@ -17,6 +17,8 @@ from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
 from tests.lease.place import Caller, Status
 
+pytestmark = pytest.mark.slow
+
 Verdict = lease_pb2.SettleResult.Verdict
 
 

@@ -24,6 +24,8 @@ from tests.lease.place import Place, eventually
 
 from .watcher import Watcher
 
+pytestmark = pytest.mark.slow
+
 WHOLE: Any = {"view": job_pb2.JOB_VIEW_FULL, "payload_format": job_pb2.PAYLOAD_FORMAT_JSON}
 
 

@@ -7,6 +7,8 @@ import pytest
 from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.store.dsn import addresses_of, cause_of, place_of
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.mark.parametrize(
     ("dsn", "place"),

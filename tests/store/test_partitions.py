@@ -14,6 +14,8 @@ from jobqueue_server.store.retention import Fate, LocksBusy, RetentionStore
 from .past import RETENTION, WIDTH, ago, connected, finished, id_at, live, opened, partition_of, rows
 from .stored import right
 
+pytestmark = pytest.mark.slow
+
 ROOM = {"max_rows": 20_000, "max_bytes": 64 << 20}
 
 

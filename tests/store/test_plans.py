@@ -23,6 +23,8 @@ from jobqueue_server.store.statements import statement
 
 from .stored import right
 
+pytestmark = pytest.mark.slow
+
 BATCH = 300
 SESSIONS = 20
 LEASED = 600

@@ -16,6 +16,8 @@ from jobqueue_server.store.retention import RetentionStore
 from .past import RETENTION, WIDTH, ago, connected, finished, id_at, live, opened, partition_of, rows
 from .stored import right
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_retention_under_an_hour_is_refused():
     with pytest.raises(ValueError, match="one hour or more"):

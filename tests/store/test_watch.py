@@ -19,6 +19,8 @@ from jobqueue_server.store.watch import FAR_AHEAD, FIRST_ID, LONG_AGO, NOTHING, 
 from .past import opened
 from .test_plans import Plan, Prepared, connected, looked_at
 
+pytestmark = pytest.mark.slow
+
 EVERYTHING = WatchFilter()
 NEVER = Change(FAR_AHEAD, FIRST_ID)
 ENDED = 200_000

@@ -19,6 +19,8 @@ from tests.client_cli.programs import Cli, Program
 
 from .conftest import Authority
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 20.0
 
 

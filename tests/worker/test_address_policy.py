@@ -2,6 +2,8 @@ import pytest
 
 from jobqueue_worker.handlers.address_policy import AddressPolicy, AddressRefused
 
+pytestmark = pytest.mark.unit
+
 REFUSED = {
     "0.0.0.0": "unspecified",
     "0.1.2.3": "unspecified",

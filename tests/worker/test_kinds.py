@@ -14,6 +14,8 @@ from jobqueue_worker.handlers.send_email import SendEmail
 from jobqueue_worker.handlers.summarize_text import DEFAULT_MAX_WORDS, SummarizeText
 from jobqueue_worker.handlers.webhook_delivery import WebhookDelivery
 
+pytestmark = pytest.mark.unit
+
 
 def each(field: str, *values: Any) -> list[dict[str, Any]]:
     return [{field: value} for value in values]

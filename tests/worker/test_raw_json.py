@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from jobqueue_worker.handlers.raw_json import member_text
 
+pytestmark = pytest.mark.unit
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

@@ -4,6 +4,8 @@ import pytest
 
 from jobqueue_worker.handlers.retry_after import retry_after
 
+pytestmark = pytest.mark.unit
+
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 

@@ -16,6 +16,8 @@ from jobqueue_worker.cli import flag_name
 from jobqueue_worker.settings import WorkerSettings, environment_name
 from tests.client_cli.programs import PROGRAMS, eventually, plain_environment, serving, working
 
+pytestmark = pytest.mark.slow
+
 SHOP = """
 import logging, os
 from pathlib import Path

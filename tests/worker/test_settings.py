@@ -6,6 +6,8 @@ from pydantic import SecretStr, ValidationError
 
 from jobqueue_worker.settings import WorkerSettings, parse_duration
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch):

@@ -13,6 +13,8 @@ from jobqueue.worker.job import LeasedJob
 from jobqueue.worker.logs import JobLog
 from jobqueue_worker import logs
 
+pytestmark = pytest.mark.unit
+
 JOB = LeasedJob(
     pb.LeasedJob(
         id="0199-1",

@@ -14,6 +14,8 @@ from jobqueue.v1 import lease_pb2 as pb
 
 from .scripted_server import WITHIN, job
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_delivery_is_receipted_though_its_jobs_take_long(server, serve):
     worker = Worker(server.address)

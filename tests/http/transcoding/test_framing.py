@@ -12,6 +12,8 @@ from jobqueue_server.http.transcoding.errors import TranscodingError
 from jobqueue_server.http.transcoding.framing import FRAMINGS, framing_for
 from tests.http.transcoding.conftest import vectors
 
+pytestmark = pytest.mark.unit
+
 BY_TYPE = {framing.content_type: framing for framing in FRAMINGS}
 
 

@@ -17,6 +17,8 @@ from jobqueue_server.http.transcoding.percent import UnescapeSpec
 from jobqueue_server.http.transcoding.transcoder import Transcoder
 from tests.http.transcoding.conftest import RAW_JSON, compile_service, route
 
+pytestmark = pytest.mark.unit
+
 JSON = {"content-type": "application/json"}
 
 

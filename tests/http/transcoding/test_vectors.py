@@ -14,6 +14,8 @@ from jobqueue_server.http.transcoding.template import Template, parse
 from jobqueue_server.http.transcoding.transcoder import Transcoder
 from tests.http.transcoding.conftest import RAW_JSON, Routed, route, vectors
 
+pytestmark = pytest.mark.unit
+
 JSON = {"content-type": "application/json"}
 # Only what is set, so that a vector names what it is about.
 BRIEF = Renderer(Options(RAW_JSON, print_options=PrintOptions(always_print_primitive_fields=False)))
