@@ -7,7 +7,7 @@ import asyncio
 from tests.lease.place import Place
 
 LOAD = "jobqueue_server.core.load.Load"
-LINGER = "jobqueue_server.core.enqueue.LINGER"
+LINGER = "jobqueue_server.core.window.LINGER"
 INSERTS = "select count(distinct xmin::text) from live_job"
 
 

@@ -35,19 +35,12 @@ from .digest import key_digest, request_digest
 from .dispatch import Dispatcher, Seats
 from .load import Load
 from .session import Lease, Session, Terms
+from .window import wait_for_company
 
 _log = logging.getLogger(__name__)
 
 MAX_ROWS = 1000
 MAX_BYTES = 8 << 20
-# Calls of one job that share an insert share its delivery and its settlement too, each of which costs as much as all
-# else that a call does. So an insert waits for company where the loop has less than half of its time to spare: so long
-# where a call more is to be expected in that time; while it is saturated, until so many of its turns brought none,
-# which costs no idle time; else for nobody.
-LINGER = 0.002
-QUIET_TURNS = 20
-MOST_LINGER = 0.012
-ENOUGH_ROWS = 200
 KEYS_VANISH_TRIES = 5
 # Each has a connection for all of its transaction; the others are for claims and settlements.
 KEYED_BATCHES_AT_ONCE = 1
@@ -200,6 +193,9 @@ class Enqueuer:
         self._plain.append(unit, caller)
         self._wake.set()
         return unit
+
+    def _jobs_waiting(self) -> int:
+        return self._waiting
 
     def _no_longer_waiting(self, jobs: int) -> None:
         self._waiting -= jobs
@@ -432,26 +428,11 @@ class Enqueuer:
             await wake.wait()
             wake.clear()
             while line:
-                await self._linger()
+                await wait_for_company(self._load, self._jobs_waiting)
                 most = min(await self._dispatcher.admit(), MAX_ROWS)
                 units = self._gather(line, most)
                 if units:
                     await self._flush(units)
-
-    async def _linger(self) -> None:
-        """Waits a little for more calls, where they are to be expected."""
-        if self._load.idle or self._load.calls * LINGER < 1 or self._waiting >= ENOUGH_ROWS:
-            return
-        if not self._load.busy:
-            await asyncio.sleep(LINGER)
-            return
-        loop = asyncio.get_running_loop()
-        until = loop.time() + MOST_LINGER
-        seen = quiet = 0
-        while quiet < QUIET_TURNS and self._waiting < ENOUGH_ROWS and loop.time() < until:
-            quiet = 0 if seen < self._waiting else quiet + 1
-            seen = self._waiting
-            await asyncio.sleep(0)
 
     @staticmethod
     def _gather(line: FairLine[Unit], most: int) -> list[Unit]:

@@ -17,15 +17,24 @@ _KEEPS_UP = 4
 class Load:
     """Measures the thread that asks: what it tells is of the last whole twentieth of a second.
 
+    Args:
+        monotonic: The time.
+        times: For how many seconds the thread ran and waited for a core; None: asks the system.
+
     Attributes:
         arrived: Counted up by whoever takes a call in.
         stored, ended: Jobs, counted up by whoever stores and settles them.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        times: Callable[[], tuple[float, float]] | None = None,
+    ) -> None:
         self.arrived = self.stored = self.ended = 0
-        self._times = _times()
-        self._at = time.monotonic()
+        self._monotonic = monotonic
+        self._times = times or _times()
+        self._at = monotonic()
         self._ran, self._waited = self._times()
         self._busy = self._short = False
         self._idle = True
@@ -63,7 +72,7 @@ class Load:
         return self._calls
 
     def _look(self) -> None:
-        now = time.monotonic()
+        now = self._monotonic()
         took = now - self._at
         if took < _WINDOW:
             return

@@ -1,0 +1,105 @@
+"""What decides who gets which job, built alone: lanes, sessions, lines and a dispatcher without a database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from jobqueue_server.core.catalog import Lane
+from jobqueue_server.core.dispatch import Dispatcher
+from jobqueue_server.core.lines import Lines
+from jobqueue_server.core.session import Session
+from jobqueue_server.metrics import Metrics
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+NOT_USED: Any = None
+
+
+class Link:
+    """A stream that nothing is written to here."""
+
+
+class Clock:
+    """Shows what it was set to."""
+
+    def __init__(self) -> None:
+        self.at = NOON
+
+    def now(self) -> datetime:
+        return self.at
+
+
+class Load:
+    """As busy as a test says."""
+
+    def __init__(self, **told: Any) -> None:
+        self.arrived = self.stored = self.ended = 0
+        self.busy = self.short = self.keeps_up = False
+        self.idle = True
+        self.calls = 0.0
+        vars(self).update(told)
+
+
+class Lanes:
+    """A catalog of lanes that are there from the beginning; the lane with number n is of queue `queues[n]`."""
+
+    def __init__(self, *lanes: Lane) -> None:
+        self.on_change: list[Callable[[], None]] = []
+        self._lanes = {lane.id: lane for lane in lanes}
+
+    def lanes(self) -> list[Lane]:
+        return list(self._lanes.values())
+
+    def lane_by_id(self, lane_id: int) -> Lane | None:
+        return self._lanes.get(lane_id)
+
+
+def lane(number: int, queue: int = 1, kind: str = "", *, gated: bool = False) -> Lane:
+    """A lane of the queue `q<queue>`, its kind by its own number where none is given."""
+    return Lane(number, queue, number, f"q{queue}", kind or f"k{number}", gated)
+
+
+def session(
+    number: int,
+    slots: int,
+    *lanes: Lane,
+    by_kind: Mapping[str, int] | None = None,
+    bytes_limit: int = 0,
+) -> Session:
+    """A session with a stream and free slots, which takes jobs of these lanes."""
+    subscriptions = frozenset((each.queue, each.kind) for each in lanes)
+    made = Session(number, 1, f"worker-{number}", timedelta(seconds=30), subscriptions)
+    made.slots = slots
+    made.slots_by_kind = by_kind or {}
+    made.bytes_limit = bytes_limit
+    made.link = Link()  # type: ignore[assignment]
+    return made
+
+
+class Brain:
+    """A dispatcher, with the lines that it claims from."""
+
+    def __init__(self, *lanes: Lane, load: Any = None) -> None:
+        self.load: Any = load or Load()
+        clock: Any = Clock()
+        catalog: Any = Lanes(*lanes)
+        self.told: list[tuple[int, int, bool]] = []
+        self.lines = Lines(catalog, clock, lambda: None, lambda *one: self.told.append(one))
+        made: Any = Dispatcher
+        self.dispatcher: Dispatcher = made(NOT_USED, catalog, self.lines, Metrics(), self.load, NOT_USED)
+
+    def attach(self, *sessions: Session) -> None:
+        for each in sessions:
+            self.dispatcher.attach(each)
+
+    def seats(
+        self, lane: Lane, jobs: int, priority: int = 0, sizes: Sequence[int] | None = None
+    ) -> dict[int, int]:
+        """How many of the next jobs each session's slots are kept for, by its number."""
+        kept = self.dispatcher.seats(lane, priority, sizes or [1] * jobs)
+        found: dict[int, int] = {}
+        for each, count in kept.sessions:
+            found[each.id] = found.get(each.id, 0) + count
+        assert sum(found.values()) == kept.count
+        return found

@@ -1,0 +1,179 @@
+"""When an insert may go, how much it may bring, and which slots are kept for what it brings."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from jobqueue_server.core import dispatch
+from jobqueue_server.core.dispatch import DRAINING, LEAST_INSERT, MAX_CLAIM
+
+from .brain import Brain, Load, lane, session
+
+pytestmark = pytest.mark.unit
+
+ONE = lane(1)
+OUTRUN: dict[str, Any] = {"short": True, "keeps_up": True, "idle": False}
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but what a test tells ends a wait."""
+    monkeypatch.setattr(dispatch, "ADMISSION_PATIENCE", 60.0)
+
+
+def brain(*, backlog: bool = False, slots: int = 10, **load: Any) -> Brain:
+    made = Brain(ONE, load=Load(**load))
+    made.attach(session(1, slots, ONE))
+    if backlog:
+        made.lines.seen(1, 0)
+    return made
+
+
+async def admitted(made: Brain) -> int:
+    """What an insert may have, at once."""
+    task = asyncio.create_task(made.dispatcher.admit())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert task.done()
+    return task.result()
+
+
+async def waits(made: Brain) -> asyncio.Task[int]:
+    """An insert that may not go yet."""
+    task = asyncio.create_task(made.dispatcher.admit())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not task.done()
+    return task
+
+
+async def test_without_a_backlog_an_insert_goes_at_once():
+    assert await admitted(brain()) == MAX_CLAIM
+
+
+async def test_with_a_backlog_and_no_credit_for_it_an_insert_goes_at_once():
+    assert await admitted(brain(backlog=True, slots=0)) == MAX_CLAIM
+
+
+async def test_with_a_backlog_and_credit_it_waits_for_a_whole_round_of_claims():
+    made = brain(backlog=True)
+    task = await waits(made)
+    made.dispatcher._rounds += 1
+    made.dispatcher.progressed()
+    assert await task == MAX_CLAIM
+
+
+async def test_with_a_backlog_it_waits_for_the_claim_that_is_under_way():
+    made = brain(backlog=True, slots=0)
+    made.dispatcher._claims = 1
+    task = await waits(made)
+    made.dispatcher._claims = 0
+    made.dispatcher.progressed()
+    assert await task == MAX_CLAIM
+
+
+async def test_with_a_backlog_settlements_that_wait_go_first():
+    made = brain(backlog=True, slots=0)
+    made.dispatcher.settlements_wait = True
+    task = await waits(made)
+    made.dispatcher.settlements_wait = False
+    made.dispatcher.progressed()
+    assert await task == MAX_CLAIM
+
+
+async def test_it_waits_no_longer_than_its_patience(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(dispatch, "ADMISSION_PATIENCE", 0.001)
+    assert await brain(backlog=True).dispatcher.admit() == MAX_CLAIM
+
+
+async def test_where_producers_outrun_the_server_an_insert_over_a_backlog_brings_less_than_has_ended():
+    made = brain(backlog=True, slots=0, **OUTRUN)
+    made.dispatcher.ended(500)
+    assert await admitted(made) == 500 * DRAINING
+    made.dispatcher.brought(300)
+    assert await admitted(made) == LEAST_INSERT
+
+
+async def test_the_allowance_does_not_grow_beyond_one_claim():
+    made = brain(backlog=True, slots=0, **OUTRUN)
+    for _ in range(10):
+        made.dispatcher.ended(MAX_CLAIM)
+    assert await admitted(made) == MAX_CLAIM
+
+
+async def test_where_producers_outrun_the_server_without_a_backlog_an_insert_brings_what_can_be_handed_off():
+    assert await admitted(brain(slots=300, **OUTRUN)) == 300
+    made = brain(slots=0, **OUTRUN)
+    made.dispatcher.settling = True
+    task = await waits(made)
+    made.dispatcher.settling = False
+    made.dispatcher.progressed()
+    assert await task == LEAST_INSERT
+
+
+def test_slots_are_kept_for_jobs_that_are_just_being_stored_and_no_more_than_there_are():
+    made = brain(slots=4)
+    assert made.seats(ONE, 10) == {1: 4}
+    assert made.seats(ONE, 10) == {}
+
+
+def test_slots_that_were_kept_are_free_again_once_the_insert_was_answered():
+    made = brain(slots=4)
+    kept = made.dispatcher.seats(ONE, 0, [1] * 4)
+    assert made.seats(ONE, 1) == {}
+    kept.release()
+    assert made.seats(ONE, 1) == {1: 1}
+
+
+@pytest.mark.parametrize("priority", [0, 5])
+def test_over_a_backlog_that_goes_before_no_slot_is_kept(priority: int):
+    made = brain(slots=2 * MAX_CLAIM)
+    line = made.lines.line(ONE, priority)
+    line.ready, line.thick = True, True
+    assert made.seats(ONE, 10, priority=0) == {}
+
+
+def test_a_backlog_of_lower_priority_does_not_stand_in_the_way():
+    made = brain()
+    line = made.lines.line(ONE, -1)
+    line.ready, line.thick = True, True
+    assert made.seats(ONE, 10, priority=0) == {1: 10}
+
+
+def test_while_a_few_are_claimed_the_slots_that_the_claim_can_not_use_are_kept():
+    made = brain(slots=MAX_CLAIM + 3)
+    made.lines.seen(1, 0)
+    assert made.seats(ONE, 10) == {1: 3}
+
+
+@pytest.mark.parametrize("why", ["nobody takes it", "gated", "paused"])
+def test_no_slot_is_kept_where(why: str):
+    gated = lane(1, gated=why == "gated")
+    made = Brain(gated)
+    if why != "nobody takes it":
+        made.attach(session(1, 10, gated))
+    made.dispatcher.paused = why == "paused"
+    assert made.seats(gated, 10) == {}
+
+
+def test_a_session_that_bounds_bytes_gets_what_fits():
+    made = Brain(ONE)
+    made.attach(session(1, 10, ONE, bytes_limit=100))
+    assert made.seats(ONE, 0, sizes=[60, 30, 30]) == {1: 2}
+
+
+def test_a_session_that_bounds_kinds_gets_no_more_of_one():
+    made = Brain(ONE)
+    made.attach(session(1, 10, ONE, by_kind={ONE.kind: 3}))
+    assert made.seats(ONE, 10) == {1: 3}
+
+
+def test_a_session_that_leaves_takes_its_credit_along():
+    made = brain()
+    other = session(2, 5, ONE)
+    made.attach(other)
+    made.dispatcher.detach(other)
+    assert made.seats(ONE, 100) == {1: 10}
