@@ -8,26 +8,19 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 INSTALLED := .venv/installed
 PACKAGES := clients/python server worker
-LOCKS := requirements-build.lock requirements.lock
+LOCKS := locks/requirements-build.lock locks/requirements.lock
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
-COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
-
-# The same features everywhere, so that nothing is compiled twice.
-RUST := --workspace --all-features
 
 # Tests run on all cores, at most eight: each worker has a PostgreSQL of its own. One at a time: `make test JOBS=0`.
 PARALLEL := -n $(or $(JOBS),auto) --maxprocesses 8
 
-# The slowest, and what looks at the project's own documents and packages: `make test` leaves them to `make check`.
-BESIDE := bench/test_ab.py bench/test_counters.py bench/test_flow.py client_cli conformance deploy docs e2e examples openapi processes serve tls platform/test_embedded.py \
-	store/test_clock_steps.py store/test_partitions.py store/test_plans.py store/test_retention.py store/test_watch.py \
-	lease/test_lost.py lease/test_machine.py lease/test_max_age.py lease/test_unseen.py \
-	client/test_worker_end_to_end.py worker/test_service.py worker_runtime/test_liveness.py worker_runtime/test_processes.py
+# What `make test` leaves to `make check`: each test says by its marker why.
+QUICK := not (curl or faults or fuzz or language or network or package or pgbouncer or slow)
 
 # Where a server is called over gRPC, whatever serves it.
 SPEAK_GRPC := client client_cli e2e http/test_both_transports.py http/test_whole_server.py lease processes rpc serve tls transport worker
 
-.PHONY: help install run demo test conformance interop clients faults abuse fuzz mutants check engines lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
+.PHONY: help install run demo unit test conformance interop clients faults abuse fuzz mutants check engines lint contract tools generate lock migrate package audit bench bench-full bench-peers bench-ab clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,17 +29,12 @@ install: $(INSTALLED) ## Make .venv with everything in it, versions and hashes f
 	@$(BIN)/python tools/generate.py --googleapis
 
 $(INSTALLED): $(LOCKS) $(PACKAGES:=/pyproject.toml) server/hatch_build.py
-	@for python in python3.11 python3.12 python3.13 python3; do \
-		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
-	done; \
-	if [ -z "$$found" ]; then echo "make install: no Python 3.11 or later on PATH (looked for python3.11, 3.12, 3.13 and python3)" >&2; exit 1; fi; \
-	if [ ! -x $(BIN)/python ] && ! $$found -m venv .venv; then \
-		echo "make install: $$found can't make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; \
-	fi
+	@command -v python3 >/dev/null || { echo "make install: no python3 on PATH" >&2; exit 1; }
+	@python3 tools/venv.py
 	@echo "Installing into .venv"
-	@$(PIP) --require-hashes -r requirements-build.lock
+	@$(PIP) --require-hashes -r locks/requirements-build.lock
 	@# What builds packages is there already, in locked versions: nothing else is fetched for it.
-	@$(PIP) --require-hashes --no-build-isolation -r requirements.lock
+	@$(PIP) --require-hashes --no-build-isolation -r locks/requirements.lock
 	@$(PIP) --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
 	@touch $@
 
@@ -56,39 +44,14 @@ run: install ## Server, worker and four jobs with a live view; the server stays 
 demo: install ## The same, ending by itself when the four jobs are done
 	@$(BIN)/python -m tools.demo --once
 
-test: install ## Run the tests on all cores: real PostgreSQL, sockets and processes; those that take longest are in `make check` alone; JOBS=n
-	@echo "make check runs these folders and files as well: $(BESIDE)"
-	@$(BIN)/python -m pytest tests $(PARALLEL) $(BESIDE:%=--ignore=tests/%) -m "not curl and not language and not faults and not fuzz and not package and not network and not pgbouncer"
+unit: install ## The tests of what is pure, in seconds: no socket, no process, no database
+	@$(BIN)/python -m pytest tests -m unit
+
+test: install ## The tests but the slowest, on all cores: real PostgreSQL, sockets and processes; says what it leaves to `make check`; JOBS=n
+	@$(BIN)/python -m pytest tests $(PARALLEL) -m "$(QUICK)"
 
 clients: install ## Build, vet and test the clients in other languages, where their toolchains are
-	@if ! command -v go >/dev/null; then \
-		echo "make clients: no Go on PATH: the client in Go was NOT built and NOT tested" >&2; \
-	else \
-		$(BIN)/python -m tools.go_stubs --check && cd clients/go && \
-		unformatted=$$(gofmt -l .) && { [ -z "$$unformatted" ] || { echo "make clients: run gofmt -w on $$unformatted" >&2; exit 1; }; } && \
-		export GOTOOLCHAIN=local GOWORK=off && go build ./... && go vet ./... && go test ./... && \
-		go build -C tools -o ../../../.cache/staticcheck honnef.co/go/tools/cmd/staticcheck && ../../.cache/staticcheck ./...; \
-	fi
-	@if ! command -v npm >/dev/null; then \
-		echo "make clients: no Node on PATH: the client in TypeScript was NOT built and NOT tested" >&2; \
-	else \
-		(cd clients/typescript && npm ci --ignore-scripts --no-audit --no-fund --silent) && \
-		$(BIN)/python -m tools.typescript_stubs --check && cd clients/typescript && npm run --silent lint && npm test --silent; \
-	fi
-	@if ! command -v mvn >/dev/null || ! command -v javac >/dev/null; then \
-		echo "make clients: no Maven or no JDK on PATH: the client in Java was NOT built and NOT tested" >&2; \
-	else \
-		mvn -B -q -f clients/java/pom.xml verify; \
-	fi
-	@if ! command -v cargo >/dev/null; then \
-		echo "make clients: no cargo on PATH: the client in Rust was NOT built and NOT tested" >&2; \
-	else \
-		$(BIN)/python -m tools.rust_stubs --check && $(BIN)/python -m tools.cargo fmt --all --check && \
-		$(BIN)/python -m tools.cargo clippy --quiet $(RUST) --all-targets -- -D warnings && \
-		$(BIN)/python -m tools.cargo test --quiet $(RUST) && \
-		RUSTDOCFLAGS="-D warnings" $(BIN)/python -m tools.cargo doc --quiet --no-deps $(RUST) && \
-		$(BIN)/python -m tools.cargo package --quiet --package jobqueue --all-features --allow-dirty --offline; \
-	fi
+	@$(BIN)/python -m tools.clients
 
 faults: install ## Kill, stop and cut off servers, workers and databases, and check the history; ONLY=case,case SEED=n SCALE=0.1
 	@$(BIN)/python -m tests.faults --only "$(ONLY)" --seed "$(or $(SEED),0)" --scale "$(or $(SCALE),1)"
@@ -142,13 +105,8 @@ generate: install ## Make the stubs, the OpenAPI documents and the list of HTTP 
 	@$(BIN)/python -c 'from jobqueue_server.settings import render_env_example; print(render_env_example(), end="")' > .env.example
 	@$(BIN)/python -m tools.docs
 
-lock: install ## Renew the locks: the newest versions that the packages and requirements*.in allow
-	@$(COMPILE) requirements-build.in --output-file requirements-build.lock
-	@$(COMPILE) requirements.in $(PACKAGES:=/pyproject.toml) --all-extras --no-emit-package jobqueue \
-		--constraints requirements-build.lock --output-file requirements.lock
-	@# What each image installs: the same versions.
-	@for package in server worker; do $(COMPILE) $$package/pyproject.toml --no-emit-package jobqueue \
-		--constraints requirements.lock --output-file deploy/$$package.lock || exit 1; done
+lock: install ## Renew the locks: the newest versions that the packages and locks/*.in allow
+	@$(BIN)/python -m tools.locks
 
 migrate: install ## Bring the schema of DATABASE_URL up to date
 	@$(BIN)/jobqueue-server migrate up

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements.lock", "requirements-build.lock")
+LOCKS = ("locks/requirements.lock", "locks/requirements-build.lock")
 AUDITOR = "pip-audit==2.10.1"
 SERVICE = "https://api.osv.dev/v1/query"
 # Of an answer that never comes; each version is a question.

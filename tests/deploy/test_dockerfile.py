@@ -70,8 +70,8 @@ def test_the_lock_of_an_image_is_part_of_the_lock(program: str):
         found = re.findall(r"^([a-z0-9-]+)(==(?:.*\\\n)*.*)$", path.read_text(), re.MULTILINE)
         return {name: re.sub(r"\s+", " ", rest) for name, rest in found}
 
-    own, whole = entries(DEPLOY / f"{program}.lock"), entries(ROOT / "requirements.lock")
-    build = entries(ROOT / "requirements-build.lock")
+    own, whole = entries(DEPLOY / f"{program}.lock"), entries(ROOT / "locks/requirements.lock")
+    build = entries(ROOT / "locks/requirements-build.lock")
     # What both a package and the building of packages need stands in both locks.
     assert not {name for name, rest in own.items() if rest not in (whole.get(name), build.get(name))}
 

@@ -41,7 +41,7 @@ class Block:
 def documents() -> list[Path]:
     """Every document of the repository."""
     found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
-    found += [ROOT / folder / "README.md" for folder in ("server", "worker", "clients/python")]
+    found += [ROOT / folder / "README.md" for folder in ("server", "worker", "clients/python", "tests")]
     return sorted(found)
 
 

@@ -23,7 +23,7 @@ _TOP = (
     "docs/",
     "examples/",
     "migrations/",
-    "notebooks/",
+    "locks/",
     "proto/",
     "server/",
     "tests/",
@@ -108,10 +108,18 @@ def test_docs_check_is_what_it_says() -> None:
 
 
 def test_each_folder_of_tests_has_its_line() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text()
+    text = (ROOT / "tests/README.md").read_text()
     folders = {path.parent.name for path in ROOT.glob("tests/*/test_*.py")}
 
     assert not {folder for folder in folders if f"`tests/{folder}`" not in text}
+
+
+def test_each_marker_has_its_line() -> None:
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]["markers"]
+    section = (ROOT / "tests/README.md").read_text().partition("## Markers")[2].partition("## ")[0]
+    named = re.findall(r"`(\w+)`", "".join(re.findall(r"^\|(.*?)\|", section, re.MULTILINE)))
+
+    assert sorted(named) == sorted(marker.partition(":")[0] for marker in told)
 
 
 def dependencies() -> set[str]:
@@ -122,7 +130,7 @@ def dependencies() -> set[str]:
         wanted += project["dependencies"]
         for extra in project.get("optional-dependencies", {}).values():
             wanted += extra
-    for name in ("requirements.in", "requirements-build.in"):
+    for name in ("locks/requirements.in", "locks/requirements-build.in"):
         lines = (line.partition("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
         wanted += [line for line in lines if line]
     return {Requirement(each).name for each in wanted}

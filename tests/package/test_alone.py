@@ -118,7 +118,9 @@ def test_nothing_else_is_there(environment: str, absent: tuple[str, ...], reques
 def test_all_that_was_copied_is_what_the_lock_says(
     client_with_cli: Environment, server: Environment, worker: Environment
 ):
-    lock = "".join((ROOT / name).read_text() for name in ("requirements.lock", "requirements-build.lock"))
+    lock = "".join(
+        (ROOT / name).read_text() for name in ("locks/requirements.lock", "locks/requirements-build.lock")
+    )
     pinned = dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", lock, re.MULTILINE))
 
     code = (

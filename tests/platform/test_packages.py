@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("clients/python", "server", "worker")
-LOCKS = ("requirements-build.lock", "requirements.lock")
+LOCKS = ("locks/requirements-build.lock", "locks/requirements.lock")
 
 
 def project(package: str) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def test_the_lock_has_all_that_is_asked_for_in_a_version_that_fits():
         wanted += data["dependencies"]
         for extra in data.get("optional-dependencies", {}).values():
             wanted += extra
-    for source in ("requirements-build.in", "requirements.in"):
+    for source in ("locks/requirements-build.in", "locks/requirements.in"):
         lines = (line.partition("#")[0].strip() for line in (ROOT / source).read_text().splitlines())
         wanted += [line for line in lines if line]
     for requirement in map(Requirement, wanted):
