@@ -61,6 +61,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Futu
 
 
 # The first one waits for most of them.
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("shown", SHOWN_BY)
 def test_a_fault_does_not_break(shown: str, results: dict[str, Future[Result]]) -> None:

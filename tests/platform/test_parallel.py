@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,7 +94,9 @@ def run(folder: Path, *options: str) -> str:
         *options,
         str(folder),
     ]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
+    # Not as a worker of the run that this test is in.
+    there = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return subprocess.run(command, cwd=folder, env=there, capture_output=True, text=True, check=False).stdout
 
 
 @pytest.mark.parametrize("workers", ["2", "3"])
