@@ -6,6 +6,7 @@ Tests of languages whose toolchains are not there are left out.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -131,6 +132,11 @@ def _engine_of(item: pytest.Item) -> str:
 def languages_of(item: pytest.Item) -> set[str]:
     """Those that a test needs, by its markers `language`."""
     return {str(name) for marker in item.iter_markers("language") for name in marker.args}
+
+
+def of_server(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What the server logged. A worker of an earlier test may drain in its thread, and logs as well."""
+    return [record for record in caplog.records if record.name.startswith(("grpc_http2", "jobqueue_server"))]
 
 
 class Cluster:
