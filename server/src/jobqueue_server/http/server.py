@@ -106,9 +106,15 @@ class HttpServer:
         for listening in self._server.servers:
             listening.close()
         await self.leave(grace)
-        self._server.should_exit = True
-        await self._running
-        await self._server.shutdown([self._socket])
+        # uvicorn would notice within a tenth of a second that it should end, and then wait for another one.
+        self._running.cancel()
+        await asyncio.wait({self._running})
+        if self._server.server_state.connections or self._server.server_state.tasks:
+            await self._server.shutdown([self._socket])
+            return
+        self._socket.close()
+        for listening in self._server.servers:
+            await listening.wait_closed()
 
 
 def _notice_the_gone(listening: socket.socket) -> None:
