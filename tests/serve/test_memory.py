@@ -21,7 +21,9 @@ from .server_process import ServerProcess
 pytestmark = pytest.mark.slow
 
 TIMES = 100
-KEPT_AT_MOST = 20 << 20
+# An eighth of what was sent. What stays is the allocator's, and it does not grow with the times: in grpcio 26 MiB after
+# 100 times, 29 after 400, 31 after 1,600; in our own transport less than 20.
+KEPT_AT_MOST = TIMES * MAX_MESSAGE_BYTES // 8
 
 Once = Callable[[], Awaitable[None]]
 
