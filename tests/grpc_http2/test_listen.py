@@ -7,9 +7,12 @@ import socket
 from typing import Any
 
 import pytest
+import uvloop
+
+from tests.accepting import CALLERS, turns_until_all_are_answered
 
 from .conftest import Serve, Served, start
-from .wire import Wire
+from .wire import PREFACE, SETTINGS, Wire, frame
 
 OK = 0
 
@@ -78,3 +81,16 @@ async def test_a_name_of_both_families_is_served_on_both(serve: Serve, host: str
     for place in ("127.0.0.1", "::1"):
         async with await Wire.open(served.port, host=place) as wire:
             assert (await wire.answer(await wire.call())).status == OK
+
+
+def test_callers_that_come_at_once_are_taken_several_in_a_turn() -> None:
+    """libuv takes one of a listening socket in each: of 1,000 workers that connect anew the last one waited 20 s."""
+
+    async def work() -> int:
+        served = await start()
+        try:
+            return await turns_until_all_are_answered(served.port, PREFACE + frame(SETTINGS, 0, 0))
+        finally:
+            await served.server.stop(0)
+
+    assert uvloop.run(work()) < CALLERS / 2

@@ -4,6 +4,7 @@ from .call import Call, Cancellable
 from .errors import MessageTooLarge, MessageUnreadable, PeerGone
 from .fields import Metadata
 from .limits import Limits
+from .listen import listening_together
 from .messages import TooLarge, raw
 from .server import Server
 
@@ -17,5 +18,6 @@ __all__ = [
     "PeerGone",
     "Server",
     "TooLarge",
+    "listening_together",
     "raw",
 ]

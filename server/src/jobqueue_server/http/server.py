@@ -8,6 +8,8 @@ from datetime import timedelta
 
 import uvicorn
 
+from grpc_http2 import listening_together
+
 from ..addresses import split_address, taken
 from ..tls import Tls
 from .answer import Asgi
@@ -88,7 +90,8 @@ class HttpServer:
         self._server = uvicorn.Server(config)
         self._server.lifespan = config.lifespan_class(config)
         # Step by step, and not by `serve`, which takes the process's signals.
-        await self._server.startup([self._socket])
+        self._sockets = listening_together(self._socket)
+        await self._server.startup(self._sockets)
         self._running = asyncio.create_task(self._server.main_loop(), name="http")
         return int(self._socket.getsockname()[1])
 
@@ -110,9 +113,10 @@ class HttpServer:
         self._running.cancel()
         await asyncio.wait({self._running})
         if self._server.server_state.connections or self._server.server_state.tasks:
-            await self._server.shutdown([self._socket])
+            await self._server.shutdown(self._sockets)
             return
-        self._socket.close()
+        for taken in self._sockets:
+            taken.close()
         for listening in self._server.servers:
             await listening.wait_closed()
 
