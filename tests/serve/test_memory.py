@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
@@ -140,6 +142,44 @@ async def test_a_body_that_is_too_large_keeps_no_memory(
         assert await asyncio.to_thread(post) == 413
 
     await keeps_little(process, once)
+
+
+_SCATTERED = """
+import asyncio, pathlib
+from jobqueue_server.memory import FreeMemory
+
+def rss():
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
+
+large = bytearray(30 << 20)
+del large  # From now on glibc puts what is smaller into its heap.
+before = rss()
+growing, living = [bytearray() for _ in range(130)], []
+for _ in range(128):
+    for message in growing:
+        message += bytes(16_384)
+    living.append(bytes(2000))
+del growing, message
+kept = rss() - before
+
+async def main():
+    looks = asyncio.create_task(FreeMemory(every=0.01).run())
+    await asyncio.sleep(0.2)
+    looks.cancel()
+
+asyncio.run(main())
+print(kept, rss() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap is looked at")
+def test_memory_of_messages_that_are_gone_goes_back_also_where_small_things_lie_between() -> None:
+    output = subprocess.run(
+        [sys.executable, "-c", _SCATTERED], capture_output=True, text=True, check=True
+    ).stdout
+    kept, after = map(int, output.split())
+    assert kept > 100, "there was nothing to be given back"
+    assert after < 20
 
 
 def test_the_frames_are_what_they_are_called() -> None:

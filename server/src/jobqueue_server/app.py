@@ -53,6 +53,7 @@ from .http.hosts import Hosts
 from .http.ops import Operations
 from .http.server import HttpServer
 from .ids import IdMint
+from .memory import FreeMemory
 from .metrics import Backlog, Metrics, MetricsEndpoint
 from .rpc.job_queue import JobQueueServicer
 from .rpc.lease import LeaseServicer
@@ -342,6 +343,7 @@ class App:
                 "waiters": self.waiters.run,
                 "retention": self.retention.run,
                 "depths": self._watch_depths,
+                "free memory": FreeMemory().run,
             }
         )
 
