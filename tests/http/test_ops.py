@@ -15,7 +15,6 @@ import uvloop
 from jobqueue_server import __version__
 from jobqueue_server.addresses import AddressUnusable
 from jobqueue_server.http.server import HttpServer
-
 from tests.accepting import CALLERS, turns_until_all_are_answered
 
 from .conftest import PATIENCE, Served, serving

@@ -20,7 +20,7 @@ def listening_together(listening: socket.socket) -> list[socket.socket]:
 
 
 def listening_sockets(host: str, port: int, *, reuse_port: bool) -> list[socket.socket]:
-    """Sockets on every address of a host's name, several on each, all on one port, which the system chooses where it is 0.
+    """Sockets on every address of a host's name, some on each, all on one port, which the system chooses if it is 0.
 
     Args:
         host: A name or an address; empty: all that the machine has.

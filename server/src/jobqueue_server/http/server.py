@@ -115,8 +115,8 @@ class HttpServer:
         if self._server.server_state.connections or self._server.server_state.tasks:
             await self._server.shutdown(self._sockets)
             return
-        for taken in self._sockets:
-            taken.close()
+        for each in self._sockets:
+            each.close()
         for listening in self._server.servers:
             await listening.wait_closed()
 
