@@ -11,7 +11,7 @@ from .stage import Stage
 
 # $1 digest of the key, $2 anything.
 _SAME_KEY = """
-insert into idempotency_key (namespace_id, digest, job_id, request_digest, expires_at)
+insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at)
 values (1, $1, gen_random_uuid(), $2, now() + interval '1 day')
 """
 

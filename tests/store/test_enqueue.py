@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from jobqueue_server.core import digest
 from jobqueue_server.lifecycle import State
 from jobqueue_server.model import RetryPolicy
 
@@ -298,6 +299,27 @@ async def test_a_key_outlives_the_end_and_the_delete_of_its_job(s):
     await s.changes.delete(first.id)
     assert (await s.jobs.enqueue([keyed_row(s, lane, "k")])).lost_keys
     assert (await s.jobs.find_keys([first.key_digest]))[first.key_digest][0] == first.id
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "order-7",
+        "1:order-7",
+        " a  key\t\r\n",
+        "'; drop table job; --",
+        "\\x41 \\ %s {} $1",
+        "\u00fc u\u0308 \u00df \u2028 \ufeff",
+        "\U0001f600 \U0010ffff \uffff",
+        "\x01\x7f\x80",
+        "k" * 255,
+    ],
+)
+async def test_postgresql_computes_the_same_digest_of_a_key(s, key):
+    computed = await s.sql.fetchval(
+        "select substring(sha256(convert_to($1::int4 || ':' || $2::text, 'UTF8')) for 16)", 7, key
+    )
+    assert computed == digest.key_digest(7, key)
 
 
 async def test_a_vanished_key_is_missing_from_the_answer(s):

@@ -242,7 +242,7 @@ class JobStore:
             records = await session.fetch("find_keys", DEFAULT_NAMESPACE, ordered)
         else:
             records = await self._database.fetch("find_keys", DEFAULT_NAMESPACE, ordered, hot=True)
-        return {record["digest"]: (record["job_id"], record["request_digest"]) for record in records}
+        return {record["key_digest"]: (record["job_id"], record["request_digest"]) for record in records}
 
     async def claim(
         self, looks: Sequence[Look], seats: Sequence[int], epochs: dict[int, int]

@@ -18,12 +18,12 @@
 -- A job whose key is somebody else's is not stored, and not among `stored`; find_keys.sql then reads the winner.
 -- A run's values are found by its place in their arrays: no join, and no search in those of numbers without nulls.
 with keyed as (
-    insert into idempotency_key (namespace_id, digest, job_id, request_digest, expires_at)
+    insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at)
     select $11::int4, k.digest, k.job_id, k.request_digest, now() + $12::interval
     from unnest($9::bytea[], $1::uuid[], $10::bytea[]) as k (digest, job_id, request_digest)
     where k.digest is not null
     order by k.digest
-    on conflict (namespace_id, digest) do update
+    on conflict (namespace_id, key_digest) do update
         set job_id = excluded.job_id, request_digest = excluded.request_digest, expires_at = excluded.expires_at
         where idempotency_key.expires_at <= now()
     returning job_id
