@@ -26,7 +26,7 @@ help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv with everything in it, versions and hashes from the lock
-	@$(BIN)/python tools/generate.py --googleapis
+	@$(BIN)/python -m tools.generate --googleapis
 
 $(INSTALLED): $(LOCKS) $(PACKAGES:=/pyproject.toml) server/hatch_build.py
 	@command -v python3 >/dev/null || { echo "make install: no python3 on PATH" >&2; exit 1; }
@@ -88,7 +88,7 @@ contract: install ## The .proto files: style, no break against the baseline; stu
 	@$(BIN)/buf lint
 	@$(BIN)/buf format proto --diff --exit-code
 	@$(BIN)/buf breaking proto --against proto/baseline.binpb
-	@$(BIN)/python tools/generate.py --check
+	@$(BIN)/python -m tools.generate --check
 	@$(BIN)/python -m tools.fields --check
 	@$(BIN)/python -m tools.openapi --check
 
@@ -96,7 +96,7 @@ tools: install ## Install what makes and checks the OpenAPI documents, where Go 
 	@$(BIN)/python -m tools.openapi --install
 
 generate: install ## Make the stubs, the OpenAPI documents and the list of HTTP bindings from proto/, the lists of columns in SQL from fields.py, .env.example, and the documents made from code
-	@$(BIN)/python tools/generate.py
+	@$(BIN)/python -m tools.generate
 	@$(BIN)/python -m tools.fields
 	@$(BIN)/python -m tools.openapi
 	@$(BIN)/python -m tools.go_stubs

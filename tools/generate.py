@@ -1,8 +1,8 @@
 """Generates from `proto/` all that is made of it: the Python stubs of the client, and the new rows of bindings.txt.
 
-    python tools/generate.py               write them
-    python tools/generate.py --check       write nothing; fail if something would change
-    python tools/generate.py --googleapis  only lay out google/api/*.proto, which buf needs
+    python -m tools.generate               write them
+    python -m tools.generate --check       write nothing; fail if something would change
+    python -m tools.generate --googleapis  only lay out google/api/*.proto, which buf needs
 
 The compilers live in an environment of their own under `.build/`, because the stubs are made with the oldest release
 that the client supports, and that does not stand beside the grpcio that the project runs on. With `.build/` there,

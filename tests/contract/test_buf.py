@@ -39,11 +39,11 @@ def test_on_a_bare_clone_buf_says_what_to_run_and_works_once_that_ran() -> None:
         assert len(ran.stderr.splitlines()) == 1, "and not a line for each name that can't be found"
 
         # What `make install` does last; all else that it does takes a minute.
-        last = "@$(BIN)/python tools/generate.py --googleapis"
+        last = "@$(BIN)/python -m tools.generate --googleapis"
         assert re.search(
             rf"^install:.*\n\t{re.escape(last)}$", (clone / "Makefile").read_text(), re.MULTILINE
         )
-        subprocess.run([sys.executable, "tools/generate.py", "--googleapis"], cwd=clone, check=True)
+        subprocess.run([sys.executable, "-m", "tools.generate", "--googleapis"], cwd=clone, check=True)
         subprocess.run([BUF, "lint"], cwd=clone, env=OFFLINE, check=True)
 
 

@@ -26,7 +26,7 @@ def oldest(name: str) -> Version:
 
 def test_the_stubs_are_what_the_protos_make() -> None:
     ran = subprocess.run(
-        [sys.executable, ROOT / "tools/generate.py", "--check"], capture_output=True, text=True
+        [sys.executable, "-m", "tools.generate", "--check"], cwd=ROOT, capture_output=True, text=True
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
