@@ -86,7 +86,7 @@ class Stored:
         return row.id
 
     async def session(self, name: str = "worker-1") -> tuple[int, int]:
-        server = (await self.sessions.register_server("server"))["id"]
+        server = (await self.sessions.register_server("server", 1))["id"]
         return await self.sessions.open(server, name, {}, timedelta(seconds=30), os.urandom(32))
 
     async def claim(self, job_id: UUID, session: tuple[int, int] | None = None) -> tuple[int, int]:

@@ -291,7 +291,7 @@ async def test_a_gated_lane_is_skipped_and_its_neighbours_are_not(s):
 
 async def resumed(s, name="worker"):
     """A session that was resumed: as it was, and as it is."""
-    server = (await s.sessions.register_server("server"))["id"]
+    server = (await s.sessions.register_server("server", 1))["id"]
     old = await s.sessions.open(server, name, {}, timedelta(seconds=30), b"a" * 32)
     row = await s.sessions.resume(old[0], b"a" * 32, b"b" * 32, server)
     return old, (row["id"], row["epoch"])

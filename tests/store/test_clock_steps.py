@@ -56,7 +56,7 @@ class Scene:
 
     async def starts(self) -> int:
         """A server starts; its number. The last one that did is heard from then on."""
-        self.server = (await self.s.sessions.register_server("server"))["id"]
+        self.server = (await self.s.sessions.register_server("server", 1))["id"]
         return self.server
 
     async def opens(self, server: int) -> tuple[int, int]:

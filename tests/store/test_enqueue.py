@@ -172,7 +172,7 @@ async def test_a_job_handed_off_is_stored_leased_as_its_first_attempt(s):
 
 async def test_a_seat_of_an_earlier_epoch_is_refused_and_the_job_waits(s):
     lane = await s.lane()
-    server = (await s.sessions.register_server("server"))["id"]
+    server = (await s.sessions.register_server("server", 1))["id"]
     old = await s.sessions.open(server, "worker", {}, timedelta(seconds=30), b"a" * 32)
     resumed = await s.sessions.resume(old[0], b"a" * 32, b"b" * 32, server)
     assert resumed is not None
@@ -214,7 +214,7 @@ async def test_a_refused_seat_does_not_harm_its_neighbours(s):
 async def test_epochs_are_not_mixed_up_between_sessions(s):
     """Both numbers are somebody's: session 1 is in epoch 1, session 2 in epoch 2."""
     lane, one = await s.lane(), await s.session("one")
-    server = (await s.sessions.register_server("server"))["id"]
+    server = (await s.sessions.register_server("server", 1))["id"]
     two = await s.sessions.open(server, "two", {}, timedelta(seconds=30), b"a" * 32)
     await s.sessions.resume(two[0], b"a" * 32, b"b" * 32, server)
     rows = [

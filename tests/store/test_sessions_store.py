@@ -20,7 +20,7 @@ def token(letter: str) -> bytes:
 
 
 async def opened(s, letter="a", ttl=TTL):
-    server = (await s.sessions.register_server("server"))["id"]
+    server = (await s.sessions.register_server("server", 1))["id"]
     return server, await s.sessions.open(server, "worker-1", {"zone": "b"}, ttl, token(letter))
 
 
@@ -49,7 +49,7 @@ async def test_a_session_starts_in_its_first_epoch(s):
 
 async def test_a_resume_with_its_token_is_the_next_epoch_on_any_server(s):
     _, (session_id, _) = await opened(s)
-    elsewhere = (await s.sessions.register_server("another"))["id"]
+    elsewhere = (await s.sessions.register_server("another", 1))["id"]
     row = await s.sessions.resume(session_id, token("a"), token("b"), elsewhere)
     assert tuple(row) == (session_id, 2, "worker-1", TTL)
     assert (await session_row(s, session_id))["server_id"] == elsewhere
@@ -174,7 +174,7 @@ async def test_a_session_is_lost_when_silent_past_its_ttl_and_not_before(s):
 async def test_the_server_that_a_session_hung_on_reaps_it_before_another_may(s):
     """It alone knows which leases its worker never saw, and these are not charged."""
     server, session = await opened(s)
-    other = (await s.sessions.register_server("another"))["id"]
+    other = (await s.sessions.register_server("another", 1))["id"]
     await silent_for(s, session, TTL)
     assert await expired(s, other) == []
     assert await expired(s, server) == [session]
@@ -184,7 +184,7 @@ async def test_the_server_that_a_session_hung_on_reaps_it_before_another_may(s):
 
 async def test_nobody_waits_for_a_server_that_is_gone(s):
     server, session = await opened(s)
-    other = (await s.sessions.register_server("another"))["id"]
+    other = (await s.sessions.register_server("another", 1))["id"]
     await silent_for(s, session, TTL)
     await heard_ago(s, 5, server)
     assert await expired(s, other) == [session]
@@ -234,7 +234,7 @@ async def test_a_resume_ends_the_silence(s):
 @pytest.mark.parametrize(("ttl", "dead_after"), [(5, 12), (12, 12), (40, 40)])
 async def test_the_sessions_of_a_dead_server_are_lost_after_its_ttl_or_12_s(s, ttl, dead_after):
     server, session = await opened(s, ttl=timedelta(seconds=ttl))
-    await s.sessions.register_server("another")
+    await s.sessions.register_server("another", 1)
     await heard_ago(s, dead_after - 3, server)
     assert await expired(s) == []
     await heard_ago(s, dead_after, server)
@@ -245,7 +245,7 @@ async def test_a_server_that_beats_again_keeps_its_sessions(s):
     """The reaper of another server saw it dead; before it reaped, the server was back."""
     lane, (server, session) = await s.lane(), await opened(s)
     await lease(s, lane, 1, session)
-    await s.sessions.register_server("another")
+    await s.sessions.register_server("another", 1)
     await heard_ago(s, 60, server)
     assert await expired(s) == [session]
     assert await s.sessions.beat(server) is not None
@@ -261,7 +261,7 @@ async def test_a_server_that_signs_off_leaves_its_sessions_silent_to_resume_else
     assert row["silent_since"] is not None
     assert row["ended_at"] is None
     assert await s.sessions.beat(server) is None, "it must register again"
-    elsewhere = (await s.sessions.register_server("another"))["id"]
+    elsewhere = (await s.sessions.register_server("another", 1))["id"]
     assert await s.sessions.resume(session[0], token("a"), token("b"), elsewhere) is not None
 
 
@@ -386,7 +386,7 @@ async def test_after_a_time_in_which_no_server_was_heard_every_reaping_is_put_of
 async def test_while_another_server_is_heard_there_is_no_amnesty(s):
     """A server that alone could not reach the database: its sessions are reaped by the others."""
     server, session = await opened(s)
-    another = (await s.sessions.register_server("another"))["id"]
+    another = (await s.sessions.register_server("another", 1))["id"]
     await heard_ago(s, 9, another)
     await heard_ago(s, 60, server)
     assert await expired(s) == [session]
@@ -400,7 +400,7 @@ async def test_a_server_that_starts_after_all_were_gone_grants_it_too(s):
     _, session = await opened(s)
     await silent_for(s, session, TTL)
     await heard_ago(s, 11)
-    assert (await s.sessions.register_server("next"))["amnesty"] is True
+    assert (await s.sessions.register_server("next", 1))["amnesty"] is True
     assert await expired(s) == []
 
 
@@ -411,12 +411,12 @@ async def test_the_last_server_notes_when_it_signs_off(s, left_ago, amnesty):
     await silent_for(s, session, TTL)
     await s.sessions.retire_server(server)
     await s.sql.execute("update amnesty set left_at = left_at - $1 * interval '1 s'", left_ago)
-    assert (await s.sessions.register_server("next"))["amnesty"] is amnesty
+    assert (await s.sessions.register_server("next", 1))["amnesty"] is amnesty
     assert await expired(s) == ([] if amnesty else [session])
 
 
 async def test_the_first_server_ever_grants_none(s):
-    assert (await s.sessions.register_server("first"))["amnesty"] is False
+    assert (await s.sessions.register_server("first", 1))["amnesty"] is False
 
 
 # ---- what slips past a race

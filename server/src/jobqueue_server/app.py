@@ -29,6 +29,7 @@ from .core.dispatch import Dispatcher
 from .core.enqueue import Enqueuer
 from .core.expected_clock import ExpectedClock
 from .core.jobs import JobService
+from .core.levels import LEVEL, Levels
 from .core.lines import Lines
 from .core.load import Load
 from .core.pace import Pace
@@ -71,6 +72,7 @@ from .store.connect import Connector
 from .store.database import Database
 from .store.dsn import cause_of, place_of
 from .store.jobs import JobStore
+from .store.levels import LevelStore, LevelTooLow
 from .store.lineage import Lineage
 from .store.notices import Notices
 from .store.reads import ReadStore
@@ -123,6 +125,13 @@ _FILES = 65_536
 class App:
     """One server. `await app.start()`, `await app.stop()`; or `await app.run()` for both, until a signal.
 
+    A server that has become too old for its database drains by itself, and `run` then ends with the reason.
+
+    Args:
+        settings: What it is to do.
+        reuse_port: Whether other processes listen on its ports as well.
+        level: What it takes itself for (core/levels.py); tests have servers of two levels.
+
     Attributes:
         dsn: The database, after `start`.
         grpc_port: Where gRPC answers, after `start`.
@@ -131,9 +140,10 @@ class App:
         on_ready: Called when it answers.
     """
 
-    def __init__(self, settings: Settings, *, reuse_port: bool = False) -> None:
+    def __init__(self, settings: Settings, *, reuse_port: bool = False, level: int = LEVEL) -> None:
         self.settings = settings
         self._reuse_port = reuse_port
+        self._level = level
         self.on_ready: Callable[[], None] = lambda: None
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.dsn = settings.dsn or ""
@@ -146,6 +156,9 @@ class App:
         self._up = contextlib.AsyncExitStack()
         self._tls: Tls | None = None
         self._ended = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._draining: asyncio.Task[None] | None = None
+        self._outdated: LevelTooLow | None = None
 
     # ---- one column
 
@@ -176,12 +189,15 @@ class App:
         self.clock = Clock(ClockStore(self.database))
         self.catalog = Catalog(catalog_store, open_kinds=settings.kinds == "open")
         self.waiters = Waiters(reads)
+        self.levels = Levels(LevelStore(self.database), self._level)
         self.beat = Beat(
             sessions,
             self.name,
             self._reachable,
             self._database_away,
+            self._too_old,
             (reaping_clock, retention_clock),
+            self.levels,
         )
         self.peers = Peers(
             Notices(connector),
@@ -353,7 +369,7 @@ class App:
         """Brings the database up if it is ours, waits for it if it is not, and then answers.
 
         Raises:
-            MigrationError: The schema is not the one that this server knows; the text says what to do.
+            MigrationError: The schema is not one that this server knows, or newer servers use it. It says what to do.
             PoolerUnusable: The pooler before the database does not keep connections apart.
             AddressUnusable: A port is taken.
             TlsUnusable: The certificate can't be used.
@@ -372,10 +388,11 @@ class App:
         up.push_async_callback(self.database.close)
         await self._wait_for_database()
         await self.clock.measure()
-        await self.catalog.load()
-        await self.retention.ensure()
+        # Before anything is written: it may be refused.
         await self.beat.start()
         up.push_async_callback(self.beat.stop)
+        await self.catalog.load()
+        await self.retention.ensure()
         self.background.start()
         up.push_async_callback(self.background.stop)
         # The last of the ports to close: balancers read at /readyz that the server leaves until it has left.
@@ -391,6 +408,8 @@ class App:
             self.http_port = await self.http.start(self.settings.http_addr)
             up.push_async_callback(self.http.leave, LAST_FRAMES)
         up.push_async_callback(self.drain)
+        if self._outdated is not None:
+            raise self._outdated
         await self._serve_if("")
         http = {"http_port": self.http_port} if self.http_port else {}
         tls = {"tls": "on"} if self._tls is not None else {}
@@ -426,21 +445,27 @@ class App:
                 await asyncio.sleep(WAIT_FOR_DATABASE)
 
     async def run(self) -> None:
-        """Serves until SIGTERM or SIGINT, which drain; a second one ends at once."""
+        """Serves until SIGTERM or SIGINT, which drain; a second one ends at once.
+
+        Raises:
+            LevelTooLow: The database has come to require a newer server. This one has drained.
+        """
         _allow_files()
         loop = asyncio.get_running_loop()
-        asked = asyncio.Event()
+        signals = 0
 
         def on_signal() -> None:
-            if asked.is_set():
+            nonlocal signals
+            signals += 1
+            if signals > 1:
                 _log.warning("a second signal: ending at once")
                 self._ended.set()
-            asked.set()
+            self._leaving.set()
 
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, on_signal)
         starting = asyncio.create_task(self.start())
-        waiting = asyncio.create_task(asked.wait())
+        waiting = asyncio.create_task(self._leaving.wait())
         try:
             await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
@@ -452,9 +477,26 @@ class App:
                 starting.cancel()
                 await asyncio.gather(starting, return_exceptions=True)
             await self.stop()
+        if self._outdated is not None:
+            raise self._outdated
+
+    def _too_old(self, error: LevelTooLow) -> None:
+        _log.error("this server is too old for its database, and leaves", cause=str(error))
+        self._outdated = error
+        self._begin_to_drain()
+        self._leaving.set()
 
     async def drain(self) -> None:
         """Leaves: no new calls and no new claims; settlements are taken until nothing is held or the grace ends."""
+        await self._begin_to_drain()
+
+    def _begin_to_drain(self) -> asyncio.Task[None]:
+        """Once, however many ask for it."""
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+        return self._draining
+
+    async def _drain(self) -> None:
         _log.info("draining", grace=format_duration(self.settings.shutdown_grace))
         self.chain.draining = True
         await self._serve_if("draining")
@@ -502,6 +544,7 @@ class App:
         """Drains, and ends everything that this server started, also where `start` did not get far."""
         was_ready = self._not_ready != "starting"
         await self._up.aclose()
+        self._draining = None
         # Of one that never began, what ended it is what matters.
         if was_ready:
             _log.info("jobqueue-server has ended")

@@ -22,6 +22,7 @@ from .embedded import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir
 from .errors import JobQueueError
 from .settings import Settings, SettingsInvalid, default_text, environment_name, misspelt
 from .store import migrate
+from .store.levels import LevelTooLow
 from .store.pooler import PoolerUnusable
 from .tls import TlsUnusable
 
@@ -34,6 +35,9 @@ Every option can be given in the environment too, or in a file (--config); the o
 """
 
 _HELP_FLAGS = ["-h", "--help"]
+
+# The exit code of a server that is too old for its database: the same program started again would be so too.
+TOO_OLD = 3
 
 app = typer.Typer(
     name="jobqueue-server",
@@ -220,6 +224,8 @@ def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
             import uvloop
 
             uvloop.run(work())
+    except LevelTooLow as error:
+        _fail(str(error), code=TOO_OLD)
     except (
         AddressUnusable,
         EmbeddedPostgresError,

@@ -209,6 +209,12 @@ class DeadlineExceeded(JobQueueError):
     reason, code = "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"
 
 
+class ServersDiffer(JobQueueError):
+    """The request uses what an older server that still runs would break. Upgrade those in `metadata.servers` first."""
+
+    reason, code = "SERVERS_DIFFER", "FAILED_PRECONDITION"
+
+
 class NotBuilt(JobQueueError):
     """This server does not have the method yet."""
 

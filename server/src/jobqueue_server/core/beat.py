@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from ..errors import JobQueueError
 from ..store.database import Record
 from ..store.dsn import cause_of
+from ..store.levels import LevelTooLow
 from ..store.sessions import SessionStore
 from .expected_clock import ExpectedClock
+from .levels import Levels
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +29,8 @@ TELL_EVERY = 5.0
 class Beat:
     """Says that this server lives, and tells by `on_change(why)` that the database is away; an empty `why`: it is back.
 
-    Each heartbeat also reads the database's clock, for `clocks`.
+    Each heartbeat also reads the database's clock, for `clocks`, and the level that the database requires. Where that
+    is above this server's, `on_outdated` is called with the reason, once. Heartbeats go on while the server drains.
 
     Attributes:
         server_id: This process in the table of servers.
@@ -40,23 +43,33 @@ class Beat:
         name: str,
         on_change: Callable[[str], Awaitable[None]],
         on_away: Callable[[], None],
+        on_outdated: Callable[[LevelTooLow], None],
         clocks: Sequence[ExpectedClock],
+        levels: Levels,
     ):
         self._store = store
         self._name = name
         self._on_change = on_change
         self._on_away = on_away
+        self._on_outdated = on_outdated
         self._clocks = clocks
+        self._levels = levels
+        self._outdated = False
         self.server_id = 0
         self.peers = 0
         self.reachable = True
 
     async def start(self) -> None:
-        """Registers the server, and says loudly if the database may lose what it acknowledged."""
+        """Registers the server, and says loudly if the database may lose what it acknowledged.
+
+        Raises:
+            LevelTooLow: The database requires a newer server.
+        """
         for setting in await self._store.undurable():
             _log.error("this database may lose acknowledged jobs in a crash: it is set to %s", setting)
         sent = time.monotonic()
-        row = await self._store.register_server(self._name)
+        row = await self._store.register_server(self._name, self._levels.own)
+        self._levels.heard(row["min_level"])
         self.server_id = row["id"]
         self._heard(row, sent)
 
@@ -84,6 +97,12 @@ class Beat:
                     self.reachable = True
                     await self._on_change("")
                 sent_away = False
+                if row is not None:
+                    self._levels.heard(row["min_level"])
+            except LevelTooLow as error:
+                if not self._outdated:
+                    self._outdated = True
+                    self._on_outdated(error)
             except (JobQueueError, TimeoutError) as error:
                 now = time.monotonic()
                 late = late + 1 if _is_late(error) else LATE_IS_AWAY

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from .. import logs
 from ..addresses import check_free, split_address
+from ..cli import TOO_OLD
 from ..embedded import EmbeddedPostgres, default_data_dir
 from ..settings import Settings, listening
 from ..store import migrate
@@ -175,6 +176,13 @@ class Processes:
                 # It has said why; the next try would not know better, and nobody would see that one is missing.
                 _log.error("a server process could not start", process=child.number, code=code)
                 self._code = code if code > 0 else 1
+                self._leave()
+                return
+            if code == TOO_OLD:
+                _log.error(
+                    "a server process is too old for its database, and so are all", process=child.number
+                )
+                self._code = code
                 self._leave()
                 return
             good = time.monotonic() - started > GOOD_AFTER

@@ -4,8 +4,9 @@ A file is `NNNN_name.sql`. It runs in one transaction together with the row that
 not at all. A file whose first line is `-- no-transaction` holds one statement that can't be in one (`create index
 concurrently`); it must do no harm when it runs again, since its row is written afterwards.
 
-The version before runs beside a new schema while servers are replaced one by one: a migration only adds. One that does
-not is called `NNNN_break_name.sql`, and no older server starts on a database that has it.
+The version before runs beside a new schema while servers are replaced one by one: a migration only adds. What an older
+server would break is not used before all servers know it (core/levels.py). Migration 0012 is called a break, because
+servers from before levels do not start on a database that has a migration of such a name.
 
 Who migrates owns everything. Where the service has a role of its own, `up` gives that role what it needs and no more.
 """
@@ -35,7 +36,6 @@ log = logs.get(__name__)
 
 _FILE = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _MARKER = "-- no-transaction"
-_BREAKS = "break_"
 
 # One run at a time in a database. The number is arbitrary, and must never change.
 _ADVISORY_LOCK = 7_203_114_581
@@ -229,7 +229,7 @@ async def check(connection: Any, *, folder: Path | None = None) -> None:
     """Returns if the schema is the one of this version, or one to which newer versions only added.
 
     Raises:
-        SchemaUnknown: it lacks migrations, has others, or has newer ones that older servers can't run beside.
+        SchemaUnknown: it lacks migrations, or has others.
     """
     migrations = load(folder)
     try:
@@ -303,12 +303,7 @@ def _pending(migrations: Sequence[Migration], recorded: Sequence[Any]) -> list[M
                 f"the database records migration {row['version']:04} but not {number:04}: is it the right one?"
             )
         if number > len(migrations):
-            if not row["name"].startswith(_BREAKS):
-                continue
-            raise SchemaUnknown(
-                f"the schema is newer than this version of the server, which ends at {migrations[-1].file}, and "
-                f"{number:04}_{row['name']} is nothing that it can run beside. Upgrade the server"
-            )
+            continue
         migration = migrations[number - 1]
         if row["checksum"] != migration.checksum:
             raise SchemaUnknown(

@@ -29,15 +29,19 @@ class SessionStore:
         assert record is not None
         return [f"{name} = {value}" for name, value in record.items() if value == "off"]
 
-    async def register_server(self, name: str) -> Record:
-        """A row for this process: its id, when (at), and whether an amnesty was granted."""
-        record = await self._database.fetchrow("register_server", name)
+    async def register_server(self, name: str, level: int) -> Record:
+        """A row for this process: its id, when (at), and whether an amnesty was granted.
+
+        With the level that is required (min_level). The id is None where that is higher, and there is no row.
+        """
+        record = await self._database.fetchrow("register_server", name, level)
         assert record is not None
         return record
 
     async def beat(self, server_id: int) -> Record | None:
         """Says that this server lives: when (at), how many others do (peers), and whether an amnesty was granted.
 
+        With the level that is required of it (min_level).
         None: its row is gone, and it must register again.
         """
         return await self._database.fetchrow("beat", server_id, vital=True)

@@ -37,6 +37,8 @@ class JobQueueStub:
     - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
       Over gRPC it is refused by its length, before it is read.
     - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses what an older server that still runs would break; metadata
+      `servers` names those to upgrade first.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
     - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.
@@ -216,6 +218,8 @@ class JobQueueAsyncStub(JobQueueStub):
     - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
       Over gRPC it is refused by its length, before it is read.
     - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses what an older server that still runs would break; metadata
+      `servers` names those to upgrade first.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
     - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.
@@ -391,6 +395,8 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
     - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
       Over gRPC it is refused by its length, before it is read.
     - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses what an older server that still runs would break; metadata
+      `servers` names those to upgrade first.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
     - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.

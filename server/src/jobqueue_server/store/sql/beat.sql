@@ -49,4 +49,4 @@ sessions_set_back as (
 update server set heartbeat_at = now()
 from seen, told
 where id = $1::int8
-returning now() as at, peers, amnesty
+returning now() as at, peers, amnesty, (select r.min_level from requirement r) as min_level

@@ -1,13 +1,21 @@
 -- server: - -> alive, with an amnesty where no server was heard for 10 s
--- $1 name text
+-- $1 name text  $2 level int2
 -- It looks first, as beat.sql does: after a time without any server its workers run on, and come back with their jobs.
-with seen as materialized (
+-- A server whose level is too low gets no row: its id is null. The requirement is held until the commit, so that it is not
+-- raised past this server meanwhile; where it was just raised, the row that is locked has the new level.
+with required as materialized (
+    select min_level, min_level <= $2::int2 as met from requirement for share
+),
+seen as materialized (
     select greatest(max(v.heartbeat_at), (select a.left_at from amnesty a)) as newest from server v
 ),
 granted as (
     update amnesty set granted_at = now()
-    from seen
-    where seen.newest <= now() - interval '10 seconds'
+    from seen, required
+    where seen.newest <= now() - interval '10 seconds' and required.met
     returning granted_at
+),
+registered as (
+    insert into server (name, level) select $1::text, $2::int2 from required where met returning id
 )
-insert into server (name) values ($1::text) returning id, now() as at, exists (select from granted) as amnesty
+select (select id from registered) as id, now() as at, min_level, exists (select from granted) as amnesty from required

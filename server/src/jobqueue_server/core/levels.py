@@ -1,0 +1,67 @@
+"""Levels: what a server can do as one number, so that a capability is not used while an older server would break it."""
+
+from __future__ import annotations
+
+import logging
+
+from ..errors import ServersDiffer
+from ..store.levels import LevelStore, LevelTooLow
+
+_log = logging.getLogger(__name__)
+
+# One more in each version that writes what servers of before would break. 1: SHA-256 digests and cell bits.
+LEVEL = 1
+
+
+class Levels:
+    """What this server is able to do, and what the database requires of all servers.
+
+    Attributes:
+        own: The level of this server.
+        required: The lowest level that may run, as last heard.
+    """
+
+    def __init__(self, store: LevelStore, own: int = LEVEL) -> None:
+        self._store = store
+        self.own = own
+        self.required = 0
+
+    def heard(self, required: int) -> None:
+        """Takes what a registration or a heartbeat read.
+
+        Raises:
+            LevelTooLow: This server is too old to run.
+        """
+        self.required = required
+        if required > self.own:
+            raise LevelTooLow(
+                f"the database requires servers of level {required} or higher, and this one has level {self.own}: "
+                "a newer server uses what this one would break. Upgrade this server"
+            )
+
+    async def require(self, level: int, capability: str) -> None:
+        """Returns once no server below this level runs, or will: to be called before a capability is first used.
+
+        It costs nothing once the requirement was heard, which is never lowered.
+
+        Args:
+            level: The level since which servers know the capability; this server's at most.
+            capability: What it is called, for the error.
+
+        Raises:
+            ServersDiffer: An older server was heard within the last minute. Nothing has changed.
+            DatabaseAway: The database does not answer; the requirement may be raised.
+        """
+        assert level <= self.own, "a server knows what it uses"
+        if level <= self.required:
+            return
+        older = await self._store.raise_requirement(level)
+        if older:
+            names = ", ".join(row["name"] for row in older)
+            raise ServersDiffer(
+                f"{capability} can be used once all servers have level {level}, and these are older: {names}. "
+                "Upgrade or stop them, and try again a minute later at most",
+                metadata={"servers": names, "level": str(level)},
+            )
+        self.required = level
+        _log.info("servers below level %d can no longer run on this database: %s is used", level, capability)

@@ -1,0 +1,176 @@
+"""Servers of two levels on one database: what a newer one uses first, and what becomes of an older one."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+
+import asyncpg
+import pytest
+
+from jobqueue_server.core.levels import LEVEL
+from jobqueue_server.errors import ServersDiffer
+from jobqueue_server.store.levels import LevelTooLow
+from tests.lease.place import Caller, Place, eventually
+
+from .server_process import ServerProcess
+
+NEWER = LEVEL + 1
+
+
+async def required(place: Place) -> int:
+    level: int = await place.value("select min_level from requirement")
+    return level
+
+
+async def unheard(place: Place, level: int) -> None:
+    """A minute goes by for the servers of this level."""
+    # One heartbeat may still have been on its way.
+    await place.sql("update server set heartbeat_at = now() - interval '61 s' where level = $1", level)
+
+
+async def test_each_server_writes_its_level(dsn: str):
+    async with Place(dsn) as older, Place(dsn, level=NEWER):
+        rows = await older.sql("select level from server order by level")
+        assert [row["level"] for row in rows] == [LEVEL, NEWER]
+        assert await required(older) == 1
+
+
+async def test_a_capability_is_refused_while_an_older_server_lives(dsn: str):
+    async with Place(dsn, level=NEWER) as newer:
+        async with Place(dsn) as older:
+            with pytest.raises(ServersDiffer) as refused:
+                await newer.app.levels.require(NEWER, "sorting")
+            assert refused.value.metadata == {"servers": older.app.name, "level": str(NEWER)}
+            assert f"sorting can be used once all servers have level {NEWER}" in refused.value.message
+            assert await required(newer) == 1
+            await newer.until((await older.enqueue()).id, "QUEUED")
+        # It has signed off.
+        await newer.app.levels.require(NEWER, "sorting")
+        assert await required(newer) == NEWER
+
+
+async def test_an_older_server_does_not_start_once_a_capability_is_used(dsn: str):
+    async with Place(dsn, level=NEWER) as newer:
+        await newer.app.levels.require(NEWER, "sorting")
+        with pytest.raises(
+            LevelTooLow, match=f"of level {NEWER} or higher, and this one has level {LEVEL}.*Upgrade"
+        ):
+            async with Place(dsn):
+                pass
+        assert await newer.value("select count(*) from server") == 1
+
+
+async def test_a_level_that_is_required_already_costs_no_statement(dsn: str):
+    async with Place(dsn, level=NEWER) as newer:
+        await newer.app.levels.require(NEWER, "sorting")
+        await newer.sql("drop table requirement")
+        await newer.app.levels.require(NEWER, "sorting")
+        await newer.app.levels.require(LEVEL, "counting")
+
+
+async def test_a_requirement_is_heard_by_the_other_servers(dsn: str):
+    async with Place(dsn, level=NEWER) as one, Place(dsn, level=NEWER) as other:
+        await one.app.levels.require(NEWER, "sorting")
+
+        async def heard() -> bool:
+            return other.app.levels.required == NEWER
+
+        await eventually(heard)
+
+
+async def test_a_server_registers_before_the_requirement_is_raised_or_is_refused(dsn: str):
+    """It registers while the requirement is being raised: the row is locked, and what it says then counts."""
+    async with Place(dsn, level=NEWER) as newer:
+        raising = await asyncpg.connect(dsn)
+        async with raising.transaction():
+            await raising.execute("select from requirement for update")
+            await raising.execute("update requirement set min_level = $1", NEWER)
+            late = Place(dsn)
+            starting = asyncio.create_task(late.start())
+
+            async def waits() -> bool:
+                return bool(
+                    await newer.value(
+                        "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
+                        " where not l.granted and a.query like '-- server: - -> alive%'"
+                    )
+                )
+
+            await eventually(waits)
+        with pytest.raises(LevelTooLow):
+            await starting
+        await late.app.stop()
+
+        registering = raising.transaction()
+        await registering.start()
+        await raising.execute("update requirement set min_level = 1")
+        await raising.execute("insert into server (name, level) values ('late', $1)", LEVEL)
+        newer.app.levels.required = 1
+        using = asyncio.create_task(newer.app.levels.require(NEWER, "sorting"))
+
+        async def waits_too() -> bool:
+            return bool(
+                await newer.value(
+                    "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
+                    " where not l.granted and a.query like '-- server: the level that is required -> the same%'"
+                )
+            )
+
+        await eventually(waits_too)
+        await registering.commit()
+        with pytest.raises(ServersDiffer, match="these are older: late"):
+            await using
+        await raising.close()
+
+
+async def test_a_server_that_was_not_heard_for_a_minute_leaves_when_it_comes_back(
+    dsn: str, processes: Callable[..., ServerProcess]
+):
+    older = processes(dsn, shutdown_grace="30s")
+    await older.start()
+    async with Place(dsn, level=NEWER) as newer:
+        caller = Caller(await older.address())
+        job = await caller.enqueue()
+        await caller.close()
+        older.send(signal.SIGSTOP)
+
+        async def used() -> bool:
+            await unheard(newer, LEVEL)
+            with suppress(ServersDiffer):
+                await newer.app.levels.require(NEWER, "sorting")
+            return await required(newer) == NEWER
+
+        await eventually(used)
+        older.send(signal.SIGCONT)
+
+        line = await older.said("this server is too old for its database, and leaves")
+        assert f"servers of level {NEWER} or higher" in line["cause"]
+        await older.said("draining")
+        await older.said("jobqueue-server has ended")
+        assert await older.ended() == 3
+        assert "Upgrade this server" in str(older.log[-1])
+        worker = await newer.worker()
+        assert (await worker.job()).id == job.id
+
+
+async def test_a_server_inside_another_program_drains_by_itself(dsn: str):
+    async with Place(dsn, level=NEWER) as newer, Place(dsn) as older:
+        worker = await older.worker(kinds=["count"])
+        await older.sql("update requirement set min_level = $1", NEWER)
+        assert (await worker.next("go_away")).reason == "DRAINING"
+        assert await older.health() == "NOT_SERVING"
+        assert await newer.health() == "SERVING"
+
+
+@pytest.mark.slow
+async def test_all_processes_of_a_program_leave(dsn: str, processes: Callable[..., ServerProcess]):
+    program = processes(dsn, processes="2", shutdown_grace="5s")
+    await program.launch()
+    await program.said("all processes are ready")
+    async with Place(dsn, level=NEWER) as newer:
+        await newer.sql("update requirement set min_level = $1", NEWER)
+        await program.said("a server process is too old for its database, and so are all")
+        assert await program.ended() == 3
