@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -201,6 +202,23 @@ def test_a_page_token_is_good_for_its_own_list_alone():
     assert page_position("jobs of a", "") is None
     with pytest.raises(PageTokenInvalid, match="another list or filter"):
         page_position("jobs of b", token)
+
+
+def test_a_page_token_carries_ten_bits_of_the_cell_and_is_refused_with_those_of_another():
+    raw = base64.urlsafe_b64decode(page_token("jobs", b"position" * 3) + "==")
+    assert raw[:3] == b"\x02\x00\x00", "version 2, cell 0, six bits that are zero"
+    for octet, bit in [(1, 0x80), (2, 0x40), (2, 0x20), (2, 0x01)]:
+        other = bytearray(raw)
+        other[octet] |= bit
+        with pytest.raises(PageTokenInvalid, match="not a token that this server gave"):
+            page_position("jobs", base64.urlsafe_b64encode(other).decode())
+
+
+def test_a_page_token_from_before_the_cells_is_still_good():
+    # Of the version before migration 0012.
+    assert page_position("jobs of a", "AWRzHKonW294cG9zaXRpb24") == b"position"
+    with pytest.raises(PageTokenInvalid, match="another list or filter"):
+        page_position("jobs of b", "AWRzHKonW294cG9zaXRpb24")
 
 
 @pytest.mark.parametrize("token", ["x", "!!!!", "ä", "A" * 11, "A" * 40, "=", "\x00", " "])

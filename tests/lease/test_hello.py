@@ -43,7 +43,9 @@ async def test_welcome_says_who_answers_what_it_takes_and_how_often_to_be_heard(
     welcome = worker.welcome
     assert welcome.session_id > 0
     assert welcome.session_token.startswith(f"{welcome.session_id}.")
-    assert len(welcome.session_token.partition(".")[2]) >= 40
+    number, cell, secret = welcome.session_token.split(".")
+    assert (int(number), cell) == (welcome.session_id, "0")
+    assert len(secret) >= 40
     assert welcome.session_ttl.seconds == 30
     assert welcome.heartbeat_interval.seconds == 5
     assert __version__ in welcome.server
@@ -104,7 +106,7 @@ async def test_a_stream_that_says_nothing_is_ended_in_time(place, monkeypatch):
 async def test_of_a_token_only_its_digest_is_stored(place):
     worker = await place.worker()
     row = (await place.sql("select * from worker_session"))[0]
-    secret = worker.welcome.session_token.partition(".")[2].encode()
+    secret = worker.welcome.session_token.rpartition(".")[2].encode()
     assert all(secret not in bytes(value) for value in row.values() if isinstance(value, bytes))
     assert worker.welcome.session_token not in str(dict(row))
 

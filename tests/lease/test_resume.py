@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import secrets
 
 import grpc
 import pytest
@@ -131,12 +133,24 @@ async def test_the_token_of_a_lost_welcome_is_void_once_the_session_went_on_with
     assert raised.value.reason == "SESSION_UNKNOWN"
 
 
+async def test_a_token_from_before_the_cells_resumes_and_is_replaced(place):
+    """Of the version before migration 0012: the number of the session and the secret alone."""
+    worker = await place.worker(heartbeats=False)
+    former = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(former.encode()).digest()
+    await place.sql("update worker_session set token_hash = $1, previous_token_hash = null", digest)
+    again = await place.worker(resume=worker.resume(token=f"{worker.welcome.session_id}.{former}"))
+    assert again.welcome.session_id == worker.welcome.session_id
+    assert again.welcome.session_token.split(".")[1] == "0"
+
+
 async def test_a_forged_token_opens_nothing(place):
     worker = await place.worker()
     await place.enqueue()
     await worker.job()
     number, _, secret = worker.welcome.session_token.partition(".")
     for token in (
+        f"{number}.1{secret[1:]}",
         f"{number}.{secret[:-1]}",
         f"{int(number) + 1}.{secret}",
         f"{number}.",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import asyncpg
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from jobqueue_server.core.levels import LEVEL
 from jobqueue_server.errors import ServersDiffer
 from jobqueue_server.store.levels import LevelTooLow
+from jobqueue_server.store.statements import statement
 from tests.lease.place import Caller, Place, eventually
 
 from .server_process import ServerProcess
@@ -81,49 +83,56 @@ async def test_a_requirement_is_heard_by_the_other_servers(dsn: str):
         await eventually(heard)
 
 
-async def test_a_server_registers_before_the_requirement_is_raised_or_is_refused(dsn: str):
-    """It registers while the requirement is being raised: the row is locked, and what it says then counts."""
-    async with Place(dsn, level=NEWER) as newer:
-        raising = await asyncpg.connect(dsn)
-        async with raising.transaction():
-            await raising.execute("select from requirement for update")
-            await raising.execute("update requirement set min_level = $1", NEWER)
-            late = Place(dsn)
-            starting = asyncio.create_task(late.start())
+@asynccontextmanager
+async def held(dsn: str) -> AsyncIterator[Any]:
+    """A connection in a transaction, which is rolled back at the end if it is still open."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("begin")
+        yield connection
+    finally:
+        await connection.close()
 
-            async def waits() -> bool:
-                return bool(
-                    await newer.value(
-                        "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
-                        " where not l.granted and a.query like '-- server: - -> alive%'"
-                    )
-                )
 
-            await eventually(waits)
-        with pytest.raises(LevelTooLow):
-            await starting
-        await late.app.stop()
+async def waits(place: Place, statement: str) -> None:
+    """Returns once a statement that begins so waits for a lock."""
 
-        registering = raising.transaction()
-        await registering.start()
-        await raising.execute("update requirement set min_level = 1")
-        await raising.execute("insert into server (name, level) values ('late', $1)", LEVEL)
-        newer.app.levels.required = 1
-        using = asyncio.create_task(newer.app.levels.require(NEWER, "sorting"))
-
-        async def waits_too() -> bool:
-            return bool(
-                await newer.value(
-                    "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
-                    " where not l.granted and a.query like '-- server: the level that is required -> the same%'"
-                )
+    async def look() -> bool:
+        return bool(
+            await place.value(
+                "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
+                " where not l.granted and starts_with(a.query, $1)",
+                statement,
             )
+        )
 
-        await eventually(waits_too)
-        await registering.commit()
+    await eventually(look)
+
+
+async def test_a_server_that_registers_while_the_requirement_is_raised_is_refused(dsn: str):
+    async with Place(dsn, level=NEWER) as newer, held(dsn) as raising:
+        await raising.execute("select from requirement for update")
+        await raising.execute(f"update requirement set min_level = {NEWER}")
+        late = Place(dsn)
+        starting = asyncio.create_task(late.start())
+        try:
+            await waits(newer, "-- server: - -> alive")
+            await raising.execute("commit")
+            with pytest.raises(LevelTooLow):
+                await starting
+        finally:
+            starting.cancel()
+            await late.app.stop()
+
+
+async def test_the_requirement_is_raised_after_the_servers_that_are_registering_are_seen(dsn: str):
+    async with Place(dsn, level=NEWER) as newer, held(dsn) as registering:
+        await registering.fetch(statement("register_server"), "late", LEVEL)
+        using = asyncio.create_task(newer.app.levels.require(NEWER, "sorting"))
+        await waits(newer, "-- server: the level that is required -> the same")
+        await registering.execute("commit")
         with pytest.raises(ServersDiffer, match="these are older: late"):
             await using
-        await raising.close()
 
 
 async def test_a_server_that_was_not_heard_for_a_minute_leaves_when_it_comes_back(

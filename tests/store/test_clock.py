@@ -10,7 +10,7 @@ import pytest
 from jobqueue_server.core import clock as core
 from jobqueue_server.core.clock import Clock
 from jobqueue_server.errors import DatabaseAway
-from jobqueue_server.ids import IdMint
+from jobqueue_server.ids import CELL, IdMint
 from jobqueue_server.store.clock import ClockReading, ClockStore, uuid_of
 
 from .past import connected, opened
@@ -120,11 +120,24 @@ def test_a_full_millisecond_borrows_the_next_one():
     hands = Hands(1_800_000_000_000)
     mint = IdMint(hands)
     first = mint.mint()
-    mint._counter = (1 << 74) - 1
+    mint._counter = (1 << 64) - 1
     second = mint.mint()
     assert second > first
     assert second.int >> 80 == hands.ms + 1
     assert mint.mint() > second
+
+
+def test_the_ten_bits_below_the_version_are_the_cell_and_all_below_is_counted():
+    hands = Hands(1_800_000_000_000)
+    mint = IdMint(hands)
+    values = []
+    for _ in range(2000):
+        hands.ms += 1
+        values += [id.int for id in mint.mint_many(3)]
+    assert {value >> 66 & 0x3FF for value in values} == {CELL} == {0}
+    assert {value >> 64 & 0b11 for value in values} == {0, 1}, "a millisecond starts in the lower half"
+    mint._counter = 0b11 << 62
+    assert (mint.mint().int >> 64 & 0xFFF, mint.mint().version) == (0b11, 7)
 
 
 def test_two_servers_mint_different_ids_in_one_millisecond():

@@ -1,4 +1,16 @@
-"""The ids of jobs: UUID v7 from the database's clock, strictly increasing inside a process."""
+"""The ids of jobs: UUID v7 from the database's clock, strictly increasing inside a process.
+
+What is where, from the highest bit on (RFC 9562, section 5.7):
+
+    48  milliseconds since 1970, of the database's clock
+     4  the version, 7
+    12  rand_a: ten bits are the cell, two the highest of the counter
+     2  the variant
+    62  rand_b: the rest of the counter
+
+A cell is one database and its servers; there is one so far, number 0. In ids from before the cut-over that migration
+0012 stored (`cell_bits.since`) these ten bits are random, and mean nothing. Nothing reads them yet.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +20,23 @@ from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
 
-# RFC 9562 leaves 74 bits beside the time. A millisecond starts at a random number of 73 bits, so that two servers
-# do not meet and the counter has room to grow; each further id adds up to 2^32 ("monotonic random", section 6.2).
-_SEED_BITS = 73
+# The number of this cell, and how many bits it has in ids and tokens.
+CELL = 0
+CELL_BITS = 10
+
+# RFC 9562 leaves 74 bits beside the time; the cell takes ten. A millisecond starts at a random number of 63 bits, so
+# that two servers do not meet and the counter has room to grow; each further id adds up to 2^32 ("monotonic random",
+# section 6.2).
+_COUNTER_BITS = 74 - CELL_BITS
+_SEED_BYTES = 8
+_SEED_BITS = 63
 # Drawn from the system so many at once: each draw is a system call.
 _SEEDS = 256
 _STEP_BITS = 32
-_COUNTER_LIMIT = 1 << 74
+_COUNTER_LIMIT = 1 << _COUNTER_BITS
 _LOW_MASK = (1 << 62) - 1
-_VERSION = 0x7 << 76
+# With the cell below it, which every id of this server has.
+_VERSION = (0x7 << CELL_BITS | CELL) << 66
 _VARIANT = 0b10 << 62
 
 
@@ -97,9 +117,9 @@ class IdMint:
 
     def _seed(self) -> int:
         if not self._seeds:
-            drawn = secrets.token_bytes(10 * _SEEDS)
+            drawn = secrets.token_bytes(_SEED_BYTES * _SEEDS)
             self._seeds = [
-                int.from_bytes(drawn[first : first + 10], "big") >> (80 - _SEED_BITS)
-                for first in range(0, len(drawn), 10)
+                int.from_bytes(drawn[first : first + _SEED_BYTES], "big") >> (8 * _SEED_BYTES - _SEED_BITS)
+                for first in range(0, len(drawn), _SEED_BYTES)
             ]
         return self._seeds.pop()

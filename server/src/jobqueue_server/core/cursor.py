@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from hashlib import blake2b
 from itertools import islice
 from uuid import UUID
 
 from ..errors import FieldInvalid
 from ..store.watch import FIRST_ID, LONG_AGO, NOTHING, Change, Snapshot
+from . import tokens
 
-_VERSION = b"\x01"
-_DIGEST_BYTES = 8
 _ID_BYTES = 16
 _NUMBER_BITS = 62
 # Connections are fewer; a token that names more is nobody's.
@@ -83,7 +79,7 @@ class Cursor:
 
     def token(self, scope: str) -> str:
         """The cursor as text, for the watch that `scope` describes."""
-        raw = bytearray(_VERSION + self.history + _digest(scope))
+        raw = bytearray(self.history + tokens.digest(scope))
         _put(raw, _microseconds(self.at))
         _put(raw, max(0, _microseconds(self.at) - _microseconds(self.since)))
         _put_snapshot(raw, self.told)
@@ -92,12 +88,17 @@ class Cursor:
             _put_snapshot(raw, self.target)
             _put(raw, _microseconds(self.last.at))
             raw += self.last.job_id.bytes
-        return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+        return tokens.encode(bytes(raw))
 
 
 def history_of(text: str) -> bytes:
     """The digest by which tokens name a database."""
-    return _digest(text)
+    return tokens.digest(text)
+
+
+def is_history(history: bytes, text: str) -> bool:
+    """Whether a token named this database, also one from before migration 0012."""
+    return history in (tokens.digest(text), tokens.digest(text, former=True))
 
 
 def cursor_of(token: str, scope: str) -> Cursor:
@@ -107,13 +108,12 @@ def cursor_of(token: str, scope: str) -> Cursor:
         FieldInvalid: It is not one of ours, or belongs to other filters.
     """
     try:
-        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
-        raw = base64.b64decode(padded, altchars=b"-_", validate=True)
+        raw, former = tokens.decode(token)
         cursor, digest = _read(raw)
-    except (binascii.Error, ValueError, OverflowError, StopIteration):
+    except (ValueError, OverflowError, StopIteration):
         words = "is not a token that WatchJobs gave; leave it out to watch from now on"
         raise FieldInvalid.of("resume_token", words) from None
-    if digest != _digest(scope):
+    if digest != tokens.digest(scope, former=former):
         words = "belongs to a watch of other jobs; keep ids, queue, kind and labels as they were"
         raise FieldInvalid.of("resume_token", words)
     return cursor
@@ -121,9 +121,7 @@ def cursor_of(token: str, scope: str) -> Cursor:
 
 def _read(raw: bytes) -> tuple[Cursor, bytes]:
     octets = iter(raw)
-    if _take(octets, 1) != _VERSION:
-        raise ValueError("another version")
-    history, digest = _take(octets, _DIGEST_BYTES), _take(octets, _DIGEST_BYTES)
+    history, digest = _take(octets, tokens.DIGEST_BYTES), _take(octets, tokens.DIGEST_BYTES)
     at = _moment(_number(octets))
     since = at - _number(octets) * _MICROSECOND
     cursor = Cursor(history, _snapshot(octets), at, since)
@@ -201,7 +199,3 @@ def _microseconds(moment: datetime) -> int:
 
 def _moment(microseconds: int) -> datetime:
     return LONG_AGO + microseconds * _MICROSECOND
-
-
-def _digest(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()

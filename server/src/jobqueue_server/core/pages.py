@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from hashlib import blake2b
-
 from ..errors import FieldInvalid, PageTokenInvalid
 from ..model import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from . import tokens
 from .kinds import NAME
-
-_VERSION = b"\x01"
-_SCOPE_BYTES = 8
 
 
 def page_size(asked: int) -> int:
@@ -29,7 +23,7 @@ def page_size(asked: int) -> int:
 
 def page_token(scope: str, position: bytes) -> str:
     """A token for what comes after `position` in the list that `scope` describes (its name and its filter)."""
-    return base64.urlsafe_b64encode(_VERSION + _digest(scope) + position).rstrip(b"=").decode()
+    return tokens.encode(tokens.digest(scope) + position)
 
 
 def page_position(scope: str, token: str) -> bytes | None:
@@ -41,17 +35,15 @@ def page_position(scope: str, token: str) -> bytes | None:
     if not token:
         return None
     try:
-        raw = base64.b64decode(
-            token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True
-        )
-    except (binascii.Error, ValueError):
+        said, former = tokens.decode(token)
+    except ValueError:
         raise PageTokenInvalid(
             "page_token: not a token that this server gave; start again without it"
         ) from None
-    version, digest, position = raw[:1], raw[1 : 1 + _SCOPE_BYTES], raw[1 + _SCOPE_BYTES :]
-    if version != _VERSION or not position:
+    digest, position = said[: tokens.DIGEST_BYTES], said[tokens.DIGEST_BYTES :]
+    if not position:
         raise PageTokenInvalid("page_token: not a token that this server gave; start again without it")
-    if digest != _digest(scope):
+    if digest != tokens.digest(scope, former=former):
         raise PageTokenInvalid(
             "page_token: belongs to another list or filter; keep all other fields as they were"
         )
@@ -71,7 +63,3 @@ def page_name(scope: str, token: str) -> str:
     if not NAME.fullmatch(name):
         raise PageTokenInvalid("page_token: not a token that this server gave; start again without it")
     return name
-
-
-def _digest(scope: str) -> bytes:
-    return blake2b(scope.encode("utf-8", "surrogatepass"), digest_size=_SCOPE_BYTES).digest()

@@ -22,6 +22,7 @@ from ..errors import (
     SessionUnknown,
     TooManyStreams,
 )
+from ..ids import CELL
 from ..lifecycle import Event
 from ..store.database import Record
 from ..store.jobs import Leaving
@@ -65,8 +66,12 @@ def digest(secret: str) -> bytes:
 
 
 def new_token() -> str:
-    """The secret part of a token."""
-    return secrets.token_urlsafe(32)
+    """What a token has after the session's number: the cell, a point, and a secret.
+
+    It is kept as the digest of all of it. In tokens from before migration 0012 there is the secret alone; they are good
+    for as long as their sessions.
+    """
+    return f"{CELL}.{secrets.token_urlsafe(32)}"
 
 
 def split_token(token: str) -> tuple[int, str]:

@@ -15,7 +15,7 @@ from ..model import Job, WatchFilter
 from ..store.changes import not_found
 from ..store.watch import FAR_AHEAD, FIRST_ID, NOTHING, Change, Found, WatchStore
 from .clock import Clock
-from .cursor import Cursor, history_of
+from .cursor import Cursor, history_of, is_history
 
 # What other servers did is seen at the next look; an end that this one committed wakes the watch.
 LOOK_EVERY = timedelta(milliseconds=500)
@@ -215,7 +215,7 @@ class Watching:
         if cursor.told == NOTHING and not cursor.history:
             return
         seen = max(cursor.told.xmax, cursor.target.xmax if cursor.target else 0)
-        if history_of(found.history) != cursor.history or seen > found.snapshot.xmax:
+        if not is_history(cursor.history, found.history) or seen > found.snapshot.xmax:
             raise WatchTokenExpired(f"resume_token: it is from another database than this one; {_EXPIRED}")
         if cursor.told != NOTHING and found.snapshot.xmax - cursor.told.xmin >= MOST_TRANSACTIONS:
             raise WatchTokenExpired(f"resume_token: too much has changed since it was given; {_EXPIRED}")
