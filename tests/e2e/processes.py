@@ -103,18 +103,18 @@ class Process:
 
 
 class ServerProcess(Process):
-    """`jobqueue-server` on a database.
+    """`jobqueue-server` on a database; `programs`: the folder of another version.
 
     Attributes:
         address: Where gRPC answers, after `ready`.
         http_address: Where HTTP answers, after `ready`, with `http_addr` set.
     """
 
-    def __init__(self, dsn: str, log: Path, **settings: str) -> None:
+    def __init__(self, dsn: str, log: Path, *, programs: Path = PROGRAMS, **settings: str) -> None:
         given = {"grpc_addr": "127.0.0.1:0", "metrics_addr": "off", "kinds": "open", "log_format": "json"}
         flags = {**given, **settings}
         arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
-        super().__init__([str(PROGRAMS / "jobqueue-server"), *arguments], log, {"DATABASE_URL": dsn})
+        super().__init__([str(programs / "jobqueue-server"), *arguments], log, {"DATABASE_URL": dsn})
         self.address = ""
         self.http_address = ""
 
@@ -137,6 +137,7 @@ class WorkerProcess(Process):
         slots: How many it runs at once.
         ttl: Its session's, in seconds. None: the server's.
         grace: Its drain's, in seconds.
+        programs: The folder of another version's.
     """
 
     def __init__(
@@ -149,10 +150,11 @@ class WorkerProcess(Process):
         slots: int = 8,
         ttl: float | None = None,
         grace: float = 30,
+        programs: Path = PROGRAMS,
     ) -> None:
         self.name = name
         arguments = [
-            sys.executable, str(WORKER_PROGRAM), address, "--name", name, "--queue", queue,
+            str(programs / "python"), str(WORKER_PROGRAM), address, "--name", name, "--queue", queue,
             "--journal", str(folder / f"{name}.journal"), "--slots", str(slots), "--grace", str(grace),
         ]  # fmt: skip
         if ttl is not None:
