@@ -36,6 +36,9 @@ var (
 	ErrJobNotTerminal = errors.New("job not terminal")
 	// ErrIdempotencyKeyReused: the key stands for another request: Metadata["job_id"] names its job.
 	ErrIdempotencyKeyReused = errors.New("idempotency key reused")
+	// ErrServersDiffer: an older server that still runs would break what was asked for: upgrade those in
+	// Metadata["servers"] first.
+	ErrServersDiffer = errors.New("servers differ")
 	// ErrOverloaded: the server takes no more for now: try again after RetryAfter.
 	ErrOverloaded = errors.New("overloaded")
 	// ErrUnavailable: no server answered, or it can't reach its database. What was asked for may have been done.
@@ -74,6 +77,7 @@ var sentinelsByReason = map[string][]error{
 	"JOB_TERMINAL":           {ErrJobTerminal},
 	"JOB_NOT_TERMINAL":       {ErrJobNotTerminal},
 	"IDEMPOTENCY_KEY_REUSED": {ErrIdempotencyKeyReused},
+	"SERVERS_DIFFER":         {ErrServersDiffer},
 	"WATCH_TOKEN_EXPIRED":    {ErrWatchTokenExpired},
 	"SESSION_UNKNOWN":        {ErrSessionUnknown},
 	"SESSION_ENDED":          {ErrSessionEnded, ErrSessionUnknown},

@@ -34,6 +34,9 @@ pub enum ErrorKind {
     JobNotTerminal,
     /// The key stands for another request: `job_id` in [`Error::metadata`] names its job.
     IdempotencyKeyReused,
+    /// An older server that still runs would break what was asked for: upgrade those in `servers` of
+    /// [`Error::metadata`] first.
+    ServersDiffer,
     /// The server takes no more for now: try again after [`Error::retry_after`].
     Overloaded,
     /// No server answered, or it can't reach its database. What was asked for may have been done.
@@ -73,6 +76,7 @@ impl ErrorKind {
             "JOB_TERMINAL" => Self::JobTerminal,
             "JOB_NOT_TERMINAL" => Self::JobNotTerminal,
             "IDEMPOTENCY_KEY_REUSED" => Self::IdempotencyKeyReused,
+            "SERVERS_DIFFER" => Self::ServersDiffer,
             "WATCH_TOKEN_EXPIRED" => Self::WatchTokenExpired,
             "SESSION_UNKNOWN" => Self::SessionUnknown,
             "SESSION_ENDED" => Self::SessionEnded,

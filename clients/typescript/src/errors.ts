@@ -87,6 +87,9 @@ export class JobNotTerminal extends JobQueueError {}
 /** The key stands for another request: `metadata.job_id` names its job. Use a new key. */
 export class IdempotencyKeyReused extends JobQueueError {}
 
+/** An older server that still runs would break what was asked for: upgrade those in `metadata.servers` first. */
+export class ServersDiffer extends JobQueueError {}
+
 /** The server takes no more for now: try again after `retryAfterMs`. */
 export class Overloaded extends JobQueueError {}
 

@@ -19,6 +19,7 @@ const BY_REASON: ReadonlyMap<string, ErrorClass> = new Map<string, ErrorClass>([
   ["JOB_TERMINAL", errors.JobTerminal],
   ["JOB_NOT_TERMINAL", errors.JobNotTerminal],
   ["IDEMPOTENCY_KEY_REUSED", errors.IdempotencyKeyReused],
+  ["SERVERS_DIFFER", errors.ServersDiffer],
   ["WATCH_TOKEN_EXPIRED", errors.WatchTokenExpired],
   ["SESSION_UNKNOWN", errors.SessionUnknown],
   ["SESSION_ENDED", errors.SessionEnded],

@@ -63,6 +63,9 @@ if TYPE_CHECKING:
         ServerFault as ServerFault,
     )
     from .errors import (
+        ServersDiffer as ServersDiffer,
+    )
+    from .errors import (
         SessionEnded as SessionEnded,
     )
     from .errors import (
@@ -156,8 +159,8 @@ _HOME = {
     "client": "Client",
     "errors": "DeadlineExceeded FieldViolation IdempotencyKeyReused InvalidRequest JobNotFound JobNotTerminal "
     "JobQueueError JobTerminal KindUnknown NotAllowed NotFound NotSupported Overloaded PayloadInvalid QueueNotFound "
-    "ServerFault SessionEnded SessionSilent SessionSuperseded SessionUnknown TooLarge Unavailable WaitTimeout "
-    "WatchTokenExpired",
+    "ServerFault ServersDiffer SessionEnded SessionSilent SessionSuperseded SessionUnknown TooLarge Unavailable "
+    "WaitTimeout WatchTokenExpired",
     "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Job JobPage JobProgress Kind NewJob Queue QueueDepth "
     "RetryPolicy Status",
     "outcomes": "Cancelled Discard Retry Snooze",

@@ -114,6 +114,10 @@ class IdempotencyKeyReused(JobQueueError):
     """The key stands for another request: `metadata["job_id"]` names its job. Use a new key."""
 
 
+class ServersDiffer(JobQueueError):
+    """An older server that still runs would break what was asked for: upgrade those in `metadata["servers"]` first."""
+
+
 class Overloaded(JobQueueError):
     """The server takes no more for now: try again after `retry_after`."""
 
@@ -180,6 +184,7 @@ _BY_REASON: dict[str, type[JobQueueError]] = {
     "JOB_TERMINAL": JobTerminal,
     "JOB_NOT_TERMINAL": JobNotTerminal,
     "IDEMPOTENCY_KEY_REUSED": IdempotencyKeyReused,
+    "SERVERS_DIFFER": ServersDiffer,
     "WATCH_TOKEN_EXPIRED": WatchTokenExpired,
     "SESSION_UNKNOWN": SessionUnknown,
     "SESSION_ENDED": SessionEnded,

@@ -60,6 +60,7 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
         "wait for it with `jobqueue wait ID`, or stop it with `jobqueue cancel ID`",
     ),
     (errors.IdempotencyKeyReused, Exit.CONFLICT, ""),
+    (errors.ServersDiffer, Exit.CONFLICT, "upgrade the servers that it names"),
     (
         errors.WatchTokenExpired,
         Exit.USAGE,

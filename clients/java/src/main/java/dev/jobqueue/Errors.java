@@ -30,6 +30,7 @@ final class Errors {
             Map.entry("JOB_TERMINAL", JobQueueException.JobTerminal::new),
             Map.entry("JOB_NOT_TERMINAL", JobQueueException.JobNotTerminal::new),
             Map.entry("IDEMPOTENCY_KEY_REUSED", JobQueueException.IdempotencyKeyReused::new),
+            Map.entry("SERVERS_DIFFER", JobQueueException.ServersDiffer::new),
             Map.entry("WATCH_TOKEN_EXPIRED", JobQueueException.WatchTokenExpired::new),
             Map.entry("SESSION_UNKNOWN", JobQueueException.SessionUnknown::new),
             Map.entry("SESSION_ENDED", JobQueueException.SessionEnded::new),

@@ -169,6 +169,16 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
+    /**
+     * An older server that still runs would break what was asked for: upgrade those in
+     * {@code metadata().get("servers")} first.
+     */
+    public static final class ServersDiffer extends JobQueueException {
+        ServersDiffer(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
     /** The server takes no more for now: try again after {@code retryAfter()}. */
     public static final class Overloaded extends JobQueueException {
         Overloaded(Facts facts, Throwable cause) {
