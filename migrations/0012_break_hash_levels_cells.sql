@@ -5,13 +5,14 @@
 -- bits where the cell is from here on.
 -- It is the last break of this kind: what old servers can't run beside is said by levels from here on (docs/upgrades.md).
 
--- A server of before that is still there would go on for as long as it runs: it looks at the schema when it starts.
+-- A server of before that is still there would go on for as long as it runs: it looks at the schema when it starts. One that
+-- lives has no heartbeat in the future; one that died before the clock was set back has, and is passed over.
 do $$
 declare
     running text;
 begin
     select string_agg(name, ', ' order by name) into running
-    from server where heartbeat_at > now() - interval '10 seconds';
+    from server where heartbeat_at between now() - interval '10 seconds' and now() + interval '10 seconds';
     if running is not null then
         raise exception 'these servers were heard in the last 10 s, and can not run beside this migration: %. '
             'Stop all servers, wait 10 s where one was killed, and run `jobqueue-server migrate up` again', running;

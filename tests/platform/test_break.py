@@ -50,6 +50,13 @@ async def test_it_refuses_while_a_server_runs_and_names_it(before: Any, empty_ds
     assert [row.state for row in await migrate.status(empty_dsn)][11] == "pending"
 
 
+async def test_a_server_that_died_before_the_clock_was_set_back_does_not_hold_it_up(
+    before: Any, empty_dsn: str
+):
+    await before.execute("update server set heartbeat_at = now() + interval '1 hour'")
+    assert [each.name for each in await migrate.up(empty_dsn)] == [BREAK.partition("_")[2]]
+
+
 async def test_it_forgets_the_keys_and_requires_servers_that_have_a_level(before: Any, empty_dsn: str):
     await before.execute(
         "insert into idempotency_key values (1, $1, gen_random_uuid(), '', now())", b"0123456789abcdef"
