@@ -27,6 +27,7 @@ from jobqueue_server.http.server import HttpServer
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.rpc.job_queue import JobQueueServicer
 from jobqueue_server.rpc.server import GrpcServer
+from jobqueue_server.scope import Scope
 from jobqueue_server.settings import Settings
 from tests.rpc.conftest import Core, FixedClock, refusal
 
@@ -288,7 +289,7 @@ async def test_one_id_and_the_trace_go_on_to_the_job(both: Both, over: str) -> N
 
 @pytest.mark.parametrize("method", ["EnqueueJob", "WatchJobs"])
 async def test_who_is_not_known_is_refused_before_anything_is_read(over: str, method: str) -> None:
-    async def nobody(call: Call) -> str:
+    async def nobody(call: Call) -> Scope:
         raise NotBuilt("who are you?")
 
     async with serving(authenticate=nobody) as both:
@@ -301,8 +302,8 @@ async def test_who_is_not_known_is_refused_before_anything_is_read(over: str, me
 async def test_authorization_sees_who_calls_what_from_where(over: str) -> None:
     seen: list[Call] = []
 
-    async def who(call: Call) -> str:
-        return f"key {call.text('authorization')}"
+    async def who(call: Call) -> Scope:
+        return Scope(2, f"key {call.text('authorization')}")
 
     async def may(call: Call) -> None:
         seen.append(call)
@@ -313,7 +314,7 @@ async def test_authorization_sees_who_calls_what_from_where(over: str) -> None:
         assert answer.message == "you may not"
         assert not both.core.calls
     (call,) = seen
-    assert (call.principal, call.method) == ("key ann", "/jobqueue.v1.JobQueue/GetJob")
+    assert (call.scope.principal, call.method) == ("key ann", "/jobqueue.v1.JobQueue/GetJob")
     assert call.transport == over
     assert call.peer.startswith("ipv4:127.0.0.1:")
 

@@ -25,6 +25,7 @@ from jobqueue_server.chain import Call, Chain
 from jobqueue_server.errors import DeadlineExceeded, Draining, Internal, JobNotFound, QueueFull, registry
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.rpc.said import refusal
+from jobqueue_server.scope import Scope
 
 from .conftest import Served, refused, serving
 
@@ -232,7 +233,7 @@ async def test_an_overloaded_server_refuses_at_once_and_says_when_to_call_again(
 
 
 async def test_who_is_not_let_in_is_told_before_the_request_is_read() -> None:
-    async def nobody(call: Call) -> str:
+    async def nobody(call: Call) -> Scope:
         raise Draining("not today")
 
     async with serving(authenticate=nobody) as served:
@@ -244,11 +245,11 @@ async def test_who_is_not_let_in_is_told_before_the_request_is_read() -> None:
 async def test_authentication_names_the_caller_and_authorization_sees_the_name() -> None:
     seen: list[tuple[str, str]] = []
 
-    async def who(call: Call) -> str:
-        return f"key of {call.text('authorization')}"
+    async def who(call: Call) -> Scope:
+        return Scope(2, f"key of {call.text('authorization')}")
 
     async def may(call: Call) -> None:
-        seen.append((call.principal, call.method))
+        seen.append((call.scope.principal, call.method))
 
     async with serving(authenticate=who, authorize=may) as served:
         await served.jobs.GetJob(get_job(), metadata=(("authorization", "ann"),))

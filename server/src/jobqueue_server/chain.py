@@ -22,7 +22,8 @@ from grpc_http2 import PeerGone
 from . import logs
 from .core.callers import CALLER
 from .errors import DeadlineExceeded, Draining, Internal, JobQueueError, TooManyCalls
-from .model import DEFAULT_WAIT, MAX_WAIT
+from .model import DEFAULT_NAMESPACE, DEFAULT_WAIT, MAX_WAIT
+from .scope import Scope
 
 #: The method of a call that its transport finds none for.
 NO_METHOD = "/-/-"
@@ -31,6 +32,8 @@ UNARY_SECONDS = 30.0
 #: What a call that waits on purpose gets beyond its wait, to answer what there is, in seconds.
 BEYOND_WAIT_SECONDS = 5.0
 MAX_REQUEST_ID_CHARS = 128
+#: The scope of every call to a server without credentials.
+ANONYMOUS = Scope(DEFAULT_NAMESPACE, "anonymous")
 
 # The field that says how long the call means to wait.
 _WAIT_FIELDS = {"WaitJob": "timeout", "ClaimJobs": "wait"}
@@ -52,7 +55,7 @@ class Call:
         deadline: When its time is up, in seconds of `time.monotonic()`; None while nobody has set one.
         peer: Who called, as the transport names them.
         request_id: The caller's `x-request-id` if that is 1 to 128 printable ASCII characters, else new.
-        principal: Who the caller is, set by the authentication step.
+        scope: On whose behalf it is made. The authentication step sets it; before, a call has none.
         answer_metadata: Sent back beside the answer. `x-http-code` is for the HTTP transport and never sent.
     """
 
@@ -62,10 +65,12 @@ class Call:
         "metadata",
         "method",
         "peer",
-        "principal",
         "request_id",
+        "scope",
         "transport",
     )
+
+    scope: Scope
 
     def __init__(
         self,
@@ -81,7 +86,6 @@ class Call:
         self.metadata = metadata
         self.deadline = deadline
         self.peer = peer
-        self.principal = ""
         given = self.text("x-request-id")
         sane = 0 < len(given) <= MAX_REQUEST_ID_CHARS and given.isascii() and given.isprintable()
         self.request_id = given if sane else f"{random.getrandbits(80):020x}"
@@ -110,9 +114,9 @@ StreamHandler = Callable[[Any, Call], AsyncGenerator[Any, None]]
 Send = Callable[[Any], Awaitable[object]]
 
 
-async def anonymous(call: Call) -> str:
-    """The authentication of a server without credentials: everybody is `anonymous`."""
-    return "anonymous"
+async def anonymous(call: Call) -> Scope:
+    """The authentication of a server without credentials: all calls have the same scope."""
+    return ANONYMOUS
 
 
 async def allowed(call: Call) -> None:
@@ -137,7 +141,7 @@ class Chain:
         self,
         observer: CallObserver,
         *,
-        authenticate: Callable[[Call], Awaitable[str]] = anonymous,
+        authenticate: Callable[[Call], Awaitable[Scope]] = anonymous,
         authorize: Callable[[Call], Awaitable[None]] = allowed,
         max_in_flight: int = 10_000,
     ) -> None:
@@ -231,7 +235,7 @@ class Chain:
             or self.in_flight >= self._max_in_flight
         ):
             return None
-        call.principal = "anonymous"
+        call.scope = ANONYMOUS
         if call.deadline is None:
             call.deadline = time.monotonic() + UNARY_SECONDS
         return Begun(self, call)
@@ -248,7 +252,7 @@ class Chain:
             )
 
     async def _admit(self, call: Call, finishing: bool) -> None:
-        call.principal = await self._authenticate(call)
+        call.scope = await self._authenticate(call)
         await self._authorize(call)
         if finishing:
             return
