@@ -11,6 +11,7 @@ from jobqueue_server.core.dispatch import Dispatcher
 from jobqueue_server.core.lines import Lines
 from jobqueue_server.core.session import Session
 from jobqueue_server.metrics import Metrics
+from tests.store.stored import SCOPE
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NOT_USED: Any = None
@@ -57,7 +58,7 @@ class Lanes:
 
 def lane(number: int, queue: int = 1, kind: str = "", *, gated: bool = False) -> Lane:
     """A lane of the queue `q<queue>`, its kind by its own number where none is given."""
-    return Lane(number, queue, number, f"q{queue}", kind or f"k{number}", gated)
+    return Lane(number, queue, number, f"q{queue}", kind or f"k{number}", gated, SCOPE.namespace)
 
 
 def session(
@@ -69,7 +70,7 @@ def session(
 ) -> Session:
     """A session with a stream and free slots, which takes jobs of these lanes."""
     subscriptions = frozenset((each.queue, each.kind) for each in lanes)
-    made = Session(number, 1, f"worker-{number}", timedelta(seconds=30), subscriptions)
+    made = Session(SCOPE, number, 1, f"worker-{number}", timedelta(seconds=30), subscriptions)
     made.slots = slots
     made.slots_by_kind = by_kind or {}
     made.bytes_limit = bytes_limit

@@ -12,7 +12,7 @@ import pytest
 
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.store.jobs import Look
-from tests.store.stored import Stored
+from tests.store.stored import SCOPE, Stored
 
 from .test_wait import service
 
@@ -49,7 +49,7 @@ async def test_a_retry_answers_queued_also_where_the_job_has_ended_again(dsn):
     async with service(dsn) as it:
         job_id = await it.store.failed()
         async with reads_that_wait(it.store) as one_waits:
-            retrying = asyncio.create_task(it.jobs.retry(job_id))
+            retrying = asyncio.create_task(it.jobs.retry(SCOPE, job_id))
             await one_waits()
             await _run_to_its_end(it.store)
         job = await retrying
@@ -63,9 +63,9 @@ async def test_a_cancel_answers_cancelled_also_where_the_job_has_moved_on(dsn, t
         job_id = await it.store.queued()
         move = it.store.changes.delete if then == "deleted" else it.jobs.retry
         async with reads_that_wait(it.store) as one_waits:
-            cancelling = asyncio.create_task(it.jobs.cancel(job_id))
+            cancelling = asyncio.create_task(it.jobs.cancel(SCOPE, job_id))
             await one_waits()
-            moving = asyncio.create_task(move(job_id))
+            moving = asyncio.create_task(move(SCOPE, job_id))
             # It has moved, or is refused or waits because the cancel is not committed.
             await asyncio.wait({moving}, timeout=0.5)
         job, pending = await cancelling
@@ -78,7 +78,7 @@ async def test_a_cancel_of_a_running_job_answers_running_also_where_it_has_ended
     async with service(dsn) as it:
         job_id, attempt, session_id = await it.store.running()
         async with reads_that_wait(it.store) as one_waits:
-            cancelling = asyncio.create_task(it.jobs.cancel(job_id, "enough"))
+            cancelling = asyncio.create_task(it.jobs.cancel(SCOPE, job_id, "enough"))
             await one_waits()
             settling = asyncio.create_task(it.store.succeed(job_id, attempt, session_id))
             # It is settled, or waits because the cancel is not committed.

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobqueue_server.core import tokens
 from jobqueue_server.core.cursor import (
     LATE_COMMITS,
     LONGEST_COMMIT,
@@ -19,7 +20,9 @@ from jobqueue_server.core.cursor import (
     is_history,
 )
 from jobqueue_server.errors import FieldInvalid
+from jobqueue_server.scope import Scope
 from jobqueue_server.store.watch import FIRST_ID, NOTHING, Change, Snapshot
+from tests.store.stored import SCOPE
 
 pytestmark = pytest.mark.unit
 
@@ -134,3 +137,8 @@ def test_a_transaction_without_end_does_not_make_every_look_longer() -> None:
 def test_a_watch_that_has_told_nothing_begins_with_the_oldest_change() -> None:
     cursor = Cursor(HISTORY, NOTHING, NOW, NOW)
     assert cursor.starts_after() == cursor.last
+
+
+def test_a_token_of_before_namespaces_is_one_of_the_first_and_of_no_other() -> None:
+    assert tokens.within(SCOPE, "jobs") == "jobs"
+    assert tokens.within(Scope(2, "other"), "jobs") not in ("jobs", tokens.within(Scope(3, "other"), "jobs"))

@@ -10,6 +10,7 @@ import pytest
 
 from jobqueue_server.core.groups import Group, deal_chunks
 from jobqueue_server.core.session import Remembered, Session
+from tests.store.stored import SCOPE
 
 pytestmark = pytest.mark.unit
 
@@ -19,7 +20,7 @@ class Link:
 
 
 def session(number: int, slots: int) -> Session:
-    made = Session(number, 1, f"worker-{number}", timedelta(seconds=30), frozenset())
+    made = Session(SCOPE, number, 1, f"worker-{number}", timedelta(seconds=30), frozenset())
     made.slots = slots
     made.link = Link()  # type: ignore[assignment]
     return made
@@ -52,7 +53,7 @@ def test_where_more_is_to_be_done_than_can_be_each_gets_all_it_has_room_for() ->
 def test_a_group_finds_those_with_credit_whatever_becomes_of_it() -> None:
     """Against a look at every session, over any order of changes."""
     draw = random.Random(5)
-    group = Group(frozenset())
+    group = Group(SCOPE.namespace, frozenset())
     sessions = [session(number, 0) for number in range(30)]
     members = set(sessions[:20])
     for one in sessions[:20]:
@@ -82,7 +83,7 @@ def test_a_group_finds_those_with_credit_whatever_becomes_of_it() -> None:
 
 
 def test_of_sessions_with_as_much_credit_each_has_its_turn() -> None:
-    group = Group(frozenset())
+    group = Group(SCOPE.namespace, frozenset())
     for number in range(3):
         group.add(session(number, 1))
     assert [next(group.by_room()).id for _ in range(6)] == [0, 1, 2, 0, 1, 2]

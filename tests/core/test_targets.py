@@ -7,6 +7,7 @@ import pytest
 from jobqueue_server.core.catalog import Lane
 from jobqueue_server.core.groups import LEAST_OF_QUEUE, UNBOUNDED, Group
 from jobqueue_server.core.session import Session
+from tests.store.stored import SCOPE
 
 from .brain import NOON, Brain, lane, session
 
@@ -18,7 +19,7 @@ class Looking:
 
     def __init__(self, *lanes: Lane, of: Session | None = None) -> None:
         self.lines = Brain(*lanes).lines
-        self.group = Group(frozenset((each.queue, each.kind) for each in lanes))
+        self.group = Group(SCOPE.namespace, frozenset((each.queue, each.kind) for each in lanes))
         self.group.see(lanes)
         for each in [of] if of is not None else [session(1, 10, *lanes), session(2, 10, *lanes)]:
             self.group.add(each)

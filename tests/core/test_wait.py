@@ -15,7 +15,7 @@ from jobqueue_server.core.waiters import Waiters
 from jobqueue_server.errors import FieldInvalid, JobNotFound, PageTokenInvalid
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.model import JobFilter
-from tests.store.stored import Stored, stored
+from tests.store.stored import SCOPE, Stored, stored
 
 NEVER = timedelta(hours=1)
 
@@ -73,7 +73,7 @@ async def _asleep(waiters: Waiters, job_id: UUID) -> None:
 async def test_an_ended_job_is_answered_at_once(dsn):
     async with service(dsn) as it:
         job_id = await it.store.succeeded(b"[1]")
-        job = await it.jobs.wait(job_id)
+        job = await it.jobs.wait(SCOPE, job_id)
         assert (job.status, job.output) == (Status.SUCCEEDED, b"[1]")
         assert not it.waiters._awaited
 
@@ -81,7 +81,7 @@ async def test_an_ended_job_is_answered_at_once(dsn):
 async def test_all_who_wait_are_woken_by_the_settlement(dsn):
     async with service(dsn) as it:
         job_id, attempt, session_id = await it.store.running()
-        waits = [asyncio.create_task(it.jobs.wait(job_id)) for _ in range(5)]
+        waits = [asyncio.create_task(it.jobs.wait(SCOPE, job_id)) for _ in range(5)]
         await _waiting(it.waiters, 5)
         it.waiters.finished([it.store.mint.mint()])
         assert await it.store.succeed(job_id, attempt, session_id)
@@ -94,7 +94,7 @@ async def test_all_who_wait_are_woken_by_the_settlement(dsn):
 async def test_what_another_server_settles_is_found_by_a_look(dsn):
     async with service(dsn, look_every=timedelta(milliseconds=20)) as it:
         one, other = await it.store.running(), await it.store.running(queue="other")
-        waits = [asyncio.create_task(it.jobs.wait(job_id)) for job_id, _, _ in (one, other)]
+        waits = [asyncio.create_task(it.jobs.wait(SCOPE, job_id)) for job_id, _, _ in (one, other)]
         await _waiting(it.waiters, 2)
         assert await it.store.succeed(*one)
         async with asyncio.timeout(10):
@@ -107,17 +107,17 @@ async def test_what_another_server_settles_is_found_by_a_look(dsn):
 async def test_after_the_timeout_the_job_is_answered_as_it_is(dsn):
     async with service(dsn) as it:
         job_id = await it.store.queued()
-        assert (await it.jobs.wait(job_id, timedelta(milliseconds=30))).status == Status.QUEUED
+        assert (await it.jobs.wait(SCOPE, job_id, timedelta(milliseconds=30))).status == Status.QUEUED
         assert not it.waiters._awaited
 
 
 async def test_a_wait_for_a_job_that_is_queued_again_goes_on(dsn):
     async with service(dsn) as it:
         job_id, attempt, session_id = await it.store.running()
-        wait = asyncio.create_task(it.jobs.wait(job_id))
+        wait = asyncio.create_task(it.jobs.wait(SCOPE, job_id))
         await _asleep(it.waiters, job_id)
         assert await it.store.succeed(job_id, attempt, session_id)
-        await it.jobs.retry(job_id)
+        await it.jobs.retry(SCOPE, job_id)
         it.waiters.finished([job_id])
         attempt, session_id = await it.store.claim(job_id)
         assert not wait.done()
@@ -130,14 +130,14 @@ async def test_a_wait_for_a_job_that_is_queued_again_goes_on(dsn):
 async def test_a_wait_for_no_job_says_so_and_one_that_is_deleted_meanwhile_too(dsn):
     async with service(dsn) as it:
         with pytest.raises(JobNotFound):
-            await it.jobs.wait(it.store.mint.mint())
+            await it.jobs.wait(SCOPE, it.store.mint.mint())
         with pytest.raises(FieldInvalid, match="timeout"):
-            await it.jobs.wait(it.store.mint.mint(), timedelta(seconds=-1))
+            await it.jobs.wait(SCOPE, it.store.mint.mint(), timedelta(seconds=-1))
         job_id, attempt, session_id = await it.store.running()
-        wait = asyncio.create_task(it.jobs.wait(job_id))
+        wait = asyncio.create_task(it.jobs.wait(SCOPE, job_id))
         await _asleep(it.waiters, job_id)
         assert await it.store.succeed(job_id, attempt, session_id)
-        await it.jobs.delete(job_id)
+        await it.jobs.delete(SCOPE, job_id)
         with pytest.raises(JobNotFound):
             async with asyncio.timeout(10):
                 await wait
@@ -146,14 +146,14 @@ async def test_a_wait_for_no_job_says_so_and_one_that_is_deleted_meanwhile_too(d
 async def test_a_cancel_tells_the_worker_or_those_who_wait(dsn):
     async with service(dsn) as it:
         running, attempt, session_id = await it.store.running()
-        job, pending = await it.jobs.cancel(running, "no longer needed")
+        job, pending = await it.jobs.cancel(SCOPE, running, "no longer needed")
         assert (job.status, job.cancel_requested, pending) == (Status.RUNNING, True, True)
         assert it.told.cancels == [(running, session_id, attempt, "no longer needed")]
         assert it.told.finished == []
         waiting = await it.store.queued(queue="other")
-        wait = asyncio.create_task(it.jobs.wait(waiting))
+        wait = asyncio.create_task(it.jobs.wait(SCOPE, waiting))
         await _waiting(it.waiters, 1)
-        job, pending = await it.jobs.cancel(waiting)
+        job, pending = await it.jobs.cancel(SCOPE, waiting)
         assert (job.status, pending) == (Status.CANCELLED, False)
         async with asyncio.timeout(10):
             assert (await wait).status == Status.CANCELLED
@@ -164,7 +164,7 @@ async def test_a_cancel_tells_the_worker_or_those_who_wait(dsn):
 async def test_a_retry_wakes_the_dispatcher(dsn):
     async with service(dsn) as it:
         job_id = await it.store.failed(priority=4)
-        assert (await it.jobs.retry(job_id)).status == Status.QUEUED
+        assert (await it.jobs.retry(SCOPE, job_id)).status == Status.QUEUED
         assert it.told.ready == [((await it.store.lane()).id, 4)]
 
 
@@ -173,7 +173,7 @@ async def test_a_list_pages_by_tokens_that_are_good_for_their_filter_alone(dsn):
         ids = [await it.store.queued() for _ in range(5)][::-1]
         found, token = [], ""
         while True:
-            page = await it.jobs.list(JobFilter(kind="hello"), size=2, token=token)
+            page = await it.jobs.list(SCOPE, JobFilter(kind="hello"), size=2, token=token)
             found += [job.id for job in page.jobs]
             token = page.next_page_token
             if not token:
@@ -181,9 +181,9 @@ async def test_a_list_pages_by_tokens_that_are_good_for_their_filter_alone(dsn):
             last = token
         assert found == ids
         with pytest.raises(PageTokenInvalid):
-            await it.jobs.list(JobFilter(), size=2, token=last)
+            await it.jobs.list(SCOPE, JobFilter(), size=2, token=last)
         with pytest.raises(FieldInvalid, match="page_size"):
-            await it.jobs.list(JobFilter(), size=-1, token="")
+            await it.jobs.list(SCOPE, JobFilter(), size=-1, token="")
         for wanted in (JobFilter(queue="\x00"), JobFilter(kind="a\x00"), JobFilter(labels={"a": "\x00"})):
             with pytest.raises(FieldInvalid, match="NUL"):
-                await it.jobs.list(wanted, size=2, token="")
+                await it.jobs.list(SCOPE, wanted, size=2, token="")

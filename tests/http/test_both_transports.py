@@ -158,7 +158,7 @@ class Servicer(JobQueueServicer):
 
     async def WatchJobs(self, request: Any, call: Call) -> AsyncIterator[Any]:
         yield jobqueue_pb2.WatchJobsResponse(resume_token="1")
-        await self.core.get(uuid4())
+        await self.core.get(call.scope, uuid4())
 
 
 @dataclass

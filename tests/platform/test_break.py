@@ -54,7 +54,7 @@ async def test_a_server_that_died_before_the_clock_was_set_back_does_not_hold_it
     before: Any, empty_dsn: str
 ):
     await before.execute("update server set heartbeat_at = now() + interval '1 hour'")
-    assert [each.name for each in await migrate.up(empty_dsn)] == [BREAK.partition("_")[2]]
+    assert BREAK.partition("_")[2] in [each.name for each in await migrate.up(empty_dsn)]
 
 
 async def test_it_forgets_the_keys_and_requires_servers_that_have_a_level(before: Any, empty_dsn: str):

@@ -21,6 +21,7 @@ from jobqueue_server.model import Enqueued, EnqueuedBatch, Job, JobFilter, Kind,
 from jobqueue_server.rpc.job_queue import JobQueueServicer
 from jobqueue_server.rpc.queue_admin import QueueAdminServicer
 from jobqueue_server.rpc.server import GrpcServer
+from jobqueue_server.scope import Scope
 from jobqueue_server.settings import Settings
 
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
@@ -69,7 +70,7 @@ class Core:
         if self.error is not None:
             raise self.error
 
-    async def enqueue(self, new: NewJob) -> Enqueued:
+    async def enqueue(self, scope: Scope, new: NewJob) -> Enqueued:
         await self._called("enqueue")
         self.enqueued.append(new)
         return Enqueued(self.job.id, self.replayed, self.job)
@@ -77,55 +78,55 @@ class Core:
     def check_room(self, jobs: int) -> None:
         """There always is some."""
 
-    async def batch_enqueue(self, jobs: list[NewJobs]) -> EnqueuedBatch:
+    async def batch_enqueue(self, scope: Scope, jobs: list[NewJobs]) -> EnqueuedBatch:
         await self._called("batch_enqueue")
         self.enqueued += [some.new for some in jobs]
         return EnqueuedBatch([uuid4() for some in jobs for _ in some.payloads])
 
-    async def get(self, job_id: UUID) -> Job:
+    async def get(self, scope: Scope, job_id: UUID) -> Job:
         await self._called("get", job_id)
         return self.job
 
-    async def list(self, wanted: JobFilter, *, size: int, token: str, full: bool) -> Page:
+    async def list(self, scope: Scope, wanted: JobFilter, *, size: int, token: str, full: bool) -> Page:
         await self._called("list", wanted, size, token, full)
         return Page((self.job,), "more")
 
-    async def cancel(self, job_id: UUID, reason: str) -> tuple[Job, bool]:
+    async def cancel(self, scope: Scope, job_id: UUID, reason: str) -> tuple[Job, bool]:
         await self._called("cancel", job_id, reason)
         return self.job, self.pending
 
-    async def retry(self, job_id: UUID) -> Job:
+    async def retry(self, scope: Scope, job_id: UUID) -> Job:
         await self._called("retry", job_id)
         return self.job
 
-    async def delete(self, job_id: UUID) -> None:
+    async def delete(self, scope: Scope, job_id: UUID) -> None:
         await self._called("delete", job_id)
 
-    async def wait(self, job_id: UUID, timeout: timedelta) -> Job:
+    async def wait(self, scope: Scope, job_id: UUID, timeout: timedelta) -> Job:
         await self._called("wait", job_id, timeout)
         return self.job
 
-    async def list_queues(self, size: int, token: str) -> tuple[Sequence[Queue], str]:
+    async def list_queues(self, scope: Scope, size: int, token: str) -> tuple[Sequence[Queue], str]:
         await self._called("list_queues", size, token)
         return [Queue("mail", False)], ""
 
-    async def get_queue(self, name: str) -> Queue:
+    async def get_queue(self, scope: Scope, name: str) -> Queue:
         await self._called("get_queue", name)
         return Queue(name, False)
 
-    async def pause_queue(self, name: str) -> Queue:
+    async def pause_queue(self, scope: Scope, name: str) -> Queue:
         await self._called("pause_queue", name)
         return Queue(name, True)
 
-    async def resume_queue(self, name: str) -> Queue:
+    async def resume_queue(self, scope: Scope, name: str) -> Queue:
         await self._called("resume_queue", name)
         return Queue(name, False)
 
-    async def put_kind(self, kind: Kind) -> Kind:
+    async def put_kind(self, scope: Scope, kind: Kind) -> Kind:
         await self._called("put_kind", kind)
         return kind
 
-    async def list_kinds(self, size: int, token: str) -> tuple[Sequence[Kind], str]:
+    async def list_kinds(self, scope: Scope, size: int, token: str) -> tuple[Sequence[Kind], str]:
         await self._called("list_kinds", size, token)
         return [Kind("send_email")], ""
 

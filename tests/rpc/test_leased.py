@@ -17,7 +17,7 @@ from jobqueue_server.store.clock import uuid_of
 
 pytestmark = pytest.mark.unit
 
-LANES = [Lane(1, 1, 1, "default", "work", False), Lane(2, 2, 1, "ü" * 3, "k" * 128, False)]
+LANES = [Lane(1, 1, 1, "default", "work", False, 1), Lane(2, 2, 1, "ü" * 3, "k" * 128, False, 1)]
 
 
 def lease(number: int, terms: Terms, draw: random.Random) -> Lease:

@@ -410,7 +410,7 @@ async def test_a_reader_that_does_not_read_makes_the_server_hold_one_page(place)
 
 def aged(token, **change):
     """The token of a watch of everything, changed."""
-    scope = watches._scope(WatchFilter())
+    scope = watches._text(WatchFilter())
     return replace(cursors.cursor_of(token, scope), **change).token(scope)
 
 
@@ -426,7 +426,7 @@ async def test_a_token_is_good_for_half_of_the_retention_and_a_day_at_most(dsn, 
     for retention, good_for in (("2h", timedelta(hours=1)), ("7d", timedelta(days=1))):
         async with Place(dsn, retention=retention) as place:
             async with Watcher(place) as watcher:
-                at = cursors.cursor_of(watcher.token, watches._scope(WatchFilter())).at
+                at = cursors.cursor_of(watcher.token, watches._text(WatchFilter())).at
             young = at - good_for + timedelta(seconds=60)
             async with Watcher(place, token=aged(watcher.token, at=young, since=young)) as watcher:
                 assert watcher.answers == 1
@@ -438,7 +438,7 @@ async def test_a_token_of_another_database_or_of_a_time_that_was_rolled_back_is_
     place, cluster, template
 ):
     async with Watcher(place) as watcher:
-        snapshot = cursors.cursor_of(watcher.token, watches._scope(WatchFilter())).told
+        snapshot = cursors.cursor_of(watcher.token, watches._text(WatchFilter())).told
     other = cluster.create(template)
     try:
         async with Place(cluster.dsn_of(other)) as elsewhere:

@@ -14,10 +14,10 @@ from jobqueue_server.fields import milliseconds
 from jobqueue_server.model import NewJob
 from jobqueue_server.store.jobs import Look, NewRows
 
-from .stored import Stored
+from .stored import SCOPE, Stored
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
-ROW_FIELDS = {"key_digest", "request_digest", "headers"}
+ROW_FIELDS = {"key_digest", "request_digest", "namespace", "headers"}
 
 
 @dataclass
@@ -64,6 +64,7 @@ def keyed_row(s: Stored, lane: Lane, key: str, request: str = "one", **fields: A
         s,
         lane,
         idempotency_key=key,
+        namespace=SCOPE.namespace,
         key_digest=key_digest(key),
         request_digest=hashlib.sha256(request.encode()).digest(),
         **fields,

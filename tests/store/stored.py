@@ -18,7 +18,8 @@ from jobqueue_server.core.catalog import Catalog, Lane
 from jobqueue_server.fields import milliseconds
 from jobqueue_server.ids import IdMint
 from jobqueue_server.lifecycle import Event
-from jobqueue_server.model import Kind, NewJob
+from jobqueue_server.model import DEFAULT_NAMESPACE, Kind, NewJob
+from jobqueue_server.scope import Scope
 from jobqueue_server.store.catalog import CatalogStore
 from jobqueue_server.store.changes import ChangeStore
 from jobqueue_server.store.clock import Expected
@@ -30,6 +31,8 @@ from jobqueue_server.store.reads import ReadStore
 from jobqueue_server.store.sessions import SessionStore
 
 GRACE = timedelta(seconds=30)
+#: Whose everything is, where a test says nothing else.
+SCOPE = Scope(DEFAULT_NAMESPACE, "tests")
 
 
 def right() -> datetime:
@@ -64,9 +67,9 @@ class Stored:
         self.mint = IdMint(_Now())
 
     async def lane(self, queue: str = "default", kind: str = "hello") -> Lane:
-        if self.catalog.kind(kind) is None:
-            await self.catalog.put_kind(Kind(kind))
-        return await self.catalog.lane(queue, kind)
+        if self.catalog.kind(SCOPE, kind) is None:
+            await self.catalog.put_kind(SCOPE, Kind(kind))
+        return await self.catalog.lane(SCOPE, queue, kind)
 
     async def queued(self, new: NewJob | None = None, **fields: Any) -> UUID:
         """Enqueues a job of the kind hello; its id."""
@@ -139,7 +142,7 @@ class Stored:
 
     async def cancelled(self, **fields: Any) -> UUID:
         job_id = await self.queued(**fields)
-        await self.changes.cancel(job_id)
+        await self.changes.cancel(SCOPE, job_id)
         return job_id
 
 

@@ -16,6 +16,7 @@ from jobqueue_server.model import MAX_AHEAD, Kind, RetryPolicy
 from jobqueue_server.store.jobs import Leaving
 
 from .factories import enqueue, everything, lease, make_due
+from .stored import SCOPE
 
 DRAWS = 2000
 
@@ -153,7 +154,7 @@ async def test_the_policy_is_the_job_s_else_the_kind_s_else_the_default(s, event
     def policy(bounds):
         return bounds and RetryPolicy(*[timedelta(milliseconds=bound) for bound in bounds])
 
-    await s.catalog.put_kind(Kind("hello", retry_policy=policy(kind)))
+    await s.catalog.put_kind(SCOPE, Kind("hello", retry_policy=policy(kind)))
     job_id, attempt, session_id = await s.running(retry_policy=policy(job), timeout=timedelta(seconds=1))
     await s.sql.execute("update live_job set deadline = now()")
     await s.leave(job_id, attempt, session_id, event)
@@ -230,5 +231,5 @@ async def test_a_retry_by_an_operator_starts_the_backoff_anew(s):
     await fail(s, job_id)
     await make_due(s.sql)
     await s.leave(job_id, *await s.claim(job_id), Event.FAIL)
-    await s.changes.retry(job_id)
+    await s.changes.retry(SCOPE, job_id)
     assert (await live(s, job_id))["backoff_ms"] is None

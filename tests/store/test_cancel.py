@@ -9,7 +9,7 @@ from jobqueue_server.errors import JobNotFound, JobTerminal
 from jobqueue_server.lifecycle import Event, Status
 from jobqueue_server.store.jobs import Look
 
-from .stored import GRACE, stored
+from .stored import GRACE, SCOPE, stored
 
 
 @pytest.mark.parametrize("status", ["queued", "retrying", "held back"])
@@ -18,9 +18,9 @@ async def test_a_waiting_job_is_cancelled_at_once(dsn, status):
         job_id = await (s.retrying() if status == "retrying" else s.queued())
         if status == "held back":
             await s.sql.execute("update live_job set state = 3 where id = $1", job_id)
-        answer = await s.changes.cancel(job_id)
+        answer = await s.changes.cancel(SCOPE, job_id)
         assert not answer.pending
-        job = await s.reads.get(job_id)
+        job = await s.reads.get(SCOPE, job_id)
         assert job is not None
         assert job == answer.job
         assert (job.status, job.reason, job.cancel_requested) == (
@@ -35,13 +35,13 @@ async def test_a_waiting_job_is_cancelled_at_once(dsn, status):
 async def test_a_running_job_is_asked_to_stop_and_a_repeat_changes_nothing(dsn):
     async with stored(dsn) as s:
         job_id, attempt, session_id = await s.running()
-        answer = await s.changes.cancel(job_id)
+        answer = await s.changes.cancel(SCOPE, job_id)
         assert (answer.pending, answer.session_id, answer.attempt) == (True, session_id, attempt)
         first = await s.sql.fetchrow("select deadline, cancel_requested_at from live_job")
         assert first["deadline"] - first["cancel_requested_at"] == GRACE
-        assert await s.changes.cancel(job_id) == answer
+        assert await s.changes.cancel(SCOPE, job_id) == answer
         assert await s.sql.fetchrow("select deadline, cancel_requested_at from live_job") == first
-        job = await s.reads.get(job_id)
+        job = await s.reads.get(SCOPE, job_id)
         assert job is not None
         assert (job.status, job.cancel_requested) == (Status.RUNNING, True)
         assert job.updated_at == first["cancel_requested_at"]
@@ -51,7 +51,7 @@ async def test_the_run_timeout_stays_where_it_comes_before_the_grace(dsn):
     async with stored(dsn) as s:
         job_id, _, _ = await s.running(timeout=timedelta(seconds=5))
         before = await s.sql.fetchval("select deadline from live_job")
-        await s.changes.cancel(job_id)
+        await s.changes.cancel(SCOPE, job_id)
         assert await s.sql.fetchval("select deadline from live_job") == before
 
 
@@ -63,9 +63,9 @@ async def test_an_ended_job_says_in_which_state_it_is(dsn):
             (await s.cancelled(), "CANCELLED"),
         ]:
             with pytest.raises(JobTerminal, match=f"^job is already in terminal state {status}$"):
-                await s.changes.cancel(job_id)
+                await s.changes.cancel(SCOPE, job_id)
         with pytest.raises(JobNotFound):
-            await s.changes.cancel(s.mint.mint())
+            await s.changes.cancel(SCOPE, s.mint.mint())
 
 
 async def test_a_cancel_that_waits_for_a_claim_finds_the_job_running(dsn):
@@ -77,7 +77,7 @@ async def test_a_cancel_that_waits_for_a_claim_finds_the_job_running(dsn):
         await s.sql.execute(
             "update live_job set state = 2, attempts = 1, session_id = $2 where id = $1", job_id, session_id
         )
-        cancelling = asyncio.create_task(s.changes.cancel(job_id))
+        cancelling = asyncio.create_task(s.changes.cancel(SCOPE, job_id))
         await _blocked(s)
         await claim.commit()
         answer = await cancelling
@@ -92,11 +92,11 @@ async def test_a_cancel_that_waits_for_a_release_ends_the_job(dsn):
         release = s.sql.transaction()
         await release.start()
         await s.sql.execute("update live_job set state = 1, session_id = null where id = $1", job_id)
-        cancelling = asyncio.create_task(s.changes.cancel(job_id))
+        cancelling = asyncio.create_task(s.changes.cancel(SCOPE, job_id))
         await _blocked(s)
         await release.commit()
         assert not (await cancelling).pending
-        job = await s.reads.get(job_id)
+        job = await s.reads.get(SCOPE, job_id)
         assert job is not None
         assert job.status == Status.CANCELLED
 
@@ -111,7 +111,7 @@ async def test_a_cancel_that_waits_for_a_settlement_finds_the_job_ended(dsn):
             "insert into finished_job (id, attempts, status, failures, losses) values ($1, 1, 3, 0, 0)",
             job_id,
         )
-        cancelling = asyncio.create_task(s.changes.cancel(job_id))
+        cancelling = asyncio.create_task(s.changes.cancel(SCOPE, job_id))
         await _blocked(s)
         await settle.commit()
         with pytest.raises(JobTerminal, match="SUCCEEDED"):
@@ -134,7 +134,7 @@ async def test_of_claims_settlements_and_cancels_that_race_each_job_ends_once(ds
 
         async def cancel(job_id):
             try:
-                return await s.changes.cancel(job_id)
+                return await s.changes.cancel(SCOPE, job_id)
             except JobTerminal:
                 return None
 
@@ -152,15 +152,15 @@ async def test_of_claims_settlements_and_cancels_that_race_each_job_ends_once(ds
 async def test_a_success_wins_over_a_cancel_that_is_pending_and_a_failure_does_not(dsn):
     async with stored(dsn) as s:
         job_id, attempt, session_id = await s.running()
-        await s.changes.cancel(job_id)
+        await s.changes.cancel(SCOPE, job_id)
         assert await s.succeed(job_id, attempt, session_id)
-        job = await s.reads.get(job_id)
+        job = await s.reads.get(SCOPE, job_id)
         assert job is not None
         assert job.status == Status.SUCCEEDED
         job_id, attempt, session_id = await s.running()
-        await s.changes.cancel(job_id)
+        await s.changes.cancel(SCOPE, job_id)
         await s.leave(job_id, attempt, session_id, Event.FAIL, message="m")
-        job = await s.reads.get(job_id)
+        job = await s.reads.get(SCOPE, job_id)
         assert job is not None
         assert (job.status, job.reason, job.cancel_requested) == (
             Status.CANCELLED,
@@ -174,7 +174,7 @@ async def test_a_cancel_whose_job_has_no_body_changes_nothing(dsn):
         job_id = await s.queued()
         await s.sql.execute("delete from job where id = $1", job_id)
         with pytest.raises(JobNotFound):
-            await s.changes.cancel(job_id)
+            await s.changes.cancel(SCOPE, job_id)
         assert await s.sql.fetchval("select count(*) from live_job") == 1
         assert await s.sql.fetchval("select count(*) from finished_job") == 0
 

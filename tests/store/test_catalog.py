@@ -12,20 +12,20 @@ from jobqueue_server.lifecycle import Status
 from jobqueue_server.model import Kind, RetryPolicy
 from jobqueue_server.store.catalog import CatalogStore
 
-from .stored import stored
+from .stored import SCOPE, stored
 
 BUILT_IN = {"resize_image", "send_email", "summarize_text", "webhook_delivery"}
 
 
 async def test_the_four_built_in_kinds_are_declared_at_start_and_an_operators_change_stays(dsn):
     async with stored(dsn) as s:
-        kinds, token = await s.catalog.list_kinds(0, "")
+        kinds, token = await s.catalog.list_kinds(SCOPE, 0, "")
         assert ({kind.name for kind in kinds}, token) == (BUILT_IN, "")
         assert all(kind.schema for kind in kinds)
-        await s.catalog.put_kind(Kind("send_email", '{"type":"object"}'))
+        await s.catalog.put_kind(SCOPE, Kind("send_email", '{"type":"object"}'))
         again = Catalog(s.catalog_store, open_kinds=False)
         await again.load()
-        kind = again.kind("send_email")
+        kind = again.kind(SCOPE, "send_email")
         assert kind is not None
         assert kind.schema == '{"type":"object"}'
 
@@ -34,10 +34,10 @@ async def test_a_kind_is_kept_whole_and_replaced_whole(dsn):
     async with stored(dsn) as s:
         policy = RetryPolicy(timedelta(milliseconds=5), timedelta(days=7))
         kind = Kind("a.kind-1", '{"type":"object"}', policy, 1000, timedelta(days=7))
-        await s.catalog.put_kind(kind)
-        assert s.catalog.kind("a.kind-1") == kind
-        await s.catalog.put_kind(Kind("a.kind-1"))
-        assert s.catalog.kind("a.kind-1") == Kind("a.kind-1")
+        await s.catalog.put_kind(SCOPE, kind)
+        assert s.catalog.kind(SCOPE, "a.kind-1") == kind
+        await s.catalog.put_kind(SCOPE, Kind("a.kind-1"))
+        assert s.catalog.kind(SCOPE, "a.kind-1") == Kind("a.kind-1")
 
 
 async def test_kinds_and_queues_come_in_pages_by_name(dsn):
@@ -45,27 +45,29 @@ async def test_kinds_and_queues_come_in_pages_by_name(dsn):
         for name in ("b", "a", "c"):
             await s.lane(name)
         service = QueueService(s.catalog, s.catalog_store)
-        page, token = await service.list_queues(2, "")
+        page, token = await service.list_queues(SCOPE, 2, "")
         assert [queue.name for queue in page] == ["a", "b"]
-        page, last = await service.list_queues(2, token)
+        page, last = await service.list_queues(SCOPE, 2, token)
         assert ([queue.name for queue in page], last) == (["c"], "")
         with pytest.raises(PageTokenInvalid):
-            await s.catalog.list_kinds(2, token)
-        page_1, token = await s.catalog.list_kinds(3, "")
-        page_2, last = await s.catalog.list_kinds(3, token)
+            await s.catalog.list_kinds(SCOPE, 2, token)
+        page_1, token = await s.catalog.list_kinds(SCOPE, 3, "")
+        page_2, last = await s.catalog.list_kinds(SCOPE, 3, token)
         assert [kind.name for kind in page_1 + page_2] == sorted(BUILT_IN | {"hello"})
         assert last == ""
 
 
 async def test_a_lane_is_made_once_however_many_ask_and_on_however_many_servers(dsn):
     async with stored(dsn) as s:
-        await s.catalog.put_kind(Kind("hello"))
+        await s.catalog.put_kind(SCOPE, Kind("hello"))
         other = Catalog(CatalogStore(s.database), open_kinds=False)
         await other.load()
-        lanes = await asyncio.gather(*(c.lane("q", "hello") for _ in range(20) for c in (s.catalog, other)))
+        lanes = await asyncio.gather(
+            *(c.lane(SCOPE, "q", "hello") for _ in range(20) for c in (s.catalog, other))
+        )
         assert len({lane.id for lane in lanes}) == 1
         assert len({id(lane) for lane in lanes}) == 2
-        assert s.catalog.known_lane("q", "hello") is lanes[0]
+        assert s.catalog.known_lane(SCOPE, "q", "hello") is lanes[0]
         assert s.catalog.lane_by_id(lanes[0].id) is lanes[0]
         assert list(s.catalog.lanes()) == [lanes[0]]
         assert await s.sql.fetchval("select count(*) from queue") == 1
@@ -76,43 +78,43 @@ async def test_an_undeclared_kind_is_unknown_unless_kinds_are_open(dsn):
         with pytest.raises(
             KindUnknown, match=r"did you mean send_email\?.*jobqueue kinds put send_mail"
         ) as caught:
-            await s.catalog.lane("default", "send_mail", "jobs[3].kind")
+            await s.catalog.lane(SCOPE, "default", "send_mail", "jobs[3].kind")
         assert caught.value.violations[0].field == "jobs[3].kind"
         assert await s.sql.fetchval("select count(*) from queue") == 0
         opened = Catalog(s.catalog_store, open_kinds=True)
         await opened.load()
-        opened.check_payload("anything", b"{}")
-        lane = await opened.lane("default", "anything")
-        opened.check_payload("anything", b"{}")
+        lane = await opened.lane(SCOPE, "default", "anything")
+        opened.check_payload(lane, b"{}")
         assert lane.kind == "anything"
         assert await s.sql.fetchval("select declared_at is null from kind where name = 'anything'")
         # A server where kinds are not open goes on refusing it.
         await s.catalog.refresh()
-        assert s.catalog.known_lane("default", "anything") is None
+        assert s.catalog.known_lane(SCOPE, "default", "anything") is None
         with pytest.raises(KindUnknown):
-            await s.catalog.lane("default", "anything")
+            await s.catalog.lane(SCOPE, "default", "anything")
         # Declared, it keeps its lane.
-        await s.catalog.put_kind(Kind("anything"))
-        assert (await s.catalog.lane("default", "anything")).id == lane.id
+        await s.catalog.put_kind(SCOPE, Kind("anything"))
+        assert (await s.catalog.lane(SCOPE, "default", "anything")).id == lane.id
 
 
 async def test_a_kind_declared_on_another_server_is_known_at_its_first_use(dsn):
     async with stored(dsn) as s:
         other = Catalog(s.catalog_store, open_kinds=False)
         await other.load()
-        await other.put_kind(Kind("fresh", '{"type":"object"}'))
-        assert (await s.catalog.lane("default", "fresh")).kind == "fresh"
-        assert s.catalog.kind("fresh") == Kind("fresh", '{"type":"object"}')
+        await other.put_kind(SCOPE, Kind("fresh", '{"type":"object"}'))
+        assert (await s.catalog.lane(SCOPE, "default", "fresh")).kind == "fresh"
+        assert s.catalog.kind(SCOPE, "fresh") == Kind("fresh", '{"type":"object"}')
 
 
 async def test_a_schema_changed_on_another_server_is_taken_over_by_a_refresh(dsn):
     async with stored(dsn) as s:
         other = Catalog(s.catalog_store, open_kinds=False)
         await other.load()
+        lane = await s.lane(kind="fresh")
         for number in range(3):
-            await other.put_kind(Kind("fresh", f'{{"const":{number}}}'))
+            await other.put_kind(SCOPE, Kind("fresh", f'{{"const":{number}}}'))
             await s.catalog.refresh()
-            s.catalog.check_payload("fresh", str(number).encode())
+            s.catalog.check_payload(lane, str(number).encode())
 
 
 async def test_pausing_gates_the_lanes_and_those_born_later_and_tells_the_listeners(dsn):
@@ -121,22 +123,22 @@ async def test_pausing_gates_the_lanes_and_those_born_later_and_tells_the_listen
         told = []
         s.catalog.on_change.append(lambda: told.append(lane.gated))
         service = QueueService(s.catalog, s.catalog_store)
-        assert (await service.pause_queue("q")).paused
+        assert (await service.pause_queue(SCOPE, "q")).paused
         assert (lane.gated, elsewhere.gated, told) == (True, False, [True])
         paused_at = await s.sql.fetchval("select paused_at from queue where name = 'q'")
-        assert (await service.pause_queue("q")).paused
+        assert (await service.pause_queue(SCOPE, "q")).paused
         assert await s.sql.fetchval("select paused_at from queue where name = 'q'") == paused_at
         assert told == [True]
         born = await s.lane("q", "second")
         assert born.gated
-        assert not (await service.resume_queue("q")).paused
+        assert not (await service.resume_queue(SCOPE, "q")).paused
         assert (lane.gated, born.gated) == (False, False)
-        assert not (await service.resume_queue("q")).paused
+        assert not (await service.resume_queue(SCOPE, "q")).paused
         for call in (service.get_queue, service.pause_queue, service.resume_queue):
             with pytest.raises(QueueNotFound):
-                await call("nowhere")
+                await call(SCOPE, "nowhere")
             with pytest.raises(QueueNotFound):
-                await call("no\x00where")
+                await call(SCOPE, "no\x00where")
 
 
 async def test_no_lane_is_born_open_in_a_queue_that_is_being_paused(dsn):
@@ -144,13 +146,13 @@ async def test_no_lane_is_born_open_in_a_queue_that_is_being_paused(dsn):
         await s.lane("q")
         for number in range(20):
             name = f"kind{number}"
-            await s.catalog.put_kind(Kind(name))
+            await s.catalog.put_kind(SCOPE, Kind(name))
             await asyncio.gather(
-                s.catalog_store.set_queue_paused("q", paused=True),
-                s.catalog_store.intern_lane("q", name, make_kind=False),
+                s.catalog_store.set_queue_paused(SCOPE, "q", paused=True),
+                s.catalog_store.intern_lane(SCOPE, "q", name, make_kind=False),
             )
             assert await s.sql.fetchval("select bool_and(gated) from lane")
-            await s.catalog_store.set_queue_paused("q", paused=False)
+            await s.catalog_store.set_queue_paused(SCOPE, "q", paused=False)
 
 
 async def test_a_queue_tells_its_depths_and_ages_by_status(dsn):
@@ -165,7 +167,7 @@ async def test_a_queue_tells_its_depths_and_ages_by_status(dsn):
         await s.sql.execute(
             "update live_job set run_at = now() - interval '1 hour' where id = $1", waiting[0]
         )
-        queue = await QueueService(s.catalog, s.catalog_store).get_queue("q")
+        queue = await QueueService(s.catalog, s.catalog_store).get_queue(SCOPE, "q")
         depths = {depth.status: depth for depth in queue.depths}
         assert {status: (depth.jobs, depth.capped) for status, depth in depths.items()} == {
             Status.QUEUED: (4, False),
@@ -213,12 +215,12 @@ async def test_a_deep_queue_is_counted_along_its_partial_index(dsn):
 
 async def test_a_kind_whose_stored_schema_is_broken_refuses_and_says_how_to_mend_it(dsn):
     async with stored(dsn) as s:
-        await s.catalog.put_kind(Kind("hello"))
+        lane = await s.lane()
         await s.sql.execute(
             "update kind set schema = '{', updated_at = clock_timestamp() where name = 'hello'"
         )
         await s.catalog.refresh()
         with pytest.raises(Exception, match=r"jobs\[0\].kind: .*put the kind again"):
-            s.catalog.check_payload("hello", b"{}", "jobs[0].payload")
-        await s.catalog.put_kind(Kind("hello", "true"))
-        s.catalog.check_payload("hello", b"{}")
+            s.catalog.check_payload(lane, b"{}", "jobs[0].payload")
+        await s.catalog.put_kind(SCOPE, Kind("hello", "true"))
+        s.catalog.check_payload(lane, b"{}")

@@ -16,6 +16,7 @@ from jobqueue_server.lifecycle import State
 from jobqueue_server.model import RetryPolicy
 
 from .factories import Seat, enqueue, everything, key_digest, keyed_row, new_row, until_waiting_for_a_lock
+from .stored import SCOPE
 
 
 async def live(s, job_id):
@@ -260,7 +261,7 @@ async def test_a_hundred_at_once_with_one_key_make_one_job(s):
         answer.lost_keys == {row.id} for row, answer in zip(rows, answers, strict=True) if row is not winner
     )
     assert await counts(s) == (1, 1, 1)
-    found = await s.jobs.find_keys([winner.key_digest])
+    found = await s.jobs.find_keys(SCOPE, [winner.key_digest])
     assert found == {winner.key_digest: (winner.id, winner.request_digest)}
 
 
@@ -272,7 +273,7 @@ async def test_the_losers_of_a_batch_are_named_and_the_others_stored(s):
     answer = await s.jobs.enqueue(rows)
     assert answer.lost_keys == {rows[1].id}
     assert await counts(s) == (3, 3, 3)
-    found = await s.jobs.find_keys([row.key_digest for row in rows])
+    found = await s.jobs.find_keys(SCOPE, [row.key_digest for row in rows])
     assert [found[row.key_digest][0] for row in rows] == [rows[0].id, first.id, rows[2].id]
     assert found[rows[1].key_digest][1] == first.request_digest, "by which another request is told"
 
@@ -285,7 +286,7 @@ async def test_a_key_whose_time_is_over_is_taken_over(s):
     assert timedelta(hours=23, minutes=59) < expires - at <= timedelta(hours=24)
     await s.sql.execute("update idempotency_key set expires_at = now() - interval '1 microsecond'")
     assert not (await s.jobs.enqueue([second])).lost_keys
-    found = await s.jobs.find_keys([second.key_digest])
+    found = await s.jobs.find_keys(SCOPE, [second.key_digest])
     assert found[second.key_digest] == (second.id, second.request_digest)
     assert await s.sql.fetchval("select expires_at > now() + interval '23 hours' from idempotency_key")
     assert await counts(s) == (2, 2, 1)
@@ -295,10 +296,10 @@ async def test_a_key_outlives_the_end_and_the_delete_of_its_job(s):
     lane = await s.lane()
     first = keyed_row(s, lane, "k")
     await s.jobs.enqueue([first])
-    await s.changes.cancel(first.id)
-    await s.changes.delete(first.id)
+    await s.changes.cancel(SCOPE, first.id)
+    await s.changes.delete(SCOPE, first.id)
     assert (await s.jobs.enqueue([keyed_row(s, lane, "k")])).lost_keys
-    assert (await s.jobs.find_keys([first.key_digest]))[first.key_digest][0] == first.id
+    assert (await s.jobs.find_keys(SCOPE, [first.key_digest]))[first.key_digest][0] == first.id
 
 
 @pytest.mark.parametrize(
@@ -324,7 +325,7 @@ async def test_postgresql_computes_the_same_digest_of_a_key(s, key):
 
 async def test_a_vanished_key_is_missing_from_the_answer(s):
     row = keyed_row(s, await s.lane(), "never used")
-    assert await s.jobs.find_keys([row.key_digest]) == {}
+    assert await s.jobs.find_keys(SCOPE, [row.key_digest]) == {}
 
 
 async def test_two_inserts_with_their_keys_in_opposite_order_do_not_deadlock(s):

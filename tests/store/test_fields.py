@@ -13,7 +13,7 @@ from jobqueue_server.model import Job, JobFilter, NewJob, RetryPolicy
 from jobqueue_server.store.watch import Snapshot, WatchStore
 from tools import fields as lists
 
-from .stored import Stored
+from .stored import SCOPE, Stored
 
 #: Of each type a value that is no field's default.
 OTHER: dict[Type, Any] = {
@@ -40,8 +40,8 @@ async def views(s: Stored, job_id: Any) -> dict[str, tuple[Job, View]]:
     read: dict[str, tuple[Job, View]] = {}
     for view in View:
         full = view is View.FULL
-        got = await s.reads.get(job_id, full=full)
-        listed = (await s.reads.list(JobFilter(), size=10, before=None, full=full)).jobs
+        got = await s.reads.get(SCOPE, job_id, full=full)
+        listed = (await s.reads.list(SCOPE, JobFilter(), size=10, before=None, full=full)).jobs
         watched = await watch.watch_jobs([job_id], NOTHING_TOLD, ALL_TOLD, full=full)
         for way, job in (("get", got), ("list", listed[0]), ("watch", watched[0])):
             assert job is not None
@@ -72,9 +72,9 @@ async def test_a_job_that_is_retried_keeps_each_field(s: Stored) -> None:
     new = dataclasses.replace(whole_job(), run_at=None)
     job_id, attempt, session_id = await s.running(new)
     assert await s.succeed(job_id, attempt, session_id)
-    before = await s.reads.get(job_id)
-    await s.changes.retry(job_id)
-    after = await s.reads.get(job_id)
+    before = await s.reads.get(SCOPE, job_id)
+    await s.changes.retry(SCOPE, job_id)
+    after = await s.reads.get(SCOPE, job_id)
     assert before is not None
     assert after is not None
     for field in ASKED:

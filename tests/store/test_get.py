@@ -6,7 +6,7 @@ from uuid import UUID
 from jobqueue_server.lifecycle import Event, Status
 from jobqueue_server.model import RetryPolicy
 
-from .stored import stored
+from .stored import SCOPE, stored
 
 
 async def test_a_queued_job_is_read_as_it_was_asked_for(dsn):
@@ -22,7 +22,7 @@ async def test_a_queued_job_is_read_as_it_was_asked_for(dsn):
             headers={"x-request-id": "r"},
             delay=timedelta(hours=1),
         )
-        job = await s.reads.get(job_id)
+        job = await s.reads.get(SCOPE, job_id)
         assert job is not None
         assert (job.id, job.kind, job.queue, job.status) == (job_id, "hello", "mail", Status.QUEUED)
         assert job.payload == b'{"n":12345678901234567890, "x": 7}'
@@ -40,7 +40,7 @@ async def test_the_basic_view_leaves_out_the_bodies(dsn):
     async with stored(dsn) as s:
         job_id, attempt, session_id = await s.running(headers={"a": "b"})
         await s.leave(job_id, attempt, session_id, Event.FAIL, after=timedelta(), message="m")
-        job = await s.reads.get(job_id, full=False)
+        job = await s.reads.get(SCOPE, job_id, full=False)
         assert job is not None
         assert (job.payload, job.output, job.headers, job.failed_attempts) == (None, None, {}, ())
         assert job.last_error == "m"
@@ -50,7 +50,7 @@ async def test_a_running_job_names_its_worker_and_since_when(dsn):
     async with stored(dsn) as s:
         job_id = await s.queued()
         await s.claim(job_id, await s.session("worker-7"))
-        job = await s.reads.get(job_id)
+        job = await s.reads.get(SCOPE, job_id)
         assert job is not None
         assert (job.status, job.locked_by, job.attempts) == (Status.RUNNING, "worker-7", 1)
         assert job.locked_at == job.updated_at
@@ -59,14 +59,14 @@ async def test_a_running_job_names_its_worker_and_since_when(dsn):
 async def test_the_last_error_stays_after_a_later_success_and_the_history_is_kept(dsn):
     async with stored(dsn) as s:
         job_id = await s.retrying("first")
-        retrying = await s.reads.get(job_id)
+        retrying = await s.reads.get(SCOPE, job_id)
         assert retrying is not None
         assert (retrying.status, retrying.failures, retrying.locked_by) == (Status.RETRYING, 1, None)
         attempt, session_id = await s.claim(job_id)
         await s.leave(job_id, attempt, session_id, Event.SNOOZE, after=timedelta())
         attempt, session_id = await s.claim(job_id)
         assert await s.succeed(job_id, attempt, session_id, b'{"ok":true}')
-        job = await s.reads.get(job_id)
+        job = await s.reads.get(SCOPE, job_id)
         assert job is not None
         assert (job.status, job.attempts, job.failures, job.last_error) == (Status.SUCCEEDED, 3, 1, "first")
         assert job.output == b'{"ok":true}'
@@ -89,15 +89,15 @@ async def test_the_history_is_the_newest_hundred_and_at_most_a_mebibyte(dsn):
                     select $1, n, now(), 1, 'HANDLER_FAILED', repeat('x', $2) from generate_series(1, $3) n"""
         await s.sql.execute(insert, many, 10, 150)
         await s.sql.execute(insert, heavy, 200_000, 20)
-        job = await s.reads.get(many)
+        job = await s.reads.get(SCOPE, many)
         assert job is not None
         assert [failed.attempt for failed in job.failed_attempts] == list(range(51, 151))
-        job = await s.reads.get(heavy)
+        job = await s.reads.get(SCOPE, heavy)
         assert job is not None
         assert [failed.attempt for failed in job.failed_attempts] == list(range(16, 21))
 
 
 async def test_there_is_no_job_under_an_unknown_id(dsn):
     async with stored(dsn) as s:
-        assert await s.reads.get(UUID(int=7)) is None
-        assert await s.reads.get(s.mint.mint()) is None
+        assert await s.reads.get(SCOPE, UUID(int=7)) is None
+        assert await s.reads.get(SCOPE, s.mint.mint()) is None

@@ -10,6 +10,7 @@ from jobqueue_server.lifecycle import EXITS, Event, State, Status
 from jobqueue_server.store.jobs import Leaving
 
 from .factories import everything, lease, look, make_due, pass_deadline
+from .stored import SCOPE
 
 UNCHARGED = [event for event, way in EXITS.items() if way.charges is None and Status.RETRYING in way.wanted]
 
@@ -132,7 +133,7 @@ async def test_the_timeout_counts_from_the_claim(s):
 
 async def test_a_cancel_grace_is_due_as_itself_and_not_as_a_timeout(s):
     job_id, _, _ = await s.running(timeout=timedelta(hours=1))
-    await s.changes.cancel(job_id)
+    await s.changes.cancel(SCOPE, job_id)
     await pass_deadline(s.sql, job_id)
     (row,) = await s.jobs.due(0, 10)
     assert (row["id"], row["timed_out"]) == (job_id, False)

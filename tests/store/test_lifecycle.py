@@ -29,7 +29,7 @@ from jobqueue_server.lifecycle import (
 from jobqueue_server.store.jobs import Leaving
 
 from .factories import everything, look, pass_deadline
-from .stored import Stored, stored
+from .stored import SCOPE, Stored, stored
 
 # One loop and one database for all pairs: each pair makes jobs of its own.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -175,7 +175,7 @@ async def test_a_running_job_leaves_as_the_table_says(s, event, past, cancel, pe
     attempt, session_id = await s.claim(job_id)
     assert attempt == past.failures + past.losses + past.unseen + 1
     if cancel:
-        await s.changes.cancel(job_id)
+        await s.changes.cancel(SCOPE, job_id)
     if event in NEEDS_DEADLINE:
         await pass_deadline(s.sql, job_id)
     before = (await everything(s.sql, job_id))["live_job"][0]
@@ -284,10 +284,10 @@ async def test_what_people_may_ask_of_a_job(s, status, verb):
     }[verb]
     if status not in allowed:
         with pytest.raises(refusal):
-            await getattr(s.changes, verb)(job_id)
+            await getattr(s.changes, verb)(SCOPE, job_id)
         assert await everything(s.sql, job_id) == before
         return
-    await getattr(s.changes, verb)(job_id)
+    await getattr(s.changes, verb)(SCOPE, job_id)
     after = await everything(s.sql, job_id)
     if verb == "delete":
         assert not any(after.values())
@@ -311,7 +311,7 @@ async def test_what_people_may_ask_of_a_job(s, status, verb):
 @pytest.mark.parametrize("verb", ["cancel", "retry", "delete"])
 async def test_nothing_can_be_asked_of_a_job_that_never_was(s, verb):
     with pytest.raises(JobNotFound):
-        await getattr(s.changes, verb)(s.mint.mint())
+        await getattr(s.changes, verb)(SCOPE, s.mint.mint())
 
 
 async def test_attempts_count_every_claim_and_never_go_down(s):
@@ -324,7 +324,7 @@ async def test_attempts_count_every_claim_and_never_go_down(s):
         seen.append(attempt)
         assert await drive(s, job_id, attempt, session_id, event, after=timedelta())
         if (status := await status_in(s, job_id)) is not None and status.terminal:
-            await s.changes.retry(job_id)
+            await s.changes.retry(SCOPE, job_id)
     assert seen == list(range(1, len(seen) + 1))
 
 

@@ -11,20 +11,20 @@ from jobqueue_server.model import MAX_PAGE_BYTES, Job, JobFilter
 from jobqueue_server.store.reads import ReadStore, id_range
 from jobqueue_server.store.statements import statement
 
-from .stored import stored
+from .stored import SCOPE, stored
 
 ANY = JobFilter()
 
 
 async def _ids(reads, wanted=ANY, *, size=50, before=None, full=False):
-    return [job.id for job in (await reads.list(wanted, size=size, before=before, full=full)).jobs]
+    return [job.id for job in (await reads.list(SCOPE, wanted, size=size, before=before, full=full)).jobs]
 
 
 async def _all(reads, wanted=ANY, *, size, full=False):
     """Every id over all pages, with the number of pages."""
     ids, before, pages = [], None, 0
     while True:
-        scan = await reads.list(wanted, size=size, before=before, full=full)
+        scan = await reads.list(SCOPE, wanted, size=size, before=before, full=full)
         ids += [job.id for job in scan.jobs]
         pages += 1
         if scan.resume_before is None:
@@ -88,7 +88,7 @@ async def test_created_after_is_inclusive_and_created_before_exclusive(dsn):
         job_id = await s.queued()
         for table in ("job", "live_job"):
             await s.sql.execute(f"update {table} set id = $1 where id = $2", type(job_id)(int=ids[1]), job_id)
-        (job,) = (await s.reads.list(ANY, size=9, before=None, full=False)).jobs
+        (job,) = (await s.reads.list(SCOPE, ANY, size=9, before=None, full=False)).jobs
         tick = timedelta(milliseconds=1)
 
         async def found(after, before):
@@ -118,10 +118,12 @@ async def test_a_job_in_a_list_is_the_job_that_get_answers(dsn):
             ids[1],
         )
         for full in (True, False):
-            listed = {job.id: job for job in (await s.reads.list(ANY, size=9, before=None, full=full)).jobs}
+            listed = {
+                job.id: job for job in (await s.reads.list(SCOPE, ANY, size=9, before=None, full=full)).jobs
+            }
             assert len(listed) == len(ids)
             for job_id in ids:
-                job = await s.reads.get(job_id, full=full)
+                job = await s.reads.get(SCOPE, job_id, full=full)
                 for field in fields(Job):
                     assert getattr(listed[job_id], field.name) == getattr(job, field.name), field.name
 
@@ -134,10 +136,10 @@ async def test_a_scan_that_gives_up_is_short_and_goes_on_from_there(dsn):
         rare.append(await s.cancelled())
         reads = ReadStore(s.database, max_scanned=10)
         wanted = JobFilter(statuses=frozenset({Status.FAILED_PERMANENT, Status.CANCELLED, Status.SUCCEEDED}))
-        first = await reads.list(wanted, size=5, before=None, full=False)
+        first = await reads.list(SCOPE, wanted, size=5, before=None, full=False)
         assert [job.id for job in first.jobs] == [rare[2]]
         assert first.resume_before is not None
-        second = await reads.list(wanted, size=5, before=first.resume_before, full=False)
+        second = await reads.list(SCOPE, wanted, size=5, before=first.resume_before, full=False)
         assert second.jobs == ()
         assert second.resume_before is not None
         assert await _all(reads, wanted, size=5) == (rare[::-1], 3)
@@ -153,7 +155,7 @@ async def test_a_page_ends_before_three_mebibytes(dsn, full):
     async with stored(dsn) as s:
         big = b'"' + b"x" * ((1 << 20) - 2) + b'"'
         ids = [await s.queued(payload=big) for _ in range(7)][::-1]
-        scan = await s.reads.list(ANY, size=100, before=None, full=full)
+        scan = await s.reads.list(SCOPE, ANY, size=100, before=None, full=full)
         if not full:
             assert [job.id for job in scan.jobs] == ids
             return
@@ -185,8 +187,8 @@ async def test_a_page_costs_what_it_holds_and_not_what_the_tables_hold(dsn):
         await s.queued(labels={"rare": "1"})
         # The plans of the reads are made and kept while the tables are small.
         for _ in range(8):
-            await s.reads.list(ANY, size=50, before=None, full=False)
-            await s.reads.get(s.mint.mint())
+            await s.reads.list(SCOPE, ANY, size=50, before=None, full=False)
+            await s.reads.get(SCOPE, s.mint.mint())
         ids = s.mint.mint_many(60_000)
         await s.sql.execute(
             """insert into job (id, run_at, lane_id, priority, max_attempts, payload)
@@ -202,11 +204,25 @@ async def test_a_page_costs_what_it_holds_and_not_what_the_tables_hold(dsn):
         text = statement("list_jobs")
         async with s.database.session() as session:
             # On a connection of the pool, with its settings.
-            arguments = (4, *id_range(None, None), None, None, None, None, 51, 10_000, MAX_PAGE_BYTES, False)
+            arguments = (
+                4,
+                *id_range(None, None),
+                None,
+                None,
+                None,
+                None,
+                51,
+                10_000,
+                MAX_PAGE_BYTES,
+                False,
+                1,
+            )
             explained = await session._connection.fetchval(
                 "explain (analyze, buffers, format json) " + text, *arguments
             )
         plan = json.loads(explained)[0]["Plan"]
         assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 5_000
-        labelled = await s.reads.list(JobFilter(labels={"rare": "1"}), size=50, before=None, full=False)
+        labelled = await s.reads.list(
+            SCOPE, JobFilter(labels={"rare": "1"}), size=50, before=None, full=False
+        )
         assert len(labelled.jobs) == 1

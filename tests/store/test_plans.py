@@ -211,12 +211,16 @@ async def heads(connection: Any) -> list[Any]:
 
 async def settled_before(connection: Any) -> list[Any]:
     ids, attempts, _ = await leases(connection)
-    return [ids, attempts]
+    return [ids, attempts, [1] * len(ids)]
 
 
 async def bodies(connection: Any) -> list[Any]:
     ids, _, _ = await leases(connection)
     return [ids, min(ids), max(ids)]
+
+
+async def named_jobs(connection: Any) -> list[Any]:
+    return [*await bodies(connection), 1]
 
 
 #: A row is found by its place, which a statement reads and locks before.
@@ -227,7 +231,7 @@ GOES_BY = {
     "peek": (peek, {"live_job_ready"}, 2 * BATCH),
     "claim_alone": (claim_alone, {"live_job_ready_alone", WHERE_IT_LIES}, 0),
     "peek_alone": (peek_alone, {"live_job_ready_alone"}, 0),
-    "named_jobs": (bodies, set(), 0),
+    "named_jobs": (named_jobs, set(), 0),
     "settle_succeeded": (settle, {"live_job_pkey"}, BATCH),
     "settle_with_output": (settle_with_output, {"live_job_pkey"}, BATCH),
     # Read for the lock; then by key for the update or the delete, each of them over its own part.

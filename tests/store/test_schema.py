@@ -18,7 +18,7 @@ from jobqueue_server.store.jobs import Leaving, Report
 from jobqueue_server.store.retention import RetentionStore
 
 from .factories import keyed_row, look
-from .stored import Stored, right, stored
+from .stored import SCOPE, Stored, right, stored
 
 HOT = ("job", "live_job", "finished_job", "attempt")
 
@@ -245,12 +245,12 @@ async def test_a_service_that_owns_nothing_can_do_all_that_it_does(empty_dsn: st
         await s.leave(third["id"], 1, session[0], Event.UNSEEN)
         await s.leave(third["id"], *await s.claim(third["id"]), Event.LOST)
         assert await s.jobs.claim_alone([lane.id], dict([session]))
-        await s.changes.cancel(rows[5].id)
-        await s.changes.retry(rows[5].id)
-        await s.changes.cancel(rows[5].id)
-        await s.changes.delete(rows[5].id)
-        assert await s.reads.get(first["id"]) is not None
-        assert await s.jobs.settled_before([(first["id"], 1)])
+        await s.changes.cancel(SCOPE, rows[5].id)
+        await s.changes.retry(SCOPE, rows[5].id)
+        await s.changes.cancel(SCOPE, rows[5].id)
+        await s.changes.delete(SCOPE, rows[5].id)
+        assert await s.reads.get(SCOPE, first["id"]) is not None
+        assert await s.jobs.settled_before([(SCOPE, first["id"], 1)])
         assert await s.jobs.due(0, 10) == []
         assert await s.jobs.stray(timedelta(hours=1)) == []
         resumed = await s.sessions.resume(session[0], os.urandom(32), os.urandom(32), 1)

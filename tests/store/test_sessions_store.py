@@ -11,6 +11,7 @@ from jobqueue_server.lifecycle import Event, State, Status
 from jobqueue_server.store.jobs import Leaving
 
 from .factories import enqueue, everything, lease, new_row
+from .stored import SCOPE
 
 TTL = timedelta(seconds=30)
 
@@ -449,7 +450,7 @@ async def test_what_a_session_holds_is_told_with_all_that_a_resume_needs(s):
     lane, session = await s.lane(), await s.session()
     (job_id,) = await enqueue(s, lane, priority=4, timeout=timedelta(seconds=8))
     await s.claim(job_id, session)
-    await s.changes.cancel(job_id)
+    await s.changes.cancel(SCOPE, job_id)
     (row,) = await s.sessions.held([session[0]])
     told = (
         "id",

@@ -15,6 +15,7 @@ from jobqueue_server.lifecycle import Event, Status
 from jobqueue_server.store.jobs import Leaving, Report
 
 from .factories import enqueue, everything, lease, look, until_waiting_for_a_lock
+from .stored import SCOPE
 
 WAYS = ["settle_succeeded", "settle_with_output", "leave"]
 
@@ -179,7 +180,7 @@ async def test_a_claim_does_not_bring_back_what_was_settled(s):
 
 
 async def before(s, job_id, attempt):
-    (row,) = await s.jobs.settled_before([(job_id, attempt)])
+    (row,) = await s.jobs.settled_before([(SCOPE, job_id, attempt)])
     return row
 
 
@@ -195,7 +196,7 @@ async def test_a_success_that_was_applied_is_told_by_the_finished_row(s):
 async def test_a_success_that_was_applied_is_still_told_after_a_retry(s):
     job_id, attempt, session_id = await s.running()
     await s.succeed(job_id, attempt, session_id)
-    await s.changes.retry(job_id)
+    await s.changes.retry(SCOPE, job_id)
     row = await before(s, job_id, attempt)
     assert (row["live"], row["finished"]) == (True, False)
     assert (row["outcome"], row["tried_session"]) == (Event.SUCCEED, session_id)
@@ -225,15 +226,14 @@ async def test_an_earlier_attempt_is_told_from_the_present_one(s):
 
 async def test_a_job_that_is_gone_is_told_as_gone(s):
     job_id = await s.succeeded()
-    await s.changes.delete(job_id)
-    row = await before(s, job_id, 1)
-    assert (row["live"], row["finished"], row["outcome"]) == (False, False, None)
+    await s.changes.delete(SCOPE, job_id)
+    assert await s.jobs.settled_before([(SCOPE, job_id, 1)]) == []
 
 
-async def test_every_question_has_its_answer(s):
+async def test_every_question_about_a_job_that_is_there_has_its_answer(s):
     one, two = await s.succeeded(), s.mint.mint()
-    rows = await s.jobs.settled_before([(one, 1), (one, 2), (two, 1)])
-    assert {(row["id"], row["attempt"]) for row in rows} == {(one, 1), (one, 2), (two, 1)}
+    rows = await s.jobs.settled_before([(SCOPE, one, 1), (SCOPE, one, 2), (SCOPE, two, 1)])
+    assert {(row["id"], row["attempt"]) for row in rows} == {(one, 1), (one, 2)}
 
 
 async def test_progress_counts_from_the_holder_alone(s):

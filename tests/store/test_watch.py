@@ -17,6 +17,7 @@ from jobqueue_server.store.statements import statement
 from jobqueue_server.store.watch import FAR_AHEAD, FIRST_ID, LONG_AGO, NOTHING, Change, Snapshot, WatchStore
 
 from .past import opened
+from .stored import SCOPE
 from .test_plans import Plan, Prepared, connected, looked_at
 
 pytestmark = pytest.mark.slow
@@ -89,7 +90,7 @@ async def look(connection: Any, ids: list[UUID] | None = None, queue: str | None
     """The arguments of a look at what changed in the last ten seconds."""
     since = await connection.fetchval("select max(finished_at) - interval '10 s' from finished_job")
     far = 1 << 62
-    return [0, 0, [], far, far, [], since, FIRST_ID, FAR_AHEAD, ids, queue, None, None, 1000]
+    return [0, 0, [], far, far, [], since, FIRST_ID, FAR_AHEAD, ids, queue, None, None, 1000, SCOPE.namespace]
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
@@ -187,7 +188,7 @@ async def test_what_a_look_finds_is_what_pg_visible_in_snapshot_says(s, module_d
         )
 
     async def look():
-        found = await store.watch_changes(EVERYTHING, NOTHING, None, after=NEVER, most=0)
+        found = await store.watch_changes(SCOPE, EVERYTHING, NOTHING, None, after=NEVER, most=0)
         return found.snapshot
 
     await s.sql.execute(
@@ -223,9 +224,9 @@ async def test_what_a_look_finds_is_what_pg_visible_in_snapshot_says(s, module_d
             for snapshot in (told, target)
         }
         start = Change(LONG_AGO, FIRST_ID)
-        bounded = await store.watch_changes(EVERYTHING, told, target, after=start, most=100)
+        bounded = await store.watch_changes(SCOPE, EVERYTHING, told, target, after=start, most=100)
         assert {change.job_id for change in bounded.changes} == seen[target] - seen[told]
-        unbounded = await store.watch_changes(EVERYTHING, told, None, after=start, most=100)
+        unbounded = await store.watch_changes(SCOPE, EVERYTHING, told, None, after=start, most=100)
         assert {change.job_id for change in unbounded.changes} == {row["id"] for row in rows} - seen[told]
         assert (len(rows), len(seen[told]), len(seen[target])) == (10, 3, 7)
     finally:
@@ -238,17 +239,17 @@ async def test_every_change_of_a_job_is_found_whatever_it_is(s):
     store = WatchStore(s.database)
 
     async def found_after(change):
-        before = await store.watch_changes(EVERYTHING, NOTHING, None, after=NEVER, most=0)
+        before = await store.watch_changes(SCOPE, EVERYTHING, NOTHING, None, after=NEVER, most=0)
         since = Change(await s.sql.fetchval("select clock_timestamp()"), FIRST_ID)
         changed = await change()
-        after = await store.watch_changes(EVERYTHING, before.snapshot, None, after=since, most=100)
+        after = await store.watch_changes(SCOPE, EVERYTHING, before.snapshot, None, after=since, most=100)
         named = await store.watch_changes(
-            WatchFilter(ids=(changed,)), before.snapshot, None, after=since, most=100
+            SCOPE, WatchFilter(ids=(changed,)), before.snapshot, None, after=since, most=100
         )
         assert [one.job_id for one in after.changes] == [one.job_id for one in named.changes] == [changed]
         (job,) = await store.watch_jobs([changed], before.snapshot, after.snapshot, full=True)
         assert job is not None
-        assert job == await s.reads.get(changed)
+        assert job == await s.reads.get(SCOPE, changed)
         assert named.live is not job.status.terminal
         return job.status
 
@@ -258,11 +259,11 @@ async def test_every_change_of_a_job_is_found_whatever_it_is(s):
         return job_id
 
     async def asked_to_stop():
-        await s.changes.cancel(running[0])
+        await s.changes.cancel(SCOPE, running[0])
         return running[0]
 
     async def retried():
-        await s.changes.retry(ended)
+        await s.changes.retry(SCOPE, ended)
         return ended
 
     assert await found_after(s.queued) is Status.QUEUED
@@ -297,15 +298,17 @@ async def test_a_page_ends_at_three_mebibytes_and_has_at_least_one_job(s):
 async def test_a_job_that_changed_since_it_was_found_is_left_to_the_next_look(s):
     store = WatchStore(s.database)
     ids = [await s.queued() for _ in range(3)]
-    found = await store.watch_changes(EVERYTHING, NOTHING, None, after=Change(LONG_AGO, FIRST_ID), most=10)
-    await s.changes.cancel(ids[1])
+    found = await store.watch_changes(
+        SCOPE, EVERYTHING, NOTHING, None, after=Change(LONG_AGO, FIRST_ID), most=10
+    )
+    await s.changes.cancel(SCOPE, ids[1])
     page = await store.watch_jobs(ids, NOTHING, found.snapshot, full=False)
     assert [job.id if job else None for job in page] == [ids[0], None, ids[2]]
 
 
 async def test_the_next_transaction_has_the_number_that_a_look_says(s):
     store = WatchStore(s.database)
-    found = await store.watch_changes(EVERYTHING, NOTHING, None, after=NEVER, most=0)
+    found = await store.watch_changes(SCOPE, EVERYTHING, NOTHING, None, after=NEVER, most=0)
     assert found.snapshot.next == int(await s.sql.fetchval("select pg_current_xact_id()::text"))
 
 
@@ -319,7 +322,7 @@ async def test_a_service_whose_role_owns_nothing_may_watch(cluster, template):
         )
         async with opened(cluster.dsn_of(name, user=role)) as database:
             found = await WatchStore(database).watch_changes(
-                EVERYTHING, NOTHING, None, after=Change(LONG_AGO, FIRST_ID), most=10
+                SCOPE, EVERYTHING, NOTHING, None, after=Change(LONG_AGO, FIRST_ID), most=10
             )
             assert found.history
             assert found.at > datetime.now(UTC) - timedelta(minutes=1)

@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 from ..errors import JobQueueError, SessionStreams
 from ..lifecycle import Event, Status
 from ..model import MAX_PAGE_BYTES
+from ..scope import Scope
 from ..store.database import Record
 from ..store.jobs import Leaving
 from ..store.sessions import SessionStore
@@ -148,31 +149,44 @@ class SessionCalls:
             gathering.came.set()
 
     async def open(
-        self, server_id: int, name: str, labels: Mapping[str, str], ttl: timedelta, greeting: Greeting
+        self,
+        scope: Scope,
+        server_id: int,
+        name: str,
+        labels: Mapping[str, str],
+        ttl: timedelta,
+        greeting: Greeting,
     ) -> Opened:
         """A new session, heard by its calls."""
         secret = new_token()
         session_id, epoch = await self._store.open(
             server_id, name, labels, ttl, digest(secret), greeting.text()
         )
-        return Opened(Session(session_id, epoch, name, ttl, greeting.subscriptions), f"{session_id}.{secret}")
+        session = Session(scope, session_id, epoch, name, ttl, greeting.subscriptions)
+        return Opened(session, f"{session_id}.{secret}")
 
     async def resume(
-        self, token: str, held: Sequence[Named], unanswered: Sequence[Named], greeting: Greeting
+        self,
+        scope: Scope,
+        token: str,
+        held: Sequence[Named],
+        unanswered: Sequence[Named],
+        greeting: Greeting,
     ) -> Opened:
         """The next epoch of a session that had a stream, or not, heard by its calls from now on."""
-        opened = await self._sessions.resume(token, held, unanswered, greeting.subscriptions)
+        opened = await self._sessions.resume(scope, token, held, unanswered, greeting.subscriptions)
         self._sessions.forget(opened.session)
         if not await self._store.greet(opened.session.id, opened.session.epoch, greeting.text()):
             raise await self._sessions.refusal(opened.token)
         return opened
 
     async def claim(
-        self, token: str, most: int, wait: timedelta, held: Sequence[Named] | None
+        self, scope: Scope, token: str, most: int, wait: timedelta, held: Sequence[Named] | None
     ) -> tuple[list[Lease], bool]:
         """Leases up to `most` jobs, and waits for the first one; whether they are to be shown as values.
 
         Args:
+            scope: Whose session it is.
             token: The session's.
             most: At least 1. The session's capacity may bound it further.
             wait: How long, at most. None came: the answer is empty.
@@ -184,7 +198,7 @@ class SessionCalls:
         session_id, _ = split_token(token)
         # Two claims at once would each take the other's leases for their own.
         async with self._claims.setdefault(session_id, asyncio.Lock()):
-            heard = await self._heard(token)
+            heard = await self._heard(scope, token)
             if heard.greeting is None or heard.streams:
                 raise SessionStreams(
                     "the session has a stream, and is given its jobs there; to claim by calls open one by OpenSession"
@@ -224,9 +238,9 @@ class SessionCalls:
                 # The caller hung up: nobody will ever see them.
                 self._dispatcher.undelivered(gathering.leases, session.id)
 
-    async def settle(self, token: str, outcomes: Sequence[Outcome]) -> list[Answer]:
+    async def settle(self, scope: Scope, token: str, outcomes: Sequence[Outcome]) -> list[Answer]:
         """What became of each outcome, in their order."""
-        heard = await self._heard(token)
+        heard = await self._heard(scope, token)
         numbers = {(lease.job_id, lease.attempt): lease.lease_id for lease in heard.session.leases.values()}
         answers: list[Answer | None] = [None] * len(outcomes)
         all_done = asyncio.Event()
@@ -254,10 +268,10 @@ class SessionCalls:
         return [answer for answer in answers if answer is not None]
 
     async def heartbeat(
-        self, token: str, held: Sequence[Named] | None
+        self, scope: Scope, token: str, held: Sequence[Named] | None
     ) -> tuple[list[Cancelling], list[Named]]:
         """What its worker is to cancel, and what it is to give up of what it says that it holds."""
-        heard = await self._heard(token)
+        heard = await self._heard(scope, token)
         known = {(row["id"], row["attempts"]) for row in heard.held}
         cancelling = [
             Cancelling(Named(0, row["id"], row["attempts"]), Asked.of(row["cancel_reason"], row["left"]))
@@ -266,9 +280,9 @@ class SessionCalls:
         ]
         return cancelling, [lease for lease in held or () if (lease.job_id, lease.attempt) not in known]
 
-    async def close(self, token: str) -> list[Named]:
+    async def close(self, scope: Scope, token: str) -> list[Named]:
         """Ends the session; what it still held goes back uncharged. Returns that."""
-        heard = await self._heard(token)
+        heard = await self._heard(scope, token)
         session = heard.session
 
         def decide(row: Record) -> Leaving:
@@ -281,7 +295,7 @@ class SessionCalls:
         attempts = {row["id"]: row["attempts"] for row in heard.held}
         return [Named(0, row["id"], attempts[row["id"]]) for row in rows if row["id"] in attempts]
 
-    async def _heard(self, token: str) -> _Heard:
+    async def _heard(self, scope: Scope, token: str) -> _Heard:
         session_id, secret = split_token(token)
         row = await self._store.touch(session_id, digest(secret))
         if row is None:
@@ -289,7 +303,7 @@ class SessionCalls:
         held = await self._store.held([session_id])
         greeting = None if row["greeting"] is None else Greeting.of(row["greeting"])
         subscriptions = greeting.subscriptions if greeting else frozenset[tuple[str, str]]()
-        session = Session(row["id"], row["epoch"], row["name"], row["ttl"], subscriptions)
+        session = Session(scope, row["id"], row["epoch"], row["name"], row["ttl"], subscriptions)
         if any(self._catalog.lane_by_id(lease["lane_id"]) is None for lease in held):
             await self._catalog.refresh()
         for lease in held:

@@ -11,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 from ..errors import FieldInvalid, FieldViolation, JobQueueError, KindUnknown
 from ..lifecycle import Status
-from ..model import Kind
+from ..model import DEFAULT_NAMESPACE, Kind
+from ..scope import Scope
 from ..store.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
+from . import tokens
 from .kinds import check_kind
 from .pages import page_name, page_size, page_token
 from .schema import PayloadSchema, SchemaInvalid
@@ -42,6 +44,7 @@ class Lane:
     queue: str
     kind: str
     gated: bool
+    namespace: int
 
 
 @dataclass(slots=True)
@@ -54,7 +57,7 @@ class _Known:
 
 
 class Catalog:
-    """Lanes and kinds in memory.
+    """Lanes and kinds of all namespaces in memory; a caller finds those of its own.
 
     Attributes:
         on_change: Called, without arguments, when a lane was added or a gate changed.
@@ -64,8 +67,10 @@ class Catalog:
         self._store = store
         self._open_kinds = open_kinds
         self._lanes: dict[int, Lane] = {}
-        self._usable: dict[tuple[str, str], Lane] = {}
-        self._kinds: dict[str, _Known] = {}
+        # By namespace, queue and kind.
+        self._usable: dict[tuple[int, str, str], Lane] = {}
+        # By number.
+        self._kinds: dict[int, _Known] = {}
         self._newest = _LONG_AGO
         self._interning = asyncio.Lock()
         self._refreshing = asyncio.Lock()
@@ -73,7 +78,7 @@ class Catalog:
 
     async def load(self) -> None:
         """Declares the built-in kinds where they are missing, and reads everything. Done before the server is ready."""
-        await self._store.declare_builtin_kinds()
+        await self._store.declare_builtin_kinds(DEFAULT_NAMESPACE)
         await self.refresh()
 
     async def run(self) -> None:
@@ -105,19 +110,19 @@ class Catalog:
                 listener()
 
     def _same_version(self, row: KindRow) -> _Known | None:
-        known = self._kinds.get(row.kind.name)
+        known = self._kinds.get(row.id)
         return known if known is not None and known.row.updated_at == row.updated_at else None
 
     def _take_kinds(self, rows: list[KindRow]) -> None:
-        kinds: dict[str, _Known] = {}
+        kinds: dict[int, _Known] = {}
         for row in rows:
             if not row.declared and not self._open_kinds:
                 continue
             known = self._same_version(row)
             if known is not None and known.row.declared == row.declared:
-                kinds[row.kind.name] = known
+                kinds[row.id] = known
             else:
-                kinds[row.kind.name] = _compiled(row)
+                kinds[row.id] = _compiled(row)
         self._kinds = kinds
         self._newest = max((row.updated_at for row in rows), default=_LONG_AGO)
 
@@ -127,43 +132,54 @@ class Catalog:
             lane = self._lanes.get(row.id)
             if lane is None:
                 self._lanes[row.id] = lane = Lane(
-                    row.id, row.queue_id, row.kind_id, row.queue, row.kind, row.gated
+                    row.id, row.queue_id, row.kind_id, row.queue, row.kind, row.gated, row.namespace
                 )
                 changed = True
             elif lane.gated != row.gated:
                 lane.gated = row.gated
                 changed = True
         self._usable = {
-            (lane.queue, lane.kind): lane for lane in self._lanes.values() if lane.kind in self._kinds
+            (lane.namespace, lane.queue, lane.kind): lane
+            for lane in self._lanes.values()
+            if lane.kind_id in self._kinds
         }
         return changed
 
-    def known_lane(self, queue: str, kind: str) -> Lane | None:
+    def known_lane(self, scope: Scope, queue: str, kind: str) -> Lane | None:
         """The lane, if this server has seen it and its kind may be enqueued."""
-        return self._usable.get((queue, kind))
+        return self._usable.get((scope.namespace, queue, kind))
 
-    async def lane(self, queue: str, kind: str, path: str = "job.kind") -> Lane:
+    async def lane(self, scope: Scope, queue: str, kind: str, path: str = "job.kind") -> Lane:
         """The lane, made by its first use. Both names are well-formed; `path` is where the kind stood in the request.
 
         Raises:
             KindUnknown: The kind is not declared, and kinds are not open.
             DatabaseAway: It was not known here, and could not be looked up.
         """
-        known = self._usable.get((queue, kind))
+        known = self.known_lane(scope, queue, kind)
         if known is not None:
             return known
         async with self._interning:
-            known = self._usable.get((queue, kind))
+            known = self.known_lane(scope, queue, kind)
             if known is not None:
                 return known
-            if kind not in self._kinds and not self._open_kinds and not await self._store.is_declared(kind):
-                raise self._unknown(kind, path)
-            await self._store.intern_lane(queue, kind, make_kind=self._open_kinds)
+            if (
+                not self._open_kinds
+                and self.kind(scope, kind) is None
+                and not await self._store.is_declared(scope, kind)
+            ):
+                raise self._unknown(scope, kind, path)
+            await self._store.intern_lane(scope, queue, kind, make_kind=self._open_kinds)
             await self.refresh()
-            return self._usable[(queue, kind)]
+            return self._usable[scope.namespace, queue, kind]
 
-    def _unknown(self, kind: str, path: str) -> KindUnknown:
-        near = difflib.get_close_matches(kind, self._kinds, n=3)
+    def _named(self, scope: Scope) -> dict[str, Kind]:
+        """The caller's kinds, by name."""
+        rows = (known.row for known in self._kinds.values())
+        return {row.kind.name: row.kind for row in rows if row.namespace == scope.namespace}
+
+    def _unknown(self, scope: Scope, kind: str, path: str) -> KindUnknown:
+        near = difflib.get_close_matches(kind, self._named(scope), n=3)
         meant = f" (did you mean {' or '.join(near)}?)" if near else ""
         description = f"the kind {kind!r} is not declared{meant}"
         return KindUnknown(
@@ -180,49 +196,50 @@ class Catalog:
         """Every lane that this server has seen."""
         return self._lanes.values()
 
-    def kind(self, name: str) -> Kind | None:
+    def kind(self, scope: Scope, name: str) -> Kind | None:
         """What is declared of the kind; None if it is not known."""
-        known = self._kinds.get(name)
-        return None if known is None else known.row.kind
+        return self._named(scope).get(name)
 
-    def takes_any_json(self, kind: str) -> bool:
+    def kind_of(self, lane: Lane) -> Kind:
+        """What is declared of the kind of a lane that `lane` or `known_lane` has just found."""
+        return self._kinds[lane.kind_id].row.kind
+
+    def takes_any_json(self, lane: Lane) -> bool:
         """Whether `check_payload` has nothing to look at."""
-        known = self._kinds.get(kind)
-        return known is not None and known.schema is None and known.broken is None
+        known = self._kinds[lane.kind_id]
+        return known.schema is None and known.broken is None
 
-    def check_payload(self, kind: str, payload: bytes, path: str = "job.payload") -> None:
+    def check_payload(self, lane: Lane, payload: bytes, path: str = "job.payload") -> None:
         """Checks a payload, well-formed JSON as `check_json` has it, against the schema of its kind.
 
-        Call it after `lane` or `known_lane` has found the kind: it does not ask the database.
+        Args:
+            lane: As in `kind_of`.
+            payload: The JSON text.
+            path: Where it stood in the request.
 
         Raises:
             PayloadInvalid: It does not fit. At most ten violations, each with its path below `path`.
-            KindUnknown: The kind is not known here, and kinds are not open.
             FieldInvalid: What is stored as the kind's schema is no schema; the message tells how to mend it.
         """
-        known = self._kinds.get(kind)
-        if known is None:
-            if self._open_kinds:
-                return
-            raise self._unknown(kind, _beside(path))
+        known = self._kinds[lane.kind_id]
         if known.schema is not None:
             known.schema.check(payload, path)
         elif known.broken is not None:
-            words = f"the schema stored for the kind {kind!r} is not one ({known.broken}); put the kind again"
+            words = f"the schema stored for the kind {lane.kind!r} is not one ({known.broken}); put the kind again"
             raise FieldInvalid.of(_beside(path), words)
 
-    async def put_kind(self, kind: Kind) -> Kind:
+    async def put_kind(self, scope: Scope, kind: Kind) -> Kind:
         """Declares the kind, or replaces all that is declared of it. Other servers follow within about a second.
 
         Raises:
             FieldInvalid: The name, the schema or a bound breaks its rule.
         """
         check_kind(kind)
-        await self._store.put_kind(kind)
+        await self._store.put_kind(scope, kind)
         await self.refresh()
         return kind
 
-    async def list_kinds(self, asked_size: int, token: str) -> tuple[list[Kind], str]:
+    async def list_kinds(self, scope: Scope, asked_size: int, token: str) -> tuple[list[Kind], str]:
         """A page of kinds by name, and the token of the next one ("" after the last).
 
         Raises:
@@ -230,10 +247,11 @@ class Catalog:
             PageTokenInvalid: The token is not one of this list.
         """
         size = page_size(asked_size)
-        after = page_name("kinds", token)
-        kinds = await self._store.list_kinds(after, size + 1, seen_too=self._open_kinds)
+        text = tokens.within(scope, "kinds")
+        after = page_name(text, token)
+        kinds = await self._store.list_kinds(scope, after, size + 1, seen_too=self._open_kinds)
         more = len(kinds) > size
-        return kinds[:size], page_token("kinds", kinds[size - 1].name.encode()) if more else ""
+        return kinds[:size], page_token(text, kinds[size - 1].name.encode()) if more else ""
 
     async def lane_depths(self, lane_ids: Collection[int]) -> list[LaneDepth]:
         """Bounded counts of these lanes by status, without those that are zero."""

@@ -77,9 +77,9 @@ class Cursor:
             since = self.since
         return Cursor(self.history, target, self.target_at, since)
 
-    def token(self, scope: str) -> str:
-        """The cursor as text, for the watch that `scope` describes."""
-        raw = bytearray(self.history + tokens.digest(scope))
+    def token(self, text: str) -> str:
+        """The cursor as text, for the watch that `text` describes."""
+        raw = bytearray(self.history + tokens.digest(text))
         _put(raw, _microseconds(self.at))
         _put(raw, max(0, _microseconds(self.at) - _microseconds(self.since)))
         _put_snapshot(raw, self.told)
@@ -101,7 +101,7 @@ def is_history(history: bytes, text: str) -> bool:
     return history in (tokens.digest(text), tokens.digest(text, former=True))
 
 
-def cursor_of(token: str, scope: str) -> Cursor:
+def cursor_of(token: str, text: str) -> Cursor:
     """Reads a token.
 
     Raises:
@@ -113,7 +113,7 @@ def cursor_of(token: str, scope: str) -> Cursor:
     except (ValueError, OverflowError, StopIteration):
         words = "is not a token that WatchJobs gave; leave it out to watch from now on"
         raise FieldInvalid.of("resume_token", words) from None
-    if digest != tokens.digest(scope, former=former):
+    if digest != tokens.digest(text, former=former):
         words = "belongs to a watch of other jobs; keep ids, queue, kind and labels as they were"
         raise FieldInvalid.of("resume_token", words)
     return cursor

@@ -143,7 +143,7 @@ class Dispatcher:
 
     def attach(self, session: Session) -> None:
         """A session takes jobs from now on, or takes more or fewer than before."""
-        key: object = session.id if session.bounded else session.subscriptions
+        key: object = session.id if session.bounded else (session.scope.namespace, session.subscriptions)
         if self._group_of.get(session) == key:
             session.has_room()
             self.wake()
@@ -151,7 +151,7 @@ class Dispatcher:
         self.detach(session)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Group(session.subscriptions)
+            group = self._groups[key] = Group(session.scope.namespace, session.subscriptions)
             self._lanes_changed()
         group.add(session)
         self._group_of[session] = key

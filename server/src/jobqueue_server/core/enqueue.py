@@ -23,7 +23,8 @@ from ..fields import FIELDS, milliseconds
 from ..ids import IdMint
 from ..lifecycle import Status
 from ..metrics import Metrics
-from ..model import DEFAULT_MAX_ATTEMPTS, DEFAULT_NAMESPACE, Enqueued, EnqueuedBatch, Job, NewJob, NewJobs
+from ..model import DEFAULT_MAX_ATTEMPTS, Enqueued, EnqueuedBatch, Job, NewJob, NewJobs
+from ..scope import Scope
 from ..store.database import DataError
 from ..store.database import Session as StoreSession
 from ..store.jobs import JobStore, NewRows, Stored
@@ -127,7 +128,7 @@ class Enqueuer:
 
     # ---- callers
 
-    async def enqueue(self, new: NewJob) -> Enqueued:
+    async def enqueue(self, scope: Scope, new: NewJob) -> Enqueued:
         """Stores one job, or answers the one that its idempotency key stands for.
 
         Raises:
@@ -136,17 +137,17 @@ class Enqueuer:
             QueueFull: Too many wait to be stored.
             DatabaseAway: It may have been stored or not.
         """
-        lane = self._catalog.known_lane(new.queue, new.kind)
+        lane = self._catalog.known_lane(scope, new.queue, new.kind)
         if lane is None:
             with self._taking_room(1):
-                lane = await self._catalog.lane(new.queue, new.kind)
-        self._catalog.check_payload(new.kind, new.payload)
+                lane = await self._catalog.lane(scope, new.queue, new.kind)
+        self._catalog.check_payload(lane, new.payload)
         row = self._rows([self._mint.mint()], NewJobs.of(new), lane)
         if new.idempotency_key is None:
             stored = await self._put(self._plain, self._wake, Unit.of([row], [lane]))
             return Enqueued(row.id, False, self._as_enqueued(row, lane, stored.at))
-        digest = key_digest(DEFAULT_NAMESPACE, new.idempotency_key)
-        row.key_digest, row.request_digest = digest, request_digest(new)
+        digest = key_digest(scope.namespace, new.idempotency_key)
+        row.namespace, row.key_digest, row.request_digest = scope.namespace, digest, request_digest(new)
         for _ in range(KEYS_VANISH_TRIES):
             pending = self._pending_keys.get(digest)
             if pending is not None:
@@ -159,14 +160,14 @@ class Enqueuer:
                 stored = await self._put(self._keyed, self._keyed_wake, unit)
                 if row.id not in stored.lost_keys:
                     return Enqueued(row.id, False, self._as_enqueued(row, lane, stored.at))
-            winner = (await self._store.find_keys([digest])).get(digest)
+            winner = (await self._store.find_keys(scope, [digest])).get(digest)
             if winner is not None:
                 self._same_request(winner, row, "job.idempotency_key")
-                return Enqueued(winner[0], True, await self._reads.get(winner[0]))
+                return Enqueued(winner[0], True, await self._reads.get(scope, winner[0]))
             row.ids = [self._mint.mint()]
         raise Internal("the idempotency key changed hands too often; try again")
 
-    def start(self, jobs: Sequence[NewJobs], caller: str) -> Unit | None:
+    def start(self, scope: Scope, jobs: Sequence[NewJobs], caller: str) -> Unit | None:
         """Puts jobs without keys in line, without waiting for them; None where `enqueue` has more to do.
 
         Raises:
@@ -175,12 +176,12 @@ class Enqueuer:
         lanes, rows = [], []
         for some in jobs:
             new = some.new
-            lane = self._catalog.known_lane(new.queue, new.kind)
+            lane = self._catalog.known_lane(scope, new.queue, new.kind)
             if lane is None:
                 return None
-            if not self._catalog.takes_any_json(new.kind):
+            if not self._catalog.takes_any_json(lane):
                 for payload in some.payloads:
-                    self._catalog.check_payload(new.kind, payload)
+                    self._catalog.check_payload(lane, payload)
             lanes.append(lane)
             rows.append(self._rows(self._mint.mint_many(len(some.payloads)), some, lane))
         unit = Unit.of(rows, lanes)
@@ -204,20 +205,20 @@ class Enqueuer:
         """The job of such a unit as it was enqueued at that time."""
         return self._as_enqueued(unit.rows[0], unit.lanes[0], at)
 
-    async def enqueue_batch(self, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
+    async def enqueue_batch(self, scope: Scope, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
         """Stores all of them, or none. Those with a key that was used before answer the job that it stands for.
 
         Raises:
             As `enqueue`; the violations name the jobs by their place, `jobs[3].payload`.
         """
         with self._taking_room(sum(len(some.payloads) for some in jobs)):
-            batch = await self.prepare(jobs, "jobs")
+            batch = await self.prepare(scope, jobs, "jobs")
         if batch.keyed:
-            return await self._keyed_batch(batch)
+            return await self._keyed_batch(scope, batch)
         await self._put(self._plain, self._wake, Unit.of(batch.rows, batch.lanes))
         return EnqueuedBatch([job_id for row in batch.rows for job_id in row.ids])
 
-    async def prepare(self, jobs: Sequence[NewJobs], at: str) -> Batch:
+    async def prepare(self, scope: Scope, jobs: Sequence[NewJobs], at: str) -> Batch:
         """Checks jobs that are to be stored together, and makes their rows; `at` is the path of their list.
 
         Raises:
@@ -228,18 +229,19 @@ class Enqueuer:
         first = 0
         for some in jobs:
             new = some.new
-            lane = self._catalog.known_lane(new.queue, new.kind) or await self._catalog.lane(
-                new.queue, new.kind, f"{at}[{first}].kind"
+            lane = self._catalog.known_lane(scope, new.queue, new.kind) or await self._catalog.lane(
+                scope, new.queue, new.kind, f"{at}[{first}].kind"
             )
-            if not self._catalog.takes_any_json(new.kind):
+            if not self._catalog.takes_any_json(lane):
                 for index, payload in enumerate(some.payloads, first):
-                    self._catalog.check_payload(new.kind, payload, f"{at}[{index}].payload")
+                    self._catalog.check_payload(lane, payload, f"{at}[{index}].payload")
             rows.append(self._rows(ids[first : first + len(some.payloads)], some, lane))
             lanes.append(lane)
             first += len(some.payloads)
         for row in rows:
             if row.new.idempotency_key is not None:
-                row.key_digest = key_digest(DEFAULT_NAMESPACE, row.new.idempotency_key)
+                row.namespace = scope.namespace
+                row.key_digest = key_digest(scope.namespace, row.new.idempotency_key)
                 row.request_digest = request_digest(row.new)
         return Batch(rows, lanes, at)
 
@@ -262,11 +264,9 @@ class Enqueuer:
 
     def _rows(self, ids: list[UUID], jobs: NewJobs, lane: Lane) -> NewRows:
         new = jobs.new
-        kind = self._catalog.kind(new.kind)
-        attempts, timeout = new.max_attempts, new.timeout
-        if kind is not None:
-            attempts = attempts if attempts is not None else kind.max_attempts
-            timeout = timeout if timeout is not None else kind.timeout
+        kind = self._catalog.kind_of(lane)
+        attempts = new.max_attempts if new.max_attempts is not None else kind.max_attempts
+        timeout = new.timeout if new.timeout is not None else kind.timeout
         return NewRows(
             ids,
             jobs.payloads,
@@ -322,7 +322,7 @@ class Enqueuer:
 
     # ---- keyed batches: a transaction of their own
 
-    async def _keyed_batch(self, batch: Batch) -> EnqueuedBatch:
+    async def _keyed_batch(self, scope: Scope, batch: Batch) -> EnqueuedBatch:
         """A batch in which a job has a key; no key stands twice in it. Its jobs all go to the backlog."""
         ids = [job_id for row in batch.rows for job_id in row.ids]
         self.check_room(len(ids))
@@ -332,7 +332,7 @@ class Enqueuer:
                 for _ in range(KEYS_VANISH_TRIES):
                     try:
                         async with self._store.transaction() as session:
-                            replays = await self.store_within(session, batch)
+                            replays = await self.store_within(scope, session, batch)
                     except KeyVanished:
                         continue
                     self.announce(batch, replays)
@@ -343,8 +343,13 @@ class Enqueuer:
             self._waiting -= len(ids)
         raise Internal("the idempotency keys changed hands too often; try again")
 
-    async def store_within(self, session: StoreSession, batch: Batch) -> dict[UUID, UUID]:
+    async def store_within(self, scope: Scope, session: StoreSession, batch: Batch) -> dict[UUID, UUID]:
         """Stores a batch within somebody's transaction, none of it handed off.
+
+        Args:
+            scope: That of the jobs that have keys.
+            session: The transaction.
+            batch: Its jobs.
 
         Returns:
             The rows that were not stored because their key stands for a job already: id of the row -> that job.
@@ -360,7 +365,9 @@ class Enqueuer:
             stored = await self._store.enqueue(keyed, session)
             lost = [row for row in keyed if row.id in stored.lost_keys]
             winners = (
-                await self._store.find_keys([row.key_digest or b"" for row in lost], session) if lost else {}
+                await self._store.find_keys(scope, [row.key_digest or b"" for row in lost], session)
+                if lost
+                else {}
             )
             for row in lost:
                 winner = winners.get(row.key_digest or b"")

@@ -83,7 +83,7 @@ class FollowUps:
             (item,) = one
             try:
                 batches[item] = await self._enqueuer.prepare(
-                    [NewJobs.of(new) for new in item.outcome.follow_ups], _AT
+                    item.session.scope, [NewJobs.of(new) for new in item.outcome.follow_ups], _AT
                 )
             except _REFUSALS as error:
                 self._settler.answer_all(one, "INVALID", _named(error))
@@ -112,7 +112,12 @@ class FollowUps:
                     stored = _joined(
                         [batch for item, batch in settlements if settled is None or item.job_id in settled]
                     )
-                    replays = await self._enqueuer.store_within(session, stored) if stored.rows else {}
+                    replays = (
+                        # Those with keys are of one settlement.
+                        await self._enqueuer.store_within(items[0].session.scope, session, stored)
+                        if stored.rows
+                        else {}
+                    )
             except KeyVanished:
                 continue
             except IdempotencyKeyReused as error:

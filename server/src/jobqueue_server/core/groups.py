@@ -18,9 +18,10 @@ UNBOUNDED = (1 << 31) - 1
 
 
 class Group:
-    """Sessions with the same subscriptions; one that bounds kinds or bytes is a group of its own."""
+    """Sessions of one namespace with the same subscriptions; one that bounds kinds or bytes is a group of its own."""
 
-    def __init__(self, subscriptions: frozenset[tuple[str, str]]) -> None:
+    def __init__(self, namespace: int, subscriptions: frozenset[tuple[str, str]]) -> None:
+        self.namespace = namespace
         self.subscriptions = subscriptions
         self.sessions: set[Session] = set()
         self._rooms: dict[int, OrderedDict[Session, None]] = {}
@@ -98,7 +99,7 @@ class Group:
         """Takes in the lanes that exist now."""
         by_queue: dict[int, list[Lane]] = defaultdict(list)
         for lane in lanes:
-            if (lane.queue, lane.kind) in self.subscriptions:
+            if lane.namespace == self.namespace and (lane.queue, lane.kind) in self.subscriptions:
                 by_queue[lane.queue_id].append(lane)
         self.queues = [by_queue[queue_id] for queue_id in sorted(by_queue)]
 

@@ -11,9 +11,11 @@ from uuid import UUID
 
 from ..errors import FieldInvalid, PageTokenInvalid
 from ..model import DEFAULT_WAIT, MAX_WAIT, Enqueued, EnqueuedBatch, Job, JobFilter, NewJob, NewJobs, Page
+from ..scope import Scope
 from ..store.changes import ChangeStore, not_found
 from ..store.jobs import NewRows, Stored
 from ..store.reads import ReadStore
+from . import tokens
 from .catalog import Lane
 from .pages import page_position, page_size, page_token
 from .waiters import Waiters
@@ -35,7 +37,7 @@ class Started(Protocol):
 class Enqueuer(Protocol):
     """Stores new jobs."""
 
-    def start(self, jobs: Sequence[NewJobs], caller: str) -> Started | None:
+    def start(self, scope: Scope, jobs: Sequence[NewJobs], caller: str) -> Started | None:
         """Some jobs, without waiting for them."""
 
     def check_room(self, jobs: int) -> None:
@@ -44,10 +46,10 @@ class Enqueuer(Protocol):
     def job_of(self, started: Any, at: datetime) -> Job:
         """The one job of them as it was enqueued."""
 
-    async def enqueue(self, new: NewJob) -> Enqueued:
+    async def enqueue(self, scope: Scope, new: NewJob) -> Enqueued:
         """One job."""
 
-    async def enqueue_batch(self, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
+    async def enqueue_batch(self, scope: Scope, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
         """All of them or none."""
 
 
@@ -85,7 +87,7 @@ class JobService:
         self._on_ready = on_ready
         self._on_finished = on_finished
 
-    async def enqueue(self, new: NewJob) -> Enqueued:
+    async def enqueue(self, scope: Scope, new: NewJob) -> Enqueued:
         """Stores a job, or finds the one that its key stands for.
 
         Raises:
@@ -93,19 +95,20 @@ class JobService:
             IdempotencyKeyReused: The key was used for another request.
             QueueFull: Too many enqueues wait.
         """
-        return await self._enqueuer.enqueue(new)
+        return await self._enqueuer.enqueue(scope, new)
 
-    def start(self, jobs: Sequence[NewJobs], caller: str) -> Started | None:
+    def start(self, scope: Scope, jobs: Sequence[NewJobs], caller: str) -> Started | None:
         """Puts jobs in line without waiting for them, for the hot path; None where the other calls have more to do.
 
         Args:
+            scope: Whose jobs they are.
             jobs: Without idempotency keys. They are stored together or not at all.
             caller: Who asks; the callers take turns.
 
         Raises:
             PayloadInvalid: One of them can't be a job.
         """
-        return self._enqueuer.start(jobs, caller)
+        return self._enqueuer.start(scope, jobs, caller)
 
     def check_room(self, jobs: int) -> None:
         """Before anything is read of jobs that would be refused.
@@ -119,7 +122,7 @@ class JobService:
         """The job as it was enqueued at that time."""
         return self._enqueuer.job_of(started, at)
 
-    async def batch_enqueue(self, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
+    async def batch_enqueue(self, scope: Scope, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
         """Stores all jobs or none.
 
         Raises:
@@ -127,20 +130,22 @@ class JobService:
             IdempotencyKeyReused: A key was used for another request.
             QueueFull: Too many enqueues wait.
         """
-        return await self._enqueuer.enqueue_batch(jobs)
+        return await self._enqueuer.enqueue_batch(scope, jobs)
 
-    async def get(self, job_id: UUID, *, full: bool = True) -> Job:
+    async def get(self, scope: Scope, job_id: UUID, *, full: bool = True) -> Job:
         """The job as it is now; `full` adds payload, output, headers and failed attempts.
 
         Raises:
             JobNotFound: There is none.
         """
-        job = await self._reads.get(job_id, full=full)
+        job = await self._reads.get(scope, job_id, full=full)
         if job is None:
             raise not_found(job_id)
         return job
 
-    async def list(self, wanted: JobFilter, *, size: int, token: str, full: bool = False) -> Page:
+    async def list(
+        self, scope: Scope, wanted: JobFilter, *, size: int, token: str, full: bool = False
+    ) -> Page:
         """A page of jobs, newest first. created_after is inclusive, created_before exclusive.
 
         Looks at a bounded number of jobs and carries at most 3 MiB: a page may be short, even empty, and still have a
@@ -151,18 +156,18 @@ class JobService:
             PageTokenInvalid: The token is not one of this list with this filter.
         """
         _check(wanted)
-        scope = _scope(wanted)
+        text = tokens.within(scope, _text(wanted))
         rows = page_size(size)
-        position = page_position(scope, token)
+        position = page_position(text, token)
         if position is not None and len(position) != _ID_BYTES:
             raise PageTokenInvalid("page_token: not a token that this server gave; start again without it")
         before = None if position is None else UUID(bytes=position)
-        scan = await self._reads.list(wanted, size=rows, before=before, full=full)
+        scan = await self._reads.list(scope, wanted, size=rows, before=before, full=full)
         if scan.resume_before is None:
             return Page(scan.jobs)
-        return Page(scan.jobs, page_token(scope, scan.resume_before.bytes))
+        return Page(scan.jobs, page_token(text, scan.resume_before.bytes))
 
-    async def cancel(self, job_id: UUID, reason: str = "") -> tuple[Job, bool]:
+    async def cancel(self, scope: Scope, job_id: UUID, reason: str = "") -> tuple[Job, bool]:
         """Cancels a waiting job at once; asks a running one to stop, which is pending until its worker answers.
 
         Answers the job as this call left it, also where it has moved on since.
@@ -171,7 +176,7 @@ class JobService:
             JobTerminal: It has ended.
             JobNotFound: There is none.
         """
-        cancelled = await self._changes.cancel(job_id, reason)
+        cancelled = await self._changes.cancel(scope, job_id, reason)
         if cancelled.session_id is not None:
             self._on_cancel(job_id, cancelled.session_id, cancelled.attempt, reason)
         if not cancelled.pending:
@@ -179,7 +184,7 @@ class JobService:
             self._on_finished(cancelled.job.kind, "cancelled")
         return cancelled.job, cancelled.pending
 
-    async def retry(self, job_id: UUID) -> Job:
+    async def retry(self, scope: Scope, job_id: UUID) -> Job:
         """Queues an ended job again, with its history and attempts, and its failures and losses forgotten.
 
         Answers the job as this call left it, also where it has moved on since.
@@ -188,25 +193,28 @@ class JobService:
             JobNotTerminal: It has not ended.
             JobNotFound: There is none.
         """
-        retried = await self._changes.retry(job_id)
+        retried = await self._changes.retry(scope, job_id)
         self._on_ready(retried.lane_id, retried.priority)
         return retried.job
 
-    async def delete(self, job_id: UUID) -> None:
+    async def delete(self, scope: Scope, job_id: UUID) -> None:
         """Takes away an ended job with its history. A replay of its key answers its id alone.
 
         Raises:
             JobNotTerminal: It has not ended.
             JobNotFound: There is none.
         """
-        await self._changes.delete(job_id)
+        await self._changes.delete(scope, job_id)
         # Who waits for it learns that it is gone.
         self._waiters.finished([job_id])
 
-    async def wait(self, job_id: UUID, timeout: timedelta = timedelta(), *, full: bool = True) -> Job:
+    async def wait(
+        self, scope: Scope, job_id: UUID, timeout: timedelta = timedelta(), *, full: bool = True
+    ) -> Job:
         """The job when it has ended, or as it is after `timeout`.
 
         Args:
+            scope: Whose job it is.
             job_id: The job.
             timeout: 0 means 30 s; more than 60 s means 60 s.
             full: As in `get`.
@@ -219,13 +227,13 @@ class JobService:
             raise FieldInvalid.of("timeout", "must be from 0 (the default, 30 s) to 60 s")
         deadline = asyncio.get_running_loop().time() + min(timeout or DEFAULT_WAIT, MAX_WAIT).total_seconds()
         with self._waiters.waiting_for(job_id) as ended:
-            job = await self.get(job_id, full=full)
+            job = await self.get(scope, job_id, full=full)
             in_time = True
             # A job that ended may have been queued again before it was read: then it is waited for anew.
             while in_time and not job.status.terminal:
                 in_time = await _set_before(ended, deadline)
                 ended.clear()
-                job = await self.get(job_id, full=full)
+                job = await self.get(scope, job_id, full=full)
             return job
 
 
@@ -250,8 +258,8 @@ def _check(wanted: JobFilter) -> None:
             raise FieldInvalid.of(field, "holds a NUL character, which no job has")
 
 
-def _scope(wanted: JobFilter) -> str:
-    """The filter as a text that is the same for equal filters."""
+def _text(wanted: JobFilter) -> str:
+    """The list as a text that is the same for equal filters."""
     return json.dumps(
         [
             "jobs",

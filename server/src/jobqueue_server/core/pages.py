@@ -21,12 +21,12 @@ def page_size(asked: int) -> int:
     return min(asked or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 
 
-def page_token(scope: str, position: bytes) -> str:
-    """A token for what comes after `position` in the list that `scope` describes (its name and its filter)."""
-    return tokens.encode(tokens.digest(scope) + position)
+def page_token(text: str, position: bytes) -> str:
+    """A token for what comes after `position` in the list that `text` describes (its name and its filter)."""
+    return tokens.encode(tokens.digest(text) + position)
 
 
-def page_position(scope: str, token: str) -> bytes | None:
+def page_position(text: str, token: str) -> bytes | None:
     """The position that the token carries; None for the empty token, which means the first page.
 
     Raises:
@@ -43,20 +43,20 @@ def page_position(scope: str, token: str) -> bytes | None:
     digest, position = said[: tokens.DIGEST_BYTES], said[tokens.DIGEST_BYTES :]
     if not position:
         raise PageTokenInvalid("page_token: not a token that this server gave; start again without it")
-    if digest != tokens.digest(scope, former=former):
+    if digest != tokens.digest(text, former=former):
         raise PageTokenInvalid(
             "page_token: belongs to another list or filter; keep all other fields as they were"
         )
     return position
 
 
-def page_name(scope: str, token: str) -> str:
+def page_name(text: str, token: str) -> str:
     """The name after which the page begins; "" for the first page.
 
     Raises:
         PageTokenInvalid: As in `page_position`.
     """
-    position = page_position(scope, token)
+    position = page_position(text, token)
     if position is None:
         return ""
     name = position.decode("ascii", "replace")

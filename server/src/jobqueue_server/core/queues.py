@@ -8,7 +8,9 @@ from datetime import timedelta
 from ..errors import QueueNotFound
 from ..lifecycle import Status
 from ..model import Depth, Queue
+from ..scope import Scope
 from ..store.catalog import CatalogStore, LaneDepth, QueueRow
+from . import tokens
 from .catalog import Catalog
 from .kinds import NAME
 from .pages import page_name, page_size, page_token
@@ -26,7 +28,7 @@ class QueueService:
         self._catalog = catalog
         self._store = store
 
-    async def list_queues(self, asked_size: int, token: str) -> tuple[list[Queue], str]:
+    async def list_queues(self, scope: Scope, asked_size: int, token: str) -> tuple[list[Queue], str]:
         """A page of queues by name, and the token of the next one ("" after the last).
 
         Raises:
@@ -34,45 +36,46 @@ class QueueService:
             PageTokenInvalid: The token is not one of this list.
         """
         size = page_size(asked_size)
-        after = page_name("queues", token)
-        rows = await self._store.list_queues(after, size + 1)
+        text = tokens.within(scope, "queues")
+        after = page_name(text, token)
+        rows = await self._store.list_queues(scope, after, size + 1)
         more = len(rows) > size
         queues = await self._with_depths(rows[:size])
-        return queues, page_token("queues", rows[size - 1].name.encode()) if more else ""
+        return queues, page_token(text, rows[size - 1].name.encode()) if more else ""
 
-    async def get_queue(self, name: str) -> Queue:
+    async def get_queue(self, scope: Scope, name: str) -> Queue:
         """The queue with its depths.
 
         Raises:
             QueueNotFound: It was never used.
         """
-        row = await self._store.get_queue(name) if NAME.fullmatch(name) else None
+        row = await self._store.get_queue(scope, name) if NAME.fullmatch(name) else None
         if row is None:
             raise _not_found(name)
         (queue,) = await self._with_depths([row])
         return queue
 
-    async def pause_queue(self, name: str) -> Queue:
+    async def pause_queue(self, scope: Scope, name: str) -> Queue:
         """Stops claims and hand-offs from the queue; what runs goes on, and enqueues are taken. Idempotent.
 
         Raises:
             QueueNotFound: It was never used.
         """
-        return await self._set_paused(name, paused=True)
+        return await self._set_paused(scope, name, paused=True)
 
-    async def resume_queue(self, name: str) -> Queue:
+    async def resume_queue(self, scope: Scope, name: str) -> Queue:
         """Lets the queue's jobs be claimed again. Idempotent.
 
         Raises:
             QueueNotFound: It was never used.
         """
-        return await self._set_paused(name, paused=False)
+        return await self._set_paused(scope, name, paused=False)
 
-    async def _set_paused(self, name: str, *, paused: bool) -> Queue:
-        if not NAME.fullmatch(name) or not await self._store.set_queue_paused(name, paused=paused):
+    async def _set_paused(self, scope: Scope, name: str, *, paused: bool) -> Queue:
+        if not NAME.fullmatch(name) or not await self._store.set_queue_paused(scope, name, paused=paused):
             raise _not_found(name)
         await self._catalog.refresh()
-        return await self.get_queue(name)
+        return await self.get_queue(scope, name)
 
     async def _with_depths(self, rows: list[QueueRow]) -> list[Queue]:
         lane_ids = [lane_id for row in rows for lane_id in row.lane_ids]

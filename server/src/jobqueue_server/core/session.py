@@ -13,6 +13,7 @@ from uuid import UUID
 
 from ..errors import JobQueueError
 from ..lifecycle import Event
+from ..scope import Scope
 from .catalog import Lane
 
 #: How many settled leases a session remembers at least, so that the same settlement again can be told apart from a
@@ -186,8 +187,15 @@ class Session:
     """One worker's presence. Lives in memory from its Hello until it ends, also while its stream is broken."""
 
     def __init__(
-        self, id: int, epoch: int, name: str, ttl: timedelta, subscriptions: frozenset[tuple[str, str]]
+        self,
+        scope: Scope,
+        id: int,
+        epoch: int,
+        name: str,
+        ttl: timedelta,
+        subscriptions: frozenset[tuple[str, str]],
     ) -> None:
+        self.scope = scope
         self.id = id
         self.epoch = epoch
         self.name = name

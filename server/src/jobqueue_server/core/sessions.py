@@ -24,6 +24,7 @@ from ..errors import (
 )
 from ..ids import CELL
 from ..lifecycle import Event
+from ..scope import Scope
 from ..store.database import Record
 from ..store.jobs import Leaving
 from ..store.sessions import SessionStore
@@ -151,7 +152,12 @@ class Sessions:
     # ---- a worker comes
 
     async def open(
-        self, name: str, labels: Mapping[str, str], ttl: timedelta, subscriptions: frozenset[tuple[str, str]]
+        self,
+        scope: Scope,
+        name: str,
+        labels: Mapping[str, str],
+        ttl: timedelta,
+        subscriptions: frozenset[tuple[str, str]],
     ) -> Opened:
         """A new session.
 
@@ -161,7 +167,7 @@ class Sessions:
         self._room()
         secret = new_token()
         session_id, epoch = await self._store.open(self._server_id(), name, labels, ttl, digest(secret))
-        session = Session(session_id, epoch, name, ttl, subscriptions)
+        session = Session(scope, session_id, epoch, name, ttl, subscriptions)
         self._sessions[session_id] = session
         return Opened(session, f"{session_id}.{secret}")
 
@@ -172,6 +178,7 @@ class Sessions:
 
     async def resume(
         self,
+        scope: Scope,
         token: str,
         held: Sequence[Named],
         unanswered: Sequence[Named],
@@ -195,7 +202,7 @@ class Sessions:
             raise await self.refusal(token)
         # The server that had it ends its stream, and forgets what it holds.
         self._peers.tell_gone(session_id, row["epoch"] - 1)
-        session = self._take_over(row, subscriptions)
+        session = self._take_over(scope, row, subscriptions)
         try:
             kept, revoked = await self._reconcile(session, held, unanswered)
         except BaseException:
@@ -216,7 +223,7 @@ class Sessions:
             )
         return _ended() if row["ended"] else _superseded()
 
-    def _take_over(self, row: Record, subscriptions: frozenset[tuple[str, str]]) -> Session:
+    def _take_over(self, scope: Scope, row: Record, subscriptions: frozenset[tuple[str, str]]) -> Session:
         """The session in its new epoch: a fresh object, so that what the old stream still does finds the old one.
 
         Of resumes at once the answers may come in another order than their epochs.
@@ -224,7 +231,7 @@ class Sessions:
         old = self._sessions.get(row["id"])
         if old is not None and old.epoch > row["epoch"]:
             raise _superseded()
-        session = Session(row["id"], row["epoch"], row["name"], row["ttl"], subscriptions)
+        session = Session(scope, row["id"], row["epoch"], row["name"], row["ttl"], subscriptions)
         session.confirmed = False
         if old is not None:
             self._dispatcher.detach(old)
@@ -243,7 +250,10 @@ class Sessions:
         back: list[Leaving] = []
         rows = await self._store.held([session.id])
         jobs = (
-            {row["id"]: row for row in await self._store.named_jobs([job_id for job_id, _ in named])}
+            {
+                row["id"]: row
+                for row in await self._store.named_jobs(session.scope, [job_id for job_id, _ in named])
+            }
             if named
             else {}
         )

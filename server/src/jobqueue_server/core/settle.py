@@ -395,10 +395,12 @@ class Settler:
         """Answers the outcomes that matched no lease: applied before, stale, or the job is gone."""
         rows = {
             (row["id"], row["attempt"]): row
-            for row in await self._store.settled_before([(item.job_id, item.attempt) for item in items])
+            for row in await self._store.settled_before(
+                [(item.session.scope, item.job_id, item.attempt) for item in items]
+            )
         }
         for item in items:
-            verdict, status, message = _explain(item, rows[item.job_id, item.attempt])
+            verdict, status, message = _explain(item, rows.get((item.job_id, item.attempt)))
             if item.lease is not None:
                 item.session.drop(item.lease_id)
             item.frame.done(
@@ -407,11 +409,11 @@ class Settler:
         return []
 
 
-def _explain(item: Item, row: Record) -> tuple[str, int, str]:
+def _explain(item: Item, row: Record | None) -> tuple[str, int, str]:
     """The verdict on an outcome that matched no lease, from what is stored of its job."""
-    if row["finished"]:
+    if row is not None and row["finished"]:
         status = int(row["status"])
-    elif row["live"]:
+    elif row is not None and row["live"]:
         status = int(status_of(row["state"], row["failures"], row["losses"]))
     else:
         return "NOT_FOUND", 0, "there is no such job; it was deleted, or its retention ended"

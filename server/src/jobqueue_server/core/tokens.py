@@ -11,6 +11,8 @@ import base64
 from hashlib import blake2b, sha256
 
 from ..ids import CELL, CELL_BITS
+from ..model import DEFAULT_NAMESPACE
+from ..scope import Scope
 
 DIGEST_BYTES = 8
 
@@ -38,6 +40,14 @@ def decode(token: str) -> tuple[bytes, bool]:
     if raw[:1] == bytes((_FORMER,)):
         return raw[1:], True
     raise ValueError("another version, or another cell")
+
+
+def within(scope: Scope, text: str) -> str:
+    """The text of a list or a watch, of which a token has the digest, made that of one namespace.
+
+    The first one is not named: in tokens of before there is none, and they are still good.
+    """
+    return text if scope.namespace == DEFAULT_NAMESPACE else f"{scope.namespace} {text}"
 
 
 def digest(text: str, *, former: bool = False) -> bytes:

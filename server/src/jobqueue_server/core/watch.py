@@ -12,7 +12,9 @@ from uuid import UUID
 from ..errors import Draining, TooManyWatches
 from ..metrics import Metrics
 from ..model import WatchFilter
+from ..scope import Scope
 from ..store.watch import WatchStore
+from . import tokens
 from .clock import Clock
 from .cursor import cursor_of
 from .watching import Told, Watching
@@ -71,7 +73,7 @@ class Watches:
             watching.wake.set()
 
     async def watch(
-        self, wanted: WatchFilter, token: str = "", *, full: bool = False
+        self, scope: Scope, wanted: WatchFilter, token: str = "", *, full: bool = False
     ) -> AsyncGenerator[Told, None]:
         """Tells jobs as they change, until all that were asked for by their ids have ended; without ids, for ever.
 
@@ -80,7 +82,8 @@ class Watches:
         comes every 10 s.
 
         Args:
-            wanted: Which jobs.
+            scope: Whose jobs.
+            wanted: Which of them.
             token: Goes on after the answer that carried it, with the same filter, on any server.
             full: As in `JobService.get`.
 
@@ -92,13 +95,14 @@ class Watches:
             DatabaseAway: A look failed. Go on by the last token.
             Draining: The server leaves. Go on by the last token, elsewhere.
         """
-        scope = _scope(wanted)
+        text = tokens.within(scope, _text(wanted))
         watching = Watching(
             self._store,
             self._clock,
-            wanted,
             scope,
-            cursor_of(token, scope) if token else None,
+            wanted,
+            text,
+            cursor_of(token, text) if token else None,
             full=full,
             good_for=self._good_for,
             may_look=self._looks,
@@ -137,7 +141,7 @@ class Watches:
                     del self._by_job[job_id]
 
 
-def _scope(wanted: WatchFilter) -> str:
-    """The filter as a text that is the same for equal filters."""
+def _text(wanted: WatchFilter) -> str:
+    """The watch as a text that is the same for equal filters."""
     ids = None if wanted.ids is None else sorted(str(job_id) for job_id in wanted.ids)
     return json.dumps(["watch", ids, wanted.queue, wanted.kind, sorted(wanted.labels.items())])

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ..errors import Draining, WatchTokenExpired
 from ..model import Job, WatchFilter
+from ..scope import Scope
 from ..store.changes import not_found
 from ..store.watch import FAR_AHEAD, FIRST_ID, NOTHING, Change, Found, WatchStore
 from .clock import Clock
@@ -61,8 +62,9 @@ class Watching:
     Args:
         store: Looks for changes.
         clock: The database's time.
-        wanted: Which jobs.
-        scope: Names that in tokens.
+        scope: Whose jobs.
+        wanted: Which of them.
+        text: Names both in tokens.
         cursor: Where to go on; None: from now.
         full: Jobs with payload, output, headers and failed attempts.
         good_for: How old a cursor may be.
@@ -79,8 +81,9 @@ class Watching:
         self,
         store: WatchStore,
         clock: Clock,
+        scope: Scope,
         wanted: WatchFilter,
-        scope: str,
+        text: str,
         cursor: Cursor | None,
         *,
         full: bool,
@@ -95,6 +98,7 @@ class Watching:
         self._store = store
         self._clock = clock
         self._scope = scope
+        self._text = text
         self._given = cursor is not None
         self._full = full
         self._good_for = good_for
@@ -132,13 +136,13 @@ class Watching:
             await self._rest()
 
     def _told(self, job: Job | None = None, gone: UUID | None = None) -> Told:
-        return Told(self._cursor.token(self._scope), job, gone)
+        return Told(self._cursor.token(self._text), job, gone)
 
     async def _begin(self) -> None:
         """Notes where it is now, and looks at no job."""
         async with self._may_look:
             found = await self._store.watch_changes(
-                self.wanted, NOTHING, None, after=Change(FAR_AHEAD, FIRST_ID), most=0
+                self._scope, self.wanted, NOTHING, None, after=Change(FAR_AHEAD, FIRST_ID), most=0
             )
         self._cursor = Cursor(history_of(found.history), found.snapshot, found.at, found.at)
 
@@ -191,6 +195,7 @@ class Watching:
         async with self._may_look:
             started = time.monotonic()
             found = await self._store.watch_changes(
+                self._scope,
                 self.wanted,
                 cursor.told,
                 cursor.target,

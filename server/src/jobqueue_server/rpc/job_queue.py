@@ -51,7 +51,7 @@ class JobQueueServicer:
             request.job, "job.", self._clock.now(), problems, given_headers=_headers(call), key=key
         )
         problems.raise_if_any()
-        enqueued = await self._jobs.enqueue(new)
+        enqueued = await self._jobs.enqueue(call.scope, new)
         call.answer_metadata[_HTTP_CODE] = "200" if enqueued.replayed else "201"
         if enqueued.replayed:
             call.answer_metadata["idempotency-replayed"] = "true"
@@ -93,7 +93,7 @@ class JobQueueServicer:
 
     def _start(self, jobs: Sequence[NewJobs], call: Call) -> Started | None:
         try:
-            return self._jobs.start(jobs, call.peer)
+            return self._jobs.start(call.scope, jobs, call.peer)
         except JobQueueError:
             return None
 
@@ -119,7 +119,7 @@ class JobQueueServicer:
         ]
         checks.distinct_keys(new, "jobs", problems)
         problems.raise_if_any()
-        batch = await self._jobs.batch_enqueue([NewJobs.of(job) for job in new])
+        batch = await self._jobs.batch_enqueue(call.scope, [NewJobs.of(job) for job in new])
         return rpc_pb.BatchEnqueueJobsResponse(
             results=[
                 rpc_pb.EnqueueResult(id=str(job_id), replayed=job_id in batch.replayed)
@@ -129,7 +129,7 @@ class JobQueueServicer:
 
     async def GetJob(self, request: rpc_pb.GetJobRequest, call: Call) -> rpc_pb.GetJobResponse:
         """Reads one job in full."""
-        job = await self._jobs.get(_checked(request))
+        job = await self._jobs.get(call.scope, _checked(request))
         return rpc_pb.GetJobResponse(job=convert.job_message(job, request.payload_format))
 
     async def ListJobs(self, request: rpc_pb.ListJobsRequest, call: Call) -> rpc_pb.ListJobsResponse:
@@ -142,7 +142,9 @@ class JobQueueServicer:
         wanted = _filter(request, problems)
         problems.raise_if_any()
         full = request.view == pb.JOB_VIEW_FULL
-        page = await self._jobs.list(wanted, size=request.page_size, token=request.page_token, full=full)
+        page = await self._jobs.list(
+            call.scope, wanted, size=request.page_size, token=request.page_token, full=full
+        )
         response = _page(page, request.payload_format)
         if full and response.ByteSize() > MAX_MESSAGE_BYTES:
             # A page ends at 3 MiB of text, which can be more as Values.
@@ -153,14 +155,14 @@ class JobQueueServicer:
         """Cancels a waiting job, or asks the worker of a running one."""
         problems = Problems()
         checks.text(request.reason, "reason", checks.MAX_REASON_CHARS, problems)
-        job, pending = await self._jobs.cancel(_checked(request, problems), request.reason)
+        job, pending = await self._jobs.cancel(call.scope, _checked(request, problems), request.reason)
         if pending:
             call.answer_metadata[_HTTP_CODE] = "202"
         return rpc_pb.CancelJobResponse(job=convert.job_message(job, request.payload_format), pending=pending)
 
     async def RetryJob(self, request: rpc_pb.RetryJobRequest, call: Call) -> rpc_pb.RetryJobResponse:
         """Makes a finished job QUEUED again."""
-        job = await self._jobs.retry(_checked(request))
+        job = await self._jobs.retry(call.scope, _checked(request))
         return rpc_pb.RetryJobResponse(job=convert.job_message(job, request.payload_format))
 
     async def DeleteJob(self, request: rpc_pb.DeleteJobRequest, call: Call) -> rpc_pb.DeleteJobResponse:
@@ -168,7 +170,7 @@ class JobQueueServicer:
         problems = Problems()
         job_id = checks.uuid(request.id, "id", problems)
         problems.raise_if_any()
-        await self._jobs.delete(job_id)
+        await self._jobs.delete(call.scope, job_id)
         return rpc_pb.DeleteJobResponse()
 
     async def WaitJob(self, request: rpc_pb.WaitJobRequest, call: Call) -> rpc_pb.WaitJobResponse:
@@ -181,7 +183,10 @@ class JobQueueServicer:
         remaining = call.remaining()
         if remaining is not None:
             wait = min(wait, timedelta(seconds=remaining) - _ANSWERING)
-        job = await (self._jobs.wait(job_id, wait) if wait > timedelta() else self._jobs.get(job_id))
+        if wait > timedelta():
+            job = await self._jobs.wait(call.scope, job_id, wait)
+        else:
+            job = await self._jobs.get(call.scope, job_id)
         return rpc_pb.WaitJobResponse(job=convert.job_message(job, request.payload_format))
 
 

@@ -29,6 +29,7 @@ from ..errors import (
     TooManyStreams,
 )
 from ..model import MAX_CHECKPOINT_BYTES, MAX_SETTLE_OUTCOMES
+from ..scope import Scope
 from .hello import MAX_SLOTS, Greeting, greeting, take_capacity
 from .outcomes import read_outcome
 from .stream import LeaseStream
@@ -104,13 +105,15 @@ class LeaseServicer:
         # Counted before the database is asked: of many that come at once each must see the others.
         self._streams += 1
         try:
-            await self._stream(context, hello, first.hello.capacity)
+            await self._stream(call.scope, context, hello, first.hello.capacity)
         finally:
             self._streams -= 1
 
-    async def _stream(self, context: FrameStream, hello: Greeting, capacity: lease_pb2.Capacity) -> None:
+    async def _stream(
+        self, scope: Scope, context: FrameStream, hello: Greeting, capacity: lease_pb2.Capacity
+    ) -> None:
         """From the session, opened or resumed, to the end of its stream."""
-        opened = await self._session(hello)
+        opened = await self._session(scope, hello)
         session = opened.session
         stream = LeaseStream(context, session, as_value=hello.as_value)
         try:
@@ -122,11 +125,13 @@ class LeaseServicer:
             stream.gone()
             self._sessions.broken(session, stream)
 
-    async def _session(self, hello: Greeting) -> Opened:
+    async def _session(self, scope: Scope, hello: Greeting) -> Opened:
         if hello.token is None:
             ttl = hello.ttl or self._default_ttl
-            return await self._sessions.open(hello.worker, hello.labels, ttl, hello.subscriptions)
-        return await self._sessions.resume(hello.token, hello.held, hello.unanswered, hello.subscriptions)
+            return await self._sessions.open(scope, hello.worker, hello.labels, ttl, hello.subscriptions)
+        return await self._sessions.resume(
+            scope, hello.token, hello.held, hello.unanswered, hello.subscriptions
+        )
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

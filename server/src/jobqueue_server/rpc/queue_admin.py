@@ -28,28 +28,28 @@ class QueueAdminServicer:
         problems = Problems()
         _page(request, problems)
         problems.raise_if_any()
-        queues, token = await self._queues.list_queues(request.page_size, request.page_token)
+        queues, token = await self._queues.list_queues(call.scope, request.page_size, request.page_token)
         return admin_pb.ListQueuesResponse(
             queues=[convert.queue_message(queue) for queue in queues], next_page_token=token
         )
 
     async def GetQueue(self, request: admin_pb.GetQueueRequest, call: Call) -> admin_pb.GetQueueResponse:
         """Reads one queue."""
-        queue = await self._queues.get_queue(_checked(request.name))
+        queue = await self._queues.get_queue(call.scope, _checked(request.name))
         return admin_pb.GetQueueResponse(queue=convert.queue_message(queue))
 
     async def PauseQueue(
         self, request: admin_pb.PauseQueueRequest, call: Call
     ) -> admin_pb.PauseQueueResponse:
         """Stops the claiming of a queue's jobs."""
-        queue = await self._queues.pause_queue(_checked(request.name))
+        queue = await self._queues.pause_queue(call.scope, _checked(request.name))
         return admin_pb.PauseQueueResponse(queue=convert.queue_message(queue))
 
     async def ResumeQueue(
         self, request: admin_pb.ResumeQueueRequest, call: Call
     ) -> admin_pb.ResumeQueueResponse:
         """Lets them be claimed again."""
-        queue = await self._queues.resume_queue(_checked(request.name))
+        queue = await self._queues.resume_queue(call.scope, _checked(request.name))
         return admin_pb.ResumeQueueResponse(queue=convert.queue_message(queue))
 
     async def PutKind(self, request: admin_pb.PutKindRequest, call: Call) -> admin_pb.PutKindResponse:
@@ -61,7 +61,7 @@ class QueueAdminServicer:
             problems.raise_if_any()
         kind = convert.kind(request.kind, problems)
         problems.raise_if_any()
-        kind = await self._catalog.put_kind(kind)
+        kind = await self._catalog.put_kind(call.scope, kind)
         return admin_pb.PutKindResponse(kind=convert.kind_message(kind, request.payload_format))
 
     async def ListKinds(self, request: admin_pb.ListKindsRequest, call: Call) -> admin_pb.ListKindsResponse:
@@ -70,7 +70,7 @@ class QueueAdminServicer:
         _page(request, problems)
         checks.enum(request.payload_format, _FORMATS, "payload_format", problems)
         problems.raise_if_any()
-        kinds, token = await self._catalog.list_kinds(request.page_size, request.page_token)
+        kinds, token = await self._catalog.list_kinds(call.scope, request.page_size, request.page_token)
         return admin_pb.ListKindsResponse(
             kinds=[convert.kind_message(kind, request.payload_format) for kind in kinds],
             next_page_token=token,

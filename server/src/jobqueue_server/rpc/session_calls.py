@@ -53,10 +53,15 @@ class SessionCallsServicer:
         )
         if said.token is None:
             opened = await self._calls.open(
-                self._server_id(), said.worker, said.labels, said.ttl or self._default_ttl, greeting
+                call.scope,
+                self._server_id(),
+                said.worker,
+                said.labels,
+                said.ttl or self._default_ttl,
+                greeting,
             )
         else:
-            opened = await self._calls.resume(said.token, said.held, said.unanswered, greeting)
+            opened = await self._calls.resume(call.scope, said.token, said.held, said.unanswered, greeting)
         return lease_pb2.OpenSessionResponse(welcome=welcome(opened, self._server_name))
 
     async def ClaimJobs(self, request: lease_pb2.ClaimJobsRequest, call: Call) -> lease_pb2.ClaimJobsResponse:
@@ -73,7 +78,7 @@ class SessionCallsServicer:
         if remaining is not None:
             wait = min(wait, timedelta(seconds=remaining) - _ANSWERING)
         leases, as_value = await self._calls.claim(
-            request.session_token, request.max_jobs or 1, max(wait, timedelta()), held
+            call.scope, request.session_token, request.max_jobs or 1, max(wait, timedelta()), held
         )
         response = lease_pb2.ClaimJobsResponse(
             jobs=[leased_job(lease, as_value=as_value) for lease in leases]
@@ -103,7 +108,7 @@ class SessionCallsServicer:
             answers.append(refused)
             if outcome is not None:
                 outcomes.append(outcome)
-        settled = iter(await self._calls.settle(request.session_token, outcomes))
+        settled = iter(await self._calls.settle(call.scope, request.session_token, outcomes))
         results = [result_message(answer or next(settled)) for answer in answers]
         for result in results:
             result.lease_id = 0
@@ -125,7 +130,7 @@ class SessionCallsServicer:
         problems = Problems()
         held = _held(request, problems)
         _token(request.session_token, problems)
-        cancelling, revoked = await self._calls.heartbeat(request.session_token, held)
+        cancelling, revoked = await self._calls.heartbeat(call.scope, request.session_token, held)
         response = lease_pb2.HeartbeatSessionResponse()
         for one in cancelling:
             cancel = response.controls.add().cancel
@@ -143,7 +148,7 @@ class SessionCallsServicer:
     ) -> lease_pb2.CloseSessionResponse:
         """Ends a session and gives back what it holds."""
         _token(request.session_token, Problems())
-        released = await self._calls.close(request.session_token)
+        released = await self._calls.close(call.scope, request.session_token)
         return lease_pb2.CloseSessionResponse(released=[hello.held_lease(lease) for lease in released])
 
 

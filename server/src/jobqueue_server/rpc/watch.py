@@ -36,7 +36,9 @@ class WatchServicer:
         checks.enum(request.payload_format, _FORMATS, "payload_format", problems)
         problems.raise_if_any()
         full = request.view == pb.JOB_VIEW_FULL
-        async with aclosing(self._watches.watch(wanted, request.resume_token, full=full)) as answers:
+        async with aclosing(
+            self._watches.watch(call.scope, wanted, request.resume_token, full=full)
+        ) as answers:
             async for told in answers:
                 yield _response(told, request.payload_format)
 

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from importlib.resources import files
 
 from ..lifecycle import Status
-from ..model import DEFAULT_NAMESPACE, Kind, RetryPolicy
+from ..model import Kind, RetryPolicy
+from ..scope import Scope
 from .database import Database, Record
 
 _BUILTIN_KINDS = "kinds"
@@ -24,12 +25,15 @@ class LaneRow:
     queue: str
     kind: str
     gated: bool
+    namespace: int
 
 
 @dataclass(frozen=True, slots=True)
 class KindRow:
     """A kind as stored. `updated_at` is its version; `sent` says whether `kind.schema` was read."""
 
+    id: int
+    namespace: int
     kind: Kind
     declared: bool
     updated_at: datetime
@@ -60,45 +64,54 @@ class LaneDepth:
 
 
 class CatalogStore:
-    """Queues, kinds and lanes of one namespace.
+    """Queues, kinds and lanes.
 
     Raises (every method): DatabaseAway, DatabaseFull.
     """
 
-    def __init__(self, database: Database, *, namespace: int = DEFAULT_NAMESPACE) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._namespace = namespace
 
     async def lanes(self) -> list[LaneRow]:
-        """Every lane, by id."""
+        """Every lane of every namespace, by id."""
         return [
-            LaneRow(row["id"], row["queue_id"], row["kind_id"], row["queue"], row["kind"], row["gated"])
-            for row in await self._database.fetch("catalog_lanes", self._namespace)
+            LaneRow(
+                row["id"],
+                row["queue_id"],
+                row["kind_id"],
+                row["queue"],
+                row["kind"],
+                row["gated"],
+                row["namespace_id"],
+            )
+            for row in await self._database.fetch("catalog_lanes")
         ]
 
     async def kinds(self, schemas_since: datetime) -> list[KindRow]:
-        """Every kind, by name; with the schemas of those written at `schemas_since` or later."""
+        """Every kind of every namespace, by id; with the schemas of those written at `schemas_since` or later."""
         return [
-            KindRow(_kind(row), row["declared"], row["updated_at"], row["sent"])
-            for row in await self._database.fetch("catalog_kinds", self._namespace, schemas_since)
+            KindRow(
+                row["id"], row["namespace_id"], _kind(row), row["declared"], row["updated_at"], row["sent"]
+            )
+            for row in await self._database.fetch("catalog_kinds", schemas_since)
         ]
 
-    async def is_declared(self, kind: str) -> bool:
+    async def is_declared(self, scope: Scope, kind: str) -> bool:
         """Whether the kind is declared now."""
-        row = await self._database.fetchrow("find_kind", self._namespace, kind)
+        row = await self._database.fetchrow("find_kind", scope.namespace, kind)
         return row is not None and row["declared"]
 
-    async def list_kinds(self, after: str, limit: int, *, seen_too: bool) -> list[Kind]:
+    async def list_kinds(self, scope: Scope, after: str, limit: int, *, seen_too: bool) -> list[Kind]:
         """At most `limit` kinds whose names come after `after`; `seen_too`: also those never declared."""
-        rows = await self._database.fetch("list_kinds", self._namespace, after, seen_too, limit)
+        rows = await self._database.fetch("list_kinds", scope.namespace, after, seen_too, limit)
         return [_kind(row) for row in rows]
 
-    async def put_kind(self, kind: Kind) -> None:
+    async def put_kind(self, scope: Scope, kind: Kind) -> None:
         """Declares the kind, or replaces all that is declared of it."""
         policy = kind.retry_policy
         await self._database.fetchrow(
             "put_kind",
-            self._namespace,
+            scope.namespace,
             kind.name,
             kind.schema,
             _milliseconds(policy.min_backoff) if policy else None,
@@ -107,40 +120,40 @@ class CatalogStore:
             _milliseconds(kind.timeout) if kind.timeout is not None else None,
         )
 
-    async def declare_builtin_kinds(self) -> None:
-        """Declares the kinds that come with the package where nobody has declared one of that name."""
+    async def declare_builtin_kinds(self, namespace: int) -> None:
+        """Declares the kinds that come with the package where the namespace has declared none of that name."""
         folder = files("jobqueue_server") / _BUILTIN_KINDS
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
             if entry.name.endswith(".json"):
                 name = entry.name.removesuffix(".json")
                 schema = entry.read_text(encoding="utf-8")
-                await self._database.fetchrow("declare_builtin_kind", self._namespace, name, schema)
+                await self._database.fetchrow("declare_builtin_kind", namespace, name, schema)
 
-    async def intern_lane(self, queue: str, kind: str, *, make_kind: bool) -> None:
+    async def intern_lane(self, scope: Scope, queue: str, kind: str, *, make_kind: bool) -> None:
         """Makes the rows of the queue and the lane where they are missing; of the kind too with `make_kind`."""
         async with self._database.transaction() as transaction:
-            await transaction.fetch("intern_queue", self._namespace, queue)
+            await transaction.fetch("intern_queue", scope.namespace, queue)
             if make_kind:
-                await transaction.fetch("intern_kind", self._namespace, kind)
-            await transaction.fetch("intern_lane", self._namespace, queue, kind)
+                await transaction.fetch("intern_kind", scope.namespace, kind)
+            await transaction.fetch("intern_lane", scope.namespace, queue, kind)
 
-    async def set_queue_paused(self, queue: str, *, paused: bool) -> bool:
+    async def set_queue_paused(self, scope: Scope, queue: str, *, paused: bool) -> bool:
         """Pauses or resumes the queue, with the gates of all its lanes. Answers False if there is no such queue."""
         async with self._database.transaction() as transaction:
-            row = await transaction.fetchrow("lock_queue", self._namespace, queue)
+            row = await transaction.fetchrow("lock_queue", scope.namespace, queue)
             if row is None:
                 return False
             await transaction.fetch("set_queue_paused", row["id"], paused)
             return True
 
-    async def get_queue(self, queue: str) -> QueueRow | None:
+    async def get_queue(self, scope: Scope, queue: str) -> QueueRow | None:
         """The queue, or None."""
-        row = await self._database.fetchrow("get_queue", self._namespace, queue)
+        row = await self._database.fetchrow("get_queue", scope.namespace, queue)
         return None if row is None else _queue(row)
 
-    async def list_queues(self, after: str, limit: int) -> list[QueueRow]:
+    async def list_queues(self, scope: Scope, after: str, limit: int) -> list[QueueRow]:
         """At most `limit` queues whose names come after `after`."""
-        rows = await self._database.fetch("list_queues", self._namespace, after, limit)
+        rows = await self._database.fetch("list_queues", scope.namespace, after, limit)
         return [_queue(row) for row in rows]
 
     async def depths(self, lane_ids: Sequence[int], *, per_lane: int, running: int) -> list[LaneDepth]:

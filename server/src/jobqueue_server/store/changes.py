@@ -9,6 +9,7 @@ from uuid import UUID
 from ..errors import Internal, JobNotFound, JobNotTerminal, JobTerminal
 from ..lifecycle import Status
 from ..model import Job
+from ..scope import Scope
 from .database import Database, Session
 from .reads import job_of
 
@@ -49,7 +50,7 @@ class ChangeStore:
         self._database = database
         self._cancel_grace = cancel_grace
 
-    async def cancel(self, job_id: UUID, reason: str = "") -> Cancelled:
+    async def cancel(self, scope: Scope, job_id: UUID, reason: str = "") -> Cancelled:
         """Ends a waiting job as cancelled, or asks a running one to stop. Asking again changes nothing.
 
         Raises:
@@ -57,11 +58,13 @@ class ChangeStore:
         """
         for _ in range(_TURNS):
             async with self._database.transaction() as transaction:
-                row = await transaction.fetchrow("cancel_job", job_id, self._cancel_grace, reason or None)
+                row = await transaction.fetchrow(
+                    "cancel_job", job_id, self._cancel_grace, reason or None, scope.namespace
+                )
                 if row is not None:
-                    job = await _changed(transaction, job_id)
+                    job = await _changed(scope, transaction, job_id)
                     return Cancelled(row["pending"], row["session_id"], row["attempts"], job)
-                status = await _terminal_status(transaction, job_id)
+                status = await _terminal_status(scope, transaction, job_id)
             if status is not None:
                 raise JobTerminal(
                     f"job is already in terminal state {status.name}",
@@ -69,60 +72,60 @@ class ChangeStore:
                 )
         raise _restless(job_id)
 
-    async def retry(self, job_id: UUID) -> Retried:
+    async def retry(self, scope: Scope, job_id: UUID) -> Retried:
         """Queues an ended job again.
 
         Raises:
             JobNotTerminal: It has not ended.
         """
         async with self._database.transaction() as transaction:
-            await _lock_finished(transaction, job_id)
+            await _lock_finished(scope, transaction, job_id)
             row = await transaction.fetchrow("retry_job", job_id)
             if row is None:
                 raise not_found(job_id)
-            return Retried(row["lane_id"], row["priority"], await _changed(transaction, job_id))
+            return Retried(row["lane_id"], row["priority"], await _changed(scope, transaction, job_id))
 
-    async def delete(self, job_id: UUID) -> None:
+    async def delete(self, scope: Scope, job_id: UUID) -> None:
         """Takes away an ended job with its history.
 
         Raises:
             JobNotTerminal: It has not ended.
         """
         async with self._database.transaction() as transaction:
-            await _lock_finished(transaction, job_id)
+            await _lock_finished(scope, transaction, job_id)
             await transaction.fetch("delete_job", job_id)
 
 
-async def _changed(transaction: Session, job_id: UUID) -> Job:
+async def _changed(scope: Scope, transaction: Session, job_id: UUID) -> Job:
     """The job that this transaction has changed; its lock keeps others from it until the commit.
 
     Raises:
         JobNotFound: Its body is gone, so the change is rolled back.
     """
-    row = await transaction.fetchrow("get_job", job_id, True)
+    row = await transaction.fetchrow("get_job", job_id, True, scope.namespace)
     if row is None:
         raise not_found(job_id)
     return job_of(row)
 
 
-async def _lock_finished(transaction: Session, job_id: UUID) -> None:
+async def _lock_finished(scope: Scope, transaction: Session, job_id: UUID) -> None:
     for _ in range(_TURNS):
-        if await transaction.fetchrow("lock_finished_job", job_id) is not None:
+        if await transaction.fetchrow("lock_finished_job", job_id, scope.namespace) is not None:
             return
-        if await _terminal_status(transaction, job_id) is None:
+        if await _terminal_status(scope, transaction, job_id) is None:
             raise JobNotTerminal(
                 "job has not ended; wait for it or cancel it first", metadata={"job_id": str(job_id)}
             )
     raise _restless(job_id)
 
 
-async def _terminal_status(session: Session, job_id: UUID) -> Status | None:
+async def _terminal_status(scope: Scope, session: Session, job_id: UUID) -> Status | None:
     """The status of a job that has ended; None if it is live.
 
     Raises:
         JobNotFound: It is neither.
     """
-    row = await session.fetchrow("find_job", job_id)
+    row = await session.fetchrow("find_job", job_id, scope.namespace)
     if row is None:
         raise not_found(job_id)
     return None if row["live"] else Status(row["status"])

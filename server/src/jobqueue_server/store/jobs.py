@@ -15,7 +15,8 @@ from uuid import UUID
 
 from ..fields import COLUMNS, milliseconds
 from ..lifecycle import Event
-from ..model import DEFAULT_NAMESPACE, DEFAULT_RETRY_POLICY, NewJob, RetryPolicy
+from ..model import DEFAULT_RETRY_POLICY, NewJob, RetryPolicy
+from ..scope import Scope
 from .clock import Expected
 from .database import Database, Record, Session
 
@@ -32,7 +33,8 @@ class NewRows:
     """Jobs to be stored that are alike in all but their ids and payloads, as those of a batch mostly are.
 
     `new` says what they have in common; its payload is the first one's. `seats` are those that a hand-off reserved, for
-    so many of the jobs each, in their order; what no seat is left for goes to the backlog. One with a key is alone.
+    so many of the jobs each, in their order; what no seat is left for goes to the backlog. One with a key is alone, and
+    `namespace` is the key's.
     """
 
     ids: list[UUID]
@@ -46,6 +48,7 @@ class NewRows:
     seats: list[tuple[Holder, int]] = field(default_factory=list)
     key_digest: bytes | None = None
     request_digest: bytes | None = None
+    namespace: int | None = None
 
     @property
     def id(self) -> UUID:
@@ -219,7 +222,7 @@ class JobStore:
             _column([milliseconds(run.new.delay) for run in runs]),
             [row.key_digest for row in rows] if keyed else [],
             [row.request_digest for row in rows] if keyed else [],
-            DEFAULT_NAMESPACE,
+            [row.namespace for row in rows] if keyed else [],
             self._key_ttl,
             *_columns_of(runs),
         )
@@ -234,14 +237,14 @@ class JobStore:
         return Stored(record["at"], lost, frozenset(record["refused"] or ()))
 
     async def find_keys(
-        self, digests: Sequence[bytes], session: Session | None = None
+        self, scope: Scope, digests: Sequence[bytes], session: Session | None = None
     ) -> dict[bytes, tuple[UUID, bytes]]:
         """Who holds these keys: digest -> (job id, digest of its request). A key that vanished is missing."""
         ordered = sorted(digests)
         if session is not None:
-            records = await session.fetch("find_keys", DEFAULT_NAMESPACE, ordered)
+            records = await session.fetch("find_keys", scope.namespace, ordered)
         else:
-            records = await self._database.fetch("find_keys", DEFAULT_NAMESPACE, ordered, hot=True)
+            records = await self._database.fetch("find_keys", scope.namespace, ordered, hot=True)
         return {record["key_digest"]: (record["job_id"], record["request_digest"]) for record in records}
 
     async def claim(
@@ -278,9 +281,9 @@ class JobStore:
         """Payload, labels and headers of jobs that were just claimed."""
         return await self._database.fetch("bodies", ids, min(ids), max(ids), hot=True)
 
-    async def named_jobs(self, ids: Sequence[UUID]) -> list[Record]:
+    async def named_jobs(self, scope: Scope, ids: Sequence[UUID]) -> list[Record]:
         """Lane and size of payload of jobs that a worker names after a break; of those that are gone, none."""
-        return await self._database.fetch("named_jobs", ids, min(ids), max(ids), hot=True)
+        return await self._database.fetch("named_jobs", ids, min(ids), max(ids), scope.namespace, hot=True)
 
     async def heads(self, looks: Sequence[tuple[int, int, datetime]]) -> list[Record]:
         """The head of each line (lane, priority, floor): its run_at, and whether it is due."""
@@ -343,10 +346,11 @@ class JobStore:
             return await session.fetch("leave", *arguments)
         return await self._database.fetch("leave", *arguments, hot=True)
 
-    async def settled_before(self, leases: Sequence[tuple[UUID, int]]) -> list[Record]:
-        """What became of (id, attempt) whose settlement did not match."""
-        ids, attempts = zip(*leases, strict=True)
-        return await self._database.fetch("settled_before", ids, attempts, hot=True)
+    async def settled_before(self, leases: Sequence[tuple[Scope, UUID, int]]) -> list[Record]:
+        """What became of (scope, id, attempt) whose settlement did not match; of jobs that are not there, no row."""
+        scopes, ids, attempts = zip(*leases, strict=True)
+        namespaces = [scope.namespace for scope in scopes]
+        return await self._database.fetch("settled_before", ids, attempts, namespaces, hot=True)
 
     async def due(self, server_id: int, most: int) -> list[Record]:
         """Leases past their deadline; those of another server that lives a second later."""

@@ -12,6 +12,7 @@ from uuid import UUID
 from ..fields import FIELDS, SCALARS, Type
 from ..lifecycle import TERMINAL, Status
 from ..model import MAX_PAGE_BYTES, FailedAttempt, Job, JobFilter, JobProgress, RetryPolicy
+from ..scope import Scope
 from .database import Database, Record
 
 # What a page may look at before it ends short, with a token: some 50 ms.
@@ -50,12 +51,14 @@ class ReadStore:
         self._database = database
         self._max_scanned = max_scanned
 
-    async def get(self, job_id: UUID, *, full: bool = True) -> Job | None:
+    async def get(self, scope: Scope, job_id: UUID, *, full: bool = True) -> Job | None:
         """The job as it is now, or None. `full` adds payload, output, headers and failed attempts."""
-        row = await self._database.fetchrow("get_job", job_id, full)
+        row = await self._database.fetchrow("get_job", job_id, full, scope.namespace)
         return None if row is None else job_of(row)
 
-    async def list(self, wanted: JobFilter, *, size: int, before: UUID | None, full: bool) -> Scan:
+    async def list(
+        self, scope: Scope, wanted: JobFilter, *, size: int, before: UUID | None, full: bool
+    ) -> Scan:
         """At most `size` jobs with ids below `before`, in one snapshot, after looking at 10,000 at most."""
         low, high = id_range(wanted.created_after, wanted.created_before)
         rows = await self._database.fetch(
@@ -71,6 +74,7 @@ class ReadStore:
             self._max_scanned,
             MAX_PAGE_BYTES,
             full,
+            scope.namespace,
         )
         jobs = tuple(job_of(row) for row in rows[:size] if row["id"] is not None)
         if rows[0]["matched"] > len(jobs):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from ..scope import Scope
 from .clock import Expected
 from .database import Database, Record, Session
 from .jobs import JobStore, Leaving
@@ -141,9 +142,9 @@ class SessionStore:
         leavings = [decide(row) for row in await session.fetch("held", ended, self._expected())]
         return await self._jobs.leave(leavings, session) if leavings else []
 
-    async def named_jobs(self, ids: Sequence[UUID]) -> list[Record]:
+    async def named_jobs(self, scope: Scope, ids: Sequence[UUID]) -> list[Record]:
         """Lane and size of payload of jobs that a worker names after a break; of those that are gone, none."""
-        return await self._jobs.named_jobs(ids)
+        return await self._jobs.named_jobs(scope, ids)
 
     async def held(self, session_ids: Sequence[int]) -> list[Record]:
         """Every lease that these sessions hold."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from ..model import MAX_PAGE_BYTES, Job, WatchFilter
+from ..scope import Scope
 from .database import Database
 from .reads import job_of
 
@@ -87,6 +88,7 @@ class WatchStore:
 
     async def watch_changes(
         self,
+        scope: Scope,
         wanted: WatchFilter,
         told: Snapshot,
         target: Snapshot | None,
@@ -98,7 +100,8 @@ class WatchStore:
         """Looks for jobs that changed after `told`, and not after `target` (None: until now).
 
         Args:
-            wanted: Which jobs.
+            scope: Whose jobs.
+            wanted: Which of them.
             told: All that it saw was told already.
             target: The end of this turn.
             after: Only changes behind this one in their order.
@@ -117,6 +120,7 @@ class WatchStore:
             wanted.kind,
             _labels(wanted.labels),
             most,
+            scope.namespace,
         )
         assert row is not None  # it is an aggregate of one row
         return Found(
@@ -131,12 +135,17 @@ class WatchStore:
     async def watch_jobs(
         self, ids: Sequence[UUID], told: Snapshot, target: Snapshot, *, full: bool
     ) -> list[Job | None]:
-        """The first of these jobs as they are, as many as a page of 3 MiB holds, and at least one.
+        """The first of the jobs that `watch_changes` found, as they are; as many as fit into 3 MiB, at least one.
 
         None stands for a job that changed after `target`: another look finds it.
         """
         rows = await self._database.fetch(
-            "watch_jobs", list(ids), *_columns(told), *_columns(target), self._page_bytes, full
+            "watch_jobs",
+            list(ids),
+            *_columns(told),
+            *_columns(target),
+            self._page_bytes,
+            full,
         )
         return [None if row["kind"] is None else job_of(row) for row in rows]
 

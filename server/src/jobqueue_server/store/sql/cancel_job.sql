@@ -1,14 +1,19 @@
 -- cancel: queued, retrying -> cancelled; running -> running with cancel_requested
 -- $1 uuid: the job; $2 interval: how long its worker may take to answer, before the server decides; $3 text: why, or null
+-- $4 int4: namespace
 -- No row: the job is not live; it may have ended, or never was.
 -- The lock waits for a claim or a settlement that is under way and then sees what they made of the row; so a job that is
 -- claimed at this moment is asked to stop, and one that ends at this moment is left alone.
 -- The first request sets the grace; a repeat changes nothing. The run timeout stays if it comes earlier.
 with held as materialized (
     select id, state, lane_id, session_id, attempts, failures, losses, cancel_requested_at
-    from live_job
+    from live_job l
     where id = $1
-    for update
+        and (
+            select coalesce(n.namespace_id = $4, (select q.namespace_id = $4 from queue q where q.id = n.queue_id))
+            from lane n where n.id = l.lane_id
+        )
+    for update of l
 ),
 gone as (
     delete from live_job l using held h where l.id = h.id and h.state <> 2

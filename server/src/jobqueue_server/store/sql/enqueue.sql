@@ -9,7 +9,7 @@
 -- $17 max_backoff_ms int4[]  $18 labels text[]  $19 headers bytea[]  $20 idempotency_key text[]
 -- end of fields
 -- For each job again, but empty where no job of the batch has a key; else every job has one, is a run of its own, and
--- each key stands once: $9 key digest bytea[]  $10 request digest bytea[]  $11 namespace_id int4  $12 ttl of keys interval
+-- each key stands once: $9 key digest bytea[]  $10 request digest bytea[]  $11 namespace int4[]  $12 ttl of keys interval
 -- An array of $7, $8 or from $13 on that is empty gives nulls: so a column that nobody in the batch uses is sent.
 -- A hand-off holds only while its session is still in its epoch and its lane has no gate, in this very snapshot;
 -- else the job waits in the backlog, and its id is among `refused`. run_at is never stored in the past, so that
@@ -19,8 +19,8 @@
 -- A run's values are found by its place in their arrays: no join, and no search in those of numbers without nulls.
 with keyed as (
     insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at)
-    select $11::int4, k.digest, k.job_id, k.request_digest, now() + $12::interval
-    from unnest($9::bytea[], $1::uuid[], $10::bytea[]) as k (digest, job_id, request_digest)
+    select k.namespace_id, k.digest, k.job_id, k.request_digest, now() + $12::interval
+    from unnest($9::bytea[], $1::uuid[], $10::bytea[], $11::int4[]) as k (digest, job_id, request_digest, namespace_id)
     where k.digest is not null
     order by k.digest
     on conflict (namespace_id, key_digest) do update

@@ -1,5 +1,5 @@
 -- read: one job, as it is now
--- $1 uuid: the job; $2 bool: with payload, output, headers and failed attempts
+-- $1 uuid: the job; $2 bool: with payload, output, headers and failed attempts; $3 int4: namespace
 -- One statement, one snapshot: a job is never seen between its live row and its end. Every look-up goes by the id, so that
 -- the partitions that can't hold it are left out. The payload is not even fetched where it is not asked for.
 -- failed_attempts: the newest 100 that were charged, less the oldest of them once their messages pass 1 MiB; newest last.
@@ -54,4 +54,4 @@ left join live_job l on l.id = j.id
 left join finished_job f on f.id = j.id
 left join worker_session s on s.id = l.session_id
 left join job_progress p on p.job_id = j.id
-where j.id = $1 and (l.id is not null or f.id is not null)
+where j.id = $1 and coalesce(lane.namespace_id = $3, q.namespace_id = $3) and (l.id is not null or f.id is not null)

@@ -3,13 +3,13 @@
 -- $2, $3 uuid: ids from this one on (inclusive), up to that one (exclusive); a range of created_at is a range of ids
 -- $4 text: queue or null; $5 text: kind or null; $6 int2[]: statuses, or null for any; $7 jsonb: labels, or null for any
 -- $8 int4: rows wanted; $9 int4: candidates to look at, at most; $10 int8: bytes of a page
--- $11 bool: with payload, output, headers and failed attempts
+-- $11 bool: with payload, output, headers and failed attempts; $12 int4: namespace
 -- Answers the rows that fit and, in `edge`, where the scan stopped if it gave up before it had $8 rows (null: it did not, or
 -- nothing is left). The first row may have no id: it carries `edge` alone.
 -- Of the branches of `candidate` one runs, the others end at their one-time filter. The laterals with a limit make nested
 -- loops, which stop as soon as the page is full; `candidate` is inlined twice, so that `edge` costs nothing on a full page.
 -- A page is cut by the bytes it would carry, measured without reading what it leaves out. The literals in the second branch
--- are the partial index's.
+-- are the partial index's. `is true` keeps the look at the lane a filter, by a hash, where a join would end the loops.
 with candidate as not materialized (
     select u.id
     from (
@@ -51,7 +51,8 @@ wanted_lane as materialized (
     from lane l
     join queue q on q.id = l.queue_id
     join kind k on k.id = l.kind_id
-    where ($4::text is null or q.name = $4) and ($5::text is null or k.name = $5)
+    where coalesce(l.namespace_id = $12, q.namespace_id = $12)
+        and ($4::text is null or q.name = $4) and ($5::text is null or k.name = $5)
 ),
 page as materialized (
     select c.id, j.lane_id, s.status
@@ -65,7 +66,7 @@ page as materialized (
         )::int2 as status
         limit 1
     ) s
-    where ($4::text is null and $5::text is null or j.lane_id = any(array(select id from wanted_lane)))
+    where (j.lane_id in (select id from wanted_lane)) is true
         and ($7::jsonb is null or j.labels @> $7::jsonb)
         and s.status is not null
         and ($6::int2[] is null or s.status = any($6::int2[]))

@@ -5,6 +5,7 @@
 -- $9 timestamptz: tells changes before that time
 -- $10 uuid[]: these jobs, whenever they changed; null: all
 -- $11 text: queue or null; $12 text: kind or null; $13 jsonb: labels or null; $14 int4: jobs wanted
+-- $15 int4: namespace
 -- A change is a row that was written by a transaction which the first snapshot does not see and the second does. So one
 -- that committed late is found whenever it commits, and none is found twice. That is what pg_visible_in_snapshot computes,
 -- here in int8: a row has only the lower half of its transaction's number (xmin), and the only way from there to xid8 is by
@@ -21,12 +22,18 @@ with fresh as materialized (
         select pg_current_snapshot() as snapshot, pg_snapshot_xmax(pg_current_snapshot())::text::int8 as xmax
     ) s
 ),
+own_lane as materialized (
+    select l.id
+    from lane l
+    where coalesce(l.namespace_id = $15, (select q.namespace_id = $15 from queue q where q.id = l.queue_id))
+),
 wanted_lane as materialized (
     select l.id
     from lane l
     join queue q on q.id = l.queue_id
     join kind k on k.id = l.kind_id
-    where ($11::text is null or q.name = $11) and ($12::text is null or k.name = $12)
+    where coalesce(l.namespace_id = $15, q.namespace_id = $15)
+        and ($11::text is null or q.name = $11) and ($12::text is null or k.name = $12)
 ),
 -- Apart, so that the planner has nothing to go by but their keys.
 named as materialized (
@@ -75,7 +82,10 @@ page as materialized (
     select c.id, c.at
     from changed c
     cross join lateral (select job.lane_id, job.labels from job where job.id = c.id limit 1) j
-    where ($11 is null and $12 is null or j.lane_id = any(array(select id from wanted_lane)))
+    where case
+            when $11 is null and $12 is null then j.lane_id in (select id from own_lane)
+            else j.lane_id in (select id from wanted_lane)
+        end
         and ($13::jsonb is null or j.labels @> $13)
     order by c.at, c.id
     limit $14
@@ -87,11 +97,19 @@ select
         || (select oid from pg_database where datname = current_database())::text as history,
     (select array_agg(id order by at, id) from page) as ids,
     (select array_agg(at order by at, id) from page) as changed_at,
-    exists (select from live_job l where l.id = any($10)) as live,
+    exists (
+        select from live_job l where l.id = any($10) and (l.lane_id in (select id from own_lane)) is true
+    ) as live,
     (
         select array_agg(w.id)
         from unnest($10) w (id)
-        where not exists (select from live_job l where l.id = w.id)
-            and not exists (select from finished_job f where f.id = w.id)
+        where not exists (
+                select from live_job l where l.id = w.id and (l.lane_id in (select id from own_lane)) is true
+            )
+            and not exists (
+                select from finished_job f
+                where f.id = w.id
+                    and ((select j.lane_id from job j where j.id = f.id) in (select id from own_lane)) is true
+            )
     ) as gone
 from fresh n
