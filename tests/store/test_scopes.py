@@ -1,0 +1,65 @@
+"""A statement that finds a thing by a caller's name or id takes the namespace; the others stand on a list, with why."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from jobqueue_server.store.statements import names, statement
+
+LIST = Path(__file__).with_name("unscoped.toml")
+UNSCOPED = [
+    (name, entry["because"])
+    for entry in tomllib.loads(LIST.read_text(encoding="utf-8"))["unscoped"]
+    for name in entry["statements"]
+]
+# What a comment calls a parameter that is one: `$3 int4: namespace`, `$1 namespace int4`, `$11 namespace int4[]`.
+_PARAMETER = re.compile(r"\$(\d+)(?: int4: namespace| namespace int4)\b")
+
+
+def takes_namespace(text: str) -> bool:
+    """Whether a parameter is said to be the namespace, and a column of that name is compared or written."""
+    comments = " ".join(re.findall(r"--(.*)", text))
+    code = re.sub(r"--.*", "", text)
+    parameter = _PARAMETER.search(comments)
+    return parameter is not None and f"${parameter[1]}" in code and "namespace_id" in code
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("name", names())
+def test_a_statement_takes_the_namespace_or_stands_on_the_list_with_the_reason(name: str) -> None:
+    reasons = [because for listed, because in UNSCOPED if listed == name]
+    if takes_namespace(statement(name)):
+        assert not reasons, f"it takes the namespace, and {LIST.name} says why it does not: {reasons}"
+    else:
+        assert reasons, f"it takes no namespace: add that, or its name to {LIST.name} with the reason"
+
+
+@pytest.mark.unit
+def test_the_list_names_statements_that_are_there_and_each_once() -> None:
+    assert {name for name, _ in UNSCOPED} <= set(names())
+    assert not [name for name, count in Counter(name for name, _ in UNSCOPED).items() if count > 1]
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("text", "takes"),
+    [
+        (
+            "-- $1 uuid: the job; $2 int4: namespace\nselect from job where id = $1 and namespace_id = $2",
+            True,
+        ),
+        ("-- $1 namespace int4[]\nselect from unnest($1) as t (namespace_id)", True),
+        ("-- $1 uuid: the job, of any namespace\nselect from job where id = $1", False),
+        (
+            "-- $1 uuid: the job; $2 int4: namespace\nselect from job where id = $1 -- namespace_id = $2",
+            False,
+        ),
+    ],
+)
+def test_what_counts_as_taking_the_namespace(text: str, takes: bool) -> None:
+    assert takes_namespace(text) is takes
