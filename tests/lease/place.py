@@ -78,11 +78,11 @@ class Held:
 
 
 class Caller:
-    """The stubs of a server at an address, and what a test mostly asks them."""
+    """The stubs of a server at an address, and what a test mostly asks them. `agent` begins the user agent."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, agent: str = "") -> None:
         self.address = address
-        self.channel = grpc.aio.insecure_channel(address)
+        self.channel = grpc.aio.insecure_channel(address, [("grpc.primary_user_agent", agent)])
         self.stub: Any = jobqueue_pb2_grpc.JobQueueStub(self.channel)
         self.admin: Any = queue_admin_pb2_grpc.QueueAdminStub(self.channel)
         self._health: Any = health_pb2_grpc.HealthStub(self.channel)

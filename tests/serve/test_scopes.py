@@ -1,0 +1,410 @@
+"""What is in another namespace is not there: every call on it answers as on what never was, and changes nothing.
+
+All callers of a server without keys are in one namespace. Here the authentication step puts them into the one that
+their user agent names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import grpc.aio
+import pytest
+
+from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from jobqueue_server.chain import Call
+from jobqueue_server.scope import Scope
+from tests.lease.hand_worker import HandWorker, reason_of, span
+from tests.lease.place import Caller, Place
+
+from .watcher import Watcher
+
+OURS, THEIRS = Scope(1, "ours"), Scope(2, "theirs")
+STATUSES = ("waiting", "running", "ended")
+_OF_US = "queue_id in (select id from queue where namespace_id = 1)"
+# A job that is there is delivered within milliseconds.
+SOON = 0.3
+Verdict = lease_pb2.SettleResult.Verdict
+
+
+async def by_user_agent(call: Call) -> Scope:
+    return THEIRS if call.text("user-agent").startswith(THEIRS.principal) else OURS
+
+
+@dataclass(frozen=True)
+class Things:
+    """Names and ids, of things that are there for somebody or for nobody."""
+
+    waiting: str
+    running: str
+    ended: str
+    queue: str
+    kind: str
+    labels: dict[str, str]
+    key: str
+
+    def out_of(self, text: str) -> str:
+        """A text that shows nothing but that it named one of these."""
+        for name in ("waiting", "running", "ended"):
+            text = text.replace(getattr(self, name), "<id>")
+        return text.replace(self.queue, "<queue>").replace(self.kind, "<kind>")
+
+
+@dataclass
+class World:
+    """A server with a job in each status in our namespace, and a caller in theirs.
+
+    Attributes:
+        ours: The things that are there for us.
+        nothing: Things of nobody.
+        us, them: Callers.
+        worker: Ours, which holds `ours.running`.
+    """
+
+    place: Place
+    us: Caller
+    them: Caller
+    ours: Things
+    nothing: Things
+    worker: HandWorker
+
+    async def everything(self) -> dict[str, list[Any]]:
+        """All that is stored of ours."""
+        connection: asyncpg.Connection = await self.place.connection()
+        return {
+            table: [str(row[0]) for row in await connection.fetch(f"select t from {table} t where {which}")]
+            for table, which in {
+                "job": f"lane_id in (select id from lane where {_OF_US})",
+                "live_job": f"lane_id in (select id from lane where {_OF_US})",
+                "finished_job": "true",
+                "attempt": "true",
+                "idempotency_key": "namespace_id = 1",
+                "queue": "namespace_id = 1",
+                "kind": "namespace_id = 1",
+                "lane": _OF_US,
+            }.items()
+        }
+
+
+@pytest.fixture(params=["as this server makes lanes", "as an older one makes them"])
+async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> AsyncIterator[World]:
+    async with Place(dsn, kinds="declared") as place:
+        monkeypatch.setattr(place.app.chain, "_authenticate", by_user_agent)
+        await place.sql("insert into namespace (id, name) values (2, 'theirs')")
+        us, them = Caller(place.address, OURS.principal), Caller(place.address, THEIRS.principal)
+        ours = Things("", "", "", "q-ours", "k-ours", {"of": "ours"}, "key")
+        await put_kind(us, ours.kind)
+        job: dict[str, Any] = {"queue": ours.queue, "kind": ours.kind, "labels": ours.labels}
+        running = await us.enqueue(**job)
+        ended = await us.enqueue(**job, priority=-1)
+        worker = await us.worker(queues={ours.queue: [ours.kind]})
+        assert (await worker.job()).id == running.id
+        await us.cancel(ended.id)
+        waiting = await us.enqueue(**job, idempotency_key=ours.key)
+        if request.param == "as an older one makes them":
+            await place.sql("update lane set namespace_id = null")
+            await place.app.catalog.refresh()
+        ours = replace(ours, waiting=waiting.id, running=running.id, ended=ended.id)
+        nothing = Things(
+            str(uuid4()), str(uuid4()), str(uuid4()), "q-none", "k-none", {"of": "nobody"}, "none"
+        )
+        yield World(place, us, them, ours, nothing, worker)
+        await us.close()
+        await them.close()
+
+
+async def put_kind(caller: Caller, name: str) -> None:
+    await caller.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name=name)))
+
+
+async def answer_of(call: Awaitable[Any]) -> tuple[Any, ...]:
+    """What a call comes to: its answer, or its error with all that it says."""
+    try:
+        return ("OK", str(await call))
+    except grpc.aio.AioRpcError as error:
+        return (error.code().name, reason_of(error), error.details())
+
+
+# ---- what each call does with things of another namespace: `things` are ours, or of nobody
+
+Case = Callable[[World, Caller, Things], Awaitable[list[tuple[Any, ...]]]]
+CASES: dict[str, Case] = {}
+
+
+def case(method: str) -> Callable[[Case], Case]:
+    def keep(made: Case) -> Case:
+        CASES[method] = made
+        return made
+
+    return keep
+
+
+def by_id(method: str, request: Any) -> None:
+    @case(method)
+    async def ask(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+        call = getattr(caller.stub, method)
+        return [await answer_of(call(request(id=getattr(things, status)))) for status in STATUSES]
+
+
+by_id("GetJob", jobqueue_pb2.GetJobRequest)
+by_id("CancelJob", jobqueue_pb2.CancelJobRequest)
+by_id("RetryJob", jobqueue_pb2.RetryJobRequest)
+by_id("DeleteJob", jobqueue_pb2.DeleteJobRequest)
+by_id("WaitJob", lambda id: jobqueue_pb2.WaitJobRequest(id=id, timeout=span(0.01)))
+
+
+def by_queue(method: str, request: Any) -> None:
+    @case(method)
+    async def ask(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+        return [await answer_of(getattr(caller.admin, method)(request(name=things.queue)))]
+
+
+by_queue("GetQueue", queue_admin_pb2.GetQueueRequest)
+by_queue("PauseQueue", queue_admin_pb2.PauseQueueRequest)
+by_queue("ResumeQueue", queue_admin_pb2.ResumeQueueRequest)
+
+
+@case("ListQueues")
+async def list_queues(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    return [await answer_of(caller.admin.ListQueues(queue_admin_pb2.ListQueuesRequest()))]
+
+
+@case("ListKinds")
+async def list_kinds(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    return [await answer_of(caller.admin.ListKinds(queue_admin_pb2.ListKindsRequest()))]
+
+
+@case("PutKind")
+async def put_the_kind(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    kind = queue_admin_pb2.Kind(name=things.kind, max_attempts=7)
+    return [await answer_of(caller.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=kind)))]
+
+
+@case("ListJobs")
+async def list_jobs(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    requests = [
+        jobqueue_pb2.ListJobsRequest(**wanted)
+        for wanted in (
+            {},
+            {"queue": things.queue},
+            {"kind": things.kind},
+            {"labels": things.labels},
+            {"status": [job_pb2.Job.RUNNING, job_pb2.Job.QUEUED]},
+            {"status": [job_pb2.Job.CANCELLED]},
+        )
+    ]
+    return [await answer_of(caller.stub.ListJobs(request)) for request in requests]
+
+
+@case("WatchJobs")
+async def watch_jobs(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    answers = []
+    for status in STATUSES:
+        call = caller.stub.WatchJobs(jobqueue_pb2.WatchJobsRequest(ids=[getattr(things, status)]))
+        answers.append(await answer_of(call.read()))
+        call.cancel()
+    return answers
+
+
+@case("EnqueueJob")
+async def enqueue(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    job = job_pb2.NewJob(kind=things.kind, queue=things.queue, idempotency_key=things.key, payload_json=b"{}")
+    return [await answer_of(caller.stub.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=job)))]
+
+
+@case("BatchEnqueueJobs")
+async def batch_enqueue(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    job = job_pb2.NewJob(kind=things.kind, queue=things.queue, idempotency_key=things.key, payload_json=b"{}")
+    request = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[job])
+    return [await answer_of(caller.stub.BatchEnqueueJobs(request))]
+
+
+def leases(things: Things) -> list[lease_pb2.HeldLease]:
+    """What a worker would name that thinks it holds these."""
+    return [
+        lease_pb2.HeldLease(lease_id=7 + number, job_id=getattr(things, status), attempt=1)
+        for number, status in enumerate(STATUSES)
+    ]
+
+
+def outcomes(things: Things) -> list[lease_pb2.Outcome]:
+    success, failure = lease_pb2.Success(), lease_pb2.Failure(error="no")
+    return [
+        outcome
+        for job_id in (things.waiting, things.running, things.ended)
+        for outcome in (
+            lease_pb2.Outcome(job_id=job_id, attempt=1, success=success),
+            lease_pb2.Outcome(job_id=job_id, attempt=1, failure=failure),
+        )
+    ]
+
+
+def verdicts(results: Any) -> list[tuple[Any, ...]]:
+    return [(Verdict.Name(one.verdict), one.status, one.message) for one in results]
+
+
+def hello(things: Things, **more: Any) -> lease_pb2.Hello:
+    return lease_pb2.Hello(
+        worker="theirs",
+        subscriptions=[lease_pb2.Subscription(queue=things.queue, kinds=[things.kind])],
+        capacity=lease_pb2.Capacity(slots=10),
+        **more,
+    )
+
+
+async def opened(caller: Caller, message: lease_pb2.Hello) -> lease_pb2.Welcome:
+    welcome: lease_pb2.Welcome = (
+        await caller.stub.OpenSession(lease_pb2.OpenSessionRequest(hello=message))
+    ).welcome
+    return welcome
+
+
+async def has_job(worker: HandWorker) -> bool:
+    with contextlib.suppress(TimeoutError):
+        return bool(await worker.job(SOON))
+    return False
+
+
+@case("Lease")
+async def lease(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    worker = await caller.worker(queues={things.queue: [things.kind]}, slots=10)
+    delivered = await has_job(worker)
+    settled = await worker.settle(outcomes=outcomes(things))
+    worker.cut()
+    resume = lease_pb2.Resume(session_token=worker.welcome.session_token, held=leases(things))
+    again = await caller.worker(queues={things.queue: [things.kind]}, slots=10, resume=resume)
+    resumed = len(again.welcome.kept), len(again.welcome.revoked), await has_job(again)
+    return [("delivered", delivered), *verdicts(settled), ("resumed", *resumed)]
+
+
+@case("OpenSession")
+async def open_session(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    welcome = await opened(caller, hello(things))
+    resume = lease_pb2.Resume(session_token=welcome.session_token, held=leases(things))
+    again = await opened(caller, hello(things, resume=resume))
+    return [("resumed", len(again.kept), len(again.revoked))]
+
+
+@case("ClaimJobs")
+async def claim(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    token = (await opened(caller, hello(things))).session_token
+    request = lease_pb2.ClaimJobsRequest(session_token=token, max_jobs=10, wait=span(SOON))
+    return [await answer_of(caller.stub.ClaimJobs(request))]
+
+
+@case("SettleJobs")
+async def settle(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    token = (await opened(caller, hello(things))).session_token
+    request = lease_pb2.SettleJobsRequest(session_token=token, outcomes=outcomes(things))
+    return verdicts((await caller.stub.SettleJobs(request)).results)
+
+
+@case("HeartbeatSession")
+async def heartbeat(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    token = (await opened(caller, hello(things))).session_token
+    held = lease_pb2.HeldLeases(leases=leases(things))
+    request = lease_pb2.HeartbeatSessionRequest(session_token=token, held=held)
+    return [await answer_of(caller.stub.HeartbeatSession(request))]
+
+
+@case("CloseSession")
+async def close(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    token = (await opened(caller, hello(things))).session_token
+    return [await answer_of(caller.stub.CloseSession(lease_pb2.CloseSessionRequest(session_token=token)))]
+
+
+def test_no_call_is_left_out() -> None:
+    services = (
+        jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"],
+        queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"],
+    )
+    assert set(CASES) == {method.name for service in services for method in service.methods}
+
+
+#: What answers the owner alike: these make a thing, or are about a session of the caller's own.
+ALIKE = {"PutKind", "OpenSession", "HeartbeatSession", "CloseSession"}
+
+
+@pytest.mark.parametrize("method", sorted(CASES))
+async def test_a_thing_of_another_namespace_is_answered_as_one_that_never_was(
+    world: World, method: str
+) -> None:
+    ask = CASES[method]
+    before = await world.everything()
+    to_ours = [
+        tuple(world.ours.out_of(str(part)) for part in answer)
+        for answer in await ask(world, world.them, world.ours)
+    ]
+    to_nothing = [
+        tuple(world.nothing.out_of(str(part)) for part in answer)
+        for answer in await ask(world, world.them, world.nothing)
+    ]
+    assert to_ours == to_nothing
+    assert await world.everything() == before
+    if method not in ALIKE:
+        # The case asks for what is there.
+        to_us = [
+            tuple(world.ours.out_of(str(part)) for part in answer)
+            for answer in await ask(world, world.us, world.ours)
+        ]
+        assert to_us != to_ours
+
+
+async def test_the_same_names_in_two_namespaces_are_two_queues(world: World) -> None:
+    ours = world.ours
+    await put_kind(world.them, ours.kind)
+    names: dict[str, Any] = {"queue": ours.queue, "kind": ours.kind}
+    theirs = await world.them.enqueue(**names, idempotency_key=ours.key)
+    assert theirs.id != ours.waiting, "their key is not ours"
+    assert (await world.them.enqueue(**names, idempotency_key=ours.key)).id == theirs.id
+    await world.them.pause(ours.queue)
+    worker = await world.them.worker(queues={ours.queue: [ours.kind]}, slots=10)
+    await world.worker.capacity(10)
+    assert (await world.worker.job()).id == ours.waiting, "our queue is not paused"
+    await worker.no_job()
+    await world.them.unpause(ours.queue)
+    job = await worker.job()
+    assert job.id == theirs.id
+    await worker.no_job()
+    await world.worker.no_job()
+    follow_up = job_pb2.NewJob(**names, payload_json=b"[1]")
+    await worker.outcome(job, success=lease_pb2.Success(follow_ups=[follow_up]))
+    assert (await worker.job()).payload_json == b"[1]", "a follow-up is of its session's namespace"
+    await world.worker.no_job()
+
+
+async def test_a_kind_of_another_namespace_is_not_suggested(world: World) -> None:
+    with pytest.raises(grpc.aio.AioRpcError, match=world.ours.kind):
+        await world.us.enqueue(kind=world.ours.kind + "s")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await world.them.enqueue(kind=world.ours.kind + "s")
+    assert reason_of(caught.value) == "KIND_UNKNOWN"
+    assert "did you mean" not in (caught.value.details() or "")
+
+
+async def test_a_watch_tells_nothing_of_another_namespace(world: World) -> None:
+    await put_kind(world.them, world.ours.kind)
+    async with Watcher(world.them) as watcher:
+        await world.us.cancel(world.ours.waiting)
+        theirs = await world.them.enqueue(queue=world.ours.queue, kind=world.ours.kind)
+        await watcher.until(lambda: bool(watcher.told))
+        assert {job.id for job in watcher.told} == {theirs.id}
+
+
+async def test_a_token_of_a_list_or_a_watch_of_another_namespace_is_refused(world: World) -> None:
+    page = jobqueue_pb2.ListJobsRequest(page_size=1)
+    page.page_token = (await world.us.stub.ListJobs(page)).next_page_token
+    assert len((await world.us.stub.ListJobs(page)).jobs) == 1
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await world.them.stub.ListJobs(page)
+    assert reason_of(caught.value) == "PAGE_TOKEN_INVALID"
+    async with Watcher(world.us) as watcher:
+        token = watcher.token
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await world.them.stub.WatchJobs(jobqueue_pb2.WatchJobsRequest(resume_token=token)).read()
+    assert reason_of(caught.value) == "FIELD_INVALID"
