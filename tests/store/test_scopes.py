@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from jobqueue_server.scope import Scope
 from jobqueue_server.store.statements import names, statement
+
+from .stored import SCOPE, Stored
 
 LIST = Path(__file__).with_name("unscoped.toml")
 UNSCOPED = [
@@ -63,3 +66,9 @@ def test_the_list_names_statements_that_are_there_and_each_once() -> None:
 )
 def test_what_counts_as_taking_the_namespace(text: str, takes: bool) -> None:
     assert takes_namespace(text) is takes
+
+
+async def test_a_job_that_a_worker_names_is_looked_for_in_its_namespace(s: Stored) -> None:
+    job_id = await s.queued()
+    assert [row["id"] for row in await s.jobs.named_jobs(SCOPE, [job_id])] == [job_id]
+    assert await s.jobs.named_jobs(Scope(SCOPE.namespace + 1, "other"), [job_id]) == []
