@@ -242,6 +242,23 @@ async def test_who_is_not_let_in_is_told_before_the_request_is_read() -> None:
         assert answer.message == "not today"
 
 
+async def test_all_calls_of_a_server_without_credentials_share_one_scope() -> None:
+    seen: list[Scope] = []
+
+    async def handler(request: object, call: Call) -> None:
+        seen.append(call.scope)
+
+    chain = Chain(Metrics())
+    for _ in range(2):
+        await chain.unary(GET, handler)(None, Call(GET, "grpc", {}))
+    call = Call(GET, "http", {})
+    begun = chain.begin(call)
+    assert begun is not None
+    begun.cancel()
+    assert {id(scope) for scope in (*seen, call.scope)} == {id(seen[0])}
+    assert (call.scope.namespace, call.scope.principal) == (1, "anonymous")
+
+
 async def test_authentication_names_the_caller_and_authorization_sees_the_name() -> None:
     seen: list[tuple[str, str]] = []
 

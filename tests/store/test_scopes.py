@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from collections import Counter
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import jobqueue_server
 from jobqueue_server.scope import Scope
 from jobqueue_server.store.statements import names, statement
 
@@ -46,6 +48,18 @@ def test_a_statement_takes_the_namespace_or_stands_on_the_list_with_the_reason(n
 def test_the_list_names_statements_that_are_there_and_each_once() -> None:
     assert {name for name, _ in UNSCOPED} <= set(names())
     assert not [name for name, count in Counter(name for name, _ in UNSCOPED).items() if count > 1]
+
+
+@pytest.mark.unit
+def test_the_chain_alone_makes_scopes() -> None:
+    server = Path(jobqueue_server.__file__).parent
+    makers = {
+        str(path.relative_to(server))
+        for path in server.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Scope"
+    }
+    assert makers == {"chain.py"}
 
 
 @pytest.mark.unit
