@@ -110,7 +110,7 @@ class ServerProcess(Process):
         http_address: Where HTTP answers, after `ready`, with `http_addr` set.
     """
 
-    def __init__(self, dsn: str, log: Path, *, programs: Path = PROGRAMS, **settings: str) -> None:
+    def __init__(self, dsn: str, log: Path, programs: Path = PROGRAMS, /, **settings: str) -> None:
         given = {"grpc_addr": "127.0.0.1:0", "metrics_addr": "off", "kinds": "open", "log_format": "json"}
         flags = {**given, **settings}
         arguments = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]

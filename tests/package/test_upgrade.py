@@ -109,7 +109,7 @@ async def test_jobs_in_flight_live_through_the_break_and_the_page_says_what_it_w
     journals, gate = Journals(tmp_path), tmp_path / "gate"
     assert "11 applied" in migrate(old, dsn).stdout
     flags = {"grpc_addr": address, "shutdown_grace": "1s"}
-    first = start(ServerProcess(dsn, tmp_path / "first.log", programs=old, **flags))
+    first = start(ServerProcess(dsn, tmp_path / "first.log", old, **flags))
     await first.ready()
     worker = await start(
         WorkerProcess(address, tmp_path, name="worker", slots=HELD + 1, programs=old)
@@ -153,7 +153,7 @@ async def test_jobs_in_flight_live_through_the_break_and_the_page_says_what_it_w
 
     # "A server of before refuses to start, and says that the schema is newer."
     assert "A server of before refuses to start, and says that the schema is newer" in SECTION
-    late = start(ServerProcess(dsn, tmp_path / "late.log", programs=old))
+    late = start(ServerProcess(dsn, tmp_path / "late.log", old))
     assert await late.ended() == 1
     assert "the schema is newer than this version of the server, which ends at 0011" in late.tail()
     assert f"{name.removesuffix('.sql')} is nothing that it can run beside. Upgrade the server" in late.tail()
@@ -210,7 +210,7 @@ async def test_a_server_of_before_that_was_frozen_meanwhile_stores_nothing(
     before: Environment, empty_dsn: str, tmp_path: Path, start: Callable[[Any], Any]
 ) -> None:
     migrate(before.programs, empty_dsn)
-    frozen = start(ServerProcess(empty_dsn, tmp_path / "frozen.log", programs=before.programs))
+    frozen = start(ServerProcess(empty_dsn, tmp_path / "frozen.log", before.programs))
     await frozen.ready()
     caller = Caller(frozen.address)
     await caller.enqueue("count", b"1")
