@@ -6,12 +6,15 @@ import ast
 import re
 import tomllib
 from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 import jobqueue_server
-from jobqueue_server.scope import Scope
 from jobqueue_server.store.statements import names, statement
 
 from .stored import SCOPE, Stored
@@ -82,7 +85,32 @@ def test_what_counts_as_taking_the_namespace(text: str, takes: bool) -> None:
     assert takes_namespace(text) is takes
 
 
-async def test_a_job_that_a_worker_names_is_looked_for_in_its_namespace(s: Stored) -> None:
-    job_id = await s.queued()
-    assert [row["id"] for row in await s.jobs.named_jobs(SCOPE, [job_id])] == [job_id]
-    assert await s.jobs.named_jobs(Scope(SCOPE.namespace + 1, "other"), [job_id]) == []
+#: Of statements that find jobs by id: the arguments before the namespace, of a job that waits and one that ended.
+BY_ID: dict[str, Callable[[UUID, UUID], list[Any]]] = {
+    "cancel_job": lambda waiting, ended: [waiting, timedelta(seconds=30), None],
+    "find_job": lambda waiting, ended: [ended],
+    "get_job": lambda waiting, ended: [waiting, True],
+    "lock_finished_job": lambda waiting, ended: [ended],
+    "named_jobs": lambda waiting, ended: [[waiting, ended], waiting, ended],
+    "settled_before": lambda waiting, ended: [[waiting, ended], [1, 1]],
+}
+
+
+@pytest.mark.parametrize("made_by", ["this server", "an older one"])
+@pytest.mark.parametrize("name", BY_ID)
+async def test_a_job_is_found_by_its_id_in_its_namespace_alone(s: Stored, name: str, made_by: str) -> None:
+    waiting, ended = await s.queued(), await s.succeeded()
+    if made_by == "an older one":
+        await s.sql.execute("update lane set namespace_id = null")
+    arguments = BY_ID[name](waiting, ended)
+
+    async def found(namespace: int) -> list[Any]:
+        transaction = s.sql.transaction()
+        await transaction.start()
+        of_each: Any = [namespace] * 2 if name == "settled_before" else namespace
+        rows: list[Any] = await s.sql.fetch(statement(name), *arguments, of_each)
+        await transaction.rollback()
+        return rows
+
+    assert len(await found(SCOPE.namespace)) == (2 if isinstance(arguments[0], list) else 1)
+    assert await found(SCOPE.namespace + 1) == []
