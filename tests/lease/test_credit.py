@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from jobqueue_server.chain import ANONYMOUS
 from jobqueue_server.store.jobs import JobStore
 
 from .place import Held, eventually
@@ -260,7 +261,7 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     held = Held(monkeypatch, JobStore, "claim")
     monkeypatch.setattr(JobStore, "enqueue", noted)
     lines = place.app.dispatcher.lines
-    lane = place.app.catalog.known_lane("default", "work")
+    lane = place.app.catalog.known_lane(ANONYMOUS, "default", "work")
     line = lines.line(lane, 0)
     line.ready, line.thick = True, thick
     seats = place.app.dispatcher.seats(lane, 0, [2] * 200)
