@@ -71,10 +71,8 @@ def session(
     """A session with a stream and free slots, which takes jobs of these lanes."""
     subscriptions = frozenset((each.queue, each.kind) for each in lanes)
     made = Session(SCOPE, number, 1, f"worker-{number}", timedelta(seconds=30), subscriptions)
-    made.slots = slots
-    made.slots_by_kind = by_kind or {}
-    made.bytes_limit = bytes_limit
-    made.link = Link()  # type: ignore[assignment]
+    made.capacity.set(slots, by_kind or {}, bytes_limit)
+    made.attach(Link())  # type: ignore[arg-type]
     return made
 
 

@@ -20,7 +20,7 @@ def test_all_that_has_room_is_dealt_and_nobody_gets_more_than_fits(slots: list[i
     sessions = [session(number, free) for number, free in enumerate(sorted(slots, reverse=True))]
     seats = Counter(seat.id for seat in deal(sessions, most, whole=whole))
     assert seats.total() == min(most, sum(slots))
-    assert all(count <= sessions[number].slots for number, count in seats.items())
+    assert all(count <= sessions[number].capacity.slots for number, count in seats.items())
 
 
 def test_whole_shares_make_fewer_messages():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from datetime import timedelta
 from uuid import uuid4
@@ -21,8 +22,8 @@ class Link:
 
 def session(number: int, slots: int) -> Session:
     made = Session(SCOPE, number, 1, f"worker-{number}", timedelta(seconds=30), frozenset())
-    made.slots = slots
-    made.link = Link()  # type: ignore[assignment]
+    made.capacity.set(slots, {}, 0)
+    made.attach(Link())  # type: ignore[arg-type]
     return made
 
 
@@ -62,12 +63,12 @@ def test_a_group_finds_those_with_credit_whatever_becomes_of_it() -> None:
         one = draw.choice(sessions)
         change = draw.randrange(6)
         if change == 0:
-            one.slots = draw.randrange(6)
+            one.capacity.set(draw.randrange(6), {}, 0)
             one.has_room()
         elif change == 1:
             one.reserve("a", 0, draw.randrange(3))
-        elif change == 2 and one.reserved:
-            one.unreserve("a", 0, draw.randrange(one.reserved + 1))
+        elif change == 2 and one.capacity.reserved:
+            one.unreserve("a", 0, draw.randrange(one.capacity.reserved + 1))
         elif change == 3 and one not in members:
             members.add(one)
             group.add(one)
@@ -75,7 +76,10 @@ def test_a_group_finds_those_with_credit_whatever_becomes_of_it() -> None:
             members.discard(one)
             group.discard(one)
         elif change == 5:
-            one.link = None if draw.random() < 0.5 else Link()  # type: ignore[assignment]
+            if draw.random() < 0.5:
+                one.too_old(math.inf)
+            else:
+                one.stayed(math.inf)
             one.has_room()
         found = list(group.by_room())
         assert set(found) == {other for other in members if other.free > 0}

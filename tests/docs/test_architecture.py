@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from jobqueue_server.core.lease.states import TABLE
 from jobqueue_server.lifecycle import CANCELLABLE, DELETABLE, EXITS, RETRYABLE, Status
 
 from .markdown import ROOT, blocks, code_words
@@ -86,9 +87,9 @@ def test_each_method_that_is_named_exists(name: str) -> None:
     assert (owner, member) in members()
 
 
-def drawn() -> set[tuple[str, str, str]]:
-    """The arrows of the picture: from, to, event; a cancel that was asked for is part of the event."""
-    picture = next(block.text for block in blocks(TEXT) if block.text.startswith("stateDiagram"))
+def drawn(first_state: str) -> set[tuple[str, str, str]]:
+    """The arrows of a picture: from, to, event; a cancel that was asked for is part of the event."""
+    picture = next(block.text for block in blocks(TEXT) if f"[*] --> {first_state}:" in block.text)
     arrows: set[tuple[str, str, str]] = set()
     for start, end, label in re.findall(r"^\s*(\S+) --> (\S+): (.+)$", picture, re.MULTILINE):
         condition, colon, events = label.rpartition(": ")
@@ -110,4 +111,11 @@ def test_the_picture_of_the_lifecycle_is_the_table() -> None:
     table |= {(status.name, "QUEUED", "retry") for status in RETRYABLE}
     table |= {(status.name, "[*]", "delete") for status in DELETABLE}
 
-    assert drawn() == table
+    assert drawn("QUEUED") == table
+
+
+def test_the_picture_of_a_session_is_its_table() -> None:
+    table = {("[*]", "OPENING", "Hello")}
+    table |= {(state.name, after.name, event.value) for (state, event), after in TABLE.items()}
+
+    assert drawn("OPENING") == table

@@ -27,7 +27,8 @@ async def test_a_worker_is_asked_to_leave_shortly_before_its_connection_is_too_o
         go_away = await worker.next("go_away")
         assert 2 * 0.8 - 0.2 < time.monotonic() - opened < 2 * 0.9 + 1
         assert (go_away.reason, go_away.HasField("drain")) == ("MAX_AGE", False)
-        # Nothing more is delivered on it, and what is held can be settled.
+        # Nothing more is delivered on it, also where it says what it takes; and what is held can be settled.
+        await worker.capacity(6)
         other = await place.enqueue()
         await worker.no_job(0.2)
         again = await place.worker(slots=5, resume=worker.resume(held=[leased]))

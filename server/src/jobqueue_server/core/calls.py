@@ -210,11 +210,13 @@ class SessionCalls:
     async def _gather(self, heard: _Heard, greeting: Greeting, most: int, wait: timedelta) -> list[Lease]:
         session, gathering = heard.session, _Gathering()
         holds = len(session.leases)
-        session.slots = holds + (min(most, greeting.slots - holds) if greeting.slots else most)
-        session.slots_by_kind = greeting.slots_by_kind
-        # The answer has to fit into a message, whatever the worker could hold.
-        session.bytes_limit = session.bytes_held + min(greeting.bytes_limit or MAX_PAGE_BYTES, MAX_PAGE_BYTES)
-        session.link = gathering
+        session.capacity.set(
+            holds + (min(most, greeting.slots - holds) if greeting.slots else most),
+            greeting.slots_by_kind,
+            # The answer has to fit into a message, whatever the worker could hold.
+            session.bytes_held + min(greeting.bytes_limit or MAX_PAGE_BYTES, MAX_PAGE_BYTES),
+        )
+        session.attach(gathering)
         self._gathering.add(gathering)
         answered = False
         try:
@@ -231,7 +233,7 @@ class SessionCalls:
             answered = True
             return gathering.leases
         finally:
-            session.link = None
+            session.broken(gathering)
             self._dispatcher.detach(session)
             self._gathering.discard(gathering)
             if not answered:

@@ -413,7 +413,7 @@ class Dispatcher:
                 waited = True
                 await self._progresses(asyncio.get_running_loop().time() + ADMISSION_PATIENCE)
                 continue
-            if seats[0].bytes_limit:
+            if seats[0].capacity.bytes:
                 seats = seats[: await self._fitting(seats[0], looks, len(seats))]
                 if not seats:
                     return False
@@ -460,9 +460,9 @@ class Dispatcher:
         sizes = await self._store.peek(looks, most)
         if not sizes:
             return 1  # the claim finds as little, and notes that these lines are used up
-        held, count = session.bytes_held + session.bytes_reserved, 0
+        held, count = session.bytes_held + session.capacity.reserved_bytes, 0
         for size in sizes:
-            if held and held + size > session.bytes_limit:
+            if held and held + size > session.capacity.bytes:
                 break
             held += size
             count += 1
@@ -477,11 +477,11 @@ class Dispatcher:
         )
         if not seats:
             return False
-        if group.sessions and any(session.slots_by_kind for session in group.sessions):
+        if group.sessions and any(session.capacity.by_kind for session in group.sessions):
             lanes = [lane for lane in lanes if any(session.free_for(lane.kind) > 0 for session in seats)]
             if not lanes:
                 return False
-        if seats[0].bytes_limit and not seats[0].fits(
+        if seats[0].capacity.bytes and not seats[0].fits(
             await self._store.peek_alone([lane.id for lane in lanes])
         ):
             return False
@@ -500,8 +500,7 @@ class Dispatcher:
     async def _take(self, seats: list[Session], claim, *, isolated: bool = False) -> list[Record]:  # type: ignore[no-untyped-def]
         """Runs a claim with its seats reserved, and delivers what it brought."""
         for session, count in Counter(seats).items():
-            session.reserved += count
-            session.claiming = True
+            session.claim_begins(count)
         self._claims += 1
         started = asyncio.get_running_loop().time()
         delivers = False
@@ -550,9 +549,7 @@ class Dispatcher:
     @staticmethod
     def _unseat(seats: list[Session]) -> None:
         for session, count in Counter(seats).items():
-            session.reserved -= count
-            session.claiming = False
-            session.has_room()
+            session.claim_ended(count)
 
     def _lane(self, lane_id: int) -> Lane:
         lane = self._catalog.lane_by_id(lane_id)
@@ -594,7 +591,7 @@ class Dispatcher:
                 back.append(Leaving(job_id, attempt, session.id, Event.BODY_MISSING, message=message))
                 continue
             _, payload, labels, headers = body
-            if session.bytes_limit:
+            if session.capacity.bytes:
                 if weight[session] and not session.fits(len(payload), beside=weight[session]):
                     # Others came than the ones that were weighed.
                     back.append(Leaving(job_id, attempt, session.id, Event.UNDELIVERED))
@@ -622,7 +619,7 @@ class Dispatcher:
 
     def hand_over(self, session: Session, leases: list[Lease]) -> None:
         """Puts committed leases on the session's stream. If that is gone or draining they go back."""
-        if session not in self._group_of or session.draining:
+        if session not in self._group_of or not session.takes_jobs:
             self.undelivered(leases, session.id)
             return
         session.add_all(leases)

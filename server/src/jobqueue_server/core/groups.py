@@ -32,13 +32,13 @@ class Group:
     def add(self, session: Session) -> None:
         """A session takes part."""
         self.sessions.add(session)
-        session.on_room = self._has_room
+        session.watch_room(self._has_room)
         self._has_room(session)
 
     def discard(self, session: Session) -> None:
         """A session takes part no more."""
         self.sessions.discard(session)
-        session.on_room = None
+        session.watch_room(None)
         self._forget(session)
 
     def by_room(self) -> Iterator[Session]:
@@ -164,7 +164,9 @@ class Group:
         """What is left under the caps by kind; a group that has them is one session."""
         if len(self.sessions) != 1:
             return {}
-        return {kind: session.free_for(kind) for session in self.sessions for kind in session.slots_by_kind}
+        return {
+            kind: session.free_for(kind) for session in self.sessions for kind in session.capacity.by_kind
+        }
 
 
 def deal(sessions: Iterable[Session], most: int, *, whole: bool = False) -> list[Session]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -15,10 +14,15 @@ from ..errors import JobQueueError
 from ..lifecycle import Event
 from ..scope import Scope
 from .catalog import Lane
+from .lease.capacity import Capacity
+from .lease.receipts import Receipts
+from .lease.states import TABLE, SessionEvent, SessionState
 
 #: How many settled leases a session remembers at least, so that the same settlement again can be told apart from a
 #: stale one. It remembers twice as many as it ever held at once: those may be unanswered, and no others.
 REMEMBERED_LEASES = 256
+
+_LIVE = SessionState.LIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,19 @@ class Remembered:
 
 
 class Session:
-    """One worker's presence. Lives in memory from its Hello until it ends, also while its stream is broken."""
+    """One worker's presence. Lives in memory from its Hello until it ends, also while its stream is broken.
+
+    Attributes:
+        state: Of `lease/states.py`.
+        link: Its stream; None while it has none.
+        had_stream: Whether its stream was ever here, so that this server knows what was delivered on it.
+        previous_token: Whether the token of the epoch before is still good: until the first frame of this one.
+        heard_at: When its last frame came.
+        leave_at: When its worker is to be asked to connect elsewhere.
+        stays_at: When it is told by its silence about that that its worker found nowhere to go.
+        claiming: Whether a claim for it is under way.
+        isolated: How many isolated leases it holds.
+    """
 
     def __init__(
         self,
@@ -194,6 +210,8 @@ class Session:
         name: str,
         ttl: timedelta,
         subscriptions: frozenset[tuple[str, str]],
+        *,
+        resumed: bool = False,
     ) -> None:
         self.scope = scope
         self.id = id
@@ -202,38 +220,22 @@ class Session:
         self.ttl = ttl
         self.heartbeat_seconds = self.heartbeat_interval.total_seconds()
         self.subscriptions = subscriptions
-        self.slots = 0
-        self.slots_by_kind: Mapping[str, int] = {}
-        self.bytes_limit = 0
+        self.state = SessionState.OPENING
+        self.link: Link | None = None
+        self.had_stream = False
+        self.previous_token = resumed
+        self.heard_at = time.monotonic()
+        self.leave_at = self.stays_at = math.inf
+        self.capacity = Capacity()
+        self.receipts = Receipts(self.heartbeat_seconds)
+        self.claiming = False
         self.leases: dict[int, Lease] = {}
         self.lingering: dict[int, Lingering] = {}
         self.remembered = Remembered()
-        self._most_held = 0
-        self.reserved = 0
-        self.reserved_kinds: Counter[str] = Counter()
-        self.bytes_reserved = 0
-        self.claiming = False
         self.isolated = 0
-        # The isolated lease whose receipt has not come; nothing is delivered after it until then.
-        self.isolated_unseen: Lease | None = None
-        # Since when receipts stand still while something is unseen.
-        self.unseen_since = math.inf
-        # Whether it gets no more jobs before its next receipt.
-        self.must_receipt = False
         self.bytes_held = 0
-        self.draining = False
-        self.confirmed = True
-        self.opening = True
-        self.broken = False
-        self.ending = False
-        self.silence_written = False
-        self.unseen_returned = False
-        self.seen = 0
-        self.heard_at = time.monotonic()
-        self.leave_at = math.inf
-        self.stays_at = math.inf
-        self.link: Link | None = None
-        self.on_room: Callable[[Session], None] | None = None
+        self._most_held = 0
+        self._on_room: Callable[[Session], None] | None = None
         self._counter = 0
 
     @property
@@ -241,51 +243,127 @@ class Session:
         """How often its worker is to be heard: ttl / 4, at most 5 s."""
         return min(self.ttl / 4, timedelta(seconds=5))
 
+    # ---- its state
+
+    def _on(self, event: SessionEvent) -> bool:
+        """Takes in what happened. Returns whether that means anything in its state."""
+        after = TABLE.get((self.state, event))
+        if after is None:
+            return False
+        self.state = after
+        return True
+
+    def attach(self, link: Link, leave_at: float = math.inf) -> None:
+        """Its stream is ready for deliveries; at `leave_at` that is too old."""
+        if self._on(SessionEvent.ATTACHED):
+            self.link = link
+            self.had_stream = True
+            self.heard_at = time.monotonic()
+            self.leave_at = leave_at
+
+    def drain(self) -> None:
+        """Its worker stops: it takes no more jobs."""
+        self._on(SessionEvent.DRAIN)
+
+    def said_all(self) -> bool:
+        """Its worker is done, and it is to end. Returns whether it was not about to already."""
+        return self._on(SessionEvent.SAID_ALL)
+
+    def too_old(self, stays_at: float) -> bool:
+        """Its stream is too old; at `stays_at` its worker has found nowhere else to go. False: it is about to end."""
+        self.leave_at, self.stays_at = math.inf, stays_at
+        return self._on(SessionEvent.TOO_OLD)
+
+    def stayed(self, leave_at: float) -> None:
+        """Its worker found nowhere else to go: it goes on, until `leave_at`."""
+        self.leave_at, self.stays_at = leave_at, math.inf
+        self._on(SessionEvent.STAYED)
+
+    def broken(self, link: Link | None) -> bool:
+        """A stream of it is gone. Returns whether its silence counts from now: not where another one took its place."""
+        if self.link is not link and self.state is not SessionState.OPENING:
+            return False
+        self.link = None
+        return self._on(SessionEvent.BROKEN)
+
+    def gone(self) -> None:
+        """It has ended, or goes on elsewhere or in another epoch."""
+        self.link = None
+        self._on(SessionEvent.GONE)
+
+    def void_previous_token(self) -> None:
+        """The first frame of this epoch came."""
+        self.previous_token = False
+
+    def keep_previous_token(self) -> None:
+        """That could not be written."""
+        self.previous_token = True
+
+    # ---- what it takes
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether it gets jobs, if it has room."""
+        return self.state is _LIVE
+
     @property
     def free(self) -> int:
         """How many more leases it may be given: level, never counted up and down on its own, so nothing can leak."""
-        if self.link is None or self.draining or self.must_receipt:
+        if self.state is not _LIVE or self.receipts.wanted:
             return 0
-        if self.bytes_limit and self.bytes_held + self.bytes_reserved >= self.bytes_limit:
+        capacity = self.capacity
+        if capacity.bytes and self.bytes_held + capacity.reserved_bytes >= capacity.bytes:
             return 0
-        return self.slots - len(self.leases) - len(self.lingering) - self.reserved
-
-    def has_room(self) -> None:
-        """Tells whoever deals that `free` may have grown."""
-        if self.on_room is not None:
-            self.on_room(self)
+        return capacity.slots - len(self.leases) - len(self.lingering) - capacity.reserved
 
     def free_for(self, kind: str) -> int:
         """As `free`, within the kind's own cap."""
-        cap = self.slots_by_kind.get(kind)
-        if cap is None:
+        if kind not in self.capacity.by_kind:
             return self.free
         held = sum(1 for lease in self.leases.values() if lease.lane.kind == kind)
         lingering = sum(1 for lease in self.lingering.values() if lease.kind == kind)
-        return min(self.free, cap - held - lingering - self.reserved_kinds[kind])
+        left = self.capacity.left_of(kind, held + lingering)
+        return self.free if left is None else min(self.free, left)
 
     @property
     def bounded(self) -> bool:
         """Whether it bounds more than its slots: it is then claimed for alone, and each job is weighed."""
-        return bool(self.slots_by_kind) or self.bytes_limit > 0
+        return self.capacity.bounded
 
     def fits(self, size: int, beside: int = 0) -> bool:
         """Whether a payload of this size may come beside those it holds, and `beside`; one alone always may."""
-        held = self.bytes_held + self.bytes_reserved + beside
-        return not self.bytes_limit or held == 0 or held + size <= self.bytes_limit
+        return self.capacity.fits(size, self.bytes_held + beside)
+
+    def watch_room(self, on_room: Callable[[Session], None] | None) -> None:
+        """Who deals is told when `free` may have grown."""
+        self._on_room = on_room
+
+    def has_room(self) -> None:
+        """Tells whoever deals that `free` may have grown."""
+        if self._on_room is not None:
+            self._on_room(self)
 
     def reserve(self, kind: str, size: int, jobs: int = 1) -> None:
         """Keeps slots for jobs that are being stored; `size` is of all their payloads."""
-        self.reserved += jobs
-        self.reserved_kinds[kind] += jobs
-        self.bytes_reserved += size
+        self.capacity.keep(jobs, kind, size)
 
     def unreserve(self, kind: str, size: int, jobs: int = 1) -> None:
         """Gives these slots back; a lease that came of one is counted by itself."""
-        self.reserved -= jobs
-        self.reserved_kinds[kind] -= jobs
-        self.bytes_reserved -= size
+        self.capacity.let_go(jobs, kind, size)
         self.has_room()
+
+    def claim_begins(self, jobs: int) -> None:
+        """Keeps slots for a claim."""
+        self.capacity.keep(jobs)
+        self.claiming = True
+
+    def claim_ended(self, jobs: int) -> None:
+        """Gives these slots back; the leases that the claim brought are counted by themselves."""
+        self.capacity.let_go(jobs)
+        self.claiming = False
+        self.has_room()
+
+    # ---- what it holds
 
     def next_lease_id(self) -> int:
         """Unique in the session: the epoch above, a counter below."""
@@ -320,8 +398,7 @@ class Session:
             return None
         self.bytes_held -= lease.size
         if lease.terms.isolated:
-            self.isolated -= 1
-            self._isolated_gone(lease)
+            self._isolated_over(lease)
         if linger:
             self.linger(lease_id, Lingering(lease.job_id, lease.attempt, lease.lane.kind, lease.size))
         self.remember([lease])
@@ -337,12 +414,16 @@ class Session:
             if held.pop(lease_id, None) is not None:
                 size += lease.size
                 if lease.terms.isolated:
-                    self.isolated -= 1
-                    self._isolated_gone(lease)
+                    self._isolated_over(lease)
                 remembered.add(lease_id, (lease.job_id, lease.terms.attempt))
         self.bytes_held -= size
         remembered.forget_beyond(self._worth_remembering)
         self.has_room()
+
+    def _isolated_over(self, lease: Lease) -> None:
+        self.isolated -= 1
+        if self.receipts.over(lease):
+            self._go_on()
 
     def linger(self, lease_id: int, lease: Lingering) -> None:
         """Counts a slot and its bytes for a lease that is over, until a heartbeat no longer names it."""
@@ -374,50 +455,26 @@ class Session:
                 return lease
         return None
 
+    # ---- what its worker has seen
+
     def heard(self, last_delivery: int) -> None:
         """Notes a frame of the worker, and the last delivery that it has seen."""
         self.heard_at = time.monotonic()
-        if last_delivery > self.seen:
-            self.seen = last_delivery
-            link = self.link
-            awaits = link is not None and link.awaits_receipt(last_delivery)
-            self.unseen_since = self.heard_at if awaits else math.inf
-            if self.must_receipt:
-                self._receipt()
-        elif self.must_receipt and self.link is not None and not self.link.awaits_receipt(self.seen):
-            # What it had not seen went back before it was written.
-            self.unseen_since = math.inf
-            self._receipt()
+        if self.receipts.heard(last_delivery, self.heard_at, self._awaits_receipt):
+            self._go_on()
+
+    def _awaits_receipt(self, seen: int) -> bool:
+        return self.link is not None and self.link.awaits_receipt(seen)
+
+    def _go_on(self) -> None:
+        """What waited for a receipt goes on."""
+        if self.link is not None:
+            self.link.go_on()
+        self.has_room()
 
     def handed_over(self, leases: Sequence[Lease]) -> None:
-        """Its link has leases whose receipt is to come. After an isolated one it gets no more before that."""
-        if self.unseen_since == math.inf:
-            self.unseen_since = time.monotonic()
-        if leases[0].terms.isolated:
-            self.isolated_unseen = leases[0]
-            self.must_receipt = True
-
-    def _receipt(self) -> None:
-        lease = self.isolated_unseen
-        if lease is None:
-            self.must_receipt = False
-            self.has_room()
-        elif not self.undelivered(lease):
-            self._isolated_gone(lease)
-
-    def _isolated_gone(self, lease: Lease) -> None:
-        """An isolated lease was seen, or is over: what waited for its receipt goes on."""
-        if self.isolated_unseen is lease:
-            self.isolated_unseen = None
-            self.must_receipt = self.deaf
-            if self.link is not None:
-                self.link.go_on()
-            self.has_room()
-
-    @property
-    def deaf(self) -> bool:
-        """Whether its receipts have stood still for more than a heartbeat interval while something is unseen."""
-        return time.monotonic() - self.unseen_since > self.heartbeat_seconds
+        """Its link has leases whose receipt is to come."""
+        self.receipts.handed_over(leases[0], isolated=leases[0].terms.isolated)
 
     def unseen_for(self, intervals: int) -> list[Lease]:
         """The leases that its worker is not known to have seen for so many heartbeat intervals.
@@ -425,17 +482,29 @@ class Session:
         None of them where a receipt came meanwhile: a worker that reads slowly gets what is on its way.
         """
         before = time.monotonic() - intervals * self.heartbeat_seconds
-        if self.unseen_since > before:
+        if self.receipts.since > before:
             return []
         return [
             lease
             for lease in self.leases.values()
-            if self.undelivered(lease) and lease.terms.since <= before and not lease.settling
+            if self.receipts.unseen(lease) and lease.terms.since <= before and not lease.settling
         ]
 
-    def undelivered(self, lease: Lease) -> bool:
-        """Whether the worker is known not to have seen it: a write is not a delivery, a receipt is."""
-        return lease.seq == 0 or lease.seq > self.seen
+    def unseen_without_stream(self) -> list[Lease]:
+        """The leases that a worker without a stream is not known to have seen, and that need not wait for its end.
+
+        An isolated job that was written waits for that: it may be what killed the worker, and is charged then.
+        """
+        if self.receipts.since == math.inf:
+            return []
+        unseen = [
+            lease
+            for lease in self.leases.values()
+            if self.receipts.unseen(lease) and not lease.settling and self.end_of(lease) is not Event.LOST
+        ]
+        if not unseen:
+            self.receipts.none_unseen()
+        return unseen
 
     def end_of(self, lease: Lease) -> Event:
         """How a lease ends with its session, whose worker is lost.
@@ -443,7 +512,7 @@ class Session:
         What was never written can have harmed no worker. What was written and has no receipt may be what killed it: it
         is counted, and where it was delivered by itself it is charged.
         """
-        if not self.undelivered(lease):
+        if not self.receipts.unseen(lease):
             return Event.LOST
         if lease.seq == 0:
             return Event.UNDELIVERED

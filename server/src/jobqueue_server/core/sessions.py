@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import math
 import random
 import secrets
 import time
@@ -30,6 +29,7 @@ from ..store.jobs import Leaving
 from ..store.sessions import SessionStore
 from .catalog import Catalog
 from .dispatch import Dispatcher
+from .lease.states import SessionState
 from .peers import Peers
 from .session import Asked, Lease, Lingering, Link, Named, Session, Terms
 
@@ -130,6 +130,8 @@ class Sessions:
         self._unlinked = asyncio.Event()
         self._unheard: set[tuple[int, int]] = set()
         self._somebody_broke = asyncio.Event()
+        # Those without a stream whose silence is not in the database yet.
+        self._unwritten: set[Session] = set()
         self.on_attached: Callable[[Session], None] = lambda session: None
 
     def __len__(self) -> int:
@@ -206,7 +208,7 @@ class Sessions:
         try:
             kept, revoked = await self._reconcile(session, held, unanswered)
         except BaseException:
-            session.opening = False
+            self.broken(session, None)
             raise
         return Opened(session, f"{session_id}.{new_secret}", kept, revoked)
 
@@ -231,12 +233,14 @@ class Sessions:
         old = self._sessions.get(row["id"])
         if old is not None and old.epoch > row["epoch"]:
             raise _superseded()
-        session = Session(scope, row["id"], row["epoch"], row["name"], row["ttl"], subscriptions)
-        session.confirmed = False
+        session = Session(
+            scope, row["id"], row["epoch"], row["name"], row["ttl"], subscriptions, resumed=True
+        )
         if old is not None:
             self._dispatcher.detach(old)
             session.inherit(old)
-            link, old.link = old.link, None
+            link = old.link
+            self.forget(old)
             if link is not None:
                 link.fail(_superseded())
         self._sessions[session.id] = session
@@ -307,45 +311,43 @@ class Sessions:
         if self._sessions.get(session.id) is not session:
             link.fail(_superseded())
             return
-        session.link = link
-        session.opening = False
-        session.heard_at = time.monotonic()
-        session.leave_at = session.heard_at + self._max_age * random.uniform(*LEAVE_BEFORE)
+        session.attach(link, self._leave_at(time.monotonic()))
         self._dispatcher.attach(session)
         self.on_attached(session)
 
+    def _leave_at(self, now: float) -> float:
+        return now + self._max_age * random.uniform(*LEAVE_BEFORE)
+
+    def capacity_changed(self, session: Session) -> None:
+        """Its worker takes more or fewer jobs than before."""
+        if session.takes_jobs:
+            self._dispatcher.attach(session)
+
     async def confirm(self, session: Session) -> None:
         """The first frame under a new epoch came: the previous token is void."""
+        session.void_previous_token()
         try:
             await self._store.confirm(session.id, session.epoch)
         except JobQueueError:
-            session.confirmed = False
+            session.keep_previous_token()
 
     # ---- a worker goes
 
-    def broken(self, session: Session, link: Link) -> None:
-        """Its stream is gone. The session goes on until its ttl ends, counted from the last frame heard."""
-        session.opening = False
-        if session.link is not link:
-            return
-        session.link = None
-        session.broken = True
-        self._unlinked.set()
-        self._dispatcher.detach(session)
-        self._somebody_broke.set()
+    def broken(self, session: Session, link: Link | None) -> None:
+        """Its stream is gone. The session goes on until its ttl ends, counted from the last frame heard.
+
+        `link` None: it never had one, and will get none.
+        """
+        if session.broken(link):
+            self._dispatcher.detach(session)
+            self._unwritten.add(session)
+            self._unlinked.set()
+            self._somebody_broke.set()
 
     async def _write_silences(self) -> None:
         """Of all that broke or fell silent, in one statement: of a proxy that restarts it is thousands."""
         now = time.monotonic()
-        silent = [
-            session
-            for session in self.all()
-            if session.link is None
-            # A slow database holds up its Welcome; written as silent, it would be reaped in the midst of its stream.
-            and not session.opening
-            and not session.silence_written
-            and (session.broken or _is_silent(session, now))
-        ]
+        silent = list(self._unwritten)
         if not silent:
             return
         try:
@@ -356,8 +358,8 @@ class Sessions:
             # Written by the watch once the database is back.
             _log.warning("%d sessions are silent, which could not be written: %s", len(silent), error)
             return
+        self._unwritten.difference_update(silent)
         for session in silent:
-            session.silence_written = True
             if session.id not in written:
                 # It goes on with another server, or has ended.
                 self.forget(session)
@@ -371,7 +373,7 @@ class Sessions:
         """
         self._dispatcher.detach(session)
         released = list(session.leases.values())
-        undelivered = {lease.job_id for lease in released if session.undelivered(lease)}
+        undelivered = {lease.job_id for lease in released if session.receipts.unseen(lease)}
 
         def decide(row: Record) -> Leaving:
             event = Event.UNDELIVERED if row["id"] in undelivered else Event.RELEASE
@@ -401,7 +403,7 @@ class Sessions:
         known = {
             session_id: {lease.job_id: session.end_of(lease) for lease in session.leases.values()}
             for session_id, session in silent.items()
-            if session is not None and session.broken
+            if session is not None and session.had_stream
         }
         told = {row["id"]: row for row in expired if row["id"] in silent}
         if not told:
@@ -453,22 +455,15 @@ class Sessions:
         if together:
             await self._give_back(together)
 
-    @staticmethod
-    def _unseen(session: Session) -> list[Lease]:
-        """What is to go back now. After a break an isolated job waits for the end of the ttl, where it is charged."""
+    def _unseen(self, session: Session) -> list[Lease]:
+        """What is to go back now."""
         if session.link is not None:
-            return session.unseen_for(UNSEEN_INTERVALS) if session.must_receipt else []
-        if not session.silence_written or session.unseen_returned or session.ttl <= UNSEEN_AFTER:
+            return session.unseen_for(UNSEEN_INTERVALS) if session.receipts.wanted else []
+        if session.state is SessionState.OPENING or session in self._unwritten:
             return []
-        if time.monotonic() - session.heard_at < UNSEEN_AFTER.total_seconds():
+        if session.ttl <= UNSEEN_AFTER or time.monotonic() - session.heard_at < UNSEEN_AFTER.total_seconds():
             return []
-        unseen = [
-            lease
-            for lease in session.leases.values()
-            if session.undelivered(lease) and not lease.settling and session.end_of(lease) is not Event.LOST
-        ]
-        session.unseen_returned = not unseen
-        return unseen
+        return session.unseen_without_stream()
 
     async def _give_back(self, unseen: Mapping[Session, Sequence[Lease]]) -> None:
         silent = {session for session in unseen if session.link is None}
@@ -504,6 +499,8 @@ class Sessions:
 
     def forget(self, session: Session) -> None:
         """It is not this server's any more, or not by a stream."""
+        session.gone()
+        self._unwritten.discard(session)
         self._unlinked.set()
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
@@ -569,7 +566,7 @@ class Sessions:
                 self._let_go(session, _superseded())
             else:
                 # One that is ending has ended by its worker's word, and its stream was cut off before this server knew.
-                if not session.ending:
+                if session.state is not SessionState.ENDING:
                     _log.warning("session %d of worker %s has ended elsewhere", session.id, session.name)
                 self._let_go(session, _ended())
         here = {(session.id, session.epoch) for session in self.all()}
@@ -600,22 +597,19 @@ class Sessions:
                     link.fail(_silent(now - session.heard_at))
                     self.broken(session, link)
                 elif link is not None:
-                    if session.deaf:
-                        session.must_receipt = True
+                    session.receipts.insist()
                     self._move_on(session, link, now)
             await self._write_silences()
 
     def _move_on(self, session: Session, link: Link, now: float) -> None:
         """Asks a worker to connect anew before its connection is too old; one that finds no other server stays."""
         if now >= session.leave_at:
-            session.leave_at = math.inf
-            session.stays_at = now + STAYS_AFTER
-            self._dispatcher.detach(session)
-            link.go_away("MAX_AGE", None)
+            if session.too_old(now + STAYS_AFTER):
+                self._dispatcher.detach(session)
+                link.go_away("MAX_AGE", None)
         elif now >= session.stays_at:
-            session.stays_at = math.inf
-            session.leave_at = now + self._max_age * random.uniform(*LEAVE_BEFORE)
-            self._dispatcher.attach(session)
+            session.stayed(self._leave_at(now))
+            self.capacity_changed(session)
 
 
 def _is_silent(session: Session, now: float) -> bool:

@@ -113,9 +113,7 @@ def take_capacity(session: Session, capacity: lease_pb2.Capacity) -> None:
     problems = Problems()
     _capacity(capacity, "capacity", problems)
     problems.raise_if_any()
-    session.slots = capacity.slots
-    session.slots_by_kind = dict(capacity.slots_by_kind)
-    session.bytes_limit = capacity.bytes
+    session.capacity.set(capacity.slots, dict(capacity.slots_by_kind), capacity.bytes)
 
 
 def named(leases: Iterable[lease_pb2.HeldLease], at: str, problems: Problems) -> list[Named]:

@@ -16,6 +16,7 @@ from jobqueue.v1 import lease_pb2
 from ..chain import Call
 from ..core.clock import Clock
 from ..core.dispatch import Dispatcher
+from ..core.lease.states import SessionState
 from ..core.progress import ProgressReports
 from ..core.session import Session
 from ..core.sessions import Opened, Sessions
@@ -148,7 +149,7 @@ class LeaseServicer:
             try:
                 await context.receive(handle, stream.has_room)
                 # The worker has said all; the stream ends with Goodbye.
-                session.draining = True
+                session.drain()
                 await stream.all_answered()
                 await self._end(session, stream)
             except Exception as error:
@@ -163,8 +164,8 @@ class LeaseServicer:
 
     def _handle(self, frame: lease_pb2.LeaseRequest, session: Session, stream: LeaseStream) -> None:
         session.heard(frame.last_delivery)
-        if not session.confirmed:
-            session.confirmed = True
+        if session.previous_token:
+            session.void_previous_token()
             self._spawn(self._sessions.confirm(session))
         which = frame.WhichOneof("frame")
         if which == "settle":
@@ -174,14 +175,14 @@ class LeaseServicer:
         elif which == "capacity":
             take_capacity(session, frame.capacity)
             if session.link is stream:
-                self._dispatcher.attach(session)
+                self._sessions.capacity_changed(session)
         elif which == "progress":
             self._report(frame.progress, session)
         elif which == "drain":
             _log.info(
                 "session %d of worker %s drains: %s", session.id, session.name, frame.drain.reason[:255]
             )
-            session.draining = True
+            session.drain()
             self._end_when_empty(session, stream)
         elif which == "hello":
             raise ProtocolViolated("a stream has one Hello, its first frame")
@@ -245,14 +246,13 @@ class LeaseServicer:
         self._progress.report(session, lease, fraction, message, checkpoint)
 
     def _end_when_empty(self, session: Session, stream: LeaseStream) -> None:
-        if session.draining and session.link is stream and not session.leases:
+        if session.state is SessionState.DRAINING and session.link is stream and not session.leases:
             self._spawn(self._end(session, stream))
 
     async def _end(self, session: Session, stream: LeaseStream) -> None:
         """Says Goodbye, and gives back what the worker still held."""
-        if session.link is not stream or session.ending:
+        if session.link is not stream or not session.said_all():
             return
-        session.ending = True
         try:
             await self._progress.before_leaving(lease.job_id for lease in session.leases.values())
             released = await self._sessions.end(session)
@@ -264,5 +264,4 @@ class LeaseServicer:
             _log.warning("session %d could not be ended: %s", session.id, error)
             stream.leave()
             return
-        session.link = None
         stream.goodbye(released)

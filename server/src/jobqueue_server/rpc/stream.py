@@ -203,7 +203,7 @@ class LeaseStream:
 
     def _isolates(self) -> bool:
         """Whether an isolated job is on its way, which nothing follows before its receipt."""
-        lease = self._session.isolated_unseen
+        lease = self._session.receipts.isolated
         return lease is not None and lease.seq > 0
 
     def _delivery(self, leases: list[Lease]) -> lease_pb2.LeaseResponse | bytes:

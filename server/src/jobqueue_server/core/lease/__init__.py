@@ -1,0 +1,1 @@
+"""What a session holds: its states, its capacity, its leases."""

@@ -1,0 +1,59 @@
+"""What a worker takes at once, and which of its slots are kept for jobs that are on their way to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+
+class Capacity:
+    """The slots and bytes of a session. It counts no lease: who asks says how many are held.
+
+    Attributes:
+        slots: How many jobs it takes at once.
+        by_kind: How many of some kinds.
+        bytes: How many bytes of payloads; 0 is no limit.
+        reserved: Slots that are kept.
+        reserved_bytes: Bytes that are kept.
+    """
+
+    def __init__(self) -> None:
+        self.slots = 0
+        self.by_kind: Mapping[str, int] = {}
+        self.bytes = 0
+        self.reserved = 0
+        self.reserved_bytes = 0
+        self._reserved_kinds: Counter[str] = Counter()
+
+    def set(self, slots: int, by_kind: Mapping[str, int], bytes: int) -> None:
+        """What the worker takes from now on."""
+        self.slots, self.by_kind, self.bytes = slots, by_kind, bytes
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it bounds more than its slots."""
+        return bool(self.by_kind) or self.bytes > 0
+
+    def left_of(self, kind: str, held: int) -> int | None:
+        """How many more of a kind beside those of it that are held; None: it does not bound that kind."""
+        cap = self.by_kind.get(kind)
+        return None if cap is None else cap - held - self._reserved_kinds[kind]
+
+    def fits(self, size: int, held_bytes: int) -> bool:
+        """Whether a payload of this size may come beside those that are held; one alone always may."""
+        held = held_bytes + self.reserved_bytes
+        return not self.bytes or held == 0 or held + size <= self.bytes
+
+    def keep(self, jobs: int, kind: str | None = None, size: int = 0) -> None:
+        """Keeps slots for jobs; `kind` and the `size` of all their payloads where they are known."""
+        self.reserved += jobs
+        if kind is not None:
+            self._reserved_kinds[kind] += jobs
+            self.reserved_bytes += size
+
+    def let_go(self, jobs: int, kind: str | None = None, size: int = 0) -> None:
+        """Gives back slots that were kept by the same words."""
+        self.reserved -= jobs
+        if kind is not None:
+            self._reserved_kinds[kind] -= jobs
+            self.reserved_bytes -= size
