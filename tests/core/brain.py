@@ -8,6 +8,7 @@ from typing import Any
 
 from jobqueue_server.core.catalog import Lane
 from jobqueue_server.core.dispatch import Dispatcher
+from jobqueue_server.core.events.ends import Ends
 from jobqueue_server.core.lines import Lines
 from jobqueue_server.core.session import Session
 from jobqueue_server.metrics import Metrics
@@ -83,8 +84,9 @@ class Brain:
         self.load: Any = load or Load()
         clock: Any = Clock()
         catalog: Any = Lanes(*lanes)
+        self.ends = Ends()
         self.told: list[tuple[int, int, bool]] = []
-        self.lines = Lines(catalog, clock, lambda: None, lambda *one: self.told.append(one))
+        self.lines = Lines(catalog, clock, self.ends, lambda: None, lambda *one: self.told.append(one))
         made: Any = Dispatcher
         self.dispatcher: Dispatcher = made(NOT_USED, catalog, self.lines, Metrics(), self.load, NOT_USED)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
+from jobqueue_server.core.events.ends import Ended, Waits
 from jobqueue_server.core.lines import BEGINNING, CLAIM_FLOOR, SWEEP_FLOOR, TIMER_HORIZON, Line
 
 from .brain import NOON, Brain, lane
@@ -85,7 +87,7 @@ async def test_a_job_of_the_past_is_ready_at_once_and_one_of_the_far_future_is_l
     ahead: timedelta, ready: bool
 ):
     brain = Brain(ONE)
-    brain.lines.left(1, 0, False, NOON + ahead)
+    brain.ends.tell([Ended([uuid4()], waits=Waits(1, 0, False, NOON + ahead))])
     assert bool(list(brain.lines.of_queue(1))) is ready
     assert not brain.lines._timers
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from jobqueue_server.core.events.ends import Ended, Ends
 from jobqueue_server.core.jobs import JobService
 from jobqueue_server.core.waiters import Waiters
 from jobqueue_server.errors import FieldInvalid, JobNotFound, PageTokenInvalid
@@ -24,7 +25,12 @@ NEVER = timedelta(hours=1)
 class Told:
     cancels: list[tuple[UUID, int, int, str]] = field(default_factory=list)
     ready: list[tuple[int, int]] = field(default_factory=list)
-    finished: list[tuple[str, str]] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+
+    @property
+    def finished(self) -> list[tuple[str, str]]:
+        """Kind and outcome of those that are counted."""
+        return [(each.kind, each.outcome) for each in self.ended if each.kind is not None]
 
 
 @dataclass
@@ -32,6 +38,7 @@ class Service:
     store: Stored
     jobs: JobService
     waiters: Waiters
+    ends: Ends
     told: Told
 
 
@@ -39,20 +46,22 @@ class Service:
 async def service(dsn: str, look_every: timedelta = NEVER) -> AsyncIterator[Service]:
     """The calls over real stores; `look_every` NEVER leaves the waking to memory alone."""
     async with stored(dsn) as s:
-        waiters, told = Waiters(s.reads, look_every=look_every), Told()
+        ends, told = Ends(), Told()
+        waiters = Waiters(s.reads, ends, look_every=look_every)
+        ends.subscribe(told.ended.extend)
         unused: Any = None
         jobs = JobService(
             unused,
             s.reads,
             s.changes,
             waiters,
+            ends,
             on_cancel=lambda *what: told.cancels.append(what),
             on_ready=lambda *what: told.ready.append(what),
-            on_finished=lambda *what: told.finished.append(what),
         )
         looking = asyncio.create_task(waiters.run())
         try:
-            yield Service(s, jobs, waiters, told)
+            yield Service(s, jobs, waiters, ends, told)
         finally:
             looking.cancel()
 
@@ -83,9 +92,9 @@ async def test_all_who_wait_are_woken_by_the_settlement(dsn):
         job_id, attempt, session_id = await it.store.running()
         waits = [asyncio.create_task(it.jobs.wait(SCOPE, job_id)) for _ in range(5)]
         await _waiting(it.waiters, 5)
-        it.waiters.finished([it.store.mint.mint()])
+        it.ends.tell([Ended([it.store.mint.mint()])])
         assert await it.store.succeed(job_id, attempt, session_id)
-        it.waiters.finished(iter([job_id]))
+        it.ends.tell([Ended([job_id])])
         async with asyncio.timeout(10):
             assert {job.status for job in await asyncio.gather(*waits)} == {Status.SUCCEEDED}
         assert not it.waiters._awaited
@@ -118,11 +127,11 @@ async def test_a_wait_for_a_job_that_is_queued_again_goes_on(dsn):
         await _asleep(it.waiters, job_id)
         assert await it.store.succeed(job_id, attempt, session_id)
         await it.jobs.retry(SCOPE, job_id)
-        it.waiters.finished([job_id])
+        it.ends.tell([Ended([job_id])])
         attempt, session_id = await it.store.claim(job_id)
         assert not wait.done()
         assert await it.store.succeed(job_id, attempt, session_id)
-        it.waiters.finished([job_id])
+        it.ends.tell([Ended([job_id])])
         async with asyncio.timeout(10):
             assert (await wait).attempts == 2
 

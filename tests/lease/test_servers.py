@@ -116,7 +116,7 @@ async def test_what_a_server_puts_back_in_line_starts_with_the_other_at_once(not
     # One that lost its session waits apart.
     lost = await second.enqueue(delay=60)
     await second.sql("update live_job set state = 2, attempts = 1, session_id = 0 where id = $1", lost.id)
-    await second.app.dispatcher.give_back([Leaving(UUID(lost.id), 1, 0, Event.LOST)])
+    await second.app.attempts.end([Leaving(UUID(lost.id), 1, 0, Event.LOST)])
     assert (await worker.job()).id == lost.id
 
 

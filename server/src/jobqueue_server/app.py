@@ -27,8 +27,10 @@ from .core.catalog import Catalog
 from .core.clock import Clock
 from .core.dispatch import Dispatcher
 from .core.enqueue import Enqueuer
+from .core.events.ends import EndCounter, Ends
 from .core.expected_clock import ExpectedClock
 from .core.jobs import JobService
+from .core.lease.attempt_ends import AttemptEnds
 from .core.levels import LEVEL, Levels
 from .core.lines import Lines
 from .core.load import Load
@@ -188,8 +190,10 @@ class App:
 
         self.clock = Clock(ClockStore(self.database))
         self.catalog = Catalog(catalog_store, open_kinds=settings.kinds == "open")
-        self.waiters = Waiters(reads)
         self.levels = Levels(LevelStore(self.database), self._level)
+        ends = Ends()
+        EndCounter(ends, self.metrics)
+        self.waiters = Waiters(reads, ends)
         self.beat = Beat(
             sessions,
             self.name,
@@ -206,20 +210,23 @@ class App:
             server_id=lambda: self.beat.server_id,
             others=lambda: self.beat.peers,
         )
+        self.progress = ProgressReports(jobs)
+        self.attempts = AttemptEnds(jobs, self.catalog, self.progress, ends)
         load = Load()
         self.dispatcher = Dispatcher(
             jobs,
             self.catalog,
-            Lines(self.catalog, self.clock, lambda: self.dispatcher.wake(), self.peers.tell_ready),
+            Lines(self.catalog, self.clock, ends, lambda: self.dispatcher.wake(), self.peers.tell_ready),
             self.metrics,
             load,
-            self.waiters.finished,
+            self.attempts,
         )
         self.sessions = Sessions(
             sessions,
             self.dispatcher,
             self.catalog,
             self.peers,
+            self.attempts,
             lambda: self.beat.server_id,
             most=settings.max_sessions,
             max_age=settings.connection_max_age,
@@ -234,8 +241,6 @@ class App:
         self.peers.on_taken_back = self.sessions.taken_back
         self.peers.on_gone = self.sessions.gone
         self.peers.on_ended = self.sessions.ended
-        self.progress = ProgressReports(jobs)
-        self.dispatcher.before_leaving = self.progress.before_leaving
         self.enqueuer = Enqueuer(
             jobs,
             self.catalog,
@@ -247,31 +252,29 @@ class App:
             load,
             most_waiting=settings.enqueue_queue_limit,
         )
-        self.settler = Settler(
-            jobs, self.dispatcher, self.progress, self.enqueuer, self.metrics, self.waiters.finished
-        )
+        self.settler = Settler(jobs, self.dispatcher, self.enqueuer, self.metrics, self.attempts, ends)
         self.jobs = JobService(
             self.enqueuer,
             reads,
             changes,
             self.waiters,
+            ends,
             on_cancel=self.cancels.cancel,
             on_ready=self.dispatcher.lines.ready,
-            on_finished=self.metrics.finished,
         )
         self.watches = Watches(
             WatchStore(self.database),
             self.clock,
             self.metrics,
+            ends,
             most=settings.max_watches,
             retention=settings.retention,
         )
-        self.waiters.on_finished.append(self.watches.finished)
         self.retention = Retention(
             RetentionStore(self.database, retention=settings.retention, expected=retention_clock.now),
             retention=settings.retention,
         )
-        self.reaper = Reaper(jobs, sessions, self.sessions, self.dispatcher, lambda: self.beat.server_id)
+        self.reaper = Reaper(jobs, sessions, self.sessions, self.attempts, lambda: self.beat.server_id)
 
         self.chain = Chain(self.metrics)
         self.lease = LeaseServicer(
@@ -284,7 +287,9 @@ class App:
             max_streams=settings.max_streams,
             server_name=self.name,
         )
-        self.calls = SessionCalls(sessions, self.sessions, self.dispatcher, self.settler, self.catalog)
+        self.calls = SessionCalls(
+            sessions, self.sessions, self.dispatcher, self.settler, self.attempts, self.catalog
+        )
         session_calls = SessionCallsServicer(
             self.calls,
             self.clock,

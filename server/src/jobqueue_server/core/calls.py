@@ -25,6 +25,7 @@ from ..store.jobs import Leaving
 from ..store.sessions import SessionStore
 from .catalog import Catalog
 from .dispatch import Dispatcher
+from .lease.attempt_ends import AttemptEnds
 from .session import Answer, Asked, Lease, Named, Session, Terms
 from .sessions import Opened, Sessions, digest, new_token, split_token
 from .settle import Frame, Outcome, Settler
@@ -131,12 +132,14 @@ class SessionCalls:
         sessions: Sessions,
         dispatcher: Dispatcher,
         settler: Settler,
+        attempts: AttemptEnds,
         catalog: Catalog,
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._dispatcher = dispatcher
         self._settler = settler
+        self._attempts = attempts
         self._catalog = catalog
         self._claims: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._gathering: set[_Gathering] = set()
@@ -293,7 +296,7 @@ class SessionCalls:
         rows = await self._store.end(session.id, session.epoch, decide)
         if rows is None:
             raise await self._sessions.refusal(token)
-        self._dispatcher.returned(rows)
+        self._attempts.ended(rows)
         attempts = {row["id"]: row["attempts"] for row in heard.held}
         return [Named(0, row["id"], attempts[row["id"]]) for row in rows if row["id"] in attempts]
 
@@ -332,7 +335,7 @@ class SessionCalls:
         beside = [row for row in heard.held if (row["id"], row["attempts"]) not in holds]
         if not beside:
             return
-        await self._dispatcher.give_back(
+        await self._attempts.end(
             [Leaving(row["id"], row["attempts"], heard.session.id, Event.UNDELIVERED) for row in beside]
         )
         gone = {row["id"] for row in beside}

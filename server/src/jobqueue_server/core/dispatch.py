@@ -10,35 +10,24 @@ import asyncio
 import heapq
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from operator import itemgetter
-from uuid import UUID
 
 from ..errors import JobQueueError
-from ..lifecycle import Event, Status
+from ..lifecycle import Event
 from ..metrics import Metrics
 from ..store.database import Record
 from ..store.jobs import JobStore, Leaving, Look
 from .catalog import Catalog, Lane
 from .groups import Group, deal, deal_chunks
+from .lease.attempt_ends import AttemptEnds
 from .lines import BEGINNING, Line, Lines
 from .load import Load
 from .session import Lease, Session, Terms
 
 _log = logging.getLogger(__name__)
-
-#: The label `outcome` of what a job became.
-_OUTCOMES = {
-    Status.QUEUED: "retrying",
-    Status.RETRYING: "retrying",
-    Status.FAILED_PERMANENT: "failed_permanent",
-    Status.CANCELLED: "cancelled",
-}
-
-# Ends of attempts that no worker is known to have begun.
-_NOT_RUN = frozenset({Event.UNDELIVERED, Event.UNSEEN})
 
 MAX_CLAIM = 1000
 # What is being settled brings credit in a moment: a claim of fewer than this waits for it, since two cost twice one (16
@@ -56,10 +45,6 @@ DRAINING = 0.8
 LEAST_INSERT = 100
 # Of a row of a claim: its lane and priority, and its run_at.
 _LINE_OF, _RUN_AT_OF = itemgetter(1, 2), itemgetter(3)
-
-
-async def _nothing_to_keep(job_ids: Iterable[UUID]) -> None:
-    """Stands for the checkpoints of leases that leave, where nobody takes them."""
 
 
 class Seats:
@@ -100,13 +85,13 @@ class Dispatcher:
         lines: Lines,
         metrics: Metrics,
         load: Load,
-        on_finished: Callable[[Iterable[UUID]], None],
+        attempts: AttemptEnds,
     ) -> None:
         self._store = store
         self._load = load
         self._catalog = catalog
         self._metrics = metrics
-        self._on_finished = on_finished
+        self._attempts = attempts
         self.lines = lines
         self._groups: dict[object, Group] = {}
         self._group_of: dict[Session, object] = {}
@@ -136,7 +121,6 @@ class Dispatcher:
         # Inserts under way that keep seats.
         self._handing_off = 0
         self.on_handed_over: Callable[[Session, Sequence[Lease]], None] = lambda session, leases: None
-        self.before_leaving: Callable[[Iterable[UUID]], Awaitable[None]] = _nothing_to_keep
         catalog.on_change.append(self._lanes_changed)
 
     # ---- who takes what
@@ -393,7 +377,7 @@ class Dispatcher:
             return
         orphans, self._orphans = self._orphans, []
         try:
-            await self.give_back(orphans)
+            await self._attempts.end(orphans)
         except JobQueueError:
             self._orphans += orphans
             raise
@@ -634,23 +618,3 @@ class Dispatcher:
             Leaving(lease.job_id, lease.attempt, session_id, Event.UNDELIVERED) for lease in leases
         ]
         self.wake()
-
-    async def give_back(self, leavings: list[Leaving]) -> list[Record]:
-        """Takes leases out of RUNNING, and tells the lines where their jobs wait now."""
-        await self.before_leaving(leaving.id for leaving in leavings)
-        rows = await self._store.leave(leavings)
-        self.returned(rows)
-        return rows
-
-    def returned(self, rows: Sequence[Record]) -> None:
-        """Jobs left RUNNING otherwise than by success: notes where they wait now, or who waits for their end."""
-        for row in rows:
-            if row["run_at"] is not None:
-                self.lines.left(row["lane_id"], row["priority"], row["isolated"], row["run_at"])
-            lane = self._catalog.lane_by_id(row["lane_id"])
-            if lane is not None and row["event"] not in _NOT_RUN:
-                self._metrics.finished(lane.kind, _OUTCOMES[row["status"]])
-                self._metrics.ran(lane.kind, (row["at"] - row["started_at"]).total_seconds())
-        ended = [row["id"] for row in rows if row["run_at"] is None]
-        if ended:
-            self._on_finished(ended)

@@ -17,6 +17,7 @@ from ..store.jobs import NewRows, Stored
 from ..store.reads import ReadStore
 from . import tokens
 from .catalog import Lane
+from .events.ends import Ended, Ends
 from .pages import page_position, page_size, page_token
 from .waiters import Waiters
 
@@ -61,9 +62,9 @@ class JobService:
         reads: Reads jobs.
         changes: Cancels, retries and deletes them.
         waiters: Who waits for an end.
+        ends: Told of the jobs that end at their caller's word.
         on_cancel: Tells the worker: (job id, session id, attempt, reason). Called again for a repeated cancel.
         on_ready: A job may be claimed now: (lane id, priority).
-        on_finished: A job ended at its caller's word: (kind, outcome), for the metrics.
 
     Raises (every method): DatabaseAway, after which nothing is known of what a change did; DatabaseFull.
     """
@@ -74,10 +75,10 @@ class JobService:
         reads: ReadStore,
         changes: ChangeStore,
         waiters: Waiters,
+        ends: Ends,
         *,
         on_cancel: Callable[[UUID, int, int, str], None],
         on_ready: Callable[[int, int], None],
-        on_finished: Callable[[str, str], None],
     ) -> None:
         self._enqueuer = enqueuer
         self._reads = reads
@@ -85,7 +86,7 @@ class JobService:
         self._waiters = waiters
         self._on_cancel = on_cancel
         self._on_ready = on_ready
-        self._on_finished = on_finished
+        self._ends = ends
 
     async def enqueue(self, scope: Scope, new: NewJob) -> Enqueued:
         """Stores a job, or finds the one that its key stands for.
@@ -180,8 +181,7 @@ class JobService:
         if cancelled.session_id is not None:
             self._on_cancel(job_id, cancelled.session_id, cancelled.attempt, reason)
         if not cancelled.pending:
-            self._waiters.finished([job_id])
-            self._on_finished(cancelled.job.kind, "cancelled")
+            self._ends.tell([Ended((job_id,), cancelled.job.kind, "cancelled")])
         return cancelled.job, cancelled.pending
 
     async def retry(self, scope: Scope, job_id: UUID) -> Job:
@@ -206,7 +206,7 @@ class JobService:
         """
         await self._changes.delete(scope, job_id)
         # Who waits for it learns that it is gone.
-        self._waiters.finished([job_id])
+        self._ends.tell([Ended((job_id,))])
 
     async def wait(
         self, scope: Scope, job_id: UUID, timeout: timedelta = timedelta(), *, full: bool = True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from .catalog import Catalog, Lane
 from .clock import Clock
+from .events.ends import Ended, Ends
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -70,11 +71,12 @@ class Line:
 class Lines:
     """All lines by (lane id, priority), and the timers of jobs that become ready soon.
 
-    What this server did to a line (`ready`, `due_at`, `left`) is told to the others; what it saw or heard is not.
+    What this server did to a line (`ready`, `due_at`, an end) is told to the others; what it saw or heard is not.
 
     Args:
         catalog: The lanes.
         clock: The database's.
+        ends: Of attempts, after which jobs wait again.
         on_ready: Called when a line may have a job.
         tell: Tells the other servers of one: (lane id, priority, whether it is to run alone).
     """
@@ -83,6 +85,7 @@ class Lines:
         self,
         catalog: Catalog,
         clock: Clock,
+        ends: Ends,
         on_ready: Callable[[], None],
         tell: Callable[[int, int, bool], None] = lambda lane_id, priority, alone: None,
     ) -> None:
@@ -94,6 +97,7 @@ class Lines:
         self._by_queue: dict[int, dict[tuple[int, int], Line]] = {}
         self._timers: set[tuple[int, int, bool, bool, int]] = set()
         self.alone: dict[int, int] = {}
+        ends.subscribe(self._ended)
 
     def line(self, lane: Lane, priority: int) -> Line:
         """The line, made at its first mention."""
@@ -159,9 +163,12 @@ class Lines:
         if not told:
             self._tell(lane_id, priority, alone)
 
-    def left(self, lane_id: int, priority: int, isolated: bool, run_at: datetime) -> None:
-        """A job went back to its line, by a retry, snooze, release or loss."""
-        self.due_at(lane_id, priority, run_at, alone=isolated)
+    def _ended(self, ended: Sequence[Ended]) -> None:
+        """Jobs went back to their lines, by a retry, snooze, release or loss."""
+        for each in ended:
+            if each.waits is not None:
+                lane_id, priority, isolated, run_at = each.waits
+                self.due_at(lane_id, priority, run_at, alone=isolated)
 
     def forget(self) -> None:
         """Looks from the beginning everywhere."""

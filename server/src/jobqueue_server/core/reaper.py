@@ -13,7 +13,7 @@ from ..lifecycle import Event
 from ..store.database import Record
 from ..store.jobs import JobStore, Leaving
 from ..store.sessions import SessionStore
-from .dispatch import Dispatcher
+from .lease.attempt_ends import AttemptEnds
 from .pace import Pace
 from .sessions import Sessions
 
@@ -39,14 +39,14 @@ class Reaper:
         jobs: JobStore,
         store: SessionStore,
         sessions: Sessions,
-        dispatcher: Dispatcher,
+        attempts: AttemptEnds,
         server_id: Callable[[], int],
     ) -> None:
         self._jobs = jobs
         self._server_id = server_id
         self._store = store
         self._sessions = sessions
-        self._dispatcher = dispatcher
+        self._attempts = attempts
         self._stray_within = STRAY_EVER
 
     async def run(self) -> None:
@@ -82,7 +82,7 @@ class Reaper:
                     "the worker did not answer the cancel within its grace",
                 )
             leavings.append(Leaving(row["id"], row["attempts"], row["session_id"], event, message=message))
-        left = await self._dispatcher.give_back(leavings)
+        left = await self._attempts.end(leavings)
         for row in left:
             reason = "TIMED_OUT" if row["event"] == Event.TIMEOUT else "CANCEL_GRACE_ENDED"
             self._sessions.take_back(row["session_id"], row["id"], row["attempts"], reason)
@@ -145,6 +145,6 @@ class Reaper:
                 self._sessions.taken_back(session_id, job_id, attempt, "NOT_HELD")
         if strays:
             # One that was settled since it was read is no stray.
-            back = await self._dispatcher.give_back(strays)
+            back = await self._attempts.end(strays)
             if back:
                 _log.warning("the audit gives back %d leases that nobody knows of", len(back))

@@ -29,6 +29,7 @@ from ..store.jobs import Leaving
 from ..store.sessions import SessionStore
 from .catalog import Catalog
 from .dispatch import Dispatcher
+from .lease.attempt_ends import AttemptEnds
 from .lease.states import SessionState
 from .peers import Peers
 from .session import Asked, Lease, Lingering, Link, Named, Session, Terms
@@ -114,6 +115,7 @@ class Sessions:
         dispatcher: Dispatcher,
         catalog: Catalog,
         peers: Peers,
+        attempts: AttemptEnds,
         server_id: Callable[[], int],
         *,
         most: int,
@@ -123,6 +125,7 @@ class Sessions:
         self._dispatcher = dispatcher
         self._catalog = catalog
         self._peers = peers
+        self._attempts = attempts
         self._server_id = server_id
         self._most = most
         self._max_age = max_age.total_seconds()
@@ -286,7 +289,7 @@ class Sessions:
             session.add(taken)
             kept.append(lease)
         if back:
-            await self._dispatcher.give_back(back)
+            await self._attempts.end(back)
         # A settlement that is sent again names its lease by its number alone, which another server gave.
         session.remember(list(named.values()))
         held_names = {(lease.job_id, lease.attempt) for lease in held}
@@ -384,7 +387,7 @@ class Sessions:
         if rows is None:
             row = await self._store.find(session.id, None)
             raise _ended() if row is None or row["ended"] else _superseded()
-        self._dispatcher.returned(rows)
+        self._attempts.ended(rows)
         return released
 
     async def reap(self, expired: Sequence[Record]) -> None:
@@ -433,7 +436,7 @@ class Sessions:
             _log.warning(
                 "session %d of worker %s is lost, with %d leases", session_id, row["name"], row["leases"]
             )
-        self._dispatcher.returned(rows)
+        self._attempts.ended(rows)
 
     async def give_back_unseen(self) -> None:
         """Gives back the leases without a receipt, of streams that broke and of workers that do not read.
@@ -495,7 +498,7 @@ class Sessions:
                 session.drop(lease.lease_id, linger=session.link is not None)
             if session.link is not None:
                 session.link.revoke([lease.lease_id for lease in gone], "UNSEEN")
-        self._dispatcher.returned(rows)
+        self._attempts.ended(rows)
 
     def forget(self, session: Session) -> None:
         """It is not this server's any more, or not by a stream."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,9 +17,10 @@ from ..store.database import DataError, Record
 from ..store.jobs import JobStore, Leaving
 from .dispatch import Dispatcher
 from .enqueue import Enqueuer
+from .events.ends import Ended, Ends
 from .follow_ups import FollowUps
-from .progress import ProgressReports
-from .session import Answer, Lease, Session
+from .lease.attempt_ends import AttemptEnds
+from .session import Answer, Lease, Session, Terms
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +93,29 @@ class Item:
 _SUCCEEDED = Outcome(Event.SUCCEED)
 
 
+class _Succeeded:
+    """Attempts that succeeded at one time, by what they had in common."""
+
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+        self._by_terms: dict[Terms, list[UUID]] = {}
+        self.ends: list[Ended] = []
+
+    def add(self, leases: Iterable[Lease]) -> None:
+        """Of one session. What follows another with the same terms, as most do, costs an append."""
+        last = None
+        for lease in leases:
+            if lease.terms is not last:
+                last = lease.terms
+                ids = self._by_terms.get(last)
+                if ids is None:
+                    ids = self._by_terms[last] = []
+                    ran = (self._at - last.started_at).total_seconds()
+                    self.ends.append(Ended(ids, last.lane.kind, "succeeded", ran))
+                append = ids.append
+            append(lease.job_id)
+
+
 class Pack:
     """Leases of a session that succeeded without more to say, as most do: all of one frame, and none of them twice."""
 
@@ -120,16 +143,16 @@ class Settler:
         self,
         store: JobStore,
         dispatcher: Dispatcher,
-        progress: ProgressReports,
         enqueuer: Enqueuer,
         metrics: Metrics,
-        on_finished: Callable[[Iterable[UUID]], None],
+        attempts: AttemptEnds,
+        ends: Ends,
     ) -> None:
         self._store = store
-        self._progress = progress
         self._dispatcher = dispatcher
         self._metrics = metrics
-        self._on_finished = on_finished
+        self._attempts = attempts
+        self._ends = ends
         self.follow_ups = FollowUps(self, store, enqueuer)
         self._pending: list[Item | Pack] = []
         self._wake = asyncio.Event()
@@ -286,6 +309,7 @@ class Settler:
 
             return await self.guarded(items, again)
         stale: list[Item] = []
+        ended = _Succeeded(at)
         for pack in packs:
             leases = pack.leases
             if settled is not None:
@@ -297,21 +321,12 @@ class Settler:
             try:
                 pack.session.drop_all(leases)
                 pack.frame.applied(len(leases))
-                self._ran(leases, at)
+                ended.add(leases)
             except Exception:
                 # It is committed, and the others are still to be answered.
                 _log.exception("%d outcomes are settled, and what follows from it failed", len(leases))
-        self._on_finished(
-            [job_id for ids, _, _ in runs for job_id in ids if settled is None or job_id in settled]
-        )
+        self._ends.tell(ended.ends)
         return stale
-
-    def _ran(self, leases: Iterable[Lease], at: datetime) -> None:
-        """Counts attempts that succeeded at that time."""
-        for terms, count in Counter(lease.terms for lease in leases).items():
-            kind = terms.lane.kind
-            self._metrics.finished(kind, "succeeded", count)
-            self._metrics.ran(kind, (at - terms.started_at).total_seconds(), count)
 
     async def explain(self, stale: list[Item]) -> None:
         """Answers what matched no lease."""
@@ -361,13 +376,15 @@ class Settler:
                 item.session.drop_all([item.lease])
         for item in items:
             item.frame.done()
-        self._ran([item.lease for item in items if item.lease is not None], at)
-        self._on_finished([item.job_id for item in items])
+        ended = _Succeeded(at)
+        ended.add(item.lease for item in items if item.lease is not None)
+        # Of what the session no longer held it is not known here what it was.
+        unheld = [item.job_id for item in items if item.lease is None]
+        self._ends.tell([*ended.ends, Ended(unheld)] if unheld else ended.ends)
         return stale
 
     async def _leave(self, items: list[Item]) -> list[Item]:
-        await self._progress.before_leaving(item.job_id for item in items)
-        rows = await self._store.leave(
+        rows = await self._attempts.end(
             [
                 Leaving(
                     item.job_id, item.attempt, item.session.id, item.outcome.event, item.outcome.permanent,
@@ -376,7 +393,6 @@ class Settler:
                 for item in items
             ]
         )  # fmt: skip
-        self._dispatcher.returned(rows)
         left = {row["id"]: row for row in rows}
         stale = []
         for item in items:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
 
 from ..errors import JobQueueError
 from ..store.reads import ReadStore
+from .events.ends import Ended, Ends, ended_jobs
 
 _log = logging.getLogger(__name__)
 
@@ -18,18 +19,15 @@ _LOOK_EVERY = timedelta(seconds=1)
 
 
 class Waiters:
-    """Who waits for which job.
+    """Who waits for which job."""
 
-    Attributes:
-        on_finished: Called with the jobs that have ended, as this server hears of it.
-    """
-
-    def __init__(self, reads: ReadStore, *, look_every: timedelta = _LOOK_EVERY) -> None:
+    def __init__(self, reads: ReadStore, ends: Ends, *, look_every: timedelta = _LOOK_EVERY) -> None:
         self._reads = reads
+        self._ends = ends
         self._look_every = look_every.total_seconds()
         self._awaited: dict[UUID, set[asyncio.Event]] = {}
         self._somebody_waits = asyncio.Event()
-        self.on_finished: list[Callable[[Collection[UUID]], None]] = []
+        ends.subscribe(self._ended)
 
     @contextmanager
     def waiting_for(self, job_id: UUID) -> Iterator[asyncio.Event]:
@@ -48,16 +46,12 @@ class Waiters:
             if not waiting:
                 del self._awaited[job_id]
 
-    def finished(self, job_ids: Iterable[UUID]) -> None:
-        """These jobs have ended, and that is committed. Costs next to nothing while nobody waits."""
-        ended_ids = list(job_ids)
-        for listener in self.on_finished:
-            listener(ended_ids)
-        if not self._awaited:
-            return
-        for job_id in ended_ids:
-            for ended in self._awaited.get(job_id, ()):
-                ended.set()
+    def _ended(self, ended: Sequence[Ended]) -> None:
+        """Costs next to nothing while nobody waits."""
+        if self._awaited:
+            for job_id in ended_jobs(ended):
+                for event in self._awaited.get(job_id, ()):
+                    event.set()
 
     async def run(self) -> None:
         """Looks at most once a second, in one statement for all, for jobs that another server settled."""
@@ -69,6 +63,8 @@ class Waiters:
                 self._somebody_waits.clear()
                 continue
             try:
-                self.finished(await self._reads.not_live(ids))
+                gone = await self._reads.not_live(ids)
+                if gone:
+                    self._ends.tell([Ended(gone)])
             except JobQueueError as error:
                 _log.warning("could not look for the ends of %d awaited jobs: %s", len(ids), error)

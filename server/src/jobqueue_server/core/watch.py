@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Collection, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import timedelta
 from uuid import UUID
@@ -17,6 +17,7 @@ from ..store.watch import WatchStore
 from . import tokens
 from .clock import Clock
 from .cursor import cursor_of
+from .events.ends import Ended, Ends, ended_jobs
 from .watching import Told, Watching
 
 # Connections that all watches together look on: the other calls need some too.
@@ -35,12 +36,20 @@ class Watches:
         store: Looks for changes.
         clock: The database's time.
         metrics: Counts looks, and what was told.
+        ends: Of jobs, at which a watch looks at once.
         most: Watches at once.
         retention: How long jobs are kept after their end.
     """
 
     def __init__(
-        self, store: WatchStore, clock: Clock, metrics: Metrics, *, most: int, retention: timedelta
+        self,
+        store: WatchStore,
+        clock: Clock,
+        metrics: Metrics,
+        ends: Ends,
+        *,
+        most: int,
+        retention: timedelta,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -52,16 +61,18 @@ class Watches:
         self._of_all: set[Watching] = set()
         self._by_job: dict[UUID, set[Watching]] = {}
         self._leaving = False
+        ends.subscribe(self._ended)
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def finished(self, job_ids: Collection[UUID]) -> None:
-        """These jobs have ended, and that is committed: who watches them looks at once. Costs nothing without."""
-        for watching in self._of_all:
-            watching.wake.set()
+    def _ended(self, ended: Sequence[Ended]) -> None:
+        """Who watches these jobs looks at once. Costs nothing where nobody watches."""
+        if self._of_all and any(each.waits is None for each in ended):
+            for watching in self._of_all:
+                watching.wake.set()
         if self._by_job:
-            for job_id in job_ids:
+            for job_id in ended_jobs(ended):
                 for watching in self._by_job.get(job_id, ()):
                     watching.wake.set()
 

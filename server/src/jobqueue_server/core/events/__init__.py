@@ -1,0 +1,1 @@
+"""What rooms and servers tell each other."""

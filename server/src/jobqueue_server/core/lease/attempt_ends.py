@@ -1,0 +1,68 @@
+"""Attempts that end otherwise than by success: out of RUNNING in one statement, and told once that is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+from uuid import UUID
+
+from ...lifecycle import Event, Status
+from ...store.database import Record
+from ...store.jobs import JobStore, Leaving
+from ..catalog import Catalog
+from ..events.ends import Ended, Ends, Waits
+
+#: The label `outcome` of what a job became.
+_OUTCOMES = {
+    Status.QUEUED: "retrying",
+    Status.RETRYING: "retrying",
+    Status.FAILED_PERMANENT: "failed_permanent",
+    Status.CANCELLED: "cancelled",
+}
+
+# Ends of attempts that no worker is known to have begun.
+_NOT_RUN = frozenset({Event.UNDELIVERED, Event.UNSEEN})
+
+
+class Checkpoints(Protocol):
+    """What running attempts said, as far as it is not written yet."""
+
+    async def before_leaving(self, job_ids: Iterable[UUID]) -> None:
+        """Writes the checkpoints of these jobs."""
+
+
+class AttemptEnds:
+    """Ends attempts, and tells of attempts that a transaction of others has ended."""
+
+    def __init__(self, store: JobStore, catalog: Catalog, checkpoints: Checkpoints, ends: Ends) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._checkpoints = checkpoints
+        self._ends = ends
+
+    async def end(self, leavings: Sequence[Leaving]) -> list[Record]:
+        """Takes leases out of RUNNING. Answers a row for each that matched its fence.
+
+        The checkpoints of these jobs are written before, since the next attempts go on from them.
+
+        Raises:
+            DatabaseAway, DatabaseFull: Nothing is known of what happened.
+        """
+        await self._checkpoints.before_leaving(leaving.id for leaving in leavings)
+        rows = await self._store.leave(leavings)
+        self.ended(rows)
+        return rows
+
+    def ended(self, rows: Sequence[Record]) -> None:
+        """Attempts have left RUNNING by `leave.sql`: tells where their jobs wait now, or that they have ended."""
+        if rows:
+            self._ends.tell([self._told(row) for row in rows])
+
+    def _told(self, row: Record) -> Ended:
+        run_at = row["run_at"]
+        waits = None if run_at is None else Waits(row["lane_id"], row["priority"], row["isolated"], run_at)
+        lane = self._catalog.lane_by_id(row["lane_id"])
+        if lane is None or row["event"] in _NOT_RUN:
+            return Ended((row["id"],), waits=waits)
+        ran = (row["at"] - row["started_at"]).total_seconds()
+        return Ended((row["id"],), lane.kind, _OUTCOMES[row["status"]], ran, waits)

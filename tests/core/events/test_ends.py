@@ -1,0 +1,112 @@
+"""An end is told once, to all who subscribed, and says what became of the jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from jobqueue_server.core.events.ends import EndCounter, Ended, Ends, Waits, ended_jobs
+from jobqueue_server.core.lease.attempt_ends import AttemptEnds
+from jobqueue_server.lifecycle import Event, Status
+from jobqueue_server.metrics import Metrics
+
+from ..brain import NOON, Lanes, lane
+
+pytestmark = pytest.mark.unit
+
+ONE = lane(1, kind="hello")
+SOON = NOON + timedelta(seconds=5)
+
+
+def row(event: Event, status: Status, *, waits: bool, lane_id: int = 1) -> dict[str, Any]:
+    """As `leave.sql` answers it."""
+    return {
+        "id": uuid4(), "lane_id": lane_id, "priority": 3, "isolated": False, "run_at": SOON if waits else None,
+        "event": event, "status": status, "at": NOON, "started_at": NOON - timedelta(seconds=2),
+    }  # fmt: skip
+
+
+class Store:
+    """Answers rows, and notes what came before."""
+
+    def __init__(self, *rows: dict[str, Any]) -> None:
+        self.rows = list(rows)
+        self.said: list[str] = []
+
+    async def leave(self, leavings: Any) -> list[dict[str, Any]]:
+        self.said.append("leave")
+        return self.rows
+
+    async def before_leaving(self, job_ids: Iterable[UUID]) -> None:
+        assert list(job_ids)
+        self.said.append("checkpoints")
+
+
+def attempt_ends(store: Any, ends: Ends) -> AttemptEnds:
+    lanes: Any = Lanes(ONE)
+    return AttemptEnds(store, lanes, store, ends)
+
+
+@pytest.fixture
+def ends() -> Ends:
+    return Ends()
+
+
+@pytest.fixture
+def told(ends: Ends) -> list[Ended]:
+    found: list[Ended] = []
+    ends.subscribe(found.extend)
+    return found
+
+
+def test_all_who_subscribed_are_told(ends: Ends, told: list[Ended]):
+    others: list[Ended] = []
+    ends.subscribe(others.extend)
+    ends.tell([Ended([uuid4()])])
+    assert told == others != []
+
+
+def test_a_job_that_waits_again_has_not_ended(ends: Ends, told: list[Ended]):
+    waiting = row(Event.FAIL, Status.RETRYING, waits=True)
+    over = row(Event.FAIL, Status.FAILED_PERMANENT, waits=False)
+    attempt_ends(Store(), ends).ended([waiting, over])
+    assert [each.waits for each in told] == [Waits(1, 3, False, SOON), None]
+    assert list(ended_jobs(told)) == [over["id"]]
+
+
+async def test_checkpoints_are_written_before_their_attempts_end(ends: Ends, told: list[Ended]):
+    store = Store(row(Event.LOST, Status.RETRYING, waits=True))
+    leaving: Any = type("Leaving", (), {"id": uuid4()})
+    assert await attempt_ends(store, ends).end([leaving]) == store.rows
+    assert store.said == ["checkpoints", "leave"]
+    assert [each.outcome for each in told] == ["retrying"]
+
+
+def count(metrics: Metrics, name: str, **labels: str) -> float:
+    return metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def test_attempts_that_no_worker_is_known_to_have_begun_are_not_counted(ends: Ends, told: list[Ended]):
+    metrics = Metrics()
+    EndCounter(ends, metrics)
+    attempt_ends(Store(), ends).ended(
+        [
+            row(event, Status.RETRYING, waits=True)
+            for event in (Event.UNDELIVERED, Event.UNSEEN, Event.LOST, Event.FAIL)
+        ]
+    )
+    assert len(told) == 4
+    assert count(metrics, "jobqueue_jobs_finished_total", kind="hello", outcome="retrying") == 2
+    assert count(metrics, "jobqueue_job_run_seconds_sum", kind="hello") == 4
+
+
+def test_one_value_may_stand_for_many_jobs(ends: Ends):
+    metrics = Metrics()
+    EndCounter(ends, metrics)
+    ends.tell([Ended([uuid4() for _ in range(1000)], "hello", "succeeded", 0.5), Ended([uuid4()])])
+    assert count(metrics, "jobqueue_jobs_finished_total", kind="hello", outcome="succeeded") == 1000
+    assert count(metrics, "jobqueue_job_run_seconds_count", kind="hello") == 1000
