@@ -1,4 +1,4 @@
-"""What decides who gets which job, built alone: lanes, sessions, lines and a dispatcher without a database."""
+"""What decides who gets which job, built alone: lanes, sessions, lines, admission, hand-off; without a database."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobqueue_server.core.catalog import Lane
-from jobqueue_server.core.dispatch import Dispatcher
+from jobqueue_server.core.claim.activity import Activity
+from jobqueue_server.core.claim.admission import Admission
+from jobqueue_server.core.claim.delivery import Delivery
+from jobqueue_server.core.claim.handoff import HandOff
+from jobqueue_server.core.claim.takers import Takers
 from jobqueue_server.core.events.ends import Ends
+from jobqueue_server.core.lease.early_cancels import EarlyCancels
 from jobqueue_server.core.lines import Lines
 from jobqueue_server.core.session import Session
+from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.metrics import Metrics
 from tests.store.stored import SCOPE
 
@@ -78,27 +84,35 @@ def session(
 
 
 class Brain:
-    """A dispatcher, with the lines that it claims from."""
+    """What deals jobs to sessions, with the lines that they wait in; nothing reaches a database."""
 
-    def __init__(self, *lanes: Lane, load: Any = None) -> None:
-        self.load: Any = load or Load()
+    def __init__(self, *lanes: Lane, load: Any = None, tuning: Tuning | None = None) -> None:
+        made: Any = Load()
+        self.load: Any = made if load is None else load
         clock: Any = Clock()
         catalog: Any = Lanes(*lanes)
         self.ends = Ends()
         self.told: list[tuple[int, int, bool]] = []
+        self.activity = Activity()
+        self.takers = Takers(catalog, self.activity)
         self.lines = Lines(catalog, clock, self.ends, lambda: None, lambda *one: self.told.append(one))
-        made: Any = Dispatcher
-        self.dispatcher: Dispatcher = made(NOT_USED, catalog, self.lines, Metrics(), self.load, NOT_USED)
+        self.delivery = Delivery(
+            NOT_USED, catalog, self.takers, self.activity, NOT_USED, EarlyCancels(timedelta(), 1.0), Metrics()
+        )
+        self.admission = Admission(self.takers, self.lines, self.activity, self.load, tuning)
+        self.hand_off = HandOff(
+            self.takers, self.lines, self.admission, self.delivery, self.activity, self.load, tuning
+        )
 
     def attach(self, *sessions: Session) -> None:
         for each in sessions:
-            self.dispatcher.attach(each)
+            self.takers.attach(each)
 
     def seats(
         self, lane: Lane, jobs: int, priority: int = 0, sizes: Sequence[int] | None = None
     ) -> dict[int, int]:
         """How many of the next jobs each session's slots are kept for, by its number."""
-        kept = self.dispatcher.seats(lane, priority, sizes or [1] * jobs)
+        kept = self.hand_off.seats(lane, priority, sizes or [1] * jobs)
         found: dict[int, int] = {}
         for each, count in kept.sessions:
             found[each.id] = found.get(each.id, 0) + count

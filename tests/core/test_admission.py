@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobqueue_server.core import dispatch
-from jobqueue_server.core.dispatch import DRAINING, LEAST_INSERT, MAX_CLAIM
+from jobqueue_server.core.tuning import Tuning
 
 from .brain import Brain, Load, lane, session
 
@@ -18,14 +17,13 @@ ONE = lane(1)
 OUTRUN: dict[str, Any] = {"short": True, "keeps_up": True, "idle": False}
 
 
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing but what a test tells ends a wait."""
-    monkeypatch.setattr(dispatch, "ADMISSION_PATIENCE", 60.0)
+#: Nothing but what a test tells ends a wait.
+PATIENT = Tuning(admission_patience=60.0)
+MOST, LEAST = PATIENT.most_claimed, PATIENT.least_inserted
 
 
-def brain(*, backlog: bool = False, slots: int = 10, **load: Any) -> Brain:
-    made = Brain(ONE, load=Load(**load))
+def brain(*, backlog: bool = False, slots: int = 10, tuning: Tuning = PATIENT, **load: Any) -> Brain:
+    made = Brain(ONE, load=Load(**load), tuning=tuning)
     made.attach(session(1, slots, ONE))
     if backlog:
         made.lines.seen(1, 0)
@@ -34,7 +32,7 @@ def brain(*, backlog: bool = False, slots: int = 10, **load: Any) -> Brain:
 
 async def admitted(made: Brain) -> int:
     """What an insert may have, at once."""
-    task = asyncio.create_task(made.dispatcher.admit())
+    task = asyncio.create_task(made.admission.admit())
     for _ in range(3):
         await asyncio.sleep(0)
     assert task.done()
@@ -43,7 +41,7 @@ async def admitted(made: Brain) -> int:
 
 async def waits(made: Brain) -> asyncio.Task[int]:
     """An insert that may not go yet."""
-    task = asyncio.create_task(made.dispatcher.admit())
+    task = asyncio.create_task(made.admission.admit())
     for _ in range(3):
         await asyncio.sleep(0)
     assert not task.done()
@@ -51,67 +49,62 @@ async def waits(made: Brain) -> asyncio.Task[int]:
 
 
 async def test_without_a_backlog_an_insert_goes_at_once():
-    assert await admitted(brain()) == MAX_CLAIM
+    assert await admitted(brain()) == MOST
 
 
 async def test_with_a_backlog_and_no_credit_for_it_an_insert_goes_at_once():
-    assert await admitted(brain(backlog=True, slots=0)) == MAX_CLAIM
+    assert await admitted(brain(backlog=True, slots=0)) == MOST
 
 
 async def test_with_a_backlog_and_credit_it_waits_for_a_whole_round_of_claims():
     made = brain(backlog=True)
     task = await waits(made)
-    made.dispatcher._rounds += 1
-    made.dispatcher.progressed()
-    assert await task == MAX_CLAIM
+    made.activity.round_ended()
+    assert await task == MOST
 
 
 async def test_with_a_backlog_it_waits_for_the_claim_that_is_under_way():
     made = brain(backlog=True, slots=0)
-    made.dispatcher._claims = 1
-    task = await waits(made)
-    made.dispatcher._claims = 0
-    made.dispatcher.progressed()
-    assert await task == MAX_CLAIM
+    with made.activity.claiming():
+        task = await waits(made)
+    assert await task == MOST
 
 
 async def test_with_a_backlog_settlements_that_wait_go_first():
     made = brain(backlog=True, slots=0)
-    made.dispatcher.settlements_wait = True
+    made.activity.settlements(wait=True)
     task = await waits(made)
-    made.dispatcher.settlements_wait = False
-    made.dispatcher.progressed()
-    assert await task == MAX_CLAIM
+    made.activity.settlements(wait=False)
+    made.activity.progressed()
+    assert await task == MOST
 
 
-async def test_it_waits_no_longer_than_its_patience(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(dispatch, "ADMISSION_PATIENCE", 0.001)
-    assert await brain(backlog=True).dispatcher.admit() == MAX_CLAIM
+async def test_it_waits_no_longer_than_its_patience():
+    made = brain(backlog=True, tuning=Tuning(admission_patience=0.001))
+    assert await made.admission.admit() == MOST
 
 
 async def test_where_producers_outrun_the_server_an_insert_over_a_backlog_brings_less_than_has_ended():
     made = brain(backlog=True, slots=0, **OUTRUN)
-    made.dispatcher.ended(500)
-    assert await admitted(made) == 500 * DRAINING
-    made.dispatcher.brought(300)
-    assert await admitted(made) == LEAST_INSERT
+    made.admission.ended(500)
+    assert await admitted(made) == 500 * PATIENT.drained_part
+    made.admission.brought(300)
+    assert await admitted(made) == LEAST
 
 
 async def test_the_allowance_does_not_grow_beyond_one_claim():
     made = brain(backlog=True, slots=0, **OUTRUN)
     for _ in range(10):
-        made.dispatcher.ended(MAX_CLAIM)
-    assert await admitted(made) == MAX_CLAIM
+        made.admission.ended(MOST)
+    assert await admitted(made) == MOST
 
 
 async def test_where_producers_outrun_the_server_without_a_backlog_an_insert_brings_what_can_be_handed_off():
     assert await admitted(brain(slots=300, **OUTRUN)) == 300
     made = brain(slots=0, **OUTRUN)
-    made.dispatcher.settling = True
-    task = await waits(made)
-    made.dispatcher.settling = False
-    made.dispatcher.progressed()
-    assert await task == LEAST_INSERT
+    with made.activity.settling_now():
+        task = await waits(made)
+    assert await task == LEAST
 
 
 def test_slots_are_kept_for_jobs_that_are_just_being_stored_and_no_more_than_there_are():
@@ -122,7 +115,7 @@ def test_slots_are_kept_for_jobs_that_are_just_being_stored_and_no_more_than_the
 
 def test_slots_that_were_kept_are_free_again_once_the_insert_was_answered():
     made = brain(slots=4)
-    kept = made.dispatcher.seats(ONE, 0, [1] * 4)
+    kept = made.hand_off.seats(ONE, 0, [1] * 4)
     assert made.seats(ONE, 1) == {}
     kept.release()
     assert made.seats(ONE, 1) == {1: 1}
@@ -130,7 +123,7 @@ def test_slots_that_were_kept_are_free_again_once_the_insert_was_answered():
 
 @pytest.mark.parametrize("priority", [0, 5])
 def test_over_a_backlog_that_goes_before_no_slot_is_kept(priority: int):
-    made = brain(slots=2 * MAX_CLAIM)
+    made = brain(slots=2 * MOST)
     line = made.lines.line(ONE, priority)
     line.ready, line.thick = True, True
     assert made.seats(ONE, 10, priority=0) == {}
@@ -144,7 +137,7 @@ def test_a_backlog_of_lower_priority_does_not_stand_in_the_way():
 
 
 def test_while_a_few_are_claimed_the_slots_that_the_claim_can_not_use_are_kept():
-    made = brain(slots=MAX_CLAIM + 3)
+    made = brain(slots=MOST + 3)
     made.lines.seen(1, 0)
     assert made.seats(ONE, 10) == {1: 3}
 
@@ -155,7 +148,8 @@ def test_no_slot_is_kept_where(why: str):
     made = Brain(gated)
     if why != "nobody takes it":
         made.attach(session(1, 10, gated))
-    made.dispatcher.paused = why == "paused"
+    if why == "paused":
+        made.activity.pause()
     assert made.seats(gated, 10) == {}
 
 
@@ -175,5 +169,5 @@ def test_a_session_that_leaves_takes_its_credit_along():
     made = brain()
     other = session(2, 5, ONE)
     made.attach(other)
-    made.dispatcher.detach(other)
+    made.takers.detach(other)
     assert made.seats(ONE, 100) == {1: 10}

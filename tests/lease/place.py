@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jobqueue.v1 import job_pb2, jobqueue_pb2, jobqueue_pb2_grpc, queue_admin_pb2, queue_admin_pb2_grpc
 from jobqueue_server.app import App
 from jobqueue_server.core.levels import LEVEL
+from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.settings import Settings
 
 from .hand_worker import PATIENCE, HandWorker, StreamEnded, span
@@ -186,7 +187,9 @@ class Caller:
 class Place(Caller):
     """A server in this process. `async with Place(dsn) as place`."""
 
-    def __init__(self, dsn: str, *, level: int = LEVEL, **settings: object) -> None:
+    def __init__(
+        self, dsn: str, *, level: int = LEVEL, tuning: Tuning | None = None, **settings: object
+    ) -> None:
         self.dsn = dsn
         self._settings = Settings.load(
             {
@@ -199,7 +202,7 @@ class Place(Caller):
             }
         )
         self._asking = asyncio.Lock()
-        self.app = App(self._settings, level=level)
+        self.app = App(self._settings, level=level, tuning=tuning)
         self._connection: asyncpg.Connection | None = None
 
     async def __aenter__(self) -> Self:

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from jobqueue_server.chain import ANONYMOUS
+from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.store.jobs import JobStore
 
-from .place import Held, eventually
+from .place import Held, Place, eventually
 
 
 async def running(place):
@@ -203,9 +203,16 @@ async def test_jobs_of_kinds_that_nobody_here_takes_wait(place):
     assert await place.status(other.id) == "QUEUED"
 
 
-async def test_a_claim_of_a_few_waits_for_the_credit_that_a_settlement_brings(place, monkeypatch):
+@pytest.fixture
+async def patient(dsn):
+    """A claim of a few waits for a settlement however long it takes."""
+    async with Place(dsn, tuning=Tuning(admission_patience=60.0)) as place:
+        yield place
+
+
+async def test_a_claim_of_a_few_waits_for_the_credit_that_a_settlement_brings(patient, monkeypatch):
     """Else those who come for one job each are dealt one at a time: half as many commits again."""
-    monkeypatch.setattr("jobqueue_server.core.dispatch.ADMISSION_PATIENCE", 60.0)
+    place = patient
     claim, claims = JobStore.claim, []
 
     async def noted(store, looks, seats, epochs):
@@ -260,11 +267,11 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     await worker.succeed(await worker.job())
     held = Held(monkeypatch, JobStore, "claim")
     monkeypatch.setattr(JobStore, "enqueue", noted)
-    lines = place.app.dispatcher.lines
-    lane = place.app.catalog.known_lane(ANONYMOUS, "default", "work")
+    lines = place.app.lines
+    lane = place.app.catalog.known_lane("default", "work")
     line = lines.line(lane, 0)
     line.ready, line.thick = True, thick
-    seats = place.app.dispatcher.seats(lane, 0, [2] * 200)
+    seats = place.app.hand_off.seats(lane, 0, [2] * 200)
     assert seats.count == (100 if at_once else 0), "the next claim has its thousand"
     seats.release()
     line.ready = line.thick = False

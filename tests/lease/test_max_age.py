@@ -10,7 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from jobqueue_server.core import sessions
+from jobqueue_server.core.tuning import Tuning
 
 from .hand_worker import PATIENCE
 from .place import Place, Status
@@ -39,9 +39,8 @@ async def test_a_worker_is_asked_to_leave_shortly_before_its_connection_is_too_o
         assert (Status.Name(done.status), done.attempts) == ("SUCCEEDED", 1)
 
 
-async def test_a_worker_that_finds_no_other_server_stays_and_goes_on(dsn, monkeypatch):
-    monkeypatch.setattr(sessions, "STAYS_AFTER", 0.5)
-    async with Place(dsn, connection_max_age="1s") as place:
+async def test_a_worker_that_finds_no_other_server_stays_and_goes_on(dsn):
+    async with Place(dsn, tuning=Tuning(stays_after=0.5), connection_max_age="1s") as place:
         worker = await place.worker()
         await worker.next("go_away")
         job = await place.enqueue()

@@ -15,7 +15,8 @@ import asyncpg
 import pytest
 
 from jobqueue.v1 import job_pb2, lease_pb2
-from jobqueue_server.core import cancels, catalog, peers, sweep
+from jobqueue_server.core import catalog
+from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.store import migrate
@@ -48,10 +49,9 @@ async def two(dsn: str, **settings: Any) -> AsyncIterator[tuple[Place, Place]]:
 @pytest.fixture
 async def notices_alone(dsn: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Place, Place]]:
     """Two servers that look for nothing themselves."""
-    monkeypatch.setattr(sweep, "EVERY", 3600.0)
-    monkeypatch.setattr(cancels, "LOOK_EVERY", 3600.0)
     monkeypatch.setattr(catalog, "_REFRESH_EVERY", timedelta(hours=1))
-    async with two(dsn, cancel_grace="1s") as both:
+    tuning = Tuning(sweep_every=3600.0, cancels_every=3600.0)
+    async with two(dsn, tuning=tuning, cancel_grace="1s") as both:
         yield both
 
 
@@ -290,12 +290,10 @@ async def test_what_comes_together_is_told_together_in_notices_that_postgresql_t
         assert len(sizes) < 30
 
 
-async def test_a_connection_for_notices_that_is_lost_or_deaf_is_made_anew(dsn, monkeypatch):
-    monkeypatch.setattr(peers, "ECHO_EVERY", 0.2)
-    monkeypatch.setattr(peers, "RECONNECT_AFTER", 0.05)
-    monkeypatch.setattr(sweep, "EVERY", 3600.0)
+async def test_a_connection_for_notices_that_is_lost_or_deaf_is_made_anew(dsn):
+    tuning = Tuning(notices_echo_every=0.2, notices_again_after=0.05, sweep_every=3600.0)
 
-    async with two(dsn) as (first, second):
+    async with two(dsn, tuning=tuning) as (first, second):
         listening = first.app.peers._notices
         # What PostgreSQL ends, as at its restart.
         assert isinstance(listening._connection, asyncpg.Connection)
@@ -367,7 +365,7 @@ async def test_a_server_of_the_version_before_hears_this_one_and_is_heard(notice
         return lines and [notice for notice in heard if "ready" in notice]
 
     (notice,) = await eventually(told)
-    assert notice["from"] == first.app.beat.server_id
+    assert notice["from"] == first.app.server.id
     # What came on another channel would be there by the time that this is.
     before = {"from": 999, "ready": [[lines[0][0], 7]]}
     await first.sql("select pg_notify('jobqueue', $1)", json.dumps(before))
@@ -394,9 +392,9 @@ async def test_a_server_tells_at_most_every_25_ms_and_keeps_a_bounded_part_of_wh
             < len([notice for notice in heard if "ready" in notice])
             <= (time.monotonic() - started) / 0.025 + 2
         )
-        for number in range(3 * peers.MOST_KEPT):
+        for number in range(3 * Tuning().notices_kept):
             first.app.peers.tell_ready(number, 0, alone=False)
-        assert len(first.app.peers._news) == peers.MOST_KEPT
+        assert len(first.app.peers._news) == Tuning().notices_kept
 
 
 async def test_what_is_no_notice_of_this_version_is_passed_over(notices_alone, caplog):

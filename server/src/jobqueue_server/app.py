@@ -20,29 +20,44 @@ from . import __version__, logs
 from .addresses import check_free
 from .background import Background
 from .chain import Chain
+from .core.audit import Audit
 from .core.beat import Beat
 from .core.calls import SessionCalls
 from .core.cancels import Cancels
 from .core.catalog import Catalog
+from .core.claim.activity import Activity
+from .core.claim.admission import Admission
+from .core.claim.claimer import Claimer
+from .core.claim.delivery import Delivery
+from .core.claim.handoff import HandOff
+from .core.claim.takers import Takers
 from .core.clock import Clock
-from .core.dispatch import Dispatcher
+from .core.commits import Commits
 from .core.enqueue import Enqueuer
 from .core.events.ends import EndCounter, Ends
+from .core.events.this_server import ThisServer
 from .core.expected_clock import ExpectedClock
+from .core.follow_ups import FollowUps
 from .core.jobs import JobService
 from .core.lease.attempt_ends import AttemptEnds
+from .core.lease.early_cancels import EarlyCancels
 from .core.levels import LEVEL, Levels
 from .core.lines import Lines
 from .core.load import Load
+from .core.losses import Losses
 from .core.pace import Pace
 from .core.peers import Peers
 from .core.progress import ProgressReports
 from .core.queues import QueueService
 from .core.reaper import Reaper
+from .core.resumption import Resumption
 from .core.retention import Retention
 from .core.sessions import Sessions
 from .core.settle import Settler
+from .core.silences import Silences
+from .core.streams import Streams
 from .core.sweep import Sweep
+from .core.tuning import Tuning
 from .core.waiters import Waiters
 from .core.watch import Watches
 from .durations import format_duration
@@ -142,8 +157,16 @@ class App:
         on_ready: Called when it answers.
     """
 
-    def __init__(self, settings: Settings, *, reuse_port: bool = False, level: int = LEVEL) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reuse_port: bool = False,
+        level: int = LEVEL,
+        tuning: Tuning | None = None,
+    ) -> None:
         self.settings = settings
+        self._tuning = tuning or Tuning()
         self._reuse_port = reuse_port
         self._level = level
         self.on_ready: Callable[[], None] = lambda: None
@@ -194,8 +217,10 @@ class App:
         ends = Ends()
         EndCounter(ends, self.metrics)
         self.waiters = Waiters(reads, ends)
+        self.server = ThisServer()
         self.beat = Beat(
             sessions,
+            self.server,
             self.name,
             self._reachable,
             self._database_away,
@@ -203,48 +228,64 @@ class App:
             (reaping_clock, retention_clock),
             self.levels,
         )
-        self.peers = Peers(
-            Notices(connector),
-            self.catalog,
-            self.metrics,
-            server_id=lambda: self.beat.server_id,
-            others=lambda: self.beat.peers,
-        )
+        self.peers = Peers(Notices(connector), self.catalog, self.metrics, self.server, self._tuning)
         self.progress = ProgressReports(jobs)
         self.attempts = AttemptEnds(jobs, self.catalog, self.progress, ends)
-        load = Load()
-        self.dispatcher = Dispatcher(
-            jobs,
-            self.catalog,
-            Lines(self.catalog, self.clock, ends, lambda: self.dispatcher.wake(), self.peers.tell_ready),
-            self.metrics,
-            load,
-            self.attempts,
+
+        load, tuning = Load(), self._tuning
+        self.activity = Activity()
+        self.takers = Takers(self.catalog, self.activity)
+        self.lines = Lines(self.catalog, self.clock, ends, self.activity.wake, self.peers.tell_ready)
+        early = EarlyCancels(settings.cancel_grace, tuning.cancels_kept)
+        self.delivery = Delivery(
+            jobs, self.catalog, self.takers, self.activity, self.attempts, early, self.metrics
         )
+        admission = Admission(self.takers, self.lines, self.activity, load, tuning)
+        self.hand_off = HandOff(
+            self.takers, self.lines, admission, self.delivery, self.activity, load, tuning
+        )
+        claimer = Claimer(
+            jobs, self.takers, self.lines, self.delivery, self.activity, load, self.metrics, tuning
+        )
+
+        silences = Silences(sessions)
         self.sessions = Sessions(
             sessions,
-            self.dispatcher,
-            self.catalog,
-            self.peers,
+            self.takers,
+            Resumption(sessions, self.catalog, self.attempts),
+            silences,
+            early,
             self.attempts,
-            lambda: self.beat.server_id,
+            self.peers,
+            self.server,
             most=settings.max_sessions,
             max_age=settings.connection_max_age,
+            tuning=tuning,
         )
         self.cancels = Cancels(
-            sessions, self.sessions, self.peers, lambda: self.beat.server_id, grace=settings.cancel_grace
+            sessions,
+            self.sessions,
+            self.peers,
+            self.server,
+            early=early,
+            grace=settings.cancel_grace,
+            tuning=tuning,
         )
-        self.dispatcher.on_handed_over = self.cancels.handed_over
-        self.sessions.on_attached = self.cancels.attached
-        self.peers.on_ready = self.dispatcher.lines.seen
+        self.peers.on_ready = self.lines.seen
         self.peers.on_cancel = self.cancels.heard
         self.peers.on_taken_back = self.sessions.taken_back
         self.peers.on_gone = self.sessions.gone
         self.peers.on_ended = self.sessions.ended
+        self.audit = Audit(jobs, sessions, self.sessions, self.attempts, self.server, tuning)
+        losses = Losses(sessions, self.sessions, silences, self.attempts, self.peers, tuning)
+        self.reaper = Reaper(
+            jobs, sessions, self.sessions, losses, self.audit, self.attempts, self.server, tuning
+        )
+
         self.enqueuer = Enqueuer(
             jobs,
             self.catalog,
-            self.dispatcher,
+            self.hand_off,
             self.clock,
             IdMint(self.clock, uuid_of),
             self.metrics,
@@ -252,7 +293,9 @@ class App:
             load,
             most_waiting=settings.enqueue_queue_limit,
         )
-        self.settler = Settler(jobs, self.dispatcher, self.enqueuer, self.metrics, self.attempts, ends)
+        commits = Commits(jobs, self.attempts, ends, self.metrics)
+        follow_ups = FollowUps(commits, jobs, self.enqueuer)
+        self.settler = Settler(commits, follow_ups, self.activity, admission)
         self.jobs = JobService(
             self.enqueuer,
             reads,
@@ -260,7 +303,7 @@ class App:
             self.waiters,
             ends,
             on_cancel=self.cancels.cancel,
-            on_ready=self.dispatcher.lines.ready,
+            on_ready=self.lines.ready,
         )
         self.watches = Watches(
             WatchStore(self.database),
@@ -274,12 +317,10 @@ class App:
             RetentionStore(self.database, retention=settings.retention, expected=retention_clock.now),
             retention=settings.retention,
         )
-        self.reaper = Reaper(jobs, sessions, self.sessions, self.attempts, lambda: self.beat.server_id)
 
         self.chain = Chain(self.metrics)
         self.lease = LeaseServicer(
             self.sessions,
-            self.dispatcher,
             self.settler,
             self.progress,
             self.clock,
@@ -288,12 +329,18 @@ class App:
             server_name=self.name,
         )
         self.calls = SessionCalls(
-            sessions, self.sessions, self.dispatcher, self.settler, self.attempts, self.catalog
+            sessions,
+            self.sessions,
+            self.takers,
+            self.delivery,
+            self.settler,
+            self.attempts,
+            self.catalog,
+            self.server,
         )
         session_calls = SessionCallsServicer(
             self.calls,
             self.clock,
-            lambda: self.beat.server_id,
             default_ttl=settings.session_ttl,
             server_name=self.name,
         )
@@ -352,10 +399,10 @@ class App:
                 "enqueue": self.enqueuer.run,
                 "enqueue keyed": self.enqueuer.run_keyed,
                 "settle": self.settler.run,
-                "follow-ups": self.settler.follow_ups.run,
-                "dispatch": self.dispatcher.run,
-                "sweep": Sweep(jobs, self.dispatcher).run,
-                "sessions": self.sessions.run,
+                "follow-ups": follow_ups.run,
+                "claims": claimer.run,
+                "sweep": Sweep(jobs, self.takers, self.lines, tuning).run,
+                "sessions": Streams(self.sessions, silences, tuning).run,
                 "cancels": self.cancels.run,
                 **({"peers": self.peers.run} if settings.notify == "on" else {}),
                 "beat": self.beat.run,
@@ -505,11 +552,11 @@ class App:
         _log.info("draining", grace=format_duration(self.settings.shutdown_grace))
         self.chain.draining = True
         await self._serve_if("draining")
-        self.dispatcher.paused = True
+        self.activity.pause()
         # What is on its way to a worker arrives before it is sent elsewhere, where it says what it holds.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_QUIET):
-                await self.dispatcher.quiet()
+                await self.activity.quiet()
         self.calls.leave()
         self.watches.leave()
         linked = [session for session in self.sessions.all() if session.link is not None]
@@ -560,9 +607,8 @@ class App:
         if not self.chain.draining:
             await self._serve_if(away)
         if not away:
-            self.dispatcher.lines.forget()
-            self.dispatcher.on_new_lanes.set()
-            self.dispatcher.wake()
+            self.lines.forget()
+            self.takers.look_anew()
 
     async def _serve_if(self, not_ready: str) -> None:
         """Tells balancers, over both transports, whether to send work here."""

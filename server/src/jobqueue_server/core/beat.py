@@ -12,6 +12,7 @@ from ..store.database import Record
 from ..store.dsn import cause_of
 from ..store.levels import LevelTooLow
 from ..store.sessions import SessionStore
+from .events.this_server import ThisServer
 from .expected_clock import ExpectedClock
 from .levels import Levels
 
@@ -32,14 +33,13 @@ class Beat:
     Each heartbeat also reads the database's clock, for `clocks`, and the level that the database requires. Where that
     is above this server's, `on_outdated` is called with the reason, once. Heartbeats go on while the server drains.
 
-    Attributes:
-        server_id: This process in the table of servers.
-        peers: How many other servers live, as of the last beat.
+    What it learns of this process in the table of servers it tells `server`.
     """
 
     def __init__(
         self,
         store: SessionStore,
+        server: ThisServer,
         name: str,
         on_change: Callable[[str], Awaitable[None]],
         on_away: Callable[[], None],
@@ -48,6 +48,7 @@ class Beat:
         levels: Levels,
     ):
         self._store = store
+        self._server = server
         self._name = name
         self._on_change = on_change
         self._on_away = on_away
@@ -55,8 +56,6 @@ class Beat:
         self._clocks = clocks
         self._levels = levels
         self._outdated = False
-        self.server_id = 0
-        self.peers = 0
         self.reachable = True
 
     async def start(self) -> None:
@@ -70,7 +69,7 @@ class Beat:
         sent = time.monotonic()
         row = await self._store.register_server(self._name, self._levels.own)
         self._levels.heard(row["min_level"])
-        self.server_id = row["id"]
+        self._server.registered(row["id"])
         self._heard(row, sent)
 
     async def run(self) -> None:
@@ -83,11 +82,11 @@ class Beat:
             try:
                 async with asyncio.timeout(EVERY):
                     sent = time.monotonic()
-                    row = await self._store.beat(self.server_id)
+                    row = await self._store.beat(self._server.id)
                     if row is None:
                         await self.start()
                     else:
-                        self.peers = row["peers"]
+                        self._server.counted(row["peers"])
                         self._heard(row, sent)
                     await self._store.check_connections()
                 last = time.monotonic()
@@ -121,7 +120,7 @@ class Beat:
         """Takes the server's row away; its sessions count as silent from now."""
         try:
             async with asyncio.timeout(EVERY):
-                await self._store.retire_server(self.server_id)
+                await self._store.retire_server(self._server.id)
         except (JobQueueError, TimeoutError) as error:
             _log.warning("the server could not sign off: %s", cause_of(error))
 

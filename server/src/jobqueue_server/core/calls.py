@@ -24,11 +24,15 @@ from ..store.database import Record
 from ..store.jobs import Leaving
 from ..store.sessions import SessionStore
 from .catalog import Catalog
-from .dispatch import Dispatcher
+from .claim.delivery import Delivery
+from .claim.takers import Takers
+from .events.this_server import ThisServer
 from .lease.attempt_ends import AttemptEnds
+from .outcome import Frame, Outcome
 from .session import Answer, Asked, Lease, Named, Session, Terms
-from .sessions import Opened, Sessions, digest, new_token, split_token
-from .settle import Frame, Outcome, Settler
+from .session_tokens import digest, new_token, split_token
+from .sessions import Opened, Sessions
+from .settle import Settler
 
 # How long a claim that has got a job waits for more of them: they come in the same round, or not soon.
 GATHER = 0.02
@@ -130,17 +134,21 @@ class SessionCalls:
         self,
         store: SessionStore,
         sessions: Sessions,
-        dispatcher: Dispatcher,
+        takers: Takers,
+        delivery: Delivery,
         settler: Settler,
         attempts: AttemptEnds,
         catalog: Catalog,
+        server: ThisServer,
     ) -> None:
         self._store = store
         self._sessions = sessions
-        self._dispatcher = dispatcher
+        self._takers = takers
+        self._delivery = delivery
         self._settler = settler
         self._attempts = attempts
         self._catalog = catalog
+        self._server = server
         self._claims: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._gathering: set[_Gathering] = set()
         self._leaving = False
@@ -154,7 +162,6 @@ class SessionCalls:
     async def open(
         self,
         scope: Scope,
-        server_id: int,
         name: str,
         labels: Mapping[str, str],
         ttl: timedelta,
@@ -163,7 +170,7 @@ class SessionCalls:
         """A new session, heard by its calls."""
         secret = new_token()
         session_id, epoch = await self._store.open(
-            server_id, name, labels, ttl, digest(secret), greeting.text()
+            self._server.id, name, labels, ttl, digest(secret), greeting.text()
         )
         session = Session(scope, session_id, epoch, name, ttl, greeting.subscriptions)
         return Opened(session, f"{session_id}.{secret}")
@@ -224,7 +231,7 @@ class SessionCalls:
         answered = False
         try:
             if not self._leaving:
-                self._dispatcher.attach(session)
+                self._takers.attach(session)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait.total_seconds()):
                         await gathering.came.wait()
@@ -237,11 +244,11 @@ class SessionCalls:
             return gathering.leases
         finally:
             session.broken(gathering)
-            self._dispatcher.detach(session)
+            self._takers.detach(session)
             self._gathering.discard(gathering)
             if not answered:
                 # The caller hung up: nobody will ever see them.
-                self._dispatcher.undelivered(gathering.leases, session.id)
+                self._delivery.undelivered(gathering.leases, session.id)
 
     async def settle(self, scope: Scope, token: str, outcomes: Sequence[Outcome]) -> list[Answer]:
         """What became of each outcome, in their order."""

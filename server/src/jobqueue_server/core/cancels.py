@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from ..errors import JobQueueError
 from ..store.sessions import SessionStore
+from .events.this_server import ThisServer
+from .lease.early_cancels import EarlyCancels
 from .peers import Peers
-from .session import Asked, Lease, Session
+from .session import Asked
 from .sessions import Sessions
+from .tuning import Tuning
 
 _log = logging.getLogger(__name__)
-
-LOOK_EVERY = 1.0
-# A cancel may overtake the delivery of its lease; it is kept for that long.
-KEPT = 10.0
 
 
 class Cancels:
@@ -30,21 +27,24 @@ class Cancels:
         store: SessionStore,
         sessions: Sessions,
         peers: Peers,
-        server_id: Callable[[], int],
+        server: ThisServer,
         *,
+        early: EarlyCancels,
         grace: timedelta,
+        tuning: Tuning | None = None,
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._peers = peers
-        self._server_id = server_id
+        self._server = server
+        self._early = early
         self._grace = grace
-        self._kept: dict[UUID, tuple[int, str, float]] = {}
+        self._every = (tuning or Tuning()).cancels_every
 
     def cancel(self, job_id: UUID, session_id: int, attempt: int, reason: str) -> None:
         """Somebody asked this server for it: the worker is told now, or as soon as the lease is handed over."""
         if not self.heard(job_id, session_id, attempt, reason):
-            self._kept[job_id] = (attempt, reason, time.monotonic())
+            self._early.keep(job_id, attempt, reason)
             self._peers.tell_cancel(job_id, session_id, attempt, reason)
 
     def heard(self, job_id: UUID, session_id: int, attempt: int, reason: str) -> bool:
@@ -53,39 +53,14 @@ class Cancels:
         lease = session.find(job_id, attempt) if session is not None else None
         if session is None or lease is None or session.link is None:
             return False
-        self._tell(session, lease, Asked(reason, self._grace))
+        session.cancel(lease, Asked(reason, self._grace))
         return True
-
-    def _tell(self, session: Session, lease: Lease, asked: Asked) -> None:
-        lease.told_to_stop = True
-        if session.link is not None:
-            session.link.cancel([lease.lease_id], asked.reason, asked.grace)
-
-    def handed_over(self, session: Session, leases: Sequence[Lease]) -> None:
-        """Leases were put on a stream: sends after them the cancels that came before."""
-        if not self._kept:
-            return
-        for lease in leases:
-            kept = self._kept.pop(lease.job_id, None)
-            if kept is not None and kept[0] == lease.attempt:
-                self._tell(session, lease, Asked(kept[1], self._grace))
-
-    def attached(self, session: Session) -> None:
-        """A resumed session has a stream: what it kept and is to stop is told on it."""
-        for lease in session.leases.values():
-            kept = self._kept.pop(lease.job_id, None)
-            if kept is not None:
-                self._tell(session, lease, Asked(kept[1], self._grace))
-            elif lease.asked is not None:
-                self._tell(session, lease, lease.asked)
 
     async def run(self) -> None:
         """Looks once a second for what another server was asked for, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_EVERY)
-            now = time.monotonic()
-            for job_id in [job_id for job_id, kept in self._kept.items() if now - kept[2] > KEPT]:
-                del self._kept[job_id]
+            await asyncio.sleep(self._every)
+            self._early.forget_old()
             try:
                 await self.look()
             except JobQueueError as error:
@@ -95,7 +70,7 @@ class Cancels:
         """Tells the workers here what they have not been told on this stream."""
         if not len(self._sessions):
             return
-        for row in await self._store.cancelling(self._server_id()):
+        for row in await self._store.cancelling(self._server.id):
             session = self._sessions.get(row["session_id"])
             lease = session.find(row["id"], row["attempts"]) if session is not None else None
             if (
@@ -104,4 +79,4 @@ class Cancels:
                 and session.link is not None
                 and not lease.told_to_stop
             ):
-                self._tell(session, lease, Asked.of(row["reason"], row["left"]))
+                session.cancel(lease, Asked.of(row["reason"], row["left"]))

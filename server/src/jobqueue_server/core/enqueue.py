@@ -31,9 +31,9 @@ from ..store.jobs import JobStore, NewRows, Stored
 from ..store.reads import ReadStore
 from .callers import FairLine
 from .catalog import Catalog, Lane
+from .claim.handoff import HandOff, Seats
 from .clock import Clock
 from .digest import key_digest, request_digest
-from .dispatch import Dispatcher, Seats
 from .load import Load
 from .session import Lease, Session, Terms
 from .window import wait_for_company
@@ -99,7 +99,7 @@ class Enqueuer:
         self,
         store: JobStore,
         catalog: Catalog,
-        dispatcher: Dispatcher,
+        dispatcher: HandOff,
         clock: Clock,
         mint: IdMint,
         metrics: Metrics,

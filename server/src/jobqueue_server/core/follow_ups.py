@@ -7,7 +7,6 @@ keeps nobody else waiting.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from ..errors import (
     FieldInvalid,
@@ -19,10 +18,9 @@ from ..errors import (
 )
 from ..model import NewJobs
 from ..store.jobs import JobStore
+from .commits import Commits
 from .enqueue import KEYS_VANISH_TRIES, MAX_BYTES, MAX_ROWS, Batch, Enqueuer, KeyVanished
-
-if TYPE_CHECKING:
-    from .settle import Item, Settler
+from .outcome import Item
 
 _AT = "success.follow_ups"
 _REFUSALS = (FieldInvalid, KindUnknown, PayloadInvalid, PayloadTooLarge)
@@ -31,8 +29,8 @@ _REFUSALS = (FieldInvalid, KindUnknown, PayloadInvalid, PayloadTooLarge)
 class FollowUps:
     """The line of such settlements. Those without idempotency keys share a transaction; each other has its own."""
 
-    def __init__(self, settler: Settler, store: JobStore, enqueuer: Enqueuer) -> None:
-        self._settler = settler
+    def __init__(self, commits: Commits, store: JobStore, enqueuer: Enqueuer) -> None:
+        self._commits = commits
         self._store = store
         self._enqueuer = enqueuer
         self._pending: list[Item] = []
@@ -86,19 +84,19 @@ class FollowUps:
                     item.session.scope, [NewJobs.of(new) for new in item.outcome.follow_ups], _AT
                 )
             except _REFUSALS as error:
-                self._settler.answer_all(one, "INVALID", _named(error))
+                self._commits.answer_all(one, "INVALID", _named(error))
             return []
 
         async def commit(some: list[Item]) -> list[Item]:
             return await self._store_with([(item, batches[item]) for item in some])
 
         for item in items:
-            await self._settler.guarded([item], prepare)
+            await self._commits.guarded([item], prepare)
         shared = [item for item, batch in batches.items() if not batch.keyed]
         groups = [shared] if shared else []
         groups += [[item] for item, batch in batches.items() if batch.keyed]
         for group in groups:
-            await self._settler.explain(await self._settler.guarded(group, commit))
+            await self._commits.explain(await self._commits.guarded(group, commit))
 
     async def _store_with(self, settlements: list[tuple[Item, Batch]]) -> list[Item]:
         """One transaction: the successes, and the follow-ups of those whose lease was still theirs."""
@@ -121,11 +119,11 @@ class FollowUps:
             except KeyVanished:
                 continue
             except IdempotencyKeyReused as error:
-                self._settler.answer_all(items, "INVALID", _named(error))
+                self._commits.answer_all(items, "INVALID", _named(error))
                 return []
             self._enqueuer.announce(stored, replays)
-            return self._settler.succeeded(items, at, settled)
-        self._settler.answer_all(
+            return self._commits.succeeded(items, at, settled)
+        self._commits.answer_all(
             items, "TRY_AGAIN", "the idempotency keys changed hands too often; try again"
         )
         return []

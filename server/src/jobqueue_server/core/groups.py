@@ -61,6 +61,10 @@ class Group:
             # What was put lower down just now is come upon there.
             free = max((other for other in self._rooms if other < free), default=0)
 
+    def turned(self) -> None:
+        """A claim was made for it: the next one begins with the next queue."""
+        self.turn += 1
+
     def has_credit(self) -> bool:
         """Whether a session has any free credit; nobody's turn is over by that."""
         return any(session.free > 0 for session in self._room_of)

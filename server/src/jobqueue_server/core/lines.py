@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from .catalog import Catalog, Lane
@@ -44,6 +44,24 @@ class Line:
         self.thick = False
         self.newest = BEGINNING
         self.floor = BEGINNING
+
+    def has_job(self) -> None:
+        """A job may be waiting."""
+        self.ready = True
+        self.mark += 1
+
+    def looked(self, found: int, wanted: int, mark: int, *, cut_off: bool) -> None:
+        """A claim has looked here.
+
+        Args:
+            found: How many jobs it took from here.
+            wanted: How many it had asked for.
+            mark: What `mark` was before.
+            cut_off: Whether more may be here, which the claim had no room for.
+        """
+        self.thick = found >= wanted
+        if not cut_off and found < wanted and self.mark == mark:
+            self.ready = False
 
     def claimed(self, run_at: datetime) -> None:
         """Raises the floor behind the newest row of a claim, over the dead entries of what was claimed before.
@@ -125,10 +143,14 @@ class Lines:
             # The number counts as `Line.mark` does.
             self.alone[lane_id] = self.alone.get(lane_id, 0) + 1
         else:
-            line = self.line(lane, priority)
-            line.ready = True
-            line.mark += 1
+            self.line(lane, priority).has_job()
         self._on_ready()
+
+    def none_alone(self, marks: Mapping[int, int]) -> None:
+        """A claim of jobs that run alone left none in these lanes, as of the number that each had before."""
+        for lane_id, mark in marks.items():
+            if self.alone.get(lane_id) == mark:
+                del self.alone[lane_id]
 
     def due_at(self, lane_id: int, priority: int, run_at: datetime, *, alone: bool = False) -> None:
         """A job that was put here becomes ready at `run_at`, by the database's clock."""

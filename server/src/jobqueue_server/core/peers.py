@@ -18,15 +18,11 @@ from ..errors import DatabaseAway, JobQueueError
 from ..metrics import Metrics
 from ..store.notices import MAX_NOTICE_BYTES, Notices
 from .catalog import Catalog
+from .events.this_server import ThisServer
+from .tuning import Tuning
 
 _log = logging.getLogger(__name__)
 
-GATHER = 0.025
-RECONNECT_AFTER = 1.0
-# A half-open connection is never noticed, and a pooler may swallow what is notified: so each server listens for itself.
-ECHO_EVERY = 5.0
-# More than these are not kept for a notice: the polling finds them.
-MOST_KEPT = 10_000
 MAX_REASON_CHARS = 200
 # One that was heard is there, before the next heartbeat counts it.
 HEARD_COUNTS_FOR = 10.0
@@ -48,15 +44,14 @@ class Peers:
         notices: Notices,
         catalog: Catalog,
         metrics: Metrics,
-        *,
-        server_id: Callable[[], int],
-        others: Callable[[], int],
+        server: ThisServer,
+        tuning: Tuning | None = None,
     ) -> None:
         self._notices = notices
         self._catalog = catalog
         self._metrics = metrics
-        self._server_id = server_id
-        self._others = others
+        self._server = server
+        self._tuning = tuning or Tuning()
         self._connected = False
         # The things to tell, each once, in their order: (name in the notice, what).
         self._news: dict[tuple[str, str], None] = {}
@@ -97,12 +92,12 @@ class Peers:
         self._tell("ended", [session_id, epoch])
 
     def _tell(self, name: str, what: list[Any]) -> None:
-        if self._connected and self._somebody_listens() and len(self._news) < MOST_KEPT:
+        if self._connected and self._somebody_listens() and len(self._news) < self._tuning.notices_kept:
             self._news[name, json.dumps(what, ensure_ascii=False, separators=(",", ":"))] = None
             self._wake.set()
 
     def _somebody_listens(self) -> bool:
-        return self._others() > 0 or time.monotonic() - self._heard_at < HEARD_COUNTS_FOR
+        return self._server.others > 0 or time.monotonic() - self._heard_at < HEARD_COUNTS_FOR
 
     # ---- notices
 
@@ -126,7 +121,7 @@ class Peers:
                 self._connected = False
                 self._news.clear()
                 await self._notices.close()
-            await asyncio.sleep(RECONNECT_AFTER)
+            await asyncio.sleep(self._tuning.notices_again_after)
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -138,7 +133,7 @@ class Peers:
                         "a notice did not come back; where a pooler swallows them, set JOBQUEUE_NOTIFY=off"
                     )
                 self._echoed = False
-                echo_at = loop.time() + ECHO_EVERY
+                echo_at = loop.time() + self._tuning.notices_echo_every
                 await self._notices.send(self._notice({"echo": ["1"]}))
             try:
                 async with asyncio.timeout_at(echo_at):
@@ -147,7 +142,7 @@ class Peers:
                 continue
             await self._send()
             # The first news goes out at once; what comes with it, together.
-            await asyncio.sleep(GATHER)
+            await asyncio.sleep(self._tuning.notices_gather)
 
     async def _send(self) -> None:
         parts: dict[str, list[str]] = {}
@@ -166,7 +161,7 @@ class Peers:
 
     def _notice(self, parts: dict[str, list[str]]) -> str:
         fields = [
-            f'"from":{self._server_id()}',
+            f'"from":{self._server.id}',
             *(f'"{name}":[{",".join(what)}]' for name, what in parts.items()),
         ]
         return "{" + ",".join(fields) + "}"
@@ -177,7 +172,7 @@ class Peers:
         """A notice. What a newer server says in words that this one does not know is ignored."""
         try:
             notice = json.loads(text)
-            if notice["from"] == self._server_id():
+            if notice["from"] == self._server.id:
                 self._echoed = True
                 return
             self._heard_at = time.monotonic()

@@ -42,7 +42,7 @@ class ProgressReports:
     ) -> None:
         """Takes a report. `fraction` or `checkpoint` None: unchanged."""
         if fraction is not None:
-            lease.fraction = fraction
+            lease.progressed(fraction)
         before = self._latest.get(lease.job_id)
         if checkpoint is None and before is not None and before.attempt == lease.attempt:
             checkpoint = before.checkpoint

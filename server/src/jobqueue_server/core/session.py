@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -84,6 +84,59 @@ class Lease:
         self.terms = terms
         self.payload = payload
         self.size = len(payload)
+
+    @classmethod
+    def taken_over(cls, lease_id: int, job_id: UUID, terms: Terms, size: int, asked: Asked | None) -> Lease:
+        """One that its worker still holds after a break: it was delivered, by a stream before this one."""
+        lease = cls(lease_id, job_id, terms)
+        lease.seq = -1
+        lease.size = size
+        if asked is not None:
+            lease.asked = asked
+        return lease
+
+    @staticmethod
+    def settle(
+        held: Mapping[int, Lease], lease_ids: Iterable[int]
+    ) -> tuple[list[Lease], list[Lease], list[int]]:
+        """Outcomes of leases are on their way from now on.
+
+        Returns:
+            Those for which that is new, those whose outcome was on its way already, and numbers that are not held.
+        """
+        fresh: list[Lease] = []
+        again: list[Lease] = []
+        unheld: list[int] = []
+        for lease_id in lease_ids:
+            lease = held.get(lease_id)
+            if lease is None:
+                unheld.append(lease_id)
+            elif lease.settling:
+                again.append(lease)
+            else:
+                lease.settling = True
+                fresh.append(lease)
+        return fresh, again, unheld
+
+    def settles(self) -> None:
+        """Its outcome is on its way."""
+        self.settling = True
+
+    def unsettled(self) -> None:
+        """Its outcome was not applied."""
+        self.settling = False
+
+    def goes_on_from(self, checkpoint: bytes) -> None:
+        """What the attempts before left behind."""
+        self.checkpoint = checkpoint
+
+    def progressed(self, fraction: float) -> None:
+        """Its worker told how far it is."""
+        self.fraction = fraction
+
+    def told(self) -> None:
+        """Its worker heard of a cancel."""
+        self.told_to_stop = True
 
     @property
     def attempt(self) -> int:
@@ -471,6 +524,12 @@ class Session:
         if self.link is not None:
             self.link.go_on()
         self.has_room()
+
+    def cancel(self, lease: Lease, asked: Asked) -> None:
+        """Has its worker stop a job, if it has a stream."""
+        lease.told()
+        if self.link is not None:
+            self.link.cancel([lease.lease_id], asked.reason, asked.grace)
 
     def handed_over(self, leases: Sequence[Lease]) -> None:
         """Its link has leases whose receipt is to come."""

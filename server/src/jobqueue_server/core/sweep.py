@@ -9,14 +9,11 @@ import time
 from ..errors import JobQueueError
 from ..model import MAX_PRIORITY, MIN_PRIORITY
 from ..store.jobs import JobStore
-from .dispatch import Dispatcher
-from .lines import BEGINNING
+from .claim.takers import Takers
+from .lines import BEGINNING, Lines
+from .tuning import Tuning
 
 _log = logging.getLogger(__name__)
-
-EVERY = 1.0
-FROM_THE_BEGINNING_EVERY = 60.0
-LOOKS = 2000
 
 
 class Sweep:
@@ -25,9 +22,11 @@ class Sweep:
     It starts 10 s of run_at behind the newest claim of each line, and once a minute at the beginning.
     """
 
-    def __init__(self, store: JobStore, dispatcher: Dispatcher) -> None:
+    def __init__(self, store: JobStore, takers: Takers, lines: Lines, tuning: Tuning | None = None) -> None:
         self._store = store
-        self._dispatcher = dispatcher
+        self._takers = takers
+        self._lines = lines
+        self._tuning = tuning or Tuning()
 
     async def run(self) -> None:
         """Sweeps each second, and at once when a lane gets its first worker, until cancelled."""
@@ -35,37 +34,37 @@ class Sweep:
         while True:
             whole = time.monotonic() >= beginning_at
             if whole:
-                beginning_at = time.monotonic() + FROM_THE_BEGINNING_EVERY
+                beginning_at = time.monotonic() + self._tuning.sweep_all_every
             try:
                 await self.sweep(whole)
             except JobQueueError as error:
                 beginning_at = 0.0
                 _log.debug("the sweep waits: %s", error)
             try:
-                async with asyncio.timeout(EVERY):
-                    await self._dispatcher.on_new_lanes.wait()
-                self._dispatcher.on_new_lanes.clear()
+                async with asyncio.timeout(self._tuning.sweep_every):
+                    await self._takers.new_lanes.wait()
+                self._takers.new_lanes.clear()
             except TimeoutError:
                 pass
 
     async def sweep(self, whole: bool) -> None:
         """Looks once. `whole`: from the beginning of each line."""
-        lanes = self._dispatcher.lanes()
+        lanes = self._takers.lanes()
         lines = [
-            self._dispatcher.lines.line(lane, priority)
+            self._lines.line(lane, priority)
             for lane in lanes
             for priority in range(MIN_PRIORITY, MAX_PRIORITY + 1)
         ]
-        for start in range(0, len(lines), LOOKS):
-            part = lines[start : start + LOOKS]
+        for start in range(0, len(lines), self._tuning.sweep_lines):
+            part = lines[start : start + self._tuning.sweep_lines]
             by_key = {(line.lane.id, line.priority): line for line in part}
             looks = [(line.lane.id, line.priority, BEGINNING if whole else line.sweep_floor) for line in part]
             for row in await self._store.heads(looks):
                 if row["due"]:
                     by_key[row["lane_id"], row["priority"]].found(row["run_at"])
-                    self._dispatcher.lines.seen(row["lane_id"], row["priority"])
+                    self._lines.seen(row["lane_id"], row["priority"])
                 else:
-                    self._dispatcher.lines.seen_at(row["lane_id"], row["priority"], row["run_at"])
+                    self._lines.seen_at(row["lane_id"], row["priority"], row["run_at"])
         if lanes:
             for row in await self._store.heads_alone([lane.id for lane in lanes]):
-                self._dispatcher.lines.seen_at(row["lane_id"], 0, row["run_at"], alone=True)
+                self._lines.seen_at(row["lane_id"], 0, row["run_at"], alone=True)

@@ -15,12 +15,12 @@ from jobqueue.v1 import lease_pb2
 
 from ..chain import Call
 from ..core.clock import Clock
-from ..core.dispatch import Dispatcher
 from ..core.lease.states import SessionState
+from ..core.outcome import Frame, Outcome
 from ..core.progress import ProgressReports
 from ..core.session import Session
 from ..core.sessions import Opened, Sessions
-from ..core.settle import Frame, Outcome, Settler
+from ..core.settle import Settler
 from ..errors import (
     FieldInvalid,
     JobQueueError,
@@ -52,7 +52,6 @@ class LeaseServicer:
     def __init__(
         self,
         sessions: Sessions,
-        dispatcher: Dispatcher,
         settler: Settler,
         progress: ProgressReports,
         clock: Clock,
@@ -62,7 +61,6 @@ class LeaseServicer:
         server_name: str,
     ) -> None:
         self._sessions = sessions
-        self._dispatcher = dispatcher
         self._settler = settler
         self._progress = progress
         self._clock = clock
@@ -217,13 +215,10 @@ class LeaseServicer:
             )  # fmt: skip
             stream.pong(heartbeat.seq)
             return
-        lingering = len(session.lingering)
-        unknown = session.still_running(heartbeat.held)
+        unknown = self._sessions.still_running(session, heartbeat.held)
         if unknown:
             stream.revoke(unknown, "LEASE_UNKNOWN")
         stream.pong(heartbeat.seq)
-        if len(session.lingering) < lingering:
-            self._dispatcher.wake()
         # The last lease may have gone otherwise than by its settlement.
         self._end_when_empty(session, stream)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 from jobqueue.v1 import lease_pb2
@@ -10,8 +9,8 @@ from jobqueue.v1 import lease_pb2
 from ..chain import Call
 from ..core.calls import Greeting, SessionCalls
 from ..core.clock import Clock
+from ..core.outcome import Outcome
 from ..core.session import Answer, Named
-from ..core.settle import Outcome
 from ..model import DEFAULT_WAIT, MAX_BATCH_JOBS, MAX_MESSAGE_BYTES, MAX_SETTLE_OUTCOMES
 from . import checks, convert, hello
 from .checks import Problems
@@ -31,14 +30,12 @@ class SessionCallsServicer:
         self,
         calls: SessionCalls,
         clock: Clock,
-        server_id: Callable[[], int],
         *,
         default_ttl: timedelta,
         server_name: str,
     ) -> None:
         self._calls = calls
         self._clock = clock
-        self._server_id = server_id
         self._default_ttl = default_ttl
         self._server_name = server_name
 
@@ -54,7 +51,6 @@ class SessionCallsServicer:
         if said.token is None:
             opened = await self._calls.open(
                 call.scope,
-                self._server_id(),
                 said.worker,
                 said.labels,
                 said.ttl or self._default_ttl,

@@ -1,0 +1,1 @@
+"""Rows become leases: what waits where, who takes what, claims, hand-offs, deliveries."""

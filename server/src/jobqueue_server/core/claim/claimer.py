@@ -1,0 +1,241 @@
+"""The claimer: turns credit into leases of what waits.
+
+A claim is made for a group: the sessions with the same subscriptions, so that any row it brings fits any of its seats.
+Rows are claimed only against credit that exists; while a claim is under way its seats are reserved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+
+from ...errors import JobQueueError
+from ...metrics import Metrics
+from ...store.database import Record
+from ...store.jobs import JobStore
+from ..catalog import Lane
+from ..groups import Group, deal
+from ..lines import Lines
+from ..load import Load
+from ..session import Session
+from ..tuning import Tuning
+from .activity import Activity
+from .delivery import Delivery
+from .plan import Plan, fitting
+from .takers import Takers
+
+_log = logging.getLogger(__name__)
+
+
+class Claimer:
+    """Claims while there is both credit and work."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        takers: Takers,
+        lines: Lines,
+        delivery: Delivery,
+        activity: Activity,
+        load: Load,
+        metrics: Metrics,
+        tuning: Tuning | None = None,
+    ) -> None:
+        self._store = store
+        self._takers = takers
+        self._lines = lines
+        self._delivery = delivery
+        self._activity = activity
+        self._load = load
+        self._metrics = metrics
+        self._tuning = tuning or Tuning()
+        # The last delivery that began; those before it end before it does.
+        self._delivering: asyncio.Task[None] | None = None
+        self._failed: Exception | None = None
+        # A group whose last claim was a whole one, for the second claimer.
+        self._thick: Group | None = None
+        # Whether the last claim was of several lines.
+        self._wide = False
+        self._more = asyncio.Event()
+
+    async def run(self) -> None:
+        """Claims until cancelled."""
+        second = asyncio.ensure_future(self._claim_more())
+        try:
+            await self._run()
+        finally:
+            tasks = [second] if self._delivering is None else [second, self._delivering]
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _run(self) -> None:
+        away = False
+        # After a crash there may be work that nobody wakes us for again.
+        self._activity.wake()
+        while True:
+            await self._activity.work()
+            try:
+                while await self._round():
+                    pass
+                away = False
+            except JobQueueError as error:
+                if not away:
+                    _log.warning("claims stop: %s", error)
+                away = True
+                self._lines.forget()
+                await asyncio.sleep(self._tuning.claim_again_after)
+                self._activity.wake()
+            finally:
+                self._activity.progressed()
+
+    async def _claim_more(self) -> None:
+        """A second claimer, for whole claims: the database makes one while the rows of the other are handled."""
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            with suppress(JobQueueError):
+                while self._thick is not None and await self._claim(self._thick):
+                    pass
+
+    async def _round(self) -> bool:
+        """One claim for each group that can have one. Returns whether another round may bring something."""
+        again = False
+        if self._failed is not None:
+            failed, self._failed = self._failed, None
+            raise failed
+        await self._delivery.return_orphans()
+        if self._activity.paused:
+            return False
+        for group in self._takers.turns():
+            again |= await self._claim_alone(group)
+            again |= await self._claim(group)
+        self._activity.round_ended()
+        return again
+
+    async def _claim(self, group: Group) -> bool:
+        plan = await self._plan(group)
+        if plan is None:
+            return False
+        if self._thick is group:
+            self._more.set()
+        seats, looks = plan.seats, plan.looks
+        self._wide = len(looks) > 1
+        rows = await self._take(
+            seats,
+            self._store.claim(looks, [seat.id for seat in seats], {seat.id: seat.epoch for seat in seats}),
+        )
+        group.turned()
+        whole = len(rows) == self._tuning.most_claimed and len(looks) == 1 and not seats[0].bounded
+        self._thick = group if whole else None
+        plan.note(rows)
+        # A look stops at the first thick priority. Where that was just used up, nothing was found and those below it
+        # were not asked: without another round they would wait for the next sweep, a second for each priority.
+        return bool(rows) or group.waiting(self._lines)
+
+    async def _plan(self, group: Group) -> Plan | None:
+        """The next claim of a group, once it may be made; None where there is nothing to claim or nobody to take it."""
+        waited = False
+        while True:
+            if self._activity.paused or not group.waiting(self._lines):
+                return None
+            seats = deal(group.by_room(), self._tuning.most_claimed, whole=self._load.short)
+            if not seats:
+                return None
+            looks, lines = group.looks(self._lines, len(seats))
+            if not looks:
+                return None
+            if self._activity.settling and not waited and len(seats) < self._tuning.few_claimed:
+                waited = True
+                until = asyncio.get_running_loop().time() + self._tuning.admission_patience
+                await self._activity.progress_until(until)
+                continue
+            if seats[0].capacity.bytes:
+                sizes = await self._store.peek(looks, len(seats))
+                # Without any the claim finds as little, and notes that these lines are used up.
+                seats = seats[: fitting(seats[0], sizes) if sizes else 1]
+                if not seats:
+                    return None
+            # A claim of several lines locks more than it takes, and what another then passes over is behind its floor.
+            # So only claims of one and the same line are made side by side.
+            if not self._activity.claims or (len(looks) == 1 and not self._wide):
+                return Plan.of(seats, looks, lines)
+            await self._activity.progress()
+
+    async def _claim_alone(self, group: Group) -> bool:
+        lanes = [lane for lane in group.lanes if lane.id in self._lines.alone and not lane.gated]
+        if not lanes:
+            return False
+        seats = [session for session in group.sessions if session.free > 0 and session.isolated == 0]
+        if seats and any(session.capacity.by_kind for session in group.sessions):
+            lanes = [lane for lane in lanes if any(session.free_for(lane.kind) > 0 for session in seats)]
+        if not seats or not lanes or not await self._fits_alone(seats[0], lanes):
+            return False
+        marks = {lane.id: self._lines.alone[lane.id] for lane in lanes}
+        rows = await self._take(
+            seats,
+            self._store.claim_alone([lane.id for lane in lanes], {seat.id: seat.epoch for seat in seats}),
+            isolated=True,
+        )
+        if len(rows) < len(seats):
+            self._lines.none_alone(marks)
+        return bool(rows)
+
+    async def _fits_alone(self, session: Session, lanes: Sequence[Lane]) -> bool:
+        if not session.capacity.bytes:
+            return True
+        return session.fits(await self._store.peek_alone([lane.id for lane in lanes]))
+
+    async def _take(
+        self, seats: Sequence[Session], claim: Awaitable[list[Record]], *, isolated: bool = False
+    ) -> list[Record]:
+        """Runs a claim with its seats reserved, and delivers what it brought."""
+        for session, count in Counter(seats).items():
+            session.claim_begins(count)
+        started = asyncio.get_running_loop().time()
+        delivers = False
+        with self._activity.claiming():
+            try:
+                rows = await claim
+                if not rows:
+                    return rows
+                self._metrics.observe_batch("claim", asyncio.get_running_loop().time() - started, len(rows))
+                by_id = {session.id: session for session in seats}
+                if isolated or seats[0].bounded:
+                    # What the next claim may take is known when this one's jobs are.
+                    await self._delivery.deliver(rows, by_id, isolated=isolated)
+                    return rows
+                # While it is on its way the next claims are made.
+                before, delivers = self._delivering, True
+                self._activity.delivery_begins()
+                self._delivering = asyncio.ensure_future(self._deliver(before, rows, seats, by_id))
+                while self._activity.deliveries > self._tuning.deliveries:
+                    await self._activity.progress()
+                return rows
+            finally:
+                if not delivers:
+                    _unseat(seats)
+
+    async def _deliver(
+        self,
+        before: asyncio.Task[None] | None,
+        rows: list[Record],
+        seats: Sequence[Session],
+        sessions: dict[int, Session],
+    ) -> None:
+        """Delivers once the delivery before has ended, and gives the seats back. The next round says what failed."""
+        try:
+            await self._delivery.deliver(rows, sessions, isolated=False, after=before)
+        except Exception as error:
+            self._failed = error
+        finally:
+            _unseat(seats)
+            self._activity.delivery_ended()
+
+
+def _unseat(seats: Sequence[Session]) -> None:
+    for session, count in Counter(seats).items():
+        session.claim_ended(count)

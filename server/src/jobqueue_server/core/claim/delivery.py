@@ -1,0 +1,162 @@
+"""Delivery: rows that a claim brought become leases on the streams of their sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
+
+from ...errors import JobQueueError
+from ...lifecycle import Event
+from ...metrics import Metrics
+from ...store.database import Record
+from ...store.jobs import JobStore, Leaving
+from ..catalog import Catalog, Lane
+from ..lease.attempt_ends import AttemptEnds
+from ..lease.early_cancels import EarlyCancels
+from ..session import Lease, Session, Terms
+from .activity import Activity
+from .takers import Takers
+
+
+class Delivery:
+    """Hands leases over to their sessions, and gives back those that no session can have."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        catalog: Catalog,
+        takers: Takers,
+        activity: Activity,
+        attempts: AttemptEnds,
+        cancels: EarlyCancels,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._takers = takers
+        self._activity = activity
+        self._attempts = attempts
+        self._cancels = cancels
+        self._metrics = metrics
+        self._orphans: list[Leaving] = []
+
+    async def deliver(
+        self,
+        rows: Sequence[Record],
+        sessions: Mapping[int, Session],
+        *,
+        isolated: bool,
+        after: asyncio.Task[None] | None = None,
+    ) -> None:
+        """Fetches what rows of a claim do not have, and hands all over.
+
+        Args:
+            rows: As `claim.sql` and `claim_alone.sql` answer them.
+            sessions: By their ids.
+            isolated: Whether the jobs run isolated.
+            after: The delivery before this one, whose leases go first.
+
+        Raises:
+            DatabaseAway: The leases go back with the next round.
+        """
+        try:
+            bodies = {body[0]: body for body in await self._store.bodies([row[0] for row in rows])}
+            again = [row[0] for row in rows if row[4] > 1]
+            checkpoints = await self._store.checkpoints(again) if again else {}
+        except JobQueueError:
+            # They are leased, and no session will hear of them.
+            self._orphans += [
+                Leaving(row["id"], row["attempts"], row["session_id"], Event.UNDELIVERED) for row in rows
+            ]
+            raise
+        if after is not None and not after.done():
+            await asyncio.wait((after,))
+        for session, leases in self._leases(rows, sessions, bodies, checkpoints, isolated).items():
+            self.hand_over(session, leases)
+
+    def _leases(
+        self,
+        rows: Iterable[Record],
+        sessions: Mapping[int, Session],
+        bodies: Mapping[UUID, Record],
+        checkpoints: Mapping[UUID, bytes],
+        isolated: bool,
+    ) -> dict[Session, list[Lease]]:
+        """What each session is given. What it can't have goes back."""
+        given: dict[Session, list[Lease]] = defaultdict(list)
+        weight: dict[Session, int] = defaultdict(int)
+        alike: dict[tuple[object, ...], Terms] = {}
+        waits: dict[Lane, list[float]] = defaultdict(list)
+        orphans = len(self._orphans)
+        # In the order of the statements' columns: by name each of a dozen values costs 0.1 us more.
+        for (
+            job_id, lane_id, priority, run_at, attempt, session_id, failures, max_attempts, timeout_ms, at
+        ) in rows:  # fmt: skip
+            session = sessions[session_id]
+            body = bodies.get(job_id)
+            if body is None:
+                message = "the job's body is gone"
+                self._orphans.append(
+                    Leaving(job_id, attempt, session.id, Event.BODY_MISSING, message=message)
+                )
+                continue
+            _, payload, labels, headers = body
+            if session.capacity.bytes:
+                if weight[session] and not session.fits(len(payload), beside=weight[session]):
+                    # Others came than the ones that were weighed.
+                    self._orphans.append(Leaving(job_id, attempt, session.id, Event.UNDELIVERED))
+                    continue
+                weight[session] += len(payload)
+            key = (lane_id, attempt, priority, failures, max_attempts, timeout_ms, labels, headers)
+            terms = alike.get(key)
+            if terms is None:
+                lane = self._catalog.lane_by_id(lane_id)
+                assert lane is not None, "a claim names only lanes that are known here"
+                terms = alike[key] = Terms(
+                    lane, attempt, priority, failures, max_attempts, timeout_ms, at, labels, headers, isolated
+                )
+            waits[terms.lane].append((at - run_at).total_seconds())
+            lease = Lease(session.next_lease_id(), job_id, terms, payload)
+            if job_id in checkpoints:
+                lease.goes_on_from(checkpoints[job_id])
+            given[session].append(lease)
+        for lane, seconds in waits.items():
+            self._metrics.waited(lane.kind, seconds)
+        if len(self._orphans) > orphans:
+            self._activity.wake()
+        return given
+
+    def hand_over(self, session: Session, leases: list[Lease]) -> None:
+        """Puts committed leases on the session's stream. If that is gone or takes no more they go back."""
+        if session not in self._takers or not session.takes_jobs:
+            self.undelivered(leases, session.id)
+            return
+        session.add_all(leases)
+        if session.link is not None:
+            session.handed_over(leases)
+            session.link.deliver(leases)
+        self._cancels.handed_over(session, leases)
+
+    def undelivered(self, leases: Iterable[Lease], session_id: int) -> None:
+        """Committed leases that no worker will be told of: they go back with the next round."""
+        self._orphans += [
+            Leaving(lease.job_id, lease.attempt, session_id, Event.UNDELIVERED) for lease in leases
+        ]
+        self._activity.wake()
+
+    async def return_orphans(self) -> None:
+        """Gives back the leases that could not be handed over. What can't be given back now is, later.
+
+        Raises:
+            DatabaseAway, DatabaseFull: They are kept.
+        """
+        if not self._orphans:
+            return
+        orphans, self._orphans = self._orphans, []
+        try:
+            await self._attempts.end(orphans)
+        except JobQueueError:
+            self._orphans += orphans
+            raise

@@ -1,0 +1,130 @@
+"""The hand-off: slots are kept for jobs that are just being stored, so that they are stored leased."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from ..catalog import Lane
+from ..groups import deal_chunks
+from ..lines import Line, Lines
+from ..load import Load
+from ..session import Session
+from ..tuning import Tuning
+from .activity import Activity
+from .admission import Admission
+from .delivery import Delivery
+from .takers import Takers
+
+
+class Seats:
+    """Slots that are kept for jobs of one lane while they are stored, first come first.
+
+    Attributes:
+        sessions: Whose they are: each for that many of the next jobs.
+        count: How many there are.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.sessions: list[tuple[Session, int]] = []
+        self.count = 0
+        self._kind = kind
+        self._sizes: list[int] = []
+
+    def keep(self, session: Session, size: int, jobs: int) -> None:
+        """Keeps slots of a session for that many jobs, whose payloads have `size` bytes together."""
+        session.reserve(self._kind, size, jobs)
+        self.sessions.append((session, jobs))
+        self._sizes.append(size)
+        self.count += jobs
+
+    def release(self) -> None:
+        """The insert was answered: what came of it counts by itself now."""
+        for (session, jobs), size in zip(self.sessions, self._sizes, strict=True):
+            session.unreserve(self._kind, size, jobs)
+        self.sessions, self._sizes = [], []
+
+
+class HandOff:
+    """What those who store jobs ask of claims: whether they may, who takes the jobs, and that they get them.
+
+    Attributes:
+        lines: Told of the jobs that wait.
+    """
+
+    def __init__(
+        self,
+        takers: Takers,
+        lines: Lines,
+        admission: Admission,
+        delivery: Delivery,
+        activity: Activity,
+        load: Load,
+        tuning: Tuning | None = None,
+    ) -> None:
+        self._takers = takers
+        self._activity = activity
+        self._load = load
+        self._most_claimed = (tuning or Tuning()).most_claimed
+        self.lines = lines
+        self.admit = admission.admit
+        self.brought = admission.brought
+        self.hand_over = delivery.hand_over
+
+    def handing_off(self) -> AbstractContextManager[None]:
+        """Around an insert that keeps slots."""
+        return self._activity.handing_off()
+
+    def seats(self, lane: Lane, priority: int, sizes: Sequence[int]) -> Seats:
+        """Kept seats for new jobs of a lane, first come first. Where jobs wait that go before them there are only those
+        that the next claim can't use, and none over a backlog.
+
+        The caller releases them once its insert is answered.
+
+        `sizes` are those of the payloads, in bytes. What is beyond the answered seats goes to the backlog.
+        """
+        seats = Seats(lane.kind)
+        groups = self._takers.of_lane(lane.id)
+        if not groups or lane.gated or self._activity.paused:
+            return seats
+        before = self._before(lane, priority)
+        if before:
+            if any(line.thick for line in before):
+                return seats
+            # As when another server tells of a few: while they are claimed the others need not wait. A claim under
+            # way has its seats already.
+            kept = 0 if self._activity.claims else self._most_claimed
+            spare = sum(group.credit(kept + len(sizes)) for group in groups) - kept
+            if spare <= 0:
+                return seats
+            sizes = sizes[:spare]
+        # What a claim under way brings to a bounded session is not known yet.
+        sessions = (
+            session
+            for session in heapq.merge(
+                *(group.by_room() for group in groups), key=lambda session: session.free, reverse=True
+            )
+            if not (session.bounded and session.claiming)
+        )
+        for session, chunk in deal_chunks(sessions, len(sizes), whole=self._load.short):
+            given = seats.count
+            if not session.bounded:
+                seats.keep(session, sum(sizes[given : given + chunk]), chunk)
+                continue
+            for _ in range(chunk):
+                size = sizes[seats.count]
+                if session.free_for(lane.kind) > 0 and session.fits(size):
+                    seats.keep(session, size, 1)
+        return seats
+
+    def _before(self, lane: Lane, priority: int) -> list[Line]:
+        """The lines whose jobs go before new ones of this lane at this priority."""
+        return [
+            line
+            for line in self.lines.of_queue(lane.queue_id)
+            if line.ready
+            and line.priority >= priority
+            and self._takers.of_lane(line.lane.id)
+            and not line.lane.gated
+        ]

@@ -1,0 +1,68 @@
+"""One claim: for whom, where it looks, and what its rows say of the lines that it looked into."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import itemgetter
+
+from ...store.database import Record
+from ...store.jobs import Look
+from ..lines import BEGINNING, Line
+from ..session import Session
+
+# Of a row of a claim: its lane and priority, and its run_at.
+_LINE_OF, _RUN_AT_OF = itemgetter(1, 2), itemgetter(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A claim that is to be made.
+
+    Attributes:
+        seats: Who gets the next jobs; each entry is one job's.
+        looks: Where to look, in the order of the statement.
+        lines: The line of each look.
+        marks: `Line.mark` of each, before the claim.
+    """
+
+    seats: Sequence[Session]
+    looks: Sequence[Look]
+    lines: Sequence[Line]
+    marks: Sequence[int]
+
+    @classmethod
+    def of(cls, seats: Sequence[Session], looks: Sequence[Look], lines: Sequence[Line]) -> Plan:
+        """With the marks as they are now."""
+        return cls(seats, looks, lines, [line.mark for line in lines])
+
+    def note(self, rows: Sequence[Record]) -> None:
+        """Takes in what the claim brought: where the next one starts, and which lines have no more."""
+        found = Counter(map(_LINE_OF, rows))
+        newest: dict[tuple[int, int], datetime] = {}
+        for key, run_at in zip(map(_LINE_OF, rows), map(_RUN_AT_OF, rows), strict=True):
+            if run_at > newest.get(key, BEGINNING):
+                newest[key] = run_at
+        of_queue: dict[int, int] = defaultdict(int)
+        for look in self.looks:
+            of_queue[look.queue_number] += found[look.lane_id, look.priority]
+        for look, line, mark in zip(self.looks, self.lines, self.marks, strict=True):
+            key = look.lane_id, look.priority
+            if key in newest:
+                line.claimed(newest[key])
+            # Fewer rows than seats and than its queue may give: nothing was cut off; what was not found is not there.
+            cut_off = len(rows) >= len(self.seats) or of_queue[look.queue_number] >= look.most
+            line.looked(found[key], look.take, mark, cut_off=cut_off)
+
+
+def fitting(session: Session, sizes: Sequence[int]) -> int:
+    """How many of the next jobs, of these sizes in bytes, fit into what a session may still hold."""
+    held, count = session.bytes_held + session.capacity.reserved_bytes, 0
+    for size in sizes:
+        if held and held + size > session.capacity.bytes:
+            break
+        held += size
+        count += 1
+    return count

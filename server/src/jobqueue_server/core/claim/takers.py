@@ -1,0 +1,104 @@
+"""Who takes what: the sessions of this server in groups, by what they subscribe to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator
+
+from ..catalog import Catalog, Lane
+from ..groups import Group
+from ..session import Session
+from .activity import Activity
+
+
+class Takers:
+    """The groups of sessions that take jobs, and the lanes that they take them from.
+
+    Attributes:
+        new_lanes: Set when there may be a lane that nobody here took jobs from before.
+    """
+
+    def __init__(self, catalog: Catalog, activity: Activity) -> None:
+        self._catalog = catalog
+        self._activity = activity
+        self._groups: dict[object, Group] = {}
+        self._group_of: dict[Session, object] = {}
+        self._by_lane: dict[int, list[Group]] = {}
+        self.new_lanes = asyncio.Event()
+        catalog.on_change.append(self._lanes_changed)
+
+    def attach(self, session: Session) -> None:
+        """A session takes jobs from now on, or takes more or fewer than before."""
+        key: object = session.id if session.bounded else (session.scope.namespace, session.subscriptions)
+        if self._group_of.get(session) == key:
+            session.has_room()
+            self._activity.wake()
+            return
+        self.detach(session)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(session.scope.namespace, session.subscriptions)
+            self._lanes_changed()
+        group.add(session)
+        self._group_of[session] = key
+        self._activity.wake()
+
+    def detach(self, session: Session) -> None:
+        """A session takes no more jobs. Its leases stay."""
+        key = self._group_of.pop(session, None)
+        if key is None:
+            return
+        group = self._groups[key]
+        group.discard(session)
+        if not group.sessions:
+            del self._groups[key]
+            self._lanes_changed()
+
+    def __contains__(self, session: Session) -> bool:
+        return session in self._group_of
+
+    def _lanes_changed(self) -> None:
+        self._by_lane = {}
+        for group in self._groups.values():
+            group.see(self._catalog.lanes())
+            for lane in group.lanes:
+                self._by_lane.setdefault(lane.id, []).append(group)
+        self.look_anew()
+
+    def wake(self) -> None:
+        """Slots of a session are free that were not."""
+        self._activity.wake()
+
+    def look_anew(self) -> None:
+        """Every lane is to be looked at: there is a new one, or anything may have happened."""
+        self.new_lanes.set()
+        self._activity.wake()
+
+    @property
+    def groups(self) -> Collection[Group]:
+        """All of them."""
+        return self._groups.values()
+
+    def turns(self) -> Iterator[Group]:
+        """Each of them that there is now, unless it is gone when its turn comes."""
+        for key in list(self._groups):
+            group = self._groups.get(key)
+            if group is not None:
+                yield group
+
+    def of_lane(self, lane_id: int) -> list[Group]:
+        """The groups that take jobs of a lane."""
+        return self._by_lane.get(lane_id, [])
+
+    def lanes(self) -> list[Lane]:
+        """Every lane that a session here takes jobs from."""
+        return [lane for lane_id in self._by_lane if (lane := self._catalog.lane_by_id(lane_id)) is not None]
+
+    @property
+    def any_lane(self) -> bool:
+        """Whether there is a lane that a session here takes jobs from."""
+        return bool(self._by_lane)
+
+    def credit(self, enough: int) -> int:
+        """The free credit of all sessions, as far as it matters."""
+        return sum(group.credit(enough) for group in self._groups.values())

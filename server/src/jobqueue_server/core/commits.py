@@ -1,0 +1,208 @@
+"""Commits of outcomes: the statements, what became of each outcome, and what follows from that."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from ..errors import DatabaseAway, DatabaseFull
+from ..lifecycle import Event, Status, status_of
+from ..metrics import Metrics
+from ..store.database import DataError, Record
+from ..store.jobs import JobStore, Leaving
+from .events.ends import Ended, Ends
+from .lease.attempt_ends import AttemptEnds
+from .outcome import Item, Pack, Succeeded
+from .session import Answer
+
+_log = logging.getLogger(__name__)
+
+
+class Commits:
+    """Ends attempts as their workers say, and answers each outcome after its commit."""
+
+    def __init__(self, store: JobStore, attempts: AttemptEnds, ends: Ends, metrics: Metrics) -> None:
+        self._store = store
+        self._attempts = attempts
+        self._ends = ends
+        self._metrics = metrics
+
+    async def commit(self, packs: Sequence[Pack], items: Sequence[Item]) -> None:
+        """All of them, each job once."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        succeeded = [item for item in items if item.outcome.event is Event.SUCCEED]
+        others = [item for item in items if item.outcome.event is not Event.SUCCEED]
+        stale: list[Item] = []
+        if packs:
+            stale += await self._succeed_packed(packs)
+        for some, commit in ((succeeded, self._succeed), (others, self._leave)):
+            if some:
+                stale += await self.guarded(some, commit)
+        await self.explain(stale)
+        jobs = sum(len(pack.leases) for pack in packs) + len(items)
+        self._metrics.observe_batch("settle", loop.time() - started, jobs)
+
+    async def _succeed_packed(self, packs: Sequence[Pack]) -> list[Item]:
+        """Commits what succeeded without more to say: what matched no lease."""
+        runs: list[tuple[list[UUID], int, int]] = []
+        for pack in packs:
+            attempt = 0
+            for lease in pack.leases:
+                if lease.terms.attempt != attempt:
+                    attempt, ids = lease.terms.attempt, list[UUID]()
+                    runs.append((ids, attempt, pack.session.id))
+                ids.append(lease.job_id)
+        try:
+            at, settled = await self._store.settle_succeeded(runs)
+        except Exception as error:
+            failed, items = error, [pack.item(lease) for pack in packs for lease in pack.leases]
+
+            async def again(some: list[Item]) -> list[Item]:
+                if some is items:
+                    raise failed
+                return await self._succeed(some)
+
+            return await self.guarded(items, again)
+        stale: list[Item] = []
+        ended = Succeeded(at)
+        for pack in packs:
+            leases = pack.leases
+            if settled is not None:
+                # A job that was lost and came back may be in it with both attempts, of which the later one counts.
+                newest = {lease.job_id: lease for lease in sorted(leases, key=lambda lease: lease.attempt)}
+                leases = [lease for job_id, lease in newest.items() if job_id in settled]
+                counted = set(leases)
+                stale += [pack.item(lease) for lease in pack.leases if lease not in counted]
+            try:
+                pack.session.drop_all(leases)
+                pack.frame.applied(len(leases))
+                ended.add(leases)
+            except Exception:
+                # It is committed, and the others are still to be answered.
+                _log.exception("%d outcomes are settled, and what follows from it failed", len(leases))
+        self._ends.tell(ended.ends)
+        return stale
+
+    async def explain(self, stale: list[Item]) -> None:
+        """Answers what matched no lease."""
+        if stale:
+            await self.guarded(stale, self._explain)
+
+    async def guarded(
+        self, items: list[Item], commit: Callable[[list[Item]], Awaitable[list[Item]]]
+    ) -> list[Item]:
+        """Runs a statement on a batch: what matched no lease. A value that PostgreSQL refuses harms its own only."""
+        try:
+            stale: list[Item] = await commit(items)
+            return stale
+        except (DatabaseAway, DatabaseFull) as error:
+            _log.warning("%d outcomes are not settled: %s", len(items), error)
+            self.answer_all(items, "TRY_AGAIN", error.message)
+        except DataError as error:
+            if len(items) > 1:
+                middle = len(items) // 2
+                return await self.guarded(items[:middle], commit) + await self.guarded(items[middle:], commit)
+            _log.warning("an outcome of job %s is refused: %s", items[0].job_id, error)
+            self.answer_all(items, "INVALID", "the outcome holds a value that can't be stored")
+        except Exception:
+            _log.exception("%d outcomes are not settled", len(items))
+            self.answer_all(items, "TRY_AGAIN", "the server failed; try again")
+        return []
+
+    def answer_all(self, items: list[Item], verdict: str, message: str) -> None:
+        """Answers outcomes that were not applied."""
+        for item in items:
+            if item.lease is not None:
+                item.lease.unsettled()
+            item.frame.done(Answer(item.lease_id, item.job_id, item.attempt, verdict, message=message))
+
+    async def _succeed(self, items: list[Item]) -> list[Item]:
+        at, settled = await self._store.settle_with_output([item.succeeding for item in items])
+        return self.succeeded(items, at, settled)
+
+    def succeeded(self, items: list[Item], at: datetime, settled: frozenset[UUID] | None) -> list[Item]:
+        """Successes are committed: answers those that were settled (None: all), and returns the others."""
+        stale: list[Item] = []
+        if settled is not None:
+            stale = [item for item in items if item.job_id not in settled]
+            items = [item for item in items if item.job_id in settled]
+        for item in items:
+            if item.lease is not None:
+                item.session.drop_all([item.lease])
+        for item in items:
+            item.frame.done()
+        ended = Succeeded(at)
+        ended.add(item.lease for item in items if item.lease is not None)
+        # Of what the session no longer held it is not known here what it was.
+        unheld = [item.job_id for item in items if item.lease is None]
+        self._ends.tell([*ended.ends, Ended(unheld)] if unheld else ended.ends)
+        return stale
+
+    async def _leave(self, items: list[Item]) -> list[Item]:
+        rows = await self._attempts.end(
+            [
+                Leaving(
+                    item.job_id, item.attempt, item.session.id, item.outcome.event, item.outcome.permanent,
+                    item.outcome.after, item.outcome.error_type, item.outcome.message, item.outcome.stack,
+                )
+                for item in items
+            ]
+        )  # fmt: skip
+        left = {row["id"]: row for row in rows}
+        stale = []
+        for item in items:
+            row = left.get(item.job_id)
+            if row is None:
+                stale.append(item)
+                continue
+            if item.lease is not None:
+                item.session.drop(item.lease_id)
+            item.frame.done(
+                Answer(item.lease_id, item.job_id, item.attempt, "APPLIED", row["status"], row["run_at"])
+            )
+        return stale
+
+    async def _explain(self, items: list[Item]) -> list[Item]:
+        """Answers the outcomes that matched no lease: applied before, stale, or the job is gone."""
+        rows = {
+            (row["id"], row["attempt"]): row
+            for row in await self._store.settled_before(
+                [(item.session.scope, item.job_id, item.attempt) for item in items]
+            )
+        }
+        for item in items:
+            verdict, status, message = _explain(item, rows.get((item.job_id, item.attempt)))
+            if item.lease is not None:
+                item.session.drop(item.lease_id)
+            item.frame.done(
+                Answer(item.lease_id, item.job_id, item.attempt, verdict, status, message=message)
+            )
+        return []
+
+
+def _explain(item: Item, row: Record | None) -> tuple[str, int, str]:
+    """The verdict on an outcome that matched no lease, from what is stored of its job."""
+    if row is not None and row["finished"]:
+        status = int(row["status"])
+    elif row is not None and row["live"]:
+        status = int(status_of(row["state"], row["failures"], row["losses"]))
+    else:
+        return "NOT_FOUND", 0, "there is no such job; it was deleted, or its retention ended"
+    event = item.outcome.event
+    mine = item.session.id
+    if event is Event.SUCCEED:
+        same = (
+            row["finished"]
+            and row["status"] == Status.SUCCEEDED
+            and row["finished_attempt"] == item.attempt
+            and row["finished_session"] == mine
+        ) or (row["tried_session"] == mine and row["outcome"] == Event.SUCCEED)
+    else:
+        same = row["tried_session"] == mine and row["outcome"] == event
+    if same:
+        return "ALREADY_APPLIED", status, ""
+    return "STALE_LEASE", status, "the lease was given to another, settled otherwise, or taken back"

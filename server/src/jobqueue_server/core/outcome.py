@@ -1,0 +1,123 @@
+"""Outcomes on their way to the database: as workers report them, one by one or as many that say no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from ..lifecycle import Event
+from ..model import NewJob
+from .events.ends import Ended
+from .session import Answer, Lease, Session, Terms
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """How one attempt ended, as its worker reports it. `event` SUCCEED may carry an output and follow-ups."""
+
+    event: Event
+    lease_id: int = 0
+    job_id: UUID | None = None
+    attempt: int = 0
+    output: bytes | None = None
+    permanent: bool = False
+    after: timedelta | None = None
+    error_type: str | None = None
+    message: str | None = None
+    stack: str | None = None
+    follow_ups: Sequence[NewJob] = ()
+
+
+class Frame:
+    """One Settle frame, or one unary call, that waits for all of its outcomes.
+
+    `on_done` gets the answers that say more than APPLIED.
+    """
+
+    __slots__ = ("_answers", "_left", "_on_done")
+
+    def __init__(self, outcomes: int, on_done: Callable[[list[Answer]], None]) -> None:
+        self._left = outcomes
+        self._answers: list[Answer] = []
+        self._on_done = on_done
+        if outcomes == 0:
+            on_done([])
+
+    def done(self, answer: Answer | None = None) -> None:
+        """One outcome is answered; None: it was applied, and there is nothing to add."""
+        if answer is not None:
+            self._answers.append(answer)
+        self.applied(1)
+
+    def applied(self, outcomes: int) -> None:
+        """So many were applied, and there is nothing to add."""
+        self._left -= outcomes
+        if self._left == 0:
+            self._on_done(self._answers)
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """An outcome on its way to the database. `lease` is None where the session does not hold it (any more)."""
+
+    session: Session
+    job_id: UUID
+    attempt: int
+    lease_id: int
+    lease: Lease | None
+    outcome: Outcome
+    frame: Frame
+
+    @property
+    def succeeding(self) -> tuple[UUID, int, int, bytes | None]:
+        """What the statement that ends it as succeeded wants to know."""
+        return self.job_id, self.attempt, self.session.id, self.outcome.output
+
+
+#: That of a success which says no more.
+SUCCEEDED = Outcome(Event.SUCCEED)
+
+
+class Pack:
+    """Leases of a session that succeeded without more to say, as most do: all of one frame, and none of them twice."""
+
+    __slots__ = ("frame", "leases", "session")
+
+    def __init__(self, session: Session, leases: list[Lease], frame: Frame) -> None:
+        self.session = session
+        self.leases = leases
+        self.frame = frame
+
+    @property
+    def ids(self) -> list[UUID]:
+        """Of the jobs."""
+        return [lease.job_id for lease in self.leases]
+
+    def item(self, lease: Lease) -> Item:
+        """One of them by itself."""
+        return Item(self.session, lease.job_id, lease.attempt, lease.lease_id, lease, SUCCEEDED, self.frame)
+
+
+class Succeeded:
+    """Attempts that succeeded at one time, by what they had in common."""
+
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+        self._by_terms: dict[Terms, list[UUID]] = {}
+        self.ends: list[Ended] = []
+
+    def add(self, leases: Iterable[Lease]) -> None:
+        """Of one session. What follows another with the same terms, as most do, costs an append."""
+        last = None
+        for lease in leases:
+            if lease.terms is not last:
+                last = lease.terms
+                ids = self._by_terms.get(last)
+                if ids is None:
+                    ids = self._by_terms[last] = []
+                    ran = (self._at - last.started_at).total_seconds()
+                    self.ends.append(Ended(ids, last.lane.kind, "succeeded", ran))
+                append = ids.append
+            append(lease.job_id)

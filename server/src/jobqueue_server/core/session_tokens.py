@@ -1,0 +1,52 @@
+"""A session's token: its number and a secret, of which only the digest is stored; and why a session does not go on."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from ..errors import SessionEnded, SessionSilent, SessionSuperseded, SessionUnknown
+from ..ids import CELL
+
+
+def digest(secret: str) -> bytes:
+    """What is stored of a secret."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def new_token() -> str:
+    """What a token has after the session's number: the cell, a point, and a secret.
+
+    It is kept as the digest of all of it. In tokens from before migration 0012 there is the secret alone; they are good
+    for as long as their sessions.
+    """
+    return f"{CELL}.{secrets.token_urlsafe(32)}"
+
+
+def split_token(token: str) -> tuple[int, str]:
+    """A token's session and secret.
+
+    Raises:
+        SessionUnknown: It is no token of ours.
+    """
+    number, _, secret = token.partition(".")
+    if not (number.isascii() and number.isdigit() and len(number) <= 18 and secret):
+        raise SessionUnknown("the session token is not one of ours; say Hello without resume")
+    return int(number), secret
+
+
+def superseded() -> SessionSuperseded:
+    """It is in a later epoch, here or elsewhere."""
+    return SessionSuperseded("the session goes on elsewhere; resume it with its newest token")
+
+
+def ended() -> SessionEnded:
+    """It is over."""
+    return SessionEnded("the session has ended, and its leases went back; say Hello without resume")
+
+
+def silent(seconds: float) -> SessionSilent:
+    """Its stream counts as lost after so many seconds without a frame."""
+    return SessionSilent(
+        f"nothing was heard on this stream for {seconds:.0f} s, three heartbeat intervals; resume the session"
+    )

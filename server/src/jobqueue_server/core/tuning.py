@@ -1,0 +1,81 @@
+"""The numbers that the core is tuned by, each with its reason. No setting changes them; tests pass their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Counts are of jobs and floats are seconds, unless the name says otherwise."""
+
+    # ---- claims
+
+    #: The most that one claim takes.
+    most_claimed: int = 1000
+    #: What is being settled brings credit in a moment: a claim of fewer than this waits for it, since two cost twice
+    #: one (16 streams of one slot: 0.29 commits a job instead of 0.45).
+    few_claimed: int = 100
+    #: How many deliveries may be under way while the next claim is made.
+    deliveries: int = 2
+    #: How long an insert waits at most for the claims and settlements that go first while there is a backlog, and a
+    #: claim of a few for a settlement.
+    admission_patience: float = 0.05
+    #: Where producers outrun the server: of what has ended an insert brings that part anew, so that a backlog drains.
+    drained_part: float = 0.8
+    #: An insert may always have so many.
+    least_inserted: int = 100
+    #: After an error of the database.
+    claim_again_after: float = 0.25
+    #: How often the head of each line is looked at, and how often from its beginning.
+    sweep_every: float = 1.0
+    sweep_all_every: float = 60.0
+    #: How many lines one statement of a sweep looks at.
+    sweep_lines: int = 2000
+
+    # ---- sessions
+
+    #: A connection counts as lost when nothing was heard for so many heartbeat intervals.
+    silent_after_intervals: int = 3
+    #: A worker that is heard, and sends no receipt for so many heartbeat intervals, does not read: what it has not seen
+    #: goes back.
+    unseen_intervals: int = 3
+    #: What has no receipt when a stream breaks goes back so long after the last frame (lock_sessions.sql has the same).
+    unseen_after: timedelta = timedelta(seconds=15)
+    #: A transaction gives back what so many sessions, or so many leases of them, hold unseen.
+    unseen_sessions: int = 200
+    unseen_leases: int = 1000
+    #: How often streams are looked at, and how long breaks gather before they are written.
+    streams_every: float = 0.5
+    breaks_gather: float = 0.05
+    #: A worker is asked to connect elsewhere when its stream is so old, in parts of the age that a connection may have.
+    leave_from: float = 0.8
+    leave_until: float = 0.9
+    #: One that is still there so long after it was asked found nowhere to go.
+    stays_after: float = 10.0
+    #: How often cancels of other servers are looked for.
+    cancels_every: float = 1.0
+    #: A cancel may overtake the delivery of its lease; it is kept for that long.
+    cancels_kept: float = 10.0
+    #: How often deadlines and lost sessions are looked for, and how many at once.
+    reap_every: float = 0.25
+    reap_most: int = 1000
+    #: Thousands that are lost at once, as with a host, have two seconds; one that holds much goes alone.
+    reaped_at_once: int = 200
+    #: How often leases are compared with the database.
+    audit_every: float = 10.0
+    #: A lease younger than this may be under way between the database and this server's memory.
+    audit_age: float = 10.0
+
+    # ---- notices between servers
+
+    #: News gather for so long.
+    notices_gather: float = 0.025
+    #: After the connection for them is lost.
+    notices_again_after: float = 1.0
+    #: A half-open connection is never noticed, and a pooler may swallow what is notified: so each server listens for
+    #: itself.
+    notices_echo_every: float = 5.0
+    #: More news than these are not kept: the polling finds them.
+    notices_kept: int = 10_000
