@@ -12,6 +12,7 @@ from jobqueue_server.core.claim.admission import Admission
 from jobqueue_server.core.claim.delivery import Delivery
 from jobqueue_server.core.claim.handoff import HandOff
 from jobqueue_server.core.claim.takers import Takers
+from jobqueue_server.core.events.database_state import DatabaseState
 from jobqueue_server.core.events.ends import Ends
 from jobqueue_server.core.lease.early_cancels import EarlyCancels
 from jobqueue_server.core.lines import Lines
@@ -47,6 +48,19 @@ class Load:
         self.idle = True
         self.calls = 0.0
         vars(self).update(told)
+
+
+class Peers:
+    """Other servers: what they are told is kept."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, int, bool]] = []
+
+    def hear_ready(self, listener: Callable[[int, int, bool], object]) -> None:
+        """They tell nothing."""
+
+    def tell_ready(self, lane_id: int, priority: int, alone: bool) -> None:
+        self.told.append((lane_id, priority, alone))
 
 
 class Lanes:
@@ -92,10 +106,12 @@ class Brain:
         clock: Any = Clock()
         catalog: Any = Lanes(*lanes)
         self.ends = Ends()
-        self.told: list[tuple[int, int, bool]] = []
+        peers: Any = Peers()
+        self.told = peers.told
+        self.database = DatabaseState()
         self.activity = Activity()
-        self.takers = Takers(catalog, self.activity)
-        self.lines = Lines(catalog, clock, self.ends, lambda: None, lambda *one: self.told.append(one))
+        self.takers = Takers(catalog, self.activity, self.database)
+        self.lines = Lines(catalog, clock, self.activity, self.ends, peers, self.database)
         self.delivery = Delivery(
             NOT_USED, catalog, self.takers, self.activity, NOT_USED, EarlyCancels(timedelta(), 1.0), Metrics()
         )

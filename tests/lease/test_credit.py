@@ -267,11 +267,11 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     await worker.succeed(await worker.job())
     held = Held(monkeypatch, JobStore, "claim")
     monkeypatch.setattr(JobStore, "enqueue", noted)
-    lines = place.app.lines
+    lines = place.app.claim.lines
     lane = place.app.catalog.known_lane("default", "work")
     line = lines.line(lane, 0)
     line.ready, line.thick = True, thick
-    seats = place.app.hand_off.seats(lane, 0, [2] * 200)
+    seats = place.app.claim.hand_off.seats(lane, 0, [2] * 200)
     assert seats.count == (100 if at_once else 0), "the next claim has its thousand"
     seats.release()
     line.ready = line.thick = False

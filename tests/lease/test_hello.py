@@ -72,7 +72,7 @@ async def test_a_session_lives_as_long_as_its_worker_asked_for_from_5_s_to_1_h(p
     session.link = None
     for ago, reaped in ((ttl - 2, False), (ttl + 1, True)):
         await place.sql(silent, session.id, timedelta(seconds=ago))
-        await place.app.reaper.reap_lost()
+        await place.app.session.reaper.reap_lost()
         assert (
             await place.value("select ended_at is not null from worker_session where id = $1", session.id)
             is reaped

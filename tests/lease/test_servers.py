@@ -36,10 +36,7 @@ async def two(dsn: str, **settings: Any) -> AsyncIterator[tuple[Place, Place]]:
     async with Place(dsn, **settings) as first, Place(dsn, **settings) as second:
 
         async def acquainted() -> bool:
-            return all(
-                place.app.peers._connected and place.app.peers._somebody_listens()
-                for place in (first, second)
-            )
+            return all(place.app.peers.listen for place in (first, second))
 
         if settings.get("notify") != "off":
             await eventually(acquainted)
@@ -149,7 +146,7 @@ async def test_a_cancel_is_told_once_on_a_stream_however_often_it_is_looked_for(
         await second.cancel(job.id)
         assert (await worker.next("control")).HasField("cancel")
         for _ in range(3):
-            await first.app.cancels.look()
+            await first.app.session.cancels.look()
         await worker.heartbeat()
         assert not worker.has("control")
         # A cancel that comes again is news.
@@ -177,7 +174,7 @@ async def test_a_timeout_that_another_server_settles_revokes_the_lease_where_it_
     async def busy() -> None:
         pass
 
-    first.app.reaper.end_due = busy
+    first.app.session.reaper.end_due = busy
     worker = await first.worker()
     job = await first.enqueue(timeout=1, max_attempts=1)
     leased = await worker.job()
@@ -222,7 +219,7 @@ async def test_a_session_that_another_server_reaped_ends_its_stream_at_once(noti
         "update worker_session set silent_since = now() - interval '1 minute' where id = $1",
         worker.welcome.session_id,
     )
-    await second.app.reaper.reap_lost()
+    await second.app.session.reaper.reap_lost()
     assert (await worker.end(2)).reason == "SESSION_ENDED"
 
 
@@ -232,13 +229,13 @@ async def test_a_server_that_reaches_the_database_again_looks_at_once_what_becam
     first, second = polling_alone
     worker = await first.worker(ttl=5)
     await second.sql("update worker_session set ended_at = now() where id = $1", worker.welcome.session_id)
-    end_due = first.app.reaper.end_due
+    end_due = first.app.session.reaper.end_due
 
     async def away_once() -> None:
-        first.app.reaper.end_due = end_due
+        first.app.session.reaper.end_due = end_due
         raise DatabaseAway("the database does not answer; try again")
 
-    first.app.reaper.end_due = away_once
+    first.app.session.reaper.end_due = away_once
     assert (await worker.end(3)).reason == "SESSION_ENDED"
 
 
@@ -294,14 +291,14 @@ async def test_a_connection_for_notices_that_is_lost_or_deaf_is_made_anew(dsn):
     tuning = Tuning(notices_echo_every=0.2, notices_again_after=0.05, sweep_every=3600.0)
 
     async with two(dsn, tuning=tuning) as (first, second):
-        listening = first.app.peers._notices
+        listening = first.app.exchange._notices
         # What PostgreSQL ends, as at its restart.
         assert isinstance(listening._connection, asyncpg.Connection)
         before = listening._connection
         await first.sql("select pg_terminate_backend($1)", before.get_server_pid())
 
         async def another() -> bool:
-            return listening._connection not in (None, before) and first.app.peers._echoed
+            return listening._connection not in (None, before) and first.app.exchange._echoed
 
         await eventually(another)
         # What stays open and does not hear: half-open, or behind a pooler.
@@ -319,13 +316,7 @@ async def test_a_connection_for_notices_that_is_lost_or_deaf_is_made_anew(dsn):
 def lines_heard(place: Place) -> list[tuple[int, int, bool]]:
     """The lines that it is told of by other servers from now on."""
     heard: list[tuple[int, int, bool]] = []
-    take = place.app.peers.on_ready
-
-    def on_ready(lane_id: int, priority: int, alone: bool) -> None:
-        heard.append((lane_id, priority, alone))
-        take(lane_id, priority, alone)
-
-    place.app.peers.on_ready = on_ready
+    place.app.peers.hear_ready(lambda *line: heard.append(line))
     return heard
 
 

@@ -17,13 +17,13 @@ from .place import Place, Status, eventually
 
 async def audit(place: Place) -> None:
     """What the server does every 10 s, now."""
-    await place.app.audit.audit()
+    await place.app.session.audit.audit()
 
 
 async def test_a_worker_whose_session_was_reaped_behind_its_server_is_told_so(place: Place):
     worker = await place.worker()
     await place.sql("update worker_session set ended_at = now() where id = $1", worker.welcome.session_id)
-    await place.app.audit.sessions_here()
+    await place.app.session.audit.sessions_here()
     with pytest.raises(StreamEnded) as ended:
         await worker.next("goodbye")
     assert ended.value.reason == "SESSION_ENDED"
@@ -41,8 +41,8 @@ async def test_a_session_that_nobody_watches_becomes_silent_and_its_jobs_go_on(p
     await place.sql(
         "update live_job set state = 2, attempts = 1, session_id = $2 where id = $1", job.id, session_id
     )
-    await place.app.audit.sessions_here()
-    await place.app.audit.sessions_here()
+    await place.app.session.audit.sessions_here()
+    await place.app.session.audit.sessions_here()
     worker = await place.worker()
     leased = await worker.job()
     assert (leased.id, leased.attempt) == (job.id, 2)
@@ -185,7 +185,7 @@ async def test_a_planned_move_logs_no_warning_where_its_notice_was_lost(
         await worker.next("go_away")
         again = await second.worker(resume=worker.resume(held=[leased]))
         await again.heartbeat()
-        await first.app.audit.sessions_here()
+        await first.app.session.audit.sessions_here()
         assert (await worker.end()).reason == "SESSION_SUPERSEDED"
         assert len(first.app.sessions) == 0
         assert await again.succeed(leased) == []

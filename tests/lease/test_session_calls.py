@@ -389,7 +389,7 @@ async def test_only_a_session_s_own_token_is_told_that_it_has_ended(place, scrip
 
 async def _waits(place, count=1):
     """Whether so many claims wait for a job."""
-    return len(place.app.calls._gathering) == count
+    return len(place.app.session.unary._gathering) == count
 
 
 async def test_payloads_come_as_values_where_the_worker_asked_for_that(place):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grpc_http2.limits import Limits
-from jobqueue_server.app import grpc_limits
 from jobqueue_server.durations import format_duration, parse_duration
+from jobqueue_server.limits import grpc_limits
 from jobqueue_server.settings import Settings, SettingsInvalid, environment_name, render_env_example
 
 ROOT = Path(__file__).parents[2]

@@ -44,7 +44,7 @@ async def test_a_server_behind_session_mode_has_its_settings_and_hears_others(mi
             worker = await first.worker()
 
             async def acquainted() -> bool:
-                return second.app.peers._connected and second.app.peers._somebody_listens()
+                return second.app.peers.listen
 
             await eventually(acquainted)
             for _ in range(10):
@@ -54,7 +54,7 @@ async def test_a_server_behind_session_mode_has_its_settings_and_hears_others(mi
                 assert leased.id == job.id
                 assert await worker.succeed(leased) == []
                 assert time.monotonic() - started < 1
-            assert first.app.peers._echoed
+            assert first.app.exchange._echoed
 
 
 async def test_the_service_goes_on_when_the_pooler_is_back(migrated):

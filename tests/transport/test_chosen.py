@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobqueue_server.app import HTTP2_ALONE
+from jobqueue_server.limits import HTTP2_ALONE
 from jobqueue_server.rpc.engines import ENGINES, Engine
 from jobqueue_server.settings import Settings, environment_name
 from tests.lease.place import Caller

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import JobQueueError
 from ..store.database import Record
 from ..store.dsn import cause_of
 from ..store.levels import LevelTooLow
 from ..store.sessions import SessionStore
+from .events.database_state import DatabaseState
 from .events.this_server import ThisServer
 from .expected_clock import ExpectedClock
 from .levels import Levels
@@ -28,7 +29,7 @@ TELL_EVERY = 5.0
 
 
 class Beat:
-    """Says that this server lives, and tells by `on_change(why)` that the database is away; an empty `why`: it is back.
+    """Says that this server lives, and tells `database` whether it can be reached.
 
     Each heartbeat also reads the database's clock, for `clocks`, and the level that the database requires. Where that
     is above this server's, `on_outdated` is called with the reason, once. Heartbeats go on while the server drains.
@@ -41,8 +42,7 @@ class Beat:
         store: SessionStore,
         server: ThisServer,
         name: str,
-        on_change: Callable[[str], Awaitable[None]],
-        on_away: Callable[[], None],
+        database: DatabaseState,
         on_outdated: Callable[[LevelTooLow], None],
         clocks: Sequence[ExpectedClock],
         levels: Levels,
@@ -50,8 +50,7 @@ class Beat:
         self._store = store
         self._server = server
         self._name = name
-        self._on_change = on_change
-        self._on_away = on_away
+        self._database = database
         self._on_outdated = on_outdated
         self._clocks = clocks
         self._levels = levels
@@ -94,7 +93,7 @@ class Beat:
                 if not self.reachable:
                     _log.warning("the database is back")
                     self.reachable = True
-                    await self._on_change("")
+                    await self._database.is_back()
                 sent_away = False
                 if row is not None:
                     self._levels.heard(row["min_level"])
@@ -107,13 +106,13 @@ class Beat:
                 late = late + 1 if _is_late(error) else LATE_IS_AWAY
                 if self.reachable and late >= LATE_IS_AWAY:
                     self.reachable = False
-                    await self._on_change(_told(error))
+                    await self._database.went_away(_told(error))
                 if not self.reachable and now - told > TELL_EVERY:
                     told = now
                     _log.error("the database is away: %s", cause_of(error))
                 if now - last > AWAY_AFTER and not sent_away:
                     sent_away = True
-                    self._on_away()
+                    await self._database.is_long_away()
             await asyncio.sleep(EVERY_WHILE_AWAY if late else EVERY)
 
     async def stop(self) -> None:

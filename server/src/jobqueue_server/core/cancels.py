@@ -9,9 +9,9 @@ from uuid import UUID
 
 from ..errors import JobQueueError
 from ..store.sessions import SessionStore
+from .events.notices import Peers
 from .events.this_server import ThisServer
 from .lease.early_cancels import EarlyCancels
-from .peers import Peers
 from .session import Asked
 from .sessions import Sessions
 from .tuning import Tuning
@@ -39,6 +39,7 @@ class Cancels:
         self._server = server
         self._early = early
         self._grace = grace
+        peers.hear_cancel(self.heard)
         self._every = (tuning or Tuning()).cancels_every
 
     def cancel(self, job_id: UUID, session_id: int, attempt: int, reason: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from .catalog import Catalog, Lane
+from .claim.activity import Activity
 from .clock import Clock
+from .events.database_state import DatabaseChange, DatabaseState
 from .events.ends import Ended, Ends
+from .events.notices import Peers
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -90,32 +93,28 @@ class Lines:
     """All lines by (lane id, priority), and the timers of jobs that become ready soon.
 
     What this server did to a line (`ready`, `due_at`, an end) is told to the others; what it saw or heard is not.
-
-    Args:
-        catalog: The lanes.
-        clock: The database's.
-        ends: Of attempts, after which jobs wait again.
-        on_ready: Called when a line may have a job.
-        tell: Tells the other servers of one: (lane id, priority, whether it is to run alone).
     """
 
     def __init__(
         self,
         catalog: Catalog,
         clock: Clock,
+        activity: Activity,
         ends: Ends,
-        on_ready: Callable[[], None],
-        tell: Callable[[int, int, bool], None] = lambda lane_id, priority, alone: None,
+        peers: Peers,
+        database: DatabaseState,
     ) -> None:
         self._catalog = catalog
         self._clock = clock
-        self._on_ready = on_ready
-        self._tell = tell
+        self._activity = activity
+        self._peers = peers
         self._lines: dict[tuple[int, int], Line] = {}
         self._by_queue: dict[int, dict[tuple[int, int], Line]] = {}
         self._timers: set[tuple[int, int, bool, bool, int]] = set()
         self.alone: dict[int, int] = {}
         ends.subscribe(self._ended)
+        peers.hear_ready(self.seen)
+        database.subscribe(self._database_changed)
 
     def line(self, lane: Lane, priority: int) -> Line:
         """The line, made at its first mention."""
@@ -144,7 +143,7 @@ class Lines:
             self.alone[lane_id] = self.alone.get(lane_id, 0) + 1
         else:
             self.line(lane, priority).has_job()
-        self._on_ready()
+        self._activity.wake()
 
     def none_alone(self, marks: Mapping[int, int]) -> None:
         """A claim of jobs that run alone left none in these lanes, as of the number that each had before."""
@@ -183,7 +182,7 @@ class Lines:
     def _fire(self, lane_id: int, priority: int, alone: bool, told: bool) -> None:
         self.seen(lane_id, priority, alone)
         if not told:
-            self._tell(lane_id, priority, alone)
+            self._peers.tell_ready(lane_id, priority, alone)
 
     def _ended(self, ended: Sequence[Ended]) -> None:
         """Jobs went back to their lines, by a retry, snooze, release or loss."""
@@ -191,6 +190,10 @@ class Lines:
             if each.waits is not None:
                 lane_id, priority, isolated, run_at = each.waits
                 self.due_at(lane_id, priority, run_at, alone=isolated)
+
+    async def _database_changed(self, change: DatabaseChange) -> None:
+        if change is DatabaseChange.BACK:
+            self.forget()
 
     def forget(self) -> None:
         """Looks from the beginning everywhere."""

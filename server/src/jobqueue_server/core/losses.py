@@ -10,9 +10,9 @@ from ..lifecycle import Event
 from ..store.database import Record
 from ..store.jobs import Leaving
 from ..store.sessions import SessionStore
+from .events.notices import Peers
 from .lease.attempt_ends import AttemptEnds
 from .lease.states import SessionState
-from .peers import Peers
 from .session import Lease, Session
 from .sessions import Sessions
 from .silences import Silences

@@ -531,6 +531,16 @@ class Session:
         if self.link is not None:
             self.link.cancel([lease.lease_id], asked.reason, asked.grace)
 
+    def go_away(self, reason: str, drain: timedelta | None, reconnect_after: timedelta = timedelta()) -> None:
+        """Asks its worker to connect elsewhere, if it has a stream."""
+        if self.link is not None:
+            self.link.go_away(reason, drain, reconnect_after)
+
+    def leave(self) -> None:
+        """Ends its stream, if it has one, because the server leaves."""
+        if self.link is not None:
+            self.link.leave()
+
     def handed_over(self, leases: Sequence[Lease]) -> None:
         """Its link has leases whose receipt is to come."""
         self.receipts.handed_over(leases[0], isolated=leases[0].terms.isolated)

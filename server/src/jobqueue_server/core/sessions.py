@@ -22,10 +22,11 @@ from ..store.database import Record
 from ..store.jobs import Leaving
 from ..store.sessions import SessionStore
 from .claim.takers import Takers
+from .events.database_state import DatabaseChange, DatabaseState
+from .events.notices import Peers
 from .events.this_server import ThisServer
 from .lease.attempt_ends import AttemptEnds
 from .lease.early_cancels import EarlyCancels
-from .peers import Peers
 from .resumption import Resumption
 from .session import Lease, Link, Named, Session
 from .session_tokens import digest, ended, new_token, split_token, superseded
@@ -58,6 +59,7 @@ class Sessions:
         attempts: AttemptEnds,
         peers: Peers,
         server: ThisServer,
+        database: DatabaseState,
         *,
         most: int,
         max_age: timedelta,
@@ -76,6 +78,10 @@ class Sessions:
         self._tuning = tuning or Tuning()
         self._sessions: dict[int, Session] = {}
         self._unlinked = asyncio.Event()
+        peers.hear_taken_back(self.taken_back)
+        peers.hear_gone(self.gone)
+        peers.hear_ended(self.ended)
+        database.subscribe(self._database_changed)
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -83,6 +89,16 @@ class Sessions:
     def all(self) -> list[Session]:
         """Every session, linked or not."""
         return list(self._sessions.values())
+
+    def linked(self) -> list[Session]:
+        """Every session that has a stream."""
+        return [session for session in self._sessions.values() if session.link is not None]
+
+    async def _database_changed(self, change: DatabaseChange) -> None:
+        """Another server may reach it, before the sessions of this one are lost."""
+        if change is DatabaseChange.LONG_AWAY:
+            for session in self.linked():
+                session.go_away("DATABASE_AWAY", None)
 
     async def all_unlinked(self) -> None:
         """Waits until no stream is open."""

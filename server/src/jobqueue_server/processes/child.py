@@ -29,8 +29,7 @@ def main() -> None:
     logs.configure(settings.log_level, settings.log_format)
 
     async def work() -> None:
-        app = App(settings, reuse_port=True)
-        app.on_ready = lambda: _say(ready, app.metrics_port)
+        app = App(settings, reuse_port=True, on_ready=lambda app: _say(ready, app.metrics_port))
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _parent_is_gone)
         await app.run()
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Iterator
 
 from ..catalog import Catalog, Lane
+from ..events.database_state import DatabaseChange, DatabaseState
 from ..groups import Group
 from ..session import Session
 from .activity import Activity
@@ -18,7 +19,7 @@ class Takers:
         new_lanes: Set when there may be a lane that nobody here took jobs from before.
     """
 
-    def __init__(self, catalog: Catalog, activity: Activity) -> None:
+    def __init__(self, catalog: Catalog, activity: Activity, database: DatabaseState) -> None:
         self._catalog = catalog
         self._activity = activity
         self._groups: dict[object, Group] = {}
@@ -26,6 +27,7 @@ class Takers:
         self._by_lane: dict[int, list[Group]] = {}
         self.new_lanes = asyncio.Event()
         catalog.on_change.append(self._lanes_changed)
+        database.subscribe(self._database_changed)
 
     def attach(self, session: Session) -> None:
         """A session takes jobs from now on, or takes more or fewer than before."""
@@ -64,6 +66,10 @@ class Takers:
             for lane in group.lanes:
                 self._by_lane.setdefault(lane.id, []).append(group)
         self.look_anew()
+
+    async def _database_changed(self, change: DatabaseChange) -> None:
+        if change is DatabaseChange.BACK:
+            self.look_anew()
 
     def wake(self) -> None:
         """Slots of a session are free that were not."""

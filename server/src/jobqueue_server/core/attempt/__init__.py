@@ -1,0 +1,1 @@
+"""Leases become ends: outcomes of workers, their commits, and what follows from them."""

@@ -1,0 +1,79 @@
+"""The parts that know who is connected, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from ..store.jobs import JobStore
+from ..store.sessions import SessionStore
+from .attempt.room import AttemptRoom
+from .audit import Audit
+from .calls import SessionCalls
+from .cancels import Cancels
+from .catalog import Catalog
+from .claim.room import ClaimRoom
+from .events.database_state import DatabaseState
+from .events.notices import Peers
+from .events.this_server import ThisServer
+from .lease.attempt_ends import AttemptEnds
+from .lease.early_cancels import EarlyCancels
+from .losses import Losses
+from .reaper import Reaper
+from .resumption import Resumption
+from .sessions import Sessions
+from .silences import Silences
+from .streams import Streams
+from .tuning import Tuning
+
+
+class SessionRoom:
+    """Its parts are its attributes."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        jobs: JobStore,
+        catalog: Catalog,
+        claim: ClaimRoom,
+        attempt: AttemptRoom,
+        attempts: AttemptEnds,
+        cancels: EarlyCancels,
+        peers: Peers,
+        server: ThisServer,
+        database: DatabaseState,
+        tuning: Tuning,
+        *,
+        most: int,
+        max_age: timedelta,
+        cancel_grace: timedelta,
+    ) -> None:
+        silences = Silences(store)
+        self.sessions = Sessions(
+            store,
+            claim.takers,
+            Resumption(store, catalog, attempts),
+            silences,
+            cancels,
+            attempts,
+            peers,
+            server,
+            database,
+            most=most,
+            max_age=max_age,
+            tuning=tuning,
+        )
+        self.streams = Streams(self.sessions, silences, tuning)
+        self.cancels = Cancels(
+            store, self.sessions, peers, server, early=cancels, grace=cancel_grace, tuning=tuning
+        )
+        losses = Losses(store, self.sessions, silences, attempts, peers, tuning)
+        self.audit = Audit(jobs, store, self.sessions, attempts, server, tuning)
+        self.reaper = Reaper(jobs, store, self.sessions, losses, self.audit, attempts, server, tuning)
+        self.unary = SessionCalls(
+            store, self.sessions, claim.takers, claim.delivery, attempt.settler, attempts, catalog, server
+        )
+
+    def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What runs all the time."""
+        return {"sessions": self.streams.run, "cancels": self.cancels.run, "reaper": self.reaper.run}

@@ -1,0 +1,107 @@
+"""How a server leaves: no new calls and no new claims; workers are sent elsewhere, and what they hold is settled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from datetime import timedelta
+
+from . import logs
+from .chain import Chain
+from .core.calls import SessionCalls
+from .core.claim.activity import Activity
+from .core.sessions import Sessions
+from .core.settle import Settler
+from .core.watch import Watches
+from .durations import format_duration
+from .serving import Serving
+
+_log = logs.get(__name__)
+
+DRAIN_LOOK = 0.05
+# Workers that are sent elsewhere come there one after the other: 5 ms for each, all within 2 s.
+DRAIN_SPREAD_EACH = 0.005
+DRAIN_SPREAD = 2.0
+# How long what is on its way to workers may take to arrive.
+DRAIN_QUIET = 2.0
+# How long a worker may take to connect elsewhere.
+DRAIN_MOVE = 0.5
+# With a database that hangs, a batch of outcomes takes as long to be given up: twice the statement timeout.
+LAST_OUTCOMES = 12.0
+# What a stream that was told to end gets to write its last frames.
+LAST_FRAMES = timedelta(seconds=1)
+
+
+class Drain:
+    """Leaves within a grace, or at once where `now` is set."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        serving: Serving,
+        activity: Activity,
+        sessions: Sessions,
+        unary: SessionCalls,
+        watches: Watches,
+        settler: Settler,
+        *,
+        grace: timedelta,
+    ) -> None:
+        self._chain = chain
+        self._serving = serving
+        self._activity = activity
+        self._sessions = sessions
+        self._unary = unary
+        self._watches = watches
+        self._settler = settler
+        self._grace = grace
+        self.now = asyncio.Event()
+        self._draining: asyncio.Task[None] | None = None
+
+    def begin(self) -> asyncio.Task[None]:
+        """Leaves: settlements are taken until nothing is held or the grace ends. Once, however many ask for it."""
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+        return self._draining
+
+    async def _drain(self) -> None:
+        _log.info("draining", grace=format_duration(self._grace))
+        self._chain.draining = True
+        await self._serving.serve_if("draining")
+        self._activity.pause()
+        # What is on its way to a worker arrives before it is sent elsewhere, where it says what it holds.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_QUIET):
+                await self._activity.quiet()
+        self._unary.leave()
+        self._watches.leave()
+        linked = self._sessions.linked()
+        spread = min(DRAIN_SPREAD, DRAIN_SPREAD_EACH * len(linked))
+        for session in linked:
+            session.go_away("DRAINING", self._grace, timedelta(seconds=random.uniform(0, spread)))
+        now = time.monotonic()
+        # Those that hold nothing get the time to connect elsewhere first, those that do the whole grace.
+        idle_until, until = now + spread + DRAIN_MOVE, now + self._grace.total_seconds()
+        while (now := time.monotonic()) < until and not self.now.is_set():
+            linked = self._sessions.linked()
+            if not linked or (now >= idle_until and not any(session.leases for session in linked)):
+                break
+            await asyncio.sleep(DRAIN_LOOK)
+        await self._end_streams()
+
+    async def _end_streams(self) -> None:
+        for session in self._sessions.linked():
+            session.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_FRAMES.total_seconds()):
+                await self._sessions.all_unlinked()
+
+    async def settle_the_rest(self) -> None:
+        """Waits for outcomes in line, unless a second signal came or the database takes too long."""
+        ended = asyncio.create_task(self.now.wait())
+        settled = asyncio.create_task(self._settler.drained())
+        await asyncio.wait({ended, settled}, timeout=LAST_OUTCOMES, return_when=asyncio.FIRST_COMPLETED)
+        for task in (ended, settled):
+            task.cancel()

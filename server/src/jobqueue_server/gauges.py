@@ -1,0 +1,49 @@
+"""What the gauges of the metrics show, each read when it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+from .chain import Chain
+from .core.catalog import Catalog
+from .core.pace import Pace
+from .core.sessions import Sessions
+from .core.watch import Watches
+from .errors import JobQueueError
+from .metrics import Backlog, Metrics
+
+DEPTHS_EVERY = 5.0
+
+
+class Gauges:
+    """Sessions, streams, credit, leases, calls and the depths of queues."""
+
+    def __init__(
+        self, metrics: Metrics, chain: Chain, sessions: Sessions, watches: Watches, catalog: Catalog
+    ) -> None:
+        self._catalog = catalog
+        self._backlogs: list[Backlog] = []
+        metrics.watch_backlogs(lambda: self._backlogs)
+        metrics.watch(
+            {
+                "sessions": lambda: len(sessions),
+                "streams": lambda: chain.open_streams - len(watches),
+                "watches": lambda: len(watches),
+                "credit": lambda: sum(max(session.free, 0) for session in sessions.all()),
+                "leases": lambda: sum(len(session.leases) for session in sessions.all()),
+                "calls_in_flight": lambda: chain.in_flight,
+            }
+        )
+
+    async def run(self) -> None:
+        """Counts the depths of queues until cancelled."""
+        pace = Pace(DEPTHS_EVERY)
+        while True:
+            with contextlib.suppress(JobQueueError), pace.done():
+                self._backlogs = [
+                    Backlog(queue, kind, status.name.lower(), jobs, timedelta(seconds=age))
+                    for queue, kind, status, jobs, _, age in await self._catalog.depths()
+                ]
+            await asyncio.sleep(pace.left)
