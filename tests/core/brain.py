@@ -49,6 +49,12 @@ class Load:
         self.calls = 0.0
         vars(self).update(told)
 
+    def brought(self, jobs: int) -> None:
+        self.stored += jobs
+
+    def have_ended(self, jobs: int) -> None:
+        self.ended += jobs
+
 
 class Peers:
     """Other servers: what they are told is kept."""

@@ -10,7 +10,8 @@ from uuid import uuid4
 import pytest
 
 from jobqueue_server.core.groups import Group, deal_chunks
-from jobqueue_server.core.session import Remembered, Session
+from jobqueue_server.core.lease.lease import Remembered
+from jobqueue_server.core.session import Session
 from tests.store.stored import SCOPE
 
 pytestmark = pytest.mark.unit

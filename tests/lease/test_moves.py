@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobqueue.v1 import lease_pb2
-from jobqueue_server.core.session import REMEMBERED_LEASES
+from jobqueue_server.core.lease.holding import REMEMBERED_LEASES
 
 from .place import Place, Status
 from .test_servers import two

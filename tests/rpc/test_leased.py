@@ -10,7 +10,7 @@ import pytest
 
 from jobqueue.v1 import lease_pb2
 from jobqueue_server.core.catalog import Lane
-from jobqueue_server.core.session import Lease, Terms
+from jobqueue_server.core.lease.lease import Lease, Terms
 from jobqueue_server.rpc.leased import delivery_bytes, leased_job
 from jobqueue_server.rpc.wire import length_of, varint
 from jobqueue_server.store.clock import uuid_of

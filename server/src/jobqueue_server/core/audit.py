@@ -12,6 +12,7 @@ from ..store.sessions import SessionStore
 from .events.this_server import ThisServer
 from .lease.attempt_ends import AttemptEnds
 from .lease.states import SessionState
+from .revocations import Revocations
 from .session_tokens import ended, superseded
 from .sessions import Sessions
 from .tuning import Tuning
@@ -32,6 +33,7 @@ class Audit:
         jobs: JobStore,
         store: SessionStore,
         sessions: Sessions,
+        revocations: Revocations,
         attempts: AttemptEnds,
         server: ThisServer,
         tuning: Tuning | None = None,
@@ -39,6 +41,7 @@ class Audit:
         self._jobs = jobs
         self._store = store
         self._sessions = sessions
+        self._revocations = revocations
         self._attempts = attempts
         self._server = server
         self._tuning = tuning or Tuning()
@@ -82,7 +85,7 @@ class Audit:
         for session_id, leases in old.items():
             for job_id, attempt in leases:
                 _log.warning("job %s attempt %d is not session %d's any more", job_id, attempt, session_id)
-                self._sessions.taken_back(session_id, job_id, attempt, "NOT_HELD")
+                self._revocations.taken_back(session_id, job_id, attempt, "NOT_HELD")
         if strays:
             # One that was settled since it was read is no stray.
             back = await self._attempts.end(strays)

@@ -28,8 +28,9 @@ from .claim.delivery import Delivery
 from .claim.takers import Takers
 from .events.this_server import ThisServer
 from .lease.attempt_ends import AttemptEnds
-from .outcome import Frame, Outcome
-from .session import Answer, Asked, Lease, Named, Session, Terms
+from .lease.lease import Asked, Lease, Named, Terms
+from .outcome import Answer, Frame, Outcome
+from .session import Session
 from .session_tokens import digest, new_token, split_token
 from .sessions import Opened, Sessions
 from .settle import Settler
@@ -274,7 +275,7 @@ class SessionCalls:
 
         for index, outcome in enumerate(outcomes):
             if outcome.job_id is not None:
-                outcome.lease_id = numbers.get((outcome.job_id, outcome.attempt), 0)
+                outcome.names_lease(numbers.get((outcome.job_id, outcome.attempt), 0))
             self._settler.settle(heard.session, (), [outcome], frame(index))
         await all_done.wait()
         return [answer for answer in answers if answer is not None]

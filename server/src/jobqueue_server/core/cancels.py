@@ -12,7 +12,7 @@ from ..store.sessions import SessionStore
 from .events.notices import Peers
 from .events.this_server import ThisServer
 from .lease.early_cancels import EarlyCancels
-from .session import Asked
+from .lease.lease import Asked
 from .sessions import Sessions
 from .tuning import Tuning
 

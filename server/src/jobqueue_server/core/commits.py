@@ -15,8 +15,7 @@ from ..store.database import DataError, Record
 from ..store.jobs import JobStore, Leaving
 from .events.ends import Ended, Ends
 from .lease.attempt_ends import AttemptEnds
-from .outcome import Item, Pack, Succeeded
-from .session import Answer
+from .outcome import Answer, Item, Pack, Succeeded
 
 _log = logging.getLogger(__name__)
 

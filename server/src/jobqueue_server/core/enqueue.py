@@ -34,8 +34,9 @@ from .catalog import Catalog, Lane
 from .claim.handoff import HandOff, Seats
 from .clock import Clock
 from .digest import key_digest, request_digest
+from .lease.lease import Lease, Terms
 from .load import Load
-from .session import Lease, Session, Terms
+from .session import Session
 from .window import wait_for_company
 
 _log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ class Load:
 
     Attributes:
         arrived: Counted up by whoever takes a call in.
-        stored, ended: Jobs, counted up by whoever stores and settles them.
+        stored, ended: Jobs that were stored and that have ended.
     """
 
     def __init__(
@@ -40,6 +40,14 @@ class Load:
         self._idle = True
         self._calls = 0.0
         self._keeps_up = False
+
+    def brought(self, jobs: int) -> None:
+        """So many were stored."""
+        self.stored += jobs
+
+    def have_ended(self, jobs: int) -> None:
+        """So many have ended."""
+        self.ended += jobs
 
     @property
     def busy(self) -> bool:

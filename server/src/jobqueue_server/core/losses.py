@@ -12,8 +12,9 @@ from ..store.jobs import Leaving
 from ..store.sessions import SessionStore
 from .events.notices import Peers
 from .lease.attempt_ends import AttemptEnds
+from .lease.lease import Lease
 from .lease.states import SessionState
-from .session import Lease, Session
+from .session import Session
 from .sessions import Sessions
 from .silences import Silences
 from .tuning import Tuning

@@ -10,7 +10,8 @@ from uuid import UUID
 from ..lifecycle import Event
 from ..model import NewJob
 from .events.ends import Ended
-from .session import Answer, Lease, Session, Terms
+from .lease.lease import Lease, Terms
+from .session import Session
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +29,23 @@ class Outcome:
     message: str | None = None
     stack: str | None = None
     follow_ups: Sequence[NewJob] = ()
+
+    def names_lease(self, lease_id: int) -> None:
+        """The number of its lease is this one; 0: it is named by job and attempt."""
+        self.lease_id = lease_id
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one outcome, where the worker could not know it. `verdict` is a name of SettleResult.Verdict."""
+
+    lease_id: int
+    job_id: UUID | None
+    attempt: int
+    verdict: str
+    status: int = 0
+    run_at: datetime | None = None
+    message: str = ""
 
 
 class Frame:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from uuid import UUID
 
 from ..errors import JobQueueError
 from ..store.jobs import JobStore, Report
-from .session import Lease, Session
+from .lease.lease import Lease
+from .session import Session
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +101,7 @@ class ProgressReports:
             if since is None and report.checkpoint is not None:
                 self._latest[report.job_id] = report
             elif since is not None and since.attempt == report.attempt and since.checkpoint is None:
-                since.checkpoint = report.checkpoint
+                self._latest[report.job_id] = replace(since, checkpoint=report.checkpoint)
         if self._latest:
             self._wake.set()
 

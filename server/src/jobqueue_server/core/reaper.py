@@ -16,7 +16,7 @@ from .events.this_server import ThisServer
 from .lease.attempt_ends import AttemptEnds
 from .losses import Losses
 from .pace import Pace
-from .sessions import Sessions
+from .revocations import Revocations
 from .tuning import Tuning
 
 _log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Reaper:
         self,
         jobs: JobStore,
         store: SessionStore,
-        sessions: Sessions,
+        revocations: Revocations,
         losses: Losses,
         audit: Audit,
         attempts: AttemptEnds,
@@ -38,7 +38,7 @@ class Reaper:
     ) -> None:
         self._jobs = jobs
         self._store = store
-        self._sessions = sessions
+        self._revocations = revocations
         self._losses = losses
         self._audit = audit
         self._attempts = attempts
@@ -81,7 +81,7 @@ class Reaper:
         left = await self._attempts.end(leavings)
         for row in left:
             reason = "TIMED_OUT" if row["event"] == Event.TIMEOUT else "CANCEL_GRACE_ENDED"
-            self._sessions.take_back(row["session_id"], row["id"], row["attempts"], reason)
+            self._revocations.take_back(row["session_id"], row["id"], row["attempts"], reason)
 
     async def reap_lost(self) -> None:
         """Ends the sessions whose ttl is over."""

@@ -10,7 +10,8 @@ from ..store.jobs import Leaving
 from ..store.sessions import SessionStore
 from .catalog import Catalog
 from .lease.attempt_ends import AttemptEnds
-from .session import Asked, Lease, Lingering, Named, Session, Terms
+from .lease.lease import Asked, Lease, Lingering, Named, Terms
+from .session import Session
 from .session_tokens import superseded
 
 

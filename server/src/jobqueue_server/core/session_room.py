@@ -21,6 +21,7 @@ from .lease.early_cancels import EarlyCancels
 from .losses import Losses
 from .reaper import Reaper
 from .resumption import Resumption
+from .revocations import Revocations
 from .sessions import Sessions
 from .silences import Silences
 from .streams import Streams
@@ -58,18 +59,18 @@ class SessionRoom:
             attempts,
             peers,
             server,
-            database,
             most=most,
             max_age=max_age,
             tuning=tuning,
         )
-        self.streams = Streams(self.sessions, silences, tuning)
+        self.streams = Streams(self.sessions, silences, claim.takers, database, tuning)
         self.cancels = Cancels(
             store, self.sessions, peers, server, early=cancels, grace=cancel_grace, tuning=tuning
         )
         losses = Losses(store, self.sessions, silences, attempts, peers, tuning)
-        self.audit = Audit(jobs, store, self.sessions, attempts, server, tuning)
-        self.reaper = Reaper(jobs, store, self.sessions, losses, self.audit, attempts, server, tuning)
+        revocations = Revocations(self.sessions, peers)
+        self.audit = Audit(jobs, store, self.sessions, revocations, attempts, server, tuning)
+        self.reaper = Reaper(jobs, store, revocations, losses, self.audit, attempts, server, tuning)
         self.unary = SessionCalls(
             store, self.sessions, claim.takers, claim.delivery, attempt.settler, attempts, catalog, server
         )

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
 
 from ..errors import (
     JobQueueError,
@@ -22,13 +21,13 @@ from ..store.database import Record
 from ..store.jobs import Leaving
 from ..store.sessions import SessionStore
 from .claim.takers import Takers
-from .events.database_state import DatabaseChange, DatabaseState
 from .events.notices import Peers
 from .events.this_server import ThisServer
 from .lease.attempt_ends import AttemptEnds
 from .lease.early_cancels import EarlyCancels
+from .lease.lease import Lease, Named
 from .resumption import Resumption
-from .session import Lease, Link, Named, Session
+from .session import Link, Session
 from .session_tokens import digest, ended, new_token, split_token, superseded
 from .silences import Silences
 from .tuning import Tuning
@@ -59,7 +58,6 @@ class Sessions:
         attempts: AttemptEnds,
         peers: Peers,
         server: ThisServer,
-        database: DatabaseState,
         *,
         most: int,
         max_age: timedelta,
@@ -78,10 +76,8 @@ class Sessions:
         self._tuning = tuning or Tuning()
         self._sessions: dict[int, Session] = {}
         self._unlinked = asyncio.Event()
-        peers.hear_taken_back(self.taken_back)
         peers.hear_gone(self.gone)
         peers.hear_ended(self.ended)
-        database.subscribe(self._database_changed)
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -93,12 +89,6 @@ class Sessions:
     def linked(self) -> list[Session]:
         """Every session that has a stream."""
         return [session for session in self._sessions.values() if session.link is not None]
-
-    async def _database_changed(self, change: DatabaseChange) -> None:
-        """Another server may reach it, before the sessions of this one are lost."""
-        if change is DatabaseChange.LONG_AWAY:
-            for session in self.linked():
-                session.go_away("DATABASE_AWAY", None)
 
     async def all_unlinked(self) -> None:
         """Waits until no stream is open."""
@@ -225,10 +215,6 @@ class Sessions:
         if session.takes_jobs:
             self._takers.attach(session)
 
-    def pause(self, session: Session) -> None:
-        """Its worker takes no jobs for now."""
-        self._takers.detach(session)
-
     def still_running(self, session: Session, held: Iterable[int]) -> list[int]:
         """Takes in a heartbeat's list of leases. Returns those that are not the worker's own."""
         lingering = len(session.lingering)
@@ -288,27 +274,7 @@ class Sessions:
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
 
-    # ---- what the server says to a worker
-
-    def take_back(self, session_id: int, job_id: UUID, attempt: int, reason: str) -> None:
-        """This server ended a lease, whichever server its worker hangs on."""
-        if not self.taken_back(session_id, job_id, attempt, reason):
-            self._peers.tell_taken_back(session_id, job_id, attempt, reason)
-
-    def taken_back(self, session_id: int, job_id: UUID, attempt: int, reason: str) -> bool:
-        """A lease is no longer its worker's: the worker is told, and its slot stays counted while the handler runs.
-
-        Answers whether it was told here.
-        """
-        session = self._sessions.get(session_id)
-        lease = session.find(job_id, attempt) if session is not None else None
-        if session is None or lease is None:
-            return False
-        session.drop(lease.lease_id, linger=True)
-        if session.link is None:
-            return False
-        session.link.revoke([lease.lease_id], reason)
-        return True
+    # ---- what other servers say
 
     def gone(self, session_id: int, epoch: int) -> None:
         """Another server says that the session goes on in a later epoch than this."""

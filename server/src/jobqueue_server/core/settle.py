@@ -10,8 +10,9 @@ from .claim.activity import Activity
 from .claim.admission import Admission
 from .commits import Commits
 from .follow_ups import FollowUps
-from .outcome import SUCCEEDED, Frame, Item, Outcome, Pack
-from .session import Answer, Lease, Session
+from .lease.lease import Lease
+from .outcome import SUCCEEDED, Answer, Frame, Item, Outcome, Pack
+from .session import Session
 
 MAX_BATCH = 2000
 

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import time
 
+from .claim.takers import Takers
+from .events.database_state import DatabaseChange, DatabaseState
 from .session import Link, Session
 from .session_tokens import silent
 from .sessions import Sessions
@@ -18,10 +20,25 @@ _log = logging.getLogger(__name__)
 class Streams:
     """Looks at each of them twice a second, and at once where one broke."""
 
-    def __init__(self, sessions: Sessions, silences: Silences, tuning: Tuning | None = None) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        silences: Silences,
+        takers: Takers,
+        database: DatabaseState,
+        tuning: Tuning | None = None,
+    ) -> None:
         self._sessions = sessions
+        self._takers = takers
         self._silences = silences
         self._tuning = tuning or Tuning()
+        database.subscribe(self._database_changed)
+
+    async def _database_changed(self, change: DatabaseChange) -> None:
+        """Another server may reach it, before the sessions of this one are lost."""
+        if change is DatabaseChange.LONG_AWAY:
+            for session in self._sessions.linked():
+                session.go_away("DATABASE_AWAY", None)
 
     async def run(self) -> None:
         """Finds the connections that fell silent, and writes down whose stream is gone, until cancelled."""
@@ -57,7 +74,7 @@ class Streams:
         """Asks a worker to connect anew before its connection is too old; one that finds no other server stays."""
         if now >= session.leave_at:
             if session.too_old(now + self._tuning.stays_after):
-                self._sessions.pause(session)
+                self._takers.detach(session)
                 link.go_away("MAX_AGE", None)
         elif now >= session.stays_at:
             session.stayed(self._sessions.leave_at(now))

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 
 from jobqueue.v1 import lease_pb2
 
-from ..core.session import Lease, Terms
+from ..core.lease.lease import Lease, Terms
 from ..fields import FIELDS, Type
 from .convert import filled
 from .wire import length_of, map_of, tag, varint

@@ -8,8 +8,7 @@ from jobqueue.v1 import lease_pb2
 
 from ..core.clock import Clock
 from ..core.digest import check_json
-from ..core.outcome import Outcome
-from ..core.session import Answer
+from ..core.outcome import Answer, Outcome
 from ..errors import FieldInvalid, JobQueueError
 from ..lifecycle import Event
 from ..model import (

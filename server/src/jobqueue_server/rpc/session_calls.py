@@ -9,8 +9,8 @@ from jobqueue.v1 import lease_pb2
 from ..chain import Call
 from ..core.calls import Greeting, SessionCalls
 from ..core.clock import Clock
-from ..core.outcome import Outcome
-from ..core.session import Answer, Named
+from ..core.lease.lease import Named
+from ..core.outcome import Answer, Outcome
 from ..model import DEFAULT_WAIT, MAX_BATCH_JOBS, MAX_MESSAGE_BYTES, MAX_SETTLE_OUTCOMES
 from . import checks, convert, hello
 from .checks import Problems
@@ -116,7 +116,7 @@ class SessionCallsServicer:
             return None, Answer(0, None, message.attempt, "INVALID", message=said)
         outcome, refused = read_outcome(message, self._clock)
         if outcome is not None:
-            outcome.lease_id = 0
+            outcome.names_lease(0)
         return outcome, refused
 
     async def HeartbeatSession(

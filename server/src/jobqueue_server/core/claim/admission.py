@@ -62,13 +62,13 @@ class Admission:
     def brought(self, jobs: int) -> None:
         """An insert brought jobs."""
         self._allowance = max(self._allowance - jobs, 0.0)
-        self._load.stored += jobs
+        self._load.brought(jobs)
 
     def ended(self, jobs: int) -> None:
         """Jobs have ended."""
         more = jobs * self._tuning.drained_part
         self._allowance = min(self._allowance + more, self._tuning.most_claimed)
-        self._load.ended += jobs
+        self._load.have_ended(jobs)
 
     def _backlog(self) -> bool:
         return any(group.waiting(self._lines) for group in self._takers.groups)

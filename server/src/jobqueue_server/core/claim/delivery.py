@@ -15,7 +15,8 @@ from ...store.jobs import JobStore, Leaving
 from ..catalog import Catalog, Lane
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.early_cancels import EarlyCancels
-from ..session import Lease, Session, Terms
+from ..lease.lease import Lease, Terms
+from ..session import Session
 from .activity import Activity
 from .takers import Takers
 

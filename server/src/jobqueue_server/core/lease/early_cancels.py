@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from ..session import Asked, Lease, Session
+from ..session import Session
+from .lease import Asked, Lease
 
 
 class EarlyCancels:

@@ -1,0 +1,182 @@
+"""Leases: what leases that were given at once have in common, one lease, and what is left of one that is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from ..catalog import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A cancel that was asked for: why, in its caller's words, and how long from then on the server waits."""
+
+    reason: str
+    grace: timedelta
+
+    @classmethod
+    def of(cls, reason: str, left: timedelta | None) -> Asked:
+        """As it stands in the database, where what is left may be over."""
+        return cls(reason, max(left or timedelta(), timedelta()))
+
+
+@dataclass(slots=True, eq=False)
+class Terms:
+    """What leases that were given at once have in common."""
+
+    lane: Lane
+    attempt: int
+    priority: int
+    failures: int
+    max_attempts: int
+    timeout_ms: int | None
+    started_at: datetime
+    labels: str | None = None
+    headers: bytes | None = None
+    isolated: bool = False
+    since: float = field(default_factory=time.monotonic)
+
+
+class Lease:
+    """One session's right to run one attempt of one job.
+
+    What few leases ever have is the class's until then: of tens of thousands a second each costs what it is written.
+
+    Attributes:
+        lease_id, job_id, terms: What it is.
+        payload, checkpoint: Of the job, and of the attempts before; let go once they are sent.
+        size: Bytes of the payload.
+        seq: The delivery that carried it; 0: not sent yet.
+        fraction: The progress that its worker last told.
+        settling: Whether its outcome is on the way to the database.
+        asked: A cancel, as it stood at the moment of a resume.
+        told_to_stop: Whether its worker heard of a cancel on this stream.
+    """
+
+    checkpoint = b""
+    seq = 0
+    fraction = 0.0
+    settling = False
+    asked: Asked | None = None
+    told_to_stop = False
+
+    def __init__(self, lease_id: int, job_id: UUID, terms: Terms, payload: bytes = b"") -> None:
+        self.lease_id = lease_id
+        self.job_id = job_id
+        self.terms = terms
+        self.payload = payload
+        self.size = len(payload)
+
+    @classmethod
+    def taken_over(cls, lease_id: int, job_id: UUID, terms: Terms, size: int, asked: Asked | None) -> Lease:
+        """One that its worker still holds after a break: it was delivered, by a stream before this one."""
+        lease = cls(lease_id, job_id, terms)
+        lease.seq = -1
+        lease.size = size
+        if asked is not None:
+            lease.asked = asked
+        return lease
+
+    @staticmethod
+    def settle(
+        held: Mapping[int, Lease], lease_ids: Iterable[int]
+    ) -> tuple[list[Lease], list[Lease], list[int]]:
+        """Outcomes of leases are on their way from now on.
+
+        Returns:
+            Those for which that is new, those whose outcome was on its way already, and numbers that are not held.
+        """
+        fresh: list[Lease] = []
+        again: list[Lease] = []
+        unheld: list[int] = []
+        for lease_id in lease_ids:
+            lease = held.get(lease_id)
+            if lease is None:
+                unheld.append(lease_id)
+            elif lease.settling:
+                again.append(lease)
+            else:
+                lease.settling = True
+                fresh.append(lease)
+        return fresh, again, unheld
+
+    def settles(self) -> None:
+        """Its outcome is on its way."""
+        self.settling = True
+
+    def unsettled(self) -> None:
+        """Its outcome was not applied."""
+        self.settling = False
+
+    def goes_on_from(self, checkpoint: bytes) -> None:
+        """What the attempts before left behind."""
+        self.checkpoint = checkpoint
+
+    def progressed(self, fraction: float) -> None:
+        """Its worker told how far it is."""
+        self.fraction = fraction
+
+    def told(self) -> None:
+        """Its worker heard of a cancel."""
+        self.told_to_stop = True
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt of the job it is, from 1."""
+        return self.terms.attempt
+
+    @property
+    def lane(self) -> Lane:
+        """Where the job was."""
+        return self.terms.lane
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A lease as a worker names it after a break."""
+
+    lease_id: int
+    job_id: UUID
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lingering:
+    """A lease that is over, and whose handler still runs as far as the worker's heartbeats say: it takes up its slot.
+
+    What a worker names of its own accord is not known: `job_id` and `kind` are None then.
+    """
+
+    job_id: UUID | None
+    attempt: int
+    kind: str | None
+    size: int
+
+
+class Remembered:
+    """Leases that are over: number -> (job id, attempt). The newest of them, at most twice as many as are worth it."""
+
+    def __init__(self) -> None:
+        self._newer: dict[int, tuple[UUID, int]] = {}
+        self._older: dict[int, tuple[UUID, int]] = {}
+        self.add = self._newer.__setitem__
+
+    def get(self, lease_id: int) -> tuple[UUID, int] | None:
+        """What it stood for; None where it is not, or no longer, known."""
+        return self._newer.get(lease_id) or self._older.get(lease_id)
+
+    def __contains__(self, lease_id: int) -> bool:
+        return lease_id in self._newer or lease_id in self._older
+
+    def __len__(self) -> int:
+        return len(self._newer) + len(self._older)
+
+    def forget_beyond(self, count: int) -> None:
+        """Begins anew after so many, and forgets those before them."""
+        if len(self._newer) >= count:
+            self._older, self._newer = self._newer, {}
+            self.add = self._newer.__setitem__
