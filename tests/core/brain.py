@@ -11,12 +11,12 @@ from jobqueue_server.core.claim.activity import Activity
 from jobqueue_server.core.claim.admission import Admission
 from jobqueue_server.core.claim.delivery import Delivery
 from jobqueue_server.core.claim.handoff import HandOff
+from jobqueue_server.core.claim.lines import Lines
 from jobqueue_server.core.claim.takers import Takers
 from jobqueue_server.core.events.database_state import DatabaseState
 from jobqueue_server.core.events.ends import Ends
 from jobqueue_server.core.lease.early_cancels import EarlyCancels
-from jobqueue_server.core.lines import Lines
-from jobqueue_server.core.session import Session
+from jobqueue_server.core.lease.session import Session
 from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.metrics import Metrics
 from tests.store.stored import SCOPE

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.struct_pb2 import Value
 
 from jobqueue.v1 import job_pb2, lease_pb2
-from jobqueue_server.core.outcome import Answer
+from jobqueue_server.core.attempt.outcome import Answer
 from jobqueue_server.model import (
     MAX_CHECKPOINT_BYTES,
     MAX_FOLLOW_UPS,

@@ -17,8 +17,8 @@ from . import __version__, logs
 from .addresses import check_free
 from .background import Background
 from .chain import Chain
+from .core.attempt.progress import ProgressReports
 from .core.attempt.room import AttemptRoom
-from .core.beat import Beat
 from .core.catalog import Catalog
 from .core.claim.room import ClaimRoom
 from .core.clock import Clock
@@ -34,10 +34,10 @@ from .core.lease.attempt_ends import AttemptEnds
 from .core.lease.early_cancels import EarlyCancels
 from .core.levels import LEVEL, Levels
 from .core.load import Load
-from .core.progress import ProgressReports
 from .core.queues import QueueService
 from .core.retention import Retention
-from .core.session_room import SessionRoom
+from .core.session.room import SessionRoom
+from .core.session.server_heartbeat import Beat
 from .core.tuning import Tuning
 from .core.waiters import Waiters
 from .core.watch import Watches
@@ -81,7 +81,8 @@ _log = logs.get(__name__)
 
 WAIT_FOR_DATABASE = 3.0
 # How long the database's clock must go on from a time that it was set to, before anything is over by it. What was on
-# its way when it was set has arrived by then (core/reaper.py), and a step that is taken back at once costs nothing.
+# its way when it was set has arrived by then (core/session/reaper.py), and a step that is taken back at once costs
+# nothing.
 REAP_AFTER_STEP = timedelta(seconds=10)
 # What retention deletes is gone, and it has time.
 DELETE_AFTER_STEP = timedelta(minutes=10)

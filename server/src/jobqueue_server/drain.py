@@ -10,10 +10,10 @@ from datetime import timedelta
 
 from . import logs
 from .chain import Chain
-from .core.calls import SessionCalls
+from .core.attempt.settler import Settler
 from .core.claim.activity import Activity
-from .core.sessions import Sessions
-from .core.settle import Settler
+from .core.session.registry import Sessions
+from .core.session.unary import SessionCalls
 from .core.watch import Watches
 from .durations import format_duration
 from .serving import Serving

@@ -9,7 +9,7 @@ from datetime import timedelta
 from .chain import Chain
 from .core.catalog import Catalog
 from .core.pace import Pace
-from .core.sessions import Sessions
+from .core.session.registry import Sessions
 from .core.watch import Watches
 from .errors import JobQueueError
 from .metrics import Backlog, Metrics

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from jobqueue_server.core.lease.session import Session
 from jobqueue_server.core.lease.states import TABLE, SessionEvent, SessionState
-from jobqueue_server.core.session import Session
 from tests.store.stored import SCOPE
 
 pytestmark = pytest.mark.unit

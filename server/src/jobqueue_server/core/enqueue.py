@@ -35,8 +35,8 @@ from .claim.handoff import HandOff, Seats
 from .clock import Clock
 from .digest import key_digest, request_digest
 from .lease.lease import Lease, Terms
+from .lease.session import Session
 from .load import Load
-from .session import Session
 from .window import wait_for_company
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from uuid import UUID
 from jobqueue.v1 import job_pb2, lease_pb2
 
 from ..core.lease.lease import Named
-from ..core.session import Session
+from ..core.lease.session import Session
 from ..errors import FieldInvalid
 from ..model import DEFAULT_QUEUE, MAX_SESSION_TTL, MAX_WORKER_NAME, MIN_SESSION_TTL
 from . import checks, convert

@@ -14,13 +14,13 @@ import grpc.aio
 from jobqueue.v1 import lease_pb2
 
 from ..chain import Call
+from ..core.attempt.outcome import Frame, Outcome
+from ..core.attempt.progress import ProgressReports
+from ..core.attempt.settler import Settler
 from ..core.clock import Clock
+from ..core.lease.session import Session
 from ..core.lease.states import SessionState
-from ..core.outcome import Frame, Outcome
-from ..core.progress import ProgressReports
-from ..core.session import Session
-from ..core.sessions import Opened, Sessions
-from ..core.settle import Settler
+from ..core.session.registry import Opened, Sessions
 from ..errors import (
     FieldInvalid,
     JobQueueError,

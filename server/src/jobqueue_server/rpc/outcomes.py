@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from jobqueue.v1 import lease_pb2
 
+from ..core.attempt.outcome import Answer, Outcome
 from ..core.clock import Clock
 from ..core.digest import check_json
-from ..core.outcome import Answer, Outcome
 from ..errors import FieldInvalid, JobQueueError
 from ..lifecycle import Event
 from ..model import (

@@ -7,10 +7,10 @@ from datetime import timedelta
 from jobqueue.v1 import lease_pb2
 
 from ..chain import Call
-from ..core.calls import Greeting, SessionCalls
+from ..core.attempt.outcome import Answer, Outcome
 from ..core.clock import Clock
 from ..core.lease.lease import Named
-from ..core.outcome import Answer, Outcome
+from ..core.session.unary import Greeting, SessionCalls
 from ..model import DEFAULT_WAIT, MAX_BATCH_JOBS, MAX_MESSAGE_BYTES, MAX_SETTLE_OUTCOMES
 from . import checks, convert, hello
 from .checks import Problems

@@ -11,9 +11,9 @@ from datetime import timedelta
 
 from jobqueue.v1 import lease_pb2
 
+from ..core.attempt.outcome import Answer
 from ..core.lease.lease import Lease
-from ..core.outcome import Answer
-from ..core.session import Session
+from ..core.lease.session import Session
 from ..model import MAX_DELIVERY_BYTES
 from .convert import VALUE_GROWTH, set_span
 from .leased import delivery_bytes, leased_job

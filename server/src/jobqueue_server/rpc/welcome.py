@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobqueue.v1 import lease_pb2
 
 from .. import __version__
-from ..core.sessions import Opened
+from ..core.session.registry import Opened
 from ..model import (
     MAX_BATCH_JOBS,
     MAX_CHECKPOINT_BYTES,

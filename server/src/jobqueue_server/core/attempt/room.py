@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from ...metrics import Metrics
 from ...store.jobs import JobStore
 from ..claim.room import ClaimRoom
-from ..commits import Commits
 from ..enqueue import Enqueuer
 from ..events.ends import Ends
-from ..follow_ups import FollowUps
 from ..lease.attempt_ends import AttemptEnds
-from ..settle import Settler
+from .commits import Commits
+from .follow_ups import FollowUps
+from .settler import Settler
 
 
 class AttemptRoom:

@@ -17,15 +17,15 @@ from ...metrics import Metrics
 from ...store.database import Record
 from ...store.jobs import JobStore
 from ..catalog import Lane
-from ..groups import Group, deal
-from ..lines import Lines
+from ..lease.session import Session
 from ..load import Load
-from ..session import Session
 from ..tuning import Tuning
 from .activity import Activity
 from .delivery import Delivery
+from .lines import Lines
 from .plan import Plan, fitting
 from .takers import Takers
+from .targets import Group, deal
 
 _log = logging.getLogger(__name__)
 

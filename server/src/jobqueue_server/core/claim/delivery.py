@@ -16,7 +16,7 @@ from ..catalog import Catalog, Lane
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.early_cancels import EarlyCancels
 from ..lease.lease import Lease, Terms
-from ..session import Session
+from ..lease.session import Session
 from .activity import Activity
 from .takers import Takers
 

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from ..catalog import Lane
-from ..groups import deal_chunks
-from ..lines import Line, Lines
+from ..lease.session import Session
 from ..load import Load
-from ..session import Session
 from ..tuning import Tuning
 from .activity import Activity
 from .admission import Admission
 from .delivery import Delivery
+from .lines import Line, Lines
 from .takers import Takers
+from .targets import deal_chunks
 
 
 class Seats:

@@ -10,8 +10,8 @@ from operator import itemgetter
 
 from ...store.database import Record
 from ...store.jobs import Look
-from ..lines import BEGINNING, Line
-from ..session import Session
+from ..lease.session import Session
+from .lines import BEGINNING, Line
 
 # Of a row of a claim: its lane and priority, and its run_at.
 _LINE_OF, _RUN_AT_OF = itemgetter(1, 2), itemgetter(3)

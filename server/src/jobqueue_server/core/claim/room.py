@@ -13,15 +13,15 @@ from ..events.ends import Ends
 from ..events.notices import Peers
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.early_cancels import EarlyCancels
-from ..lines import Lines
 from ..load import Load
-from ..sweep import Sweep
 from ..tuning import Tuning
 from .activity import Activity
 from .admission import Admission
 from .claimer import Claimer
 from .delivery import Delivery
 from .handoff import HandOff
+from .lines import Lines
+from .sweep import Sweep
 from .takers import Takers
 
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 
 from ..catalog import Catalog, Lane
 from ..events.database_state import DatabaseChange, DatabaseState
-from ..groups import Group
-from ..session import Session
+from ..lease.session import Session
 from .activity import Activity
+from .targets import Group
 
 
 class Takers:

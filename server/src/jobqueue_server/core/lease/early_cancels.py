@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from ..session import Session
 from .lease import Asked, Lease
+from .session import Session
 
 
 class EarlyCancels:

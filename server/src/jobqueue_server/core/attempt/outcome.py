@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from ..lifecycle import Event
-from ..model import NewJob
-from .events.ends import Ended
-from .lease.lease import Lease, Terms
-from .session import Session
+from ...lifecycle import Event
+from ...model import NewJob
+from ..events.ends import Ended
+from ..lease.lease import Lease, Terms
+from ..lease.session import Session
 
 
 @dataclass(slots=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobqueue_server.core.reaper import Reaper
+from jobqueue_server.core.session.reaper import Reaper
 from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.errors import DatabaseAway
 

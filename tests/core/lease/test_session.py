@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from jobqueue_server.core.groups import Group, deal_chunks
+from jobqueue_server.core.claim.targets import Group, deal_chunks
 from jobqueue_server.core.lease.lease import Remembered
-from jobqueue_server.core.session import Session
+from jobqueue_server.core.lease.session import Session
 from tests.store.stored import SCOPE
 
 pytestmark = pytest.mark.unit

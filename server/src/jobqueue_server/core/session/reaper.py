@@ -6,18 +6,18 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from ..errors import JobQueueError
-from ..lifecycle import Event
-from ..store.database import Record
-from ..store.jobs import JobStore, Leaving
-from ..store.sessions import SessionStore
+from ...errors import JobQueueError
+from ...lifecycle import Event
+from ...store.database import Record
+from ...store.jobs import JobStore, Leaving
+from ...store.sessions import SessionStore
+from ..events.this_server import ThisServer
+from ..lease.attempt_ends import AttemptEnds
+from ..pace import Pace
+from ..tuning import Tuning
 from .audit import Audit
-from .events.this_server import ThisServer
-from .lease.attempt_ends import AttemptEnds
 from .losses import Losses
-from .pace import Pace
 from .revocations import Revocations
-from .tuning import Tuning
 
 _log = logging.getLogger(__name__)
 

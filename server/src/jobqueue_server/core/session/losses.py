@@ -6,18 +6,18 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
-from ..lifecycle import Event
-from ..store.database import Record
-from ..store.jobs import Leaving
-from ..store.sessions import SessionStore
-from .events.notices import Peers
-from .lease.attempt_ends import AttemptEnds
-from .lease.lease import Lease
-from .lease.states import SessionState
-from .session import Session
-from .sessions import Sessions
+from ...lifecycle import Event
+from ...store.database import Record
+from ...store.jobs import Leaving
+from ...store.sessions import SessionStore
+from ..events.notices import Peers
+from ..lease.attempt_ends import AttemptEnds
+from ..lease.lease import Lease
+from ..lease.session import Session
+from ..lease.states import SessionState
+from ..tuning import Tuning
+from .registry import Sessions
 from .silences import Silences
-from .tuning import Tuning
 
 _log = logging.getLogger(__name__)
 

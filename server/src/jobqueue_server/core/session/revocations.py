@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from .events.notices import Peers
-from .sessions import Sessions
+from ..events.notices import Peers
+from .registry import Sessions
 
 
 class Revocations:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from jobqueue_server.core.catalog import Lane
-from jobqueue_server.core.groups import LEAST_OF_QUEUE, UNBOUNDED, Group
-from jobqueue_server.core.session import Session
+from jobqueue_server.core.claim.targets import LEAST_OF_QUEUE, UNBOUNDED, Group
+from jobqueue_server.core.lease.session import Session
 from tests.store.stored import SCOPE
 
-from .brain import NOON, Brain, lane, session
+from ..brain import NOON, Brain, lane, session
 
 pytestmark = pytest.mark.unit
 

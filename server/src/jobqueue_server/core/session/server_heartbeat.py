@@ -7,15 +7,15 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from ..errors import JobQueueError
-from ..store.database import Record
-from ..store.dsn import cause_of
-from ..store.levels import LevelTooLow
-from ..store.sessions import SessionStore
-from .events.database_state import DatabaseState
-from .events.this_server import ThisServer
-from .expected_clock import ExpectedClock
-from .levels import Levels
+from ...errors import JobQueueError
+from ...store.database import Record
+from ...store.dsn import cause_of
+from ...store.levels import LevelTooLow
+from ...store.sessions import SessionStore
+from ..events.database_state import DatabaseState
+from ..events.this_server import ThisServer
+from ..expected_clock import ExpectedClock
+from ..levels import Levels
 
 _log = logging.getLogger(__name__)
 

@@ -10,27 +10,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ..errors import (
+from ...errors import (
     JobQueueError,
     SessionUnknown,
     TooManyStreams,
 )
-from ..lifecycle import Event
-from ..scope import Scope
-from ..store.database import Record
-from ..store.jobs import Leaving
-from ..store.sessions import SessionStore
-from .claim.takers import Takers
-from .events.notices import Peers
-from .events.this_server import ThisServer
-from .lease.attempt_ends import AttemptEnds
-from .lease.early_cancels import EarlyCancels
-from .lease.lease import Lease, Named
+from ...lifecycle import Event
+from ...scope import Scope
+from ...store.database import Record
+from ...store.jobs import Leaving
+from ...store.sessions import SessionStore
+from ..claim.takers import Takers
+from ..events.notices import Peers
+from ..events.this_server import ThisServer
+from ..lease.attempt_ends import AttemptEnds
+from ..lease.early_cancels import EarlyCancels
+from ..lease.lease import Lease, Named
+from ..lease.session import Link, Session
+from ..tuning import Tuning
 from .resumption import Resumption
-from .session import Link, Session
-from .session_tokens import digest, ended, new_token, split_token, superseded
 from .silences import Silences
-from .tuning import Tuning
+from .tokens import digest, ended, new_token, split_token, superseded
 
 _log = logging.getLogger(__name__)
 

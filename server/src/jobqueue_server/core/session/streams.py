@@ -6,13 +6,13 @@ import asyncio
 import logging
 import time
 
-from .claim.takers import Takers
-from .events.database_state import DatabaseChange, DatabaseState
-from .session import Link, Session
-from .session_tokens import silent
-from .sessions import Sessions
+from ..claim.takers import Takers
+from ..events.database_state import DatabaseChange, DatabaseState
+from ..lease.session import Link, Session
+from ..tuning import Tuning
+from .registry import Sessions
 from .silences import Silences
-from .tuning import Tuning
+from .tokens import silent
 
 _log = logging.getLogger(__name__)
 

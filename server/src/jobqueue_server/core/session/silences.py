@@ -7,9 +7,9 @@ import logging
 import time
 from datetime import timedelta
 
-from ..errors import JobQueueError
-from ..store.sessions import SessionStore
-from .session import Session
+from ...errors import JobQueueError
+from ...store.sessions import SessionStore
+from ..lease.session import Session
 
 _log = logging.getLogger(__name__)
 

@@ -6,16 +6,16 @@ import logging
 import time
 from datetime import timedelta
 
-from ..lifecycle import Event
-from ..store.jobs import JobStore, Leaving
-from ..store.sessions import SessionStore
-from .events.this_server import ThisServer
-from .lease.attempt_ends import AttemptEnds
-from .lease.states import SessionState
+from ...lifecycle import Event
+from ...store.jobs import JobStore, Leaving
+from ...store.sessions import SessionStore
+from ..events.this_server import ThisServer
+from ..lease.attempt_ends import AttemptEnds
+from ..lease.states import SessionState
+from ..tuning import Tuning
+from .registry import Sessions
 from .revocations import Revocations
-from .session_tokens import ended, superseded
-from .sessions import Sessions
-from .tuning import Tuning
+from .tokens import ended, superseded
 
 _log = logging.getLogger(__name__)
 

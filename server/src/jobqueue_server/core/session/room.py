@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from ..store.jobs import JobStore
-from ..store.sessions import SessionStore
-from .attempt.room import AttemptRoom
+from ...store.jobs import JobStore
+from ...store.sessions import SessionStore
+from ..attempt.room import AttemptRoom
+from ..catalog import Catalog
+from ..claim.room import ClaimRoom
+from ..events.database_state import DatabaseState
+from ..events.notices import Peers
+from ..events.this_server import ThisServer
+from ..lease.attempt_ends import AttemptEnds
+from ..lease.early_cancels import EarlyCancels
+from ..tuning import Tuning
 from .audit import Audit
-from .calls import SessionCalls
 from .cancels import Cancels
-from .catalog import Catalog
-from .claim.room import ClaimRoom
-from .events.database_state import DatabaseState
-from .events.notices import Peers
-from .events.this_server import ThisServer
-from .lease.attempt_ends import AttemptEnds
-from .lease.early_cancels import EarlyCancels
 from .losses import Losses
 from .reaper import Reaper
+from .registry import Sessions
 from .resumption import Resumption
 from .revocations import Revocations
-from .sessions import Sessions
 from .silences import Silences
 from .streams import Streams
-from .tuning import Tuning
+from .unary import SessionCalls
 
 
 class SessionRoom:

@@ -7,10 +7,10 @@ import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
 
-from ..store.jobs import Look
-from .catalog import Lane
+from ...store.jobs import Look
+from ..catalog import Lane
+from ..lease.session import Session
 from .lines import Line, Lines
-from .session import Session
 
 # A claim that looks into several queues takes so many of one at least, if they are there.
 LEAST_OF_QUEUE = 20

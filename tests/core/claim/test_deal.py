@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue_server.core.groups import deal, deal_chunks
+from jobqueue_server.core.claim.targets import deal, deal_chunks
 
-from .brain import session
+from ..brain import session
 
 pytestmark = pytest.mark.unit
 

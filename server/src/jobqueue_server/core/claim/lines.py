@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from .catalog import Catalog, Lane
-from .claim.activity import Activity
-from .clock import Clock
-from .events.database_state import DatabaseChange, DatabaseState
-from .events.ends import Ended, Ends
-from .events.notices import Peers
+from ..catalog import Catalog, Lane
+from ..clock import Clock
+from ..events.database_state import DatabaseChange, DatabaseState
+from ..events.ends import Ended, Ends
+from ..events.notices import Peers
+from .activity import Activity
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 

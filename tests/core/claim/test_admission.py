@@ -9,7 +9,7 @@ import pytest
 
 from jobqueue_server.core.tuning import Tuning
 
-from .brain import Brain, Load, lane, session
+from ..brain import Brain, Load, lane, session
 
 pytestmark = pytest.mark.unit
 

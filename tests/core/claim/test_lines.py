@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 
+from jobqueue_server.core.claim.lines import BEGINNING, CLAIM_FLOOR, SWEEP_FLOOR, TIMER_HORIZON, Line
 from jobqueue_server.core.events.ends import Ended, Waits
-from jobqueue_server.core.lines import BEGINNING, CLAIM_FLOOR, SWEEP_FLOOR, TIMER_HORIZON, Line
 
-from .brain import NOON, Brain, lane
+from ..brain import NOON, Brain, lane
 
 pytestmark = pytest.mark.unit
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from uuid import UUID
 
-from ..errors import JobQueueError
-from ..store.jobs import JobStore, Report
-from .lease.lease import Lease
-from .session import Session
+from ...errors import JobQueueError
+from ...store.jobs import JobStore, Report
+from ..lease.lease import Lease
+from ..lease.session import Session
 
 _log = logging.getLogger(__name__)
 

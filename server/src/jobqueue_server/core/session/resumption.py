@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..lifecycle import Event
-from ..store.database import Record
-from ..store.jobs import Leaving
-from ..store.sessions import SessionStore
-from .catalog import Catalog
-from .lease.attempt_ends import AttemptEnds
-from .lease.lease import Asked, Lease, Lingering, Named, Terms
-from .session import Session
-from .session_tokens import superseded
+from ...lifecycle import Event
+from ...store.database import Record
+from ...store.jobs import Leaving
+from ...store.sessions import SessionStore
+from ..catalog import Catalog
+from ..lease.attempt_ends import AttemptEnds
+from ..lease.lease import Asked, Lease, Lingering, Named, Terms
+from ..lease.session import Session
+from .tokens import superseded
 
 
 class Resumption:

@@ -6,12 +6,12 @@ import asyncio
 import logging
 import time
 
-from ..errors import JobQueueError
-from ..model import MAX_PRIORITY, MIN_PRIORITY
-from ..store.jobs import JobStore
-from .claim.takers import Takers
+from ...errors import JobQueueError
+from ...model import MAX_PRIORITY, MIN_PRIORITY
+from ...store.jobs import JobStore
+from ..tuning import Tuning
 from .lines import BEGINNING, Lines
-from .tuning import Tuning
+from .takers import Takers
 
 _log = logging.getLogger(__name__)
 

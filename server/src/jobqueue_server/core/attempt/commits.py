@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from ..errors import DatabaseAway, DatabaseFull
-from ..lifecycle import Event, Status, status_of
-from ..metrics import Metrics
-from ..store.database import DataError, Record
-from ..store.jobs import JobStore, Leaving
-from .events.ends import Ended, Ends
-from .lease.attempt_ends import AttemptEnds
+from ...errors import DatabaseAway, DatabaseFull
+from ...lifecycle import Event, Status, status_of
+from ...metrics import Metrics
+from ...store.database import DataError, Record
+from ...store.jobs import JobStore, Leaving
+from ..events.ends import Ended, Ends
+from ..lease.attempt_ends import AttemptEnds
 from .outcome import Answer, Item, Pack, Succeeded
 
 _log = logging.getLogger(__name__)

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from .claim.activity import Activity
-from .claim.admission import Admission
+from ..claim.activity import Activity
+from ..claim.admission import Admission
+from ..lease.lease import Lease
+from ..lease.session import Session
 from .commits import Commits
 from .follow_ups import FollowUps
-from .lease.lease import Lease
 from .outcome import SUCCEEDED, Answer, Frame, Item, Outcome, Pack
-from .session import Session
 
 MAX_BATCH = 2000
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..errors import (
+from ...errors import (
     FieldInvalid,
     IdempotencyKeyReused,
     JobQueueError,
@@ -16,10 +16,10 @@ from ..errors import (
     PayloadInvalid,
     PayloadTooLarge,
 )
-from ..model import NewJobs
-from ..store.jobs import JobStore
+from ...model import NewJobs
+from ...store.jobs import JobStore
+from ..enqueue import KEYS_VANISH_TRIES, MAX_BYTES, MAX_ROWS, Batch, Enqueuer, KeyVanished
 from .commits import Commits
-from .enqueue import KEYS_VANISH_TRIES, MAX_BYTES, MAX_ROWS, Batch, Enqueuer, KeyVanished
 from .outcome import Item
 
 _AT = "success.follow_ups"

@@ -7,14 +7,14 @@ import logging
 from datetime import timedelta
 from uuid import UUID
 
-from ..errors import JobQueueError
-from ..store.sessions import SessionStore
-from .events.notices import Peers
-from .events.this_server import ThisServer
-from .lease.early_cancels import EarlyCancels
-from .lease.lease import Asked
-from .sessions import Sessions
-from .tuning import Tuning
+from ...errors import JobQueueError
+from ...store.sessions import SessionStore
+from ..events.notices import Peers
+from ..events.this_server import ThisServer
+from ..lease.early_cancels import EarlyCancels
+from ..lease.lease import Asked
+from ..tuning import Tuning
+from .registry import Sessions
 
 _log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from ..errors import JobQueueError
-from ..scope import Scope
-from .lease.capacity import Capacity
-from .lease.holding import Holding
-from .lease.lease import Asked, Lease
-from .lease.states import TABLE, SessionEvent, SessionState
+from ...errors import JobQueueError
+from ...scope import Scope
+from .capacity import Capacity
+from .holding import Holding
+from .lease import Asked, Lease
+from .states import TABLE, SessionEvent, SessionState
 
 #: A worker is to be heard at least so often.
 LONGEST_INTERVAL = timedelta(seconds=5)

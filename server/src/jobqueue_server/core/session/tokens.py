@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 
-from ..errors import SessionEnded, SessionSilent, SessionSuperseded, SessionUnknown
-from ..ids import CELL
+from ...errors import SessionEnded, SessionSilent, SessionSuperseded, SessionUnknown
+from ...ids import CELL
 
 
 def digest(secret: str) -> bytes:

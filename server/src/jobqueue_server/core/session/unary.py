@@ -16,24 +16,24 @@ from datetime import timedelta
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from ..errors import JobQueueError, SessionStreams
-from ..lifecycle import Event, Status
-from ..model import MAX_PAGE_BYTES
-from ..scope import Scope
-from ..store.database import Record
-from ..store.jobs import Leaving
-from ..store.sessions import SessionStore
-from .catalog import Catalog
-from .claim.delivery import Delivery
-from .claim.takers import Takers
-from .events.this_server import ThisServer
-from .lease.attempt_ends import AttemptEnds
-from .lease.lease import Asked, Lease, Named, Terms
-from .outcome import Answer, Frame, Outcome
-from .session import Session
-from .session_tokens import digest, new_token, split_token
-from .sessions import Opened, Sessions
-from .settle import Settler
+from ...errors import JobQueueError, SessionStreams
+from ...lifecycle import Event, Status
+from ...model import MAX_PAGE_BYTES
+from ...scope import Scope
+from ...store.database import Record
+from ...store.jobs import Leaving
+from ...store.sessions import SessionStore
+from ..attempt.outcome import Answer, Frame, Outcome
+from ..attempt.settler import Settler
+from ..catalog import Catalog
+from ..claim.delivery import Delivery
+from ..claim.takers import Takers
+from ..events.this_server import ThisServer
+from ..lease.attempt_ends import AttemptEnds
+from ..lease.lease import Asked, Lease, Named, Terms
+from ..lease.session import Session
+from .registry import Opened, Sessions
+from .tokens import digest, new_token, split_token
 
 # How long a claim that has got a job waits for more of them: they come in the same round, or not soon.
 GATHER = 0.02

@@ -1,0 +1,1 @@
+"""Who is connected: sessions of workers from their Hello to their end, and this server among the others."""
