@@ -15,7 +15,7 @@ from google.protobuf.descriptor import Descriptor
 import jobqueue
 from jobqueue.v1 import job_pb2, lease_pb2
 from jobqueue_server import fields, model
-from jobqueue_server.core.lease.lease import Terms
+from jobqueue_server.core.lease.lease import LeaseTemplate
 from jobqueue_server.fields import FIELDS, Field, Type, View
 from jobqueue_server.store.jobs import NewRows
 from tools.openapi.limits import LIMITS
@@ -80,7 +80,7 @@ def test_what_is_asked_for_is_shown_or_is_not_kept() -> None:
 
 
 def test_each_attribute_that_the_list_names_is_there() -> None:
-    rows, terms, lane = of_dataclass(NewRows), of_dataclass(Terms), {"kind", "queue"}
+    rows, terms, lane = of_dataclass(NewRows), of_dataclass(LeaseTemplate), {"kind", "queue"}
     for column in fields.COLUMNS:
         first, _, rest = column.of.partition(".")
         assert first in rows, column

@@ -65,8 +65,8 @@ class Peers:
     def hear_ready(self, listener: Callable[[int, int, bool], object]) -> None:
         """They tell nothing."""
 
-    def tell_ready(self, lane_id: int, priority: int, alone: bool) -> None:
-        self.told.append((lane_id, priority, alone))
+    def tell_ready(self, lane_id: int, priority: int, isolated: bool) -> None:
+        self.told.append((lane_id, priority, isolated))
 
 
 class Lanes:

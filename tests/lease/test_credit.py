@@ -250,10 +250,10 @@ async def test_a_settlement_that_takes_long_holds_up_no_claim(place, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("slots", "thick", "at_once"), [(1100, False, True), (1100, True, False), (1000, False, False)]
+    ("slots", "saturated", "at_once"), [(1100, False, True), (1100, True, False), (1000, False, False)]
 )
 async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_both(
-    place, monkeypatch, slots, thick, at_once
+    place, monkeypatch, slots, saturated, at_once
 ):
     """A claim takes a thousand at most. Over a backlog nobody passes by."""
     enqueue, seated = JobStore.enqueue, []
@@ -270,15 +270,15 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     lines = place.app.claim.lines
     lane = place.app.catalog.known_lane("default", "work")
     line = lines.line(lane, 0)
-    line.ready, line.thick = True, thick
+    line.ready, line.saturated = True, saturated
     seats = place.app.claim.hand_off.seats(lane, 0, [2] * 200)
     assert seats.count == (100 if at_once else 0), "the next claim has its thousand"
     seats.release()
-    line.ready = line.thick = False
+    line.ready = line.saturated = False
     # As another server tells of one, and its jobs are being claimed.
     lines.seen(line.lane.id, 0)
     await held.one_waits()
-    line.thick = thick
+    line.saturated = saturated
     await place.batch(50)
     assert seated == [50 if at_once else 0]
     held.go_on.set()

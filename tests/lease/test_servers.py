@@ -269,7 +269,7 @@ async def test_what_comes_together_is_told_together_in_notices_that_postgresql_t
         job_id = UUID("01234567-89ab-7def-8123-456789abcdef")
         for _ in range(2):
             for lane_id, priority in ready:
-                first.app.peers.tell_ready(lane_id, priority, alone=lane_id % 2 == 1)
+                first.app.peers.tell_ready(lane_id, priority, isolated=lane_id % 2 == 1)
         for number in range(200):
             first.app.peers.tell_cancel(job_id, 10**12 + number, 1, "ä" * 500)
 
@@ -373,7 +373,7 @@ async def test_a_server_tells_at_most_every_25_ms_and_keeps_a_bounded_part_of_wh
         heard = await listener(first)
         started = time.monotonic()
         for number in range(60):
-            first.app.peers.tell_ready(number, 0, alone=False)
+            first.app.peers.tell_ready(number, 0, isolated=False)
             await asyncio.sleep(0.002)
         async with asyncio.timeout(5):
             while sum(len(notice.get("ready", ())) for notice in heard) < 60:
@@ -384,7 +384,7 @@ async def test_a_server_tells_at_most_every_25_ms_and_keeps_a_bounded_part_of_wh
             <= (time.monotonic() - started) / 0.025 + 2
         )
         for number in range(3 * Tuning().notices_kept):
-            first.app.peers.tell_ready(number, 0, alone=False)
+            first.app.peers.tell_ready(number, 0, isolated=False)
         assert len(first.app.peers._news) == Tuning().notices_kept
 
 

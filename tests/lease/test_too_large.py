@@ -22,7 +22,7 @@ from jobqueue_server.rpc.outcomes import result_message
 
 from .hand_worker import HandWorker, span
 from .place import Place, leaving_nothing_to_the_collector
-from .test_session_calls import CallWorker, outcome
+from .test_unary_sessions import CallWorker, outcome
 
 Verdict = lease_pb2.SettleResult.Verdict
 

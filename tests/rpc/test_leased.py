@@ -10,7 +10,7 @@ import pytest
 
 from jobqueue.v1 import lease_pb2
 from jobqueue_server.core.catalog import Lane
-from jobqueue_server.core.lease.lease import Lease, Terms
+from jobqueue_server.core.lease.lease import Lease, LeaseTemplate
 from jobqueue_server.rpc.leased import delivery_bytes, leased_job
 from jobqueue_server.rpc.wire import length_of, varint
 from jobqueue_server.store.clock import uuid_of
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.unit
 LANES = [Lane(1, 1, 1, "default", "work", False, 1), Lane(2, 2, 1, "ü" * 3, "k" * 128, False, 1)]
 
 
-def lease(number: int, terms: Terms, draw: random.Random) -> Lease:
+def lease(number: int, terms: LeaseTemplate, draw: random.Random) -> Lease:
     milliseconds = 1_790_000_000_000 + number // 3
     given = Lease(
         draw.choice([1, 7, 2**30]) << 32 | draw.choice([number, 2**31 + number]),
@@ -32,8 +32,8 @@ def lease(number: int, terms: Terms, draw: random.Random) -> Lease:
     return given
 
 
-def some_terms(draw: random.Random) -> Terms:
-    return Terms(
+def some_terms(draw: random.Random) -> LeaseTemplate:
+    return LeaseTemplate(
         draw.choice(LANES),
         draw.choice([1, 2, 1000]),
         draw.choice([-10, 0, 10]),

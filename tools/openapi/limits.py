@@ -35,7 +35,7 @@ from jobqueue_server.model import (
 )
 from jobqueue_server.rpc.checks import MAX_PAGE_TOKEN_CHARS, MAX_REASON_CHARS, MAX_WATCH_TOKEN_CHARS
 from jobqueue_server.rpc.hello import MAX_CLIENT, MAX_NAMED, MAX_SLOTS, MAX_SUBSCRIPTIONS
-from jobqueue_server.rpc.session_calls import MAX_TOKEN_CHARS
+from jobqueue_server.rpc.unary_sessions import MAX_TOKEN_CHARS
 
 Schema = dict[str, Any]
 

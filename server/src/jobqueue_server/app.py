@@ -37,7 +37,7 @@ from .core.load import Load
 from .core.queues import QueueService
 from .core.retention import Retention
 from .core.session.room import SessionRoom
-from .core.session.server_heartbeat import Beat
+from .core.session.server_heartbeat import ServerHeartbeat
 from .core.tuning import Tuning
 from .core.waiters import Waiters
 from .core.watch import Watches
@@ -55,7 +55,7 @@ from .rpc.job_queue import JobQueueServicer
 from .rpc.lease import LeaseServicer
 from .rpc.queue_admin import QueueAdminServicer
 from .rpc.server import GrpcServer
-from .rpc.session_calls import SessionCallsServicer
+from .rpc.unary_sessions import UnarySessionServicer
 from .rpc.union import ServicerUnion
 from .rpc.watch import WatchServicer
 from .serving import Serving
@@ -202,7 +202,7 @@ class App:
         )
         self.sessions = self.session.sessions
         self.levels = Levels(LevelStore(self.database), self._level)
-        self.beat = Beat(
+        self.beat = ServerHeartbeat(
             sessions, self.server, self.name, reachable, self._too_old,
             (reaping_clock, retention_clock), self.levels,
         )
@@ -219,7 +219,7 @@ class App:
             default_ttl=settings.session_ttl, max_streams=settings.max_streams,
             server_name=self.name,
         )
-        unary = SessionCallsServicer(
+        unary = UnarySessionServicer(
             self.session.unary, self.clock,
             default_ttl=settings.session_ttl, server_name=self.name,
         )

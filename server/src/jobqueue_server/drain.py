@@ -13,7 +13,7 @@ from .chain import Chain
 from .core.attempt.settler import Settler
 from .core.claim.activity import Activity
 from .core.session.registry import Sessions
-from .core.session.unary import SessionCalls
+from .core.session.unary import UnarySessions
 from .core.watch import Watches
 from .durations import format_duration
 from .serving import Serving
@@ -43,7 +43,7 @@ class Drain:
         serving: Serving,
         activity: Activity,
         sessions: Sessions,
-        unary: SessionCalls,
+        unary: UnarySessions,
         watches: Watches,
         settler: Settler,
         *,

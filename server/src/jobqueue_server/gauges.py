@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from .chain import Chain
 from .core.catalog import Catalog
-from .core.pace import Pace
+from .core.duty_cycle import DutyCycle
 from .core.session.registry import Sessions
 from .core.watch import Watches
 from .errors import JobQueueError
@@ -39,7 +39,7 @@ class Gauges:
 
     async def run(self) -> None:
         """Counts the depths of queues until cancelled."""
-        pace = Pace(DEPTHS_EVERY)
+        pace = DutyCycle(DEPTHS_EVERY)
         while True:
             with contextlib.suppress(JobQueueError), pace.done():
                 self._backlogs = [

@@ -125,14 +125,14 @@ def test_slots_that_were_kept_are_free_again_once_the_insert_was_answered():
 def test_over_a_backlog_that_goes_before_no_slot_is_kept(priority: int):
     made = brain(slots=2 * MOST)
     line = made.lines.line(ONE, priority)
-    line.ready, line.thick = True, True
+    line.ready, line.saturated = True, True
     assert made.seats(ONE, 10, priority=0) == {}
 
 
 def test_a_backlog_of_lower_priority_does_not_stand_in_the_way():
     made = brain()
     line = made.lines.line(ONE, -1)
-    line.ready, line.thick = True, True
+    line.ready, line.saturated = True, True
     assert made.seats(ONE, 10, priority=0) == {1: 10}
 
 

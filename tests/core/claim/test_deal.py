@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue_server.core.claim.targets import deal, deal_chunks
+from jobqueue_server.core.claim.deal import deal, deal_chunks
 
 from ..brain import session
 

@@ -36,8 +36,8 @@ def test_each_reason_to_look_again_counts():
 
 def test_a_job_that_is_to_run_alone_is_in_no_line():
     brain = Brain(ONE)
-    brain.lines.seen(1, 0, alone=True)
-    assert brain.lines.alone == {1: 1}
+    brain.lines.seen(1, 0, isolated=True)
+    assert brain.lines.isolated == {1: 1}
     assert not list(brain.lines.of_queue(1))
 
 

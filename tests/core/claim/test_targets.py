@@ -24,9 +24,9 @@ class Looking:
         for each in [of] if of is not None else [session(1, 10, *lanes), session(2, 10, *lanes)]:
             self.group.add(each)
 
-    def ready(self, of: Lane, priority: int, *, thick: bool = False) -> None:
+    def ready(self, of: Lane, priority: int, *, saturated: bool = False) -> None:
         line = self.lines.line(of, priority)
-        line.ready, line.thick = True, thick
+        line.ready, line.saturated = True, saturated
 
     def looks(self, most: int) -> list[tuple[int, int, int]]:
         """Lane, priority and how many are asked for."""
@@ -51,8 +51,8 @@ def test_no_line_below_the_first_thick_one_is_looked_at():
     one = lane(1)
     looking = Looking(one)
     looking.ready(one, 9)
-    looking.ready(one, 5, thick=True)
-    looking.ready(one, 0, thick=True)
+    looking.ready(one, 5, saturated=True)
+    looking.ready(one, 0, saturated=True)
     looking.ready(one, -1)
     assert looking.looks(10) == [(1, 9, 10), (1, 5, 10)]
 
@@ -61,7 +61,7 @@ def test_thick_lines_share_the_seats():
     lanes = lane(1), lane(2), lane(3)
     looking = Looking(*lanes)
     for each in lanes:
-        looking.ready(each, 0, thick=True)
+        looking.ready(each, 0, saturated=True)
     assert looking.looks(10) == [(1, 0, 4), (2, 0, 4), (3, 0, 4)]
 
 
@@ -119,7 +119,7 @@ def test_of_a_kind_that_a_session_bounds_no_more_are_asked_for_than_it_has_slots
 def test_a_kind_without_a_free_slot_does_not_stand_in_the_way_of_lower_priorities():
     few, many = lane(1, kind="few"), lane(2, kind="many")
     looking = Looking(few, many, of=session(1, 10, few, many, by_kind={"few": 0}))
-    looking.ready(few, 9, thick=True)
+    looking.ready(few, 9, saturated=True)
     looking.ready(many, 0)
     assert looking.looks(10) == [(2, 0, 10)]
 

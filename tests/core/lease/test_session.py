@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from jobqueue_server.core.claim.targets import Group, deal_chunks
+from jobqueue_server.core.claim.deal import deal_chunks
+from jobqueue_server.core.claim.targets import Group
 from jobqueue_server.core.lease.lease import Remembered
 from jobqueue_server.core.lease.session import Session
 from tests.store.stored import SCOPE

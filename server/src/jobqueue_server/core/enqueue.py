@@ -31,10 +31,10 @@ from ..store.jobs import JobStore, NewRows, Stored
 from ..store.reads import ReadStore
 from .callers import FairLine
 from .catalog import Catalog, Lane
-from .claim.handoff import HandOff, Seats
+from .claim.handoff import HandOff, SlotReservation
 from .clock import Clock
 from .digest import key_digest, request_digest
-from .lease.lease import Lease, Terms
+from .lease.lease import Lease, LeaseTemplate
 from .lease.session import Session
 from .load import Load
 from .window import wait_for_company
@@ -465,7 +465,7 @@ class Enqueuer:
         rows = [row for unit in units for row in unit.rows]
         lanes = [lane for unit in units for lane in unit.lanes]
         started = loop.time()
-        kept: list[Seats] = []
+        kept: list[SlotReservation] = []
         try:
             self._seat(rows, lanes, kept)
             with self._dispatcher.handing_off():
@@ -501,7 +501,7 @@ class Enqueuer:
                 # A caller that gave up meanwhile never looks at it.
                 unit.done.exception()
 
-    def _seat(self, rows: list[NewRows], lanes: list[Lane], kept: list[Seats]) -> None:
+    def _seat(self, rows: list[NewRows], lanes: list[Lane], kept: list[SlotReservation]) -> None:
         """Keeps seats for jobs that may start at once, to be released later, and notes them in the rows."""
         wanted: dict[tuple[Lane, int], list[NewRows]] = defaultdict(list)
         for row, lane in zip(rows, lanes, strict=True):
@@ -538,7 +538,7 @@ class Enqueuer:
             counts[lane] += len(ids)
             first = 0
             if row.seats:
-                terms = Terms(
+                terms = LeaseTemplate(
                     lane, 1, row.new.priority, 0, row.max_attempts or DEFAULT_MAX_ATTEMPTS, row.timeout_ms, at,
                     row.labels, row.headers,
                 )  # fmt: skip

@@ -23,7 +23,7 @@ MAX_CLIENT = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Greeting:
+class Hello:
     """A Hello that was checked."""
 
     worker: str
@@ -36,7 +36,7 @@ class Greeting:
     unanswered: list[Named]
 
 
-def greeting(hello: lease_pb2.Hello) -> Greeting:
+def greeting(hello: lease_pb2.Hello) -> Hello:
     """Checks a Hello.
 
     Raises:
@@ -64,7 +64,7 @@ def greeting(hello: lease_pb2.Hello) -> Greeting:
         held = named(hello.resume.held, "hello.resume.held", problems)
         unanswered = named(hello.resume.unanswered, "hello.resume.unanswered", problems)
     problems.raise_if_any()
-    return Greeting(
+    return Hello(
         hello.worker,
         frozenset(subscriptions),
         dict(hello.labels),

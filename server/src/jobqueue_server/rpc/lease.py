@@ -14,7 +14,7 @@ import grpc.aio
 from jobqueue.v1 import lease_pb2
 
 from ..chain import Call
-from ..core.attempt.outcome import Frame, Outcome
+from ..core.attempt.outcome import Outcome, SettleReply
 from ..core.attempt.progress import ProgressReports
 from ..core.attempt.settler import Settler
 from ..core.clock import Clock
@@ -31,7 +31,7 @@ from ..errors import (
 )
 from ..model import MAX_CHECKPOINT_BYTES, MAX_SETTLE_OUTCOMES
 from ..scope import Scope
-from .hello import MAX_SLOTS, Greeting, greeting, take_capacity
+from .hello import MAX_SLOTS, Hello, greeting, take_capacity
 from .outcomes import read_outcome
 from .stream import LeaseStream
 from .transport import FrameStream
@@ -109,7 +109,7 @@ class LeaseServicer:
             self._streams -= 1
 
     async def _stream(
-        self, scope: Scope, context: FrameStream, hello: Greeting, capacity: lease_pb2.Capacity
+        self, scope: Scope, context: FrameStream, hello: Hello, capacity: lease_pb2.Capacity
     ) -> None:
         """From the session, opened or resumed, to the end of its stream."""
         opened = await self._session(scope, hello)
@@ -124,7 +124,7 @@ class LeaseServicer:
             stream.gone()
             self._sessions.broken(session, stream)
 
-    async def _session(self, scope: Scope, hello: Greeting) -> Opened:
+    async def _session(self, scope: Scope, hello: Hello) -> Opened:
         if hello.token is None:
             ttl = hello.ttl or self._default_ttl
             return await self._sessions.open(scope, hello.worker, hello.labels, ttl, hello.subscriptions)
@@ -196,7 +196,7 @@ class LeaseServicer:
             self._end_when_empty(session, stream)
 
         stream.settling(count)
-        frame = Frame(count, done)
+        frame = SettleReply(count, done)
         outcomes: list[Outcome] = []
         for message in settle.outcomes:
             outcome, answer = read_outcome(message, self._clock)

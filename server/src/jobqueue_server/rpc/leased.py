@@ -12,7 +12,7 @@ from pydantic_core import from_json
 
 from jobqueue.v1 import lease_pb2
 
-from ..core.lease.lease import Lease, Terms
+from ..core.lease.lease import Lease, LeaseTemplate
 from ..fields import FIELDS, Type
 from .convert import filled
 from .wire import length_of, map_of, tag, varint
@@ -100,13 +100,13 @@ def _beside(*values: str | bytes | None) -> bytes:
     )
 
 
-def _compiled() -> Callable[[Terms, UUID], bytes]:
+def _compiled() -> Callable[[LeaseTemplate, UUID], bytes]:
     """Makes the function that answers the fields that leases of these terms have in common.
 
     Their jobs were made in the same millisecond.
     """
     common, texts = (", ".join(f"terms.{field.delivered}" for field in some) for some in (_COMMON, _TEXTS))
-    made: Callable[[Terms, UUID], bytes] = eval(
+    made: Callable[[LeaseTemplate, UUID], bytes] = eval(
         f"lambda terms, job_id: alike({common}) + beside({texts}) + created(job_id.int >> 80)",
         {"alike": _alike, "beside": _beside, "created": _created},
     )

@@ -15,7 +15,7 @@ from ...store.database import DataError, Record
 from ...store.jobs import JobStore, Leaving
 from ..events.ends import Ended, Ends
 from ..lease.attempt_ends import AttemptEnds
-from .outcome import Answer, Item, Pack, Succeeded
+from .outcome import Answer, PendingOutcome, Succeeded, SuccessBatch
 
 _log = logging.getLogger(__name__)
 
@@ -29,13 +29,13 @@ class Commits:
         self._ends = ends
         self._metrics = metrics
 
-    async def commit(self, packs: Sequence[Pack], items: Sequence[Item]) -> None:
+    async def commit(self, packs: Sequence[SuccessBatch], items: Sequence[PendingOutcome]) -> None:
         """All of them, each job once."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         succeeded = [item for item in items if item.outcome.event is Event.SUCCEED]
         others = [item for item in items if item.outcome.event is not Event.SUCCEED]
-        stale: list[Item] = []
+        stale: list[PendingOutcome] = []
         if packs:
             stale += await self._succeed_packed(packs)
         for some, commit in ((succeeded, self._succeed), (others, self._leave)):
@@ -45,7 +45,7 @@ class Commits:
         jobs = sum(len(pack.leases) for pack in packs) + len(items)
         self._metrics.observe_batch("settle", loop.time() - started, jobs)
 
-    async def _succeed_packed(self, packs: Sequence[Pack]) -> list[Item]:
+    async def _succeed_packed(self, packs: Sequence[SuccessBatch]) -> list[PendingOutcome]:
         """Commits what succeeded without more to say: what matched no lease."""
         runs: list[tuple[list[UUID], int, int]] = []
         for pack in packs:
@@ -60,13 +60,13 @@ class Commits:
         except Exception as error:
             failed, items = error, [pack.item(lease) for pack in packs for lease in pack.leases]
 
-            async def again(some: list[Item]) -> list[Item]:
+            async def again(some: list[PendingOutcome]) -> list[PendingOutcome]:
                 if some is items:
                     raise failed
                 return await self._succeed(some)
 
             return await self.guarded(items, again)
-        stale: list[Item] = []
+        stale: list[PendingOutcome] = []
         ended = Succeeded(at)
         for pack in packs:
             leases = pack.leases
@@ -86,17 +86,19 @@ class Commits:
         self._ends.tell(ended.ends)
         return stale
 
-    async def explain(self, stale: list[Item]) -> None:
+    async def explain(self, stale: list[PendingOutcome]) -> None:
         """Answers what matched no lease."""
         if stale:
             await self.guarded(stale, self._explain)
 
     async def guarded(
-        self, items: list[Item], commit: Callable[[list[Item]], Awaitable[list[Item]]]
-    ) -> list[Item]:
+        self,
+        items: list[PendingOutcome],
+        commit: Callable[[list[PendingOutcome]], Awaitable[list[PendingOutcome]]],
+    ) -> list[PendingOutcome]:
         """Runs a statement on a batch: what matched no lease. A value that PostgreSQL refuses harms its own only."""
         try:
-            stale: list[Item] = await commit(items)
+            stale: list[PendingOutcome] = await commit(items)
             return stale
         except (DatabaseAway, DatabaseFull) as error:
             _log.warning("%d outcomes are not settled: %s", len(items), error)
@@ -112,20 +114,22 @@ class Commits:
             self.answer_all(items, "TRY_AGAIN", "the server failed; try again")
         return []
 
-    def answer_all(self, items: list[Item], verdict: str, message: str) -> None:
+    def answer_all(self, items: list[PendingOutcome], verdict: str, message: str) -> None:
         """Answers outcomes that were not applied."""
         for item in items:
             if item.lease is not None:
                 item.lease.unsettled()
             item.frame.done(Answer(item.lease_id, item.job_id, item.attempt, verdict, message=message))
 
-    async def _succeed(self, items: list[Item]) -> list[Item]:
+    async def _succeed(self, items: list[PendingOutcome]) -> list[PendingOutcome]:
         at, settled = await self._store.settle_with_output([item.succeeding for item in items])
         return self.succeeded(items, at, settled)
 
-    def succeeded(self, items: list[Item], at: datetime, settled: frozenset[UUID] | None) -> list[Item]:
+    def succeeded(
+        self, items: list[PendingOutcome], at: datetime, settled: frozenset[UUID] | None
+    ) -> list[PendingOutcome]:
         """Successes are committed: answers those that were settled (None: all), and returns the others."""
-        stale: list[Item] = []
+        stale: list[PendingOutcome] = []
         if settled is not None:
             stale = [item for item in items if item.job_id not in settled]
             items = [item for item in items if item.job_id in settled]
@@ -141,7 +145,7 @@ class Commits:
         self._ends.tell([*ended.ends, Ended(unheld)] if unheld else ended.ends)
         return stale
 
-    async def _leave(self, items: list[Item]) -> list[Item]:
+    async def _leave(self, items: list[PendingOutcome]) -> list[PendingOutcome]:
         rows = await self._attempts.end(
             [
                 Leaving(
@@ -165,7 +169,7 @@ class Commits:
             )
         return stale
 
-    async def _explain(self, items: list[Item]) -> list[Item]:
+    async def _explain(self, items: list[PendingOutcome]) -> list[PendingOutcome]:
         """Answers the outcomes that matched no lease: applied before, stale, or the job is gone."""
         rows = {
             (row["id"], row["attempt"]): row
@@ -183,7 +187,7 @@ class Commits:
         return []
 
 
-def _explain(item: Item, row: Record | None) -> tuple[str, int, str]:
+def _explain(item: PendingOutcome, row: Record | None) -> tuple[str, int, str]:
     """The verdict on an outcome that matched no lease, from what is stored of its job."""
     if row is not None and row["finished"]:
         status = int(row["status"])

@@ -20,7 +20,7 @@ from ...model import NewJobs
 from ...store.jobs import JobStore
 from ..enqueue import KEYS_VANISH_TRIES, MAX_BYTES, MAX_ROWS, Batch, Enqueuer, KeyVanished
 from .commits import Commits
-from .outcome import Item
+from .outcome import PendingOutcome
 
 _AT = "success.follow_ups"
 _REFUSALS = (FieldInvalid, KindUnknown, PayloadInvalid, PayloadTooLarge)
@@ -33,12 +33,12 @@ class FollowUps:
         self._commits = commits
         self._store = store
         self._enqueuer = enqueuer
-        self._pending: list[Item] = []
+        self._pending: list[PendingOutcome] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def put(self, item: Item) -> None:
+    def put(self, item: PendingOutcome) -> None:
         """Puts a success in line. It is answered through its frame after the commit."""
         self._pending.append(item)
         self._idle.clear()
@@ -59,10 +59,10 @@ class FollowUps:
                 await self._commit(self._next())
             self._idle.set()
 
-    def _next(self) -> list[Item]:
+    def _next(self) -> list[PendingOutcome]:
         """As many as one insert takes, each job once: the same settlement again must see the first one committed."""
-        taken: dict[object, Item] = {}
-        later: list[Item] = []
+        taken: dict[object, PendingOutcome] = {}
+        later: list[PendingOutcome] = []
         rows = size = 0
         for item in self._pending:
             new = item.outcome.follow_ups
@@ -74,10 +74,10 @@ class FollowUps:
         self._pending = later
         return list(taken.values())
 
-    async def _commit(self, items: list[Item]) -> None:
-        batches: dict[Item, Batch] = {}
+    async def _commit(self, items: list[PendingOutcome]) -> None:
+        batches: dict[PendingOutcome, Batch] = {}
 
-        async def prepare(one: list[Item]) -> list[Item]:
+        async def prepare(one: list[PendingOutcome]) -> list[PendingOutcome]:
             (item,) = one
             try:
                 batches[item] = await self._enqueuer.prepare(
@@ -87,7 +87,7 @@ class FollowUps:
                 self._commits.answer_all(one, "INVALID", _named(error))
             return []
 
-        async def commit(some: list[Item]) -> list[Item]:
+        async def commit(some: list[PendingOutcome]) -> list[PendingOutcome]:
             return await self._store_with([(item, batches[item]) for item in some])
 
         for item in items:
@@ -98,7 +98,7 @@ class FollowUps:
         for group in groups:
             await self._commits.explain(await self._commits.guarded(group, commit))
 
-    async def _store_with(self, settlements: list[tuple[Item, Batch]]) -> list[Item]:
+    async def _store_with(self, settlements: list[tuple[PendingOutcome, Batch]]) -> list[PendingOutcome]:
         """One transaction: the successes, and the follow-ups of those whose lease was still theirs."""
         items = [item for item, _ in settlements]
         for _ in range(KEYS_VANISH_TRIES):

@@ -10,7 +10,7 @@ from uuid import UUID
 from ...lifecycle import Event
 from ...model import NewJob
 from ..events.ends import Ended
-from ..lease.lease import Lease, Terms
+from ..lease.lease import Lease, LeaseTemplate
 from ..lease.session import Session
 
 
@@ -48,7 +48,7 @@ class Answer:
     message: str = ""
 
 
-class Frame:
+class SettleReply:
     """One Settle frame, or one unary call, that waits for all of its outcomes.
 
     `on_done` gets the answers that say more than APPLIED.
@@ -77,7 +77,7 @@ class Frame:
 
 
 @dataclass(slots=True, eq=False)
-class Item:
+class PendingOutcome:
     """An outcome on its way to the database. `lease` is None where the session does not hold it (any more)."""
 
     session: Session
@@ -86,7 +86,7 @@ class Item:
     lease_id: int
     lease: Lease | None
     outcome: Outcome
-    frame: Frame
+    frame: SettleReply
 
     @property
     def succeeding(self) -> tuple[UUID, int, int, bytes | None]:
@@ -98,12 +98,12 @@ class Item:
 SUCCEEDED = Outcome(Event.SUCCEED)
 
 
-class Pack:
+class SuccessBatch:
     """Leases of a session that succeeded without more to say, as most do: all of one frame, and none of them twice."""
 
     __slots__ = ("frame", "leases", "session")
 
-    def __init__(self, session: Session, leases: list[Lease], frame: Frame) -> None:
+    def __init__(self, session: Session, leases: list[Lease], frame: SettleReply) -> None:
         self.session = session
         self.leases = leases
         self.frame = frame
@@ -113,9 +113,11 @@ class Pack:
         """Of the jobs."""
         return [lease.job_id for lease in self.leases]
 
-    def item(self, lease: Lease) -> Item:
+    def item(self, lease: Lease) -> PendingOutcome:
         """One of them by itself."""
-        return Item(self.session, lease.job_id, lease.attempt, lease.lease_id, lease, SUCCEEDED, self.frame)
+        return PendingOutcome(
+            self.session, lease.job_id, lease.attempt, lease.lease_id, lease, SUCCEEDED, self.frame
+        )
 
 
 class Succeeded:
@@ -123,7 +125,7 @@ class Succeeded:
 
     def __init__(self, at: datetime) -> None:
         self._at = at
-        self._by_terms: dict[Terms, list[UUID]] = {}
+        self._by_terms: dict[LeaseTemplate, list[UUID]] = {}
         self.ends: list[Ended] = []
 
     def add(self, leases: Iterable[Lease]) -> None:

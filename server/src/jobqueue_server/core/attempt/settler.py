@@ -12,7 +12,7 @@ from ..lease.lease import Lease
 from ..lease.session import Session
 from .commits import Commits
 from .follow_ups import FollowUps
-from .outcome import SUCCEEDED, Answer, Frame, Item, Outcome, Pack
+from .outcome import SUCCEEDED, Answer, Outcome, PendingOutcome, SettleReply, SuccessBatch
 
 MAX_BATCH = 2000
 
@@ -27,13 +27,13 @@ class Settler:
         self._follow_ups = follow_ups
         self._activity = activity
         self._admission = admission
-        self._pending: list[Item | Pack] = []
+        self._pending: list[PendingOutcome | SuccessBatch] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
     def settle(
-        self, session: Session, succeeded: Iterable[int], outcomes: Sequence[Outcome], frame: Frame
+        self, session: Session, succeeded: Iterable[int], outcomes: Sequence[Outcome], frame: SettleReply
     ) -> None:
         """Puts outcomes in line. Each is answered through `frame` after its commit."""
         leases = session.leases
@@ -41,9 +41,11 @@ class Settler:
         for lease_id in unheld:
             self._unheld(session, lease_id, SUCCEEDED, frame)
         if fresh:
-            self._pending.append(Pack(session, fresh, frame))
+            self._pending.append(SuccessBatch(session, fresh, frame))
         for one in again:
-            self._pending.append(Item(session, one.job_id, one.attempt, one.lease_id, one, SUCCEEDED, frame))
+            self._pending.append(
+                PendingOutcome(session, one.job_id, one.attempt, one.lease_id, one, SUCCEEDED, frame)
+            )
         by_name: dict[tuple[UUID, int], Lease] | None = None
         for outcome in outcomes:
             lease = leases.get(outcome.lease_id) if outcome.lease_id else None
@@ -54,18 +56,22 @@ class Settler:
                 lease = by_name.get((outcome.job_id, outcome.attempt))
             if lease is not None:
                 lease.settles()
-                self._put(Item(session, lease.job_id, lease.attempt, lease.lease_id, lease, outcome, frame))
+                self._put(
+                    PendingOutcome(
+                        session, lease.job_id, lease.attempt, lease.lease_id, lease, outcome, frame
+                    )
+                )
             else:
                 self._unheld(session, outcome.lease_id, outcome, frame)
         self._signal()
 
-    def _put(self, item: Item) -> None:
+    def _put(self, item: PendingOutcome) -> None:
         if item.outcome.follow_ups:
             self._follow_ups.put(item)
         else:
             self._pending.append(item)
 
-    def _unheld(self, session: Session, lease_id: int, outcome: Outcome, frame: Frame) -> None:
+    def _unheld(self, session: Session, lease_id: int, outcome: Outcome, frame: SettleReply) -> None:
         """An outcome for a lease that the session does not hold: the database knows what became of it."""
         known = session.remembered.get(lease_id) if lease_id else None
         lingering = session.lingering.get(lease_id)
@@ -79,7 +85,7 @@ class Settler:
             )
             frame.done(Answer(lease_id, outcome.job_id, outcome.attempt, "STALE_LEASE", message=message))
             return
-        self._put(Item(session, known[0], known[1], lease_id, None, outcome, frame))
+        self._put(PendingOutcome(session, known[0], known[1], lease_id, None, outcome, frame))
 
     def _signal(self) -> None:
         if self._pending:
@@ -109,22 +115,22 @@ class Settler:
                         self._admission.ended(sum(len(pack.leases) for pack in packs) + len(items))
             self._idle.set()
 
-    def _next_batch(self) -> tuple[list[Pack], list[Item]]:
+    def _next_batch(self) -> tuple[list[SuccessBatch], list[PendingOutcome]]:
         """The next outcomes, each job once: the same settlement again must see the first one committed."""
-        packs: list[Pack] = []
-        items: list[Item] = []
-        later: list[Item | Pack] = []
+        packs: list[SuccessBatch] = []
+        items: list[PendingOutcome] = []
+        later: list[PendingOutcome | SuccessBatch] = []
         taken: set[UUID] = set()
         room = MAX_BATCH
         for entry in self._pending:
-            ids = entry.ids if isinstance(entry, Pack) else (entry.job_id,)
+            ids = entry.ids if isinstance(entry, SuccessBatch) else (entry.job_id,)
             if room < len(ids):
                 room = 0  # what came later must not overtake it
             if room == 0 or not taken.isdisjoint(ids):
                 later.append(entry)
             else:
                 room -= len(ids)
-                if isinstance(entry, Pack):
+                if isinstance(entry, SuccessBatch):
                     packs.append(entry)
                 else:
                     items.append(entry)

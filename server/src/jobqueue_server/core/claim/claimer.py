@@ -21,11 +21,12 @@ from ..lease.session import Session
 from ..load import Load
 from ..tuning import Tuning
 from .activity import Activity
+from .deal import deal
 from .delivery import Delivery
 from .lines import Lines
 from .plan import Plan, fitting
 from .takers import Takers
-from .targets import Group, deal
+from .targets import Group
 
 _log = logging.getLogger(__name__)
 
@@ -56,10 +57,10 @@ class Claimer:
         self._delivering: asyncio.Task[None] | None = None
         self._failed: Exception | None = None
         # A group whose last claim was a whole one, for the second claimer.
-        self._thick: Group | None = None
+        self._saturated: Group | None = None
         # Whether the last claim was of several lines.
-        self._wide = False
-        self._more = asyncio.Event()
+        self._last_claim_multi_lane = False
+        self._second_may_claim = asyncio.Event()
 
     async def run(self) -> None:
         """Claims until cancelled."""
@@ -95,10 +96,10 @@ class Claimer:
     async def _claim_more(self) -> None:
         """A second claimer, for whole claims: the database makes one while the rows of the other are handled."""
         while True:
-            await self._more.wait()
-            self._more.clear()
+            await self._second_may_claim.wait()
+            self._second_may_claim.clear()
             with suppress(JobQueueError):
-                while self._thick is not None and await self._claim(self._thick):
+                while self._saturated is not None and await self._claim(self._saturated):
                     pass
 
     async def _round(self) -> bool:
@@ -111,7 +112,7 @@ class Claimer:
         if self._activity.paused:
             return False
         for group in self._takers.turns():
-            again |= await self._claim_alone(group)
+            again |= await self._claim_isolated(group)
             again |= await self._claim(group)
         self._activity.round_ended()
         return again
@@ -120,20 +121,20 @@ class Claimer:
         plan = await self._plan(group)
         if plan is None:
             return False
-        if self._thick is group:
-            self._more.set()
+        if self._saturated is group:
+            self._second_may_claim.set()
         seats, looks = plan.seats, plan.looks
-        self._wide = len(looks) > 1
+        self._last_claim_multi_lane = len(looks) > 1
         rows = await self._take(
             seats,
             self._store.claim(looks, [seat.id for seat in seats], {seat.id: seat.epoch for seat in seats}),
         )
         group.turned()
         whole = len(rows) == self._tuning.most_claimed and len(looks) == 1 and not seats[0].bounded
-        self._thick = group if whole else None
+        self._saturated = group if whole else None
         plan.note(rows)
-        # A look stops at the first thick priority. Where that was just used up, nothing was found and those below it
-        # were not asked: without another round they would wait for the next sweep, a second for each priority.
+        # A look stops at the first saturated priority. Where that was just used up, nothing was found and those below
+        # it were not asked: without another round they would wait for the next sweep, a second for each priority.
         return bool(rows) or group.waiting(self._lines)
 
     async def _plan(self, group: Group) -> Plan | None:
@@ -161,30 +162,30 @@ class Claimer:
                     return None
             # A claim of several lines locks more than it takes, and what another then passes over is behind its floor.
             # So only claims of one and the same line are made side by side.
-            if not self._activity.claims or (len(looks) == 1 and not self._wide):
+            if not self._activity.claims or (len(looks) == 1 and not self._last_claim_multi_lane):
                 return Plan.of(seats, looks, lines)
             await self._activity.progress()
 
-    async def _claim_alone(self, group: Group) -> bool:
-        lanes = [lane for lane in group.lanes if lane.id in self._lines.alone and not lane.gated]
+    async def _claim_isolated(self, group: Group) -> bool:
+        lanes = [lane for lane in group.lanes if lane.id in self._lines.isolated and not lane.gated]
         if not lanes:
             return False
         seats = [session for session in group.sessions if session.free > 0 and session.isolated == 0]
         if seats and any(session.capacity.by_kind for session in group.sessions):
             lanes = [lane for lane in lanes if any(session.free_for(lane.kind) > 0 for session in seats)]
-        if not seats or not lanes or not await self._fits_alone(seats[0], lanes):
+        if not seats or not lanes or not await self._isolated_fits(seats[0], lanes):
             return False
-        marks = {lane.id: self._lines.alone[lane.id] for lane in lanes}
+        marks = {lane.id: self._lines.isolated[lane.id] for lane in lanes}
         rows = await self._take(
             seats,
             self._store.claim_alone([lane.id for lane in lanes], {seat.id: seat.epoch for seat in seats}),
             isolated=True,
         )
         if len(rows) < len(seats):
-            self._lines.none_alone(marks)
+            self._lines.none_isolated(marks)
         return bool(rows)
 
-    async def _fits_alone(self, session: Session, lanes: Sequence[Lane]) -> bool:
+    async def _isolated_fits(self, session: Session, lanes: Sequence[Lane]) -> bool:
         if not session.capacity.bytes:
             return True
         return session.fits(await self._store.peek_alone([lane.id for lane in lanes]))

@@ -15,7 +15,7 @@ from ...store.jobs import JobStore, Leaving
 from ..catalog import Catalog, Lane
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.early_cancels import EarlyCancels
-from ..lease.lease import Lease, Terms
+from ..lease.lease import Lease, LeaseTemplate
 from ..lease.session import Session
 from .activity import Activity
 from .takers import Takers
@@ -88,7 +88,7 @@ class Delivery:
         """What each session is given. What it can't have goes back."""
         given: dict[Session, list[Lease]] = defaultdict(list)
         weight: dict[Session, int] = defaultdict(int)
-        alike: dict[tuple[object, ...], Terms] = {}
+        alike: dict[tuple[object, ...], LeaseTemplate] = {}
         waits: dict[Lane, list[float]] = defaultdict(list)
         orphans = len(self._orphans)
         # In the order of the statements' columns: by name each of a dozen values costs 0.1 us more.
@@ -115,7 +115,7 @@ class Delivery:
             if terms is None:
                 lane = self._catalog.lane_by_id(lane_id)
                 assert lane is not None, "a claim names only lanes that are known here"
-                terms = alike[key] = Terms(
+                terms = alike[key] = LeaseTemplate(
                     lane, attempt, priority, failures, max_attempts, timeout_ms, at, labels, headers, isolated
                 )
             waits[terms.lane].append((at - run_at).total_seconds())

@@ -12,13 +12,13 @@ from ..load import Load
 from ..tuning import Tuning
 from .activity import Activity
 from .admission import Admission
+from .deal import deal_chunks
 from .delivery import Delivery
 from .lines import Line, Lines
 from .takers import Takers
-from .targets import deal_chunks
 
 
-class Seats:
+class SlotReservation:
     """Slots that are kept for jobs of one lane while they are stored, first come first.
 
     Attributes:
@@ -76,7 +76,7 @@ class HandOff:
         """Around an insert that keeps slots."""
         return self._activity.handing_off()
 
-    def seats(self, lane: Lane, priority: int, sizes: Sequence[int]) -> Seats:
+    def seats(self, lane: Lane, priority: int, sizes: Sequence[int]) -> SlotReservation:
         """Kept seats for new jobs of a lane, first come first. Where jobs wait that go before them there are only those
         that the next claim can't use, and none over a backlog.
 
@@ -84,13 +84,13 @@ class HandOff:
 
         `sizes` are those of the payloads, in bytes. What is beyond the answered seats goes to the backlog.
         """
-        seats = Seats(lane.kind)
+        seats = SlotReservation(lane.kind)
         groups = self._takers.of_lane(lane.id)
         if not groups or lane.gated or self._activity.paused:
             return seats
         before = self._before(lane, priority)
         if before:
-            if any(line.thick for line in before):
+            if any(line.saturated for line in before):
                 return seats
             # As when another server tells of a few: while they are claimed the others need not wait. A claim under
             # way has its seats already.

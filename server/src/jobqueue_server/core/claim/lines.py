@@ -32,19 +32,19 @@ class Line:
     Attributes:
         ready: Whether a job may be waiting. False is only said after a claim found no more.
         mark: Counts the reasons to look again, so that one that comes during a claim is not lost with its answer.
-        thick: Whether the last claim found as many as it asked for.
+        saturated: Whether the last claim found as many as it asked for.
         newest: The newest run_at claimed from here by this server.
         floor: Where the next claim starts.
     """
 
-    __slots__ = ("floor", "lane", "mark", "newest", "priority", "ready", "thick")
+    __slots__ = ("floor", "lane", "mark", "newest", "priority", "ready", "saturated")
 
     def __init__(self, lane: Lane, priority: int) -> None:
         self.lane = lane
         self.priority = priority
         self.ready = False
         self.mark = 0
-        self.thick = False
+        self.saturated = False
         self.newest = BEGINNING
         self.floor = BEGINNING
 
@@ -62,7 +62,7 @@ class Line:
             mark: What `mark` was before.
             cut_off: Whether more may be here, which the claim had no room for.
         """
-        self.thick = found >= wanted
+        self.saturated = found >= wanted
         if not cut_off and found < wanted and self.mark == mark:
             self.ready = False
 
@@ -111,7 +111,7 @@ class Lines:
         self._lines: dict[tuple[int, int], Line] = {}
         self._by_queue: dict[int, dict[tuple[int, int], Line]] = {}
         self._timers: set[tuple[int, int, bool, bool, int]] = set()
-        self.alone: dict[int, int] = {}
+        self.isolated: dict[int, int] = {}
         ends.subscribe(self._ended)
         peers.hear_ready(self.seen)
         database.subscribe(self._database_changed)
@@ -131,46 +131,46 @@ class Lines:
 
     def ready(self, lane_id: int, priority: int) -> None:
         """A job was made ready here: the lines know, and the other servers are told."""
-        self._fire(lane_id, priority, alone=False, told=False)
+        self._fire(lane_id, priority, isolated=False, told=False)
 
-    def seen(self, lane_id: int, priority: int, alone: bool = False) -> None:
-        """A job is ready, as a sweep saw or another server said. `alone`: one that is to run alone."""
+    def seen(self, lane_id: int, priority: int, isolated: bool = False) -> None:
+        """A job is ready, as a sweep saw or another server said. `isolated`: one that is to run isolated."""
         lane = self._catalog.lane_by_id(lane_id)
         if lane is None:
             return
-        if alone:
+        if isolated:
             # The number counts as `Line.mark` does.
-            self.alone[lane_id] = self.alone.get(lane_id, 0) + 1
+            self.isolated[lane_id] = self.isolated.get(lane_id, 0) + 1
         else:
             self.line(lane, priority).has_job()
         self._activity.wake()
 
-    def none_alone(self, marks: Mapping[int, int]) -> None:
-        """A claim of jobs that run alone left none in these lanes, as of the number that each had before."""
+    def none_isolated(self, marks: Mapping[int, int]) -> None:
+        """A claim of jobs that run isolated left none in these lanes, as of the number that each had before."""
         for lane_id, mark in marks.items():
-            if self.alone.get(lane_id) == mark:
-                del self.alone[lane_id]
+            if self.isolated.get(lane_id) == mark:
+                del self.isolated[lane_id]
 
-    def due_at(self, lane_id: int, priority: int, run_at: datetime, *, alone: bool = False) -> None:
+    def due_at(self, lane_id: int, priority: int, run_at: datetime, *, isolated: bool = False) -> None:
         """A job that was put here becomes ready at `run_at`, by the database's clock."""
-        self._at(lane_id, priority, run_at, alone, told=False)
+        self._at(lane_id, priority, run_at, isolated, told=False)
 
-    def seen_at(self, lane_id: int, priority: int, run_at: datetime, *, alone: bool = False) -> None:
+    def seen_at(self, lane_id: int, priority: int, run_at: datetime, *, isolated: bool = False) -> None:
         """A sweep saw a job that becomes ready at `run_at`."""
-        self._at(lane_id, priority, run_at, alone, told=True)
+        self._at(lane_id, priority, run_at, isolated, told=True)
 
-    def _at(self, lane_id: int, priority: int, run_at: datetime, alone: bool, told: bool) -> None:
+    def _at(self, lane_id: int, priority: int, run_at: datetime, isolated: bool, told: bool) -> None:
         """Fires now, at a timer, or leaves it to a later sweep."""
         wait = run_at - self._clock.now()
         if wait > TIMER_HORIZON:
             return
         if wait <= timedelta():
-            self._fire(lane_id, priority, alone, told)
+            self._fire(lane_id, priority, isolated, told)
             return
         loop = asyncio.get_running_loop()
         due = loop.time() + wait.total_seconds() + TIMER_MARGIN
         bucket = int(due * TIMER_BUCKETS_PER_SECOND) + 1
-        key = (lane_id, priority, alone, told, bucket)
+        key = (lane_id, priority, isolated, told, bucket)
         if key not in self._timers:
             self._timers.add(key)
             loop.call_at(bucket / TIMER_BUCKETS_PER_SECOND, self._timer, key)
@@ -179,17 +179,17 @@ class Lines:
         self._timers.discard(key)
         self._fire(*key[:4])
 
-    def _fire(self, lane_id: int, priority: int, alone: bool, told: bool) -> None:
-        self.seen(lane_id, priority, alone)
+    def _fire(self, lane_id: int, priority: int, isolated: bool, told: bool) -> None:
+        self.seen(lane_id, priority, isolated)
         if not told:
-            self._peers.tell_ready(lane_id, priority, alone)
+            self._peers.tell_ready(lane_id, priority, isolated)
 
     def _ended(self, ended: Sequence[Ended]) -> None:
         """Jobs went back to their lines, by a retry, snooze, release or loss."""
         for each in ended:
             if each.waits is not None:
                 lane_id, priority, isolated, run_at = each.waits
-                self.due_at(lane_id, priority, run_at, alone=isolated)
+                self.due_at(lane_id, priority, run_at, isolated=isolated)
 
     async def _database_changed(self, change: DatabaseChange) -> None:
         if change is DatabaseChange.BACK:

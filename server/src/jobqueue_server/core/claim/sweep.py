@@ -67,4 +67,4 @@ class Sweep:
                     self._lines.seen_at(row["lane_id"], row["priority"], row["run_at"])
         if lanes:
             for row in await self._store.heads_alone([lane.id for lane in lanes]):
-                self._lines.seen_at(row["lane_id"], 0, row["run_at"], alone=True)
+                self._lines.seen_at(row["lane_id"], 0, row["run_at"], isolated=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
@@ -122,10 +121,11 @@ class Group:
         return [line for line in lines.of_queue(lanes[0].queue_id) if line.ready and line.lane.id in own]
 
     def looks(self, lines: Lines, most: int) -> tuple[list[Look], list[Line]]:
-        """Where to look for `most` jobs, with the lines: the queues in turns, each down to its first thick priority.
+        """Where to look for `most` jobs, with the lines.
 
-        A thin line is asked for as many as there are seats; thick ones share them. A queue gives no more than its turns
-        come to, mostly. What is locked and not taken is let go at the commit, so asking for too much is only waste.
+        The queues take turns, each down to its first saturated priority. A line that is not saturated is asked for as
+        many as there are seats; saturated ones share them. A queue gives no more than its turns come to, mostly. What
+        is locked and not taken is let go at the commit, so asking for too much is only waste.
         """
         caps = self._caps()
         chosen: list[tuple[int, Line]] = []
@@ -136,9 +136,9 @@ class Group:
                 for line in self._ready(self.queues[(turn + self.turn) % len(self.queues)], lines)
                 if caps.get(line.lane.kind, most) > 0
             ]
-            thick = max((line.priority for line in ready if line.thick), default=None)
-            chosen += [(turn, line) for line in ready if thick is None or line.priority >= thick]
-        sharing = sum(line.thick for _, line in chosen)
+            saturated = max((line.priority for line in ready if line.saturated), default=None)
+            chosen += [(turn, line) for line in ready if saturated is None or line.priority >= saturated]
+        sharing = sum(line.saturated for _, line in chosen)
         share = math.ceil(most / sharing) if sharing else most
         queues = len({turn for turn, _ in chosen})
         # Of kinds of one priority the oldest job goes first, so none may be cut off before the others; and what was
@@ -151,7 +151,7 @@ class Group:
         looked: list[Line] = []
         for turn, line in sorted(chosen, key=lambda entry: -entry[1].priority):
             kind = line.lane.kind
-            take = min(share if line.thick else most, caps.get(kind, most))
+            take = min(share if line.saturated else most, caps.get(kind, most))
             if take > 0:
                 looks.append(Look(line.lane.id, line.priority, take, line.floor, turn, of_queue))
                 looked.append(line)
@@ -171,40 +171,3 @@ class Group:
         return {
             kind: session.free_for(kind) for session in self.sessions for kind in session.capacity.by_kind
         }
-
-
-def deal(sessions: Iterable[Session], most: int, *, whole: bool = False) -> list[Session]:
-    """Who gets the next `most` jobs; each entry is one job's seat."""
-    return [session for session, chunk in deal_chunks(sessions, most, whole=whole) for _ in range(chunk)]
-
-
-def deal_chunks(
-    sessions: Iterable[Session], most: int, *, whole: bool = False
-) -> Iterator[tuple[Session, int]]:
-    """Who gets how many of the next `most` jobs: up to half a session's free credit, the largest free share first.
-
-    So a new worker gets some at once, and messages stay few. With `whole` it is all of a session's credit: there are
-    fewer messages then, which is all that counts where there is more to do than can be done.
-
-    Args:
-        sessions: Those with the most free credit first; no more of them is read than is needed.
-        most: How many jobs.
-        whole: Whether shares are whole.
-    """
-    others = iter(sessions)
-    dealt: list[tuple[int, int, Session]] = []  # with what is left of their credit, the most first
-    other = next(others, None)
-    free = 0 if other is None else other.free
-    while most > 0 and (dealt or other is not None):
-        if other is not None and (not dealt or free >= -dealt[0][0]):
-            session, left = other, free
-            other = next(others, None)
-            free = 0 if other is None else other.free
-        else:
-            left, _, session = heapq.heappop(dealt)
-            left = -left
-        chunk = min(left if whole else math.ceil(left / 2), most)
-        most -= chunk
-        if left > chunk:
-            heapq.heappush(dealt, (chunk - left, -most, session))
-        yield session, chunk

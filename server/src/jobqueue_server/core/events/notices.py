@@ -20,7 +20,7 @@ MAX_REASON_CHARS = 200
 # One that was heard is there, before the next heartbeat counts it.
 HEARD_COUNTS_FOR = 10.0
 
-#: A job is ready: lane id, priority, whether it is to run alone.
+#: A job is ready: lane id, priority, whether it is to run isolated.
 Ready = tuple[int, int, bool]
 
 
@@ -48,7 +48,7 @@ class Peers:
     # ---- who hears what
 
     def hear_ready(self, listener: Callable[[int, int, bool], object]) -> None:
-        """A job is ready: (lane id, priority, whether it is to run alone)."""
+        """A job is ready: (lane id, priority, whether it is to run isolated)."""
         self._on_ready.append(listener)
 
     def hear_cancel(self, listener: Callable[[UUID, int, int, str], object]) -> None:
@@ -69,9 +69,9 @@ class Peers:
 
     # ---- what this server tells
 
-    def tell_ready(self, lane_id: int, priority: int, alone: bool) -> None:
+    def tell_ready(self, lane_id: int, priority: int, isolated: bool) -> None:
         """A job may be claimed there."""
-        self._tell("alone" if alone else "ready", [lane_id, priority])
+        self._tell("alone" if isolated else "ready", [lane_id, priority])
 
     def tell_cancel(self, job_id: UUID, session_id: int, attempt: int, reason: str) -> None:
         """The worker that holds the attempt is to be told to stop."""
@@ -143,12 +143,12 @@ class Peers:
 
     def ready(self, lines: Sequence[Ready]) -> None:
         """Jobs are ready in lanes that are known here."""
-        for lane_id, priority, alone in lines:
+        for lane_id, priority, isolated in lines:
             for listener in self._on_ready:
-                listener(lane_id, priority, alone)
+                listener(lane_id, priority, isolated)
 
 
 def _ready(notice: dict[str, Any]) -> Iterator[Ready]:
-    for name, alone in (("ready", False), ("alone", True)):
+    for name, isolated in (("ready", False), ("alone", True)):
         for lane_id, priority in notice.get(name, ()):
-            yield lane_id, priority, alone
+            yield lane_id, priority, isolated

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from .lease import Asked, Lease
+from .lease import CancelRequest, Lease
 from .session import Session
 
 
@@ -41,13 +41,13 @@ class EarlyCancels:
         for lease in leases:
             kept = self._kept.pop(lease.job_id, None)
             if kept is not None and kept[0] == lease.attempt:
-                session.cancel(lease, Asked(kept[1], self._grace))
+                session.cancel(lease, CancelRequest(kept[1], self._grace))
 
     def attached(self, session: Session) -> None:
         """A resumed session has a stream: what it kept and is to stop is told on it."""
         for lease in session.leases.values():
             kept = self._kept.pop(lease.job_id, None)
             if kept is not None:
-                session.cancel(lease, Asked(kept[1], self._grace))
+                session.cancel(lease, CancelRequest(kept[1], self._grace))
             elif lease.asked is not None:
                 session.cancel(lease, lease.asked)

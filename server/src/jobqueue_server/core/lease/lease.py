@@ -12,20 +12,20 @@ from ..catalog import Lane
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CancelRequest:
     """A cancel that was asked for: why, in its caller's words, and how long from then on the server waits."""
 
     reason: str
     grace: timedelta
 
     @classmethod
-    def of(cls, reason: str, left: timedelta | None) -> Asked:
+    def of(cls, reason: str, left: timedelta | None) -> CancelRequest:
         """As it stands in the database, where what is left may be over."""
         return cls(reason, max(left or timedelta(), timedelta()))
 
 
 @dataclass(slots=True, eq=False)
-class Terms:
+class LeaseTemplate:
     """What leases that were given at once have in common."""
 
     lane: Lane
@@ -54,17 +54,17 @@ class Lease:
         fraction: The progress that its worker last told.
         settling: Whether its outcome is on the way to the database.
         asked: A cancel, as it stood at the moment of a resume.
-        told_to_stop: Whether its worker heard of a cancel on this stream.
+        cancel_sent: Whether its worker heard of a cancel on this stream.
     """
 
     checkpoint = b""
     seq = 0
     fraction = 0.0
     settling = False
-    asked: Asked | None = None
-    told_to_stop = False
+    asked: CancelRequest | None = None
+    cancel_sent = False
 
-    def __init__(self, lease_id: int, job_id: UUID, terms: Terms, payload: bytes = b"") -> None:
+    def __init__(self, lease_id: int, job_id: UUID, terms: LeaseTemplate, payload: bytes = b"") -> None:
         self.lease_id = lease_id
         self.job_id = job_id
         self.terms = terms
@@ -72,7 +72,9 @@ class Lease:
         self.size = len(payload)
 
     @classmethod
-    def taken_over(cls, lease_id: int, job_id: UUID, terms: Terms, size: int, asked: Asked | None) -> Lease:
+    def taken_over(
+        cls, lease_id: int, job_id: UUID, terms: LeaseTemplate, size: int, asked: CancelRequest | None
+    ) -> Lease:
         """One that its worker still holds after a break: it was delivered, by a stream before this one."""
         lease = cls(lease_id, job_id, terms)
         lease.seq = -1
@@ -122,7 +124,7 @@ class Lease:
 
     def told(self) -> None:
         """Its worker heard of a cancel."""
-        self.told_to_stop = True
+        self.cancel_sent = True
 
     @property
     def attempt(self) -> int:

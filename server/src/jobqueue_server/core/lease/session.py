@@ -12,7 +12,7 @@ from ...errors import JobQueueError
 from ...scope import Scope
 from .capacity import Capacity
 from .holding import Holding
-from .lease import Asked, Lease
+from .lease import CancelRequest, Lease
 from .states import TABLE, SessionEvent, SessionState
 
 #: A worker is to be heard at least so often.
@@ -230,7 +230,7 @@ class Session(Holding):
             self.link.go_on()
         self.has_room()
 
-    def cancel(self, lease: Lease, asked: Asked) -> None:
+    def cancel(self, lease: Lease, asked: CancelRequest) -> None:
         """Has its worker stop a job, if it has a stream."""
         lease.told()
         if self.link is not None:

@@ -12,7 +12,7 @@ from ...store.sessions import SessionStore
 from ..events.notices import Peers
 from ..events.this_server import ThisServer
 from ..lease.early_cancels import EarlyCancels
-from ..lease.lease import Asked
+from ..lease.lease import CancelRequest
 from ..tuning import Tuning
 from .registry import Sessions
 
@@ -54,7 +54,7 @@ class Cancels:
         lease = session.find(job_id, attempt) if session is not None else None
         if session is None or lease is None or session.link is None:
             return False
-        session.cancel(lease, Asked(reason, self._grace))
+        session.cancel(lease, CancelRequest(reason, self._grace))
         return True
 
     async def run(self) -> None:
@@ -78,6 +78,6 @@ class Cancels:
                 session is not None
                 and lease is not None
                 and session.link is not None
-                and not lease.told_to_stop
+                and not lease.cancel_sent
             ):
-                session.cancel(lease, Asked.of(row["reason"], row["left"]))
+                session.cancel(lease, CancelRequest.of(row["reason"], row["left"]))

@@ -11,9 +11,9 @@ from ...lifecycle import Event
 from ...store.database import Record
 from ...store.jobs import JobStore, Leaving
 from ...store.sessions import SessionStore
+from ..duty_cycle import DutyCycle
 from ..events.this_server import ThisServer
 from ..lease.attempt_ends import AttemptEnds
-from ..pace import Pace
 from ..tuning import Tuning
 from .audit import Audit
 from .losses import Losses
@@ -47,7 +47,7 @@ class Reaper:
 
     async def run(self) -> None:
         """Reaps until cancelled. While the database is away it waits."""
-        audits = Pace(self._tuning.audit_every)
+        audits = DutyCycle(self._tuning.audit_every)
         while True:
             await asyncio.sleep(self._tuning.reap_every)
             try:

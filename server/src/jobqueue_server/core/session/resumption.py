@@ -10,7 +10,7 @@ from ...store.jobs import Leaving
 from ...store.sessions import SessionStore
 from ..catalog import Catalog
 from ..lease.attempt_ends import AttemptEnds
-from ..lease.lease import Asked, Lease, Lingering, Named, Terms
+from ..lease.lease import CancelRequest, Lease, LeaseTemplate, Lingering, Named
 from ..lease.session import Session
 from .tokens import superseded
 
@@ -83,11 +83,11 @@ class Resumption:
         lane = self._catalog.lane_by_id(row["lane_id"])
         if lane is None or lease.lease_id in session.leases:
             return False
-        terms = Terms(
+        terms = LeaseTemplate(
             lane, row["attempts"], row["priority"], 0, 0, row["timeout_ms"], row["changed_at"],
             isolated=row["isolated"],
         )  # fmt: skip
-        asked = Asked.of(row["cancel_reason"], row["left"]) if row["cancel_requested"] else None
+        asked = CancelRequest.of(row["cancel_reason"], row["left"]) if row["cancel_requested"] else None
         size = job["size"] if job is not None else 0
         session.add(Lease.taken_over(lease.lease_id, row["id"], terms, size, asked))
         return True

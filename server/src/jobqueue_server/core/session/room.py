@@ -25,7 +25,7 @@ from .resumption import Resumption
 from .revocations import Revocations
 from .silences import Silences
 from .streams import Streams
-from .unary import SessionCalls
+from .unary import UnarySessions
 
 
 class SessionRoom:
@@ -71,7 +71,7 @@ class SessionRoom:
         revocations = Revocations(self.sessions, peers)
         self.audit = Audit(jobs, store, self.sessions, revocations, attempts, server, tuning)
         self.reaper = Reaper(jobs, store, revocations, losses, self.audit, attempts, server, tuning)
-        self.unary = SessionCalls(
+        self.unary = UnarySessions(
             store, self.sessions, claim.takers, claim.delivery, attempt.settler, attempts, catalog, server
         )
 

@@ -28,7 +28,7 @@ LATE_IS_AWAY = 2
 TELL_EVERY = 5.0
 
 
-class Beat:
+class ServerHeartbeat:
     """Says that this server lives, and tells `database` whether it can be reached.
 
     Each heartbeat also reads the database's clock, for `clocks`, and the level that the database requires. Where that

@@ -23,14 +23,14 @@ from ...scope import Scope
 from ...store.database import Record
 from ...store.jobs import Leaving
 from ...store.sessions import SessionStore
-from ..attempt.outcome import Answer, Frame, Outcome
+from ..attempt.outcome import Answer, Outcome, SettleReply
 from ..attempt.settler import Settler
 from ..catalog import Catalog
 from ..claim.delivery import Delivery
 from ..claim.takers import Takers
 from ..events.this_server import ThisServer
 from ..lease.attempt_ends import AttemptEnds
-from ..lease.lease import Asked, Lease, Named, Terms
+from ..lease.lease import CancelRequest, Lease, LeaseTemplate, Named
 from ..lease.session import Session
 from .registry import Opened, Sessions
 from .tokens import digest, new_token, split_token
@@ -40,7 +40,7 @@ GATHER = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Greeting:
+class UnarySessionOptions:
     """What a worker that makes calls takes. 0 is no bound."""
 
     subscriptions: frozenset[tuple[str, str]]
@@ -62,7 +62,7 @@ class Greeting:
         )
 
     @classmethod
-    def of(cls, text: str) -> Greeting:
+    def of(cls, text: str) -> UnarySessionOptions:
         """As it was stored."""
         stored = json.loads(text)
         return cls(
@@ -79,7 +79,7 @@ class Cancelling:
     """A lease whose job is to be cancelled."""
 
     lease: Named
-    asked: Asked
+    asked: CancelRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class _Heard:
     """A session for the time of a call, with the rows of what it holds."""
 
     session: Session
-    greeting: Greeting | None
+    greeting: UnarySessionOptions | None
     streams: bool
     held: list[Record]
 
@@ -128,7 +128,7 @@ class _Gathering:
         pass
 
 
-class SessionCalls:
+class UnarySessions:
     """What workers do by calls. Every method but `open` raises as `Sessions.refusal` says."""
 
     def __init__(
@@ -166,7 +166,7 @@ class SessionCalls:
         name: str,
         labels: Mapping[str, str],
         ttl: timedelta,
-        greeting: Greeting,
+        greeting: UnarySessionOptions,
     ) -> Opened:
         """A new session, heard by its calls."""
         secret = new_token()
@@ -182,7 +182,7 @@ class SessionCalls:
         token: str,
         held: Sequence[Named],
         unanswered: Sequence[Named],
-        greeting: Greeting,
+        greeting: UnarySessionOptions,
     ) -> Opened:
         """The next epoch of a session that had a stream, or not, heard by its calls from now on."""
         opened = await self._sessions.resume(scope, token, held, unanswered, greeting.subscriptions)
@@ -218,7 +218,9 @@ class SessionCalls:
                 await self._give_back_beside(heard, held)
             return await self._gather(heard, heard.greeting, most, wait), heard.greeting.as_value
 
-    async def _gather(self, heard: _Heard, greeting: Greeting, most: int, wait: timedelta) -> list[Lease]:
+    async def _gather(
+        self, heard: _Heard, greeting: UnarySessionOptions, most: int, wait: timedelta
+    ) -> list[Lease]:
         session, gathering = heard.session, _Gathering()
         holds = len(session.leases)
         session.capacity.set(
@@ -261,7 +263,7 @@ class SessionCalls:
         if left == 0:
             return []
 
-        def frame(index: int) -> Frame:
+        def frame(index: int) -> SettleReply:
             def done(said: list[Answer]) -> None:
                 nonlocal left
                 outcome = outcomes[index]
@@ -271,7 +273,7 @@ class SessionCalls:
                 if left == 0:
                     all_done.set()
 
-            return Frame(1, done)
+            return SettleReply(1, done)
 
         for index, outcome in enumerate(outcomes):
             if outcome.job_id is not None:
@@ -287,7 +289,9 @@ class SessionCalls:
         heard = await self._heard(scope, token)
         known = {(row["id"], row["attempts"]) for row in heard.held}
         cancelling = [
-            Cancelling(Named(0, row["id"], row["attempts"]), Asked.of(row["cancel_reason"], row["left"]))
+            Cancelling(
+                Named(0, row["id"], row["attempts"]), CancelRequest.of(row["cancel_reason"], row["left"])
+            )
             for row in heard.held
             if row["cancel_requested"]
         ]
@@ -314,7 +318,7 @@ class SessionCalls:
         if row is None:
             raise await self._sessions.refusal(token)
         held = await self._store.held([session_id])
-        greeting = None if row["greeting"] is None else Greeting.of(row["greeting"])
+        greeting = None if row["greeting"] is None else UnarySessionOptions.of(row["greeting"])
         subscriptions = greeting.subscriptions if greeting else frozenset[tuple[str, str]]()
         session = Session(scope, row["id"], row["epoch"], row["name"], row["ttl"], subscriptions)
         if any(self._catalog.lane_by_id(lease["lane_id"]) is None for lease in held):
@@ -330,7 +334,7 @@ class SessionCalls:
             Lease(
                 session.next_lease_id(),
                 row["id"],
-                Terms(
+                LeaseTemplate(
                     lane, row["attempts"], row["priority"], 0, 0, row["timeout_ms"], row["changed_at"],
                     isolated=row["isolated"],
                 ),

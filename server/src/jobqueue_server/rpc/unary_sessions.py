@@ -1,4 +1,4 @@
-"""The unary twins of Lease: what a worker without a stream, such as a shell script with curl, does by calls."""
+"""Unary sessions: what a worker without a stream, such as a shell script with curl, does by calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..chain import Call
 from ..core.attempt.outcome import Answer, Outcome
 from ..core.clock import Clock
 from ..core.lease.lease import Named
-from ..core.session.unary import Greeting, SessionCalls
+from ..core.session.unary import UnarySessionOptions, UnarySessions
 from ..model import DEFAULT_WAIT, MAX_BATCH_JOBS, MAX_MESSAGE_BYTES, MAX_SETTLE_OUTCOMES
 from . import checks, convert, hello
 from .checks import Problems
@@ -23,12 +23,12 @@ _ANSWERING = timedelta(milliseconds=250)
 MAX_TOKEN_CHARS = 256
 
 
-class SessionCallsServicer:
+class UnarySessionServicer:
     """Opens sessions, claims, settles, keeps alive and closes, one call each."""
 
     def __init__(
         self,
-        calls: SessionCalls,
+        calls: UnarySessions,
         clock: Clock,
         *,
         default_ttl: timedelta,
@@ -45,7 +45,7 @@ class SessionCallsServicer:
         """Opens a session, or goes on with one."""
         said = hello.greeting(request.hello)
         capacity = request.hello.capacity
-        greeting = Greeting(
+        greeting = UnarySessionOptions(
             said.subscriptions, capacity.slots, dict(capacity.slots_by_kind), capacity.bytes, said.as_value
         )
         if said.token is None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 _SHARE = 50
 
 
-class Pace:
+class DutyCycle:
     """Due at an interval, and later where it took long.
 
     A look at all that is leased passes over every dead entry of the index while somebody holds a snapshot: 0.5 s after

@@ -1,4 +1,4 @@
-"""The unary twins of Lease: a worker that only makes calls holds leases as one with a stream does."""
+"""Unary sessions: a worker that only makes calls holds leases as one with a stream does."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueue_server.core.pace import Pace
+from jobqueue_server.core.duty_cycle import DutyCycle
 
 pytestmark = pytest.mark.unit
 
@@ -23,7 +23,7 @@ def clock() -> Clock:
 
 
 def test_what_is_quick_comes_at_its_interval(clock: Clock) -> None:
-    pace = Pace(10, clock)
+    pace = DutyCycle(10, clock)
     assert pace.left == 10
     clock.now += 10
     assert pace.left == 0
@@ -35,14 +35,14 @@ def test_what_is_quick_comes_at_its_interval(clock: Clock) -> None:
 
 
 def test_what_takes_long_comes_less_often(clock: Clock) -> None:
-    pace = Pace(10, clock)
+    pace = DutyCycle(10, clock)
     with pace.done():
         clock.now += 2
     assert pace.left == 100
 
 
 def test_it_comes_soon_without_its_interval_but_not_beyond_its_share(clock: Clock) -> None:
-    pace = Pace(10, clock)
+    pace = DutyCycle(10, clock)
     pace.soon()
     assert pace.left == 0
     with pytest.raises(ValueError, match="it failed"), pace.done():
