@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from jobqueue.v1 import lease_pb2
-from jobqueue_server import drain
+from jobqueue_server.core.tuning import Tuning
 
 from .hand_worker import StreamEnded, named, reason_of
 from .place import Place, Status, eventually
@@ -162,10 +162,13 @@ async def test_the_workers_of_a_server_that_leaves_are_sent_elsewhere_one_after_
         await stopping
 
 
-async def test_workers_that_hold_nothing_get_the_time_to_connect_elsewhere_first(dsn, monkeypatch):
+async def test_workers_that_hold_nothing_get_the_time_to_connect_elsewhere_first(dsn):
     # Half a second is enough on a machine that has nothing else to do.
-    monkeypatch.setattr(drain, "DRAIN_MOVE", 10 * drain.DRAIN_MOVE)
-    async with Place(dsn, shutdown_grace="20s", notify="off") as place, Place(dsn, notify="off") as other:
+    tuning = Tuning(drain_move=5.0)
+    async with (
+        Place(dsn, tuning=tuning, shutdown_grace="20s", notify="off") as place,
+        Place(dsn, notify="off") as other,
+    ):
         worker = await place.worker()
         stopping = asyncio.create_task(place.app.stop())
         await worker.next("go_away")

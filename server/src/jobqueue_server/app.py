@@ -267,7 +267,7 @@ class App:
         )
         return Drain(
             self.chain, self.serving, self.claim.activity, self.sessions, self.session.unary,
-            self.watches, self.attempt.settler, grace=settings.shutdown_grace,
+            self.watches, self.attempt.settler, tuning, grace=settings.shutdown_grace,
         )
     # fmt: on
 

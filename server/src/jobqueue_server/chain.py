@@ -153,6 +153,10 @@ class Chain:
         self.in_flight = 0
         self.open_streams = 0
 
+    def drain(self) -> None:
+        """The server leaves."""
+        self.draining = True
+
     def unary(
         self, method: str, handler: Handler, parse: Parse = _unchanged
     ) -> Callable[[Any, Call], Awaitable[Any]]:

@@ -14,22 +14,13 @@ from .core.attempt.settler import Settler
 from .core.claim.activity import Activity
 from .core.session.registry import Sessions
 from .core.session.unary import UnarySessions
+from .core.tuning import Tuning
 from .core.watch import Watches
 from .durations import format_duration
 from .serving import Serving
 
 _log = logs.get(__name__)
 
-DRAIN_LOOK = 0.05
-# Workers that are sent elsewhere come there one after the other: 5 ms for each, all within 2 s.
-DRAIN_SPREAD_EACH = 0.005
-DRAIN_SPREAD = 2.0
-# How long what is on its way to workers may take to arrive.
-DRAIN_QUIET = 2.0
-# How long a worker may take to connect elsewhere.
-DRAIN_MOVE = 0.5
-# With a database that hangs, a batch of outcomes takes as long to be given up: twice the statement timeout.
-LAST_OUTCOMES = 12.0
 # What a stream that was told to end gets to write its last frames.
 LAST_FRAMES = timedelta(seconds=1)
 
@@ -46,6 +37,7 @@ class Drain:
         unary: UnarySessions,
         watches: Watches,
         settler: Settler,
+        tuning: Tuning,
         *,
         grace: timedelta,
     ) -> None:
@@ -56,6 +48,7 @@ class Drain:
         self._unary = unary
         self._watches = watches
         self._settler = settler
+        self._tuning = tuning
         self._grace = grace
         self.now = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
@@ -67,28 +60,29 @@ class Drain:
         return self._draining
 
     async def _drain(self) -> None:
+        tuning = self._tuning
         _log.info("draining", grace=format_duration(self._grace))
-        self._chain.draining = True
+        self._chain.drain()
         await self._serving.serve_if("draining")
         self._activity.pause()
         # What is on its way to a worker arrives before it is sent elsewhere, where it says what it holds.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_QUIET):
+            async with asyncio.timeout(tuning.drain_quiet):
                 await self._activity.quiet()
         self._unary.leave()
         self._watches.leave()
         linked = self._sessions.linked()
-        spread = min(DRAIN_SPREAD, DRAIN_SPREAD_EACH * len(linked))
+        spread = min(tuning.drain_all, tuning.drain_each * len(linked))
         for session in linked:
             session.go_away("DRAINING", self._grace, timedelta(seconds=random.uniform(0, spread)))
         now = time.monotonic()
         # Those that hold nothing get the time to connect elsewhere first, those that do the whole grace.
-        idle_until, until = now + spread + DRAIN_MOVE, now + self._grace.total_seconds()
+        idle_until, until = now + spread + tuning.drain_move, now + self._grace.total_seconds()
         while (now := time.monotonic()) < until and not self.now.is_set():
             linked = self._sessions.linked()
             if not linked or (now >= idle_until and not any(session.leases for session in linked)):
                 break
-            await asyncio.sleep(DRAIN_LOOK)
+            await asyncio.sleep(tuning.drain_every)
         await self._end_streams()
 
     async def _end_streams(self) -> None:
@@ -102,6 +96,8 @@ class Drain:
         """Waits for outcomes in line, unless a second signal came or the database takes too long."""
         ended = asyncio.create_task(self.now.wait())
         settled = asyncio.create_task(self._settler.drained())
-        await asyncio.wait({ended, settled}, timeout=LAST_OUTCOMES, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            {ended, settled}, timeout=self._tuning.drain_outcomes, return_when=asyncio.FIRST_COMPLETED
+        )
         for task in (ended, settled):
             task.cancel()

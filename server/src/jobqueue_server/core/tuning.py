@@ -79,3 +79,17 @@ class Tuning:
     notices_echo_every: float = 5.0
     #: More news than these are not kept: the polling finds them.
     notices_kept: int = 10_000
+
+    # ---- how a server leaves
+
+    #: How long what is on its way to workers may take to arrive.
+    drain_quiet: float = 2.0
+    #: Workers that are sent elsewhere come there one after the other: so long for each, and all within so long.
+    drain_each: float = 0.005
+    drain_all: float = 2.0
+    #: How long a worker that holds nothing may take to connect elsewhere.
+    drain_move: float = 0.5
+    #: How often it is looked whether all have left.
+    drain_every: float = 0.05
+    #: With a database that hangs, a batch of outcomes takes as long to be given up: twice the statement timeout.
+    drain_outcomes: float = 12.0
