@@ -98,8 +98,8 @@ class Field:
         asked: Whether a NewJob has it.
         digested: Whether two requests that differ in it are two requests, under one idempotency key.
         shown: Which answers have it; None: no Job has it.
-        delivered: Where a delivery finds it: the attribute of `core.session.Terms`, or "" for what is each lease's
-            own. None: no LeasedJob has it.
+        delivered: Where a delivery finds it: the attribute of `LeaseTemplate` (core/lease/lease.py), or "" for what is
+            each lease's own. None: no LeasedJob has it.
         by_kind: When its kind's value stands in.
         plain: Whether the fast path reads it. A request with any other field goes the general way.
         own: Whether jobs differ in it that are asked for alike, so that no template of an answer holds it.

@@ -17,7 +17,7 @@ from .connect import Connector
 from .statements import statement
 
 # A statement that has not ended by then is given up: it also bounds how late a commit may become visible, which
-# the floors of the claim rely on (see core/dispatch.py).
+# the floors of the claim rely on (see core/claim/lines.py).
 STATEMENT_TIMEOUT = timedelta(seconds=5)
 
 # Seconds for which a connection that nobody uses is kept for the next hot statement, and out of its pool.
