@@ -8,6 +8,7 @@ import pytest
 
 from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.store.jobs import JobStore
+from tests.store.stored import SCOPE
 
 from .place import Held, Place, eventually
 
@@ -268,7 +269,7 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     held = Held(monkeypatch, JobStore, "claim")
     monkeypatch.setattr(JobStore, "enqueue", noted)
     lines = place.app.claim.lines
-    lane = place.app.catalog.known_lane("default", "work")
+    lane = place.app.catalog.known_lane(SCOPE, "default", "work")
     line = lines.line(lane, 0)
     line.ready, line.saturated = True, saturated
     seats = place.app.claim.hand_off.seats(lane, 0, [2] * 200)
