@@ -8,7 +8,7 @@ A block of `console` is a conversation, in the terminal that its title names:
     other lines     must be shown: `...` stands for anything, an id for the id that it was when first shown, a time for
                     any time. A conversation that ends with `...` leaves its program running.
 
-A block of `python` with a title is a file of that name.
+A block of `python` with a title is a file of that name. A block of `mermaid` is a picture.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Script:
                 self._converse(block)
             elif block.language == "python" and block.title:
                 (self._folder / block.title).write_text(self._here(block.text))
-            else:
+            elif block.language != "mermaid":
                 raise NotAsWritten(
                     f"{self._document}, line {block.line}: a block is `console`, or `python` with a file's name"
                 )

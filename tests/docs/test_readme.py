@@ -1,10 +1,9 @@
-"""The READMEs do what they say: each of their blocks is typed into a terminal, against a real server and worker."""
+"""The READMEs and docs/start do what they say: each block is typed, against a real server and worker."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import threading
@@ -23,10 +22,8 @@ pytestmark = pytest.mark.slow
 BIN = ROOT / ".venv" / "bin"
 # A reader waits half a minute for a dead worker's jobs; this server gives them back sooner.
 SESSION_TTL = "5s"
-
-
-# The only part that needs more than Python and make.
-_CURL = re.compile(r"^## Ten minutes with curl$.*?(?=^## )", re.MULTILINE | re.DOTALL)
+# The pages of docs/start that need no more than Python and make.
+STARTS = ("generated-code.md", "grpcurl.md", "own-kind.md")
 
 
 @pytest.fixture
@@ -83,7 +80,7 @@ def process(program: str, *arguments: str, **environment: str) -> Iterator[Calla
                 said.append(line)
                 entry: dict[str, Any] = json.loads(line)
                 if entry["message"].startswith(message):
-                    # What it says from now on is nobody's concern, but must not fill the pipe.
+                    # What it says from now on does not matter, but must not fill the pipe.
                     threading.Thread(target=lines.read, daemon=True).start()
                     return entry
             pytest.fail(f"{program} ended:\n" + "".join(said))
@@ -117,29 +114,32 @@ def run(
         script.close()
 
 
+def test_every_page_of_the_first_steps_is_typed() -> None:
+    assert {path.name for path in (ROOT / "docs/start").glob("*.md")} == {"README.md", "curl.md", *STARTS}
+
+
 @pytest.mark.usefixtures("worker")
-def test_every_block_of_the_readme_does_what_it_shows(
-    folder: Path, server: dict[str, str], address: str, dsn: str
+@pytest.mark.parametrize("name", ["README.md", *(f"docs/start/{page}" for page in STARTS)])
+def test_every_block_of_a_first_page_does_what_it_shows(
+    folder: Path, server: dict[str, str], address: str, dsn: str, name: str
 ) -> None:
     there = environment(address, dsn)
     assert shutil.which("grpcurl", path=there["PATH"]), "grpcurl is missing: it comes with `make install`"
 
-    run(_CURL.sub("", (ROOT / "README.md").read_text()), folder, there, server)
+    run((ROOT / name).read_text(), folder, there, server, name)
 
 
 @pytest.mark.curl
 @pytest.mark.usefixtures("worker")
-def test_every_block_of_the_readme_with_curl_does_what_it_shows(
+def test_every_block_of_the_page_for_curl_does_what_it_shows(
     folder: Path, server: dict[str, str], address: str, dsn: str
 ) -> None:
     there = environment(address, dsn)
     assert shutil.which("curl", path=there["PATH"]), (
         "curl is missing: `make check` needs it, `make test` does not"
     )
-    section = _CURL.search((ROOT / "README.md").read_text())
-    assert section
 
-    run(section[0], folder, there, server)
+    run((ROOT / "docs/start/curl.md").read_text(), folder, there, server, "docs/start/curl.md")
 
 
 @pytest.mark.parametrize("package", ["clients/python", "server", "worker"])
