@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md is true: its files and names exist, no module is forgotten, its picture is the table."""
+"""ARCHITECTURE.md and docs/code-map.md are true: files and names exist, no module is forgotten, the picture too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .markdown import ROOT, blocks, code_words
 
 pytestmark = pytest.mark.unit
 
-TEXT = (ROOT / "ARCHITECTURE.md").read_text()
+TEXT = "\n".join((ROOT / name).read_text() for name in ("ARCHITECTURE.md", "docs/code-map.md"))
 SERVER = ROOT / "server/src/jobqueue_server"
 TRANSPORT = ROOT / "server/src/grpc_http2"
 CLIENT = ROOT / "clients/python/src/jobqueue"
