@@ -31,7 +31,7 @@ class AnswerSide:
         window: Bytes that the other side takes now; may be negative.
         unsent: Bytes of messages for which there was no room yet.
         waited: Seconds in which its request did not become whole, or in which nothing of `unsent` was taken.
-        ended: Whether its status is said, or nobody is there to be told.
+        ended: Whether its status is sent, or the caller has gone.
         half_closed: Whether the other side has said all.
     """
 
@@ -74,7 +74,7 @@ class AnswerSide:
         """Sends a message, and waits while the other side takes no more.
 
         Raises:
-            PeerGone: Nobody is there to be sent anything.
+            PeerGone: The caller has gone.
         """
         if self.ended:
             raise PeerGone
@@ -90,12 +90,12 @@ class AnswerSide:
         return not self.unsent and not self._out.paused
 
     def send(self, message: Any) -> None:
-        """Sends a message; one that nobody is there for is passed over. Who sends much looks at `writable` before."""
+        """Sends a message, or drops it if the caller has gone. Check `writable` before sending much."""
         if not self.ended:
             self._send(self._framed(self._handler.response_serializer(message)))
 
     def when_writable(self, call: Callable[[], None]) -> None:
-        """Calls once there is room again, or nobody is there any more."""
+        """Calls once there is room again, or the caller has gone."""
         self._writable = call
         if self.writable() or self.ended:
             self.sent()
@@ -152,7 +152,7 @@ class AnswerSide:
             block = ANSWER_BLOCK + block
         last = frames.header_frames(self.id, block, True, self._out.frame_bytes)
         if not self.half_closed:
-            # The other side may stop: nobody reads the rest.
+            # The caller may stop sending: the rest is not read.
             last += frames.reset(self.id, frames.Reason.NO_ERROR)
         if code:
             self._out.keep(-len(self.unsent))

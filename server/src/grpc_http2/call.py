@@ -33,7 +33,7 @@ class Cancellable(Protocol):
     """What goes on for a call."""
 
     def cancel(self) -> object:
-        """Nobody waits for it any more."""
+        """The caller does not wait for it any more."""
 
 
 class Call(RequestSide):
@@ -96,7 +96,7 @@ class Call(RequestSide):
         return self._connection.peer
 
     def cancelled(self) -> bool:
-        """Whether nobody waits for the answer."""
+        """Whether the caller no longer waits for the answer."""
         return self.ended
 
     def set_code(self, code: grpc.StatusCode) -> None:

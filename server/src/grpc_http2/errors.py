@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class PeerGone(Exception):
-    """The caller has gone: nobody is there to be answered."""
+    """The caller has gone: an answer can't be sent."""
 
 
 class MessageUnreadable(Exception):

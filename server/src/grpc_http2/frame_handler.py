@@ -84,7 +84,7 @@ class FrameHandler:
         if len(block) > MAX_METADATA_BYTES:
             # Before it is read, which may take a tenth of a second.
             self._budget.idle(len(block) // _BLOCK_BYTES)
-        # Also where nobody is interested: what it adds to the table counts.
+        # Also where the request is refused: what it adds to the table counts.
         request = self._fields.read(block)
         if request.too_large:
             self._budget.idle(_LARGE_BLOCK)

@@ -66,7 +66,7 @@ class Life:
                 connection.say_last()
 
     def _is_there(self) -> bool:
-        """Asks whoever is silent for too long; whether there is an answer, or still time for one."""
+        """Pings a caller that is silent for too long. Tells whether there is an answer, or still time for one."""
         connection, terms = self._connection, self._connection.terms
         if self.heard or connection.out.deaf:
             self.heard = False

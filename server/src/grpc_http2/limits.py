@@ -107,7 +107,7 @@ class Held:
         usage: What all connections hold; it is told in steps: each message would be counted twice over otherwise.
 
     Attributes:
-        bytes: How many there are. Whoever hands some on takes them off.
+        bytes: How many there are. The reader that hands some on takes them off.
     """
 
     __slots__ = ("_limits", "_mark", "_told", "_unfinished", "_usage", "bytes")

@@ -33,7 +33,7 @@ class MessageRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """Stands where a message was that is over the limit. Nothing of it is held; whoever reads it tells the caller."""
+    """Stands where a message was that is over the limit. Nothing of it is held; its reader tells the caller."""
 
     text: str
 

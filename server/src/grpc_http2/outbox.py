@@ -216,7 +216,7 @@ class Outbox:
         """Whether the answer that waits now is one too many, and its call is to end; it counts as a reset.
 
         Where there are too many of those too, the connection ends: each call is work. Where it is an answer too many of
-        all connections together, whoever reads least is cut off instead.
+        all connections together, the caller that reads least is cut off instead.
         """
         if self.unread > self._limits.connection_unread:
             self.budget.resets += 1

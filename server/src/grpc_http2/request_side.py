@@ -87,7 +87,7 @@ class RequestSide(AnswerSide):
             connection.streams.reset(self, frames.Reason.FLOW_CONTROL_ERROR)
             return
         if self._refusal is not None or self._messages.over or not data:
-            # Nobody reads it; what is all padding says nothing either.
+            # It is not read, or it is all padding.
             if data and size < SMALL_BYTES:
                 connection.budget.idle()
             self._give_back()
@@ -107,7 +107,7 @@ class RequestSide(AnswerSide):
             if size < SMALL_BYTES:
                 connection.budget.idle()
             if not before:
-                # Whoever waits for the rest of a message must let it come.
+                # The rest of the message can come only if the window is given back.
                 self._give_back()
         if self._handle is not None:
             self.resume()
@@ -185,7 +185,7 @@ class RequestSide(AnswerSide):
         """Has each message handled as it comes, without a task in between, until the other side has said all.
 
         Args:
-            handle: Gets each message, in the context of whoever waits here.
+            handle: Gets each message, in the context of the task that waits here.
             ready: Whether `handle` takes the next one now. Where it does not, `resume` goes on.
 
         Raises:
@@ -202,8 +202,8 @@ class RequestSide(AnswerSide):
         finally:
             if self._handled.done() and not self._handled.cancelled():
                 self._handled.exception()
-            # The frames of an error know this stream and the message. As long as it knew the error, or whoever handled
-            # messages, all of them would wait for the collector, which comes by after hundreds of streams.
+            # The frames of an error know this stream and the message. If the stream kept the error, or the
+            # handler of messages, all of them would wait for the garbage collector, for hundreds of streams.
             self._handle = self._handled = self._context = None
             self._ready = always
 
@@ -264,7 +264,7 @@ class RequestSide(AnswerSide):
             self._reader.set_result(None)
 
     def _forget(self) -> None:
-        # The one message of a call is held so long, whoever has it: 4 kB may be 4 MiB once decompressed.
+        # The one message of a call counts as held until then: 4 kB may be 4 MiB once decompressed.
         if self._held:
             self._let_go()
         self._arrived.clear()

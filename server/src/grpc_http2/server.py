@@ -175,7 +175,7 @@ class Server:
             await asyncio.wait(set(self._terms.tasks), timeout=_CLEANUP)
         if self._ticking is not None:
             self._ticking.cancel()
-        # What was said last is on its way; whoever does not take it is not waited for.
+        # The last bytes are on their way. A caller that does not read them is not waited for.
         for connection in list(self._terms.connections):
             connection.abort()
 

@@ -103,7 +103,7 @@ class Streams:
             self.when_empty()
 
     def tick(self, limits: Limits) -> None:
-        """Once a second: ends requests that do not become whole, and calls whose answers nobody reads."""
+        """Once a second: ends requests that do not become whole, and calls whose answers are not read."""
         moved, self._out.moved = self._out.moved, False
         receiving = 0
         for stream in self:

@@ -21,7 +21,7 @@ class Turn:
     __slots__ = ("_ends", "_waiting")
 
     def __init__(self) -> None:
-        # When the turn is used up that is now; None: nobody has used any of it.
+        # When the current turn is used up; None: none of it is used.
         self._ends: float | None = None
         self._waiting: deque[Callable[[], None]] = deque()
 

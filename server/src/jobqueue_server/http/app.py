@@ -177,7 +177,7 @@ class HttpApp:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    """Says that it is ready when a server asks: what it needs was started by whoever built it."""
+    """Says that it is ready when a server asks: its builder has started what it needs."""
     while True:
         event = await receive()
         await send({"type": f"{event['type']}.complete"})

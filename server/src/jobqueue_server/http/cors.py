@@ -86,7 +86,7 @@ def _is_foreign(method: str, metadata: Mapping[str, str]) -> bool:
     """Whether a page of another site sent the request: a browser says so, and a program says nothing."""
     site = metadata.get("sec-fetch-site", "none")
     if site not in ("none", "same-origin"):
-        # Somebody followed a link to here: it only reads, and the page with the link sees nothing of it.
+        # A user followed a link to here: it only reads, and the page with the link sees nothing of it.
         followed = (
             metadata.get("sec-fetch-mode") == "navigate" and metadata.get("sec-fetch-dest") == "document"
         )

@@ -107,7 +107,7 @@ def _swagger_ui() -> Path:
     """The folder of Swagger UI.
 
     Raises:
-        PackageNotFoundError: This is a checkout in whose environment nobody has installed it.
+        PackageNotFoundError: This is a checkout, and its environment does not have it installed.
     """
     if _BUILT.is_dir():
         return _BUILT

@@ -33,7 +33,7 @@ class Endpoint(Protocol):
 
         Raises:
             JobQueueError: What the chain lets out; nothing has been sent.
-            PeerGone: Nobody is there to be answered.
+            PeerGone: The caller has gone.
         """
 
 

@@ -110,7 +110,7 @@ def _place(scope: Scope) -> tuple[str, bytes, str]:
 
     Servers and frameworks differ in whether paths begin with `root_path`: ASGI says that both do, older ones have cut
     it off of `path` alone, or of both. So it is cut off where it is there. Where `raw_path` is missing, or says
-    something else than `path` since somebody has rewritten that, `path` counts.
+    something else than `path` because a middleware has rewritten that, `path` counts.
     """
     path: str = scope["path"]
     raw: str = (scope.get("raw_path") or b"").decode("latin-1")

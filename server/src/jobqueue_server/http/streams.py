@@ -84,7 +84,7 @@ class StreamAnswer:
 
     async def _last(self, data: bytes) -> None:
         await self.stop()
-        # Whoever does not read has no right to a place here beyond the stream's end.
+        # A caller that does not read must not hold a place here beyond the stream's end.
         with contextlib.suppress(TimeoutError, PeerGone):
             async with asyncio.timeout(_LAST_SECONDS), self._turn:
                 await self._write(data, more=False)

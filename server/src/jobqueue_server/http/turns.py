@@ -9,7 +9,7 @@ _LARGE = 256 << 10
 
 
 class Turns:
-    """Lets on whoever is to do much at once. Four bodies of 4 MiB in one turn of the loop would be 100 ms of it."""
+    """Lets large bodies be handled one at a time. Four bodies of 4 MiB in one turn of the loop would take 100 ms."""
 
     def __init__(self) -> None:
         self._one = asyncio.Lock()

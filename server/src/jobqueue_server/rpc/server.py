@@ -92,6 +92,6 @@ class GrpcServer:
     async def stop(self, grace: timedelta) -> None:
         """Takes no new calls, and cuts off those that are not done after the grace.
 
-        It does not tell the streams: whoever serves them ends them before.
+        It does not tell the streams: their servicers end them before.
         """
         await self._server.stop(grace.total_seconds())

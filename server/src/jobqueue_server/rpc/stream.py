@@ -134,7 +134,7 @@ class LeaseStream:
             self.over.set_exception(error)
 
     def gone(self) -> None:
-        """Nobody waits for its end any more."""
+        """No task waits for its end any more."""
         if not self.over.cancel() and not self.over.cancelled():
             self.over.exception()
             # The frames of an error know this stream: see `grpc_http2.Call.receive`.

@@ -162,7 +162,7 @@ _WRAPPERS = frozenset(
 
 
 def _raw_printer(key: str, field: FieldDescriptor) -> _FieldPrinter:
-    """Splices bytes of JSON in as they are; whoever stored them has checked them."""
+    """Splices bytes of JSON in as they are; they were checked when they were stored."""
     name = field.name
     has_presence = field.has_presence
 

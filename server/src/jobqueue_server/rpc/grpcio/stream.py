@@ -60,7 +60,7 @@ class GrpcioStream(GrpcioCall):
         self._tell()
 
     def _tell(self) -> None:
-        """Says that there is room, to whoever waits for it."""
+        """Tells the task that waits for room that there is some."""
         if self._writable is not None and self.writable():
             writable, self._writable = self._writable, None
             asyncio.get_running_loop().call_soon(writable)
