@@ -27,7 +27,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def taken(what: str, address: str, setting: str) -> AddressUnusable:
-    """What to raise when somebody else listens there, or the address is not this machine's."""
+    """What to raise when another program listens there, or the address is not this machine's."""
     return AddressUnusable(
         f"{what} can't listen on {address}: another program uses the port, or the address is not this machine's. "
         f"Stop the other program, or choose another address by {setting}."
@@ -65,7 +65,7 @@ def _bound(held: contextlib.ExitStack, family: int, place: tuple[object, ...]) -
     """Takes the place until the stack ends; False if this machine has no such address.
 
     Raises:
-        OSError: Somebody has it.
+        OSError: It is taken.
     """
     try:
         probe = held.enter_context(socket.socket(family))

@@ -41,7 +41,7 @@ class Background:
                 await part()
                 _log.error("the background part %s ended, and is started again", name)
             except asyncio.CancelledError:
-                # One that nobody asked for is a crash like others, and must not end the part without a word.
+                # A cancellation that was not asked for is a crash. It must not end the part without a log line.
                 if self._stopping:
                     raise
                 _log.exception("the background part %s was cancelled, and is started again", name)

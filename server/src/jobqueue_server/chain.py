@@ -52,7 +52,7 @@ class Call:
         method: The full name, such as `/jobqueue.v1.JobQueue/EnqueueJob`; NO_METHOD while it is not known.
         transport: `grpc` or `http`.
         metadata: What came with it, names in lower case; the last of a repeated name.
-        deadline: When its time is up, in seconds of `time.monotonic()`; None while nobody has set one.
+        deadline: When its time is up, in seconds of `time.monotonic()`; None while it has none.
         peer: Who called, as the transport names them.
         request_id: The caller's `x-request-id` if that is 1 to 128 printable ASCII characters, else new.
         scope: On whose behalf it is made. The authentication step sets it; before, a call has none.
@@ -272,7 +272,7 @@ class Chain:
 
 
 class Begun:
-    """A call that `Chain.begin` let in. Whoever handles it ends it, once."""
+    """A call that `Chain.begin` let in. Its handler ends it, once."""
 
     __slots__ = ("_watch", "call")
 
@@ -286,7 +286,7 @@ class Begun:
         self._watch.cancel()
 
     def end(self, error: BaseException | None = None) -> JobQueueError | None:
-        """Counts and times it. Answers what its caller is told of the error, None where nobody is there to be told."""
+        """Counts and times it. Returns what the caller is told of the error; None if the caller has gone."""
         if error is None:
             self._watch.__exit__(None, None, None)
             return None

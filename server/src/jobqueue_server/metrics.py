@@ -165,7 +165,7 @@ class Metrics:
         size.observe(jobs)
 
     def told(self) -> None:
-        """A job was told to somebody who watches it."""
+        """A watch told of a job."""
         self._told.inc()
 
     def enqueued(self, kind: str, jobs: int = 1) -> None:

@@ -402,7 +402,7 @@ def environment_name(setting: str) -> str:
 def misspelt(environment: Iterable[str]) -> dict[str, str]:
     """Variables that are nearly a setting's, each with the name that was probably meant.
 
-    Others that begin with JOBQUEUE_ are somebody else's: workers and programs of the operator's own read it as well.
+    Others that begin with JOBQUEUE_ belong to other programs: workers, and programs of the operator.
     """
     known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
     meant = {}

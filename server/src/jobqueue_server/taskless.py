@@ -64,7 +64,7 @@ class TasklessCall(ABC):
         deadlines: Those of its transport.
 
     Attributes:
-        over: Whether it is answered, or nobody is there to be.
+        over: Whether it is answered, or its caller has gone.
     """
 
     def __init__(self, begun: Begun, job: Any, deadlines: Deadlines) -> None:

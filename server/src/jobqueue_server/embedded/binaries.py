@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 # Where the programs are copied for an account that can't enter the folder of the wheel. Only root writes there, so
-# nobody else can put a program of their own in their place.
+# no other user can put a program in their place.
 _SHARED_COPY = Path("/var/cache/jobqueue")
 
 

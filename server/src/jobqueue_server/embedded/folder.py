@@ -21,7 +21,7 @@ _LOG_LIMIT = 10 * 1024 * 1024
 
 
 def default_data_dir() -> Path:
-    """Where the embedded PostgreSQL keeps its data when nobody says."""
+    """Where the embedded PostgreSQL keeps its data by default."""
     if os.geteuid() == 0:
         return Path("/var/lib/jobqueue")
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
@@ -133,9 +133,9 @@ class DataFolder:
             )
 
     def _end_earlier_run(self) -> None:
-        """Stops the server that a killed run has left, and clears a pid file that names somebody else's process.
+        """Stops the server that a killed run has left, and clears a pid file that names a foreign process.
 
-        We hold the lock, so whoever still serves here was started by a process that is gone.
+        We hold the lock, so a server that still runs here was started by a process that is gone.
         """
         pid_file = self.data / "postmaster.pid"
         try:

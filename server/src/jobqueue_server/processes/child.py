@@ -45,7 +45,7 @@ def _say(ready: int, metrics_port: int) -> None:
 
 
 def _parent_is_gone() -> None:
-    """Its end of the pipe is closed: nobody would start this process again, or end it."""
+    """Its end of the pipe is closed. This process ends, since it would not be started again, or ended."""
     asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -173,7 +173,7 @@ class Processes:
                 self._code = self._code or max(code, 0)
                 return
             if not ever_ready:
-                # It has said why; the next try would not know better, and nobody would see that one is missing.
+                # Its log says why. Another try would fail again, and a missing process would go unnoticed.
                 _log.error("a server process could not start", process=child.number, code=code)
                 self._code = code if code > 0 else 1
                 self._leave()
