@@ -244,7 +244,10 @@ async def test_http_1_gets_a_400_and_a_hint(served: Served, method: str, first: 
 async def test_an_unknown_beginning_ends_the_connection(served: Served) -> None:
     for start in (b"\x16\x03\x01\x02\x00", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", b"\0" * 100):
         async with await Wire.open(served.port, start=start) as wire:
-            assert await wire.end() == (PROTOCOL_ERROR, "the connection does not begin as HTTP/2 does")
+            assert await wire.end() == (
+                PROTOCOL_ERROR,
+                "the connection must begin with the preface of HTTP/2",
+            )
 
 
 async def test_an_answer_that_waits_for_room_is_sent_to_its_end(served: Served) -> None:
@@ -272,9 +275,9 @@ async def test_the_preface_is_answered_before_it_is_whole_and_followed_by_settin
     async with await Wire.open(served.port, start=PREFACE[:3]) as wire:
         await wire.until(lambda: wire.of(SETTINGS))
         await wire.send(PREFACE[3:] + frame(PING, 0, 0, bytes(8)))
-        assert await wire.end() == (PROTOCOL_ERROR, "the preface is not followed by SETTINGS")
+        assert await wire.end() == (PROTOCOL_ERROR, "the preface must be followed by SETTINGS")
     async with await Wire.open(served.port, start=PREFACE + frame(SETTINGS, ACK, 0)) as wire:
-        assert await wire.end() == (PROTOCOL_ERROR, "the preface is not followed by SETTINGS")
+        assert await wire.end() == (PROTOCOL_ERROR, "the preface must be followed by SETTINGS")
 
 
 async def test_a_failure_of_the_server_s_own_ends_the_connection_and_says_so(

@@ -155,14 +155,17 @@ async def test_nothing_comes_between_the_pieces_of_a_block(served: Served) -> No
     async with await Wire.open(served.port) as wire:
         block = wire.encoder.encode(call_fields())
         await wire.send(frame(HEADERS, 0, 1, block[:5]) + frame(DATA, 0, 1, b""))
-        assert await wire.end() == (PROTOCOL_ERROR, "a block of fields was not ended")
+        assert await wire.end() == (
+            PROTOCOL_ERROR,
+            "a header block must be followed by CONTINUATION until it ends",
+        )
     for wrong in (
         frame(CONTINUATION, END_HEADERS, 1, b""),
         frame(HEADERS, 0, 1, b"\x82") + frame(CONTINUATION, 4, 3),
     ):
         async with await Wire.open(served.port) as wire:
             await wire.send(wrong)
-            assert await wire.end() == (PROTOCOL_ERROR, "CONTINUATION of nothing")
+            assert await wire.end() == (PROTOCOL_ERROR, "CONTINUATION must follow HEADERS of the same stream")
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ class FrameHandler:
             return
         if number % 2 == 0:
             raise ConnectionBroken(
-                Reason.PROTOCOL_ERROR, f"a caller's streams have odd numbers, and not {number}"
+                Reason.PROTOCOL_ERROR, f"a client's streams must have odd numbers; this is stream {number}"
             )
         if number <= streams.last or streams.refuses:
             self._not_live(frames.HEADERS, number, end)
@@ -153,16 +153,18 @@ class FrameHandler:
         elif kind == frames.SETTINGS:
             self._settings(flags, number, payload)
         elif kind == frames.PUSH_PROMISE:
-            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "a caller pushes nothing")
+            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "a client must not send PUSH_PROMISE")
         else:
             self._budget.idle()
             if kind == frames.GOAWAY and number:
                 # Else it opens no more streams; those that there are go on.
-                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "GOAWAY is of the connection")
+                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "GOAWAY must be on stream 0")
             if kind == frames.PRIORITY and not number:
-                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "PRIORITY is of a stream")
+                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "PRIORITY must not be on stream 0")
             if kind == frames.PRIORITY and len(payload) != 5:
-                raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "PRIORITY has five bytes")
+                raise ConnectionBroken(
+                    Reason.FRAME_SIZE_ERROR, f"PRIORITY has {len(payload)} bytes; it must have 5"
+                )
             # What else there is are kinds that are yet to come.
 
     def _not_live(self, kind: int, number: int, end: bool) -> None:
@@ -183,7 +185,9 @@ class FrameHandler:
         if stream is None or not _is_late(stream):
             self._budget.reset()
         if len(payload) != 4:
-            raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
+            raise ConnectionBroken(
+                Reason.FRAME_SIZE_ERROR, f"RST_STREAM has {len(payload)} bytes; it must have 4"
+            )
         if stream is None:
             self._not_live(frames.RST_STREAM, number, True)
             return
@@ -193,9 +197,9 @@ class FrameHandler:
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 8:
-            raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "PING has eight bytes")
+            raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, f"PING has {len(payload)} bytes; it must have 8")
         if number:
-            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "PING is of the connection")
+            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "PING must be on stream 0")
         self._budget.idle()
         if not flags & frames.ACK:
             self._out.write(frames.frame(frames.PING, frames.ACK, 0, payload))
@@ -205,25 +209,31 @@ class FrameHandler:
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
         self._budget.idle()
         if number:
-            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "SETTINGS are of the connection")
+            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "SETTINGS must be on stream 0")
         if flags & frames.ACK:
             if payload:
-                raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS is empty")
+                raise ConnectionBroken(
+                    Reason.FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS must be empty"
+                )
             return
         if len(payload) % 6:
-            raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "SETTINGS are of six bytes each")
+            raise ConnectionBroken(
+                Reason.FRAME_SIZE_ERROR, f"SETTINGS has {len(payload)} bytes; it must be a multiple of 6"
+            )
         window = self._streams.window
         for name, value in frames.read_settings(payload):
             if name == Setting.INITIAL_WINDOW_SIZE:
                 if value > frames.MOST_WINDOW:
-                    raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, f"a window of {value}")
+                    message = f"INITIAL_WINDOW_SIZE is {value}; the most is {frames.MOST_WINDOW}"
+                    raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, message)
                 window = value
             elif name == Setting.ENABLE_PUSH:
                 if value > 1:
                     raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}; it is 0 or 1")
             elif name == Setting.MAX_FRAME_SIZE:
                 if not frames.DEFAULT_FRAME_BYTES <= value <= frames.MOST_FRAME_BYTES:
-                    raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"frames of {value} bytes")
+                    message = f"MAX_FRAME_SIZE is {value}; it must be 16384 to 16777215"
+                    raise ConnectionBroken(Reason.PROTOCOL_ERROR, message)
                 self._out.frame_bytes = min(value, FRAME_BYTES)
         if window != self._streams.window:
             # Once a frame, which may say it ten thousand times, with thousands of streams each.
@@ -231,14 +241,17 @@ class FrameHandler:
             for stream in self._streams.live.values():
                 stream.window += more
                 if stream.window > frames.MOST_WINDOW:
-                    raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, f"a window of {stream.window}")
+                    message = f"SETTINGS open a stream's window to {stream.window}; the most is {frames.MOST_WINDOW}"
+                    raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, message)
         self._out.write(frames.frame(frames.SETTINGS, frames.ACK, 0))
         for stream in [stream for stream in self._streams.live.values() if stream.unsent]:
             self._out.pump(stream)
 
     def _window_update(self, number: int, payload: bytes) -> None:
         if len(payload) != 4:
-            raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "WINDOW_UPDATE has four bytes")
+            raise ConnectionBroken(
+                Reason.FRAME_SIZE_ERROR, f"WINDOW_UPDATE has {len(payload)} bytes; it must have 4"
+            )
         more = int.from_bytes(payload, "big") & frames.MOST_WINDOW
         stream = self._streams.live.get(number)
         if number and stream is None:
@@ -248,9 +261,10 @@ class FrameHandler:
         if stream is None:
             self._out.window += more
             if not more:
-                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "a window grows by nothing")
+                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "WINDOW_UPDATE is 0; it must be 1 or more")
             if self._out.window > frames.MOST_WINDOW:
-                raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, f"a window of {self._out.window}")
+                message = f"the connection's window is {self._out.window}; the most is {frames.MOST_WINDOW}"
+                raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, message)
             self._out.pump_all()
             return
         stream.window += more

@@ -127,10 +127,12 @@ def unpadded(flags: int, payload: bytes) -> bytes:
     start, end = 0, len(payload)
     if flags & PADDED:
         if not payload:
-            raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, "a padded frame has no length of its padding")
+            raise ConnectionBroken(
+                Reason.FRAME_SIZE_ERROR, "a padded frame must begin with the length of its padding"
+            )
         start, end = 1, end - payload[0]
     if flags & WITH_PRIORITY:
         start += 5
     if start > end:
-        raise ConnectionBroken(Reason.PROTOCOL_ERROR, "a frame's padding is longer than the frame")
+        raise ConnectionBroken(Reason.PROTOCOL_ERROR, "a frame's padding must be shorter than the frame")
     return payload[start:end]

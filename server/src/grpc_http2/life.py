@@ -77,5 +77,5 @@ class Life:
             connection.out.write(frames.frame(frames.PING, 0, 0, b"alive?\0\0"))
         if self._quiet < terms.keepalive + terms.keepalive_timeout:
             return True
-        _log.info("%s has not answered for %d s, and is taken for gone", connection.peer, self._quiet)
+        _log.info("%s has not answered for %d s: its connection ends", connection.peer, self._quiet)
         return False

@@ -139,7 +139,9 @@ class FrameReader:
             free = False
             number &= frames.MOST_STREAM_ID
             if self._block is not None and kind != frames.CONTINUATION:
-                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "a block of fields was not ended")
+                raise ConnectionBroken(
+                    Reason.PROTOCOL_ERROR, "a header block must be followed by CONTINUATION until it ends"
+                )
             if kind == frames.DATA:
                 self._taker.data(number, flags, data[start:at])
             elif kind == frames.HEADERS:
@@ -174,13 +176,15 @@ class FrameReader:
             if len(data) >= at + frames.HEAD_BYTES:
                 _, _, kind, flags, _ = frames.read_head(data, at)
                 if kind != frames.SETTINGS or flags & frames.ACK:
-                    raise ConnectionBroken(Reason.PROTOCOL_ERROR, "the preface is not followed by SETTINGS")
+                    raise ConnectionBroken(Reason.PROTOCOL_ERROR, "the preface must be followed by SETTINGS")
                 self.greeted = True
             return at
         if data.startswith(_HTTP_1_METHODS):
             raise SpeaksHttp1
         if not preface.startswith(data) and not any(method.startswith(data) for method in _HTTP_1_METHODS):
-            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "the connection does not begin as HTTP/2 does")
+            raise ConnectionBroken(
+                Reason.PROTOCOL_ERROR, "the connection must begin with the preface of HTTP/2"
+            )
         return 0
 
     def _headers(self, number: int, flags: int, payload: bytes) -> None:
@@ -195,7 +199,9 @@ class FrameReader:
     def _continued(self, number: int, flags: int, payload: bytes) -> None:
         block = self._block
         if block is None or number != self._block_stream:
-            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "CONTINUATION of nothing")
+            raise ConnectionBroken(
+                Reason.PROTOCOL_ERROR, "CONTINUATION must follow HEADERS of the same stream"
+            )
         if len(payload) < SMALL_BYTES:
             self._budget.idle()
         block += payload
