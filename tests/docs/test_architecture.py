@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md and docs/code-map.md are true: files and names exist, no module is forgotten, the picture too."""
+"""ARCHITECTURE.md and the maps in docs are true: files and names exist, no module is forgotten, the pictures too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from .markdown import ROOT, blocks, code_words
 
 pytestmark = pytest.mark.unit
 
-TEXT = "\n".join((ROOT / name).read_text() for name in ("ARCHITECTURE.md", "docs/code-map.md"))
+TEXT = "\n".join(
+    (ROOT / name).read_text() for name in ("ARCHITECTURE.md", "docs/code-map.md", "docs/lifecycle.md")
+)
 SERVER = ROOT / "server/src/jobqueue_server"
 TRANSPORT = ROOT / "server/src/grpc_http2"
 CLIENT = ROOT / "clients/python/src/jobqueue"
