@@ -9,8 +9,9 @@ from uuid import UUID
 
 from ...lifecycle import Event
 from ...model import NewJob
+from ..catalog import Lane
 from ..events.ends import Ended
-from ..lease.lease import Lease, LeaseTemplate
+from ..lease.lease import Lease
 from ..lease.session import Session
 
 
@@ -121,23 +122,34 @@ class SuccessBatch:
 
 
 class Succeeded:
-    """Attempts that succeeded at one time, by what they had in common."""
+    """Attempts that succeeded at one time, by their kind and by when they began."""
 
     def __init__(self, at: datetime) -> None:
         self._at = at
-        self._by_terms: dict[LeaseTemplate, list[UUID]] = {}
+        self._alike: dict[tuple[int, datetime], list[UUID]] = {}
         self.ends: list[Ended] = []
 
     def add(self, leases: Iterable[Lease]) -> None:
-        """Of one session. What follows another with the same terms, as most do, costs an append."""
-        last = None
+        """Of one session.
+
+        A lease that follows another of the same claim or insert, as most do, costs an append: those have the same lane
+        and the same time. Where each call enqueues one job each has a template of its own; to count those one by one
+        took 1.2 us a job.
+        """
+        terms = lane = started_at = None
         for lease in leases:
-            if lease.terms is not last:
-                last = lease.terms
-                ids = self._by_terms.get(last)
-                if ids is None:
-                    ids = self._by_terms[last] = []
-                    ran = (self._at - last.started_at).total_seconds()
-                    self.ends.append(Ended(ids, last.lane.kind, "succeeded", ran))
-                append = ids.append
+            if lease.terms is not terms:
+                terms = lease.terms
+                if terms.lane is not lane or terms.started_at is not started_at:
+                    lane, started_at = terms.lane, terms.started_at
+                    append = self._of(lane, started_at).append
             append(lease.job_id)
+
+    def _of(self, lane: Lane, started_at: datetime) -> list[UUID]:
+        key = lane.id, started_at
+        ids = self._alike.get(key)
+        if ids is None:
+            ids = self._alike[key] = []
+            ran = (self._at - started_at).total_seconds()
+            self.ends.append(Ended(ids, lane.kind, "succeeded", ran))
+        return ids
