@@ -105,8 +105,7 @@ class FrameReader:
         # Whose turn it is handles a frame at least.
         free = not data
         if self._pending:
-            data = self._pending + data
-            self._pending = b""
+            data, self._pending = self._pending + data, b""
         at = 0
         if not self.greeted:
             at = self._greeting(data)
