@@ -7,7 +7,7 @@ import ctypes
 import os
 
 # So much free memory is kept for what comes next.
-_MUCH = 64 << 20
+_MUCH = 40 << 20
 
 
 class _Mallinfo(ctypes.Structure):
