@@ -17,9 +17,11 @@ from grpc_http2.frames import Setting
 
 #: What the server may send before it is told that it may send more.
 WINDOW = 1 << 30
-#: A connection's first bytes.
+#: A connection's first bytes. Without a table no block of fields needs the memory of those before.
 OPENING = (
-    frames.PREFACE + frames.settings({Setting.INITIAL_WINDOW_SIZE: WINDOW}) + frames.window_update(0, WINDOW)
+    frames.PREFACE
+    + frames.settings({Setting.HEADER_TABLE_SIZE: 0, Setting.INITIAL_WINDOW_SIZE: WINDOW})
+    + frames.window_update(0, WINDOW)
 )
 SETTINGS_TAKEN = frames.frame(frames.SETTINGS, frames.ACK, 0)
 
