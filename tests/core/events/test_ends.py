@@ -70,6 +70,20 @@ def test_all_who_subscribed_are_told(ends: Ends, told: list[Ended]):
     assert told == others != []
 
 
+def test_a_listener_that_fails_keeps_nothing_from_the_others(ends: Ends, caplog: pytest.LogCaptureFixture):
+    """The end is committed by then: who reported it must not be told that it failed."""
+
+    def fails(ended: object) -> None:
+        raise RuntimeError("of one listener")
+
+    others: list[Ended] = []
+    ends.subscribe(fails)
+    ends.subscribe(others.extend)
+    ends.tell([Ended([uuid4()])])
+    assert len(others) == 1
+    assert "of one listener" in caplog.text
+
+
 def test_a_job_that_waits_again_has_not_ended(ends: Ends, told: list[Ended]):
     waiting = row(Event.FAIL, Status.RETRYING, waits=True)
     over = row(Event.FAIL, Status.FAILED_PERMANENT, waits=False)

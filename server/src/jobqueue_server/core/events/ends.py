@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from ...metrics import Metrics
+
+_log = logging.getLogger(__name__)
 
 
 class Waits(NamedTuple):
@@ -53,9 +56,12 @@ class Ends:
         self._listeners.append(listener)
 
     def tell(self, ended: Sequence[Ended]) -> None:
-        """These have ended, and that is committed."""
+        """These have ended, and that is committed. A listener that fails is logged, and the others are told."""
         for listener in self._listeners:
-            listener(ended)
+            try:
+                listener(ended)
+            except Exception:
+                _log.exception("a listener failed to handle the ends of attempts")
 
 
 def ended_jobs(ended: Sequence[Ended]) -> Iterator[UUID]:
