@@ -205,7 +205,7 @@ class Catalog:
         return self._kinds[lane.kind_id].row.kind
 
     def takes_any_json(self, lane: Lane) -> bool:
-        """Whether `check_payload` has nothing to look at."""
+        """Whether `check_payload` has nothing to check."""
         known = self._kinds[lane.kind_id]
         return known.schema is None and known.broken is None
 

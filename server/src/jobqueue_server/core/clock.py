@@ -14,7 +14,7 @@ log = logs.get(__name__)
 
 READ_EVERY = timedelta(seconds=10)
 READINGS = 5
-# Two hosts that follow NTP differ by milliseconds. A step over a second is somebody's hand or a failover.
+# Two hosts that follow NTP differ by milliseconds. A step over a second is an operator or a failover.
 WORTH_A_WARNING_US = 1_000_000
 
 

@@ -1,4 +1,4 @@
-"""Where a watch is: what was told of the changes, and the opaque token that says so to whoever goes on."""
+"""Where a watch is: what was told of the changes, and the opaque token by which a caller goes on from there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import tokens
 
 _ID_BYTES = 16
 _NUMBER_BITS = 62
-# Connections are fewer; a token that names more is nobody's.
+# There are fewer connections; a token that names more is not ours.
 _MAX_UNDER_WAY = 10_000
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -34,10 +34,10 @@ class Cursor:
 
     Attributes:
         history: Names the database and its timeline: in another one, snapshots mean nothing.
-        told: The snapshot of the look that was told last. NOTHING: each job is told as it is.
+        told: The snapshot of the search that was told last. NOTHING: each job is told as it is.
         at: When that was, by the database's clock.
-        since: No transaction that `told` did not see began to write before. What follows is looked for from there.
-        target: The snapshot of a look that is being told, else None.
+        since: No transaction that `told` did not see began to write before. The next search begins there.
+        target: The snapshot of a search that is being told, else None.
         target_at: When that was.
         last: The last change of it that was told.
     """
@@ -51,7 +51,7 @@ class Cursor:
     last: Change = _NO_CHANGE
 
     def starts_after(self) -> Change:
-        """The change behind which the next look goes on."""
+        """The change behind which the next search goes on."""
         if self.told == NOTHING:
             return self.last
         floor = max(self.since, self.at - LONGEST_COMMIT) - LATE_COMMITS
@@ -72,7 +72,7 @@ class Cursor:
         if target.xmin >= target.next:
             since = self.target_at  # nothing was under way
         elif target.xmin >= self.told.next:
-            since = self.at  # what was under way had begun to write after the look before
+            since = self.at  # what was under way had begun to write after the search before
         else:
             since = self.since
         return Cursor(self.history, target, self.target_at, since)

@@ -13,8 +13,8 @@ _SHARE = 50
 class DutyCycle:
     """Due at an interval, and later where it took long.
 
-    A look at all that is leased passes over every dead entry of the index while somebody holds a snapshot: 0.5 s after
-    4 million jobs, and longer each time. It has a fiftieth of the time.
+    A read of all leases passes over every dead entry of the index while a transaction holds a snapshot: 0.5 s after
+    4 million jobs, and longer each time. It may take a fiftieth of the time.
 
     Args:
         every: Seconds.

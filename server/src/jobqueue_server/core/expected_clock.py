@@ -20,19 +20,19 @@ class _Reading(NamedTuple):
     monotonic: float
 
     def after(self, monotonic: float) -> datetime:
-        """What the clock shows at another moment, if nobody sets it."""
+        """What the clock shows at another moment, if it is not set meanwhile."""
         return self.at + timedelta(seconds=monotonic - self.monotonic)
 
     def agrees(self, other: _Reading) -> bool:
-        """Whether one clock that nobody set may show both."""
+        """Whether one clock may show both without being set in between."""
         return abs(self.after(other.monotonic) - other.at) <= TOLERANCE
 
 
 class ExpectedClock:
     """The database's time as of the last heartbeat that was believed, and what has passed since by our monotonic clock.
 
-    What is taken away because a time is over - leases, sessions, jobs past their retention - is gone for good, and a
-    clock that somebody set is mostly set right again. So the statements that take it away compare their now() with
+    What is taken away because a time is over - leases, sessions, jobs past their retention - is gone for good. A clock
+    that was set wrong is mostly set right again. So the statements that take it away compare their now() with
     this time, and do nothing while the two differ by more than 5 s. A heartbeat that agrees is believed. One that
     does not is believed once all that follow for `held_for` agree with it: the clock shows that time from now on.
 

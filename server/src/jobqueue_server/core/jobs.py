@@ -149,7 +149,7 @@ class JobService:
     ) -> Page:
         """A page of jobs, newest first. created_after is inclusive, created_before exclusive.
 
-        Looks at a bounded number of jobs and carries at most 3 MiB: a page may be short, even empty, and still have a
+        Reads a bounded number of jobs and carries at most 3 MiB: a page may be short, even empty, and still have a
         next one.
 
         Raises:
@@ -198,7 +198,7 @@ class JobService:
         return retried.job
 
     async def delete(self, scope: Scope, job_id: UUID) -> None:
-        """Takes away an ended job with its history. A replay of its key answers its id alone.
+        """Takes away an ended job with its history. A replay of its key answers only its id.
 
         Raises:
             JobNotTerminal: It has not ended.

@@ -50,7 +50,7 @@ class Retention:
 
     A partition in which every job ended long enough ago is dropped whole. Where a few jobs still live (run_at may be
     400 days ahead) or ended lately, it is given one more width of time; then those few are copied into one
-    partition with the leftovers of its elder neighbours, and the rest is dropped. Where they are many, the others
+    partition with the leftovers of older adjacent ones, and the rest is dropped. Where they are many, the others
     are deleted in small batches instead.
 
     Args:
@@ -133,7 +133,7 @@ class Retention:
         return [p for p in partitions if p.ended_at <= p.read_at - self._retention]
 
     async def _retire(self, partition: Partition, elder: Partition | None, until: float) -> Partition | None:
-        """Lets go of what it can; returns what is left as the elder neighbour of the next, if that may be merged."""
+        """Drops what it can; returns what is left as the older one for the next merge, if it may be merged."""
         await self._paced(self._store.sweep_progress(partition), until)
         fate = await self._patiently(lambda: self._store.drop_partition(partition.name))
         if fate is Fate.DROPPED:
@@ -153,7 +153,7 @@ class Retention:
         return None
 
     async def _relieve(self) -> None:
-        """Merges expired neighbours, the smallest first and with more patience, while there are too many."""
+        """Merges expired adjacent partitions, the smallest first and with more patience, while there are too many."""
         refused: set[tuple[str, str]] = set()
         while (excess := len(await self._store.list_partitions()) - MAX_PARTITIONS + self._ahead) > 0:
             pairs = sorted(pairwise(await self._expired_partitions()), key=lambda p: p[0].bytes + p[1].bytes)

@@ -28,10 +28,10 @@ class Tuning:
     least_inserted: int = 100
     #: After an error of the database.
     claim_again_after: float = 0.25
-    #: How often the head of each line is looked at, and how often from its beginning.
+    #: How often the head of each line is read, and how often from its beginning.
     sweep_every: float = 1.0
     sweep_all_every: float = 60.0
-    #: How many lines one statement of a sweep looks at.
+    #: How many lines one statement of a sweep reads.
     sweep_lines: int = 2000
 
     # ---- sessions
@@ -46,7 +46,7 @@ class Tuning:
     #: A transaction gives back what so many sessions, or so many leases of them, hold unseen.
     unseen_sessions: int = 200
     unseen_leases: int = 1000
-    #: How often streams are looked at, and how long breaks gather before they are written.
+    #: How often streams are checked, and how long breaks gather before they are written.
     streams_every: float = 0.5
     breaks_gather: float = 0.05
     #: A worker is asked to connect elsewhere when its stream is so old, in parts of the age that a connection may have.
@@ -54,14 +54,14 @@ class Tuning:
     leave_until: float = 0.9
     #: One that is still there so long after it was asked found nowhere to go.
     stays_after: float = 10.0
-    #: How often cancels of other servers are looked for.
+    #: How often cancels of other servers are searched.
     cancels_every: float = 1.0
     #: A cancel may overtake the delivery of its lease; it is kept for that long.
     cancels_kept: float = 10.0
-    #: How often deadlines and lost sessions are looked for, and how many at once.
+    #: How often deadlines and lost sessions are searched, and how many at once.
     reap_every: float = 0.25
     reap_most: int = 1000
-    #: Thousands that are lost at once, as with a host, have two seconds; one that holds much goes alone.
+    #: Thousands that are lost at once, as with a host, have two seconds; a session that holds much goes by itself.
     reaped_at_once: int = 200
     #: How often leases are compared with the database.
     audit_every: float = 10.0
@@ -89,7 +89,7 @@ class Tuning:
     drain_all: float = 2.0
     #: How long a worker that holds nothing may take to connect elsewhere.
     drain_move: float = 0.5
-    #: How often it is looked whether all have left.
+    #: How often it is checked whether all have left.
     drain_every: float = 0.05
     #: With a database that hangs, a batch of outcomes takes as long to be given up: twice the statement timeout.
     drain_outcomes: float = 12.0

@@ -1,4 +1,4 @@
-"""Those who wait for a job to end: woken in memory by this server's settlements, and by a look at the database."""
+"""Those who wait for a job to end: woken in memory by this server's settlements, and by a query of the database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Waiters:
         self._ends = ends
         self._look_every = look_every.total_seconds()
         self._awaited: dict[UUID, set[asyncio.Event]] = {}
-        self._somebody_waits = asyncio.Event()
+        self._has_callers = asyncio.Event()
         ends.subscribe(self._ended)
 
     @contextmanager
@@ -37,7 +37,7 @@ class Waiters:
         """
         ended = asyncio.Event()
         self._awaited.setdefault(job_id, set()).add(ended)
-        self._somebody_waits.set()
+        self._has_callers.set()
         try:
             yield ended
         finally:
@@ -47,24 +47,24 @@ class Waiters:
                 del self._awaited[job_id]
 
     def _ended(self, ended: Sequence[Ended]) -> None:
-        """Costs next to nothing while nobody waits."""
+        """Costs next to nothing while no caller waits."""
         if self._awaited:
             for job_id in ended_jobs(ended):
                 for event in self._awaited.get(job_id, ()):
                     event.set()
 
     async def run(self) -> None:
-        """Looks at most once a second, in one statement for all, for jobs that another server settled."""
+        """Asks at most once a second, in one statement for all, for jobs that another server settled."""
         while True:
-            await self._somebody_waits.wait()
+            await self._has_callers.wait()
             await asyncio.sleep(self._look_every)
             ids = list(self._awaited)
             if not ids:
-                self._somebody_waits.clear()
+                self._has_callers.clear()
                 continue
             try:
                 gone = await self._reads.not_live(ids)
                 if gone:
                     self._ends.tell([Ended(gone)])
             except JobQueueError as error:
-                _log.warning("could not look for the ends of %d awaited jobs: %s", len(ids), error)
+                _log.warning("could not ask for the ends of %d awaited jobs: %s", len(ids), error)

@@ -20,23 +20,23 @@ from .cursor import cursor_of
 from .events.ends import Ended, Ends, ended_jobs
 from .watching import Told, Watching
 
-# Connections that all watches together look on: the other calls need some too.
+# Connections that all watches together may use: the other calls need some too.
 LOOKS_AT_ONCE = 2
-# A watch rests so many times as long as it looked, so that it takes a twentieth of a connection; all of them together
-# take one.
+# A watch rests so many times as long as its search took, so that it takes a twentieth of a connection; all of them
+# together take one.
 RESTS_PER_LOOK = 20
-# A day in which nobody resumed is long. Half of the retention at most: until its end, what ended is there to be told.
+# A day without a resume is long. Half of the retention at most: until its end, what ended is there to be told.
 LONGEST_GAP = timedelta(days=1)
 
 
 class Watches:
-    """Jobs as they change, told to whoever asks. It writes nothing, and no job pays for being watched.
+    """Tells callers of jobs as they change. It writes nothing, and a watch costs the jobs nothing.
 
     Args:
-        store: Looks for changes.
+        store: Finds changes.
         clock: The database's time.
-        metrics: Counts looks, and what was told.
-        ends: Of jobs, at which a watch looks at once.
+        metrics: Counts searches, and what was told.
+        ends: Of jobs. Each wakes the watches of that job at once.
         most: Watches at once.
         retention: How long jobs are kept after their end.
     """
@@ -67,7 +67,7 @@ class Watches:
         return len(self._open)
 
     def _ended(self, ended: Sequence[Ended]) -> None:
-        """Who watches these jobs looks at once. Costs nothing where nobody watches."""
+        """Wakes the watches of these jobs. Costs nothing while there are none."""
         if self._of_all and any(each.waits is None for each in ended):
             for watching in self._of_all:
                 watching.wake.set()
@@ -103,7 +103,7 @@ class Watches:
             WatchTokenExpired: It is too old, or from another database.
             JobNotFound: One of the ids is not there, where no token is given.
             TooManyWatches: This server has as many watches as it may.
-            DatabaseAway: A look failed. Go on by the last token.
+            DatabaseAway: A search failed. Go on by the last token.
             Draining: The server leaves. Go on by the last token, elsewhere.
         """
         text = tokens.within(scope, _text(wanted))

@@ -18,17 +18,17 @@ from ..store.watch import FAR_AHEAD, FIRST_ID, NOTHING, Change, Found, WatchStor
 from .clock import Clock
 from .cursor import Cursor, history_of, is_history
 
-# What other servers did is seen at the next look; an end that this one committed wakes the watch.
+# The next search sees what other servers did; an end that this server committed wakes the watch.
 LOOK_EVERY = timedelta(milliseconds=500)
-# Between two looks, so that a watch of a busy queue tells many changes at once, and no two of one job.
+# Between two searches, so that a watch of a busy queue tells many changes at once, and no two of one job.
 LEAST_REST = timedelta(milliseconds=50)
 MOST_REST = timedelta(seconds=5)
 # Without a change, an answer that moves the token on and shows that the stream is alive.
 QUIET = timedelta(seconds=10)
-# Changes of one look, and jobs of one page: what a slow reader makes the server hold.
+# Changes of one search, and jobs of one page: what a slow reader makes the server hold.
 MOST_CHANGES = 1000
 PAGE_JOBS = 100
-# A watch that goes on after a long time looks at one stretch after the other, each within a statement's time.
+# A watch that goes on after a long time searches one stretch after the other, each within a statement's time.
 FIRST_STRETCH = timedelta(minutes=1)
 EASY_LOOK, HARD_LOOK = 0.1, 1.0
 # A row has the lower half of its transaction's number, which 2^32 transactions later is another's.
@@ -55,12 +55,12 @@ class Told:
 class Watching:
     """One watch.
 
-    A turn begins with a look: the snapshot of its statement is the turn's aim, and what that snapshot sees and the one
-    before did not is told, oldest change first. So a commit that comes late is told whenever it comes, and a job that
-    changed twice between two looks is told once.
+    A turn begins with a search: the snapshot of its statement is the turn's aim. The turn tells what that snapshot
+    sees and the one before did not, oldest change first. So a commit that comes late is told whenever it comes, and a
+    job that changed twice between two searches is told once.
 
     Args:
-        store: Looks for changes.
+        store: Finds changes.
         clock: The database's time.
         scope: Whose jobs.
         wanted: Which of them.
@@ -68,8 +68,8 @@ class Watching:
         cursor: Where to go on; None: from now.
         full: Jobs with payload, output, headers and failed attempts.
         good_for: How old a cursor may be.
-        may_look: Entered for each look; bounds how many there are at once.
-        rests: How many times as long as it looked a watch rests.
+        may_look: Entered for each search; bounds how many there are at once.
+        rests: How many times as long as its search took a watch rests.
 
     Attributes:
         wanted: Which jobs.
@@ -129,7 +129,7 @@ class Watching:
             if self._over:
                 return
             if given_turn:
-                continue  # the rest of a look that a token was from says little: now for one of our own
+                continue  # the rest of the search that a token was from says little: now one of our own
             if quiet_since is None or time.monotonic() - quiet_since >= QUIET.total_seconds():
                 yield self._told()
                 quiet_since = time.monotonic()
@@ -139,7 +139,7 @@ class Watching:
         return Told(self._cursor.token(self._text), job, gone)
 
     async def _begin(self) -> None:
-        """Notes where it is now, and looks at no job."""
+        """Notes where it is now, and reads no job."""
         async with self._may_look:
             found = await self._store.watch_changes(
                 self._scope, self.wanted, NOTHING, None, after=Change(FAR_AHEAD, FIRST_ID), most=0
@@ -147,7 +147,7 @@ class Watching:
         self._cursor = Cursor(history_of(found.history), found.snapshot, found.at, found.at)
 
     async def _turn(self) -> AsyncGenerator[Told, None]:
-        """Tells all that changed until the turn's aim: its first look, or that of the turn which a token was from."""
+        """Tells all that changed until the turn's aim: its first search, or that of the turn which a token was from."""
         live = True
         skipped = False
         aimed = self._cursor.target is None
@@ -176,7 +176,7 @@ class Watching:
         self._over = self.wanted.ids is not None and not live and not skipped
 
     def _end_of_stretch(self) -> datetime:
-        """Up to where the next look looks, by the time of a change."""
+        """Up to where the next search goes, by the time of a change."""
         start = self._cursor.starts_after().at
         if self.wanted.ids is not None or self._clock.now() - start < 2 * FIRST_STRETCH:
             return FAR_AHEAD
@@ -241,7 +241,7 @@ class Watching:
             return await self._store.watch_jobs(ids, cursor.told, cursor.target, full=self._full)
 
     async def _rest(self) -> None:
-        """Waits until it is time to look again.
+        """Waits until it is time for the next search.
 
         Raises:
             Draining: The server leaves.

@@ -31,7 +31,7 @@ class Account:
 
     @classmethod
     def for_this_process(cls) -> Account | None:
-        """`nobody` when this process is root, else None: the account that we have already."""
+        """The user `nobody` when this process is root, else None: the account that we have already."""
         if os.geteuid() != 0:
             return None
         try:

@@ -60,7 +60,7 @@ _POLL = 0.01
 class EmbeddedPostgres:
     """One PostgreSQL server in a folder, ours alone, which lives no longer than this process.
 
-    As root it runs as `nobody`, so the folder must be one whose parents `nobody` may enter.
+    As root it runs as the user `nobody`, so that user must be able to enter the folder and all its parents.
 
     Attributes:
         dsn: How to reach the database `jobqueue`, once started. With `listen` it holds a password.

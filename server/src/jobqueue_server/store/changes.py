@@ -13,8 +13,8 @@ from ..scope import Scope
 from .database import Database, Session
 from .reads import job_of
 
-# A job that moves between its live row and its end while we look is looked at again. Each turn takes a settlement and a
-# retry of the same job in between.
+# A job may move between its live row and its end while we read. Then we read it again. Each turn of that needs a
+# settlement and a retry of the same job in between.
 _TURNS = 10
 
 
@@ -41,7 +41,7 @@ class Retried:
 
 
 class ChangeStore:
-    """Changes one job at the word of its caller, and reads it in the same transaction, before it can move on.
+    """Changes one job as its caller asks, and reads it in the same transaction, before it can move on.
 
     Raises (every method): JobNotFound, DatabaseAway, DatabaseFull.
     """
@@ -140,4 +140,4 @@ def not_found(job_id: UUID) -> JobNotFound:
 
 
 def _restless(job_id: UUID) -> Internal:
-    return Internal(f"job {job_id} changed its place {_TURNS} times while it was looked at")
+    return Internal(f"job {job_id} changed its place {_TURNS} times while it was read")

@@ -16,13 +16,13 @@ from .database import Database
 uuid_of: Callable[[bytes], UUID] = DriverUUID
 
 
-#: What the database's clock should show now; None while nobody knows. Statements that take away compare it with now().
+#: What the database's clock should show now; None while unknown. Statements that take away compare it with now().
 Expected = Callable[[], datetime | None]
 
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """What the database's clock said, between two looks at ours. All three in microseconds.
+    """What the database's clock said, between two readings of ours. All three in microseconds.
 
     Attributes:
         sent_us: `time.monotonic` before the question.

@@ -20,7 +20,7 @@ from .statements import statement
 # the floors of the claim rely on (see core/claim/lines.py).
 STATEMENT_TIMEOUT = timedelta(seconds=5)
 
-# Seconds for which a connection that nobody uses is kept for the next hot statement, and out of its pool.
+# Seconds for which an unused connection is kept for the next hot statement, and out of its pool.
 KEPT_READY = 60.0
 
 # A plan made while live_job is small is kept when it has grown: settles of 300 rows went from 2 ms to 370 ms and
@@ -103,7 +103,7 @@ async def _nothing_to_reset(connection: object) -> None:
 
 
 class Session:
-    """One connection for as long as somebody has it, running statements by name."""
+    """One connection for as long as its owner has it. It runs statements by name."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -165,8 +165,8 @@ class Database:
             command_timeout=timeout + 1,
             max_inactive_connection_lifetime=300,
             max_cached_statement_lifetime=0,
-            # Nobody leaves session state behind, and the default reset is a round trip for each statement. An open
-            # transaction is rolled back all the same.
+            # No statement leaves session state behind, and the default reset is a round trip for each statement. An
+            # open transaction is rolled back all the same.
             reset=_nothing_to_reset,
         )
 
@@ -206,7 +206,7 @@ class Database:
                 continue
             if time.monotonic() - since <= KEPT_READY:
                 return connection
-            # Somebody between may have forgotten it, without a word. The pool ends it after a while.
+            # A firewall or proxy between may have dropped it silently. The pool ends it after a while.
             await self._release(self._hot, connection)
         return None
 
@@ -221,7 +221,7 @@ class Database:
             self._asking -= 1
 
     async def _give_back(self, pool: asyncpg.Pool | None, connection: Any, ready: bool) -> None:
-        """Keeps a hot connection ready, unless somebody waits for the pool's; one whose statement failed goes back."""
+        """Keeps a hot connection ready, unless a call waits for the pool's; one whose statement failed goes back."""
         if ready and not self._asking and not self._closing and not _lost(connection):
             self._ready.append((connection, time.monotonic()))
         else:

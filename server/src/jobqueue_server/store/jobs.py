@@ -22,7 +22,7 @@ from .database import Database, Record, Session
 
 
 class Holder(Protocol):
-    """The session that a hand-off has a seat of."""
+    """The session of which a hand-off has reserved slots."""
 
     id: int
     epoch: int
@@ -30,11 +30,11 @@ class Holder(Protocol):
 
 @dataclass(slots=True, eq=False)
 class NewRows:
-    """Jobs to be stored that are alike in all but their ids and payloads, as those of a batch mostly are.
+    """Jobs to be stored that differ only in their ids and payloads, as those of a batch mostly do.
 
-    `new` says what they have in common; its payload is the first one's. `seats` are those that a hand-off reserved, for
-    so many of the jobs each, in their order; what no seat is left for goes to the backlog. One with a key is alone, and
-    `namespace` is the key's.
+    `new` has what they share; its payload is that of the first job. `seats` are the slots that a hand-off reserved:
+    each session takes so many of the jobs, in their order. The jobs beyond them go to the backlog. A job with a key has
+    rows of its own, and `namespace` is the key's.
     """
 
     ids: list[UUID]
@@ -58,7 +58,7 @@ class NewRows:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What an enqueue did: when, by the database's clock; whose key was taken; which seats were gone."""
+    """What an enqueue did: when, by the database's clock; whose key was taken; which reserved slots were gone."""
 
     at: datetime
     lost_keys: frozenset[UUID]
@@ -94,9 +94,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One place where a claim looks: a lane at a priority, from a floor of run_at on. Of its queue comes no more than
-    `most`.
-    """
+    """A place that a claim reads: a lane at a priority, from a floor of run_at on. Its queue gives at most `most`."""
 
     lane_id: int
     priority: int
@@ -107,11 +105,11 @@ class Look:
 
 
 #: No session has this number.
-_NOBODY = 0
+_NO_SESSION = 0
 
 
 def _column(values: list[Any]) -> list[Any]:
-    """The column, or nothing where nobody uses it: `unnest` fills up with nulls, and encoding costs 0.2 us a job."""
+    """The column, or an empty one if no run uses it: `unnest` fills it with nulls, and encoding costs 0.2 us a job."""
     for value in values:
         if value is not None:
             return values
@@ -119,7 +117,7 @@ def _column(values: list[Any]) -> list[Any]:
 
 
 def _numbers(values: list[int]) -> list[int]:
-    """As `_column`, of numbers of which 0 is stored where nothing is said."""
+    """As `_column`, for numbers: 0 is stored where a request names none."""
     return values if any(values) else []
 
 
@@ -208,7 +206,7 @@ class JobStore:
             if first <= end:
                 runs.append(row)
                 firsts.append(first)
-                sessions.append(_NOBODY)
+                sessions.append(_NO_SESSION)
                 epochs.append(0)
         keyed = bool(rows) and rows[0].key_digest is not None
         arguments = (
@@ -248,13 +246,13 @@ class JobStore:
         return {record["key_digest"]: (record["job_id"], record["request_digest"]) for record in records}
 
     async def claim(
-        self, looks: Sequence[Look], seats: Sequence[int], epochs: dict[int, int]
+        self, looks: Sequence[Look], slots: Sequence[int], epochs: dict[int, int]
     ) -> list[Record]:
-        """Leases up to `len(seats)` ready jobs; `seats` are session ids in the order of dealing, `epochs` theirs."""
+        """Leases up to `len(slots)` ready jobs. `slots` has the id of each slot's session, in the order of dealing."""
         return await self._database.fetch(
             "claim",
             *_look_columns(looks),
-            seats,
+            slots,
             list(epochs),
             list(epochs.values()),
             [look.most for look in looks],
@@ -267,12 +265,12 @@ class JobStore:
         return [row["size"] for row in rows]
 
     async def peek_alone(self, lane_ids: Sequence[int]) -> int:
-        """The size in bytes of the job that `claim_alone` would take now; 0 where there is none."""
+        """The size in bytes of the isolated job that `claim_alone` would take now; 0 where there is none."""
         row = await self._database.fetchrow("peek_alone", lane_ids, hot=True)
         return 0 if row is None else int(row["size"])
 
     async def claim_alone(self, lane_ids: Sequence[int], epochs: dict[int, int]) -> list[Record]:
-        """Leases at most one job to each session, of those that lost a session before."""
+        """Leases at most one isolated job to each session."""
         return await self._database.fetch(
             "claim_alone", lane_ids, list(epochs), list(epochs.values()), hot=True
         )
@@ -291,7 +289,7 @@ class JobStore:
         return await self._database.fetch("heads", lanes, priorities, floors, hot=True)
 
     async def heads_alone(self, lane_ids: Sequence[int]) -> list[Record]:
-        """The lanes in which a job waits that is to run alone."""
+        """The lanes in which an isolated job waits."""
         return await self._database.fetch("heads_alone", lane_ids, hot=True)
 
     async def settle_succeeded(

@@ -4,7 +4,7 @@ A file is `NNNN_name.sql`. It runs in one transaction together with the row that
 not at all. A file whose first line is `-- no-transaction` holds one statement that can't be in one (`create index
 concurrently`); it must do no harm when it runs again, since its row is written afterwards.
 
-The version before runs beside a new schema while servers are replaced one by one: a migration only adds. What an older
+The version before runs with the new schema while servers are replaced one by one: a migration only adds. What an older
 server would break is not used before all servers know it (core/levels.py). Migration 0012 is called a break, because
 servers from before levels do not start on a database that has a migration of such a name.
 
@@ -40,7 +40,7 @@ _MARKER = "-- no-transaction"
 # One run at a time in a database. The number is arbitrary, and must never change.
 _ADVISORY_LOCK = 7_203_114_581
 
-# A change of a table waits for its readers, and everybody else waits behind it: so it gives up soon and tries again.
+# A change of a table waits for its readers, and all other statements wait behind it. So it gives up soon, to try again.
 _LOCK_TIMEOUT_MS = 500
 _LOCK_TRIES = 60
 
@@ -53,7 +53,7 @@ create table if not exists schema_migration (
 )"""
 
 # What the service's role needs of what the migrating role owns. Partitions are reached through their parents, so they
-# are left out; those of tomorrow would be too. Functions of extensions are everybody's.
+# are left out; those of tomorrow would be too. All roles may call functions of extensions.
 _GRANTS = """
 with mine as (
     select c.oid, c.relkind, c.relname from pg_class c
@@ -123,7 +123,7 @@ class MigrationStatus:
 
 
 def default_folder() -> Path:
-    """Where the files are: inside an installed package, beside the server in a checkout."""
+    """Where the files are: inside an installed package, next to the server in a checkout."""
     package = Path(__file__).parents[1]
     shipped = package / "migrations"
     return shipped if shipped.is_dir() else package.parents[2] / "migrations"
@@ -244,7 +244,9 @@ async def check(connection: Any, *, folder: Path | None = None) -> None:
     pending = _pending(migrations, recorded)
     newer = recorded[len(migrations) :]
     if newer:
-        log.warning("the schema is newer than this server, which runs beside it", newest=newer[-1]["version"])
+        log.warning(
+            "the schema is newer than this server, which can run with it", newest=newer[-1]["version"]
+        )
     if pending:
         missing = ", ".join(migration.file for migration in pending)
         raise SchemaUnknown(
@@ -286,7 +288,7 @@ async def _take_turn(connection: Any) -> None:
 
 
 async def _recorded(connection: Any) -> Sequence[Any]:
-    """The rows of what was applied, by version; none in a database that nobody has migrated."""
+    """The rows of what was applied, by version; none in a database that was never migrated."""
     if await connection.fetchval("select to_regclass('schema_migration') is null"):
         return []
     rows: Sequence[Any] = await connection.fetch(
@@ -352,7 +354,7 @@ async def _apply(connection: Any, migration: Migration) -> None:
 
 
 async def _mend(connection: Any, migrations: Sequence[Migration]) -> None:
-    """Builds anew what an interrupted `create index concurrently` has left: nobody uses it, and all keep it up."""
+    """Builds anew what an interrupted `create index concurrently` has left: each write maintains it for no query."""
     names = {word for one in migrations if not one.transactional for word in _WORD.findall(one.sql)}
     for row in await connection.fetch(_INVALID, list(names)):
         log.warning("an index that was left half made is built anew", index=row["name"])

@@ -24,7 +24,7 @@ TIMEOUT = 2.0
 
 
 class Notices:
-    """One connection that listens and notifies. It is open or it is not: whoever has it opens it again.
+    """One connection that listens and notifies. It is open or it is not: its owner opens it again.
 
     Raises (every method but `close`): DatabaseAway.
     """

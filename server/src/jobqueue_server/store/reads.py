@@ -15,7 +15,7 @@ from ..model import MAX_PAGE_BYTES, FailedAttempt, Job, JobFilter, JobProgress, 
 from ..scope import Scope
 from .database import Database, Record
 
-# What a page may look at before it ends short, with a token: some 50 ms.
+# How many rows a page may read before it ends short, with a token: some 50 ms.
 MAX_SCANNED = 10_000
 _FIRST_ID = UUID(int=0)
 _LAST_ID = UUID(int=(1 << 128) - 1)
@@ -59,7 +59,7 @@ class ReadStore:
     async def list(
         self, scope: Scope, wanted: JobFilter, *, size: int, before: UUID | None, full: bool
     ) -> Scan:
-        """At most `size` jobs with ids below `before`, in one snapshot, after looking at 10,000 at most."""
+        """At most `size` jobs with ids below `before`, in one snapshot. It reads 10,000 rows at most."""
         low, high = id_range(wanted.created_after, wanted.created_before)
         rows = await self._database.fetch(
             "list_jobs",

@@ -16,7 +16,7 @@ from .database import Database
 
 
 class LocksBusy(Exception):
-    """Somebody holds a lock that the partitions need, and waiting would hold up everybody else. Try again later."""
+    """Another session holds a lock on the partitions, and to wait for it would block all others. Try again later."""
 
 
 class Fate(StrEnum):
@@ -61,7 +61,7 @@ def _busy_is_told() -> Iterator[None]:
     try:
         yield
     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
-        raise LocksBusy("somebody holds a lock on the partitions; try again later") from error
+        raise LocksBusy("another session holds a lock on the partitions; try again later") from error
 
 
 class RetentionStore:
@@ -110,9 +110,9 @@ class RetentionStore:
         return Fate.UNKNOWN if row is None else Fate(row["fate"])
 
     async def merge_partitions(self, elder: str, younger: str, *, max_rows: int, max_bytes: int) -> Fate:
-        """Makes one partition of two neighbours, keeping the jobs that live or ended within the retention.
+        """Makes one partition of two adjacent ones, and keeps the jobs that live or ended within the retention.
 
-        The same name twice rewrites that one alone. The result has the elder's name.
+        The same name twice rewrites only that partition. The result has the older one's name.
 
         Returns:
             MERGED, or why it was refused: TOO_MANY jobs or bytes to copy, YOUNG, UNKNOWN or CLOCK.

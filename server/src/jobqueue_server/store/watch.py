@@ -1,4 +1,4 @@
-"""What changed between two moments: the looks that a watch takes at the database, and what it remembers of one."""
+"""What changed between two moments: the statements of a watch, and what it remembers of one."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look found.
+    """What one search found.
 
     Attributes:
-        snapshot: What the look saw.
+        snapshot: What the search saw.
         at: When it was, by the database's clock.
         history: Names the database and its timeline: in another one, snapshots mean nothing.
         changes: In order, as many as were wanted at most.
@@ -77,9 +77,9 @@ class Found:
 
 
 class WatchStore:
-    """Looks for changes. It writes nothing, and no job pays for being watched.
+    """Finds changes. It writes nothing, and a watch costs the jobs nothing.
 
-    Raises (every method): DatabaseAway, also where a look takes longer than a statement may.
+    Raises (every method): DatabaseAway, also where a search takes longer than a statement may.
     """
 
     def __init__(self, database: Database, *, page_bytes: int = MAX_PAGE_BYTES) -> None:
@@ -97,7 +97,7 @@ class WatchStore:
         before: datetime = FAR_AHEAD,
         most: int,
     ) -> Found:
-        """Looks for jobs that changed after `told`, and not after `target` (None: until now).
+        """Finds jobs that changed after `told`, and not after `target` (None: until now).
 
         Args:
             scope: Whose jobs.
@@ -137,7 +137,7 @@ class WatchStore:
     ) -> list[Job | None]:
         """The first of the jobs that `watch_changes` found, as they are; as many as fit into 3 MiB, at least one.
 
-        None stands for a job that changed after `target`: another look finds it.
+        None stands for a job that changed after `target`: a later search finds it.
         """
         rows = await self._database.fetch(
             "watch_jobs",

@@ -51,7 +51,7 @@ class Settler:
             lease = leases.get(outcome.lease_id) if outcome.lease_id else None
             if lease is None and outcome.job_id is not None:
                 if by_name is None:
-                    # Once a frame: a look at each lease for each outcome is ten million, half a second for everybody.
+                    # Once a frame: each lease against each outcome is ten million steps, half a second.
                     by_name = {(one.job_id, one.attempt): one for one in leases.values()}
                 lease = by_name.get((outcome.job_id, outcome.attempt))
             if lease is not None:
@@ -100,7 +100,7 @@ class Settler:
 
     async def run(self) -> None:
         """Commits what is in line, until cancelled."""
-        # After a crash there may be some that nobody wakes us for again.
+        # After a crash there may be outcomes for which no wake-up comes again.
         self._wake.set()
         while True:
             await self._wake.wait()

@@ -1,4 +1,4 @@
-"""What is under way between lines, sessions and the database, and who waits for it to get on."""
+"""What is under way between lines, sessions and the database, and how others wait for it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Activity:
         self.progressed()
 
     def delivery_begins(self) -> None:
-        """A claim brought rows, which go on beside the next claim."""
+        """A claim brought rows. They are delivered while the next claim runs."""
         self.deliveries += 1
 
     def delivery_ended(self) -> None:
@@ -119,7 +119,7 @@ class Activity:
     # ---- the end
 
     def pause(self) -> None:
-        """Nothing is claimed or handed off from now on: the server leaves."""
+        """Nothing is claimed or handed off from now on: the server drains."""
         self.paused = True
 
     async def quiet(self) -> None:

@@ -12,9 +12,9 @@ from .takers import Takers
 
 
 class Admission:
-    """Without it the system has two states, and falls into the slow one as soon as producers outrun workers.
+    """Holds inserts back. Without it the queue slows down as soon as producers outrun workers, and stays slow.
 
-    Measured: 10-14 k jobs ended per second instead of 55 k.
+    Measured: 10,000 to 14,000 jobs ended per second instead of 55,000.
     """
 
     def __init__(

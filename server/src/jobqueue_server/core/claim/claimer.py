@@ -1,7 +1,7 @@
 """The claimer: turns credit into leases of what waits.
 
-A claim is made for a group: the sessions with the same subscriptions, so that any row it brings fits any of its seats.
-Rows are claimed only against credit that exists; while a claim is under way its seats are reserved.
+A claim is made for a group: the sessions with the same subscriptions, so that any row of it fits any of its slots.
+Rows are claimed only against credit that exists. While a claim is under way its slots are reserved.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Claimer:
 
     async def _run(self) -> None:
         away = False
-        # After a crash there may be work that nobody wakes us for again.
+        # After a crash there may be work for which no wake-up comes again.
         self._activity.wake()
         while True:
             await self._activity.work()
@@ -123,65 +123,65 @@ class Claimer:
             return False
         if self._saturated is group:
             self._second_may_claim.set()
-        seats, looks = plan.seats, plan.looks
+        slots, looks = plan.slots, plan.looks
         self._last_claim_multi_lane = len(looks) > 1
         rows = await self._take(
-            seats,
-            self._store.claim(looks, [seat.id for seat in seats], {seat.id: seat.epoch for seat in seats}),
+            slots,
+            self._store.claim(looks, [session.id for session in slots], _epochs(slots)),
         )
         group.turned()
-        whole = len(rows) == self._tuning.most_claimed and len(looks) == 1 and not seats[0].bounded
+        whole = len(rows) == self._tuning.most_claimed and len(looks) == 1 and not slots[0].bounded
         self._saturated = group if whole else None
         plan.note(rows)
-        # A look stops at the first saturated priority. Where that was just used up, nothing was found and those below
-        # it were not asked: without another round they would wait for the next sweep, a second for each priority.
+        # A claim stops at the first saturated priority. If that was just used up, it found nothing and did not read the
+        # priorities below: without another round they would wait for the next sweep, a second for each priority.
         return bool(rows) or group.waiting(self._lines)
 
     async def _plan(self, group: Group) -> Plan | None:
-        """The next claim of a group, once it may be made; None where there is nothing to claim or nobody to take it."""
+        """The next claim of a group, once it may be made; None without a job to claim or a session to take it."""
         waited = False
         while True:
             if self._activity.paused or not group.waiting(self._lines):
                 return None
-            seats = deal(group.by_room(), self._tuning.most_claimed, whole=self._load.short)
-            if not seats:
+            slots = deal(group.by_room(), self._tuning.most_claimed, whole=self._load.short)
+            if not slots:
                 return None
-            looks, lines = group.looks(self._lines, len(seats))
+            looks, lines = group.looks(self._lines, len(slots))
             if not looks:
                 return None
-            if self._activity.settling and not waited and len(seats) < self._tuning.few_claimed:
+            if self._activity.settling and not waited and len(slots) < self._tuning.few_claimed:
                 waited = True
                 until = asyncio.get_running_loop().time() + self._tuning.admission_patience
                 await self._activity.progress_until(until)
                 continue
-            if seats[0].capacity.bytes:
-                sizes = await self._store.peek(looks, len(seats))
-                # Without any the claim finds as little, and notes that these lines are used up.
-                seats = seats[: fitting(seats[0], sizes) if sizes else 1]
-                if not seats:
+            if slots[0].capacity.bytes:
+                sizes = await self._store.peek(looks, len(slots))
+                # Without any size the claim finds no job either, and notes that these lines are used up.
+                slots = slots[: fitting(slots[0], sizes) if sizes else 1]
+                if not slots:
                     return None
-            # A claim of several lines locks more than it takes, and what another then passes over is behind its floor.
-            # So only claims of one and the same line are made side by side.
+            # A claim of several lines locks more than it takes. Another claim passes over these rows, and they are then
+            # behind its floor. So only claims of one and the same line are made at the same time.
             if not self._activity.claims or (len(looks) == 1 and not self._last_claim_multi_lane):
-                return Plan.of(seats, looks, lines)
+                return Plan.of(slots, looks, lines)
             await self._activity.progress()
 
     async def _claim_isolated(self, group: Group) -> bool:
         lanes = [lane for lane in group.lanes if lane.id in self._lines.isolated and not lane.gated]
         if not lanes:
             return False
-        seats = [session for session in group.sessions if session.free > 0 and session.isolated == 0]
-        if seats and any(session.capacity.by_kind for session in group.sessions):
-            lanes = [lane for lane in lanes if any(session.free_for(lane.kind) > 0 for session in seats)]
-        if not seats or not lanes or not await self._isolated_fits(seats[0], lanes):
+        slots = [session for session in group.sessions if session.free > 0 and session.isolated == 0]
+        if slots and any(session.capacity.by_kind for session in group.sessions):
+            lanes = [lane for lane in lanes if any(session.free_for(lane.kind) > 0 for session in slots)]
+        if not slots or not lanes or not await self._isolated_fits(slots[0], lanes):
             return False
         marks = {lane.id: self._lines.isolated[lane.id] for lane in lanes}
         rows = await self._take(
-            seats,
-            self._store.claim_alone([lane.id for lane in lanes], {seat.id: seat.epoch for seat in seats}),
+            slots,
+            self._store.claim_alone([lane.id for lane in lanes], _epochs(slots)),
             isolated=True,
         )
-        if len(rows) < len(seats):
+        if len(rows) < len(slots):
             self._lines.none_isolated(marks)
         return bool(rows)
 
@@ -191,10 +191,10 @@ class Claimer:
         return session.fits(await self._store.peek_alone([lane.id for lane in lanes]))
 
     async def _take(
-        self, seats: Sequence[Session], claim: Awaitable[list[Record]], *, isolated: bool = False
+        self, slots: Sequence[Session], claim: Awaitable[list[Record]], *, isolated: bool = False
     ) -> list[Record]:
-        """Runs a claim with its seats reserved, and delivers what it brought."""
-        for session, count in Counter(seats).items():
+        """Runs a claim with its slots reserved, and delivers what it brought."""
+        for session, count in Counter(slots).items():
             session.claim_begins(count)
         started = asyncio.get_running_loop().time()
         delivers = False
@@ -204,39 +204,43 @@ class Claimer:
                 if not rows:
                     return rows
                 self._metrics.observe_batch("claim", asyncio.get_running_loop().time() - started, len(rows))
-                by_id = {session.id: session for session in seats}
-                if isolated or seats[0].bounded:
+                by_id = {session.id: session for session in slots}
+                if isolated or slots[0].bounded:
                     # What the next claim may take is known when this one's jobs are.
                     await self._delivery.deliver(rows, by_id, isolated=isolated)
                     return rows
                 # While it is on its way the next claims are made.
                 before, delivers = self._delivering, True
                 self._activity.delivery_begins()
-                self._delivering = asyncio.ensure_future(self._deliver(before, rows, seats, by_id))
+                self._delivering = asyncio.ensure_future(self._deliver(before, rows, slots, by_id))
                 while self._activity.deliveries > self._tuning.deliveries:
                     await self._activity.progress()
                 return rows
             finally:
                 if not delivers:
-                    _unseat(seats)
+                    _give_back(slots)
 
     async def _deliver(
         self,
         before: asyncio.Task[None] | None,
         rows: list[Record],
-        seats: Sequence[Session],
+        slots: Sequence[Session],
         sessions: dict[int, Session],
     ) -> None:
-        """Delivers once the delivery before has ended, and gives the seats back. The next round says what failed."""
+        """Delivers once the delivery before has ended, and gives the slots back. The next round raises what failed."""
         try:
             await self._delivery.deliver(rows, sessions, isolated=False, after=before)
         except Exception as error:
             self._failed = error
         finally:
-            _unseat(seats)
+            _give_back(slots)
             self._activity.delivery_ended()
 
 
-def _unseat(seats: Sequence[Session]) -> None:
-    for session, count in Counter(seats).items():
+def _epochs(slots: Sequence[Session]) -> dict[int, int]:
+    return {session.id: session.epoch for session in slots}
+
+
+def _give_back(slots: Sequence[Session]) -> None:
+    for session, count in Counter(slots).items():
         session.claim_ended(count)

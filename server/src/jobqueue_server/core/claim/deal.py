@@ -10,7 +10,7 @@ from ..lease.session import Session
 
 
 def deal(sessions: Iterable[Session], most: int, *, whole: bool = False) -> list[Session]:
-    """Who gets the next `most` jobs; each entry is one job's seat."""
+    """The sessions that get the next `most` jobs, in order: one entry for each job."""
     return [session for session, chunk in deal_chunks(sessions, most, whole=whole) for _ in range(chunk)]
 
 

@@ -105,8 +105,8 @@ class Delivery:
                 continue
             _, payload, labels, headers = body
             if session.capacity.bytes:
-                if weight[session] and not session.fits(len(payload), beside=weight[session]):
-                    # Others came than the ones that were weighed.
+                if weight[session] and not session.fits(len(payload), also=weight[session]):
+                    # The claim took other jobs than those whose sizes were compared.
                     self._orphans.append(Leaving(job_id, attempt, session.id, Event.UNDELIVERED))
                     continue
                 weight[session] += len(payload)

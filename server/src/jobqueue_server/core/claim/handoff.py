@@ -40,14 +40,14 @@ class SlotReservation:
         self.count += jobs
 
     def release(self) -> None:
-        """The insert was answered: what came of it counts by itself now."""
+        """Gives the slots back. The insert was answered, and its leases count by themselves now."""
         for (session, jobs), size in zip(self.sessions, self._sizes, strict=True):
             session.unreserve(self._kind, size, jobs)
         self.sessions, self._sizes = [], []
 
 
 class HandOff:
-    """What those who store jobs ask of claims: whether they may, who takes the jobs, and that they get them.
+    """What intake needs of claims: when an insert may go, which sessions take its jobs, and their delivery.
 
     Attributes:
         lines: Told of the jobs that wait.
@@ -77,27 +77,25 @@ class HandOff:
         return self._activity.handing_off()
 
     def seats(self, lane: Lane, priority: int, sizes: Sequence[int]) -> SlotReservation:
-        """Kept seats for new jobs of a lane, first come first. Where jobs wait that go before them there are only those
-        that the next claim can't use, and none over a backlog.
+        """Reserves slots for new jobs of a lane, in their order. Jobs beyond the reserved slots go to the backlog.
 
-        The caller releases them once its insert is answered.
-
-        `sizes` are those of the payloads, in bytes. What is beyond the answered seats goes to the backlog.
+        If jobs wait that go before the new ones, it reserves only slots that the next claim can't use. Over a backlog
+        it reserves none. The caller releases the slots once its insert is answered. `sizes` are the payloads' bytes.
         """
-        seats = SlotReservation(lane.kind)
+        reserved = SlotReservation(lane.kind)
         groups = self._takers.of_lane(lane.id)
         if not groups or lane.gated or self._activity.paused:
-            return seats
+            return reserved
         before = self._before(lane, priority)
         if before:
             if any(line.saturated for line in before):
-                return seats
-            # As when another server tells of a few: while they are claimed the others need not wait. A claim under
-            # way has its seats already.
+                return reserved
+            # A few jobs wait, as when another server tells of some: new jobs need not wait for their claim. A claim
+            # that is under way has its slots already.
             kept = 0 if self._activity.claims else self._most_claimed
             spare = sum(group.credit(kept + len(sizes)) for group in groups) - kept
             if spare <= 0:
-                return seats
+                return reserved
             sizes = sizes[:spare]
         # What a claim under way brings to a bounded session is not known yet.
         sessions = (
@@ -108,15 +106,15 @@ class HandOff:
             if not (session.bounded and session.claiming)
         )
         for session, chunk in deal_chunks(sessions, len(sizes), whole=self._load.short):
-            given = seats.count
+            given = reserved.count
             if not session.bounded:
-                seats.keep(session, sum(sizes[given : given + chunk]), chunk)
+                reserved.keep(session, sum(sizes[given : given + chunk]), chunk)
                 continue
             for _ in range(chunk):
-                size = sizes[seats.count]
+                size = sizes[reserved.count]
                 if session.free_for(lane.kind) > 0 and session.fits(size):
-                    seats.keep(session, size, 1)
-        return seats
+                    reserved.keep(session, size, 1)
+        return reserved
 
     def _before(self, lane: Lane, priority: int) -> list[Line]:
         """The lines whose jobs go before new ones of this lane at this priority."""

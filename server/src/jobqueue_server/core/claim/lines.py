@@ -1,4 +1,4 @@
-"""What this server knows of the lines of ready jobs: where one waits, and where a claim may start to look."""
+"""What this server knows of the lines of ready jobs: where a job waits, and where a claim starts to read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 CLAIM_FLOOR = timedelta(milliseconds=100)
 # Bounds what may still commit late: twice the statement timeout.
 SWEEP_FLOOR = timedelta(seconds=10)
-# Timers further off than this are left to the sweeps, which look at the head of each line once a second.
+# Timers further off than this are left to the sweeps, which read the head of each line once a second.
 TIMER_HORIZON = timedelta(seconds=5)
 # The clock is an estimate; a claim that comes too early finds nothing.
 TIMER_MARGIN = 0.003
@@ -31,7 +31,7 @@ class Line:
 
     Attributes:
         ready: Whether a job may be waiting. False is only said after a claim found no more.
-        mark: Counts the reasons to look again, so that one that comes during a claim is not lost with its answer.
+        mark: Counts the reasons to claim again, so that one that comes during a claim is not lost with its answer.
         saturated: Whether the last claim found as many as it asked for.
         newest: The newest run_at claimed from here by this server.
         floor: Where the next claim starts.
@@ -53,8 +53,8 @@ class Line:
         self.ready = True
         self.mark += 1
 
-    def looked(self, found: int, wanted: int, mark: int, *, cut_off: bool) -> None:
-        """A claim has looked here.
+    def read(self, found: int, wanted: int, mark: int, *, cut_off: bool) -> None:
+        """A claim has read this line.
 
         Args:
             found: How many jobs it took from here.
@@ -81,11 +81,11 @@ class Line:
 
     @property
     def sweep_floor(self) -> datetime:
-        """Where a sweep starts to look."""
+        """Where a sweep starts to read."""
         return max(BEGINNING, self.newest - SWEEP_FLOOR) if self.newest > BEGINNING else BEGINNING
 
     def forget(self) -> None:
-        """After an error or a peer's death: anything may have happened, so look from the beginning."""
+        """After an error or a peer's death: anything may have happened, so the next claim reads from the beginning."""
         self.newest = self.floor = BEGINNING
 
 
@@ -196,6 +196,6 @@ class Lines:
             self.forget()
 
     def forget(self) -> None:
-        """Looks from the beginning everywhere."""
+        """The next claims read every line from its beginning."""
         for line in self._lines.values():
             line.forget()

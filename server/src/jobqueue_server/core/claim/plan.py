@@ -1,4 +1,4 @@
-"""One claim: for whom, where it looks, and what its rows say of the lines that it looked into."""
+"""One claim: its slots, its targets, and what its rows tell of the lines that it read."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class Plan:
     """A claim that is to be made.
 
     Attributes:
-        seats: Who gets the next jobs; each entry is one job's.
-        looks: Where to look, in the order of the statement.
-        lines: The line of each look.
+        slots: The sessions that get the next jobs: one entry for each job.
+        looks: The targets, in the order of the statement.
+        lines: The line of each target.
         marks: `Line.mark` of each, before the claim.
     """
 
-    seats: Sequence[Session]
+    slots: Sequence[Session]
     looks: Sequence[Look]
     lines: Sequence[Line]
     marks: Sequence[int]
 
     @classmethod
-    def of(cls, seats: Sequence[Session], looks: Sequence[Look], lines: Sequence[Line]) -> Plan:
+    def of(cls, slots: Sequence[Session], looks: Sequence[Look], lines: Sequence[Line]) -> Plan:
         """With the marks as they are now."""
-        return cls(seats, looks, lines, [line.mark for line in lines])
+        return cls(slots, looks, lines, [line.mark for line in lines])
 
     def note(self, rows: Sequence[Record]) -> None:
         """Takes in what the claim brought: where the next one starts, and which lines have no more."""
@@ -52,9 +52,9 @@ class Plan:
             key = look.lane_id, look.priority
             if key in newest:
                 line.claimed(newest[key])
-            # Fewer rows than seats and than its queue may give: nothing was cut off; what was not found is not there.
-            cut_off = len(rows) >= len(self.seats) or of_queue[look.queue_number] >= look.most
-            line.looked(found[key], look.take, mark, cut_off=cut_off)
+            # With fewer rows than slots, and than its queue may give, nothing was cut off: the claim found all.
+            cut_off = len(rows) >= len(self.slots) or of_queue[look.queue_number] >= look.most
+            line.read(found[key], look.take, mark, cut_off=cut_off)
 
 
 def fitting(session: Session, sizes: Sequence[int]) -> int:

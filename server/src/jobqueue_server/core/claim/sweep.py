@@ -1,4 +1,4 @@
-"""The sweep: once a second it looks at the head of every line, for what nobody told this server."""
+"""The sweep: once a second it reads the head of every line, and finds the jobs that this server was not told of."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Sweep:
                 pass
 
     async def sweep(self, whole: bool) -> None:
-        """Looks once. `whole`: from the beginning of each line."""
+        """Reads the heads once. `whole`: from the beginning of each line."""
         lanes = self._takers.lanes()
         lines = [
             self._lines.line(lane, priority)

@@ -16,7 +16,7 @@ class Takers:
     """The groups of sessions that take jobs, and the lanes that they take them from.
 
     Attributes:
-        new_lanes: Set when there may be a lane that nobody here took jobs from before.
+        new_lanes: Set when there may be a lane that no session here took jobs from before.
     """
 
     def __init__(self, catalog: Catalog, activity: Activity, database: DatabaseState) -> None:
@@ -76,7 +76,7 @@ class Takers:
         self._activity.wake()
 
     def look_anew(self) -> None:
-        """Every lane is to be looked at: there is a new one, or anything may have happened."""
+        """The sweep is to read every lane: there is a new one, or anything may have happened."""
         self.new_lanes.set()
         self._activity.wake()
 

@@ -1,4 +1,4 @@
-"""Groups of sessions with the same subscriptions: where to look for their jobs, and whom to deal them to."""
+"""Groups of sessions with the same subscriptions: where their jobs may wait, and which session gets the next one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..catalog import Lane
 from ..lease.session import Session
 from .lines import Line, Lines
 
-# A claim that looks into several queues takes so many of one at least, if they are there.
+# A claim of several queues takes so many jobs of each at least, if they are there.
 LEAST_OF_QUEUE = 20
 UNBOUNDED = (1 << 31) - 1
 
@@ -41,10 +41,10 @@ class Group:
         self._forget(session)
 
     def by_room(self) -> Iterator[Session]:
-        """The sessions with free credit, those with the most first; of equals, who was longest not asked.
+        """The sessions with free credit, those with the most first; of equals, the one that was not asked for longest.
 
-        Not by a look at each of ten thousand: a session stands under what it had free when that last grew, and is put
-        where it belongs now as it is come upon.
+        It does not read each of ten thousand: a session stands under what it had free when that last grew. When the
+        iteration reaches it, it is put where it belongs now.
         """
         free = max(self._rooms, default=0)
         while free:
@@ -57,7 +57,7 @@ class Group:
                     self._put(session, now)
                 if now == free:
                     yield session
-            # What was put lower down just now is come upon there.
+            # The iteration reaches there what was put lower down just now.
             free = max((other for other in self._rooms if other < free), default=0)
 
     def turned(self) -> None:
@@ -65,11 +65,11 @@ class Group:
         self.turn += 1
 
     def has_credit(self) -> bool:
-        """Whether a session has any free credit; nobody's turn is over by that."""
+        """Whether a session has any free credit. It changes no session's turn."""
         return any(session.free > 0 for session in self._room_of)
 
     def credit(self, enough: int) -> int:
-        """The free credit of its sessions; no more of them are looked at than have enough."""
+        """The free credit of its sessions. It stops as soon as that is `enough`."""
         credit = 0
         for session in self._room_of:
             credit += max(session.free, 0)
@@ -121,11 +121,11 @@ class Group:
         return [line for line in lines.of_queue(lanes[0].queue_id) if line.ready and line.lane.id in own]
 
     def looks(self, lines: Lines, most: int) -> tuple[list[Look], list[Line]]:
-        """Where to look for `most` jobs, with the lines.
+        """The targets of a claim of `most` jobs, with their lines.
 
-        The queues take turns, each down to its first saturated priority. A line that is not saturated is asked for as
-        many as there are seats; saturated ones share them. A queue gives no more than its turns come to, mostly. What
-        is locked and not taken is let go at the commit, so asking for too much is only waste.
+        The queues take turns, each down to its first saturated priority. A line that is not saturated is asked for
+        `most` jobs; saturated lines share them. Mostly, a queue gives no more than its turns come to. The commit
+        unlocks what was locked and not taken, so to ask for too much is only waste.
         """
         caps = self._caps()
         chosen: list[tuple[int, Line]] = []
@@ -141,11 +141,11 @@ class Group:
         sharing = sum(line.saturated for _, line in chosen)
         share = math.ceil(most / sharing) if sharing else most
         queues = len({turn for turn, _ in chosen})
-        # Of kinds of one priority the oldest job goes first, so none may be cut off before the others; and what was
-        # weighed must be what is claimed.
-        alone = len({(turn, line.priority) for turn, line in chosen}) == len(chosen) and not self._bounded
+        # Of kinds of one priority the oldest job goes first, so none may be cut off before the others. And a claim must
+        # take the jobs whose sizes were compared.
+        by_turn = len({(turn, line.priority) for turn, line in chosen}) == len(chosen) and not self._bounded
         of_queue = UNBOUNDED
-        if alone:
+        if by_turn:
             of_queue = max(math.ceil(most / queues), LEAST_OF_QUEUE) if queues > 1 else most
         looks: list[Look] = []
         looked: list[Line] = []

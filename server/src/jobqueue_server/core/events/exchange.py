@@ -52,7 +52,7 @@ class Exchange:
                 if not said:
                     said = True
                     _log.warning(
-                        "servers are not told of each other's work (they look once a second): %s",
+                        "servers are not told of each other's work (they ask the database once a second): %s",
                         error.message,
                     )
             finally:

@@ -1,6 +1,6 @@
 """What servers tell each other: news for the others, and who here hears theirs.
 
-It is for speed alone. What is lost with a connection is found by the sweep, by the look for cancels, each once a
+It is only for speed. What is lost with a connection is found by the sweep and by the search for cancels, each once a
 second, and by the audit.
 """
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 
 class Capacity:
-    """The slots and bytes of a session. It counts no lease: who asks says how many are held.
+    """The slots and bytes of a session. It counts no leases: its caller says how many are held.
 
     Attributes:
         slots: How many jobs it takes at once.
@@ -35,12 +35,12 @@ class Capacity:
         return bool(self.by_kind) or self.bytes > 0
 
     def left_of(self, kind: str, held: int) -> int | None:
-        """How many more of a kind beside those of it that are held; None: it does not bound that kind."""
+        """How many more jobs of a kind fit, where `held` are held already. None: it does not bound that kind."""
         cap = self.by_kind.get(kind)
         return None if cap is None else cap - held - self._reserved_kinds[kind]
 
     def fits(self, size: int, held_bytes: int) -> bool:
-        """Whether a payload of this size may come beside those that are held; one alone always may."""
+        """Whether a payload of this size fits in addition to those that are held. A first one always fits."""
         held = held_bytes + self.reserved_bytes
         return not self.bytes or held == 0 or held + size <= self.bytes
 
@@ -52,7 +52,7 @@ class Capacity:
             self.reserved_bytes += size
 
     def let_go(self, jobs: int, kind: str | None = None, size: int = 0) -> None:
-        """Gives back slots that were kept by the same words."""
+        """Gives back slots that `keep` took with the same arguments."""
         self.reserved -= jobs
         if kind is not None:
             self._reserved_kinds[kind] -= jobs

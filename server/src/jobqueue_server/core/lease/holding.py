@@ -13,7 +13,7 @@ from ...lifecycle import Event
 from .lease import Lease, Lingering, Named, Remembered
 from .receipts import Receipts
 
-#: How many settled leases a session remembers at least, so that the same settlement again can be told apart from a
+#: How many settled leases a session remembers at least, so that it can tell a repeated settlement from a
 #: stale one. It remembers twice as many as it ever held at once: those may be unanswered, and no others.
 REMEMBERED_LEASES = 256
 
@@ -120,7 +120,7 @@ class Holding(ABC):
             self.bytes_held += lease.size
 
     def inherit(self, earlier: Holding) -> None:
-        """Takes over from its earlier epoch on this server what that knew beside the leases."""
+        """Takes over what its earlier epoch on this server knew, leases aside."""
         self.remembered = earlier.remembered
         for lease_id, lease in earlier.lingering.items():
             self.linger(lease_id, lease)
@@ -137,7 +137,7 @@ class Holding(ABC):
         return max(REMEMBERED_LEASES, 2 * self._most_held)
 
     def find(self, job_id: UUID, attempt: int) -> Lease | None:
-        """The lease on an attempt, by looking at each: cancels and timeouts are rare."""
+        """The lease on an attempt. It reads all leases: cancels and timeouts are rare."""
         for lease in self.leases.values():
             if lease.job_id == job_id and lease.attempt == attempt:
                 return lease

@@ -177,19 +177,19 @@ class Session(Holding):
 
     @property
     def bounded(self) -> bool:
-        """Whether it bounds more than its slots: it is then claimed for alone, and each job is weighed."""
+        """Whether it bounds more than its slots: then it has claims of its own, and each job's size counts."""
         return self.capacity.bounded
 
-    def fits(self, size: int, beside: int = 0) -> bool:
-        """Whether a payload of this size may come beside those it holds, and `beside`; one alone always may."""
-        return self.capacity.fits(size, self.bytes_held + beside)
+    def fits(self, size: int, also: int = 0) -> bool:
+        """Whether a payload of this size fits, with what it holds and `also` more bytes. A first one always fits."""
+        return self.capacity.fits(size, self.bytes_held + also)
 
     def watch_room(self, on_room: Callable[[Session], None] | None) -> None:
         """Who deals is told when `free` may have grown."""
         self._on_room = on_room
 
     def has_room(self) -> None:
-        """Tells whoever deals that `free` may have grown."""
+        """Tells the group, which deals jobs, that `free` may have grown."""
         if self._on_room is not None:
             self._on_room(self)
 

@@ -90,14 +90,14 @@ class Audit:
             # One that was settled since it was read is no stray.
             back = await self._attempts.end(strays)
             if back:
-                _log.warning("the audit gives back %d leases that nobody knows of", len(back))
+                _log.warning("the audit gives back %d leases that no session here knows of", len(back))
 
     async def sessions_here(self) -> None:
         """Compares the sessions that the database counts as heard here with those that this server knows.
 
         One that was reaped while this server could not reach the database, or that goes on elsewhere, is ended here:
-        it would get no more jobs. One that nobody here knows - its resume committed, and its caller was gone or the
-        answer lost - is silent: it would never be reaped.
+        it would get no more jobs. A session that is unknown here becomes silent, since it would never be reaped: its
+        resume committed, and its caller was gone or the answer was lost.
         """
         known = self._sessions.all()
         rows = await self._store.open_sessions(self._server.id, [session.id for session in known])
@@ -119,6 +119,6 @@ class Audit:
         # Seen twice: a session that is just being opened is in the database first.
         if again := unheard & self._unheard:
             # Each caller was gone before its session was open: no fault of the server.
-            _log.info("%d sessions have no stream and nobody who watches them", len(again))
+            _log.info("%d sessions have no stream and were not marked as silent", len(again))
             await self._store.silence([(session_id, epoch, timedelta()) for session_id, epoch in again])
         self._unheard = unheard

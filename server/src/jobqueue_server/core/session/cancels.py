@@ -43,7 +43,7 @@ class Cancels:
         self._every = (tuning or Tuning()).cancels_every
 
     def cancel(self, job_id: UUID, session_id: int, attempt: int, reason: str) -> None:
-        """Somebody asked this server for it: the worker is told now, or as soon as the lease is handed over."""
+        """A caller asked this server for it: the worker is told now, or as soon as the lease is handed over."""
         if not self.heard(job_id, session_id, attempt, reason):
             self._early.keep(job_id, attempt, reason)
             self._peers.tell_cancel(job_id, session_id, attempt, reason)

@@ -59,7 +59,7 @@ class Reaper:
                         await self._audit.audit()
             except JobQueueError as error:
                 _log.debug("the reaper waits: %s", error)
-                # Others may have reaped what is here, while this server alone could not reach the database.
+                # Others may have reaped what is here, while only this server could not reach the database.
                 audits.soon()
 
     async def end_due(self) -> None:

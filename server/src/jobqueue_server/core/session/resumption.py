@@ -70,7 +70,7 @@ class Resumption:
                 kept.append(lease)
         if back:
             await self._attempts.end(back)
-        # A settlement that is sent again names its lease by its number alone, which another server gave.
+        # A settlement that is sent again names its lease only by its number, which another server gave.
         session.remember(list(named.values()))
         held_names = {(lease.job_id, lease.attempt) for lease in held}
         revoked = [lease for key, lease in named.items() if key in held_names]

@@ -201,7 +201,7 @@ class UnarySessions:
             token: The session's.
             most: At least 1. The session's capacity may bound it further.
             wait: How long, at most. None came: the answer is empty.
-            held: What the worker holds; what the session holds beside goes back. None: it does not say.
+            held: What the worker holds; the session's other leases go back. None: it does not say.
 
         Raises:
             SessionStreams: The session has a stream, which is where its jobs go.
@@ -250,7 +250,7 @@ class UnarySessions:
             self._takers.detach(session)
             self._gathering.discard(gathering)
             if not answered:
-                # The caller hung up: nobody will ever see them.
+                # The caller hung up: no worker will ever see them.
                 self._delivery.undelivered(gathering.leases, session.id)
 
     async def settle(self, scope: Scope, token: str, outcomes: Sequence[Outcome]) -> list[Answer]:
@@ -342,7 +342,7 @@ class UnarySessions:
         )  # fmt: skip
 
     async def _give_back_beside(self, heard: _Heard, named: Iterable[Named]) -> None:
-        """An answer that was lost leaves leases that nobody knows of."""
+        """Gives back leases that the worker does not name: the answer that carried them was lost."""
         holds: set[tuple[UUID, int]] = {(lease.job_id, lease.attempt) for lease in named}
         beside = [row for row in heard.held if (row["id"], row["attempts"]) not in holds]
         if not beside:

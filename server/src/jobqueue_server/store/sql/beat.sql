@@ -1,10 +1,10 @@
 -- server: alive -> alive, with an amnesty where no server was heard for 10 s
 -- $1 server id int8. One row written each few seconds stands for every running job of this server.
--- It looks first. Where no heartbeat was fresher than 10 s - the database was away, or every server - nobody could hear a
--- worker, and every reaping is put off. A reaping in turn wants a fresh heartbeat, which becomes visible together with the
--- amnesty: so nothing is reaped before it. Two that look at once both grant it, within the same moment.
+-- First it reads the other heartbeats. If none is fresher than 10 s, the database or every server was away. Then no server
+-- could hear a worker, and every reaping is put off. A reaping needs a fresh heartbeat, which becomes visible together with
+-- the amnesty: so nothing is reaped before it. Two servers that read at the same time both grant it, at the same moment.
 -- After the clock was set back, times that were stored before lie in the future, and the reaper would wait until then. They
--- become now, also those of servers that died. By less than a second a time may be ahead of a statement that began earlier.
+-- become now, also those of servers that died. A time may be ahead of a statement that began earlier by up to a second.
 -- Locks: its own row while it holds none, then the amnesty. Other rows that are locked are left to the next heartbeat.
 -- Written by an array of ids: a join read all the sessions that ended, where statistics were old.
 with mine as materialized (

@@ -3,7 +3,7 @@
 -- $4 int4: namespace
 -- No row: the job is not live; it may have ended, or never was.
 -- The lock waits for a claim or a settlement that is under way and then sees what they made of the row; so a job that is
--- claimed at this moment is asked to stop, and one that ends at this moment is left alone.
+-- claimed at this moment is asked to stop, and one that ends at this moment stays as it is.
 -- The first request sets the grace; a repeat changes nothing. The run timeout stays if it comes earlier.
 with held as materialized (
     select id, state, lane_id, session_id, attempts, failures, losses, cancel_requested_at

@@ -1,5 +1,5 @@
 -- claim: ready but isolated -> leased
--- $1 lane_id int4[]: where to look, at every priority; $2 session_id int8[], $3 epoch int4[]: the seats, each session once.
+-- $1 lane_id int4[]: the lanes, at every priority; $2 session_id int8[], $3 epoch int4[]: the slots, each session once.
 -- A job whose losses and unseen ends come to two is isolated, and goes to a session that holds no other such job (the
 -- caller sees to that): a job that kills its worker then takes no other such job with it. There are few, so no floor.
 with line as materialized (
@@ -17,7 +17,7 @@ with line as materialized (
     where w.lane_id not in (select id from lane where id = any($1::int4[]) and gated)
 ),
 dealt as materialized (
-    select at, row_number() over (order by priority desc, run_at, id) as seat
+    select at, row_number() over (order by priority desc, run_at, id) as slot
     from line
     order by priority desc, run_at, id
     limit cardinality($2::int8[])
@@ -31,9 +31,9 @@ present as materialized (
 update live_job l
 set state = 2,
     attempts = l.attempts + 1,
-    session_id = ($2::int8[])[d.seat],
+    session_id = ($2::int8[])[d.slot],
     changed_at = now(),
     deadline = now() + l.timeout_ms * interval '1 millisecond'
 from dealt d
-where l.ctid = d.at and ($2::int8[])[d.seat] in (select id from present)
+where l.ctid = d.at and ($2::int8[])[d.slot] in (select id from present)
 returning l.id, l.lane_id, l.priority, l.run_at, l.attempts, l.session_id, l.failures, l.max_attempts, l.timeout_ms, l.changed_at

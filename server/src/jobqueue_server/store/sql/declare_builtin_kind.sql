@@ -1,4 +1,4 @@
--- kind: declared at start, unless somebody declared it before
+-- kind: declared at start, unless it was declared before
 -- $1 int4: namespace; $2 text: name; $3 text: schema
 -- The guard keeps what an operator has put; a kind that was only seen is declared.
 insert into kind (namespace_id, name, schema, declared_at)

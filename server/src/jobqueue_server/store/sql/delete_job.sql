@@ -1,6 +1,6 @@
 -- delete: terminal -> -
 -- $1 uuid: the job, whose finished row this transaction has locked
--- The idempotency key stays until it expires: a replay answers the id alone.
+-- The idempotency key stays until it expires: a replay answers only the id.
 with ended as (
     delete from finished_job where id = $1
 ),

@@ -1,8 +1,8 @@
--- enqueue: - -> queued, or leased in the same breath (hand-off)
+-- enqueue: - -> queued, or leased in the same statement (hand-off)
 -- $1 id uuid[]  $2 payload bytea[] (JSON text)
 -- Jobs that follow each other and are alike in all else are a run, and what they have in common stands once:
 -- $3 number of its first job, from 1, int8[]  $4 lane_id int4[]
--- $5 session_id int8[]  $6 epoch int4[]         the seats that a hand-off reserved; 0: to the backlog
+-- $5 session_id int8[]  $6 epoch int4[]         the slots that a hand-off reserved; 0: to the backlog
 -- $7 run_at timestamptz[]  $8 delay_ms int8[]
 -- fields: parameters
 -- $13 priority int2[]  $14 max_attempts int2[]  $15 timeout_ms int4[]  $16 min_backoff_ms int4[]
@@ -10,12 +10,12 @@
 -- end of fields
 -- For each job again, but empty where no job of the batch has a key; else every job has one, is a run of its own, and
 -- each key stands once: $9 key digest bytea[]  $10 request digest bytea[]  $11 namespace int4[]  $12 ttl of keys interval
--- An array of $7, $8 or from $13 on that is empty gives nulls: so a column that nobody in the batch uses is sent.
+-- An array of $7, $8 or from $13 on that is empty gives nulls. A column that no job of the batch uses is sent as that.
 -- A hand-off holds only while its session is still in its epoch and its lane has no gate, in this very snapshot;
 -- else the job waits in the backlog, and its id is among `refused`. run_at is never stored in the past, so that
 -- the order in line is the order of the index.
 -- Keys are written in the order of their digests: two inserts in opposite order deadlock. An expired key is taken over.
--- A job whose key is somebody else's is not stored, and not among `stored`; find_keys.sql then reads the winner.
+-- A job whose key belongs to another job is not stored, and not among `stored`; find_keys.sql then reads that other job.
 -- A run's values are found by its place in their arrays: no join, and no search in those of numbers without nulls.
 with keyed as (
     insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at)
@@ -28,7 +28,7 @@ with keyed as (
         where idempotency_key.expires_at <= now()
     returning job_id
 ),
-seat as materialized (
+present as materialized (
     select s.id, s.epoch from worker_session s where s.id = any($5::int8[]) and s.ended_at is null
 ),
 gate as materialized (
@@ -38,7 +38,7 @@ run as materialized (
     select
         array_agg(
             case
-                when (r.session_id, r.epoch) in (select id, epoch from seat) and r.lane_id not in (select id from gate)
+                when (r.session_id, r.epoch) in (select id, epoch from present) and r.lane_id not in (select id from gate)
                     then r.session_id
                 else 0
             end order by r.number

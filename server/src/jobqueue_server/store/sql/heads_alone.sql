@@ -1,4 +1,4 @@
--- read: the lanes in which a job waits that is to run alone
+-- read: the lanes in which an isolated job waits
 -- $1 lane_id int4[]
 select w.lane_id, min(head.run_at) as run_at, min(head.run_at) <= now() as due
 from unnest($1::int4[]) as w (lane_id)

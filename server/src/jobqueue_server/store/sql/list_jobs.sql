@@ -2,14 +2,14 @@
 -- $1 int2: what drives the scan: 1 live_job, 2 finished_job (failed for good, cancelled), 3 the index of labels, 4 job
 -- $2, $3 uuid: ids from this one on (inclusive), up to that one (exclusive); a range of created_at is a range of ids
 -- $4 text: queue or null; $5 text: kind or null; $6 int2[]: statuses, or null for any; $7 jsonb: labels, or null for any
--- $8 int4: rows wanted; $9 int4: candidates to look at, at most; $10 int8: bytes of a page
+-- $8 int4: rows wanted; $9 int4: candidates to read, at most; $10 int8: bytes of a page
 -- $11 bool: with payload, output, headers and failed attempts; $12 int4: namespace
 -- Answers the rows that fit and, in `edge`, where the scan stopped if it gave up before it had $8 rows (null: it did not, or
--- nothing is left). The first row may have no id: it carries `edge` alone.
+-- nothing is left). The first row may have no id: it carries only `edge`.
 -- Of the branches of `candidate` one runs, the others end at their one-time filter. The laterals with a limit make nested
 -- loops, which stop as soon as the page is full; `candidate` is inlined twice, so that `edge` costs nothing on a full page.
 -- A page is cut by the bytes it would carry, measured without reading what it leaves out. The literals in the second branch
--- are the partial index's. `is true` keeps the look at the lane a filter, by a hash, where a join would end the loops.
+-- are the partial index's. `is true` keeps the check of the lane a filter, by a hash, where a join would end the loops.
 with candidate as not materialized (
     select u.id
     from (

@@ -4,7 +4,7 @@
 -- A resume waits for the lock, and then finds these leases gone; after a resume the epoch is another one, and its worker
 -- may hold them. A silent one has 15 s from its last frame; and as a reaping (reap_sessions.sql) this wants a server that
 -- is heard, and 15 s since an amnesty.
--- One that is locked is being resumed or reaped: it is left to the next look.
+-- A session that is locked is being resumed or reaped: the next call reads it again.
 with told as materialized (
     select * from unnest($1::int8[], $2::int4[], $3::bool[]) as t (id, epoch, silent)
 )

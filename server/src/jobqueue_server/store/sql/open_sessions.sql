@@ -1,6 +1,6 @@
 -- read: the sessions that have not ended, of those that a server knows and those that count on its heartbeat
 -- $1 server id int8  $2 session id int8[]
--- Each at most twice. `counted_on`: it is taken for heard as long as this server beats.
+-- Each at most twice. `counted_on`: it counts as heard as long as this server writes heartbeats.
 select s.id, s.epoch, false as counted_on
 from worker_session s
 where s.id = any($2::int8[]) and s.ended_at is null

@@ -1,7 +1,7 @@
 -- read: the sizes of the jobs that a claim would take
 -- $1 .. $5 as in claim.sql; $6 how many int4
 -- For a session that bounds the bytes it holds: what does not fit is not claimed. Locks nothing; a claim right after
--- may find others, so the caller looks at the sizes again. The size of a payload is read without unpacking it,
+-- may find others, so the caller compares the sizes again. The size of a payload is read without unpacking it,
 -- and by a look-up for each job: a join, planned while the partitions were small, was kept as one that reads them whole.
 with want as materialized (
     select w.*

@@ -1,4 +1,4 @@
--- read: the size of the job that a claim of one that runs alone would take now
+-- read: the size of the isolated job that a claim would take now
 -- $1 lane_id int4[], none of them gated
 -- For a session that bounds the bytes it holds. In the order of claim_alone.sql.
 with head as materialized (

@@ -3,7 +3,7 @@
 -- $3 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
 -- Checks again what expired_sessions.sql saw: a resume in between has a new epoch, and a server that seemed dead may be
 -- back, with its sessions in full swing; or there was an amnesty.
--- One that is locked is being resumed, or reaped by another server: it is left to the next look.
+-- A session that is locked is being resumed, or reaped by another server: the next reaping reads it again.
 with told as materialized (
     select * from unnest($1::int8[], $2::int4[]) as t (id, epoch)
 ),

@@ -2,10 +2,10 @@
 -- $1 id uuid[]; jobs that follow each other and have the same attempt and session are a run:
 -- $2 number of its first job, from 1, int8[]  $3 attempt int4[]  $4 session_id int8[]
 -- The triple is the fence: two separate `= any` would accept swapped pairs. `is true` keeps it a filter, by a hash: as a
--- join, planned when the statistics say that the table is all but empty, each row looked at all ids, and 1,000 took
+-- join, planned when the statistics say that the table is all but empty, each row was compared with all ids, and 1,000 took
 -- 200 ms instead of 4 until the next ANALYZE. No predicate on the state, which would make
 -- the planner take the partial index of held rows; a row with this session is leased, by its constraint. Rows lock in
--- the order of ids (an index scan on the primary key), so that two settlements never wait for each other in a ring.
+-- the order of ids (an index scan on the primary key), so that two settlements never deadlock.
 with gone as (
     delete from live_job
     where id = any($1::uuid[])

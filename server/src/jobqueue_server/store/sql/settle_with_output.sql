@@ -1,6 +1,6 @@
 -- settle: leased -> succeeded, with an output
 -- $1 id uuid[]  $2 attempt int4[]  $3 session_id int8[]  $4 output bytea[] (JSON text; null: none)
--- As settle_succeeded.sql, which is apart because outputs are rare and their join is not free.
+-- As settle_succeeded.sql. They are two statements because outputs are rare and their join is not free.
 with gone as (
     delete from live_job
     where id = any($1::uuid[])

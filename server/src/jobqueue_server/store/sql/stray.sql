@@ -1,7 +1,7 @@
 -- read: leases of sessions that have ended
--- A claim or hand-off whose epoch check passed in its own snapshot may commit after its session ended; its row is then
--- leased to nobody. Older than 10 s, so that one in flight is left alone. One of 10 s ahead is from
--- before the clock was set back.
+-- A claim or hand-off whose epoch check passed in its own snapshot may commit after its session ended. Its row is then
+-- leased to no worker. Only leases older than 10 s are read, so that one in flight is left as it is. A lease that is 10 s
+-- in the future is from before the clock was set back.
 -- $1 how long ago the session may have ended interval
 -- $2 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
 -- First the sessions, by when they ended: joined at once, a plan that was kept read every session that waits for retention.

@@ -2,8 +2,8 @@
 -- $1 after uuid, excluded  $2 before uuid, excluded: ids of one partition  $3 retention interval  $4 how many int4
 -- $5 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
 -- Goes before its partition is dropped or merged, which would otherwise have to delete all of it under a lock.
--- It looks at so many rows and deletes those of them that nobody needs: asking of each row in the range whether its
--- job lives would read the whole of live_job for every batch.
+-- It reads $4 rows and deletes those of them that are not needed. To ask of each row in the range whether its job lives
+-- would read the whole of live_job for every batch.
 with looked as materialized (
     select p.job_id from job_progress p
     where p.job_id > $1::uuid and p.job_id < $2::uuid

@@ -35,7 +35,7 @@ wanted_lane as materialized (
     where coalesce(l.namespace_id = $15, q.namespace_id = $15)
         and ($11::text is null or q.name = $11) and ($12::text is null or k.name = $12)
 ),
--- Apart, so that the planner has nothing to go by but their keys.
+-- A step of its own, so that the planner knows nothing of them but their keys.
 named as materialized (
     select f.id, f.finished_at as at, f.xmin as writer from finished_job f where f.id = any($10)
     union all
