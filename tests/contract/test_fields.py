@@ -80,7 +80,7 @@ def test_what_is_asked_for_is_shown_or_is_not_kept() -> None:
 
 
 def test_each_attribute_that_the_list_names_is_there() -> None:
-    rows, terms, lane = of_dataclass(NewRows), of_dataclass(LeaseTemplate), {"kind", "queue"}
+    rows, template, lane = of_dataclass(NewRows), of_dataclass(LeaseTemplate), {"kind", "queue"}
     for column in fields.COLUMNS:
         first, _, rest = column.of.partition(".")
         assert first in rows, column
@@ -88,7 +88,7 @@ def test_each_attribute_that_the_list_names_is_there() -> None:
     for field in FIELDS:
         if field.delivered:
             first, _, rest = field.delivered.partition(".")
-            assert first in terms, field
+            assert first in template, field
             assert not rest or rest in lane, field
 
 

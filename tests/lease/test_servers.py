@@ -20,7 +20,7 @@ from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.store import migrate
-from jobqueue_server.store.jobs import Leaving
+from jobqueue_server.store.jobs import AttemptEnd
 
 from .hand_worker import span
 from .place import Place, Status, eventually
@@ -113,7 +113,7 @@ async def test_what_a_server_puts_back_in_line_starts_with_the_other_at_once(not
     # One that lost its session waits apart.
     lost = await second.enqueue(delay=60)
     await second.sql("update live_job set state = 2, attempts = 1, session_id = 0 where id = $1", lost.id)
-    await second.app.attempts.end([Leaving(UUID(lost.id), 1, 0, Event.LOST)])
+    await second.app.attempts.end([AttemptEnd(UUID(lost.id), 1, 0, Event.LOST)])
     assert (await worker.job()).id == lost.id
 
 
@@ -146,7 +146,7 @@ async def test_a_cancel_is_told_once_on_a_stream_however_often_it_is_looked_for(
         await second.cancel(job.id)
         assert (await worker.next("control")).HasField("cancel")
         for _ in range(3):
-            await first.app.session.cancels.look()
+            await first.app.session.cancels.check()
         await worker.heartbeat()
         assert not worker.has("control")
         # A cancel that comes again is news.

@@ -20,19 +20,19 @@ pytestmark = pytest.mark.unit
 LANES = [Lane(1, 1, 1, "default", "work", False, 1), Lane(2, 2, 1, "ü" * 3, "k" * 128, False, 1)]
 
 
-def lease(number: int, terms: LeaseTemplate, draw: random.Random) -> Lease:
+def lease(number: int, template: LeaseTemplate, draw: random.Random) -> Lease:
     milliseconds = 1_790_000_000_000 + number // 3
     given = Lease(
         draw.choice([1, 7, 2**30]) << 32 | draw.choice([number, 2**31 + number]),
         uuid_of(milliseconds.to_bytes(6, "big") + draw.randbytes(10)),
-        terms,
+        template,
         draw.choice([b"null", b"{}" * 64, b"[" + b" " * 20_000 + b"]"]),
     )
     given.checkpoint = draw.choice([b"", b"\x00checkpoint"])
     return given
 
 
-def some_terms(draw: random.Random) -> LeaseTemplate:
+def some_template(draw: random.Random) -> LeaseTemplate:
     return LeaseTemplate(
         draw.choice(LANES),
         draw.choice([1, 2, 1000]),
@@ -48,24 +48,24 @@ def some_terms(draw: random.Random) -> LeaseTemplate:
 
 def told(lease: Lease) -> lease_pb2.LeasedJob:
     """What a worker is to read of a lease, field by field."""
-    terms = lease.terms
+    template = lease.template
     job = lease_pb2.LeasedJob(
         lease_id=lease.lease_id,
         id=str(lease.job_id),
-        attempt=terms.attempt,
-        kind=terms.lane.kind,
+        attempt=template.attempt,
+        kind=template.lane.kind,
         payload_json=lease.payload,
-        queue=terms.lane.queue,
-        max_attempts=terms.max_attempts,
-        failures=terms.failures,
-        priority=terms.priority,
-        labels=json.loads(terms.labels or "{}"),
-        headers=json.loads(terms.headers or "{}"),
+        queue=template.lane.queue,
+        max_attempts=template.max_attempts,
+        failures=template.failures,
+        priority=template.priority,
+        labels=json.loads(template.labels or "{}"),
+        headers=json.loads(template.headers or "{}"),
         checkpoint=lease.checkpoint,
     )
     job.created_at.FromMilliseconds(lease.job_id.int >> 80)
-    if terms.timeout_ms is not None:
-        job.timeout.FromMilliseconds(terms.timeout_ms)
+    if template.timeout_ms is not None:
+        job.timeout.FromMilliseconds(template.timeout_ms)
     return job
 
 
@@ -73,10 +73,10 @@ def test_it_reads_back_as_the_same_message() -> None:
     draw = random.Random(7)
     seen: set[str] = set()
     for count in (0, 1, 300):
-        terms = [some_terms(draw) for _ in range(40)]
-        # Runs of leases have their terms in common, and some change with each.
-        leases = [lease(number, terms[number // 7 % 40], draw) for number in range(count)]
-        leases += [lease(number, draw.choice(terms), draw) for number in range(count)]
+        template = [some_template(draw) for _ in range(40)]
+        # Runs of leases have their template in common, and some change with each.
+        leases = [lease(number, template[number // 7 % 40], draw) for number in range(count)]
+        leases += [lease(number, draw.choice(template), draw) for number in range(count)]
         jobs = [told(each) for each in leases]
         assert [leased_job(each, as_value=False) for each in leases] == jobs
         seen.update(field.name for job in jobs for field, _ in job.ListFields())

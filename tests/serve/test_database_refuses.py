@@ -219,7 +219,7 @@ async def beat_waits(connection: Any, waits: bool) -> None:
         found = await connection.fetchval(
             "select count(*) from pg_stat_activity where datname = current_database() "
             "and wait_event_type = 'Lock' and starts_with(query, $1)",
-            statement("beat").splitlines()[0],
+            statement("server_heartbeat").splitlines()[0],
         )
         return bool(found) is waits
 

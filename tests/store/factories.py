@@ -1,4 +1,4 @@
-"""Rows, looks and whole tables for the tests of the store; what a test does not say has a plain value here."""
+"""Rows, targets and whole tables for the tests of the store; what a test does not say has a plain value here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uuid import UUID
 from jobqueue_server.core.catalog import Lane
 from jobqueue_server.fields import milliseconds
 from jobqueue_server.model import NewJob
-from jobqueue_server.store.jobs import Look, NewRows
+from jobqueue_server.store.jobs import ClaimTarget, NewRows
 
 from .stored import SCOPE, Stored
 
@@ -86,8 +86,8 @@ def look(
     floor: datetime = LONG_AGO,
     queue: int = 0,
     most: int = 1000,
-) -> Look:
-    return Look(lane.id, priority, take, floor, queue, most)
+) -> ClaimTarget:
+    return ClaimTarget(lane.id, priority, take, floor, queue, most)
 
 
 async def lease(s: Stored, lane: Lane, count: int, session: tuple[int, int]) -> list[tuple[UUID, int, int]]:

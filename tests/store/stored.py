@@ -25,7 +25,7 @@ from jobqueue_server.store.changes import ChangeStore
 from jobqueue_server.store.clock import Expected
 from jobqueue_server.store.connect import Connector
 from jobqueue_server.store.database import Database
-from jobqueue_server.store.jobs import JobStore, Leaving, Look, NewRows
+from jobqueue_server.store.jobs import AttemptEnd, ClaimTarget, JobStore, NewRows
 from jobqueue_server.store.lineage import Lineage
 from jobqueue_server.store.reads import ReadStore
 from jobqueue_server.store.sessions import SessionStore
@@ -99,10 +99,10 @@ class Stored:
             "select lane_id, priority, state, run_at from live_job where id = $1", job_id
         )
         if live["state"] == 4:
-            rows = await self.jobs.claim_alone([live["lane_id"]], {number: epoch})
+            rows = await self.jobs.claim_isolated([live["lane_id"]], {number: epoch})
         else:
-            look = Look(live["lane_id"], live["priority"], 1, live["run_at"], 1)
-            rows = await self.jobs.claim([look], [number], {number: epoch})
+            target = ClaimTarget(live["lane_id"], live["priority"], 1, live["run_at"], 1)
+            rows = await self.jobs.claim([target], [number], {number: epoch})
         assert [row["id"] for row in rows] == [job_id]
         return rows[0]["attempts"], number
 
@@ -116,8 +116,10 @@ class Stored:
         _, settled = await self.jobs.settle_with_output([(job_id, attempt, session_id, output)])
         return settled is None
 
-    async def leave(self, job_id: UUID, attempt: int, session_id: int, event: Event, **more: Any) -> None:
-        rows = await self.jobs.leave([Leaving(job_id, attempt, session_id, event, **more)])
+    async def end_attempt(
+        self, job_id: UUID, attempt: int, session_id: int, event: Event, **more: Any
+    ) -> None:
+        rows = await self.jobs.end_attempt([AttemptEnd(job_id, attempt, session_id, event, **more)])
         assert len(rows) == 1
 
     async def succeeded(self, output: bytes | None = None, **fields: Any) -> UUID:
@@ -128,14 +130,14 @@ class Stored:
     async def retrying(self, message: str = "no luck", **fields: Any) -> UUID:
         """A job that failed once, due at once."""
         job_id, attempt, session_id = await self.running(**fields)
-        await self.leave(
+        await self.end_attempt(
             job_id, attempt, session_id, Event.FAIL, after=timedelta(), error_type="Oops", message=message
         )
         return job_id
 
     async def failed(self, message: str = "for good", **fields: Any) -> UUID:
         job_id, attempt, session_id = await self.running(**fields)
-        await self.leave(
+        await self.end_attempt(
             job_id, attempt, session_id, Event.FAIL, permanent=True, error_type="Oops", message=message
         )
         return job_id

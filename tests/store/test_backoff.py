@@ -13,7 +13,7 @@ import pytest
 
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.model import MAX_AHEAD, Kind, RetryPolicy
-from jobqueue_server.store.jobs import Leaving
+from jobqueue_server.store.jobs import AttemptEnd
 
 from .factories import enqueue, everything, lease, make_due
 from .stored import SCOPE
@@ -41,7 +41,7 @@ def waited(row):
 async def fail(s, job_id, **more):
     """Fails the job once more, when it is due."""
     await make_due(s.sql)
-    await s.leave(job_id, *await s.claim(job_id), Event.FAIL, **more)
+    await s.end_attempt(job_id, *await s.claim(job_id), Event.FAIL, **more)
     return await live(s, job_id)
 
 
@@ -102,7 +102,7 @@ async def test_a_base_above_three_times_the_previous_is_the_floor(s):
 async def test_each_job_of_a_batch_draws_for_itself(s):
     lane, session = await s.lane(), await s.session()
     leases = await lease(s, lane, 200, session)
-    await s.jobs.leave([Leaving(*triple, Event.FAIL) for triple in leases])
+    await s.jobs.end_attempt([AttemptEnd(*triple, Event.FAIL) for triple in leases])
     rows = await s.sql.fetch("select backoff_ms from live_job")
     found = [row["backoff_ms"] for row in rows]
     assert len(set(found)) > 100, "else they would come back as one herd"
@@ -132,7 +132,9 @@ async def test_backoff_grows_towards_the_cap_and_stays_under_it(s):
             "update live_job set state = 2, attempts = attempts + 1, session_id = $1 returning id, attempts",
             session[0],
         )
-        await s.jobs.leave([Leaving(row["id"], row["attempts"], session[0], Event.FAIL) for row in rows])
+        await s.jobs.end_attempt(
+            [AttemptEnd(row["id"], row["attempts"], session[0], Event.FAIL) for row in rows]
+        )
         means.append(await s.sql.fetchval("select avg(backoff_ms)::float8 from live_job"))
     assert means[0] < 2500
     assert means[-1] > 3 * means[0]
@@ -157,7 +159,7 @@ async def test_the_policy_is_the_job_s_else_the_kind_s_else_the_default(s, event
     await s.catalog.put_kind(SCOPE, Kind("hello", retry_policy=policy(kind)))
     job_id, attempt, session_id = await s.running(retry_policy=policy(job), timeout=timedelta(seconds=1))
     await s.sql.execute("update live_job set deadline = now()")
-    await s.leave(job_id, attempt, session_id, event)
+    await s.end_attempt(job_id, attempt, session_id, event)
     row = await live(s, job_id)
     assert low <= row["backoff_ms"] <= high
     assert waited(row) == row["backoff_ms"]
@@ -177,7 +179,7 @@ async def waits(s, event, after):
     """What 500 jobs wait that leave by this event and ask for this wait, in ms."""
     lane, session = await s.lane(), await s.session()
     leases = await lease(s, lane, 500, session)
-    await s.jobs.leave([Leaving(*triple, event, after=after) for triple in leases])
+    await s.jobs.end_attempt([AttemptEnd(*triple, event, after=after) for triple in leases])
     rows = await s.sql.fetch("select run_at, changed_at from live_job")
     assert len(rows) == len(leases)
     return [waited(row) for row in rows]
@@ -221,7 +223,7 @@ async def test_what_is_no_failure_draws_nothing_and_keeps_the_previous(s, event)
     job_id = await s.queued(max_attempts=100)
     drawn = (await fail(s, job_id))["backoff_ms"]
     await make_due(s.sql)
-    await s.leave(job_id, *await s.claim(job_id), event)
+    await s.end_attempt(job_id, *await s.claim(job_id), event)
     row = await live(s, job_id)
     assert (row["backoff_ms"], waited(row)) == (drawn, 0)
 
@@ -230,6 +232,6 @@ async def test_a_retry_by_an_operator_starts_the_backoff_anew(s):
     job_id = await s.queued(max_attempts=2)
     await fail(s, job_id)
     await make_due(s.sql)
-    await s.leave(job_id, *await s.claim(job_id), Event.FAIL)
+    await s.end_attempt(job_id, *await s.claim(job_id), Event.FAIL)
     await s.changes.retry(SCOPE, job_id)
     assert (await live(s, job_id))["backoff_ms"] is None

@@ -7,7 +7,7 @@ import pytest
 
 from jobqueue_server.errors import JobNotFound, JobTerminal
 from jobqueue_server.lifecycle import Event, Status
-from jobqueue_server.store.jobs import Look
+from jobqueue_server.store.jobs import ClaimTarget
 
 from .stored import GRACE, SCOPE, stored
 
@@ -123,11 +123,11 @@ async def test_of_claims_settlements_and_cancels_that_race_each_job_ends_once(ds
         session_id, epoch = await s.session()
         ids = [await s.queued() for _ in range(200)]
         lane = await s.lane()
-        look = Look(lane.id, 0, 5, datetime(2000, 1, 1, tzinfo=UTC), 1)
+        target = ClaimTarget(lane.id, 0, 5, datetime(2000, 1, 1, tzinfo=UTC), 1)
         succeeded = set()
 
         async def work():
-            while rows := await s.jobs.claim([look], [session_id] * 5, {session_id: epoch}):
+            while rows := await s.jobs.claim([target], [session_id] * 5, {session_id: epoch}):
                 for row in rows:
                     assert await s.succeed(row["id"], row["attempts"], session_id)
                     succeeded.add(row["id"])
@@ -159,7 +159,7 @@ async def test_a_success_wins_over_a_cancel_that_is_pending_and_a_failure_does_n
         assert job.status == Status.SUCCEEDED
         job_id, attempt, session_id = await s.running()
         await s.changes.cancel(SCOPE, job_id)
-        await s.leave(job_id, attempt, session_id, Event.FAIL, message="m")
+        await s.end_attempt(job_id, attempt, session_id, Event.FAIL, message="m")
         job = await s.reads.get(SCOPE, job_id)
         assert job is not None
         assert (job.status, job.reason, job.cancel_requested) == (

@@ -10,20 +10,20 @@ from uuid import UUID
 import pytest
 
 from jobqueue_server.lifecycle import Event, State
-from jobqueue_server.store.jobs import Look
+from jobqueue_server.store.jobs import ClaimTarget
 
 from .factories import enqueue, everything, look, make_due, new_row
 
 
-async def claim(s, looks, seats, session):
-    return await s.jobs.claim(looks, [session[0]] * seats, dict([session]))
+async def claim(s, targets, seats, session):
+    return await s.jobs.claim(targets, [session[0]] * seats, dict([session]))
 
 
-async def order(s, looks, seats, session):
+async def order(s, targets, seats, session):
     """The ids that a claim of one seat at a time takes, one after the other."""
     taken: list[UUID] = []
     while len(taken) < seats:
-        rows = await claim(s, looks, 1, session)
+        rows = await claim(s, targets, 1, session)
         if not rows:
             break
         taken.append(rows[0]["id"])
@@ -94,12 +94,12 @@ async def test_a_claim_steps_over_what_another_holds_without_waiting(s):
     lane, one, two = await s.lane(), await s.session("one"), await s.session("two")
     ids = await enqueue(s, lane, 10)
     async with s.database.transaction(hot=True) as first:
-        looks = [look(lane, 4)]
+        targets = [look(lane, 4)]
         rows = await first.fetch(
-            "claim", [lane.id], [0], [4], [looks[0].floor], [0], [one[0]] * 4, [one[0]], [one[1]], [4]
+            "claim", [lane.id], [0], [4], [targets[0].floor], [0], [one[0]] * 4, [one[0]], [one[1]], [4]
         )
         assert [row["id"] for row in rows] == ids[:4]
-        rows = await asyncio.wait_for(claim(s, looks, 4, two), 5)
+        rows = await asyncio.wait_for(claim(s, targets, 4, two), 5)
         assert {row["id"] for row in rows} == set(ids[4:8])
     assert {row["id"] for row in await claim(s, [look(lane)], 10, two)} == set(ids[8:])
 
@@ -110,8 +110,8 @@ async def test_a_claim_takes_no_more_than_its_seats(s, seats):
     lanes = [await s.lane(queue=name) for name in "abc"]
     for lane in lanes:
         await enqueue(s, lane, 20)
-    looks = [look(lane, 20, queue=index) for index, lane in enumerate(lanes)]
-    assert len(await claim(s, looks, seats, session)) == seats
+    targets = [look(lane, 20, queue=index) for index, lane in enumerate(lanes)]
+    assert len(await claim(s, targets, seats, session)) == seats
     assert await s.sql.fetchval("select count(*) from live_job where state = 2") == seats
 
 
@@ -127,17 +127,17 @@ async def test_of_a_queue_no_more_is_taken_or_locked_than_its_most_by_priority(s
     lanes = [await s.lane(queue=name) for name in "abc"]
     first = [(await enqueue(s, lane, 3, priority=5)) for lane in lanes]
     second = [(await enqueue(s, lane, 20, priority=0)) for lane in lanes]
-    looks = [
+    targets = [
         look(lane, priority=priority, queue=index, most=5)
         for index, lane in enumerate(lanes)
         for priority in (0, 5)
     ]
     async with s.database.transaction(hot=True) as claiming:
         columns = zip(
-            *((at.lane_id, at.priority, at.take, at.floor, at.queue_number) for at in looks), strict=True
+            *((at.lane_id, at.priority, at.take, at.floor, at.queue_number) for at in targets), strict=True
         )
         rows = await claiming.fetch(
-            "claim", *map(list, columns), [session[0]] * 30, [session[0]], [session[1]], [5] * len(looks)
+            "claim", *map(list, columns), [session[0]] * 30, [session[0]], [session[1]], [5] * len(targets)
         )
         wanted = [*first, *(ids[:2] for ids in second)]
         assert {row["id"] for row in rows} == {job_id for ids in wanted for job_id in ids}
@@ -181,8 +181,8 @@ async def test_in_a_queue_a_higher_priority_goes_first_over_all_its_kinds(s):
     for priority in (-10, 0, 5, 10):
         for lane in (hello, bye):
             wanted[lane.id, priority] = (await enqueue(s, lane, priority=priority))[0]
-    looks = [look(lane, priority=priority) for lane in (hello, bye) for priority in (-10, 0, 5, 10)]
-    taken = await order(s, looks, 8, session)
+    targets = [look(lane, priority=priority) for lane in (hello, bye) for priority in (-10, 0, 5, 10)]
+    taken = await order(s, targets, 8, session)
     place = {job_id: priority for (_, priority), job_id in wanted.items()}
     assert [place[job_id] for job_id in taken] == [10, 10, 5, 5, 0, 0, -10, -10]
 
@@ -209,10 +209,10 @@ async def test_queues_take_turns(s):
     await enqueue(s, long, 500, priority=10)
     await enqueue(s, short, 5)
     await enqueue(s, low, 5, priority=-10)
-    looks = [look(long, priority=10, queue=0), look(short, queue=1), look(low, priority=-10, queue=2)]
-    rows = await claim(s, looks, 6, session)
+    targets = [look(long, priority=10, queue=0), look(short, queue=1), look(low, priority=-10, queue=2)]
+    rows = await claim(s, targets, 6, session)
     assert Counter(row["lane_id"] for row in rows) == {long.id: 2, short.id: 2, low.id: 2}
-    rows = await claim(s, looks, 12, session)
+    rows = await claim(s, targets, 12, session)
     assert Counter(row["lane_id"] for row in rows) == {long.id: 6, short.id: 3, low.id: 3}
 
 
@@ -261,7 +261,7 @@ async def test_each_lane_and_priority_has_its_own_floor(s):
 # ---- what is not taken
 
 
-@pytest.mark.parametrize("state", [State.HELD_BACK, State.READY_ALONE], ids=lambda state: state.name)
+@pytest.mark.parametrize("state", [State.HELD_BACK, State.READY_ISOLATED], ids=lambda state: state.name)
 async def test_what_is_not_ready_is_not_claimed(s, state):
     lane, session = await s.lane(), await s.session()
     await enqueue(s, lane, 3)
@@ -314,7 +314,7 @@ async def test_a_session_that_is_gone_gets_nothing(s, gone):
     before = await everything(s.sql, job_id)
     assert await claim(s, [look(lane)], 1, dead) == []
     await s.sql.execute("update live_job set state = 4")
-    assert await s.jobs.claim_alone([lane.id], dict([dead])) == []
+    assert await s.jobs.claim_isolated([lane.id], dict([dead])) == []
     await s.sql.execute("update live_job set state = 1")
     assert await everything(s.sql, job_id) == before
     assert len(await claim(s, [look(lane)], 1, await s.session())) == 1
@@ -348,7 +348,7 @@ async def lost(s, lane, count=1, **fields):
     ids = await enqueue(s, lane, count, **fields)
     for event in (Event.UNSEEN, Event.LOST):
         for row in await claim(s, [look(lane, priority=fields.get("priority", 0))], count, session):
-            await s.leave(row["id"], row["attempts"], session[0], event)
+            await s.end_attempt(row["id"], row["attempts"], session[0], event)
     return ids
 
 
@@ -356,7 +356,7 @@ async def test_jobs_that_wait_apart_go_one_to_each_session(s):
     lane = await s.lane()
     ids = await lost(s, lane, 5)
     one, two = await s.session("one"), await s.session("two")
-    rows = await s.jobs.claim_alone([lane.id], dict([one, two]))
+    rows = await s.jobs.claim_isolated([lane.id], dict([one, two]))
     assert [row["id"] for row in sorted(rows, key=lambda row: row["id"])] == ids[:2]
     assert {row["session_id"] for row in rows} == {one[0], two[0]}
     assert {row["attempts"] for row in rows} == {3}
@@ -368,10 +368,10 @@ async def test_jobs_that_wait_apart_go_by_priority_and_not_before_their_time(s):
     (high,) = await lost(s, lane, priority=10, timeout=timedelta(seconds=4))
     (later,) = await lost(s, lane, priority=10)
     await s.sql.execute("update live_job set run_at = now() + interval '1 hour' where id = $1", later)
-    first = await s.jobs.claim_alone([lane.id], dict([session]))
-    second = await s.jobs.claim_alone([lane.id], dict([session]))
+    first = await s.jobs.claim_isolated([lane.id], dict([session]))
+    second = await s.jobs.claim_isolated([lane.id], dict([session]))
     assert [row["id"] for row in first + second] == [high, low]
-    assert await s.jobs.claim_alone([lane.id], dict([session])) == []
+    assert await s.jobs.claim_isolated([lane.id], dict([session])) == []
     (row,) = (await everything(s.sql, high))["live_job"]
     assert row["deadline"] - row["changed_at"] == timedelta(seconds=4)
 
@@ -380,14 +380,14 @@ async def test_a_gated_lane_keeps_what_waits_apart(s):
     lane, session = await s.lane(), await s.session()
     await lost(s, lane)
     await s.sql.execute("update lane set gated = true")
-    assert await s.jobs.claim_alone([lane.id], dict([session])) == []
+    assert await s.jobs.claim_isolated([lane.id], dict([session])) == []
 
 
 async def test_two_claims_at_once_take_different_jobs_that_wait_apart(s):
     lane = await s.lane()
     ids = await lost(s, lane, 10)
     sessions = [await s.session(str(number)) for number in range(10)]
-    found = await asyncio.gather(*[s.jobs.claim_alone([lane.id], dict([session])) for session in sessions])
+    found = await asyncio.gather(*[s.jobs.claim_isolated([lane.id], dict([session])) for session in sessions])
     taken = [row["id"] for rows in found for row in rows]
     assert len(taken) == len(set(taken))
     assert set(taken) <= set(ids)
@@ -403,7 +403,7 @@ async def test_the_heads_of_lines_say_what_waits_and_whether_it_is_due(s):
     await at(s, one, noon + timedelta(seconds=1))
     later = new_row(s, two, run_at=datetime.now(UTC) + timedelta(hours=1))
     await s.jobs.enqueue([later])
-    floor = Look(0, 0, 0, noon - timedelta(days=1), 0).floor
+    floor = ClaimTarget(0, 0, 0, noon - timedelta(days=1), 0).floor
     rows = await s.jobs.heads([(lane.id, 0, floor) for lane in (one, two, empty)])
     assert {(row["lane_id"], row["run_at"], row["due"]) for row in rows} == {
         (one.id, noon, True),
@@ -415,7 +415,7 @@ async def test_the_heads_of_those_that_wait_apart_name_their_lanes(s):
     lane, other = await s.lane(), await s.lane("other")
     await lost(s, lane, 2, priority=-3)
     await enqueue(s, other)
-    rows = await s.jobs.heads_alone([lane.id, other.id])
+    rows = await s.jobs.heads_isolated([lane.id, other.id])
     assert [(row["lane_id"], row["due"]) for row in rows] == [(lane.id, True)]
 
 
@@ -423,8 +423,8 @@ async def test_a_peek_tells_the_sizes_in_the_order_of_the_claim_and_takes_nothin
     lane, session = await s.lane(), await s.session()
     for size, priority in ((10, 0), (3000, 0), (20, 1)):
         await enqueue(s, lane, priority=priority, payload=b'"' + b"x" * (size - 2) + b'"')
-    looks = [look(lane), look(lane, priority=1)]
-    assert await s.jobs.peek(looks, 10) == [20, 10, 3000]
-    assert await s.jobs.peek(looks, 2) == [20, 10]
-    assert len(await claim(s, looks, 3, session)) == 3
-    assert await s.jobs.peek(looks, 10) == []
+    targets = [look(lane), look(lane, priority=1)]
+    assert await s.jobs.peek(targets, 10) == [20, 10, 3000]
+    assert await s.jobs.peek(targets, 2) == [20, 10]
+    assert len(await claim(s, targets, 3, session)) == 3
+    assert await s.jobs.peek(targets, 10) == []

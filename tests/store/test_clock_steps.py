@@ -14,7 +14,7 @@ import pytest
 
 from jobqueue_server.app import DELETE_AFTER_STEP, REAP_AFTER_STEP
 from jobqueue_server.lifecycle import Event
-from jobqueue_server.store.jobs import Leaving
+from jobqueue_server.store.jobs import AttemptEnd
 from jobqueue_server.store.retention import Fate, RetentionStore
 from jobqueue_server.store.statements import names, statement
 from tests.clock_step import make_settable, set_clock
@@ -75,7 +75,7 @@ class Scene:
             if not any(row["id"] == session[0] for row in rows):
                 return False
             ended, _ = await self.s.sessions.reap(
-                dict([session]), lambda row: Leaving(row["id"], row["attempts"], session[0], Event.LOST)
+                dict([session]), lambda row: AttemptEnd(row["id"], row["attempts"], session[0], Event.LOST)
             )
             return bool(ended)
 
@@ -98,9 +98,9 @@ class Scene:
             if seconds > 0:
                 # Stands for the heartbeats of the time that passed.
                 await self.s.sql.execute("update server set heartbeat_at = now() where id = $1", self.server)
-            elif await self.s.sessions.beat(self.server) is None:
+            elif await self.s.sessions.server_heartbeat(self.server) is None:
                 await self.starts()
-                await self.s.sessions.beat(self.server)
+                await self.s.sessions.server_heartbeat(self.server)
             if await watched.over():
                 return seconds
         raise AssertionError("it is never over")
@@ -140,11 +140,11 @@ async def deadline(scene: Scene) -> Watched:
 
     async def over() -> bool:
         found = [
-            Leaving(row["id"], row["attempts"], row["session_id"], Event.TIMEOUT)
+            AttemptEnd(row["id"], row["attempts"], row["session_id"], Event.TIMEOUT)
             for row in await s.jobs.due(scene.server, 10)
         ]
         assert {(leaving.attempt, leaving.session_id) for leaving in found} <= {(attempt, session)}
-        return bool(found and await s.jobs.leave(found))
+        return bool(found and await s.jobs.end_attempt(found))
 
     return Watched(over, LATER, REAP_AFTER_STEP)
 
@@ -303,7 +303,7 @@ async def test_nothing_is_taken_away_while_the_clock_is_in_doubt(scene: Scene, n
     s, watched = scene.s, await SCENES[name](scene)
     passed = (watched.normally + GRAIN) * SECOND
     await set_clock(s.sql, passed)
-    if await s.sessions.beat(scene.server) is None:
+    if await s.sessions.server_heartbeat(scene.server) is None:
         await scene.starts()
     await s.sql.execute("update server set heartbeat_at = now() where id = $1", scene.server)
     await s.sql.execute("update amnesty set granted_at = now() - interval '1 day'")
@@ -320,7 +320,7 @@ async def test_after_a_clock_was_wrong_for_seconds_a_lost_session_is_reaped_a_tt
     s, session = scene.s, await scene.opens(scene.server)
     await scene.silent(session, TTL - 5)
     await set_clock(s.sql, HOUR)
-    row = await s.sessions.beat(scene.server)
+    row = await s.sessions.server_heartbeat(scene.server)
     assert row is not None
     assert row["amnesty"], "it looks as if no server had been heard for an hour"
     late_by = await scene.over_after(scene.reaped(session, 5), timedelta()) - 5
@@ -338,7 +338,7 @@ async def test_servers_that_set_times_back_at_once_do_not_wait_for_each_other(sc
         await s.sql.execute("update worker_session set silent_since = now() + interval '1 hour'")
         await s.sql.execute("update amnesty set granted_at = now() + interval '1 hour', left_at = granted_at")
         rows = await asyncio.gather(
-            *(s.database.fetchrow("beat", server) for server in servers for _ in range(3))
+            *(s.database.fetchrow("server_heartbeat", server) for server in servers for _ in range(3))
         )
         assert all(row is not None and not row["amnesty"] for row in rows)
         for table, column in (("server", "heartbeat_at"), ("worker_session", "silent_since")):
@@ -354,14 +354,14 @@ async def test_a_heartbeat_leaves_alone_what_does_not_lie_in_the_future(scene: S
         await s.sql.fetch("select * from server where id <> $1", other),
         await s.sql.fetch("select * from amnesty"),
     ]
-    assert await s.sessions.beat(other) is not None
+    assert await s.sessions.server_heartbeat(other) is not None
     assert before == [
         await s.sql.fetch("select * from worker_session"),
         await s.sql.fetch("select * from server where id <> $1", other),
         await s.sql.fetch("select * from amnesty"),
     ]
     await s.sql.execute("update worker_session set opened_at = now() + interval '1 hour'")
-    assert await s.sessions.beat(other) is not None
+    assert await s.sessions.server_heartbeat(other) is not None
     row = await s.sql.fetchrow("select silent_since, opened_at <= now() as opened from worker_session")
     assert tuple(row) == (None, True), f"session {session} is heard"
 
@@ -381,8 +381,8 @@ async def test_each_time_that_is_stored_is_in_the_document(s: Stored):
 
 #: What takes something away for good because a time is over, and waits while the clock is in doubt.
 GUARDED = {
-    "drop_partition", "due", "expired_sessions", "held", "leave", "lock_sessions", "merge_partitions", "reap_sessions",
-    "stray", "sweep_finished", "sweep_keys", "sweep_progress", "sweep_servers", "sweep_sessions",
+    "drop_partition", "due", "end_attempt", "expired_sessions", "held", "lock_sessions", "merge_partitions",
+    "reap_sessions", "stray", "sweep_finished", "sweep_keys", "sweep_progress", "sweep_servers", "sweep_sessions",
 }  # fmt: skip
 
 

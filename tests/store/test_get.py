@@ -39,7 +39,7 @@ async def test_a_queued_job_is_read_as_it_was_asked_for(dsn):
 async def test_the_basic_view_leaves_out_the_bodies(dsn):
     async with stored(dsn) as s:
         job_id, attempt, session_id = await s.running(headers={"a": "b"})
-        await s.leave(job_id, attempt, session_id, Event.FAIL, after=timedelta(), message="m")
+        await s.end_attempt(job_id, attempt, session_id, Event.FAIL, after=timedelta(), message="m")
         job = await s.reads.get(SCOPE, job_id, full=False)
         assert job is not None
         assert (job.payload, job.output, job.headers, job.failed_attempts) == (None, None, {}, ())
@@ -63,7 +63,7 @@ async def test_the_last_error_stays_after_a_later_success_and_the_history_is_kep
         assert retrying is not None
         assert (retrying.status, retrying.failures, retrying.locked_by) == (Status.RETRYING, 1, None)
         attempt, session_id = await s.claim(job_id)
-        await s.leave(job_id, attempt, session_id, Event.SNOOZE, after=timedelta())
+        await s.end_attempt(job_id, attempt, session_id, Event.SNOOZE, after=timedelta())
         attempt, session_id = await s.claim(job_id)
         assert await s.succeed(job_id, attempt, session_id, b'{"ok":true}')
         job = await s.reads.get(SCOPE, job_id)

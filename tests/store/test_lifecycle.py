@@ -26,7 +26,7 @@ from jobqueue_server.lifecycle import (
     Status,
     status_of,
 )
-from jobqueue_server.store.jobs import Leaving
+from jobqueue_server.store.jobs import AttemptEnd
 
 from .factories import everything, look, pass_deadline
 from .stored import SCOPE, Stored, stored
@@ -81,7 +81,7 @@ async def waiting(s: Stored, past: Past) -> UUID:
     ):
         for _ in range(times):
             attempt, session_id = await s.claim(job_id)
-            await s.leave(job_id, attempt, session_id, event, after=timedelta())
+            await s.end_attempt(job_id, attempt, session_id, event, after=timedelta())
     return job_id
 
 
@@ -90,18 +90,18 @@ async def in_status(s: Stored, status: Status) -> tuple[UUID, int, int]:
     queue = f"q{s.mint.mint().hex}"
     if status is Status.QUEUED:
         job_id, attempt, session_id = await s.running(queue=queue)
-        await s.leave(job_id, attempt, session_id, Event.RELEASE)
+        await s.end_attempt(job_id, attempt, session_id, Event.RELEASE)
         return job_id, attempt, session_id
     job_id, attempt, session_id = await s.running(queue=queue)
     match status:
         case Status.SUCCEEDED:
             assert await s.succeed(job_id, attempt, session_id)
         case Status.RETRYING:
-            await s.leave(job_id, attempt, session_id, Event.FAIL, after=timedelta())
+            await s.end_attempt(job_id, attempt, session_id, Event.FAIL, after=timedelta())
         case Status.FAILED_PERMANENT:
-            await s.leave(job_id, attempt, session_id, Event.FAIL, permanent=True)
+            await s.end_attempt(job_id, attempt, session_id, Event.FAIL, permanent=True)
         case Status.CANCELLED:
-            await s.leave(job_id, attempt, session_id, Event.CANCELLED)
+            await s.end_attempt(job_id, attempt, session_id, Event.CANCELLED)
     return job_id, attempt, session_id
 
 
@@ -121,7 +121,7 @@ async def drive(s: Stored, job_id: UUID, attempt: int, session_id: int, event: E
     """The event, with this lease as its fence. Whether it counted."""
     if event is Event.SUCCEED:
         return await s.succeed(job_id, attempt, session_id)
-    return bool(await s.jobs.leave([Leaving(job_id, attempt, session_id, event, **more)]))
+    return bool(await s.jobs.end_attempt([AttemptEnd(job_id, attempt, session_id, event, **more)]))
 
 
 def expected_end(event: Event, past: Past, cancel: bool, permanent: bool) -> Status:
@@ -199,7 +199,7 @@ async def test_a_running_job_leaves_as_the_table_says(s, event, past, cancel, pe
         unseen = past.unseen + (charges == "unseen")
         assert row["unseen"] == (unseen or None)
         isolated = row["losses"] + unseen >= ISOLATED_FROM
-        assert row["state"] == (State.READY_ALONE if isolated else State.READY)
+        assert row["state"] == (State.READY_ISOLATED if isolated else State.READY)
         assert (row["session_id"], row["deadline"], row["cancel_requested_at"]) == (None, None, None)
         backs_off = charges == "failures"
         assert (row["run_at"] > row["changed_at"]) == backs_off, "only a failure waits"
@@ -268,7 +268,7 @@ async def test_a_claim_takes_nothing_that_does_not_wait(s, status):
     before = await everything(s.sql, job_id)
     number, epoch = await s.session()
     assert await s.jobs.claim([look(lane)], [number], {number: epoch}) == []
-    assert await s.jobs.claim_alone([lane_id], {number: epoch}) == []
+    assert await s.jobs.claim_isolated([lane_id], {number: epoch}) == []
     assert await everything(s.sql, job_id) == before
 
 

@@ -135,12 +135,12 @@ async def leases(connection: Any, count: int = BATCH) -> tuple[list[UUID], list[
 
 
 async def claim(connection: Any) -> list[Any]:
-    looks = [(lane + 1, priority) for lane in range(LANES) for priority in PRIORITIES]
+    targets = [(lane + 1, priority) for lane in range(LANES) for priority in PRIORITIES]
     floor = await connection.fetchval("select now() - interval '2 hours'")
     seats = [1 + index % SESSIONS for index in range(BATCH)]
     sessions = list(range(1, SESSIONS + 1))
     return [
-        [lane for lane, _ in looks], [priority for _, priority in looks], [BATCH // 9 + 1] * 9, [floor] * 9,
+        [lane for lane, _ in targets], [priority for _, priority in targets], [BATCH // 9 + 1] * 9, [floor] * 9,
         [0] * 9, seats, sessions, [1] * SESSIONS, [BATCH] * 9,
     ]  # fmt: skip
 
@@ -149,11 +149,11 @@ async def peek(connection: Any) -> list[Any]:
     return [*(await claim(connection))[:5], BATCH]
 
 
-async def claim_alone(connection: Any) -> list[Any]:
+async def claim_isolated(connection: Any) -> list[Any]:
     return [list(range(1, LANES + 1)), list(range(1, SESSIONS + 1)), [1] * SESSIONS]
 
 
-async def peek_alone(connection: Any) -> list[Any]:
+async def peek_isolated(connection: Any) -> list[Any]:
     return [list(range(1, LANES + 1))]
 
 
@@ -166,7 +166,7 @@ async def settle_with_output(connection: Any) -> list[Any]:
     return [*await leases(connection), [b"{}"] * BATCH]
 
 
-async def leave(connection: Any) -> list[Any]:
+async def end_attempt(connection: Any) -> list[Any]:
     ids, attempts, sessions = await leases(connection)
     count = len(ids)
     events = [(Event.FAIL, Event.SNOOZE, Event.LOST)[index % 3] for index in range(count)]
@@ -205,8 +205,8 @@ async def cancelling(connection: Any) -> list[Any]:
 
 
 async def heads(connection: Any) -> list[Any]:
-    _, _, _, floors, *_ = looks = await claim(connection)
-    return [looks[0], looks[1], floors]
+    _, _, _, floors, *_ = targets = await claim(connection)
+    return [targets[0], targets[1], floors]
 
 
 async def settled_before(connection: Any) -> list[Any]:
@@ -229,13 +229,13 @@ WHERE_IT_LIES = "Tid Scan"
 GOES_BY = {
     "claim": (claim, {"live_job_ready", WHERE_IT_LIES}, 3 * BATCH),
     "peek": (peek, {"live_job_ready"}, 2 * BATCH),
-    "claim_alone": (claim_alone, {"live_job_ready_alone", WHERE_IT_LIES}, 0),
-    "peek_alone": (peek_alone, {"live_job_ready_alone"}, 0),
+    "claim_isolated": (claim_isolated, {"live_job_ready_alone", WHERE_IT_LIES}, 0),
+    "peek_isolated": (peek_isolated, {"live_job_ready_alone"}, 0),
     "named_jobs": (named_jobs, set(), 0),
     "settle_succeeded": (settle, {"live_job_pkey"}, BATCH),
     "settle_with_output": (settle_with_output, {"live_job_pkey"}, BATCH),
     # Read for the lock; then by key for the update or the delete, each of them over its own part.
-    "leave": (leave, {"live_job_pkey"}, 3 * BATCH),
+    "end_attempt": (end_attempt, {"live_job_pkey"}, 3 * BATCH),
     "settled_before": (settled_before, {"live_job_pkey"}, BATCH),
     "held": (held, {"live_job_held"}, 2 * LEASED // SESSIONS),
     "stray": (stray, {"live_job_held"}, 0),
@@ -244,7 +244,7 @@ GOES_BY = {
     "heads": (heads, {"live_job_ready"}, 9),
     "bodies": (bodies, set(), 0),
 }
-LOCKS_BY_ID = {"settle_succeeded", "settle_with_output", "leave"}
+LOCKS_BY_ID = {"settle_succeeded", "settle_with_output", "end_attempt"}
 
 
 def literal(value: Any) -> str:
@@ -387,7 +387,7 @@ async def test_the_hot_statements_hold_their_plans(table, mode):
             assert_holds(name, await prepared.explain(), f"at {table.jobs} jobs, {table.statistics}, {mode}")
 
 
-@pytest.mark.parametrize("name", [name for name in GOES_BY if not name.endswith("_alone")])
+@pytest.mark.parametrize("name", [name for name in GOES_BY if not name.endswith("_isolated")])
 async def test_the_arguments_of_these_tests_find_what_they_should(cluster, databases, name):
     """Else a plan that reads nothing would be praised."""
     async with connected(cluster.dsn_of(databases[50_000, "fresh"]), HOT_SETTINGS) as connection:
@@ -519,16 +519,16 @@ async def test_a_heartbeat_looks_for_times_of_the_future_among_the_sessions_that
         server = await connection.fetchval("insert into server (name) values ('one') returning id")
         if statistics == "fresh":
             await connection.execute("analyze worker_session")
-        prepared = Prepared(connection, "beat", [server])
+        prepared = Prepared(connection, "server_heartbeat", [server])
         await prepared.prepare()
         plan = await prepared.explain()
         await transaction.rollback()
-    looks = [each for each in plan.on("worker_session") if each["Node Type"] != "ModifyTable"]
-    assert {each.get("Index Name") for each in looks} == {"worker_session_open", "worker_session_pkey"}, str(
+    nodes = [each for each in plan.on("worker_session") if each["Node Type"] != "ModifyTable"]
+    assert {each.get("Index Name") for each in nodes} == {"worker_session_open", "worker_session_pkey"}, str(
         plan
     )
     # Those that are open, and by their keys those that are written.
-    assert sum(looked_at(each) for each in looks) <= SESSIONS + 5, str(plan)
+    assert sum(looked_at(each) for each in nodes) <= SESSIONS + 5, str(plan)
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])

@@ -80,7 +80,7 @@ async def test_of_two_retries_at_once_one_queues_it(dsn):
 async def test_a_late_settlement_of_the_attempt_before_a_retry_is_refused(dsn):
     async with stored(dsn) as s:
         job_id, attempt, session_id = await s.running()
-        await s.leave(job_id, attempt, session_id, Event.FAIL, permanent=True)
+        await s.end_attempt(job_id, attempt, session_id, Event.FAIL, permanent=True)
         await s.changes.retry(SCOPE, job_id)
         assert not await s.succeed(job_id, attempt, session_id)
         again, _ = await s.claim(job_id)

@@ -14,7 +14,7 @@ import pytest
 
 from jobqueue_server.lifecycle import TERMINAL, Event, State
 from jobqueue_server.store import migrate
-from jobqueue_server.store.jobs import Leaving, Report
+from jobqueue_server.store.jobs import AttemptEnd, Report
 from jobqueue_server.store.retention import RetentionStore
 
 from .factories import keyed_row, look
@@ -193,7 +193,7 @@ async def test_a_job_stands_in_the_indexes_of_its_state_alone(s, state):
         State.READY: {"live_job_ready"},
         State.LEASED: {"live_job_held"},
         State.HELD_BACK: set(),
-        State.READY_ALONE: {"live_job_ready_alone"},
+        State.READY_ISOLATED: {"live_job_ready_alone"},
     }[state]
     assert stands_in == {"live_job_pkey"} | own
 
@@ -221,8 +221,8 @@ def service_dsn(cluster: Any, empty_dsn: str) -> Iterator[str]:
     cluster.execute(f"drop role {role}")
 
 
-def released(row: Any) -> Leaving:
-    return Leaving(row["id"], row["attempts"], row["session_id"], Event.RELEASE)
+def released(row: Any) -> AttemptEnd:
+    return AttemptEnd(row["id"], row["attempts"], row["session_id"], Event.RELEASE)
 
 
 async def test_a_service_that_owns_nothing_can_do_all_that_it_does(empty_dsn: str, service_dsn: str):
@@ -241,10 +241,10 @@ async def test_a_service_that_owns_nothing_can_do_all_that_it_does(empty_dsn: st
         await s.jobs.report_progress([Report(first["id"], 1, session[0], 0.5, "half", b"here")])
         assert await s.jobs.checkpoints([first["id"]]) == {first["id"]: b"here"}
         assert await s.succeed(first["id"], 1, session[0], b"1")
-        await s.leave(second["id"], 1, session[0], Event.FAIL)
-        await s.leave(third["id"], 1, session[0], Event.UNSEEN)
-        await s.leave(third["id"], *await s.claim(third["id"]), Event.LOST)
-        assert await s.jobs.claim_alone([lane.id], dict([session]))
+        await s.end_attempt(second["id"], 1, session[0], Event.FAIL)
+        await s.end_attempt(third["id"], 1, session[0], Event.UNSEEN)
+        await s.end_attempt(third["id"], *await s.claim(third["id"]), Event.LOST)
+        assert await s.jobs.claim_isolated([lane.id], dict([session]))
         await s.changes.cancel(SCOPE, rows[5].id)
         await s.changes.retry(SCOPE, rows[5].id)
         await s.changes.cancel(SCOPE, rows[5].id)

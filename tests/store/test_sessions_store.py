@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobqueue_server.lifecycle import Event, State, Status
-from jobqueue_server.store.jobs import Leaving
+from jobqueue_server.store.jobs import AttemptEnd
 
 from .factories import enqueue, everything, lease, new_row
 from .stored import SCOPE
@@ -30,11 +30,11 @@ async def session_row(s, session_id):
 
 
 def lost(row):
-    return Leaving(row["id"], row["attempts"], row["session_id"], Event.LOST)
+    return AttemptEnd(row["id"], row["attempts"], row["session_id"], Event.LOST)
 
 
 def released(row):
-    return Leaving(row["id"], row["attempts"], row["session_id"], Event.RELEASE)
+    return AttemptEnd(row["id"], row["attempts"], row["session_id"], Event.RELEASE)
 
 
 # ---- opening, resuming
@@ -249,7 +249,7 @@ async def test_a_server_that_beats_again_keeps_its_sessions(s):
     await s.sessions.register_server("another", 1)
     await heard_ago(s, 60, server)
     assert await expired(s) == [session]
-    assert await s.sessions.beat(server) is not None
+    assert await s.sessions.server_heartbeat(server) is not None
     assert await expired(s) == []
     assert await reaped(s, session) is None
     assert len(await s.sessions.held([session[0]])) == 1
@@ -261,7 +261,7 @@ async def test_a_server_that_signs_off_leaves_its_sessions_silent_to_resume_else
     row = await session_row(s, session[0])
     assert row["silent_since"] is not None
     assert row["ended_at"] is None
-    assert await s.sessions.beat(server) is None, "it must register again"
+    assert await s.sessions.server_heartbeat(server) is None, "it must register again"
     elsewhere = (await s.sessions.register_server("another", 1))["id"]
     assert await s.sessions.resume(session[0], token("a"), token("b"), elsewhere) is not None
 
@@ -298,8 +298,8 @@ async def test_expired_sessions_are_bounded(s):
 
 async def given_back(s, session, leases, *, silent=True):
     """The jobs of these leases that went back."""
-    leavings = [Leaving(id, attempt, session_id, Event.UNSEEN) for id, attempt, session_id in leases]
-    return {row["id"] for row in await s.sessions.give_back([(*session, silent)], leavings)}
+    ends = [AttemptEnd(id, attempt, session_id, Event.UNSEEN) for id, attempt, session_id in leases]
+    return {row["id"] for row in await s.sessions.give_back([(*session, silent)], ends)}
 
 
 async def test_what_has_no_receipt_goes_back_15_s_after_the_last_frame_and_not_before(s):
@@ -336,7 +336,7 @@ async def test_without_a_server_that_is_heard_and_during_an_amnesty_nothing_goes
     await silent_for(s, session, TTL)
     await heard_ago(s, 11)
     assert await given_back(s, session, leases) == set()
-    assert (await s.sessions.beat(server))["amnesty"] is True
+    assert (await s.sessions.server_heartbeat(server))["amnesty"] is True
     await s.sql.execute("update amnesty set granted_at = now() - interval '14 s'")
     assert await given_back(s, session, leases) == set()
     await s.sql.execute("update amnesty set granted_at = now() - interval '15 s'")
@@ -366,15 +366,15 @@ async def test_after_a_time_in_which_no_server_was_heard_every_reaping_is_put_of
     other, heard = await opened(s, ttl=timedelta(seconds=5))
     await silent_for(s, silent, timedelta(seconds=60))
     await heard_ago(s, 60)
-    # Nobody was heard: whoever comes first must not reap before it has looked.
+    # Nobody was heard: whoever comes first must not reap before it has read.
     assert await expired(s) == []
     assert await reaped(s, silent) is None
-    assert (await s.sessions.beat(server))["amnesty"] is True
+    assert (await s.sessions.server_heartbeat(server))["amnesty"] is True
     assert await expired(s) == []
     assert await reaped(s, silent) is None
     assert await reaped(s, heard) is None
     # Once: the other server's first beat, and all that follow, find a fresh one.
-    assert (await s.sessions.beat(other))["amnesty"] is False
+    assert (await s.sessions.server_heartbeat(other))["amnesty"] is False
     await heard_ago(s, 60, other)
     await s.sql.execute("update amnesty set granted_at = now() - interval '12 s'")
     assert await expired(s) == [heard]
@@ -391,7 +391,7 @@ async def test_while_another_server_is_heard_there_is_no_amnesty(s):
     await heard_ago(s, 9, another)
     await heard_ago(s, 60, server)
     assert await expired(s) == [session]
-    row = await s.sessions.beat(server)
+    row = await s.sessions.server_heartbeat(server)
     assert (row["amnesty"], row["peers"]) == (False, 1)
     assert await granted(s) is False
 
@@ -435,7 +435,7 @@ async def test_a_lease_of_a_session_that_ended_is_found_as_a_stray_after_10_s(s)
     await s.sql.execute("update live_job set changed_at = now() - interval '11 s'")
     (found,) = await s.jobs.stray(timedelta(hours=1))
     assert tuple(found) == (row.id, 1, session[0])
-    await s.leave(*found, Event.UNDELIVERED)
+    await s.end_attempt(*found, Event.UNDELIVERED)
     assert (await everything(s.sql, row.id))["live_job"][0]["state"] == State.READY
 
 

@@ -12,16 +12,16 @@ import asyncpg
 import pytest
 
 from jobqueue_server.lifecycle import Event, Status
-from jobqueue_server.store.jobs import Leaving, Report
+from jobqueue_server.store.jobs import AttemptEnd, Report
 
 from .factories import enqueue, everything, lease, look, until_waiting_for_a_lock
 from .stored import SCOPE
 
-WAYS = ["settle_succeeded", "settle_with_output", "leave"]
+WAYS = ["settle_succeeded", "settle_with_output", "end_attempt"]
 
 
-def failures(leases: list[tuple[UUID, int, int]]) -> list[Leaving]:
-    return [Leaving(*lease, Event.FAIL) for lease in leases]
+def failures(leases: list[tuple[UUID, int, int]]) -> list[AttemptEnd]:
+    return [AttemptEnd(*lease, Event.FAIL) for lease in leases]
 
 
 async def succeed(s, way, leases):
@@ -34,8 +34,8 @@ async def succeed(s, way, leases):
 
 async def settle(s, way, leases):
     """Settles by one of the three statements; the ids that counted."""
-    if way == "leave":
-        rows = await s.jobs.leave(failures(leases))
+    if way == "end_attempt":
+        rows = await s.jobs.end_attempt(failures(leases))
         return {row["id"] for row in rows}
     _, settled = await succeed(s, way, sorted(leases))
     return {triple[0] for triple in leases} if settled is None else set(settled)
@@ -57,7 +57,7 @@ async def test_a_batch_ends_whole_and_says_when(s, way):
 @pytest.mark.parametrize("wrong", ["earlier attempt", "later attempt", "other session", "unknown session"])
 async def test_a_stale_holder_cannot_settle(s, way, wrong):
     job_id, attempt, session_id = await s.running()
-    await s.leave(job_id, attempt, session_id, Event.RELEASE)
+    await s.end_attempt(job_id, attempt, session_id, Event.RELEASE)
     attempt, session_id = await s.claim(job_id)
     other, _ = await s.session("another")
     bad = {
@@ -75,7 +75,7 @@ async def test_a_stale_holder_cannot_settle(s, way, wrong):
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_lease_that_was_given_to_another_is_refused_to_the_first(s, way):
     job_id, attempt, first = await s.running()
-    await s.leave(job_id, attempt, first, Event.LOST)
+    await s.end_attempt(job_id, attempt, first, Event.LOST)
     second_attempt, second = await s.claim(job_id, await s.session("another"))
     assert await settle(s, way, [(job_id, attempt, first)]) == set()
     assert await settle(s, way, [(job_id, second_attempt, second)]) == {job_id}
@@ -88,7 +88,7 @@ async def test_two_leases_with_their_fences_crossed_are_refused(s, way, crossed)
     lane, one, two = await s.lane(), await s.session("one"), await s.session("two")
     a, b = await enqueue(s, lane, 2)
     # One attempt more on the first, so that the two differ in it.
-    await s.leave(a, *await s.claim(a, one), Event.SNOOZE, after=timedelta())
+    await s.end_attempt(a, *await s.claim(a, one), Event.SNOOZE, after=timedelta())
     await s.claim(b, two)
     await s.claim(a, one)
     right = [(a, 2, one[0]), (b, 1, two[0])]
@@ -119,7 +119,7 @@ async def test_the_same_settlement_again_changes_nothing(s):
     assert await s.succeed(*triple, output=b"1")
     before = await snapshot(s, [triple[0]])
     assert not await s.succeed(*triple, output=b"2")
-    assert await s.jobs.leave(failures([triple])) == []
+    assert await s.jobs.end_attempt(failures([triple])) == []
     assert await snapshot(s, [triple[0]]) == before
 
 
@@ -127,7 +127,7 @@ async def test_of_two_settlements_at_once_one_counts(s):
     lane, session = await s.lane(), await s.session()
     leases = await lease(s, lane, 200, session)
     succeeded, failed = await asyncio.gather(
-        settle(s, "settle_succeeded", leases), settle(s, "leave", leases)
+        settle(s, "settle_succeeded", leases), settle(s, "end_attempt", leases)
     )
     assert succeeded | failed == {triple[0] for triple in leases}
     assert not succeeded & failed
@@ -148,8 +148,8 @@ async def test_two_batches_in_opposite_order_lock_in_the_order_of_ids(s, module_
         await other.execute("select from live_job where id = $1 for update", leases[4][0])
         tasks = []
         for way, ordered in ((first, leases), (second, leases[::-1])):
-            if way == "leave":
-                work = s.jobs.leave(failures(ordered))
+            if way == "end_attempt":
+                work = s.jobs.end_attempt(failures(ordered))
             else:
                 work = succeed(s, way, ordered)
             tasks.append(asyncio.create_task(work))
@@ -207,7 +207,7 @@ async def test_a_success_that_was_applied_is_still_told_after_a_retry(s):
 )
 async def test_an_outcome_that_was_applied_is_told_by_the_attempt(s, event):
     job_id, attempt, session_id = await s.running()
-    await s.leave(job_id, attempt, session_id, event)
+    await s.end_attempt(job_id, attempt, session_id, event)
     row = await before(s, job_id, attempt)
     assert (row["outcome"], row["tried_session"]) == (event, session_id)
     assert row["finished"] == (event is Event.CANCELLED)
@@ -215,7 +215,7 @@ async def test_an_outcome_that_was_applied_is_told_by_the_attempt(s, event):
 
 async def test_an_earlier_attempt_is_told_from_the_present_one(s):
     job_id, attempt, session_id = await s.running()
-    await s.leave(job_id, attempt, session_id, Event.FAIL, after=timedelta())
+    await s.end_attempt(job_id, attempt, session_id, Event.FAIL, after=timedelta())
     _, second = await s.claim(job_id)
     row = await before(s, job_id, attempt)
     assert (row["live"], row["outcome"], row["tried_session"]) == (True, Event.FAIL, session_id)

@@ -130,7 +130,7 @@ async def test_a_look_at_jobs_by_their_ids_goes_by_the_primary_keys(databases, s
         found = await connection.fetchrow(statement("watch_changes"), *arguments)
     assert len(found["ids"]) == 600
     assert found["live"]
-    assert_by_keys(plan, 600, looks=4)
+    assert_by_keys(plan, 600, targets=4)
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
@@ -146,18 +146,18 @@ async def test_the_jobs_of_a_page_are_read_by_the_primary_keys(databases, statis
         plan = await prepared.explain()
         rows = await connection.fetch(statement("watch_jobs"), *arguments)
     assert [row["id"] for row in rows] == ids
-    assert_by_keys(plan, 100, looks=4)
+    assert_by_keys(plan, 100, targets=4)
 
 
-def assert_by_keys(plan: Plan, jobs: int, *, looks: int) -> None:
+def assert_by_keys(plan: Plan, jobs: int, *, targets: int) -> None:
     for node in plan.on("job", "live_job", "finished_job", "attempt"):
         assert node["Node Type"] != "Seq Scan", str(plan)
     for node in plan.nodes():
         if node["Actual Loops"] and any(name in node.get("Index Name", "") for name in ("job_", "attempt_")):
             assert "pkey" in node["Index Name"], f"by {node['Index Name']}\n{plan}"
     for table in ("job", "live_job", "finished_job"):
-        assert sum(map(looked_at, plan.on(table))) <= looks * jobs, f"{table}\n{plan}"
-    assert plan.pages <= jobs * looks * 12 + 2000, f"{plan.pages} pages\n{plan}"
+        assert sum(map(looked_at, plan.on(table))) <= targets * jobs, f"{table}\n{plan}"
+    assert plan.pages <= jobs * targets * 12 + 2000, f"{plan.pages} pages\n{plan}"
 
 
 async def test_new_partitions_have_their_ends_summarized_as_they_grow(databases):
@@ -255,7 +255,7 @@ async def test_every_change_of_a_job_is_found_whatever_it_is(s):
 
     async def lost():
         job_id, attempt, session_id = await s.running()
-        await s.leave(job_id, attempt, session_id, Event.LOST)
+        await s.end_attempt(job_id, attempt, session_id, Event.LOST)
         return job_id
 
     async def asked_to_stop():

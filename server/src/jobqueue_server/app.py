@@ -202,7 +202,7 @@ class App:
         )
         self.sessions = self.session.sessions
         self.levels = Levels(LevelStore(self.database), self._level)
-        self.beat = ServerHeartbeat(
+        self.heartbeat = ServerHeartbeat(
             sessions, self.server, self.name, reachable, self._too_old,
             (reaping_clock, retention_clock), self.levels,
         )
@@ -257,7 +257,7 @@ class App:
                 **self.claim.background(),
                 **self.session.background(),
                 **({"peers": self.exchange.run} if settings.notify == "on" else {}),
-                "beat": self.beat.run,
+                "heartbeat": self.heartbeat.run,
                 "progress": self.progress.run,
                 "waiters": self.waiters.run,
                 "retention": self.retention.run,
@@ -297,8 +297,8 @@ class App:
         await self._wait_for_database()
         await self.clock.measure()
         # Before anything is written: it may be refused.
-        await self.beat.start()
-        up.push_async_callback(self.beat.stop)
+        await self.heartbeat.start()
+        up.push_async_callback(self.heartbeat.stop)
         await self.catalog.load()
         await self.retention.ensure()
         self.background.start()

@@ -31,7 +31,7 @@ class State(IntEnum):
     READY = 1
     LEASED = 2
     HELD_BACK = 3
-    READY_ALONE = 4
+    READY_ISOLATED = 4
 
 
 class Event(IntEnum):
@@ -53,7 +53,7 @@ class Event(IntEnum):
 
 
 #: From so many losses and unseen ends on a job runs isolated: at most one such job a session, delivered by itself, and
-#: nothing follows it before its receipt. `leave.sql` and `held.sql` have the same number.
+#: nothing follows it before its receipt. `end_attempt.sql` and `held.sql` have the same number.
 ISOLATED_FROM = 2
 
 
@@ -87,7 +87,7 @@ class Exit:
 
 _WAITING = frozenset({Status.QUEUED, Status.RETRYING})
 
-#: Every event that may meet a running job. `settle_succeeded.sql` and `leave.sql` make these and no others.
+#: Every event that may meet a running job. `settle_succeeded.sql` and `end_attempt.sql` make these and no others.
 EXITS: dict[Event, Exit] = {
     Event.SUCCEED: Exit(frozenset({Status.SUCCEEDED}), with_cancel=Status.SUCCEEDED),
     Event.FAIL: Exit(frozenset({Status.RETRYING, Status.FAILED_PERMANENT}), "failures"),

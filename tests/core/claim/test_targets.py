@@ -28,15 +28,18 @@ class Looking:
         line = self.lines.line(of, priority)
         line.ready, line.saturated = True, saturated
 
-    def looks(self, most: int) -> list[tuple[int, int, int]]:
+    def targets(self, most: int) -> list[tuple[int, int, int]]:
         """Lane, priority and how many are asked for."""
-        return [(look.lane_id, look.priority, look.take) for look in self.group.looks(self.lines, most)[0]]
+        return [
+            (target.lane_id, target.priority, target.take)
+            for target in self.group.targets(self.lines, most)[0]
+        ]
 
 
 def test_without_a_ready_line_there_is_no_look():
     looking = Looking(lane(1))
     looking.lines.line(lane(1), 0)
-    assert looking.looks(10) == []
+    assert looking.targets(10) == []
 
 
 def test_a_thin_line_is_asked_for_as_many_as_there_are_seats_and_higher_priorities_first():
@@ -44,7 +47,7 @@ def test_a_thin_line_is_asked_for_as_many_as_there_are_seats_and_higher_prioriti
     looking = Looking(one)
     for priority in (0, 5, -3):
         looking.ready(one, priority)
-    assert looking.looks(10) == [(1, 5, 10), (1, 0, 10), (1, -3, 10)]
+    assert looking.targets(10) == [(1, 5, 10), (1, 0, 10), (1, -3, 10)]
 
 
 def test_no_line_below_the_first_thick_one_is_looked_at():
@@ -54,7 +57,7 @@ def test_no_line_below_the_first_thick_one_is_looked_at():
     looking.ready(one, 5, saturated=True)
     looking.ready(one, 0, saturated=True)
     looking.ready(one, -1)
-    assert looking.looks(10) == [(1, 9, 10), (1, 5, 10)]
+    assert looking.targets(10) == [(1, 9, 10), (1, 5, 10)]
 
 
 def test_thick_lines_share_the_seats():
@@ -62,7 +65,7 @@ def test_thick_lines_share_the_seats():
     looking = Looking(*lanes)
     for each in lanes:
         looking.ready(each, 0, saturated=True)
-    assert looking.looks(10) == [(1, 0, 4), (2, 0, 4), (3, 0, 4)]
+    assert looking.targets(10) == [(1, 0, 4), (2, 0, 4), (3, 0, 4)]
 
 
 def test_queues_take_turns():
@@ -73,7 +76,7 @@ def test_queues_take_turns():
     orders = []
     for turn in range(4):
         looking.group.turn = turn
-        orders.append([number for number, _, _ in looking.looks(9)])
+        orders.append([number for number, _, _ in looking.targets(9)])
     assert orders == [[1, 2, 3], [2, 3, 1], [3, 1, 2], [1, 2, 3]]
 
 
@@ -83,8 +86,8 @@ def test_a_queue_gives_its_share_but_not_less_than_a_few(most: int, of_each: int
     looking = Looking(*lanes)
     for each in lanes:
         looking.ready(each, 0)
-    looks, _ = looking.group.looks(looking.lines, most)
-    assert {look.most for look in looks} == {of_each}
+    targets, _ = looking.group.targets(looking.lines, most)
+    assert {target.most for target in targets} == {of_each}
 
 
 def test_kinds_of_one_priority_are_not_cut_off_before_each_other():
@@ -92,8 +95,8 @@ def test_kinds_of_one_priority_are_not_cut_off_before_each_other():
     looking = Looking(*lanes)
     for each in lanes:
         looking.ready(each, 0)
-    looks, _ = looking.group.looks(looking.lines, 1000)
-    assert {look.most for look in looks} == {UNBOUNDED}
+    targets, _ = looking.group.targets(looking.lines, 1000)
+    assert {target.most for target in targets} == {UNBOUNDED}
 
 
 def test_a_look_starts_at_the_floor_of_its_line():
@@ -102,8 +105,8 @@ def test_a_look_starts_at_the_floor_of_its_line():
     looking.ready(one, 0)
     line = looking.lines.line(one, 0)
     line.floor = NOON
-    looks, lines = looking.group.looks(looking.lines, 10)
-    assert [look.floor for look in looks] == [NOON]
+    targets, lines = looking.group.targets(looking.lines, 10)
+    assert [target.floor for target in targets] == [NOON]
     assert lines == [line]
 
 
@@ -113,7 +116,7 @@ def test_of_a_kind_that_a_session_bounds_no_more_are_asked_for_than_it_has_slots
     looking.ready(few, 5)
     looking.ready(few, 4)
     looking.ready(many, 0)
-    assert looking.looks(10) == [(1, 5, 2), (2, 0, 10)]
+    assert looking.targets(10) == [(1, 5, 2), (2, 0, 10)]
 
 
 def test_a_kind_without_a_free_slot_does_not_stand_in_the_way_of_lower_priorities():
@@ -121,7 +124,7 @@ def test_a_kind_without_a_free_slot_does_not_stand_in_the_way_of_lower_prioritie
     looking = Looking(few, many, of=session(1, 10, few, many, by_kind={"few": 0}))
     looking.ready(few, 9, saturated=True)
     looking.ready(many, 0)
-    assert looking.looks(10) == [(2, 0, 10)]
+    assert looking.targets(10) == [(2, 0, 10)]
 
 
 def test_a_gated_lane_is_not_looked_at():
@@ -130,4 +133,4 @@ def test_a_gated_lane_is_not_looked_at():
     looking.ready(gated, 0)
     assert not looking.group.waiting(looking.lines)
     looking.ready(open_, 0)
-    assert looking.looks(10) == [(2, 0, 10)]
+    assert looking.targets(10) == [(2, 0, 10)]

@@ -23,7 +23,7 @@ SOON = NOON + timedelta(seconds=5)
 
 
 def row(event: Event, status: Status, *, waits: bool, lane_id: int = 1) -> dict[str, Any]:
-    """As `leave.sql` answers it."""
+    """As `end_attempt.sql` answers it."""
     return {
         "id": uuid4(), "lane_id": lane_id, "priority": 3, "isolated": False, "run_at": SOON if waits else None,
         "event": event, "status": status, "at": NOON, "started_at": NOON - timedelta(seconds=2),
@@ -37,11 +37,11 @@ class Store:
         self.rows = list(rows)
         self.said: list[str] = []
 
-    async def leave(self, leavings: Any) -> list[dict[str, Any]]:
-        self.said.append("leave")
+    async def end_attempt(self, ends: Any) -> list[dict[str, Any]]:
+        self.said.append("end_attempt")
         return self.rows
 
-    async def before_leaving(self, job_ids: Iterable[UUID]) -> None:
+    async def before_end(self, job_ids: Iterable[UUID]) -> None:
         assert list(job_ids)
         self.said.append("checkpoints")
 
@@ -94,9 +94,9 @@ def test_a_job_that_waits_again_has_not_ended(ends: Ends, told: list[Ended]):
 
 async def test_checkpoints_are_written_before_their_attempts_end(ends: Ends, told: list[Ended]):
     store = Store(row(Event.LOST, Status.RETRYING, waits=True))
-    leaving: Any = type("Leaving", (), {"id": uuid4()})
+    leaving: Any = type("AttemptEnd", (), {"id": uuid4()})
     assert await attempt_ends(store, ends).end([leaving]) == store.rows
-    assert store.said == ["checkpoints", "leave"]
+    assert store.said == ["checkpoints", "end_attempt"]
     assert [each.outcome for each in told] == ["retrying"]
 
 

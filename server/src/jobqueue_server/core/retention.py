@@ -95,13 +95,13 @@ class Retention:
             DatabaseAway, DatabaseFull: PostgreSQL does not answer, or has no room.
         """
         until = time.monotonic() + SWEEP_FOR.total_seconds()
-        elder: Partition | None = None
+        older: Partition | None = None
         for partition in await self._expired_partitions():
             try:
-                elder = await self._retire(partition, elder, until)
+                older = await self._retire(partition, older, until)
             except LocksBusy as busy:
                 log.warning("partition stays for now", partition=partition.name, error=busy)
-                elder = None
+                older = None
         await self._relieve()
         keys = await self._paced(self._store.sweep_keys(), until)
         sessions = await self._paced(self._store.sweep_sessions(), until)
@@ -132,19 +132,19 @@ class Retention:
         partitions = await self._store.list_partitions()
         return [p for p in partitions if p.ended_at <= p.read_at - self._retention]
 
-    async def _retire(self, partition: Partition, elder: Partition | None, until: float) -> Partition | None:
+    async def _retire(self, partition: Partition, older: Partition | None, until: float) -> Partition | None:
         """Drops what it can; returns what is left as the older one for the next merge, if it may be merged."""
         await self._paced(self._store.sweep_progress(partition), until)
         fate = await self._patiently(lambda: self._store.drop_partition(partition.name))
         if fate is Fate.DROPPED:
             log.info("partition dropped", partition=partition.name)
-            return elder
+            return older
         if partition.leftover:
             await self._paced(self._store.sweep_finished(partition), until)
             return partition
         if partition.ended_at > partition.read_at - self._retention - self._width:
             return None
-        for target in (elder, partition):
+        for target in (older, partition):
             if target is not None and await self._merge(target, partition, MERGE_ROWS, MERGE_BYTES):
                 return target
         swept = await self._paced(self._store.sweep_finished(partition), until)
@@ -157,13 +157,13 @@ class Retention:
         refused: set[tuple[str, str]] = set()
         while (excess := len(await self._store.list_partitions()) - MAX_PARTITIONS + self._ahead) > 0:
             pairs = sorted(pairwise(await self._expired_partitions()), key=lambda p: p[0].bytes + p[1].bytes)
-            for elder, younger in pairs:
-                names = (elder.name, younger.name)
+            for older, younger in pairs:
+                names = (older.name, younger.name)
                 if names in refused:
                     continue
-                if await self._merge(elder, younger, MERGE_ROWS * PRESSED, MERGE_BYTES * PRESSED):
+                if await self._merge(older, younger, MERGE_ROWS * PRESSED, MERGE_BYTES * PRESSED):
                     break
-                # The elder only grows from here on.
+                # The older one only grows from here on.
                 refused.add(names)
             else:
                 log.warning(
@@ -173,14 +173,14 @@ class Retention:
                 )
                 return
 
-    async def _merge(self, elder: Partition, younger: Partition, max_rows: int, max_bytes: int) -> bool:
+    async def _merge(self, older: Partition, younger: Partition, max_rows: int, max_bytes: int) -> bool:
         fate = await self._patiently(
             lambda: self._store.merge_partitions(
-                elder.name, younger.name, max_rows=max_rows, max_bytes=max_bytes
+                older.name, younger.name, max_rows=max_rows, max_bytes=max_bytes
             )
         )
         if fate is Fate.MERGED:
-            log.info("partitions merged", elder=elder.name, younger=younger.name)
+            log.info("partitions merged", older=older.name, younger=younger.name)
         return fate is Fate.MERGED
 
     async def _paced(self, batches: AsyncGenerator[int, None], until: float) -> int:

@@ -21,10 +21,10 @@ from .events.ends import Ended, Ends, ended_jobs
 from .watching import Told, Watching
 
 # Connections that all watches together may use: the other calls need some too.
-LOOKS_AT_ONCE = 2
+SEARCHES_AT_ONCE = 2
 # A watch rests so many times as long as its search took, so that it takes a twentieth of a connection; all of them
 # together take one.
-RESTS_PER_LOOK = 20
+RESTS_PER_SEARCH = 20
 # A day without a resume is long. Half of the retention at most: until its end, what ended is there to be told.
 LONGEST_GAP = timedelta(days=1)
 
@@ -56,7 +56,7 @@ class Watches:
         self._metrics = metrics
         self._most = most
         self._good_for = min(LONGEST_GAP, retention / 2)
-        self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self._searches = asyncio.Semaphore(SEARCHES_AT_ONCE)
         self._open: set[Watching] = set()
         self._of_all: set[Watching] = set()
         self._by_job: dict[UUID, set[Watching]] = {}
@@ -116,8 +116,8 @@ class Watches:
             cursor_of(token, text) if token else None,
             full=full,
             good_for=self._good_for,
-            may_look=self._looks,
-            rests=lambda: max(RESTS_PER_LOOK, len(self._open)),
+            may_search=self._searches,
+            rests=lambda: max(RESTS_PER_SEARCH, len(self._open)),
             on_look=lambda took, changes: self._metrics.observe_batch("watch", took, changes),
         )
         with self._counted(watching):

@@ -68,7 +68,7 @@ class Watching:
         cursor: Where to go on; None: from now.
         full: Jobs with payload, output, headers and failed attempts.
         good_for: How old a cursor may be.
-        may_look: Entered for each search; bounds how many there are at once.
+        may_search: Entered for each search; bounds how many there are at once.
         rests: How many times as long as its search took a watch rests.
 
     Attributes:
@@ -88,7 +88,7 @@ class Watching:
         *,
         full: bool,
         good_for: timedelta,
-        may_look: AbstractAsyncContextManager[object],
+        may_search: AbstractAsyncContextManager[object],
         rests: Callable[[], int],
         on_look: Callable[[float, int], None],
     ) -> None:
@@ -102,7 +102,7 @@ class Watching:
         self._given = cursor is not None
         self._full = full
         self._good_for = good_for
-        self._may_look = may_look
+        self._may_search = may_search
         self._rests = rests
         self._on_look = on_look
         self._cursor = cursor or Cursor(b"", NOTHING, clock.now(), clock.now())
@@ -140,7 +140,7 @@ class Watching:
 
     async def _begin(self) -> None:
         """Notes where it is now, and reads no job."""
-        async with self._may_look:
+        async with self._may_search:
             found = await self._store.watch_changes(
                 self._scope, self.wanted, NOTHING, None, after=Change(FAR_AHEAD, FIRST_ID), most=0
             )
@@ -192,7 +192,7 @@ class Watching:
             raise WatchTokenExpired(
                 f"resume_token: it is older than {self._good_for}, after which changes are forgotten; {_EXPIRED}"
             )
-        async with self._may_look:
+        async with self._may_search:
             started = time.monotonic()
             found = await self._store.watch_changes(
                 self._scope,
@@ -237,7 +237,7 @@ class Watching:
         cursor = self._cursor
         assert cursor.target is not None, "a turn has an aim"
         ids = [change.job_id for change in changes]
-        async with self._may_look:
+        async with self._may_search:
             return await self._store.watch_jobs(ids, cursor.told, cursor.target, full=self._full)
 
     async def _rest(self) -> None:

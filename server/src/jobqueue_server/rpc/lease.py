@@ -196,15 +196,15 @@ class LeaseServicer:
             self._end_when_empty(session, stream)
 
         stream.settling(count)
-        frame = SettleReply(count, done)
+        reply = SettleReply(count, done)
         outcomes: list[Outcome] = []
         for message in settle.outcomes:
             outcome, answer = read_outcome(message, self._clock)
             if outcome is not None:
                 outcomes.append(outcome)
             else:
-                frame.done(answer)
-        self._settler.settle(session, settle.succeeded, outcomes, frame)
+                reply.done(answer)
+        self._settler.settle(session, settle.succeeded, outcomes, reply)
 
     def _heartbeat(self, heartbeat: lease_pb2.Heartbeat, session: Session, stream: LeaseStream) -> None:
         if len(heartbeat.held) > MAX_HELD:
@@ -249,7 +249,7 @@ class LeaseServicer:
         if session.link is not stream or not session.said_all():
             return
         try:
-            await self._progress.before_leaving(lease.job_id for lease in session.leases.values())
+            await self._progress.before_end(lease.job_id for lease in session.leases.values())
             released = await self._sessions.end(session)
         except (SessionEnded, SessionSuperseded) as error:
             stream.fail(error)

@@ -40,13 +40,13 @@ def delivery_bytes(seq: int, leases: Sequence[Lease]) -> bytes:
     is serialized once, and what is a job's own is put beside it: 2 us a job instead of 6 by messages.
     """
     parts = [lease_pb2.Delivery(seq=seq).SerializeToString()]
-    terms, time = None, ""
+    template, time = None, ""
     alike, length_alike, high, number = b"", 0, -1, b""
     for lease in leases:
         payload, lease_id, text = lease.payload, lease.lease_id, str(lease.job_id)
-        if lease.terms is not terms or text[:_TIME] != time:
-            terms, time = lease.terms, text[:_TIME]
-            alike = _in_common(terms, lease.job_id)
+        if lease.template is not template or text[:_TIME] != time:
+            template, time = lease.template, text[:_TIME]
+            alike = _in_common(template, lease.job_id)
             length_alike = len(alike) + _LENGTH_OF_REST
         if lease_id >> 14 != high:
             high = lease_id >> 14
@@ -101,13 +101,13 @@ def _beside(*values: str | bytes | None) -> bytes:
 
 
 def _compiled() -> Callable[[LeaseTemplate, UUID], bytes]:
-    """Makes the function that answers the fields that leases of these terms have in common.
+    """Makes the function that answers the fields that leases of a template have in common.
 
     Their jobs were made in the same millisecond.
     """
-    common, texts = (", ".join(f"terms.{field.delivered}" for field in some) for some in (_COMMON, _TEXTS))
+    common, texts = (", ".join(f"template.{field.delivered}" for field in some) for some in (_COMMON, _TEXTS))
     made: Callable[[LeaseTemplate, UUID], bytes] = eval(
-        f"lambda terms, job_id: alike({common}) + beside({texts}) + created(job_id.int >> 80)",
+        f"lambda template, job_id: alike({common}) + beside({texts}) + created(job_id.int >> 80)",
         {"alike": _alike, "beside": _beside, "created": _created},
     )
     return made
@@ -118,7 +118,7 @@ _in_common = _compiled()
 
 def leased_job(lease: Lease, *, as_value: bool) -> lease_pb2.LeasedJob:
     """The message of a lease that was just handed over."""
-    message = lease_pb2.LeasedJob.FromString(_in_common(lease.terms, lease.job_id))
+    message = lease_pb2.LeasedJob.FromString(_in_common(lease.template, lease.job_id))
     message.lease_id, message.id = lease.lease_id, str(lease.job_id)
     if lease.checkpoint:
         message.checkpoint = lease.checkpoint

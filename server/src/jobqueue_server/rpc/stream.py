@@ -233,15 +233,15 @@ def _chunks(leases: list[Lease], growth: int) -> list[list[Lease]]:
     chunks: list[list[Lease]] = []
     chunk: list[Lease] = []
     size = beside = 0
-    terms = None
+    template = None
     isolated = False
     for lease in leases:
         cut = isolated
-        if lease.terms is not terms:
-            terms = lease.terms
-            isolated = terms.isolated
+        if lease.template is not template:
+            template = lease.template
+            isolated = template.isolated
             cut = cut or isolated
-            beside = JOB_OVERHEAD + len(terms.labels or "") + len(terms.headers or b"")
+            beside = JOB_OVERHEAD + len(template.labels or "") + len(template.headers or b"")
         own = lease.size * growth + beside + len(lease.checkpoint)
         if chunk and (cut or size + own > MAX_DELIVERY_BYTES or len(chunk) >= MAX_DELIVERY_JOBS):
             chunks.append(chunk)

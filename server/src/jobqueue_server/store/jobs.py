@@ -1,4 +1,4 @@
-"""The statements that move jobs: enqueue, claim, settle, leave. Arrays in, rows out, one commit a call.
+"""The statements that move jobs: enqueue, claim, settle, end attempts. Arrays in, rows out, one commit a call.
 
 The arguments and answers are plain tuples and the driver's records: at tens of thousands of jobs a second a frozen
 dataclass for each job (about 1 us) would cost as much as the job.
@@ -66,7 +66,7 @@ class Stored:
 
 
 @dataclass(slots=True, eq=False)
-class Leaving:
+class AttemptEnd:
     """One lease on its way out of RUNNING, otherwise than by success."""
 
     id: UUID
@@ -93,7 +93,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ClaimTarget:
     """A place that a claim reads: a lane at a priority, from a floor of run_at on. Its queue gives at most `most`."""
 
     lane_id: int
@@ -145,13 +145,13 @@ def _compiled() -> Callable[[Sequence[NewRows]], list[list[Any]]]:
 _columns_of = _compiled()
 
 
-def _look_columns(looks: Sequence[Look]) -> tuple[list[Any], ...]:
+def _target_columns(targets: Sequence[ClaimTarget]) -> tuple[list[Any], ...]:
     return (
-        [look.lane_id for look in looks],
-        [look.priority for look in looks],
-        [look.take for look in looks],
-        [look.floor for look in looks],
-        [look.queue_number for look in looks],
+        [target.lane_id for target in targets],
+        [target.priority for target in targets],
+        [target.take for target in targets],
+        [target.floor for target in targets],
+        [target.queue_number for target in targets],
     )
 
 
@@ -246,33 +246,33 @@ class JobStore:
         return {record["key_digest"]: (record["job_id"], record["request_digest"]) for record in records}
 
     async def claim(
-        self, looks: Sequence[Look], slots: Sequence[int], epochs: dict[int, int]
+        self, targets: Sequence[ClaimTarget], slots: Sequence[int], epochs: dict[int, int]
     ) -> list[Record]:
         """Leases up to `len(slots)` ready jobs. `slots` has the id of each slot's session, in the order of dealing."""
         return await self._database.fetch(
             "claim",
-            *_look_columns(looks),
+            *_target_columns(targets),
             slots,
             list(epochs),
             list(epochs.values()),
-            [look.most for look in looks],
+            [target.most for target in targets],
             hot=True,
         )
 
-    async def peek(self, looks: Sequence[Look], most: int) -> list[int]:
+    async def peek(self, targets: Sequence[ClaimTarget], most: int) -> list[int]:
         """The sizes in bytes of the jobs that a claim would take now, in its order."""
-        rows = await self._database.fetch("peek", *_look_columns(looks), most, hot=True)
+        rows = await self._database.fetch("peek", *_target_columns(targets), most, hot=True)
         return [row["size"] for row in rows]
 
-    async def peek_alone(self, lane_ids: Sequence[int]) -> int:
-        """The size in bytes of the isolated job that `claim_alone` would take now; 0 where there is none."""
-        row = await self._database.fetchrow("peek_alone", lane_ids, hot=True)
+    async def peek_isolated(self, lane_ids: Sequence[int]) -> int:
+        """The size in bytes of the isolated job that `claim_isolated` would take now; 0 where there is none."""
+        row = await self._database.fetchrow("peek_isolated", lane_ids, hot=True)
         return 0 if row is None else int(row["size"])
 
-    async def claim_alone(self, lane_ids: Sequence[int], epochs: dict[int, int]) -> list[Record]:
+    async def claim_isolated(self, lane_ids: Sequence[int], epochs: dict[int, int]) -> list[Record]:
         """Leases at most one isolated job to each session."""
         return await self._database.fetch(
-            "claim_alone", lane_ids, list(epochs), list(epochs.values()), hot=True
+            "claim_isolated", lane_ids, list(epochs), list(epochs.values()), hot=True
         )
 
     async def bodies(self, ids: Sequence[UUID]) -> list[Record]:
@@ -283,14 +283,14 @@ class JobStore:
         """Lane and size of payload of jobs that a worker names after a break; of those that are gone, none."""
         return await self._database.fetch("named_jobs", ids, min(ids), max(ids), scope.namespace, hot=True)
 
-    async def heads(self, looks: Sequence[tuple[int, int, datetime]]) -> list[Record]:
+    async def heads(self, targets: Sequence[tuple[int, int, datetime]]) -> list[Record]:
         """The head of each line (lane, priority, floor): its run_at, and whether it is due."""
-        lanes, priorities, floors = zip(*looks, strict=True)
+        lanes, priorities, floors = zip(*targets, strict=True)
         return await self._database.fetch("heads", lanes, priorities, floors, hot=True)
 
-    async def heads_alone(self, lane_ids: Sequence[int]) -> list[Record]:
+    async def heads_isolated(self, lane_ids: Sequence[int]) -> list[Record]:
         """The lanes in which an isolated job waits."""
-        return await self._database.fetch("heads_alone", lane_ids, hot=True)
+        return await self._database.fetch("heads_isolated", lane_ids, hot=True)
 
     async def settle_succeeded(
         self, leases: Sequence[tuple[Sequence[UUID], int, int]]
@@ -322,27 +322,27 @@ class JobStore:
             return _settled(await session.fetchrow("settle_with_output", *columns))
         return _settled(await self._database.fetchrow("settle_with_output", *columns, hot=True))
 
-    async def leave(self, leavings: Sequence[Leaving], session: Session | None = None) -> list[Record]:
+    async def end_attempt(self, ends: Sequence[AttemptEnd], session: Session | None = None) -> list[Record]:
         """Takes leases out of RUNNING, otherwise than by success. Answers a row for each that matched its fence."""
-        ordered = sorted(leavings, key=lambda leaving: leaving.id)
+        ordered = sorted(ends, key=lambda end: end.id)
         arguments = (
-            [leaving.id for leaving in ordered],
-            [leaving.attempt for leaving in ordered],
-            [leaving.session_id for leaving in ordered],
-            [int(leaving.event) for leaving in ordered],
-            [leaving.permanent for leaving in ordered],
-            [milliseconds(leaving.after) for leaving in ordered],
-            [leaving.error_type for leaving in ordered],
-            [leaving.message for leaving in ordered],
-            [leaving.stack for leaving in ordered],
+            [end.id for end in ordered],
+            [end.attempt for end in ordered],
+            [end.session_id for end in ordered],
+            [int(end.event) for end in ordered],
+            [end.permanent for end in ordered],
+            [milliseconds(end.after) for end in ordered],
+            [end.error_type for end in ordered],
+            [end.message for end in ordered],
+            [end.stack for end in ordered],
             milliseconds(self._policy.min_backoff),
             milliseconds(self._policy.max_backoff),
             self._max_losses,
             self._expected(),
         )
         if session is not None:
-            return await session.fetch("leave", *arguments)
-        return await self._database.fetch("leave", *arguments, hot=True)
+            return await session.fetch("end_attempt", *arguments)
+        return await self._database.fetch("end_attempt", *arguments, hot=True)
 
     async def settled_before(self, leases: Sequence[tuple[Scope, UUID, int]]) -> list[Record]:
         """What became of (scope, id, attempt) whose settlement did not match; of jobs that are not there, no row."""

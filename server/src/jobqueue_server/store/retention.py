@@ -109,7 +109,7 @@ class RetentionStore:
             row = await self._database.fetchrow("drop_partition", name, self._retention, self._expected())
         return Fate.UNKNOWN if row is None else Fate(row["fate"])
 
-    async def merge_partitions(self, elder: str, younger: str, *, max_rows: int, max_bytes: int) -> Fate:
+    async def merge_partitions(self, older: str, younger: str, *, max_rows: int, max_bytes: int) -> Fate:
         """Makes one partition of two adjacent ones, and keeps the jobs that live or ended within the retention.
 
         The same name twice rewrites only that partition. The result has the older one's name.
@@ -122,7 +122,7 @@ class RetentionStore:
         """
         with _busy_is_told():
             row = await self._database.fetchrow(
-                "merge_partitions", elder, younger, self._retention, max_rows, max_bytes, self._expected()
+                "merge_partitions", older, younger, self._retention, max_rows, max_bytes, self._expected()
             )
         return Fate.UNKNOWN if row is None else Fate(row["fate"])
 

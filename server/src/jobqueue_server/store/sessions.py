@@ -10,10 +10,10 @@ from uuid import UUID
 from ..scope import Scope
 from .clock import Expected
 from .database import Database, Record, Session
-from .jobs import JobStore, Leaving
+from .jobs import AttemptEnd, JobStore
 
 #: How a lease of a session that ends leaves RUNNING: given up, lost, or never delivered.
-Decide = Callable[[Record], Leaving]
+Decide = Callable[[Record], AttemptEnd]
 
 
 class SessionStore:
@@ -39,13 +39,13 @@ class SessionStore:
         assert record is not None
         return record
 
-    async def beat(self, server_id: int) -> Record | None:
+    async def server_heartbeat(self, server_id: int) -> Record | None:
         """Says that this server lives: when (at), how many others do (peers), and whether an amnesty was granted.
 
         With the level that is required of it (min_level).
         None: its row is gone, and it must register again.
         """
-        return await self._database.fetchrow("beat", server_id, vital=True)
+        return await self._database.fetchrow("server_heartbeat", server_id, vital=True)
 
     async def check_connections(self) -> None:
         """Raises DatabaseAway while no connection can be made, also where those that there are still serve."""
@@ -123,7 +123,7 @@ class SessionStore:
             return frozenset(ended), await self._leave_all(ended, decide, session) if ended else []
 
     async def give_back(
-        self, sessions: Sequence[tuple[int, int, bool]], leavings: Sequence[Leaving]
+        self, sessions: Sequence[tuple[int, int, bool]], ends: Sequence[AttemptEnd]
     ) -> list[Record]:
         """Takes leases of sessions (id, epoch, whether it must be silent) out of RUNNING, in one transaction.
 
@@ -135,12 +135,12 @@ class SessionStore:
                 row["id"]
                 for row in await session.fetch("lock_sessions", ids, epochs, silent, self._expected())
             }
-            going = [leaving for leaving in leavings if leaving.session_id in locked]
-            return await self._jobs.leave(going, session) if going else []
+            going = [end for end in ends if end.session_id in locked]
+            return await self._jobs.end_attempt(going, session) if going else []
 
     async def _leave_all(self, ended: Sequence[int], decide: Decide, session: Session) -> list[Record]:
-        leavings = [decide(row) for row in await session.fetch("held", ended, self._expected())]
-        return await self._jobs.leave(leavings, session) if leavings else []
+        ends = [decide(row) for row in await session.fetch("held", ended, self._expected())]
+        return await self._jobs.end_attempt(ends, session) if ends else []
 
     async def named_jobs(self, scope: Scope, ids: Sequence[UUID]) -> list[Record]:
         """Lane and size of payload of jobs that a worker names after a break; of those that are gone, none."""

@@ -12,7 +12,7 @@ from ...errors import DatabaseAway, DatabaseFull
 from ...lifecycle import Event, Status, status_of
 from ...metrics import Metrics
 from ...store.database import DataError, Record
-from ...store.jobs import JobStore, Leaving
+from ...store.jobs import AttemptEnd, JobStore
 from ..events.ends import Ended, Ends
 from ..lease.attempt_ends import AttemptEnds
 from .outcome import Answer, PendingOutcome, Succeeded, SuccessBatch
@@ -29,36 +29,36 @@ class Commits:
         self._ends = ends
         self._metrics = metrics
 
-    async def commit(self, packs: Sequence[SuccessBatch], items: Sequence[PendingOutcome]) -> None:
+    async def commit(self, batches: Sequence[SuccessBatch], items: Sequence[PendingOutcome]) -> None:
         """All of them, each job once."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         succeeded = [item for item in items if item.outcome.event is Event.SUCCEED]
         others = [item for item in items if item.outcome.event is not Event.SUCCEED]
         stale: list[PendingOutcome] = []
-        if packs:
-            stale += await self._succeed_packed(packs)
+        if batches:
+            stale += await self._succeed_batches(batches)
         for some, commit in ((succeeded, self._succeed), (others, self._leave)):
             if some:
                 stale += await self.guarded(some, commit)
         await self.explain(stale)
-        jobs = sum(len(pack.leases) for pack in packs) + len(items)
+        jobs = sum(len(batch.leases) for batch in batches) + len(items)
         self._metrics.observe_batch("settle", loop.time() - started, jobs)
 
-    async def _succeed_packed(self, packs: Sequence[SuccessBatch]) -> list[PendingOutcome]:
+    async def _succeed_batches(self, batches: Sequence[SuccessBatch]) -> list[PendingOutcome]:
         """Commits what succeeded without more to say: what matched no lease."""
         runs: list[tuple[list[UUID], int, int]] = []
-        for pack in packs:
+        for batch in batches:
             attempt = 0
-            for lease in pack.leases:
-                if lease.terms.attempt != attempt:
-                    attempt, ids = lease.terms.attempt, list[UUID]()
-                    runs.append((ids, attempt, pack.session.id))
+            for lease in batch.leases:
+                if lease.template.attempt != attempt:
+                    attempt, ids = lease.template.attempt, list[UUID]()
+                    runs.append((ids, attempt, batch.session.id))
                 ids.append(lease.job_id)
         try:
             at, settled = await self._store.settle_succeeded(runs)
         except Exception as error:
-            failed, items = error, [pack.item(lease) for pack in packs for lease in pack.leases]
+            failed, items = error, [batch.pending(lease) for batch in batches for lease in batch.leases]
 
             async def again(some: list[PendingOutcome]) -> list[PendingOutcome]:
                 if some is items:
@@ -68,17 +68,17 @@ class Commits:
             return await self.guarded(items, again)
         stale: list[PendingOutcome] = []
         ended = Succeeded(at)
-        for pack in packs:
-            leases = pack.leases
+        for batch in batches:
+            leases = batch.leases
             if settled is not None:
                 # A job that was lost and came back may be in it with both attempts, of which the later one counts.
                 newest = {lease.job_id: lease for lease in sorted(leases, key=lambda lease: lease.attempt)}
                 leases = [lease for job_id, lease in newest.items() if job_id in settled]
                 counted = set(leases)
-                stale += [pack.item(lease) for lease in pack.leases if lease not in counted]
+                stale += [batch.pending(lease) for lease in batch.leases if lease not in counted]
             try:
-                pack.session.drop_all(leases)
-                pack.frame.applied(len(leases))
+                batch.session.drop_all(leases)
+                batch.reply.applied(len(leases))
                 ended.add(leases)
             except Exception:
                 # It is committed, and the others are still to be answered.
@@ -119,7 +119,7 @@ class Commits:
         for item in items:
             if item.lease is not None:
                 item.lease.unsettled()
-            item.frame.done(Answer(item.lease_id, item.job_id, item.attempt, verdict, message=message))
+            item.reply.done(Answer(item.lease_id, item.job_id, item.attempt, verdict, message=message))
 
     async def _succeed(self, items: list[PendingOutcome]) -> list[PendingOutcome]:
         at, settled = await self._store.settle_with_output([item.succeeding for item in items])
@@ -137,7 +137,7 @@ class Commits:
             if item.lease is not None:
                 item.session.drop_all([item.lease])
         for item in items:
-            item.frame.done()
+            item.reply.done()
         ended = Succeeded(at)
         ended.add(item.lease for item in items if item.lease is not None)
         # Of what the session no longer held it is not known here what it was.
@@ -148,7 +148,7 @@ class Commits:
     async def _leave(self, items: list[PendingOutcome]) -> list[PendingOutcome]:
         rows = await self._attempts.end(
             [
-                Leaving(
+                AttemptEnd(
                     item.job_id, item.attempt, item.session.id, item.outcome.event, item.outcome.permanent,
                     item.outcome.after, item.outcome.error_type, item.outcome.message, item.outcome.stack,
                 )
@@ -164,7 +164,7 @@ class Commits:
                 continue
             if item.lease is not None:
                 item.session.drop(item.lease_id)
-            item.frame.done(
+            item.reply.done(
                 Answer(item.lease_id, item.job_id, item.attempt, "APPLIED", row["status"], row["run_at"])
             )
         return stale
@@ -181,7 +181,7 @@ class Commits:
             verdict, status, message = _explain(item, rows.get((item.job_id, item.attempt)))
             if item.lease is not None:
                 item.session.drop(item.lease_id)
-            item.frame.done(
+            item.reply.done(
                 Answer(item.lease_id, item.job_id, item.attempt, verdict, status, message=message)
             )
         return []

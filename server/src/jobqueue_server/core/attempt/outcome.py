@@ -50,7 +50,7 @@ class Answer:
 
 
 class SettleReply:
-    """One Settle frame, or one unary call, that waits for all of its outcomes.
+    """The reply to a Settle frame, or to a unary call: it waits for all of its outcomes.
 
     `on_done` gets the answers that say more than APPLIED.
     """
@@ -87,7 +87,7 @@ class PendingOutcome:
     lease_id: int
     lease: Lease | None
     outcome: Outcome
-    frame: SettleReply
+    reply: SettleReply
 
     @property
     def succeeding(self) -> tuple[UUID, int, int, bytes | None]:
@@ -102,22 +102,22 @@ SUCCEEDED = Outcome(Event.SUCCEED)
 class SuccessBatch:
     """Leases of a session that succeeded without more to say, as most do: all of one frame, and none of them twice."""
 
-    __slots__ = ("frame", "leases", "session")
+    __slots__ = ("leases", "reply", "session")
 
-    def __init__(self, session: Session, leases: list[Lease], frame: SettleReply) -> None:
+    def __init__(self, session: Session, leases: list[Lease], reply: SettleReply) -> None:
         self.session = session
         self.leases = leases
-        self.frame = frame
+        self.reply = reply
 
     @property
     def ids(self) -> list[UUID]:
         """Of the jobs."""
         return [lease.job_id for lease in self.leases]
 
-    def item(self, lease: Lease) -> PendingOutcome:
+    def pending(self, lease: Lease) -> PendingOutcome:
         """One of them by itself."""
         return PendingOutcome(
-            self.session, lease.job_id, lease.attempt, lease.lease_id, lease, SUCCEEDED, self.frame
+            self.session, lease.job_id, lease.attempt, lease.lease_id, lease, SUCCEEDED, self.reply
         )
 
 
@@ -136,12 +136,12 @@ class Succeeded:
         and the same time. Where each call enqueues one job each has a template of its own; to count those one by one
         took 1.2 us a job.
         """
-        terms = lane = started_at = None
+        template = lane = started_at = None
         for lease in leases:
-            if lease.terms is not terms:
-                terms = lease.terms
-                if terms.lane is not lane or terms.started_at is not started_at:
-                    lane, started_at = terms.lane, terms.started_at
+            if lease.template is not template:
+                template = lease.template
+                if template.lane is not lane or template.started_at is not started_at:
+                    lane, started_at = template.lane, template.started_at
                     append = self._of(lane, started_at).append
             append(lease.job_id)
 

@@ -25,7 +25,7 @@ class ProgressReports:
     """Gathers reports and writes them five times a second. A lost one is followed by the next.
 
     A checkpoint is more than that: the next attempt goes on from it. So it is written before its attempt leaves
-    RUNNING (`before_leaving`), and the latest one stays in line when it can't be written.
+    RUNNING (`before_end`), and the latest one stays in line when it can't be written.
     """
 
     def __init__(self, store: JobStore) -> None:
@@ -53,7 +53,7 @@ class ProgressReports:
         )
         self._wake.set()
 
-    async def before_leaving(self, job_ids: Iterable[UUID]) -> None:
+    async def before_end(self, job_ids: Iterable[UUID]) -> None:
         """Writes the checkpoints of these jobs that are not written yet. Costs nothing where there are none.
 
         Raises:

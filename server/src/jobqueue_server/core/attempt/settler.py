@@ -33,18 +33,18 @@ class Settler:
         self._idle.set()
 
     def settle(
-        self, session: Session, succeeded: Iterable[int], outcomes: Sequence[Outcome], frame: SettleReply
+        self, session: Session, succeeded: Iterable[int], outcomes: Sequence[Outcome], reply: SettleReply
     ) -> None:
-        """Puts outcomes in line. Each is answered through `frame` after its commit."""
+        """Puts outcomes in line. Each is answered through `reply` after its commit."""
         leases = session.leases
         fresh, again, unheld = Lease.settle(leases, succeeded)
         for lease_id in unheld:
-            self._unheld(session, lease_id, SUCCEEDED, frame)
+            self._unheld(session, lease_id, SUCCEEDED, reply)
         if fresh:
-            self._pending.append(SuccessBatch(session, fresh, frame))
+            self._pending.append(SuccessBatch(session, fresh, reply))
         for one in again:
             self._pending.append(
-                PendingOutcome(session, one.job_id, one.attempt, one.lease_id, one, SUCCEEDED, frame)
+                PendingOutcome(session, one.job_id, one.attempt, one.lease_id, one, SUCCEEDED, reply)
             )
         by_name: dict[tuple[UUID, int], Lease] | None = None
         for outcome in outcomes:
@@ -58,11 +58,11 @@ class Settler:
                 lease.settles()
                 self._put(
                     PendingOutcome(
-                        session, lease.job_id, lease.attempt, lease.lease_id, lease, outcome, frame
+                        session, lease.job_id, lease.attempt, lease.lease_id, lease, outcome, reply
                     )
                 )
             else:
-                self._unheld(session, outcome.lease_id, outcome, frame)
+                self._unheld(session, outcome.lease_id, outcome, reply)
         self._signal()
 
     def _put(self, item: PendingOutcome) -> None:
@@ -71,7 +71,7 @@ class Settler:
         else:
             self._pending.append(item)
 
-    def _unheld(self, session: Session, lease_id: int, outcome: Outcome, frame: SettleReply) -> None:
+    def _unheld(self, session: Session, lease_id: int, outcome: Outcome, reply: SettleReply) -> None:
         """An outcome for a lease that the session does not hold: the database knows what became of it."""
         known = session.remembered.get(lease_id) if lease_id else None
         lingering = session.lingering.get(lease_id)
@@ -83,9 +83,9 @@ class Settler:
             message = (
                 "this session has no such lease; name the job and the attempt to learn what became of it"
             )
-            frame.done(Answer(lease_id, outcome.job_id, outcome.attempt, "STALE_LEASE", message=message))
+            reply.done(Answer(lease_id, outcome.job_id, outcome.attempt, "STALE_LEASE", message=message))
             return
-        self._put(PendingOutcome(session, known[0], known[1], lease_id, None, outcome, frame))
+        self._put(PendingOutcome(session, known[0], known[1], lease_id, None, outcome, reply))
 
     def _signal(self) -> None:
         if self._pending:
@@ -106,18 +106,18 @@ class Settler:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                packs, items = self._next_batch()
+                batches, items = self._next_batch()
                 self._activity.settlements(wait=bool(self._pending))
                 with self._activity.settling_now():
                     try:
-                        await self._commits.commit(packs, items)
+                        await self._commits.commit(batches, items)
                     finally:
-                        self._admission.ended(sum(len(pack.leases) for pack in packs) + len(items))
+                        self._admission.ended(sum(len(batch.leases) for batch in batches) + len(items))
             self._idle.set()
 
     def _next_batch(self) -> tuple[list[SuccessBatch], list[PendingOutcome]]:
         """The next outcomes, each job once: the same settlement again must see the first one committed."""
-        packs: list[SuccessBatch] = []
+        batches: list[SuccessBatch] = []
         items: list[PendingOutcome] = []
         later: list[PendingOutcome | SuccessBatch] = []
         taken: set[UUID] = set()
@@ -131,9 +131,9 @@ class Settler:
             else:
                 room -= len(ids)
                 if isinstance(entry, SuccessBatch):
-                    packs.append(entry)
+                    batches.append(entry)
                 else:
                     items.append(entry)
             taken.update(ids)
         self._pending = later
-        return packs, items
+        return batches, items

@@ -74,4 +74,4 @@ class Admission:
         return any(group.waiting(self._lines) for group in self._takers.groups)
 
     def _claimable(self) -> bool:
-        return any(group.has_credit() and group.looks(self._lines, 1)[0] for group in self._takers.groups)
+        return any(group.has_credit() and group.targets(self._lines, 1)[0] for group in self._takers.groups)

@@ -123,14 +123,14 @@ class Claimer:
             return False
         if self._saturated is group:
             self._second_may_claim.set()
-        slots, looks = plan.slots, plan.looks
-        self._last_claim_multi_lane = len(looks) > 1
+        slots, targets = plan.slots, plan.targets
+        self._last_claim_multi_lane = len(targets) > 1
         rows = await self._take(
             slots,
-            self._store.claim(looks, [session.id for session in slots], _epochs(slots)),
+            self._store.claim(targets, [session.id for session in slots], _epochs(slots)),
         )
         group.turned()
-        whole = len(rows) == self._tuning.most_claimed and len(looks) == 1 and not slots[0].bounded
+        whole = len(rows) == self._tuning.most_claimed and len(targets) == 1 and not slots[0].bounded
         self._saturated = group if whole else None
         plan.note(rows)
         # A claim stops at the first saturated priority. If that was just used up, it found nothing and did not read the
@@ -146,8 +146,8 @@ class Claimer:
             slots = deal(group.by_room(), self._tuning.most_claimed, whole=self._load.short)
             if not slots:
                 return None
-            looks, lines = group.looks(self._lines, len(slots))
-            if not looks:
+            targets, lines = group.targets(self._lines, len(slots))
+            if not targets:
                 return None
             if self._activity.settling and not waited and len(slots) < self._tuning.few_claimed:
                 waited = True
@@ -155,15 +155,15 @@ class Claimer:
                 await self._activity.progress_until(until)
                 continue
             if slots[0].capacity.bytes:
-                sizes = await self._store.peek(looks, len(slots))
+                sizes = await self._store.peek(targets, len(slots))
                 # Without any size the claim finds no job either, and notes that these lines are used up.
                 slots = slots[: fitting(slots[0], sizes) if sizes else 1]
                 if not slots:
                     return None
             # A claim of several lines locks more than it takes. Another claim passes over these rows, and they are then
             # behind its floor. So only claims of one and the same line are made at the same time.
-            if not self._activity.claims or (len(looks) == 1 and not self._last_claim_multi_lane):
-                return Plan.of(slots, looks, lines)
+            if not self._activity.claims or (len(targets) == 1 and not self._last_claim_multi_lane):
+                return Plan.of(slots, targets, lines)
             await self._activity.progress()
 
     async def _claim_isolated(self, group: Group) -> bool:
@@ -178,7 +178,7 @@ class Claimer:
         marks = {lane.id: self._lines.isolated[lane.id] for lane in lanes}
         rows = await self._take(
             slots,
-            self._store.claim_alone([lane.id for lane in lanes], _epochs(slots)),
+            self._store.claim_isolated([lane.id for lane in lanes], _epochs(slots)),
             isolated=True,
         )
         if len(rows) < len(slots):
@@ -188,7 +188,7 @@ class Claimer:
     async def _isolated_fits(self, session: Session, lanes: Sequence[Lane]) -> bool:
         if not session.capacity.bytes:
             return True
-        return session.fits(await self._store.peek_alone([lane.id for lane in lanes]))
+        return session.fits(await self._store.peek_isolated([lane.id for lane in lanes]))
 
     async def _take(
         self, slots: Sequence[Session], claim: Awaitable[list[Record]], *, isolated: bool = False

@@ -11,7 +11,7 @@ from ...errors import JobQueueError
 from ...lifecycle import Event
 from ...metrics import Metrics
 from ...store.database import Record
-from ...store.jobs import JobStore, Leaving
+from ...store.jobs import AttemptEnd, JobStore
 from ..catalog import Catalog, Lane
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.early_cancels import EarlyCancels
@@ -41,7 +41,7 @@ class Delivery:
         self._attempts = attempts
         self._cancels = cancels
         self._metrics = metrics
-        self._orphans: list[Leaving] = []
+        self._orphans: list[AttemptEnd] = []
 
     async def deliver(
         self,
@@ -54,7 +54,7 @@ class Delivery:
         """Fetches what rows of a claim do not have, and hands all over.
 
         Args:
-            rows: As `claim.sql` and `claim_alone.sql` answer them.
+            rows: As `claim.sql` and `claim_isolated.sql` answer them.
             sessions: By their ids.
             isolated: Whether the jobs run isolated.
             after: The delivery before this one, whose leases go first.
@@ -69,7 +69,7 @@ class Delivery:
         except JobQueueError:
             # They are leased, and no session will hear of them.
             self._orphans += [
-                Leaving(row["id"], row["attempts"], row["session_id"], Event.UNDELIVERED) for row in rows
+                AttemptEnd(row["id"], row["attempts"], row["session_id"], Event.UNDELIVERED) for row in rows
             ]
             raise
         if after is not None and not after.done():
@@ -88,7 +88,7 @@ class Delivery:
         """What each session is given. What it can't have goes back."""
         given: dict[Session, list[Lease]] = defaultdict(list)
         weight: dict[Session, int] = defaultdict(int)
-        alike: dict[tuple[object, ...], LeaseTemplate] = {}
+        templates: dict[tuple[object, ...], LeaseTemplate] = {}
         waits: dict[Lane, list[float]] = defaultdict(list)
         orphans = len(self._orphans)
         # In the order of the statements' columns: by name each of a dozen values costs 0.1 us more.
@@ -100,26 +100,26 @@ class Delivery:
             if body is None:
                 message = "the job's body is gone"
                 self._orphans.append(
-                    Leaving(job_id, attempt, session.id, Event.BODY_MISSING, message=message)
+                    AttemptEnd(job_id, attempt, session.id, Event.BODY_MISSING, message=message)
                 )
                 continue
             _, payload, labels, headers = body
             if session.capacity.bytes:
                 if weight[session] and not session.fits(len(payload), also=weight[session]):
                     # The claim took other jobs than those whose sizes were compared.
-                    self._orphans.append(Leaving(job_id, attempt, session.id, Event.UNDELIVERED))
+                    self._orphans.append(AttemptEnd(job_id, attempt, session.id, Event.UNDELIVERED))
                     continue
                 weight[session] += len(payload)
             key = (lane_id, attempt, priority, failures, max_attempts, timeout_ms, labels, headers)
-            terms = alike.get(key)
-            if terms is None:
+            template = templates.get(key)
+            if template is None:
                 lane = self._catalog.lane_by_id(lane_id)
                 assert lane is not None, "a claim names only lanes that are known here"
-                terms = alike[key] = LeaseTemplate(
+                template = templates[key] = LeaseTemplate(
                     lane, attempt, priority, failures, max_attempts, timeout_ms, at, labels, headers, isolated
                 )
-            waits[terms.lane].append((at - run_at).total_seconds())
-            lease = Lease(session.next_lease_id(), job_id, terms, payload)
+            waits[template.lane].append((at - run_at).total_seconds())
+            lease = Lease(session.next_lease_id(), job_id, template, payload)
             if job_id in checkpoints:
                 lease.goes_on_from(checkpoints[job_id])
             given[session].append(lease)
@@ -143,7 +143,7 @@ class Delivery:
     def undelivered(self, leases: Iterable[Lease], session_id: int) -> None:
         """Committed leases that no worker will be told of: they go back with the next round."""
         self._orphans += [
-            Leaving(lease.job_id, lease.attempt, session_id, Event.UNDELIVERED) for lease in leases
+            AttemptEnd(lease.job_id, lease.attempt, session_id, Event.UNDELIVERED) for lease in leases
         ]
         self._activity.wake()
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from operator import itemgetter
 
 from ...store.database import Record
-from ...store.jobs import Look
+from ...store.jobs import ClaimTarget
 from ..lease.session import Session
 from .lines import BEGINNING, Line
 
@@ -23,20 +23,20 @@ class Plan:
 
     Attributes:
         slots: The sessions that get the next jobs: one entry for each job.
-        looks: The targets, in the order of the statement.
+        targets: The targets, in the order of the statement.
         lines: The line of each target.
         marks: `Line.mark` of each, before the claim.
     """
 
     slots: Sequence[Session]
-    looks: Sequence[Look]
+    targets: Sequence[ClaimTarget]
     lines: Sequence[Line]
     marks: Sequence[int]
 
     @classmethod
-    def of(cls, slots: Sequence[Session], looks: Sequence[Look], lines: Sequence[Line]) -> Plan:
+    def of(cls, slots: Sequence[Session], targets: Sequence[ClaimTarget], lines: Sequence[Line]) -> Plan:
         """With the marks as they are now."""
-        return cls(slots, looks, lines, [line.mark for line in lines])
+        return cls(slots, targets, lines, [line.mark for line in lines])
 
     def note(self, rows: Sequence[Record]) -> None:
         """Takes in what the claim brought: where the next one starts, and which lines have no more."""
@@ -46,15 +46,15 @@ class Plan:
             if run_at > newest.get(key, BEGINNING):
                 newest[key] = run_at
         of_queue: dict[int, int] = defaultdict(int)
-        for look in self.looks:
-            of_queue[look.queue_number] += found[look.lane_id, look.priority]
-        for look, line, mark in zip(self.looks, self.lines, self.marks, strict=True):
-            key = look.lane_id, look.priority
+        for target in self.targets:
+            of_queue[target.queue_number] += found[target.lane_id, target.priority]
+        for target, line, mark in zip(self.targets, self.lines, self.marks, strict=True):
+            key = target.lane_id, target.priority
             if key in newest:
                 line.claimed(newest[key])
             # With fewer rows than slots, and than its queue may give, nothing was cut off: the claim found all.
-            cut_off = len(rows) >= len(self.slots) or of_queue[look.queue_number] >= look.most
-            line.read(found[key], look.take, mark, cut_off=cut_off)
+            cut_off = len(rows) >= len(self.slots) or of_queue[target.queue_number] >= target.most
+            line.read(found[key], target.take, mark, cut_off=cut_off)
 
 
 def fitting(session: Session, sizes: Sequence[int]) -> int:

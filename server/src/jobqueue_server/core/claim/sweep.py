@@ -58,13 +58,15 @@ class Sweep:
         for start in range(0, len(lines), self._tuning.sweep_lines):
             part = lines[start : start + self._tuning.sweep_lines]
             by_key = {(line.lane.id, line.priority): line for line in part}
-            looks = [(line.lane.id, line.priority, BEGINNING if whole else line.sweep_floor) for line in part]
-            for row in await self._store.heads(looks):
+            targets = [
+                (line.lane.id, line.priority, BEGINNING if whole else line.sweep_floor) for line in part
+            ]
+            for row in await self._store.heads(targets):
                 if row["due"]:
                     by_key[row["lane_id"], row["priority"]].found(row["run_at"])
                     self._lines.seen(row["lane_id"], row["priority"])
                 else:
                     self._lines.seen_at(row["lane_id"], row["priority"], row["run_at"])
         if lanes:
-            for row in await self._store.heads_alone([lane.id for lane in lanes]):
+            for row in await self._store.heads_isolated([lane.id for lane in lanes]):
                 self._lines.seen_at(row["lane_id"], 0, row["run_at"], isolated=True)

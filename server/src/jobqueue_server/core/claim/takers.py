@@ -65,17 +65,17 @@ class Takers:
             group.see(self._catalog.lanes())
             for lane in group.lanes:
                 self._by_lane.setdefault(lane.id, []).append(group)
-        self.look_anew()
+        self.sweep_anew()
 
     async def _database_changed(self, change: DatabaseChange) -> None:
         if change is DatabaseChange.BACK:
-            self.look_anew()
+            self.sweep_anew()
 
     def wake(self) -> None:
         """Slots of a session are free that were not."""
         self._activity.wake()
 
-    def look_anew(self) -> None:
+    def sweep_anew(self) -> None:
         """The sweep is to read every lane: there is a new one, or anything may have happened."""
         self.new_lanes.set()
         self._activity.wake()

@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
 
-from ...store.jobs import Look
+from ...store.jobs import ClaimTarget
 from ..catalog import Lane
 from ..lease.session import Session
 from .lines import Line, Lines
@@ -120,7 +120,7 @@ class Group:
         own = {lane.id for lane in lanes if not lane.gated}
         return [line for line in lines.of_queue(lanes[0].queue_id) if line.ready and line.lane.id in own]
 
-    def looks(self, lines: Lines, most: int) -> tuple[list[Look], list[Line]]:
+    def targets(self, lines: Lines, most: int) -> tuple[list[ClaimTarget], list[Line]]:
         """The targets of a claim of `most` jobs, with their lines.
 
         The queues take turns, each down to its first saturated priority. A line that is not saturated is asked for
@@ -147,17 +147,17 @@ class Group:
         of_queue = UNBOUNDED
         if by_turn:
             of_queue = max(math.ceil(most / queues), LEAST_OF_QUEUE) if queues > 1 else most
-        looks: list[Look] = []
-        looked: list[Line] = []
+        targets: list[ClaimTarget] = []
+        read: list[Line] = []
         for turn, line in sorted(chosen, key=lambda entry: -entry[1].priority):
             kind = line.lane.kind
             take = min(share if line.saturated else most, caps.get(kind, most))
             if take > 0:
-                looks.append(Look(line.lane.id, line.priority, take, line.floor, turn, of_queue))
-                looked.append(line)
+                targets.append(ClaimTarget(line.lane.id, line.priority, take, line.floor, turn, of_queue))
+                read.append(line)
                 if kind in caps:
                     caps[kind] -= take
-        return looks, looked
+        return targets, read
 
     @property
     def _bounded(self) -> bool:

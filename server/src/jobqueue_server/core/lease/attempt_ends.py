@@ -8,7 +8,7 @@ from uuid import UUID
 
 from ...lifecycle import Event, Status
 from ...store.database import Record
-from ...store.jobs import JobStore, Leaving
+from ...store.jobs import AttemptEnd, JobStore
 from ..catalog import Catalog
 from ..events.ends import Ended, Ends, Waits
 
@@ -27,7 +27,7 @@ _NOT_RUN = frozenset({Event.UNDELIVERED, Event.UNSEEN})
 class Checkpoints(Protocol):
     """What running attempts said, as far as it is not written yet."""
 
-    async def before_leaving(self, job_ids: Iterable[UUID]) -> None:
+    async def before_end(self, job_ids: Iterable[UUID]) -> None:
         """Writes the checkpoints of these jobs."""
 
 
@@ -40,7 +40,7 @@ class AttemptEnds:
         self._checkpoints = checkpoints
         self._ends = ends
 
-    async def end(self, leavings: Sequence[Leaving]) -> list[Record]:
+    async def end(self, ends: Sequence[AttemptEnd]) -> list[Record]:
         """Takes leases out of RUNNING. Answers a row for each that matched its fence.
 
         The checkpoints of these jobs are written before, since the next attempts go on from them.
@@ -48,13 +48,13 @@ class AttemptEnds:
         Raises:
             DatabaseAway, DatabaseFull: Nothing is known of what happened.
         """
-        await self._checkpoints.before_leaving(leaving.id for leaving in leavings)
-        rows = await self._store.leave(leavings)
+        await self._checkpoints.before_end(end.id for end in ends)
+        rows = await self._store.end_attempt(ends)
         self.ended(rows)
         return rows
 
     def ended(self, rows: Sequence[Record]) -> None:
-        """Attempts have left RUNNING by `leave.sql`: tells where their jobs wait now, or that they have ended."""
+        """Attempts have left RUNNING by `end_attempt.sql`: tells where their jobs wait now, or that they have ended."""
         if rows:
             self._ends.tell([self._told(row) for row in rows])
 

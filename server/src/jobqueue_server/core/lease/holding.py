@@ -74,7 +74,7 @@ class Holding(ABC):
         for lease in leases:
             held[lease.lease_id] = lease
             size += lease.size
-            if lease.terms.isolated:
+            if lease.template.isolated:
                 self.isolated += 1
         self.bytes_held += size
         self._most_held = max(self._most_held, len(self.leases))
@@ -85,7 +85,7 @@ class Holding(ABC):
         if lease is None:
             return None
         self.bytes_held -= lease.size
-        if lease.terms.isolated:
+        if lease.template.isolated:
             self._isolated_over(lease)
         if linger:
             self.linger(lease_id, Lingering(lease.job_id, lease.attempt, lease.lane.kind, lease.size))
@@ -101,9 +101,9 @@ class Holding(ABC):
             lease_id = lease.lease_id
             if held.pop(lease_id, None) is not None:
                 size += lease.size
-                if lease.terms.isolated:
+                if lease.template.isolated:
                     self._isolated_over(lease)
-                remembered.add(lease_id, (lease.job_id, lease.terms.attempt))
+                remembered.add(lease_id, (lease.job_id, lease.template.attempt))
         self.bytes_held -= size
         remembered.forget_beyond(self._worth_remembering)
         self.has_room()
@@ -154,7 +154,7 @@ class Holding(ABC):
         return [
             lease
             for lease in self.leases.values()
-            if self.receipts.unseen(lease) and lease.terms.since <= before and not lease.settling
+            if self.receipts.unseen(lease) and lease.template.since <= before and not lease.settling
         ]
 
     def unseen_without_stream(self) -> list[Lease]:
@@ -183,7 +183,7 @@ class Holding(ABC):
             return Event.LOST
         if lease.seq == 0:
             return Event.UNDELIVERED
-        return Event.LOST if lease.terms.isolated else Event.UNSEEN
+        return Event.LOST if lease.template.isolated else Event.UNSEEN
 
     def still_running(self, held: Iterable[int]) -> list[int]:
         """Takes in a heartbeat's list. Frees the slots of what stopped; returns the leases that are not its own.

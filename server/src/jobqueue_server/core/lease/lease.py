@@ -47,7 +47,7 @@ class Lease:
     What few leases ever have is the class's until then: of tens of thousands a second each costs what it is written.
 
     Attributes:
-        lease_id, job_id, terms: What it is.
+        lease_id, job_id, template: What it is.
         payload, checkpoint: Of the job, and of the attempts before; let go once they are sent.
         size: Bytes of the payload.
         seq: The delivery that carried it; 0: not sent yet.
@@ -64,19 +64,19 @@ class Lease:
     asked: CancelRequest | None = None
     cancel_sent = False
 
-    def __init__(self, lease_id: int, job_id: UUID, terms: LeaseTemplate, payload: bytes = b"") -> None:
+    def __init__(self, lease_id: int, job_id: UUID, template: LeaseTemplate, payload: bytes = b"") -> None:
         self.lease_id = lease_id
         self.job_id = job_id
-        self.terms = terms
+        self.template = template
         self.payload = payload
         self.size = len(payload)
 
     @classmethod
     def taken_over(
-        cls, lease_id: int, job_id: UUID, terms: LeaseTemplate, size: int, asked: CancelRequest | None
+        cls, lease_id: int, job_id: UUID, template: LeaseTemplate, size: int, asked: CancelRequest | None
     ) -> Lease:
         """One that its worker still holds after a break: it was delivered, by a stream before this one."""
-        lease = cls(lease_id, job_id, terms)
+        lease = cls(lease_id, job_id, template)
         lease.seq = -1
         lease.size = size
         if asked is not None:
@@ -129,12 +129,12 @@ class Lease:
     @property
     def attempt(self) -> int:
         """Which attempt of the job it is, from 1."""
-        return self.terms.attempt
+        return self.template.attempt
 
     @property
     def lane(self) -> Lane:
         """Where the job was."""
-        return self.terms.lane
+        return self.template.lane
 
 
 @dataclass(frozen=True, slots=True)

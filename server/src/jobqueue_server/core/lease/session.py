@@ -248,4 +248,4 @@ class Session(Holding):
 
     def handed_over(self, leases: Sequence[Lease]) -> None:
         """Its link has leases whose receipt is to come."""
-        self.receipts.handed_over(leases[0], isolated=leases[0].terms.isolated)
+        self.receipts.handed_over(leases[0], isolated=leases[0].template.isolated)

@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 
 from ...lifecycle import Event
-from ...store.jobs import JobStore, Leaving
+from ...store.jobs import AttemptEnd, JobStore
 from ...store.sessions import SessionStore
 from ..events.this_server import ThisServer
 from ..lease.attempt_ends import AttemptEnds
@@ -54,7 +54,7 @@ class Audit:
         What slips past a race - a hand-off that commits after its session was resumed or ended - is found here.
         """
         strays = [
-            Leaving(row["id"], row["attempts"], row["session_id"], Event.UNDELIVERED)
+            AttemptEnd(row["id"], row["attempts"], row["session_id"], Event.UNDELIVERED)
             for row in await self._jobs.stray(self._stray_within)
         ]
         self._stray_within = STRAY_WITHIN
@@ -64,7 +64,7 @@ class Audit:
             session_id: {
                 (lease.job_id, lease.attempt)
                 for lease in session.leases.values()
-                if time.monotonic() - lease.terms.since > self._tuning.audit_age and not lease.settling
+                if time.monotonic() - lease.template.since > self._tuning.audit_age and not lease.settling
             }
             for session_id, session in linked.items()
         }
@@ -81,7 +81,7 @@ class Audit:
                 if row["epoch"] != session.epoch:
                     continue  # another server's, and that one knows it
                 if row["older_than_flight"] and (session.id, row["id"], row["attempts"]) not in known:
-                    strays.append(Leaving(row["id"], row["attempts"], session.id, Event.UNDELIVERED))
+                    strays.append(AttemptEnd(row["id"], row["attempts"], session.id, Event.UNDELIVERED))
         for session_id, leases in old.items():
             for job_id, attempt in leases:
                 _log.warning("job %s attempt %d is not session %d's any more", job_id, attempt, session_id)

@@ -58,16 +58,16 @@ class Cancels:
         return True
 
     async def run(self) -> None:
-        """Looks once a second for what another server was asked for, until cancelled."""
+        """Asks once a second for the cancels that other servers took, until cancelled."""
         while True:
             await asyncio.sleep(self._every)
             self._early.forget_old()
             try:
-                await self.look()
+                await self.check()
             except JobQueueError as error:
-                _log.debug("the look for cancels waits: %s", error)
+                _log.debug("the search for cancels waits: %s", error)
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Tells the workers here what they have not been told on this stream."""
         if not len(self._sessions):
             return

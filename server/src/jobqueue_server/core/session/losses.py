@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from ...lifecycle import Event
 from ...store.database import Record
-from ...store.jobs import Leaving
+from ...store.jobs import AttemptEnd
 from ...store.sessions import SessionStore
 from ..events.notices import Peers
 from ..lease.attempt_ends import AttemptEnds
@@ -63,13 +63,13 @@ class Losses:
         if not told:
             return
 
-        def decide(row: Record) -> Leaving:
+        def decide(row: Record) -> AttemptEnd:
             session_id = row["session_id"]
             event = Event.LOST
             if session_id in known:
                 event = known[session_id].get(row["id"], Event.UNDELIVERED)
             message = f"the session of worker {told[session_id]['name']} was lost"
-            return Leaving(
+            return AttemptEnd(
                 row["id"],
                 row["attempts"],
                 session_id,
@@ -127,8 +127,8 @@ class Losses:
 
     async def _give_back(self, unseen: Mapping[Session, Sequence[Lease]]) -> None:
         silent = {session for session in unseen if session.link is None}
-        leavings = [
-            Leaving(
+        ends = [
+            AttemptEnd(
                 lease.job_id,
                 lease.attempt,
                 session.id,
@@ -138,7 +138,7 @@ class Losses:
             for lease in leases
         ]
         rows = await self._store.give_back(
-            [(session.id, session.epoch, session in silent) for session in unseen], leavings
+            [(session.id, session.epoch, session in silent) for session in unseen], ends
         )
         back = {(row["session_id"], row["id"], row["attempts"]) for row in rows}
         for session, leases in unseen.items():

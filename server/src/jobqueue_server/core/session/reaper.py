@@ -9,7 +9,7 @@ from datetime import timedelta
 from ...errors import JobQueueError
 from ...lifecycle import Event
 from ...store.database import Record
-from ...store.jobs import JobStore, Leaving
+from ...store.jobs import AttemptEnd, JobStore
 from ...store.sessions import SessionStore
 from ..duty_cycle import DutyCycle
 from ..events.this_server import ThisServer
@@ -67,7 +67,7 @@ class Reaper:
         rows = await self._jobs.due(self._server.id, self._tuning.reap_most)
         if not rows:
             return
-        leavings = []
+        ends = []
         for row in rows:
             if row["timed_out"]:
                 seconds = timedelta(milliseconds=row["timeout_ms"]).total_seconds()
@@ -77,8 +77,8 @@ class Reaper:
                     Event.CANCEL_GRACE_ENDED,
                     "the worker did not answer the cancel within its grace",
                 )
-            leavings.append(Leaving(row["id"], row["attempts"], row["session_id"], event, message=message))
-        left = await self._attempts.end(leavings)
+            ends.append(AttemptEnd(row["id"], row["attempts"], row["session_id"], event, message=message))
+        left = await self._attempts.end(ends)
         for row in left:
             reason = "TIMED_OUT" if row["event"] == Event.TIMEOUT else "CANCEL_GRACE_ENDED"
             self._revocations.take_back(row["session_id"], row["id"], row["attempts"], reason)

@@ -18,7 +18,7 @@ from ...errors import (
 from ...lifecycle import Event
 from ...scope import Scope
 from ...store.database import Record
-from ...store.jobs import Leaving
+from ...store.jobs import AttemptEnd
 from ...store.sessions import SessionStore
 from ..claim.takers import Takers
 from ..events.notices import Peers
@@ -254,9 +254,9 @@ class Sessions:
         released = list(session.leases.values())
         undelivered = {lease.job_id for lease in released if session.receipts.unseen(lease)}
 
-        def decide(row: Record) -> Leaving:
+        def decide(row: Record) -> AttemptEnd:
             event = Event.UNDELIVERED if row["id"] in undelivered else Event.RELEASE
-            return Leaving(row["id"], row["attempts"], row["session_id"], event)
+            return AttemptEnd(row["id"], row["attempts"], row["session_id"], event)
 
         rows = await self._store.end(session.id, session.epoch, decide)
         self.forget(session)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ...lifecycle import Event
 from ...store.database import Record
-from ...store.jobs import Leaving
+from ...store.jobs import AttemptEnd
 from ...store.sessions import SessionStore
 from ..catalog import Catalog
 from ..lease.attempt_ends import AttemptEnds
@@ -61,11 +61,11 @@ class Resumption:
             # What is held now is a later resume's to keep or give back, here or with another server.
             raise superseded()
         kept: list[Named] = []
-        back: list[Leaving] = []
+        back: list[AttemptEnd] = []
         for row in rows:
             lease = named.pop((row["id"], row["attempts"]), None)
             if lease is None or not self._keep(session, lease, row, jobs.get(row["id"])):
-                back.append(Leaving(row["id"], row["attempts"], session.id, Event.UNDELIVERED))
+                back.append(AttemptEnd(row["id"], row["attempts"], session.id, Event.UNDELIVERED))
             else:
                 kept.append(lease)
         if back:
@@ -83,13 +83,13 @@ class Resumption:
         lane = self._catalog.lane_by_id(row["lane_id"])
         if lane is None or lease.lease_id in session.leases:
             return False
-        terms = LeaseTemplate(
+        template = LeaseTemplate(
             lane, row["attempts"], row["priority"], 0, 0, row["timeout_ms"], row["changed_at"],
             isolated=row["isolated"],
         )  # fmt: skip
         asked = CancelRequest.of(row["cancel_reason"], row["left"]) if row["cancel_requested"] else None
         size = job["size"] if job is not None else 0
-        session.add(Lease.taken_over(lease.lease_id, row["id"], terms, size, asked))
+        session.add(Lease.taken_over(lease.lease_id, row["id"], template, size, asked))
         return True
 
     def _linger(self, session: Session, lease: Named, job: Record | None) -> None:

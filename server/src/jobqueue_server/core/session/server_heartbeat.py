@@ -81,7 +81,7 @@ class ServerHeartbeat:
             try:
                 async with asyncio.timeout(EVERY):
                     sent = time.monotonic()
-                    row = await self._store.beat(self._server.id)
+                    row = await self._store.server_heartbeat(self._server.id)
                     if row is None:
                         await self.start()
                     else:

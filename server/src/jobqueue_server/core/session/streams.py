@@ -50,12 +50,12 @@ class Streams:
                 await asyncio.sleep(self._tuning.breaks_gather)
             except TimeoutError:
                 pass
-            self.look()
+            self.check()
             for session in await self._silences.write():
                 self._sessions.forget(session)
 
-    def look(self) -> None:
-        """Looks at each stream."""
+    def check(self) -> None:
+        """Checks each stream."""
         now = time.monotonic()
         for session in self._sessions.all():
             link = session.link

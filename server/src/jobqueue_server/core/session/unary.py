@@ -21,7 +21,7 @@ from ...lifecycle import Event, Status
 from ...model import MAX_PAGE_BYTES
 from ...scope import Scope
 from ...store.database import Record
-from ...store.jobs import Leaving
+from ...store.jobs import AttemptEnd
 from ...store.sessions import SessionStore
 from ..attempt.outcome import Answer, Outcome, SettleReply
 from ..attempt.settler import Settler
@@ -215,7 +215,7 @@ class UnarySessions:
                     "the session has a stream, and is given its jobs there; to claim by calls open one by OpenSession"
                 )
             if held is not None:
-                await self._give_back_beside(heard, held)
+                await self._give_back_unnamed(heard, held)
             return await self._gather(heard, heard.greeting, most, wait), heard.greeting.as_value
 
     async def _gather(
@@ -263,7 +263,7 @@ class UnarySessions:
         if left == 0:
             return []
 
-        def frame(index: int) -> SettleReply:
+        def reply(index: int) -> SettleReply:
             def done(said: list[Answer]) -> None:
                 nonlocal left
                 outcome = outcomes[index]
@@ -278,7 +278,7 @@ class UnarySessions:
         for index, outcome in enumerate(outcomes):
             if outcome.job_id is not None:
                 outcome.names_lease(numbers.get((outcome.job_id, outcome.attempt), 0))
-            self._settler.settle(heard.session, (), [outcome], frame(index))
+            self._settler.settle(heard.session, (), [outcome], reply(index))
         await all_done.wait()
         return [answer for answer in answers if answer is not None]
 
@@ -302,8 +302,8 @@ class UnarySessions:
         heard = await self._heard(scope, token)
         session = heard.session
 
-        def decide(row: Record) -> Leaving:
-            return Leaving(row["id"], row["attempts"], session.id, Event.RELEASE)
+        def decide(row: Record) -> AttemptEnd:
+            return AttemptEnd(row["id"], row["attempts"], session.id, Event.RELEASE)
 
         rows = await self._store.end(session.id, session.epoch, decide)
         if rows is None:
@@ -341,16 +341,16 @@ class UnarySessions:
             )
         )  # fmt: skip
 
-    async def _give_back_beside(self, heard: _Heard, named: Iterable[Named]) -> None:
+    async def _give_back_unnamed(self, heard: _Heard, named: Iterable[Named]) -> None:
         """Gives back leases that the worker does not name: the answer that carried them was lost."""
         holds: set[tuple[UUID, int]] = {(lease.job_id, lease.attempt) for lease in named}
-        beside = [row for row in heard.held if (row["id"], row["attempts"]) not in holds]
-        if not beside:
+        unnamed = [row for row in heard.held if (row["id"], row["attempts"]) not in holds]
+        if not unnamed:
             return
         await self._attempts.end(
-            [Leaving(row["id"], row["attempts"], heard.session.id, Event.UNDELIVERED) for row in beside]
+            [AttemptEnd(row["id"], row["attempts"], heard.session.id, Event.UNDELIVERED) for row in unnamed]
         )
-        gone = {row["id"] for row in beside}
+        gone = {row["id"] for row in unnamed}
         for lease in list(heard.session.leases.values()):
             if lease.job_id in gone:
                 heard.session.drop(lease.lease_id)

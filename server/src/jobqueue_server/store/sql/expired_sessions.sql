@@ -2,7 +2,7 @@
 -- $1 server id int8  $2 how many int4
 -- $3 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
 -- After an amnesty the greater of the ttl and 12 s is counted from it at least: a worker may wait 5 s between its tries.
--- Without a fresh heartbeat no session is expired: the first new heartbeat decides whether an amnesty is due (beat.sql).
+-- Without a fresh heartbeat no session is expired: server_heartbeat.sql decides by the first new one whether an amnesty is due.
 -- The server that had the session goes first, as in due.sql: only it knows which leases the worker never saw, and these
 -- go back uncharged. Another server waits a second for it.
 -- In no order: by id the planner would walk the primary key, past all the sessions that ended and wait for retention.

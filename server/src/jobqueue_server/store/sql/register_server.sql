@@ -1,7 +1,7 @@
 -- server: - -> alive, with an amnesty where no server was heard for 10 s
 -- $1 name text  $2 level int2
--- First it reads the heartbeats, as beat.sql does: after a time without any server, workers still run their jobs and come
--- back with them.
+-- First it reads the heartbeats, as server_heartbeat.sql does: after a time without any server, workers still run their jobs
+-- and come back with them.
 -- A server whose level is too low gets no row: its id is null. The requirement is held until the commit, so that it is not
 -- raised past this server meanwhile; where it was just raised, the row that is locked has the new level.
 with required as materialized (

@@ -1,4 +1,4 @@
--- leave: leased -> queued, retrying, failed_permanent or cancelled
+-- end: leased -> queued, retrying, failed_permanent or cancelled
 -- $1 id uuid[], sorted  $2 attempt int4[]  $3 session_id int8[]  $4 event int2[] (lifecycle.Event)
 -- $5 permanent bool[]   $6 after_ms int8[] (the worker's own backoff or snooze; null: ours)
 -- $7 error_type text[]  $8 message text[]  $9 stack text[]

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from jobqueue_server.lifecycle import EXITS, Event, State, Status
-from jobqueue_server.store.jobs import Leaving
+from jobqueue_server.store.jobs import AttemptEnd
 
 from .factories import everything, lease, look, make_due, pass_deadline
 from .stored import SCOPE
@@ -21,8 +21,8 @@ async def test_one_batch_may_mix_every_event(s):
     leases = await lease(s, lane, len(events), session)
     for job_id, _, _ in leases:
         await pass_deadline(s.sql, job_id)
-    rows = await s.jobs.leave(
-        [Leaving(*triple, event) for triple, event in zip(leases, events, strict=True)][::-1]
+    rows = await s.jobs.end_attempt(
+        [AttemptEnd(*triple, event) for triple, event in zip(leases, events, strict=True)][::-1]
     )
     by_id = {row["id"]: row for row in rows}
     assert len(by_id) == len(events)
@@ -40,7 +40,7 @@ async def test_one_batch_may_mix_every_event(s):
 
 async def test_an_attempt_keeps_its_words(s):
     triple = await s.running()
-    await s.leave(
+    await s.end_attempt(
         *triple, Event.FAIL, error_type="ValueError", message="no such file", stack="line 1\nline 2"
     )
     (tried,) = (await everything(s.sql, triple[0]))["attempt"]
@@ -58,7 +58,7 @@ async def test_a_job_that_goes_back_uncharged_is_due_at_once_and_costs_no_try(s,
     for turn in range(1, 6):
         attempt, session_id = await s.claim(job_id)
         assert attempt == turn, "attempts may pass max_attempts"
-        await s.leave(job_id, attempt, session_id, event)
+        await s.end_attempt(job_id, attempt, session_id, event)
     live = (await everything(s.sql, job_id))["live_job"][0]
     assert (live["failures"], live["losses"], live["state"]) == (0, 0, State.READY)
     assert live["run_at"] == live["changed_at"]
@@ -66,7 +66,7 @@ async def test_a_job_that_goes_back_uncharged_is_due_at_once_and_costs_no_try(s,
 
 async def test_a_snoozed_job_waits_as_long_as_it_asked(s):
     triple = await s.running()
-    await s.leave(*triple, Event.SNOOZE, after=timedelta(minutes=5))
+    await s.end_attempt(*triple, Event.SNOOZE, after=timedelta(minutes=5))
     live = (await everything(s.sql, triple[0]))["live_job"][0]
     assert live["run_at"] - live["changed_at"] == timedelta(minutes=5)
     number, epoch = await s.session()
@@ -77,27 +77,27 @@ async def test_a_snoozed_job_waits_as_long_as_it_asked(s):
 
 async def test_a_first_loss_waits_in_its_line_and_a_second_one_isolated_both_due_at_once(s):
     job_id, attempt, session_id = await s.running()
-    await s.leave(job_id, attempt, session_id, Event.LOST, message="the session was lost")
+    await s.end_attempt(job_id, attempt, session_id, Event.LOST, message="the session was lost")
     live = (await everything(s.sql, job_id))["live_job"][0]
     assert (live["state"], live["losses"], live["failures"]) == (State.READY, 1, 0)
     assert live["run_at"] == live["changed_at"]
-    await s.leave(job_id, *await s.claim(job_id), Event.LOST, message="the session was lost")
+    await s.end_attempt(job_id, *await s.claim(job_id), Event.LOST, message="the session was lost")
     live = (await everything(s.sql, job_id))["live_job"][0]
-    assert (live["state"], live["losses"], live["failures"]) == (State.READY_ALONE, 2, 0)
+    assert (live["state"], live["losses"], live["failures"]) == (State.READY_ISOLATED, 2, 0)
     assert live["run_at"] == live["changed_at"]
     number, epoch = await s.session()
     lane = await s.lane()
     assert await s.jobs.claim([look(lane)], [number], {number: epoch}) == [], "not with its neighbours"
-    assert len(await s.jobs.claim_alone([lane.id], {number: epoch})) == 1
+    assert len(await s.jobs.claim_isolated([lane.id], {number: epoch})) == 1
 
 
 @pytest.mark.parametrize("event", [Event.FAIL, Event.RELEASE], ids=lambda event: event.name)
 async def test_an_isolated_job_stays_isolated(s, event):
     job_id, attempt, session_id = await s.running()
-    await s.leave(job_id, attempt, session_id, Event.LOST)
-    await s.leave(job_id, *await s.claim(job_id), Event.UNSEEN)
-    await s.leave(job_id, *await s.claim(job_id), event, after=timedelta())
-    assert (await everything(s.sql, job_id))["live_job"][0]["state"] == State.READY_ALONE
+    await s.end_attempt(job_id, attempt, session_id, Event.LOST)
+    await s.end_attempt(job_id, *await s.claim(job_id), Event.UNSEEN)
+    await s.end_attempt(job_id, *await s.claim(job_id), event, after=timedelta())
+    assert (await everything(s.sql, job_id))["live_job"][0]["state"] == State.READY_ISOLATED
 
 
 async def test_losses_have_a_cap_of_their_own(s):
@@ -105,7 +105,7 @@ async def test_losses_have_a_cap_of_their_own(s):
     job_id = await s.queued(max_attempts=1)
     for _ in range(3):
         attempt, session_id = await s.claim(job_id)
-        await s.leave(job_id, attempt, session_id, Event.LOST)
+        await s.end_attempt(job_id, attempt, session_id, Event.LOST)
     ended = (await everything(s.sql, job_id))["finished_job"][0]
     assert (ended["status"], ended["reason"]) == (Status.FAILED_PERMANENT, "LOST_TOO_OFTEN")
     assert (ended["attempts"], ended["failures"], ended["losses"]) == (3, 0, 3)
@@ -114,7 +114,7 @@ async def test_losses_have_a_cap_of_their_own(s):
 async def test_run_at_is_never_stored_in_the_past(s):
     """A worker's `after` below zero would put the job before its neighbours, behind every floor."""
     triple = await s.running()
-    await s.leave(*triple, Event.FAIL, after=timedelta())
+    await s.end_attempt(*triple, Event.FAIL, after=timedelta())
     live = (await everything(s.sql, triple[0]))["live_job"][0]
     assert live["run_at"] == live["changed_at"]
 
@@ -152,6 +152,6 @@ async def test_due_leases_come_in_the_order_of_their_deadlines_and_bounded(s):
 
 async def test_a_job_that_went_back_can_be_claimed_in_the_same_breath(s):
     triple = await s.running()
-    await s.leave(*triple, Event.RELEASE)
+    await s.end_attempt(*triple, Event.RELEASE)
     attempt, _ = await s.claim(triple[0])
     assert attempt == triple[1] + 1
