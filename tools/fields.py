@@ -1,4 +1,4 @@
-"""Writes the lists of columns in `store/sql` that are made from `fields.py`.
+"""Writes the lists of columns in the `.sql` files of the store that are made from `fields.py`.
 
     python -m tools.fields          write them
     python -m tools.fields --check  write nothing; fail if something would change
@@ -19,7 +19,7 @@ from pathlib import Path
 from jobqueue_server.fields import COLUMNS, FIELDS, Column, View
 
 ROOT = Path(__file__).parent.parent
-SQL = ROOT / "server" / "src" / "jobqueue_server" / "store" / "sql"
+STORE = ROOT / "server" / "src" / "jobqueue_server" / "store"
 WIDTH = 118
 
 #: The parameters of enqueue.sql before those that the list makes.
@@ -143,7 +143,7 @@ def written(text: str) -> str:
 
 def stale() -> dict[Path, str]:
     """The statements that are not as they are to be, with what they are to be."""
-    texts = {path: path.read_text() for path in sorted(SQL.glob("*.sql"))}
+    texts = {path: path.read_text() for path in sorted(STORE.rglob("*.sql"))}
     return {path: new for path, text in texts.items() if (new := written(text)) != text}
 
 

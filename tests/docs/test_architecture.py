@@ -25,7 +25,7 @@ TRANSPORT = ROOT / "server/src/grpc_http2"
 CLIENT = ROOT / "clients/python/src/jobqueue"
 WORKER = ROOT / "worker/src/jobqueue_worker"
 # Where a path of the document may begin; the sections on client and worker name theirs.
-STARTS = (ROOT, SERVER, SERVER.parent, SERVER / "store/sql", CLIENT, WORKER)
+STARTS = (ROOT, SERVER, SERVER.parent, *(SERVER / "store").rglob("sql"), CLIENT, WORKER)
 
 _PATH = re.compile(r"[\w.-]+(/[\w.-]+)*(/|\.(py|sql|proto|md|txt|binpb|json))")
 _MEMBER = re.compile(r"([A-Z]\w+)\.(\w+)")

@@ -126,7 +126,7 @@ def test_the_lists_in_the_statements_are_what_the_fields_make() -> None:
 
 def test_every_list_that_can_be_made_stands_in_a_statement_and_every_mark_has_its_end() -> None:
     used: set[str] = set()
-    for path in lists.SQL.glob("*.sql"):
+    for path in lists.STORE.rglob("*.sql"):
         text = path.read_text()
         found = list(lists.MARKED.finditer(text))
         assert len(found) == text.count("-- fields: ") == text.count("-- end of fields"), path.name
@@ -137,9 +137,9 @@ def test_every_list_that_can_be_made_stands_in_a_statement_and_every_mark_has_it
 def test_a_list_that_a_hand_changed_is_found_and_written_anew(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    text = (lists.SQL / "bodies.sql").read_text()
+    text = (lists.STORE / "claim/sql/bodies.sql").read_text()
     (tmp_path / "bodies.sql").write_text(text.replace("labels::text as labels, ", ""))
-    monkeypatch.setattr(lists, "SQL", tmp_path)
+    monkeypatch.setattr(lists, "STORE", tmp_path)
     assert lists.stale() == {tmp_path / "bodies.sql": text}
     (tmp_path / "bodies.sql").write_text(text.replace("fields: delivered", "fields: sent"))
     with pytest.raises(ValueError, match="there is no list `sent`; there are: parameters, "):

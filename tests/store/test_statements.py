@@ -96,7 +96,7 @@ def test_no_sql_stands_in_the_code():
 def test_every_statement_is_used_and_every_name_is_a_statement():
     used: set[str] = set()
     run: set[str] = set()
-    for path in STORE.glob("*.py"):
+    for path in STORE.rglob("*.py"):
         tree = source(path)
         used.update(texts(tree))
         for node in ast.walk(tree):

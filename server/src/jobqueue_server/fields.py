@@ -3,7 +3,7 @@
 Made from this list, once, when a module is imported: the request's digest (`core/digest.py`), the arguments of an
 insert (`store/jobs.py`), what a row is read into (`store/reads.py`), the keys of the templates of answers and
 deliveries (`rpc/quick.py`, `http/quick.py`, `rpc/leased.py`), what is alike in a batch (`rpc/alike.py`). The lists of
-columns in `store/sql` are written by `tools/fields.py`.
+columns in the `.sql` files are written by `tools/fields.py`.
 
 The fields are in the order of the columns, and so of the arguments of an insert: a new one stands behind the others.
 """

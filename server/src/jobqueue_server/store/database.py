@@ -109,13 +109,13 @@ class Session:
         self._connection = connection
 
     async def fetch(self, name: str, *args: object) -> list[Record]:
-        """All rows of `sql/<name>.sql`."""
+        """All rows of `<name>.sql`."""
         with scrubbed():
             rows: list[Record] = await self._connection.fetch(statement(name), *args)
             return rows
 
     async def fetchrow(self, name: str, *args: object) -> Record | None:
-        """The first row of `sql/<name>.sql`, or None."""
+        """The first row of `<name>.sql`, or None."""
         with scrubbed():
             row: Record | None = await self._connection.fetchrow(statement(name), *args)
             return row
@@ -251,14 +251,14 @@ class Database:
                 raise
 
     async def fetch(self, name: str, *args: object, hot: bool = False) -> list[Record]:
-        """All rows of `sql/<name>.sql`, committed when this returns."""
+        """All rows of `<name>.sql`, committed when this returns."""
         rows: list[Record] = await self._run("fetch", name, args, hot, False)
         return rows
 
     async def fetchrow(
         self, name: str, *args: object, hot: bool = False, vital: bool = False
     ) -> Record | None:
-        """The first row of `sql/<name>.sql`, or None, committed when this returns."""
+        """The first row of `<name>.sql`, or None, committed when this returns."""
         row: Record | None = await self._run("fetchrow", name, args, hot, vital)
         return row
 
