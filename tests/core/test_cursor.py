@@ -21,7 +21,7 @@ from jobqueue_server.core.cursor import (
 )
 from jobqueue_server.errors import FieldInvalid
 from jobqueue_server.scope import Scope
-from jobqueue_server.store.watch import FIRST_ID, NOTHING, Change, Snapshot
+from jobqueue_server.store.query.watch import FIRST_ID, NOTHING, Change, Snapshot
 from tests.store.stored import SCOPE
 
 pytestmark = pytest.mark.unit

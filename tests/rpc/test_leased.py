@@ -13,7 +13,7 @@ from jobqueue_server.core.catalog import Lane
 from jobqueue_server.core.lease.lease import Lease, LeaseTemplate
 from jobqueue_server.rpc.leased import delivery_bytes, leased_job
 from jobqueue_server.rpc.wire import length_of, varint
-from jobqueue_server.store.clock import uuid_of
+from jobqueue_server.store.upkeep.clock import uuid_of
 
 pytestmark = pytest.mark.unit
 

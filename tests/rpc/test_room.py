@@ -10,7 +10,7 @@ import grpc.aio
 import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
-from jobqueue_server.store.catalog import CatalogStore
+from jobqueue_server.store.catalog.catalog import CatalogStore
 from jobqueue_server.store.jobs import JobStore
 from tests.lease.place import Held, Place, leaving_nothing_to_the_collector
 

@@ -13,7 +13,7 @@ import asyncpg
 from jobqueue_server.store.connect import Connector
 from jobqueue_server.store.database import Database
 from jobqueue_server.store.lineage import Lineage
-from jobqueue_server.store.retention import Partition, RetentionStore
+from jobqueue_server.store.upkeep.retention import Partition, RetentionStore
 
 RETENTION = timedelta(days=7)
 WIDTH = timedelta(hours=6)

@@ -20,15 +20,15 @@ from jobqueue_server.ids import IdMint
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.model import DEFAULT_NAMESPACE, Kind, NewJob
 from jobqueue_server.scope import Scope
-from jobqueue_server.store.catalog import CatalogStore
-from jobqueue_server.store.changes import ChangeStore
-from jobqueue_server.store.clock import Expected
+from jobqueue_server.store.catalog.catalog import CatalogStore
 from jobqueue_server.store.connect import Connector
 from jobqueue_server.store.database import Database
 from jobqueue_server.store.jobs import AttemptEnd, ClaimTarget, JobStore, NewRows
 from jobqueue_server.store.lineage import Lineage
-from jobqueue_server.store.reads import ReadStore
-from jobqueue_server.store.sessions import SessionStore
+from jobqueue_server.store.operate.changes import ChangeStore
+from jobqueue_server.store.query.reads import ReadStore
+from jobqueue_server.store.session.sessions import SessionStore
+from jobqueue_server.store.upkeep.clock import Expected
 
 GRACE = timedelta(seconds=30)
 #: Whose everything is, where a test says nothing else.

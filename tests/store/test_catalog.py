@@ -10,7 +10,7 @@ from jobqueue_server.core.queues import QueueService
 from jobqueue_server.errors import KindUnknown, PageTokenInvalid, QueueNotFound
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.model import Kind, RetryPolicy
-from jobqueue_server.store.catalog import CatalogStore
+from jobqueue_server.store.catalog.catalog import CatalogStore
 
 from .stored import SCOPE, stored
 

@@ -11,7 +11,7 @@ from jobqueue_server.core import clock as core
 from jobqueue_server.core.clock import Clock
 from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.ids import CELL, IdMint
-from jobqueue_server.store.clock import ClockReading, ClockStore, uuid_of
+from jobqueue_server.store.upkeep.clock import ClockReading, ClockStore, uuid_of
 
 from .past import connected, opened
 

@@ -15,8 +15,8 @@ import pytest
 from jobqueue_server.app import DELETE_AFTER_STEP, REAP_AFTER_STEP
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.store.jobs import AttemptEnd
-from jobqueue_server.store.retention import Fate, RetentionStore
 from jobqueue_server.store.statements import names, statement
+from jobqueue_server.store.upkeep.retention import Fate, RetentionStore
 from tests.clock_step import make_settable, set_clock
 from tests.conftest import Cluster, run_apart
 

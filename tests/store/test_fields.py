@@ -10,7 +10,7 @@ import pytest
 
 from jobqueue_server.fields import COLUMNS, FIELDS, Type, View, unset
 from jobqueue_server.model import Job, JobFilter, NewJob, RetryPolicy
-from jobqueue_server.store.watch import Snapshot, WatchStore
+from jobqueue_server.store.query.watch import Snapshot, WatchStore
 from tools import fields as lists
 
 from .stored import SCOPE, Stored

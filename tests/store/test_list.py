@@ -8,7 +8,7 @@ import pytest
 
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.model import MAX_PAGE_BYTES, Job, JobFilter
-from jobqueue_server.store.reads import ReadStore, id_range
+from jobqueue_server.store.query.reads import ReadStore, id_range
 from jobqueue_server.store.statements import statement
 
 from .stored import SCOPE, stored

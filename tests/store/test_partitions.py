@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from jobqueue_server.core.retention import Retention, partition_width
-from jobqueue_server.store.retention import Fate, LocksBusy, RetentionStore
+from jobqueue_server.store.upkeep.retention import Fate, LocksBusy, RetentionStore
 
 from .past import RETENTION, WIDTH, ago, connected, finished, id_at, live, opened, partition_of, rows
 from .stored import right

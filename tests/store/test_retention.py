@@ -11,7 +11,7 @@ from jobqueue_server.core import retention as core
 from jobqueue_server.core.retention import Retention
 from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.store import migrate
-from jobqueue_server.store.retention import RetentionStore
+from jobqueue_server.store.upkeep.retention import RetentionStore
 
 from .past import RETENTION, WIDTH, ago, connected, finished, id_at, live, opened, partition_of, rows
 from .stored import right

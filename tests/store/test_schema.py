@@ -15,7 +15,7 @@ import pytest
 from jobqueue_server.lifecycle import TERMINAL, Event, State
 from jobqueue_server.store import migrate
 from jobqueue_server.store.jobs import AttemptEnd, Report
-from jobqueue_server.store.retention import RetentionStore
+from jobqueue_server.store.upkeep.retention import RetentionStore
 
 from .factories import keyed_row, look
 from .stored import SCOPE, Stored, right, stored

@@ -6,7 +6,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from jobqueue_server.store.retention import RetentionStore
+from jobqueue_server.store.upkeep.retention import RetentionStore
 
 from .past import RETENTION, WIDTH, ago, connected, id_at, lane, opened
 from .stored import right

@@ -13,8 +13,16 @@ import pytest
 from jobqueue_server.lifecycle import Event, Status
 from jobqueue_server.model import NewJob, WatchFilter
 from jobqueue_server.store.database import COLD_SETTINGS
+from jobqueue_server.store.query.watch import (
+    FAR_AHEAD,
+    FIRST_ID,
+    LONG_AGO,
+    NOTHING,
+    Change,
+    Snapshot,
+    WatchStore,
+)
 from jobqueue_server.store.statements import statement
-from jobqueue_server.store.watch import FAR_AHEAD, FIRST_ID, LONG_AGO, NOTHING, Change, Snapshot, WatchStore
 
 from .past import opened
 from .stored import SCOPE

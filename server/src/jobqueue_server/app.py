@@ -61,20 +61,20 @@ from .rpc.watch import WatchServicer
 from .serving import Serving
 from .settings import Settings, listening
 from .store import migrate, pooler
-from .store.catalog import CatalogStore
-from .store.changes import ChangeStore
-from .store.clock import ClockStore, uuid_of
+from .store.catalog.catalog import CatalogStore
 from .store.connect import Connector
 from .store.database import Database
 from .store.dsn import cause_of, place_of
+from .store.events.notices import Notices
 from .store.jobs import JobStore
 from .store.levels import LevelStore, LevelTooLow
 from .store.lineage import Lineage
-from .store.notices import Notices
-from .store.reads import ReadStore
-from .store.retention import RetentionStore
-from .store.sessions import SessionStore
-from .store.watch import WatchStore
+from .store.operate.changes import ChangeStore
+from .store.query.reads import ReadStore
+from .store.query.watch import WatchStore
+from .store.session.sessions import SessionStore
+from .store.upkeep.clock import ClockStore, uuid_of
+from .store.upkeep.retention import RetentionStore
 from .tls import Tls
 
 _log = logs.get(__name__)

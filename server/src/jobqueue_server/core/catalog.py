@@ -13,7 +13,7 @@ from ..errors import FieldInvalid, FieldViolation, JobQueueError, KindUnknown
 from ..lifecycle import Status
 from ..model import DEFAULT_NAMESPACE, Kind
 from ..scope import Scope
-from ..store.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
+from ..store.catalog.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
 from . import tokens
 from .kinds import check_kind
 from .pages import page_name, page_size, page_token

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from .. import logs
 from ..errors import DatabaseAway, DatabaseFull
-from ..store.clock import ClockStore
+from ..store.upkeep.clock import ClockStore
 
 log = logs.get(__name__)
 

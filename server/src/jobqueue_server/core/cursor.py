@@ -9,7 +9,7 @@ from itertools import islice
 from uuid import UUID
 
 from ..errors import FieldInvalid
-from ..store.watch import FIRST_ID, LONG_AGO, NOTHING, Change, Snapshot
+from ..store.query.watch import FIRST_ID, LONG_AGO, NOTHING, Change, Snapshot
 from . import tokens
 
 _ID_BYTES = 16

@@ -28,7 +28,7 @@ from ..scope import Scope
 from ..store.database import DataError
 from ..store.database import Session as StoreSession
 from ..store.jobs import JobStore, NewRows, Stored
-from ..store.reads import ReadStore
+from ..store.query.reads import ReadStore
 from .callers import FairLine
 from .catalog import Catalog, Lane
 from .claim.handoff import HandOff, SlotReservation

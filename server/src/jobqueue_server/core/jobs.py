@@ -12,9 +12,9 @@ from uuid import UUID
 from ..errors import FieldInvalid, PageTokenInvalid
 from ..model import DEFAULT_WAIT, MAX_WAIT, Enqueued, EnqueuedBatch, Job, JobFilter, NewJob, NewJobs, Page
 from ..scope import Scope
-from ..store.changes import ChangeStore, not_found
 from ..store.jobs import NewRows, Stored
-from ..store.reads import ReadStore
+from ..store.operate.changes import ChangeStore, not_found
+from ..store.query.reads import ReadStore
 from . import tokens
 from .catalog import Lane
 from .events.ends import Ended, Ends

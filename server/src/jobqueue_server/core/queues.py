@@ -9,7 +9,7 @@ from ..errors import QueueNotFound
 from ..lifecycle import Status
 from ..model import Depth, Queue
 from ..scope import Scope
-from ..store.catalog import CatalogStore, LaneDepth, QueueRow
+from ..store.catalog.catalog import CatalogStore, LaneDepth, QueueRow
 from . import tokens
 from .catalog import Catalog
 from .kinds import NAME

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from .. import logs
 from ..errors import DatabaseAway, DatabaseFull
-from ..store.retention import Fate, LocksBusy, Partition, RetentionStore
+from ..store.upkeep.retention import Fate, LocksBusy, Partition, RetentionStore
 
 T = TypeVar("T")
 log = logs.get(__name__)

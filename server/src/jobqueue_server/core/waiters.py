@@ -10,7 +10,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from ..errors import JobQueueError
-from ..store.reads import ReadStore
+from ..store.query.reads import ReadStore
 from .events.ends import Ended, Ends, ended_jobs
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from ..errors import Draining, TooManyWatches
 from ..metrics import Metrics
 from ..model import WatchFilter
 from ..scope import Scope
-from ..store.watch import WatchStore
+from ..store.query.watch import WatchStore
 from . import tokens
 from .clock import Clock
 from .cursor import cursor_of

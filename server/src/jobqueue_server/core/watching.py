@@ -13,8 +13,8 @@ from uuid import UUID
 from ..errors import Draining, WatchTokenExpired
 from ..model import Job, WatchFilter
 from ..scope import Scope
-from ..store.changes import not_found
-from ..store.watch import FAR_AHEAD, FIRST_ID, NOTHING, Change, Found, WatchStore
+from ..store.operate.changes import not_found
+from ..store.query.watch import FAR_AHEAD, FIRST_ID, NOTHING, Change, Found, WatchStore
 from .clock import Clock
 from .cursor import Cursor, history_of, is_history
 

@@ -17,8 +17,8 @@ from ..fields import COLUMNS, milliseconds
 from ..lifecycle import Event
 from ..model import DEFAULT_RETRY_POLICY, NewJob, RetryPolicy
 from ..scope import Scope
-from .clock import Expected
 from .database import Database, Record, Session
+from .upkeep.clock import Expected
 
 
 class Holder(Protocol):

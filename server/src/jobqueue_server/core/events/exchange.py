@@ -8,7 +8,7 @@ import logging
 
 from ...errors import DatabaseAway, JobQueueError
 from ...metrics import Metrics
-from ...store.notices import MAX_NOTICE_BYTES, Notices
+from ...store.events.notices import MAX_NOTICE_BYTES, Notices
 from ..catalog import Catalog
 from ..tuning import Tuning
 from .notices import Peers, Ready

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from ...lifecycle import Event
 from ...store.jobs import AttemptEnd, JobStore
-from ...store.sessions import SessionStore
+from ...store.session.sessions import SessionStore
 from ..events.this_server import ThisServer
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.states import SessionState

@@ -8,7 +8,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from ...errors import JobQueueError
-from ...store.sessions import SessionStore
+from ...store.session.sessions import SessionStore
 from ..events.notices import Peers
 from ..events.this_server import ThisServer
 from ..lease.early_cancels import EarlyCancels

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from ...lifecycle import Event
 from ...store.database import Record
 from ...store.jobs import AttemptEnd
-from ...store.sessions import SessionStore
+from ...store.session.sessions import SessionStore
 from ..events.notices import Peers
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.lease import Lease

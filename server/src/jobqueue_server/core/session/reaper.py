@@ -10,7 +10,7 @@ from ...errors import JobQueueError
 from ...lifecycle import Event
 from ...store.database import Record
 from ...store.jobs import AttemptEnd, JobStore
-from ...store.sessions import SessionStore
+from ...store.session.sessions import SessionStore
 from ..duty_cycle import DutyCycle
 from ..events.this_server import ThisServer
 from ..lease.attempt_ends import AttemptEnds

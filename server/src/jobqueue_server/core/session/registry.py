@@ -19,7 +19,7 @@ from ...lifecycle import Event
 from ...scope import Scope
 from ...store.database import Record
 from ...store.jobs import AttemptEnd
-from ...store.sessions import SessionStore
+from ...store.session.sessions import SessionStore
 from ..claim.takers import Takers
 from ..events.notices import Peers
 from ..events.this_server import ThisServer

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ...lifecycle import Event
 from ...store.database import Record
 from ...store.jobs import AttemptEnd
-from ...store.sessions import SessionStore
+from ...store.session.sessions import SessionStore
 from ..catalog import Catalog
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.lease import CancelRequest, Lease, LeaseTemplate, Lingering, Named

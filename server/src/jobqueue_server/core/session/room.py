@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from ...store.jobs import JobStore
-from ...store.sessions import SessionStore
+from ...store.session.sessions import SessionStore
 from ..attempt.room import AttemptRoom
 from ..catalog import Catalog
 from ..claim.room import ClaimRoom

@@ -11,7 +11,7 @@ from ...errors import JobQueueError
 from ...store.database import Record
 from ...store.dsn import cause_of
 from ...store.levels import LevelTooLow
-from ...store.sessions import SessionStore
+from ...store.session.sessions import SessionStore
 from ..events.database_state import DatabaseState
 from ..events.this_server import ThisServer
 from ..expected_clock import ExpectedClock

@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 
 from ...errors import JobQueueError
-from ...store.sessions import SessionStore
+from ...store.session.sessions import SessionStore
 from ..lease.session import Session
 
 _log = logging.getLogger(__name__)

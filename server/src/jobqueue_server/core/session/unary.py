@@ -22,7 +22,7 @@ from ...model import MAX_PAGE_BYTES
 from ...scope import Scope
 from ...store.database import Record
 from ...store.jobs import AttemptEnd
-from ...store.sessions import SessionStore
+from ...store.session.sessions import SessionStore
 from ..attempt.outcome import Answer, Outcome, SettleReply
 from ..attempt.settler import Settler
 from ..catalog import Catalog

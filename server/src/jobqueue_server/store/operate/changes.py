@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from ..errors import Internal, JobNotFound, JobNotTerminal, JobTerminal
-from ..lifecycle import Status
-from ..model import Job
-from ..scope import Scope
-from .database import Database, Session
-from .reads import job_of
+from ...errors import Internal, JobNotFound, JobNotTerminal, JobTerminal
+from ...lifecycle import Status
+from ...model import Job
+from ...scope import Scope
+from ..database import Database, Session
+from ..query.reads import job_of
 
 # A job may move between its live row and its end while we read. Then we read it again. Each turn of that needs a
 # settlement and a retry of the same job in between.

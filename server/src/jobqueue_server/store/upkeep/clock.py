@@ -10,7 +10,7 @@ from uuid import UUID
 
 from asyncpg.pgproto.pgproto import UUID as DriverUUID
 
-from .database import Database
+from ..database import Database
 
 #: Builds an id that the driver encodes without conversion: a subclass of `uuid.UUID`, equal to it, hashed alike.
 uuid_of: Callable[[bytes], UUID] = DriverUUID

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import asyncpg
 
+from ..database import Database
 from .clock import Expected
-from .database import Database
 
 
 class LocksBusy(Exception):

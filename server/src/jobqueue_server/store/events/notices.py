@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import asyncpg
 
-from .connect import Connector
-from .database import scrubbed
-from .statements import statement
+from ..connect import Connector
+from ..database import scrubbed
+from ..statements import statement
 
 # Followed by the number of the schema. It is a name in the database: those of one PostgreSQL do not hear each other.
 CHANNEL = "jobqueue_"

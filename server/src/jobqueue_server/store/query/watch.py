@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from ..model import MAX_PAGE_BYTES, Job, WatchFilter
-from ..scope import Scope
-from .database import Database
+from ...model import MAX_PAGE_BYTES, Job, WatchFilter
+from ...scope import Scope
+from ..database import Database
 from .reads import job_of
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
 
-from ..lifecycle import Status
-from ..model import Kind, RetryPolicy
-from ..scope import Scope
-from .database import Database, Record
+from ...lifecycle import Status
+from ...model import Kind, RetryPolicy
+from ...scope import Scope
+from ..database import Database, Record
 
 _BUILTIN_KINDS = "kinds"
 

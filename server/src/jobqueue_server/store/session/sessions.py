@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from ..scope import Scope
-from .clock import Expected
-from .database import Database, Record, Session
-from .jobs import AttemptEnd, JobStore
+from ...scope import Scope
+from ..database import Database, Record, Session
+from ..jobs import AttemptEnd, JobStore
+from ..upkeep.clock import Expected
 
 #: How a lease of a session that ends leaves RUNNING: given up, lost, or never delivered.
 Decide = Callable[[Record], AttemptEnd]

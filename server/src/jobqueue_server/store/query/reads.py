@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from uuid import UUID
 
-from ..fields import FIELDS, SCALARS, Type
-from ..lifecycle import TERMINAL, Status
-from ..model import MAX_PAGE_BYTES, FailedAttempt, Job, JobFilter, JobProgress, RetryPolicy
-from ..scope import Scope
-from .database import Database, Record
+from ...fields import FIELDS, SCALARS, Type
+from ...lifecycle import TERMINAL, Status
+from ...model import MAX_PAGE_BYTES, FailedAttempt, Job, JobFilter, JobProgress, RetryPolicy
+from ...scope import Scope
+from ..database import Database, Record
 
 # How many rows a page may read before it ends short, with a token: some 50 ms.
 MAX_SCANNED = 10_000

@@ -1,0 +1,1 @@
+"""Who is connected: sessions, what they hold, servers."""

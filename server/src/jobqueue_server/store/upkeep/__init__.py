@@ -1,0 +1,1 @@
+"""Partitions, sweeps, the clock."""
