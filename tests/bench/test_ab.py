@@ -27,13 +27,13 @@ from bench.server import Server
 pytestmark = pytest.mark.slow
 
 PARTS = ("server/src", "clients/python/src", "migrations", "deploy/server.lock")
-JOBS = "server/src/jobqueue_server/store/jobs.py"
+JOBS = "server/src/jobqueue_server/store/intake/intake.py"
 # A millisecond of CPU for each job that is stored, whatever way it came.
 BURN = """
 
 import time as _time
 
-_enqueue = JobStore.enqueue
+_enqueue = IntakeStore.enqueue
 
 
 async def _burning(self, rows, session=None):
@@ -43,11 +43,11 @@ async def _burning(self, rows, session=None):
     return await _enqueue(self, rows, session)
 
 
-JobStore.enqueue = _burning
+IntakeStore.enqueue = _burning
 """
 NO_BATCHES = """
 
-_enqueue = JobStore.enqueue
+_enqueue = IntakeStore.enqueue
 
 
 async def _one_by_one(self, rows, session=None):
@@ -56,7 +56,7 @@ async def _one_by_one(self, rows, session=None):
     return await _enqueue(self, rows, session)
 
 
-JobStore.enqueue = _one_by_one
+IntakeStore.enqueue = _one_by_one
 """
 
 

@@ -17,7 +17,7 @@ from jobqueue.v1 import job_pb2, lease_pb2
 from jobqueue_server import fields, model
 from jobqueue_server.core.lease.lease import LeaseTemplate
 from jobqueue_server.fields import FIELDS, Field, Type, View
-from jobqueue_server.store.jobs import NewRows
+from jobqueue_server.store.intake.intake import NewRows
 from tools.openapi.limits import LIMITS
 
 CLIENTS = Path(__file__).parents[2] / "clients"

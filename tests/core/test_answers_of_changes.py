@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobqueue_server.lifecycle import Status
-from jobqueue_server.store.jobs import ClaimTarget
+from jobqueue_server.store.claim.claims import ClaimTarget
 from tests.store.stored import SCOPE, Stored
 
 from .test_wait import service
@@ -41,7 +41,7 @@ async def _run_to_its_end(s: Stored) -> None:
     """What a worker does that finds the job; nothing where it can't be seen yet."""
     lane, (session_id, epoch) = await s.lane(), await s.session()
     target = ClaimTarget(lane.id, 0, 1, datetime(2000, 1, 1, tzinfo=UTC), 1)
-    for row in await s.jobs.claim([target], [session_id], {session_id: epoch}):
+    for row in await s.claims.claim([target], [session_id], {session_id: epoch}):
         assert await s.succeed(row["id"], row["attempts"], session_id)
 
 

@@ -13,7 +13,7 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jobqueue_server.http.quick import QuickCall, QuickEnqueue
-from jobqueue_server.store.jobs import JobStore
+from jobqueue_server.store.intake.intake import IntakeStore
 from tests.lease.place import Held, Place, leaving_nothing_to_the_collector
 
 from .conftest import PATIENCE
@@ -197,7 +197,7 @@ async def test_a_fault_is_told_by_an_id_alone(
     wire: Wire, quick: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await wire.post(USUAL[0])
-    held = Held(monkeypatch, JobStore, "enqueue")
+    held = Held(monkeypatch, IntakeStore, "enqueue")
     held.error = RuntimeError("a secret")
     held.go_on.set()
     quick.clear()
@@ -212,7 +212,7 @@ async def test_a_call_out_of_time_is_told_so(
     wire: Wire, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await wire.post(USUAL[0])
-    held = Held(monkeypatch, JobStore, "enqueue")
+    held = Held(monkeypatch, IntakeStore, "enqueue")
     monkeypatch.setattr("jobqueue_server.chain.UNARY_SECONDS", 0.2)
     head, body = await wire.post(USUAL[0])
     assert head.startswith(b"HTTP/1.1 504")
@@ -225,7 +225,7 @@ async def test_a_caller_who_hangs_up_is_counted_and_forgotten(
     wire: Wire, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await wire.post(USUAL[0])
-    held = Held(monkeypatch, JobStore, "enqueue")
+    held = Held(monkeypatch, IntakeStore, "enqueue")
     wire.writer.write(request(USUAL[0]))
     await held.one_waits()
     assert place.app.chain.in_flight == 1
@@ -245,7 +245,7 @@ async def test_a_server_that_leaves_answers_it_first(
     wire: Wire, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await wire.post(USUAL[0])
-    held = Held(monkeypatch, JobStore, "enqueue")
+    held = Held(monkeypatch, IntakeStore, "enqueue")
     wire.writer.write(request(USUAL[0]))
     await held.one_waits()
     stopping = asyncio.create_task(place.app.stop())

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
-from jobqueue_server.store.jobs import JobStore
+from jobqueue_server.store.attempt.attempts import AttemptStore
 from tests.lease.hand_worker import StreamEnded
 from tests.lease.place import Held, Place
 
@@ -68,7 +68,7 @@ async def test_readiness_is_refused_on_its_port_until_the_drain_has_ended(
     worker = await place.worker()
     job = await place.enqueue()
     leased = await worker.job()
-    held = Held(monkeypatch, JobStore, "settle_succeeded")
+    held = Held(monkeypatch, AttemptStore, "settle_succeeded")
     settling = asyncio.create_task(worker.succeed(leased))
     await held.one_waits()
     leaving = asyncio.create_task(place.app.stop())

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from jobqueue.v1 import job_pb2, lease_pb2
-from jobqueue_server.store.jobs import JobStore
+from jobqueue_server.store.claim.claims import ClaimStore
 
 from .hand_worker import reason_of, span
 from .place import Held, Place, Status
@@ -124,7 +124,7 @@ async def test_a_cancel_that_overtakes_the_delivery_follows_it(place, monkeypatc
     await place.pause("default")
     job = await place.enqueue()
     # The claim commits, and stands before the bodies that it wants to deliver.
-    held = Held(monkeypatch, JobStore, "bodies")
+    held = Held(monkeypatch, ClaimStore, "bodies")
     await place.unpause("default")
     await held.one_waits()
     assert (await place.cancel(job.id, "at once")).pending

@@ -7,7 +7,9 @@ import asyncio
 import pytest
 
 from jobqueue_server.core.tuning import Tuning
-from jobqueue_server.store.jobs import JobStore
+from jobqueue_server.store.attempt.attempts import AttemptStore
+from jobqueue_server.store.claim.claims import ClaimStore
+from jobqueue_server.store.intake.intake import IntakeStore
 from tests.store.stored import SCOPE
 
 from .place import Held, Place, eventually
@@ -214,7 +216,7 @@ async def patient(dsn):
 async def test_a_claim_of_a_few_waits_for_the_credit_that_a_settlement_brings(patient, monkeypatch):
     """Else those who come for one job each are dealt one at a time: half as many commits again."""
     place = patient
-    claim, claims = JobStore.claim, []
+    claim, claims = ClaimStore.claim, []
 
     async def noted(store, looks, seats, epochs):
         claims.append(len(seats))
@@ -223,8 +225,8 @@ async def test_a_claim_of_a_few_waits_for_the_credit_that_a_settlement_brings(pa
     worker = await place.worker(slots=3)
     await place.batch(9)
     first = await worker.jobs(3)
-    held = Held(monkeypatch, JobStore, "settle_succeeded")
-    monkeypatch.setattr(JobStore, "claim", noted)
+    held = Held(monkeypatch, AttemptStore, "settle_succeeded")
+    monkeypatch.setattr(ClaimStore, "claim", noted)
     succeeding = asyncio.create_task(worker.succeed(*first))
     await held.one_waits()
     # There is credit for one now.
@@ -241,7 +243,7 @@ async def test_a_settlement_that_takes_long_holds_up_no_claim(place, monkeypatch
     worker = await place.worker(slots=1)
     await place.batch(4)
     (first,) = await worker.jobs(1)
-    held = Held(monkeypatch, JobStore, "settle_succeeded")
+    held = Held(monkeypatch, AttemptStore, "settle_succeeded")
     succeeding = asyncio.create_task(worker.succeed(first))
     await held.one_waits()
     await worker.capacity(2)
@@ -257,7 +259,7 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     place, monkeypatch, slots, saturated, at_once
 ):
     """A claim takes a thousand at most. Over a backlog nobody passes by."""
-    enqueue, seated = JobStore.enqueue, []
+    enqueue, seated = IntakeStore.enqueue, []
 
     async def noted(store, rows, *args):
         seated.append(sum(count for row in rows for _, count in row.seats))
@@ -266,8 +268,8 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     worker = await place.worker(slots=slots)
     await place.enqueue()
     await worker.succeed(await worker.job())
-    held = Held(monkeypatch, JobStore, "claim")
-    monkeypatch.setattr(JobStore, "enqueue", noted)
+    held = Held(monkeypatch, ClaimStore, "claim")
+    monkeypatch.setattr(IntakeStore, "enqueue", noted)
     lines = place.app.claim.lines
     lane = place.app.catalog.known_lane(SCOPE, "default", "work")
     line = lines.line(lane, 0)

@@ -20,7 +20,7 @@ from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.store import migrate
-from jobqueue_server.store.jobs import AttemptEnd
+from jobqueue_server.store.attempt.attempts import AttemptEnd
 
 from .hand_worker import span
 from .place import Place, Status, eventually

@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, queue_admin_pb2
 from jobqueue_server.rpc.job_queue import JobQueueServicer
-from jobqueue_server.store.jobs import JobStore
+from jobqueue_server.store.intake.intake import IntakeStore
 from tests.lease.place import Held, Place, leaving_nothing_to_the_collector
 
 PATIENCE = 20.0
@@ -126,7 +126,7 @@ async def test_it_answers_after_the_commit_and_within_its_time(
     short: list[Any], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await place.stub.EnqueueJob(ask())
-    held = Held(monkeypatch, JobStore, "enqueue")
+    held = Held(monkeypatch, IntakeStore, "enqueue")
     call = place.stub.EnqueueJob(ask())
     await held.one_waits()
     assert not call.done()
@@ -149,15 +149,15 @@ async def test_a_caller_that_hangs_up_takes_its_job_out_of_line(
     short: list[Any], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await place.stub.EnqueueJob(ask())
-    enqueue = JobStore.enqueue
+    enqueue = IntakeStore.enqueue
     stored: list[Any] = []
 
-    async def noted(store: JobStore, rows: Any, *args: Any) -> Any:
+    async def noted(store: IntakeStore, rows: Any, *args: Any) -> Any:
         stored.extend(rows)
         return await enqueue(store, rows, *args)
 
-    monkeypatch.setattr(JobStore, "enqueue", noted)
-    held = Held(monkeypatch, JobStore, "enqueue")
+    monkeypatch.setattr(IntakeStore, "enqueue", noted)
+    held = Held(monkeypatch, IntakeStore, "enqueue")
     first = place.stub.EnqueueJob(ask())
     await held.one_waits()
     short.clear()

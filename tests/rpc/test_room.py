@@ -11,7 +11,7 @@ import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
 from jobqueue_server.store.catalog.catalog import CatalogStore
-from jobqueue_server.store.jobs import JobStore
+from jobqueue_server.store.intake.intake import IntakeStore
 from tests.lease.place import Held, Place, leaving_nothing_to_the_collector
 
 PATIENCE = 20.0
@@ -46,7 +46,7 @@ async def test_what_is_refused_leaves_nothing_to_the_collector(
 ) -> None:
     async with Place(dsn, enqueue_queue_limit=ROOM) as place:
         await place.stub.BatchEnqueueJobs(batch(1))
-        held = Held(monkeypatch, JobStore, "enqueue")
+        held = Held(monkeypatch, IntakeStore, "enqueue")
         first = place.stub.BatchEnqueueJobs(batch(ROOM))
         await held.one_waits()
         with leaving_nothing_to_the_collector():

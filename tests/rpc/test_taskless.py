@@ -16,7 +16,7 @@ import uvloop
 from jobqueue_server.chain import Begun, Call, Chain
 from jobqueue_server.errors import JobQueueError
 from jobqueue_server.metrics import Metrics
-from jobqueue_server.store.jobs import Stored
+from jobqueue_server.store.intake.intake import Stored
 from jobqueue_server.taskless import Deadlines, TasklessCall
 
 pytestmark = pytest.mark.unit

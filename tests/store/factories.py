@@ -12,7 +12,8 @@ from uuid import UUID
 from jobqueue_server.core.catalog import Lane
 from jobqueue_server.fields import milliseconds
 from jobqueue_server.model import NewJob
-from jobqueue_server.store.jobs import ClaimTarget, NewRows
+from jobqueue_server.store.claim.claims import ClaimTarget
+from jobqueue_server.store.intake.intake import NewRows
 
 from .stored import SCOPE, Stored
 
@@ -74,7 +75,7 @@ def keyed_row(s: Stored, lane: Lane, key: str, request: str = "one", **fields: A
 async def enqueue(s: Stored, lane: Lane, count: int = 1, **fields: Any) -> list[UUID]:
     """Stores jobs in one statement; their ids, in order."""
     rows = [new_row(s, lane, **fields) for _ in range(count)]
-    await s.jobs.enqueue(rows)
+    await s.intake.enqueue(rows)
     return [row.id for row in rows]
 
 
@@ -93,7 +94,7 @@ def look(
 async def lease(s: Stored, lane: Lane, count: int, session: tuple[int, int]) -> list[tuple[UUID, int, int]]:
     """Enqueues jobs and claims them for a session: sorted leases (id, attempt, session id)."""
     await enqueue(s, lane, count)
-    rows = await s.jobs.claim([look(lane)], [session[0]] * count, dict([session]))
+    rows = await s.claims.claim([look(lane)], [session[0]] * count, dict([session]))
     assert len(rows) == count
     return sorted((row["id"], row["attempts"], row["session_id"]) for row in rows)
 

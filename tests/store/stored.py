@@ -20,10 +20,12 @@ from jobqueue_server.ids import IdMint
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.model import DEFAULT_NAMESPACE, Kind, NewJob
 from jobqueue_server.scope import Scope
+from jobqueue_server.store.attempt.attempts import AttemptEnd, AttemptStore
 from jobqueue_server.store.catalog.catalog import CatalogStore
+from jobqueue_server.store.claim.claims import ClaimStore, ClaimTarget
 from jobqueue_server.store.connect import Connector
 from jobqueue_server.store.database import Database
-from jobqueue_server.store.jobs import AttemptEnd, ClaimTarget, JobStore, NewRows
+from jobqueue_server.store.intake.intake import IntakeStore, NewRows
 from jobqueue_server.store.lineage import Lineage
 from jobqueue_server.store.operate.changes import ChangeStore
 from jobqueue_server.store.query.reads import ReadStore
@@ -58,10 +60,10 @@ class Stored:
         self.catalog_store = CatalogStore(database)
         self.catalog = Catalog(self.catalog_store, open_kinds=False)
         self.expected: Expected = right
-        self.jobs = JobStore(
-            database, key_ttl=timedelta(days=1), max_losses=3, expected=lambda: self.expected()
-        )
-        self.sessions = SessionStore(database, self.jobs, expected=lambda: self.expected())
+        self.intake = IntakeStore(database, key_ttl=timedelta(days=1))
+        self.claims = ClaimStore(database)
+        self.attempts = AttemptStore(database, max_losses=3, expected=lambda: self.expected())
+        self.sessions = SessionStore(database, self.attempts, expected=lambda: self.expected())
         self.reads = ReadStore(database)
         self.changes = ChangeStore(database, cancel_grace=GRACE)
         self.mint = IdMint(_Now())
@@ -85,7 +87,7 @@ class Stored:
             labels=None if not new.labels else json.dumps(dict(new.labels)),
             headers=None if not new.headers else json.dumps(dict(new.headers)).encode(),
         )
-        await self.jobs.enqueue([row])
+        await self.intake.enqueue([row])
         return row.id
 
     async def session(self, name: str = "worker-1") -> tuple[int, int]:
@@ -99,10 +101,10 @@ class Stored:
             "select lane_id, priority, state, run_at from live_job where id = $1", job_id
         )
         if live["state"] == 4:
-            rows = await self.jobs.claim_isolated([live["lane_id"]], {number: epoch})
+            rows = await self.claims.claim_isolated([live["lane_id"]], {number: epoch})
         else:
             target = ClaimTarget(live["lane_id"], live["priority"], 1, live["run_at"], 1)
-            rows = await self.jobs.claim([target], [number], {number: epoch})
+            rows = await self.claims.claim([target], [number], {number: epoch})
         assert [row["id"] for row in rows] == [job_id]
         return rows[0]["attempts"], number
 
@@ -113,13 +115,13 @@ class Stored:
 
     async def succeed(self, job_id: UUID, attempt: int, session_id: int, output: bytes | None = None) -> bool:
         """Settles the lease as succeeded; whether it matched."""
-        _, settled = await self.jobs.settle_with_output([(job_id, attempt, session_id, output)])
+        _, settled = await self.attempts.settle_with_output([(job_id, attempt, session_id, output)])
         return settled is None
 
     async def end_attempt(
         self, job_id: UUID, attempt: int, session_id: int, event: Event, **more: Any
     ) -> None:
-        rows = await self.jobs.end_attempt([AttemptEnd(job_id, attempt, session_id, event, **more)])
+        rows = await self.attempts.end_attempt([AttemptEnd(job_id, attempt, session_id, event, **more)])
         assert len(rows) == 1
 
     async def succeeded(self, output: bytes | None = None, **fields: Any) -> UUID:

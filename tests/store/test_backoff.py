@@ -13,7 +13,7 @@ import pytest
 
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.model import MAX_AHEAD, Kind, RetryPolicy
-from jobqueue_server.store.jobs import AttemptEnd
+from jobqueue_server.store.attempt.attempts import AttemptEnd
 
 from .factories import enqueue, everything, lease, make_due
 from .stored import SCOPE
@@ -102,7 +102,7 @@ async def test_a_base_above_three_times_the_previous_is_the_floor(s):
 async def test_each_job_of_a_batch_draws_for_itself(s):
     lane, session = await s.lane(), await s.session()
     leases = await lease(s, lane, 200, session)
-    await s.jobs.end_attempt([AttemptEnd(*triple, Event.FAIL) for triple in leases])
+    await s.attempts.end_attempt([AttemptEnd(*triple, Event.FAIL) for triple in leases])
     rows = await s.sql.fetch("select backoff_ms from live_job")
     found = [row["backoff_ms"] for row in rows]
     assert len(set(found)) > 100, "else they would come back as one herd"
@@ -132,7 +132,7 @@ async def test_backoff_grows_towards_the_cap_and_stays_under_it(s):
             "update live_job set state = 2, attempts = attempts + 1, session_id = $1 returning id, attempts",
             session[0],
         )
-        await s.jobs.end_attempt(
+        await s.attempts.end_attempt(
             [AttemptEnd(row["id"], row["attempts"], session[0], Event.FAIL) for row in rows]
         )
         means.append(await s.sql.fetchval("select avg(backoff_ms)::float8 from live_job"))
@@ -179,7 +179,7 @@ async def waits(s, event, after):
     """What 500 jobs wait that leave by this event and ask for this wait, in ms."""
     lane, session = await s.lane(), await s.session()
     leases = await lease(s, lane, 500, session)
-    await s.jobs.end_attempt([AttemptEnd(*triple, event, after=after) for triple in leases])
+    await s.attempts.end_attempt([AttemptEnd(*triple, event, after=after) for triple in leases])
     rows = await s.sql.fetch("select run_at, changed_at from live_job")
     assert len(rows) == len(leases)
     return [waited(row) for row in rows]

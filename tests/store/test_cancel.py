@@ -7,7 +7,7 @@ import pytest
 
 from jobqueue_server.errors import JobNotFound, JobTerminal
 from jobqueue_server.lifecycle import Event, Status
-from jobqueue_server.store.jobs import ClaimTarget
+from jobqueue_server.store.claim.claims import ClaimTarget
 
 from .stored import GRACE, SCOPE, stored
 
@@ -127,7 +127,7 @@ async def test_of_claims_settlements_and_cancels_that_race_each_job_ends_once(ds
         succeeded = set()
 
         async def work():
-            while rows := await s.jobs.claim([target], [session_id] * 5, {session_id: epoch}):
+            while rows := await s.claims.claim([target], [session_id] * 5, {session_id: epoch}):
                 for row in rows:
                     assert await s.succeed(row["id"], row["attempts"], session_id)
                     succeeded.add(row["id"])

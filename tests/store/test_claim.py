@@ -10,13 +10,13 @@ from uuid import UUID
 import pytest
 
 from jobqueue_server.lifecycle import Event, State
-from jobqueue_server.store.jobs import ClaimTarget
+from jobqueue_server.store.claim.claims import ClaimTarget
 
 from .factories import enqueue, everything, look, make_due, new_row
 
 
 async def claim(s, targets, seats, session):
-    return await s.jobs.claim(targets, [session[0]] * seats, dict([session]))
+    return await s.claims.claim(targets, [session[0]] * seats, dict([session]))
 
 
 async def order(s, targets, seats, session):
@@ -68,7 +68,7 @@ async def test_bodies_come_by_a_second_statement_as_they_were_sent(s):
         (await enqueue(s, lane))[0],
     ]
     await claim(s, [look(lane)], 2, session)
-    bodies = {body["id"]: body for body in await s.jobs.bodies(ids)}
+    bodies = {body["id"]: body for body in await s.claims.bodies(ids)}
     assert (bodies[ids[0]]["payload"], bodies[ids[0]]["headers"]) == (payload, b'{"t":"1"}')
     assert bodies[ids[0]]["labels"] == '{"a": "b"}'
     assert (bodies[ids[1]]["labels"], bodies[ids[1]]["headers"]) == (None, None)
@@ -157,7 +157,7 @@ async def test_seats_are_dealt_in_their_order(s):
     lane, one, two = await s.lane(), await s.session("one"), await s.session("two")
     ids = await enqueue(s, lane, 4)
     seats = [one[0], two[0], two[0], one[0]]
-    rows = await s.jobs.claim([look(lane)], seats, dict([one, two]))
+    rows = await s.claims.claim([look(lane)], seats, dict([one, two]))
     given = {row["id"]: row["session_id"] for row in rows}
     assert [given[job_id] for job_id in ids] == seats
 
@@ -314,7 +314,7 @@ async def test_a_session_that_is_gone_gets_nothing(s, gone):
     before = await everything(s.sql, job_id)
     assert await claim(s, [look(lane)], 1, dead) == []
     await s.sql.execute("update live_job set state = 4")
-    assert await s.jobs.claim_isolated([lane.id], dict([dead])) == []
+    assert await s.claims.claim_isolated([lane.id], dict([dead])) == []
     await s.sql.execute("update live_job set state = 1")
     assert await everything(s.sql, job_id) == before
     assert len(await claim(s, [look(lane)], 1, await s.session())) == 1
@@ -324,7 +324,7 @@ async def test_a_session_that_is_gone_takes_nothing_from_its_neighbours(s):
     lane, good, gone = await s.lane(), await s.session("good"), await ended(s)
     ids = await enqueue(s, lane, 4)
     seats = [gone[0], good[0], gone[0], good[0]]
-    rows = await s.jobs.claim([look(lane)], seats, dict([good, gone]))
+    rows = await s.claims.claim([look(lane)], seats, dict([good, gone]))
     assert {row["id"] for row in rows} == {ids[1], ids[3]}
     assert {row["session_id"] for row in rows} == {good[0]}
     assert len(await claim(s, [look(lane)], 4, good)) == 2
@@ -335,8 +335,8 @@ async def test_epochs_are_not_mixed_up_between_sessions(s):
     lane, one, (_, two) = await s.lane(), await s.session("one"), await resumed(s, "two")
     await enqueue(s, lane, 2)
     crossed = {one[0]: two[1], two[0]: one[1]}
-    assert await s.jobs.claim([look(lane)], list(crossed), crossed) == []
-    assert len(await s.jobs.claim([look(lane)], list(crossed), dict([one, two]))) == 2
+    assert await s.claims.claim([look(lane)], list(crossed), crossed) == []
+    assert len(await s.claims.claim([look(lane)], list(crossed), dict([one, two]))) == 2
 
 
 # ---- jobs that lost a session before
@@ -356,7 +356,7 @@ async def test_jobs_that_wait_apart_go_one_to_each_session(s):
     lane = await s.lane()
     ids = await lost(s, lane, 5)
     one, two = await s.session("one"), await s.session("two")
-    rows = await s.jobs.claim_isolated([lane.id], dict([one, two]))
+    rows = await s.claims.claim_isolated([lane.id], dict([one, two]))
     assert [row["id"] for row in sorted(rows, key=lambda row: row["id"])] == ids[:2]
     assert {row["session_id"] for row in rows} == {one[0], two[0]}
     assert {row["attempts"] for row in rows} == {3}
@@ -368,10 +368,10 @@ async def test_jobs_that_wait_apart_go_by_priority_and_not_before_their_time(s):
     (high,) = await lost(s, lane, priority=10, timeout=timedelta(seconds=4))
     (later,) = await lost(s, lane, priority=10)
     await s.sql.execute("update live_job set run_at = now() + interval '1 hour' where id = $1", later)
-    first = await s.jobs.claim_isolated([lane.id], dict([session]))
-    second = await s.jobs.claim_isolated([lane.id], dict([session]))
+    first = await s.claims.claim_isolated([lane.id], dict([session]))
+    second = await s.claims.claim_isolated([lane.id], dict([session]))
     assert [row["id"] for row in first + second] == [high, low]
-    assert await s.jobs.claim_isolated([lane.id], dict([session])) == []
+    assert await s.claims.claim_isolated([lane.id], dict([session])) == []
     (row,) = (await everything(s.sql, high))["live_job"]
     assert row["deadline"] - row["changed_at"] == timedelta(seconds=4)
 
@@ -380,14 +380,16 @@ async def test_a_gated_lane_keeps_what_waits_apart(s):
     lane, session = await s.lane(), await s.session()
     await lost(s, lane)
     await s.sql.execute("update lane set gated = true")
-    assert await s.jobs.claim_isolated([lane.id], dict([session])) == []
+    assert await s.claims.claim_isolated([lane.id], dict([session])) == []
 
 
 async def test_two_claims_at_once_take_different_jobs_that_wait_apart(s):
     lane = await s.lane()
     ids = await lost(s, lane, 10)
     sessions = [await s.session(str(number)) for number in range(10)]
-    found = await asyncio.gather(*[s.jobs.claim_isolated([lane.id], dict([session])) for session in sessions])
+    found = await asyncio.gather(
+        *[s.claims.claim_isolated([lane.id], dict([session])) for session in sessions]
+    )
     taken = [row["id"] for rows in found for row in rows]
     assert len(taken) == len(set(taken))
     assert set(taken) <= set(ids)
@@ -402,9 +404,9 @@ async def test_the_heads_of_lines_say_what_waits_and_whether_it_is_due(s):
     await at(s, one, noon)
     await at(s, one, noon + timedelta(seconds=1))
     later = new_row(s, two, run_at=datetime.now(UTC) + timedelta(hours=1))
-    await s.jobs.enqueue([later])
+    await s.intake.enqueue([later])
     floor = ClaimTarget(0, 0, 0, noon - timedelta(days=1), 0).floor
-    rows = await s.jobs.heads([(lane.id, 0, floor) for lane in (one, two, empty)])
+    rows = await s.claims.heads([(lane.id, 0, floor) for lane in (one, two, empty)])
     assert {(row["lane_id"], row["run_at"], row["due"]) for row in rows} == {
         (one.id, noon, True),
         (two.id, later.new.run_at, False),
@@ -415,7 +417,7 @@ async def test_the_heads_of_those_that_wait_apart_name_their_lanes(s):
     lane, other = await s.lane(), await s.lane("other")
     await lost(s, lane, 2, priority=-3)
     await enqueue(s, other)
-    rows = await s.jobs.heads_isolated([lane.id, other.id])
+    rows = await s.claims.heads_isolated([lane.id, other.id])
     assert [(row["lane_id"], row["due"]) for row in rows] == [(lane.id, True)]
 
 
@@ -424,7 +426,7 @@ async def test_a_peek_tells_the_sizes_in_the_order_of_the_claim_and_takes_nothin
     for size, priority in ((10, 0), (3000, 0), (20, 1)):
         await enqueue(s, lane, priority=priority, payload=b'"' + b"x" * (size - 2) + b'"')
     targets = [look(lane), look(lane, priority=1)]
-    assert await s.jobs.peek(targets, 10) == [20, 10, 3000]
-    assert await s.jobs.peek(targets, 2) == [20, 10]
+    assert await s.claims.peek(targets, 10) == [20, 10, 3000]
+    assert await s.claims.peek(targets, 2) == [20, 10]
     assert len(await claim(s, targets, 3, session)) == 3
-    assert await s.jobs.peek(targets, 10) == []
+    assert await s.claims.peek(targets, 10) == []

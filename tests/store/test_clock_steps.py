@@ -14,7 +14,7 @@ import pytest
 
 from jobqueue_server.app import DELETE_AFTER_STEP, REAP_AFTER_STEP
 from jobqueue_server.lifecycle import Event
-from jobqueue_server.store.jobs import AttemptEnd
+from jobqueue_server.store.attempt.attempts import AttemptEnd
 from jobqueue_server.store.statements import names, statement
 from jobqueue_server.store.upkeep.retention import Fate, RetentionStore
 from tests.clock_step import make_settable, set_clock
@@ -129,7 +129,7 @@ async def run_at(scene: Scene) -> Watched:
     await s.queued(delay=LATER * SECOND)
 
     async def over() -> bool:
-        return bool(await s.jobs.claim([look(lane)], [session[0]], dict([session])))
+        return bool(await s.claims.claim([look(lane)], [session[0]], dict([session])))
 
     return Watched(over, LATER)
 
@@ -141,10 +141,10 @@ async def deadline(scene: Scene) -> Watched:
     async def over() -> bool:
         found = [
             AttemptEnd(row["id"], row["attempts"], row["session_id"], Event.TIMEOUT)
-            for row in await s.jobs.due(scene.server, 10)
+            for row in await s.sessions.due(scene.server, 10)
         ]
         assert {(leaving.attempt, leaving.session_id) for leaving in found} <= {(attempt, session)}
-        return bool(found and await s.jobs.end_attempt(found))
+        return bool(found and await s.attempts.end_attempt(found))
 
     return Watched(over, LATER, REAP_AFTER_STEP)
 
@@ -153,13 +153,13 @@ async def changed_at(scene: Scene) -> Watched:
     s, lane = scene.s, await scene.s.lane()
     ended, open = await scene.opens(scene.server), await scene.opens(scene.server)
     row = new_row(s, lane, seat=ended)
-    await s.jobs.enqueue([row])
+    await s.intake.enqueue([row])
     # As if the check of its epoch had passed in a snapshot from before the end.
     await s.sql.execute("update worker_session set ended_at = now() where id = $1", ended[0])
     await lease(s, lane, 1, open)
 
     async def over() -> bool:
-        strays = await s.jobs.stray(2 * HOUR)
+        strays = await s.sessions.stray(2 * HOUR)
         (held,) = await s.sessions.held([open[0]])
         assert bool(strays) == held["older_than_flight"]
         return bool(strays)
@@ -232,11 +232,11 @@ async def finished_at(scene: Scene) -> Watched:
 
 async def expires_at(scene: Scene) -> Watched:
     s, lane = scene.s, await scene.s.lane()
-    await s.jobs.enqueue([keyed_row(s, lane, "key")])
+    await s.intake.enqueue([keyed_row(s, lane, "key")])
     await s.sql.execute("update idempotency_key set expires_at = now() + $1::interval", LATER * SECOND)
 
     async def over() -> bool:
-        return not (await s.jobs.enqueue([keyed_row(s, lane, "key", "another")])).lost_keys
+        return not (await s.intake.enqueue([keyed_row(s, lane, "key", "another")])).lost_keys
 
     return Watched(over, LATER)
 

@@ -37,7 +37,7 @@ async def test_a_statement_goes_over_the_connection_of_the_one_before(s):
 async def test_more_statements_at_once_than_connections_are_all_answered(s):
     answers = await asyncio.gather(*[clock(s, hot=True) for _ in range(200)])
     assert len(answers) == 200
-    transactions = [s.jobs.transaction() for _ in range(3)]
+    transactions = [s.intake.transaction() for _ in range(3)]
     for transaction in transactions:
         await transaction.__aenter__()
     # One is left, and goes from hand to hand.

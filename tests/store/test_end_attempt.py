@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from jobqueue_server.lifecycle import EXITS, Event, State, Status
-from jobqueue_server.store.jobs import AttemptEnd
+from jobqueue_server.store.attempt.attempts import AttemptEnd
 
 from .factories import everything, lease, look, make_due, pass_deadline
 from .stored import SCOPE
@@ -21,7 +21,7 @@ async def test_one_batch_may_mix_every_event(s):
     leases = await lease(s, lane, len(events), session)
     for job_id, _, _ in leases:
         await pass_deadline(s.sql, job_id)
-    rows = await s.jobs.end_attempt(
+    rows = await s.attempts.end_attempt(
         [AttemptEnd(*triple, event) for triple, event in zip(leases, events, strict=True)][::-1]
     )
     by_id = {row["id"]: row for row in rows}
@@ -70,7 +70,7 @@ async def test_a_snoozed_job_waits_as_long_as_it_asked(s):
     live = (await everything(s.sql, triple[0]))["live_job"][0]
     assert live["run_at"] - live["changed_at"] == timedelta(minutes=5)
     number, epoch = await s.session()
-    assert await s.jobs.claim([look(await s.lane())], [number], {number: epoch}) == []
+    assert await s.claims.claim([look(await s.lane())], [number], {number: epoch}) == []
     await make_due(s.sql)
     assert (await s.claim(triple[0]))[0] == 2
 
@@ -87,8 +87,8 @@ async def test_a_first_loss_waits_in_its_line_and_a_second_one_isolated_both_due
     assert live["run_at"] == live["changed_at"]
     number, epoch = await s.session()
     lane = await s.lane()
-    assert await s.jobs.claim([look(lane)], [number], {number: epoch}) == [], "not with its neighbours"
-    assert len(await s.jobs.claim_isolated([lane.id], {number: epoch})) == 1
+    assert await s.claims.claim([look(lane)], [number], {number: epoch}) == [], "not with its neighbours"
+    assert len(await s.claims.claim_isolated([lane.id], {number: epoch})) == 1
 
 
 @pytest.mark.parametrize("event", [Event.FAIL, Event.RELEASE], ids=lambda event: event.name)
@@ -123,11 +123,11 @@ async def test_the_timeout_counts_from_the_claim(s):
     job_id, _, _ = await s.running(timeout=timedelta(seconds=7))
     live = (await everything(s.sql, job_id))["live_job"][0]
     assert live["deadline"] - live["changed_at"] == timedelta(seconds=7)
-    assert await s.jobs.due(0, 10) == []
+    assert await s.sessions.due(0, 10) == []
     await s.sql.execute(
         "update live_job set changed_at = now() - interval '8 s', deadline = now() - interval '1 s'"
     )
-    (row,) = await s.jobs.due(0, 10)
+    (row,) = await s.sessions.due(0, 10)
     assert (row["id"], row["timed_out"]) == (job_id, True)
 
 
@@ -135,7 +135,7 @@ async def test_a_cancel_grace_is_due_as_itself_and_not_as_a_timeout(s):
     job_id, _, _ = await s.running(timeout=timedelta(hours=1))
     await s.changes.cancel(SCOPE, job_id)
     await pass_deadline(s.sql, job_id)
-    (row,) = await s.jobs.due(0, 10)
+    (row,) = await s.sessions.due(0, 10)
     assert (row["id"], row["timed_out"]) == (job_id, False)
 
 
@@ -146,7 +146,7 @@ async def test_due_leases_come_in_the_order_of_their_deadlines_and_bounded(s):
         await s.sql.execute(
             "update live_job set deadline = now() - $2 * interval '1 s' where id = $1", job_id, index + 1
         )
-    rows = await s.jobs.due(0, 4)
+    rows = await s.sessions.due(0, 4)
     assert [row["id"] for row in rows] == [triple[0] for triple in leases[:1:-1]]
 
 

@@ -65,7 +65,7 @@ async def test_one_row_that_is_refused_keeps_the_whole_batch_out(s, bad):
     rows = [new_row(s, lane) for _ in range(10)]
     rows.insert(5, new_row(s, lane, **bad))
     with pytest.raises((asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)):
-        await s.jobs.enqueue(rows)
+        await s.intake.enqueue(rows)
     assert await counts(s) == (0, 0, 0)
 
 
@@ -74,7 +74,7 @@ async def test_an_id_that_is_there_keeps_the_whole_batch_out(s):
     (taken,) = await enqueue(s, lane)
     rows = [new_row(s, lane), replace(new_row(s, lane), ids=[taken])]
     with pytest.raises(asyncpg.UniqueViolationError):
-        await s.jobs.enqueue(rows)
+        await s.intake.enqueue(rows)
     assert await counts(s) == (1, 1, 0)
 
 
@@ -94,7 +94,7 @@ async def test_columns_that_only_some_rows_use_stay_with_their_rows(s):
         {},
     ]
     rows = [new_row(s, lane, payload=str(index).encode(), **given) for index, given in enumerate(fields)]
-    stored_at = (await s.jobs.enqueue(rows)).at
+    stored_at = (await s.intake.enqueue(rows)).at
     plain: dict[str, Any] = {
         "priority": 0, "timeout_ms": None, "max_attempts": 3, "min_backoff_ms": None, "max_backoff_ms": None,
         "labels": None, "headers": None, "run_at": stored_at, "idempotency_key": None, "content_type": None,
@@ -134,14 +134,14 @@ async def test_columns_that_only_some_rows_use_stay_with_their_rows(s):
 )
 async def test_run_at_is_never_stored_in_the_past(s, fields):
     row = new_row(s, await s.lane(), **fields)
-    at = (await s.jobs.enqueue([row])).at
+    at = (await s.intake.enqueue([row])).at
     assert (await live(s, row.id))["run_at"] == at
     assert (await body(s, row.id))["run_at"] == at
 
 
 async def test_the_time_is_the_database_s(s):
     before = await s.sql.fetchval("select clock_timestamp()")
-    stored_at = (await s.jobs.enqueue([new_row(s, await s.lane())])).at
+    stored_at = (await s.intake.enqueue([new_row(s, await s.lane())])).at
     assert before <= stored_at <= await s.sql.fetchval("select clock_timestamp()")
 
 
@@ -150,7 +150,7 @@ async def test_the_time_is_the_database_s(s):
 
 async def hand_off(s, lane, session, **fields):
     row = new_row(s, lane, seat=session, **fields)
-    answer = await s.jobs.enqueue([row])
+    answer = await s.intake.enqueue([row])
     return row.id, answer
 
 
@@ -207,7 +207,7 @@ async def test_a_refused_seat_does_not_harm_its_neighbours(s):
         new_row(s, lane, seat=ended),
         new_row(s, lane),
     ]
-    answer = await s.jobs.enqueue(rows)
+    answer = await s.intake.enqueue(rows)
     assert answer.refused == {rows[1].id}
     assert [(await live(s, row.id))["session_id"] for row in rows] == [good[0], None, None]
 
@@ -223,7 +223,7 @@ async def test_epochs_are_not_mixed_up_between_sessions(s):
         new_row(s, lane, seat=(two[0], 1)),
         new_row(s, lane, seat=(two[0], 2)),
     ]
-    assert (await s.jobs.enqueue(rows)).refused == {rows[0].id, rows[1].id}
+    assert (await s.intake.enqueue(rows)).refused == {rows[0].id, rows[1].id}
 
 
 async def test_jobs_that_are_alike_are_stored_as_they_would_be_one_by_one(s):
@@ -234,7 +234,7 @@ async def test_jobs_that_are_alike_are_stored_as_they_would_be_one_by_one(s):
     alike = new_row(s, lane, payloads=[b"%d" % n for n in range(9)], headers=b'{"a":"b"}', priority=3)
     alike.seats = [(Seat(*one), 2), (Seat(*ended), 3), (Seat(*two), 1)]
     waiting = new_row(s, other, payloads=[b"[]", b"{}"], timeout=timedelta(seconds=2))
-    answer = await s.jobs.enqueue([new_row(s, lane), alike, waiting])
+    answer = await s.intake.enqueue([new_row(s, lane), alike, waiting])
     assert answer.refused == set(alike.ids[2:5])
     expected = [one[0], one[0], None, None, None, two[0], None, None, None]
     for number, (job_id, holder) in enumerate(zip(alike.ids, expected, strict=True)):
@@ -255,25 +255,25 @@ async def test_jobs_that_are_alike_are_stored_as_they_would_be_one_by_one(s):
 async def test_a_hundred_at_once_with_one_key_make_one_job(s):
     lane = await s.lane()
     rows = [keyed_row(s, lane, "same") for _ in range(100)]
-    answers = await asyncio.gather(*[s.jobs.enqueue([row]) for row in rows])
+    answers = await asyncio.gather(*[s.intake.enqueue([row]) for row in rows])
     (winner,) = [row for row, answer in zip(rows, answers, strict=True) if not answer.lost_keys]
     assert all(
         answer.lost_keys == {row.id} for row, answer in zip(rows, answers, strict=True) if row is not winner
     )
     assert await counts(s) == (1, 1, 1)
-    found = await s.jobs.find_keys(SCOPE, [winner.key_digest])
+    found = await s.intake.find_keys(SCOPE, [winner.key_digest])
     assert found == {winner.key_digest: (winner.id, winner.request_digest)}
 
 
 async def test_the_losers_of_a_batch_are_named_and_the_others_stored(s):
     lane = await s.lane()
     first = keyed_row(s, lane, "b")
-    await s.jobs.enqueue([first])
+    await s.intake.enqueue([first])
     rows = [keyed_row(s, lane, key, "two") for key in "abc"]
-    answer = await s.jobs.enqueue(rows)
+    answer = await s.intake.enqueue(rows)
     assert answer.lost_keys == {rows[1].id}
     assert await counts(s) == (3, 3, 3)
-    found = await s.jobs.find_keys(SCOPE, [row.key_digest for row in rows])
+    found = await s.intake.find_keys(SCOPE, [row.key_digest for row in rows])
     assert [found[row.key_digest][0] for row in rows] == [rows[0].id, first.id, rows[2].id]
     assert found[rows[1].key_digest][1] == first.request_digest, "by which another request is told"
 
@@ -281,12 +281,12 @@ async def test_the_losers_of_a_batch_are_named_and_the_others_stored(s):
 async def test_a_key_whose_time_is_over_is_taken_over(s):
     lane = await s.lane()
     first, second = keyed_row(s, lane, "k"), keyed_row(s, lane, "k", "another request")
-    await s.jobs.enqueue([first])
+    await s.intake.enqueue([first])
     at, expires = await s.sql.fetchrow("select now(), expires_at from idempotency_key")
     assert timedelta(hours=23, minutes=59) < expires - at <= timedelta(hours=24)
     await s.sql.execute("update idempotency_key set expires_at = now() - interval '1 microsecond'")
-    assert not (await s.jobs.enqueue([second])).lost_keys
-    found = await s.jobs.find_keys(SCOPE, [second.key_digest])
+    assert not (await s.intake.enqueue([second])).lost_keys
+    found = await s.intake.find_keys(SCOPE, [second.key_digest])
     assert found[second.key_digest] == (second.id, second.request_digest)
     assert await s.sql.fetchval("select expires_at > now() + interval '23 hours' from idempotency_key")
     assert await counts(s) == (2, 2, 1)
@@ -295,11 +295,11 @@ async def test_a_key_whose_time_is_over_is_taken_over(s):
 async def test_a_key_outlives_the_end_and_the_delete_of_its_job(s):
     lane = await s.lane()
     first = keyed_row(s, lane, "k")
-    await s.jobs.enqueue([first])
+    await s.intake.enqueue([first])
     await s.changes.cancel(SCOPE, first.id)
     await s.changes.delete(SCOPE, first.id)
-    assert (await s.jobs.enqueue([keyed_row(s, lane, "k")])).lost_keys
-    assert (await s.jobs.find_keys(SCOPE, [first.key_digest]))[first.key_digest][0] == first.id
+    assert (await s.intake.enqueue([keyed_row(s, lane, "k")])).lost_keys
+    assert (await s.intake.find_keys(SCOPE, [first.key_digest]))[first.key_digest][0] == first.id
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ async def test_postgresql_computes_the_same_digest_of_a_key(s, key):
 
 async def test_a_vanished_key_is_missing_from_the_answer(s):
     row = keyed_row(s, await s.lane(), "never used")
-    assert await s.jobs.find_keys(SCOPE, [row.key_digest]) == {}
+    assert await s.intake.find_keys(SCOPE, [row.key_digest]) == {}
 
 
 async def test_two_inserts_with_their_keys_in_opposite_order_do_not_deadlock(s):
@@ -334,10 +334,10 @@ async def test_two_inserts_with_their_keys_in_opposite_order_do_not_deadlock(s):
     keys = sorted((str(number) for number in range(9)), key=key_digest)
     rows, again = [[keyed_row(s, lane, key) for key in order] for order in (keys, keys[::-1])]
     async with s.database.transaction() as third:
-        await s.jobs.enqueue([keyed_row(s, lane, keys[4])], third)
-        one = asyncio.create_task(s.jobs.enqueue(rows))
+        await s.intake.enqueue([keyed_row(s, lane, keys[4])], third)
+        one = asyncio.create_task(s.intake.enqueue(rows))
         await until_waiting_for_a_lock(s.sql)
-        two = asyncio.create_task(s.jobs.enqueue(again))
+        two = asyncio.create_task(s.intake.enqueue(again))
         await until_waiting_for_a_lock(s.sql, 2)
     answers = await asyncio.gather(one, two)
     assert sorted(len(answer.lost_keys) for answer in answers) == [1, 9]
@@ -349,7 +349,7 @@ async def test_keyed_inserts_at_once_in_any_order_store_each_key_once(s):
     keys = [str(number) for number in range(100)]
     orders = [keys, keys[::-1], keys[50:] + keys[:50], keys[::2] + keys[1::2]] * 3
     answers = await asyncio.gather(
-        *[s.jobs.enqueue([keyed_row(s, lane, key) for key in order]) for order in orders]
+        *[s.intake.enqueue([keyed_row(s, lane, key) for key in order]) for order in orders]
     )
     assert sum(len(keys) - len(answer.lost_keys) for answer in answers) == len(keys)
     assert await counts(s) == (100, 100, 100)
@@ -358,8 +358,8 @@ async def test_keyed_inserts_at_once_in_any_order_store_each_key_once(s):
 async def test_a_keyed_job_may_be_handed_off_and_a_loser_takes_no_seat(s):
     lane, session = await s.lane(), await s.session()
     first, second = keyed_row(s, lane, "k", seat=session), keyed_row(s, lane, "k", seat=session)
-    assert not (await s.jobs.enqueue([first])).refused
-    answer = await s.jobs.enqueue([second])
+    assert not (await s.intake.enqueue([first])).refused
+    answer = await s.intake.enqueue([second])
     assert (answer.lost_keys, answer.refused) == ({second.id}, frozenset())
     assert [row["id"] for row in await s.sessions.held([session[0]])] == [first.id]
 
@@ -367,8 +367,8 @@ async def test_a_keyed_job_may_be_handed_off_and_a_loser_takes_no_seat(s):
 async def test_a_transaction_that_is_rolled_back_stores_neither_key_nor_job(s):
     lane = await s.lane()
     with pytest.raises(RuntimeError):
-        async with s.jobs.transaction() as transaction:
-            await s.jobs.enqueue([keyed_row(s, lane, "k")], transaction)
-            await s.jobs.enqueue([new_row(s, lane)], transaction)
+        async with s.intake.transaction() as transaction:
+            await s.intake.enqueue([keyed_row(s, lane, "k")], transaction)
+            await s.intake.enqueue([new_row(s, lane)], transaction)
             raise RuntimeError
     assert await counts(s) == (0, 0, 0)

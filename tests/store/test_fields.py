@@ -91,7 +91,7 @@ async def test_a_job_that_is_retried_keeps_each_field(s: Stored) -> None:
 
 async def test_each_field_that_is_delivered_and_not_claimed_is_read_with_the_bodies(s: Stored) -> None:
     job_id = await s.queued(whole_job())
-    (row,) = await s.jobs.bodies([job_id])
+    (row,) = await s.claims.bodies([job_id])
     (body,) = await s.sql.fetch("select *, labels::text as labels_text from job where id = $1", job_id)
     wanted = [
         column.name for field in FIELDS if field.delivered for column in field.columns if not column.live

@@ -26,7 +26,7 @@ from jobqueue_server.lifecycle import (
     Status,
     status_of,
 )
-from jobqueue_server.store.jobs import AttemptEnd
+from jobqueue_server.store.attempt.attempts import AttemptEnd
 
 from .factories import everything, look, pass_deadline
 from .stored import SCOPE, Stored, stored
@@ -121,7 +121,7 @@ async def drive(s: Stored, job_id: UUID, attempt: int, session_id: int, event: E
     """The event, with this lease as its fence. Whether it counted."""
     if event is Event.SUCCEED:
         return await s.succeed(job_id, attempt, session_id)
-    return bool(await s.jobs.end_attempt([AttemptEnd(job_id, attempt, session_id, event, **more)]))
+    return bool(await s.attempts.end_attempt([AttemptEnd(job_id, attempt, session_id, event, **more)]))
 
 
 def expected_end(event: Event, past: Past, cancel: bool, permanent: bool) -> Status:
@@ -267,8 +267,8 @@ async def test_a_claim_takes_nothing_that_does_not_wait(s, status):
     lane = s.catalog.lane_by_id(lane_id)
     before = await everything(s.sql, job_id)
     number, epoch = await s.session()
-    assert await s.jobs.claim([look(lane)], [number], {number: epoch}) == []
-    assert await s.jobs.claim_isolated([lane_id], {number: epoch}) == []
+    assert await s.claims.claim([look(lane)], [number], {number: epoch}) == []
+    assert await s.claims.claim_isolated([lane_id], {number: epoch}) == []
     assert await everything(s.sql, job_id) == before
 
 

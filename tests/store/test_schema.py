@@ -14,7 +14,7 @@ import pytest
 
 from jobqueue_server.lifecycle import TERMINAL, Event, State
 from jobqueue_server.store import migrate
-from jobqueue_server.store.jobs import AttemptEnd, Report
+from jobqueue_server.store.attempt.attempts import AttemptEnd, Report
 from jobqueue_server.store.upkeep.retention import RetentionStore
 
 from .factories import keyed_row, look
@@ -118,7 +118,7 @@ async def test_secrets_and_keys_are_kept_as_digests_of_their_length(s):
     row = keyed_row(s, await s.lane(), "k")
     row.key_digest = b"too short"
     with pytest.raises(asyncpg.CheckViolationError, match="a key is kept as a 16-byte digest"):
-        await s.jobs.enqueue([row])
+        await s.intake.enqueue([row])
 
 
 async def test_every_check_is_named_as_a_sentence(s):
@@ -234,25 +234,25 @@ async def test_a_service_that_owns_nothing_can_do_all_that_it_does(empty_dsn: st
         assert await s.sql.fetchval(owned) == 0
         lane, session = await s.lane(), await s.session()
         rows = [keyed_row(s, lane, str(number)) for number in range(6)]
-        await s.jobs.enqueue(rows)
-        leases = await s.jobs.claim([look(lane)], [session[0]] * 5, dict([session]))
-        await s.jobs.bodies([row["id"] for row in leases])
+        await s.intake.enqueue(rows)
+        leases = await s.claims.claim([look(lane)], [session[0]] * 5, dict([session]))
+        await s.claims.bodies([row["id"] for row in leases])
         first, second, third, *_ = leases
-        await s.jobs.report_progress([Report(first["id"], 1, session[0], 0.5, "half", b"here")])
-        assert await s.jobs.checkpoints([first["id"]]) == {first["id"]: b"here"}
+        await s.attempts.report_progress([Report(first["id"], 1, session[0], 0.5, "half", b"here")])
+        assert await s.claims.checkpoints([first["id"]]) == {first["id"]: b"here"}
         assert await s.succeed(first["id"], 1, session[0], b"1")
         await s.end_attempt(second["id"], 1, session[0], Event.FAIL)
         await s.end_attempt(third["id"], 1, session[0], Event.UNSEEN)
         await s.end_attempt(third["id"], *await s.claim(third["id"]), Event.LOST)
-        assert await s.jobs.claim_isolated([lane.id], dict([session]))
+        assert await s.claims.claim_isolated([lane.id], dict([session]))
         await s.changes.cancel(SCOPE, rows[5].id)
         await s.changes.retry(SCOPE, rows[5].id)
         await s.changes.cancel(SCOPE, rows[5].id)
         await s.changes.delete(SCOPE, rows[5].id)
         assert await s.reads.get(SCOPE, first["id"]) is not None
-        assert await s.jobs.settled_before([(SCOPE, first["id"], 1)])
-        assert await s.jobs.due(0, 10) == []
-        assert await s.jobs.stray(timedelta(hours=1)) == []
+        assert await s.attempts.settled_before([(SCOPE, first["id"], 1)])
+        assert await s.sessions.due(0, 10) == []
+        assert await s.sessions.stray(timedelta(hours=1)) == []
         resumed = await s.sessions.resume(session[0], os.urandom(32), os.urandom(32), 1)
         assert resumed is None
         assert await s.sessions.expired(0, 10) == []

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobqueue_server.lifecycle import Event, State, Status
-from jobqueue_server.store.jobs import AttemptEnd
+from jobqueue_server.store.attempt.attempts import AttemptEnd
 
 from .factories import enqueue, everything, lease, new_row
 from .stored import SCOPE
@@ -427,13 +427,13 @@ async def test_a_lease_of_a_session_that_ended_is_found_as_a_stray_after_10_s(s)
     lane, session = await s.lane(), await s.session()
     row = new_row(s, lane, seat=session)
     await s.sessions.end(*session, released)
-    await s.jobs.enqueue([row])
-    assert await s.jobs.stray(timedelta(hours=1)) == []
+    await s.intake.enqueue([row])
+    assert await s.sessions.stray(timedelta(hours=1)) == []
     # As if the check of its epoch had passed in a snapshot from before the end.
     await s.sql.execute("update live_job set state = 2, attempts = 1, session_id = $1", session[0])
-    assert await s.jobs.stray(timedelta(hours=1)) == [], "it may be under way"
+    assert await s.sessions.stray(timedelta(hours=1)) == [], "it may be under way"
     await s.sql.execute("update live_job set changed_at = now() - interval '11 s'")
-    (found,) = await s.jobs.stray(timedelta(hours=1))
+    (found,) = await s.sessions.stray(timedelta(hours=1))
     assert tuple(found) == (row.id, 1, session[0])
     await s.end_attempt(*found, Event.UNDELIVERED)
     assert (await everything(s.sql, row.id))["live_job"][0]["state"] == State.READY
@@ -443,7 +443,7 @@ async def test_the_leases_of_sessions_that_live_are_no_strays(s):
     lane, session = await s.lane(), await s.session()
     await lease(s, lane, 2, session)
     await s.sql.execute("update live_job set changed_at = now() - interval '1 hour'")
-    assert await s.jobs.stray(timedelta(hours=1)) == []
+    assert await s.sessions.stray(timedelta(hours=1)) == []
 
 
 async def test_what_a_session_holds_is_told_with_all_that_a_resume_needs(s):

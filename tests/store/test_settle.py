@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from jobqueue_server.lifecycle import Event, Status
-from jobqueue_server.store.jobs import AttemptEnd, Report
+from jobqueue_server.store.attempt.attempts import AttemptEnd, Report
 
 from .factories import enqueue, everything, lease, look, until_waiting_for_a_lock
 from .stored import SCOPE
@@ -27,15 +27,15 @@ def failures(leases: list[tuple[UUID, int, int]]) -> list[AttemptEnd]:
 async def succeed(s, way, leases):
     """Settles successes in this order, those of one session and attempt that follow each other as a run."""
     if way == "settle_with_output":
-        return await s.jobs.settle_with_output([(*triple, b'{"n":1}') for triple in leases])
+        return await s.attempts.settle_with_output([(*triple, b'{"n":1}') for triple in leases])
     runs = groupby(leases, key=itemgetter(1, 2))
-    return await s.jobs.settle_succeeded([([triple[0] for triple in run], *key) for key, run in runs])
+    return await s.attempts.settle_succeeded([([triple[0] for triple in run], *key) for key, run in runs])
 
 
 async def settle(s, way, leases):
     """Settles by one of the three statements; the ids that counted."""
     if way == "end_attempt":
-        rows = await s.jobs.end_attempt(failures(leases))
+        rows = await s.attempts.end_attempt(failures(leases))
         return {row["id"] for row in rows}
     _, settled = await succeed(s, way, sorted(leases))
     return {triple[0] for triple in leases} if settled is None else set(settled)
@@ -119,7 +119,7 @@ async def test_the_same_settlement_again_changes_nothing(s):
     assert await s.succeed(*triple, output=b"1")
     before = await snapshot(s, [triple[0]])
     assert not await s.succeed(*triple, output=b"2")
-    assert await s.jobs.end_attempt(failures([triple])) == []
+    assert await s.attempts.end_attempt(failures([triple])) == []
     assert await snapshot(s, [triple[0]]) == before
 
 
@@ -149,7 +149,7 @@ async def test_two_batches_in_opposite_order_lock_in_the_order_of_ids(s, module_
         tasks = []
         for way, ordered in ((first, leases), (second, leases[::-1])):
             if way == "end_attempt":
-                work = s.jobs.end_attempt(failures(ordered))
+                work = s.attempts.end_attempt(failures(ordered))
             else:
                 work = succeed(s, way, ordered)
             tasks.append(asyncio.create_task(work))
@@ -166,7 +166,7 @@ async def test_outputs_go_to_their_own_jobs(s):
     lane, session = await s.lane(), await s.session()
     leases = await lease(s, lane, 5, session)
     outputs = [b"0", None, b'"two"', None, b'{"four":4}']
-    await s.jobs.settle_with_output(
+    await s.attempts.settle_with_output(
         [(*triple, output) for triple, output in zip(leases, outputs, strict=True)]
     )
     stored = await s.sql.fetch("select output, status from finished_job order by id")
@@ -176,11 +176,11 @@ async def test_outputs_go_to_their_own_jobs(s):
 async def test_a_claim_does_not_bring_back_what_was_settled(s):
     lane, session = await s.lane(), await s.session()
     await settle(s, "settle_succeeded", await lease(s, lane, 3, session))
-    assert await s.jobs.claim([look(lane)], [session[0]] * 3, dict([session])) == []
+    assert await s.claims.claim([look(lane)], [session[0]] * 3, dict([session])) == []
 
 
 async def before(s, job_id, attempt):
-    (row,) = await s.jobs.settled_before([(SCOPE, job_id, attempt)])
+    (row,) = await s.attempts.settled_before([(SCOPE, job_id, attempt)])
     return row
 
 
@@ -227,22 +227,22 @@ async def test_an_earlier_attempt_is_told_from_the_present_one(s):
 async def test_a_job_that_is_gone_is_told_as_gone(s):
     job_id = await s.succeeded()
     await s.changes.delete(SCOPE, job_id)
-    assert await s.jobs.settled_before([(SCOPE, job_id, 1)]) == []
+    assert await s.attempts.settled_before([(SCOPE, job_id, 1)]) == []
 
 
 async def test_every_question_about_a_job_that_is_there_has_its_answer(s):
     one, two = await s.succeeded(), s.mint.mint()
-    rows = await s.jobs.settled_before([(SCOPE, one, 1), (SCOPE, one, 2), (SCOPE, two, 1)])
+    rows = await s.attempts.settled_before([(SCOPE, one, 1), (SCOPE, one, 2), (SCOPE, two, 1)])
     assert {(row["id"], row["attempt"]) for row in rows} == {(one, 1), (one, 2)}
 
 
 async def test_progress_counts_from_the_holder_alone(s):
     job_id, attempt, session_id = await s.running()
     other, _ = await s.session("another")
-    await s.jobs.report_progress([Report(job_id, attempt, other, 0.9, "stolen")])
-    await s.jobs.report_progress([Report(job_id, attempt + 1, session_id, 0.9, "stolen")])
+    await s.attempts.report_progress([Report(job_id, attempt, other, 0.9, "stolen")])
+    await s.attempts.report_progress([Report(job_id, attempt + 1, session_id, 0.9, "stolen")])
     assert (await everything(s.sql, job_id))["job_progress"] == []
-    await s.jobs.report_progress([Report(job_id, attempt, session_id, 0.25, "a quarter")])
-    await s.jobs.report_progress([Report(job_id, attempt, session_id, 0.5, "half")])
+    await s.attempts.report_progress([Report(job_id, attempt, session_id, 0.25, "a quarter")])
+    await s.attempts.report_progress([Report(job_id, attempt, session_id, 0.5, "half")])
     (said,) = (await everything(s.sql, job_id))["job_progress"]
     assert (said["attempt"], said["fraction"], said["message"]) == (attempt, 0.5, "half")

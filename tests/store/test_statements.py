@@ -111,3 +111,13 @@ def test_every_statement_is_used_and_every_name_is_a_statement():
                 run.add(str(node.args[0].value))
     assert set(names()) <= used, "statements that nothing runs"
     assert run <= set(names()), "names without a file"
+
+
+def test_each_statement_lies_in_the_room_that_runs_it():
+    astray = [
+        str(path.relative_to(STORE))
+        for path in STORE.rglob("sql/*.sql")
+        if path.stem
+        not in {text for module in path.parent.parent.glob("*.py") for text in texts(source(module))}
+    ]
+    assert not astray

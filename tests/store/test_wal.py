@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from jobqueue_server.lifecycle import Event
+from jobqueue_server.store.attempt.attempts import AttemptEnd, AttemptStore
+from jobqueue_server.store.claim.claims import ClaimStore
 from jobqueue_server.store.connect import Connector
 from jobqueue_server.store.database import Database, Record
-from jobqueue_server.store.jobs import AttemptEnd, JobStore
+from jobqueue_server.store.intake.intake import IntakeStore
 from jobqueue_server.store.lineage import Lineage
 
 from .factories import look, new_row
@@ -42,6 +44,15 @@ class Counting(Database):
         return await super().fetchrow(name, *args, **options)
 
 
+class Stores:
+    """What moves jobs, over one database."""
+
+    def __init__(self, database: Database) -> None:
+        self.intake = IntakeStore(database, key_ttl=timedelta(days=1))
+        self.claims = ClaimStore(database)
+        self.attempts = AttemptStore(database, max_losses=3, expected=right)
+
+
 async def meter(connection: Any) -> tuple[int, int]:
     """Where the WAL ends, and the number of the next transaction that writes."""
     row = await connection.fetchrow(
@@ -56,7 +67,7 @@ async def costs(s, module_dsn):
     """Runs a way of life for several batches of jobs; what the cheapest cost: bytes a job, commits, statements."""
     database = Counting(module_dsn)
     await database.open()
-    store = JobStore(database, key_ttl=timedelta(days=1), max_losses=3, expected=right)
+    store = Stores(database)
     await s.sql.execute("alter table live_job set (autovacuum_enabled = off)")
 
     async def measure(life):
@@ -79,27 +90,27 @@ async def costs(s, module_dsn):
 
 async def by_hand_off(s, store, lane, session):
     rows = [new_row(s, lane, payload=PAYLOAD, seat=session) for _ in range(JOBS)]
-    assert not (await store.enqueue(rows)).refused
-    _, settled = await store.settle_succeeded([([row.id for row in rows], 1, session[0])])
+    assert not (await store.intake.enqueue(rows)).refused
+    _, settled = await store.attempts.settle_succeeded([([row.id for row in rows], 1, session[0])])
     assert settled is None
 
 
 async def through_the_backlog(s, store, lane, session):
-    await store.enqueue([new_row(s, lane, payload=PAYLOAD) for _ in range(JOBS)])
-    rows = await store.claim([look(lane)], [session[0]] * JOBS, dict([session]))
-    assert len(await store.bodies([row["id"] for row in rows])) == JOBS
-    _, settled = await store.settle_succeeded([(sorted(row["id"] for row in rows), 1, session[0])])
+    await store.intake.enqueue([new_row(s, lane, payload=PAYLOAD) for _ in range(JOBS)])
+    rows = await store.claims.claim([look(lane)], [session[0]] * JOBS, dict([session]))
+    assert len(await store.claims.bodies([row["id"] for row in rows])) == JOBS
+    _, settled = await store.attempts.settle_succeeded([(sorted(row["id"] for row in rows), 1, session[0])])
     assert settled is None
 
 
 async def with_one_failure(s, store, lane, session):
     rows = [new_row(s, lane, payload=PAYLOAD, seat=session) for _ in range(JOBS)]
-    await store.enqueue(rows)
-    await store.end_attempt(
+    await store.intake.enqueue(rows)
+    await store.attempts.end_attempt(
         [AttemptEnd(row.id, 1, session[0], Event.FAIL, after=timedelta(), message="no luck") for row in rows]
     )
-    again = await store.claim([look(lane)], [session[0]] * JOBS, dict([session]))
-    _, settled = await store.settle_succeeded([(sorted(row["id"] for row in again), 2, session[0])])
+    again = await store.claims.claim([look(lane)], [session[0]] * JOBS, dict([session]))
+    _, settled = await store.attempts.settle_succeeded([(sorted(row["id"] for row in again), 2, session[0])])
     assert settled is None
 
 

@@ -61,12 +61,14 @@ from .rpc.watch import WatchServicer
 from .serving import Serving
 from .settings import Settings, listening
 from .store import migrate, pooler
+from .store.attempt.attempts import AttemptStore
 from .store.catalog.catalog import CatalogStore
+from .store.claim.claims import ClaimStore
 from .store.connect import Connector
 from .store.database import Database
 from .store.dsn import cause_of, place_of
 from .store.events.notices import Notices
-from .store.jobs import JobStore
+from .store.intake.intake import IntakeStore
 from .store.levels import LevelStore, LevelTooLow
 from .store.lineage import Lineage
 from .store.operate.changes import ChangeStore
@@ -155,13 +157,10 @@ class App:
         self.database = Database(
             connector, pool_size=settings.db_pool_size, acquire_timeout=settings.db_acquire_timeout
         )
-        jobs = JobStore(
-            self.database,
-            key_ttl=settings.idempotency_ttl,
-            max_losses=settings.max_losses,
-            expected=reaping_clock.now,
+        ending = AttemptStore(
+            self.database, max_losses=settings.max_losses, expected=reaping_clock.now
         )
-        sessions = SessionStore(self.database, jobs, expected=reaping_clock.now)
+        sessions = SessionStore(self.database, ending, expected=reaping_clock.now)
         reads = ReadStore(self.database)
         changes = ChangeStore(self.database, cancel_grace=settings.cancel_grace)
         retention = RetentionStore(
@@ -180,22 +179,23 @@ class App:
             WatchStore(self.database), self.clock, self.metrics, ends,
             most=settings.max_watches, retention=settings.retention,
         )
-        self.progress = ProgressReports(jobs)
-        self.attempts = AttemptEnds(jobs, self.catalog, self.progress, ends)
+        self.progress = ProgressReports(ending)
+        self.attempts = AttemptEnds(ending, self.catalog, self.progress, ends)
         early = EarlyCancels(settings.cancel_grace, tuning.cancels_kept)
         self.claim = ClaimRoom(
-            jobs, self.catalog, self.clock, self.attempts, early, ends, self.peers, reachable,
-            load, self.metrics, tuning,
+            ClaimStore(self.database), self.catalog, self.clock, self.attempts, early, ends,
+            self.peers, reachable, load, self.metrics, tuning,
         )
         self.enqueuer = Enqueuer(
-            jobs, self.catalog, self.claim.hand_off, self.clock, IdMint(self.clock, uuid_of),
-            self.metrics, reads, load, most_waiting=settings.enqueue_queue_limit,
+            IntakeStore(self.database, key_ttl=settings.idempotency_ttl), self.catalog,
+            self.claim.hand_off, self.clock, IdMint(self.clock, uuid_of), self.metrics, reads,
+            load, most_waiting=settings.enqueue_queue_limit,
         )
         self.attempt = AttemptRoom(
-            jobs, self.claim, self.enqueuer, self.attempts, ends, self.metrics
+            ending, self.claim, self.enqueuer, self.attempts, ends, self.metrics
         )
         self.session = SessionRoom(
-            sessions, jobs, self.catalog, self.claim, self.attempt, self.attempts, early,
+            sessions, self.catalog, self.claim, self.attempt, self.attempts, early,
             self.peers, self.server, reachable, tuning,
             most=settings.max_sessions, max_age=settings.connection_max_age,
             cancel_grace=settings.cancel_grace,

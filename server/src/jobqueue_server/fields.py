@@ -1,9 +1,9 @@
 """The fields of a job, each declared once: who gives it, where it is stored, who is shown it.
 
 Made from this list, once, when a module is imported: the request's digest (`core/digest.py`), the arguments of an
-insert (`store/jobs.py`), what a row is read into (`store/reads.py`), the keys of the templates of answers and
-deliveries (`rpc/quick.py`, `http/quick.py`, `rpc/leased.py`), what is alike in a batch (`rpc/alike.py`). The lists of
-columns in the `.sql` files are written by `tools/fields.py`.
+insert (`store/intake/intake.py`), what a row is read into (`store/query/reads.py`), the keys of the templates of
+answers and deliveries (`rpc/quick.py`, `http/quick.py`, `rpc/leased.py`), what is alike in a batch (`rpc/alike.py`).
+`tools/fields.py` writes the lists of columns in the `.sql` files.
 
 The fields are in the order of the columns, and so of the arguments of an insert: a new one stands behind the others.
 """
@@ -69,7 +69,7 @@ class Column:
     Attributes:
         name: Its name.
         type: Its PostgreSQL type.
-        of: The attribute of `store.jobs.NewRows` that has its value, or of its `new`.
+        of: The attribute of `NewRows` (store/intake/intake.py) that has its value, or of its `new`.
         form: What makes the argument of that, where it is not None.
         default: What is stored where that is None, as SQL.
         unset: What it is where nothing was said: None, or 0 where it is a number that is always there.

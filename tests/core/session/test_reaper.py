@@ -31,7 +31,7 @@ class Watched(Reaper):
     ) -> None:
         audit: Any = self
         tuning = Tuning(reap_every=0.001, audit_every=audit_every)
-        super().__init__(NOT_USED, NOT_USED, NOT_USED, NOT_USED, audit, NOT_USED, NOT_USED, tuning)
+        super().__init__(NOT_USED, NOT_USED, NOT_USED, audit, NOT_USED, NOT_USED, tuning)
         self._left = passes
         self._takes = audit_takes
         self._away_in = away_in

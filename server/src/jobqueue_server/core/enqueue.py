@@ -27,7 +27,7 @@ from ..model import DEFAULT_MAX_ATTEMPTS, Enqueued, EnqueuedBatch, Job, NewJob, 
 from ..scope import Scope
 from ..store.database import DataError
 from ..store.database import Session as StoreSession
-from ..store.jobs import JobStore, NewRows, Stored
+from ..store.intake.intake import IntakeStore, NewRows, Stored
 from ..store.query.reads import ReadStore
 from .callers import FairLine
 from .catalog import Catalog, Lane
@@ -98,7 +98,7 @@ class Enqueuer:
 
     def __init__(
         self,
-        store: JobStore,
+        store: IntakeStore,
         catalog: Catalog,
         dispatcher: HandOff,
         clock: Clock,

@@ -12,7 +12,7 @@ from uuid import UUID
 from ..errors import FieldInvalid, PageTokenInvalid
 from ..model import DEFAULT_WAIT, MAX_WAIT, Enqueued, EnqueuedBatch, Job, JobFilter, NewJob, NewJobs, Page
 from ..scope import Scope
-from ..store.jobs import NewRows, Stored
+from ..store.intake.intake import NewRows, Stored
 from ..store.operate.changes import ChangeStore, not_found
 from ..store.query.reads import ReadStore
 from . import tokens

@@ -11,8 +11,8 @@ from uuid import UUID
 from ...errors import DatabaseAway, DatabaseFull
 from ...lifecycle import Event, Status, status_of
 from ...metrics import Metrics
+from ...store.attempt.attempts import AttemptEnd, AttemptStore
 from ...store.database import DataError, Record
-from ...store.jobs import AttemptEnd, JobStore
 from ..events.ends import Ended, Ends
 from ..lease.attempt_ends import AttemptEnds
 from .outcome import Answer, PendingOutcome, Succeeded, SuccessBatch
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 class Commits:
     """Ends attempts as their workers say, and answers each outcome after its commit."""
 
-    def __init__(self, store: JobStore, attempts: AttemptEnds, ends: Ends, metrics: Metrics) -> None:
+    def __init__(self, store: AttemptStore, attempts: AttemptEnds, ends: Ends, metrics: Metrics) -> None:
         self._store = store
         self._attempts = attempts
         self._ends = ends

@@ -17,7 +17,7 @@ from ...errors import (
     PayloadTooLarge,
 )
 from ...model import NewJobs
-from ...store.jobs import JobStore
+from ...store.attempt.attempts import AttemptStore
 from ..enqueue import KEYS_VANISH_TRIES, MAX_BYTES, MAX_ROWS, Batch, Enqueuer, KeyVanished
 from .commits import Commits
 from .outcome import PendingOutcome
@@ -29,7 +29,7 @@ _REFUSALS = (FieldInvalid, KindUnknown, PayloadInvalid, PayloadTooLarge)
 class FollowUps:
     """The line of such settlements. Those without idempotency keys share a transaction; each other has its own."""
 
-    def __init__(self, commits: Commits, store: JobStore, enqueuer: Enqueuer) -> None:
+    def __init__(self, commits: Commits, store: AttemptStore, enqueuer: Enqueuer) -> None:
         self._commits = commits
         self._store = store
         self._enqueuer = enqueuer

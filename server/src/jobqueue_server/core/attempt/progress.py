@@ -9,7 +9,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from ...errors import JobQueueError
-from ...store.jobs import JobStore, Report
+from ...store.attempt.attempts import AttemptStore, Report
 from ..lease.lease import Lease
 from ..lease.session import Session
 
@@ -28,7 +28,7 @@ class ProgressReports:
     RUNNING (`before_end`), and the latest one stays in line when it can't be written.
     """
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: AttemptStore) -> None:
         self._store = store
         self._latest: dict[UUID, Report] = {}
         self._wake = asyncio.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from ...metrics import Metrics
-from ...store.jobs import JobStore
+from ...store.attempt.attempts import AttemptStore
 from ..claim.room import ClaimRoom
 from ..enqueue import Enqueuer
 from ..events.ends import Ends
@@ -20,7 +20,7 @@ class AttemptRoom:
 
     def __init__(
         self,
-        store: JobStore,
+        store: AttemptStore,
         claim: ClaimRoom,
         enqueuer: Enqueuer,
         attempts: AttemptEnds,

@@ -14,8 +14,8 @@ from contextlib import suppress
 
 from ...errors import JobQueueError
 from ...metrics import Metrics
+from ...store.claim.claims import ClaimStore
 from ...store.database import Record
-from ...store.jobs import JobStore
 from ..catalog import Lane
 from ..lease.session import Session
 from ..load import Load
@@ -36,7 +36,7 @@ class Claimer:
 
     def __init__(
         self,
-        store: JobStore,
+        store: ClaimStore,
         takers: Takers,
         lines: Lines,
         delivery: Delivery,

@@ -10,8 +10,9 @@ from uuid import UUID
 from ...errors import JobQueueError
 from ...lifecycle import Event
 from ...metrics import Metrics
+from ...store.attempt.attempts import AttemptEnd
+from ...store.claim.claims import ClaimStore
 from ...store.database import Record
-from ...store.jobs import AttemptEnd, JobStore
 from ..catalog import Catalog, Lane
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.early_cancels import EarlyCancels
@@ -26,7 +27,7 @@ class Delivery:
 
     def __init__(
         self,
-        store: JobStore,
+        store: ClaimStore,
         catalog: Catalog,
         takers: Takers,
         activity: Activity,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 
+from ...store.claim.claims import ClaimTarget
 from ...store.database import Record
-from ...store.jobs import ClaimTarget
 from ..lease.session import Session
 from .lines import BEGINNING, Line
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from ...metrics import Metrics
-from ...store.jobs import JobStore
+from ...store.claim.claims import ClaimStore
 from ..catalog import Catalog
 from ..clock import Clock
 from ..events.database_state import DatabaseState
@@ -30,7 +30,7 @@ class ClaimRoom:
 
     def __init__(
         self,
-        store: JobStore,
+        store: ClaimStore,
         catalog: Catalog,
         clock: Clock,
         attempts: AttemptEnds,

@@ -8,7 +8,7 @@ import time
 
 from ...errors import JobQueueError
 from ...model import MAX_PRIORITY, MIN_PRIORITY
-from ...store.jobs import JobStore
+from ...store.claim.claims import ClaimStore
 from ..tuning import Tuning
 from .lines import BEGINNING, Lines
 from .takers import Takers
@@ -22,7 +22,7 @@ class Sweep:
     It starts 10 s of run_at behind the newest claim of each line, and once a minute at the beginning.
     """
 
-    def __init__(self, store: JobStore, takers: Takers, lines: Lines, tuning: Tuning | None = None) -> None:
+    def __init__(self, store: ClaimStore, takers: Takers, lines: Lines, tuning: Tuning | None = None) -> None:
         self._store = store
         self._takers = takers
         self._lines = lines

@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
 
-from ...store.jobs import ClaimTarget
+from ...store.claim.claims import ClaimTarget
 from ..catalog import Lane
 from ..lease.session import Session
 from .lines import Line, Lines

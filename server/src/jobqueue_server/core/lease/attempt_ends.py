@@ -7,8 +7,8 @@ from typing import Protocol
 from uuid import UUID
 
 from ...lifecycle import Event, Status
+from ...store.attempt.attempts import AttemptEnd, AttemptStore
 from ...store.database import Record
-from ...store.jobs import AttemptEnd, JobStore
 from ..catalog import Catalog
 from ..events.ends import Ended, Ends, Waits
 
@@ -34,7 +34,7 @@ class Checkpoints(Protocol):
 class AttemptEnds:
     """Ends attempts, and tells of attempts that a transaction of others has ended."""
 
-    def __init__(self, store: JobStore, catalog: Catalog, checkpoints: Checkpoints, ends: Ends) -> None:
+    def __init__(self, store: AttemptStore, catalog: Catalog, checkpoints: Checkpoints, ends: Ends) -> None:
         self._store = store
         self._catalog = catalog
         self._checkpoints = checkpoints

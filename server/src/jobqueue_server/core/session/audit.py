@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 
 from ...lifecycle import Event
-from ...store.jobs import AttemptEnd, JobStore
+from ...store.attempt.attempts import AttemptEnd
 from ...store.session.sessions import SessionStore
 from ..events.this_server import ThisServer
 from ..lease.attempt_ends import AttemptEnds
@@ -30,7 +30,6 @@ class Audit:
 
     def __init__(
         self,
-        jobs: JobStore,
         store: SessionStore,
         sessions: Sessions,
         revocations: Revocations,
@@ -38,7 +37,6 @@ class Audit:
         server: ThisServer,
         tuning: Tuning | None = None,
     ) -> None:
-        self._jobs = jobs
         self._store = store
         self._sessions = sessions
         self._revocations = revocations
@@ -55,7 +53,7 @@ class Audit:
         """
         strays = [
             AttemptEnd(row["id"], row["attempts"], row["session_id"], Event.UNDELIVERED)
-            for row in await self._jobs.stray(self._stray_within)
+            for row in await self._store.stray(self._stray_within)
         ]
         self._stray_within = STRAY_WITHIN
         await self.sessions_here()

@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ...lifecycle import Event
+from ...store.attempt.attempts import AttemptEnd
 from ...store.database import Record
-from ...store.jobs import AttemptEnd
 from ...store.session.sessions import SessionStore
 from ..events.notices import Peers
 from ..lease.attempt_ends import AttemptEnds

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from ...errors import JobQueueError
 from ...lifecycle import Event
+from ...store.attempt.attempts import AttemptEnd
 from ...store.database import Record
-from ...store.jobs import AttemptEnd, JobStore
 from ...store.session.sessions import SessionStore
 from ..duty_cycle import DutyCycle
 from ..events.this_server import ThisServer
@@ -27,7 +27,6 @@ class Reaper:
 
     def __init__(
         self,
-        jobs: JobStore,
         store: SessionStore,
         revocations: Revocations,
         losses: Losses,
@@ -36,7 +35,6 @@ class Reaper:
         server: ThisServer,
         tuning: Tuning | None = None,
     ) -> None:
-        self._jobs = jobs
         self._store = store
         self._revocations = revocations
         self._losses = losses
@@ -64,7 +62,7 @@ class Reaper:
 
     async def end_due(self) -> None:
         """Run timeouts are failures at their deadline; cancel graces end in CANCELLED. The worker is told."""
-        rows = await self._jobs.due(self._server.id, self._tuning.reap_most)
+        rows = await self._store.due(self._server.id, self._tuning.reap_most)
         if not rows:
             return
         ends = []

@@ -17,8 +17,8 @@ from ...errors import (
 )
 from ...lifecycle import Event
 from ...scope import Scope
+from ...store.attempt.attempts import AttemptEnd
 from ...store.database import Record
-from ...store.jobs import AttemptEnd
 from ...store.session.sessions import SessionStore
 from ..claim.takers import Takers
 from ..events.notices import Peers

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...lifecycle import Event
+from ...store.attempt.attempts import AttemptEnd
 from ...store.database import Record
-from ...store.jobs import AttemptEnd
 from ...store.session.sessions import SessionStore
 from ..catalog import Catalog
 from ..lease.attempt_ends import AttemptEnds

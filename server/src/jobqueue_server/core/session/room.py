@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from ...store.jobs import JobStore
 from ...store.session.sessions import SessionStore
 from ..attempt.room import AttemptRoom
 from ..catalog import Catalog
@@ -34,7 +33,6 @@ class SessionRoom:
     def __init__(
         self,
         store: SessionStore,
-        jobs: JobStore,
         catalog: Catalog,
         claim: ClaimRoom,
         attempt: AttemptRoom,
@@ -69,8 +67,8 @@ class SessionRoom:
         )
         losses = Losses(store, self.sessions, silences, attempts, peers, tuning)
         revocations = Revocations(self.sessions, peers)
-        self.audit = Audit(jobs, store, self.sessions, revocations, attempts, server, tuning)
-        self.reaper = Reaper(jobs, store, revocations, losses, self.audit, attempts, server, tuning)
+        self.audit = Audit(store, self.sessions, revocations, attempts, server, tuning)
+        self.reaper = Reaper(store, revocations, losses, self.audit, attempts, server, tuning)
         self.unary = UnarySessions(
             store, self.sessions, claim.takers, claim.delivery, attempt.settler, attempts, catalog, server
         )

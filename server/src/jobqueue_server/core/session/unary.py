@@ -20,8 +20,8 @@ from ...errors import JobQueueError, SessionStreams
 from ...lifecycle import Event, Status
 from ...model import MAX_PAGE_BYTES
 from ...scope import Scope
+from ...store.attempt.attempts import AttemptEnd
 from ...store.database import Record
-from ...store.jobs import AttemptEnd
 from ...store.session.sessions import SessionStore
 from ..attempt.outcome import Answer, Outcome, SettleReply
 from ..attempt.settler import Settler

@@ -8,8 +8,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from ...scope import Scope
+from ..attempt.attempts import AttemptEnd, AttemptStore
 from ..database import Database, Record, Session
-from ..jobs import AttemptEnd, JobStore
 from ..upkeep.clock import Expected
 
 #: How a lease of a session that ends leaves RUNNING: given up, lost, or never delivered.
@@ -19,9 +19,9 @@ Decide = Callable[[Record], AttemptEnd]
 class SessionStore:
     """Raises (every method): DatabaseAway, DatabaseFull."""
 
-    def __init__(self, database: Database, jobs: JobStore, *, expected: Expected) -> None:
+    def __init__(self, database: Database, attempts: AttemptStore, *, expected: Expected) -> None:
         self._database = database
-        self._jobs = jobs
+        self._attempts = attempts
         self._expected = expected
 
     async def undurable(self) -> list[str]:
@@ -108,7 +108,7 @@ class SessionStore:
         async with self._database.transaction(hot=True) as session:
             if await session.fetchrow("end_session", session_id, epoch) is None:
                 return None
-            return await self._leave_all([session_id], decide, session)
+            return await self._end_all([session_id], decide, session)
 
     async def reap(self, sessions: Mapping[int, int], decide: Decide) -> tuple[frozenset[int], list[Record]]:
         """Ends sessions (id: epoch) whose ttl is over, with their leases, in one transaction.
@@ -120,7 +120,7 @@ class SessionStore:
                 "reap_sessions", list(sessions), list(sessions.values()), self._expected()
             )
             ended = [row["id"] for row in rows]
-            return frozenset(ended), await self._leave_all(ended, decide, session) if ended else []
+            return frozenset(ended), await self._end_all(ended, decide, session) if ended else []
 
     async def give_back(
         self, sessions: Sequence[tuple[int, int, bool]], ends: Sequence[AttemptEnd]
@@ -136,15 +136,15 @@ class SessionStore:
                 for row in await session.fetch("lock_sessions", ids, epochs, silent, self._expected())
             }
             going = [end for end in ends if end.session_id in locked]
-            return await self._jobs.end_attempt(going, session) if going else []
+            return await self._attempts.end_attempt(going, session) if going else []
 
-    async def _leave_all(self, ended: Sequence[int], decide: Decide, session: Session) -> list[Record]:
+    async def _end_all(self, ended: Sequence[int], decide: Decide, session: Session) -> list[Record]:
         ends = [decide(row) for row in await session.fetch("held", ended, self._expected())]
-        return await self._jobs.end_attempt(ends, session) if ends else []
+        return await self._attempts.end_attempt(ends, session) if ends else []
 
     async def named_jobs(self, scope: Scope, ids: Sequence[UUID]) -> list[Record]:
         """Lane and size of payload of jobs that a worker names after a break; of those that are gone, none."""
-        return await self._jobs.named_jobs(scope, ids)
+        return await self._database.fetch("named_jobs", ids, min(ids), max(ids), scope.namespace, hot=True)
 
     async def held(self, session_ids: Sequence[int]) -> list[Record]:
         """Every lease that these sessions hold."""
@@ -161,3 +161,11 @@ class SessionStore:
     async def expired(self, server_id: int, most: int) -> list[Record]:
         """Sessions to reap (id, epoch, name, leases); those of another server that lives a second later."""
         return await self._database.fetch("expired_sessions", server_id, most, self._expected(), hot=True)
+
+    async def due(self, server_id: int, most: int) -> list[Record]:
+        """Leases past their deadline; those of another server that lives a second later."""
+        return await self._database.fetch("due", server_id, most, self._expected(), hot=True)
+
+    async def stray(self, ended_within: timedelta) -> list[Record]:
+        """Leases of sessions that have ended within this time."""
+        return await self._database.fetch("stray", ended_within, self._expected(), hot=True)

@@ -1,0 +1,1 @@
+"""Leases become ends: settlements, other ends of attempts, progress."""

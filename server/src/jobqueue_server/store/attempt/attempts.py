@@ -1,0 +1,142 @@
+"""Ends of attempts, and what running attempts say. Arrays in, rows out, one commit a call.
+
+The arguments and answers are plain tuples and the driver's records: at tens of thousands of jobs a second a frozen
+dataclass for each job (about 1 us) would cost as much as the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from ...fields import milliseconds
+from ...lifecycle import Event
+from ...model import DEFAULT_RETRY_POLICY, RetryPolicy
+from ...scope import Scope
+from ..database import Database, Record, Session
+from ..upkeep.clock import Expected
+
+
+@dataclass(slots=True, eq=False)
+class AttemptEnd:
+    """One lease on its way out of RUNNING, otherwise than by success."""
+
+    id: UUID
+    attempt: int
+    session_id: int
+    event: Event
+    permanent: bool = False
+    after: timedelta | None = None
+    error_type: str | None = None
+    message: str | None = None
+    stack: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Report:
+    """What a running attempt says of itself. `checkpoint` None: the last one stays."""
+
+    job_id: UUID
+    attempt: int
+    session_id: int
+    fraction: float
+    message: str
+    checkpoint: bytes | None = None
+
+
+def _settled(record: Record | None) -> tuple[datetime, frozenset[UUID] | None]:
+    assert record is not None
+    settled = record["settled"]
+    return record["at"], None if settled is None else frozenset(settled)
+
+
+class AttemptStore:
+    """Ends attempts in PostgreSQL.
+
+    Raises (every method): DatabaseAway, with which nothing is known of what happened, and DatabaseFull.
+    """
+
+    def __init__(self, database: Database, *, max_losses: int, expected: Expected) -> None:
+        self._database = database
+        self._max_losses = max_losses
+        self._expected = expected
+        self._policy: RetryPolicy = DEFAULT_RETRY_POLICY
+
+    def transaction(self) -> AbstractAsyncContextManager[Session]:
+        """A transaction for the end of an attempt that enqueues jobs."""
+        return self._database.transaction(hot=True)
+
+    async def settle_succeeded(
+        self, leases: Sequence[tuple[Sequence[UUID], int, int]]
+    ) -> tuple[datetime, frozenset[UUID] | None]:
+        """Ends leases as succeeded, without outputs.
+
+        Args:
+            leases: Runs of (ids, attempt, session), in any order: the scan of the primary key sorts them. Each id once.
+
+        Returns:
+            When, and the ids that were settled where some were not; None for all.
+        """
+        ids: list[UUID] = []
+        firsts: list[int] = []
+        for some, _, _ in leases:
+            firsts.append(len(ids) + 1)
+            ids += some
+        _, attempts, sessions = zip(*leases, strict=True)
+        return _settled(
+            await self._database.fetchrow("settle_succeeded", ids, firsts, attempts, sessions, hot=True)
+        )
+
+    async def settle_with_output(
+        self, leases: Sequence[tuple[UUID, int, int, bytes | None]], session: Session | None = None
+    ) -> tuple[datetime, frozenset[UUID] | None]:
+        """As `settle_succeeded`, of leases (id, attempt, session, output); with `session`, inside its transaction."""
+        columns = zip(*leases, strict=True)
+        if session is not None:
+            return _settled(await session.fetchrow("settle_with_output", *columns))
+        return _settled(await self._database.fetchrow("settle_with_output", *columns, hot=True))
+
+    async def end_attempt(self, ends: Sequence[AttemptEnd], session: Session | None = None) -> list[Record]:
+        """Takes leases out of RUNNING, otherwise than by success. Answers a row for each that matched its fence."""
+        ordered = sorted(ends, key=lambda end: end.id)
+        arguments = (
+            [end.id for end in ordered],
+            [end.attempt for end in ordered],
+            [end.session_id for end in ordered],
+            [int(end.event) for end in ordered],
+            [end.permanent for end in ordered],
+            [milliseconds(end.after) for end in ordered],
+            [end.error_type for end in ordered],
+            [end.message for end in ordered],
+            [end.stack for end in ordered],
+            milliseconds(self._policy.min_backoff),
+            milliseconds(self._policy.max_backoff),
+            self._max_losses,
+            self._expected(),
+        )
+        if session is not None:
+            return await session.fetch("end_attempt", *arguments)
+        return await self._database.fetch("end_attempt", *arguments, hot=True)
+
+    async def settled_before(self, leases: Sequence[tuple[Scope, UUID, int]]) -> list[Record]:
+        """What became of (scope, id, attempt) whose settlement did not match; of jobs that are not there, no row."""
+        scopes, ids, attempts = zip(*leases, strict=True)
+        namespaces = [scope.namespace for scope in scopes]
+        return await self._database.fetch("settled_before", ids, attempts, namespaces, hot=True)
+
+    async def report_progress(self, reports: Sequence[Report]) -> None:
+        """Keeps what attempts last said. Sorted by id, each id once."""
+        checkpoints = [report.checkpoint for report in reports]
+        await self._database.fetch(
+            "report_progress",
+            [report.job_id for report in reports],
+            [report.attempt for report in reports],
+            [report.session_id for report in reports],
+            [report.fraction for report in reports],
+            [report.message for report in reports],
+            checkpoints if any(each is not None for each in checkpoints) else [],
+            hot=True,
+        )

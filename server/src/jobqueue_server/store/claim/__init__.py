@@ -1,0 +1,1 @@
+"""Rows become leases: what waits, what a claim takes, what a delivery carries."""

@@ -1,0 +1,95 @@
+"""Claims: where jobs wait, which of them a claim leases, and what their deliveries carry. Arrays in, rows out.
+
+The answers are the driver's records: at tens of thousands of jobs a second a frozen dataclass for each job (about 1 us)
+would cost as much as the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from ..database import Database, Record
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimTarget:
+    """A place that a claim reads: a lane at a priority, from a floor of run_at on. Its queue gives at most `most`."""
+
+    lane_id: int
+    priority: int
+    take: int
+    floor: datetime
+    queue_number: int
+    most: int = 1000
+
+
+def _target_columns(targets: Sequence[ClaimTarget]) -> tuple[list[Any], ...]:
+    return (
+        [target.lane_id for target in targets],
+        [target.priority for target in targets],
+        [target.take for target in targets],
+        [target.floor for target in targets],
+        [target.queue_number for target in targets],
+    )
+
+
+class ClaimStore:
+    """Leases jobs in PostgreSQL.
+
+    Raises (every method): DatabaseAway, with which nothing is known of what happened, and DatabaseFull.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(
+        self, targets: Sequence[ClaimTarget], slots: Sequence[int], epochs: dict[int, int]
+    ) -> list[Record]:
+        """Leases up to `len(slots)` ready jobs. `slots` has the id of each slot's session, in the order of dealing."""
+        return await self._database.fetch(
+            "claim",
+            *_target_columns(targets),
+            slots,
+            list(epochs),
+            list(epochs.values()),
+            [target.most for target in targets],
+            hot=True,
+        )
+
+    async def peek(self, targets: Sequence[ClaimTarget], most: int) -> list[int]:
+        """The sizes in bytes of the jobs that a claim would take now, in its order."""
+        rows = await self._database.fetch("peek", *_target_columns(targets), most, hot=True)
+        return [row["size"] for row in rows]
+
+    async def claim_isolated(self, lane_ids: Sequence[int], epochs: dict[int, int]) -> list[Record]:
+        """Leases at most one isolated job to each session."""
+        return await self._database.fetch(
+            "claim_isolated", lane_ids, list(epochs), list(epochs.values()), hot=True
+        )
+
+    async def peek_isolated(self, lane_ids: Sequence[int]) -> int:
+        """The size in bytes of the isolated job that `claim_isolated` would take now; 0 where there is none."""
+        row = await self._database.fetchrow("peek_isolated", lane_ids, hot=True)
+        return 0 if row is None else int(row["size"])
+
+    async def bodies(self, ids: Sequence[UUID]) -> list[Record]:
+        """Payload, labels and headers of jobs that were just claimed."""
+        return await self._database.fetch("bodies", ids, min(ids), max(ids), hot=True)
+
+    async def checkpoints(self, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        """What the attempts before left behind, by job; jobs without are missing."""
+        rows = await self._database.fetch("checkpoints", ids, hot=True)
+        return {row["job_id"]: row["checkpoint"] for row in rows}
+
+    async def heads(self, targets: Sequence[tuple[int, int, datetime]]) -> list[Record]:
+        """The head of each line (lane, priority, floor): its run_at, and whether it is due."""
+        lanes, priorities, floors = zip(*targets, strict=True)
+        return await self._database.fetch("heads", lanes, priorities, floors, hot=True)
+
+    async def heads_isolated(self, lane_ids: Sequence[int]) -> list[Record]:
+        """The lanes in which an isolated job waits."""
+        return await self._database.fetch("heads_isolated", lane_ids, hot=True)

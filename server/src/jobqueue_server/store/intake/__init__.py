@@ -1,0 +1,1 @@
+"""Requests become rows: inserts, and the keys that stand for jobs already."""
