@@ -30,7 +30,7 @@ class Commits:
         self._metrics = metrics
 
     async def commit(self, batches: Sequence[SuccessBatch], items: Sequence[PendingOutcome]) -> None:
-        """All of them, each job once."""
+        """Commits batches and single outcomes. Each job is in them once."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         succeeded = [item for item in items if item.outcome.event is Event.SUCCEED]
@@ -46,7 +46,7 @@ class Commits:
         self._metrics.observe_batch("settle", loop.time() - started, jobs)
 
     async def _succeed_batches(self, batches: Sequence[SuccessBatch]) -> list[PendingOutcome]:
-        """Commits what succeeded without more to say: what matched no lease."""
+        """Commits plain successes. Returns those that matched no lease."""
         runs: list[tuple[list[UUID], int, int]] = []
         for batch in batches:
             attempt = 0
@@ -96,7 +96,7 @@ class Commits:
         items: list[PendingOutcome],
         commit: Callable[[list[PendingOutcome]], Awaitable[list[PendingOutcome]]],
     ) -> list[PendingOutcome]:
-        """Runs a statement on a batch: what matched no lease. A value that PostgreSQL refuses harms its own only."""
+        """Runs a statement on a batch. Returns what matched no lease. A value that is refused harms only its own."""
         try:
             stale: list[PendingOutcome] = await commit(items)
             return stale
@@ -140,7 +140,7 @@ class Commits:
             item.reply.done()
         ended = Succeeded(at)
         ended.add(item.lease for item in items if item.lease is not None)
-        # Of what the session no longer held it is not known here what it was.
+        # Kind and start of a lease that the session no longer held are not known here.
         unheld = [item.job_id for item in items if item.lease is None]
         self._ends.tell([*ended.ends, Ended(unheld)] if unheld else ended.ends)
         return stale

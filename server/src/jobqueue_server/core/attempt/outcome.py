@@ -1,4 +1,4 @@
-"""Outcomes on their way to the database: as workers report them, one by one or as many that say no more."""
+"""Outcomes on their way to the database, one by one or as batches of plain successes."""
 
 from __future__ import annotations
 
@@ -95,12 +95,12 @@ class PendingOutcome:
         return self.job_id, self.attempt, self.session.id, self.outcome.output
 
 
-#: That of a success which says no more.
+#: The outcome of a success without an output.
 SUCCEEDED = Outcome(Event.SUCCEED)
 
 
 class SuccessBatch:
-    """Leases of a session that succeeded without more to say, as most do: all of one frame, and none of them twice."""
+    """Leases of a session that succeeded without an output, as most do: all of one frame, each once."""
 
     __slots__ = ("leases", "reply", "session")
 

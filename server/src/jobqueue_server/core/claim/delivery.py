@@ -52,7 +52,7 @@ class Delivery:
         isolated: bool,
         after: asyncio.Task[None] | None = None,
     ) -> None:
-        """Fetches what rows of a claim do not have, and hands all over.
+        """Reads the payloads of a claim's rows, and hands the leases over.
 
         Args:
             rows: As `claim.sql` and `claim_isolated.sql` answer them.
@@ -86,7 +86,7 @@ class Delivery:
         checkpoints: Mapping[UUID, bytes],
         isolated: bool,
     ) -> dict[Session, list[Lease]]:
-        """What each session is given. What it can't have goes back."""
+        """The leases of each session. What a session can't take goes back."""
         given: dict[Session, list[Lease]] = defaultdict(list)
         weight: dict[Session, int] = defaultdict(int)
         templates: dict[tuple[object, ...], LeaseTemplate] = {}

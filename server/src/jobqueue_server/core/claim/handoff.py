@@ -1,4 +1,4 @@
-"""The hand-off: slots are kept for jobs that are just being stored, so that they are stored leased."""
+"""The hand-off: reserves slots for jobs that are being stored, so that they are stored as leased."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who takes what: the sessions of this server in groups, by what they subscribe to."""
+"""The sessions of this server that take jobs, in groups with the same subscriptions."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Takers:
             self.sweep_anew()
 
     def wake(self) -> None:
-        """Slots of a session are free that were not."""
+        """A session has more free slots than before."""
         self._activity.wake()
 
     def sweep_anew(self) -> None:

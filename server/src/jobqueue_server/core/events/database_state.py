@@ -26,20 +26,20 @@ class DatabaseState:
         self._listeners: list[Callable[[DatabaseChange], Awaitable[None]]] = []
 
     def subscribe(self, listener: Callable[[DatabaseChange], Awaitable[None]]) -> None:
-        """For the constructor of one who wants to know."""
+        """Adds a listener. A part calls it in its constructor."""
         self._listeners.append(listener)
 
     async def went_away(self, why: str) -> None:
-        """It can't be reached."""
+        """The database can't be reached."""
         self.away = why
         await self._tell(DatabaseChange.AWAY)
 
     async def is_long_away(self) -> None:
-        """It still can't be reached."""
+        """The database still can't be reached."""
         await self._tell(DatabaseChange.LONG_AWAY)
 
     async def is_back(self) -> None:
-        """It can be reached again, and anything may have happened."""
+        """The database can be reached again, and anything may have happened."""
         self.away = ""
         await self._tell(DatabaseChange.BACK)
 

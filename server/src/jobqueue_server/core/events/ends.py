@@ -52,7 +52,7 @@ class Ends:
         self._listeners: list[Listener] = []
 
     def subscribe(self, listener: Listener) -> None:
-        """For the constructor of one who wants to know."""
+        """Adds a listener. A part calls it in its constructor."""
         self._listeners.append(listener)
 
     def tell(self, ended: Sequence[Ended]) -> None:

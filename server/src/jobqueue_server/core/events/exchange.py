@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Exchange:
-    """Sends this server's news, and hears those of the others."""
+    """Sends this server's news, and receives the news of the others."""
 
     def __init__(
         self,

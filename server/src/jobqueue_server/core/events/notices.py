@@ -1,4 +1,4 @@
-"""What servers tell each other: news for the others, and who here hears theirs.
+"""What servers tell each other: news for the others, and the parts that hear theirs.
 
 It is only for speed. What is lost with a connection is found by the sweep and by the search for cancels, each once a
 second, and by the audit.
@@ -27,8 +27,8 @@ Ready = tuple[int, int, bool]
 class Peers:
     """The other servers on this database.
 
-    Who wants to hear them subscribes in its constructor by a `hear` method. The news for them gather until
-    `Exchange` sends them.
+    A part that wants to hear them subscribes in its constructor by a `hear` method. The news for them gathers until
+    `Exchange` sends it.
     """
 
     def __init__(self, server: ThisServer, tuning: Tuning | None = None) -> None:
@@ -127,7 +127,7 @@ class Peers:
         return parts
 
     def heard(self, notice: dict[str, Any]) -> list[Ready]:
-        """Another server's notice came: tells who wants to hear it. Returns what is ready, for `ready`."""
+        """A notice of another server came: tells its listeners. Returns the ready lines, for `ready`."""
         self._heard_at = time.monotonic()
         for job_id, session_id, attempt, reason in notice.get("cancel", ()):
             for on_cancel in self._on_cancel:

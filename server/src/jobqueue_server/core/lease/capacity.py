@@ -1,4 +1,4 @@
-"""What a worker takes at once, and which of its slots are kept for jobs that are on their way to it."""
+"""How much a worker takes at once, and which of its slots are reserved for jobs on their way to it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Capacity:
         slots: How many jobs it takes at once.
         by_kind: How many of some kinds.
         bytes: How many bytes of payloads; 0 is no limit.
-        reserved: Slots that are kept.
-        reserved_bytes: Bytes that are kept.
+        reserved: Slots that are reserved.
+        reserved_bytes: Bytes that are reserved.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Capacity:
         self._reserved_kinds: Counter[str] = Counter()
 
     def set(self, slots: int, by_kind: Mapping[str, int], bytes: int) -> None:
-        """What the worker takes from now on."""
+        """Sets what the worker takes from now on."""
         self.slots, self.by_kind, self.bytes = slots, by_kind, bytes
 
     @property

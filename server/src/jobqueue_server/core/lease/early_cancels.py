@@ -29,7 +29,7 @@ class EarlyCancels:
         self._kept[job_id] = (attempt, reason, time.monotonic())
 
     def forget_old(self) -> None:
-        """What was kept for long is another server's."""
+        """Drops what was kept for long: its lease is another server's."""
         now = time.monotonic()
         for job_id in [job_id for job_id, kept in self._kept.items() if now - kept[2] > self._kept_for]:
             del self._kept[job_id]

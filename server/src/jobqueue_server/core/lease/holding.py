@@ -47,11 +47,11 @@ class Holding(ABC):
 
     @abstractmethod
     def has_room(self) -> None:
-        """It may take more than before."""
+        """The session may take more than before."""
 
     @abstractmethod
     def go_on(self) -> None:
-        """What waited for a receipt goes on."""
+        """The deliveries that waited for a receipt go on."""
 
     def next_lease_id(self) -> int:
         """Unique in the session: the epoch above, a counter below."""
@@ -59,7 +59,7 @@ class Holding(ABC):
         return self.epoch << 32 | self._counter
 
     def next_lease_ids(self, count: int) -> range:
-        """So many of them."""
+        """As `next_lease_id`, for so many leases."""
         first = self.epoch << 32 | self._counter + 1
         self._counter += count
         return range(first, first + count)

@@ -1,4 +1,4 @@
-"""Leases: what leases that were given at once have in common, one lease, and what is left of one that is over."""
+"""Leases: what leases of one claim share, one lease, and what is left of one that is over."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class CancelRequest:
 
     @classmethod
     def of(cls, reason: str, left: timedelta | None) -> CancelRequest:
-        """As it stands in the database, where what is left may be over."""
+        """From the columns of the database, where the grace may be over already."""
         return cls(reason, max(left or timedelta(), timedelta()))
 
 
 @dataclass(slots=True, eq=False)
 class LeaseTemplate:
-    """What leases that were given at once have in common."""
+    """What leases of one claim or insert share."""
 
     lane: Lane
     attempt: int
@@ -107,23 +107,23 @@ class Lease:
         return fresh, again, unheld
 
     def settles(self) -> None:
-        """Its outcome is on its way."""
+        """The outcome of this lease is on its way."""
         self.settling = True
 
     def unsettled(self) -> None:
-        """Its outcome was not applied."""
+        """The outcome of this lease was not applied."""
         self.settling = False
 
     def goes_on_from(self, checkpoint: bytes) -> None:
-        """What the attempts before left behind."""
+        """Gives the lease the checkpoint of an earlier attempt."""
         self.checkpoint = checkpoint
 
     def progressed(self, fraction: float) -> None:
-        """Its worker told how far it is."""
+        """The worker reported progress."""
         self.fraction = fraction
 
     def told(self) -> None:
-        """Its worker heard of a cancel."""
+        """A cancel was sent to the worker."""
         self.cancel_sent = True
 
     @property
@@ -133,7 +133,7 @@ class Lease:
 
     @property
     def lane(self) -> Lane:
-        """Where the job was."""
+        """The lane of the job."""
         return self.template.lane
 
 
@@ -168,7 +168,7 @@ class Remembered:
         self.add = self._newer.__setitem__
 
     def get(self, lease_id: int) -> tuple[UUID, int] | None:
-        """What it stood for; None where it is not, or no longer, known."""
+        """The job and attempt of a lease; None if it is not known, or no longer."""
         return self._newer.get(lease_id) or self._older.get(lease_id)
 
     def __contains__(self, lease_id: int) -> bool:

@@ -1,4 +1,4 @@
-"""What a worker is known to have seen of its deliveries: a write is not a delivery, a receipt is."""
+"""Which deliveries a worker has seen. A write proves nothing; a receipt does."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Receipts:
 
     @property
     def late(self) -> bool:
-        """Whether they have stood still for more than a heartbeat interval while something is unseen."""
+        """Whether no receipt came for more than a heartbeat interval while a delivery is unseen."""
         return time.monotonic() - self.since > self._interval
 
     def unseen(self, lease: Delivered) -> bool:
-        """Whether the worker is known not to have seen it."""
+        """Whether the worker has not seen the lease, as far as its receipts say."""
         return lease.seq == 0 or lease.seq > self.seen
 
     def handed_over(self, first: Delivered, *, isolated: bool) -> None:

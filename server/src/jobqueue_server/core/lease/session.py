@@ -96,7 +96,7 @@ class Session(Holding):
     # ---- its state
 
     def _on(self, event: SessionEvent) -> bool:
-        """Takes in what happened. Returns whether that means anything in its state."""
+        """Applies an event to the state. Returns whether the state has a transition for it."""
         after = TABLE.get((self.state, event))
         if after is None:
             return False
@@ -104,7 +104,7 @@ class Session(Holding):
         return True
 
     def attach(self, link: Link, leave_at: float = math.inf) -> None:
-        """Its stream is ready for deliveries; at `leave_at` that is too old."""
+        """The stream is ready for deliveries. At `leave_at` it is too old."""
         if self._on(SessionEvent.ATTACHED):
             self.link = link
             self.had_stream = True
@@ -112,11 +112,11 @@ class Session(Holding):
             self.leave_at = leave_at
 
     def drain(self) -> None:
-        """Its worker stops: it takes no more jobs."""
+        """The worker drains: it takes no more jobs."""
         self._on(SessionEvent.DRAIN)
 
     def said_all(self) -> bool:
-        """Its worker is done, and it is to end. Returns whether it was not about to already."""
+        """The worker said goodbye, so the session is to end. Returns False if it was about to end already."""
         return self._on(SessionEvent.SAID_ALL)
 
     def too_old(self, stays_at: float) -> bool:
@@ -125,7 +125,7 @@ class Session(Holding):
         return self._on(SessionEvent.TOO_OLD)
 
     def stayed(self, leave_at: float) -> None:
-        """Its worker found nowhere else to go: it goes on, until `leave_at`."""
+        """The worker found no other server: the session goes on here until `leave_at`."""
         self.leave_at, self.stays_at = leave_at, math.inf
         self._on(SessionEvent.STAYED)
 
@@ -137,7 +137,7 @@ class Session(Holding):
         return self._on(SessionEvent.BROKEN)
 
     def gone(self) -> None:
-        """It has ended, or goes on elsewhere or in another epoch."""
+        """The session has ended, or goes on elsewhere or in another epoch."""
         self.link = None
         self._on(SessionEvent.GONE)
 
@@ -146,14 +146,14 @@ class Session(Holding):
         self.previous_token = False
 
     def keep_previous_token(self) -> None:
-        """That could not be written."""
+        """The end could not be written."""
         self.previous_token = True
 
     # ---- what it takes
 
     @property
     def takes_jobs(self) -> bool:
-        """Whether it gets jobs, if it has room."""
+        """Whether the session gets jobs, if it has free slots."""
         return self.state is _LIVE
 
     @property
@@ -185,7 +185,7 @@ class Session(Holding):
         return self.capacity.fits(size, self.bytes_held + also)
 
     def watch_room(self, on_room: Callable[[Session], None] | None) -> None:
-        """Who deals is told when `free` may have grown."""
+        """Sets the group that is told when `free` may have grown."""
         self._on_room = on_room
 
     def has_room(self) -> None:
@@ -225,27 +225,27 @@ class Session(Holding):
         return self.link is not None and self.link.awaits_receipt(seen)
 
     def go_on(self) -> None:
-        """What waited for a receipt goes on."""
+        """The deliveries that waited for a receipt go on."""
         if self.link is not None:
             self.link.go_on()
         self.has_room()
 
     def cancel(self, lease: Lease, asked: CancelRequest) -> None:
-        """Has its worker stop a job, if it has a stream."""
+        """Asks the worker to stop a job, if the session has a stream."""
         lease.told()
         if self.link is not None:
             self.link.cancel([lease.lease_id], asked.reason, asked.grace)
 
     def go_away(self, reason: str, drain: timedelta | None, reconnect_after: timedelta = timedelta()) -> None:
-        """Asks its worker to connect elsewhere, if it has a stream."""
+        """Asks the worker to connect elsewhere, if the session has a stream."""
         if self.link is not None:
             self.link.go_away(reason, drain, reconnect_after)
 
     def leave(self) -> None:
-        """Ends its stream, if it has one, because the server leaves."""
+        """Ends the stream, if there is one, because the server drains."""
         if self.link is not None:
             self.link.leave()
 
     def handed_over(self, leases: Sequence[Lease]) -> None:
-        """Its link has leases whose receipt is to come."""
+        """The link has these leases, and their receipt is to come."""
         self.receipts.handed_over(leases[0], isolated=leases[0].template.isolated)

@@ -1,4 +1,4 @@
-"""Cancels of running jobs, on their way to the worker that holds the lease, whichever server its stream is on."""
+"""Carries cancels of running jobs to the workers that hold their leases, on any server."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Cancels:
             self._peers.tell_cancel(job_id, session_id, attempt, reason)
 
     def heard(self, job_id: UUID, session_id: int, attempt: int, reason: str) -> bool:
-        """Another server was asked for it. Answers whether a worker here was told."""
+        """Another server took a cancel. Answers whether a worker here was told."""
         session = self._sessions.get(session_id)
         lease = session.find(job_id, attempt) if session is not None else None
         if session is None or lease is None or session.link is None:

@@ -1,4 +1,4 @@
-"""What is lost with a worker: sessions whose ttl is over, and leases that no receipt came for."""
+"""Ends sessions whose ttl is over, and gives back leases without a receipt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class Losses:
-    """Ends lost sessions and gives back leases, as far as this server knows what their workers have seen."""
+    """Ends lost sessions and gives back leases. It knows the receipts of the sessions that this server had."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Losses:
             await self._give_back(together)
 
     def _unseen(self, session: Session) -> list[Lease]:
-        """What is to go back now."""
+        """The leases that are to go back now."""
         if session.link is not None:
             return session.unseen_for(self._tuning.unseen_intervals) if session.receipts.wanted else []
         if session.state is SessionState.OPENING or session in self._silences:

@@ -164,7 +164,7 @@ class Sessions:
         return Opened(session, f"{session_id}.{new_secret}", kept, revoked)
 
     async def refusal(self, token: str) -> JobQueueError:
-        """Why a session did not go on by this token: SessionUnknown, SessionEnded or SessionSuperseded.
+        """Why this token does not continue a session: SessionUnknown, SessionEnded or SessionSuperseded.
 
         Only a token that is the session's own is told what became of it.
         """
@@ -211,12 +211,12 @@ class Sessions:
         return now + self._max_age * random.uniform(self._tuning.leave_from, self._tuning.leave_until)
 
     def capacity_changed(self, session: Session) -> None:
-        """Its worker takes more or fewer jobs than before."""
+        """The worker of this session takes more or fewer jobs than before."""
         if session.takes_jobs:
             self._takers.attach(session)
 
     def still_running(self, session: Session, held: Iterable[int]) -> list[int]:
-        """Takes in a heartbeat's list of leases. Returns those that are not the worker's own."""
+        """Takes in a heartbeat's list of leases. Returns those that this session does not hold."""
         lingering = len(session.lingering)
         unknown = session.still_running(held)
         if len(session.lingering) < lingering:
@@ -244,7 +244,7 @@ class Sessions:
             self._unlinked.set()
 
     async def end(self, session: Session) -> list[Lease]:
-        """A worker has said all: its session ends, and what it still held goes back uncharged. Returns that.
+        """A worker said goodbye: its session ends, and the leases that it still held go back uncharged. Returns those.
 
         Raises:
             SessionEnded: It has ended already.
@@ -267,7 +267,7 @@ class Sessions:
         return released
 
     def forget(self, session: Session) -> None:
-        """It is not this server's any more, or not by a stream."""
+        """The session has moved to another server, or has no stream any more."""
         session.gone()
         self._silences.discard(session)
         self._unlinked.set()
@@ -290,7 +290,7 @@ class Sessions:
             self.let_go(session, error)
 
     def let_go(self, session: Session, error: JobQueueError) -> None:
-        """It is not this server's any more: its stream ends, and nothing is written of it."""
+        """The session is not this server's any more: its stream ends, and its silence is not written."""
         if session.link is not None:
             session.link.fail(error)
             self.broken(session, session.link)

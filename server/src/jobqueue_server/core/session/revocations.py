@@ -1,4 +1,4 @@
-"""Leases that are over while their handlers run: their workers are told, whichever server they hang on."""
+"""Tells workers, on any server, of leases that ended while their handlers still run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Revocations:
         peers.hear_taken_back(self.taken_back)
 
     def take_back(self, session_id: int, job_id: UUID, attempt: int, reason: str) -> None:
-        """This server ended a lease, whichever server its worker hangs on."""
+        """This server ended a lease. Its worker may be connected to another server."""
         if not self.taken_back(session_id, job_id, attempt, reason):
             self._peers.tell_taken_back(session_id, job_id, attempt, reason)
 

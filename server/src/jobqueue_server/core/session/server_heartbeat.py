@@ -1,4 +1,4 @@
-"""The server's heartbeat: one row that stands for every running job, and what tells that the database is away."""
+"""The server's heartbeat: one row for all of its sessions. It also finds out whether the database is away."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ServerHeartbeat:
         self.reachable = True
 
     async def start(self) -> None:
-        """Registers the server, and says loudly if the database may lose what it acknowledged.
+        """Registers the server, and logs an error if the database may lose what it acknowledged.
 
         Raises:
             LevelTooLow: The database requires a newer server.
@@ -72,7 +72,7 @@ class ServerHeartbeat:
         self._heard(row, sent)
 
     async def run(self) -> None:
-        """Beats until cancelled."""
+        """Writes heartbeats until cancelled."""
         last = time.monotonic()
         told = 0.0
         late = 0

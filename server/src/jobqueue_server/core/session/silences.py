@@ -1,4 +1,4 @@
-"""Sessions without a stream whose silence is to be written: their ttl counts from then on, on any server."""
+"""Writes down which sessions have no stream. From then on any server counts their ttl."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 class Silences:
-    """Those that are not written yet."""
+    """The silent sessions that are not written yet."""
 
     def __init__(self, store: SessionStore) -> None:
         self._store = store
@@ -23,23 +23,23 @@ class Silences:
         self._one_came = asyncio.Event()
 
     def add(self, session: Session) -> None:
-        """Its stream is gone, or never came."""
+        """The stream of this session is gone, or never came."""
         self._unwritten.add(session)
         self._one_came.set()
 
     def discard(self, session: Session) -> None:
-        """It is not this server's any more."""
+        """The session is not this server's any more."""
         self._unwritten.discard(session)
 
     def __contains__(self, session: Session) -> bool:
         return session in self._unwritten
 
     async def one(self) -> None:
-        """Waits until one has come since the last `write`."""
+        """Waits until a session became silent since the last `write`."""
         await self._one_came.wait()
 
     async def write(self) -> list[Session]:
-        """Writes all, in one statement: of a proxy that restarts it is thousands.
+        """Writes all in one statement: a proxy that restarts silences thousands.
 
         Returns:
             Those that were not to be written: they go on with another server, or have ended.
@@ -55,7 +55,7 @@ class Silences:
             )
         except JobQueueError as error:
             # They are tried again with the next ones, or once the database is back.
-            _log.warning("%d sessions are silent, which could not be written: %s", len(silent), error)
+            _log.warning("could not write that %d sessions are silent: %s", len(silent), error)
             return []
         self._unwritten.difference_update(silent)
         return [session for session in silent if session.id not in written]

@@ -1,4 +1,4 @@
-"""A session's token: its number and a secret, of which only the digest is stored; and why a session does not go on."""
+"""A session's token: its number, and a secret of which only the digest is stored. Also the errors of a session."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def split_token(token: str) -> tuple[int, str]:
 
 
 def superseded() -> SessionSuperseded:
-    """It is in a later epoch, here or elsewhere."""
+    """The session is in a later epoch, here or elsewhere."""
     return SessionSuperseded("the session goes on elsewhere; resume it with its newest token")
 
 
 def ended() -> SessionEnded:
-    """It is over."""
+    """The session has ended."""
     return SessionEnded("the session has ended, and its leases went back; say Hello without resume")
 
 
 def silent(seconds: float) -> SessionSilent:
-    """Its stream counts as lost after so many seconds without a frame."""
+    """The stream counts as lost after so many seconds without a frame."""
     return SessionSilent(
         f"nothing was heard on this stream for {seconds:.0f} s, three heartbeat intervals; resume the session"
     )
