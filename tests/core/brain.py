@@ -44,8 +44,8 @@ class Load:
 
     def __init__(self, **told: Any) -> None:
         self.arrived = self.stored = self.ended = 0
-        self.busy = self.short = self.keeps_up = False
-        self.idle = True
+        self.busy = self.cpu_overcommitted = self.workers_keep_up = False
+        self.cpu_underused = True
         self.calls = 0.0
         vars(self).update(told)
 

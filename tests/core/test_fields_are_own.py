@@ -14,16 +14,9 @@ SERVER = Path(__file__).resolve().parents[2] / "server/src/jobqueue_server"
 CORE = SERVER / "core"
 #: The parts are joined by constructors alone.
 JOINED_BY = [SERVER / name for name in ("app.py", "drain.py", "gauges.py", "serving.py")]
-#: To be mended with the intake and the catalog. Nothing is added here.
+#: To be mended with the catalog. Nothing is added here.
 FROM_OUTSIDE = {
     "catalog.py Catalog: lane.gated",
-    "enqueue.py Enqueuer: row.ids",
-    "enqueue.py Enqueuer: row.key_digest",
-    "enqueue.py Enqueuer: row.namespace",
-    "enqueue.py Enqueuer: row.request_digest",
-    "enqueue.py Enqueuer: row.seats",
-    "enqueue.py Enqueuer: self._load.arrived",
-    "enqueue.py Enqueuer: unit.taken",
 }
 
 

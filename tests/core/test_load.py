@@ -26,11 +26,11 @@ class Thread:
 
 def test_before_a_window_has_passed_the_loop_is_idle():
     load = Thread().passes(0.049, ran=1.0)
-    assert (load.busy, load.short, load.idle, load.calls) == (False, False, True, 0.0)
+    assert (load.busy, load.cpu_overcommitted, load.cpu_underused, load.calls) == (False, False, True, 0.0)
 
 
 @pytest.mark.parametrize(
-    ("ran", "waited", "busy", "short", "idle"),
+    ("ran", "waited", "busy", "overcommitted", "underused"),
     [
         (0.8, 0.0, True, True, False),
         (0.7, 0.0, False, False, False),
@@ -40,10 +40,10 @@ def test_before_a_window_has_passed_the_loop_is_idle():
     ],
 )
 def test_waiting_for_a_core_counts_as_work_that_is_to_be_done(
-    ran: float, waited: float, busy: bool, short: bool, idle: bool
+    ran: float, waited: float, busy: bool, overcommitted: bool, underused: bool
 ):
     load = Thread().passes(0.1, ran, waited)
-    assert (load.busy, load.short, load.idle) == (busy, short, idle)
+    assert (load.busy, load.cpu_overcommitted, load.cpu_underused) == (busy, overcommitted, underused)
 
 
 def test_what_it_tells_is_of_the_last_window_and_not_of_all_time():
@@ -51,12 +51,13 @@ def test_what_it_tells_is_of_the_last_window_and_not_of_all_time():
     assert thread.passes(10, ran=1.0).busy
     load = thread.passes(0.05, ran=0.0)
     assert not load.busy
-    assert load.idle
+    assert load.cpu_underused
 
 
 def test_calls_are_told_a_second_and_counted_anew():
     thread = Thread()
-    thread.load.arrived = 50
+    for _ in range(50):
+        thread.load.call_arrived()
     assert thread.passes(0.1, ran=0.5).calls == pytest.approx(500)
     assert thread.passes(0.1, ran=0.5).calls == 0
 
@@ -65,7 +66,7 @@ def test_calls_are_told_a_second_and_counted_anew():
 def test_workers_keep_up_that_end_a_quarter_of_what_is_stored(ended: int, keeps_up: bool):
     thread = Thread()
     thread.load.stored, thread.load.ended = 100, ended
-    assert thread.passes(0.1, ran=0.5).keeps_up is keeps_up
+    assert thread.passes(0.1, ran=0.5).workers_keep_up is keeps_up
 
 
 def test_this_thread_tells_how_long_it_ran():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from jobqueue_server.core.digest import key_digest
+from jobqueue_server.core.intake.digest import key_digest
 
 from .stage import Stage
 

@@ -54,7 +54,7 @@ async def test_a_follow_up_that_is_the_first_in_its_queue_ends_its_job_while_no_
     worker = await place.worker()
     await place.enqueue()
     leased = await worker.job()
-    monkeypatch.setattr(place.app.enqueuer, "_most_waiting", 0)
+    monkeypatch.setattr(place.app.intake.waiting, "_most", 0)
     assert await worker.settle(outcomes=[success(leased, follow_up(queue="new"))]) == []
     assert await kinds(place) == {"work": 1, "next": 1}
 

@@ -16,7 +16,6 @@ import uvloop
 from jobqueue_server.chain import Begun, Call, Chain
 from jobqueue_server.errors import JobQueueError
 from jobqueue_server.metrics import Metrics
-from jobqueue_server.store.intake.intake import Stored
 from jobqueue_server.taskless import Deadlines, TasklessCall
 
 pytestmark = pytest.mark.unit
@@ -96,13 +95,13 @@ def test_what_is_answered_is_told_once_and_not_kept_until_its_deadline() -> None
         call = Told(chain, deadlines, seconds=0.1)
         last = Told(chain, deadlines, seconds=0.1)
         now = datetime.now(UTC)
-        call.job.done.set_result(Stored(now, frozenset(), frozenset()))
+        call.job.done.set_result(now)
         assert (await call.told)[0] == now
         call.cancel()
         assert (await last.told)[0] == "DEADLINE_EXCEEDED"
 
         kept = Told(chain, deadlines, seconds=30)
-        kept.job.done.set_result(Stored(now, frozenset(), frozenset()))
+        kept.job.done.set_result(now)
         await kept.told
         gone = weakref.ref(kept)
         del kept

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from jobqueue_server.core import digest
+from jobqueue_server.core.intake import digest
 from jobqueue_server.lifecycle import State
 from jobqueue_server.model import RetryPolicy
 

@@ -22,13 +22,13 @@ from .core.attempt.room import AttemptRoom
 from .core.catalog import Catalog
 from .core.claim.room import ClaimRoom
 from .core.clock import Clock
-from .core.enqueue import Enqueuer
 from .core.events.database_state import DatabaseState
 from .core.events.ends import EndCounter, Ends
 from .core.events.exchange import Exchange
 from .core.events.notices import Peers
 from .core.events.this_server import ThisServer
 from .core.expected_clock import ExpectedClock
+from .core.intake.room import IntakeRoom
 from .core.jobs import JobService
 from .core.lease.attempt_ends import AttemptEnds
 from .core.lease.early_cancels import EarlyCancels
@@ -186,13 +186,13 @@ class App:
             ClaimStore(self.database), self.catalog, self.clock, self.attempts, early, ends,
             self.peers, reachable, load, self.metrics, tuning,
         )
-        self.enqueuer = Enqueuer(
-            IntakeStore(self.database, key_ttl=settings.idempotency_ttl), self.catalog,
-            self.claim.hand_off, self.clock, IdMint(self.clock, uuid_of), self.metrics, reads,
-            load, most_waiting=settings.enqueue_queue_limit,
+        self.intake = IntakeRoom(
+            IntakeStore(self.database, key_ttl=settings.idempotency_ttl), reads, self.catalog,
+            self.clock, IdMint(self.clock, uuid_of), self.claim, load, self.metrics, tuning,
+            most_waiting=settings.enqueue_queue_limit,
         )
         self.attempt = AttemptRoom(
-            ending, self.claim, self.enqueuer, self.attempts, ends, self.metrics
+            ending, self.claim, self.intake, self.attempts, ends, self.metrics, tuning
         )
         self.session = SessionRoom(
             sessions, self.catalog, self.claim, self.attempt, self.attempts, early,
@@ -207,7 +207,7 @@ class App:
             (reaping_clock, retention_clock), self.levels,
         )
         self.jobs = JobService(
-            self.enqueuer, reads, changes, self.waiters, ends,
+            self.intake.enqueuer, reads, changes, self.waiters, ends,
             on_cancel=self.session.cancels.cancel, on_ready=self.claim.lines.ready,
         )
 
@@ -251,8 +251,7 @@ class App:
             {
                 "clock": self.clock.run,
                 "catalog": self.catalog.run,
-                "enqueue": self.enqueuer.run,
-                "enqueue keyed": self.enqueuer.run_keyed,
+                **self.intake.background(),
                 **self.attempt.background(),
                 **self.claim.background(),
                 **self.session.background(),

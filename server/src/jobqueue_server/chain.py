@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from grpc_http2 import PeerGone
 
 from . import logs
-from .core.callers import CALLER
+from .core.intake.callers import CALLER
 from .errors import DeadlineExceeded, Draining, Internal, JobQueueError, TooManyCalls
 from .model import DEFAULT_NAMESPACE, DEFAULT_WAIT, MAX_WAIT
 from .scope import Scope

@@ -1,7 +1,7 @@
 """The fields of a job, each declared once: who gives it, where it is stored, who is shown it.
 
-Made from this list, once, when a module is imported: the request's digest (`core/digest.py`), the arguments of an
-insert (`store/intake/intake.py`), what a row is read into (`store/query/reads.py`), the keys of the templates of
+Made from this list, once, when a module is imported: the request's digest (`core/intake/digest.py`), the arguments of
+an insert (`store/intake/intake.py`), what a row is read into (`store/query/reads.py`), the keys of the templates of
 answers and deliveries (`rpc/quick.py`, `http/quick.py`, `rpc/leased.py`), what is alike in a batch (`rpc/alike.py`).
 `tools/fields.py` writes the lists of columns in the `.sql` files.
 

@@ -116,7 +116,7 @@ class TasklessCall(ABC):
             self._refuse(error)
             return
         try:
-            answer = self._answer(done.result().at)
+            answer = self._answer(done.result())
         except Exception as fault:
             self._refuse(fault)
             return

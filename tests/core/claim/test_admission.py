@@ -14,7 +14,7 @@ from ..brain import Brain, Load, lane, session
 pytestmark = pytest.mark.unit
 
 ONE = lane(1)
-OUTRUN: dict[str, Any] = {"short": True, "keeps_up": True, "idle": False}
+OUTRUN: dict[str, Any] = {"cpu_overcommitted": True, "workers_keep_up": True, "cpu_underused": False}
 
 
 #: Nothing but what a test tells ends a wait.

@@ -5,53 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Protocol
+from datetime import timedelta
 from uuid import UUID
 
 from ..errors import FieldInvalid, PageTokenInvalid
 from ..model import DEFAULT_WAIT, MAX_WAIT, Enqueued, EnqueuedBatch, Job, JobFilter, NewJob, NewJobs, Page
 from ..scope import Scope
-from ..store.intake.intake import NewRows, Stored
 from ..store.operate.changes import ChangeStore, not_found
 from ..store.query.reads import ReadStore
 from . import tokens
-from .catalog import Lane
 from .events.ends import Ended, Ends
+from .intake.batch import Batch
+from .intake.enqueuer import Enqueuer
 from .pages import page_position, page_size, page_token
 from .waiters import Waiters
 
 _ID_BYTES = 16
-
-
-class Started(Protocol):
-    """Jobs on their way to the database. `done`: what the insert answered; its time is `at`."""
-
-    rows: list[NewRows]
-    lanes: list[Lane]
-    done: asyncio.Future[Stored]
-
-    def give_up(self) -> None:
-        """Their caller has gone."""
-
-
-class Enqueuer(Protocol):
-    """Stores new jobs."""
-
-    def start(self, scope: Scope, jobs: Sequence[NewJobs], caller: str) -> Started | None:
-        """Some jobs, without waiting for them."""
-
-    def check_room(self, jobs: int) -> None:
-        """Raises QueueFull where there is none for so many."""
-
-    def job_of(self, started: Any, at: datetime) -> Job:
-        """The one job of them as it was enqueued."""
-
-    async def enqueue(self, scope: Scope, new: NewJob) -> Enqueued:
-        """One job."""
-
-    async def enqueue_batch(self, scope: Scope, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
-        """All of them or none."""
 
 
 class JobService:
@@ -98,7 +67,7 @@ class JobService:
         """
         return await self._enqueuer.enqueue(scope, new)
 
-    def start(self, scope: Scope, jobs: Sequence[NewJobs], caller: str) -> Started | None:
+    def start(self, scope: Scope, jobs: Sequence[NewJobs], caller: str) -> Batch | None:
         """Puts jobs in line without waiting for them, for the hot path; None where the other calls have more to do.
 
         Args:
@@ -118,10 +87,6 @@ class JobService:
             QueueFull: Too many enqueues wait.
         """
         self._enqueuer.check_room(jobs)
-
-    def job_of(self, started: Started, at: datetime) -> Job:
-        """The job as it was enqueued at that time."""
-        return self._enqueuer.job_of(started, at)
 
     async def batch_enqueue(self, scope: Scope, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
         """Stores all jobs or none.

@@ -1,4 +1,4 @@
-"""How busy the thread of the event loop is, and how dense the calls are: whether to wait for company, how to deal."""
+"""How busy the thread of the event loop is, and how dense the calls are: how long inserts wait, how jobs are dealt."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Load:
         times: For how many seconds the thread ran and waited for a core; None: asks the system.
 
     Attributes:
-        arrived: Counted up by whoever takes a call in.
+        arrived: Calls that came.
         stored, ended: Jobs that were stored and that have ended.
     """
 
@@ -36,10 +36,14 @@ class Load:
         self._times = times or _times()
         self._at = monotonic()
         self._ran, self._waited = self._times()
-        self._busy = self._short = False
-        self._idle = True
+        self._busy = self._overcommitted = False
+        self._underused = True
         self._calls = 0.0
-        self._keeps_up = False
+        self._keep_up = False
+
+    def call_arrived(self) -> None:
+        """A call brought jobs."""
+        self.arrived += 1
 
     def brought(self, jobs: int) -> None:
         """So many were stored."""
@@ -56,26 +60,26 @@ class Load:
         return self._busy
 
     @property
-    def short(self) -> bool:
+    def cpu_overcommitted(self) -> bool:
         """Whether it ran, or waited for a core that others had, most of the time: more is to be done than can be."""
         self._look()
-        return self._short
+        return self._overcommitted
 
     @property
-    def idle(self) -> bool:
+    def cpu_underused(self) -> bool:
         """Whether it had as much time to spare as it ran or waited for a core: what costs more is no matter yet."""
         self._look()
-        return self._idle
+        return self._underused
 
     @property
-    def keeps_up(self) -> bool:
+    def workers_keep_up(self) -> bool:
         """Whether jobs end about as fast as they come: those that work are not what all waits for."""
         self._look()
-        return self._keeps_up
+        return self._keep_up
 
     @property
     def calls(self) -> float:
-        """How many came in a second."""
+        """How many calls came in a second."""
         self._look()
         return self._calls
 
@@ -87,10 +91,10 @@ class Load:
         ran, waited = self._times()
         self._busy = ran - self._ran >= _MOST * took
         wanted = ran - self._ran + waited - self._waited
-        self._short = wanted >= _MOST * took
-        self._idle = wanted < _LITTLE * took
+        self._overcommitted = wanted >= _MOST * took
+        self._underused = wanted < _LITTLE * took
         self._calls = self.arrived / took
-        self._keeps_up = self.ended * _KEEPS_UP >= self.stored
+        self._keep_up = self.ended * _KEEPS_UP >= self.stored
         self._at, self._ran, self._waited = now, ran, waited
         self.arrived = self.stored = self.ended = 0
 

@@ -34,6 +34,24 @@ class Tuning:
     #: How many lines one statement of a sweep reads.
     sweep_lines: int = 2000
 
+    # ---- inserts
+
+    #: How many jobs, and how many bytes of their payloads, share an insert.
+    most_inserted: int = 1000
+    most_inserted_bytes: int = 8 << 20
+    #: While calls are dense an insert waits so long for more of them.
+    linger: float = 0.002
+    #: While the loop is saturated an insert waits until so many turns of the loop brought no call, and no longer than
+    #: this.
+    quiet_turns: int = 20
+    most_linger: float = 0.012
+    #: With so many jobs in line it does not wait.
+    enough_waiting: int = 200
+    #: How often a job is stored again whose idempotency key was taken and is free when it is looked up.
+    key_tries: int = 5
+    #: Each batch with keys has a connection for all of its transaction. The others are for claims and settlements.
+    keyed_batches: int = 1
+
     # ---- sessions
 
     #: A connection counts as lost when nothing was heard for so many heartbeat intervals.

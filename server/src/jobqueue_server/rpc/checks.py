@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobqueue.v1 import job_pb2 as pb
 
-from ..core.digest import check_json, plainly_fine
+from ..core.intake.digest import check_json, plainly_fine
 from ..errors import FieldInvalid, FieldViolation, JobQueueError, PayloadInvalid, PayloadTooLarge
 from ..fields import FIELDS
 from ..model import (

@@ -12,7 +12,8 @@ from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
 from ..chain import Call
 from ..core.clock import Clock
-from ..core.jobs import JobService, Started
+from ..core.intake.batch import Batch
+from ..core.jobs import JobService
 from ..errors import FieldInvalid, JobQueueError
 from ..lifecycle import Status
 from ..model import DEFAULT_WAIT, MAX_BATCH_JOBS, MAX_MESSAGE_BYTES, NOTHING, JobFilter, NewJob, NewJobs, Page
@@ -61,7 +62,7 @@ class JobQueueServicer:
             job = convert.job_message(enqueued.job, request.payload_format)
         return rpc_pb.EnqueueJobResponse(job=job, replayed=enqueued.replayed)
 
-    def start(self, kind: str, queue: str, payload: bytes, call: Call) -> Started | None:
+    def start(self, kind: str, queue: str, payload: bytes, call: Call) -> Batch | None:
         """Enqueues a job of which no more is said than this, without waiting for it; for the hot path.
 
         None where anything is unusual or wrong: EnqueueJob says what.
@@ -71,14 +72,14 @@ class JobQueueServicer:
         new = NewJob(kind, payload, queue, labels=NOTHING, headers=_headers(call))
         return self._start([NewJobs.of(new)], call)
 
-    def start_message(self, message: pb.NewJob, call: Call) -> Started | None:
+    def start_message(self, message: pb.NewJob, call: Call) -> Batch | None:
         """As `start`, of a job as a message; None also where more is said of it."""
         if _KEY in call.metadata:
             return None
         new = convert.plain_job(message, _headers(call))
         return None if new is None else self._start([NewJobs.of(new)], call)
 
-    def start_batch(self, messages: Sequence[bytes], call: Call) -> Started | None:
+    def start_batch(self, messages: Sequence[bytes], call: Call) -> Batch | None:
         """As `start`, of a batch of jobs as messages on the wire.
 
         Raises:
@@ -91,15 +92,15 @@ class JobQueueServicer:
         jobs = plain_jobs(messages, _headers(call))
         return None if jobs is None else self._start(jobs, call)
 
-    def _start(self, jobs: Sequence[NewJobs], call: Call) -> Started | None:
+    def _start(self, jobs: Sequence[NewJobs], call: Call) -> Batch | None:
         try:
             return self._jobs.start(call.scope, jobs, call.peer)
         except JobQueueError:
             return None
 
-    def started(self, job: Started, at: datetime) -> rpc_pb.EnqueueJobResponse:
+    def started(self, job: Batch, at: datetime) -> rpc_pb.EnqueueJobResponse:
         """What EnqueueJob answers of a job that `start` has put in line and that was stored at that time."""
-        message = convert.job_message(self._jobs.job_of(job, at), pb.PAYLOAD_FORMAT_JSON)
+        message = convert.job_message(job.job(at), pb.PAYLOAD_FORMAT_JSON)
         return rpc_pb.EnqueueJobResponse(job=message)
 
     async def BatchEnqueueJobs(

@@ -8,7 +8,7 @@ from jobqueue.v1 import lease_pb2
 
 from ..core.attempt.outcome import Answer, Outcome
 from ..core.clock import Clock
-from ..core.digest import check_json
+from ..core.intake.digest import check_json
 from ..errors import FieldInvalid, JobQueueError
 from ..lifecycle import Event
 from ..model import (

@@ -18,21 +18,36 @@ from ...errors import (
 )
 from ...model import NewJobs
 from ...store.attempt.attempts import AttemptStore
-from ..enqueue import KEYS_VANISH_TRIES, MAX_BYTES, MAX_ROWS, Batch, Enqueuer, KeyVanished
+from ..intake.batch import Batch
+from ..intake.intake import Intake
+from ..intake.keyed import KeyedBatches, KeyVanished
+from ..intake.placement import Placement
+from ..tuning import Tuning
 from .commits import Commits
 from .outcome import PendingOutcome
 
-_AT = "success.follow_ups"
+_PATH = "success.follow_ups[]"
 _REFUSALS = (FieldInvalid, KindUnknown, PayloadInvalid, PayloadTooLarge)
 
 
 class FollowUps:
     """The line of such settlements. Those without idempotency keys share a transaction; each other has its own."""
 
-    def __init__(self, commits: Commits, store: AttemptStore, enqueuer: Enqueuer) -> None:
+    def __init__(
+        self,
+        commits: Commits,
+        store: AttemptStore,
+        intake: Intake,
+        keyed_batches: KeyedBatches,
+        placement: Placement,
+        tuning: Tuning,
+    ) -> None:
         self._commits = commits
         self._store = store
-        self._enqueuer = enqueuer
+        self._intake = intake
+        self._keyed_batches = keyed_batches
+        self._placement = placement
+        self._tuning = tuning
         self._pending: list[PendingOutcome] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -63,11 +78,12 @@ class FollowUps:
         """As many as one insert takes, each job once: the same settlement again must see the first one committed."""
         taken: dict[object, PendingOutcome] = {}
         later: list[PendingOutcome] = []
+        most_jobs, most_bytes = self._tuning.most_inserted, self._tuning.most_inserted_bytes
         rows = size = 0
         for item in self._pending:
             new = item.outcome.follow_ups
             rows, size = rows + len(new), size + sum(len(one.payload) for one in new)
-            if item.job_id in taken or (taken and (rows > MAX_ROWS or size > MAX_BYTES)):
+            if item.job_id in taken or (taken and (rows > most_jobs or size > most_bytes)):
                 later.append(item)
             else:
                 taken[item.job_id] = item
@@ -80,8 +96,8 @@ class FollowUps:
         async def prepare(one: list[PendingOutcome]) -> list[PendingOutcome]:
             (item,) = one
             try:
-                batches[item] = await self._enqueuer.prepare(
-                    item.session.scope, [NewJobs.of(new) for new in item.outcome.follow_ups], _AT
+                batches[item] = await self._intake.rows_in_new_lanes(
+                    item.session.scope, [NewJobs.of(new) for new in item.outcome.follow_ups], _PATH
                 )
             except _REFUSALS as error:
                 self._commits.answer_all(one, "INVALID", _named(error))
@@ -101,18 +117,19 @@ class FollowUps:
     async def _store_with(self, settlements: list[tuple[PendingOutcome, Batch]]) -> list[PendingOutcome]:
         """One transaction: the successes, and the follow-ups of those whose lease was still theirs."""
         items = [item for item, _ in settlements]
-        for _ in range(KEYS_VANISH_TRIES):
+        for _ in range(self._tuning.key_tries):
             try:
                 async with self._store.transaction() as session:
                     at, settled = await self._store.settle_with_output(
                         [item.succeeding for item in items], session
                     )
-                    stored = _joined(
-                        [batch for item, batch in settlements if settled is None or item.job_id in settled]
+                    stored = Batch.joined(
+                        (batch for item, batch in settlements if settled is None or item.job_id in settled),
+                        _PATH,
                     )
                     replays = (
                         # Those with keys are of one settlement.
-                        await self._enqueuer.store_within(items[0].session.scope, session, stored)
+                        await self._keyed_batches.store_within(items[0].session.scope, session, stored)
                         if stored.rows
                         else {}
                     )
@@ -121,17 +138,12 @@ class FollowUps:
             except IdempotencyKeyReused as error:
                 self._commits.answer_all(items, "INVALID", _named(error))
                 return []
-            self._enqueuer.announce(stored, replays)
+            self._placement.announce(stored, replays)
             return self._commits.succeeded(items, at, settled)
         self._commits.answer_all(
             items, "TRY_AGAIN", "the idempotency keys changed hands too often; try again"
         )
         return []
-
-
-def _joined(batches: list[Batch]) -> Batch:
-    rows = [row for batch in batches for row in batch.rows]
-    return Batch(rows, [lane for batch in batches for lane in batch.lanes], _AT)
 
 
 def _named(error: JobQueueError) -> str:

@@ -39,7 +39,7 @@ class Admission:
         """
         activity, most = self._activity, self._tuning.most_claimed
         give_up = asyncio.get_running_loop().time() + self._tuning.admission_patience
-        outrun = self._load.short and self._load.keeps_up and self._takers.any_lane
+        outrun = self._load.cpu_overcommitted and self._load.workers_keep_up and self._takers.any_lane
         if self._backlog():
             wanted = activity.rounds + 1 if self._claimable() else activity.rounds
             while (

@@ -143,7 +143,7 @@ class Claimer:
         while True:
             if self._activity.paused or not group.waiting(self._lines):
                 return None
-            slots = deal(group.by_room(), self._tuning.most_claimed, whole=self._load.short)
+            slots = deal(group.by_room(), self._tuning.most_claimed, whole=self._load.cpu_overcommitted)
             if not slots:
                 return None
             targets, lines = group.targets(self._lines, len(slots))

@@ -105,7 +105,7 @@ class HandOff:
             )
             if not (session.bounded and session.claiming)
         )
-        for session, chunk in deal_chunks(sessions, len(sizes), whole=self._load.short):
+        for session, chunk in deal_chunks(sessions, len(sizes), whole=self._load.cpu_overcommitted):
             given = reserved.count
             if not session.bounded:
                 reserved.keep(session, sum(sizes[given : given + chunk]), chunk)

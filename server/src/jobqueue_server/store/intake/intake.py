@@ -53,6 +53,10 @@ class NewRows:
         """The first one's, which is the only one's mostly."""
         return self.ids[0]
 
+    def key(self, namespace: int, key_digest: bytes, request_digest: bytes) -> None:
+        """The one job of the row has an idempotency key."""
+        self.namespace, self.key_digest, self.request_digest = namespace, key_digest, request_digest
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:

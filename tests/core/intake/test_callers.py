@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueue_server.core.callers import CALLER, FairLine
+from jobqueue_server.core.intake.callers import CALLER, FairLine
 
 pytestmark = pytest.mark.unit
 

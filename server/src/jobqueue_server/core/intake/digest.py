@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from ..errors import FieldInvalid
-from ..fields import FIELDS, Type, required, unset
-from ..model import NewJob
+from ...errors import FieldInvalid
+from ...fields import FIELDS, Type, required, unset
+from ...model import NewJob
 
 DIGEST_BYTES = 16
 MAX_DEPTH = 100

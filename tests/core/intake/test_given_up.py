@@ -79,7 +79,7 @@ async def test_who_waits_for_a_key_takes_over_from_a_caller_that_gave_up(dsn):
 
 
 async def _waiting(place: Place, jobs: int) -> bool:
-    return place.app.enqueuer._waiting == jobs
+    return place.app.intake.waiting.jobs == jobs
 
 
 async def test_batches_with_keys_leave_connections_to_those_who_settle(dsn):

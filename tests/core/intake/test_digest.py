@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue_server.core import digest
-from jobqueue_server.core.digest import MAX_DEPTH, check_json, key_digest, plainly_fine, request_digest
+from jobqueue_server.core.intake import digest
+from jobqueue_server.core.intake.digest import MAX_DEPTH, check_json, key_digest, plainly_fine, request_digest
 from jobqueue_server.errors import FieldInvalid
 from jobqueue_server.fields import FIELDS, Field, Type
 from jobqueue_server.model import NewJob, RetryPolicy

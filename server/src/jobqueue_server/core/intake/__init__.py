@@ -1,0 +1,1 @@
+"""A request becomes rows: lanes, checks, ids, shared inserts, idempotency keys."""

@@ -1,0 +1,182 @@
+"""The jobs of one request as rows, from their making until they are stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from ...fields import FIELDS
+from ...lifecycle import Status
+from ...model import DEFAULT_MAX_ATTEMPTS, Job
+from ...store.intake.intake import NewRows, Stored
+from ..catalog import Lane
+from .waiting import Waiting
+
+
+def _unanswered() -> asyncio.Future[datetime]:
+    return asyncio.get_running_loop().create_future()
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Jobs that are stored together or not at all, with the lane of each row.
+
+    Attributes:
+        path: Where the jobs stand in the request: `job` for one job, `jobs[]` for a list.
+        jobs: How many jobs the rows hold.
+        size: The bytes of their payloads.
+        done: Ends when the jobs are stored, with the time by the database's clock, or with the error.
+        room: What counts the jobs as waiting; None before they are in line, and once they wait no longer.
+        taken: Whether an insert has them.
+        lost_key: Whether the insert found that the key of its only row stands for another job.
+    """
+
+    rows: list[NewRows]
+    lanes: list[Lane]
+    path: str
+    jobs: int
+    size: int
+    room: Waiting | None = None
+    taken: bool = False
+    lost_key: bool = False
+    done: asyncio.Future[datetime] = field(default_factory=_unanswered)
+
+    @classmethod
+    def of(cls, rows: list[NewRows], lanes: list[Lane], path: str) -> Batch:
+        """Counts the jobs and their bytes."""
+        if len(rows) == 1:
+            payloads = rows[0].payloads
+            return cls(rows, lanes, path, len(payloads), sum(map(len, payloads)))
+        jobs = sum(len(row.ids) for row in rows)
+        return cls(rows, lanes, path, jobs, sum(sum(map(len, row.payloads)) for row in rows))
+
+    @classmethod
+    def joined(cls, batches: Iterable[Batch], path: str) -> Batch:
+        """All of them as one."""
+        batches = list(batches)
+        rows = [row for batch in batches for row in batch.rows]
+        return cls.of(rows, [lane for batch in batches for lane in batch.lanes], path)
+
+    @property
+    def keyed(self) -> bool:
+        """Whether one of the jobs has an idempotency key."""
+        return any(row.key_digest is not None for row in self.rows)
+
+    @property
+    def ids(self) -> Sequence[UUID]:
+        """The ids of the jobs, in the order of the request."""
+        if len(self.rows) == 1:
+            return self.rows[0].ids
+        return [job_id for row in self.rows for job_id in row.ids]
+
+    def place(self, index: int) -> str:
+        """The path of the job with that index."""
+        return place(self.path, index)
+
+    def job(self, at: datetime) -> Job:
+        """The first job as it was enqueued at that time. What followed since is read by GetJob."""
+        row = self.rows[0]
+        new = row.new
+        run_at = new.run_at if new.run_at is not None else at + (new.delay or timedelta())
+        return _as_asked(
+            new,
+            id=row.id,
+            status=Status.QUEUED,
+            attempts=0,
+            failures=0,
+            losses=0,
+            max_attempts=row.max_attempts or DEFAULT_MAX_ATTEMPTS,
+            run_at=max(run_at, at),
+            created_at=_time_of(row.id),
+            updated_at=at,
+            timeout=None if row.timeout_ms is None else timedelta(milliseconds=row.timeout_ms),
+        )
+
+    # ---- what becomes of a batch in line
+
+    def enter(self, room: Waiting) -> None:
+        """The jobs are in line.
+
+        Raises:
+            QueueFull: There is no room.
+        """
+        room.check(self.jobs)
+        room.enter(self.jobs)
+        self.room = room
+
+    def _leave(self) -> None:
+        if self.room is not None:
+            self.room.leave(self.jobs)
+            self.room = None
+
+    def take(self) -> bool:
+        """An insert takes the jobs. False where their caller has given up."""
+        if self.done.done():
+            self._leave()
+            return False
+        self.taken = True
+        return True
+
+    def give_up(self) -> None:
+        """The caller has gone. Jobs that no insert has taken are dropped at once and never stored."""
+        if not self.taken:
+            self._leave()
+            self.rows, self.lanes, self.jobs, self.size = [], [], 0, 0
+            self.done.cancel()
+
+    def succeed(self, stored: Stored) -> None:
+        """The insert is committed."""
+        self._leave()
+        if self.done.done():
+            return
+        self.lost_key = bool(stored.lost_keys) and self.rows[0].id in stored.lost_keys
+        self.done.set_result(stored.at)
+
+    def fail(self, error: Exception) -> None:
+        """The insert failed."""
+        self._leave()
+        if not self.done.done():
+            self.done.set_exception(error)
+            # A caller that gave up meanwhile never looks at it.
+            self.done.exception()
+
+
+def place(path: str, index: int) -> str:
+    """The path of a job in a request: `jobs[]` and 3 make `jobs[3]`."""
+    return path.replace("[]", f"[{index}]")
+
+
+def _compiled(*others: str) -> Callable[..., Job]:
+    """Makes the function of a NewJob, and by name of these others, that answers the Job.
+
+    Its text is made of the list of fields: all else that is asked for is shown as it was asked for.
+    """
+    same = [
+        f"{field.name}=new.{field.name}"
+        for field in FIELDS
+        if field.asked and field.shown and field.name not in others
+    ]
+    given = ", ".join([*same, *(f"{name}={name}" for name in others)])
+    made: Callable[..., Job] = eval(f"lambda new, *, {', '.join(others)}: Job({given})", {"Job": Job})
+    return made
+
+
+_as_asked = _compiled(
+    "id",
+    "status",
+    "attempts",
+    "failures",
+    "losses",
+    "max_attempts",
+    "run_at",
+    "created_at",
+    "updated_at",
+    "timeout",
+)
+
+
+def _time_of(job_id: UUID) -> datetime:
+    return datetime.fromtimestamp((job_id.int >> 80) / 1000, tz=UTC)

@@ -1,0 +1,79 @@
+"""The ways in for callers: one job, a batch, and jobs that nothing waits for. All of them go through the intake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...model import Enqueued, EnqueuedBatch, NewJob, NewJobs
+from ...scope import Scope
+from .batch import Batch
+from .batcher import Batcher
+from .intake import Intake
+from .keyed import KeyedBatches, KeyedJobs
+from .waiting import Waiting
+
+
+class Enqueuer:
+    """Stores new jobs, and hands them to workers with credit in the same insert."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        batcher: Batcher,
+        keyed_jobs: KeyedJobs,
+        keyed_batches: KeyedBatches,
+        waiting: Waiting,
+    ) -> None:
+        self._intake = intake
+        self._batcher = batcher
+        self._keyed_jobs = keyed_jobs
+        self._keyed_batches = keyed_batches
+        self._waiting = waiting
+
+    async def enqueue(self, scope: Scope, new: NewJob) -> Enqueued:
+        """Stores one job, or answers the one that its idempotency key stands for.
+
+        Raises:
+            PayloadInvalid, KindUnknown: It does not fit.
+            IdempotencyKeyReused: Its key stands for another request.
+            QueueFull: Too many wait to be stored.
+            DatabaseAway: It may have been stored or not.
+        """
+        if new.idempotency_key is not None:
+            return await self._keyed_jobs.enqueue(scope, new)
+        batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
+        at = await self._batcher.stored(batch)
+        return Enqueued(batch.rows[0].id, False, batch.job(at))
+
+    def start(self, scope: Scope, jobs: Sequence[NewJobs], caller: str) -> Batch | None:
+        """Puts jobs without keys in line, without waiting for them; None where `enqueue` has more to do.
+
+        Raises:
+            PayloadInvalid: One does not fit.
+        """
+        batch = self._intake.rows(scope, jobs, "jobs[]")
+        if batch is None or not self._waiting.has_room(batch.jobs):
+            return None
+        self._batcher.put(batch, caller)
+        return batch
+
+    async def enqueue_batch(self, scope: Scope, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
+        """Stores all of them, or none. Those with a key that was used before answer the job that it stands for.
+
+        Raises:
+            As `enqueue`; the violations name the jobs by their place, `jobs[3].payload`.
+        """
+        self._waiting.check(sum(len(some.payloads) for some in jobs))
+        batch = await self._intake.rows_in_new_lanes(scope, jobs, "jobs[]", self._waiting)
+        if batch.keyed:
+            return await self._keyed_batches.enqueue(scope, batch)
+        await self._batcher.stored(batch)
+        return EnqueuedBatch(list(batch.ids))
+
+    def check_room(self, jobs: int) -> None:
+        """Refuses jobs that there is no room for.
+
+        Raises:
+            QueueFull: Too many wait to be stored.
+        """
+        self._waiting.check(jobs)
