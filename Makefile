@@ -72,7 +72,7 @@ mutants: install ## Break the code on purpose, one line at a time, in a copy: th
 	@$(BIN)/python -m tools.mutants
 
 check: install tools lint contract ## All that CI checks: style, types, layers, contract, then all tests, also those with curl
-	@$(BIN)/python -m pytest tests $(PARALLEL) -m "not network" --engine both
+	@$(BIN)/python -m pytest tests $(PARALLEL) -m "not network" --engine both --fast-path both
 
 engines: install ## The folders that speak gRPC to a server, over the second engine (grpcio); make check runs a part of them over both
 	@$(BIN)/python -m pytest $(SPEAK_GRPC:%=tests/%) --engine grpcio -m "not curl and not language and not network and not package"

@@ -36,6 +36,8 @@ for _name in [name for name in os.environ if name.startswith("JOBQUEUE_")]:
 os.environ["API_BIND_ADDR"] = "off"
 # Which transport serves gRPC where a test says nothing else: by `--engine`.
 ENGINE = "JOBQUEUE_GRPC_ENGINE"
+# Whether enqueues may take the fast path where a test says nothing else: by `--fast-path`.
+FAST_PATH = "JOBQUEUE_FAST_PATH"
 # gRPC runs handlers in every forked child, where it has threads, and now and then one dies of that before it has become
 # the PostgreSQL that it was to be.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
@@ -45,27 +47,37 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--engine`: what the servers under test serve gRPC by."""
+    """`--engine`: what the servers under test serve gRPC by. `--fast-path`: whether they have it."""
     parser.addoption(
         "--engine",
         choices=("http2", "grpcio", "both"),
         default="http2",
         help="what serves gRPC; both: http2, and the tests of what any engine keeps over grpcio as well",
     )
+    parser.addoption(
+        "--fast-path",
+        choices=("on", "off", "both"),
+        default="on",
+        help="whether plain enqueues may take the fast path; both: on, and the tests that enqueue with it off as well",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tells the engine to all servers of the run, also those that are processes of their own."""
+    """Tells the engine and the switch to all servers of the run, also those that are processes of their own."""
     if config.getoption("engine") == "grpcio":
         os.environ[ENGINE] = "grpcio"
+    if config.getoption("fast_path") == "off":
+        os.environ[FAST_PATH] = "off"
     config.pluginmanager.register(Parallel(config.option.markexpr), "parallel")
     config.pluginmanager.register(Pure(), "pure")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests that ask for `engine` are run over each, where both are asked for."""
+    """Tests that ask for `engine` or `fast_path` are run over each, where both are asked for."""
     if "engine" in metafunc.fixturenames and metafunc.config.getoption("engine") == "both":
         metafunc.parametrize("engine", ("http2", "grpcio"), indirect=True)
+    if "fast_path" in metafunc.fixturenames and metafunc.config.getoption("fast_path") == "both":
+        metafunc.parametrize("fast_path", ("on", "off"), indirect=True)
 
 
 @pytest.fixture
@@ -74,6 +86,14 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
     name: Any = getattr(request, "param", os.environ.get(ENGINE, "http2"))
     monkeypatch.setenv(ENGINE, name)
     return name
+
+
+@pytest.fixture
+def fast_path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether enqueues may take the fast path in this test: `on` or `off`."""
+    switch: str = getattr(request, "param", os.environ.get(FAST_PATH, "on"))
+    monkeypatch.setenv(FAST_PATH, switch)
+    return switch
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.http.conftest import Served, serving
 from tests.http.pipe import Pipe, cut
-from tests.http.test_quick import alike
+from tests.http.test_fast_path import alike
 
 from .case import Failures
 from .corpus import conversations

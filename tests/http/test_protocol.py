@@ -22,12 +22,12 @@ from tests.lease.place import Place
 from .conftest import PATIENCE, Served, serving
 from .feed import FOLLOW, serving_feed
 from .pipe import Answer, Pipe, cut
-from .test_quick import alike
+from .test_fast_path import alike
 
 HEAD = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 BODY = b'{"kind":"work","payload":{"n":1}}'
 NEXT = b"GET /v1/jobs/none HTTP/1.1\r\nHost: localhost\r\n\r\n"
-# What the short way does not know.
+# What the fast path does not know.
 GENERAL = b"X-Nobody-Reads: this\r\n"
 
 UPGRADES = {
@@ -49,7 +49,7 @@ def chunked(parts: Sequence[bytes], more: bytes = b"") -> bytes:
 
 @pytest.fixture
 async def place(dsn: str) -> AsyncIterator[Place]:
-    """A whole server, whose short way is open."""
+    """A whole server, whose fast path is open."""
     async with Place(dsn, http_addr="127.0.0.1:0") as place:
         await answered(place.app.http, [whole()], 1)
         yield place

@@ -21,7 +21,7 @@ ENQUEUE = {"kind": "work", "payload": {}}
 
 
 @pytest.fixture
-async def place(dsn: str) -> AsyncIterator[Place]:
+async def place(dsn: str, fast_path: str) -> AsyncIterator[Place]:
     async with Place(dsn, http_addr="127.0.0.1:0") as place:
         yield place
 

@@ -24,7 +24,7 @@ from jobqueue_server import logs
 from jobqueue_server.chain import Call, Chain
 from jobqueue_server.errors import DeadlineExceeded, Draining, Internal, JobNotFound, QueueFull, registry
 from jobqueue_server.metrics import Metrics
-from jobqueue_server.rpc.said import refusal
+from jobqueue_server.rpc.trailers import refusal
 from jobqueue_server.scope import Scope
 
 from .conftest import Served, refused, serving

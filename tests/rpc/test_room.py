@@ -25,7 +25,7 @@ def batch(jobs: int, **fields: Any) -> jobqueue_pb2.BatchEnqueueJobsRequest:
 
 @pytest.mark.parametrize("fields", [{}, {"labels": {"a": "b"}}], ids=["plain", "with labels"])
 async def test_calls_that_wait_for_their_lane_take_room(
-    dsn: str, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    dsn: str, fast_path: str, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first of a new queue read, checked and kept all that came until its lane was made."""
     async with Place(dsn, enqueue_queue_limit=ROOM) as place:

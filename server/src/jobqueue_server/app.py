@@ -51,6 +51,7 @@ from .ids import IdMint
 from .limits import HTTP2_ALONE, allow_files, grpc_limits
 from .memory import FreeMemory
 from .metrics import Metrics, MetricsEndpoint
+from .rpc.fast.servicer import FastPathServicer
 from .rpc.job_queue import JobQueueServicer
 from .rpc.lease import LeaseServicer
 from .rpc.queue_admin import QueueAdminServicer
@@ -223,8 +224,9 @@ class App:
             self.session.unary, self.clock,
             default_ttl=settings.session_ttl, server_name=self.name,
         )
+        fast = [FastPathServicer(self.jobs)] if settings.fast_path == "on" else []
         job_queue = ServicerUnion(
-            JobQueueServicer(self.jobs, self.clock), lease, unary, WatchServicer(self.watches)
+            JobQueueServicer(self.jobs, self.clock), lease, unary, WatchServicer(self.watches), *fast
         )
         services = [
             (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], job_queue),

@@ -2,8 +2,8 @@
 
 Made from this list, once, when a module is imported: the request's digest (`core/intake/digest.py`), the arguments of
 an insert (`store/intake/intake.py`), what a row is read into (`store/query/reads.py`), the keys of the templates of
-answers and deliveries (`rpc/quick.py`, `http/quick.py`, `rpc/leased.py`), what is alike in a batch (`rpc/alike.py`).
-`tools/fields.py` writes the lists of columns in the `.sql` files.
+answers and deliveries (`rpc/fast/`, `http/fast/`, `rpc/leased.py`), what the jobs of a batch share
+(`rpc/fast/batch_decoder.py`). `tools/fields.py` writes the lists of columns in the `.sql` files.
 
 The fields are in the order of the columns, and so of the arguments of an insert: a new one stands behind the others.
 """
@@ -101,7 +101,7 @@ class Field:
         delivered: Where a delivery finds it: the attribute of `LeaseTemplate` (core/lease/lease.py), or "" for what is
             each lease's own. None: no LeasedJob has it.
         by_kind: When its kind's value stands in.
-        plain: Whether the fast path reads it. A request with any other field goes the general way.
+        simple: Whether the fast path reads it. A request with any other field goes the general way.
         own: Whether jobs differ in it that are asked for alike, so that no template of an answer holds it.
         most: How many characters a request may give, where that is all that is asked of a text; 0: it is not.
     """
@@ -114,7 +114,7 @@ class Field:
     shown: View | None = None
     delivered: str | None = None
     by_kind: ByKind | None = None
-    plain: bool = False
+    simple: bool = False
     own: bool = False
     most: int = 0
 
@@ -139,7 +139,7 @@ FIELDS = (
         digested=True,
         shown=View.BASIC,
         delivered="lane.kind",
-        plain=True,
+        simple=True,
     ),
     Field(
         "queue",
@@ -148,7 +148,7 @@ FIELDS = (
         digested=True,
         shown=View.BASIC,
         delivered="lane.queue",
-        plain=True,
+        simple=True,
     ),
     # What was asked for.
     Field(
@@ -158,7 +158,7 @@ FIELDS = (
         digested=True,
         shown=View.FULL,
         delivered="",
-        plain=True,
+        simple=True,
         own=True,
     ),
     Field("run_at", Type.MOMENT, asked=True, digested=True, shown=View.BASIC, own=True),
@@ -171,7 +171,7 @@ FIELDS = (
         digested=True,
         shown=View.BASIC,
         delivered="priority",
-        plain=True,
+        simple=True,
     ),
     Field(
         "max_attempts",
@@ -280,7 +280,7 @@ def _answer_key() -> Callable[[Hashable, Any], tuple[Hashable, ...]]:
     varying = [
         f"rows.{column.of}"
         for field in FIELDS
-        if field.shown and not field.own and (field.plain or field.by_kind is ByKind.AT_ENQUEUE)
+        if field.shown and not field.own and (field.simple or field.by_kind is ByKind.AT_ENQUEUE)
         for column in field.columns
     ]
     made: Callable[[Hashable, Any], tuple[Hashable, ...]] = eval(

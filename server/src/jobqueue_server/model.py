@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import Protocol
 from uuid import UUID
 
 from .lifecycle import Status
@@ -166,6 +168,38 @@ class EnqueuedBatch:
 
     ids: list[UUID]
     replayed: frozenset[UUID] = frozenset()
+
+
+class Ticket(Protocol):
+    """Jobs in line to be stored, as the fast path knows them.
+
+    Attributes:
+        done: Ends when the jobs are stored, with the time by the database's clock, or with the error.
+    """
+
+    done: asyncio.Future[datetime]
+
+    @property
+    def ids(self) -> Sequence[UUID]:
+        """The ids of all jobs, in the order of the request."""
+
+    @property
+    def payload(self) -> bytes:
+        """The payload of the first job."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the handlers see of the call."""
+
+    @property
+    def shared(self) -> Hashable:
+        """Tickets for which this is equal have first jobs that differ only in what is each job's own (`Field.own`)."""
+
+    def job(self, at: datetime) -> Job:
+        """The first job as it was enqueued at that time."""
+
+    def give_up(self) -> None:
+        """The caller has gone. Jobs that no insert has taken yet are never stored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,12 @@ class Settings(BaseSettings):
         "What serves gRPC: `http2`, the server's own transport; or `grpcio`, the one of that package, which is slower "
         "and keeps fewer bounds (docs/engines.md).",
     )
+    fast_path: Literal["on", "off"] = _set(
+        "Network",
+        "on",
+        "Whether plain enqueues take a shorter path through the code. The answers are the same with `off`, which costs "
+        "several times the CPU: it is there to rule the fast path out when something looks wrong.",
+    )
     http_addr: Annotated[Address | None, BeforeValidator(_off)] = _set(
         "Network",
         "127.0.0.1:8080",

@@ -34,7 +34,7 @@ async def test_a_key_that_was_refused_for_overload_is_stored_at_the_next_try(dsn
         assert (await place.get(job.id)).idempotency_key == "k"
 
 
-async def test_what_its_caller_gave_up_before_its_turn_is_not_stored(dsn):
+async def test_what_its_caller_gave_up_before_its_turn_is_not_stored(dsn, fast_path):
     async with Place(dsn) as place:
         await place.enqueue()
         connection = await asyncpg.connect(dsn)

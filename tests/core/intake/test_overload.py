@@ -31,7 +31,7 @@ def details(error: grpc.aio.AioRpcError) -> tuple[str, float]:
     return info.reason, retry.retry_delay.ToTimedelta().total_seconds()
 
 
-async def test_a_full_server_refuses_new_work_at_once_and_still_settles_what_is_done(dsn):
+async def test_a_full_server_refuses_new_work_at_once_and_still_settles_what_is_done(dsn, fast_path):
     async with Place(dsn, enqueue_queue_limit="50") as place:
         worker = await place.worker(slots=1)
         await place.enqueue()

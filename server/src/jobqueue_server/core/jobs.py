@@ -9,13 +9,23 @@ from datetime import timedelta
 from uuid import UUID
 
 from ..errors import FieldInvalid, PageTokenInvalid
-from ..model import DEFAULT_WAIT, MAX_WAIT, Enqueued, EnqueuedBatch, Job, JobFilter, NewJob, NewJobs, Page
+from ..model import (
+    DEFAULT_WAIT,
+    MAX_WAIT,
+    Enqueued,
+    EnqueuedBatch,
+    Job,
+    JobFilter,
+    NewJob,
+    NewJobs,
+    Page,
+    Ticket,
+)
 from ..scope import Scope
 from ..store.operate.changes import ChangeStore, not_found
 from ..store.query.reads import ReadStore
 from . import tokens
 from .events.ends import Ended, Ends
-from .intake.batch import Batch
 from .intake.enqueuer import Enqueuer
 from .pages import page_position, page_size, page_token
 from .waiters import Waiters
@@ -67,7 +77,7 @@ class JobService:
         """
         return await self._enqueuer.enqueue(scope, new)
 
-    def start(self, scope: Scope, jobs: Sequence[NewJobs], caller: str) -> Batch | None:
+    def start(self, scope: Scope, jobs: Sequence[NewJobs], caller: str) -> Ticket | None:
         """Puts jobs in line without waiting for them, for the hot path; None where the other calls have more to do.
 
         Args:

@@ -20,8 +20,8 @@ from .answer import Answer, Headers, Receive, Scope, Send, header_lines
 from .contract import JOBQUEUE, Contract
 from .endpoints import Endpoint, Surroundings, endpoint, full_name
 from .errors import ErrorForm, Refused, allowed, refused_by_transcoder
+from .fast.path import METHOD, PATH, HttpFastPath
 from .presence import Presence
-from .quick import METHOD, PATH, QuickEnqueue
 from .request import Request
 from .transcoding.binding import Binding
 from .transcoding.errors import TranscodingError
@@ -70,17 +70,17 @@ class HttpApp:
             binding: endpoint(around, binding, servicer) for binding, servicer in self._bound
         }
 
-    def quick(self, host_is_ours: Callable[[str], bool], marks: Headers) -> QuickEnqueue | None:
-        """The short way for most enqueues, of a server whose answers carry these marks.
+    def fast_path(self, host_is_ours: Callable[[str], bool], marks: Headers) -> HttpFastPath | None:
+        """The fast path for most enqueues, of a server whose answers carry these marks.
 
-        None where the services are others, or say of their answers something else than it does.
+        None where the services are others, or it is turned off.
         """
         for binding, servicer in self._bound:
             enqueues = (binding.http_method, binding.template.text) == (METHOD.decode(), PATH.decode())
-            if enqueues and hasattr(servicer, "start"):
-                quick: Any = servicer
-                return QuickEnqueue(
-                    self._chain, quick, self._transcoder, binding, self._presence, self._errors, host_is_ours,
+            if enqueues and hasattr(servicer, "fast_enqueue"):
+                fast: Any = servicer
+                return HttpFastPath(
+                    self._chain, fast, self._transcoder, binding, self._presence, self._errors, host_is_ours,
                     header_lines(marks),
                 )  # fmt: skip
         return None

@@ -13,9 +13,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from .answer import Receive, Refuse, Scope, Send
 from .errors import Refused
+from .fast.call import HttpFastCall
+from .fast.path import METHOD, PATH, REQUEST_LINE, HttpFastPath
 from .flow import Flow
 from .head import MOST_BYTES, check, check_size, malformed, place, size, without_upgrade
-from .quick import METHOD, PATH, QUICK_LINE, QuickCall, QuickEnqueue
 from .request import peer_name
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
@@ -33,18 +34,18 @@ _MUCH = 128 << 10
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's, with a short way for most enqueues.
+    """uvicorn's, with a fast path for most enqueues.
 
     An upgrade is passed over, as RFC 9110 allows (section 7.8): the request is answered as HTTP/1.1, with its body. A
     request that can be read in two ways, or in none, is answered in its turn with what is wrong, and ends the
     connection: what follows it could be anything.
     """
 
-    _quick: QuickEnqueue | None = None
-    _quick_call: QuickCall | None = None
+    _fast_path: HttpFastPath | None = None
+    _fast_call: HttpFastCall | None = None
     # How a request is answered that reaches no application.
     _answer_with: Refuse
-    # The body of a request that may go the short way.
+    # The body of a request that may take the fast path.
     _body: bytes | None = None
     # What came at once, where that is a request from its first byte on.
     _whole: bytes = b""
@@ -71,16 +72,16 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow = Flow(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Reads on: the short way where all of a known request came at once."""
+        """Reads on: on the fast path where all of a known request came at once."""
         self._unset_keepalive_if_required()
         if self.flow.held:
             # With TLS what had come is still handed on.
             self._rest += data
             return
-        quick = self._quick
-        if quick is not None and data.startswith(QUICK_LINE) and self._is_idle:
-            known = quick.known(data)
-            if known is not None and self._begin_quick(quick, *known):
+        path = self._fast_path
+        if path is not None and data.startswith(REQUEST_LINE) and self._is_idle:
+            known = path.heads.known(data)
+            if known is not None and self._begin_fast(path, *known):
                 return
             self._whole = data
             self._read_pieces(data)
@@ -186,10 +187,10 @@ class HttpProtocol(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Begins the request, or keeps it for the short way."""
+        """Begins the request, or keeps it for the fast path."""
         if self._came > MOST_BYTES or not self._gave:
             check_size(size(self.url, self.headers))
-        if self._quick is not None and self._may_be_quick(self._quick):
+        if self._fast_path is not None and self._may_be_fast(self._fast_path):
             self._body = b""
         else:
             parser = self.parser
@@ -245,7 +246,7 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self._start_asgi_task(self.cycle, app)
 
-    def _may_be_quick(self, quick: QuickEnqueue) -> bool:
+    def _may_be_fast(self, path: HttpFastPath) -> bool:
         return (
             self.url == PATH
             and self.parser.get_method() == METHOD
@@ -254,7 +255,7 @@ class HttpProtocol(HttpToolsProtocol):
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
             and not self.expect_100_continue
-            and quick.usual(self.headers)
+            and path.heads.usual(self.headers)
         )
 
     def on_body(self, body: bytes) -> None:
@@ -266,25 +267,25 @@ class HttpProtocol(HttpToolsProtocol):
             self._body = self._body + body if self._body else body
 
     def on_message_complete(self) -> None:
-        """Ends the request; what was kept for the short way is begun, by the general way where it must be."""
+        """Ends the request; what was kept for the fast path is begun, on the general path where it must be."""
         if self._plain_head is not None:
             return
         self._between = True
         body, self._body = self._body, None
         if body is not None:
-            assert self._quick is not None
-            metadata = self._quick.metadata(self.headers, self._whole, body)
-            if self._begin_quick(self._quick, metadata, body):
+            assert self._fast_path is not None
+            metadata = self._fast_path.heads.metadata(self.headers, self._whole, body)
+            if self._begin_fast(self._fast_path, metadata, body):
                 return
             self._begin_general(METHOD, "1.1")
             super().on_body(body)
         super().on_message_complete()
 
-    def _begin_quick(self, quick: QuickEnqueue, metadata: dict[str, str], body: bytes) -> bool:
-        started = quick.start(metadata, body, self._peer)
+    def _begin_fast(self, path: HttpFastPath, metadata: dict[str, str], body: bytes) -> bool:
+        started = path.start(metadata, body, self._peer)
         if started is None:
             return False
-        self.cycle = self._quick_call = QuickCall(quick, *started, self)  # type: ignore[assignment]
+        self.cycle = self._fast_call = HttpFastCall(path, *started, self)  # type: ignore[assignment]
         return True
 
     @cached_property
@@ -296,8 +297,8 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tells the calls under way."""
         # Also where another request waits behind it.
-        if self._quick_call is not None:
-            self._quick_call.set()
+        if self._fast_call is not None:
+            self._fast_call.set()
         super().connection_lost(exc)
 
     def _check_kept(self) -> None:

@@ -14,8 +14,8 @@ from ..addresses import split_address, taken
 from ..tls import Tls
 from .answer import Asgi
 from .app import HttpApp
+from .fast.path import HttpFastPath
 from .protocol import HttpProtocol
-from .quick import QuickEnqueue
 
 # Longer than proxies keep theirs (60 s), so that it is never us who closes a connection just as one sends on it.
 _KEEP_ALIVE_SECONDS = 75
@@ -30,7 +30,7 @@ class HttpServer:
     Args:
         app: The application.
         front: The same with what stands before it; None for nothing.
-        quick: The short way for most enqueues; None where there is none.
+        fast_path: That for most enqueues; None where there is none.
         tls: The certificate; None: plain text.
         reuse_port: Whether several servers may listen on the same port, each getting a share of the connections.
     """
@@ -40,11 +40,13 @@ class HttpServer:
         app: HttpApp,
         front: Asgi | None = None,
         *,
-        quick: QuickEnqueue | None = None,
+        fast_path: HttpFastPath | None = None,
         tls: Tls | None = None,
         reuse_port: bool = False,
     ) -> None:
-        self._protocol = type("_Protocol", (HttpProtocol,), {"_quick": quick, "_answer_with": app.refuse})
+        self._protocol = type(
+            "_Protocol", (HttpProtocol,), {"_fast_path": fast_path, "_answer_with": app.refuse}
+        )
         self._tls = tls
         self._reuse_port = reuse_port
         self._app = app

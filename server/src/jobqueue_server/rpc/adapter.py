@@ -13,8 +13,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from ..chain import Call, Chain
 from ..errors import BodyTooLarge, FieldInvalid, JobQueueError, NotBuilt
-from .quick import Quick, QuickBatch, QuickEnqueue
-from .said import refusal, trailing
+from .fast.methods import FastMethod, fast_method
+from .trailers import refusal, trailing
 from .transport import (
     Context,
     FrameStream,
@@ -61,20 +61,20 @@ def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
         stream = chain.stream(full_name, implementation or _stream_not_built(method.name), read)
         return make.unary_stream_rpc_method_handler(_stream(full_name, stream), as_it_came, _serialize)
     unary = chain.unary(full_name, _serialized(implementation or _not_built(method.name)), read)
-    quick = next(
-        (way(chain, servicer) for way in (QuickEnqueue, QuickBatch) if full_name == way.METHOD), None
-    )
-    return make.unary_unary_rpc_method_handler(Unary(full_name, unary, quick), as_it_came)
+    fast = fast_method(full_name, chain, servicer)
+    return make.unary_unary_rpc_method_handler(Unary(full_name, unary, fast), as_it_came)
 
 
 class Unary:
-    """A unary method as the transport runs it. `immediate`: the way of calls that need no task, where it has one."""
+    """A unary method as the transport runs it. `immediate`: the fast path, where it has one."""
 
-    def __init__(self, method: str, run: Callable[[Any, Call], Awaitable[Any]], quick: Quick | None) -> None:
+    def __init__(
+        self, method: str, run: Callable[[Any, Call], Awaitable[Any]], fast: FastMethod | None
+    ) -> None:
         self._method = method
         self._run = run
-        self._quick = quick
-        self.immediate = None if quick is None else self._begin
+        self._fast = fast
+        self.immediate = None if fast is None else self._begin
 
     async def __call__(self, raw: bytes, context: Context) -> Any:
         """The response to a request, both on the wire."""
@@ -87,8 +87,8 @@ class Unary:
         return response
 
     def _begin(self, raw: bytes, context: ImmediateContext) -> bool:
-        assert self._quick is not None, "it is there where immediate is"
-        return self._quick.begin(raw, _call(self._method, context), context)
+        assert self._fast is not None, "it is there where immediate is"
+        return self._fast.begin(raw, _call(self._method, context), context)
 
 
 def _stream(method: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

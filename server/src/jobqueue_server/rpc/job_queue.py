@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from jobqueue.v1 import job_pb2 as pb
@@ -12,23 +10,20 @@ from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
 from ..chain import Call
 from ..core.clock import Clock
-from ..core.intake.batch import Batch
 from ..core.jobs import JobService
-from ..errors import FieldInvalid, JobQueueError
+from ..errors import FieldInvalid
 from ..lifecycle import Status
-from ..model import DEFAULT_WAIT, MAX_BATCH_JOBS, MAX_MESSAGE_BYTES, NOTHING, JobFilter, NewJob, NewJobs, Page
+from ..model import DEFAULT_WAIT, MAX_MESSAGE_BYTES, JobFilter, NewJobs, Page
 from . import checks, convert
-from .alike import plain_jobs
 from .checks import Problems
+from .metadata import KEY, job_headers
 
-_KEY = "idempotency-key"
 _HTTP_CODE = "x-http-code"
 _FORMATS = dict(pb.PayloadFormat.items())
 _VIEWS = dict(pb.JobView.items())
 _STATUSES = {name: number for name, number in pb.Job.Status.items() if number}
 # What a wait leaves of the caller's deadline, so that the answer gets there before it.
 _ANSWERING = timedelta(milliseconds=250)
-_is_traceparent = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,200})?").fullmatch
 
 
 class JobQueueServicer:
@@ -45,11 +40,11 @@ class JobQueueServicer:
         if not request.HasField("job"):
             problems.add("job", "is required")
             problems.raise_if_any()
-        key = call.text(_KEY) if _KEY in call.metadata else None
+        key = call.text(KEY) if KEY in call.metadata else None
         if key is not None:
-            checks.idempotency_key(key, _KEY, problems)
+            checks.idempotency_key(key, KEY, problems)
         new = convert.new_job(
-            request.job, "job.", self._clock.now(), problems, given_headers=_headers(call), key=key
+            request.job, "job.", self._clock.now(), problems, given_headers=job_headers(call), key=key
         )
         problems.raise_if_any()
         enqueued = await self._jobs.enqueue(call.scope, new)
@@ -62,59 +57,18 @@ class JobQueueServicer:
             job = convert.job_message(enqueued.job, request.payload_format)
         return rpc_pb.EnqueueJobResponse(job=job, replayed=enqueued.replayed)
 
-    def start(self, kind: str, queue: str, payload: bytes, call: Call) -> Batch | None:
-        """Enqueues a job of which no more is said than this, without waiting for it; for the hot path.
-
-        None where anything is unusual or wrong: EnqueueJob says what.
-        """
-        if not checks.is_name(kind) or not checks.is_name(queue) or not checks.plain_payload(payload):
-            return None
-        new = NewJob(kind, payload, queue, labels=NOTHING, headers=_headers(call))
-        return self._start([NewJobs.of(new)], call)
-
-    def start_message(self, message: pb.NewJob, call: Call) -> Batch | None:
-        """As `start`, of a job as a message; None also where more is said of it."""
-        if _KEY in call.metadata:
-            return None
-        new = convert.plain_job(message, _headers(call))
-        return None if new is None else self._start([NewJobs.of(new)], call)
-
-    def start_batch(self, messages: Sequence[bytes], call: Call) -> Batch | None:
-        """As `start`, of a batch of jobs as messages on the wire.
-
-        Raises:
-            DecodeError: One of them is malformed.
-            QueueFull: Too many enqueues wait; said before more is read of them, so that it costs little.
-        """
-        if _KEY in call.metadata or not 1 <= len(messages) <= MAX_BATCH_JOBS:
-            return None
-        self._jobs.check_room(len(messages))
-        jobs = plain_jobs(messages, _headers(call))
-        return None if jobs is None else self._start(jobs, call)
-
-    def _start(self, jobs: Sequence[NewJobs], call: Call) -> Batch | None:
-        try:
-            return self._jobs.start(call.scope, jobs, call.peer)
-        except JobQueueError:
-            return None
-
-    def started(self, job: Batch, at: datetime) -> rpc_pb.EnqueueJobResponse:
-        """What EnqueueJob answers of a job that `start` has put in line and that was stored at that time."""
-        message = convert.job_message(job.job(at), pb.PAYLOAD_FORMAT_JSON)
-        return rpc_pb.EnqueueJobResponse(job=message)
-
     async def BatchEnqueueJobs(
         self, request: rpc_pb.BatchEnqueueJobsRequest, call: Call
     ) -> rpc_pb.BatchEnqueueJobsResponse:
         """Enqueues all of the jobs or none."""
-        if _KEY in call.metadata:
-            raise FieldInvalid.of(_KEY, "must go into each job of a batch, as jobs[0].idempotency_key")
+        if KEY in call.metadata:
+            raise FieldInvalid.of(KEY, "must go into each job of a batch, as jobs[0].idempotency_key")
         problems = Problems()
         checks.batch_size(len(request.jobs), problems)
         problems.raise_if_any()
-        now, headers = self._clock.now(), _headers(call)
+        now, headers = self._clock.now(), job_headers(call)
         new = [
-            convert.plain_job(job, headers)
+            convert.decode_simple(job, headers)
             or convert.new_job(job, f"jobs[{index}].", now, problems, given_headers=headers)
             for index, job in enumerate(request.jobs)
         ]
@@ -229,15 +183,6 @@ def _filter(request: rpc_pb.ListJobsRequest, problems: Problems) -> JobFilter:
         since,
         before,
     )
-
-
-def _headers(call: Call) -> Mapping[str, str]:
-    """What the handler is to see of the call: one id from here to its log, and the trace."""
-    headers = {"x-request-id": call.request_id}
-    traceparent = call.text("traceparent")
-    if traceparent and _is_traceparent(traceparent):
-        headers["traceparent"] = traceparent
-    return headers
 
 
 def _page(page: Page, payload_format: int) -> rpc_pb.ListJobsResponse:

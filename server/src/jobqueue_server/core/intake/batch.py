@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from ...fields import FIELDS
+from ...fields import FIELDS, answer_key
 from ...lifecycle import Status
 from ...model import DEFAULT_MAX_ATTEMPTS, Job
 from ...store.intake.intake import NewRows, Stored
@@ -22,7 +22,7 @@ def _unanswered() -> asyncio.Future[datetime]:
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Jobs that are stored together or not at all, with the lane of each row.
+    """Jobs that are stored together or not at all, with the lane of each row. In line it is a `model.Ticket`.
 
     Attributes:
         path: Where the jobs stand in the request: `job` for one job, `jobs[]` for a list.
@@ -71,6 +71,21 @@ class Batch:
         if len(self.rows) == 1:
             return self.rows[0].ids
         return [job_id for row in self.rows for job_id in row.ids]
+
+    @property
+    def payload(self) -> bytes:
+        """The payload of the first job."""
+        return self.rows[0].new.payload
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the first job."""
+        return self.rows[0].new.headers
+
+    @property
+    def shared(self) -> Hashable:
+        """All in which the answers of two first jobs may differ, but for what is each job's own."""
+        return answer_key(self.lanes[0], self.rows[0])
 
     def place(self, index: int) -> str:
         """The path of the job with that index."""

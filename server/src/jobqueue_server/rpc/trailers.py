@@ -1,4 +1,4 @@
-"""What goes with the end of a call over gRPC."""
+"""The trailers of a call over gRPC: the metadata that go with its end."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from google.protobuf.message import DecodeError, Message
 from jobqueue.v1 import job_pb2 as pb
 from jobqueue_server.fields import names
 from jobqueue_server.model import NewJob
-from jobqueue_server.rpc.alike import plain_jobs
-from jobqueue_server.rpc.convert import plain_job
+from jobqueue_server.rpc.convert import decode_simple
+from jobqueue_server.rpc.fast.batch_decoder import decode_batch
 
 pytestmark = pytest.mark.unit
 
@@ -23,12 +23,12 @@ OTHER: dict[int, Any] = {FieldDescriptor.CPPTYPE_STRING: "other", FieldDescripto
 
 
 def one_by_one(jobs: list[pb.NewJob]) -> list[NewJob] | None:
-    found = [plain_job(job, HEADERS) for job in jobs]
+    found = [decode_simple(job, HEADERS) for job in jobs]
     return None if any(job is None for job in found) else [job for job in found if job is not None]
 
 
 def at_once(messages: list[bytes]) -> list[NewJob] | None:
-    runs = plain_jobs(messages, HEADERS)
+    runs = decode_batch(messages, HEADERS)
     if runs is None:
         return None
     return [
@@ -124,9 +124,9 @@ def test_a_job_is_plain_where_nothing_is_said_but_plain_fields(field: FieldDescr
         getattr(job, field.name).SetInParent()
     else:
         getattr(job, field.name)["name"] = "value"
-    plain = names(lambda each: each.plain)
+    plain = names(lambda each: each.simple)
     is_plain = field.name.removesuffix("_json") in plain and field.name != "payload"
-    assert (plain_job(job, HEADERS) is not None) == is_plain
+    assert (decode_simple(job, HEADERS) is not None) == is_plain
 
 
 def test_a_payload_that_ends_as_other_fields_would_is_not_taken_for_them() -> None:
@@ -144,4 +144,4 @@ def test_a_payload_that_ends_as_other_fields_would_is_not_taken_for_them() -> No
 def test_a_malformed_job_is_refused_by_the_reader(cut: int) -> None:
     plain = pb.NewJob(kind="a", payload_json=b"12345").SerializeToString()
     with pytest.raises(DecodeError):
-        plain_jobs([plain, plain[:-cut]], HEADERS)
+        decode_batch([plain, plain[:-cut]], HEADERS)

@@ -1,4 +1,4 @@
-"""A batch of jobs read off the wire at once: jobs that differ in their payloads alone are looked at as one.
+"""Reads a batch of jobs off the wire: jobs that differ in their payloads alone are decoded as one.
 
 A producer's batch mostly holds one kind, for one queue. Its first job is parsed and checked as any; a job whose bytes
 are the same but for the payload needs its payload looked at and nothing else (1 us a job instead of 4).
@@ -10,20 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 from jobqueue.v1 import job_pb2 as pb
 
-from ..fields import names
-from ..model import NewJobs
-from .checks import plain_payload
-from .convert import plain_job
-from .wire import tag
+from ...fields import names
+from ...model import NewJobs
+from ..checks import plain_payload
+from ..convert import decode_simple
+from ..wire import tag
 
 _FIELDS = pb.NewJob.DESCRIPTOR.fields_by_name
 _PAYLOAD = tag(_FIELDS["payload_json"])
 
 
 def _part(wanted: Callable[[int], bool]) -> Callable[[pb.NewJob], pb.NewJob]:
-    """Makes the function that answers of what `plain_job` reads the fields whose numbers are wanted."""
+    """Makes the function that answers of what `decode_simple` reads the fields whose numbers are wanted."""
     parts = names(
-        lambda field: field.plain and field.name != "payload" and wanted(_FIELDS[field.name].number)
+        lambda field: field.simple and field.name != "payload" and wanted(_FIELDS[field.name].number)
     )
     given = ", ".join(f"{name}=job.{name}" for name in parts)
     made: Callable[[pb.NewJob], pb.NewJob] = eval(f"lambda job: NewJob({given})", {"NewJob": pb.NewJob})
@@ -34,8 +34,8 @@ _before_of = _part(lambda number: number < _FIELDS["payload_json"].number)
 _behind_of = _part(lambda number: number > _FIELDS["payload_json"].number)
 
 
-def plain_jobs(messages: Sequence[bytes], headers: Mapping[str, str]) -> list[NewJobs] | None:
-    """The jobs of a batch, in its order; None where of one of them more is said than `plain_job` reads.
+def decode_batch(messages: Sequence[bytes], headers: Mapping[str, str]) -> list[NewJobs] | None:
+    """The jobs of a batch, in its order; None where of one of them more is said than `decode_simple` reads.
 
     Args:
         messages: Each a NewJob as it came.
@@ -53,7 +53,7 @@ def plain_jobs(messages: Sequence[bytes], headers: Mapping[str, str]) -> list[Ne
                 jobs[-1].payloads.append(payload)
                 continue
         parsed = pb.NewJob.FromString(message)
-        new = plain_job(parsed, headers)
+        new = decode_simple(parsed, headers)
         if new is None:
             return None
         jobs.append(NewJobs.of(new))

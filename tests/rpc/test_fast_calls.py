@@ -1,4 +1,4 @@
-"""Calls that have no task end when their time is up, no earlier and not much later."""
+"""Calls on the fast path end when their time is up, no earlier and not much later."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import uvloop
 
 from jobqueue_server.chain import Begun, Call, Chain
 from jobqueue_server.errors import JobQueueError
+from jobqueue_server.fast_path import Deadlines, FastCall
 from jobqueue_server.metrics import Metrics
-from jobqueue_server.taskless import Deadlines, TasklessCall
 
 pytestmark = pytest.mark.unit
 
@@ -33,7 +33,7 @@ class Job:
         self.done.cancel()
 
 
-class Told(TasklessCall):
+class Told(FastCall[datetime]):
     """What its caller is told, as the result of `told`."""
 
     def __init__(self, chain: Chain, deadlines: Deadlines, *, seconds: float) -> None:
@@ -43,12 +43,13 @@ class Told(TasklessCall):
         call = Call("/jobqueue.v1.JobQueue/EnqueueJob", "grpc", {}, deadline=self.deadline)
         begun = chain.begin(call)
         assert isinstance(begun, Begun)
-        super().__init__(begun, self.job, deadlines)
+        ticket: Any = self.job
+        super().__init__(begun, ticket, deadlines)
 
-    def _answer(self, at: datetime) -> Any:
+    def _answer(self, at: datetime) -> datetime:
         return at
 
-    def _send(self, answer: Any) -> None:
+    def _send(self, answer: datetime) -> None:
         self.told.set_result((answer, time.monotonic()))
 
     def _tell(self, error: JobQueueError | None) -> None:

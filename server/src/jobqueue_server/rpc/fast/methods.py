@@ -1,12 +1,9 @@
-"""EnqueueJob and BatchEnqueueJobs over gRPC for jobs of which little is said: without what only others need.
-
-Its checks and steps are those of the general way, to which all goes that it is not sure of. A call has no task: it is
-begun where its last frame is read, and answered by the insert that stored its jobs.
-"""
+"""EnqueueJob and BatchEnqueueJobs on the fast path: begun where the last frame is read, answered after the insert."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -18,14 +15,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
-from ..chain import Begun, Call, Chain
-from ..errors import JobQueueError
-from ..fields import answer_key, names
-from ..taskless import Deadlines, TasklessCall
-from .convert import set_moment
-from .said import refusal, trailing
-from .transport import ImmediateContext
-from .wire import entries_of, length_of, map_of, tag
+from ...chain import Begun, Call, Chain
+from ...errors import JobQueueError
+from ...fast_path import Deadlines, FastCall
+from ...fields import names
+from ...model import Ticket
+from ..convert import set_moment
+from ..trailers import refusal, trailing
+from ..transport import ImmediateContext
+from ..wire import entries_of, length_of, map_of, tag
+from .servicer import FastPathServicer
 
 _jobs_of = entries_of(rpc_pb.BatchEnqueueJobsRequest.DESCRIPTOR.fields_by_name["jobs"])
 # What stands before each id of a batch's answer: the result and its length, and the id's own.
@@ -43,114 +42,115 @@ _OWN = [name.replace("payload", "payload_json") for name in names(lambda field: 
 _MOST_TEMPLATES = 10_000
 
 
-class Quick(ABC):
-    """The short way of a method that enqueues.
+class FastMethod(ABC):
+    """The fast path of a method that enqueues.
 
     Args:
         chain: What every call passes.
-        servicer: The service's; one that does not have this way goes the general one.
+        servicer: The part of the service's that has the fast path.
     """
 
-    def __init__(self, chain: Chain, servicer: object) -> None:
+    #: The full name.
+    METHOD: str
+
+    def __init__(self, chain: Chain, servicer: FastPathServicer) -> None:
         self.deadlines = Deadlines()
         self._chain = chain
-        self._servicer: Any = servicer if hasattr(servicer, "start") else None
+        self._servicer = servicer
 
     def begin(self, raw: bytes, call: Call, context: ImmediateContext) -> bool:
-        """Starts a call, or refuses it. False where it goes the general way, from the beginning."""
-        if self._servicer is None:
-            return False
+        """Starts a call, or refuses it. False where the general path takes it from the beginning."""
         begun = self._chain.begin(call)
         if begun is None:
             return False
         try:
-            job = self._started(raw, call)
+            ticket = self._start(raw, call)
         except DecodeError:
-            job = None
+            ticket = None
         except Exception as error:
             # Under no other name: this frame, which the error's traceback holds, would hold the error.
             _refuse(context, call, begun.end(error))
             return True
-        if job is None:
+        if ticket is None:
             begun.cancel()
             return False
-        context.task = QuickCall(self, begun, job, context)
+        context.task = GrpcFastCall(self, begun, ticket, context)
         return True
 
     @abstractmethod
-    def _started(self, raw: bytes, call: Call) -> Any:
-        """Its jobs in line; None where the request goes the general way."""
+    def _start(self, raw: bytes, call: Call) -> Ticket | None:
+        """Puts its jobs in line; None where the general path takes the request."""
 
     @abstractmethod
-    def answer(self, job: Any, at: datetime) -> bytes:
+    def answer(self, ticket: Ticket, at: datetime) -> bytes:
         """The response, when they were stored at that time."""
 
 
-class QuickBatch(Quick):
-    """The short way of BatchEnqueueJobs."""
+class FastBatchEnqueueJobs(FastMethod):
+    """The fast path of BatchEnqueueJobs."""
 
     METHOD = "/jobqueue.v1.JobQueue/BatchEnqueueJobs"
 
-    def _started(self, raw: bytes, call: Call) -> Any:
-        return self._servicer.start_batch(_jobs_of(raw), call)
+    def _start(self, raw: bytes, call: Call) -> Ticket | None:
+        return self._servicer.fast_batch(_jobs_of(raw), call)
 
-    def answer(self, job: Any, at: datetime) -> bytes:
+    def answer(self, ticket: Ticket, at: datetime) -> bytes:
         """The ids, in the order of the jobs."""
-        ids = [str(job_id) for row in job.rows for job_id in row.ids]
+        ids = [str(job_id) for job_id in ticket.ids]
         return (_RESULT + _RESULT.join(ids)).encode()
 
 
-class QuickEnqueue(Quick):
-    """The short way of EnqueueJob."""
+class FastEnqueueJob(FastMethod):
+    """The fast path of EnqueueJob."""
 
     METHOD = "/jobqueue.v1.JobQueue/EnqueueJob"
 
-    def __init__(self, chain: Chain, servicer: object) -> None:
+    def __init__(self, chain: Chain, servicer: FastPathServicer) -> None:
         super().__init__(chain, servicer)
-        self._alike: dict[tuple[object, ...], bytes] = {}
+        # The fields that answers share, on the wire.
+        self._shared: dict[Hashable, bytes] = {}
 
-    def _started(self, raw: bytes, call: Call) -> Any:
+    def _start(self, raw: bytes, call: Call) -> Ticket | None:
         request = rpc_pb.EnqueueJobRequest.FromString(raw)
         if request.payload_format != pb.PAYLOAD_FORMAT_JSON:
             return None
-        return self._servicer.start_message(request.job, call)
+        return self._servicer.fast_enqueue_message(request.job, call)
 
-    def answer(self, job: Any, at: datetime) -> bytes:
+    def answer(self, ticket: Ticket, at: datetime) -> bytes:
         """EnqueueJobResponse, put together as `leased.delivery_bytes` puts a Delivery together."""
-        row = job.rows[0]
-        new = row.new
-        key = answer_key(job.lanes[0], row)
-        alike = self._alike.get(key)
-        if alike is None:
-            message = self._servicer.started(job, at).job
+        key = ticket.shared
+        shared = self._shared.get(key)
+        if shared is None:
+            message: Any = self._servicer.fast_response(ticket, at).job
             for name in _OWN:
                 message.ClearField(name)
-            if len(self._alike) >= _MOST_TEMPLATES:
-                self._alike.clear()
-            alike = self._alike[key] = message.SerializeToString()
-        message = b"".join(
+            if len(self._shared) >= _MOST_TEMPLATES:
+                self._shared.clear()
+            shared = self._shared[key] = message.SerializeToString()
+        job_id, payload = ticket.ids[0], ticket.payload
+        job = b"".join(
             (
-                _ID, str(row.id).encode(), _PAYLOAD, length_of(len(new.payload)), new.payload,
-                _created_at(row.id.int >> 80), _stored_at(at), map_of(_HEADERS, new.headers), alike,
+                _ID, str(job_id).encode(), _PAYLOAD, length_of(len(payload)), payload,
+                _created_at(job_id.int >> 80), _stored_at(at), map_of(_HEADERS, ticket.headers), shared,
             )
         )  # fmt: skip
-        return _JOB + length_of(len(message)) + message
+        return _JOB + length_of(len(job)) + job
 
 
-class QuickCall(TasklessCall):
+class GrpcFastCall(FastCall[bytes]):
     """One such call: what stands for its task."""
 
-    def __init__(self, quick: Quick, begun: Begun, job: Any, context: ImmediateContext) -> None:
-        super().__init__(begun, job, quick.deadlines)
-        self._quick = quick
+    def __init__(self, method: FastMethod, begun: Begun, ticket: Ticket, context: ImmediateContext) -> None:
+        super().__init__(begun, ticket, method.deadlines)
+        self._method = method
         self._context = context
 
     def _answer(self, at: datetime) -> bytes:
-        return self._quick.answer(self._job, at)
+        return self._method.answer(self._ticket, at)
 
     def _end(self) -> None:
         super()._end()
-        # Else it would be a ring.
+        # Else it would be a reference cycle.
         self._context.task = None
 
     def _send(self, answer: bytes) -> None:
@@ -182,3 +182,25 @@ def _stored_at(at: datetime) -> bytes:
     moment = Timestamp()
     set_moment(moment, at)
     return pb.Job(updated_at=moment, run_at=moment).SerializeToString()
+
+
+#: By the full name of the method.
+FAST_METHODS: dict[str, type[FastMethod]] = {
+    each.METHOD: each for each in (FastEnqueueJob, FastBatchEnqueueJobs)
+}
+
+
+def fast_method(name: str, chain: Chain, servicer: object) -> FastMethod | None:
+    """The fast path of a method; None where it or the servicer has none.
+
+    Args:
+        name: The full name of the method.
+        chain: What every call passes.
+        servicer: The service's.
+    """
+    method = FAST_METHODS.get(name)
+    if method is None or not hasattr(servicer, "fast_enqueue"):
+        return None
+    # A union has the methods of its parts.
+    fast: Any = servicer
+    return method(chain, fast)

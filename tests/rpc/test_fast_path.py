@@ -1,4 +1,4 @@
-"""The short way of EnqueueJob over gRPC: the same answers as the general way, after the same commit."""
+"""The fast path of EnqueueJob over gRPC: the same answers as the general path, after the same commit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, queue_admin_pb2
-from jobqueue_server.rpc.job_queue import JobQueueServicer
+from jobqueue_server.rpc.fast.servicer import FastPathServicer
 from jobqueue_server.store.intake.intake import IntakeStore
 from tests.lease.place import Held, Place, leaving_nothing_to_the_collector
 
@@ -28,18 +28,18 @@ async def place(dsn: str) -> AsyncIterator[Place]:
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The jobs that went the short way."""
+def fast(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The jobs that took the fast path."""
     jobs: list[Any] = []
-    start = JobQueueServicer.start_message
+    enqueue = FastPathServicer.fast_enqueue_message
 
-    def noted(self: JobQueueServicer, *args: Any) -> Any:
-        job = start(self, *args)
+    def noted(self: FastPathServicer, *args: Any) -> Any:
+        job = enqueue(self, *args)
         if job is not None:
             jobs.append(job)
         return job
 
-    monkeypatch.setattr(JobQueueServicer, "start_message", noted)
+    monkeypatch.setattr(FastPathServicer, "fast_enqueue_message", noted)
     return jobs
 
 
@@ -59,8 +59,8 @@ def alike(response: jobqueue_pb2.EnqueueJobResponse) -> str:
     return str(response)
 
 
-async def test_it_answers_what_the_general_way_answers(short: list[Any], place: Place) -> None:
-    await place.stub.EnqueueJob(ask())  # makes the lane, by the general way
+async def test_it_answers_what_the_general_way_answers(fast: list[Any], place: Place) -> None:
+    await place.stub.EnqueueJob(ask())  # makes the lane, by the general path
     for fields in (
         {},
         {"queue": "other"},
@@ -68,39 +68,58 @@ async def test_it_answers_what_the_general_way_answers(short: list[Any], place: 
         {"priority": 10, "queue": "other", "payload_json": b'"' + b"x" * 70_000 + b'"'},
     ):
         await place.stub.EnqueueJob(ask(**fields))
-        short.clear()
-        quick = await place.stub.EnqueueJob(ask(**fields))
-        assert len(short) == 1, fields
-        # A header of the job's own says nothing here, but is more than the short way knows.
+        fast.clear()
+        answer = await place.stub.EnqueueJob(ask(**fields))
+        assert len(fast) == 1, fields
+        # A header of the job's own says nothing here, but is more than the fast path knows.
         general = await place.stub.EnqueueJob(ask(**fields, headers={"a": "b"}))
-        assert len(short) == 1
+        assert len(fast) == 1
         read = await place.stub.GetJob(
-            jobqueue_pb2.GetJobRequest(id=quick.job.id, payload_format=job_pb2.PAYLOAD_FORMAT_JSON)
+            jobqueue_pb2.GetJobRequest(id=answer.job.id, payload_format=job_pb2.PAYLOAD_FORMAT_JSON)
         )
-        assert read.job == quick.job
+        assert read.job == answer.job
         del general.job.headers["a"]
-        assert alike(quick) == alike(general)
+        assert alike(answer) == alike(general)
 
 
-async def test_an_answer_has_what_its_kind_says_now(short: list[Any], place: Place) -> None:
+async def test_a_server_without_the_fast_path_answers_the_same(
+    fast: list[Any], place: Place, dsn: str
+) -> None:
+    await place.stub.EnqueueJob(ask())
+    fast.clear()
+    with_it = [await place.stub.EnqueueJob(ask(priority=priority)) for priority in (0, 7)]
+    batch = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[ask().job] * 3)
+    with_it_batch = await place.stub.BatchEnqueueJobs(batch)
+    assert len(fast) == 2
+    async with Place(dsn, fast_path="off") as other:
+        without = [await other.stub.EnqueueJob(ask(priority=priority)) for priority in (0, 7)]
+        without_batch = await other.stub.BatchEnqueueJobs(batch)
+    assert len(fast) == 2
+    assert list(map(alike, with_it)) == list(map(alike, without))
+    for answer in (with_it_batch, without_batch):
+        assert [len(result.id) for result in answer.results] == [36] * 3
+        assert not any(result.replayed for result in answer.results)
+
+
+async def test_an_answer_has_what_its_kind_says_now(fast: list[Any], place: Place) -> None:
     for max_attempts, seconds in ((3, 0), (7, 0), (3, 9), (7, 8)):
         timeout = Duration(seconds=seconds) if seconds else None
         kind = queue_admin_pb2.Kind(name="work", max_attempts=max_attempts, timeout=timeout)
         await place.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=kind))
         await place.stub.EnqueueJob(ask())
-        short.clear()
-        quick = await place.stub.EnqueueJob(ask())
-        assert len(short) == 1
+        fast.clear()
+        answer = await place.stub.EnqueueJob(ask())
+        assert len(fast) == 1
         read = await place.stub.GetJob(
-            jobqueue_pb2.GetJobRequest(id=quick.job.id, payload_format=job_pb2.PAYLOAD_FORMAT_JSON)
+            jobqueue_pb2.GetJobRequest(id=answer.job.id, payload_format=job_pb2.PAYLOAD_FORMAT_JSON)
         )
-        assert read.job == quick.job
-        assert (quick.job.max_attempts, quick.job.timeout.seconds) == (max_attempts, seconds)
+        assert read.job == answer.job
+        assert (answer.job.max_attempts, answer.job.timeout.seconds) == (max_attempts, seconds)
 
 
-async def test_what_says_more_goes_the_general_way(short: list[Any], place: Place) -> None:
+async def test_what_says_more_takes_the_general_path(fast: list[Any], place: Place) -> None:
     await place.stub.EnqueueJob(ask())
-    short.clear()
+    fast.clear()
     for request in (
         ask("PAYLOAD_FORMAT_VALUE"),
         ask(labels={"a": "b"}),
@@ -119,11 +138,11 @@ async def test_what_says_more_goes_the_general_way(short: list[Any], place: Plac
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await place.stub.EnqueueJob(wrong)
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert short == []
+    assert fast == []
 
 
 async def test_it_answers_after_the_commit_and_within_its_time(
-    short: list[Any], place: Place, monkeypatch: pytest.MonkeyPatch
+    fast: list[Any], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await place.stub.EnqueueJob(ask())
     held = Held(monkeypatch, IntakeStore, "enqueue")
@@ -146,7 +165,7 @@ async def test_it_answers_after_the_commit_and_within_its_time(
 
 
 async def test_a_caller_that_hangs_up_takes_its_job_out_of_line(
-    short: list[Any], place: Place, monkeypatch: pytest.MonkeyPatch
+    fast: list[Any], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await place.stub.EnqueueJob(ask())
     enqueue = IntakeStore.enqueue
@@ -160,13 +179,13 @@ async def test_a_caller_that_hangs_up_takes_its_job_out_of_line(
     held = Held(monkeypatch, IntakeStore, "enqueue")
     first = place.stub.EnqueueJob(ask())
     await held.one_waits()
-    short.clear()
+    fast.clear()
     second = place.stub.EnqueueJob(ask())
     async with asyncio.timeout(PATIENCE):
-        while not short:
+        while not fast:
             await asyncio.sleep(0.01)
         second.cancel()
-        while not short[0].done.cancelled():
+        while not fast[0].done.cancelled():
             await asyncio.sleep(0.01)
     held.go_on.set()
     await asyncio.wait_for(first, PATIENCE)
@@ -175,11 +194,11 @@ async def test_a_caller_that_hangs_up_takes_its_job_out_of_line(
     assert place.app.chain.in_flight == 0
 
 
-async def test_calls_leave_nothing_to_the_collector(short: list[Any], place: Place) -> None:
+async def test_calls_leave_nothing_to_the_collector(fast: list[Any], place: Place) -> None:
     await place.stub.EnqueueJob(ask())
-    short.clear()
+    fast.clear()
     with leaving_nothing_to_the_collector():
         for _ in range(3):
             await place.stub.EnqueueJob(ask())
         await asyncio.sleep(0.1)
-    assert len(short) == 3
+    assert len(fast) == 3

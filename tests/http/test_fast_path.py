@@ -1,4 +1,4 @@
-"""The short way of POST /v1/jobs: byte for byte what the general way answers, and nothing for which that has a word."""
+"""The fast path of POST /v1/jobs: byte for byte what the general path answers, and nothing that it has no word for."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import asyncpg
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from jobqueue_server.http.quick import QuickCall, QuickEnqueue
+from jobqueue_server.http.fast.call import HttpFastCall
+from jobqueue_server.http.fast.path import HttpFastPath
 from jobqueue_server.store.intake.intake import IntakeStore
 from tests.lease.place import Held, Place, leaving_nothing_to_the_collector
 
 from .conftest import PATIENCE
 
-# A header that nobody reads, and that the short way does not know.
+# A header that nobody reads, and that the fast path does not know.
 GENERAL = b"x-nobody-reads: this\r\n"
 HEADERS = b"host: localhost\r\ncontent-type: application/json\r\n"
 
@@ -30,18 +31,18 @@ async def place(dsn: str) -> AsyncIterator[Place]:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """The calls that went the short way."""
+def fast(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The calls that took the fast path."""
     calls: list[object] = []
-    start = QuickEnqueue.start
+    start = HttpFastPath.start
 
-    def noted(self: QuickEnqueue, *args: object) -> object:
+    def noted(self: HttpFastPath, *args: object) -> object:
         started = start(self, *args)  # type: ignore[arg-type]
         if started is not None:
             calls.append(started)
         return started
 
-    monkeypatch.setattr(QuickEnqueue, "start", noted)
+    monkeypatch.setattr(HttpFastPath, "start", noted)
     return calls
 
 
@@ -102,20 +103,20 @@ USUAL = [
 ]
 
 
-async def test_it_answers_byte_for_byte_what_the_general_way_answers(wire: Wire, quick: list[object]) -> None:
+async def test_it_answers_byte_for_byte_what_the_general_path_answers(wire: Wire, fast: list[object]) -> None:
     for body in USUAL:
-        await wire.post(body)  # makes the lane, by the general way
+        await wire.post(body)  # makes the lane, by the general path
         for more in (b"", b"accept-encoding: gzip\r\n", b"accept: */*\r\nuser-agent: a\r\n"):
-            quick.clear()
-            short = await wire.post(body, HEADERS + more)
-            assert len(quick) == 1, body
+            fast.clear()
+            answer = await wire.post(body, HEADERS + more)
+            assert len(fast) == 1, body
             general = await wire.post(body, HEADERS + more + GENERAL)
-            assert len(quick) == 1
+            assert len(fast) == 1
             if b"gzip" in more and len(body) > 1000:
-                assert b"content-encoding: gzip" in short[0]
-                short, general = (short[0], b""), (general[0], b"")
-            assert alike(short) == alike(general)
-            assert short[0].startswith(b"HTTP/1.1 201")
+                assert b"content-encoding: gzip" in answer[0]
+                answer, general = (answer[0], b""), (general[0], b"")
+            assert alike(answer) == alike(general)
+            assert answer[0].startswith(b"HTTP/1.1 201")
 
 
 async def test_times_and_ids_are_those_of_the_job(wire: Wire, place: Place) -> None:
@@ -155,17 +156,17 @@ UNUSUAL = [
 ]
 
 
-async def test_what_it_is_not_sure_of_goes_the_general_way(wire: Wire, quick: list[object]) -> None:
+async def test_what_it_is_not_sure_of_takes_the_general_path(wire: Wire, fast: list[object]) -> None:
     await wire.post(USUAL[0])
     for body in UNUSUAL:
-        quick.clear()
-        short = await wire.post(body)
+        fast.clear()
+        answer = await wire.post(body)
         general = await wire.post(body, HEADERS + GENERAL)
-        assert quick == [], body
-        assert alike(short) == alike(general)
+        assert fast == [], body
+        assert alike(answer) == alike(general)
 
 
-async def test_a_header_that_means_something_goes_the_general_way(place: Place, quick: list[object]) -> None:
+async def test_a_header_that_means_something_takes_the_general_path(place: Place, fast: list[object]) -> None:
     for more in (
         b"",
         b"idempotency-key: k\r\n",
@@ -178,9 +179,9 @@ async def test_a_header_that_means_something_goes_the_general_way(place: Place, 
         reader, writer = await asyncio.open_connection("127.0.0.1", place.app.http_port)
         wire = Wire(reader, writer)
         await wire.post(USUAL[0])
-        quick.clear()
+        fast.clear()
         await wire.post(USUAL[0], HEADERS + more)
-        assert len(quick) == (0 if more else 1), more
+        assert len(fast) == (0 if more else 1), more
         writer.close()
 
 
@@ -194,15 +195,15 @@ async def test_requests_in_a_row_are_answered_in_their_order(wire: Wire, place: 
 
 
 async def test_a_fault_is_told_by_an_id_alone(
-    wire: Wire, quick: list[object], monkeypatch: pytest.MonkeyPatch
+    wire: Wire, fast: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await wire.post(USUAL[0])
     held = Held(monkeypatch, IntakeStore, "enqueue")
     held.error = RuntimeError("a secret")
     held.go_on.set()
-    quick.clear()
+    fast.clear()
     head, body = await wire.post(USUAL[0])
-    assert len(quick) == 1
+    assert len(fast) == 1
     assert head.startswith(b"HTTP/1.1 500")
     assert b"error_id" in body
     assert b"secret" not in body
@@ -270,18 +271,35 @@ async def test_what_is_answered_is_stored(wire: Wire, place: Place, dsn: str) ->
     assert payload == b'{ "a" : [1, 2.50, "x:y"], "a b": null }'
 
 
-async def test_calls_leave_nothing_to_the_collector(wire: Wire, quick: list[object]) -> None:
+async def test_calls_leave_nothing_to_the_collector(wire: Wire, fast: list[object]) -> None:
     await wire.post(USUAL[0])
-    quick.clear()
+    fast.clear()
     with leaving_nothing_to_the_collector():
         for _ in range(3):
             await wire.post(USUAL[0])
-    assert len(quick) == 3
+    assert len(fast) == 3
 
 
-def test_uvicorn_has_what_the_short_way_leans_on() -> None:
+def test_uvicorn_has_what_the_fast_path_leans_on() -> None:
     """It stands in for a request of uvicorn's: each name that this asks of one is there."""
     source = HttpToolsProtocol
     assert {"cycle", "pipeline", "flow"} <= set(source.__init__.__code__.co_names)
     asked = {"response_complete", "disconnected", "keep_alive", "message_event"}
-    assert asked <= {*vars(QuickCall), *QuickCall.__init__.__code__.co_names}
+    assert asked <= {*vars(HttpFastCall), *HttpFastCall.__init__.__code__.co_names}
+
+
+async def test_a_server_without_the_fast_path_answers_the_same(
+    wire: Wire, dsn: str, fast: list[object]
+) -> None:
+    async with Place(dsn, http_addr="127.0.0.1:0", fast_path="off") as other:
+        reader, writer = await asyncio.open_connection("127.0.0.1", other.app.http_port)
+        without = Wire(reader, writer)
+        for body in [*USUAL, *UNUSUAL]:
+            await wire.post(body)  # makes the lane
+            fast.clear()
+            answer = await wire.post(body)
+            taken = len(fast)
+            assert taken or body in UNUSUAL, body
+            assert alike(answer) == alike(await without.post(body))
+            assert len(fast) == taken
+        writer.close()

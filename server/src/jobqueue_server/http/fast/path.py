@@ -1,0 +1,152 @@
+"""POST /v1/jobs without a task of its own, where a request says nothing unusual: the way that most jobs come in.
+
+It answers what the general path answers, by the same parts: the checks of the servicer, the steps of the chain, a text
+that the renderer made once. Whatever it is not sure of takes the general path, from the beginning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable
+from datetime import datetime
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Protocol
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from ...chain import Begun, Call, Chain
+from ...fast_path import Deadlines
+from ...model import DEFAULT_QUEUE, Ticket
+from ..errors import ErrorForm
+from ..presence import Presence
+from ..transcoding.binding import Binding
+from ..transcoding.transcoder import Transcoder
+from .heads import Heads, Lines
+from .template import AnswerTemplate
+
+METHOD, PATH = b"POST", b"/v1/jobs"
+REQUEST_LINE = METHOD + b" " + PATH + b" HTTP/1.1\r\n"
+_FULL_NAME = "/jobqueue.v1.JobQueue/EnqueueJob"
+
+# The payload is what is between its name and the last brace. Whether that is one JSON value decides, beside its
+# check, whether this is the form that it seems to be.
+_body = re.compile(
+    rb'[ \t\r\n]*\{[ \t\r\n]*"kind"[ \t\r\n]*:[ \t\r\n]*"([a-z0-9_.-]+)"[ \t\r\n]*,[ \t\r\n]*'
+    rb'(?:"queue"[ \t\r\n]*:[ \t\r\n]*"([a-z0-9_.-]+)"[ \t\r\n]*,[ \t\r\n]*)?'
+    rb'"payload"[ \t\r\n]*:[ \t\r\n]*(.*[^ \t\r\n])[ \t\r\n]*\}[ \t\r\n]*',
+    re.DOTALL,
+).fullmatch
+
+# One for each lane, in practice.
+_MOST_TEMPLATES = 10_000
+
+
+class FastServicer(Protocol):
+    """The two halves of EnqueueJob for a job that says little, as `rpc` has them."""
+
+    def fast_enqueue(self, kind: str, queue: str, payload: bytes, call: Call) -> Ticket | None:
+        """Puts it in line; None where EnqueueJob has more to do or to say."""
+
+    def fast_response(self, ticket: Ticket, at: datetime) -> Message:
+        """What EnqueueJob answers of it."""
+
+
+class HttpFastPath:
+    """What all connections have in common.
+
+    Args:
+        chain: What every call passes.
+        servicer: Has the two halves of the method.
+        transcoder, binding: Render the answer.
+        presence: Knows of the calls under way.
+        errors: How errors are written.
+        host_is_ours: Whether a request for this name is to be answered here.
+        marks: What every answer carries.
+
+    Attributes:
+        heads: Those of the requests.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        servicer: FastServicer,
+        transcoder: Transcoder,
+        binding: Binding,
+        presence: Presence,
+        errors: ErrorForm,
+        host_is_ours: Callable[[str], bool],
+        marks: Lines,
+    ) -> None:
+        self._chain = chain
+        self._enqueue = servicer.fast_enqueue
+        self._response = servicer.fast_response
+        self.heads = Heads(host_is_ours)
+        self.deadlines = Deadlines()
+        self.presence = presence
+        self.errors = errors
+        self.marks = marks
+        self._transcoder = transcoder
+        self._binding = binding
+        self._templates: dict[Hashable, AnswerTemplate] = {}
+        # What an answer begins with, made of what uvicorn sends with each, which is another list each second.
+        self._begun_by: Lines = []
+        self._beginning = b""
+        self._end = b"".join(b"%s: %s\r\n" % mark for mark in marks) + b"\r\n"
+
+    def created(self, defaults: Lines, job_id: UUID, request_id: str, body: bytes) -> bytes:
+        """The whole answer to a call that says nothing of itself but its id."""
+        if defaults is not self._begun_by:
+            self._begun_by = defaults
+            self._beginning = (
+                status_line(201)
+                + b"".join(b"%s: %s\r\n" % line for line in defaults)
+                + b"location: /v1/jobs/"
+            )
+        return b"%b%b\r\nx-request-id: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b%b" % (
+            self._beginning,
+            str(job_id).encode(),
+            request_id.encode(),
+            len(body),
+            self._end,
+            body,
+        )
+
+    def start(self, metadata: dict[str, str], body: bytes, peer: str) -> tuple[Begun, Ticket] | None:
+        """Lets the call in and puts its job in line; None where the general path takes it."""
+        found = _body(body)
+        if found is None:
+            return None
+        kind, queue, payload = found.groups()
+        call = Call(_FULL_NAME, "http", metadata, peer=peer)
+        begun = self._chain.begin(call)
+        if begun is None:
+            return None
+        ticket = None
+        try:
+            ticket = self._enqueue(kind.decode(), queue.decode() if queue else DEFAULT_QUEUE, payload, call)
+        finally:
+            if ticket is None:
+                begun.cancel()
+        return None if ticket is None else (begun, ticket)
+
+    def body_of(self, ticket: Ticket, at: datetime, request_id: str) -> bytes:
+        """The answer of a job that was stored at that time, and whose caller has not gone."""
+        key = ticket.shared
+        template = self._templates.get(key)
+        if template is None:
+            if len(self._templates) >= _MOST_TEMPLATES:
+                self._templates.clear()
+            template = self._templates[key] = AnswerTemplate(
+                lambda response: self._transcoder.render(self._binding, response).body,
+                self._response(ticket, at),
+            )
+        return template.filled(ticket.ids[0], ticket.payload, at, request_id)
+
+
+@lru_cache(maxsize=64)
+def status_line(status: int) -> bytes:
+    """The first line of an answer."""
+    return b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())

@@ -1,0 +1,80 @@
+"""The text of an answer, cut where the values of a job stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from json.encoder import encode_basestring
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+
+class AnswerTemplate:
+    """What the renderer makes of an answer with marks in these places. So it can't drift from what it makes of others.
+
+    Args:
+        render: Makes the text of an answer.
+        response: The answer of one job. It is changed.
+    """
+
+    def __init__(self, render: Callable[[Any], bytes], response: Any) -> None:
+        job = response.job
+        job.id = _MARKS["id"]
+        job.payload_json = _quoted(_MARKS["payload"])
+        job.headers["x-request-id"] = _MARKS["request_id"]
+        marks = {name: _quoted(mark) for name, mark in _MARKS.items()}
+        for number, name in enumerate(("created_at", "updated_at", "run_at")):
+            getattr(job, name).FromSeconds(number)
+            marks[name] = _time_text(Timestamp(seconds=number))
+        text = render(response)
+        places = sorted((text.index(mark), name) for name, mark in marks.items())
+        if any(text.count(mark) != 1 for mark in marks.values()):
+            raise ValueError("a mark stands twice in an answer")
+        # The text in turns with places for the values.
+        self._parts: list[bytes] = []
+        self._places: dict[str, int] = {}
+        end = 0
+        for place, name in places:
+            self._parts.append(text[end:place])
+            self._places[name] = len(self._parts)
+            self._parts.append(b"")
+            end = place + len(marks[name])
+        self._parts.append(text[end:])
+
+    def filled(self, job_id: UUID, payload: bytes, at: datetime, request_id: str) -> bytes:
+        """The answer of one job."""
+        parts, places = self._parts.copy(), self._places
+        parts[places["id"]] = b'"%b"' % str(job_id).encode()
+        parts[places["payload"]] = payload
+        parts[places["request_id"]] = encode_basestring(request_id).encode()
+        parts[places["created_at"]] = _millisecond_text(job_id.int >> 80)
+        parts[places["updated_at"]] = parts[places["run_at"]] = _moment_text(at)
+        return b"".join(parts)
+
+
+_MARKS = {"id": "@ id @", "payload": "@ payload @", "request_id": "@ request id @"}
+
+
+def _quoted(text: str) -> bytes:
+    return b'"%s"' % text.encode()
+
+
+def _time_text(moment: Timestamp) -> bytes:
+    return _quoted(moment.ToJsonString())
+
+
+@lru_cache(maxsize=256)
+def _moment_text(at: datetime) -> bytes:
+    moment = Timestamp()
+    moment.FromDatetime(at)
+    return _time_text(moment)
+
+
+@lru_cache(maxsize=1024)
+def _millisecond_text(milliseconds: int) -> bytes:
+    moment = Timestamp()
+    moment.FromMilliseconds(milliseconds)
+    return _time_text(moment)

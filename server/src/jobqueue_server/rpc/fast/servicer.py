@@ -1,0 +1,66 @@
+"""Puts enqueues in line of which little is said, without waiting for them. Without this there is no fast path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from jobqueue.v1 import job_pb2 as pb
+from jobqueue.v1 import jobqueue_pb2 as rpc_pb
+
+from ...chain import Call
+from ...core.jobs import JobService
+from ...errors import JobQueueError
+from ...model import MAX_BATCH_JOBS, NOTHING, NewJob, NewJobs, Ticket
+from .. import checks, convert
+from ..metadata import KEY, job_headers
+from .batch_decoder import decode_batch
+
+
+class FastPathServicer:
+    """The two halves of EnqueueJob and BatchEnqueueJobs: jobs are put in line, and answered once they are stored.
+
+    Each method that puts jobs in line answers None where anything is unusual or wrong. The general path then takes the
+    request from the beginning, and says what is wrong.
+    """
+
+    def __init__(self, jobs: JobService) -> None:
+        self._jobs = jobs
+
+    def fast_enqueue(self, kind: str, queue: str, payload: bytes, call: Call) -> Ticket | None:
+        """Puts a job in line of which no more is said than this."""
+        if not checks.is_name(kind) or not checks.is_name(queue) or not checks.plain_payload(payload):
+            return None
+        new = NewJob(kind, payload, queue, labels=NOTHING, headers=job_headers(call))
+        return self._start([NewJobs.of(new)], call)
+
+    def fast_enqueue_message(self, message: pb.NewJob, call: Call) -> Ticket | None:
+        """Puts a job in line that came as a message."""
+        if KEY in call.metadata:
+            return None
+        new = convert.decode_simple(message, job_headers(call))
+        return None if new is None else self._start([NewJobs.of(new)], call)
+
+    def fast_batch(self, messages: Sequence[bytes], call: Call) -> Ticket | None:
+        """Puts a batch in line, whose jobs are messages on the wire.
+
+        Raises:
+            DecodeError: One of them is malformed.
+            QueueFull: Too many enqueues wait; said before more is read of them, so that it costs little.
+        """
+        if KEY in call.metadata or not 1 <= len(messages) <= MAX_BATCH_JOBS:
+            return None
+        self._jobs.check_room(len(messages))
+        jobs = decode_batch(messages, job_headers(call))
+        return None if jobs is None else self._start(jobs, call)
+
+    def _start(self, jobs: Sequence[NewJobs], call: Call) -> Ticket | None:
+        try:
+            return self._jobs.start(call.scope, jobs, call.peer)
+        except JobQueueError:
+            return None
+
+    def fast_response(self, ticket: Ticket, at: datetime) -> rpc_pb.EnqueueJobResponse:
+        """What EnqueueJob answers of a job that was stored at that time."""
+        message = convert.job_message(ticket.job(at), pb.PAYLOAD_FORMAT_JSON)
+        return rpc_pb.EnqueueJobResponse(job=message)
