@@ -19,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc.code_pb2 import Code
 
 from jobqueue.v1 import jobqueue_pb2
-from jobqueue_server.chain import Call, Chain
+from jobqueue_server.chain import ANONYMOUS, Call, Chain
 from jobqueue_server.errors import DatabaseAway, Draining, JobNotFound, NotBuilt, QueueFull
 from jobqueue_server.http.app import HttpApp
 from jobqueue_server.http.ops import Operations
@@ -29,7 +29,7 @@ from jobqueue_server.rpc.job_queue import JobQueueServicer
 from jobqueue_server.rpc.server import GrpcServer
 from jobqueue_server.scope import Scope
 from jobqueue_server.settings import Settings
-from tests.rpc.conftest import Core, FixedClock, refusal
+from tests.rpc.conftest import Core, Decides, FixedClock, refusal
 
 from .conftest import PATIENCE, Caller
 
@@ -245,13 +245,14 @@ async def test_who_gives_no_deadline_is_given_one(over: str) -> None:
     calls: list[Call] = []
     left: list[float | None] = []
 
-    async def keep(call: Call) -> None:
+    async def keep(call: Call) -> Scope:
         calls.append(call)
+        return ANONYMOUS
 
     async def look() -> None:
         left.append(calls[-1].remaining())
 
-    async with serving(authorize=keep) as both:
+    async with serving(access=Decides(keep)) as both:
         both.core.before = look
         await both.transports[over].call("GetJob", a_job())
         await both.transports[over].call("WaitJob", a_job())
@@ -292,29 +293,26 @@ async def test_who_is_not_known_is_refused_before_anything_is_read(over: str, me
     async def nobody(call: Call) -> Scope:
         raise NotBuilt("who are you?")
 
-    async with serving(authenticate=nobody) as both:
+    async with serving(access=Decides(nobody)) as both:
         answer = await both.transports[over].call(method, b"\xff{" if method == "EnqueueJob" else {})
         assert (answer.code, answer.message) == ("UNIMPLEMENTED", "who are you?")
         assert both.counted(over, method, "UNIMPLEMENTED") == 1
         assert not both.core.calls
 
 
-async def test_authorization_sees_who_calls_what_from_where(over: str) -> None:
+async def test_access_sees_who_calls_what_from_where(over: str) -> None:
     seen: list[Call] = []
 
-    async def who(call: Call) -> Scope:
-        return Scope(2, f"key {call.text('authorization')}")
-
-    async def may(call: Call) -> None:
+    async def may(call: Call) -> Scope:
         seen.append(call)
-        raise NotBuilt("you may not")
+        raise NotBuilt(f"{call.text('authorization')} may not")
 
-    async with serving(authenticate=who, authorize=may) as both:
+    async with serving(access=Decides(may)) as both:
         answer = await both.transports[over].call("GetJob", a_job(), authorization="ann")
-        assert answer.message == "you may not"
+        assert answer.message == "ann may not"
         assert not both.core.calls
     (call,) = seen
-    assert (call.scope.principal, call.method) == ("key ann", "/jobqueue.v1.JobQueue/GetJob")
+    assert call.method == "/jobqueue.v1.JobQueue/GetJob"
     assert call.transport == over
     assert call.peer.startswith("ipv4:127.0.0.1:")
 

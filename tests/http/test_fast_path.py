@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jobqueue_server.http.fast.call import HttpFastCall
+from jobqueue_server.http.fast.heads import Heads
 from jobqueue_server.http.fast.path import HttpFastPath
 from jobqueue_server.store.intake.intake import IntakeStore
 from tests.lease.place import Held, Place, leaving_nothing_to_the_collector
@@ -119,6 +121,97 @@ async def test_it_answers_byte_for_byte_what_the_general_path_answers(wire: Wire
             assert answer[0].startswith(b"HTTP/1.1 201")
 
 
+TRACE = b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-%016x-01\r\n"
+SAID_BY_CALLERS = [
+    b"authorization: Bearer abc\r\n",
+    TRACE % 7,
+    b"Authorization: Bearer abc\r\nTraceparent: %s\r\ntracestate: a=b\r\n" % (TRACE % 8)[13:-2],
+    b"x-request-id: r-1\r\n" + TRACE % 9,
+    b'x-request-id: a "b" \\c\r\n',
+    b"traceparent: nonsense\r\n",
+    b"traceparent:  00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 \r\n",
+]
+
+
+async def test_callers_with_credentials_a_trace_or_a_request_id_take_it_too(
+    wire: Wire, fast: list[object]
+) -> None:
+    body = b'{"kind":"work","payload":{"n":1}}'
+    await wire.post(body)  # makes the lane
+    for more in SAID_BY_CALLERS:
+        for _ in range(2):  # as a head that is new, and as one that is known
+            fast.clear()
+            answer = await wire.post(body, HEADERS + more)
+            assert len(fast) == 1, more
+            assert alike(answer) == alike(await wire.post(body, HEADERS + more + GENERAL))
+            assert (b"7651916cd" in answer[1]) == (b"7651916cd" in more)
+
+
+async def test_each_call_has_its_own_trace_and_request_id(wire: Wire, fast: list[object]) -> None:
+    body = b'{"kind":"work","payload":{"n":1}}'
+    await wire.post(body)
+    fast.clear()
+    for number in range(5):
+        head, text = await wire.post(body, HEADERS + b"X-Request-ID: r%d\r\n" % number + TRACE % number)
+        assert b"x-request-id: r%d\r\n" % number in head
+        assert json.loads(text)["headers"] == {
+            "x-request-id": f"r{number}",
+            "traceparent": (TRACE % number).decode()[13:-2],
+        }
+    assert len(fast) == 5
+
+
+HEAD = b"POST /v1/jobs HTTP/1.1\r\nhost: a\r\n%scontent-length: 1\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "known"),
+    [
+        (b"", b"", {}),
+        (b"", b"x-request-id: a\r\n", None),
+        (b"x-request-id: a\r\n", b"", None),
+        (b"x-request-id: a\r\n", b"x-request-id: b\r\n", {"x-request-id": "b"}),
+        (b"x-request-id: a\r\n", b"X-Request-ID: b\r\n", None),
+        (b"x-request-id: a\r\n", b"x-request-id: b\r\nx-request-id: c\r\n", None),
+        (b"x-request-id: a\r\n", b"x-request-id: \r\n", None),
+        (b"x-request-id: a\r\n", b"x-request-id: a\x01\r\n", None),
+        (b"x-request-id: a\r\ntraceparent: a\r\n", b"x-request-id: \r\ntraceparent: b\r\n", None),
+        (b"x-request-id: a\r\n", b"x-request-id: a\r\n b\r\n", None),
+        (b"x-request-id: a\r\n", b"x-request-id: %s\r\n" % (b"a" * 129), None),
+        (b"x-request-id: a b\r\n", b"x-request-id: a b\r\n", None),
+        (
+            b"Traceparent: a\r\nx-request-id: a\r\n",
+            b"Traceparent: b\r\nx-request-id: c\r\n",
+            {"traceparent": "b", "x-request-id": "c"},
+        ),
+        (b"authorization: a\r\n", b"authorization: a\r\n", {"authorization": "a"}),
+        (b"authorization: a\r\n", b"authorization: b\r\n", None),
+        (
+            b"x-request-id: a\r\nauthorization: a\r\n",
+            b"x-request-id: b\r\nauthorization: b\r\n",
+            None,
+        ),
+    ],
+)
+def test_a_head_is_known_again_whatever_its_trace_and_request_id_are(
+    first: bytes, then: bytes, known: dict[str, str] | None
+) -> None:
+    heads = Heads(lambda host: True)
+    lines = [
+        (name.lower(), value)
+        for name, _, value in (line.partition(b": ") for line in (HEAD % first).split(b"\r\n")[1:-2])
+    ]
+    assert heads.usual(lines)
+    _, layout = heads.metadata(lines, HEAD % first + b"1", b"1")
+    known_to = heads.known if layout is None else layout.read
+    found = known_to(HEAD % then + b"2")
+    if known is None:
+        assert found is None
+    else:
+        assert found == ({"host": "a", "content-length": "1", **known}, b"2")
+        assert known_to(HEAD % then + b"22") is None, "another length"
+
+
 async def test_times_and_ids_are_those_of_the_job(wire: Wire, place: Place) -> None:
     body = b'{"kind":"work","payload":{"n":  1}}'
     for _ in range(2):
@@ -172,7 +265,6 @@ async def test_a_header_that_means_something_takes_the_general_path(place: Place
         b"idempotency-key: k\r\n",
         b"grpc-timeout: 1S\r\n",
         b"origin: http://elsewhere.example\r\n",
-        b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",
         b"connection: close\r\n",
         b"x-request-id: a\r\nx-request-id: b\r\n",
     ):

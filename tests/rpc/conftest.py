@@ -14,7 +14,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from jobqueue.v1 import jobqueue_pb2, jobqueue_pb2_grpc, queue_admin_pb2, queue_admin_pb2_grpc
-from jobqueue_server.chain import Chain
+from jobqueue_server.chain import Call, Chain
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.model import Enqueued, EnqueuedBatch, Job, JobFilter, Kind, NewJob, NewJobs, Page, Queue
@@ -129,6 +129,19 @@ class Core:
     async def list_kinds(self, scope: Scope, size: int, token: str) -> tuple[Sequence[Kind], str]:
         await self._called("list_kinds", size, token)
         return [Kind("send_email")], ""
+
+
+class Decides:
+    """Access of which memory knows nothing: each call is decided."""
+
+    def __init__(self, decide: Callable[[Call], Awaitable[Scope]]) -> None:
+        self._decide = decide
+
+    def verdict(self, call: Call) -> Scope | None:
+        return None
+
+    async def decide(self, call: Call) -> Scope:
+        return await self._decide(call)
 
 
 @dataclass

@@ -21,15 +21,16 @@ from google.protobuf.duration_pb2 import Duration
 from grpc_http2 import PeerGone
 from jobqueue.v1 import job_pb2, jobqueue_pb2
 from jobqueue_server import logs
-from jobqueue_server.chain import Call, Chain
+from jobqueue_server.chain import ANONYMOUS, Call, Chain
 from jobqueue_server.errors import DeadlineExceeded, Draining, Internal, JobNotFound, QueueFull, registry
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.rpc.trailers import refusal
 from jobqueue_server.scope import Scope
 
-from .conftest import Served, refused, serving
+from .conftest import Decides, Served, refused, serving
 
 GET = "/jobqueue.v1.JobQueue/GetJob"
+OTHERS = Scope(2, "others")
 
 
 def get_job() -> jobqueue_pb2.GetJobRequest:
@@ -236,7 +237,7 @@ async def test_who_is_not_let_in_is_told_before_the_request_is_read() -> None:
     async def nobody(call: Call) -> Scope:
         raise Draining("not today")
 
-    async with serving(authenticate=nobody) as served:
+    async with serving(access=Decides(nobody)) as served:
         call: Any = served.channel.unary_unary("/jobqueue.v1.JobQueue/GetJob")
         answer = await refused(call(b"\xff"))
         assert answer.message == "not today"
@@ -259,18 +260,47 @@ async def test_all_calls_of_a_server_without_credentials_share_one_scope() -> No
     assert (call.scope.namespace, call.scope.principal) == (1, "anonymous")
 
 
-async def test_authentication_names_the_caller_and_authorization_sees_the_name() -> None:
-    seen: list[tuple[str, str]] = []
+async def test_access_names_the_caller_and_sees_what_is_called() -> None:
+    seen: list[str] = []
 
     async def who(call: Call) -> Scope:
+        seen.append(call.method)
         return Scope(2, f"key of {call.text('authorization')}")
 
-    async def may(call: Call) -> None:
-        seen.append((call.scope.principal, call.method))
+    async def handler(request: object, call: Call) -> None:
+        seen.append(call.scope.principal)
 
-    async with serving(authenticate=who, authorize=may) as served:
-        await served.jobs.GetJob(get_job(), metadata=(("authorization", "ann"),))
-    assert seen == [("key of ann", GET)]
+    chain = Chain(Metrics(), access=Decides(who))
+    await chain.unary(GET, handler)(None, Call(GET, "grpc", {"authorization": "ann"}))
+    assert seen == [GET, "key of ann"]
+    assert chain.begin(Call(GET, "grpc", {"authorization": "ann"})) is None, "to decide takes a task"
+
+
+async def test_who_is_known_is_not_decided_about() -> None:
+    class Known:
+        def verdict(self, call: Call) -> Scope | None:
+            return OTHERS if call.text("authorization") == "known" else None
+
+        async def decide(self, call: Call) -> Scope:
+            decided.append(call.text("authorization"))
+            return ANONYMOUS
+
+    decided: list[str] = []
+    seen: list[Scope] = []
+
+    async def handler(request: object, call: Call) -> None:
+        seen.append(call.scope)
+
+    chain = Chain(Metrics(), access=Known())
+    for who in ("known", "new"):
+        await chain.unary(GET, handler)(None, Call(GET, "grpc", {"authorization": who}))
+    call = Call(GET, "grpc", {"authorization": "known"})
+    begun = chain.begin(call)
+    assert begun is not None
+    begun.cancel()
+    assert chain.begin(Call(GET, "grpc", {"authorization": "new"})) is None
+    assert [*seen, call.scope] == [OTHERS, ANONYMOUS, OTHERS]
+    assert decided == ["new"]
 
 
 async def test_every_reason_of_the_registry_reaches_a_caller_as_itself(served: Served) -> None:

@@ -1,7 +1,7 @@
 """What is in another namespace is not there: every call on it answers as on what never was, and changes nothing.
 
-All callers of a server without keys are in one namespace. Here the authentication step puts them into the one that
-their user agent names.
+All callers of a server without keys are in one namespace. Here the access step puts them into the one that their
+user agent names.
 """
 
 from __future__ import annotations
@@ -32,8 +32,14 @@ SOON = 0.3
 Verdict = lease_pb2.SettleResult.Verdict
 
 
-async def by_user_agent(call: Call) -> Scope:
-    return THEIRS if call.text("user-agent").startswith(THEIRS.principal) else OURS
+class ByUserAgent:
+    """Knows all callers, so that enqueues take the fast path too."""
+
+    def verdict(self, call: Call) -> Scope:
+        return THEIRS if call.text("user-agent").startswith(THEIRS.principal) else OURS
+
+    async def decide(self, call: Call) -> Scope:
+        raise AssertionError("there was a verdict")
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class World:
 @pytest.fixture(params=["as this server makes lanes", "as an older one makes them"])
 async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> AsyncIterator[World]:
     async with Place(dsn, kinds="declared") as place:
-        monkeypatch.setattr(place.app.chain, "_authenticate", by_user_agent)
+        monkeypatch.setattr(place.app.chain, "_access", ByUserAgent())
         await place.sql("insert into namespace (id, name) values (2, 'theirs')")
         us, them = Caller(place.address, OURS.principal), Caller(place.address, THEIRS.principal)
         ours = Things("", "", "", "q-ours", "k-ours", {"of": "ours"}, "key")

@@ -1,8 +1,8 @@
 """The one chain that every call passes, over gRPC and HTTP alike: nothing is checked in one of them only.
 
-In order: deadline, request id, authentication, authorization, limits, metrics, errors. A transport makes a
-`Call` of what it received and runs the chain's wrapper of a servicer's method; the wrapper raises
-`JobQueueError`, `asyncio.CancelledError` and `PeerGone`, and nothing else.
+In order: deadline, request id, access, limits, metrics, errors. A transport makes a `Call` of what it received and runs
+the chain's wrapper of a servicer's method; the wrapper raises `JobQueueError`, `asyncio.CancelledError` and `PeerGone`,
+and nothing else.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Call:
         deadline: When its time is up, in seconds of `time.monotonic()`; None while it has none.
         peer: Who called, as the transport names them.
         request_id: The caller's `x-request-id` if that is 1 to 128 printable ASCII characters, else new.
-        scope: On whose behalf it is made. The authentication step sets it; before, a call has none.
+        scope: On whose behalf it is made. The access step sets it; before, a call has none.
         answer_metadata: Sent back beside the answer. `x-http-code` is for the HTTP transport and never sent.
     """
 
@@ -114,13 +114,30 @@ StreamHandler = Callable[[Any, Call], AsyncGenerator[Any, None]]
 Send = Callable[[Any], Awaitable[object]]
 
 
-async def anonymous(call: Call) -> Scope:
-    """The authentication of a server without credentials: all calls have the same scope."""
-    return ANONYMOUS
+class Access(Protocol):
+    """Decides on whose behalf a call is made, and whether it may be made."""
+
+    def verdict(self, call: Call) -> Scope | None:
+        """The scope of a call that memory alone allows; None where `decide` has to say. The fast path needs one."""
+
+    async def decide(self, call: Call) -> Scope:
+        """The scope of a call for which there was no verdict.
+
+        Raises:
+            JobQueueError: The call may not be made.
+        """
 
 
-async def allowed(call: Call) -> None:
-    """The authorization of a server without credentials: everybody may do everything."""
+class Anybody:
+    """The access of a server without credentials: all calls are allowed, in the same scope. No header is read."""
+
+    def verdict(self, call: Call) -> Scope:
+        """The scope of all calls."""
+        return ANONYMOUS
+
+    async def decide(self, call: Call) -> Scope:
+        """The same."""
+        return ANONYMOUS
 
 
 async def _unchanged(raw: Any) -> Any:
@@ -141,13 +158,11 @@ class Chain:
         self,
         observer: CallObserver,
         *,
-        authenticate: Callable[[Call], Awaitable[Scope]] = anonymous,
-        authorize: Callable[[Call], Awaitable[None]] = allowed,
+        access: Access | None = None,
         max_in_flight: int = 10_000,
     ) -> None:
         self._observer = observer
-        self._authenticate = authenticate
-        self._authorize = authorize
+        self._access = access or Anybody()
         self._max_in_flight = max_in_flight
         self.draining = False
         self.in_flight = 0
@@ -230,16 +245,12 @@ class Chain:
     def begin(self, call: Call) -> Begun | None:
         """Lets in a call that is handled without a task of its own, for the hot path.
 
-        The steps are those of `unary`. None where one of them is more than nothing: the call then goes that way.
+        The steps are those of `unary`. None where one of them has to wait or refuses: the call then goes that way.
         """
-        if (
-            self._authenticate is not anonymous
-            or self._authorize is not allowed
-            or self.draining
-            or self.in_flight >= self._max_in_flight
-        ):
+        scope = self._access.verdict(call)
+        if scope is None or self.draining or self.in_flight >= self._max_in_flight:
             return None
-        call.scope = ANONYMOUS
+        call.scope = scope
         if call.deadline is None:
             call.deadline = time.monotonic() + UNARY_SECONDS
         return Begun(self, call)
@@ -256,8 +267,8 @@ class Chain:
             )
 
     async def _admit(self, call: Call, finishing: bool) -> None:
-        call.scope = await self._authenticate(call)
-        await self._authorize(call)
+        scope = self._access.verdict(call)
+        call.scope = await self._access.decide(call) if scope is None else scope
         if finishing:
             return
         if self.draining:

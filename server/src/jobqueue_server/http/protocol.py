@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from .answer import Receive, Refuse, Scope, Send
 from .errors import Refused
 from .fast.call import HttpFastCall
+from .fast.heads import Layout
 from .fast.path import METHOD, PATH, REQUEST_LINE, HttpFastPath
 from .flow import Flow
 from .head import MOST_BYTES, check, check_size, malformed, place, size, without_upgrade
@@ -45,6 +46,8 @@ class HttpProtocol(HttpToolsProtocol):
     _fast_call: HttpFastCall | None = None
     # How a request is answered that reaches no application.
     _answer_with: Refuse
+    # How the last request on the fast path was laid out, where the next ones differ in a few values.
+    _layout: Layout | None = None
     # The body of a request that may take the fast path.
     _body: bytes | None = None
     # What came at once, where that is a request from its first byte on.
@@ -80,7 +83,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         path = self._fast_path
         if path is not None and data.startswith(REQUEST_LINE) and self._is_idle:
-            known = path.heads.known(data)
+            known = path.heads.known(data) if self._layout is None else self._layout.read(data)
             if known is not None and self._begin_fast(path, *known):
                 return
             self._whole = data
@@ -274,7 +277,7 @@ class HttpProtocol(HttpToolsProtocol):
         body, self._body = self._body, None
         if body is not None:
             assert self._fast_path is not None
-            metadata = self._fast_path.heads.metadata(self.headers, self._whole, body)
+            metadata, self._layout = self._fast_path.heads.metadata(self.headers, self._whole, body)
             if self._begin_fast(self._fast_path, metadata, body):
                 return
             self._begin_general(METHOD, "1.1")

@@ -61,7 +61,7 @@ class HttpFastCall(FastCall[bytes]):
 
     def _answer(self, at: datetime) -> bytes:
         call, job_id = self._begun.call, self._ticket.ids[0]
-        body = self._path.body_of(self._ticket, at, call.request_id)
+        body = self._path.body_of(self._ticket, at)
         if self.keep_alive and len(call.answer_metadata) == 1 and len(body) < LEAST_BYTES:
             defaults = self._connection.server_state.default_headers
             return self._path.created(defaults, job_id, call.request_id, body)

@@ -132,9 +132,10 @@ class HttpFastPath:
                 begun.cancel()
         return None if ticket is None else (begun, ticket)
 
-    def body_of(self, ticket: Ticket, at: datetime, request_id: str) -> bytes:
+    def body_of(self, ticket: Ticket, at: datetime) -> bytes:
         """The answer of a job that was stored at that time, and whose caller has not gone."""
-        key = ticket.shared
+        headers = ticket.headers
+        key = ticket.shared, *headers
         template = self._templates.get(key)
         if template is None:
             if len(self._templates) >= _MOST_TEMPLATES:
@@ -142,8 +143,9 @@ class HttpFastPath:
             template = self._templates[key] = AnswerTemplate(
                 lambda response: self._transcoder.render(self._binding, response).body,
                 self._response(ticket, at),
+                headers,
             )
-        return template.filled(ticket.ids[0], ticket.payload, at, request_id)
+        return template.filled(ticket.ids[0], ticket.payload, at, headers)
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from json.encoder import encode_basestring
@@ -18,14 +18,17 @@ class AnswerTemplate:
     Args:
         render: Makes the text of an answer.
         response: The answer of one job. It is changed.
+        headers: The names of the headers that each call gives its job.
     """
 
-    def __init__(self, render: Callable[[Any], bytes], response: Any) -> None:
+    def __init__(self, render: Callable[[Any], bytes], response: Any, headers: Iterable[str]) -> None:
         job = response.job
         job.id = _MARKS["id"]
         job.payload_json = _quoted(_MARKS["payload"])
-        job.headers["x-request-id"] = _MARKS["request_id"]
         marks = {name: _quoted(mark) for name, mark in _MARKS.items()}
+        for name in headers:
+            job.headers[name] = f"@ {name} @"
+            marks[name] = _quoted(job.headers[name])
         for number, name in enumerate(("created_at", "updated_at", "run_at")):
             getattr(job, name).FromSeconds(number)
             marks[name] = _time_text(Timestamp(seconds=number))
@@ -44,18 +47,19 @@ class AnswerTemplate:
             end = place + len(marks[name])
         self._parts.append(text[end:])
 
-    def filled(self, job_id: UUID, payload: bytes, at: datetime, request_id: str) -> bytes:
+    def filled(self, job_id: UUID, payload: bytes, at: datetime, headers: Mapping[str, str]) -> bytes:
         """The answer of one job."""
         parts, places = self._parts.copy(), self._places
         parts[places["id"]] = b'"%b"' % str(job_id).encode()
         parts[places["payload"]] = payload
-        parts[places["request_id"]] = encode_basestring(request_id).encode()
+        for name, value in headers.items():
+            parts[places[name]] = encode_basestring(value).encode()
         parts[places["created_at"]] = _millisecond_text(job_id.int >> 80)
         parts[places["updated_at"]] = parts[places["run_at"]] = _moment_text(at)
         return b"".join(parts)
 
 
-_MARKS = {"id": "@ id @", "payload": "@ payload @", "request_id": "@ request id @"}
+_MARKS = {"id": "@ id @", "payload": "@ payload @"}
 
 
 def _quoted(text: str) -> bytes:
