@@ -130,11 +130,11 @@ class Brain:
         for each in sessions:
             self.takers.attach(each)
 
-    def seats(
+    def reserve(
         self, lane: Lane, jobs: int, priority: int = 0, sizes: Sequence[int] | None = None
     ) -> dict[int, int]:
         """How many of the next jobs each session's slots are kept for, by its number."""
-        kept = self.hand_off.seats(lane, priority, sizes or [1] * jobs)
+        kept = self.hand_off.reserve(lane, priority, sizes or [1] * jobs)
         found: dict[int, int] = {}
         for each, count in kept.sessions:
             found[each.id] = found.get(each.id, 0) + count

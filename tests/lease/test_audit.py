@@ -35,7 +35,7 @@ async def test_a_heartbeat_that_names_an_unknown_lease_is_answered_by_its_revoca
 
 
 async def test_a_hand_off_that_commits_after_its_session_drained_is_given_to_another(place):
-    """The insert is held up between the reservation of its seat and its commit."""
+    """The insert is held up between the reservation of its slot and its commit."""
     worker = await place.worker()
     await place.enqueue()
     await worker.succeed(await worker.job())

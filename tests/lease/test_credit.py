@@ -218,9 +218,9 @@ async def test_a_claim_of_a_few_waits_for_the_credit_that_a_settlement_brings(pa
     place = patient
     claim, claims = ClaimStore.claim, []
 
-    async def noted(store, looks, seats, epochs):
-        claims.append(len(seats))
-        return await claim(store, looks, seats, epochs)
+    async def noted(store, looks, slots, epochs):
+        claims.append(len(slots))
+        return await claim(store, looks, slots, epochs)
 
     worker = await place.worker(slots=3)
     await place.batch(9)
@@ -259,10 +259,10 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     place, monkeypatch, slots, saturated, at_once
 ):
     """A claim takes a thousand at most. Over a backlog nobody passes by."""
-    enqueue, seated = IntakeStore.enqueue, []
+    enqueue, reserved = IntakeStore.enqueue, []
 
     async def noted(store, rows, *args):
-        seated.append(sum(count for row in rows for _, count in row.seats))
+        reserved.append(sum(count for row in rows for _, count in row.slots))
         return await enqueue(store, rows, *args)
 
     worker = await place.worker(slots=slots)
@@ -274,15 +274,15 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     lane = place.app.catalog.known_lane(SCOPE, "default", "work")
     line = lines.line(lane, 0)
     line.ready, line.saturated = True, saturated
-    seats = place.app.claim.hand_off.seats(lane, 0, [2] * 200)
-    assert seats.count == (100 if at_once else 0), "the next claim has its thousand"
-    seats.release()
+    slots = place.app.claim.hand_off.reserve(lane, 0, [2] * 200)
+    assert slots.count == (100 if at_once else 0), "the next claim has its thousand"
+    slots.release()
     line.ready = line.saturated = False
     # As another server tells of one, and its jobs are being claimed.
     lines.seen(line.lane.id, 0)
     await held.one_waits()
     line.saturated = saturated
     await place.batch(50)
-    assert seated == [50 if at_once else 0]
+    assert reserved == [50 if at_once else 0]
     held.go_on.set()
     assert len(await worker.jobs(50)) == 50

@@ -22,7 +22,7 @@ ROW_FIELDS = {"key_digest", "request_digest", "namespace", "headers"}
 
 
 @dataclass
-class Seat:
+class Slot:
     """Of the session with this number, as somebody believes it to be."""
 
     id: int
@@ -33,11 +33,11 @@ def new_row(
     s: Stored,
     lane: Lane,
     *,
-    seat: tuple[int, int] | None = None,
+    slot: tuple[int, int] | None = None,
     payloads: list[bytes] | None = None,
     **fields: Any,
 ) -> NewRows:
-    """A job to be stored, or as many as there are payloads; with a seat, handed off.
+    """A job to be stored, or as many as there are payloads; with a slot, handed off.
 
     `fields` are those of NewJob, and of NewRows where it has its own.
     """
@@ -49,8 +49,8 @@ def new_row(
         s.mint.mint_many(len(payloads)), payloads, lane.id, job, job.max_attempts, milliseconds(job.timeout),
         labels=labels_text, **own,
     )  # fmt: skip
-    if seat is not None:
-        row.seats = [(Seat(*seat), len(payloads))]
+    if slot is not None:
+        row.slots = [(Slot(*slot), len(payloads))]
     return row
 
 

@@ -1,4 +1,4 @@
-"""Claims: each job once, in order, within its seats; nothing too early, nothing behind a gate, nothing for the dead."""
+"""Claims: each job once, in order, within its slots; nothing too early, nothing behind a gate, nothing for the dead."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from jobqueue_server.store.claim.claims import ClaimTarget
 from .factories import enqueue, everything, look, make_due, new_row
 
 
-async def claim(s, targets, seats, session):
-    return await s.claims.claim(targets, [session[0]] * seats, dict([session]))
+async def claim(s, targets, slots, session):
+    return await s.claims.claim(targets, [session[0]] * slots, dict([session]))
 
 
-async def order(s, targets, seats, session):
-    """The ids that a claim of one seat at a time takes, one after the other."""
+async def order(s, targets, slots, session):
+    """The ids that a claim of one slot at a time takes, one after the other."""
     taken: list[UUID] = []
-    while len(taken) < seats:
+    while len(taken) < slots:
         rows = await claim(s, targets, 1, session)
         if not rows:
             break
@@ -74,7 +74,7 @@ async def test_bodies_come_by_a_second_statement_as_they_were_sent(s):
     assert (bodies[ids[1]]["labels"], bodies[ids[1]]["headers"]) == (None, None)
 
 
-# ---- each job once, within the seats
+# ---- each job once, within the slots
 
 
 async def test_two_claims_at_once_take_different_jobs(s):
@@ -104,15 +104,15 @@ async def test_a_claim_steps_over_what_another_holds_without_waiting(s):
     assert {row["id"] for row in await claim(s, [look(lane)], 10, two)} == set(ids[8:])
 
 
-@pytest.mark.parametrize("seats", [1, 7, 30])
-async def test_a_claim_takes_no_more_than_its_seats(s, seats):
+@pytest.mark.parametrize("slots", [1, 7, 30])
+async def test_a_claim_takes_no_more_than_its_slots(s, slots):
     session = await s.session()
     lanes = [await s.lane(queue=name) for name in "abc"]
     for lane in lanes:
         await enqueue(s, lane, 20)
     targets = [look(lane, 20, queue=index) for index, lane in enumerate(lanes)]
-    assert len(await claim(s, targets, seats, session)) == seats
-    assert await s.sql.fetchval("select count(*) from live_job where state = 2") == seats
+    assert len(await claim(s, targets, slots, session)) == slots
+    assert await s.sql.fetchval("select count(*) from live_job where state = 2") == slots
 
 
 async def test_a_look_takes_no_more_than_it_asked_for(s):
@@ -122,7 +122,7 @@ async def test_a_look_takes_no_more_than_it_asked_for(s):
 
 
 async def test_of_a_queue_no_more_is_taken_or_locked_than_its_most_by_priority(s):
-    """80 lines, each of which locked as many as there are seats, made a claim ten times as dear."""
+    """80 lines, each of which locked as many as there are slots, made a claim ten times as dear."""
     session = await s.session()
     lanes = [await s.lane(queue=name) for name in "abc"]
     first = [(await enqueue(s, lane, 3, priority=5)) for lane in lanes]
@@ -153,13 +153,13 @@ async def test_what_was_looked_at_and_not_taken_is_free_after(s):
     assert len(await claim(s, [look(lane, 20)], 20, session)) == 15
 
 
-async def test_seats_are_dealt_in_their_order(s):
+async def test_slots_are_dealt_in_their_order(s):
     lane, one, two = await s.lane(), await s.session("one"), await s.session("two")
     ids = await enqueue(s, lane, 4)
-    seats = [one[0], two[0], two[0], one[0]]
-    rows = await s.claims.claim([look(lane)], seats, dict([one, two]))
+    slots = [one[0], two[0], two[0], one[0]]
+    rows = await s.claims.claim([look(lane)], slots, dict([one, two]))
     given = {row["id"]: row["session_id"] for row in rows}
-    assert [given[job_id] for job_id in ids] == seats
+    assert [given[job_id] for job_id in ids] == slots
 
 
 # ---- order
@@ -203,7 +203,7 @@ async def test_an_older_job_does_not_overtake_a_higher_priority(s):
 
 
 async def test_queues_take_turns(s):
-    """However long one line is, however high its priorities: with 6 seats each of 3 queues gets 2."""
+    """However long one line is, however high its priorities: with 6 slots each of 3 queues gets 2."""
     session = await s.session()
     long, short, low = [await s.lane(queue=name) for name in ("long", "short", "low")]
     await enqueue(s, long, 500, priority=10)
@@ -323,8 +323,8 @@ async def test_a_session_that_is_gone_gets_nothing(s, gone):
 async def test_a_session_that_is_gone_takes_nothing_from_its_neighbours(s):
     lane, good, gone = await s.lane(), await s.session("good"), await ended(s)
     ids = await enqueue(s, lane, 4)
-    seats = [gone[0], good[0], gone[0], good[0]]
-    rows = await s.claims.claim([look(lane)], seats, dict([good, gone]))
+    slots = [gone[0], good[0], gone[0], good[0]]
+    rows = await s.claims.claim([look(lane)], slots, dict([good, gone]))
     assert {row["id"] for row in rows} == {ids[1], ids[3]}
     assert {row["session_id"] for row in rows} == {good[0]}
     assert len(await claim(s, [look(lane)], 4, good)) == 2

@@ -152,7 +152,7 @@ async def deadline(scene: Scene) -> Watched:
 async def changed_at(scene: Scene) -> Watched:
     s, lane = scene.s, await scene.s.lane()
     ended, open = await scene.opens(scene.server), await scene.opens(scene.server)
-    row = new_row(s, lane, seat=ended)
+    row = new_row(s, lane, slot=ended)
     await s.intake.enqueue([row])
     # As if the check of its epoch had passed in a snapshot from before the end.
     await s.sql.execute("update worker_session set ended_at = now() where id = $1", ended[0])

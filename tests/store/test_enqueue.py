@@ -1,4 +1,4 @@
-"""Jobs are stored all or none, never in the past, once a key; a hand-off holds only while its seat does."""
+"""Jobs are stored all or none, never in the past, once a key; a hand-off holds only while its slot does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobqueue_server.core.intake import digest
 from jobqueue_server.lifecycle import State
 from jobqueue_server.model import RetryPolicy
 
-from .factories import Seat, enqueue, everything, key_digest, keyed_row, new_row, until_waiting_for_a_lock
+from .factories import Slot, enqueue, everything, key_digest, keyed_row, new_row, until_waiting_for_a_lock
 from .stored import SCOPE
 
 
@@ -149,7 +149,7 @@ async def test_the_time_is_the_database_s(s):
 
 
 async def hand_off(s, lane, session, **fields):
-    row = new_row(s, lane, seat=session, **fields)
+    row = new_row(s, lane, slot=session, **fields)
     answer = await s.intake.enqueue([row])
     return row.id, answer
 
@@ -171,7 +171,7 @@ async def test_a_job_handed_off_is_stored_leased_as_its_first_attempt(s):
     assert await s.succeed(job_id, 1, session[0])
 
 
-async def test_a_seat_of_an_earlier_epoch_is_refused_and_the_job_waits(s):
+async def test_a_slot_of_an_earlier_epoch_is_refused_and_the_job_waits(s):
     lane = await s.lane()
     server = (await s.sessions.register_server("server", 1))["id"]
     old = await s.sessions.open(server, "worker", {}, timedelta(seconds=30), b"a" * 32)
@@ -183,13 +183,13 @@ async def test_a_seat_of_an_earlier_epoch_is_refused_and_the_job_waits(s):
     assert not answer.refused
 
 
-async def test_a_seat_of_a_session_that_ended_is_refused(s):
+async def test_a_slot_of_a_session_that_ended_is_refused(s):
     lane, session = await s.lane(), await s.session()
     await s.sessions.end(*session, lambda row: pytest.fail("it held nothing"))
     await assert_waits(s, *await hand_off(s, lane, session))
 
 
-async def test_a_seat_of_a_session_that_never_was_is_refused(s):
+async def test_a_slot_of_a_session_that_never_was_is_refused(s):
     await assert_waits(s, *await hand_off(s, await s.lane(), (1 << 40, 1)))
 
 
@@ -199,12 +199,12 @@ async def test_a_gate_keeps_a_hand_off_out(s):
     await assert_waits(s, *await hand_off(s, lane, session))
 
 
-async def test_a_refused_seat_does_not_harm_its_neighbours(s):
+async def test_a_refused_slot_does_not_harm_its_neighbours(s):
     lane, good, ended = await s.lane(), await s.session("good"), await s.session("ended")
     await s.sessions.end(*ended, lambda row: pytest.fail("it held nothing"))
     rows = [
-        new_row(s, lane, seat=good),
-        new_row(s, lane, seat=ended),
+        new_row(s, lane, slot=good),
+        new_row(s, lane, slot=ended),
         new_row(s, lane),
     ]
     answer = await s.intake.enqueue(rows)
@@ -219,20 +219,20 @@ async def test_epochs_are_not_mixed_up_between_sessions(s):
     two = await s.sessions.open(server, "two", {}, timedelta(seconds=30), b"a" * 32)
     await s.sessions.resume(two[0], b"a" * 32, b"b" * 32, server)
     rows = [
-        new_row(s, lane, seat=(one[0], 2)),
-        new_row(s, lane, seat=(two[0], 1)),
-        new_row(s, lane, seat=(two[0], 2)),
+        new_row(s, lane, slot=(one[0], 2)),
+        new_row(s, lane, slot=(two[0], 1)),
+        new_row(s, lane, slot=(two[0], 2)),
     ]
     assert (await s.intake.enqueue(rows)).refused == {rows[0].id, rows[1].id}
 
 
 async def test_jobs_that_are_alike_are_stored_as_they_would_be_one_by_one(s):
-    """What a run has in common stands once, its seats reach as far as they are, and its neighbours keep their own."""
+    """What a run has in common stands once, its slots reach as far as they are, and its neighbours keep their own."""
     lane, other = await s.lane(), await s.lane("other")
     one, two, ended = [await s.session(name) for name in ("one", "two", "ended")]
     await s.sessions.end(*ended, lambda row: pytest.fail("it held nothing"))
     alike = new_row(s, lane, payloads=[b"%d" % n for n in range(9)], headers=b'{"a":"b"}', priority=3)
-    alike.seats = [(Seat(*one), 2), (Seat(*ended), 3), (Seat(*two), 1)]
+    alike.slots = [(Slot(*one), 2), (Slot(*ended), 3), (Slot(*two), 1)]
     waiting = new_row(s, other, payloads=[b"[]", b"{}"], timeout=timedelta(seconds=2))
     answer = await s.intake.enqueue([new_row(s, lane), alike, waiting])
     assert answer.refused == set(alike.ids[2:5])
@@ -355,9 +355,9 @@ async def test_keyed_inserts_at_once_in_any_order_store_each_key_once(s):
     assert await counts(s) == (100, 100, 100)
 
 
-async def test_a_keyed_job_may_be_handed_off_and_a_loser_takes_no_seat(s):
+async def test_a_keyed_job_may_be_handed_off_and_a_loser_takes_no_slot(s):
     lane, session = await s.lane(), await s.session()
-    first, second = keyed_row(s, lane, "k", seat=session), keyed_row(s, lane, "k", seat=session)
+    first, second = keyed_row(s, lane, "k", slot=session), keyed_row(s, lane, "k", slot=session)
     assert not (await s.intake.enqueue([first])).refused
     answer = await s.intake.enqueue([second])
     assert (answer.lost_keys, answer.refused) == ({second.id}, frozenset())

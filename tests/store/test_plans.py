@@ -137,11 +137,11 @@ async def leases(connection: Any, count: int = BATCH) -> tuple[list[UUID], list[
 async def claim(connection: Any) -> list[Any]:
     targets = [(lane + 1, priority) for lane in range(LANES) for priority in PRIORITIES]
     floor = await connection.fetchval("select now() - interval '2 hours'")
-    seats = [1 + index % SESSIONS for index in range(BATCH)]
+    slots = [1 + index % SESSIONS for index in range(BATCH)]
     sessions = list(range(1, SESSIONS + 1))
     return [
         [lane for lane, _ in targets], [priority for _, priority in targets], [BATCH // 9 + 1] * 9, [floor] * 9,
-        [0] * 9, seats, sessions, [1] * SESSIONS, [BATCH] * 9,
+        [0] * 9, slots, sessions, [1] * SESSIONS, [BATCH] * 9,
     ]  # fmt: skip
 
 

@@ -425,7 +425,7 @@ async def test_the_first_server_ever_grants_none(s):
 
 async def test_a_lease_of_a_session_that_ended_is_found_as_a_stray_after_10_s(s):
     lane, session = await s.lane(), await s.session()
-    row = new_row(s, lane, seat=session)
+    row = new_row(s, lane, slot=session)
     await s.sessions.end(*session, released)
     await s.intake.enqueue([row])
     assert await s.sessions.stray(timedelta(hours=1)) == []

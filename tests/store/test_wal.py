@@ -89,7 +89,7 @@ async def costs(s, module_dsn):
 
 
 async def by_hand_off(s, store, lane, session):
-    rows = [new_row(s, lane, payload=PAYLOAD, seat=session) for _ in range(JOBS)]
+    rows = [new_row(s, lane, payload=PAYLOAD, slot=session) for _ in range(JOBS)]
     assert not (await store.intake.enqueue(rows)).refused
     _, settled = await store.attempts.settle_succeeded([([row.id for row in rows], 1, session[0])])
     assert settled is None
@@ -104,7 +104,7 @@ async def through_the_backlog(s, store, lane, session):
 
 
 async def with_one_failure(s, store, lane, session):
-    rows = [new_row(s, lane, payload=PAYLOAD, seat=session) for _ in range(JOBS)]
+    rows = [new_row(s, lane, payload=PAYLOAD, slot=session) for _ in range(JOBS)]
     await store.intake.enqueue(rows)
     await store.attempts.end_attempt(
         [AttemptEnd(row.id, 1, session[0], Event.FAIL, after=timedelta(), message="no luck") for row in rows]

@@ -109,16 +109,16 @@ async def test_where_producers_outrun_the_server_without_a_backlog_an_insert_bri
 
 def test_slots_are_kept_for_jobs_that_are_just_being_stored_and_no_more_than_there_are():
     made = brain(slots=4)
-    assert made.seats(ONE, 10) == {1: 4}
-    assert made.seats(ONE, 10) == {}
+    assert made.reserve(ONE, 10) == {1: 4}
+    assert made.reserve(ONE, 10) == {}
 
 
 def test_slots_that_were_kept_are_free_again_once_the_insert_was_answered():
     made = brain(slots=4)
-    kept = made.hand_off.seats(ONE, 0, [1] * 4)
-    assert made.seats(ONE, 1) == {}
+    kept = made.hand_off.reserve(ONE, 0, [1] * 4)
+    assert made.reserve(ONE, 1) == {}
     kept.release()
-    assert made.seats(ONE, 1) == {1: 1}
+    assert made.reserve(ONE, 1) == {1: 1}
 
 
 @pytest.mark.parametrize("priority", [0, 5])
@@ -126,20 +126,20 @@ def test_over_a_backlog_that_goes_before_no_slot_is_kept(priority: int):
     made = brain(slots=2 * MOST)
     line = made.lines.line(ONE, priority)
     line.ready, line.saturated = True, True
-    assert made.seats(ONE, 10, priority=0) == {}
+    assert made.reserve(ONE, 10, priority=0) == {}
 
 
 def test_a_backlog_of_lower_priority_does_not_stand_in_the_way():
     made = brain()
     line = made.lines.line(ONE, -1)
     line.ready, line.saturated = True, True
-    assert made.seats(ONE, 10, priority=0) == {1: 10}
+    assert made.reserve(ONE, 10, priority=0) == {1: 10}
 
 
 def test_while_a_few_are_claimed_the_slots_that_the_claim_can_not_use_are_kept():
     made = brain(slots=MOST + 3)
     made.lines.seen(1, 0)
-    assert made.seats(ONE, 10) == {1: 3}
+    assert made.reserve(ONE, 10) == {1: 3}
 
 
 @pytest.mark.parametrize("why", ["nobody takes it", "gated", "paused"])
@@ -150,19 +150,19 @@ def test_no_slot_is_kept_where(why: str):
         made.attach(session(1, 10, gated))
     if why == "paused":
         made.activity.pause()
-    assert made.seats(gated, 10) == {}
+    assert made.reserve(gated, 10) == {}
 
 
 def test_a_session_that_bounds_bytes_gets_what_fits():
     made = Brain(ONE)
     made.attach(session(1, 10, ONE, bytes_limit=100))
-    assert made.seats(ONE, 0, sizes=[60, 30, 30]) == {1: 2}
+    assert made.reserve(ONE, 0, sizes=[60, 30, 30]) == {1: 2}
 
 
 def test_a_session_that_bounds_kinds_gets_no_more_of_one():
     made = Brain(ONE)
     made.attach(session(1, 10, ONE, by_kind={ONE.kind: 3}))
-    assert made.seats(ONE, 10) == {1: 3}
+    assert made.reserve(ONE, 10) == {1: 3}
 
 
 def test_a_session_that_leaves_takes_its_credit_along():
@@ -170,4 +170,4 @@ def test_a_session_that_leaves_takes_its_credit_along():
     other = session(2, 5, ONE)
     made.attach(other)
     made.takers.detach(other)
-    assert made.seats(ONE, 100) == {1: 10}
+    assert made.reserve(ONE, 100) == {1: 10}

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.unit
 @given(st.lists(st.integers(1, 40), max_size=8), st.integers(0, 200), st.booleans())
 def test_all_that_has_room_is_dealt_and_nobody_gets_more_than_fits(slots: list[int], most: int, whole: bool):
     sessions = [session(number, free) for number, free in enumerate(sorted(slots, reverse=True))]
-    seats = Counter(seat.id for seat in deal(sessions, most, whole=whole))
-    assert seats.total() == min(most, sum(slots))
-    assert all(count <= sessions[number].capacity.slots for number, count in seats.items())
+    dealt = Counter(session.id for session in deal(sessions, most, whole=whole))
+    assert dealt.total() == min(most, sum(slots))
+    assert all(count <= sessions[number].capacity.slots for number, count in dealt.items())
 
 
 def test_whole_shares_make_fewer_messages():

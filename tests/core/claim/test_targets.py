@@ -42,7 +42,7 @@ def test_without_a_ready_line_there_is_no_look():
     assert looking.targets(10) == []
 
 
-def test_a_thin_line_is_asked_for_as_many_as_there_are_seats_and_higher_priorities_first():
+def test_a_thin_line_is_asked_for_as_many_as_there_are_slots_and_higher_priorities_first():
     one = lane(1)
     looking = Looking(one)
     for priority in (0, 5, -3):
@@ -60,7 +60,7 @@ def test_no_line_below_the_first_thick_one_is_looked_at():
     assert looking.targets(10) == [(1, 9, 10), (1, 5, 10)]
 
 
-def test_thick_lines_share_the_seats():
+def test_thick_lines_share_the_slots():
     lanes = lane(1), lane(2), lane(3)
     looking = Looking(*lanes)
     for each in lanes:

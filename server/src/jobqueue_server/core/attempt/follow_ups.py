@@ -1,7 +1,7 @@
 """Settlements that carry follow-ups: an attempt's success and the jobs that come of it are one transaction.
 
-They commit apart from the shared settlements, so that a bad follow-up, or a key that somebody else is just storing,
-keeps nobody else waiting.
+They commit apart from the shared settlements, so that no other settlement waits for a bad follow-up, or for a key that
+another call is just storing.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class FollowUps:
 
     async def run(self) -> None:
         """Commits what is in line, until cancelled."""
-        # After a crash there may be some that nobody wakes us for again.
+        # After a crash of this task the line may hold outcomes for which no wake comes again.
         self._wake.set()
         while True:
             await self._wake.wait()

@@ -76,7 +76,7 @@ class HandOff:
         """Around an insert that keeps slots."""
         return self._activity.handing_off()
 
-    def seats(self, lane: Lane, priority: int, sizes: Sequence[int]) -> SlotReservation:
+    def reserve(self, lane: Lane, priority: int, sizes: Sequence[int]) -> SlotReservation:
         """Reserves slots for new jobs of a lane, in their order. Jobs beyond the reserved slots go to the backlog.
 
         If jobs wait that go before the new ones, it reserves only slots that the next claim can't use. Over a backlog

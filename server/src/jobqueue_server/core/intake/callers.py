@@ -22,7 +22,7 @@ class FairLine(Generic[T]):
         return bool(self._lines)
 
     def append(self, unit: T, caller: str | None = None) -> None:
-        """Puts a unit at the end of its caller's own line: of the current call's, where nobody is named."""
+        """Puts a unit at the end of its caller's own line: that of the current call, where `caller` is None."""
         self._lines.setdefault(CALLER.get() if caller is None else caller, deque()).append(unit)
 
     def peek(self) -> T:
@@ -30,7 +30,7 @@ class FairLine(Generic[T]):
         return next(iter(self._lines.values()))[0]
 
     def pop(self) -> T:
-        """Takes that unit; its caller's next one comes after one of everybody else's."""
+        """Takes that unit; its caller's next one comes after one of each other caller."""
         caller, line = self._lines.popitem(last=False)
         unit = line.popleft()
         if line:

@@ -37,23 +37,23 @@ class Placement:
         wanted: dict[tuple[Lane, int], list[NewRows]] = defaultdict(list)
         for row, lane in zip(rows, lanes, strict=True):
             # An insert that failed may have noted some.
-            row.seats.clear()
+            row.slots.clear()
             new = row.new
             if new.delay is None and new.run_at is None:
                 wanted[lane, new.priority].append(row)
         for (lane, priority), some in sorted(wanted.items(), key=lambda entry: -entry[0][1]):
             sizes = [len(payload) for row in some for payload in row.payloads]
-            seats = self._hand_off.seats(lane, priority, sizes)
-            kept.append(seats)
+            slots = self._hand_off.reserve(lane, priority, sizes)
+            kept.append(slots)
             takers = iter(some)
             row, room = next(takers), len(some[0].ids)
-            for session, count in seats.sessions:
+            for session, count in slots.sessions:
                 while count:
                     if not room:
                         row = next(takers)
                         room = len(row.ids)
                     part = min(room, count)
-                    row.seats.append((session, part))
+                    row.slots.append((session, part))
                     room -= part
                     count -= part
 
@@ -68,7 +68,7 @@ class Placement:
                 continue
             counts[lane] += len(row.ids)
             first = 0
-            if row.seats:
+            if row.slots:
                 first, whole = self._lease(row, lane, stored, refused, given)
                 if not whole:
                     ready.add((lane.id, row.new.priority))
@@ -100,7 +100,7 @@ class Placement:
             row.labels, row.headers,
         )  # fmt: skip
         first, whole = 0, True
-        for holder, count in row.seats:
+        for holder, count in row.slots:
             session, end = cast(Session, holder), first + count
             leases = [
                 Lease(lease_id, job_id, terms, payload)

@@ -30,7 +30,7 @@ class Holder(Protocol):
 class NewRows:
     """Jobs to be stored that differ only in their ids and payloads, as those of a batch mostly do.
 
-    `new` has what they share; its payload is that of the first job. `seats` are the slots that a hand-off reserved:
+    `new` has what they share; its payload is that of the first job. `slots` are the slots that a hand-off reserved:
     each session takes so many of the jobs, in their order. The jobs beyond them go to the backlog. A job with a key has
     rows of its own, and `namespace` is the key's.
     """
@@ -43,7 +43,7 @@ class NewRows:
     timeout_ms: int | None = None
     labels: str | None = None
     headers: bytes | None = None
-    seats: list[tuple[Holder, int]] = field(default_factory=list)
+    slots: list[tuple[Holder, int]] = field(default_factory=list)
     key_digest: bytes | None = None
     request_digest: bytes | None = None
     namespace: int | None = None
@@ -139,7 +139,7 @@ class IntakeStore:
             first, end = len(ids) + 1, len(ids) + len(row.ids)
             ids += row.ids
             payloads += row.payloads
-            for holder, count in row.seats:
+            for holder, count in row.slots:
                 runs.append(row)
                 firsts.append(first)
                 sessions.append(holder.id)
