@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobqueue_server.core.catalog import Lane
+from jobqueue_server.core.catalog.catalog import Lane
 from jobqueue_server.core.claim.activity import Activity
 from jobqueue_server.core.claim.admission import Admission
 from jobqueue_server.core.claim.delivery import Delivery

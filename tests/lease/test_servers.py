@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from jobqueue.v1 import job_pb2, lease_pb2
-from jobqueue_server.core import catalog
+from jobqueue_server.core.catalog import catalog
 from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.lifecycle import Event

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from jobqueue.v1 import lease_pb2
-from jobqueue_server.core.catalog import Lane
+from jobqueue_server.core.catalog.catalog import Lane
 from jobqueue_server.core.lease.lease import Lease, LeaseTemplate
 from jobqueue_server.rpc.leased import delivery_bytes, leased_job
 from jobqueue_server.rpc.wire import length_of, varint

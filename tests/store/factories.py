@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from jobqueue_server.core.catalog import Lane
+from jobqueue_server.core.catalog.catalog import Lane
 from jobqueue_server.fields import milliseconds
 from jobqueue_server.model import NewJob
 from jobqueue_server.store.claim.claims import ClaimTarget

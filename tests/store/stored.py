@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from jobqueue_server.core.catalog import Catalog, Lane
+from jobqueue_server.core.catalog.catalog import Catalog, Lane
 from jobqueue_server.fields import milliseconds
 from jobqueue_server.ids import IdMint
 from jobqueue_server.lifecycle import Event

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from jobqueue_server.core.catalog import Catalog
-from jobqueue_server.core.queues import QueueService
+from jobqueue_server.core.catalog.catalog import Catalog
+from jobqueue_server.core.catalog.queues import QueueService
 from jobqueue_server.errors import KindUnknown, PageTokenInvalid, QueueNotFound
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.model import Kind, RetryPolicy

@@ -19,7 +19,8 @@ from .background import Background
 from .chain import Chain
 from .core.attempt.progress import ProgressReports
 from .core.attempt.room import AttemptRoom
-from .core.catalog import Catalog
+from .core.catalog.catalog import Catalog
+from .core.catalog.queues import QueueService
 from .core.claim.room import ClaimRoom
 from .core.clock import Clock
 from .core.events.database_state import DatabaseState
@@ -34,7 +35,6 @@ from .core.lease.attempt_ends import AttemptEnds
 from .core.lease.early_cancels import EarlyCancels
 from .core.levels import LEVEL, Levels
 from .core.load import Load
-from .core.queues import QueueService
 from .core.retention import Retention
 from .core.session.room import SessionRoom
 from .core.session.server_heartbeat import ServerHeartbeat

@@ -7,7 +7,7 @@ import contextlib
 from datetime import timedelta
 
 from .chain import Chain
-from .core.catalog import Catalog
+from .core.catalog.catalog import Catalog
 from .core.duty_cycle import DutyCycle
 from .core.session.registry import Sessions
 from .core.watch import Watches

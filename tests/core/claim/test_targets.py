@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueue_server.core.catalog import Lane
+from jobqueue_server.core.catalog.catalog import Lane
 from jobqueue_server.core.claim.targets import LEAST_OF_QUEUE, UNBOUNDED, Group
 from jobqueue_server.core.lease.session import Session
 from tests.store.stored import SCOPE

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..errors import FieldInvalid, PageTokenInvalid
 from ..model import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from . import tokens
-from .kinds import NAME
 
 
 def page_size(asked: int) -> int:
@@ -48,18 +47,3 @@ def page_position(text: str, token: str) -> bytes | None:
             "page_token: belongs to another list or filter; keep all other fields as they were"
         )
     return position
-
-
-def page_name(text: str, token: str) -> str:
-    """The name after which the page begins; "" for the first page.
-
-    Raises:
-        PageTokenInvalid: As in `page_position`.
-    """
-    position = page_position(text, token)
-    if position is None:
-        return ""
-    name = position.decode("ascii", "replace")
-    if not NAME.fullmatch(name):
-        raise PageTokenInvalid("page_token: not a token that this server gave; start again without it")
-    return name

@@ -6,8 +6,8 @@ from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import queue_admin_pb2 as admin_pb
 
 from ..chain import Call
-from ..core.catalog import Catalog
-from ..core.queues import QueueService
+from ..core.catalog.catalog import Catalog
+from ..core.catalog.queues import QueueService
 from . import checks, convert
 from .checks import Problems
 

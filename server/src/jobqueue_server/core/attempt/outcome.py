@@ -9,7 +9,7 @@ from uuid import UUID
 
 from ...lifecycle import Event
 from ...model import NewJob
-from ..catalog import Lane
+from ..catalog.catalog import Lane
 from ..events.ends import Ended
 from ..lease.lease import Lease
 from ..lease.session import Session

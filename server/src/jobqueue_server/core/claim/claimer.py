@@ -16,7 +16,7 @@ from ...errors import JobQueueError
 from ...metrics import Metrics
 from ...store.claim.claims import ClaimStore
 from ...store.database import Record
-from ..catalog import Lane
+from ..catalog.catalog import Lane
 from ..lease.session import Session
 from ..load import Load
 from ..tuning import Tuning

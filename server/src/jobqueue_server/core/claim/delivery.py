@@ -13,7 +13,7 @@ from ...metrics import Metrics
 from ...store.attempt.attempts import AttemptEnd
 from ...store.claim.claims import ClaimStore
 from ...store.database import Record
-from ..catalog import Catalog, Lane
+from ..catalog.catalog import Catalog, Lane
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.early_cancels import EarlyCancels
 from ..lease.lease import Lease, LeaseTemplate

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from ..catalog import Lane
+from ..catalog.catalog import Lane
 from ..lease.session import Session
 from ..load import Load
 from ..tuning import Tuning

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from ..catalog import Catalog, Lane
+from ..catalog.catalog import Catalog, Lane
 from ..clock import Clock
 from ..events.database_state import DatabaseChange, DatabaseState
 from ..events.ends import Ended, Ends

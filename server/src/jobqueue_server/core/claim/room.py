@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from ...metrics import Metrics
 from ...store.claim.claims import ClaimStore
-from ..catalog import Catalog
+from ..catalog.catalog import Catalog
 from ..clock import Clock
 from ..events.database_state import DatabaseState
 from ..events.ends import Ends

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator
 
-from ..catalog import Catalog, Lane
+from ..catalog.catalog import Catalog, Lane
 from ..events.database_state import DatabaseChange, DatabaseState
 from ..lease.session import Session
 from .activity import Activity

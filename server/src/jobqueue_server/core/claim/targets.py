@@ -7,7 +7,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
 
 from ...store.claim.claims import ClaimTarget
-from ..catalog import Lane
+from ..catalog.catalog import Lane
 from ..lease.session import Session
 from .lines import Line, Lines
 

@@ -9,7 +9,7 @@ import logging
 from ...errors import DatabaseAway, JobQueueError
 from ...metrics import Metrics
 from ...store.events.notices import MAX_NOTICE_BYTES, Notices
-from ..catalog import Catalog
+from ..catalog.catalog import Catalog
 from ..tuning import Tuning
 from .notices import Peers, Ready
 from .this_server import ThisServer

@@ -12,7 +12,7 @@ from ...fields import FIELDS, answer_key
 from ...lifecycle import Status
 from ...model import DEFAULT_MAX_ATTEMPTS, Job
 from ...store.intake.intake import NewRows, Stored
-from ..catalog import Lane
+from ..catalog.catalog import Lane
 from .waiting import Waiting
 
 

@@ -11,7 +11,7 @@ from ...ids import IdMint
 from ...model import NewJobs
 from ...scope import Scope
 from ...store.intake.intake import NewRows
-from ..catalog import Catalog, Lane
+from ..catalog.catalog import Catalog, Lane
 from .batch import Batch, place
 from .digest import key_digest, request_digest
 from .waiting import Waiting

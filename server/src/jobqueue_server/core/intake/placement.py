@@ -10,7 +10,7 @@ from uuid import UUID
 from ...metrics import Metrics
 from ...model import DEFAULT_MAX_ATTEMPTS
 from ...store.intake.intake import NewRows, Stored
-from ..catalog import Lane
+from ..catalog.catalog import Lane
 from ..claim.handoff import HandOff, SlotReservation
 from ..clock import Clock
 from ..lease.lease import Lease, LeaseTemplate

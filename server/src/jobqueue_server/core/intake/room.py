@@ -8,7 +8,7 @@ from ...ids import IdMint
 from ...metrics import Metrics
 from ...store.intake.intake import IntakeStore
 from ...store.query.reads import ReadStore
-from ..catalog import Catalog
+from ..catalog.catalog import Catalog
 from ..claim.room import ClaimRoom
 from ..clock import Clock
 from ..load import Load

@@ -9,7 +9,7 @@ from uuid import UUID
 from ...lifecycle import Event, Status
 from ...store.attempt.attempts import AttemptEnd, AttemptStore
 from ...store.database import Record
-from ..catalog import Catalog
+from ..catalog.catalog import Catalog
 from ..events.ends import Ended, Ends, Waits
 
 #: The label `outcome` of what a job became.

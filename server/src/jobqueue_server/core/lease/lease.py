@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from ..catalog import Lane
+from ..catalog.catalog import Lane
 
 
 @dataclass(frozen=True, slots=True)

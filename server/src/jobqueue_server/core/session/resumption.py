@@ -8,7 +8,7 @@ from ...lifecycle import Event
 from ...store.attempt.attempts import AttemptEnd
 from ...store.database import Record
 from ...store.session.sessions import SessionStore
-from ..catalog import Catalog
+from ..catalog.catalog import Catalog
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.lease import CancelRequest, Lease, LeaseTemplate, Lingering, Named
 from ..lease.session import Session

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from ...store.session.sessions import SessionStore
 from ..attempt.room import AttemptRoom
-from ..catalog import Catalog
+from ..catalog.catalog import Catalog
 from ..claim.room import ClaimRoom
 from ..events.database_state import DatabaseState
 from ..events.notices import Peers

@@ -25,7 +25,7 @@ from ...store.database import Record
 from ...store.session.sessions import SessionStore
 from ..attempt.outcome import Answer, Outcome, SettleReply
 from ..attempt.settler import Settler
-from ..catalog import Catalog
+from ..catalog.catalog import Catalog
 from ..claim.delivery import Delivery
 from ..claim.takers import Takers
 from ..events.this_server import ThisServer

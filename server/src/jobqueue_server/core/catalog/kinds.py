@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 
-from ..errors import FieldInvalid, FieldViolation
-from ..model import MAX_ATTEMPTS_LIMIT, MAX_BACKOFF, MAX_TIMEOUT, MIN_BACKOFF, MIN_TIMEOUT, Kind
+from ...errors import FieldInvalid, FieldViolation
+from ...model import MAX_ATTEMPTS_LIMIT, MAX_BACKOFF, MAX_TIMEOUT, MIN_BACKOFF, MIN_TIMEOUT, Kind
+from .names import is_name
 from .schema import PayloadSchema, SchemaInvalid
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}")
 # Servers hold every schema in memory, and send each once to one another through the database.
 MAX_SCHEMA_BYTES = 256 << 10
 
@@ -25,7 +24,7 @@ def check_kind(kind: Kind, path: str = "kind") -> None:
     def wrong(field: str, description: str) -> None:
         violations.append(FieldViolation(f"{path}.{field}", description))
 
-    if not NAME.fullmatch(kind.name):
+    if not is_name(kind.name):
         wrong(
             "name", "must be 1 to 128 of a-z 0-9 _ . - and begin with a letter or digit, such as send_email"
         )

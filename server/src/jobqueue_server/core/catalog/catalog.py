@@ -9,14 +9,15 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ..errors import FieldInvalid, FieldViolation, JobQueueError, KindUnknown
-from ..lifecycle import Status
-from ..model import DEFAULT_NAMESPACE, Kind
-from ..scope import Scope
-from ..store.catalog.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
-from . import tokens
+from ...errors import FieldInvalid, FieldViolation, JobQueueError, KindUnknown
+from ...lifecycle import Status
+from ...model import DEFAULT_NAMESPACE, Kind
+from ...scope import Scope
+from ...store.catalog.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
+from .. import tokens
+from ..pages import page_size, page_token
 from .kinds import check_kind
-from .pages import page_name, page_size, page_token
+from .names import page_name
 from .schema import PayloadSchema, SchemaInvalid
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,12 @@ class Lane:
     kind: str
     gated: bool
     namespace: int
+
+    def gate(self, gated: bool) -> bool:
+        """Its queue is paused, or no longer. Whether that is news."""
+        news = self.gated != gated
+        self.gated = gated
+        return news
 
 
 @dataclass(slots=True)
@@ -135,8 +142,7 @@ class Catalog:
                     row.id, row.queue_id, row.kind_id, row.queue, row.kind, row.gated, row.namespace
                 )
                 changed = True
-            elif lane.gated != row.gated:
-                lane.gated = row.gated
+            elif lane.gate(row.gated):
                 changed = True
         self._usable = {
             (lane.namespace, lane.queue, lane.kind): lane

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind as Broken
 
-from ..errors import FieldViolation, PayloadInvalid
+from ...errors import FieldViolation, PayloadInvalid
 
 MAX_VIOLATIONS = 10
 _MAX_WORDS = 300

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from ..errors import QueueNotFound
-from ..lifecycle import Status
-from ..model import Depth, Queue
-from ..scope import Scope
-from ..store.catalog.catalog import CatalogStore, LaneDepth, QueueRow
-from . import tokens
+from ...errors import QueueNotFound
+from ...lifecycle import Status
+from ...model import Depth, Queue
+from ...scope import Scope
+from ...store.catalog.catalog import CatalogStore, LaneDepth, QueueRow
+from .. import tokens
+from ..pages import page_size, page_token
 from .catalog import Catalog
-from .kinds import NAME
-from .pages import page_name, page_size, page_token
+from .names import is_name, page_name
 
 _STATUSES = (Status.QUEUED, Status.RETRYING, Status.RUNNING)
 
@@ -49,7 +49,7 @@ class QueueService:
         Raises:
             QueueNotFound: It was never used.
         """
-        row = await self._store.get_queue(scope, name) if NAME.fullmatch(name) else None
+        row = await self._store.get_queue(scope, name) if is_name(name) else None
         if row is None:
             raise _not_found(name)
         (queue,) = await self._with_depths([row])
@@ -72,7 +72,7 @@ class QueueService:
         return await self._set_paused(scope, name, paused=False)
 
     async def _set_paused(self, scope: Scope, name: str, *, paused: bool) -> Queue:
-        if not NAME.fullmatch(name) or not await self._store.set_queue_paused(scope, name, paused=paused):
+        if not is_name(name) or not await self._store.set_queue_paused(scope, name, paused=paused):
             raise _not_found(name)
         await self._catalog.refresh()
         return await self.get_queue(scope, name)
