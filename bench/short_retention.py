@@ -13,7 +13,7 @@ import uvloop
 
 from jobqueue_server import logs
 from jobqueue_server.app import App
-from jobqueue_server.core import retention
+from jobqueue_server.core.upkeep import retention
 from jobqueue_server.settings import Settings
 
 

@@ -16,8 +16,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, jobqueue_pb2_grpc, queue_admin_pb2, queue_admin_pb2_grpc
 from jobqueue_server.app import App
-from jobqueue_server.core.levels import LEVEL
 from jobqueue_server.core.tuning import Tuning
+from jobqueue_server.core.upkeep.levels import LEVEL
 from jobqueue_server.settings import Settings
 
 from .hand_worker import PATIENCE, HandWorker, StreamEnded, span

@@ -187,7 +187,7 @@ async def test_a_new_worker_gets_some_while_an_older_one_is_busy(place):
 
 async def test_work_is_dealt_by_the_largest_free_share(place, monkeypatch):
     # On a machine that is short of a core it is dealt by whole credits.
-    monkeypatch.setattr("jobqueue_server.core.load.Load.cpu_overcommitted", False)
+    monkeypatch.setattr("jobqueue_server.core.claim.load.Load.cpu_overcommitted", False)
     workers = [await place.worker(name=f"w{number}", slots=10) for number in range(4)]
     await place.batch(20)
     await eventually(lambda: place.value("select count(*) = 20 from live_job where state = 2"))

@@ -11,10 +11,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from jobqueue_server.core.levels import LEVEL
+from jobqueue_server.core.upkeep.levels import LEVEL
 from jobqueue_server.errors import ServersDiffer
-from jobqueue_server.store.levels import LevelTooLow
 from jobqueue_server.store.statements import statement
+from jobqueue_server.store.upkeep.levels import LevelTooLow
 from tests.lease.place import Caller, Place, eventually
 
 from .server_process import ServerProcess

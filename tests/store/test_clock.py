@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from jobqueue_server.core import clock as core
-from jobqueue_server.core.clock import Clock
+from jobqueue_server.core.upkeep import clock as core
+from jobqueue_server.core.upkeep.clock import Clock
 from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.ids import CELL, IdMint
 from jobqueue_server.store.upkeep.clock import ClockReading, ClockStore, uuid_of

@@ -8,7 +8,7 @@ from itertools import pairwise
 import asyncpg
 import pytest
 
-from jobqueue_server.core.retention import Retention, partition_width
+from jobqueue_server.core.upkeep.retention import Retention, partition_width
 from jobqueue_server.store.upkeep.retention import Fate, LocksBusy, RetentionStore
 
 from .past import RETENTION, WIDTH, ago, connected, finished, id_at, live, opened, partition_of, rows

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from jobqueue_server.core import retention as core
-from jobqueue_server.core.retention import Retention
+from jobqueue_server.core.upkeep import retention as core
+from jobqueue_server.core.upkeep.retention import Retention
 from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.store import migrate
 from jobqueue_server.store.upkeep.retention import RetentionStore

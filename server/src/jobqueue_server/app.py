@@ -21,24 +21,24 @@ from .core.attempt.progress import ProgressReports
 from .core.attempt.room import AttemptRoom
 from .core.catalog.catalog import Catalog
 from .core.catalog.queues import QueueService
+from .core.claim.load import Load
 from .core.claim.room import ClaimRoom
-from .core.clock import Clock
 from .core.events.database_state import DatabaseState
 from .core.events.ends import EndCounter, Ends
 from .core.events.exchange import Exchange
 from .core.events.notices import Peers
 from .core.events.this_server import ThisServer
-from .core.expected_clock import ExpectedClock
 from .core.intake.room import IntakeRoom
 from .core.jobs import JobService
 from .core.lease.attempt_ends import AttemptEnds
 from .core.lease.early_cancels import EarlyCancels
-from .core.levels import LEVEL, Levels
-from .core.load import Load
-from .core.retention import Retention
 from .core.session.room import SessionRoom
 from .core.session.server_heartbeat import ServerHeartbeat
 from .core.tuning import Tuning
+from .core.upkeep.clock import Clock
+from .core.upkeep.expected_clock import ExpectedClock
+from .core.upkeep.levels import LEVEL, Levels
+from .core.upkeep.retention import Retention
 from .core.waiters import Waiters
 from .core.watch import Watches
 from .drain import LAST_FRAMES, Drain
@@ -70,13 +70,13 @@ from .store.database import Database
 from .store.dsn import cause_of, place_of
 from .store.events.notices import Notices
 from .store.intake.intake import IntakeStore
-from .store.levels import LevelStore, LevelTooLow
 from .store.lineage import Lineage
 from .store.operate.changes import ChangeStore
 from .store.query.reads import ReadStore
 from .store.query.watch import WatchStore
 from .store.session.sessions import SessionStore
 from .store.upkeep.clock import ClockStore, uuid_of
+from .store.upkeep.levels import LevelStore, LevelTooLow
 from .store.upkeep.retention import RetentionStore
 from .tls import Tls
 
@@ -99,7 +99,7 @@ class App:
     Args:
         settings: What it is to do.
         reuse_port: Whether other processes listen on its ports as well.
-        level: What it takes itself for (core/levels.py); tests have servers of two levels.
+        level: What it takes itself for (core/upkeep/levels.py); tests have servers of two levels.
         on_ready: Called with this App when it answers.
         tuning: Other numbers than those that the core is tuned by.
 

@@ -22,8 +22,8 @@ from .embedded import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir
 from .errors import JobQueueError
 from .settings import Settings, SettingsInvalid, default_text, environment_name, misspelt
 from .store import migrate
-from .store.levels import LevelTooLow
 from .store.pooler import PoolerUnusable
+from .store.upkeep.levels import LevelTooLow
 from .tls import TlsUnusable
 
 _HELP = """A job queue over gRPC, kept in PostgreSQL.

@@ -10,7 +10,7 @@ import pytest
 from jobqueue_server.core.tuning import Tuning
 from tests.lease.place import Place
 
-LOAD = "jobqueue_server.core.load.Load"
+LOAD = "jobqueue_server.core.claim.load.Load"
 INSERTS = "select count(distinct xmin::text) from live_job"
 
 

@@ -15,9 +15,9 @@ from ..model import WatchFilter
 from ..scope import Scope
 from ..store.query.watch import WatchStore
 from . import tokens
-from .clock import Clock
 from .cursor import cursor_of
 from .events.ends import Ended, Ends, ended_jobs
+from .upkeep.clock import Clock
 from .watching import Told, Watching
 
 # Connections that all watches together may use: the other calls need some too.

@@ -15,8 +15,8 @@ from ..model import Job, WatchFilter
 from ..scope import Scope
 from ..store.operate.changes import not_found
 from ..store.query.watch import FAR_AHEAD, FIRST_ID, NOTHING, Change, Found, WatchStore
-from .clock import Clock
 from .cursor import Cursor, history_of, is_history
+from .upkeep.clock import Clock
 
 # The next search sees what other servers did; an end that this server committed wakes the watch.
 LOOK_EVERY = timedelta(milliseconds=500)

@@ -9,8 +9,8 @@ from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
 from ..chain import Call
-from ..core.clock import Clock
 from ..core.jobs import JobService
+from ..core.upkeep.clock import Clock
 from ..errors import FieldInvalid
 from ..lifecycle import Status
 from ..model import DEFAULT_WAIT, MAX_MESSAGE_BYTES, JobFilter, NewJobs, Page

@@ -17,10 +17,10 @@ from ..chain import Call
 from ..core.attempt.outcome import Outcome, SettleReply
 from ..core.attempt.progress import ProgressReports
 from ..core.attempt.settler import Settler
-from ..core.clock import Clock
 from ..core.lease.session import Session
 from ..core.lease.states import SessionState
 from ..core.session.registry import Opened, Sessions
+from ..core.upkeep.clock import Clock
 from ..errors import (
     FieldInvalid,
     JobQueueError,

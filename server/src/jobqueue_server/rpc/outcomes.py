@@ -7,8 +7,8 @@ from datetime import timedelta
 from jobqueue.v1 import lease_pb2
 
 from ..core.attempt.outcome import Answer, Outcome
-from ..core.clock import Clock
 from ..core.intake.digest import check_json
+from ..core.upkeep.clock import Clock
 from ..errors import FieldInvalid, JobQueueError
 from ..lifecycle import Event
 from ..model import (

@@ -8,9 +8,9 @@ from jobqueue.v1 import lease_pb2
 
 from ..chain import Call
 from ..core.attempt.outcome import Answer, Outcome
-from ..core.clock import Clock
 from ..core.lease.lease import Named
 from ..core.session.unary import UnarySessionOptions, UnarySessions
+from ..core.upkeep.clock import Clock
 from ..model import DEFAULT_WAIT, MAX_BATCH_JOBS, MAX_MESSAGE_BYTES, MAX_SETTLE_OUTCOMES
 from . import checks, convert, hello
 from .checks import Problems

@@ -5,8 +5,8 @@ not at all. A file whose first line is `-- no-transaction` holds one statement t
 concurrently`); it must do no harm when it runs again, since its row is written afterwards.
 
 The version before runs with the new schema while servers are replaced one by one: a migration only adds. What an older
-server would break is not used before all servers know it (core/levels.py). Migration 0012 is called a break, because
-servers from before levels do not start on a database that has a migration of such a name.
+server would break is not used before all servers know it (core/upkeep/levels.py). Migration 0012 is called a break,
+because servers from before levels do not start on a database that has a migration of such a name.
 
 Who migrates owns everything. Where the service has a role of its own, `up` gives that role what it needs and no more.
 """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from ..load import Load
 from ..tuning import Tuning
 from .activity import Activity
 from .lines import Lines
+from .load import Load
 from .takers import Takers
 
 

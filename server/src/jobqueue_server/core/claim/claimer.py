@@ -18,12 +18,12 @@ from ...store.claim.claims import ClaimStore
 from ...store.database import Record
 from ..catalog.catalog import Lane
 from ..lease.session import Session
-from ..load import Load
 from ..tuning import Tuning
 from .activity import Activity
 from .deal import deal
 from .delivery import Delivery
 from .lines import Lines
+from .load import Load
 from .plan import Plan, fitting
 from .takers import Takers
 from .targets import Group

@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager
 
 from ..catalog.catalog import Lane
 from ..lease.session import Session
-from ..load import Load
 from ..tuning import Tuning
 from .activity import Activity
 from .admission import Admission
 from .deal import deal_chunks
 from .delivery import Delivery
 from .lines import Line, Lines
+from .load import Load
 from .takers import Takers
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from ..catalog.catalog import Catalog, Lane
-from ..clock import Clock
 from ..events.database_state import DatabaseChange, DatabaseState
 from ..events.ends import Ended, Ends
 from ..events.notices import Peers
+from ..upkeep.clock import Clock
 from .activity import Activity
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)

@@ -7,20 +7,20 @@ from collections.abc import Awaitable, Callable
 from ...metrics import Metrics
 from ...store.claim.claims import ClaimStore
 from ..catalog.catalog import Catalog
-from ..clock import Clock
 from ..events.database_state import DatabaseState
 from ..events.ends import Ends
 from ..events.notices import Peers
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.early_cancels import EarlyCancels
-from ..load import Load
 from ..tuning import Tuning
+from ..upkeep.clock import Clock
 from .activity import Activity
 from .admission import Admission
 from .claimer import Claimer
 from .delivery import Delivery
 from .handoff import HandOff
 from .lines import Lines
+from .load import Load
 from .sweep import Sweep
 from .takers import Takers
 

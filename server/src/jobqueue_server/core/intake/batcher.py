@@ -11,7 +11,7 @@ from ...metrics import Metrics
 from ...store.database import DataError
 from ...store.intake.intake import IntakeStore
 from ..claim.handoff import HandOff, SlotReservation
-from ..load import Load
+from ..claim.load import Load
 from ..tuning import Tuning
 from .batch import Batch
 from .callers import FairLine

@@ -12,9 +12,9 @@ from ...model import DEFAULT_MAX_ATTEMPTS
 from ...store.intake.intake import NewRows, Stored
 from ..catalog.catalog import Lane
 from ..claim.handoff import HandOff, SlotReservation
-from ..clock import Clock
 from ..lease.lease import Lease, LeaseTemplate
 from ..lease.session import Session
+from ..upkeep.clock import Clock
 from .batch import Batch
 
 

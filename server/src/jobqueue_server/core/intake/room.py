@@ -9,10 +9,10 @@ from ...metrics import Metrics
 from ...store.intake.intake import IntakeStore
 from ...store.query.reads import ReadStore
 from ..catalog.catalog import Catalog
+from ..claim.load import Load
 from ..claim.room import ClaimRoom
-from ..clock import Clock
-from ..load import Load
 from ..tuning import Tuning
+from ..upkeep.clock import Clock
 from .batcher import Batcher
 from .enqueuer import Enqueuer
 from .intake import Intake

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..load import Load
+from ..claim.load import Load
 from ..tuning import Tuning
 from .waiting import Waiting
 

@@ -11,10 +11,10 @@ from ...lifecycle import Event
 from ...store.attempt.attempts import AttemptEnd
 from ...store.database import Record
 from ...store.session.sessions import SessionStore
-from ..duty_cycle import DutyCycle
 from ..events.this_server import ThisServer
 from ..lease.attempt_ends import AttemptEnds
 from ..tuning import Tuning
+from ..upkeep.duty_cycle import DutyCycle
 from .audit import Audit
 from .losses import Losses
 from .revocations import Revocations

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from ...errors import JobQueueError
 from ...store.database import Record
 from ...store.dsn import cause_of
-from ...store.levels import LevelTooLow
 from ...store.session.sessions import SessionStore
+from ...store.upkeep.levels import LevelTooLow
 from ..events.database_state import DatabaseState
 from ..events.this_server import ThisServer
-from ..expected_clock import ExpectedClock
-from ..levels import Levels
+from ..upkeep.expected_clock import ExpectedClock
+from ..upkeep.levels import Levels
 
 _log = logging.getLogger(__name__)
 

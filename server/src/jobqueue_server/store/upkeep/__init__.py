@@ -1,1 +1,1 @@
-"""Partitions, sweeps, the clock."""
+"""Partitions, sweeps, the clock, levels."""

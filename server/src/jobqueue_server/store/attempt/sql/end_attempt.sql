@@ -3,7 +3,7 @@
 -- $5 permanent bool[]   $6 after_ms int8[] (the worker's own backoff or snooze; null: ours)
 -- $7 error_type text[]  $8 message text[]  $9 stack text[]
 -- $10 min_backoff_ms, $11 max_backoff_ms int4: where neither job nor kind has its own; $12 losses allowed int4
--- $13 expected timestamptz: no deadline is over while now() is more than 5 s off it, or it is null (core/expected_clock.py)
+-- $13 expected timestamptz: no deadline is over while now() is more than 5 s off it, or it is null (core/upkeep/expected_clock.py)
 -- Every way out of RUNNING but success, by the table in lifecycle.py. The triple (id, attempt, session) is the fence;
 -- a timeout and the end of a cancel grace also want the deadline still to be over. Rows lock in the order of ids.
 -- A job whose losses and unseen ends come to two waits isolated (state 4; ISOLATED_FROM in lifecycle.py).

@@ -1,6 +1,6 @@
 -- read: leases past their deadline: a run timeout or the end of a cancel grace
 -- $1 server id int8  $2 how many int4
--- $3 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
+-- $3 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/upkeep/expected_clock.py)
 -- The server that has the session goes first, since it can tell the worker at once. Another server waits a second for it.
 -- Only a leased job has a deadline. To say so here would let the planner take the index of held rows instead of the one
 -- of deadlines, where statistics are old: four times a second it would read every running job.

@@ -1,6 +1,6 @@
 -- read: sessions silent past their ttl, and those of a server dead for the greater of the ttl and 12 s
 -- $1 server id int8  $2 how many int4
--- $3 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
+-- $3 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/upkeep/expected_clock.py)
 -- After an amnesty the greater of the ttl and 12 s is counted from it at least: a worker may wait 5 s between its tries.
 -- Without a fresh heartbeat no session is expired: server_heartbeat.sql decides by the first new one whether an amnesty is due.
 -- The server that had the session goes first, as in due.sql: only it knows which leases the worker never saw, and these

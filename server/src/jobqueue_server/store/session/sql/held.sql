@@ -1,6 +1,6 @@
 -- read: the leases that sessions hold
 -- $1 session_id int8[]
--- $2 expected timestamptz: nothing is old while now() is more than 5 s off it, or it is null (core/expected_clock.py)
+-- $2 expected timestamptz: nothing is old while now() is more than 5 s off it, or it is null (core/upkeep/expected_clock.py)
 -- One of 10 s ahead is from before the clock was set back, and no longer in flight.
 select l.id, l.attempts, l.session_id, l.lane_id, l.priority, l.changed_at, l.timeout_ms,
     l.losses + coalesce(l.unseen, 0) >= 2 as isolated,

@@ -1,6 +1,6 @@
 -- session: open or silent -> the same, locked while leases that its worker never saw go back
 -- $1 session id int8[]  $2 epoch int4[]  $3 whether it must be silent bool[]; each session once
--- $4 expected timestamptz: no silence is over while now() is more than 5 s off it, or it is null (core/expected_clock.py)
+-- $4 expected timestamptz: no silence is over while now() is more than 5 s off it, or it is null (core/upkeep/expected_clock.py)
 -- A resume waits for the lock, and then finds these leases gone; after a resume the epoch is another one, and its worker
 -- may hold them. A silent one has 15 s from its last frame; and as a reaping (reap_sessions.sql) this wants a server that
 -- is heard, and 15 s since an amnesty.

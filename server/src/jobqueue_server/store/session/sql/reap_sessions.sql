@@ -1,6 +1,6 @@
 -- session: silent -> ended, those that are still silent past their ttl
 -- $1 session id int8[]  $2 epoch int4[]; each session once
--- $3 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
+-- $3 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/upkeep/expected_clock.py)
 -- Checks again what expired_sessions.sql saw: a resume in between has a new epoch, and a server that seemed dead may be
 -- back, with its sessions in full swing; or there was an amnesty.
 -- A session that is locked is being resumed, or reaped by another server: the next reaping reads it again.

@@ -3,7 +3,7 @@
 -- leased to no worker. Only leases older than 10 s are read, so that one in flight is left as it is. A lease that is 10 s
 -- in the future is from before the clock was set back.
 -- $1 how long ago the session may have ended interval
--- $2 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
+-- $2 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/upkeep/expected_clock.py)
 -- First the sessions, by when they ended: joined at once, a plan that was kept read every session that waits for retention.
 -- Then what each holds, by its number: as a filter it read all that is leased, and under a held snapshot each dead entry of
 -- its index (0.4 s after 4 million).

@@ -1,6 +1,6 @@
 -- retention: finished -> gone
 -- $1 after uuid, excluded  $2 before uuid, excluded: ids of one partition  $3 retention interval  $4 how many int4
--- $5 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
+-- $5 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/upkeep/expected_clock.py)
 -- Locks the finished rows first, in the order of ids, as RetryJob and DeleteJob do; what they hold is skipped. The
 -- range stands in every part, so that all other partitions are left out.
 with expired as materialized (

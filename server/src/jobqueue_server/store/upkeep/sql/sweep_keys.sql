@@ -1,6 +1,6 @@
 -- retention: expired idempotency keys -> gone
 -- $1 how many int4
--- $2 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
+-- $2 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/upkeep/expected_clock.py)
 -- A key that an enqueue is just taking over is locked, and skipped.
 with expired as materialized (
     select k.namespace_id, k.key_digest from idempotency_key k

@@ -1,6 +1,6 @@
 -- retention: progress of jobs that ended long ago -> gone
 -- $1 after uuid, excluded  $2 before uuid, excluded: ids of one partition  $3 retention interval  $4 how many int4
--- $5 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
+-- $5 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/upkeep/expected_clock.py)
 -- Goes before its partition is dropped or merged, which would otherwise have to delete all of it under a lock.
 -- It reads $4 rows and deletes those of them that are not needed. To ask of each row in the range whether its job lives
 -- would read the whole of live_job for every batch.

@@ -1,6 +1,6 @@
 -- retention: sessions that ended long ago and that nothing names -> gone
 -- $1 after int8, excluded  $2 age interval: the retention and a day  $3 how many int4
--- $4 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/expected_clock.py)
+-- $4 expected timestamptz: nothing is done while now() is more than 5 s off it, or it is null (core/upkeep/expected_clock.py)
 -- The session's name is the worker of its attempts. Whatever it ran was enqueued before it ended, so only partitions
 -- older than that age need be searched, and of those only the leftovers remain.
 with ended as materialized (

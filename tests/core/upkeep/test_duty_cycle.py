@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueue_server.core.duty_cycle import DutyCycle
+from jobqueue_server.core.upkeep.duty_cycle import DutyCycle
 
 pytestmark = pytest.mark.unit
 

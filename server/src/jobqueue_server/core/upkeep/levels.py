@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from ..errors import ServersDiffer
-from ..store.levels import LevelStore, LevelTooLow
+from ...errors import ServersDiffer
+from ...store.upkeep.levels import LevelStore, LevelTooLow
 
 _log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
-from .. import logs
-from ..errors import DatabaseAway, DatabaseFull
-from ..store.upkeep.clock import ClockStore
+from ... import logs
+from ...errors import DatabaseAway, DatabaseFull
+from ...store.upkeep.clock import ClockStore
 
 log = logs.get(__name__)
 

@@ -12,9 +12,9 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import TypeVar
 
-from .. import logs
-from ..errors import DatabaseAway, DatabaseFull
-from ..store.upkeep.retention import Fate, LocksBusy, Partition, RetentionStore
+from ... import logs
+from ...errors import DatabaseAway, DatabaseFull
+from ...store.upkeep.retention import Fate, LocksBusy, Partition, RetentionStore
 
 T = TypeVar("T")
 log = logs.get(__name__)

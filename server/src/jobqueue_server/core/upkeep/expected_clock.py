@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from .. import logs
+from ... import logs
 
 log = logs.get(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueue_server.core.load import Load
+from jobqueue_server.core.claim.load import Load
 
 pytestmark = pytest.mark.unit
 

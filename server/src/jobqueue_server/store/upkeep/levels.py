@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .database import Database, Record
-from .migrate import SchemaUnknown
+from ..database import Database, Record
+from ..migrate import SchemaUnknown
 
 
 class LevelTooLow(SchemaUnknown):

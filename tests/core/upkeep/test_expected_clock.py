@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobqueue_server.core.expected_clock import TOLERANCE, ExpectedClock
+from jobqueue_server.core.upkeep.expected_clock import TOLERANCE, ExpectedClock
 
 pytestmark = pytest.mark.unit
 
