@@ -103,7 +103,7 @@ async def serving(
     chain = Chain(metrics, **chain_options)
     not_ready: list[str] = []
     services: list[tuple[Any, object]] = [
-        (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], JobQueueServicer(core, clock)),
+        (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], JobQueueServicer(core, core, core, clock)),
         (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], QueueAdminServicer(core, core)),
     ]
     app = HttpApp(chain, services, Operations(metrics, lambda: "; ".join(not_ready)), errors)

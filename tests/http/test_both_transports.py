@@ -153,7 +153,7 @@ class Servicer(JobQueueServicer):
     """The real one, and a watch that tells one job and then does what the core does."""
 
     def __init__(self, core: Any, clock: Any) -> None:
-        super().__init__(core, clock)
+        super().__init__(core, core, core, clock)
         self.core = core
 
     async def WatchJobs(self, request: Any, call: Call) -> AsyncIterator[Any]:

@@ -78,8 +78,8 @@ class Core:
     def check_room(self, jobs: int) -> None:
         """There always is some."""
 
-    async def batch_enqueue(self, scope: Scope, jobs: list[NewJobs]) -> EnqueuedBatch:
-        await self._called("batch_enqueue")
+    async def enqueue_batch(self, scope: Scope, jobs: list[NewJobs]) -> EnqueuedBatch:
+        await self._called("enqueue_batch")
         self.enqueued += [some.new for some in jobs]
         return EnqueuedBatch([uuid4() for some in jobs for _ in some.payloads])
 
@@ -169,7 +169,7 @@ async def serving(job_queue: object = None, **chain_options: Any) -> AsyncIterat
     metrics = Metrics()
     chain = Chain(metrics, **chain_options)
     clock: Any = FixedClock()
-    servicer = job_queue or JobQueueServicer(core, clock)
+    servicer = job_queue or JobQueueServicer(core, core, core, clock)
     server = GrpcServer(
         chain,
         [

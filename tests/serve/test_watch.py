@@ -14,9 +14,9 @@ import grpc.aio
 import pytest
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
-from jobqueue_server.core import cursor as cursors
-from jobqueue_server.core import watch as watches
-from jobqueue_server.core import watching
+from jobqueue_server.core.query import cursor as cursors
+from jobqueue_server.core.query import watch as watches
+from jobqueue_server.core.query import watching
 from jobqueue_server.model import WatchFilter
 from jobqueue_server.store.statements import statement
 from tests.lease.hand_worker import violations_of

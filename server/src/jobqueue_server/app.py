@@ -29,9 +29,12 @@ from .core.events.exchange import Exchange
 from .core.events.notices import Peers
 from .core.events.this_server import ThisServer
 from .core.intake.room import IntakeRoom
-from .core.jobs import JobService
 from .core.lease.attempt_ends import AttemptEnds
 from .core.lease.early_cancels import EarlyCancels
+from .core.operate.changes import JobChanges
+from .core.query.reads import JobReads
+from .core.query.waiters import Waiters
+from .core.query.watch import Watches
 from .core.session.room import SessionRoom
 from .core.session.server_heartbeat import ServerHeartbeat
 from .core.tuning import Tuning
@@ -39,8 +42,6 @@ from .core.upkeep.clock import Clock
 from .core.upkeep.expected_clock import ExpectedClock
 from .core.upkeep.levels import LEVEL, Levels
 from .core.upkeep.retention import Retention
-from .core.waiters import Waiters
-from .core.watch import Watches
 from .drain import LAST_FRAMES, Drain
 from .embedded import EmbeddedPostgres, default_data_dir
 from .errors import JobQueueError
@@ -207,10 +208,8 @@ class App:
             sessions, self.server, self.name, reachable, self._too_old,
             (reaping_clock, retention_clock), self.levels,
         )
-        self.jobs = JobService(
-            self.intake.enqueuer, reads, changes, self.waiters, ends,
-            on_cancel=self.session.cancels.cancel, on_ready=self.claim.lines.ready,
-        )
+        self.reads = JobReads(reads, self.waiters)
+        self.changes = JobChanges(changes, self.session.cancels, self.claim.lines, ends)
 
         # The transports.
         self.chain = Chain(self.metrics)
@@ -224,9 +223,10 @@ class App:
             self.session.unary, self.clock,
             default_ttl=settings.session_ttl, server_name=self.name,
         )
-        fast = [FastPathServicer(self.jobs)] if settings.fast_path == "on" else []
+        fast = [FastPathServicer(self.intake.enqueuer)] if settings.fast_path == "on" else []
         job_queue = ServicerUnion(
-            JobQueueServicer(self.jobs, self.clock), lease, unary, WatchServicer(self.watches), *fast
+            JobQueueServicer(self.intake.enqueuer, self.reads, self.changes, self.clock),
+            lease, unary, WatchServicer(self.watches), *fast,
         )
         services = [
             (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], job_queue),

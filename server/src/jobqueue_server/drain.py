@@ -12,10 +12,10 @@ from . import logs
 from .chain import Chain
 from .core.attempt.settler import Settler
 from .core.claim.activity import Activity
+from .core.query.watch import Watches
 from .core.session.registry import Sessions
 from .core.session.unary import UnarySessions
 from .core.tuning import Tuning
-from .core.watch import Watches
 from .durations import format_duration
 from .serving import Serving
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,14 @@ class JobNotFound(JobQueueError):
     """There is no job with this id: it never was, or it was deleted, or its retention ended."""
 
     reason, code = "JOB_NOT_FOUND", "NOT_FOUND"
+
+    @classmethod
+    def of(cls, job_id: UUID) -> JobNotFound:
+        """No job has this id."""
+        return cls(
+            f"there is no job {job_id}: it never was, or it was deleted, or its retention ended",
+            metadata={"job_id": str(job_id)},
+        )
 
 
 class QueueNotFound(JobQueueError):

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 from .chain import Chain
 from .core.catalog.catalog import Catalog
+from .core.query.watch import Watches
 from .core.session.registry import Sessions
 from .core.upkeep.duty_cycle import DutyCycle
-from .core.watch import Watches
 from .errors import JobQueueError
 from .metrics import Backlog, Metrics
 

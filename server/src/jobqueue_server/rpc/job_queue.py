@@ -9,7 +9,9 @@ from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
 from ..chain import Call
-from ..core.jobs import JobService
+from ..core.intake.enqueuer import Enqueuer
+from ..core.operate.changes import JobChanges
+from ..core.query.reads import JobReads
 from ..core.upkeep.clock import Clock
 from ..errors import FieldInvalid
 from ..lifecycle import Status
@@ -29,8 +31,10 @@ _ANSWERING = timedelta(milliseconds=250)
 class JobQueueServicer:
     """Enqueues, reads and changes jobs. The errors are those of the contract; they rise from checks and core."""
 
-    def __init__(self, jobs: JobService, clock: Clock) -> None:
-        self._jobs = jobs
+    def __init__(self, enqueuer: Enqueuer, reads: JobReads, changes: JobChanges, clock: Clock) -> None:
+        self._enqueuer = enqueuer
+        self._reads = reads
+        self._changes = changes
         self._clock = clock
 
     async def EnqueueJob(self, request: rpc_pb.EnqueueJobRequest, call: Call) -> rpc_pb.EnqueueJobResponse:
@@ -47,7 +51,7 @@ class JobQueueServicer:
             request.job, "job.", self._clock.now(), problems, given_headers=job_headers(call), key=key
         )
         problems.raise_if_any()
-        enqueued = await self._jobs.enqueue(call.scope, new)
+        enqueued = await self._enqueuer.enqueue(call.scope, new)
         call.answer_metadata[_HTTP_CODE] = "200" if enqueued.replayed else "201"
         if enqueued.replayed:
             call.answer_metadata["idempotency-replayed"] = "true"
@@ -74,7 +78,7 @@ class JobQueueServicer:
         ]
         checks.distinct_keys(new, "jobs", problems)
         problems.raise_if_any()
-        batch = await self._jobs.batch_enqueue(call.scope, [NewJobs.of(job) for job in new])
+        batch = await self._enqueuer.enqueue_batch(call.scope, [NewJobs.of(job) for job in new])
         return rpc_pb.BatchEnqueueJobsResponse(
             results=[
                 rpc_pb.EnqueueResult(id=str(job_id), replayed=job_id in batch.replayed)
@@ -84,7 +88,7 @@ class JobQueueServicer:
 
     async def GetJob(self, request: rpc_pb.GetJobRequest, call: Call) -> rpc_pb.GetJobResponse:
         """Reads one job in full."""
-        job = await self._jobs.get(call.scope, _checked(request))
+        job = await self._reads.get(call.scope, _checked(request))
         return rpc_pb.GetJobResponse(job=convert.job_message(job, request.payload_format))
 
     async def ListJobs(self, request: rpc_pb.ListJobsRequest, call: Call) -> rpc_pb.ListJobsResponse:
@@ -97,7 +101,7 @@ class JobQueueServicer:
         wanted = _filter(request, problems)
         problems.raise_if_any()
         full = request.view == pb.JOB_VIEW_FULL
-        page = await self._jobs.list(
+        page = await self._reads.list(
             call.scope, wanted, size=request.page_size, token=request.page_token, full=full
         )
         response = _page(page, request.payload_format)
@@ -110,14 +114,14 @@ class JobQueueServicer:
         """Cancels a waiting job, or asks the worker of a running one."""
         problems = Problems()
         checks.text(request.reason, "reason", checks.MAX_REASON_CHARS, problems)
-        job, pending = await self._jobs.cancel(call.scope, _checked(request, problems), request.reason)
+        job, pending = await self._changes.cancel(call.scope, _checked(request, problems), request.reason)
         if pending:
             call.answer_metadata[_HTTP_CODE] = "202"
         return rpc_pb.CancelJobResponse(job=convert.job_message(job, request.payload_format), pending=pending)
 
     async def RetryJob(self, request: rpc_pb.RetryJobRequest, call: Call) -> rpc_pb.RetryJobResponse:
         """Makes a finished job QUEUED again."""
-        job = await self._jobs.retry(call.scope, _checked(request))
+        job = await self._changes.retry(call.scope, _checked(request))
         return rpc_pb.RetryJobResponse(job=convert.job_message(job, request.payload_format))
 
     async def DeleteJob(self, request: rpc_pb.DeleteJobRequest, call: Call) -> rpc_pb.DeleteJobResponse:
@@ -125,7 +129,7 @@ class JobQueueServicer:
         problems = Problems()
         job_id = checks.uuid(request.id, "id", problems)
         problems.raise_if_any()
-        await self._jobs.delete(call.scope, job_id)
+        await self._changes.delete(call.scope, job_id)
         return rpc_pb.DeleteJobResponse()
 
     async def WaitJob(self, request: rpc_pb.WaitJobRequest, call: Call) -> rpc_pb.WaitJobResponse:
@@ -139,9 +143,9 @@ class JobQueueServicer:
         if remaining is not None:
             wait = min(wait, timedelta(seconds=remaining) - _ANSWERING)
         if wait > timedelta():
-            job = await self._jobs.wait(call.scope, job_id, wait)
+            job = await self._reads.wait(call.scope, job_id, wait)
         else:
-            job = await self._jobs.get(call.scope, job_id)
+            job = await self._reads.get(call.scope, job_id)
         return rpc_pb.WaitJobResponse(job=convert.job_message(job, request.payload_format))
 
 

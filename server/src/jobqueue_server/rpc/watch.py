@@ -9,8 +9,8 @@ from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
 from ..chain import Call
-from ..core.watch import Watches
-from ..core.watching import Told
+from ..core.query.watch import Watches
+from ..core.query.watching import Told
 from ..model import WatchFilter
 from . import checks, convert
 from .checks import Problems

@@ -9,7 +9,7 @@ from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 
 from ...chain import Call
-from ...core.jobs import JobService
+from ...core.intake.enqueuer import Enqueuer
 from ...errors import JobQueueError
 from ...model import MAX_BATCH_JOBS, NOTHING, NewJob, NewJobs, Ticket
 from .. import checks, convert
@@ -24,8 +24,8 @@ class FastPathServicer:
     request from the beginning, and says what is wrong.
     """
 
-    def __init__(self, jobs: JobService) -> None:
-        self._jobs = jobs
+    def __init__(self, enqueuer: Enqueuer) -> None:
+        self._enqueuer = enqueuer
 
     def fast_enqueue(self, kind: str, queue: str, payload: bytes, call: Call) -> Ticket | None:
         """Puts a job in line of which no more is said than this."""
@@ -50,13 +50,13 @@ class FastPathServicer:
         """
         if KEY in call.metadata or not 1 <= len(messages) <= MAX_BATCH_JOBS:
             return None
-        self._jobs.check_room(len(messages))
+        self._enqueuer.check_room(len(messages))
         jobs = decode_batch(messages, job_headers(call))
         return None if jobs is None else self._start(jobs, call)
 
     def _start(self, jobs: Sequence[NewJobs], call: Call) -> Ticket | None:
         try:
-            return self._jobs.start(call.scope, jobs, call.peer)
+            return self._enqueuer.start(call.scope, jobs, call.peer)
         except JobQueueError:
             return None
 

@@ -82,7 +82,7 @@ class ChangeStore:
             await _lock_finished(scope, transaction, job_id)
             row = await transaction.fetchrow("retry_job", job_id)
             if row is None:
-                raise not_found(job_id)
+                raise JobNotFound.of(job_id)
             return Retried(row["lane_id"], row["priority"], await _changed(scope, transaction, job_id))
 
     async def delete(self, scope: Scope, job_id: UUID) -> None:
@@ -104,7 +104,7 @@ async def _changed(scope: Scope, transaction: Session, job_id: UUID) -> Job:
     """
     row = await transaction.fetchrow("get_job", job_id, True, scope.namespace)
     if row is None:
-        raise not_found(job_id)
+        raise JobNotFound.of(job_id)
     return job_of(row)
 
 
@@ -127,16 +127,8 @@ async def _terminal_status(scope: Scope, session: Session, job_id: UUID) -> Stat
     """
     row = await session.fetchrow("find_job", job_id, scope.namespace)
     if row is None:
-        raise not_found(job_id)
+        raise JobNotFound.of(job_id)
     return None if row["live"] else Status(row["status"])
-
-
-def not_found(job_id: UUID) -> JobNotFound:
-    """The error for a job that is not there."""
-    return JobNotFound(
-        f"there is no job {job_id}: it never was, or it was deleted, or its retention ended",
-        metadata={"job_id": str(job_id)},
-    )
 
 
 def _restless(job_id: UUID) -> Internal:

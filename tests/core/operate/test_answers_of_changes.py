@@ -12,9 +12,8 @@ import pytest
 
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.store.claim.claims import ClaimTarget
+from tests.core.calls import service
 from tests.store.stored import SCOPE, Stored
-
-from .test_wait import service
 
 
 @asynccontextmanager
@@ -49,21 +48,21 @@ async def test_a_retry_answers_queued_also_where_the_job_has_ended_again(dsn):
     async with service(dsn) as it:
         job_id = await it.store.failed()
         async with reads_that_wait(it.store) as one_waits:
-            retrying = asyncio.create_task(it.jobs.retry(SCOPE, job_id))
+            retrying = asyncio.create_task(it.changes.retry(SCOPE, job_id))
             await one_waits()
             await _run_to_its_end(it.store)
         job = await retrying
         assert (job.status, job.attempts, job.finished_at) == (Status.QUEUED, 1, None)
-        assert it.told.ready, "and those who wait for work are told"
+        assert it.told.made_ready, "and those who wait for work are told"
 
 
 @pytest.mark.parametrize("then", ["deleted", "retried"])
 async def test_a_cancel_answers_cancelled_also_where_the_job_has_moved_on(dsn, then):
     async with service(dsn) as it:
         job_id = await it.store.queued()
-        move = it.store.changes.delete if then == "deleted" else it.jobs.retry
+        move = it.store.changes.delete if then == "deleted" else it.changes.retry
         async with reads_that_wait(it.store) as one_waits:
-            cancelling = asyncio.create_task(it.jobs.cancel(SCOPE, job_id))
+            cancelling = asyncio.create_task(it.changes.cancel(SCOPE, job_id))
             await one_waits()
             moving = asyncio.create_task(move(SCOPE, job_id))
             # It has moved, or is refused or waits because the cancel is not committed.
@@ -78,7 +77,7 @@ async def test_a_cancel_of_a_running_job_answers_running_also_where_it_has_ended
     async with service(dsn) as it:
         job_id, attempt, session_id = await it.store.running()
         async with reads_that_wait(it.store) as one_waits:
-            cancelling = asyncio.create_task(it.jobs.cancel(SCOPE, job_id, "enough"))
+            cancelling = asyncio.create_task(it.changes.cancel(SCOPE, job_id, "enough"))
             await one_waits()
             settling = asyncio.create_task(it.store.succeed(job_id, attempt, session_id))
             # It is settled, or waits because the cancel is not committed.

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueue_server.core import tokens
-from jobqueue_server.core.cursor import (
+from jobqueue_server.core.query.cursor import (
     LATE_COMMITS,
     LONGEST_COMMIT,
     Cursor,

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
 
-from ..errors import JobQueueError
-from ..store.query.reads import ReadStore
-from .events.ends import Ended, Ends, ended_jobs
+from ...errors import JobQueueError
+from ...store.query.reads import ReadStore
+from ..events.ends import Ended, Ends, ended_jobs
 
 _log = logging.getLogger(__name__)
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from ..errors import Draining, WatchTokenExpired
-from ..model import Job, WatchFilter
-from ..scope import Scope
-from ..store.operate.changes import not_found
-from ..store.query.watch import FAR_AHEAD, FIRST_ID, NOTHING, Change, Found, WatchStore
+from ...errors import Draining, JobNotFound, WatchTokenExpired
+from ...model import Job, WatchFilter
+from ...scope import Scope
+from ...store.query.watch import FAR_AHEAD, FIRST_ID, NOTHING, Change, Found, WatchStore
+from ..upkeep.clock import Clock
 from .cursor import Cursor, history_of, is_history
-from .upkeep.clock import Clock
 
 # The next search sees what other servers did; an end that this server committed wakes the watch.
 LOOK_EVERY = timedelta(milliseconds=500)
@@ -228,7 +227,7 @@ class Watching:
     def _deleted(self, found: Found) -> list[Told]:
         """Tells once of each job that was asked for and is no longer there."""
         if found.gone and not self._given and self._cursor.told == NOTHING:
-            raise not_found(found.gone[0])
+            raise JobNotFound.of(found.gone[0])
         fresh = [job_id for job_id in found.gone if job_id not in self._gone]
         self._gone.update(fresh)
         return [self._told(gone=job_id) for job_id in fresh]

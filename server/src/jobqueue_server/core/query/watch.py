@@ -9,15 +9,15 @@ from contextlib import aclosing, contextmanager
 from datetime import timedelta
 from uuid import UUID
 
-from ..errors import Draining, TooManyWatches
-from ..metrics import Metrics
-from ..model import WatchFilter
-from ..scope import Scope
-from ..store.query.watch import WatchStore
-from . import tokens
+from ...errors import Draining, TooManyWatches
+from ...metrics import Metrics
+from ...model import WatchFilter
+from ...scope import Scope
+from ...store.query.watch import WatchStore
+from .. import tokens
+from ..events.ends import Ended, Ends, ended_jobs
+from ..upkeep.clock import Clock
 from .cursor import cursor_of
-from .events.ends import Ended, Ends, ended_jobs
-from .upkeep.clock import Clock
 from .watching import Told, Watching
 
 # Connections that all watches together may use: the other calls need some too.
@@ -96,7 +96,7 @@ class Watches:
             scope: Whose jobs.
             wanted: Which of them.
             token: Goes on after the answer that carried it, with the same filter, on any server.
-            full: As in `JobService.get`.
+            full: As in `JobReads.get`.
 
         Raises:
             FieldInvalid: The token is none, or belongs to another filter.

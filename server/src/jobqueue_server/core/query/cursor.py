@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 from uuid import UUID
 
-from ..errors import FieldInvalid
-from ..store.query.watch import FIRST_ID, LONG_AGO, NOTHING, Change, Snapshot
-from . import tokens
+from ...errors import FieldInvalid
+from ...store.query.watch import FIRST_ID, LONG_AGO, NOTHING, Change, Snapshot
+from .. import tokens
 
 _ID_BYTES = 16
 _NUMBER_BITS = 62

@@ -1,0 +1,1 @@
+"""What callers do to jobs that are there: cancel, retry, delete."""

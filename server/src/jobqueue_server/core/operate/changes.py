@@ -1,0 +1,65 @@
+"""Cancels, retries and deletes, each of one job."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from ...model import Job
+from ...scope import Scope
+from ...store.operate.changes import ChangeStore
+from ..claim.lines import Lines
+from ..events.ends import Ended, Ends
+from ..session.cancels import Cancels
+
+
+class JobChanges:
+    """Changes jobs for callers, and tells the rooms below that wait for such changes.
+
+    Raises (every method): DatabaseAway, after which nothing is known of what the change did; DatabaseFull.
+    """
+
+    def __init__(self, store: ChangeStore, cancels: Cancels, lines: Lines, ends: Ends) -> None:
+        self._store = store
+        self._cancels = cancels
+        self._lines = lines
+        self._ends = ends
+
+    async def cancel(self, scope: Scope, job_id: UUID, reason: str = "") -> tuple[Job, bool]:
+        """Cancels a waiting job at once; asks a running one to stop, which is pending until its worker answers.
+
+        Answers the job as this call left it, also where it has moved on since.
+
+        Raises:
+            JobTerminal: It has ended.
+            JobNotFound: There is none.
+        """
+        cancelled = await self._store.cancel(scope, job_id, reason)
+        if cancelled.session_id is not None:
+            self._cancels.cancel(job_id, cancelled.session_id, cancelled.attempt, reason)
+        if not cancelled.pending:
+            self._ends.tell([Ended((job_id,), cancelled.job.kind, "cancelled")])
+        return cancelled.job, cancelled.pending
+
+    async def retry(self, scope: Scope, job_id: UUID) -> Job:
+        """Queues an ended job again, with its history and attempts, and its failures and losses forgotten.
+
+        Answers the job as this call left it, also where it has moved on since.
+
+        Raises:
+            JobNotTerminal: It has not ended.
+            JobNotFound: There is none.
+        """
+        retried = await self._store.retry(scope, job_id)
+        self._lines.ready(retried.lane_id, retried.priority)
+        return retried.job
+
+    async def delete(self, scope: Scope, job_id: UUID) -> None:
+        """Takes away an ended job with its history. A replay of its key answers only its id.
+
+        Raises:
+            JobNotTerminal: It has not ended.
+            JobNotFound: There is none.
+        """
+        await self._store.delete(scope, job_id)
+        # Who waits for it learns that it is gone.
+        self._ends.tell([Ended((job_id,))])

@@ -1,0 +1,128 @@
+"""One job, a page of jobs, and a job once it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from uuid import UUID
+
+from ...errors import FieldInvalid, JobNotFound, PageTokenInvalid
+from ...model import DEFAULT_WAIT, MAX_WAIT, Job, JobFilter, Page
+from ...scope import Scope
+from ...store.query.reads import ReadStore
+from .. import tokens
+from ..pages import page_position, page_size, page_token
+from .waiters import Waiters
+
+_ID_BYTES = 16
+
+
+class JobReads:
+    """Reads jobs for callers.
+
+    Raises (every method): DatabaseAway, DatabaseFull.
+    """
+
+    def __init__(self, store: ReadStore, waiters: Waiters) -> None:
+        self._store = store
+        self._waiters = waiters
+
+    async def get(self, scope: Scope, job_id: UUID, *, full: bool = True) -> Job:
+        """The job as it is now; `full` adds payload, output, headers and failed attempts.
+
+        Raises:
+            JobNotFound: There is none.
+        """
+        job = await self._store.get(scope, job_id, full=full)
+        if job is None:
+            raise JobNotFound.of(job_id)
+        return job
+
+    async def list(
+        self, scope: Scope, wanted: JobFilter, *, size: int, token: str, full: bool = False
+    ) -> Page:
+        """A page of jobs, newest first. created_after is inclusive, created_before exclusive.
+
+        Reads a bounded number of jobs and carries at most 3 MiB: a page may be short, even empty, and still have a
+        next one.
+
+        Raises:
+            FieldInvalid: The page size is negative, or a text of the filter can't be in the database.
+            PageTokenInvalid: The token is not one of this list with this filter.
+        """
+        _check(wanted)
+        text = tokens.within(scope, _text(wanted))
+        rows = page_size(size)
+        position = page_position(text, token)
+        if position is not None and len(position) != _ID_BYTES:
+            raise PageTokenInvalid("page_token: not a token that this server gave; start again without it")
+        before = None if position is None else UUID(bytes=position)
+        scan = await self._store.list(scope, wanted, size=rows, before=before, full=full)
+        if scan.resume_before is None:
+            return Page(scan.jobs)
+        return Page(scan.jobs, page_token(text, scan.resume_before.bytes))
+
+    async def wait(
+        self, scope: Scope, job_id: UUID, timeout: timedelta = timedelta(), *, full: bool = True
+    ) -> Job:
+        """The job when it has ended, or as it is after `timeout`.
+
+        Args:
+            scope: Whose job it is.
+            job_id: The job.
+            timeout: 0 means 30 s; more than 60 s means 60 s.
+            full: As in `get`.
+
+        Raises:
+            FieldInvalid: The timeout is negative.
+            JobNotFound: There is none, or it was deleted meanwhile.
+        """
+        if timeout < timedelta():
+            raise FieldInvalid.of("timeout", "must be from 0 (the default, 30 s) to 60 s")
+        deadline = asyncio.get_running_loop().time() + min(timeout or DEFAULT_WAIT, MAX_WAIT).total_seconds()
+        with self._waiters.waiting_for(job_id) as ended:
+            job = await self.get(scope, job_id, full=full)
+            in_time = True
+            # A job that ended may have been queued again before it was read: then it is waited for anew.
+            while in_time and not job.status.terminal:
+                in_time = await _set_before(ended, deadline)
+                ended.clear()
+                job = await self.get(scope, job_id, full=full)
+            return job
+
+
+async def _set_before(event: asyncio.Event, deadline: float) -> bool:
+    """Whether the event was set before the deadline, a time of the running loop."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _check(wanted: JobFilter) -> None:
+    texts = {
+        "queue": wanted.queue or "",
+        "kind": wanted.kind or "",
+        "labels": "".join(name + value for name, value in wanted.labels.items()),
+    }
+    for field, text in texts.items():
+        if "\x00" in text:
+            raise FieldInvalid.of(field, "holds a NUL character, which no job has")
+
+
+def _text(wanted: JobFilter) -> str:
+    """The list as a text that is the same for equal filters."""
+    return json.dumps(
+        [
+            "jobs",
+            wanted.queue,
+            wanted.kind,
+            sorted(wanted.statuses),
+            sorted(wanted.labels.items()),
+            wanted.created_after.isoformat() if wanted.created_after else None,
+            wanted.created_before.isoformat() if wanted.created_before else None,
+        ]
+    )
