@@ -13,7 +13,7 @@ pytestmark = pytest.mark.unit
 SERVER = Path(__file__).resolve().parents[2] / "server/src/jobqueue_server"
 CORE = SERVER / "core"
 #: The parts are joined by constructors alone.
-JOINED_BY = [SERVER / name for name in ("app.py", "drain.py", "gauges.py", "serving.py")]
+JOINED_BY = [SERVER / name for name in ("app.py", "drain.py", "gauges.py", "serving.py", "transports.py")]
 
 
 def own_fields(node: ast.ClassDef) -> set[str]:

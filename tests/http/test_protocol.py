@@ -51,7 +51,7 @@ def chunked(parts: Sequence[bytes], more: bytes = b"") -> bytes:
 async def place(dsn: str) -> AsyncIterator[Place]:
     """A whole server, whose fast path is open."""
     async with Place(dsn, http_addr="127.0.0.1:0") as place:
-        await answered(place.app.http, [whole()], 1)
+        await answered(place.app.transports.http, [whole()], 1)
         yield place
 
 
@@ -87,11 +87,11 @@ async def test_a_request_that_asks_for_an_upgrade_keeps_its_body_in_any_two_piec
 
 
 async def test_so_it_does_between_requests_of_the_short_way(place: Place) -> None:
-    plain = await answered(place.app.http, [in_a_row(b"", in_chunks=False)], 3)
+    plain = await answered(place.app.transports.http, [in_a_row(b"", in_chunks=False)], 3)
     assert [head[9:12] for head, _ in plain] == [b"201", b"400", b"201"]
     sent = in_a_row(UPGRADES["Java"], in_chunks=False)
     for at in range(len(sent)):
-        assert await answered(place.app.http, cut(sent, [at]), 3) == plain, at
+        assert await answered(place.app.transports.http, cut(sent, [at]), 3) == plain, at
 
 
 # Texts that look like what a parser, or a filter before one, could look for.
@@ -138,9 +138,13 @@ async def test_requests_in_a_row_are_answered_alike_with_and_without_upgrades_in
         sent = b"".join(first for first, _ in drawn)
         cuts = data.draw(st.lists(st.integers(0, len(sent)), max_size=12))
         pieces = cut(sent, cuts)
-        came = asyncio.run_coroutine_threadsafe(answered(place.app.http, pieces, len(drawn)), loop).result()
+        came = asyncio.run_coroutine_threadsafe(
+            answered(place.app.transports.http, pieces, len(drawn)), loop
+        ).result()
         others = [second for _, second in drawn]
-        plain = asyncio.run_coroutine_threadsafe(answered(place.app.http, others, len(drawn)), loop).result()
+        plain = asyncio.run_coroutine_threadsafe(
+            answered(place.app.transports.http, others, len(drawn)), loop
+        ).result()
         assert came == plain
 
     await asyncio.to_thread(story)
@@ -291,8 +295,8 @@ async def test_what_came_before_it_is_answered_first(served: Served) -> None:
 
 
 async def test_a_fault_behind_a_request_of_the_short_way_waits_for_its_answer(place: Place) -> None:
-    assert place.app.http is not None
-    pipe = Pipe(place.app.http)
+    assert place.app.transports.http is not None
+    pipe = Pipe(place.app.transports.http)
     await pipe.say([whole(), b"x y z"])
     first, second = await pipe.ended()
     assert first[0].startswith(b"HTTP/1.1 201 ")

@@ -271,7 +271,7 @@ async def test_new_jobs_pass_by_a_few_that_wait_only_where_there_is_credit_for_b
     held = Held(monkeypatch, ClaimStore, "claim")
     monkeypatch.setattr(IntakeStore, "enqueue", noted)
     lines = place.app.claim.lines
-    lane = place.app.catalog.known_lane(SCOPE, "default", "work")
+    lane = place.app.catalog.catalog.known_lane(SCOPE, "default", "work")
     line = lines.line(lane, 0)
     line.ready, line.saturated = True, saturated
     slots = place.app.claim.hand_off.reserve(lane, 0, [2] * 200)

@@ -25,7 +25,7 @@ async def test_a_worker_that_does_not_read_is_not_read_either_and_its_stream_can
         )
     )
     await call.read()
-    [session] = place.app.sessions.all()
+    [session] = place.app.session.sessions.all()
 
     async def linked() -> Any:
         return session.link

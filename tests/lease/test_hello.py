@@ -68,7 +68,7 @@ async def test_a_session_lives_as_long_as_its_worker_asked_for_from_5_s_to_1_h(p
         assert welcome.session_ttl.ToTimedelta().total_seconds() == ttl
         assert welcome.heartbeat_interval.ToTimedelta().total_seconds() == interval
     silent = "update worker_session set silent_since = now() - $2::interval where id = $1"
-    (session,) = place.app.sessions.all()
+    (session,) = place.app.session.sessions.all()
     session.link = None
     for ago, reaped in ((ttl - 2, False), (ttl + 1, True)):
         await place.sql(silent, session.id, timedelta(seconds=ago))

@@ -265,7 +265,7 @@ async def test_a_thousand_workers_that_are_lost_at_once_are_reaped_within_their_
         "), numbered as (select id, row_number() over () as n from lost)"
         " update live_job l set state = 2, attempts = 1, session_id = s.id, changed_at = now()"
         " from unnest($3::uuid[]) with ordinality as u (id, n) join numbered s on s.n = u.n where l.id = u.id",
-        place.app.server.id,
+        place.app.events.server.id,
         count,
         ids,
     )

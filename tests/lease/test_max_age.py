@@ -55,7 +55,7 @@ async def test_workers_are_asked_at_different_times(dsn):
     async with Place(dsn) as place:
         for number in range(20):
             await place.worker(name=f"worker-{number}", slots=0)
-        moments = {round(session.leave_at - session.heard_at) for session in place.app.sessions.all()}
+        moments = {round(session.leave_at - session.heard_at) for session in place.app.session.sessions.all()}
         assert len(moments) > 10
         assert min(moments) > 1800 * 0.8 - 10
         assert max(moments) < 1800 * 0.9 + 10

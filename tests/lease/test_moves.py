@@ -38,7 +38,7 @@ async def test_the_leases_that_it_keeps_count_with_their_bytes(servers):
     assert await again.succeed(held[0]) == []
     third = await again.job()
     assert await again.succeed(held[1], third) == []
-    (session,) = second.app.sessions.all()
+    (session,) = second.app.session.sessions.all()
     assert session.bytes_held == 0
 
 
@@ -71,7 +71,7 @@ async def test_a_revoked_handler_takes_up_its_slot_and_bytes_until_it_has_stoppe
     del once_more.held[leased.lease_id]
     await once_more.heartbeat()
     await once_more.job()
-    (session,) = second.app.sessions.all()
+    (session,) = second.app.session.sessions.all()
     assert (len(session.leases), session.lingering, session.bytes_held) == (2, {}, 2 * len(SMALL))
 
 

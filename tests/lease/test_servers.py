@@ -36,7 +36,7 @@ async def two(dsn: str, **settings: Any) -> AsyncIterator[tuple[Place, Place]]:
     async with Place(dsn, **settings) as first, Place(dsn, **settings) as second:
 
         async def acquainted() -> bool:
-            return all(place.app.peers.listen for place in (first, second))
+            return all(place.app.events.peers.listen for place in (first, second))
 
         if settings.get("notify") != "off":
             await eventually(acquainted)
@@ -113,7 +113,7 @@ async def test_what_a_server_puts_back_in_line_starts_with_the_other_at_once(not
     # One that lost its session waits apart.
     lost = await second.enqueue(delay=60)
     await second.sql("update live_job set state = 2, attempts = 1, session_id = 0 where id = $1", lost.id)
-    await second.app.attempts.end([AttemptEnd(UUID(lost.id), 1, 0, Event.LOST)])
+    await second.app.lease.attempts.end([AttemptEnd(UUID(lost.id), 1, 0, Event.LOST)])
     assert (await worker.job()).id == lost.id
 
 
@@ -204,7 +204,7 @@ async def test_a_session_that_goes_on_elsewhere_ends_its_stream_at_once(notices_
     assert await again.succeed(leased) == []
 
     async def forgotten() -> bool:
-        return len(first.app.sessions) == 0
+        return len(first.app.session.sessions) == 0
 
     await eventually(forgotten)
 
@@ -269,9 +269,9 @@ async def test_what_comes_together_is_told_together_in_notices_that_postgresql_t
         job_id = UUID("01234567-89ab-7def-8123-456789abcdef")
         for _ in range(2):
             for lane_id, priority in ready:
-                first.app.peers.tell_ready(lane_id, priority, isolated=lane_id % 2 == 1)
+                first.app.events.peers.tell_ready(lane_id, priority, isolated=lane_id % 2 == 1)
         for number in range(200):
-            first.app.peers.tell_cancel(job_id, 10**12 + number, 1, "ä" * 500)
+            first.app.events.peers.tell_cancel(job_id, 10**12 + number, 1, "ä" * 500)
 
         async def all_told() -> bool:
             return sum(len(notice.get("cancel", ())) for notice in heard) == 200
@@ -291,14 +291,14 @@ async def test_a_connection_for_notices_that_is_lost_or_deaf_is_made_anew(dsn):
     tuning = Tuning(notices_echo_every=0.2, notices_again_after=0.05, sweep_every=3600.0)
 
     async with two(dsn, tuning=tuning) as (first, second):
-        listening = first.app.exchange._notices
+        listening = first.app.events.exchange._notices
         # What PostgreSQL ends, as at its restart.
         assert isinstance(listening._connection, asyncpg.Connection)
         before = listening._connection
         await first.sql("select pg_terminate_backend($1)", before.get_server_pid())
 
         async def another() -> bool:
-            return listening._connection not in (None, before) and first.app.exchange._echoed
+            return listening._connection not in (None, before) and first.app.events.exchange._echoed
 
         await eventually(another)
         # What stays open and does not hear: half-open, or behind a pooler.
@@ -316,7 +316,7 @@ async def test_a_connection_for_notices_that_is_lost_or_deaf_is_made_anew(dsn):
 def lines_heard(place: Place) -> list[tuple[int, int, bool]]:
     """The lines that it is told of by other servers from now on."""
     heard: list[tuple[int, int, bool]] = []
-    place.app.peers.hear_ready(lambda *line: heard.append(line))
+    place.app.events.peers.hear_ready(lambda *line: heard.append(line))
     return heard
 
 
@@ -356,7 +356,7 @@ async def test_a_server_of_the_version_before_hears_this_one_and_is_heard(notice
         return lines and [notice for notice in heard if "ready" in notice]
 
     (notice,) = await eventually(told)
-    assert notice["from"] == first.app.server.id
+    assert notice["from"] == first.app.events.server.id
     # What came on another channel would be there by the time that this is.
     before = {"from": 999, "ready": [[lines[0][0], 7]]}
     await first.sql("select pg_notify('jobqueue', $1)", json.dumps(before))
@@ -373,7 +373,7 @@ async def test_a_server_tells_at_most_every_25_ms_and_keeps_a_bounded_part_of_wh
         heard = await listener(first)
         started = time.monotonic()
         for number in range(60):
-            first.app.peers.tell_ready(number, 0, isolated=False)
+            first.app.events.peers.tell_ready(number, 0, isolated=False)
             await asyncio.sleep(0.002)
         async with asyncio.timeout(5):
             while sum(len(notice.get("ready", ())) for notice in heard) < 60:
@@ -384,8 +384,8 @@ async def test_a_server_tells_at_most_every_25_ms_and_keeps_a_bounded_part_of_wh
             <= (time.monotonic() - started) / 0.025 + 2
         )
         for number in range(3 * Tuning().notices_kept):
-            first.app.peers.tell_ready(number, 0, isolated=False)
-        assert len(first.app.peers._news) == Tuning().notices_kept
+            first.app.events.peers.tell_ready(number, 0, isolated=False)
+        assert len(first.app.events.peers._news) == Tuning().notices_kept
 
 
 async def test_what_is_no_notice_of_this_version_is_passed_over(notices_alone, caplog):
@@ -413,4 +413,4 @@ async def test_a_server_that_is_told_not_to_listen_does_not(dsn):
         await second.batch(10)
         await asyncio.sleep(0.1)
         assert heard == []
-        assert not first.app.peers._connected
+        assert not first.app.events.peers._connected

@@ -27,7 +27,7 @@ async def test_a_worker_whose_session_was_reaped_behind_its_server_is_told_so(pl
     with pytest.raises(StreamEnded) as ended:
         await worker.next("goodbye")
     assert ended.value.reason == "SESSION_ENDED"
-    assert len(place.app.sessions) == 0
+    assert len(place.app.session.sessions) == 0
 
 
 async def test_a_session_that_nobody_watches_becomes_silent_and_its_jobs_go_on(place: Place):
@@ -36,7 +36,7 @@ async def test_a_session_that_nobody_watches_becomes_silent_and_its_jobs_go_on(p
     session_id = await place.value(
         "insert into worker_session (server_id, ttl, name, token_hash)"
         " values ($1, interval '1 second', 'gone', sha256('x')) returning id",
-        place.app.server.id,
+        place.app.events.server.id,
     )
     await place.sql(
         "update live_job set state = 2, attempts = 1, session_id = $2 where id = $1", job.id, session_id
@@ -58,10 +58,10 @@ async def test_a_session_that_moved_to_another_server_is_forgotten_by_the_first(
         worker.cut()
 
         async def forgotten() -> bool:
-            return len(place.app.sessions) == 0
+            return len(place.app.session.sessions) == 0
 
         await eventually(forgotten)
-        assert len(second.app.sessions) == 1
+        assert len(second.app.session.sessions) == 1
         assert await again.succeed(leased) == []
 
 
@@ -119,7 +119,7 @@ async def test_sessions_that_break_together_are_silenced_together(place: Place):
     """As when a proxy restarts: thousands of statements would keep the pool from everybody else."""
     workers = await asyncio.gather(*(place.worker(name=f"worker-{number}", ttl=60) for number in range(60)))
     await asyncio.gather(*(worker.heartbeat() for worker in workers))
-    store = place.app.sessions._store
+    store = place.app.session.sessions._store
     written: list[int] = []
     silence = store.silence
 
@@ -181,12 +181,12 @@ async def test_a_planned_move_logs_no_warning_where_its_notice_was_lost(
         worker = await first.worker()
         await first.enqueue()
         leased = await worker.job()
-        first.app.sessions.all()[0].leave_at = 0.0
+        first.app.session.sessions.all()[0].leave_at = 0.0
         await worker.next("go_away")
         again = await second.worker(resume=worker.resume(held=[leased]))
         await again.heartbeat()
         await first.app.session.audit.sessions_here()
         assert (await worker.end()).reason == "SESSION_SUPERSEDED"
-        assert len(first.app.sessions) == 0
+        assert len(first.app.session.sessions) == 0
         assert await again.succeed(leased) == []
     assert not [record.getMessage() for record in of_server(caplog) if record.levelno >= logging.WARNING]

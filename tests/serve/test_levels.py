@@ -44,19 +44,19 @@ async def test_a_capability_is_refused_while_an_older_server_lives(dsn: str):
     async with Place(dsn, level=NEWER) as newer:
         async with Place(dsn) as older:
             with pytest.raises(ServersDiffer) as refused:
-                await newer.app.levels.require(NEWER, "sorting")
+                await newer.app.upkeep.levels.require(NEWER, "sorting")
             assert refused.value.metadata == {"servers": older.app.name, "level": str(NEWER)}
             assert f"sorting can be used once all servers have level {NEWER}" in refused.value.message
             assert await required(newer) == 1
             await newer.until((await older.enqueue()).id, "QUEUED")
         # It has signed off.
-        await newer.app.levels.require(NEWER, "sorting")
+        await newer.app.upkeep.levels.require(NEWER, "sorting")
         assert await required(newer) == NEWER
 
 
 async def test_an_older_server_does_not_start_once_a_capability_is_used(dsn: str):
     async with Place(dsn, level=NEWER) as newer:
-        await newer.app.levels.require(NEWER, "sorting")
+        await newer.app.upkeep.levels.require(NEWER, "sorting")
         with pytest.raises(
             LevelTooLow, match=f"of level {NEWER} or higher, and this one has level {LEVEL}.*Upgrade"
         ):
@@ -67,18 +67,18 @@ async def test_an_older_server_does_not_start_once_a_capability_is_used(dsn: str
 
 async def test_a_level_that_is_required_already_costs_no_statement(dsn: str):
     async with Place(dsn, level=NEWER) as newer:
-        await newer.app.levels.require(NEWER, "sorting")
+        await newer.app.upkeep.levels.require(NEWER, "sorting")
         await newer.sql("drop table requirement")
-        await newer.app.levels.require(NEWER, "sorting")
-        await newer.app.levels.require(LEVEL, "counting")
+        await newer.app.upkeep.levels.require(NEWER, "sorting")
+        await newer.app.upkeep.levels.require(LEVEL, "counting")
 
 
 async def test_a_requirement_is_heard_by_the_other_servers(dsn: str):
     async with Place(dsn, level=NEWER) as one, Place(dsn, level=NEWER) as other:
-        await one.app.levels.require(NEWER, "sorting")
+        await one.app.upkeep.levels.require(NEWER, "sorting")
 
         async def heard() -> bool:
-            return other.app.levels.required == NEWER
+            return other.app.upkeep.levels.required == NEWER
 
         await eventually(heard)
 
@@ -128,7 +128,7 @@ async def test_a_server_that_registers_while_the_requirement_is_raised_is_refuse
 async def test_the_requirement_is_raised_after_the_servers_that_are_registering_are_seen(dsn: str):
     async with Place(dsn, level=NEWER) as newer, held(dsn) as registering:
         await registering.fetch(statement("register_server"), "late", LEVEL)
-        using = asyncio.create_task(newer.app.levels.require(NEWER, "sorting"))
+        using = asyncio.create_task(newer.app.upkeep.levels.require(NEWER, "sorting"))
         await waits(newer, "-- server: the level that is required -> the same")
         await registering.execute("commit")
         with pytest.raises(ServersDiffer, match="these are older: late"):
@@ -149,7 +149,7 @@ async def test_a_server_that_was_not_heard_for_a_minute_leaves_when_it_comes_bac
         async def used() -> bool:
             await unheard(newer, LEVEL)
             with suppress(ServersDiffer):
-                await newer.app.levels.require(NEWER, "sorting")
+                await newer.app.upkeep.levels.require(NEWER, "sorting")
             return await required(newer) == NEWER
 
         await eventually(used)

@@ -34,7 +34,7 @@ async def test_a_server_behind_session_mode_has_its_settings_and_hears_others(mi
     with PgBouncer(migrated, "session") as pooler:
         async with Place(pooler.dsn) as first, Place(pooler.dsn) as second:
             for hot in (True, False):
-                async with first.app.database.session(hot=hot) as session:
+                async with first.app.stores.database.session(hot=hot) as session:
                     for name, value in (
                         ("enable_seqscan", "off"),
                         ("jit", "off"),
@@ -44,7 +44,7 @@ async def test_a_server_behind_session_mode_has_its_settings_and_hears_others(mi
             worker = await first.worker()
 
             async def acquainted() -> bool:
-                return second.app.peers.listen
+                return second.app.events.peers.listen
 
             await eventually(acquainted)
             for _ in range(10):
@@ -54,7 +54,7 @@ async def test_a_server_behind_session_mode_has_its_settings_and_hears_others(mi
                 assert leased.id == job.id
                 assert await worker.succeed(leased) == []
                 assert time.monotonic() - started < 1
-            assert first.app.exchange._echoed
+            assert first.app.events.exchange._echoed
 
 
 async def test_the_service_goes_on_when_the_pooler_is_back(migrated):

@@ -114,7 +114,7 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
         waiting = await us.enqueue(**job, idempotency_key=ours.key)
         if request.param == "as an older one makes them":
             await place.sql("update lane set namespace_id = null")
-            await place.app.catalog.refresh()
+            await place.app.catalog.catalog.refresh()
         ours = replace(ours, waiting=waiting.id, running=running.id, ended=ended.id)
         nothing = Things(
             str(uuid4()), str(uuid4()), str(uuid4()), "q-none", "k-none", {"of": "nobody"}, "none"

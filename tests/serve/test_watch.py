@@ -167,7 +167,7 @@ async def test_a_job_that_is_retried_is_told_again_and_keeps_the_watch_open(plac
 async def test_a_job_that_ends_and_is_retried_before_it_is_told_does_not_end_the_watch(place, monkeypatch):
     """The look has found its end, and it is queued again before it is read: the stream goes on with what follows."""
     job = await place.enqueue()
-    store = place.app.watches._store
+    store = place.app.query.watches._store
     read, retried = store.watch_jobs, asyncio.Event()
 
     async def retried_before(*args, **more):
@@ -499,7 +499,7 @@ async def left(place, count):
     """Returns when the server has no more watches than that."""
 
     async def look():
-        return len(place.app.watches) == count
+        return len(place.app.query.watches) == count
 
     await eventually(look)
 
@@ -514,8 +514,8 @@ async def test_more_watches_than_the_server_may_serve_are_refused_and_make_room_
             async with Watcher(place) as third:
                 assert third.answers == 1
         await left(place, 0)
-        assert not place.app.watches._by_job
-        assert not place.app.watches._of_all
+        assert not place.app.query.watches._by_job
+        assert not place.app.query.watches._of_all
 
 
 async def test_an_end_on_this_server_is_told_at_once(place, monkeypatch):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobqueue_server.app import DELETE_AFTER_STEP, REAP_AFTER_STEP
+from jobqueue_server.core.upkeep.expected_clock import DELETE_AFTER_STEP, REAP_AFTER_STEP
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.store.attempt.attempts import AttemptEnd
 from jobqueue_server.store.statements import names, statement

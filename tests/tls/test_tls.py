@@ -144,7 +144,7 @@ async def test_the_commands_have_the_same_settings(app: App, authority: Authorit
         worker = Program("jobqueue-worker", *options, **tls)
         try:
             worker.until(r"session \d+ opened")
-            assert [each.ttl.total_seconds() for each in app.sessions.all()] == [7]
+            assert [each.ttl.total_seconds() for each in app.session.sessions.all()] == [7]
             done = Cli(address, **tls)("enqueue", "summarize_text", '{"text": "One."}', "--wait")
             assert done.returncode == 0, done.stderr
             listed = Cli(address)(*flags, "list")

@@ -1,4 +1,4 @@
-"""The composition root: builds the whole server in one column, starts it, drains it, ends it."""
+"""The whole server: the list of its parts, how it starts, and how it ends."""
 
 from __future__ import annotations
 
@@ -8,88 +8,42 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
-
-from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
 
 from . import __version__, logs
 from .addresses import check_free
 from .background import Background
 from .chain import Chain
-from .core.attempt.progress import ProgressReports
 from .core.attempt.room import AttemptRoom
-from .core.catalog.catalog import Catalog
-from .core.catalog.queues import QueueService
-from .core.claim.load import Load
+from .core.catalog.room import CatalogRoom
 from .core.claim.room import ClaimRoom
-from .core.events.database_state import DatabaseState
-from .core.events.ends import EndCounter, Ends
-from .core.events.exchange import Exchange
-from .core.events.notices import Peers
-from .core.events.this_server import ThisServer
+from .core.events.room import EventsRoom
 from .core.intake.room import IntakeRoom
-from .core.lease.attempt_ends import AttemptEnds
-from .core.lease.early_cancels import EarlyCancels
-from .core.operate.changes import JobChanges
-from .core.query.reads import JobReads
-from .core.query.waiters import Waiters
-from .core.query.watch import Watches
+from .core.lease.room import LeaseRoom
+from .core.operate.room import OperateRoom
+from .core.query.room import QueryRoom
 from .core.session.room import SessionRoom
-from .core.session.server_heartbeat import ServerHeartbeat
 from .core.tuning import Tuning
-from .core.upkeep.clock import Clock
-from .core.upkeep.expected_clock import ExpectedClock
-from .core.upkeep.levels import LEVEL, Levels
-from .core.upkeep.retention import Retention
-from .drain import LAST_FRAMES, Drain
+from .core.upkeep.expected_clock import ExpectedClocks
+from .core.upkeep.levels import LEVEL
+from .core.upkeep.room import UpkeepRoom
+from .drain import Drain
 from .embedded import EmbeddedPostgres, default_data_dir
-from .errors import JobQueueError
 from .gauges import Gauges
-from .http.front import http_server
-from .http.ops import Operations
-from .ids import IdMint
-from .limits import HTTP2_ALONE, allow_files, grpc_limits
+from .limits import HTTP2_ALONE, allow_files
 from .memory import FreeMemory
-from .metrics import Metrics, MetricsEndpoint
-from .rpc.fast.servicer import FastPathServicer
-from .rpc.job_queue import JobQueueServicer
-from .rpc.lease import LeaseServicer
-from .rpc.queue_admin import QueueAdminServicer
-from .rpc.server import GrpcServer
-from .rpc.unary_sessions import UnarySessionServicer
-from .rpc.union import ServicerUnion
-from .rpc.watch import WatchServicer
-from .serving import Serving
+from .metrics import Metrics
+from .rpc.services import services_of
 from .settings import Settings, listening
-from .store import migrate, pooler
-from .store.attempt.attempts import AttemptStore
-from .store.catalog.catalog import CatalogStore
-from .store.claim.claims import ClaimStore
+from .store import migrate
 from .store.connect import Connector
-from .store.database import Database
-from .store.dsn import cause_of, place_of
-from .store.events.notices import Notices
-from .store.intake.intake import IntakeStore
 from .store.lineage import Lineage
-from .store.operate.changes import ChangeStore
-from .store.query.reads import ReadStore
-from .store.query.watch import WatchStore
-from .store.session.sessions import SessionStore
-from .store.upkeep.clock import ClockStore, uuid_of
-from .store.upkeep.levels import LevelStore, LevelTooLow
-from .store.upkeep.retention import RetentionStore
+from .store.stores import Stores
+from .store.upkeep.levels import LevelTooLow
 from .tls import Tls
+from .transports import Transports
 
 _log = logs.get(__name__)
-
-WAIT_FOR_DATABASE = 3.0
-# How long the database's clock must go on from a time that it was set to, before anything is over by it. What was on
-# its way when it was set has arrived by then (core/session/reaper.py), and a step that is taken back at once costs
-# nothing.
-REAP_AFTER_STEP = timedelta(seconds=10)
-# What retention deletes is gone, and it has time.
-DELETE_AFTER_STEP = timedelta(minutes=10)
 
 
 class App:
@@ -137,138 +91,66 @@ class App:
         self._asked_to_leave = asyncio.Event()
         self._outdated: LevelTooLow | None = None
 
-    # ---- the parts, from the bottom up
+    # ---- the parts, from the bottom up: each is made of those above it
 
     # fmt: off
     def _build(self) -> Drain:
         settings, tuning = self.settings, self._tuning
-        # What all of them share.
-        self.metrics = Metrics()
-        self.server = ThisServer()
-        self.peers = Peers(self.server, tuning)
-        reachable = DatabaseState()
-        ends = Ends()
-        EndCounter(ends, self.metrics)
-        load = Load()
-        reaping_clock = ExpectedClock("reaping and timeouts", held_for=REAP_AFTER_STEP)
-        retention_clock = ExpectedClock("retention", held_for=DELETE_AFTER_STEP)
+        retention, cancel_grace = settings.retention, settings.cancel_grace
+        self.metrics = metrics = Metrics()
 
         # The database.
-        name = f"jobqueue-server {self.name}"
-        connector = Connector(self.dsn, name=name, lineage=Lineage(self.metrics.connection_refused))
-        self.database = Database(
-            connector, pool_size=settings.db_pool_size, acquire_timeout=settings.db_acquire_timeout
+        connector = Connector(
+            self.dsn, name=f"jobqueue-server {self.name}", lineage=Lineage(metrics.connection_refused)
         )
-        ending = AttemptStore(
-            self.database, max_losses=settings.max_losses, expected=reaping_clock.now
-        )
-        sessions = SessionStore(self.database, ending, expected=reaping_clock.now)
-        reads = ReadStore(self.database)
-        changes = ChangeStore(self.database, cancel_grace=settings.cancel_grace)
-        retention = RetentionStore(
-            self.database, retention=settings.retention, expected=retention_clock.now
+        expected = ExpectedClocks()
+        self.stores = stores = Stores(
+            connector, expected.reaping.now, expected.retention.now,
+            pool_size=settings.db_pool_size, acquire_timeout=settings.db_acquire_timeout,
+            key_ttl=settings.idempotency_ttl, max_losses=settings.max_losses,
+            cancel_grace=cancel_grace, retention=retention,
         )
 
         # The core, room by room.
-        self.clock = Clock(ClockStore(self.database))
-        self.catalog = Catalog(CatalogStore(self.database), open_kinds=settings.kinds == "open")
-        self.retention = Retention(retention, retention=settings.retention)
-        self.exchange = Exchange(
-            Notices(connector), self.peers, self.server, self.catalog, self.metrics, tuning
+        self.upkeep = upkeep = UpkeepRoom(stores, expected, level=self._level, retention=retention)
+        self.catalog = catalog = CatalogRoom(stores, open_kinds=settings.kinds == "open")
+        self.events = events = EventsRoom(stores, catalog, metrics, tuning, exchanges=settings.notify == "on")
+        self.query = query = QueryRoom(
+            stores, upkeep, events, metrics, most_watches=settings.max_watches, retention=retention
         )
-        self.waiters = Waiters(reads, ends)
-        self.watches = Watches(
-            WatchStore(self.database), self.clock, self.metrics, ends,
-            most=settings.max_watches, retention=settings.retention,
+        self.lease = lease = LeaseRoom(stores, catalog, events, tuning, cancel_grace=cancel_grace)
+        self.claim = claim = ClaimRoom(stores, upkeep, catalog, events, lease, metrics, tuning)
+        self.intake = intake = IntakeRoom(
+            stores, upkeep, catalog, claim, metrics, tuning, most_waiting=settings.enqueue_queue_limit
         )
-        self.progress = ProgressReports(ending)
-        self.attempts = AttemptEnds(ending, self.catalog, self.progress, ends)
-        early = EarlyCancels(settings.cancel_grace, tuning.cancels_kept)
-        self.claim = ClaimRoom(
-            ClaimStore(self.database), self.catalog, self.clock, self.attempts, early, ends,
-            self.peers, reachable, load, self.metrics, tuning,
+        self.attempt = attempt = AttemptRoom(stores, events, lease, claim, intake, metrics, tuning)
+        self.session = session = SessionRoom(
+            stores, upkeep, catalog, events, lease, claim, attempt, tuning,
+            server_name=self.name, on_outdated=self._too_old, most=settings.max_sessions,
+            max_age=settings.connection_max_age, cancel_grace=cancel_grace,
         )
-        self.intake = IntakeRoom(
-            IntakeStore(self.database, key_ttl=settings.idempotency_ttl), reads, self.catalog,
-            self.clock, IdMint(self.clock, uuid_of), self.claim, load, self.metrics, tuning,
-            most_waiting=settings.enqueue_queue_limit,
-        )
-        self.attempt = AttemptRoom(
-            ending, self.claim, self.intake, self.attempts, ends, self.metrics, tuning
-        )
-        self.session = SessionRoom(
-            sessions, self.catalog, self.claim, self.attempt, self.attempts, early,
-            self.peers, self.server, reachable, tuning,
-            most=settings.max_sessions, max_age=settings.connection_max_age,
-            cancel_grace=settings.cancel_grace,
-        )
-        self.sessions = self.session.sessions
-        self.levels = Levels(LevelStore(self.database), self._level)
-        self.heartbeat = ServerHeartbeat(
-            sessions, self.server, self.name, reachable, self._too_old,
-            (reaping_clock, retention_clock), self.levels,
-        )
-        self.reads = JobReads(reads, self.waiters)
-        self.changes = JobChanges(changes, self.session.cancels, self.claim.lines, ends)
+        operate = OperateRoom(stores, events, claim, session)
 
-        # The transports.
-        self.chain = Chain(self.metrics)
-        queues = QueueService(self.catalog, CatalogStore(self.database))
-        lease = LeaseServicer(
-            self.sessions, self.attempt.settler, self.progress, self.clock,
-            default_ttl=settings.session_ttl, max_streams=settings.max_streams,
+        # The transports, over one chain.
+        self.chain = chain = Chain(metrics)
+        services = services_of(
+            settings, upkeep, catalog, query, lease, intake, attempt, session, operate,
             server_name=self.name,
         )
-        unary = UnarySessionServicer(
-            self.session.unary, self.clock,
-            default_ttl=settings.session_ttl, server_name=self.name,
+        self.transports = Transports(
+            settings, chain, services, metrics, events.database, self._tls, reuse_port=self._reuse_port
         )
-        fast = [FastPathServicer(self.intake.enqueuer)] if settings.fast_path == "on" else []
-        job_queue = ServicerUnion(
-            JobQueueServicer(self.intake.enqueuer, self.reads, self.changes, self.clock),
-            lease, unary, WatchServicer(self.watches), *fast,
-        )
-        services = [
-            (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], job_queue),
-            (
-                queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"],
-                QueueAdminServicer(self.catalog, queues),
-            ),
-        ]
-        self.grpc = GrpcServer(
-            self.chain, services, tls=self._tls, reuse_port=self._reuse_port,
-            max_connection_age=settings.connection_max_age, limits=grpc_limits(settings),
-            engine=settings.grpc_engine,
-        )
-        self.serving = Serving(self.grpc, self.chain, reachable)
-        self.http = http_server(
-            settings, self.chain, services, Operations(self.metrics, self.serving.not_ready),
-            tls=self._tls, reuse_port=self._reuse_port,
-        )
-        self.endpoint = MetricsEndpoint(self.metrics)
-        gauges = Gauges(self.metrics, self.chain, self.sessions, self.watches, self.catalog)
 
         # What runs all the time, and how it ends.
+        gauges = Gauges(metrics, chain, session.sessions, query.watches, catalog.catalog)
+        rooms = (upkeep, catalog, events, query, lease, claim, intake, attempt, session)
         self.background = Background(
-            {
-                "clock": self.clock.run,
-                "catalog": self.catalog.run,
-                **self.intake.background(),
-                **self.attempt.background(),
-                **self.claim.background(),
-                **self.session.background(),
-                **({"peers": self.exchange.run} if settings.notify == "on" else {}),
-                "heartbeat": self.heartbeat.run,
-                "progress": self.progress.run,
-                "waiters": self.waiters.run,
-                "retention": self.retention.run,
-                "depths": gauges.run,
-                "free memory": FreeMemory().run,
-            }
+            *(room.background() for room in rooms),
+            {"depths": gauges.run, "free memory": FreeMemory().run},
         )
         return Drain(
-            self.chain, self.serving, self.claim.activity, self.sessions, self.session.unary,
-            self.watches, self.attempt.settler, tuning, grace=settings.shutdown_grace,
+            chain, self.transports.serving, query, claim, attempt, session, tuning,
+            grace=settings.shutdown_grace,
         )
     # fmt: on
 
@@ -294,32 +176,25 @@ class App:
         if self.settings.dsn is None:
             await self._start_postgres()
         leaving = self.leaving = self._build()
-        up.push_async_callback(self.database.close)
-        await self._wait_for_database()
-        await self.clock.measure()
+        up.push_async_callback(self.stores.close)
+        await self.stores.open()
+        await self.upkeep.clock.measure()
         # Before anything is written: it may be refused.
-        await self.heartbeat.start()
-        up.push_async_callback(self.heartbeat.stop)
-        await self.catalog.load()
-        await self.retention.ensure()
+        await self.session.heartbeat.start()
+        up.push_async_callback(self.session.heartbeat.stop)
+        await self.catalog.catalog.load()
+        await self.upkeep.retention.ensure()
         self.background.start()
         up.push_async_callback(self.background.stop)
-        # The last of the ports to close: balancers read at /readyz that the server leaves until it has left.
-        up.push_async_callback(self.http.stop, LAST_FRAMES)
+        up.push_async_callback(self.transports.stop)
         up.push_async_callback(leaving.settle_the_rest)
-        if self.settings.metrics_addr is not None:
-            self.metrics_port = self.endpoint.start(self.settings.metrics_addr)
-            up.push_async_callback(asyncio.to_thread, self.endpoint.stop)
-            _log.info("metrics are served", port=self.metrics_port)
-        self.grpc_port = await self.grpc.start(self.settings.grpc_addr)
-        up.push_async_callback(self.grpc.stop, LAST_FRAMES)
-        if self.settings.http_addr is not None:
-            self.http_port = await self.http.start(self.settings.http_addr)
-            up.push_async_callback(self.http.leave, LAST_FRAMES)
+        await self.transports.start(up)
+        self.grpc_port, self.http_port = self.transports.grpc_port, self.transports.http_port
+        self.metrics_port = self.transports.metrics_port
         up.push_async_callback(self.drain)
         if self._outdated is not None:
             raise self._outdated
-        await self.serving.serve_if("")
+        await self.transports.serving.serve_if("")
         http = {"http_port": self.http_port} if self.http_port else {}
         tls = {"tls": "on"} if self._tls is not None else {}
         _log.info(
@@ -342,17 +217,6 @@ class App:
         self.dsn = postgres.dsn
         _log.info("an embedded PostgreSQL is up", folder=str(folder))
         await migrate.up(self.dsn)
-
-    async def _wait_for_database(self) -> None:
-        while True:
-            try:
-                await pooler.check(self.dsn)
-                await migrate.verify(self.dsn)
-                await self.database.open()
-                return
-            except (JobQueueError, OSError, TimeoutError) as error:
-                _log.warning("waiting for the database", **place_of(self.dsn), cause=cause_of(error))
-                await asyncio.sleep(WAIT_FOR_DATABASE)
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT, which drain; a second one ends at once.
@@ -407,5 +271,5 @@ class App:
         """Drains, and ends everything that this server started, also where `start` did not get far."""
         await self._up.aclose()
         # Of one that never began, what ended it is what matters.
-        if self.leaving is not None and self.serving.began:
+        if self.leaving is not None and self.transports.serving.began:
             _log.info("jobqueue-server has ended")

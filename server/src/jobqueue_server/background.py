@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 _log = logging.getLogger(__name__)
 
@@ -13,18 +13,20 @@ CANCEL_AGAIN_AFTER = 1.0
 
 
 class Background:
-    """Keeps every part running. A crash of one is loud and restarts it; the others go on."""
+    """Keeps every part running. A crash of one is loud and restarts it; the others go on.
 
-    def __init__(self, parts: dict[str, Callable[[], Awaitable[None]]]) -> None:
-        self._parts = parts
+    Args:
+        parts: By name.
+    """
+
+    def __init__(self, *parts: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+        self._parts = [named for some in parts for named in some.items()]
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     def start(self) -> None:
         """Starts all parts."""
-        self._tasks = {
-            asyncio.create_task(self._keep(name, part), name=name) for name, part in self._parts.items()
-        }
+        self._tasks = {asyncio.create_task(self._keep(name, part), name=name) for name, part in self._parts}
 
     async def stop(self) -> None:
         """Cancels all parts and waits for them; again those that did not hear of it in the midst of something."""

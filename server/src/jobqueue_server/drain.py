@@ -10,11 +10,10 @@ from datetime import timedelta
 
 from . import logs
 from .chain import Chain
-from .core.attempt.settler import Settler
-from .core.claim.activity import Activity
-from .core.query.watch import Watches
-from .core.session.registry import Sessions
-from .core.session.unary import UnarySessions
+from .core.attempt.room import AttemptRoom
+from .core.claim.room import ClaimRoom
+from .core.query.room import QueryRoom
+from .core.session.room import SessionRoom
 from .core.tuning import Tuning
 from .durations import format_duration
 from .serving import Serving
@@ -32,22 +31,21 @@ class Drain:
         self,
         chain: Chain,
         serving: Serving,
-        activity: Activity,
-        sessions: Sessions,
-        unary: UnarySessions,
-        watches: Watches,
-        settler: Settler,
+        query: QueryRoom,
+        claim: ClaimRoom,
+        attempt: AttemptRoom,
+        session: SessionRoom,
         tuning: Tuning,
         *,
         grace: timedelta,
     ) -> None:
         self._chain = chain
         self._serving = serving
-        self._activity = activity
-        self._sessions = sessions
-        self._unary = unary
-        self._watches = watches
-        self._settler = settler
+        self._watches = query.watches
+        self._activity = claim.activity
+        self._settler = attempt.settler
+        self._sessions = session.sessions
+        self._unary = session.unary
         self._tuning = tuning
         self._grace = grace
         self.now = asyncio.Event()

@@ -15,8 +15,8 @@ from jobqueue.v1 import lease_pb2
 
 from ..chain import Call
 from ..core.attempt.outcome import Outcome, SettleReply
-from ..core.attempt.progress import ProgressReports
 from ..core.attempt.settler import Settler
+from ..core.lease.progress import ProgressReports
 from ..core.lease.session import Session
 from ..core.lease.states import SessionState
 from ..core.session.registry import Opened, Sessions

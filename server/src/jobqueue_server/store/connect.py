@@ -120,12 +120,13 @@ class Connector:
     """Makes the connections of one server, all of them to the same PostgreSQL.
 
     Attributes:
+        dsn: Where it is.
         lineage: Which that is.
         trouble: Why the last try to connect was in vain; None where it was not.
     """
 
     def __init__(self, dsn: str, *, name: str, lineage: Lineage) -> None:
-        self._dsn = dsn
+        self.dsn = dsn
         self._name = name
         self.lineage = lineage
         self.trouble: DatabaseAway | None = None
@@ -150,7 +151,7 @@ class Connector:
 
         try:
             connection = await dial(
-                self._dsn,
+                self.dsn,
                 timeout=timeout,
                 prepare=prepare,
                 server_settings={"application_name": self._name},

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from ...metrics import Metrics
-from ...store.attempt.attempts import AttemptStore
+from ...store.stores import Stores
 from ..claim.room import ClaimRoom
-from ..events.ends import Ends
+from ..events.room import EventsRoom
 from ..intake.room import IntakeRoom
-from ..lease.attempt_ends import AttemptEnds
+from ..lease.room import LeaseRoom
 from ..tuning import Tuning
 from .commits import Commits
 from .follow_ups import FollowUps
@@ -21,15 +21,16 @@ class AttemptRoom:
 
     def __init__(
         self,
-        store: AttemptStore,
+        stores: Stores,
+        events: EventsRoom,
+        lease: LeaseRoom,
         claim: ClaimRoom,
         intake: IntakeRoom,
-        attempts: AttemptEnds,
-        ends: Ends,
         metrics: Metrics,
         tuning: Tuning,
     ) -> None:
-        commits = Commits(store, attempts, ends, metrics)
+        store, ends = stores.attempts, events.ends
+        commits = Commits(store, lease.attempts, ends, metrics)
         self.follow_ups = FollowUps(
             commits, store, intake.intake, intake.keyed_batches, intake.placement, tuning
         )

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from ...metrics import Metrics
-from ...store.claim.claims import ClaimStore
-from ..catalog.catalog import Catalog
-from ..events.database_state import DatabaseState
-from ..events.ends import Ends
-from ..events.notices import Peers
-from ..lease.attempt_ends import AttemptEnds
-from ..lease.early_cancels import EarlyCancels
+from ...store.stores import Stores
+from ..catalog.room import CatalogRoom
+from ..events.room import EventsRoom
+from ..lease.room import LeaseRoom
 from ..tuning import Tuning
-from ..upkeep.clock import Clock
+from ..upkeep.room import UpkeepRoom
 from .activity import Activity
 from .admission import Admission
 from .claimer import Claimer
@@ -30,22 +27,24 @@ class ClaimRoom:
 
     def __init__(
         self,
-        store: ClaimStore,
-        catalog: Catalog,
-        clock: Clock,
-        attempts: AttemptEnds,
-        cancels: EarlyCancels,
-        ends: Ends,
-        peers: Peers,
-        database: DatabaseState,
-        load: Load,
+        stores: Stores,
+        upkeep: UpkeepRoom,
+        catalog: CatalogRoom,
+        events: EventsRoom,
+        lease: LeaseRoom,
         metrics: Metrics,
         tuning: Tuning,
     ) -> None:
+        store, database = stores.claims, events.database
+        self.load = load = Load()
         self.activity = activity = Activity()
-        self.takers = takers = Takers(catalog, activity, database)
-        self.lines = lines = Lines(catalog, clock, activity, ends, peers, database)
-        self.delivery = Delivery(store, catalog, takers, activity, attempts, cancels, metrics)
+        self.takers = takers = Takers(catalog.catalog, activity, database)
+        self.lines = lines = Lines(
+            catalog.catalog, upkeep.clock, activity, events.ends, events.peers, database
+        )
+        self.delivery = Delivery(
+            store, catalog.catalog, takers, activity, lease.attempts, lease.early_cancels, metrics
+        )
         self.admission = Admission(takers, lines, activity, load, tuning)
         self.hand_off = HandOff(takers, lines, self.admission, self.delivery, activity, load, tuning)
         self.claimer = Claimer(store, takers, lines, self.delivery, activity, load, metrics, tuning)

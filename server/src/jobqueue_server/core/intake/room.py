@@ -6,13 +6,12 @@ from collections.abc import Awaitable, Callable
 
 from ...ids import IdMint
 from ...metrics import Metrics
-from ...store.intake.intake import IntakeStore
-from ...store.query.reads import ReadStore
-from ..catalog.catalog import Catalog
-from ..claim.load import Load
+from ...store.stores import Stores
+from ...store.upkeep.clock import uuid_of
+from ..catalog.room import CatalogRoom
 from ..claim.room import ClaimRoom
 from ..tuning import Tuning
-from ..upkeep.clock import Clock
+from ..upkeep.room import UpkeepRoom
 from .batcher import Batcher
 from .enqueuer import Enqueuer
 from .intake import Intake
@@ -27,27 +26,25 @@ class IntakeRoom:
 
     def __init__(
         self,
-        store: IntakeStore,
-        reads: ReadStore,
-        catalog: Catalog,
-        clock: Clock,
-        mint: IdMint,
+        stores: Stores,
+        upkeep: UpkeepRoom,
+        catalog: CatalogRoom,
         claim: ClaimRoom,
-        load: Load,
         metrics: Metrics,
         tuning: Tuning,
         *,
         most_waiting: int,
     ) -> None:
+        store, clock, load = stores.intake, upkeep.clock, claim.load
         self.waiting = waiting = Waiting(most_waiting)
-        self.intake = intake = Intake(catalog, mint)
+        self.intake = intake = Intake(catalog.catalog, IdMint(clock, uuid_of))
         self.placement = placement = Placement(claim.hand_off, clock, metrics)
         window = BatchingWindow(load, waiting, tuning)
         self.plain, self.keyed = (
             Batcher(store, claim.hand_off, placement, waiting, window, load, metrics, tuning)
             for _ in range(2)
         )
-        keyed_jobs = KeyedJobs(intake, self.keyed, store, reads, waiting, tuning)
+        keyed_jobs = KeyedJobs(intake, self.keyed, store, stores.reads, waiting, tuning)
         self.keyed_batches = KeyedBatches(store, placement, waiting, tuning)
         self.enqueuer = Enqueuer(intake, self.plain, keyed_jobs, self.keyed_batches, waiting)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
-from uuid import UUID
+from collections.abc import Sequence
 
 from ...lifecycle import Event, Status
 from ...store.attempt.attempts import AttemptEnd, AttemptStore
 from ...store.database import Record
 from ..catalog.catalog import Catalog
 from ..events.ends import Ended, Ends, Waits
+from .progress import ProgressReports
 
 #: The label `outcome` of what a job became.
 _OUTCOMES = {
@@ -24,20 +23,13 @@ _OUTCOMES = {
 _NOT_RUN = frozenset({Event.UNDELIVERED, Event.UNSEEN})
 
 
-class Checkpoints(Protocol):
-    """What running attempts said, as far as it is not written yet."""
-
-    async def before_end(self, job_ids: Iterable[UUID]) -> None:
-        """Writes the checkpoints of these jobs."""
-
-
 class AttemptEnds:
     """Ends attempts, and tells of attempts that a transaction of others has ended."""
 
-    def __init__(self, store: AttemptStore, catalog: Catalog, checkpoints: Checkpoints, ends: Ends) -> None:
+    def __init__(self, store: AttemptStore, catalog: Catalog, progress: ProgressReports, ends: Ends) -> None:
         self._store = store
         self._catalog = catalog
-        self._checkpoints = checkpoints
+        self._progress = progress
         self._ends = ends
 
     async def end(self, ends: Sequence[AttemptEnd]) -> list[Record]:
@@ -48,7 +40,7 @@ class AttemptEnds:
         Raises:
             DatabaseAway, DatabaseFull: Nothing is known of what happened.
         """
-        await self._checkpoints.before_end(end.id for end in ends)
+        await self._progress.before_end(end.id for end in ends)
         rows = await self._store.end_attempt(ends)
         self.ended(rows)
         return rows

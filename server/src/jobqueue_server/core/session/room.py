@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from ...store.session.sessions import SessionStore
+from ...store.stores import Stores
+from ...store.upkeep.levels import LevelTooLow
 from ..attempt.room import AttemptRoom
-from ..catalog.catalog import Catalog
+from ..catalog.room import CatalogRoom
 from ..claim.room import ClaimRoom
-from ..events.database_state import DatabaseState
-from ..events.notices import Peers
-from ..events.this_server import ThisServer
-from ..lease.attempt_ends import AttemptEnds
-from ..lease.early_cancels import EarlyCancels
+from ..events.room import EventsRoom
+from ..lease.room import LeaseRoom
 from ..tuning import Tuning
+from ..upkeep.room import UpkeepRoom
 from .audit import Audit
 from .cancels import Cancels
 from .losses import Losses
@@ -22,6 +21,7 @@ from .reaper import Reaper
 from .registry import Sessions
 from .resumption import Resumption
 from .revocations import Revocations
+from .server_heartbeat import ServerHeartbeat
 from .silences import Silences
 from .streams import Streams
 from .unary import UnarySessions
@@ -32,28 +32,31 @@ class SessionRoom:
 
     def __init__(
         self,
-        store: SessionStore,
-        catalog: Catalog,
+        stores: Stores,
+        upkeep: UpkeepRoom,
+        catalog: CatalogRoom,
+        events: EventsRoom,
+        lease: LeaseRoom,
         claim: ClaimRoom,
         attempt: AttemptRoom,
-        attempts: AttemptEnds,
-        cancels: EarlyCancels,
-        peers: Peers,
-        server: ThisServer,
-        database: DatabaseState,
         tuning: Tuning,
         *,
+        server_name: str,
+        on_outdated: Callable[[LevelTooLow], None],
         most: int,
         max_age: timedelta,
         cancel_grace: timedelta,
     ) -> None:
+        peers, server, database = events.peers, events.server, events.database
+        store = stores.sessions
+        attempts, early = lease.attempts, lease.early_cancels
         silences = Silences(store)
         self.sessions = Sessions(
             store,
             claim.takers,
-            Resumption(store, catalog, attempts),
+            Resumption(store, catalog.catalog, attempts),
             silences,
-            cancels,
+            early,
             attempts,
             peers,
             server,
@@ -63,16 +66,31 @@ class SessionRoom:
         )
         self.streams = Streams(self.sessions, silences, claim.takers, database, tuning)
         self.cancels = Cancels(
-            store, self.sessions, peers, server, early=cancels, grace=cancel_grace, tuning=tuning
+            store, self.sessions, peers, server, early=early, grace=cancel_grace, tuning=tuning
         )
         losses = Losses(store, self.sessions, silences, attempts, peers, tuning)
         revocations = Revocations(self.sessions, peers)
         self.audit = Audit(store, self.sessions, revocations, attempts, server, tuning)
         self.reaper = Reaper(store, revocations, losses, self.audit, attempts, server, tuning)
         self.unary = UnarySessions(
-            store, self.sessions, claim.takers, claim.delivery, attempt.settler, attempts, catalog, server
+            store,
+            self.sessions,
+            claim.takers,
+            claim.delivery,
+            attempt.settler,
+            attempts,
+            catalog.catalog,
+            server,
+        )
+        self.heartbeat = ServerHeartbeat(
+            store, server, server_name, database, on_outdated, upkeep.expected, upkeep.levels
         )
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""
-        return {"sessions": self.streams.run, "cancels": self.cancels.run, "reaper": self.reaper.run}
+        return {
+            "sessions": self.streams.run,
+            "cancels": self.cancels.run,
+            "reaper": self.reaper.run,
+            "heartbeat": self.heartbeat.run,
+        }

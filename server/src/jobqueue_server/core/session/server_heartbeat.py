@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ...errors import JobQueueError
 from ...store.database import Record
@@ -14,7 +14,7 @@ from ...store.session.sessions import SessionStore
 from ...store.upkeep.levels import LevelTooLow
 from ..events.database_state import DatabaseState
 from ..events.this_server import ThisServer
-from ..upkeep.expected_clock import ExpectedClock
+from ..upkeep.expected_clock import ExpectedClocks
 from ..upkeep.levels import Levels
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class ServerHeartbeat:
         name: str,
         database: DatabaseState,
         on_outdated: Callable[[LevelTooLow], None],
-        clocks: Sequence[ExpectedClock],
+        clocks: ExpectedClocks,
         levels: Levels,
     ):
         self._store = store
@@ -126,8 +126,7 @@ class ServerHeartbeat:
     def _heard(self, row: Record, sent: float) -> None:
         # It took 2 s at most, so its middle is less than a second off.
         middle = (sent + time.monotonic()) / 2
-        for clock in self._clocks:
-            clock.heard(row["at"], middle)
+        self._clocks.heard(row["at"], middle)
         if row["amnesty"]:
             _log.warning(
                 "no server could hear a worker for a while: no session is lost before its ttl is over anew"

@@ -15,6 +15,14 @@ log = logs.get(__name__)
 TOLERANCE = timedelta(seconds=5)
 
 
+# How long the database's clock must go on from a time that it was set to, before anything is over by it. What was on
+# its way when it was set has arrived by then (core/session/reaper.py), and a step that is taken back at once costs
+# nothing.
+REAP_AFTER_STEP = timedelta(seconds=10)
+# What retention deletes is gone, and it has time.
+DELETE_AFTER_STEP = timedelta(minutes=10)
+
+
 class _Reading(NamedTuple):
     at: datetime
     monotonic: float
@@ -81,3 +89,21 @@ class ExpectedClock:
             log.warning("the database's clock keeps the time that it was set to", goes_on=self._what)
         self._believed, self._doubted = reading, None
         return True
+
+
+class ExpectedClocks:
+    """One for each kind of thing that is taken away because a time is over.
+
+    Attributes:
+        reaping: Leases and sessions.
+        retention: Jobs and keys.
+    """
+
+    def __init__(self) -> None:
+        self.reaping = ExpectedClock("reaping and timeouts", held_for=REAP_AFTER_STEP)
+        self.retention = ExpectedClock("retention", held_for=DELETE_AFTER_STEP)
+
+    def heard(self, at: datetime, monotonic: float) -> None:
+        """A heartbeat read the database's clock at this moment of ours."""
+        for clock in (self.reaping, self.retention):
+            clock.heard(at, monotonic)

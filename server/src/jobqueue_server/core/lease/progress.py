@@ -10,8 +10,8 @@ from uuid import UUID
 
 from ...errors import JobQueueError
 from ...store.attempt.attempts import AttemptStore, Report
-from ..lease.lease import Lease
-from ..lease.session import Session
+from .lease import Lease
+from .session import Session
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,21 @@
+"""The parts that know what queues and kinds there are, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from ...store.stores import Stores
+from .catalog import Catalog
+from .queues import QueueService
+
+
+class CatalogRoom:
+    """Its parts are its attributes."""
+
+    def __init__(self, stores: Stores, *, open_kinds: bool) -> None:
+        self.catalog = Catalog(stores.catalog, open_kinds=open_kinds)
+        self.queues = QueueService(self.catalog, stores.catalog)
+
+    def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What runs all the time."""
+        return {"catalog": self.catalog.run}

@@ -1,0 +1,42 @@
+"""The parts by which rooms and servers tell each other, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from ...metrics import Metrics
+from ...store.stores import Stores
+from ..catalog.room import CatalogRoom
+from ..tuning import Tuning
+from .database_state import DatabaseState
+from .ends import EndCounter, Ends
+from .exchange import Exchange
+from .notices import Peers
+from .this_server import ThisServer
+
+
+class EventsRoom:
+    """Its parts are its attributes.
+
+    Args:
+        stores: With the connection to other servers.
+        catalog: Knows the lanes that those name.
+        metrics: Counts.
+        tuning: How often notices go.
+        exchanges: Whether servers tell each other anything.
+    """
+
+    def __init__(
+        self, stores: Stores, catalog: CatalogRoom, metrics: Metrics, tuning: Tuning, *, exchanges: bool
+    ) -> None:
+        self.server = ThisServer()
+        self.peers = Peers(self.server, tuning)
+        self.database = DatabaseState()
+        self.ends = Ends()
+        EndCounter(self.ends, metrics)
+        self.exchange = Exchange(stores.notices, self.peers, self.server, catalog.catalog, metrics, tuning)
+        self._exchanges = exchanges
+
+    def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What runs all the time."""
+        return {"peers": self.exchange.run} if self._exchanges else {}

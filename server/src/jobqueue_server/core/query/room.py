@@ -1,0 +1,39 @@
+"""The parts that tell callers of jobs, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from ...metrics import Metrics
+from ...store.stores import Stores
+from ..events.room import EventsRoom
+from ..upkeep.room import UpkeepRoom
+from .reads import JobReads
+from .waiters import Waiters
+from .watch import Watches
+
+
+class QueryRoom:
+    """Its parts are its attributes."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        upkeep: UpkeepRoom,
+        events: EventsRoom,
+        metrics: Metrics,
+        *,
+        most_watches: int,
+        retention: timedelta,
+    ) -> None:
+        ends = events.ends
+        self.waiters = Waiters(stores.reads, ends)
+        self.reads = JobReads(stores.reads, self.waiters)
+        self.watches = Watches(
+            stores.watch, upkeep.clock, metrics, ends, most=most_watches, retention=retention
+        )
+
+    def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What runs all the time."""
+        return {"waiters": self.waiters.run}

@@ -1,0 +1,63 @@
+"""The services of the contract, each with its servicer."""
+
+from __future__ import annotations
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
+
+from ..core.attempt.room import AttemptRoom
+from ..core.catalog.room import CatalogRoom
+from ..core.intake.room import IntakeRoom
+from ..core.lease.room import LeaseRoom
+from ..core.operate.room import OperateRoom
+from ..core.query.room import QueryRoom
+from ..core.session.room import SessionRoom
+from ..core.upkeep.room import UpkeepRoom
+from ..settings import Settings
+from .fast.servicer import FastPathServicer
+from .job_queue import JobQueueServicer
+from .lease import LeaseServicer
+from .queue_admin import QueueAdminServicer
+from .unary_sessions import UnarySessionServicer
+from .union import ServicerUnion
+from .watch import WatchServicer
+
+Services = list[tuple[ServiceDescriptor, object]]
+
+
+def services_of(
+    settings: Settings,
+    upkeep: UpkeepRoom,
+    catalog: CatalogRoom,
+    query: QueryRoom,
+    lease: LeaseRoom,
+    intake: IntakeRoom,
+    attempt: AttemptRoom,
+    session: SessionRoom,
+    operate: OperateRoom,
+    *,
+    server_name: str,
+) -> Services:
+    """What both transports serve: the servicers convert, call these rooms, and render."""
+    clock = upkeep.clock
+    job_queue = ServicerUnion(
+        JobQueueServicer(intake.enqueuer, query.reads, operate.changes, clock),
+        WatchServicer(query.watches),
+        LeaseServicer(
+            session.sessions,
+            attempt.settler,
+            lease.progress,
+            clock,
+            default_ttl=settings.session_ttl,
+            max_streams=settings.max_streams,
+            server_name=server_name,
+        ),
+        UnarySessionServicer(session.unary, clock, default_ttl=settings.session_ttl, server_name=server_name),
+        *([FastPathServicer(intake.enqueuer)] if settings.fast_path == "on" else []),
+    )
+    queue_admin = QueueAdminServicer(catalog.catalog, catalog.queues)
+    return [
+        (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], job_queue),
+        (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], queue_admin),
+    ]

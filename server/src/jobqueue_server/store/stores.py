@@ -1,0 +1,95 @@
+"""The database as the rooms of the core see it: the store of each room, and the notices between servers."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from .. import logs
+from ..errors import JobQueueError
+from . import migrate, pooler
+from .attempt.attempts import AttemptStore
+from .catalog.catalog import CatalogStore
+from .claim.claims import ClaimStore
+from .connect import Connector
+from .database import Database
+from .dsn import cause_of, place_of
+from .events.notices import Notices
+from .intake.intake import IntakeStore
+from .operate.changes import ChangeStore
+from .query.reads import ReadStore
+from .query.watch import WatchStore
+from .session.sessions import SessionStore
+from .upkeep.clock import ClockStore, Expected
+from .upkeep.levels import LevelStore
+from .upkeep.retention import RetentionStore
+
+_log = logs.get(__name__)
+
+_TRY_AGAIN_AFTER = 3.0
+
+
+class Stores:
+    """Each is an attribute, beside `database`, the pool that all of them run their statements on.
+
+    Args:
+        connector: Makes connections.
+        reaping: What the database's clock should show, for statements that take leases and sessions away.
+        expiry: The same, for statements that delete what is past its retention.
+        pool_size: How many connections there may be at once.
+        acquire_timeout: How long a statement waits for one.
+        max_losses: Losses that end a job.
+        cancel_grace: How long a worker has to stop.
+        key_ttl: How long an idempotency key stands for its job.
+        retention: How long a job is kept after its end.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        reaping: Expected,
+        expiry: Expected,
+        *,
+        pool_size: int,
+        acquire_timeout: timedelta,
+        max_losses: int,
+        cancel_grace: timedelta,
+        key_ttl: timedelta,
+        retention: timedelta,
+    ) -> None:
+        self._connector = connector
+        self.database = database = Database(connector, pool_size=pool_size, acquire_timeout=acquire_timeout)
+        self.notices = Notices(connector)
+        self.attempts = AttemptStore(database, max_losses=max_losses, expected=reaping)
+        self.sessions = SessionStore(database, self.attempts, expected=reaping)
+        self.intake = IntakeStore(database, key_ttl=key_ttl)
+        self.claims = ClaimStore(database)
+        self.reads = ReadStore(database)
+        self.watch = WatchStore(database)
+        self.changes = ChangeStore(database, cancel_grace=cancel_grace)
+        self.catalog = CatalogStore(database)
+        self.clock = ClockStore(database)
+        self.levels = LevelStore(database)
+        self.retention = RetentionStore(database, retention=retention, expected=expiry)
+
+    async def open(self) -> None:
+        """Waits until the database answers, and opens the pool.
+
+        Raises:
+            MigrationError: The schema is not one that this server knows, or newer servers use it.
+            PoolerUnusable: The pooler before the database does not keep connections apart.
+        """
+        dsn = self._connector.dsn
+        while True:
+            try:
+                await pooler.check(dsn)
+                await migrate.verify(dsn)
+                await self.database.open()
+                return
+            except (JobQueueError, OSError, TimeoutError) as error:
+                _log.warning("waiting for the database", **place_of(dsn), cause=cause_of(error))
+                await asyncio.sleep(_TRY_AGAIN_AFTER)
+
+    async def close(self) -> None:
+        """Closes the pool."""
+        await self.database.close()
