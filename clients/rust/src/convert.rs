@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use crate::jobs::{FailedAttempt, Job, JobProgress, NewJob, RetryPolicy, Start, Status};
-use crate::json::JsonText;
+use crate::jobs::{RetryPolicy, Status};
 use crate::v1;
 
 /// A number of the caller's in the contract's 32 bits; one that does not fit stays out of every range.
@@ -28,25 +27,6 @@ pub(crate) fn duration_of(message: Option<&prost_types::Duration>) -> Option<Dur
 
 pub(crate) fn time_of(message: Option<&prost_types::Timestamp>) -> Option<SystemTime> {
     message.and_then(|message| SystemTime::try_from(*message).ok())
-}
-
-pub(crate) fn new_job_message(job: NewJob) -> v1::NewJob {
-    v1::NewJob {
-        kind: job.kind,
-        content: job.payload.map(|text| v1::new_job::Content::PayloadJson(text.into_bytes())),
-        queue: job.queue,
-        priority: job.priority,
-        start: job.start.map(|start| match start {
-            Start::At(moment) => v1::new_job::Start::RunAt(moment.into()),
-            Start::After(delay) => v1::new_job::Start::Delay(duration_message(delay)),
-        }),
-        max_attempts: whole(job.max_attempts),
-        timeout: job.timeout.map(duration_message),
-        retry_policy: job.retry_policy.map(policy_message),
-        idempotency_key: job.idempotency_key,
-        labels: job.labels,
-        headers: job.headers,
-    }
 }
 
 pub(crate) fn policy_message(policy: RetryPolicy) -> v1::RetryPolicy {
@@ -85,62 +65,6 @@ pub(crate) fn status_of(message: v1::job::Status) -> Status {
         v1::job::Status::Retrying => Status::Retrying,
         v1::job::Status::FailedPermanent => Status::FailedPermanent,
         v1::job::Status::Cancelled => Status::Cancelled,
-    }
-}
-
-/// A job as it was answered.
-pub(crate) fn job_of(message: v1::Job) -> Job {
-    Job {
-        status: status_of(message.status()),
-        id: message.id,
-        kind: message.kind,
-        queue: message.queue,
-        priority: message.priority,
-        attempts: count(message.attempts),
-        max_attempts: count(message.max_attempts),
-        failures: count(message.failures),
-        losses: count(message.losses),
-        payload: match message.content {
-            Some(v1::job::Content::PayloadJson(text)) => Some(JsonText::new(text)),
-            _ => None,
-        },
-        output: match message.result {
-            Some(v1::job::Result::OutputJson(text)) => Some(JsonText::new(text)),
-            _ => None,
-        },
-        reason: message.reason,
-        last_error: message.last_error,
-        run_at: time_of(message.run_at.as_ref()),
-        created_at: time_of(message.created_at.as_ref()),
-        updated_at: time_of(message.updated_at.as_ref()),
-        finished_at: time_of(message.finished_at.as_ref()),
-        locked_at: time_of(message.locked_at.as_ref()),
-        locked_by: message.locked_by,
-        cancel_requested: message.cancel_requested,
-        idempotency_key: message.idempotency_key,
-        timeout: duration_of(message.timeout.as_ref()),
-        retry_policy: message.retry_policy.as_ref().map(policy_of),
-        labels: message.labels,
-        headers: message.headers,
-        failed_attempts: message.failed_attempts.into_iter().map(attempt_of).collect(),
-        progress: message.progress.map(|progress| JobProgress {
-            fraction: progress.fraction,
-            message: progress.message,
-            updated_at: time_of(progress.updated_at.as_ref()),
-        }),
-        replayed: false,
-    }
-}
-
-fn attempt_of(message: v1::FailedAttempt) -> FailedAttempt {
-    FailedAttempt {
-        attempt: count(message.attempt),
-        reason: message.reason,
-        error_type: message.error_type,
-        error: message.error,
-        worker: message.worker,
-        started_at: time_of(message.started_at.as_ref()),
-        ended_at: time_of(message.ended_at.as_ref()),
     }
 }
 

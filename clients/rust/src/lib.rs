@@ -48,6 +48,7 @@ mod calls;
 mod client;
 mod convert;
 mod errors;
+mod job;
 mod jobs;
 mod json;
 mod outcomes;
@@ -63,10 +64,8 @@ pub use access::Access;
 pub use admin::{Kind, Queue, QueueDepth};
 pub use client::{Client, ClientBuilder, JobStream};
 pub use errors::{Error, ErrorKind, FieldViolation};
-pub use jobs::{
-    Cancellation, EnqueueResult, FailedAttempt, Filter, Job, JobPage, JobProgress, NewJob, RetryPolicy, Start, Status,
-    new_idempotency_key,
-};
+pub use job::{FailedAttempt, Job, JobProgress, NewJob};
+pub use jobs::{Cancellation, EnqueueResult, Filter, JobPage, RetryPolicy, Start, Status, new_idempotency_key};
 pub use json::{IntoOutput, JsonText};
 pub use outcomes::{HandlerError, HandlerResult, Stop, cancelled, discard, failed, retry, snooze};
 #[cfg(feature = "tls")]

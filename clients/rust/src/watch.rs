@@ -11,9 +11,9 @@ use tonic::{Code, Request, Streaming};
 use crate::backoff::Backoff;
 use crate::calls::pause_after;
 use crate::client::{Client, JobStream};
-use crate::convert::{job_of, label_filter, view_of};
+use crate::convert::{label_filter, view_of};
 use crate::errors::{Error, ErrorKind};
-use crate::jobs::Job;
+use crate::job::{Job, job_of};
 use crate::v1;
 
 /// The server answers every 10 s, also where nothing changes.

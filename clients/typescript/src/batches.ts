@@ -2,11 +2,12 @@
 
 import { toBinary } from "@bufbuild/protobuf";
 
-import * as convert from "./convert.js";
 import type { JobQueueError } from "./errors.js";
 import { NewJobSchema } from "./gen/jobqueue/v1/job_pb.js";
 import type * as pb from "./gen/jobqueue/v1/job_pb.js";
-import type { EnqueueResult, NewJob } from "./jobs.js";
+import { newJob } from "./job.js";
+import type { NewJob } from "./job.js";
+import type { EnqueueResult } from "./jobs.js";
 
 const JOBS = 1000;
 // A message may have 4 MiB.
@@ -17,7 +18,7 @@ export async function* batches(jobs: Iterable<NewJob> | AsyncIterable<NewJob>): 
   let batch: pb.NewJob[] = [];
   let size = 0;
   for await (const job of jobs) {
-    const message = convert.newJob(job);
+    const message = newJob(job);
     const bytes = toBinary(NewJobSchema, message).length;
     if (batch.length > 0 && (batch.length === JOBS || size + bytes > BYTES)) {
       yield batch;

@@ -16,17 +16,9 @@ import { JobView, PayloadFormat } from "./gen/jobqueue/v1/job_pb.js";
 import type * as pb from "./gen/jobqueue/v1/job_pb.js";
 import { JobQueue, ListJobsRequestSchema, WatchJobsRequestSchema } from "./gen/jobqueue/v1/jobqueue_pb.js";
 import { QueueAdmin } from "./gen/jobqueue/v1/queue_admin_pb.js";
-import { Job } from "./jobs.js";
-import type {
-  Cancellation,
-  EnqueueResult,
-  JobOptions,
-  JobPage,
-  Kind,
-  NewJob,
-  Queue,
-  Status,
-} from "./jobs.js";
+import { Job, newJob } from "./job.js";
+import type { JobOptions, NewJob } from "./job.js";
+import type { Cancellation, EnqueueResult, JobPage, Kind, Queue, Status } from "./jobs.js";
 import { fromRpc } from "./rpcErrors.js";
 import { Watch } from "./watch.js";
 
@@ -117,7 +109,7 @@ export class Client {
    * @throws IdempotencyKeyReused The key stands for another job.
    */
   async enqueue(kind: string, payload?: unknown, options: JobOptions & Call = {}): Promise<Job> {
-    const job = convert.newJob({ ...options, kind, payload });
+    const job = newJob({ ...options, kind, payload });
     const answer = await this.#call(options, Boolean(job.idempotencyKey), (call) =>
       this.#jobs.enqueueJob({ job, payloadFormat: JSON_FORMAT }, call),
     );

@@ -4,56 +4,13 @@ import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
-import { Job_Status, NewJobSchema, RetryPolicySchema } from "./gen/jobqueue/v1/job_pb.js";
+import { Job_Status, RetryPolicySchema } from "./gen/jobqueue/v1/job_pb.js";
 import type * as pb from "./gen/jobqueue/v1/job_pb.js";
 import { KindSchema } from "./gen/jobqueue/v1/queue_admin_pb.js";
 import type * as admin from "./gen/jobqueue/v1/queue_admin_pb.js";
-import { AUTO, msOf, retryPolicyOf, statusName } from "./jobs.js";
-import type { JobOptions, Kind, NewJob, Queue, QueueDepth, RetryPolicy, Status } from "./jobs.js";
-import { JsonText, decode, encode } from "./payload.js";
-
-/**
- * A job as a message.
- *
- * @throws TypeError What was given can't be sent: both of two that exclude each other, or no JSON.
- */
-export function newJob(job: NewJob): pb.NewJob {
-  if (job.runAt !== undefined && job.delayMs !== undefined) {
-    throw new TypeError("runAt and delayMs exclude each other: give one of them");
-  }
-  if (job.payload !== undefined && job.payloadJson !== undefined) {
-    throw new TypeError("payload and payloadJson exclude each other: give one of them");
-  }
-  const message = create(NewJobSchema, {
-    kind: job.kind,
-    queue: job.queue ?? "",
-    priority: job.priority ?? 0,
-    maxAttempts: job.maxAttempts ?? 0,
-    idempotencyKey: keyOf(job.idempotencyKey),
-    labels: { ...job.labels },
-    headers: { ...job.headers },
-    content: { case: "payloadJson", value: payloadOf(job) },
-  });
-  if (job.runAt !== undefined) message.start = { case: "runAt", value: timestamp(job.runAt, "runAt") };
-  if (job.delayMs !== undefined) message.start = { case: "delay", value: duration(job.delayMs, "delayMs") };
-  if (job.timeoutMs !== undefined) message.timeout = duration(job.timeoutMs, "timeoutMs");
-  if (job.retryPolicy !== undefined) message.retryPolicy = retryPolicy(job.retryPolicy);
-  return message;
-}
-
-function payloadOf(job: NewJob): Uint8Array {
-  if (job.payloadJson !== undefined) return new JsonText(job.payloadJson).bytes;
-  return encode(job.payload ?? null, "the payload");
-}
-
-/** The key to send: AUTO becomes a new one, once, so that all tries of a call share it. */
-function keyOf(key: JobOptions["idempotencyKey"]): string {
-  if (key === AUTO) return crypto.randomUUID();
-  if (key === "") {
-    throw new TypeError("idempotencyKey is empty; it has 1 to 255 characters, or is undefined for no key");
-  }
-  return key ?? "";
-}
+import { msOf, retryPolicyOf, statusName } from "./jobs.js";
+import type { Kind, Queue, QueueDepth, RetryPolicy, Status } from "./jobs.js";
+import { decode, encode } from "./payload.js";
 
 /** Milliseconds as a Duration. */
 export function duration(ms: number, name: string): Duration {
@@ -76,7 +33,8 @@ export function statusNumber(name: Status): Job_Status {
   return number;
 }
 
-function retryPolicy(policy: RetryPolicy): pb.RetryPolicy {
+/** A policy as a message. */
+export function retryPolicy(policy: RetryPolicy): pb.RetryPolicy {
   const message = create(RetryPolicySchema);
   if (policy.minBackoffMs !== undefined) message.minBackoff = duration(policy.minBackoffMs, "minBackoffMs");
   if (policy.maxBackoffMs !== undefined) message.maxBackoff = duration(policy.maxBackoffMs, "maxBackoffMs");

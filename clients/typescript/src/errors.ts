@@ -1,6 +1,7 @@
 /** What a call may throw: one class for each thing that a caller can do something about. */
 
-import type { EnqueueResult, Job } from "./jobs.js";
+import type { Job } from "./job.js";
+import type { EnqueueResult } from "./jobs.js";
 
 /** One field that was wrong. */
 export interface FieldViolation {

@@ -7,7 +7,7 @@ import { givenUp, pause, pauseAfter } from "./calls.js";
 import { Unavailable, WatchTokenExpired } from "./errors.js";
 import type { JobQueueError } from "./errors.js";
 import type { WatchJobsRequest, WatchJobsResponse } from "./gen/jobqueue/v1/jobqueue_pb.js";
-import { Job } from "./jobs.js";
+import { Job } from "./job.js";
 import { fromRpc } from "./rpcErrors.js";
 
 // The server answers every 10 s, also where nothing changes.

@@ -10,9 +10,9 @@ use prost::Message;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::convert::{count, duration_of, new_job_message, time_of};
+use crate::convert::{count, duration_of, time_of};
 use crate::errors::Error;
-use crate::jobs::NewJob;
+use crate::job::{NewJob, new_job_message};
 use crate::json::JsonText;
 use crate::outcomes::Stop;
 use crate::v1;

@@ -2,11 +2,10 @@
 
 import { toBinary } from "@bufbuild/protobuf";
 
-import { newJob } from "../convert.js";
 import { NewJobSchema } from "../gen/jobqueue/v1/job_pb.js";
 import type * as pb from "../gen/jobqueue/v1/job_pb.js";
-import { AUTO } from "../jobs.js";
-import type { NewJob } from "../jobs.js";
+import { AUTO, newJob } from "../job.js";
+import type { NewJob } from "../job.js";
 import { Cancelled } from "../outcomes.js";
 import type { LeasedJob } from "./leasedJob.js";
 

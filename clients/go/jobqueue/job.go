@@ -1,0 +1,182 @@
+package jobqueue
+
+import (
+	"encoding/json"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "jobqueue.dev/go/jobqueue/v1"
+)
+
+// NewJob is a job to enqueue. Only Kind must be set.
+type NewJob struct {
+	// Kind is what sort of work it is: chooses the handler.
+	Kind string
+	// Payload is the handler's input: a json.RawMessage goes byte for byte, whatever else is marshalled. nil: `null`.
+	Payload any
+	// Queue is the line that it waits in. Empty: `default`.
+	Queue string
+	// Priority is -10..10, higher first.
+	Priority int
+	// RunAt is the earliest moment at which it may start, at most 400 days ahead. Zero: at once.
+	RunAt time.Time
+	// Delay is the same, from now by the database's clock. Not together with RunAt.
+	Delay time.Duration
+	// MaxAttempts is how many failures end it for good, 1..1000. 0: the kind's value, else 3.
+	MaxAttempts int
+	// Timeout is how long one attempt may run, 1 s to 7 days. 0: the kind's value, else no limit.
+	Timeout time.Duration
+	// RetryPolicy is the wait between attempts. nil: the kind's, else the default.
+	RetryPolicy *RetryPolicy
+	// IdempotencyKey is the producer's own name for the request: the same key and the same job again answers the job
+	// that is there. With one, the client repeats the call when no server answers. See [NewIdempotencyKey].
+	IdempotencyKey string
+	// Labels are the producer's own marks, to find jobs by.
+	Labels map[string]string
+	// Headers are given to the handler beside the payload.
+	Headers map[string]string
+}
+
+// newJobMessage is a job to enqueue, as a message; path is where it stands in the request.
+func newJobMessage(job *NewJob, path string) (*pb.NewJob, error) {
+	text, err := encode(job.Payload)
+	if err != nil {
+		return nil, invalid(path+".payload", "can't be written as JSON: %v", err)
+	}
+	message := &pb.NewJob{
+		Kind:           job.Kind,
+		Queue:          job.Queue,
+		Priority:       whole(job.Priority),
+		MaxAttempts:    whole(job.MaxAttempts),
+		Timeout:        durationMessage(job.Timeout),
+		RetryPolicy:    policyMessage(job.RetryPolicy),
+		IdempotencyKey: job.IdempotencyKey,
+		Labels:         job.Labels,
+		Headers:        job.Headers,
+	}
+	if text != nil {
+		message.Content = &pb.NewJob_PayloadJson{PayloadJson: text}
+	}
+	switch {
+	case !job.RunAt.IsZero() && job.Delay != 0:
+		return nil, invalid(path+".run_at", "RunAt and Delay are both given; one of them says when the job starts")
+	case !job.RunAt.IsZero():
+		message.Start = &pb.NewJob_RunAt{RunAt: timestamppb.New(job.RunAt)}
+	case job.Delay != 0:
+		message.Start = &pb.NewJob_Delay{Delay: durationpb.New(job.Delay)}
+	}
+	return message, nil
+}
+
+// FailedAttempt is one attempt that did not succeed.
+type FailedAttempt struct {
+	Attempt int
+	// Reason is HANDLER_FAILED, TIMED_OUT or SESSION_LOST; more may be added.
+	Reason             string
+	ErrorType          string
+	Error              string
+	Worker             string
+	StartedAt, EndedAt time.Time
+}
+
+// JobProgress is how far a running attempt says it is.
+type JobProgress struct {
+	// Fraction is 0..1, of the whole. nil: it can't tell.
+	Fraction *float64
+	// Message is for people.
+	Message string
+	// UpdatedAt is when it said so, by the database's clock.
+	UpdatedAt time.Time
+}
+
+// Job is a job as it was when it was read. Times that are not set are zero.
+//
+// Payload, Output, Headers and FailedAttempts are nil in lists and watches unless they ask for Full.
+type Job struct {
+	ID       string
+	Kind     string
+	Queue    string
+	Status   Status
+	Priority int
+	// Attempts is how often it was claimed; never goes down.
+	Attempts int
+	// MaxAttempts is how many failures end it for good.
+	MaxAttempts int
+	Failures    int
+	// Losses is how many attempts ended because their worker was lost.
+	Losses int
+	// Payload is the text as it was enqueued, byte for byte.
+	Payload json.RawMessage
+	// Output is the text as the handler gave it, byte for byte. nil: none.
+	Output json.RawMessage
+	// Reason says why it ended, for example ATTEMPTS_EXHAUSTED. Empty while it is not over and when it succeeded.
+	Reason string
+	// LastError is what the newest unsuccessful attempt said.
+	LastError                               string
+	RunAt, CreatedAt, UpdatedAt, FinishedAt time.Time
+	// LockedAt and LockedBy tell when and by which worker the current attempt was claimed.
+	LockedAt        time.Time
+	LockedBy        string
+	CancelRequested bool
+	IdempotencyKey  string
+	// Timeout is how long one attempt may run. 0: no limit.
+	Timeout        time.Duration
+	RetryPolicy    *RetryPolicy
+	Labels         map[string]string
+	Headers        map[string]string
+	FailedAttempts []FailedAttempt
+	Progress       *JobProgress
+	// Replayed, of an answer to Enqueue: whether the job was there before, by its idempotency key.
+	Replayed bool
+}
+
+// IsTerminal says whether it is over.
+func (j *Job) IsTerminal() bool { return j.Status.IsTerminal() }
+
+// jobOf is a job as it was answered.
+func jobOf(message *pb.Job) *Job {
+	job := &Job{
+		ID:              message.GetId(),
+		Kind:            message.GetKind(),
+		Queue:           message.GetQueue(),
+		Status:          statusOf(message.GetStatus()),
+		Priority:        int(message.GetPriority()),
+		Attempts:        int(message.GetAttempts()),
+		MaxAttempts:     int(message.GetMaxAttempts()),
+		Failures:        int(message.GetFailures()),
+		Losses:          int(message.GetLosses()),
+		Payload:         json.RawMessage(message.GetPayloadJson()),
+		Output:          json.RawMessage(message.GetOutputJson()),
+		Reason:          message.GetReason(),
+		LastError:       message.GetLastError(),
+		RunAt:           timeOf(message.GetRunAt()),
+		CreatedAt:       timeOf(message.GetCreatedAt()),
+		UpdatedAt:       timeOf(message.GetUpdatedAt()),
+		FinishedAt:      timeOf(message.GetFinishedAt()),
+		LockedAt:        timeOf(message.GetLockedAt()),
+		LockedBy:        message.GetLockedBy(),
+		CancelRequested: message.GetCancelRequested(),
+		IdempotencyKey:  message.GetIdempotencyKey(),
+		Timeout:         message.GetTimeout().AsDuration(),
+		RetryPolicy:     policyOf(message.GetRetryPolicy()),
+		Labels:          message.GetLabels(),
+		Headers:         message.GetHeaders(),
+	}
+	for _, each := range message.GetFailedAttempts() {
+		job.FailedAttempts = append(job.FailedAttempts, FailedAttempt{
+			Attempt:   int(each.GetAttempt()),
+			Reason:    each.GetReason(),
+			ErrorType: each.GetErrorType(),
+			Error:     each.GetError(),
+			Worker:    each.GetWorker(),
+			StartedAt: timeOf(each.GetStartedAt()),
+			EndedAt:   timeOf(each.GetEndedAt()),
+		})
+	}
+	if progress := message.GetProgress(); progress != nil {
+		job.Progress = &JobProgress{progress.Fraction, progress.GetMessage(), timeOf(progress.GetUpdatedAt())}
+	}
+	return job
+}

@@ -1,0 +1,301 @@
+//! A job: as it is enqueued, as it is read, and as the messages of both.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use crate::convert::{count, duration_message, duration_of, policy_message, policy_of, status_of, time_of, whole};
+use crate::jobs::{RetryPolicy, Start, Status};
+use crate::json::JsonText;
+use crate::v1;
+
+/// A job to enqueue. Only the kind must be given.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct NewJob {
+    /// What sort of work it is: chooses the handler.
+    pub kind: String,
+    /// The handler's input. `None`: `null`.
+    pub payload: Option<JsonText>,
+    /// The line that it waits in. Empty: `default`.
+    pub queue: String,
+    /// -10..10, higher first.
+    pub priority: i32,
+    /// `None`: at once.
+    pub start: Option<Start>,
+    /// How many failures end it for good, 1..1000. `None`: the kind's value, else 3.
+    pub max_attempts: Option<u32>,
+    /// How long one attempt may run, 1 s to 7 days. `None`: the kind's value, else no limit.
+    pub timeout: Option<Duration>,
+    /// The wait between attempts. `None`: the kind's, else the default.
+    pub retry_policy: Option<RetryPolicy>,
+    /// The producer's own name for the request: the same key and the same job again answers the job that is there. With
+    /// one, the client repeats the call when no server answers. See [`new_idempotency_key`].
+    pub idempotency_key: String,
+    /// The producer's own marks, to find jobs by.
+    pub labels: HashMap<String, String>,
+    /// Given to the handler beside the payload.
+    pub headers: HashMap<String, String>,
+}
+
+impl NewJob {
+    /// A job of a kind, with the payload `null` and every default.
+    pub fn new(kind: impl Into<String>) -> Self {
+        Self { kind: kind.into(), ..Self::default() }
+    }
+
+    /// Sets the payload: a `serde_json::Value`, or a [`JsonText`], which goes byte for byte.
+    #[must_use]
+    pub fn payload(mut self, payload: impl Into<JsonText>) -> Self {
+        self.payload = Some(payload.into());
+        self
+    }
+
+    /// Sets the line that it waits in.
+    #[must_use]
+    pub fn queue(mut self, queue: impl Into<String>) -> Self {
+        self.queue = queue.into();
+        self
+    }
+
+    /// Sets the priority, -10..10, higher first.
+    #[must_use]
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Starts at this moment, or later. Replaces a delay.
+    #[must_use]
+    pub fn run_at(mut self, moment: SystemTime) -> Self {
+        self.start = Some(Start::At(moment));
+        self
+    }
+
+    /// Starts after so long, or later. Replaces a moment.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.start = Some(Start::After(delay));
+        self
+    }
+
+    /// Sets how many failures end it for good, 1..1000.
+    #[must_use]
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = Some(attempts);
+        self
+    }
+
+    /// Sets how long one attempt may run, 1 s to 7 days.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets the wait between attempts.
+    #[must_use]
+    pub fn retry_policy(mut self, policy: RetryPolicy) -> Self {
+        self.retry_policy = Some(policy);
+        self
+    }
+
+    /// Sets the producer's own name for the request.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = key.into();
+        self
+    }
+
+    /// Adds a label.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+}
+
+/// A job to enqueue, as a message.
+pub(crate) fn new_job_message(job: NewJob) -> v1::NewJob {
+    v1::NewJob {
+        kind: job.kind,
+        content: job.payload.map(|text| v1::new_job::Content::PayloadJson(text.into_bytes())),
+        queue: job.queue,
+        priority: job.priority,
+        start: job.start.map(|start| match start {
+            Start::At(moment) => v1::new_job::Start::RunAt(moment.into()),
+            Start::After(delay) => v1::new_job::Start::Delay(duration_message(delay)),
+        }),
+        max_attempts: whole(job.max_attempts),
+        timeout: job.timeout.map(duration_message),
+        retry_policy: job.retry_policy.map(policy_message),
+        idempotency_key: job.idempotency_key,
+        labels: job.labels,
+        headers: job.headers,
+    }
+}
+
+/// One attempt that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FailedAttempt {
+    /// Its number in its job, from 1.
+    pub attempt: u32,
+    /// HANDLER_FAILED, TIMED_OUT or SESSION_LOST; more may be added.
+    pub reason: String,
+    /// As its worker named it.
+    pub error_type: String,
+    /// What went wrong, in words.
+    pub error: String,
+    /// The worker's name.
+    pub worker: String,
+    /// When it was claimed.
+    pub started_at: Option<SystemTime>,
+    /// When it ended.
+    pub ended_at: Option<SystemTime>,
+}
+
+/// How far a running attempt says it is.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct JobProgress {
+    /// 0..1, of the whole. `None`: it can't tell.
+    pub fraction: Option<f64>,
+    /// For people.
+    pub message: String,
+    /// When it said so, by the database's clock.
+    pub updated_at: Option<SystemTime>,
+}
+
+/// A job as it was when it was read.
+///
+/// `payload`, `output`, `headers` and `failed_attempts` are empty in lists and watches unless they ask for `full`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Job {
+    /// A UUID (version 7).
+    pub id: String,
+    /// What sort of work it is.
+    pub kind: String,
+    /// The line that it waits in.
+    pub queue: String,
+    /// Where it is in its life.
+    pub status: Status,
+    /// -10..10, higher first.
+    pub priority: i32,
+    /// How often it was claimed; never goes down.
+    pub attempts: u32,
+    /// How many failures end it for good.
+    pub max_attempts: u32,
+    /// How many attempts failed or timed out.
+    pub failures: u32,
+    /// How many attempts ended because their worker was lost.
+    pub losses: u32,
+    /// The text as it was enqueued, byte for byte.
+    pub payload: Option<JsonText>,
+    /// The text as the handler gave it, byte for byte. `None`: no output.
+    pub output: Option<JsonText>,
+    /// Why it ended, for example ATTEMPTS_EXHAUSTED. Empty while it is not over and when it succeeded.
+    pub reason: String,
+    /// What the newest unsuccessful attempt said.
+    pub last_error: String,
+    /// The earliest moment at which it may be claimed.
+    pub run_at: Option<SystemTime>,
+    /// When it was enqueued.
+    pub created_at: Option<SystemTime>,
+    /// When its state last changed.
+    pub updated_at: Option<SystemTime>,
+    /// When it was over.
+    pub finished_at: Option<SystemTime>,
+    /// When the current attempt was claimed.
+    pub locked_at: Option<SystemTime>,
+    /// The name of the worker that runs the current attempt.
+    pub locked_by: String,
+    /// Whether its cancelling was asked for.
+    pub cancel_requested: bool,
+    /// The key that it was enqueued under. Empty: none.
+    pub idempotency_key: String,
+    /// How long one attempt may run. `None`: no limit.
+    pub timeout: Option<Duration>,
+    /// Its own wait between attempts.
+    pub retry_policy: Option<RetryPolicy>,
+    /// The producer's own marks.
+    pub labels: HashMap<String, String>,
+    /// As enqueued, with what the server added.
+    pub headers: HashMap<String, String>,
+    /// Every attempt that did not succeed, oldest first.
+    pub failed_attempts: Vec<FailedAttempt>,
+    /// What the newest attempt last said of how far it is.
+    pub progress: Option<JobProgress>,
+    /// Of an answer to `enqueue`: whether the job was there before, by its idempotency key.
+    pub replayed: bool,
+}
+
+impl Job {
+    /// Whether it is over.
+    pub fn is_terminal(&self) -> bool {
+        self.status.is_terminal()
+    }
+}
+
+/// A job as it was answered.
+pub(crate) fn job_of(message: v1::Job) -> Job {
+    Job {
+        status: status_of(message.status()),
+        id: message.id,
+        kind: message.kind,
+        queue: message.queue,
+        priority: message.priority,
+        attempts: count(message.attempts),
+        max_attempts: count(message.max_attempts),
+        failures: count(message.failures),
+        losses: count(message.losses),
+        payload: match message.content {
+            Some(v1::job::Content::PayloadJson(text)) => Some(JsonText::new(text)),
+            _ => None,
+        },
+        output: match message.result {
+            Some(v1::job::Result::OutputJson(text)) => Some(JsonText::new(text)),
+            _ => None,
+        },
+        reason: message.reason,
+        last_error: message.last_error,
+        run_at: time_of(message.run_at.as_ref()),
+        created_at: time_of(message.created_at.as_ref()),
+        updated_at: time_of(message.updated_at.as_ref()),
+        finished_at: time_of(message.finished_at.as_ref()),
+        locked_at: time_of(message.locked_at.as_ref()),
+        locked_by: message.locked_by,
+        cancel_requested: message.cancel_requested,
+        idempotency_key: message.idempotency_key,
+        timeout: duration_of(message.timeout.as_ref()),
+        retry_policy: message.retry_policy.as_ref().map(policy_of),
+        labels: message.labels,
+        headers: message.headers,
+        failed_attempts: message.failed_attempts.into_iter().map(attempt_of).collect(),
+        progress: message.progress.map(|progress| JobProgress {
+            fraction: progress.fraction,
+            message: progress.message,
+            updated_at: time_of(progress.updated_at.as_ref()),
+        }),
+        replayed: false,
+    }
+}
+
+fn attempt_of(message: v1::FailedAttempt) -> FailedAttempt {
+    FailedAttempt {
+        attempt: count(message.attempt),
+        reason: message.reason,
+        error_type: message.error_type,
+        error: message.error,
+        worker: message.worker,
+        started_at: time_of(message.started_at.as_ref()),
+        ended_at: time_of(message.ended_at.as_ref()),
+    }
+}

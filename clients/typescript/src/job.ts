@@ -1,0 +1,212 @@
+/** A job: as it is enqueued, as it is read, and as the messages of both. */
+
+import { create } from "@bufbuild/protobuf";
+
+import { duration, retryPolicy, timestamp } from "./convert.js";
+import { NewJobSchema } from "./gen/jobqueue/v1/job_pb.js";
+import type * as pb from "./gen/jobqueue/v1/job_pb.js";
+import { dateOf, msOf, retryPolicyOf, statusName } from "./jobs.js";
+import type { RetryPolicy, Status } from "./jobs.js";
+import { JsonText, decode, encode } from "./payload.js";
+
+const TERMINAL: ReadonlySet<Status> = new Set(["SUCCEEDED", "FAILED_PERMANENT", "CANCELLED"] as const);
+
+/** As an idempotency key: a new one for this call, which its retries share. */
+export const AUTO: unique symbol = Symbol("AUTO");
+
+/** What can be said of a job beside its kind and payload. */
+export interface JobOptions {
+  /** The line that it waits in. Default: `default`. */
+  queue?: string | undefined;
+  /** -10..10, higher first. Default 0. */
+  priority?: number | undefined;
+  /** The earliest moment at which it may start; at most 400 days ahead. */
+  runAt?: Date | undefined;
+  /** The same, from now by the database's clock. Not together with `runAt`. */
+  delayMs?: number | undefined;
+  /** How many failures end it for good, 1..1000. Default: the kind's value, else 3. */
+  maxAttempts?: number | undefined;
+  /** How long one attempt may run, 1 s to 7 days. Default: the kind's value, else no limit. */
+  timeoutMs?: number | undefined;
+  /** The wait between attempts. Default: the kind's, else the default one. */
+  retryPolicy?: RetryPolicy | undefined;
+  /**
+   * The same key and the same job again answers the job that is there. `AUTO` makes a key for this call, so that the
+   * client may repeat it when a connection breaks.
+   */
+  idempotencyKey?: string | typeof AUTO | undefined;
+  /** The producer's own marks, to find jobs by. */
+  labels?: Readonly<Record<string, string>> | undefined;
+  /** Given to the handler beside the payload. */
+  headers?: Readonly<Record<string, string>> | undefined;
+  /** The payload as JSON text, instead of `payload`; stored byte for byte. */
+  payloadJson?: string | Uint8Array | undefined;
+}
+
+/** A job to enqueue. */
+export interface NewJob extends JobOptions {
+  /** What sort of work it is. */
+  kind: string;
+  /** The handler's input: anything that `JSON.stringify` takes. Default null. */
+  payload?: unknown;
+}
+
+/**
+ * A job as a message.
+ *
+ * @throws TypeError What was given can't be sent: both of two that exclude each other, or no JSON.
+ */
+export function newJob(job: NewJob): pb.NewJob {
+  if (job.runAt !== undefined && job.delayMs !== undefined) {
+    throw new TypeError("runAt and delayMs exclude each other: give one of them");
+  }
+  if (job.payload !== undefined && job.payloadJson !== undefined) {
+    throw new TypeError("payload and payloadJson exclude each other: give one of them");
+  }
+  const message = create(NewJobSchema, {
+    kind: job.kind,
+    queue: job.queue ?? "",
+    priority: job.priority ?? 0,
+    maxAttempts: job.maxAttempts ?? 0,
+    idempotencyKey: keyOf(job.idempotencyKey),
+    labels: { ...job.labels },
+    headers: { ...job.headers },
+    content: { case: "payloadJson", value: payloadOf(job) },
+  });
+  if (job.runAt !== undefined) message.start = { case: "runAt", value: timestamp(job.runAt, "runAt") };
+  if (job.delayMs !== undefined) message.start = { case: "delay", value: duration(job.delayMs, "delayMs") };
+  if (job.timeoutMs !== undefined) message.timeout = duration(job.timeoutMs, "timeoutMs");
+  if (job.retryPolicy !== undefined) message.retryPolicy = retryPolicy(job.retryPolicy);
+  return message;
+}
+
+function payloadOf(job: NewJob): Uint8Array {
+  if (job.payloadJson !== undefined) return new JsonText(job.payloadJson).bytes;
+  return encode(job.payload ?? null, "the payload");
+}
+
+/** The key to send: AUTO becomes a new one, once, so that all tries of a call share it. */
+function keyOf(key: JobOptions["idempotencyKey"]): string {
+  if (key === AUTO) return crypto.randomUUID();
+  if (key === "") {
+    throw new TypeError("idempotencyKey is empty; it has 1 to 255 characters, or is undefined for no key");
+  }
+  return key ?? "";
+}
+
+/** One attempt that did not succeed. `reason` is HANDLER_FAILED, TIMED_OUT or SESSION_LOST; more may be added. */
+export interface FailedAttempt {
+  readonly attempt: number;
+  readonly reason: string;
+  readonly errorType: string;
+  readonly error: string;
+  readonly worker: string;
+  readonly startedAt: Date | undefined;
+  readonly endedAt: Date | undefined;
+}
+
+/** How far a running attempt says it is. */
+export interface JobProgress {
+  /** 0..1, of the whole. Undefined: it can't tell. */
+  readonly fraction: number | undefined;
+  readonly message: string;
+  readonly updatedAt: Date | undefined;
+}
+
+/**
+ * A job as it was when it was read.
+ *
+ * Payload, output, headers and failed attempts are left out of lists unless `full`; then `payloadJson` and `outputJson`
+ * are undefined, which tells it from a payload of `null`.
+ */
+export class Job {
+  readonly id: string;
+  readonly kind: string;
+  readonly queue: string;
+  readonly status: Status;
+  readonly priority: number;
+  readonly attempts: number;
+  readonly maxAttempts: number;
+  readonly failures: number;
+  readonly losses: number;
+  /** The payload as the text that was enqueued, byte for byte. */
+  readonly payloadJson: Uint8Array | undefined;
+  /** The output as the text that the worker gave, byte for byte. */
+  readonly outputJson: Uint8Array | undefined;
+  readonly reason: string;
+  readonly lastError: string;
+  readonly runAt: Date | undefined;
+  readonly createdAt: Date | undefined;
+  readonly updatedAt: Date | undefined;
+  readonly finishedAt: Date | undefined;
+  readonly lockedAt: Date | undefined;
+  readonly lockedBy: string;
+  readonly cancelRequested: boolean;
+  readonly idempotencyKey: string;
+  readonly timeoutMs: number | undefined;
+  readonly retryPolicy: RetryPolicy | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly failedAttempts: readonly FailedAttempt[];
+  readonly progress: JobProgress | undefined;
+  /** Of an answer to `enqueue`: whether the job was there before, by its idempotency key. */
+  readonly replayed: boolean;
+
+  constructor(job: pb.Job, replayed = false) {
+    this.id = job.id;
+    this.kind = job.kind;
+    this.queue = job.queue;
+    this.status = statusName(job.status);
+    this.priority = job.priority;
+    this.attempts = job.attempts;
+    this.maxAttempts = job.maxAttempts;
+    this.failures = job.failures;
+    this.losses = job.losses;
+    this.payloadJson = job.content.case === "payloadJson" ? job.content.value : undefined;
+    this.outputJson = job.result.case === "outputJson" ? job.result.value : undefined;
+    this.reason = job.reason;
+    this.lastError = job.lastError;
+    this.runAt = dateOf(job.runAt);
+    this.createdAt = dateOf(job.createdAt);
+    this.updatedAt = dateOf(job.updatedAt);
+    this.finishedAt = dateOf(job.finishedAt);
+    this.lockedAt = dateOf(job.lockedAt);
+    this.lockedBy = job.lockedBy;
+    this.cancelRequested = job.cancelRequested;
+    this.idempotencyKey = job.idempotencyKey;
+    this.timeoutMs = msOf(job.timeout);
+    this.retryPolicy = retryPolicyOf(job.retryPolicy);
+    this.labels = job.labels;
+    this.headers = job.headers;
+    this.failedAttempts = job.failedAttempts.map((each) => ({
+      attempt: each.attempt,
+      reason: each.reason,
+      errorType: each.errorType,
+      error: each.error,
+      worker: each.worker,
+      startedAt: dateOf(each.startedAt),
+      endedAt: dateOf(each.endedAt),
+    }));
+    this.progress = job.progress && {
+      fraction: job.progress.fraction,
+      message: job.progress.message,
+      updatedAt: dateOf(job.progress.updatedAt),
+    };
+    this.replayed = replayed;
+  }
+
+  /** The payload, decoded. Integers above 2^53 lose digits: those are in `payloadJson`. */
+  get payload(): unknown {
+    return this.payloadJson && decode(this.payloadJson);
+  }
+
+  /** The output, decoded. Undefined if there is none. */
+  get output(): unknown {
+    return this.outputJson && decode(this.outputJson);
+  }
+
+  /** Whether it is over. */
+  get isTerminal(): boolean {
+    return TERMINAL.has(this.status);
+  }
+}
