@@ -92,7 +92,7 @@ class Stored:
 
     async def session(self, name: str = "worker-1") -> tuple[int, int]:
         server = (await self.sessions.register_server("server", 1))["id"]
-        return await self.sessions.open(server, name, {}, timedelta(seconds=30), os.urandom(32))
+        return await self.sessions.open(SCOPE, server, name, {}, timedelta(seconds=30), os.urandom(32))
 
     async def claim(self, job_id: UUID, session: tuple[int, int] | None = None) -> tuple[int, int]:
         """Leases this job, which must be the first in its line: (attempt, session id)."""

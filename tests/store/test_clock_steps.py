@@ -22,7 +22,7 @@ from tests.conftest import Cluster, run_apart
 
 from .factories import keyed_row, lease, look, new_row
 from .past import RETENTION, WIDTH, ago, finished, id_at, partition_of
-from .stored import Stored
+from .stored import SCOPE, Stored
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "clocks.md"
 HOUR = timedelta(hours=1)
@@ -61,7 +61,7 @@ class Scene:
 
     async def opens(self, server: int) -> tuple[int, int]:
         """A session of this server."""
-        return await self.s.sessions.open(server, "worker", {}, TTL * SECOND, os.urandom(32))
+        return await self.s.sessions.open(SCOPE, server, "worker", {}, TTL * SECOND, os.urandom(32))
 
     async def silent(self, session: tuple[int, int], seconds: int) -> None:
         """The session has been silent for so long."""

@@ -253,7 +253,7 @@ async def test_a_service_that_owns_nothing_can_do_all_that_it_does(empty_dsn: st
         assert await s.attempts.settled_before([(SCOPE, first["id"], 1)])
         assert await s.sessions.due(0, 10) == []
         assert await s.sessions.stray(timedelta(hours=1)) == []
-        resumed = await s.sessions.resume(session[0], os.urandom(32), os.urandom(32), 1)
+        resumed = await s.sessions.resume(SCOPE, session[0], os.urandom(32), os.urandom(32), 1)
         assert resumed is None
         assert await s.sessions.expired(0, 10) == []
         assert await s.sessions.end(*session, released) is not None

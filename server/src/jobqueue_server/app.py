@@ -14,6 +14,7 @@ from . import __version__, logs
 from .addresses import check_free
 from .background import Background
 from .chain import Chain
+from .core.access.room import AccessRoom
 from .core.attempt.room import AttemptRoom
 from .core.catalog.room import CatalogRoom
 from .core.claim.room import ClaimRoom
@@ -29,6 +30,7 @@ from .core.upkeep.levels import LEVEL
 from .core.upkeep.room import UpkeepRoom
 from .drain import Drain
 from .embedded import EmbeddedPostgres, default_data_dir
+from .gate import access_of
 from .gauges import Gauges
 from .limits import HTTP2_ALONE, allow_files
 from .memory import FreeMemory
@@ -113,6 +115,7 @@ class App:
 
         # The core, room by room.
         self.upkeep = upkeep = UpkeepRoom(stores, expected, level=self._level, retention=retention)
+        self.access = access = AccessRoom(stores, upkeep, used=bool(settings.auth))
         self.catalog = catalog = CatalogRoom(stores, open_kinds=settings.kinds == "open")
         self.events = events = EventsRoom(stores, catalog, metrics, tuning, exchanges=settings.notify == "on")
         self.query = query = QueryRoom(
@@ -132,7 +135,7 @@ class App:
         operate = OperateRoom(stores, events, claim, session)
 
         # The transports, over one chain.
-        self.chain = chain = Chain(metrics)
+        self.chain = chain = Chain(metrics, access=access_of(settings, access.access))
         services = services_of(
             settings, upkeep, catalog, query, lease, intake, attempt, session, operate,
             server_name=self.name,
@@ -143,7 +146,7 @@ class App:
 
         # What runs all the time, and how it ends.
         gauges = Gauges(metrics, chain, session.sessions, query.watches, catalog.catalog)
-        rooms = (upkeep, catalog, events, query, lease, claim, intake, attempt, session)
+        rooms = (upkeep, access, catalog, events, query, lease, claim, intake, attempt, session)
         self.background = Background(
             *(room.background() for room in rooms),
             {"depths": gauges.run, "free memory": FreeMemory().run},
@@ -182,6 +185,7 @@ class App:
         # Before anything is written: it may be refused.
         await self.session.heartbeat.start()
         up.push_async_callback(self.session.heartbeat.stop)
+        await self.access.load()
         await self.catalog.catalog.load()
         await self.upkeep.retention.ensure()
         self.background.start()

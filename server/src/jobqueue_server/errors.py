@@ -191,6 +191,66 @@ class TooManyWatches(JobQueueError):
     reason, code = "TOO_MANY_WATCHES", "RESOURCE_EXHAUSTED"
 
 
+class CredentialsMissing(JobQueueError):
+    """The call shows no credentials, and this server wants some: `authorization: Bearer KEY`, or a certificate."""
+
+    reason, code = "CREDENTIALS_MISSING", "UNAUTHENTICATED"
+
+
+class CredentialsInvalid(JobQueueError):
+    """The credentials are malformed, or not known here. A key that was just made is known everywhere a second later."""
+
+    reason, code = "CREDENTIALS_INVALID", "UNAUTHENTICATED"
+
+
+class CredentialsExpired(JobQueueError):
+    """The key or the token was good until a while ago. Rotate the key, or get a new token."""
+
+    reason, code = "CREDENTIALS_EXPIRED", "UNAUTHENTICATED"
+
+
+class CredentialsRevoked(JobQueueError):
+    """The key was revoked. An administrator can say why, and make a new one."""
+
+    reason, code = "CREDENTIALS_REVOKED", "UNAUTHENTICATED"
+
+
+class NotAllowed(JobQueueError):
+    """The credentials are good, but don't permit this. `metadata.permission` is what an administrator would grant."""
+
+    reason, code = "NOT_ALLOWED", "PERMISSION_DENIED"
+
+
+class NamespaceDisabled(JobQueueError):
+    """The namespace was disabled by an administrator; nothing in it can be called until it is enabled."""
+
+    reason, code = "NAMESPACE_DISABLED", "FAILED_PRECONDITION"
+
+
+class RateLimited(JobQueueError):
+    """The principal, or the address, calls more often than it may. Call again after `RetryInfo`."""
+
+    reason, code = "RATE_LIMITED", "RESOURCE_EXHAUSTED"
+
+
+class KeyNotFound(JobQueueError):
+    """There is no key with this id in the namespace."""
+
+    reason, code = "KEY_NOT_FOUND", "NOT_FOUND"
+
+
+class KeyRevoked(JobQueueError):
+    """The key was revoked, so it can't be rotated. Make a new one."""
+
+    reason, code, http_status = "KEY_REVOKED", "FAILED_PRECONDITION", 409
+
+
+class NamespaceNotFound(JobQueueError):
+    """There is no namespace of this name."""
+
+    reason, code = "NAMESPACE_NOT_FOUND", "NOT_FOUND"
+
+
 class DatabaseAway(JobQueueError):
     """The database does not answer, or takes no connection; the message says which.
 

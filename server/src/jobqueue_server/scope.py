@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .grants import EVERYTHING, Grants
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -14,8 +16,12 @@ class Scope:
 
     Attributes:
         namespace: The number of a row of the table `namespace`.
-        principal: The name of who calls.
+        principal: The name of who calls. All keys that succeed each other are one principal.
+        grants: What the principal may do within the namespace.
+        credential: Which credential the principal showed, such as `key:` and the id of a key; empty for none.
     """
 
     namespace: int
     principal: str
+    grants: Grants = EVERYTHING
+    credential: str = ""

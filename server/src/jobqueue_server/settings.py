@@ -106,11 +106,28 @@ def _hosts(values: tuple[str, ...]) -> tuple[str, ...]:
     return _alone(values)
 
 
+def _auth(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value not in _AUTH:
+            raise ValueError(f"should be a list of {', '.join(_AUTH)}, or empty")
+    return values
+
+
+def _permissions(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value not in _ANONYMOUS:
+            raise ValueError(f"should be a list of {', '.join(_ANONYMOUS)}, or empty")
+    return values
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Address = Annotated[str, AfterValidator(_address)]
 Dsn = Annotated[SecretStr, AfterValidator(_dsn)]
 List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
+_AUTH = ("keys",)
+# An administrator always has a name.
+_ANONYMOUS = ("enqueue", "read", "work", "operate")
 _origin = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?").fullmatch
 _is_host = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?").fullmatch
 
@@ -300,6 +317,19 @@ class Settings(BaseSettings):
         ge=1,
     )
     grpc_reset_rate: int = _set("Network", 33, "What grpc_reset_burst gets back each second.", ge=1)
+
+    auth: Annotated[List, AfterValidator(_auth)] = _set(
+        "Access",
+        (),
+        "How callers show who they are: `keys`, by API keys (docs/start/access.md). Empty: they need not, and each may "
+        "do everything.",
+    )
+    auth_anonymous: Annotated[List, AfterValidator(_permissions)] = _set(
+        "Access",
+        (),
+        "What a caller that shows nothing may do in the namespace `default`, where auth is set, such as `read`; empty: "
+        "it is refused. Payloads are not shown to it.",
+    )
 
     kinds: Literal["declared", "open"] = _set(
         "Jobs", "declared", "`declared`: a job's kind must be known by PutKind; `open`: any kind is taken."

@@ -8,6 +8,7 @@ from datetime import timedelta
 from .. import logs
 from ..errors import JobQueueError
 from . import migrate, pooler
+from .access.access import AccessStore
 from .attempt.attempts import AttemptStore
 from .catalog.catalog import CatalogStore
 from .claim.claims import ClaimStore
@@ -62,6 +63,7 @@ class Stores:
         self.notices = Notices(connector)
         self.attempts = AttemptStore(database, max_losses=max_losses, expected=reaping)
         self.sessions = SessionStore(database, self.attempts, expected=reaping)
+        self.access = AccessStore(database)
         self.intake = IntakeStore(database, key_ttl=key_ttl)
         self.claims = ClaimStore(database)
         self.reads = ReadStore(database)

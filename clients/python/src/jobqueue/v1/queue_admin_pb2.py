@@ -26,10 +26,11 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from jobqueue.v1 import access_pb2 as jobqueue_dot_v1_dot_access__pb2
 from jobqueue.v1 import job_pb2 as jobqueue_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djobqueue/v1/queue_admin.proto\x12\x0bjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x15jobqueue/v1/job.proto\"x\n\x05Queue\x12\x13\n\x04name\x18\x01 \x01(\tB\x05\xe2\x41\x02\x03\x08\x12\x14\n\x06paused\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12-\n\x06\x64\x65pths\x18\x03 \x03(\x0b\x32\x17.jobqueue.v1.QueueDepthB\x04\xe2\x41\x01\x03\x12\x15\n\x07running\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\"\x9a\x01\n\nQueueDepth\x12-\n\x06status\x18\x01 \x01(\x0e\x32\x17.jobqueue.v1.Job.StatusB\x04\xe2\x41\x01\x03\x12\x12\n\x04jobs\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06\x63\x61pped\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x33\n\noldest_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\"\xee\x01\n\x04Kind\x12\x13\n\x04name\x18\x01 \x01(\tB\x05\xe2\x41\x02\x02\x08\x12(\n\x06schema\x18\x02 \x01(\x0b\x32\x16.google.protobuf.ValueH\x00\x12\x15\n\x0bschema_json\x18\x03 \x01(\x0cH\x00\x12\x34\n\x0cretry_policy\x18\x04 \x01(\x0b\x32\x18.jobqueue.v1.RetryPolicyB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cmax_attempts\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x30\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x42\x0c\n\ndefinition\"F\n\x11ListQueuesRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"Q\n\x12ListQueuesResponse\x12\"\n\x06queues\x18\x01 \x03(\x0b\x32\x12.jobqueue.v1.Queue\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x0fGetQueueRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"5\n\x10GetQueueResponse\x12!\n\x05queue\x18\x01 \x01(\x0b\x32\x12.jobqueue.v1.Queue\"\'\n\x11PauseQueueRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"7\n\x12PauseQueueResponse\x12!\n\x05queue\x18\x01 \x01(\x0b\x32\x12.jobqueue.v1.Queue\"(\n\x12ResumeQueueRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"8\n\x13ResumeQueueResponse\x12!\n\x05queue\x18\x01 \x01(\x0b\x32\x12.jobqueue.v1.Queue\"q\n\x0ePutKindRequest\x12%\n\x04kind\x18\x01 \x01(\x0b\x32\x11.jobqueue.v1.KindB\x04\xe2\x41\x01\x02\x12\x38\n\x0epayload_format\x18\x02 \x01(\x0e\x32\x1a.jobqueue.v1.PayloadFormatB\x04\xe2\x41\x01\x01\"2\n\x0fPutKindResponse\x12\x1f\n\x04kind\x18\x01 \x01(\x0b\x32\x11.jobqueue.v1.Kind\"\x7f\n\x10ListKindsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x38\n\x0epayload_format\x18\x03 \x01(\x0e\x32\x1a.jobqueue.v1.PayloadFormatB\x04\xe2\x41\x01\x01\"N\n\x11ListKindsResponse\x12 \n\x05kinds\x18\x01 \x03(\x0b\x32\x11.jobqueue.v1.Kind\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xa2\x05\n\nQueueAdmin\x12\x61\n\nListQueues\x12\x1e.jobqueue.v1.ListQueuesRequest\x1a\x1f.jobqueue.v1.ListQueuesResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/queues\x12i\n\x08GetQueue\x12\x1c.jobqueue.v1.GetQueueRequest\x1a\x1d.jobqueue.v1.GetQueueResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x11/v1/queues/{name}b\x05queue\x12x\n\nPauseQueue\x12\x1e.jobqueue.v1.PauseQueueRequest\x1a\x1f.jobqueue.v1.PauseQueueResponse\")\x82\xd3\xe4\x93\x02#\"\x17/v1/queues/{name}:pause:\x01*b\x05queue\x12|\n\x0bResumeQueue\x12\x1f.jobqueue.v1.ResumeQueueRequest\x1a .jobqueue.v1.ResumeQueueResponse\"*\x82\xd3\xe4\x93\x02$\"\x18/v1/queues/{name}:resume:\x01*b\x05queue\x12o\n\x07PutKind\x12\x1b.jobqueue.v1.PutKindRequest\x1a\x1c.jobqueue.v1.PutKindResponse\")\x82\xd3\xe4\x93\x02#\x1a\x15/v1/kinds/{kind.name}:\x04kindb\x04kind\x12]\n\tListKinds\x12\x1d.jobqueue.v1.ListKindsRequest\x1a\x1e.jobqueue.v1.ListKindsResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/kindsBL\n\x0f\x64\x65v.jobqueue.v1B\x0fQueueAdminProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djobqueue/v1/queue_admin.proto\x12\x0bjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\"x\n\x05Queue\x12\x13\n\x04name\x18\x01 \x01(\tB\x05\xe2\x41\x02\x03\x08\x12\x14\n\x06paused\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12-\n\x06\x64\x65pths\x18\x03 \x03(\x0b\x32\x17.jobqueue.v1.QueueDepthB\x04\xe2\x41\x01\x03\x12\x15\n\x07running\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\"\x9a\x01\n\nQueueDepth\x12-\n\x06status\x18\x01 \x01(\x0e\x32\x17.jobqueue.v1.Job.StatusB\x04\xe2\x41\x01\x03\x12\x12\n\x04jobs\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06\x63\x61pped\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x33\n\noldest_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\"\xee\x01\n\x04Kind\x12\x13\n\x04name\x18\x01 \x01(\tB\x05\xe2\x41\x02\x02\x08\x12(\n\x06schema\x18\x02 \x01(\x0b\x32\x16.google.protobuf.ValueH\x00\x12\x15\n\x0bschema_json\x18\x03 \x01(\x0cH\x00\x12\x34\n\x0cretry_policy\x18\x04 \x01(\x0b\x32\x18.jobqueue.v1.RetryPolicyB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cmax_attempts\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x30\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x42\x0c\n\ndefinition\"F\n\x11ListQueuesRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"Q\n\x12ListQueuesResponse\x12\"\n\x06queues\x18\x01 \x03(\x0b\x32\x12.jobqueue.v1.Queue\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x0fGetQueueRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"5\n\x10GetQueueResponse\x12!\n\x05queue\x18\x01 \x01(\x0b\x32\x12.jobqueue.v1.Queue\"\'\n\x11PauseQueueRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"7\n\x12PauseQueueResponse\x12!\n\x05queue\x18\x01 \x01(\x0b\x32\x12.jobqueue.v1.Queue\"(\n\x12ResumeQueueRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"8\n\x13ResumeQueueResponse\x12!\n\x05queue\x18\x01 \x01(\x0b\x32\x12.jobqueue.v1.Queue\"q\n\x0ePutKindRequest\x12%\n\x04kind\x18\x01 \x01(\x0b\x32\x11.jobqueue.v1.KindB\x04\xe2\x41\x01\x02\x12\x38\n\x0epayload_format\x18\x02 \x01(\x0e\x32\x1a.jobqueue.v1.PayloadFormatB\x04\xe2\x41\x01\x01\"2\n\x0fPutKindResponse\x12\x1f\n\x04kind\x18\x01 \x01(\x0b\x32\x11.jobqueue.v1.Kind\"\x7f\n\x10ListKindsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x38\n\x0epayload_format\x18\x03 \x01(\x0e\x32\x1a.jobqueue.v1.PayloadFormatB\x04\xe2\x41\x01\x01\"N\n\x11ListKindsResponse\x12 \n\x05kinds\x18\x01 \x03(\x0b\x32\x11.jobqueue.v1.Kind\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xe2\x05\n\nQueueAdmin\x12j\n\nListQueues\x12\x1e.jobqueue.v1.ListQueuesRequest\x1a\x1f.jobqueue.v1.ListQueuesResponse\"\x1b\x8a\x80\x19\x05\n\x01\x03\x10\x05\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/queues\x12r\n\x08GetQueue\x12\x1c.jobqueue.v1.GetQueueRequest\x1a\x1d.jobqueue.v1.GetQueueResponse\")\x8a\x80\x19\x05\n\x01\x03\x10\x02\x82\xd3\xe4\x93\x02\x1a\x12\x11/v1/queues/{name}b\x05queue\x12\x83\x01\n\nPauseQueue\x12\x1e.jobqueue.v1.PauseQueueRequest\x1a\x1f.jobqueue.v1.PauseQueueResponse\"4\x8a\x80\x19\x07\n\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02#\"\x17/v1/queues/{name}:pause:\x01*b\x05queue\x12\x87\x01\n\x0bResumeQueue\x12\x1f.jobqueue.v1.ResumeQueueRequest\x1a .jobqueue.v1.ResumeQueueResponse\"5\x8a\x80\x19\x07\n\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02$\"\x18/v1/queues/{name}:resume:\x01*b\x05queue\x12z\n\x07PutKind\x12\x1b.jobqueue.v1.PutKindRequest\x1a\x1c.jobqueue.v1.PutKindResponse\"4\x8a\x80\x19\x07\n\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02#\x1a\x15/v1/kinds/{kind.name}:\x04kindb\x04kind\x12h\n\tListKinds\x12\x1d.jobqueue.v1.ListKindsRequest\x1a\x1e.jobqueue.v1.ListKindsResponse\"\x1c\x8a\x80\x19\x07\n\x03\x03\x02\x04\x10\x05\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/kindsBL\n\x0f\x64\x65v.jobqueue.v1B\x0fQueueAdminProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -82,47 +83,47 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTKINDSREQUEST'].fields_by_name['payload_format']._loaded_options = None
   _globals['_LISTKINDSREQUEST'].fields_by_name['payload_format']._serialized_options = b'\342A\001\001'
   _globals['_QUEUEADMIN'].methods_by_name['ListQueues']._loaded_options = None
-  _globals['_QUEUEADMIN'].methods_by_name['ListQueues']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/queues'
+  _globals['_QUEUEADMIN'].methods_by_name['ListQueues']._serialized_options = b'\212\200\031\005\n\001\003\020\005\202\323\344\223\002\014\022\n/v1/queues'
   _globals['_QUEUEADMIN'].methods_by_name['GetQueue']._loaded_options = None
-  _globals['_QUEUEADMIN'].methods_by_name['GetQueue']._serialized_options = b'\202\323\344\223\002\032\022\021/v1/queues/{name}b\005queue'
+  _globals['_QUEUEADMIN'].methods_by_name['GetQueue']._serialized_options = b'\212\200\031\005\n\001\003\020\002\202\323\344\223\002\032\022\021/v1/queues/{name}b\005queue'
   _globals['_QUEUEADMIN'].methods_by_name['PauseQueue']._loaded_options = None
-  _globals['_QUEUEADMIN'].methods_by_name['PauseQueue']._serialized_options = b'\202\323\344\223\002#\"\027/v1/queues/{name}:pause:\001*b\005queue'
+  _globals['_QUEUEADMIN'].methods_by_name['PauseQueue']._serialized_options = b'\212\200\031\007\n\001\005\020\002\030\001\202\323\344\223\002#\"\027/v1/queues/{name}:pause:\001*b\005queue'
   _globals['_QUEUEADMIN'].methods_by_name['ResumeQueue']._loaded_options = None
-  _globals['_QUEUEADMIN'].methods_by_name['ResumeQueue']._serialized_options = b'\202\323\344\223\002$\"\030/v1/queues/{name}:resume:\001*b\005queue'
+  _globals['_QUEUEADMIN'].methods_by_name['ResumeQueue']._serialized_options = b'\212\200\031\007\n\001\005\020\002\030\001\202\323\344\223\002$\"\030/v1/queues/{name}:resume:\001*b\005queue'
   _globals['_QUEUEADMIN'].methods_by_name['PutKind']._loaded_options = None
-  _globals['_QUEUEADMIN'].methods_by_name['PutKind']._serialized_options = b'\202\323\344\223\002#\032\025/v1/kinds/{kind.name}:\004kindb\004kind'
+  _globals['_QUEUEADMIN'].methods_by_name['PutKind']._serialized_options = b'\212\200\031\007\n\001\005\020\002\030\001\202\323\344\223\002#\032\025/v1/kinds/{kind.name}:\004kindb\004kind'
   _globals['_QUEUEADMIN'].methods_by_name['ListKinds']._loaded_options = None
-  _globals['_QUEUEADMIN'].methods_by_name['ListKinds']._serialized_options = b'\202\323\344\223\002\013\022\t/v1/kinds'
-  _globals['_QUEUE']._serialized_start=194
-  _globals['_QUEUE']._serialized_end=314
-  _globals['_QUEUEDEPTH']._serialized_start=317
-  _globals['_QUEUEDEPTH']._serialized_end=471
-  _globals['_KIND']._serialized_start=474
-  _globals['_KIND']._serialized_end=712
-  _globals['_LISTQUEUESREQUEST']._serialized_start=714
-  _globals['_LISTQUEUESREQUEST']._serialized_end=784
-  _globals['_LISTQUEUESRESPONSE']._serialized_start=786
-  _globals['_LISTQUEUESRESPONSE']._serialized_end=867
-  _globals['_GETQUEUEREQUEST']._serialized_start=869
-  _globals['_GETQUEUEREQUEST']._serialized_end=906
-  _globals['_GETQUEUERESPONSE']._serialized_start=908
-  _globals['_GETQUEUERESPONSE']._serialized_end=961
-  _globals['_PAUSEQUEUEREQUEST']._serialized_start=963
-  _globals['_PAUSEQUEUEREQUEST']._serialized_end=1002
-  _globals['_PAUSEQUEUERESPONSE']._serialized_start=1004
-  _globals['_PAUSEQUEUERESPONSE']._serialized_end=1059
-  _globals['_RESUMEQUEUEREQUEST']._serialized_start=1061
-  _globals['_RESUMEQUEUEREQUEST']._serialized_end=1101
-  _globals['_RESUMEQUEUERESPONSE']._serialized_start=1103
-  _globals['_RESUMEQUEUERESPONSE']._serialized_end=1159
-  _globals['_PUTKINDREQUEST']._serialized_start=1161
-  _globals['_PUTKINDREQUEST']._serialized_end=1274
-  _globals['_PUTKINDRESPONSE']._serialized_start=1276
-  _globals['_PUTKINDRESPONSE']._serialized_end=1326
-  _globals['_LISTKINDSREQUEST']._serialized_start=1328
-  _globals['_LISTKINDSREQUEST']._serialized_end=1455
-  _globals['_LISTKINDSRESPONSE']._serialized_start=1457
-  _globals['_LISTKINDSRESPONSE']._serialized_end=1535
-  _globals['_QUEUEADMIN']._serialized_start=1538
-  _globals['_QUEUEADMIN']._serialized_end=2212
+  _globals['_QUEUEADMIN'].methods_by_name['ListKinds']._serialized_options = b'\212\200\031\007\n\003\003\002\004\020\005\202\323\344\223\002\013\022\t/v1/kinds'
+  _globals['_QUEUE']._serialized_start=220
+  _globals['_QUEUE']._serialized_end=340
+  _globals['_QUEUEDEPTH']._serialized_start=343
+  _globals['_QUEUEDEPTH']._serialized_end=497
+  _globals['_KIND']._serialized_start=500
+  _globals['_KIND']._serialized_end=738
+  _globals['_LISTQUEUESREQUEST']._serialized_start=740
+  _globals['_LISTQUEUESREQUEST']._serialized_end=810
+  _globals['_LISTQUEUESRESPONSE']._serialized_start=812
+  _globals['_LISTQUEUESRESPONSE']._serialized_end=893
+  _globals['_GETQUEUEREQUEST']._serialized_start=895
+  _globals['_GETQUEUEREQUEST']._serialized_end=932
+  _globals['_GETQUEUERESPONSE']._serialized_start=934
+  _globals['_GETQUEUERESPONSE']._serialized_end=987
+  _globals['_PAUSEQUEUEREQUEST']._serialized_start=989
+  _globals['_PAUSEQUEUEREQUEST']._serialized_end=1028
+  _globals['_PAUSEQUEUERESPONSE']._serialized_start=1030
+  _globals['_PAUSEQUEUERESPONSE']._serialized_end=1085
+  _globals['_RESUMEQUEUEREQUEST']._serialized_start=1087
+  _globals['_RESUMEQUEUEREQUEST']._serialized_end=1127
+  _globals['_RESUMEQUEUERESPONSE']._serialized_start=1129
+  _globals['_RESUMEQUEUERESPONSE']._serialized_end=1185
+  _globals['_PUTKINDREQUEST']._serialized_start=1187
+  _globals['_PUTKINDREQUEST']._serialized_end=1300
+  _globals['_PUTKINDRESPONSE']._serialized_start=1302
+  _globals['_PUTKINDRESPONSE']._serialized_end=1352
+  _globals['_LISTKINDSREQUEST']._serialized_start=1354
+  _globals['_LISTKINDSREQUEST']._serialized_end=1481
+  _globals['_LISTKINDSRESPONSE']._serialized_start=1483
+  _globals['_LISTKINDSRESPONSE']._serialized_end=1561
+  _globals['_QUEUEADMIN']._serialized_start=1564
+  _globals['_QUEUEADMIN']._serialized_end=2302
 # @@protoc_insertion_point(module_scope)

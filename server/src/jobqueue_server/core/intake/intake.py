@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring
 
 from ...fields import milliseconds
+from ...grants import Permission
 from ...ids import IdMint
 from ...model import NewJobs
 from ...scope import Scope
 from ...store.intake.intake import NewRows
+from ..access.checks import require
 from ..catalog.catalog import Catalog, Lane
 from .batch import Batch, place
 from .digest import key_digest, request_digest
@@ -34,9 +36,10 @@ class Intake:
             path: Where they stand in the request: `job` for one job, `jobs[]` for a list.
 
         Raises:
+            NotAllowed: Its principal may not enqueue one of them.
             PayloadInvalid: A payload does not fit the schema of its kind.
         """
-        catalog = self._catalog
+        catalog, unbounded = self._catalog, scope.grants.unbounded
         rows: list[NewRows] = []
         lanes: list[Lane] = []
         first = 0
@@ -44,6 +47,8 @@ class Intake:
             lane = catalog.known_lane(scope, some.new.queue, some.new.kind)
             if lane is None:
                 return None
+            if not unbounded:
+                require(scope, Permission.ENQUEUE, lane.queue, lane.kind, f"enqueue {place(path, first)}")
             if not catalog.takes_any_json(lane):
                 for index, payload in enumerate(some.payloads, first):
                     catalog.check_payload(lane, payload, f"{place(path, index)}.payload")
@@ -65,6 +70,7 @@ class Intake:
                 their lane would be read whole. Follow-ups need no room, because they end a job.
 
         Raises:
+            NotAllowed: Its principal may not enqueue one of them.
             PayloadInvalid, KindUnknown: A job does not fit.
             QueueFull: There is no room.
         """
@@ -79,6 +85,8 @@ class Intake:
     async def _make_lanes(self, scope: Scope, requests: Sequence[NewJobs], path: str) -> None:
         first = 0
         for some in requests:
+            # A lane is made for principals that may use it.
+            require(scope, Permission.ENQUEUE, some.new.queue, some.new.kind, f"enqueue {place(path, first)}")
             await self._catalog.lane(scope, some.new.queue, some.new.kind, f"{place(path, first)}.kind")
             first += len(some.payloads)
 

@@ -8,7 +8,8 @@ from functools import partial
 from uuid import UUID
 
 from ...errors import FieldViolation, IdempotencyKeyReused, Internal
-from ...model import Enqueued, EnqueuedBatch, NewJob, NewJobs
+from ...grants import Permission
+from ...model import Enqueued, EnqueuedBatch, Job, NewJob, NewJobs
 from ...scope import Scope
 from ...store.database import Session
 from ...store.intake.intake import IntakeStore, NewRows
@@ -72,8 +73,13 @@ class KeyedJobs:
             winner = (await self._store.find_keys(scope, [digest])).get(digest)
             if winner is not None:
                 check_same_request(winner, row, f"{batch.path}.idempotency_key")
-                return Enqueued(winner[0], True, await self._reads.get(scope, winner[0]))
+                return Enqueued(winner[0], True, await self._replayed(scope, new, winner[0]))
         raise Internal("the idempotency key changed hands too often; try again")
+
+    async def _replayed(self, scope: Scope, new: NewJob, job_id: UUID) -> Job | None:
+        """The job of a replay as it is now, for a principal that may read it; a producer is told its id alone."""
+        seen = Permission.READ | Permission.PAYLOADS
+        return await self._reads.get(scope, job_id) if scope.grants.may(seen, new.queue, new.kind) else None
 
     def _no_longer_pending(self, digest: bytes, _: asyncio.Future[datetime]) -> None:
         del self._pending[digest]

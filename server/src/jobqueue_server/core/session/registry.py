@@ -20,6 +20,7 @@ from ...scope import Scope
 from ...store.attempt.attempts import AttemptEnd
 from ...store.database import Record
 from ...store.session.sessions import SessionStore
+from ..access.checks import check_subscriptions
 from ..claim.takers import Takers
 from ..events.notices import Peers
 from ..events.this_server import ThisServer
@@ -113,11 +114,13 @@ class Sessions:
         """A new session.
 
         Raises:
+            NotAllowed: The principal may not work on one of the subscriptions.
             TooManyStreams: The server holds as many as it may.
         """
+        check_subscriptions(scope, subscriptions)
         self._room()
         secret = new_token()
-        session_id, epoch = await self._store.open(self._server.id, name, labels, ttl, digest(secret))
+        session_id, epoch = await self._store.open(scope, self._server.id, name, labels, ttl, digest(secret))
         session = Session(scope, session_id, epoch, name, ttl, subscriptions)
         self._sessions[session_id] = session
         return Opened(session, f"{session_id}.{secret}")
@@ -140,17 +143,19 @@ class Sessions:
         Those that it does not name go back at once, uncharged. The stream that it had here ends.
 
         Raises:
-            SessionUnknown: The token is not its own.
+            NotAllowed: The principal may not work on one of the subscriptions.
+            SessionUnknown: The token is not its own, or another principal opened the session.
             SessionEnded: It ended.
             SessionSuperseded: Another resume came after this one, and won.
         """
+        check_subscriptions(scope, subscriptions)
         session_id, secret = split_token(token)
         if session_id not in self._sessions:
             self._room()
         new_secret = new_token()
-        row = await self._store.resume(session_id, digest(secret), digest(new_secret), self._server.id)
+        row = await self._store.resume(scope, session_id, digest(secret), digest(new_secret), self._server.id)
         if row is None:
-            raise await self.refusal(token)
+            raise await self.refusal(scope, token)
         # The server that had it ends its stream, and forgets what it holds.
         self._peers.tell_gone(session_id, row["epoch"] - 1)
         session = self._take_over(scope, row, subscriptions)
@@ -163,13 +168,13 @@ class Sessions:
             raise
         return Opened(session, f"{session_id}.{new_secret}", kept, revoked)
 
-    async def refusal(self, token: str) -> JobQueueError:
+    async def refusal(self, scope: Scope, token: str) -> JobQueueError:
         """Why this token does not continue a session: SessionUnknown, SessionEnded or SessionSuperseded.
 
         Only a token that is the session's own is told what became of it.
         """
         session_id, secret = split_token(token)
-        row = await self._store.find(session_id, digest(secret))
+        row = await self._store.find(scope, session_id, digest(secret))
         if row is None or not row["own"]:
             return SessionUnknown(
                 "the session token is not one of ours, or a newer one took its place; say Hello without resume"
@@ -261,7 +266,7 @@ class Sessions:
         rows = await self._store.end(session.id, session.epoch, decide)
         self.forget(session)
         if rows is None:
-            row = await self._store.find(session.id, None)
+            row = await self._store.find(session.scope, session.id, None)
             raise ended() if row is None or row["ended"] else superseded()
         self._attempts.ended(rows)
         return released

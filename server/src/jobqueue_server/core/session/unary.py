@@ -23,6 +23,7 @@ from ...scope import Scope
 from ...store.attempt.attempts import AttemptEnd
 from ...store.database import Record
 from ...store.session.sessions import SessionStore
+from ..access.checks import check_subscriptions
 from ..attempt.outcome import Answer, Outcome, SettleReply
 from ..attempt.settler import Settler
 from ..catalog.catalog import Catalog
@@ -169,9 +170,10 @@ class UnarySessions:
         greeting: UnarySessionOptions,
     ) -> Opened:
         """A new session, heard by its calls."""
+        check_subscriptions(scope, greeting.subscriptions)
         secret = new_token()
         session_id, epoch = await self._store.open(
-            self._server.id, name, labels, ttl, digest(secret), greeting.text()
+            scope, self._server.id, name, labels, ttl, digest(secret), greeting.text()
         )
         session = Session(scope, session_id, epoch, name, ttl, greeting.subscriptions)
         return Opened(session, f"{session_id}.{secret}")
@@ -188,7 +190,7 @@ class UnarySessions:
         opened = await self._sessions.resume(scope, token, held, unanswered, greeting.subscriptions)
         self._sessions.forget(opened.session)
         if not await self._store.greet(opened.session.id, opened.session.epoch, greeting.text()):
-            raise await self._sessions.refusal(opened.token)
+            raise await self._sessions.refusal(scope, opened.token)
         return opened
 
     async def claim(
@@ -204,6 +206,7 @@ class UnarySessions:
             held: What the worker holds; the session's other leases go back. None: it does not say.
 
         Raises:
+            NotAllowed: The principal may not work on one of the subscriptions any more.
             SessionStreams: The session has a stream, which is where its jobs go.
         """
         session_id, _ = split_token(token)
@@ -214,6 +217,8 @@ class UnarySessions:
                 raise SessionStreams(
                     "the session has a stream, and is given its jobs there; to claim by calls open one by OpenSession"
                 )
+            # Its grants may have become fewer since the session was opened.
+            check_subscriptions(scope, heard.greeting.subscriptions)
             if held is not None:
                 await self._give_back_unnamed(heard, held)
             return await self._gather(heard, heard.greeting, most, wait), heard.greeting.as_value
@@ -307,16 +312,16 @@ class UnarySessions:
 
         rows = await self._store.end(session.id, session.epoch, decide)
         if rows is None:
-            raise await self._sessions.refusal(token)
+            raise await self._sessions.refusal(scope, token)
         self._attempts.ended(rows)
         attempts = {row["id"]: row["attempts"] for row in heard.held}
         return [Named(0, row["id"], attempts[row["id"]]) for row in rows if row["id"] in attempts]
 
     async def _heard(self, scope: Scope, token: str) -> _Heard:
         session_id, secret = split_token(token)
-        row = await self._store.touch(session_id, digest(secret))
+        row = await self._store.touch(scope, session_id, digest(secret))
         if row is None:
-            raise await self._sessions.refusal(token)
+            raise await self._sessions.refusal(scope, token)
         held = await self._store.held([session_id])
         greeting = None if row["greeting"] is None else UnarySessionOptions.of(row["greeting"])
         subscriptions = greeting.subscriptions if greeting else frozenset[tuple[str, str]]()

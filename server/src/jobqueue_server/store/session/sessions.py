@@ -57,6 +57,7 @@ class SessionStore:
 
     async def open(
         self,
+        scope: Scope,
         server_id: int,
         name: str,
         labels: Mapping[str, str],
@@ -67,29 +68,42 @@ class SessionStore:
         """A new session: (id, epoch). With `greeting`, JSON text, it is heard by its calls."""
         described = json.dumps(dict(labels)) if labels else None
         record = await self._database.fetchrow(
-            "open_session", server_id, name, described, ttl, token_hash, greeting
-        )
+            "open_session", server_id, name, described, ttl, token_hash, greeting,
+            scope.namespace, scope.principal, scope.credential,
+        )  # fmt: skip
         assert record is not None
         return record["id"], record["epoch"]
 
-    async def resume(self, session_id: int, shown: bytes, token_hash: bytes, server_id: int) -> Record | None:
-        """The next epoch of a session (id, epoch, name, ttl), or None: it ended, or the token is not its own."""
-        return await self._database.fetchrow("resume_session", session_id, shown, token_hash, server_id)
+    async def resume(
+        self, scope: Scope, session_id: int, shown: bytes, token_hash: bytes, server_id: int
+    ) -> Record | None:
+        """The next epoch of a session (id, epoch, name, ttl).
 
-    async def find(self, session_id: int, shown: bytes | None) -> Record | None:
-        """What became of a session (ended, own: whether the token shown is its own), or None: there is none."""
-        return await self._database.fetchrow("find_session", session_id, shown)
+        None: it ended, or the token is not its own, or another principal opened it. Who showed nothing is no other.
+        """
+        return await self._database.fetchrow(
+            "resume_session", session_id, shown, token_hash, server_id,
+            scope.namespace, scope.principal, scope.credential,
+        )  # fmt: skip
+
+    async def find(self, scope: Scope, session_id: int, shown: bytes | None) -> Record | None:
+        """What became of a session (ended, own: whether it is the principal's and the token its own), or None."""
+        return await self._database.fetchrow(
+            "find_session", session_id, shown, scope.namespace, scope.principal
+        )
 
     async def greet(self, session_id: int, epoch: int, greeting: str) -> bool:
         """From now on it is heard by its calls. False: another epoch has it, or it ended."""
         return bool(await self._database.fetch("greet_session", session_id, epoch, greeting))
 
-    async def touch(self, session_id: int, shown: bytes) -> Record | None:
+    async def touch(self, scope: Scope, session_id: int, shown: bytes) -> Record | None:
         """A call was heard: the session (id, epoch, name, ttl, greeting, streams).
 
-        None: it ended, or the token is not its newest.
+        None: it ended, or the token is not its newest, or another principal opened it.
         """
-        return await self._database.fetchrow("touch_session", session_id, shown, hot=True)
+        return await self._database.fetchrow(
+            "touch_session", session_id, shown, scope.namespace, scope.principal, scope.credential, hot=True
+        )
 
     async def confirm(self, session_id: int, epoch: int) -> None:
         """A frame arrived under this epoch: the previous token is void."""

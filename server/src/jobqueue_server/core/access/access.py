@@ -1,0 +1,255 @@
+"""All keys and namespaces as this server knows them: read in memory by each call, kept fresh from the database."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from ... import logs
+from ...errors import (
+    CredentialsExpired,
+    CredentialsInvalid,
+    CredentialsRevoked,
+    DatabaseAway,
+    DatabaseFull,
+    NamespaceDisabled,
+)
+from ...grants import NOTHING, Grants, GrantsMalformed, from_json
+from ...scope import Scope
+from ...store.access.access import AccessStore, KeyRow, NamespaceRow
+from ..upkeep.clock import Clock
+from . import keys
+
+_log = logs.get(__name__)
+
+#: How often the version is read, in seconds.
+_EVERY = 1.0
+#: How often the keys that were used are noted in the database, in seconds.
+_TOUCH_EVERY = 300.0
+#: Texts of credentials that are remembered with their verdict.
+_MOST_REMEMBERED = 10_000
+#: One answer for what is malformed, unknown or wrong, so that it tells nothing of which ids there are.
+_INVALID = "the credentials are not known here; check the key, which is `jq_` and 60 more characters"
+
+
+class Standing(Enum):
+    """What became of a credential."""
+
+    GOOD = "good"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A key, compiled."""
+
+    row: KeyRow
+    scope: Scope
+    ends_ms: int | None
+    networks: tuple[IPv4Network | IPv6Network, ...]
+
+
+class Access:
+    """Who calls, by what is shown.
+
+    What was read last stays in force while the database is away.
+    """
+
+    def __init__(self, store: AccessStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._version = 0
+        self._keys: dict[str, _Known] = {}
+        self._namespaces: dict[int, NamespaceRow] = {}
+        # By the text of the header: what its last look found. Keys for which the address counts are not in it.
+        self._remembered: dict[str, _Known] = {}
+        self._used: set[str] = set()
+        self._on_change: list[Callable[[], object]] = []
+        self._refreshing = asyncio.Lock()
+        self._away = False
+
+    def hear_change(self, listener: Callable[[], object]) -> None:
+        """A key or a namespace may have changed or ended."""
+        self._on_change.append(listener)
+
+    # ---- kept fresh
+
+    async def load(self) -> None:
+        """Reads everything, at start.
+
+        Raises:
+            DatabaseAway: It can't be read.
+        """
+        await self._refresh()
+
+    async def refresh(self) -> None:
+        """Reads what has changed, at once: after a change here, or on the word of another server."""
+        async with self._refreshing:
+            version = await self._store.version()
+            if version != self._version:
+                await self._refresh(version)
+
+    async def run(self) -> None:
+        """Looks for changes each second, until cancelled, and each 5 minutes notes which keys were used."""
+        loop = asyncio.get_running_loop()
+        touched_at = loop.time()
+        while True:
+            await asyncio.sleep(_EVERY)
+            try:
+                await self.refresh()
+                self._forget_ended()
+                if loop.time() - touched_at >= _TOUCH_EVERY:
+                    touched_at = loop.time()
+                    await self.note_used()
+            except (DatabaseAway, DatabaseFull) as error:
+                if not self._away:
+                    _log.warning("keys can't be read; those that were known stand as they were", error=error)
+                self._away = True
+            else:
+                self._away = False
+
+    async def note_used(self) -> None:
+        """Writes down which keys were used since the last time."""
+        used, self._used = sorted(self._used), set()
+        # So that one that is used on and on is looked at, and noted, again.
+        self._remembered.clear()
+        if used:
+            await self._store.touch_keys(used)
+
+    async def _refresh(self, version: int | None = None) -> None:
+        # The version first: what changes after it is read again the next time.
+        version = await self._store.version() if version is None else version
+        namespaces = {row.id: row for row in await self._store.namespaces()}
+        rows = await self._store.keys()
+        meanings: dict[str, Grants] = {}
+        self._keys = {row.id: _compiled(row, meanings) for row in rows}
+        self._namespaces = namespaces
+        self._version = version
+        self._changed()
+
+    def _forget_ended(self) -> None:
+        """Keys end by the clock too: those who hold something by them hear of it."""
+        now = self._clock.now_ms()
+        ended = [
+            key_id
+            for key_id, known in self._keys.items()
+            if known.ends_ms is not None and known.ends_ms <= now < known.ends_ms + 2 * 1000 * _EVERY
+        ]
+        if ended:
+            self._changed()
+
+    def _changed(self) -> None:
+        self._remembered.clear()
+        for listener in self._on_change:
+            listener()
+
+    # ---- asked by calls
+
+    def remembered(self, text: str) -> Scope | None:
+        """The scope of a key that was looked at before and is good now; None where `look` has to say."""
+        known = self._remembered.get(text)
+        if known is None or (known.ends_ms is not None and self._clock.now_ms() >= known.ends_ms):
+            return None
+        return known.scope
+
+    def look(self, text: str, address: str) -> Scope:
+        """The scope of a caller that shows this key.
+
+        Args:
+            text: The key.
+            address: Whence the caller calls, an IP address; empty where the transport has none.
+
+        Raises:
+            CredentialsInvalid: It is malformed, unknown, wrong, or not for this address. One text for all of these.
+            CredentialsExpired, CredentialsRevoked: It has ended. Only a caller that has the secret is told.
+            NamespaceDisabled: The key is good, but its namespace is not in use.
+        """
+        key_id = keys.id_of(text)
+        known = self._keys.get(key_id) if key_id is not None else None
+        expected = known.row.secret_hash if known is not None else bytes(32)
+        if not hmac.compare_digest(keys.hash_of(text), expected) or known is None:
+            raise CredentialsInvalid(_INVALID)
+        if known.row.revoked:
+            raise CredentialsRevoked(
+                f"the key {known.row.id} was revoked; ask an administrator for a new one"
+            )
+        if known.ends_ms is not None and self._clock.now_ms() >= known.ends_ms:
+            ended = (
+                datetime.isoformat(known.row.expires_at, timespec="seconds") if known.row.expires_at else ""
+            )
+            raise CredentialsExpired(
+                f"the key {known.row.id} expired at {ended}; an administrator can rotate it"
+            )
+        if known.networks and not _within(address, known.networks):
+            raise CredentialsInvalid(_INVALID)
+        self.check_namespace(known.row.namespace)
+        self._used.add(known.row.id)
+        if not known.networks:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[text] = known
+        return known.scope
+
+    def check_namespace(self, namespace: int) -> None:
+        """Whether calls in a namespace are allowed.
+
+        Raises:
+            NamespaceDisabled: They are not.
+        """
+        row = self._namespaces.get(namespace)
+        if row is not None and row.disabled:
+            raise NamespaceDisabled(f"the namespace {row.name} is disabled; an administrator can enable it")
+
+    def namespace_name(self, namespace: int) -> str:
+        """The name of a namespace; empty for one that this server does not know yet."""
+        row = self._namespaces.get(namespace)
+        return "" if row is None else row.name
+
+    @property
+    def namespaces(self) -> int:
+        """How many there are."""
+        return len(self._namespaces)
+
+    def standing(self, scope: Scope) -> tuple[Standing, Scope]:
+        """What became of a credential that was good when a stream or a session began, and its scope of now."""
+        if not scope.credential.startswith("key:"):
+            return Standing.GOOD, scope
+        known = self._keys.get(scope.credential.removeprefix("key:"))
+        if known is None or known.row.revoked:
+            return Standing.REVOKED, scope
+        row = self._namespaces.get(scope.namespace)
+        if row is not None and row.disabled:
+            return Standing.REVOKED, scope
+        if known.ends_ms is not None and self._clock.now_ms() >= known.ends_ms:
+            return Standing.EXPIRED, scope
+        return Standing.GOOD, known.scope
+
+
+def _compiled(row: KeyRow, meanings: dict[str, Grants]) -> _Known:
+    grants = meanings.get(row.grants)
+    if grants is None:
+        try:
+            grants = from_json(json.loads(row.grants))
+        except GrantsMalformed as error:
+            _log.error("the grants of a key can't be read, so it permits nothing", key=row.id, error=error)
+            grants = NOTHING
+        meanings[row.grants] = grants
+    scope = Scope(row.namespace, f"key:{row.lineage}", grants, f"key:{row.id}")
+    ends_ms = None if row.expires_at is None else int(row.expires_at.timestamp() * 1000)
+    return _Known(row, scope, ends_ms, tuple(ip_network(text) for text in row.networks))
+
+
+def _within(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return any((mapped or found) in network for network in networks)

@@ -1,0 +1,197 @@
+"""The access step of the chain: on whose behalf a call is made, and whether its principal may call the method at all.
+
+What is permitted on which queue and kind is decided where they are known, in core. Here is what the contract declares
+of each method (`proto/jobqueue/v1/access.proto`).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+from jobqueue.v1 import access_pb2, jobqueue_pb2, queue_admin_pb2
+
+from .chain import Call
+from .core.access.access import Access
+from .core.access.checks import not_allowed
+from .core.access.failures import FailedAttempts
+from .errors import (
+    CredentialsInvalid,
+    CredentialsMissing,
+    JobQueueError,
+    RateLimited,
+)
+from .grants import NOTHING, Grant, Grants, Permission
+from .model import DEFAULT_NAMESPACE
+from .scope import Scope
+from .settings import Settings
+
+HEADER = "authorization"
+#: The longest text of credentials that is looked at, in characters.
+MAX_CREDENTIALS = 16_384
+_bearer = re.compile(r"bearer +([^\s]+) *", re.IGNORECASE | re.ASCII).fullmatch
+_address = re.compile(r"ipv4:([0-9.]+)(?::\d+)?|ipv6:\[([^\]%]+)(?:%[^\]]*)?\](?::\d+)?").fullmatch
+
+_BITS = {
+    access_pb2.Access.PUBLIC: Permission.NONE,
+    access_pb2.Access.ENQUEUE: Permission.ENQUEUE,
+    access_pb2.Access.READ: Permission.READ,
+    access_pb2.Access.WORK: Permission.WORK,
+    access_pb2.Access.OPERATE: Permission.OPERATE,
+    access_pb2.Access.ADMIN: Permission.ADMIN,
+}
+
+
+class PermissionNotDeclared(Exception):
+    """A method is served of which the contract does not say who may call it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the contract declares of a method.
+
+    Attributes:
+        any_of: One of these permissions is enough; none are needed where there are none.
+        audited: Whether each call is written into the audit log.
+    """
+
+    any_of: Permission
+    audited: bool
+
+    @property
+    def names(self) -> str:
+        """The permissions for people, such as `OPERATE or ENQUEUE`."""
+        return " or ".join(str(permission.name) for permission in self.any_of)
+
+
+def rules_of(services: Iterable[ServiceDescriptor]) -> dict[str, Rule]:
+    """The rule of each method of these services, by the method's full name, such as `/jobqueue.v1.JobQueue/GetJob`.
+
+    Raises:
+        PermissionNotDeclared: A method has none.
+    """
+    return {
+        f"/{service.full_name}/{method.name}": _rule(method)
+        for service in services
+        for method in service.methods
+    }
+
+
+def _rule(method: MethodDescriptor) -> Rule:
+    declared = method.GetOptions().Extensions[access_pb2.access]
+    if not declared.any_of or not declared.object:
+        raise PermissionNotDeclared(
+            f"{method.full_name} declares no permission: give it `option (access)` in its .proto"
+        )
+    any_of = Permission.NONE
+    for permission in declared.any_of:
+        any_of |= _BITS[permission]
+    return Rule(any_of, declared.audited)
+
+
+def access_of(settings: Settings, access: Access) -> Gate | None:
+    """What lets calls in; None where callers need not show who they are, and each may do everything."""
+    if not settings.auth:
+        return None
+    services = [
+        service for file in (jobqueue_pb2, queue_admin_pb2) for service in file.DESCRIPTOR.services_by_name.values()
+    ]
+    return Gate(access, rules_of(services), anonymous=anonymous_grants(settings.auth_anonymous))
+
+
+class Gate:
+    """The chain's `Access` of a server that knows its callers.
+
+    Args:
+        access: Keys, in memory.
+        rules: Of each method that is served.
+        anonymous: What a caller may do that shows nothing; None: it is refused.
+    """
+
+    def __init__(self, access: Access, rules: Mapping[str, Rule], *, anonymous: Grants | None = None) -> None:
+        self._access = access
+        self._needed = {method: rule.any_of for method, rule in rules.items()}
+        self._rules = rules
+        self._failures = FailedAttempts()
+        self._anonymous = None if anonymous is None else Scope(DEFAULT_NAMESPACE, "anonymous", anonymous)
+        self._public = Scope(DEFAULT_NAMESPACE, "anonymous", NOTHING)
+
+    def verdict(self, call: Call) -> Scope | None:
+        """The scope of a call that memory alone allows; None where `decide` has to say."""
+        shown = call.metadata.get(HEADER)
+        if shown is None:
+            scope = self._anonymous
+        elif isinstance(shown, str) and shown.startswith("Bearer "):
+            scope = self._access.remembered(shown[7:])
+        else:
+            return None
+        if scope is None or not scope.grants.anywhere & self._needed.get(call.method, Permission.ADMIN):
+            return None
+        return scope
+
+    async def decide(self, call: Call) -> Scope:
+        """The scope of a call for which there was no verdict.
+
+        Raises:
+            CredentialsMissing, CredentialsInvalid, CredentialsExpired, CredentialsRevoked: Who calls is not known.
+            NamespaceDisabled: The caller's namespace is not in use.
+            NotAllowed: The principal may not call this method, on any queue.
+            RateLimited: The address has shown bad credentials too often.
+        """
+        rule = self._rules.get(call.method)
+        if rule is not None and not rule.any_of:
+            return self._public
+        scope = self._principal(call)
+        if rule is not None and not scope.grants.anywhere & rule.any_of:
+            raise not_allowed(rule.names, f"call {call.method.rpartition('/')[2]}")
+        return scope
+
+    def _principal(self, call: Call) -> Scope:
+        if HEADER not in call.metadata:
+            if self._anonymous is None:
+                raise CredentialsMissing(
+                    "this server wants credentials: send `authorization: Bearer KEY` with each call"
+                )
+            return self._anonymous
+        address = address_of(call.peer)
+        now = time.monotonic()
+        if self._failures.refuses(address, now):
+            raise RateLimited(
+                "this address has shown bad credentials too often; it is refused without a look for a while",
+                retry_after=timedelta(seconds=1),
+            )
+        try:
+            scope = self._access.look(_credentials(call), address)
+        except JobQueueError as error:
+            if error.code == CredentialsInvalid.code:
+                self._failures.note(address, now)
+            raise
+        return scope
+
+
+def anonymous_grants(permissions: Iterable[str]) -> Grants | None:
+    """What a caller may do that shows nothing, by the names of settings; None: nothing, so that it is refused."""
+    granted = Permission.NONE
+    for name in permissions:
+        granted |= Permission[name.upper()]
+    return Grants([Grant(granted)]) if granted else None
+
+
+def address_of(peer: str) -> str:
+    """The IP address in the name of a peer, such as `ipv4:127.0.0.1:5000`; empty where there is none."""
+    found = _address(peer)
+    return "" if found is None else found.group(1) or found.group(2)
+
+
+def _credentials(call: Call) -> str:
+    """The text after the scheme."""
+    shown = call.text(HEADER)
+    found = _bearer(shown) if len(shown) <= MAX_CREDENTIALS else None
+    if found is None:
+        raise CredentialsInvalid("authorization: must be `Bearer` and a key, such as `Bearer jq_...`")
+    return found.group(1)

@@ -1,0 +1,302 @@
+"""Keys, identities and namespaces in PostgreSQL. Each change of one raises the version in the same transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ...grants import Grants, from_json, to_json
+from ..database import Database, Record, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How often a principal may call: `rate` calls a second, and `burst` of them at once."""
+
+    rate: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """What a server keeps of a key in memory. `grants` is the stored text, read once for all keys with it."""
+
+    id: str
+    namespace: int
+    lineage: str
+    name: str
+    secret_hash: bytes
+    grants: str
+    limit: Limit | None
+    networks: tuple[str, ...]
+    expires_at: datetime | None
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRow:
+    """What a server keeps of an identity. `kind` is `jwt` or `mtls`."""
+
+    id: int
+    namespace: int
+    kind: str
+    issuer: str
+    pattern: str
+    claim: str
+    grants: str
+    limit: Limit | None
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceRow:
+    """A namespace, and whether calls in it are refused."""
+
+    id: int
+    name: str
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key to be stored. `lifetime` None: it is good until it is revoked."""
+
+    id: str
+    name: str
+    secret_hash: bytes
+    grants: Grants
+    created_by: str
+    lifetime: timedelta | None = None
+    limit: Limit | None = None
+    networks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as administrators see it; all times by the database's clock."""
+
+    id: str
+    namespace: str
+    lineage: str
+    name: str
+    grants: Grants
+    limit: Limit | None
+    networks: tuple[str, ...]
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    revoked_by: str | None
+    revoke_reason: str | None
+    succeeds: str | None
+    last_used_at: datetime | None
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace as administrators see it."""
+
+    id: int
+    name: str
+    created_at: datetime
+    disabled_at: datetime | None
+
+
+class AccessStore:
+    """Raises (every method): DatabaseAway, DatabaseFull."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # ---- what servers keep in memory
+
+    async def version(self) -> int:
+        """Moves with each change of a key, an identity or a namespace."""
+        row = await self._database.fetchrow("access_version")
+        assert row is not None
+        return int(row["version"])
+
+    async def keys(self) -> list[KeyRow]:
+        """Every key that is good, or ended in the last 30 days."""
+        return [
+            KeyRow(
+                row["id"],
+                row["namespace_id"],
+                row["lineage"],
+                row["name"],
+                row["secret_hash"],
+                row["grants"],
+                _limit(row),
+                tuple(row["networks"] or ()),
+                row["expires_at"],
+                row["revoked_at"] is not None,
+            )
+            for row in await self._database.fetch("access_keys")
+        ]
+
+    async def identities(self) -> list[IdentityRow]:
+        """Every identity of every namespace, by id."""
+        return [
+            IdentityRow(
+                row["id"],
+                row["namespace_id"],
+                row["kind"],
+                row["issuer"],
+                row["pattern"],
+                row["claim"],
+                row["grants"],
+                _limit(row),
+            )
+            for row in await self._database.fetch("access_identities")
+        ]
+
+    async def namespaces(self) -> list[NamespaceRow]:
+        """Every namespace, by id."""
+        return [
+            NamespaceRow(row["id"], row["name"], row["disabled"])
+            for row in await self._database.fetch("access_namespaces")
+        ]
+
+    async def touch_keys(self, ids: Sequence[str]) -> None:
+        """Notes that these keys were used just now."""
+        await self._database.fetch("touch_keys", ids)
+
+    # ---- keys
+
+    async def insert_key(
+        self,
+        namespace: int,
+        key: NewKey,
+        *,
+        lineage: str | None = None,
+        succeeds: str | None = None,
+        session: Session | None = None,
+    ) -> None:
+        """Stores a key; within `session` if that is given, whose caller raises the version."""
+        args = (
+            key.id,
+            namespace,
+            lineage or key.id,
+            key.name,
+            key.secret_hash,
+            json.dumps(to_json(key.grants)),
+            key.limit.rate if key.limit else None,
+            key.limit.burst if key.limit else None,
+            list(key.networks) or None,
+            key.created_by,
+            key.lifetime,
+            succeeds,
+        )
+        if session is not None:
+            await session.fetch("insert_key", *args)
+            return
+        async with self._database.transaction() as own:
+            await own.fetch("raise_access_version")
+            await own.fetch("insert_key", *args)
+
+    async def get_key(self, namespace: int, key_id: str) -> Key | None:
+        """The key, or None."""
+        row = await self._database.fetchrow("get_key", namespace, key_id)
+        return None if row is None else _key(row)
+
+    async def list_keys(self, namespace: int, after: tuple[str, str], limit: int) -> list[Key]:
+        """At most `limit` keys by name and id, those after `after`."""
+        return [_key(row) for row in await self._database.fetch("list_keys", namespace, *after, limit)]
+
+    async def rotate_key(
+        self, namespace: int, key_id: str, new: NewKey, grace: timedelta
+    ) -> tuple[bool, bool]:
+        """Stores a successor with the name, grants, limit and networks of a key, which then ends after `grace`.
+
+        Of `new` the id, the hash, the lifetime and the author count.
+
+        Returns:
+            Whether the key is there, and whether it was revoked. Where it is not or was, nothing changed.
+        """
+        async with self._database.transaction() as session:
+            await session.fetch("raise_access_version")
+            row = await session.fetchrow("lock_key", namespace, key_id)
+            if row is None or row["revoked_at"] is not None:
+                return row is not None, row is not None
+            successor = NewKey(
+                new.id,
+                row["name"],
+                new.secret_hash,
+                from_json(json.loads(row["grants"])),
+                new.created_by,
+                new.lifetime,
+                _limit(row),
+                tuple(row["networks"] or ()),
+            )
+            await self.insert_key(
+                namespace, successor, lineage=row["lineage"], succeeds=key_id, session=session
+            )
+            await session.fetch("shorten_key", namespace, key_id, grace)
+            return True, False
+
+    async def revoke_key(self, namespace: int, key_id: str, by: str, reason: str) -> None:
+        """Revokes the key; a key that was revoked stays as it is."""
+        async with self._database.transaction() as session:
+            await session.fetch("raise_access_version")
+            await session.fetch("revoke_key", namespace, key_id, by, reason)
+
+    async def has_admin_key(self, namespace: int) -> bool:
+        """Whether a key with ADMIN is good there."""
+        row = await self._database.fetchrow("has_admin_key", namespace)
+        return row is not None and bool(row["found"])
+
+    # ---- namespaces
+
+    async def create_namespace(self, name: str) -> bool:
+        """Makes a namespace. False: there is one of this name."""
+        async with self._database.transaction() as session:
+            await session.fetch("raise_access_version")
+            return await session.fetchrow("insert_namespace", name) is not None
+
+    async def find_namespace(self, name: str) -> Namespace | None:
+        """The namespace of this name, or None."""
+        row = await self._database.fetchrow("find_namespace", name)
+        return None if row is None else _namespace(row)
+
+    async def list_namespaces(self, after: str, limit: int) -> list[Namespace]:
+        """At most `limit` namespaces whose names come after `after`."""
+        return [_namespace(row) for row in await self._database.fetch("list_namespaces", after, limit)]
+
+    async def set_namespace_disabled(self, name: str, *, disabled: bool) -> Namespace | None:
+        """Disables the namespace or enables it; None where there is none."""
+        async with self._database.transaction() as session:
+            await session.fetch("raise_access_version")
+            row = await session.fetchrow("set_namespace_disabled", name, disabled)
+            return None if row is None else _namespace(row)
+
+
+def _limit(row: Record) -> Limit | None:
+    return None if row["rate_per_s"] is None else Limit(row["rate_per_s"], row["burst"])
+
+
+def _key(row: Record) -> Key:
+    expires_at = row["expires_at"]
+    return Key(
+        row["id"],
+        row["namespace"],
+        row["lineage"],
+        row["name"],
+        from_json(json.loads(row["grants"])),
+        _limit(row),
+        tuple(row["networks"] or ()),
+        row["created_at"],
+        row["created_by"],
+        expires_at,
+        row["revoked_at"],
+        row["revoked_by"],
+        row["revoke_reason"],
+        row["succeeds"],
+        row["last_used_at"],
+        expires_at is not None and expires_at <= row["now"],
+    )
+
+
+def _namespace(row: Record) -> Namespace:
+    return Namespace(row["id"], row["name"], row["created_at"], row["disabled_at"])

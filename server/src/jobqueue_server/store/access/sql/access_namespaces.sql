@@ -1,0 +1,2 @@
+-- access: every namespace
+select id, name, disabled_at is not null as disabled from namespace order by id
