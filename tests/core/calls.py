@@ -58,7 +58,7 @@ async def service(dsn: str, look_every: timedelta = NEVER) -> AsyncIterator[Serv
         ends.subscribe(told.ended.extend)
         others: Any = told
         reads = JobReads(s.reads, waiters)
-        changes = JobChanges(s.changes, others, others, ends)
+        changes = JobChanges(s.changes, s.reads, others, others, ends)
         looking = asyncio.create_task(waiters.run())
         try:
             yield Service(s, reads, changes, waiters, ends, told)

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from jobqueue_server.core.upkeep.expected_clock import DELETE_AFTER_STEP, REAP_AFTER_STEP
+from jobqueue_server.app import DELETE_AFTER_STEP, REAP_AFTER_STEP
+from jobqueue_server.core.access import keys
+from jobqueue_server.grants import NOTHING
 from jobqueue_server.lifecycle import Event
+from jobqueue_server.store.access.access import AccessStore, NewKey
 from jobqueue_server.store.attempt.attempts import AttemptEnd
 from jobqueue_server.store.statements import names, statement
 from jobqueue_server.store.upkeep.retention import Fate, RetentionStore
@@ -241,6 +244,18 @@ async def expires_at(scene: Scene) -> Watched:
     return Watched(over, LATER)
 
 
+async def key_expires_at(scene: Scene) -> Watched:
+    access, key = AccessStore(scene.s.database), keys.mint()
+    new = NewKey(key.id, "key", key.secret_hash, NOTHING, "tests", LATER * SECOND)
+    await access.insert_key(SCOPE.namespace, new)
+
+    async def over() -> bool:
+        found = await access.get_key(SCOPE.namespace, key.id)
+        return found is not None and found.expired
+
+    return Watched(over, LATER)
+
+
 async def started_at(scene: Scene) -> Watched:
     assert await scene.retention.claim_sweep(55 * SECOND)
 
@@ -262,10 +277,13 @@ SCENES = {
     "amnesty.left_at": left_at,
     "finished_job.finished_at": finished_at,
     "idempotency_key.expires_at": expires_at,
+    "api_key.expires_at": key_expires_at,
     "retention_sweep.started_at": started_at,
 }
 #: What comes by these does not wait until the clock is believed.
-BELIEVE_AT_ONCE = {"live_job.run_at", "idempotency_key.expires_at", "retention_sweep.started_at"}
+BELIEVE_AT_ONCE = {
+    "live_job.run_at", "idempotency_key.expires_at", "api_key.expires_at", "retention_sweep.started_at"
+}  # fmt: skip
 #: What the table says: by how many seconds it may be late at least and at most; early where that is negative.
 COSTS = {
     "nothing": (-GRAIN, GRAIN),

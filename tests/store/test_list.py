@@ -216,6 +216,8 @@ async def test_a_page_costs_what_it_holds_and_not_what_the_tables_hold(dsn):
                 MAX_PAGE_BYTES,
                 False,
                 1,
+                None,
+                None,
             )
             explained = await session._connection.fetchval(
                 "explain (analyze, buffers, format json) " + text, *arguments

@@ -98,7 +98,9 @@ async def look(connection: Any, ids: list[UUID] | None = None, queue: str | None
     """The arguments of a look at what changed in the last ten seconds."""
     since = await connection.fetchval("select max(finished_at) - interval '10 s' from finished_job")
     far = 1 << 62
-    return [0, 0, [], far, far, [], since, FIRST_ID, FAR_AHEAD, ids, queue, None, None, 1000, SCOPE.namespace]
+    return [
+        0, 0, [], far, far, [], since, FIRST_ID, FAR_AHEAD, ids, queue, None, None, 1000, SCOPE.namespace, None, None
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])

@@ -27,6 +27,7 @@ class Permission(IntFlag):
 
 #: All that can be granted.
 EVERY = Permission.ENQUEUE | Permission.READ | Permission.WORK | Permission.OPERATE | Permission.ADMIN
+_SEES_KINDS = Permission.READ | Permission.ENQUEUE | Permission.WORK | Permission.OPERATE
 _NAMES = {name: Permission[name] for name in ("ENQUEUE", "READ", "WORK", "OPERATE", "ADMIN")}
 
 
@@ -82,7 +83,7 @@ class Grants:
         unbounded: Whether one of them permits everything everywhere, payloads too.
     """
 
-    __slots__ = ("_remembered", "anywhere", "each", "unbounded")
+    __slots__ = ("_readable", "_remembered", "anywhere", "each", "unbounded")
 
     def __init__(self, each: Iterable[Grant] = ()) -> None:
         self.each = tuple(each)
@@ -92,6 +93,7 @@ class Grants:
         everything = Grant(EVERY | Permission.PAYLOADS)
         self.unbounded = any(grant.covers(everything) for grant in self.each)
         self._remembered: dict[tuple[str, str], Permission] = {}
+        self._readable: tuple[list[str], list[str]] | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Grants) and self.each == other.each
@@ -145,12 +147,43 @@ class Grants:
         )
 
     def sees_kind(self, kind: str) -> bool:
-        """Whether some jobs of the kind may be read, enqueued or worked on."""
-        wanted = Permission.READ | Permission.ENQUEUE | Permission.WORK
+        """Whether the kind is there for the principal: some of its jobs may be enqueued, read, worked on or changed."""
         return self.unbounded or any(
-            grant.permissions & wanted and any(matches(pattern, kind) for pattern in grant.kinds)
+            grant.permissions & _SEES_KINDS and any(matches(pattern, kind) for pattern in grant.kinds)
             for grant in self.each
         )
+
+    def readable(self) -> tuple[list[str] | None, list[str] | None]:
+        """Whose jobs may be read, for statements: patterns of LIKE, in pairs of queue and kind; None: all jobs."""
+        if self.unbounded:
+            return None, None
+        if self._readable is None:
+            pairs = [
+                (_like(queue), _like(kind))
+                for grant in self.each
+                if Permission.READ in grant.permissions
+                for queue in grant.queues
+                for kind in grant.kinds
+            ]
+            self._readable = [queue for queue, _ in pairs], [kind for _, kind in pairs]
+        return self._readable
+
+    def queues_seen(self) -> list[str] | None:
+        """Which queues are there for the principal, for statements: patterns of LIKE; None: all."""
+        if self.unbounded:
+            return None
+        return [
+            _like(queue)
+            for grant in self.each
+            if Permission.READ in grant.permissions
+            for queue in grant.queues
+        ]
+
+    def kinds_seen(self) -> list[str] | None:
+        """Which kinds are there for the principal, likewise."""
+        if self.unbounded:
+            return None
+        return [_like(kind) for grant in self.each if grant.permissions & _SEES_KINDS for kind in grant.kinds]
 
     def cover(self, others: Grants) -> bool:
         """Whether these permit all that the others do. Each permission of each other is covered by one of these.
@@ -162,6 +195,12 @@ class Grants:
             for other in others.each
             for permission in other.permissions
         )
+
+
+def _like(pattern: str) -> str:
+    """A pattern as PostgreSQL's LIKE has it."""
+    text = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return text.removesuffix("*") + "%" if text.endswith("*") else text
 
 
 #: Those of all callers of a server without credentials.

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ...errors import FieldInvalid, FieldViolation, JobQueueError, KindUnknown
+from ...grants import Permission
 from ...lifecycle import Status
 from ...model import DEFAULT_NAMESPACE, Kind
 from ...scope import Scope
 from ...store.catalog.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
 from .. import tokens
+from ..access.checks import not_allowed
 from ..pages import page_size, page_token
 from .kinds import check_kind
 from .names import page_name
@@ -185,7 +187,9 @@ class Catalog:
         return {row.kind.name: row.kind for row in rows if row.namespace == scope.namespace}
 
     def _unknown(self, scope: Scope, kind: str, path: str) -> KindUnknown:
-        near = difflib.get_close_matches(kind, self._named(scope), n=3)
+        near = difflib.get_close_matches(
+            kind, [name for name in self._named(scope) if scope.grants.sees_kind(name)], n=3
+        )
         meant = f" (did you mean {' or '.join(near)}?)" if near else ""
         description = f"the kind {kind!r} is not declared{meant}"
         return KindUnknown(
@@ -239,8 +243,11 @@ class Catalog:
 
         Raises:
             FieldInvalid: The name, the schema or a bound breaks its rule.
+            NotAllowed: The principal may not declare it: that takes OPERATE on the kind in all queues.
         """
         check_kind(kind)
+        if not scope.grants.may_kind(Permission.OPERATE, kind.name):
+            raise not_allowed("OPERATE", "declare the kind", queue="*", kind=kind.name)
         await self._store.put_kind(scope, kind)
         await self.refresh()
         return kind

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from ...errors import JobNotFound
+from ...grants import Permission
 from ...model import Job
 from ...scope import Scope
 from ...store.operate.changes import ChangeStore
+from ...store.query.reads import ReadStore
+from ..access.views import require_on_job, shown
 from ..claim.lines import Lines
 from ..events.ends import Ended, Ends
 from ..session.cancels import Cancels
@@ -18,8 +22,11 @@ class JobChanges:
     Raises (every method): DatabaseAway, after which nothing is known of what the change did; DatabaseFull.
     """
 
-    def __init__(self, store: ChangeStore, cancels: Cancels, lines: Lines, ends: Ends) -> None:
+    def __init__(
+        self, store: ChangeStore, reads: ReadStore, cancels: Cancels, lines: Lines, ends: Ends
+    ) -> None:
         self._store = store
+        self._reads = reads
         self._cancels = cancels
         self._lines = lines
         self._ends = ends
@@ -31,14 +38,16 @@ class JobChanges:
 
         Raises:
             JobTerminal: It has ended.
-            JobNotFound: There is none.
+            JobNotFound: There is none, or the principal may neither do this nor read it.
+            NotAllowed: The principal may read it, and not do this.
         """
+        await self._require(scope, Permission.OPERATE | Permission.ENQUEUE, job_id, "cancel the job")
         cancelled = await self._store.cancel(scope, job_id, reason)
         if cancelled.session_id is not None:
             self._cancels.cancel(job_id, cancelled.session_id, cancelled.attempt, reason)
         if not cancelled.pending:
             self._ends.tell([Ended((job_id,), cancelled.job.kind, "cancelled")])
-        return cancelled.job, cancelled.pending
+        return shown(scope, cancelled.job), cancelled.pending
 
     async def retry(self, scope: Scope, job_id: UUID) -> Job:
         """Queues an ended job again, with its history and attempts, and its failures and losses forgotten.
@@ -47,19 +56,32 @@ class JobChanges:
 
         Raises:
             JobNotTerminal: It has not ended.
-            JobNotFound: There is none.
+            JobNotFound: There is none, or the principal may neither do this nor read it.
+            NotAllowed: The principal may read it, and not do this.
         """
+        await self._require(scope, Permission.OPERATE, job_id, "retry the job")
         retried = await self._store.retry(scope, job_id)
         self._lines.ready(retried.lane_id, retried.priority)
-        return retried.job
+        return shown(scope, retried.job)
 
     async def delete(self, scope: Scope, job_id: UUID) -> None:
         """Takes away an ended job with its history. A replay of its key answers only its id.
 
         Raises:
             JobNotTerminal: It has not ended.
-            JobNotFound: There is none.
+            JobNotFound: There is none, or the principal may neither do this nor read it.
+            NotAllowed: The principal may read it, and not do this.
         """
+        await self._require(scope, Permission.OPERATE, job_id, "delete the job")
         await self._store.delete(scope, job_id)
         # Who waits for it learns that it is gone.
         self._ends.tell([Ended((job_id,))])
+
+    async def _require(self, scope: Scope, any_of: Permission, job_id: UUID, doing: str) -> None:
+        """A job stays in its queue and of its kind, so what is allowed now is so when the job is changed."""
+        if scope.grants.unbounded:
+            return
+        job = await self._reads.get(scope, job_id, full=False)
+        if job is None:
+            raise JobNotFound.of(job_id)
+        require_on_job(scope, any_of, job, doing)

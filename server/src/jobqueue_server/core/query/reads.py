@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from ...errors import FieldInvalid, JobNotFound, PageTokenInvalid
+from ...grants import Permission
 from ...model import DEFAULT_WAIT, MAX_WAIT, Job, JobFilter, Page
 from ...scope import Scope
 from ...store.query.reads import ReadStore
 from .. import tokens
+from ..access.views import require_on_job, shown
 from ..pages import page_position, page_size, page_token
 from .waiters import Waiters
 
 _ID_BYTES = 16
+# Of an id, below its time: the version, 12 bits, the variant, 62 bits.
+_RANDOM_BITS = 80
 
 
 class JobReads:
@@ -32,12 +37,13 @@ class JobReads:
         """The job as it is now; `full` adds payload, output, headers and failed attempts.
 
         Raises:
-            JobNotFound: There is none.
+            JobNotFound: There is none that the principal may read.
         """
         job = await self._store.get(scope, job_id, full=full)
         if job is None:
             raise JobNotFound.of(job_id)
-        return job
+        require_on_job(scope, Permission.READ, job, "read the job")
+        return shown(scope, job)
 
     async def list(
         self, scope: Scope, wanted: JobFilter, *, size: int, token: str, full: bool = False
@@ -59,9 +65,10 @@ class JobReads:
             raise PageTokenInvalid("page_token: not a token that this server gave; start again without it")
         before = None if position is None else UUID(bytes=position)
         scan = await self._store.list(scope, wanted, size=rows, before=before, full=full)
+        jobs = tuple(shown(scope, job) for job in scan.jobs)
         if scan.resume_before is None:
-            return Page(scan.jobs)
-        return Page(scan.jobs, page_token(text, scan.resume_before.bytes))
+            return Page(jobs)
+        return Page(jobs, page_token(text, _hidden(scan.resume_before, jobs, before).bytes))
 
     async def wait(
         self, scope: Scope, job_id: UUID, timeout: timedelta = timedelta(), *, full: bool = True
@@ -90,6 +97,26 @@ class JobReads:
                 ended.clear()
                 job = await self.get(scope, job_id, full=full)
             return job
+
+
+def _hidden(edge: UUID, jobs: Sequence[Job], before: UUID | None) -> UUID:
+    """An id from which the next page can start, which is not that of a job that the caller may not see.
+
+    Args:
+        edge: The last id that was looked at, whosever its job is.
+        jobs: Those of this page, newest first.
+        before: Where this page started.
+
+    Returns:
+        An id not below `edge`, and not above the last of `jobs`: a few rows are looked at again.
+    """
+    if jobs and jobs[-1].id == edge:
+        return edge
+    above = UUID(int=edge.int | ((1 << _RANDOM_BITS) - 1))
+    if jobs:
+        above = min(above, jobs[-1].id)
+    # A whole scan within one millisecond: to go on matters more.
+    return edge if before is not None and above >= before else above
 
 
 async def _set_before(event: asyncio.Event, deadline: float) -> bool:

@@ -14,6 +14,7 @@ from ...errors import Draining, JobNotFound, WatchTokenExpired
 from ...model import Job, WatchFilter
 from ...scope import Scope
 from ...store.query.watch import FAR_AHEAD, FIRST_ID, NOTHING, Change, Found, WatchStore
+from ..access.views import shown
 from ..upkeep.clock import Clock
 from .cursor import Cursor, history_of, is_history
 
@@ -163,7 +164,7 @@ class Watching:
                 for change, job in zip(changes, jobs, strict=False):
                     self._cursor = self._cursor.at_change(change)
                     if job is not None:
-                        yield self._told(job)
+                        yield self._told(shown(self._scope, job))
                 skipped = skipped or None in jobs
                 changes = changes[len(jobs) :]
             if len(found.changes) == MOST_CHANGES:

@@ -103,7 +103,9 @@ class CatalogStore:
 
     async def list_kinds(self, scope: Scope, after: str, limit: int, *, seen_too: bool) -> list[Kind]:
         """At most `limit` kinds whose names come after `after`; `seen_too`: also those never declared."""
-        rows = await self._database.fetch("list_kinds", scope.namespace, after, seen_too, limit)
+        rows = await self._database.fetch(
+            "list_kinds", scope.namespace, after, seen_too, limit, scope.grants.kinds_seen()
+        )
         return [_kind(row) for row in rows]
 
     async def put_kind(self, scope: Scope, kind: Kind) -> None:
@@ -153,7 +155,9 @@ class CatalogStore:
 
     async def list_queues(self, scope: Scope, after: str, limit: int) -> list[QueueRow]:
         """At most `limit` queues whose names come after `after`."""
-        rows = await self._database.fetch("list_queues", scope.namespace, after, limit)
+        rows = await self._database.fetch(
+            "list_queues", scope.namespace, after, limit, scope.grants.queues_seen()
+        )
         return [_queue(row) for row in rows]
 
     async def depths(self, lane_ids: Sequence[int], *, per_lane: int, running: int) -> list[LaneDepth]:

@@ -75,6 +75,7 @@ class ReadStore:
             MAX_PAGE_BYTES,
             full,
             scope.namespace,
+            *scope.grants.readable(),
         )
         jobs = tuple(job_of(row) for row in rows[:size] if row["id"] is not None)
         if rows[0]["matched"] > len(jobs):

@@ -121,6 +121,7 @@ class WatchStore:
             _labels(wanted.labels),
             most,
             scope.namespace,
+            *scope.grants.readable(),
         )
         assert row is not None  # it is an aggregate of one row
         return Found(

@@ -1,9 +1,10 @@
 -- read: a page of queues with their lanes, by name
 -- $1 int4: namespace; $2 text: only names after this one; $3 int4: rows at most
+-- $4 text[]: patterns of LIKE of the queues that may be seen; null: all
 -- The "C" order is that of the code points, the same on every server whatever its locale, so that a page token holds.
 select q.name, q.paused_at is not null as paused,
        array(select l.id from lane l where l.queue_id = q.id order by l.id) as lane_ids
 from queue q
-where q.namespace_id = $1 and q.name > $2 collate "C"
+where q.namespace_id = $1 and q.name > $2 collate "C" and ($4::text[] is null or q.name like any($4))
 order by q.name collate "C"
 limit $3

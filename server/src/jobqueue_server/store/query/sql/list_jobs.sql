@@ -4,6 +4,7 @@
 -- $4 text: queue or null; $5 text: kind or null; $6 int2[]: statuses, or null for any; $7 jsonb: labels, or null for any
 -- $8 int4: rows wanted; $9 int4: candidates to read, at most; $10 int8: bytes of a page
 -- $11 bool: with payload, output, headers and failed attempts; $12 int4: namespace
+-- $13, $14 text[]: patterns of LIKE, pairs of queue and kind: only jobs that fit one may be read; null: all
 -- Answers the rows that fit and, in `edge`, where the scan stopped if it gave up before it had $8 rows (null: it did not, or
 -- nothing is left). The first row may have no id: it carries only `edge`.
 -- Of the branches of `candidate` one runs, the others end at their one-time filter. The laterals with a limit make nested
@@ -53,6 +54,8 @@ wanted_lane as materialized (
     join kind k on k.id = l.kind_id
     where coalesce(l.namespace_id = $12, q.namespace_id = $12)
         and ($4::text is null or q.name = $4) and ($5::text is null or k.name = $5)
+        and ($13::text[] is null
+            or exists (select from unnest($13, $14::text[]) g (queue, kind) where q.name like g.queue and k.name like g.kind))
 ),
 page as materialized (
     select c.id, j.lane_id, s.status

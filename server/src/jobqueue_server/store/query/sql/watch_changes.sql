@@ -6,6 +6,7 @@
 -- $10 uuid[]: these jobs, whenever they changed; null: all
 -- $11 text: queue or null; $12 text: kind or null; $13 jsonb: labels or null; $14 int4: jobs wanted
 -- $15 int4: namespace
+-- $16, $17 text[]: patterns of LIKE, pairs of queue and kind: only jobs that fit one may be read; null: all
 -- A change is a row that was written by a transaction which the first snapshot does not see and the second does. So one
 -- that committed late is found whenever it commits, and none is found twice. That is what pg_visible_in_snapshot computes,
 -- here in int8: a row has only the lower half of its transaction's number (xmin), and the only way from there to xid8 is by
@@ -26,6 +27,12 @@ own_lane as materialized (
     select l.id
     from lane l
     where coalesce(l.namespace_id = $15, (select q.namespace_id = $15 from queue q where q.id = l.queue_id))
+        and ($16::text[] is null or exists (
+            select
+            from unnest($16, $17::text[]) g (queue, kind)
+            join queue q on q.id = l.queue_id and q.name like g.queue
+            join kind k on k.id = l.kind_id and k.name like g.kind
+        ))
 ),
 wanted_lane as materialized (
     select l.id
@@ -34,6 +41,8 @@ wanted_lane as materialized (
     join kind k on k.id = l.kind_id
     where coalesce(l.namespace_id = $15, q.namespace_id = $15)
         and ($11::text is null or q.name = $11) and ($12::text is null or k.name = $12)
+        and ($16::text[] is null
+            or exists (select from unnest($16, $17::text[]) g (queue, kind) where q.name like g.queue and k.name like g.kind))
 ),
 -- A step of its own, so that the planner knows nothing of them but their keys.
 named as materialized (
