@@ -75,3 +75,5 @@ alter table worker_session
     add column credential   text;
 comment on column worker_session.principal is 'Who opened it. Another principal can''t resume it.';
 comment on column worker_session.credential is 'What its principal showed last, such as key: and an id: the session ends when that is revoked.';
+-- Serves the end of sessions whose credential was revoked.
+create index worker_session_credential on worker_session (credential) where ended_at is null and credential <> '';

@@ -78,12 +78,55 @@ class Held:
         await asyncio.wait_for(self.waiting.wait(), PATIENCE)
 
 
-class Caller:
-    """The stubs of a server at an address, and what a test mostly asks them. `agent` begins the user agent."""
+class _Shows:
+    """Adds the header to each call."""
 
-    def __init__(self, address: str, agent: str = "") -> None:
+    def __init__(self, authorization: str) -> None:
+        self._header = ("authorization", authorization)
+
+    async def _continued(self, go_on: Any, details: Any, request: Any) -> Any:
+        metadata = grpc.aio.Metadata(*(details.metadata or ()), self._header)
+        return await go_on(details._replace(metadata=metadata), request)
+
+
+class _Unary(_Shows, grpc.aio.UnaryUnaryClientInterceptor):
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return await self._continued(continuation, client_call_details, request)
+
+
+class _Watching(_Shows, grpc.aio.UnaryStreamClientInterceptor):
+    async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return await self._continued(continuation, client_call_details, request)
+
+
+class _Streaming(_Shows, grpc.aio.StreamStreamClientInterceptor):
+    async def intercept_stream_stream(
+        self, continuation: Any, client_call_details: Any, request_iterator: Any
+    ) -> Any:
+        return await self._continued(continuation, client_call_details, request_iterator)
+
+
+def showing(authorization: str) -> list[grpc.aio.ClientInterceptor]:
+    """What makes a channel show credentials with each call. The channel takes one for each way of calling."""
+    return [_Unary(authorization), _Watching(authorization), _Streaming(authorization)]
+
+
+class Caller:
+    """The stubs of a server at an address, and what a test mostly asks them.
+
+    Args:
+        address: Where the server answers.
+        agent: Begins the user agent.
+        authorization: Sent with each call; empty: nothing is.
+    """
+
+    def __init__(self, address: str, agent: str = "", authorization: str = "") -> None:
         self.address = address
-        self.channel = grpc.aio.insecure_channel(address, [("grpc.primary_user_agent", agent)])
+        self.channel = grpc.aio.insecure_channel(
+            address,
+            [("grpc.primary_user_agent", agent)],
+            interceptors=showing(authorization) if authorization else None,
+        )
         self.stub: Any = jobqueue_pb2_grpc.JobQueueStub(self.channel)
         self.admin: Any = queue_admin_pb2_grpc.QueueAdminStub(self.channel)
         self._health: Any = health_pb2_grpc.HealthStub(self.channel)

@@ -14,7 +14,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from jobqueue.v1 import jobqueue_pb2, jobqueue_pb2_grpc, queue_admin_pb2, queue_admin_pb2_grpc
-from jobqueue_server.chain import Call, Chain
+from jobqueue_server.chain import Anybody, Call, Chain
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.model import Enqueued, EnqueuedBatch, Job, JobFilter, Kind, NewJob, NewJobs, Page, Queue
@@ -131,7 +131,7 @@ class Core:
         return [Kind("send_email")], ""
 
 
-class Decides:
+class Decides(Anybody):
     """Access of which memory knows nothing: each call is decided."""
 
     def __init__(self, decide: Callable[[Call], Awaitable[Scope]]) -> None:

@@ -21,7 +21,7 @@ from google.protobuf.duration_pb2 import Duration
 from grpc_http2 import PeerGone
 from jobqueue.v1 import job_pb2, jobqueue_pb2
 from jobqueue_server import logs
-from jobqueue_server.chain import ANONYMOUS, Call, Chain
+from jobqueue_server.chain import ANONYMOUS, Anybody, Call, Chain
 from jobqueue_server.errors import DeadlineExceeded, Draining, Internal, JobNotFound, QueueFull, registry
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.rpc.trailers import refusal
@@ -277,7 +277,7 @@ async def test_access_names_the_caller_and_sees_what_is_called() -> None:
 
 
 async def test_who_is_known_is_not_decided_about() -> None:
-    class Known:
+    class Known(Anybody):
         def verdict(self, call: Call) -> Scope | None:
             return OTHERS if call.text("authorization") == "known" else None
 

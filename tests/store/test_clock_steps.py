@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from jobqueue_server.app import DELETE_AFTER_STEP, REAP_AFTER_STEP
 from jobqueue_server.core.access import keys
+from jobqueue_server.core.upkeep.expected_clock import DELETE_AFTER_STEP, REAP_AFTER_STEP
 from jobqueue_server.grants import NOTHING
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.store.access.access import AccessStore, NewKey

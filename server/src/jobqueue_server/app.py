@@ -128,7 +128,7 @@ class App:
         )
         self.attempt = attempt = AttemptRoom(stores, events, lease, claim, intake, metrics, tuning)
         self.session = session = SessionRoom(
-            stores, upkeep, catalog, events, lease, claim, attempt, tuning,
+            stores, upkeep, access, catalog, events, lease, claim, attempt, tuning,
             server_name=self.name, on_outdated=self._too_old, most=settings.max_sessions,
             max_age=settings.connection_max_age, cancel_grace=cancel_grace,
         )

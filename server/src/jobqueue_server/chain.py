@@ -127,17 +127,30 @@ class Access(Protocol):
             JobQueueError: The call may not be made.
         """
 
+    def ended(self, scope: Scope) -> JobQueueError | None:
+        """Why a call of this scope that was let in may not go on; None: it may."""
+
+    def hear_change(self, listener: Callable[[], object]) -> None:
+        """What calls may do has changed: `ended` may answer otherwise."""
+
 
 class Anybody:
     """The access of a server without credentials: all calls are allowed, in the same scope. No header is read."""
 
-    def verdict(self, call: Call) -> Scope:
+    def verdict(self, call: Call) -> Scope | None:
         """The scope of all calls."""
         return ANONYMOUS
 
     async def decide(self, call: Call) -> Scope:
         """The same."""
         return ANONYMOUS
+
+    def ended(self, scope: Scope) -> JobQueueError | None:
+        """It never ends."""
+        return None
+
+    def hear_change(self, listener: Callable[[], object]) -> None:
+        """Nothing changes."""
 
 
 async def _unchanged(raw: Any) -> Any:
@@ -164,6 +177,8 @@ class Chain:
         self._observer = observer
         self._access = access or Anybody()
         self._max_in_flight = max_in_flight
+        self._long: set[_LongCall] = set()
+        self._access.hear_change(self._access_changed)
         self.draining = False
         self.in_flight = 0
         self.open_streams = 0
@@ -201,6 +216,9 @@ class Chain:
                                 time.monotonic() + _wait(request, wait_field) + BEYOND_WAIT_SECONDS
                             )
                             limit.reschedule(asyncio.get_running_loop().time() + (call.remaining() or 0))
+                        if wait_field is not None:
+                            with _LongCall(self._long, call):
+                                return await handler(request, call)
                         return await handler(request, call)
                 except TimeoutError:
                     # Any other TimeoutError is a fault of ours.
@@ -221,9 +239,10 @@ class Chain:
                     async with asyncio.timeout(call.remaining()) as limit:
                         await self._admit(call, False)
                         # Closed here and now, also when `send` fails, and not when the collector comes by.
-                        async with aclosing(handler(await parse(raw), call)) as responses:
-                            async for response in responses:
-                                await send(response)
+                        with _LongCall(self._long, call):
+                            async with aclosing(handler(await parse(raw), call)) as responses:
+                                async for response in responses:
+                                    await send(response)
                 except TimeoutError:
                     # Any other TimeoutError is a fault of ours.
                     if limit.expired():
@@ -241,6 +260,13 @@ class Chain:
                 await handler(stream, call)
 
         return run
+
+    def _access_changed(self) -> None:
+        """Ends what may not go on. The sessions of `duplex` end by what they hold (core/session/credentials.py)."""
+        for long in list(self._long):
+            error = self._access.ended(long.call.scope)
+            if error is not None:
+                long.cut(error)
 
     def begin(self, call: Call) -> Begun | None:
         """Lets in a call that is handled without a task of its own, for the hot path.
@@ -313,6 +339,38 @@ class Begun:
         except (PeerGone, asyncio.CancelledError):
             pass
         return None
+
+
+class _LongCall:
+    """Around a call that may go on for long, so that it can be ended with an error from outside."""
+
+    __slots__ = ("_all", "_error", "_task", "call")
+
+    def __init__(self, all_of_them: set[_LongCall], call: Call) -> None:
+        self.call = call
+        self._all = all_of_them
+        self._error: JobQueueError | None = None
+        self._task = asyncio.current_task()
+
+    def cut(self, error: JobQueueError) -> None:
+        """The call ends with this error."""
+        if self._error is None and self._task is not None:
+            self._error = error
+            self._task.cancel()
+
+    def __enter__(self) -> None:
+        self._all.add(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._all.discard(self)
+        task, self._task = self._task, None
+        if self._error is None or task is None or not isinstance(error, asyncio.CancelledError):
+            return
+        # The caller may have hung up meanwhile: then there is another cancel, and that is what counts.
+        if not task.uncancel():
+            raise self._error from None
 
 
 def time_is_up() -> DeadlineExceeded:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -23,6 +23,7 @@ from .core.access.failures import FailedAttempts
 from .errors import (
     CredentialsInvalid,
     CredentialsMissing,
+    Draining,
     JobQueueError,
     RateLimited,
 )
@@ -99,7 +100,9 @@ def access_of(settings: Settings, access: Access) -> Gate | None:
     if not settings.auth:
         return None
     services = [
-        service for file in (jobqueue_pb2, queue_admin_pb2) for service in file.DESCRIPTOR.services_by_name.values()
+        service
+        for file in (jobqueue_pb2, queue_admin_pb2)
+        for service in file.DESCRIPTOR.services_by_name.values()
     ]
     return Gate(access, rules_of(services), anonymous=anonymous_grants(settings.auth_anonymous))
 
@@ -150,6 +153,20 @@ class Gate:
         if rule is not None and not scope.grants.anywhere & rule.any_of:
             raise not_allowed(rule.names, f"call {call.method.rpartition('/')[2]}")
         return scope
+
+    def ended(self, scope: Scope) -> JobQueueError | None:
+        """Why a call of this scope that was let in may not go on; None: it may.
+
+        A call whose grants have changed is ended too, so that it is made again under those of now.
+        """
+        now, error = self._access.now(scope)
+        if error is None and now.grants != scope.grants:
+            return Draining("the grants of these credentials have changed; call again")
+        return error
+
+    def hear_change(self, listener: Callable[[], object]) -> None:
+        """Keys may have changed or ended."""
+        self._access.hear_change(listener)
 
     def _principal(self, call: Call) -> Scope:
         if HEADER not in call.metadata:

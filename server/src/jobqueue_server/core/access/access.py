@@ -7,8 +7,7 @@ import hmac
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from enum import Enum
+from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from ... import logs
@@ -18,6 +17,7 @@ from ...errors import (
     CredentialsRevoked,
     DatabaseAway,
     DatabaseFull,
+    JobQueueError,
     NamespaceDisabled,
 )
 from ...grants import NOTHING, Grants, GrantsMalformed, from_json
@@ -28,6 +28,7 @@ from . import keys
 
 _log = logs.get(__name__)
 
+_KEY = "key:"
 #: How often the version is read, in seconds.
 _EVERY = 1.0
 #: How often the keys that were used are noted in the database, in seconds.
@@ -36,14 +37,6 @@ _TOUCH_EVERY = 300.0
 _MOST_REMEMBERED = 10_000
 #: One answer for what is malformed, unknown or wrong, so that it tells nothing of which ids there are.
 _INVALID = "the credentials are not known here; check the key, which is `jq_` and 60 more characters"
-
-
-class Standing(Enum):
-    """What became of a credential."""
-
-    GOOD = "good"
-    EXPIRED = "expired"
-    REVOKED = "revoked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,17 +169,9 @@ class Access:
         expected = known.row.secret_hash if known is not None else bytes(32)
         if not hmac.compare_digest(keys.hash_of(text), expected) or known is None:
             raise CredentialsInvalid(_INVALID)
-        if known.row.revoked:
-            raise CredentialsRevoked(
-                f"the key {known.row.id} was revoked; ask an administrator for a new one"
-            )
-        if known.ends_ms is not None and self._clock.now_ms() >= known.ends_ms:
-            ended = (
-                datetime.isoformat(known.row.expires_at, timespec="seconds") if known.row.expires_at else ""
-            )
-            raise CredentialsExpired(
-                f"the key {known.row.id} expired at {ended}; an administrator can rotate it"
-            )
+        ended = self._ended(known)
+        if ended is not None:
+            raise ended
         if known.networks and not _within(address, known.networks):
             raise CredentialsInvalid(_INVALID)
         self.check_namespace(known.row.namespace)
@@ -217,19 +202,46 @@ class Access:
         """How many there are."""
         return len(self._namespaces)
 
-    def standing(self, scope: Scope) -> tuple[Standing, Scope]:
-        """What became of a credential that was good when a stream or a session began, and its scope of now."""
-        if not scope.credential.startswith("key:"):
-            return Standing.GOOD, scope
-        known = self._keys.get(scope.credential.removeprefix("key:"))
-        if known is None or known.row.revoked:
-            return Standing.REVOKED, scope
-        row = self._namespaces.get(scope.namespace)
-        if row is not None and row.disabled:
-            return Standing.REVOKED, scope
+    def now(self, scope: Scope) -> tuple[Scope, JobQueueError | None]:
+        """What became of a credential that was good when a stream or a session began.
+
+        Returns:
+            Its scope of now, and why its principal may not go on; None: it may.
+        """
+        if not scope.credential.startswith(_KEY):
+            return scope, None
+        known = self._keys.get(scope.credential.removeprefix(_KEY))
+        if known is None:
+            return scope, CredentialsRevoked("the key is not known any more")
+        ended = self._ended(known)
+        if ended is None:
+            try:
+                self.check_namespace(scope.namespace)
+            except NamespaceDisabled as error:
+                ended = error
+        return known.scope, ended
+
+    def revoked(self) -> list[str]:
+        """The credentials that were revoked lately, or whose namespace is not in use."""
+        return [
+            known.scope.credential
+            for known in self._keys.values()
+            if known.row.revoked
+            or ((row := self._namespaces.get(known.row.namespace)) is not None and row.disabled)
+        ]
+
+    def _ended(self, known: _Known) -> JobQueueError | None:
+        """Why a key is not good any more."""
+        if known.row.revoked:
+            return CredentialsRevoked(
+                f"the key {known.row.id} was revoked; ask an administrator for a new one"
+            )
         if known.ends_ms is not None and self._clock.now_ms() >= known.ends_ms:
-            return Standing.EXPIRED, scope
-        return Standing.GOOD, known.scope
+            ended = datetime.fromtimestamp(known.ends_ms / 1000, UTC).isoformat(timespec="seconds")
+            return CredentialsExpired(
+                f"the key {known.row.id} expired at {ended}; an administrator can rotate it"
+            )
+        return None
 
 
 def _compiled(row: KeyRow, meanings: dict[str, Grants]) -> _Known:
@@ -241,7 +253,7 @@ def _compiled(row: KeyRow, meanings: dict[str, Grants]) -> _Known:
             _log.error("the grants of a key can't be read, so it permits nothing", key=row.id, error=error)
             grants = NOTHING
         meanings[row.grants] = grants
-    scope = Scope(row.namespace, f"key:{row.lineage}", grants, f"key:{row.id}")
+    scope = Scope(row.namespace, _KEY + row.lineage, grants, _KEY + row.id)
     ends_ms = None if row.expires_at is None else int(row.expires_at.timestamp() * 1000)
     return _Known(row, scope, ends_ms, tuple(ip_network(text) for text in row.networks))
 

@@ -77,6 +77,7 @@ class Session(Holding):
         *,
         resumed: bool = False,
     ) -> None:
+        #: On whose behalf its worker works. Its grants may change while it is open.
         self.scope = scope
         super().__init__(epoch, min(ttl / 4, LONGEST_INTERVAL))
         self.id = id
@@ -118,6 +119,10 @@ class Session(Holding):
     def said_all(self) -> bool:
         """The worker said goodbye, so the session is to end. Returns False if it was about to end already."""
         return self._on(SessionEvent.SAID_ALL)
+
+    def act_as(self, scope: Scope) -> None:
+        """The grants of its principal have changed, and are still for all that it subscribes to."""
+        self.scope = scope
 
     def too_old(self, stays_at: float) -> bool:
         """Its stream is too old; at `stays_at` its worker has found nowhere else to go. False: it is about to end."""

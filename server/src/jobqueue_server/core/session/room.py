@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from ...store.stores import Stores
 from ...store.upkeep.levels import LevelTooLow
+from ..access.room import AccessRoom
 from ..attempt.room import AttemptRoom
 from ..catalog.room import CatalogRoom
 from ..claim.room import ClaimRoom
@@ -16,6 +17,7 @@ from ..tuning import Tuning
 from ..upkeep.room import UpkeepRoom
 from .audit import Audit
 from .cancels import Cancels
+from .credentials import Credentials
 from .losses import Losses
 from .reaper import Reaper
 from .registry import Sessions
@@ -34,6 +36,7 @@ class SessionRoom:
         self,
         stores: Stores,
         upkeep: UpkeepRoom,
+        access: AccessRoom,
         catalog: CatalogRoom,
         events: EventsRoom,
         lease: LeaseRoom,
@@ -72,6 +75,9 @@ class SessionRoom:
         revocations = Revocations(self.sessions, peers)
         self.audit = Audit(store, self.sessions, revocations, attempts, server, tuning)
         self.reaper = Reaper(store, revocations, losses, self.audit, attempts, server, tuning)
+        self.credentials = Credentials(
+            store, self.sessions, claim.takers, attempts, access.access, peers, tuning
+        )
         self.unary = UnarySessions(
             store,
             self.sessions,
@@ -92,5 +98,6 @@ class SessionRoom:
             "sessions": self.streams.run,
             "cancels": self.cancels.run,
             "reaper": self.reaper.run,
+            "credentials": self.credentials.run,
             "heartbeat": self.heartbeat.run,
         }

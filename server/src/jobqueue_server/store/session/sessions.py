@@ -105,6 +105,11 @@ class SessionStore:
             "touch_session", session_id, shown, scope.namespace, scope.principal, scope.credential, hot=True
         )
 
+    async def by_credential(self, credentials: Sequence[str]) -> list[tuple[int, int]]:
+        """The open sessions (id, epoch) that were last heard under one of these credentials."""
+        rows = await self._database.fetch("sessions_by_credential", credentials)
+        return [(row["id"], row["epoch"]) for row in rows]
+
     async def confirm(self, session_id: int, epoch: int) -> None:
         """A frame arrived under this epoch: the previous token is void."""
         await self._database.fetch("confirm_session", session_id, epoch)
