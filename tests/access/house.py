@@ -27,10 +27,12 @@ class House(Place):
 
     async def start(self) -> None:
         await super().start()
-        await self.close()
+        # The channel that shows nothing by itself.
+        self.plain = self.channel
         Caller.__init__(self, self.address, authorization=f"Bearer {(await self.key(grant(ALL))).text}")
 
     async def stop(self) -> None:
+        await self.plain.close()
         for caller in self._callers:
             await caller.close()
         await super().stop()
