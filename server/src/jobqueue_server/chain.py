@@ -27,6 +27,8 @@ from .scope import Scope
 
 #: The method of a call that its transport finds none for.
 NO_METHOD = "/-/-"
+#: What stands for the method of a call that reads documents of the contract, and of one that reads metrics.
+DOCUMENTS, METRICS = "/-/documents", "/-/metrics"
 #: What a unary call gets that came without a deadline, in seconds.
 UNARY_SECONDS = 30.0
 #: What a call that waits on purpose gets beyond its wait, to answer what there is, in seconds.
@@ -281,6 +283,15 @@ class Chain:
             call.deadline = time.monotonic() + UNARY_SECONDS
         return Begun(self, call)
 
+    async def authorize(self, call: Call) -> None:
+        """The access step alone, for what is answered without the others, such as documents.
+
+        Raises:
+            JobQueueError: The call may not be made.
+        """
+        scope = self._access.verdict(call)
+        call.scope = await self._access.decide(call) if scope is None else scope
+
     def refused(self, call: Call, error: JobQueueError) -> None:
         """Counts a call that its transport refused before it could come here, such as one whose path has no method."""
         self._handled(call, error.code, 0.0)
@@ -293,8 +304,7 @@ class Chain:
             )
 
     async def _admit(self, call: Call, finishing: bool) -> None:
-        scope = self._access.verdict(call)
-        call.scope = await self._access.decide(call) if scope is None else scope
+        await self.authorize(call)
         if finishing:
             return
         if self.draining:

@@ -16,7 +16,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from jobqueue.v1 import access_pb2, jobqueue_pb2, queue_admin_pb2
 
-from .chain import Call
+from .chain import DOCUMENTS, METRICS, Call
 from .core.access.access import Access
 from .core.access.checks import not_allowed
 from .core.access.failures import FailedAttempts
@@ -27,7 +27,7 @@ from .errors import (
     JobQueueError,
     RateLimited,
 )
-from .grants import NOTHING, Grant, Grants, Permission
+from .grants import EVERY, NOTHING, Grant, Grants, Permission
 from .model import DEFAULT_NAMESPACE
 from .scope import Scope
 from .settings import Settings
@@ -70,6 +70,10 @@ class Rule:
         return " or ".join(str(permission.name) for permission in self.any_of)
 
 
+#: Metrics tell of all namespaces: `Gate.decide` lets administrators of `default` alone read them.
+_OPERATIONAL = {DOCUMENTS: Rule(EVERY, False), METRICS: Rule(Permission.ADMIN, False)}
+
+
 def rules_of(services: Iterable[ServiceDescriptor]) -> dict[str, Rule]:
     """The rule of each method of these services, by the method's full name, such as `/jobqueue.v1.JobQueue/GetJob`.
 
@@ -104,7 +108,9 @@ def access_of(settings: Settings, access: Access) -> Gate | None:
         for file in (jobqueue_pb2, queue_admin_pb2)
         for service in file.DESCRIPTOR.services_by_name.values()
     ]
-    return Gate(access, rules_of(services), anonymous=anonymous_grants(settings.auth_anonymous))
+    return Gate(
+        access, rules_of(services) | _OPERATIONAL, anonymous=anonymous_grants(settings.auth_anonymous)
+    )
 
 
 class Gate:
@@ -118,7 +124,8 @@ class Gate:
 
     def __init__(self, access: Access, rules: Mapping[str, Rule], *, anonymous: Grants | None = None) -> None:
         self._access = access
-        self._needed = {method: rule.any_of for method, rule in rules.items()}
+        # Of those that `verdict` answers by itself.
+        self._needed = {method: rule.any_of for method, rule in rules.items() if method != METRICS}
         self._rules = rules
         self._failures = FailedAttempts()
         self._anonymous = None if anonymous is None else Scope(DEFAULT_NAMESPACE, "anonymous", anonymous)
@@ -133,7 +140,7 @@ class Gate:
             scope = self._access.remembered(shown[7:])
         else:
             return None
-        if scope is None or not scope.grants.anywhere & self._needed.get(call.method, Permission.ADMIN):
+        if scope is None or not scope.grants.anywhere & self._needed.get(call.method, Permission.NONE):
             return None
         return scope
 
@@ -152,6 +159,8 @@ class Gate:
         scope = self._principal(call)
         if rule is not None and not scope.grants.anywhere & rule.any_of:
             raise not_allowed(rule.names, f"call {call.method.rpartition('/')[2]}")
+        if call.method == METRICS and scope.namespace != DEFAULT_NAMESPACE:
+            raise not_allowed("ADMIN", "read metrics, which tell of all namespaces", namespace="default")
         return scope
 
     def ended(self, scope: Scope) -> JobQueueError | None:

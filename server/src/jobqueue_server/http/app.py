@@ -134,6 +134,9 @@ class HttpApp:
     async def _answer(self, request: Request, call: Call, send: Send) -> Answer | None:
         try:
             if request.path in ops.PATHS:
+                if (method := ops.GUARDED.get(request.path)) is not None:
+                    call.method = method
+                    await self._chain.authorize(call)
                 return self._operate(request)
             if request.method == "OPTIONS":
                 return self._options(request)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from .. import __version__
+from ..chain import DOCUMENTS, METRICS
 from ..metrics import Metrics
 from . import docs
 from .answer import Answer, json_answer
 
-#: They are answered outside of the chain: without credentials, while the server drains, and whatever its load.
+#: They are answered outside of the chain: while the server drains, and whatever its load.
 PATHS = ("/health", "/healthz", "/readyz", "/version", "/metrics", *docs.PATHS)
+#: Those of them that pass the access step, each as the method that stands for it. The others need no credentials.
+GUARDED = {"/metrics": METRICS, **dict.fromkeys(("/version", *docs.PATHS), DOCUMENTS)}
 
 
 class Operations:

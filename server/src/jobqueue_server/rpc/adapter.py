@@ -78,7 +78,7 @@ class Unary:
 
     async def __call__(self, raw: bytes, context: Context) -> Any:
         """The response to a request, both on the wire."""
-        call = _call(self._method, context)
+        call = call_of(self._method, context)
         try:
             response = await self._run(raw, call)
         except JobQueueError as error:
@@ -88,12 +88,12 @@ class Unary:
 
     def _begin(self, raw: bytes, context: ImmediateContext) -> bool:
         assert self._fast is not None, "it is there where immediate is"
-        return self._fast.begin(raw, _call(self._method, context), context)
+        return self._fast.begin(raw, call_of(self._method, context), context)
 
 
 def _stream(method: str, run: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     async def handle(raw: bytes, context: Context) -> None:
-        call = _call(method, context)
+        call = call_of(method, context)
 
         try:
             # At once, and not with the first response, which may be hours away.
@@ -110,7 +110,7 @@ def _stream(method: str, run: Callable[..., Awaitable[None]]) -> Callable[..., A
 
 def _duplex(method: str, run: Callable[[Any, Call], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     async def handle(_requests: object, context: FrameStream) -> None:
-        call = _call(method, context)
+        call = call_of(method, context)
         try:
             await _send_request_id(context, call)
             await run(context, call)
@@ -123,7 +123,8 @@ def _duplex(method: str, run: Callable[[Any, Call], Awaitable[None]]) -> Callabl
     return handle
 
 
-def _call(method: str, context: Context) -> Call:
+def call_of(method: str, context: Context) -> Call:
+    """The chain's view of a call of this method."""
     remaining = context.time_remaining()
     return Call(
         method,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
@@ -13,15 +13,19 @@ from google.protobuf.descriptor_pool import Default as default_pool
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from ..chain import DOCUMENTS, Chain
+from ..errors import JobQueueError
+from .adapter import call_of
+from .trailers import refusal
 from .transport import Server
 
 V1 = "grpc.reflection.v1.ServerReflection"
 V1ALPHA = reflection.SERVICE_NAME
 
 
-def add_reflection(server: Server, names: Sequence[str]) -> None:
+def add_reflection(server: Server, names: Sequence[str], chain: Chain) -> None:
     """Reflection in both versions: the package has v1alpha only, and the messages of v1 are the same on the wire."""
-    servicer = _Reflection(service_names=names, pool=_Symbols())
+    servicer = _Reflection(chain, service_names=names, pool=_Symbols())
     # The types of handlers are those of servers with threads.
     make: Any = grpc
     method = make.stream_stream_rpc_method_handler(
@@ -43,9 +47,20 @@ class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
     Each time is 0.3 ms, before anyone has said who calls.
     """
 
-    def __init__(self, **how: Any) -> None:
+    def __init__(self, chain: Chain, **how: Any) -> None:
         super().__init__(**how)
+        self._chain = chain
         self._files: dict[str, list[bytes]] = {}
+
+    async def ServerReflectionInfo(self, request_iterator: Any, unused_context: Any) -> AsyncIterator[Any]:
+        """What the package answers, for callers that may call something."""
+        call = call_of(DOCUMENTS, unused_context)
+        try:
+            await self._chain.authorize(call)
+        except JobQueueError as error:
+            await unused_context.abort(*refusal(call, error))
+        async for answer in super().ServerReflectionInfo(request_iterator, unused_context):
+            yield answer
 
     def _file_by_filename(self, request: Any, filename: str) -> Any:
         return self._answer(request, lambda: self._pool.FindFileByName(filename))

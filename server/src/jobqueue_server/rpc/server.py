@@ -68,7 +68,7 @@ class GrpcServer:
         self._health = Health(names)
         self._health.register(self._server)
         names += [HEALTH_SERVICE, V1, V1ALPHA]
-        add_reflection(self._server, names)
+        add_reflection(self._server, names, chain)
 
     async def start(self, address: str) -> int:
         """Listens on `host:port` and answers the port, which differs from the asked one if that was 0.
