@@ -178,7 +178,10 @@ async def test_a_queue_tells_its_depths_and_ages_by_status(dsn):
         oldest = depths[Status.QUEUED].oldest_age
         assert oldest is not None
         assert timedelta(hours=1) <= oldest < timedelta(hours=1, minutes=2)
-        rows = {(row[0], row[1], row[2]): row[3:] for row in await s.catalog.depths()}
+        rows = {
+            (lane.queue, lane.kind, status): tuple(counted)
+            for lane, status, *counted in await s.catalog.depths()
+        }
         assert rows["q", "second", Status.QUEUED][0] == 1
         assert rows["q", "second", Status.RUNNING] == (0, False, 0.0)
         assert rows["other", "hello", Status.QUEUED][0] == 1

@@ -43,7 +43,14 @@ class Gauges:
         while True:
             with contextlib.suppress(JobQueueError), pace.done():
                 self._backlogs = [
-                    Backlog(queue, kind, status.name.lower(), jobs, timedelta(seconds=age))
-                    for queue, kind, status, jobs, _, age in await self._catalog.depths()
+                    Backlog(
+                        lane.queue,
+                        lane.kind,
+                        status.name.lower(),
+                        jobs,
+                        timedelta(seconds=age),
+                        lane.namespace_name,
+                    )
+                    for lane, status, jobs, _, age in await self._catalog.depths()
                 ]
             await asyncio.sleep(pace.left)

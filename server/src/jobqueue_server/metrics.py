@@ -21,6 +21,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from .addresses import split_address, taken
+from .model import DEFAULT_NAMESPACE_NAME
 
 #: The values of the label `outcome`. `error` counts what the server itself could not settle.
 OUTCOMES = ("succeeded", "retrying", "failed_permanent", "cancelled", "error")
@@ -44,6 +45,7 @@ class Backlog:
     status: str
     jobs: int
     oldest_age: timedelta | None = None
+    namespace: str = DEFAULT_NAMESPACE_NAME
 
 
 class _BacklogCollector(Collector):
@@ -56,9 +58,14 @@ class _BacklogCollector(Collector):
         return self._families()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        depth, age = self._families()
-        for backlog in self._backlogs():
-            labels = (backlog.queue, backlog.kind, backlog.status)
+        backlogs = list(self._backlogs())
+        # The label is there once there is a second namespace: who has one alone never sees it.
+        named = any(backlog.namespace != DEFAULT_NAMESPACE_NAME for backlog in backlogs)
+        depth, age = self._families(("namespace",) if named else ())
+        for backlog in backlogs:
+            labels = [backlog.queue, backlog.kind, backlog.status]
+            if named:
+                labels.append(backlog.namespace)
             depth.add_metric(labels, backlog.jobs)
             if backlog.oldest_age is not None:
                 age.add_metric(labels, backlog.oldest_age.total_seconds())
@@ -66,8 +73,8 @@ class _BacklogCollector(Collector):
         yield age
 
     @staticmethod
-    def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
-        labels = ("queue", "kind", "status")
+    def _families(more: tuple[str, ...] = ()) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+        labels = ("queue", "kind", "status", *more)
         return (
             GaugeMetricFamily("jobqueue_queue_depth", "Jobs that have not ended.", labels=labels),
             GaugeMetricFamily(

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from .lifecycle import Status
 
+DEFAULT_NAMESPACE_NAME = "default"
 DEFAULT_NAMESPACE = 1
 DEFAULT_QUEUE = "default"
 DEFAULT_MAX_ATTEMPTS = 3

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from ...errors import FieldInvalid, FieldViolation, JobQueueError, KindUnknown
 from ...grants import Permission
 from ...lifecycle import Status
-from ...model import DEFAULT_NAMESPACE, Kind
+from ...model import DEFAULT_NAMESPACE, DEFAULT_NAMESPACE_NAME, Kind
 from ...scope import Scope
 from ...store.catalog.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
 from .. import tokens
@@ -48,6 +48,7 @@ class Lane:
     kind: str
     gated: bool
     namespace: int
+    namespace_name: str = DEFAULT_NAMESPACE_NAME
 
     def gate(self, gated: bool) -> bool:
         """Its queue is paused, or no longer. Whether that is news."""
@@ -141,7 +142,14 @@ class Catalog:
             lane = self._lanes.get(row.id)
             if lane is None:
                 self._lanes[row.id] = lane = Lane(
-                    row.id, row.queue_id, row.kind_id, row.queue, row.kind, row.gated, row.namespace
+                    row.id,
+                    row.queue_id,
+                    row.kind_id,
+                    row.queue,
+                    row.kind,
+                    row.gated,
+                    row.namespace,
+                    row.namespace_name,
                 )
                 changed = True
             elif lane.gate(row.gated):
@@ -273,8 +281,8 @@ class Catalog:
         )
         return await self._store.depths(list(lane_ids), per_lane=per_lane, running=_MAX_COUNTED_RUNNING)
 
-    async def depths(self) -> list[tuple[str, str, Status, int, bool, float]]:
-        """For the metrics: (queue, kind, status, jobs, capped, oldest age in seconds) of every lane and waiting status.
+    async def depths(self) -> list[tuple[Lane, Status, int, bool, float]]:
+        """For the metrics: (lane, status, jobs, capped, oldest age in seconds) of every lane and waiting status.
 
         Zeros are told too, so that a gauge falls. The age is since the job was due, or since its attempt began.
         """
@@ -284,10 +292,10 @@ class Catalog:
             for status in _WAITING_STATUSES:
                 depth = counted.get((lane.id, status))
                 if depth is None:
-                    rows.append((lane.queue, lane.kind, status, 0, False, 0.0))
+                    rows.append((lane, status, 0, False, 0.0))
                 else:
                     age = depth.oldest_age.total_seconds() if depth.oldest_age is not None else 0.0
-                    rows.append((lane.queue, lane.kind, status, depth.jobs, depth.capped, age))
+                    rows.append((lane, status, depth.jobs, depth.capped, age))
         return rows
 
 

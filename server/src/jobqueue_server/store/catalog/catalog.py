@@ -26,6 +26,7 @@ class LaneRow:
     kind: str
     gated: bool
     namespace: int
+    namespace_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class CatalogStore:
                 row["kind"],
                 row["gated"],
                 row["namespace_id"],
+                row["namespace"],
             )
             for row in await self._database.fetch("catalog_lanes")
         ]
