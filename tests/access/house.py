@@ -7,7 +7,7 @@ from typing import Self
 
 from jobqueue_server.core.access import keys
 from jobqueue_server.grants import EVERY, Grant, Grants, Permission
-from jobqueue_server.store.access.access import NewKey
+from jobqueue_server.store.access.access import Limit, NewKey
 from tests.lease.place import Caller, Place
 
 ALL = Permission.PAYLOADS | EVERY
@@ -43,14 +43,13 @@ class House(Place):
         namespace: int = 1,
         lifetime: timedelta | None = None,
         networks: tuple[str, ...] = (),
+        limit: Limit | None = None,
     ) -> keys.MintedKey:
         """A new key, which the server knows."""
         minted = keys.mint()
         await self.app.stores.access.insert_key(
             namespace,
-            NewKey(
-                minted.id, "key", minted.secret_hash, Grants(grants), "tests", lifetime, networks=networks
-            ),
+            NewKey(minted.id, "key", minted.secret_hash, Grants(grants), "tests", lifetime, limit, networks),
         )
         await self.known()
         return minted

@@ -16,7 +16,7 @@ from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
 from jobqueue_server.core.access import keys
 from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.grants import NOTHING, Permission
-from jobqueue_server.store.access.access import NewKey
+from jobqueue_server.store.access.access import Limit, NewKey
 from tests.lease.hand_worker import StreamEnded, reason_of
 
 from .house import House, grant
@@ -297,3 +297,41 @@ async def test_known_keys_stand_while_the_database_is_away(house: House) -> None
     house.app.stores.access.version = away  # type: ignore[method-assign]
     await asyncio.sleep(1.5)
     assert (await caller.get(job.id)).id == job.id
+
+
+async def test_a_key_is_used_as_often_as_it_may_be(house: House) -> None:
+    key = await house.key(grant(ENQUEUE | READ), limit=Limit(1, 5))
+    caller = house.with_key(key.text)
+    await caller.batch(4)
+    job = await caller.enqueue()
+    for call in (caller.enqueue(), caller.batch(2), caller.get(job.id)):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await call
+        assert reason_of(raised.value) == "RATE_LIMITED"
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert await house.value("select count(*) from live_job") == 5
+    await house.enqueue()
+
+
+async def test_a_change_of_keys_fills_no_bucket(house: House) -> None:
+    key = await house.key(grant(ENQUEUE), limit=Limit(1, 2))
+    caller = house.with_key(key.text)
+    await caller.batch(2)
+    await house.key(grant(ENQUEUE))
+    assert await refused(caller.enqueue()) == "RATE_LIMITED"
+
+
+async def test_what_ends_work_is_never_held_up(house: House) -> None:
+    key = await house.key(grant(WORK), limit=Limit(1, 2))
+    jobs = await house.batch(20)
+    worker = await house.with_key(key.text).worker(slots=20)
+    for leased in await worker.jobs(20):
+        await worker.succeed(leased)
+    assert len(jobs) == 20
+    worker_by_calls = house.with_key(key.text)
+    hello = lease_pb2.Hello(worker="w", subscriptions=[lease_pb2.Subscription(kinds=["work"])])
+    opened = await worker_by_calls.stub.OpenSession(lease_pb2.OpenSessionRequest(hello=hello))
+    token = opened.welcome.session_token
+    for _ in range(10):
+        await worker_by_calls.stub.HeartbeatSession(lease_pb2.HeartbeatSessionRequest(session_token=token))
+    await worker_by_calls.stub.CloseSession(lease_pb2.CloseSessionRequest(session_token=token))

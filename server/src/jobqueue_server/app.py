@@ -115,9 +115,9 @@ class App:
 
         # The core, room by room.
         self.upkeep = upkeep = UpkeepRoom(stores, expected, level=self._level, retention=retention)
-        self.access = access = AccessRoom(stores, upkeep, used=bool(settings.auth))
         self.catalog = catalog = CatalogRoom(stores, open_kinds=settings.kinds == "open")
         self.events = events = EventsRoom(stores, catalog, metrics, tuning, exchanges=settings.notify == "on")
+        self.access = access = AccessRoom(stores, upkeep, events.server.count, used=bool(settings.auth))
         self.query = query = QueryRoom(
             stores, upkeep, events, metrics, most_watches=settings.max_watches, retention=retention
         )

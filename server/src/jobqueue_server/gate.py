@@ -70,6 +70,11 @@ class Rule:
         return " or ".join(str(permission.name) for permission in self.any_of)
 
 
+#: The jobs of an enqueue are counted one by one in core; what ends work is never held up.
+_PAID_OTHERWISE = {
+    f"/jobqueue.v1.JobQueue/{name}"
+    for name in ("EnqueueJob", "BatchEnqueueJobs", "SettleJobs", "HeartbeatSession", "CloseSession")
+}
 #: Metrics tell of all namespaces: `Gate.decide` lets administrators of `default` alone read them.
 _OPERATIONAL = {DOCUMENTS: Rule(EVERY, False), METRICS: Rule(Permission.ADMIN, False)}
 
@@ -125,7 +130,7 @@ class Gate:
     def __init__(self, access: Access, rules: Mapping[str, Rule], *, anonymous: Grants | None = None) -> None:
         self._access = access
         # Of those that `verdict` answers by itself.
-        self._needed = {method: rule.any_of for method, rule in rules.items() if method != METRICS}
+        self._needed = {method: rule.any_of.value for method, rule in rules.items() if method != METRICS}
         self._rules = rules
         self._failures = FailedAttempts()
         self._anonymous = None if anonymous is None else Scope(DEFAULT_NAMESPACE, "anonymous", anonymous)
@@ -140,7 +145,9 @@ class Gate:
             scope = self._access.remembered(shown[7:])
         else:
             return None
-        if scope is None or not scope.grants.anywhere & self._needed.get(call.method, Permission.NONE):
+        if scope is None or not scope.grants.bits & self._needed.get(call.method, 0):
+            return None
+        if scope.bucket is not None and call.method not in _PAID_OTHERWISE and not scope.bucket.try_take():
             return None
         return scope
 
@@ -151,7 +158,7 @@ class Gate:
             CredentialsMissing, CredentialsInvalid, CredentialsExpired, CredentialsRevoked: Who calls is not known.
             NamespaceDisabled: The caller's namespace is not in use.
             NotAllowed: The principal may not call this method, on any queue.
-            RateLimited: The address has shown bad credentials too often.
+            RateLimited: The principal calls more often than it may, or the address has shown bad credentials too often.
         """
         rule = self._rules.get(call.method)
         if rule is not None and not rule.any_of:
@@ -159,6 +166,8 @@ class Gate:
         scope = self._principal(call)
         if rule is not None and not scope.grants.anywhere & rule.any_of:
             raise not_allowed(rule.names, f"call {call.method.rpartition('/')[2]}")
+        if scope.bucket is not None and call.method not in _PAID_OTHERWISE:
+            scope.bucket.take()
         if call.method == METRICS and scope.namespace != DEFAULT_NAMESPACE:
             raise not_allowed("ADMIN", "read metrics, which tell of all namespaces", namespace="default")
         return scope

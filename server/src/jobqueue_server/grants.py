@@ -80,19 +80,21 @@ class Grants:
     Attributes:
         each: The grants.
         anywhere: What they permit in at least one place.
+        bits: The same as a plain number: `&` of two flags takes 0.6 us, of two numbers 0.03.
         unbounded: Whether one of them permits everything everywhere, payloads too.
     """
 
-    __slots__ = ("_readable", "_remembered", "anywhere", "each", "unbounded")
+    __slots__ = ("_readable", "_remembered", "anywhere", "bits", "each", "unbounded")
 
     def __init__(self, each: Iterable[Grant] = ()) -> None:
         self.each = tuple(each)
         self.anywhere = Permission.NONE
         for grant in self.each:
             self.anywhere |= grant.permissions
+        self.bits = self.anywhere.value
         everything = Grant(EVERY | Permission.PAYLOADS)
         self.unbounded = any(grant.covers(everything) for grant in self.each)
-        self._remembered: dict[tuple[str, str], Permission] = {}
+        self._remembered: dict[tuple[str, str], int] = {}
         self._readable: tuple[list[str], list[str]] | None = None
 
     def __eq__(self, other: object) -> bool:
@@ -106,12 +108,15 @@ class Grants:
 
     def on(self, queue: str, kind: str) -> Permission:
         """What is permitted on the jobs of this queue and kind."""
+        return Permission(self._bits_on(queue, kind))
+
+    def _bits_on(self, queue: str, kind: str) -> int:
         found = self._remembered.get((queue, kind))
         if found is None:
-            found = Permission.NONE
+            found = 0
             for grant in self.each:
                 if grant.match(queue, kind):
-                    found |= grant.permissions
+                    found |= grant.permissions.value
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
             self._remembered[queue, kind] = found
@@ -119,7 +124,8 @@ class Grants:
 
     def may(self, permission: Permission, queue: str, kind: str) -> bool:
         """Whether all of `permission` is permitted on the jobs of this queue and kind."""
-        return self.unbounded or self.on(queue, kind) & permission == permission
+        bits = permission.value
+        return self.unbounded or self._bits_on(queue, kind) & bits == bits
 
     def may_queue(self, permission: Permission, queue: str) -> bool:
         """Whether `permission` is permitted on a whole queue: on all kinds of its jobs."""

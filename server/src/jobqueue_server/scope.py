@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .grants import EVERYTHING, Grants
+from .rates import Bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +20,11 @@ class Scope:
         principal: The name of who calls. All keys that succeed each other are one principal.
         grants: What the principal may do within the namespace.
         credential: Which credential the principal showed, such as `key:` and the id of a key; empty for none.
+        bucket: How often the principal may call; None: as often as it likes.
     """
 
     namespace: int
     principal: str
     grants: Grants = EVERYTHING
     credential: str = ""
+    bucket: Bucket | None = field(default=None, compare=False)

@@ -21,6 +21,7 @@ from ...errors import (
     NamespaceDisabled,
 )
 from ...grants import NOTHING, Grants, GrantsMalformed, from_json
+from ...rates import Bucket
 from ...scope import Scope
 from ...store.access.access import AccessStore, KeyRow, NamespaceRow
 from ..upkeep.clock import Clock
@@ -53,11 +54,19 @@ class Access:
     """Who calls, by what is shown.
 
     What was read last stays in force while the database is away.
+
+    Args:
+        store: Keys and namespaces in the database.
+        clock: The database's time, by which keys end.
+        servers: How many servers there are, between which a rate is divided.
     """
 
-    def __init__(self, store: AccessStore, clock: Clock) -> None:
+    def __init__(self, store: AccessStore, clock: Clock, servers: Callable[[], int] = lambda: 1) -> None:
         self._store = store
         self._clock = clock
+        self._servers = servers
+        # By the principal. It is kept over changes, so that none of them fills it.
+        self._buckets: dict[str, Bucket] = {}
         self._version = 0
         self._keys: dict[str, _Known] = {}
         self._namespaces: dict[int, NamespaceRow] = {}
@@ -122,10 +131,20 @@ class Access:
         namespaces = {row.id: row for row in await self._store.namespaces()}
         rows = await self._store.keys()
         meanings: dict[str, Grants] = {}
-        self._keys = {row.id: _compiled(row, meanings) for row in rows}
+        buckets = {row.id: self._bucket(row) for row in rows if row.limit is not None}
+        self._keys = {row.id: _compiled(row, meanings, buckets.get(row.id)) for row in rows}
+        self._buckets = {_KEY + row.lineage: buckets[row.id] for row in rows if row.id in buckets}
         self._namespaces = namespaces
         self._version = version
         self._changed()
+
+    def _bucket(self, row: KeyRow) -> Bucket:
+        assert row.limit is not None
+        kept = self._buckets.get(_KEY + row.lineage)
+        if kept is not None and (kept.rate, kept.burst) == (row.limit.rate, row.limit.burst):
+            return kept
+        made = self._buckets[_KEY + row.lineage] = Bucket(row.limit.rate, row.limit.burst, self._servers)
+        return made
 
     def _forget_ended(self) -> None:
         """Keys end by the clock too: those who hold something by them hear of it."""
@@ -244,7 +263,7 @@ class Access:
         return None
 
 
-def _compiled(row: KeyRow, meanings: dict[str, Grants]) -> _Known:
+def _compiled(row: KeyRow, meanings: dict[str, Grants], bucket: Bucket | None) -> _Known:
     grants = meanings.get(row.grants)
     if grants is None:
         try:
@@ -253,7 +272,7 @@ def _compiled(row: KeyRow, meanings: dict[str, Grants]) -> _Known:
             _log.error("the grants of a key can't be read, so it permits nothing", key=row.id, error=error)
             grants = NOTHING
         meanings[row.grants] = grants
-    scope = Scope(row.namespace, _KEY + row.lineage, grants, _KEY + row.id)
+    scope = Scope(row.namespace, _KEY + row.lineage, grants, _KEY + row.id, bucket)
     ends_ms = None if row.expires_at is None else int(row.expires_at.timestamp() * 1000)
     return _Known(row, scope, ends_ms, tuple(ip_network(text) for text in row.networks))
 

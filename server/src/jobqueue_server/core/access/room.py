@@ -15,11 +15,12 @@ class AccessRoom:
     Args:
         stores: The database.
         upkeep: Has the clock by which keys end.
+        servers: How many servers there are, between which rates are divided.
         used: Whether callers have to show who they are. If not, nothing is read and nothing runs.
     """
 
-    def __init__(self, stores: Stores, upkeep: UpkeepRoom, *, used: bool) -> None:
-        self.access = Access(stores.access, upkeep.clock)
+    def __init__(self, stores: Stores, upkeep: UpkeepRoom, servers: Callable[[], int], *, used: bool) -> None:
+        self.access = Access(stores.access, upkeep.clock, servers)
         self.used = used
 
     async def load(self) -> None:

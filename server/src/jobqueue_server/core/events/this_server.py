@@ -15,6 +15,10 @@ class ThisServer:
         self.id = 0
         self.others = 0
 
+    def count(self) -> int:
+        """How many servers live, this one among them."""
+        return self.others + 1
+
     def registered(self, id: int) -> None:
         """It has a row."""
         self.id = id

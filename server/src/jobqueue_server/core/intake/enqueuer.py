@@ -34,11 +34,14 @@ class Enqueuer:
         """Stores one job, or answers the one that its idempotency key stands for.
 
         Raises:
+            NotAllowed: Its principal may not enqueue it.
+            RateLimited: Its principal enqueues more often than it may.
             PayloadInvalid, KindUnknown: It does not fit.
             IdempotencyKeyReused: Its key stands for another request.
             QueueFull: Too many wait to be stored.
             DatabaseAway: It may have been stored or not.
         """
+        _pay(scope, 1)
         if new.idempotency_key is not None:
             return await self._keyed_jobs.enqueue(scope, new)
         batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
@@ -49,11 +52,14 @@ class Enqueuer:
         """Puts jobs without keys in line, without waiting for them; None where `enqueue` has more to do.
 
         Raises:
+            NotAllowed: Its principal may not enqueue one of them.
+            RateLimited: Its principal enqueues more often than it may.
             PayloadInvalid: One does not fit.
         """
         batch = self._intake.rows(scope, jobs, "jobs[]")
         if batch is None or not self._waiting.has_room(batch.jobs):
             return None
+        _pay(scope, batch.jobs)
         self._batcher.put(batch, caller)
         return batch
 
@@ -63,7 +69,9 @@ class Enqueuer:
         Raises:
             As `enqueue`; the violations name the jobs by their place, `jobs[3].payload`.
         """
-        self._waiting.check(sum(len(some.payloads) for some in jobs))
+        count = sum(len(some.payloads) for some in jobs)
+        self._waiting.check(count)
+        _pay(scope, count)
         batch = await self._intake.rows_in_new_lanes(scope, jobs, "jobs[]", self._waiting)
         if batch.keyed:
             return await self._keyed_batches.enqueue(scope, batch)
@@ -77,3 +85,9 @@ class Enqueuer:
             QueueFull: Too many wait to be stored.
         """
         self._waiting.check(jobs)
+
+
+def _pay(scope: Scope, jobs: int) -> None:
+    """Counts jobs against the rate of their principal. Follow-ups are not: they end a job."""
+    if scope.bucket is not None:
+        scope.bucket.take(jobs)

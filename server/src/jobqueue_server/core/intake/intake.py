@@ -47,7 +47,7 @@ class Intake:
             lane = catalog.known_lane(scope, some.new.queue, some.new.kind)
             if lane is None:
                 return None
-            if not unbounded:
+            if not unbounded and not scope.grants.may(Permission.ENQUEUE, lane.queue, lane.kind):
                 require(scope, Permission.ENQUEUE, lane.queue, lane.kind, f"enqueue {place(path, first)}")
             if not catalog.takes_any_json(lane):
                 for index, payload in enumerate(some.payloads, first):
