@@ -1,0 +1,158 @@
+"""What a server remembers of keys: no longer than they are good, and no more than it may."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from jobqueue_server.core.access import keys
+from jobqueue_server.core.access.access import Access
+from jobqueue_server.errors import (
+    CredentialsExpired,
+    CredentialsInvalid,
+    CredentialsRevoked,
+    NamespaceDisabled,
+)
+from jobqueue_server.store.access.access import KeyRow, NamespaceRow
+
+pytestmark = pytest.mark.unit
+
+READ = '[{"permissions": ["READ"], "queues": ["*"], "kinds": ["*"], "payloads": false}]'
+
+
+class Clock:
+    """The database's time, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.ms = 1_000_000
+
+    def now_ms(self) -> int:
+        return self.ms
+
+
+class Store:
+    """What is stored, as `AccessStore` answers it."""
+
+    def __init__(self) -> None:
+        self.number = 1
+        self.rows: list[KeyRow] = []
+        self.disabled = False
+        self.touched: list[str] = []
+
+    def key(self, ends_ms: int | None = None, *, revoked: bool = False, grants: str = READ) -> keys.MintedKey:
+        minted = keys.mint()
+        ends = None if ends_ms is None else datetime.fromtimestamp(ends_ms / 1000, UTC)
+        self.rows.append(
+            KeyRow(minted.id, 1, minted.id, "key", minted.secret_hash, grants, None, (), ends, revoked)
+        )
+        return minted
+
+    async def version(self) -> int:
+        return self.number
+
+    async def keys(self) -> list[KeyRow]:
+        return self.rows
+
+    async def namespaces(self) -> list[NamespaceRow]:
+        return [NamespaceRow(1, "default", self.disabled)]
+
+    async def touch_keys(self, ids: list[str]) -> None:
+        self.touched += ids
+
+
+async def access_to(store: Any, clock: Any) -> Access:
+    access = Access(store, clock)
+    await access.load()
+    return access
+
+
+async def test_a_verdict_does_not_outlive_its_key() -> None:
+    store, clock = Store(), Clock()
+    key = store.key(ends_ms=1_000_500)
+    access = await access_to(store, clock)
+    assert access.remembered(key.text) is None, "nobody has looked at it yet"
+    scope = access.look(key.text, "")
+    assert access.remembered(key.text) is scope
+    clock.ms = 1_000_499
+    assert access.remembered(key.text) is scope
+    clock.ms = 1_000_500
+    assert access.remembered(key.text) is None
+    with pytest.raises(CredentialsExpired):
+        access.look(key.text, "")
+    assert isinstance(access.now(scope)[1], CredentialsExpired)
+
+
+async def test_a_change_is_seen_by_what_was_remembered() -> None:
+    store = Store()
+    key = store.key()
+    access = await access_to(store, Clock())
+    told: list[int] = []
+    access.hear_change(lambda: told.append(1))
+    scope = access.look(key.text, "")
+    await access.refresh()
+    assert access.remembered(key.text) is scope, "nothing has changed"
+    store.rows = [
+        KeyRow(**{name: getattr(store.rows[0], name) for name in KeyRow.__slots__} | {"revoked": True})
+    ]
+    store.number = 2
+    await access.refresh()
+    assert told == [1]
+    assert access.remembered(key.text) is None
+    with pytest.raises(CredentialsRevoked):
+        access.look(key.text, "")
+    assert access.revoked() == [scope.credential]
+
+
+async def test_only_the_right_secret_is_told_what_became_of_a_key() -> None:
+    store = Store()
+    revoked, good = store.key(revoked=True), store.key()
+    access = await access_to(store, Clock())
+    for key in (revoked, good):
+        body = key.text[:14] + "a" * 43
+        with pytest.raises(CredentialsInvalid):
+            access.look(body + keys._checksum(body), "")
+    with pytest.raises(CredentialsRevoked):
+        access.look(revoked.text, "")
+
+
+async def test_a_disabled_namespace_refuses_its_keys() -> None:
+    store = Store()
+    key = store.key()
+    access = await access_to(store, Clock())
+    scope = access.look(key.text, "")
+    store.disabled, store.number = True, 2
+    await access.refresh()
+    with pytest.raises(NamespaceDisabled):
+        access.look(key.text, "")
+    assert isinstance(access.now(scope)[1], NamespaceDisabled)
+
+
+async def test_grants_that_can_not_be_read_permit_nothing() -> None:
+    store = Store()
+    key = store.key(grants='{"new": "form"}')
+    access = await access_to(store, Clock())
+    assert access.look(key.text, "").grants.bits == 0
+
+
+async def test_a_key_that_is_used_on_and_on_is_noted_each_time() -> None:
+    store = Store()
+    key = store.key()
+    access = await access_to(store, Clock())
+    for _ in range(2):
+        access.look(key.text, "")
+        await access.note_used()
+        assert access.remembered(key.text) is None
+    await access.note_used()
+    assert store.touched == [key.id] * 2
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobqueue_server.core.access.access._MOST_REMEMBERED", 3)
+    store = Store()
+    minted = [store.key() for _ in range(10)]
+    access = await access_to(store, Clock())
+    for key in minted:
+        access.look(key.text, "")
+    assert sum(access.remembered(key.text) is not None for key in minted) <= 3
