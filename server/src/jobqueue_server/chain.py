@@ -40,7 +40,7 @@ _WAIT_FIELDS = {"WaitJob": "timeout", "ClaimJobs": "wait"}
 # They finish work, and are taken while the server leaves and when it is overloaded.
 _FINISHING = frozenset({"SettleJobs", "HeartbeatSession", "CloseSession"})
 
-_TIME_IS_UP = "the call's time was up before it was done"
+_TIME_IS_UP = "the call's time ended before its answer"
 
 _log = logs.get(__name__)
 
@@ -273,11 +273,12 @@ class Chain:
             return
         if self.draining:
             raise Draining(
-                "this server is leaving; connect to another or call again", retry_after=timedelta(seconds=1)
+                "this server is shutting down; connect to another server, or call again",
+                retry_after=timedelta(seconds=1),
             )
         if self.in_flight > self._max_in_flight:
             raise TooManyCalls(
-                f"{self._max_in_flight} calls are being handled, and the server takes no more at once",
+                f"this server handles {self._max_in_flight} calls, as many as it may; call again later",
                 retry_after=timedelta(seconds=1),
             )
 

@@ -53,9 +53,7 @@ class Inflater:
                 f"the body is declared as gzip, but can't be inflated: {_why(error)}"
             ) from None
         if self._inflating.unused_data:
-            raise FieldInvalid(
-                "the body goes on after the end of its gzip stream; send one stream, and nothing else"
-            )
+            raise FieldInvalid("the body continues after the end of its gzip stream; send one stream alone")
         return inflated
 
     def finish(self) -> None:
@@ -82,7 +80,7 @@ def inflater(metadata: Mapping[str, str]) -> Inflater | None:
     raise Refused(
         415,
         "INVALID_ARGUMENT",
-        f"the body is encoded as {encoding[:60]}; send it as gzip, or as it is",
+        f"the body is encoded as {encoding[:60]}; send it as gzip, or without an encoding",
         (("Accept-Encoding", "gzip, identity"),),
     )
 

@@ -65,8 +65,8 @@ JOBQUEUE = Contract(
 # What other list interfaces have; here a page goes on by its token, so that no job is missed or seen twice.
 _PAGED = frozenset({"/v1/jobs", "/v1/queues", "/v1/kinds"})
 _INSTEAD = {
-    "limit": "is no parameter here; page_size says how many, page_token where to go on",
-    "offset": "is no parameter here; page_token, the next_page_token of the page before, says where to go on, "
+    "limit": "is not a parameter here; page_size says how many, page_token where to go on",
+    "offset": "is not a parameter here; page_token, the next_page_token of the page before, says where to go on, "
     "and page_size how many",
 }
 

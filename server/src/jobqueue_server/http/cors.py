@@ -112,7 +112,8 @@ def _refused(origin: str) -> Refused:
     return Refused(
         403,
         "PERMISSION_DENIED",
-        f"this request comes from {page}, which may not call this server; JOBQUEUE_CORS_ORIGINS lists those that may",
+        f"this request comes from {page}, which may not call this server; "
+        "JOBQUEUE_CORS_ORIGINS lists the origins that may",
     )
 
 

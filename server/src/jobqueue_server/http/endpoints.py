@@ -181,6 +181,6 @@ def full_name(binding: Binding) -> str:
 
 def _not_built(name: str) -> Callable[[Any, Call], Awaitable[Any]]:
     async def not_built(request: Any, call: Call) -> Any:
-        raise NotBuilt(f"{name} is not built in this server's HTTP side yet")
+        raise NotBuilt(f"this server does not have the method {name} over HTTP")
 
     return not_built

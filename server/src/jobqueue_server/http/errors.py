@@ -39,32 +39,32 @@ STATUS_OF = {
 REASONS = {
     400: (
         "REQUEST_MALFORMED",
-        "The bytes are no request of HTTP/1.1, or can be read in two ways. The message says why; the connection ends.",
+        "The bytes are not an HTTP/1.1 request, or can be read in two ways. The message says why. The connection ends.",
     ),
     403: (
         "ORIGIN_FOREIGN",
-        "A page of another site sent the request, in a browser. List the page's origin in `JOBQUEUE_CORS_ORIGINS`.",
+        "A page of another site sent the request from a browser. List the page's origin in `JOBQUEUE_CORS_ORIGINS`.",
     ),
     404: (
         "ROUTE_NOT_FOUND",
-        "No method is at this path, or it has no such verb. The message names what there is.",
+        "No method has this path, or the path has no such verb. The message names the most similar ones.",
     ),
     405: (
         "METHOD_NOT_ALLOWED",
-        "The path is there, but not for this HTTP method. `Allow` lists those it has.",
+        "The path exists, but not for this HTTP method. `Allow` lists the methods that it has.",
     ),
     406: (
         "ACCEPT_UNSUPPORTED",
-        "The method is a stream, and `Accept` takes none of the forms that it is answered in. The message lists them.",
+        "The method answers a stream, and `Accept` allows none of its forms. The message lists the forms.",
     ),
-    413: ("BODY_TOO_LARGE", "The body is over 4 MiB. Send less at once, or store the data elsewhere."),
+    413: ("BODY_TOO_LARGE", "The body is over 4 MiB. Send smaller ones, or store the data elsewhere."),
     415: (
         "CONTENT_TYPE_UNSUPPORTED",
-        "The body is declared as something else than `application/json`, or encoded in another way than gzip.",
+        "The body's type is not `application/json`, or its encoding is not gzip.",
     ),
     421: (
         "HOST_UNKNOWN",
-        "`Host` is no name of this server. Call it by its address, or add the name to `JOBQUEUE_HTTP_HOSTS`.",
+        "`Host` is not a name of this server. Call it by its address, or add the name to `JOBQUEUE_HTTP_HOSTS`.",
     ),
 }
 

@@ -38,7 +38,7 @@ def check(method: bytes, version: str, hosts: int, codings: Sequence[bytes]) -> 
     if codings and [coding.strip().lower() for coding in codings] != [b"chunked"]:
         raise malformed("the request's Transfer-Encoding must be chunked and nothing else")
     if method == b"CONNECT":
-        message = "CONNECT is not allowed; this server is no proxy"
+        message = "CONNECT is not allowed; this server is not a proxy"
         raise Refused(405, "UNIMPLEMENTED", message, (("Allow", ""),))
 
 

@@ -101,7 +101,7 @@ class Request:
 
 def _too_large(inflater: compression.Inflater | None) -> Refused:
     inflated = " once inflated" if inflater else ""
-    message = f"the body is over {MAX_MESSAGE_BYTES} bytes{inflated}, the most that is taken"
+    message = f"the body is over {MAX_MESSAGE_BYTES} bytes{inflated}; send smaller ones, or store the data elsewhere"
     return Refused(413, "INVALID_ARGUMENT", message)
 
 

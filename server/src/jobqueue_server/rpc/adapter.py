@@ -146,7 +146,9 @@ def _parser(message_class: type[Message]) -> Callable[[bytes], Message]:
         try:
             return message_class.FromString(raw)
         except DecodeError:
-            raise FieldInvalid(f"the request is not a {name}: malformed, or a string is not UTF-8") from None
+            raise FieldInvalid(
+                f"the request is not a valid {name}: it is malformed, or a string is not UTF-8"
+            ) from None
 
     return parse
 
@@ -182,7 +184,7 @@ def _told(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call
 
 def _not_built(name: str) -> Callable[[Any, Call], Awaitable[Any]]:
     async def handle(request: Any, call: Call) -> Any:
-        raise NotBuilt(f"{name} is not built in this server yet")
+        raise NotBuilt(f"this server does not have the method {name}")
 
     return handle
 

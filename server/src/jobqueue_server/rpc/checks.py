@@ -134,7 +134,7 @@ def new_job(job: pb.NewJob, at: str, now: datetime, problems: Problems) -> None:
             timestamp(job.run_at, f"{at}run_at", problems)
             and job.run_at.seconds > (now + MAX_AHEAD).timestamp()
         ):
-            problems.add(f"{at}run_at", f"must be at most {_words(MAX_AHEAD)} ahead")
+            problems.add(f"{at}run_at", f"must be at most {_words(MAX_AHEAD)} from now")
     elif start == "delay":
         duration(job.delay, f"{at}delay", timedelta(), MAX_AHEAD, problems)
     max_attempts(job.max_attempts, at, problems)
@@ -187,7 +187,7 @@ def distinct_keys(jobs: Iterable[NewJob], at: str, problems: Problems) -> None:
     for index, job in enumerate(jobs):
         key = job.idempotency_key
         if key and first.setdefault(key, index) != index:
-            problems.add(f"{at}[{index}].idempotency_key", f"must not be that of {at}[{first[key]}]")
+            problems.add(f"{at}[{index}].idempotency_key", f"must differ from the key of {at}[{first[key]}]")
 
 
 def name(value: str, field: str, problems: Problems, example: str = "mail") -> None:
@@ -250,7 +250,7 @@ def label_filter(given: Iterable[str], problems: Problems) -> dict[str, str]:
         else:
             _label(label, value, field, problems)
             if found.setdefault(label, value) != value:
-                problems.add(field, f"asks {label} to have two values; a job has one")
+                problems.add(field, f"gives the label {label} a second value; a label has one")
     if len(found) > MAX_LABELS:
         problems.add("labels", f"must be at most {MAX_LABELS} labels, not {len(found)}")
     return found
@@ -332,7 +332,7 @@ def duration(value: Duration, field: str, low: timedelta, high: timedelta, probl
     """Checks that a Duration is one, and within its bounds."""
     seconds, nanos = value.seconds, value.nanos
     if abs(nanos) > 999_999_999 or (seconds > 0 > nanos) or (seconds < 0 < nanos):
-        problems.add(field, "must have nanos from 0 to 999999999 in size, with the sign of its seconds")
+        problems.add(field, "must have nanos from -999999999 to 999999999, with the sign of its seconds")
         return False
     if _in_nanos(low) <= seconds * 1_000_000_000 + nanos <= _in_nanos(high):
         return True

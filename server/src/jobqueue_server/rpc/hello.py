@@ -60,7 +60,7 @@ def greeting(hello: lease_pb2.Hello) -> Hello:
     if hello.HasField("resume"):
         token = hello.resume.session_token
         if not token:
-            problems.add("hello.resume.session_token", "is required to go on with a session")
+            problems.add("hello.resume.session_token", "is required to resume a session")
         held = named(hello.resume.held, "hello.resume.held", problems)
         unanswered = named(hello.resume.unanswered, "hello.resume.unanswered", problems)
     problems.raise_if_any()
@@ -90,7 +90,9 @@ def _subscriptions(hello: lease_pb2.Hello, problems: Problems) -> set[tuple[str,
             checks.name(kind, f"{at}.kinds[{place}]", problems, "send_email")
             subscriptions.add((queue, kind))
         if len(subscriptions) > MAX_SUBSCRIPTIONS:
-            problems.add("hello.subscriptions", f"name more than {MAX_SUBSCRIPTIONS} pairs of queue and kind")
+            problems.add(
+                "hello.subscriptions", f"must name at most {MAX_SUBSCRIPTIONS} pairs of queue and kind"
+            )
             break
     return subscriptions
 
@@ -145,5 +147,5 @@ def lease_job_id(text: str) -> UUID:
     problems = Problems()
     job_id = checks.uuid(text, "job_id", problems)
     if problems:
-        raise FieldInvalid.of("job_id", "must be a UUID, as the delivery gave it")
+        raise FieldInvalid.of("job_id", "must be a UUID: the id in the delivery")
     return job_id

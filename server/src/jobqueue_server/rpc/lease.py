@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from datetime import timedelta
 from typing import Any
@@ -13,6 +12,7 @@ import grpc.aio
 
 from jobqueue.v1 import lease_pb2
 
+from .. import logs
 from ..chain import Call
 from ..core.attempt.outcome import Outcome, SettleReply
 from ..core.attempt.settler import Settler
@@ -37,7 +37,7 @@ from .stream import LeaseStream
 from .transport import FrameStream
 from .welcome import welcome
 
-_log = logging.getLogger(__name__)
+_log = logs.get(__name__)
 
 MAX_PROGRESS_MESSAGE = 1024
 # Twice the slots: what was just settled may still be named.
@@ -81,7 +81,7 @@ class LeaseServicer:
             SessionSuperseded, SessionSilent: The session goes on elsewhere, or is to.
         """
         if self._silent >= self._max_streams:
-            message = f"{self._silent} streams have not said Hello yet, as many as may be"
+            message = f"{self._silent} streams have not sent Hello yet, as many as may; connect again later"
             raise TooManyStreams(message, retry_after=timedelta(seconds=1))
         self._silent += 1
         try:
@@ -89,17 +89,19 @@ class LeaseServicer:
                 first = await context.read()
         except TimeoutError:
             raise ProtocolViolated(
-                f"no Hello came within {HELLO_WITHIN:g} s; it is the first frame of a stream"
+                f"no Hello came within {HELLO_WITHIN:g} s; it must be the first frame of a stream"
             ) from None
         finally:
             self._silent -= 1
         if first is grpc.aio.EOF:
             return
         if first.WhichOneof("frame") != "hello":
-            raise ProtocolViolated("the first frame of a stream is Hello")
+            raise ProtocolViolated("the first frame of a stream must be Hello")
         hello = greeting(first.hello)
         if self._streams >= self._max_streams:
-            message = f"this server holds {self._streams} streams, as many as it may"
+            message = (
+                f"this server holds {self._streams} streams, as many as it may; connect to another server"
+            )
             raise TooManyStreams(message, retry_after=timedelta(seconds=1))
         # Counted before the database is asked: of many that come at once each must see the others.
         self._streams += 1
@@ -178,17 +180,17 @@ class LeaseServicer:
             self._report(frame.progress, session)
         elif which == "drain":
             _log.info(
-                "session %d of worker %s drains: %s", session.id, session.name, frame.drain.reason[:255]
+                "a worker drains", session=session.id, worker=session.name, reason=frame.drain.reason[:255]
             )
             session.drain()
             self._end_when_empty(session, stream)
         elif which == "hello":
-            raise ProtocolViolated("a stream has one Hello, its first frame")
+            raise ProtocolViolated("Hello came again; only the first frame of a stream may be Hello")
 
     def _settle(self, settle: lease_pb2.Settle, session: Session, stream: LeaseStream) -> None:
         count = len(settle.succeeded) + len(settle.outcomes)
         if count > MAX_SETTLE_OUTCOMES:
-            raise FieldInvalid.of("settle", f"holds {count} outcomes; a frame takes {MAX_SETTLE_OUTCOMES}")
+            raise FieldInvalid.of("settle", f"has {count} outcomes; a frame may have {MAX_SETTLE_OUTCOMES}")
         seq = settle.seq
 
         def done(answers: list[Any]) -> None:
@@ -208,10 +210,10 @@ class LeaseServicer:
 
     def _heartbeat(self, heartbeat: lease_pb2.Heartbeat, session: Session, stream: LeaseStream) -> None:
         if len(heartbeat.held) > MAX_HELD:
-            # It lives all the same. Its stream's end would not make it name fewer.
+            # The worker lives all the same. To end its stream would not make it name fewer.
             _log.warning(
-                "a heartbeat of worker %s names %d leases; at most %d are looked at",
-                session.name, len(heartbeat.held), MAX_HELD,
+                "a heartbeat names too many leases, which are ignored",
+                worker=session.name, leases=len(heartbeat.held), most=MAX_HELD,
             )  # fmt: skip
             stream.pong(heartbeat.seq)
             return
@@ -232,10 +234,10 @@ class LeaseServicer:
         message = progress.message.replace("\0", "")[:MAX_PROGRESS_MESSAGE]
         checkpoint = progress.checkpoint if progress.HasField("checkpoint") else None
         if checkpoint is not None and len(checkpoint) > MAX_CHECKPOINT_BYTES:
-            # The stream goes on: it is of other jobs too. So the log says why the next attempt finds an older one.
+            # The stream has other jobs too, so it goes on. The log says why the next attempt gets an older checkpoint.
             _log.warning(
-                "a checkpoint of job %s by worker %s has %d bytes, and is passed over; at most %d are kept",
-                lease.job_id, session.name, len(checkpoint), MAX_CHECKPOINT_BYTES,
+                "a checkpoint is too large, and is ignored",
+                job=str(lease.job_id), worker=session.name, bytes=len(checkpoint), most=MAX_CHECKPOINT_BYTES,
             )  # fmt: skip
             checkpoint = None
         self._progress.report(session, lease, fraction, message, checkpoint)
@@ -256,7 +258,7 @@ class LeaseServicer:
             return
         except JobQueueError as error:
             # The session is silent from now; the reaper ends it when the database is back.
-            _log.warning("session %d could not be ended: %s", session.id, error)
+            _log.warning("a session could not be ended", session=session.id, cause=str(error))
             stream.leave()
             return
         stream.goodbye(released)

@@ -53,9 +53,11 @@ def _outcome(message: lease_pb2.Outcome, clock: Clock) -> Outcome:
         outcome.job_id = lease_job_id(message.job_id)
         outcome.attempt = message.attempt
         if message.attempt < 1:
-            raise FieldInvalid.of("attempt", "must be at least 1, as the delivery gave it")
+            raise FieldInvalid.of("attempt", "must be at least 1: the attempt in the delivery")
     elif not message.lease_id:
-        raise FieldInvalid.of("lease_id", "name the lease by lease_id, or by job_id and attempt")
+        raise FieldInvalid.of(
+            "lease_id", "is required, or job_id and attempt instead of it: they name the lease"
+        )
     if which == "success":
         outcome.output = _output(message.success)
         if message.success.follow_ups:
@@ -85,7 +87,7 @@ def _follow_ups(success: lease_pb2.Success, clock: Clock) -> list[NewJob]:
     """Checked as in BatchEnqueueJobs."""
     if len(success.follow_ups) > MAX_FOLLOW_UPS:
         raise FieldInvalid.of(
-            _FOLLOW_UPS, f"has {len(success.follow_ups)} jobs; at most {MAX_FOLLOW_UPS} are taken"
+            _FOLLOW_UPS, f"has {len(success.follow_ups)} jobs; at most {MAX_FOLLOW_UPS} are allowed"
         )
     problems = Problems()
     now = clock.now()
@@ -126,7 +128,7 @@ def _output(success: lease_pb2.Success) -> bytes | None:
             raise FieldInvalid.of("success.output", str(error)) from None
     if len(text) > MAX_OUTPUT_BYTES:
         raise FieldInvalid.of(
-            f"success.{which}", f"has {len(text)} bytes; at most {MAX_OUTPUT_BYTES} are kept"
+            f"success.{which}", f"has {len(text)} bytes; at most {MAX_OUTPUT_BYTES} are allowed"
         )
     return text
 

@@ -95,7 +95,9 @@ class UnarySessionServicer:
         """Reports outcomes; each is judged for itself."""
         problems = Problems()
         if not 1 <= len(request.outcomes) <= MAX_SETTLE_OUTCOMES:
-            problems.add("outcomes", f"must be 1 to {MAX_SETTLE_OUTCOMES}, not {len(request.outcomes)}")
+            problems.add(
+                "outcomes", f"must be 1 to {MAX_SETTLE_OUTCOMES} outcomes, not {len(request.outcomes)}"
+            )
         _token(request.session_token, problems)
         answers: list[Answer | None] = []
         outcomes: list[Outcome] = []
@@ -112,7 +114,7 @@ class UnarySessionServicer:
 
     def _read(self, message: lease_pb2.Outcome) -> tuple[Outcome | None, Answer | None]:
         if not message.job_id:
-            said = "job_id is required, and attempt: in a call they name the lease"
+            said = "job_id and attempt are required: in a unary call they name the lease"
             return None, Answer(0, None, message.attempt, "INVALID", message=said)
         outcome, refused = read_outcome(message, self._clock)
         if outcome is not None:
@@ -151,7 +153,7 @@ class UnarySessionServicer:
 def _token(token: str, problems: Problems) -> None:
     """Checks that there is one, and ends the call for that and for what was found before."""
     if not token:
-        problems.add("session_token", "is required: the one that OpenSession answered")
+        problems.add("session_token", "is required: the token that OpenSession answered")
     checks.text(token, "session_token", MAX_TOKEN_CHARS, problems)
     problems.raise_if_any()
 

@@ -45,12 +45,12 @@ def _plain(value: Value) -> Any:
             return [_plain(item) for item in value.list_value.values]
         case "null_value":
             return None
-    raise ValueInvalid("must hold a JSON value everywhere; a google.protobuf.Value in it has no kind set")
+    raise ValueInvalid("must be a JSON value; a google.protobuf.Value in it has no kind set")
 
 
 def _number(number: float) -> int | float:
     if not math.isfinite(number):
-        raise ValueInvalid(f"must hold finite numbers; {number} is none that JSON can write")
+        raise ValueInvalid(f"must have finite numbers; JSON can't express {number}")
     if number.is_integer() and abs(number) <= _LARGEST_INTEGER:
         return int(number)
     return number

@@ -89,7 +89,7 @@ class BodyReader:
                 if reader is None:
                     if key not in ignored and not self._ignore_unknown:
                         known = message.DESCRIPTOR.fields_by_name
-                        raise Problem(f"is no field of {message.DESCRIPTOR.name}{nearest(key, known)}")
+                        raise Problem(f"is not a field of {message.DESCRIPTOR.name}{nearest(key, known)}")
                     text.end = text.value(place)[1]
                     continue
                 if name in seen:
@@ -178,7 +178,7 @@ class BodyReader:
             for index, place in enumerate(text.items(at)):
                 try:
                     if text.text.startswith("null", place) and not takes_null:
-                        raise Problem("must not be null, being an item of a list")
+                        raise Problem("must not be null: it is an item of a list")
                     if is_message:
                         text.end = self._into(items.add(), text, place)
                     else:
@@ -213,7 +213,7 @@ class BodyReader:
                     if entry in entries:
                         raise Problem("is given twice")
                     if text.text.startswith("null", place) and not takes_null:
-                        raise Problem("must not be null, being a value of a map")
+                        raise Problem("must not be null: it is a value of a map")
                     if is_message:
                         text.end = self._into(entries[entry], text, place)
                     else:
@@ -239,7 +239,7 @@ class BodyReader:
         try:
             descriptor = message.DESCRIPTOR.file.pool.FindMessageTypeByName(url.rsplit("/", 1)[1])
         except KeyError:
-            raise Problem(f"is of a type that is not known here: {shown(url)}", "@type") from None
+            raise Problem(f"is of a type that this server does not know: {shown(url)}", "@type") from None
         inner = GetMessageClass(descriptor)()
         if descriptor.full_name in STRUCTS or filler(descriptor, self._any_case, text=False) is not None:
             for key, place in text.members(at):

@@ -81,7 +81,7 @@ def place(descriptor: Descriptor, path: str) -> Place:
             where = f"in {before}" if before else f"in {descriptor.name}"
             prefix = before + "." if before else ""
             known = [prefix + name for name in here.fields_by_name]
-            raise Problem(f"there is no {shown(path)}, as {shown(step)} is not {where}{nearest(path, known)}")
+            raise Problem(f"{shown(path)} does not exist: {shown(step)} is not {where}{nearest(path, known)}")
         if index == len(steps) - 1:
             return Place(".".join([*(parent.name for parent in parents), field.name]), tuple(parents), field)
         if field.message_type is None or field.is_repeated:

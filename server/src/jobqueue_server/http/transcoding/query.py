@@ -135,7 +135,7 @@ class QueryReader:
         field, name = where.field, where.field.name
         any_case = self._options.case_insensitive_enum_parsing
         if is_map(field):
-            raise Problem("is a map, which a query can't give", where.name)
+            raise Problem("is a map, which a query can't express", where.name)
         if field.message_type is None:
             read = text_reader(field, any_case)
             if field.is_repeated:

@@ -100,10 +100,10 @@ def _integral(token: str, name: str) -> int:
     if not number.is_finite() or number.adjusted() > 20:
         if number == 0:
             return 0
-        raise Problem(f"is beyond any {name}: {described(token)}")
+        raise Problem(f"is out of the range of any {name}: {described(token)}")
     value = int(number)
     if value != number:
-        raise Problem(f"must be an {name}, and has a fraction: {described(token)}")
+        raise Problem(f"must be an {name} without a fraction; it is {described(token)}")
     return value
 
 
@@ -118,7 +118,7 @@ def double(token: Any) -> float:
         return special
     value = float(token)
     if math.isinf(value):
-        raise Problem(f"is beyond the range of a double: {described(token)}")
+        raise Problem(f"is out of the range of a double: {described(token)}")
     return value
 
 
@@ -129,7 +129,7 @@ def single(token: Any) -> float:
         try:
             struct.pack("<f", value)
         except OverflowError:
-            raise Problem(f"is beyond the range of a float: {described(token)}") from None
+            raise Problem(f"is out of the range of a float: {described(token)}") from None
     return value
 
 
@@ -164,7 +164,7 @@ def string(token: Any) -> str:
             token.encode()
         except UnicodeEncodeError as error:
             half = f"\\u{ord(token[error.start]):04x}"
-            raise Problem(f"must be Unicode text; it has half a surrogate pair, {half}") from None
+            raise Problem(f"must be Unicode text; it has half of a surrogate pair, {half}") from None
     return token
 
 
@@ -174,10 +174,10 @@ def base64_bytes(token: Any) -> bytes:
         raise Problem(f"must be a string of base64; it is {described(token)}")
     parts = _BASE64.fullmatch(token)
     if parts is None:
-        raise Problem(f"must be base64, of A-Z a-z 0-9 + / or of A-Z a-z 0-9 - _: {shown(token)}")
+        raise Problem(f"must be base64, with A-Z a-z 0-9 + / or A-Z a-z 0-9 - _; it is {shown(token)}")
     digits, padding = parts.groups()
     if len(digits) % 4 == 1 or (padding and len(digits + padding) % 4):
-        raise Problem(f"is base64 cut short or padded wrong: {shown(token)}")
+        raise Problem(f"must be whole base64, padded or not; it is {shown(token)}")
     return base64.b64decode(
         digits + "=" * (-len(digits) % 4), altchars=b"-_" if {"-", "_"} & set(digits) else None
     )
@@ -207,13 +207,13 @@ class _Enum:
                 return number
             if isinstance(token, Number) or (self.text and _NUMBER.fullmatch(token)):
                 return self.number(token)
-            raise Problem(f"{shown(token)} is no {self.enum.name}{nearest(token, self.exact)}")
+            raise Problem(f"{shown(token)} is not a {self.enum.name}{nearest(token, self.exact)}")
         raise Problem(f"must be the name of a {self.enum.name}; it is {described(token)}")
 
     def number(self, token: str) -> int:
         number = integer(token, "int32", -(2**31), 2**31 - 1)
         if self.enum.is_closed and number not in self.enum.values_by_number:
-            raise Problem(f"{number} is no {self.enum.name}")
+            raise Problem(f"{number} is not a {self.enum.name}")
         return number
 
 

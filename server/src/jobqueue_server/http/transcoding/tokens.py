@@ -92,7 +92,7 @@ class Text:
         except json.JSONDecodeError as error:
             raise self.broken(error.msg, error.pos) from None
         except _NotANumber as error:
-            raise Problem(f"must be JSON; a bare {error} is no JSON number", stops=True) from None
+            raise Problem(f"must be JSON; a bare {error} is not a JSON number", stops=True) from None
 
     def pass_over(self, at: int, problem: Problem) -> None:
         """Goes on behind the value that starts there, in which a problem was found.
