@@ -232,10 +232,10 @@ class ServersDiffer(JobQueueError):
     reason, code = "SERVERS_DIFFER", "FAILED_PRECONDITION"
 
 
-class NotBuilt(JobQueueError):
+class MethodNotImplemented(JobQueueError):
     """This server does not have the method."""
 
-    reason, code = "NOT_BUILT", "UNIMPLEMENTED"
+    reason, code = "NOT_IMPLEMENTED", "UNIMPLEMENTED"
 
 
 class Internal(JobQueueError):

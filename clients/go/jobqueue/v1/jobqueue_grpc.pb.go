@@ -57,7 +57,7 @@ const (
 //   - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
 //   - UNAVAILABLE, DATABASE_AWAY: the database does not answer; a change may still have been committed.
 //   - UNAVAILABLE, DRAINING: this server is shutting down; call another server, or this one after RetryInfo.
-//   - UNIMPLEMENTED, NOT_BUILT: this server does not have the method.
+//   - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method.
 //   - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
 type JobQueueClient interface {
 	// Enqueues one job. OK means that the job is committed. A request with an idempotency key is safe to send again: the
@@ -415,7 +415,7 @@ func (c *jobQueueClient) CloseSession(ctx context.Context, in *CloseSessionReque
 //   - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
 //   - UNAVAILABLE, DATABASE_AWAY: the database does not answer; a change may still have been committed.
 //   - UNAVAILABLE, DRAINING: this server is shutting down; call another server, or this one after RetryInfo.
-//   - UNIMPLEMENTED, NOT_BUILT: this server does not have the method.
+//   - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method.
 //   - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
 type JobQueueServer interface {
 	// Enqueues one job. OK means that the job is committed. A request with an idempotency key is safe to send again: the

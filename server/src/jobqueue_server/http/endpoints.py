@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from ..chain import Call, Chain, StreamHandler
-from ..errors import FieldInvalid, JobQueueError, NotBuilt
+from ..errors import FieldInvalid, JobQueueError, MethodNotImplemented
 from . import contract, headers
 from .answer import Answer, Send, json_text
 from .contract import Contract
@@ -54,10 +54,10 @@ _Raw = tuple[Request, Match[Binding], StreamAnswer | None]
 
 
 def endpoint(around: Surroundings, binding: Binding, servicer: object) -> Endpoint:
-    """The endpoint of a binding; a method that the servicer lacks is answered NOT_BUILT."""
+    """The endpoint of a binding; a method that the servicer lacks is answered NOT_IMPLEMENTED."""
     implementation = getattr(servicer, binding.method.name, None)
     if implementation is None:
-        return Unary(around, binding, _not_built(binding.method.name))
+        return Unary(around, binding, _not_implemented(binding.method.name))
     if binding.method.server_streaming:
         return Stream(around, binding, implementation)
     return Unary(around, binding, implementation)
@@ -179,8 +179,8 @@ def full_name(binding: Binding) -> str:
     return f"/{binding.method.containing_service.full_name}/{binding.method.name}"
 
 
-def _not_built(name: str) -> Callable[[Any, Call], Awaitable[Any]]:
-    async def not_built(request: Any, call: Call) -> Any:
-        raise NotBuilt(f"this server does not have the method {name} over HTTP")
+def _not_implemented(name: str) -> Callable[[Any, Call], Awaitable[Any]]:
+    async def not_implemented(request: Any, call: Call) -> Any:
+        raise MethodNotImplemented(f"this server does not have the method {name} over HTTP")
 
-    return not_built
+    return not_implemented

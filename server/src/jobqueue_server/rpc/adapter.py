@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from ..chain import Call, Chain
-from ..errors import BodyTooLarge, FieldInvalid, JobQueueError, NotBuilt
+from ..errors import BodyTooLarge, FieldInvalid, JobQueueError, MethodNotImplemented
 from .fast.methods import FastMethod, fast_method
 from .trailers import refusal, trailing
 from .transport import (
@@ -35,7 +35,7 @@ def generic_handler(service: ServiceDescriptor, servicer: object, chain: Chain) 
         servicer: Has `async def Method(self, request, call) -> response` for unary methods, an async
             generator `Method(self, request, call)` for server streams, and for methods that stream both ways
             `async def Method(self, context, call) -> None`, which awaits `context.read()` and
-            `context.write(message)` itself. A method that it lacks is answered UNIMPLEMENTED, NOT_BUILT.
+            `context.write(message)` itself. A method that it lacks is answered UNIMPLEMENTED, NOT_IMPLEMENTED.
         chain: What every call passes.
     """
     handlers = {method.name: _handler(method, servicer, chain) for method in service.methods}
@@ -55,12 +55,12 @@ def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
         return parse(raw)
 
     if method.client_streaming:
-        duplex = chain.duplex(full_name, _told(implementation or _not_built(method.name)))
+        duplex = chain.duplex(full_name, _told(implementation or _not_implemented(method.name)))
         return make.stream_stream_rpc_method_handler(_duplex(full_name, duplex), parse, _serialize)
     if method.server_streaming:
-        stream = chain.stream(full_name, implementation or _stream_not_built(method.name), read)
+        stream = chain.stream(full_name, implementation or _stream_not_implemented(method.name), read)
         return make.unary_stream_rpc_method_handler(_stream(full_name, stream), as_it_came, _serialize)
-    unary = chain.unary(full_name, _serialized(implementation or _not_built(method.name)), read)
+    unary = chain.unary(full_name, _serialized(implementation or _not_implemented(method.name)), read)
     fast = fast_method(full_name, chain, servicer)
     return make.unary_unary_rpc_method_handler(Unary(full_name, unary, fast), as_it_came)
 
@@ -182,15 +182,15 @@ def _told(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call
     return handle
 
 
-def _not_built(name: str) -> Callable[[Any, Call], Awaitable[Any]]:
+def _not_implemented(name: str) -> Callable[[Any, Call], Awaitable[Any]]:
     async def handle(request: Any, call: Call) -> Any:
-        raise NotBuilt(f"this server does not have the method {name}")
+        raise MethodNotImplemented(f"this server does not have the method {name}")
 
     return handle
 
 
-def _stream_not_built(name: str) -> Any:
-    refuse = _not_built(name)
+def _stream_not_implemented(name: str) -> Any:
+    refuse = _not_implemented(name)
 
     async def handle(request: Any, call: Call) -> Any:
         yield await refuse(request, call)

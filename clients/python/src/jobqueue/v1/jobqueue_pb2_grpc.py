@@ -44,7 +44,7 @@ class JobQueueStub(object):
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
     - UNAVAILABLE, DATABASE_AWAY: the database does not answer; a change may still have been committed.
     - UNAVAILABLE, DRAINING: this server is shutting down; call another server, or this one after RetryInfo.
-    - UNIMPLEMENTED, NOT_BUILT: this server does not have the method.
+    - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method.
     - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
     """
 
@@ -149,7 +149,7 @@ class JobQueueServicer(object):
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
     - UNAVAILABLE, DATABASE_AWAY: the database does not answer; a change may still have been committed.
     - UNAVAILABLE, DRAINING: this server is shutting down; call another server, or this one after RetryInfo.
-    - UNIMPLEMENTED, NOT_BUILT: this server does not have the method.
+    - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method.
     - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
     """
 
@@ -494,7 +494,7 @@ class JobQueue(object):
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
     - UNAVAILABLE, DATABASE_AWAY: the database does not answer; a change may still have been committed.
     - UNAVAILABLE, DRAINING: this server is shutting down; call another server, or this one after RetryInfo.
-    - UNIMPLEMENTED, NOT_BUILT: this server does not have the method.
+    - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method.
     - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
     """
 

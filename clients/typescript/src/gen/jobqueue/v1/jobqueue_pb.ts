@@ -624,7 +624,7 @@ export const WatchJobsResponseSchema: GenMessage<WatchJobsResponse> = /*@__PURE_
  * - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
  * - UNAVAILABLE, DATABASE_AWAY: the database does not answer; a change may still have been committed.
  * - UNAVAILABLE, DRAINING: this server is shutting down; call another server, or this one after RetryInfo.
- * - UNIMPLEMENTED, NOT_BUILT: this server does not have the method.
+ * - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method.
  * - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
  *
  * @generated from service jobqueue.v1.JobQueue
