@@ -1,4 +1,4 @@
-"""A service's descriptor and a servicer become gRPC handlers: every method through the chain, none by hand."""
+"""Makes gRPC handlers from a service's descriptor and a servicer. Every method passes the chain."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def generic_handler(service: ServiceDescriptor, servicer: object, chain: Chain) 
             generator `Method(self, request, call)` for server streams, and for methods that stream both ways
             `async def Method(self, context, call) -> None`, which awaits `context.read()` and
             `context.write(message)` itself. A method that it lacks is answered UNIMPLEMENTED, NOT_IMPLEMENTED.
-        chain: What every call passes.
+        chain: The chain that every call passes.
     """
     handlers = {method.name: _handler(method, servicer, chain) for method in service.methods}
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
@@ -45,7 +45,7 @@ def generic_handler(service: ServiceDescriptor, servicer: object, chain: Chain) 
 def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
     full_name = f"/{method.containing_service.full_name}/{method.name}"
     parse = _parser(GetMessageClass(method.input_type))
-    # gRPC's own types describe handlers with serializers; unary ones here do without, inside of the chain.
+    # gRPC's types describe handlers with serializers. Unary handlers here serialize inside of the chain instead.
     make: Any = grpc
     implementation = getattr(servicer, method.name, None)
 
@@ -66,7 +66,7 @@ def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
 
 
 class Unary:
-    """A unary method as the transport runs it. `immediate`: the fast path, where it has one."""
+    """A unary method as the transport runs it. `immediate`: the method's fast path, if it has one."""
 
     def __init__(
         self, method: str, run: Callable[[Any, Call], Awaitable[Any]], fast: FastMethod | None
@@ -77,7 +77,7 @@ class Unary:
         self.immediate = None if fast is None else self._begin
 
     async def __call__(self, raw: bytes, context: Context) -> Any:
-        """The response to a request, both on the wire."""
+        """The serialized response to a serialized request."""
         call = _call(self._method, context)
         try:
             response = await self._run(raw, call)
@@ -96,7 +96,7 @@ def _stream(method: str, run: Callable[..., Awaitable[None]]) -> Callable[..., A
         call = _call(method, context)
 
         try:
-            # At once, and not with the first response, which may be hours away.
+            # Now, and not with the first response, which may come hours later.
             await _send_request_id(context, call)
             await run(raw, call, context.write)
         except JobQueueError as error:
@@ -154,12 +154,12 @@ def _parser(message_class: type[Message]) -> Callable[[bytes], Message]:
 
 
 def _serialize(message: Message | bytes) -> bytes:
-    """What a servicer has serialized itself, on the hot path, goes as it is."""
+    """Serializes a response. Bytes, which servicers make on the hot path, stay as they are."""
     return message if type(message) is bytes else message.SerializeToString()  # type: ignore[union-attr]
 
 
 def _serialized(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call], Awaitable[bytes]]:
-    """Inside of the chain, so that what can't be serialized is a fault of ours like others."""
+    """Serializes inside of the chain, so that a response that can't be serialized is an Internal error like others."""
 
     async def handle(request: Any, call: Call) -> bytes:
         response: bytes = (await handler(request, call)).SerializeToString()
@@ -169,7 +169,7 @@ def _serialized(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any
 
 
 def _told(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call], Awaitable[Any]]:
-    """Inside of the chain too: a message that the transport refuses is refused in our words."""
+    """Reads inside of the chain, so that a message that the transport refuses gets an error with our reason."""
 
     async def handle(context: FrameStream, call: Call) -> Any:
         try:

@@ -31,7 +31,7 @@ from ..errors import (
 )
 from ..model import MAX_CHECKPOINT_BYTES, MAX_SETTLE_OUTCOMES
 from ..scope import Scope
-from .hello import MAX_SLOTS, Hello, greeting, take_capacity
+from .hello import MAX_SLOTS, Hello, checked_hello, take_capacity
 from .outcomes import read_outcome
 from .stream import LeaseStream
 from .transport import FrameStream
@@ -40,14 +40,14 @@ from .welcome import welcome
 _log = logs.get(__name__)
 
 MAX_PROGRESS_MESSAGE = 1024
-# Twice the slots: what was just settled may still be named.
+# Twice the slots: a heartbeat may still name leases that were just settled.
 MAX_HELD = 2 * MAX_SLOTS
-# How long a stream may stay without its first frame.
+# How long a stream may stay without its first frame, in seconds.
 HELLO_WITHIN = 10.0
 
 
 class LeaseServicer:
-    """`Lease` for every worker of this server."""
+    """The method `Lease`, for every worker of this server."""
 
     def __init__(
         self,
@@ -75,10 +75,12 @@ class LeaseServicer:
         """One stream from Hello to its end.
 
         Raises:
-            ProtocolViolated: The first frame was not Hello, or came too late, or a later one was Hello too.
-            FieldInvalid: A Hello or Capacity breaks a rule.
-            SessionUnknown, SessionEnded, TooManyStreams: No session can be had.
-            SessionSuperseded, SessionSilent: The session goes on elsewhere, or is to.
+            ProtocolViolated: The first frame was not Hello, or came too late, or a later frame was Hello.
+            FieldInvalid: A field of a frame breaks its rule.
+            SessionUnknown, SessionEnded: The session can't be resumed.
+            TooManyStreams: The server holds as many sessions as it may.
+            SessionSuperseded: The session was resumed elsewhere.
+            SessionSilent: No frame came for three heartbeat intervals.
         """
         if self._silent >= self._max_streams:
             message = f"{self._silent} streams have not sent Hello yet, as many as may; connect again later"
@@ -97,13 +99,13 @@ class LeaseServicer:
             return
         if first.WhichOneof("frame") != "hello":
             raise ProtocolViolated("the first frame of a stream must be Hello")
-        hello = greeting(first.hello)
+        hello = checked_hello(first.hello)
         if self._streams >= self._max_streams:
             message = (
                 f"this server holds {self._streams} streams, as many as it may; connect to another server"
             )
             raise TooManyStreams(message, retry_after=timedelta(seconds=1))
-        # Counted before the database is asked: of many that come at once each must see the others.
+        # Counted before the database is asked, so that streams that come at the same time count each other.
         self._streams += 1
         try:
             await self._stream(call.scope, context, hello, first.hello.capacity)
@@ -113,7 +115,7 @@ class LeaseServicer:
     async def _stream(
         self, scope: Scope, context: FrameStream, hello: Hello, capacity: lease_pb2.Capacity
     ) -> None:
-        """From the session, opened or resumed, to the end of its stream."""
+        """Opens or resumes the session, and serves it to the end of its stream."""
         opened = await self._session(scope, hello)
         session = opened.session
         stream = LeaseStream(context, session, as_value=hello.as_value)
@@ -140,7 +142,7 @@ class LeaseServicer:
         task.add_done_callback(self._background.discard)
 
     async def _serve(self, context: FrameStream, session: Session, stream: LeaseStream) -> None:
-        """Reads and writes until either ends. The end of one is the end of both, and its error theirs."""
+        """Reads and writes until one of the two ends; this ends the other too, and its error is raised."""
 
         def handle(frame: lease_pb2.LeaseRequest) -> None:
             self._handle(frame, session, stream)
@@ -148,7 +150,7 @@ class LeaseServicer:
         async def read() -> None:
             try:
                 await context.receive(handle, stream.has_room)
-                # The worker has said all; the stream ends with Goodbye.
+                # The worker has closed its side, so the stream ends with Goodbye.
                 session.drain()
                 await stream.all_answered()
                 await self._end(session, stream)
@@ -221,7 +223,7 @@ class LeaseServicer:
         if unknown:
             stream.revoke(unknown, "LEASE_UNKNOWN")
         stream.pong(heartbeat.seq)
-        # The last lease may have gone otherwise than by its settlement.
+        # The last lease may have ended without a settlement.
         self._end_when_empty(session, stream)
 
     def _report(self, progress: lease_pb2.Progress, session: Session) -> None:
@@ -247,7 +249,7 @@ class LeaseServicer:
             self._spawn(self._end(session, stream))
 
     async def _end(self, session: Session, stream: LeaseStream) -> None:
-        """Says Goodbye, and gives back what the worker still held."""
+        """Ends the session: gives back its leases, and sends Goodbye."""
         if session.link is not stream or not session.said_all():
             return
         try:
@@ -257,7 +259,7 @@ class LeaseServicer:
             stream.fail(error)
             return
         except JobQueueError as error:
-            # The session is silent from now; the reaper ends it when the database is back.
+            # The session is silent from now on. The reaper ends it when the database is back.
             _log.warning("a session could not be ended", session=session.id, cause=str(error))
             stream.leave()
             return

@@ -1,4 +1,4 @@
-"""Outcomes on the wire: checked one by one, so that a malformed one harms itself only."""
+"""Reads outcomes. Each is checked alone, so that a malformed one does not affect the others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .values import ValueInvalid, text_of
 
 _VERDICTS = lease_pb2.SettleResult.Verdict
 _CUT = "... (cut)"
-# A thousand of them go into one answer. Over 4 MiB no worker could read it, and would send the same outcomes again.
+# An answer may have a thousand messages. A worker could not read one over 4 MiB, and would send the outcomes again.
 _MAX_MESSAGE_CHARS = 512
 _FOLLOW_UPS = "success.follow_ups"
 
@@ -36,7 +36,7 @@ Reading = tuple[Outcome | None, Answer | None]
 
 
 def read_outcome(message: lease_pb2.Outcome, clock: Clock) -> Reading:
-    """The outcome, or the answer that says what is wrong with it. `clock` is for the times of follow-ups."""
+    """The outcome, or the answer INVALID with what is wrong. `clock` gives the time for follow-ups."""
     try:
         outcome = _outcome(message, clock)
     except JobQueueError as error:
@@ -84,7 +84,7 @@ def _outcome(message: lease_pb2.Outcome, clock: Clock) -> Outcome:
 
 
 def _follow_ups(success: lease_pb2.Success, clock: Clock) -> list[NewJob]:
-    """Checked as in BatchEnqueueJobs."""
+    """Checks and reads the follow-ups, as BatchEnqueueJobs does."""
     if len(success.follow_ups) > MAX_FOLLOW_UPS:
         raise FieldInvalid.of(
             _FOLLOW_UPS, f"has {len(success.follow_ups)} jobs; at most {MAX_FOLLOW_UPS} are allowed"
@@ -108,7 +108,7 @@ def _span(value: object, field: str) -> timedelta:
 
 
 def _text(text: str, limit: int) -> str:
-    """Cut to its limit, and said to be cut. PostgreSQL keeps no NUL in a text."""
+    """The text cut to `limit` characters, with a mark that it was cut. NUL is replaced: PostgreSQL stores none."""
     text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
     return text if len(text) <= limit else text[: limit - len(_CUT)] + _CUT
 
@@ -134,7 +134,7 @@ def _output(success: lease_pb2.Success) -> bytes | None:
 
 
 def result_message(answer: Answer) -> lease_pb2.SettleResult:
-    """What became of an outcome, as it is answered."""
+    """The message of the answer to an outcome."""
     result = lease_pb2.SettleResult(
         lease_id=answer.lease_id,
         job_id="" if answer.job_id is None else str(answer.job_id),

@@ -1,7 +1,7 @@
-"""Scalars in JSON and in URLs, by ProtoJSON's grammar and no wider, but for booleans in URLs.
+"""Reads scalars in JSON and in URLs, by ProtoJSON's strict grammar, except for booleans in URLs.
 
-A JSON token is what `tokens` reads: `str`, `Number`, `bool`, None, `list` or `dict`. Texts are those of paths and
-queries. Both raise `Problem`, which knows nothing of the field; the callers add its path.
+A JSON token is a `str`, `Number`, `bool`, None, `list` or `dict`, as `tokens` reads it. A text comes from a path or a
+query. Readers of both raise `Problem` without a path; their callers add it.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ _RANGES = {
 
 
 class Number(str):
-    """A number of a JSON text, as it is written there: nothing is lost before its type is known."""
+    """A number of a JSON text, kept as text until its type is known."""
 
     __slots__ = ()
 
 
 def token_reader(field: FieldDescriptor, any_case: bool) -> Reader:
-    """How a JSON token becomes a value of the field's scalar type (of one item, if it is repeated)."""
+    """The converter from a JSON token to a value of the field's scalar type (an item, if it is repeated)."""
     return _reader(field, any_case, text=False)
 
 
 def text_reader(field: FieldDescriptor, any_case: bool) -> Reader:
-    """How the text of a path or query becomes a value of the field's scalar type (of one item, if repeated)."""
+    """The converter from a text of a path or query to a value of the field's scalar type (an item, if repeated)."""
     return _reader(field, any_case, text=True)
 
 
 def key_reader(field: FieldDescriptor, any_case: bool) -> Reader:
-    """How a key of a JSON object becomes a key of a map."""
+    """The converter from a key of a JSON object to a key of a map."""
     return boolean_key if field.type == _F.TYPE_BOOL else text_reader(field, any_case)
 
 
@@ -77,7 +77,7 @@ def _reader(field: FieldDescriptor, any_case: bool, text: bool) -> Reader:
 
 
 def integer(token: Any, name: str, low: int, high: int) -> int:
-    """An integer as a number or as a string; `1e3` and `5.0` are integers too."""
+    """An integer, as a number or as a string. `1e3` and `5.0` are integers too."""
     if not isinstance(token, str):
         raise Problem(f"must be an {name}; it is {described(token)}")
     if _PLAIN_INTEGER.fullmatch(token):
@@ -96,7 +96,7 @@ def _integral(token: str, name: str) -> int:
         number = Decimal(token)
     except InvalidOperation:
         number = Decimal("Infinity")
-    # By its exponent first: 1e999999999 has no place in memory as an integer.
+    # The exponent is checked first: 1e999999999 would not fit into memory as an integer.
     if not number.is_finite() or number.adjusted() > 20:
         if number == 0:
             return 0
@@ -123,7 +123,7 @@ def double(token: Any) -> float:
 
 
 def single(token: Any) -> float:
-    """As `double`, within the range of a float."""
+    """The same as `double`, within the range of a float."""
     value = double(token)
     if math.isfinite(value):
         try:
@@ -156,7 +156,7 @@ def boolean_text(text: str) -> bool:
 
 
 def string(token: Any) -> str:
-    """A JSON string; half a surrogate pair is none, for UTF-8 has no bytes for it."""
+    """A JSON string. A lone surrogate is refused, because UTF-8 can't encode it."""
     if not isinstance(token, str) or isinstance(token, Number):
         raise Problem(f"must be a string; it is {described(token)}")
     if not token.isascii():
@@ -169,7 +169,7 @@ def string(token: Any) -> str:
 
 
 def base64_bytes(token: Any) -> bytes:
-    """Base64 of the standard or the URL alphabet, padded or not, and nothing else in between."""
+    """Base64 of the standard or the URL alphabet, padded or not, without other characters."""
     if not isinstance(token, str) or isinstance(token, Number):
         raise Problem(f"must be a string of base64; it is {described(token)}")
     parts = _BASE64.fullmatch(token)
@@ -184,7 +184,7 @@ def base64_bytes(token: Any) -> bytes:
 
 
 class _Enum:
-    """Names of an enum, exactly or in any case, and numbers."""
+    """Reads values of an enum: names, exactly or in any case, and numbers."""
 
     def __init__(self, enum: EnumDescriptor, any_case: bool, text: bool) -> None:
         self.enum = enum
@@ -195,7 +195,7 @@ class _Enum:
             folded: dict[str, set[int]] = {}
             for name, number in self.exact.items():
                 folded.setdefault(name.upper(), set()).add(number)
-            # Names that differ in case only mean themselves.
+            # Names that differ only in case must be written exactly.
             self.folded = {name: numbers.pop() for name, numbers in folded.items() if len(numbers) == 1}
 
     def read(self, token: Any) -> int:

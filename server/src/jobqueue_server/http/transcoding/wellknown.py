@@ -1,4 +1,4 @@
-"""The messages of google.protobuf that are strings in JSON: Timestamp, Duration, FieldMask; and the wrappers."""
+"""Reads the messages of google.protobuf that are strings in JSON (Timestamp, Duration, FieldMask), and the wrappers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from .errors import Problem, shown
 from .scalars import Number, described, text_reader, token_reader
 
-# Fills a message from a JSON token, or from the text of a query.
+# Fills a message from a JSON token, or from a text of a query.
 Filler = Callable[[Any, Any], None]
 
 _WRAPPERS = frozenset(
@@ -33,12 +33,12 @@ _LONGEST_SECONDS = 315_576_000_000
 
 
 def filler(descriptor: Descriptor, any_case: bool, text: bool) -> Filler | None:
-    """How a message of one of these types is filled; None for all other types.
+    """The function that fills a message of one of these types; None for other types.
 
     Args:
-        descriptor: Of the message.
-        any_case: Names of enums in any case.
-        text: From the text of a query; else from a JSON token.
+        descriptor: The type of the message.
+        any_case: Whether names of enums may be in any case.
+        text: Whether to fill from a text of a query; otherwise from a JSON token.
     """
     known = _FILLERS.get(descriptor.full_name)
     if known is not None:
