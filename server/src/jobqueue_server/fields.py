@@ -1,10 +1,14 @@
 """The fields of a job, each declared once: whether a producer gives it, where it is stored, which answers show it.
 
-Modules make the following from this list, once, when they are imported: the request's digest
-(`core/intake/digest.py`), the arguments of an insert (`store/intake/intake.py`), the reader of rows
-(`store/query/reads.py`), the keys of the templates of answers and deliveries (`rpc/fast/`, `http/fast/`,
-`rpc/leased.py`), and the fields that the jobs of a batch share (`rpc/fast/batch_decoder.py`). `tools/fields.py` writes
-the lists of columns in the `.sql` files.
+Modules make the following from this list, once, when they are imported:
+
+- the request's digest (`core/intake/digest.py`)
+- the arguments of an insert (`store/intake/intake.py`)
+- the reader of rows (`store/query/reads.py`)
+- the keys of the templates of answers and deliveries (`rpc/fast/`, `http/fast/`, `rpc/leased.py`)
+- the fields that the jobs of a batch share (`rpc/fast/batch_decoder.py`)
+
+`tools/fields.py` writes the lists of columns in the `.sql` files.
 
 The order of the fields is the order of the columns, and of the arguments of an insert. A new field is the last.
 """

@@ -32,10 +32,10 @@ def generic_handler(service: ServiceDescriptor, servicer: object, chain: Chain) 
 
     Args:
         service: Its descriptor, such as `jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"]`.
-        servicer: Has `async def Method(self, request, call) -> response` for unary methods, an async
-            generator `Method(self, request, call)` for server streams, and for methods that stream both ways
-            `async def Method(self, context, call) -> None`, which awaits `context.read()` and
-            `context.write(message)` itself. A method that it lacks is answered UNIMPLEMENTED, NOT_IMPLEMENTED.
+        servicer: Has a method for each RPC. A unary one is `async def Method(self, request, call) -> response`. A
+            server stream is an async generator `Method(self, request, call)`. A method that streams both ways is
+            `async def Method(self, context, call) -> None`, and awaits `context.read()` and `context.write(message)`
+            itself. A method that the servicer does not have is answered UNIMPLEMENTED, NOT_IMPLEMENTED.
         chain: The chain that every call passes.
     """
     handlers = {method.name: _handler(method, servicer, chain) for method in service.methods}
