@@ -13,14 +13,14 @@ import typer
 from . import ab, document, languages, loads, results, table
 from .checkout import ROOT, copied
 from .errors import BenchError
-from .gates import GATES, Round, scenes
-from .hands import Hands
+from .gates import GATES, Round, scenarios
 from .load import Load
 from .paired import COSTS_NOTHING, FEWEST, MOST
 from .peers import PEERS, WORKLOADS
 from .profile import profile
 from .runs import about, console, run_gates, run_rounds, shown
 from .scale import Scale
+from .workers import Workers
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -104,13 +104,13 @@ def beside(
 
     async def each(bench: Round) -> None:
         for workload in WORKLOADS:
-            scene = scenes.OURS.get(workload)
-            if scene is not None:
-                ours = await bench.ours(workload, scene(bench.scale))
+            scenario = scenarios.OURS.get(workload)
+            if scenario is not None:
+                ours = await bench.ours(workload, scenario(bench.scale))
                 console.print(f"ours, {workload}: {ours.rate:,.0f} jobs/s", highlight=False)
             for peer in PEERS:
                 if workload in peer.workloads and peer.name in (names or known):
-                    told = await bench.peer(peer.name, workload, scenes.peer_jobs(bench.scale, workload))
+                    told = await bench.peer(peer.name, workload, scenarios.peer_jobs(bench.scale, workload))
                     console.print(f"{peer.name}, {workload}: {table.rate(told)}", highlight=False)
 
     asyncio.run(run_rounds(rounds, Scale(factor=scale, drain_jobs=drain), each))
@@ -142,7 +142,7 @@ def by_language(
 
 @app.command("loads")
 def by_load(scale: _Factor = 1.0, publish: _Publish = False) -> None:
-    """Measures ours by each door, with payloads of 128 B, 1 KB and 10 KB, idle and busy handlers, and on schedule."""
+    """Measures ours by each protocol, with payloads of 128 B to 10 KB, idle and busy handlers, and on schedule."""
 
     async def measure() -> None:
         sizes = Scale(factor=scale)
@@ -161,7 +161,7 @@ def by_load(scale: _Factor = 1.0, publish: _Publish = False) -> None:
 
 @app.command("profile")
 def flame(
-    door: Annotated[Literal["batch", "unary", "rest"], typer.Option(help="How jobs come in.")] = "batch",
+    protocol: Annotated[Literal["batch", "unary", "rest"], typer.Option(help="How jobs come in.")] = "batch",
     seconds: Annotated[int, typer.Option(min=1, max=300)] = 20,
     rate: Annotated[int, typer.Option(help="Samples a second.", min=10, max=1000)] = 250,
     in_flight: Annotated[int, typer.Option(help="Calls under way; connections.", min=1, max=1000)] = 8,
@@ -171,9 +171,9 @@ def flame(
 
     async def draw() -> None:
         async with shown() as (cluster, tell):
-            tell(f"{door}, {seconds} s")
-            load = Load(100_000_000, door, in_flight=in_flight)
-            ended = await profile(cluster, load, Hands(), seconds, rate, output.resolve())
+            tell(f"{protocol}, {seconds} s")
+            load = Load(100_000_000, protocol, in_flight=in_flight)
+            ended = await profile(cluster, load, Workers(), seconds, rate, output.resolve())
             console.print(f"{output}, at {ended:,.0f} jobs/s", highlight=False, soft_wrap=True)
 
     asyncio.run(draw())

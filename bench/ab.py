@@ -11,8 +11,8 @@ from typing import Any
 
 from . import results
 from .checkout import Checkout
-from .gates import GATES, scenes
-from .ours import Measured, Scene, measure
+from .gates import GATES, scenarios
+from .ours import Measured, Scenario, measure
 from .paired import paired
 from .postgres import Cluster
 from .runs import about, console, shown
@@ -27,15 +27,15 @@ METHOD = (
 )
 #: The figure that decides whether a change costs anything: CPU of server and PostgreSQL a job.
 DECIDES = "cpu_us"
-# The scene of each gate, and how many times its jobs: ten seconds of each on two cores.
-_SCENES: dict[str, tuple[Callable[[Scale], Scene], float]] = {
-    "G1": (scenes.hand_off, 2.5),
-    "G2": (scenes.rest, 1.3),
-    "G3": (scenes.unary, 3.0),
-    "G5": (scenes.many_streams, 1.75),
-    "G6": (scenes.on_schedule, 0.4),
+# The scenario of each gate, and how many times its jobs: ten seconds of each on two cores.
+_SCENARIOS: dict[str, tuple[Callable[[Scale], Scenario], float]] = {
+    "G1": (scenarios.hand_off, 2.5),
+    "G2": (scenarios.rest, 1.3),
+    "G3": (scenarios.unary, 3.0),
+    "G5": (scenarios.many_streams, 1.75),
+    "G6": (scenarios.on_schedule, 0.4),
 }
-NAMES = tuple(_SCENES)
+NAMES = tuple(_SCENARIOS)
 
 
 async def run(base: Checkout, new: Checkout, names: list[str], pairs: int, scale: Scale) -> dict[str, Any]:
@@ -87,13 +87,13 @@ async def compare(
         for name in names:
             if name in broken:
                 continue
-            make, times = _SCENES[name]
-            scene = make(replace(scale, factor=scale.factor * times))
+            make, times = _SCENARIOS[name]
+            scenario = make(replace(scale, factor=scale.factor * times))
             pair: dict[str, Measured] = {}
             try:
                 for side in ("base", "new") if number % 2 else ("new", "base"):
                     tell(f"pair {number} of {pairs}, {name}, {side}")
-                    pair[side] = await measure(cluster, scene, sides[side])
+                    pair[side] = await measure(cluster, scenario, sides[side])
             except Exception as error:
                 # The other gates are worth having.
                 broken[name] = str(error) or repr(error)

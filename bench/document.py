@@ -119,7 +119,7 @@ def _gates(entries: dict[str, Any]) -> str:
 
 
 def _costs(entries: dict[str, Any]) -> str:
-    """What ours cost in each scene that was measured, of the last round, and under each kind of load."""
+    """What ours cost in each scenario that was measured, of the last round, and under each kind of load."""
     rows = []
     for name in GATES:
         details = entries.get(name, {}).get("detail") or [{}]
@@ -130,7 +130,7 @@ def _costs(entries: dict[str, Any]) -> str:
     if not rows:
         return ""
     head = (
-        "scene", "jobs/s", "server", "PostgreSQL", "worker", "client", "WAL B", "commits", "statements", "messages",
+        "scenario", "jobs/s", "server", "PostgreSQL", "worker", "client", "WAL B", "commits", "statements", "messages",
         "answer ms", "start ms", "dead",
     )  # fmt: skip
     words = (

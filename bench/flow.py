@@ -1,4 +1,4 @@
-"""Load that goes on: producers and workers run until they are told, while somebody watches how much ends."""
+"""Load that goes on: producers and workers run until they are stopped, while the bench counts the jobs that end."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from .crew import DONE, Crew
 from .errors import BenchError
-from .hands import Hands
 from .load import Load
-from .ours import producers, workers
+from .ours import producers, worker_processes
+from .processes import DONE, Processes
 from .server import Server
+from .workers import Workers
 
 _PUMP = 0.005
 
@@ -26,7 +26,7 @@ class Flow:
         hired: The workers, bare streams.
     """
 
-    def __init__(self, servers: list[Server], made: Crew, hired: Crew) -> None:
+    def __init__(self, servers: list[Server], made: Processes, hired: Processes) -> None:
         self.made = made
         self.hired = hired
         self._servers = servers
@@ -90,7 +90,7 @@ class Flow:
 async def flowing(
     servers: list[Server],
     load: Load,
-    hands: Hands,
+    workers: Workers,
     *,
     ahead: int | None = None,
     paused: bool = False,
@@ -100,11 +100,11 @@ async def flowing(
     Args:
         servers: Where.
         load: Its jobs are the most that is made.
-        hands: Bare streams.
+        workers: Bare streams.
         ahead: Producers wait while so many jobs are stored and not ended: the size of a backlog that stays.
         paused: Whether the producers wait for their own `go`.
     """
-    async with producers(servers, load) as made, workers(servers, hands) as hired:
+    async with producers(servers, load) as made, worker_processes(servers, workers) as hired:
         flow = Flow(servers, made, hired)
         pumping = asyncio.create_task(_pump(flow, ahead)) if ahead is not None else None
         hired.go()

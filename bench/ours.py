@@ -12,14 +12,14 @@ from typing import Any
 import asyncpg
 
 from .checkout import Checkout
-from .crew import DONE, MESSAGES, Crew, merged
 from .errors import BenchError
-from .hands import Hands, work
 from .latency import Latencies
 from .load import Load, grpc_calls, rest, wire
 from .meter import Meter, per_job
 from .postgres import Cluster
+from .processes import DONE, MESSAGES, Processes, merged
 from .server import Server, declare
+from .workers import Workers, work
 
 GRAIN = 0.25
 # Nothing is measured for longer than that, whatever hangs.
@@ -27,19 +27,19 @@ _LONGEST = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Scenario:
     """What is measured.
 
     Attributes:
         load: The producers.
-        hands: The workers.
+        workers: The workers.
         drain: Whether all jobs are stored before the workers come; what counts then begins with them.
         servers: Processes on the same database. Producers and streams are spread evenly, unless `uneven`.
         uneven: Whether all streams but one of each other server are at the first.
     """
 
     load: Load
-    hands: Hands = field(default_factory=Hands)
+    workers: Workers = field(default_factory=Workers)
     drain: bool = False
     servers: int = 1
     uneven: bool = False
@@ -92,16 +92,16 @@ class Measured:
         }
 
 
-async def measure(cluster: Cluster, scene: Scene, checkout: Checkout | None = None) -> Measured:
-    """Runs a scene on a fresh database; server and schema are those of a checkout, if there is one."""
+async def measure(cluster: Cluster, scenario: Scenario, checkout: Checkout | None = None) -> Measured:
+    """Runs a scenario on a fresh database; server and schema are those of a checkout, if there is one."""
     migrations = None if checkout is None else checkout.migrations
     async with (
         cluster.fresh(ours=True, migrations=migrations) as dsn,
-        stage(dsn, scene.servers, scene.hands.kinds, checkout) as servers,
+        stage(dsn, scenario.servers, scenario.workers.kinds, checkout) as servers,
     ):
         connection = await asyncpg.connect(dsn)
         try:
-            return await _measure(cluster, scene, servers, connection)
+            return await _measure(cluster, scenario, servers, connection)
         finally:
             await connection.close()
 
@@ -117,20 +117,20 @@ async def stage(
         yield servers
 
 
-def producers(servers: list[Server], load: Load) -> Crew:
+def producers(servers: list[Server], load: Load) -> Processes:
     """The processes of a load, not started."""
-    places = [server.http if load.door == "rest" else server.grpc for server in servers]
-    work = rest.produce if load.door == "rest" else wire.produce if load.bare else grpc_calls.produce
+    places = [server.http if load.protocol == "rest" else server.grpc for server in servers]
+    work = rest.produce if load.protocol == "rest" else wire.produce if load.bare else grpc_calls.produce
     count = load.producers
-    return Crew("the producers", work, [(places[number % len(places)], load) for number in range(count)])
+    return Processes("the producers", work, [(places[number % len(places)], load) for number in range(count)])
 
 
-def workers(servers: list[Server], hands: Hands, *, uneven: bool = False) -> Crew:
+def worker_processes(servers: list[Server], workers: Workers, *, uneven: bool = False) -> Processes:
     """The processes of workers, not started."""
-    spread = _spread(hands.streams, len(servers), uneven)
+    spread = _spread(workers.streams, len(servers), uneven)
     homes = [server.grpc for server, count in zip(servers, spread, strict=True) for _ in range(count)]
-    shares = [homes[number :: hands.processes] for number in range(hands.processes)]
-    return Crew("the workers", work, [(share, hands) for share in shares])
+    shares = [homes[number :: workers.processes] for number in range(workers.processes)]
+    return Processes("the workers", work, [(share, workers) for share in shares])
 
 
 def _spread(streams: int, servers: int, uneven: bool) -> list[int]:
@@ -140,11 +140,11 @@ def _spread(streams: int, servers: int, uneven: bool) -> list[int]:
     return [streams // servers + (number < streams % servers) for number in range(servers)]
 
 
-async def _measure(cluster: Cluster, scene: Scene, servers: list[Server], connection: Any) -> Measured:
-    jobs = scene.load.stored
-    async with producers(servers, scene.load) as made:
+async def _measure(cluster: Cluster, scenario: Scenario, servers: list[Server], connection: Any) -> Measured:
+    jobs = scenario.load.stored
+    async with producers(servers, scenario.load) as made:
         filling = {}
-        if scene.drain:
+        if scenario.drain:
             meter = Meter(
                 connection, cluster.pid, {"server": [each.pid for each in servers], "client": made.pids}
             )
@@ -152,27 +152,27 @@ async def _measure(cluster: Cluster, scene: Scene, servers: list[Server], connec
             made.go()
             reports = await made.reports(_LONGEST)
             filling = per_job(empty, await meter.read(), jobs)
-        async with workers(servers, scene.hands, uneven=scene.uneven) as hired:
+        async with worker_processes(servers, scenario.workers, uneven=scenario.uneven) as hired:
             pids = {"server": [each.pid for each in servers], "worker": hired.pids, "client": made.pids}
-            if scene.drain:
+            if scenario.drain:
                 del pids["client"]
-            if not scene.drain:
+            if not scenario.drain:
                 # The workers' coming is no part of it.
                 hired.go()
                 for server, count in zip(
-                    servers, _spread(scene.hands.streams, len(servers), scene.uneven), strict=True
+                    servers, _spread(scenario.workers.streams, len(servers), scenario.uneven), strict=True
                 ):
                     await server.streams(count, within=120)
             meter = Meter(connection, cluster.pid, pids)
             began_at = await connection.fetchval("select clock_timestamp()")
             before = await meter.read()
             started = time.monotonic()
-            (hired if scene.drain else made).go()
-            await _until_ended(jobs, connection, servers, made, hired, exact=scene.hands.sort == "bare")
+            (hired if scenario.drain else made).go()
+            await _until_ended(jobs, connection, servers, made, hired, exact=scenario.workers.sort == "bare")
             seconds = time.monotonic() - started
             after = await meter.read()
-            messages = hired.count(MESSAGES) + (0 if scene.drain else made.count(MESSAGES))
-            if not scene.drain:
+            messages = hired.count(MESSAGES) + (0 if scenario.drain else made.count(MESSAGES))
+            if not scenario.drain:
                 reports = await made.reports()
             starts = merged(await hired.stop(), "starts")
     stored = await connection.fetchrow(
@@ -202,7 +202,7 @@ async def _measure(cluster: Cluster, scene: Scene, servers: list[Server], connec
 
 
 async def _until_ended(
-    jobs: int, connection: Any, servers: list[Server], made: Crew, hired: Crew, *, exact: bool
+    jobs: int, connection: Any, servers: list[Server], made: Processes, hired: Processes, *, exact: bool
 ) -> None:
     """Waits until all jobs have ended: bare workers count what the server answered after its commit, which costs
     nothing; where handlers are counted, the database is asked once all of them have run.

@@ -15,7 +15,7 @@ from .ours import GRAIN
 # It leaves a finder of modules without `find_spec`, over which pytest stumbles; we want nothing of what it finds.
 sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
 
-_SCENES = (
+_SCENARIOS = (
     ("G1", "ours", "gRPC, batches of 100"),
     ("G2", "ours", "REST, one a request"),
     ("G3", "ours", "gRPC, one a call"),
@@ -56,7 +56,7 @@ def _chart(x: str, y: str, **more: Any) -> Any:
         width=1000,
         height=420,
         style=CleanStyle(font_family="sans-serif", label_font_size=11, legend_font_size=11),
-        # A script for tooltips would be fetched from somebody's server.
+        # A script for tooltips would be fetched from another server.
         js=[],
         margin_bottom=30,
         show_dots=False,
@@ -92,7 +92,7 @@ def _by_time(values: list[float], grain: float, skip: int = 0) -> list[tuple[flo
 
 def _throughput(entries: dict[str, Any]) -> Any:
     lines = {}
-    for gate, part, name in _SCENES:
+    for gate, part, name in _SCENARIOS:
         ended = _last(entries, gate).get(part, {}).get("ended", [])
         lines[f"{gate} {name}"] = _by_time([jobs / GRAIN for jobs in ended], GRAIN)
     return _filled(_chart("seconds", "jobs/s"), lines)

@@ -56,7 +56,7 @@ def workload_entries(
 ) -> dict[str, dict[str, Any]]:
     """One entry for each peer that was measured, and for ours beside them: each workload's median over the rounds.
 
-    Ours counts where a peer ran the same workload in these rounds: what it did alone stands beside nobody.
+    Ours counts where a peer ran the same workload in these rounds: what it did alone is not compared.
     """
     beside = {run.workload for one in runs for run in one if run.peer != JOBQUEUE}
     words: dict[str, dict[str, Any]] = {JOBQUEUE: {"versions": about["versions"]}}

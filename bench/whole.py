@@ -13,11 +13,11 @@ import argparse
 import asyncio
 import json
 
-from .hands import Hands
 from .load import Load
 from .machine import machine
-from .ours import Scene, measure
+from .ours import Scenario, measure
 from .postgres import Cluster
+from .workers import Workers
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=4)
     parser.add_argument("--slots", type=int, default=1000, help="of each stream")
     parser.add_argument(
-        "--door",
+        "--protocol",
         choices=["batch", "unary", "pipelined", "rest"],
         default="batch",
         help="how jobs come in: gRPC, many a call; gRPC, one a call; gRPC, as they gather; HTTP/JSON, one a request",
@@ -61,7 +61,7 @@ def main() -> None:
 async def _measured(options: argparse.Namespace) -> dict[str, object]:
     load = Load(
         options.jobs,
-        options.door,
+        options.protocol,
         payload=options.payload,
         batch=options.batch,
         producers=options.producers,
@@ -70,7 +70,7 @@ async def _measured(options: argparse.Namespace) -> dict[str, object]:
         stamped=options.stamped,
         bare=options.bare,
     )
-    hands = Hands(
+    workers = Workers(
         "runtime" if options.runtime else "bare",
         streams=options.streams,
         slots=options.slots,
@@ -81,11 +81,13 @@ async def _measured(options: argparse.Namespace) -> dict[str, object]:
     )
     async with Cluster() as cluster:
         await cluster.warm()
-        found = await measure(cluster, Scene(load, hands, drain=options.backlog, servers=options.servers))
+        found = await measure(
+            cluster, Scenario(load, workers, drain=options.backlog, servers=options.servers)
+        )
     return {
         **{name: value for name, value in found.told().items() if options.timeline or name != "ended"},
         "through": "backlog" if options.backlog else "hand-off",
-        "door": options.door,
+        "protocol": options.protocol,
         "machine": machine(),
     }
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import asyncpg
 
 from ..flow import flowing
-from ..hands import Hands
 from ..load import KIND, Load, padded
 from ..load.grpc_calls import enqueue_one
 from ..ours import stage
 from ..server import Server
+from ..workers import Workers
 from .gate import Found, Part
 from .round import Round
 
@@ -64,10 +64,10 @@ class Backlog:
 
     async def _small(self, bench: Round) -> dict[str, float]:
         wave = bench.scale.jobs(_SMALL)
-        hands = _one_by_one()
-        async with bench.cluster.fresh(ours=True) as dsn, stage(dsn, kinds=hands.kinds) as servers:
+        workers = _one_by_one()
+        async with bench.cluster.fresh(ours=True) as dsn, stage(dsn, kinds=workers.kinds) as servers:
             lane = await lane_of(servers[0], dsn, KIND)
-            async with flowing(servers, Load(0), hands) as flow:
+            async with flowing(servers, Load(0), workers) as flow:
                 await flow.until_ended(1, 60)
                 before = await servers[0].metrics()
                 for number in range(1, _WAVES + 1):
@@ -79,22 +79,22 @@ class Backlog:
     async def _large(self, bench: Round) -> dict[str, float]:
         jobs = bench.scale.jobs(bench.scale.large_backlog)
         taken = bench.scale.jobs(_SMALL) * _WAVES
-        hands = _one_by_one()
+        workers = _one_by_one()
         async with bench.cluster.fresh(ours=True) as dsn:
-            async with stage(dsn, kinds=hands.kinds) as servers:
+            async with stage(dsn, kinds=workers.kinds) as servers:
                 lane = await lane_of(servers[0], dsn, KIND)
             bench.tell(f"writing a backlog of {jobs:,}")
             await fill(dsn, lane, jobs)
-            async with stage(dsn, kinds=hands.kinds) as servers:
+            async with stage(dsn, kinds=workers.kinds) as servers:
                 before = await servers[0].metrics()
                 bench.tell(f"draining {taken:,} of {jobs:,}")
-                async with flowing(servers, Load(0), hands) as flow:
+                async with flowing(servers, Load(0), workers) as flow:
                     await flow.until_ended(min(taken, jobs), 600)
                     return claims(before, await servers[0].metrics())
 
     async def _rare(self, bench: Round) -> dict[str, float]:
         others = bench.scale.jobs(_OTHERS)
-        hands = Hands(kinds=(_RARE,))
+        workers = Workers(kinds=(_RARE,))
         async with bench.cluster.fresh(ours=True) as dsn:
             async with stage(dsn, kinds=(KIND, _RARE)) as servers:
                 lane = await lane_of(servers[0], dsn, KIND)
@@ -102,7 +102,7 @@ class Backlog:
             bench.tell(f"writing {others:,} jobs of another kind")
             await fill(dsn, lane, others)
             async with stage(dsn, kinds=(KIND, _RARE)) as servers:
-                async with flowing(servers, Load(0), hands) as flow:
+                async with flowing(servers, Load(0), workers) as flow:
                     await flow.until_ended(1, 60)
                     before: dict[str, float] = {}
                     for number in range(1, _WARM + _WAVES + 1):
@@ -114,9 +114,9 @@ class Backlog:
                     return claims(before, await servers[0].metrics())
 
 
-def _one_by_one() -> Hands:
+def _one_by_one() -> Workers:
     """A worker that takes as many as a claim has at most, and holds them for a while."""
-    return Hands(streams=1, handler_seconds=_HOLDS)
+    return Workers(streams=1, handler_seconds=_HOLDS)
 
 
 async def lane_of(server: Server, dsn: str, kind: str) -> int:

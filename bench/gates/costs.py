@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import scenes
+from . import scenarios
 from .gate import Found, Part
 from .round import Round
 
@@ -26,8 +26,8 @@ class Costs:
 
     async def measure(self, bench: Round) -> Found:
         """From G1 and G4 of the same round."""
-        given = await bench.ours("hand-off, batches of 100", scenes.hand_off(bench.scale))
-        drained = await bench.ours("drain", scenes.drain(bench.scale))
+        given = await bench.ours("hand-off, batches of 100", scenarios.hand_off(bench.scale))
+        drained = await bench.ours("drain", scenarios.drain(bench.scale))
         through = drained.costs["wal_bytes_per_job"] + drained.costs["filling"]["wal_bytes_per_job"]
         values = {
             "hand-off": given.costs["wal_bytes_per_job"],

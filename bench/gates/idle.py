@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import resource
 
-from ..crew import merged
 from ..errors import BenchError
 from ..flow import flowing
-from ..hands import Hands
 from ..latency import Latencies
 from ..load import Load
 from ..meter import memory
+from ..processes import merged
 from ..server import Server, declare
+from ..workers import Workers
 from .gate import Found, Part
 from .round import Round
 
@@ -39,15 +39,15 @@ class IdleStreams:
         count = bench.scale.jobs(bench.scale.idle_streams)
         _allow_files(count + 1000)
         settings = {"JOBQUEUE_MAX_STREAMS": str(count + 100), "JOBQUEUE_MAX_SESSIONS": str(count + 100)}
-        hands = Hands(streams=count, slots=1, processes=4, own_connections=True, stamped=True)
+        workers = Workers(streams=count, slots=1, processes=4, own_connections=True, stamped=True)
         calls = round(_RATE * bench.scale.seconds(_SECONDS))
         load = Load(calls, "unary", rate=_RATE, stamped=True)
         async with bench.cluster.fresh(ours=True) as dsn, Server(dsn, settings=settings) as server:
-            await declare(server, hands.kinds)
+            await declare(server, workers.kinds)
             bare = memory(server.pid)
             bench.tell(f"{count:,} workers connect")
             # The load is let go with the workers, but may make no call until all of them are there.
-            async with flowing([server], load, hands, paused=True) as flow:
+            async with flowing([server], load, workers, paused=True) as flow:
                 await server.streams(count, within=600)
                 bench.tell(f"{count:,} workers are idle")
                 await flow.rate(bench.scale.seconds(_QUIET))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..ours import Measured
-from . import scenes
+from . import scenarios
 from .gate import Found, Part
 from .round import Round
-from .scenes import RATE
+from .scenarios import RATE
 
 
 class StartLatency:
@@ -34,4 +34,4 @@ class StartLatency:
         return Found(values, {**detail, "curves": curves})
 
     async def _of(self, bench: Round, sort: str) -> Measured:
-        return await bench.ours(f"{RATE:,}/s on schedule, {sort}", scenes.on_schedule(bench.scale, sort))
+        return await bench.ours(f"{RATE:,}/s on schedule, {sort}", scenarios.on_schedule(bench.scale, sort))

@@ -7,11 +7,11 @@ import time
 
 import asyncpg
 
-from ..crew import DONE, Crew
 from ..errors import BenchError
-from ..hands import Hands
 from ..load import mixed
-from ..ours import stage, workers
+from ..ours import stage, worker_processes
+from ..processes import DONE, Processes
+from ..workers import Workers
 from .gate import Found, Part
 from .round import Round
 
@@ -47,19 +47,19 @@ class Mixed:
     async def measure(self, bench: Round) -> Found:
         """Fills, mixes, and waits for all of it."""
         mix = mixed.Mix(_QUEUES)
-        hands = Hands(queues=_QUEUES, failing=True)
+        workers = Workers(queues=_QUEUES, failing=True)
         backlog = bench.scale.jobs(_BACKLOG)
         seconds = bench.scale.seconds(_SECONDS, least=3)
-        async with bench.cluster.fresh(ours=True) as dsn, stage(dsn, kinds=hands.kinds) as servers:
+        async with bench.cluster.fresh(ours=True) as dsn, stage(dsn, kinds=workers.kinds) as servers:
             connection = await asyncpg.connect(dsn)
             target = servers[0].grpc
             bench.tell(f"storing {backlog:,} jobs of many sorts")
-            async with Crew("the filler", mixed.produce, [(target, mix, backlog, 1)]) as filler:
+            async with Processes("the filler", mixed.produce, [(target, mix, backlog, 1)]) as filler:
                 filler.go()
                 await filler.reports(600)
                 stored = filler.count(DONE)
-            made = Crew("the producer", mixed.produce, [(target, mix, 100_000_000, 2)])
-            async with made, workers(servers, hands) as hired:
+            made = Processes("the producer", mixed.produce, [(target, mix, 100_000_000, 2)])
+            async with made, worker_processes(servers, workers) as hired:
                 bench.tell(f"mixed load for {seconds:g} s")
                 since = await connection.fetchval("select clock_timestamp()")
                 hired.go()
@@ -96,7 +96,7 @@ class Mixed:
         return Found(values, detail)
 
 
-async def _drained(hired: Crew, jobs: int) -> None:
+async def _drained(hired: Processes, jobs: int) -> None:
     until = time.monotonic() + 600
     while hired.count(DONE) < jobs:
         if time.monotonic() > until:

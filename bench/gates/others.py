@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..hands import Hands
 from ..ours import Measured
 from ..peers import PEERS
-from . import scenes
+from ..workers import Workers
+from . import scenarios
 from .gate import Found, Part
 from .round import Round
 
@@ -28,10 +28,10 @@ class Others:
 
     async def measure(self, bench: Round) -> Found:
         """Ours, then each peer that has the workload."""
-        own = scenes.own(bench.scale)
-        apart = replace(own, hands=Hands(streams=own.hands.slots, slots=1))
+        own = scenarios.own(bench.scale)
+        apart = replace(own, workers=Workers(streams=own.workers.slots, slots=1))
         ours: dict[str, Measured] = {
-            "rest": await bench.ours("REST, one job a request", scenes.rest(bench.scale)),
+            "rest": await bench.ours("REST, one job a request", scenarios.rest(bench.scale)),
             "own": await bench.ours("2,000 jobs, 16 slots", own),
             "own, 16 streams": await bench.ours("2,000 jobs, 16 streams of one slot", apart),
         }
@@ -41,7 +41,7 @@ class Others:
             rates = []
             for peer in PEERS:
                 if part.name in peer.workloads:
-                    run = await bench.peer(peer.name, part.name, scenes.peer_jobs(bench.scale, part.name))
+                    run = await bench.peer(peer.name, part.name, scenarios.peer_jobs(bench.scale, part.name))
                     rates += [run.rate] if run.rate is not None else []
                     detail[f"{peer.name}, {part.name}"] = run.told
             values[part.name] = round(ours[part.name].rate / max(rates), 3) if rates else None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..flow import flowing
-from ..hands import Hands
 from ..load import Load
 from ..ours import stage
-from . import scenes
+from ..workers import Workers
+from . import scenarios
 from .gate import Found, Part
 from .round import Round
 
@@ -32,16 +32,16 @@ class Outrun:
 
     async def measure(self, bench: Round) -> Found:
         """Both numbers of streams."""
-        few = await bench.ours("hand-off, batches of 100", scenes.hand_off(bench.scale))
-        many = await bench.ours("200 streams of credit 10", scenes.many_streams(bench.scale))
+        few = await bench.ours("hand-off, batches of 100", scenarios.hand_off(bench.scale))
+        many = await bench.ours("200 streams of credit 10", scenarios.many_streams(bench.scale))
         values: dict[str, float | None] = {}
         detail: dict[str, Any] = {}
-        for part, hands, full in (
-            ("4 streams", Hands(), few),
-            ("200 streams", Hands(streams=200, slots=10), many),
+        for part, workers, full in (
+            ("4 streams", Workers(), few),
+            ("200 streams", Workers(streams=200, slots=10), many),
         ):
             bench.tell(f"producers outrun {part}")
-            rates, stored = await self._of(bench, hands)
+            rates, stored = await self._of(bench, workers)
             values[part] = round(100 * sum(rates) / len(rates) / full.rate, 1)
             detail[part] = {
                 "ended_per_second": [round(rate) for rate in rates],
@@ -50,11 +50,11 @@ class Outrun:
             }
         return Found(values, detail)
 
-    async def _of(self, bench: Round, hands: Hands) -> tuple[list[float], float]:
+    async def _of(self, bench: Round, workers: Workers) -> tuple[list[float], float]:
         load = Load(_ENOUGH, "batch", producers=2, in_flight=32)
         seconds = bench.scale.seconds(_SECONDS, least=3)
-        async with bench.cluster.fresh(ours=True) as dsn, stage(dsn, kinds=hands.kinds) as servers:
-            async with flowing(servers, load, hands) as flow:
+        async with bench.cluster.fresh(ours=True) as dsn, stage(dsn, kinds=workers.kinds) as servers:
+            async with flowing(servers, load, workers) as flow:
                 await flow.rate(_WARM)
                 before = flow.stored
                 rates = await flow.rates(seconds)

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import asyncpg
 
-from ..crew import BEATS, DONE, LATE, PONGS, REFUSED, merged
 from ..flow import flowing
-from ..hands import Hands
-from ..hands.bare import IN_TIME
 from ..load import Load
 from ..ours import stage
-from . import scenes
+from ..processes import BEATS, DONE, LATE, PONGS, REFUSED, merged
+from ..workers import Workers
+from ..workers.bare import IN_TIME
+from . import scenarios
 from .gate import Found, Part
 from .round import Round
 
@@ -46,17 +46,17 @@ class Overload:
 
     async def measure(self, bench: Round) -> Found:
         """Measures the capacity, then asks for more."""
-        scene = scenes.hand_off(bench.scale)
-        scene = replace(scene, load=replace(scene.load, bare=True))
-        capacity = (await bench.ours("hand-off, batches of 100", scene)).rate
+        scenario = scenarios.hand_off(bench.scale)
+        scenario = replace(scenario, load=replace(scenario.load, bare=True))
+        capacity = (await bench.ours("hand-off, batches of 100", scenario)).rate
         seconds = bench.scale.seconds(_SECONDS, least=3)
         calls = _TIMES * capacity / 100
         jobs = int(calls * (seconds + _WARM) * 2) * 100
         load = Load(jobs, "batch", rate=calls, in_flight=0, deadline=_DEADLINE, bare=True)
-        hands = Hands(beat=0.1)
+        workers = Workers(beat=0.1)
         bench.tell(f"{calls * 100:,.0f} jobs a second where {capacity:,.0f} can be had")
-        async with bench.cluster.fresh(ours=True) as dsn, stage(dsn, kinds=hands.kinds) as servers:
-            async with flowing(servers, load, hands) as flow:
+        async with bench.cluster.fresh(ours=True) as dsn, stage(dsn, kinds=workers.kinds) as servers:
+            async with flowing(servers, load, workers) as flow:
                 await flow.rate(_WARM)
                 ended = await flow.rates(seconds)
                 reports = await flow.made.end()
@@ -74,7 +74,7 @@ class Overload:
             "goodput": round(100 * goodput / capacity, 1),
             "settlements": round(100 * (settled - slow) / (settled + unanswered), 3),
             # The last ones may be under way.
-            "heartbeats": round(100 * min(1.0, (pongs + hands.streams) / beats), 3),
+            "heartbeats": round(100 * min(1.0, (pongs + workers.streams) / beats), 3),
             "answered": round(100 * (stored + refused) / asked, 3),
         }
         detail = {

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import BenchError
-from ..ours import Measured, Scene, measure
+from ..ours import Measured, Scenario, measure
 from ..peers import PEERS, PeerFailed
 from ..postgres import Cluster
 from ..scale import Scale
-from .scenes import OURS
+from .scenarios import OURS
 
 #: Ours, in the place of a peer's name.
 JOBQUEUE = "jobqueue"
@@ -45,15 +45,15 @@ class Round:
     tell: Callable[[str], None]
     about: dict[str, Any]
     built: dict[str, dict[str, str]]
-    _ours: dict[Scene, Measured] = field(default_factory=dict)
+    _ours: dict[Scenario, Measured] = field(default_factory=dict)
     _peers: dict[tuple[str, str], PeerRun] = field(default_factory=dict)
 
-    async def ours(self, what: str, scene: Scene) -> Measured:
-        """Ours in a scene."""
-        if scene not in self._ours:
+    async def ours(self, what: str, scenario: Scenario) -> Measured:
+        """Ours in a scenario."""
+        if scenario not in self._ours:
             self.tell(f"ours: {what}")
-            self._ours[scene] = await measure(self.cluster, scene)
-        return self._ours[scene]
+            self._ours[scenario] = await measure(self.cluster, scenario)
+        return self._ours[scenario]
 
     async def peer(self, name: str, workload: str, jobs: int, payload: int = 128) -> PeerRun:
         """A peer at a workload."""
@@ -66,8 +66,10 @@ class Round:
     @property
     def runs(self) -> list[PeerRun]:
         """All workloads of this round, of peers and of ours."""
-        scenes = ((workload, scene(self.scale)) for workload, scene in OURS.items())
-        ours = ((workload, self._ours[scene]) for workload, scene in scenes if scene in self._ours)
+        scenarios = ((workload, scenario(self.scale)) for workload, scenario in OURS.items())
+        ours = (
+            (workload, self._ours[scenario]) for workload, scenario in scenarios if scenario in self._ours
+        )
         return [
             *self._peers.values(),
             *(PeerRun(JOBQUEUE, workload, found.rate, found.told()) for workload, found in ours),

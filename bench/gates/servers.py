@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..hands import Hands
 from ..load import Load
-from ..ours import Scene
+from ..ours import Scenario
+from ..workers import Workers
 from .gate import Found, Part
 from .round import Round
 
@@ -33,14 +33,14 @@ class Servers:
     async def measure(self, bench: Round) -> Found:
         """One, then the others."""
         load = Load(bench.scale.jobs(300_000), "batch", producers=4, in_flight=4)
-        hands = Hands(streams=8, slots=1000)
-        one = await bench.ours("one server", Scene(load, hands))
+        workers = Workers(streams=8, slots=1000)
+        one = await bench.ours("one server", Scenario(load, workers))
         values: dict[str, float | None] = {}
         detail: dict[str, Any] = {"one": one.told()}
         for part in self.parts:
             count, uneven = 2 if part.name.startswith("two") else 4, part.name.endswith("uneven")
-            scene = Scene(load, hands, servers=count, uneven=uneven)
-            found = await bench.ours(f"{part.name} servers", scene)
+            scenario = Scenario(load, workers, servers=count, uneven=uneven)
+            found = await bench.ours(f"{part.name} servers", scenario)
             values[part.name] = round(100 * found.rate / one.rate, 1)
             detail[part.name] = found.told()
         return Found(values, detail)

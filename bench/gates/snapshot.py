@@ -1,4 +1,4 @@
-"""G8: a snapshot that somebody holds, so that no dead row can be removed."""
+"""G8: a snapshot that is held, so that no dead row can be removed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import asyncpg
 
 from ..flow import flowing
-from ..hands import Hands
 from ..load import Load
 from ..ours import stage
+from ..workers import Workers
 from .gate import Found, Part
 from .round import Round
 
@@ -52,9 +52,9 @@ class HeldSnapshot:
     async def _of(self, bench: Round, part: str, backlog: int, *, held: bool) -> list[float]:
         seconds = bench.scale.seconds(bench.scale.hold_seconds, least=3)
         bench.tell(f"{part}, {seconds:g} s {'with a snapshot held' if held else 'without a snapshot'}")
-        load, hands = Load(_ENOUGH, "batch", in_flight=8, delay=_DELAY if backlog else 0.0), Hands()
-        async with bench.cluster.fresh(ours=True) as dsn, stage(dsn, kinds=hands.kinds) as servers:
-            async with flowing(servers, load, hands, ahead=backlog or None) as flow:
+        load, workers = Load(_ENOUGH, "batch", in_flight=8, delay=_DELAY if backlog else 0.0), Workers()
+        async with bench.cluster.fresh(ours=True) as dsn, stage(dsn, kinds=workers.kinds) as servers:
+            async with flowing(servers, load, workers, ahead=backlog or None) as flow:
                 await flow.rate(_WARM if bench.scale.factor == 1 else 1.0)
                 if not held:
                     return await flow.rates(seconds)

@@ -11,14 +11,14 @@ from statistics import mean
 
 import asyncpg
 
-from ..crew import REFUSED, merged
 from ..flow import Flow, flowing, live_bytes
-from ..hands import Hands
 from ..latency import Latencies
 from ..load import Load
 from ..meter import memory
+from ..processes import REFUSED, merged
 from ..server import Server, declare
-from . import scenes
+from ..workers import Workers
+from . import scenarios
 from .gate import Found, Part
 from .round import Round
 
@@ -60,20 +60,20 @@ class Soak:
 
     async def measure(self, bench: Round) -> Found:
         """Runs for the time of the scale."""
-        full = await bench.ours("hand-off, batches of 100", scenes.hand_off(bench.scale))
+        full = await bench.ours("hand-off, batches of 100", scenarios.hand_off(bench.scale))
         seconds = bench.scale.seconds(bench.scale.soak_seconds, least=9)
         calls = full.rate / 2 / 100
         load = Load(int(calls * seconds) * 100, "batch", rate=calls, stamped=True)
         window = min(_WINDOW, seconds / 9)
-        hands = Hands(stamped=True, sample=10, window=window)
+        workers = Workers(stamped=True, sample=10, window=window)
         settings = {"JOBQUEUE_BENCH_RETENTION_MINUTES": str(_RETENTION_MINUTES)}
         program = "bench.short_retention"
         async with AsyncExitStack() as up:
             dsn = await up.enter_async_context(bench.cluster.fresh(ours=True))
             await without_partitions(dsn)
             server = await up.enter_async_context(Server(dsn, program, settings))
-            await declare(server, hands.kinds)
-            async with flowing([server], load, hands) as flow:
+            await declare(server, workers.kinds)
+            async with flowing([server], load, workers) as flow:
                 samples = await self._watch(bench, flow, server, dsn, seconds, window)
                 await flow.made.reports()
                 stored, refused = flow.stored, flow.made.count(REFUSED)

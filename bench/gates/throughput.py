@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import scenes
+from . import scenarios
 from .gate import Found, Part, ratio
 from .round import Round
 
@@ -25,8 +25,8 @@ class HandOff:
 
     async def measure(self, bench: Round) -> Found:
         """Ours, then River."""
-        ours = await bench.ours("hand-off, batches of 100", scenes.hand_off(bench.scale))
-        river = await bench.peer("river", "continuous", scenes.peer_jobs(bench.scale, "continuous"))
+        ours = await bench.ours("hand-off, batches of 100", scenarios.hand_off(bench.scale))
+        river = await bench.peer("river", "continuous", scenarios.peer_jobs(bench.scale, "continuous"))
         return Found({"": ratio(ours.rate, river.rate)}, {"ours": ours.told(), "river": river.told})
 
 
@@ -44,8 +44,8 @@ class Rest:
 
     async def measure(self, bench: Round) -> Found:
         """Ours, then the seed."""
-        ours = await bench.ours("REST, one job a request", scenes.rest(bench.scale))
-        seed = await bench.peer("seed", "rest_enqueue", scenes.peer_jobs(bench.scale, "rest_enqueue"))
+        ours = await bench.ours("REST, one job a request", scenarios.rest(bench.scale))
+        seed = await bench.peer("seed", "rest_enqueue", scenarios.peer_jobs(bench.scale, "rest_enqueue"))
         return Found({"": ratio(ours.rate, seed.rate)}, {"ours": ours.told(), "seed": seed.told})
 
 
@@ -62,8 +62,8 @@ class Unary:
 
     async def measure(self, bench: Round) -> Found:
         """Ours, then River."""
-        ours = await bench.ours("gRPC unary, one job a call", scenes.unary(bench.scale))
-        river = await bench.peer("river", "singles", scenes.peer_jobs(bench.scale, "singles"))
+        ours = await bench.ours("gRPC unary, one job a call", scenarios.unary(bench.scale))
+        river = await bench.peer("river", "singles", scenarios.peer_jobs(bench.scale, "singles"))
         return Found({"": ratio(ours.rate, river.rate)}, {"ours": ours.told(), "river": river.told})
 
 
@@ -78,8 +78,8 @@ class Drain:
 
     async def measure(self, bench: Round) -> Found:
         """Ours, then both peers."""
-        jobs = scenes.peer_jobs(bench.scale, "drain")
-        ours = await bench.ours(f"drain of {jobs:,}", scenes.drain(bench.scale))
+        jobs = scenarios.peer_jobs(bench.scale, "drain")
+        ours = await bench.ours(f"drain of {jobs:,}", scenarios.drain(bench.scale))
         river = await bench.peer("river", "drain", jobs)
         graphile = await bench.peer("graphile", "drain", jobs)
         values = {"River": ratio(ours.rate, river.rate), "Graphile Worker": ratio(ours.rate, graphile.rate)}
@@ -97,6 +97,6 @@ class ManyStreams:
 
     async def measure(self, bench: Round) -> Found:
         """Both of ours."""
-        few = await bench.ours("hand-off, batches of 100", scenes.hand_off(bench.scale))
-        many = await bench.ours("200 streams of credit 10", scenes.many_streams(bench.scale))
+        few = await bench.ours("hand-off, batches of 100", scenarios.hand_off(bench.scale))
+        many = await bench.ours("200 streams of credit 10", scenarios.many_streams(bench.scale))
         return Found({"": round(100 * many.rate / few.rate, 1)}, {"ours": many.told(), "G1": few.told()})

@@ -19,7 +19,7 @@ T = TypeVar("T")
 KIND = "noop"
 #: In an open loop calls gather when the server falls behind; beyond so many a producer would measure itself.
 MOST_UNDER_WAY = 20_000
-Door = Literal["batch", "unary", "pipelined", "rest"]
+LoadProtocol = Literal["batch", "unary", "pipelined", "rest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Load:
 
     Attributes:
         jobs: How many in all.
-        door: `batch`: gRPC, many jobs a call; `unary`: gRPC, one a call; `pipelined`: one stream of jobs, of which each
-            call takes what has gathered; `rest`: HTTP/JSON, one a request.
+        protocol: `batch`: gRPC, many jobs a call; `unary`: gRPC, one a call; `pipelined`: one stream of jobs, of which
+            each call takes what has gathered; `rest`: HTTP/JSON, one a request.
         payload: Bytes of each.
         batch: Jobs of a call at `batch`; at most so many at `pipelined`.
         producers: Processes.
@@ -45,7 +45,7 @@ class Load:
     """
 
     jobs: int
-    door: Door = "batch"
+    protocol: LoadProtocol = "batch"
     payload: int = 128
     batch: int = 100
     producers: int = 1
@@ -61,12 +61,12 @@ class Load:
     @property
     def calls(self) -> int:
         """Calls of each producer."""
-        return self.jobs // (self.batch if self.door == "batch" else 1) // self.producers
+        return self.jobs // (self.batch if self.protocol == "batch" else 1) // self.producers
 
     @property
     def stored(self) -> int:
         """The jobs that come of it: shares are whole calls."""
-        return self.calls * self.producers * (self.batch if self.door == "batch" else 1)
+        return self.calls * self.producers * (self.batch if self.protocol == "batch" else 1)
 
 
 def payload(load: Load, due: int) -> bytes:

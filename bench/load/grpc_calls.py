@@ -12,9 +12,9 @@ import uvloop
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, jobqueue_pb2_grpc
 
-from ..crew import DONE, LATE, MESSAGES, REFUSED, Post
 from ..errors import BenchError
 from ..latency import Latencies
+from ..processes import DONE, LATE, MESSAGES, REFUSED, Mailbox
 from ..ticks import Ticks
 from . import MOST_UNDER_WAY, Load, by_due, new_job, padded, says_when_to_come_back
 
@@ -22,9 +22,9 @@ from . import MOST_UNDER_WAY, Load, by_due, new_job, padded, says_when_to_come_b
 Call = Callable[[int], Awaitable[None]]
 
 
-def produce(post: Post, target: str, load: Load) -> None:
+def produce(mailbox: Mailbox, target: str, load: Load) -> None:
     """Enqueues one producer's share."""
-    uvloop.run(_produce(post, target, load))
+    uvloop.run(_produce(mailbox, target, load))
 
 
 async def enqueue_one(target: str, kind: str) -> None:
@@ -35,52 +35,52 @@ async def enqueue_one(target: str, kind: str) -> None:
         await stub.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=job))
 
 
-async def _produce(post: Post, target: str, load: Load) -> None:
+async def _produce(mailbox: Mailbox, target: str, load: Load) -> None:
     async with grpc.aio.insecure_channel(target) as channel:
         await channel.channel_ready()
         stub = jobqueue_pb2_grpc.JobQueueStub(channel)
-        call = _unary(stub, load) if load.door == "unary" else _batch(stub, load)
-        size = 1 if load.door == "unary" else load.batch
-        await asyncio.to_thread(post.ready)
+        call = _unary(stub, load) if load.protocol == "unary" else _batch(stub, load)
+        size = 1 if load.protocol == "unary" else load.batch
+        await asyncio.to_thread(mailbox.ready)
         acks = Latencies()
 
         async def once(due: int) -> None:
             try:
                 await call(due)
-                post.counts[DONE] += size
+                mailbox.counts[DONE] += size
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
                     raw = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
                     says_when_to_come_back(raw, error.details() or "")
-                    post.counts[REFUSED] += size
+                    mailbox.counts[REFUSED] += size
                 elif error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and load.deadline is not None:
-                    post.counts[LATE] += size
+                    mailbox.counts[LATE] += size
                 else:
                     raise
-            post.counts[MESSAGES] += 2
+            mailbox.counts[MESSAGES] += 2
             acks.add(time.monotonic_ns() - due)
 
         missed = 0
-        if load.door == "pipelined":
-            await _pipelined(post, stub, load, acks)
+        if load.protocol == "pipelined":
+            await _pipelined(mailbox, stub, load, acks)
         elif load.rate is None:
             calls = iter(range(load.calls))
 
             async def lane() -> None:
                 for _ in calls:
-                    while post.waits:
+                    while mailbox.waits:
                         await asyncio.sleep(0.002)
-                    if post.stopping:
+                    if mailbox.stopping:
                         break
                     await once(time.monotonic_ns())
 
             await asyncio.gather(*(lane() for _ in range(load.in_flight)))
         else:
-            missed = await on_schedule(post, once, load.calls, load.rate / load.producers)
-        post.report(acks=acks.encoded(), missed=missed * size)
+            missed = await on_schedule(mailbox, once, load.calls, load.rate / load.producers)
+        mailbox.report(acks=acks.encoded(), missed=missed * size)
 
 
-async def on_schedule(post: Post, once: Call, calls: int, rate: float) -> int:
+async def on_schedule(mailbox: Mailbox, once: Call, calls: int, rate: float) -> int:
     """Makes each call when it is due, whether or not those before are answered; how many could not be made at all."""
     under_way: set[asyncio.Task[None]] = set()
     done = asyncio.Event()
@@ -99,7 +99,7 @@ async def on_schedule(post: Post, once: Call, calls: int, rate: float) -> int:
 
     def tick() -> None:
         nonlocal calls, made, missed
-        if post.stopping:
+        if mailbox.stopping:
             calls = made
         for due in ticks.due():
             if made == calls:
@@ -151,7 +151,7 @@ def _batch(stub: Any, load: Load) -> Call:
     return call
 
 
-async def _pipelined(post: Post, stub: Any, load: Load, acks: Latencies) -> None:
+async def _pipelined(mailbox: Mailbox, stub: Any, load: Load, acks: Latencies) -> None:
     """One source of jobs, as fast as they are taken: as many calls as may be under way at once, each a batch."""
     room = asyncio.Semaphore(load.in_flight)
     job = new_job(load, 0)
@@ -161,8 +161,8 @@ async def _pipelined(post: Post, stub: Any, load: Load, acks: Latencies) -> None
             await stub.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[job] * count))
         finally:
             room.release()
-        post.counts[DONE] += count
-        post.counts[MESSAGES] += 2
+        mailbox.counts[DONE] += count
+        mailbox.counts[MESSAGES] += 2
         acks.add(time.monotonic_ns() - due)
 
     left = load.jobs // load.producers

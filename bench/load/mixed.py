@@ -13,7 +13,7 @@ import uvloop
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, jobqueue_pb2_grpc
 
-from ..crew import DONE, MESSAGES, REFUSED, Post
+from ..processes import DONE, MESSAGES, REFUSED, Mailbox
 from . import KIND, padded
 
 
@@ -40,36 +40,36 @@ class Mix:
     in_flight: int = 8
 
 
-def produce(post: Post, target: str, mix: Mix, jobs: int, seed: int) -> None:
+def produce(mailbox: Mailbox, target: str, mix: Mix, jobs: int, seed: int) -> None:
     """Enqueues so many, or until it is told to stop."""
-    uvloop.run(_produce(post, target, mix, jobs, random.Random(seed)))
+    uvloop.run(_produce(mailbox, target, mix, jobs, random.Random(seed)))
 
 
-async def _produce(post: Post, target: str, mix: Mix, jobs: int, draw: random.Random) -> None:
+async def _produce(mailbox: Mailbox, target: str, mix: Mix, jobs: int, draw: random.Random) -> None:
     async with grpc.aio.insecure_channel(target) as channel:
         await channel.channel_ready()
         stub = jobqueue_pb2_grpc.JobQueueStub(channel)
-        await asyncio.to_thread(post.ready)
+        await asyncio.to_thread(mailbox.ready)
         calls = iter(range(jobs // mix.batch))
 
         async def lane() -> None:
             for _ in calls:
-                if post.stopping:
+                if mailbox.stopping:
                     break
                 keyed = draw.random() < mix.keyed
                 batch = [_job(mix, draw, keyed=keyed) for _ in range(mix.batch)]
                 try:
                     await stub.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=batch))
-                    post.counts[DONE] += mix.batch
+                    mailbox.counts[DONE] += mix.batch
                 except grpc.aio.AioRpcError as error:
                     if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                         raise
-                    post.counts[REFUSED] += mix.batch
+                    mailbox.counts[REFUSED] += mix.batch
                     await asyncio.sleep(0.2)
-                post.counts[MESSAGES] += 2
+                mailbox.counts[MESSAGES] += 2
 
         await asyncio.gather(*(lane() for _ in range(mix.in_flight)))
-        post.report()
+        mailbox.report()
 
 
 def _job(mix: Mix, draw: random.Random, *, keyed: bool) -> Any:

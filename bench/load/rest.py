@@ -11,21 +11,21 @@ import socket
 import time
 from collections import deque
 
-from ..crew import DONE, MESSAGES, REFUSED, Post
 from ..errors import BenchError
 from ..latency import Latencies
+from ..processes import DONE, MESSAGES, REFUSED, Mailbox
 from ..ticks import Ticks
 from . import Load, by_due, payload
 
 
-def produce(post: Post, target: str, load: Load) -> None:
+def produce(mailbox: Mailbox, target: str, load: Load) -> None:
     """Enqueues one producer's share; each request in flight has a connection of its own."""
     poll = select.epoll()
     connections = [_Connection(target) for _ in range(load.in_flight)]
     by_file = {each.file: each for each in connections}
     for file in by_file:
         poll.register(file, select.EPOLLIN)
-    post.ready()
+    mailbox.ready()
     request = by_due(load, lambda due: _request(target, load, due))
     acks = Latencies()
     ticks = None if load.rate is None else Ticks(load.rate / load.producers)
@@ -57,11 +57,11 @@ def produce(post: Post, target: str, load: Load) -> None:
             if status != b"201" and status != b"429":
                 raise BenchError(f"an enqueue was answered by {connection.got.decode(errors='replace')}")
             answered += 1
-            post.counts[DONE if status == b"201" else REFUSED] += 1
-            post.counts[MESSAGES] += 2
+            mailbox.counts[DONE if status == b"201" else REFUSED] += 1
+            mailbox.counts[MESSAGES] += 2
             acks.add(time.monotonic_ns() - connection.due)
             free.append(connection)
-    post.report(acks=acks.encoded(), missed=0)
+    mailbox.report(acks=acks.encoded(), missed=0)
 
 
 def _request(target: str, load: Load, due: int) -> bytes:

@@ -17,10 +17,10 @@ from grpc_http2 import frames
 from grpc_http2.frames import Setting
 from jobqueue.v1 import job_pb2, jobqueue_pb2
 
-from ..crew import DONE, LATE, MESSAGES, REFUSED, Post
 from ..errors import BenchError
 from ..http2 import OPENING, SETTINGS_TAKEN, WINDOW, Frames, call_fields, data_frames, fields_of
 from ..latency import Latencies
+from ..processes import DONE, LATE, MESSAGES, REFUSED, Mailbox
 from ..ticks import Ticks
 from . import MOST_UNDER_WAY, Load, by_due, new_job, says_when_to_come_back
 
@@ -35,20 +35,20 @@ _MOST_READ = 1 << 20
 _LOOK = 0.1
 
 
-def produce(post: Post, target: str, load: Load) -> None:
+def produce(mailbox: Mailbox, target: str, load: Load) -> None:
     """Enqueues one producer's share."""
-    caller = _Caller(post, target, load)
-    post.ready()
+    caller = _Caller(mailbox, target, load)
+    mailbox.ready()
     caller.run()
 
 
 class _Caller:
     """The connection, and the calls under way on it."""
 
-    def __init__(self, post: Post, target: str, load: Load) -> None:
-        self._post = post
+    def __init__(self, mailbox: Mailbox, target: str, load: Load) -> None:
+        self._mailbox = mailbox
         self._load = load
-        self._size = load.batch if load.door == "batch" else 1
+        self._size = load.batch if load.protocol == "batch" else 1
         self._request = _Request(target, load)
         self._acks = Latencies()
         host, port = target.split(":")
@@ -72,16 +72,16 @@ class _Caller:
 
     def run(self) -> None:
         """Makes all calls, and tells what came of them."""
-        load, post = self._load, self._post
+        load, mailbox = self._load, self._mailbox
         ticks = None if load.rate is None else Ticks(load.rate / load.producers)
         if ticks is not None:
             self._poll.register(ticks.file, select.EPOLLIN)
         unsent, missed = load.calls, 0
         while True:
-            if post.stopping:
+            if mailbox.stopping:
                 unsent = 0
             if ticks is None:
-                while unsent and self._under_way < load.in_flight and not post.waits:
+                while unsent and self._under_way < load.in_flight and not mailbox.waits:
                     unsent -= 1
                     self._call(time.monotonic_ns())
             if not unsent and not self._under_way:
@@ -99,7 +99,7 @@ class _Caller:
                     self._read()
             if load.deadline is not None:
                 self._give_up(time.monotonic_ns() - int(load.deadline * 1e9))
-        post.report(acks=self._acks.encoded(), missed=missed)
+        mailbox.report(acks=self._acks.encoded(), missed=missed)
 
     @property
     def _under_way(self) -> int:
@@ -120,7 +120,7 @@ class _Caller:
             self._open[number] = self._waiting.popleft()
             self._unsent += frames.frame(frames.HEADERS, frames.END_HEADERS, number, self._request.fields)
             self._unsent += data_frames(number, message, last=True)
-            self._post.counts[MESSAGES] += 1
+            self._mailbox.counts[MESSAGES] += 1
 
     def _flush(self) -> None:
         if self._unsent:
@@ -156,7 +156,7 @@ class _Caller:
         due = self._open.pop(number, None)
         if due is None:
             return  # it was given up
-        counts = self._post.counts
+        counts = self._mailbox.counts
         counts[MESSAGES] += 1
         if _OK in block:
             counts[DONE] += self._size
@@ -205,10 +205,10 @@ class _Caller:
                 return
             del self._open[number]
             self._unsent += frames.reset(number, frames.Reason.CANCEL)
-            self._post.counts[LATE] += self._size
+            self._mailbox.counts[LATE] += self._size
         while self._waiting and self._waiting[0] <= before:
             self._waiting.popleft()
-            self._post.counts[LATE] += self._size
+            self._mailbox.counts[LATE] += self._size
 
 
 class _Request:
@@ -220,7 +220,7 @@ class _Request:
     """
 
     def __init__(self, target: str, load: Load) -> None:
-        method = "BatchEnqueueJobs" if load.door == "batch" else "EnqueueJob"
+        method = "BatchEnqueueJobs" if load.protocol == "batch" else "EnqueueJob"
         more = [] if load.deadline is None else [(b"grpc-timeout", b"%dm" % round(load.deadline * 1000))]
         self.fields = call_fields(target, method, *more)
         self._load = load
@@ -230,7 +230,7 @@ class _Request:
         load = self._load
         job = new_job(load, due)
         request: Any
-        if load.door == "batch":
+        if load.protocol == "batch":
             request = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[job] * load.batch)
         else:
             request = jobqueue_pb2.EnqueueJobRequest(job=job, payload_format=job_pb2.PAYLOAD_FORMAT_JSON)

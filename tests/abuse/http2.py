@@ -62,7 +62,7 @@ def _same(sent: bytes) -> Stream:
 
 _FRAMES = {
     "pings and acks": (
-        "PING, PING that nobody asked for, SETTINGS, SETTINGS acks",
+        "PING, PING acks that were not asked for, SETTINGS, SETTINGS acks",
         [frame(PING, 0, 0, bytes(8)), frame(PING, ACK, 0, bytes(8)), frame(SETTINGS, 0, 0), frame(SETTINGS, ACK, 0)],
     ),
     "windows": (

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench import document, results
-from bench.gates import GATES, JOBQUEUE, Found, PeerRun, Round, scenes
+from bench.gates import GATES, JOBQUEUE, Found, PeerRun, Round, scenarios
 from bench.latency import Latencies
 from bench.load.grpc_calls import on_schedule
 from bench.meter import statement_name
@@ -51,8 +51,8 @@ async def test_a_stall_is_counted_for_every_call_that_was_due_in_it():
         seen.add(time.monotonic_ns() - due)
 
     asyncio.get_running_loop().call_later(0.5, stalled.set)
-    post: Any = SimpleNamespace(stopping=False)
-    missed = await on_schedule(post, call, calls=300, rate=1000)
+    mailbox: Any = SimpleNamespace(stopping=False)
+    missed = await on_schedule(mailbox, call, calls=300, rate=1000)
 
     assert missed == 0
     assert seen.count == 300
@@ -183,8 +183,8 @@ async def test_what_ours_did_for_a_gate_is_known_as_the_workload_of_peers_that_i
     monkeypatch.setattr("bench.gates.round.measure", measure)
     cluster: Any = None
     bench = Round(cluster, Scale(), lambda _: None, ABOUT, {})
-    for scene in (scenes.hand_off, scenes.many_streams, scenes.own):
-        await bench.ours("", scene(bench.scale))
+    for scenario in (scenarios.hand_off, scenarios.many_streams, scenarios.own):
+        await bench.ours("", scenario(bench.scale))
 
     assert [(run.peer, run.workload, run.rate) for run in bench.runs] == [
         (JOBQUEUE, "continuous", 200.0),

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from bench.hands import Hands
 from bench.load import Load
-from bench.ours import Scene, measure
+from bench.ours import Scenario, measure
 from bench.postgres import Cluster
+from bench.workers import Workers
 
 pytestmark = pytest.mark.slow
 
@@ -26,9 +26,9 @@ BATCHES = JOBS // 100
 async def bench() -> AsyncIterator[Any]:
     async with Cluster() as cluster:
 
-        async def costs(scene: Scene) -> dict[str, Any]:
-            found = await measure(cluster, scene)
-            assert found.jobs == scene.load.jobs
+        async def costs(scenario: Scenario) -> dict[str, Any]:
+            found = await measure(cluster, scenario)
+            assert found.jobs == scenario.load.jobs
             assert found.ran_twice == 0
             return found.costs
 
@@ -36,7 +36,7 @@ async def bench() -> AsyncIterator[Any]:
 
 
 async def test_a_batch_that_is_handed_off_costs_two_statements_two_commits_and_five_messages(bench):
-    costs = await bench(Scene(Load(JOBS, "batch", in_flight=1), Hands(streams=1)))
+    costs = await bench(Scenario(Load(JOBS, "batch", in_flight=1), Workers(streams=1)))
 
     counted = costs["statements"]
     assert counted["enqueue"] == BATCHES
@@ -52,7 +52,7 @@ async def test_a_batch_that_is_handed_off_costs_two_statements_two_commits_and_f
 
 
 async def test_a_backlog_is_claimed_and_settled_by_the_thousand(bench):
-    costs = await bench(Scene(Load(JOBS, "batch", in_flight=1), Hands(streams=1), drain=True))
+    costs = await bench(Scenario(Load(JOBS, "batch", in_flight=1), Workers(streams=1), drain=True))
 
     counted, filled = costs["statements"], costs["filling"]
     assert filled["statements"]["enqueue"] == BATCHES
@@ -69,7 +69,7 @@ async def test_a_backlog_is_claimed_and_settled_by_the_thousand(bench):
 
 async def test_a_job_alone_costs_two_statements_and_five_messages(bench):
     jobs = 300
-    costs = await bench(Scene(Load(jobs, "unary", in_flight=1), Hands(streams=1)))
+    costs = await bench(Scenario(Load(jobs, "unary", in_flight=1), Workers(streams=1)))
 
     assert costs["statements"]["enqueue"] == jobs
     assert costs["statements"]["settle_succeeded"] <= jobs
@@ -79,7 +79,7 @@ async def test_a_job_alone_costs_two_statements_and_five_messages(bench):
 
 async def test_calls_that_come_at_once_share_an_insert_and_a_settlement(bench):
     jobs = 3000
-    costs = await bench(Scene(Load(jobs, "unary", in_flight=64), Hands(streams=1)))
+    costs = await bench(Scenario(Load(jobs, "unary", in_flight=64), Workers(streams=1)))
 
     # How many share one depends on how fast the machine is. Measured: 0.1 to 0.3 of each.
     assert costs["statements"]["enqueue"] <= 0.5 * jobs

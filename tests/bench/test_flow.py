@@ -9,14 +9,14 @@ import asyncpg
 import pytest
 import uvloop
 
-from bench.crew import DONE, LATE, REFUSED, Crew, Post, merged
 from bench.errors import BenchError
 from bench.flow import flowing
-from bench.hands import Hands
-from bench.load import KIND, Door, Load
+from bench.load import KIND, Load, LoadProtocol
 from bench.ours import producers
 from bench.postgres import Cluster
+from bench.processes import DONE, LATE, REFUSED, Mailbox, Processes, merged
 from bench.server import Server, declare
+from bench.workers import Workers
 
 pytestmark = pytest.mark.slow
 
@@ -31,28 +31,28 @@ async def dsn() -> AsyncIterator[str]:
 
 async def test_a_worker_that_the_server_refuses_ends_the_measurement(dsn: str):
     async with Server(dsn, settings={"JOBQUEUE_MAX_STREAMS": "2"}) as server:
-        hands = Hands(streams=5)
-        await declare(server, hands.kinds)
+        workers = Workers(streams=5)
+        await declare(server, workers.kinds)
         with pytest.raises(BenchError, match="the workers: a process broke(.|\n)*RESOURCE_EXHAUSTED"):
-            async with flowing([server], Load(ENOUGH), hands) as flow, asyncio.timeout(30):
+            async with flowing([server], Load(ENOUGH), workers) as flow, asyncio.timeout(30):
                 await flow.rate(60)
 
 
 async def test_workers_outlast_the_age_of_their_connection(dsn: str):
     """They stay where they were asked to leave: the server gives them nothing for ten seconds, then jobs again."""
     async with Server(dsn, settings={"JOBQUEUE_CONNECTION_MAX_AGE": "1s"}) as server:
-        hands = Hands(streams=2)
-        await declare(server, hands.kinds)
+        workers = Workers(streams=2)
+        await declare(server, workers.kinds)
         # More than is made in the first second.
-        async with flowing([server], Load(ENOUGH, rate=20), hands) as flow:
+        async with flowing([server], Load(ENOUGH, rate=20), workers) as flow:
             await flow.until_ended(5000, within=60)
 
 
 async def test_a_backlog_stays_as_large_as_it_is_to_be(dsn: str):
     async with Server(dsn) as server:
-        hands = Hands()
-        await declare(server, hands.kinds)
-        async with flowing([server], Load(ENOUGH), hands, ahead=2000) as flow:
+        workers = Workers()
+        await declare(server, workers.kinds)
+        async with flowing([server], Load(ENOUGH), workers, ahead=2000) as flow:
             await flow.until_ended(10_000, within=60)
             # A call of each of the eight that are under way may be beyond it.
             assert flow.stored - flow.ended <= 2000 + 8 * 100
@@ -62,16 +62,20 @@ async def test_a_backlog_stays_as_large_as_it_is_to_be(dsn: str):
             assert flow.ended == stored
 
 
-@pytest.mark.parametrize("door", ["batch", "unary"])
-async def test_a_producer_without_a_library_counts_each_call_once_by_what_became_of_it(dsn: str, door: Door):
+@pytest.mark.parametrize("protocol", ["batch", "unary"])
+async def test_a_producer_without_a_library_counts_each_call_once_by_what_became_of_it(
+    dsn: str, protocol: LoadProtocol
+):
     """At a schedule that the server can't keep up with, and one call after the other."""
     async with Server(dsn, settings={"JOBQUEUE_ENQUEUE_QUEUE_LIMIT": "100"}) as server:
         await declare(server, (KIND,))
         connection = await asyncpg.connect(dsn)
         try:
-            flood = Load(20_000, door, rate=50_000 if door == "unary" else 2000, deadline=20.0, bare=True)
+            flood = Load(
+                20_000, protocol, rate=50_000 if protocol == "unary" else 2000, deadline=20.0, bare=True
+            )
             refused = 0
-            for load in (flood, Load(2_000, door, in_flight=1, bare=True)):
+            for load in (flood, Load(2_000, protocol, in_flight=1, bare=True)):
                 before = await connection.fetchval("select count(*) from job")
                 async with producers([server], load) as made:
                     made.go()
@@ -86,20 +90,20 @@ async def test_a_producer_without_a_library_counts_each_call_once_by_what_became
             await connection.close()
 
 
-def much(post: Post, size: int) -> None:
+def much(mailbox: Mailbox, size: int) -> None:
     """Works until it is told, and has much to tell."""
 
     async def until_told() -> None:
-        await asyncio.to_thread(post.ready)
-        await post.stopped()
+        await asyncio.to_thread(mailbox.ready)
+        await mailbox.stopped()
 
     uvloop.run(until_told())
-    post.report(seen="." * size)
+    mailbox.report(seen="." * size)
 
 
 async def test_a_process_may_have_more_to_tell_than_a_pipe_holds():
     size = 8 << 20
-    async with Crew("the talkers", much, [(size,)]) as crew:
-        crew.go()
-        reports = await crew.stop()
+    async with Processes("the talkers", much, [(size,)]) as processes:
+        processes.go()
+        reports = await processes.stop()
     assert len(reports[0]["seen"]) == size

@@ -20,7 +20,7 @@ from google.rpc.code_pb2 import Code
 
 from jobqueue.v1 import jobqueue_pb2
 from jobqueue_server.chain import ANONYMOUS, Call, Chain
-from jobqueue_server.errors import DatabaseAway, Draining, JobNotFound, NotBuilt, QueueFull
+from jobqueue_server.errors import DatabaseAway, Draining, JobNotFound, MethodNotImplemented, QueueFull
 from jobqueue_server.http.app import HttpApp
 from jobqueue_server.http.ops import Operations
 from jobqueue_server.http.server import HttpServer
@@ -291,7 +291,7 @@ async def test_one_id_and_the_trace_go_on_to_the_job(both: Both, over: str) -> N
 @pytest.mark.parametrize("method", ["EnqueueJob", "WatchJobs"])
 async def test_who_is_not_known_is_refused_before_anything_is_read(over: str, method: str) -> None:
     async def nobody(call: Call) -> Scope:
-        raise NotBuilt("who are you?")
+        raise MethodNotImplemented("who are you?")
 
     async with serving(access=Decides(nobody)) as both:
         answer = await both.transports[over].call(method, b"\xff{" if method == "EnqueueJob" else {})
@@ -305,7 +305,7 @@ async def test_access_sees_who_calls_what_from_where(over: str) -> None:
 
     async def may(call: Call) -> Scope:
         seen.append(call)
-        raise NotBuilt(f"{call.text('authorization')} may not")
+        raise MethodNotImplemented(f"{call.text('authorization')} may not")
 
     async with serving(access=Decides(may)) as both:
         answer = await both.transports[over].call("GetJob", a_job(), authorization="ann")
@@ -344,7 +344,9 @@ async def test_a_server_that_drains_refuses_new_work_and_takes_what_finishes_wor
         assert (answer.code, answer.reason, answer.retry_seconds) == ("UNAVAILABLE", "DRAINING", 1)
         assert both.counted(over, method, "UNAVAILABLE") == 1
     assert not both.core.calls
-    assert (await call("SettleJobs", {})).reason == "NOT_BUILT", "it got through, to a servicer without it"
+    assert (await call("SettleJobs", {})).reason == "NOT_IMPLEMENTED", (
+        "it got through, to a servicer without it"
+    )
 
 
 async def test_a_message_that_is_too_large_is_refused(both: Both, over: str) -> None:

@@ -193,9 +193,9 @@ async def test_options_tells_what_a_path_takes(served: Served) -> None:
     assert (await served.call("OPTIONS", "/nothing")).status == 404
 
 
-async def test_a_method_that_is_not_built_is_501(served: Served) -> None:
+async def test_a_method_that_is_not_implemented_is_501(served: Served) -> None:
     answer = await served.call("GET", "/v1/jobs:watch")
-    assert (answer.status, answer.reason) == (501, "NOT_BUILT")
+    assert (answer.status, answer.reason) == (501, "NOT_IMPLEMENTED")
 
 
 async def test_the_request_id_comes_back_and_goes_on_to_the_job_with_the_trace(served: Served) -> None:

@@ -178,7 +178,7 @@ async def test_the_body_of_a_connect_is_not_served(served: Served) -> None:
     ((head, body),) = await pipe.ended()
     assert head.startswith(b"HTTP/1.1 405 ")
     assert b"\r\nallow: \r\n" in head
-    assert json.loads(body)["message"] == "CONNECT is not allowed; this server is no proxy"
+    assert json.loads(body)["message"] == "CONNECT is not allowed; this server is not a proxy"
     assert served.core.calls == []
 
 

@@ -142,7 +142,7 @@ async def test_a_frame_that_is_none_ends_the_stream_with_what_was_wrong(place, w
         await stream.read()
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert reason_of(raised.value) == "FIELD_INVALID"
-    assert "not a jobqueue.v1.LeaseRequest" in str(raised.value.details())
+    assert "not a valid jobqueue.v1.LeaseRequest" in str(raised.value.details())
 
 
 async def test_a_stream_that_says_nothing_ends_well(place):

@@ -122,7 +122,7 @@ async def test_a_server_stream_sends_what_its_generator_yields() -> None:
         assert ("x-request-id", "w") in tuple(await stream.initial_metadata())
 
 
-async def test_a_method_that_is_not_built_says_so() -> None:
+async def test_a_method_that_is_not_implemented_says_so() -> None:
     async with serving() as served:
         for call in (
             served.jobs.OpenSession(lease_pb2.OpenSessionRequest()),
@@ -130,5 +130,5 @@ async def test_a_method_that_is_not_built_says_so() -> None:
             served.jobs.WatchJobs(jobqueue_pb2.WatchJobsRequest()).read(),
         ):
             answer = await refused(call)
-            assert (answer.code, answer.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_BUILT")
-            assert "not built" in answer.message
+            assert (answer.code, answer.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_IMPLEMENTED")
+            assert "does not have the method" in answer.message

@@ -23,9 +23,9 @@ _REQUEST_ID: Schema = {
 PARAMETERS: dict[str, Schema] = {
     "X-Request-Id": {
         "description": (
-            "The caller's own id of the request: 1 to 128 characters of printable ASCII. It is echoed, stands in the "
-            "server's log, and goes with the job to its handler. Without it, and instead of one that is none, the "
-            "server makes one."
+            "The caller's own id of the request: 1 to 128 characters of printable ASCII. The answer and the server's "
+            "log have it, and the job's handler gets it. If it is missing or malformed, the server makes "
+            "one."
         ),
         "schema": _REQUEST_ID,
     },
@@ -34,13 +34,13 @@ PARAMETERS: dict[str, Schema] = {
         "schema": {"type": "string", "pattern": "^[0-9]{1,8}[HMSmun]$", "examples": ["500m"]},
     },
     "X-Server-Timeout": {
-        "description": "How long the caller waits, in seconds. The less of both counts.",
+        "description": "How long the caller waits, in seconds. Of both headers the shorter time counts.",
         "schema": {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$", "examples": ["2.5"]},
     },
     "Idempotency-Key": {
         "description": (
-            "The producer's own name for this request; wins over `idempotency_key` in the body. The same key with the "
-            "same request answers the same job, for at least 24 hours."
+            "The producer's own name for this request. It wins over `idempotency_key` in the body. The same key with "
+            "the same request answers the same job, for at least 24 hours."
         ),
         "schema": {
             "type": "string",
@@ -51,8 +51,8 @@ PARAMETERS: dict[str, Schema] = {
     },
     "Traceparent": {
         "description": (
-            "The W3C trace context of the caller, which goes with the job to its handler. One that is none is passed "
-            "over."
+            "The W3C trace context of the caller; the job's handler gets it. The server ignores a malformed "
+            "one."
         ),
         "schema": {
             "type": "string",
@@ -61,7 +61,10 @@ PARAMETERS: dict[str, Schema] = {
         },
     },
     "Last-Event-ID": {
-        "description": "The id of the last event seen, as EventSource sends it: goes on after it, as `resume_token`.",
+        "description": (
+            "The id of the last event that the caller got, as EventSource sends it. The stream continues after it, as "
+            "with `resume_token`."
+        ),
         "schema": {"type": "string", **RESUME_TOKEN},
     },
 }
@@ -73,7 +76,7 @@ ANSWERED: dict[str, Schema] = {
         "schema": _REQUEST_ID,
     },
     "Retry-After": {
-        "description": "When it is worth trying again, in seconds.",
+        "description": "In how many seconds to try again.",
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
     "Location": {
@@ -82,7 +85,7 @@ ANSWERED: dict[str, Schema] = {
         "schema": {"type": "string", "format": "uri-reference", "pattern": "^/v1/jobs/"},
     },
     "Idempotency-Replayed": {
-        "description": "Nothing was enqueued: the job was there.",
+        "description": "Nothing was enqueued: the job existed already.",
         "required": True,
         "schema": {"type": "string", "const": "true"},
     },

@@ -1,4 +1,4 @@
-"""The operational paths, which stand in no .proto file: whether the server lives, what it is, and its documents."""
+"""The operational paths, which are in no .proto file: health, version, metrics and documents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Schema = dict[str, Any]
 
 TAG: Schema = {
     "name": "ops",
-    "description": "Whether the server lives and takes work, what it is, its metrics, and these documents.",
+    "description": "Health, readiness, version, metrics, and these documents.",
 }
 
 _JSON = "application/json"
@@ -35,7 +35,7 @@ def _answer(description: str, content: Schema) -> Schema:
 
 def _get(operation: str, summary: str, answers: Schema) -> Schema:
     found = dict(responses.by_status(responses.of_http(has_body=False, has_variables=False, is_stream=False)))
-    host = responses.response("Not this server.", found[421], {})
+    host = responses.response("Another host.", found[421], {})
     return {
         "get": {
             "operationId": operation,
@@ -47,7 +47,7 @@ def _get(operation: str, summary: str, answers: Schema) -> Schema:
     }
 
 
-_ALIVE = {"200": _answer("It lives.", {_JSON: _object(status=_constant("ok"))})}
+_ALIVE = {"200": _answer("The server runs.", {_JSON: _object(status=_constant("ok"))})}
 _DOCUMENT: Schema = {"type": "object", "description": "An OpenAPI document."}
 
 
@@ -57,34 +57,34 @@ def _document(version: str) -> Schema:
 
 def paths() -> dict[str, Schema]:
     """Every operational path."""
-    ready = _answer("It takes work.", {_JSON: _object(status=_constant("ready"))})
+    ready = _answer("The server accepts work.", {_JSON: _object(status=_constant("ready"))})
     not_ready = _answer(
-        "It takes no work now: it starts, it leaves, or its database is away.",
+        "The server accepts no work now: it is starting or shutting down, or its database is away.",
         {_JSON: _object(status=_constant("not ready"), reason=_TEXT)},
     )
     metrics = _answer(
-        "Prometheus' text, or that of OpenMetrics to who accepts it.",
+        "The metrics in the text format of Prometheus, or of OpenMetrics if the request accepts that.",
         {"text/plain": _TEXT, "application/openmetrics-text": _TEXT},
     )
     page = {"200": _answer("Swagger UI.", {"text/html": _TEXT})}
     return {
-        "/health": _get("Health", "Whether the server lives", _ALIVE),
+        "/health": _get("Health", "Whether the server runs", _ALIVE),
         "/healthz": _get("Healthz", "The same", _ALIVE),
-        "/readyz": _get("Ready", "Whether the server takes work", {"200": ready, "503": not_ready}),
+        "/readyz": _get("Ready", "Whether the server accepts work", {"200": ready, "503": not_ready}),
         "/version": _get(
             "Version",
-            "What the server is",
+            "The server's version",
             {
                 "200": _answer(
-                    "Its name and version.",
+                    "The server's name and version.",
                     {_JSON: _object(name=_constant("jobqueue-server"), version=_TEXT)},
                 )
             },
         ),
-        "/metrics": _get("Metrics", "Its metrics", {"200": metrics}),
+        "/metrics": _get("Metrics", "The server's metrics", {"200": metrics}),
         "/openapi.json": _get("OpenApi", "This document", _document("3.1")),
         "/api-docs/openapi.json": _get("ApiDocs", "The same", _document("3.1")),
-        "/swagger.json": _get("Swagger", "The same in OpenAPI 2, of the RPCs alone", _document("2")),
-        "/docs": _get("Docs", "A page to read this document and to try it out", page),
+        "/swagger.json": _get("Swagger", "The same in OpenAPI 2, with the RPCs alone", _document("2")),
+        "/docs": _get("Docs", "A page that shows this document and can call the server", page),
         "/": _get("Root", "The same", page),
     }

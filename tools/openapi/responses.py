@@ -1,4 +1,4 @@
-"""What goes wrong, by status: the reasons that the Errors: of the .proto files name, and those of HTTP alone."""
+"""The errors of an operation, by status: reasons of the Errors: of the .proto files, and reasons of HTTP alone."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ _DETAILS = {
 _ERROR_DETAIL = {
     "type": "object",
     "description": (
-        "Of the type that `@type` names: ErrorInfo says which error it is; BadRequest names every field at fault; "
-        "RetryInfo says when it is worth trying again, as `Retry-After` does."
+        "`@type` names its type. ErrorInfo says which error it is. BadRequest names every wrong field. "
+        "RetryInfo says when to try again, as `Retry-After` does."
     ),
     "properties": {
         "@type": {"type": "string", "enum": [_TYPE + name for name in _DETAILS]},
@@ -60,7 +60,7 @@ _ERROR_DETAIL = {
         "metadata": {
             "type": "object",
             "additionalProperties": {"type": "string"},
-            "description": "Of ErrorInfo: what a program may want to know, such as `job_id` or `error_id`.",
+            "description": "Of ErrorInfo: details for programs, such as `job_id` or `error_id`.",
         },
         "field_violations": {
             "type": "array",
@@ -78,9 +78,12 @@ _ERROR_DETAIL = {
 
 _FIELD_VIOLATION = {
     "type": "object",
-    "description": "A field at fault.",
+    "description": "A field that is wrong.",
     "properties": {
-        "field": {"type": "string", "description": "Its path in the request, such as `jobs[3].payload.to`."},
+        "field": {
+            "type": "string",
+            "description": "The field's path in the request, such as `jobs[3].payload.to`.",
+        },
         "description": {"type": "string", "description": "What would be right."},
     },
     "required": ["field", "description"],

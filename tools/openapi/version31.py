@@ -1,4 +1,4 @@
-"""The document of OpenAPI 3.1: that of OpenAPI 2, and what it could not say."""
+"""The OpenAPI 3.1 document: the OpenAPI 2 document, and what OpenAPI 2 can't express."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .texts import flowing, without_errors
 DOCUMENT = ROOT / "server/src/jobqueue_server/http/openapi/openapi.json"
 
 _DESCRIPTION = """\
-Enqueue jobs, follow them and cancel them; be a worker by plain calls. Every method is also an RPC of gRPC, with the
-same names, checks and errors: both are made of the same `.proto` files.
+Enqueue jobs, follow them and cancel them, or be a worker by plain calls. Every method is also a gRPC method, with the
+same names, checks and errors: both are generated from the same `.proto` files.
 
-- **Strict**: an unknown field or query parameter is refused, and the answer names the nearest one that there is. Names
-  of fields are taken in `lowerCamelCase` too, names of enums in any case, 64-bit integers as strings or numbers.
-- **Payloads, outputs and schemas** are kept as the text that was sent: `12345678901234567890` keeps its digits.
+- **Strict**: the server refuses an unknown field or query parameter, and names the most similar one that exists. It
+  accepts field names in `lowerCamelCase` too, enum names in any case, and 64-bit integers as strings or numbers.
+- **Payloads, outputs and schemas** keep the text that was sent: `12345678901234567890` keeps its digits.
 - **Errors** are a google.rpc.Status. `details` has an ErrorInfo, whose `reason` is stable; each status lists its
   reasons. A server can be set to wrap errors as Google's APIs do, in `{"error": ...}`.
-- Another HTTP method on a path that is here is 405 with `Allow`; HEAD is answered as GET without a body; a path that
-  is not here is 404 and names the nearest one.
+- **Paths**: a known path with another HTTP method is 405 with `Allow`. HEAD is answered as GET, without a body. An
+  unknown path is 404, and the answer names the most similar one.
 """
 
 

@@ -198,13 +198,13 @@ func (c *Client) Retry(ctx context.Context, id string) (*Job, error) {
 	return jobOf(answer.GetJob()), nil
 }
 
-// Delete deletes a finished job with all that is known of it.
+// Delete deletes a terminal job and its history.
 func (c *Client) Delete(ctx context.Context, id string) error {
 	_, err := call(ctx, &c.options.Access, c.options.Deadline, false, c.jobs.DeleteJob, &pb.DeleteJobRequest{Id: id})
 	return err
 }
 
-// Wait waits until a job is over, for as long as the context lasts, and returns it in full.
+// Wait waits until a job has ended, for as long as the context lasts, and returns it in full.
 //
 // When the context ends first, the error is [context.DeadlineExceeded] or [context.Canceled], and the job is as it was
 // last read, or nil.

@@ -24,13 +24,13 @@ var (
 	ErrTooLarge = errors.New("too large")
 	// ErrKindUnknown: the kind was never put: look for a typing error, or put it.
 	ErrKindUnknown = errors.New("kind unknown")
-	// ErrNotFound: there is no such thing, or no longer.
+	// ErrNotFound: what was asked for does not exist, or no longer exists.
 	ErrNotFound = errors.New("not found")
 	// ErrJobNotFound: it was never there, was deleted, or its retention has ended.
 	ErrJobNotFound = errors.New("job not found")
 	// ErrQueueNotFound: no job was ever enqueued in this queue.
 	ErrQueueNotFound = errors.New("queue not found")
-	// ErrJobTerminal: the job is over and can't be cancelled: Metadata["status"] says how it ended.
+	// ErrJobTerminal: the job has ended and can't be cancelled: Metadata["status"] says how it ended.
 	ErrJobTerminal = errors.New("job terminal")
 	// ErrJobNotTerminal: the job is not over: wait for it or cancel it first.
 	ErrJobNotTerminal = errors.New("job not terminal")
@@ -50,7 +50,7 @@ var (
 	ErrWatchTokenExpired = errors.New("watch token expired")
 	// ErrSessionUnknown: the server has no such session: open a new one. The Worker does so by itself.
 	ErrSessionUnknown = errors.New("session unknown")
-	// ErrSessionEnded: the worker's session is over, and its leases went back: open a new one. The Worker does so by
+	// ErrSessionEnded: the worker's session has ended, its leases were given back: open a new one. The Worker does so by
 	// itself.
 	ErrSessionEnded = errors.New("session ended")
 	// ErrSessionSuperseded: the session goes on on another stream: resume it there. The Worker does so by itself.

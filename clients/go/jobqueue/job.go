@@ -12,19 +12,19 @@ import (
 
 // NewJob is a job to enqueue. Only Kind must be set.
 type NewJob struct {
-	// Kind is what sort of work it is: chooses the handler.
+	// Kind is the job's kind, which decides the handler.
 	Kind string
 	// Payload is the handler's input: a json.RawMessage goes byte for byte, whatever else is marshalled. nil: `null`.
 	Payload any
-	// Queue is the line that it waits in. Empty: `default`.
+	// Queue is the queue in which the job waits. Empty: `default`.
 	Queue string
 	// Priority is -10..10, higher first.
 	Priority int
-	// RunAt is the earliest moment at which it may start, at most 400 days ahead. Zero: at once.
+	// RunAt is the earliest time at which the job may start, at most 400 days ahead. Zero: at once.
 	RunAt time.Time
 	// Delay is the same, from now by the database's clock. Not together with RunAt.
 	Delay time.Duration
-	// MaxAttempts is how many failures end it for good, 1..1000. 0: the kind's value, else 3.
+	// MaxAttempts is after how many failures the job ends as FAILED_PERMANENT, 1..1000. 0: the kind's value, else 3.
 	MaxAttempts int
 	// Timeout is how long one attempt may run, 1 s to 7 days. 0: the kind's value, else no limit.
 	Timeout time.Duration
@@ -33,9 +33,9 @@ type NewJob struct {
 	// IdempotencyKey is the producer's own name for the request: the same key and the same job again answers the job
 	// that is there. With one, the client repeats the call when no server answers. See [NewIdempotencyKey].
 	IdempotencyKey string
-	// Labels are the producer's own marks, to find jobs by.
+	// Labels are the producer's own labels, by which jobs can be found.
 	Labels map[string]string
-	// Headers are given to the handler beside the payload.
+	// Headers are data for the handler in addition to the payload, at most 8 KiB.
 	Headers map[string]string
 }
 
@@ -102,7 +102,7 @@ type Job struct {
 	Priority int
 	// Attempts is how often it was claimed; never goes down.
 	Attempts int
-	// MaxAttempts is how many failures end it for good.
+	// MaxAttempts is after how many failures the job ends as FAILED_PERMANENT.
 	MaxAttempts int
 	Failures    int
 	// Losses is how many attempts ended because their worker was lost.
@@ -132,7 +132,7 @@ type Job struct {
 	Replayed bool
 }
 
-// IsTerminal says whether it is over.
+// IsTerminal says whether the job has ended.
 func (j *Job) IsTerminal() bool { return j.Status.IsTerminal() }
 
 // jobOf is a job as it was answered.

@@ -20,7 +20,7 @@ const (
 	StatusCancelled       Status = "CANCELLED"
 )
 
-// IsTerminal says whether the job is over.
+// IsTerminal says whether the job has ended.
 func (s Status) IsTerminal() bool {
 	return s == StatusSucceeded || s == StatusFailedPermanent || s == StatusCancelled
 }
@@ -73,7 +73,7 @@ type Kind struct {
 	Name string
 	// Schema is the JSON Schema (2020-12) of its payloads. nil: every JSON value is taken.
 	Schema json.RawMessage
-	// RetryPolicy, MaxAttempts and Timeout are for jobs that don't say.
+	// RetryPolicy, MaxAttempts and Timeout are for jobs without their own values.
 	RetryPolicy *RetryPolicy
 	MaxAttempts int
 	Timeout     time.Duration

@@ -31,7 +31,7 @@ type LeasedJob struct {
 	// Payload is the JSON text as it was enqueued, byte for byte.
 	Payload json.RawMessage
 	Queue   string
-	// MaxAttempts is how many failures end the job for good, Failures how many there have been.
+	// MaxAttempts is after how many failures the job ends as FAILED_PERMANENT, Failures is how many it has.
 	MaxAttempts int
 	Failures    int
 	// Timeout is how long this attempt may run. 0: no limit.
@@ -39,7 +39,7 @@ type LeasedJob struct {
 	Priority  int
 	CreatedAt time.Time
 	Labels    map[string]string
-	// Headers came beside the payload, with `x-request-id` and `traceparent` of the enqueuing.
+	// Headers are the producer's, with `x-request-id` and `traceparent` of the call that enqueued the job.
 	Headers map[string]string
 	// Checkpoint is what the attempts before left behind. Empty: nothing.
 	Checkpoint []byte
@@ -78,10 +78,10 @@ func (j *LeasedJob) Decode(value any) error {
 	return nil
 }
 
-// IsLastAttempt says whether one more failure ends the job for good.
+// IsLastAttempt says whether one more failure ends the job as FAILED_PERMANENT.
 func (j *LeasedJob) IsLastAttempt() bool { return j.Failures >= j.MaxAttempts-1 }
 
-// Progress says how far the attempt is: a fraction of the whole, 0..1, and what it does right now, for people, at most
+// Progress says how far the attempt is: a fraction of the whole, 0..1, and what the attempt does, for people, at most
 // 1 KiB. Returns at once. What follows within 100 ms replaces it; the last one before a broken connection may be lost.
 func (j *LeasedJob) Progress(fraction float64, message string) error {
 	// Written so that it refuses NaN as well.

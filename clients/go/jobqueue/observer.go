@@ -21,7 +21,7 @@ const (
 	OutcomeSucceeded = "succeeded"
 	// OutcomeRetrying: the job will run again, after a failure that it may have, a snooze or a release.
 	OutcomeRetrying = "retrying"
-	// OutcomeFailedPermanent: it failed for good.
+	// OutcomeFailedPermanent: the job failed and gets no more attempts.
 	OutcomeFailedPermanent = "failed_permanent"
 	// OutcomeCancelled: it was cancelled.
 	OutcomeCancelled = "cancelled"
@@ -29,11 +29,11 @@ const (
 	OutcomeError = "error"
 )
 
-// nobody observes nothing.
-type nobody struct{}
+// noObserver observes nothing.
+type noObserver struct{}
 
-func (nobody) Started(string)                         {}
-func (nobody) Finished(string, string, time.Duration) {}
+func (noObserver) Started(string)                         {}
+func (noObserver) Finished(string, string, time.Duration) {}
 
 // outcomeLabel is what an outcome that was applied is called. The server remarks on a status that does not follow from
 // the outcome.

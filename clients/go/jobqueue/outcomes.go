@@ -14,7 +14,7 @@ var ErrCancelled = errors.New("cancelled")
 
 // Why a handler's context ended: context.Cause(ctx) is one of these, for [errors.Is].
 var (
-	// ErrCancelRequested: somebody asked for the job to be cancelled. The handler's answer decides.
+	// ErrCancelRequested: a caller asked to cancel the job. The handler's result decides.
 	ErrCancelRequested = errors.New("the job is to be cancelled")
 	// ErrLeaseRevoked: the job is no longer this worker's. What the handler returns is dropped.
 	ErrLeaseRevoked = errors.New("the lease was revoked")
@@ -24,7 +24,7 @@ var (
 	// ErrSessionLost: no server was heard for the session's ttl, of a worker with StopWhenLost. The job may run elsewhere
 	// by now.
 	ErrSessionLost = errors.New("the worker is cut off")
-	// ErrShutdown: the worker leaves and its grace is over. The job goes back, uncharged.
+	// ErrShutdown: the worker shuts down and its grace has ended. The job goes back, uncharged.
 	ErrShutdown = errors.New("the worker is shutting down")
 )
 

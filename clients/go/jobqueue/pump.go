@@ -8,7 +8,7 @@ import (
 	pb "jobqueue.dev/go/jobqueue/v1"
 )
 
-// A stream that lived so long was a good one: the next reconnect is quick again.
+// After a stream that lived this long, the next reconnect is fast again.
 const goodAfter = 5 * time.Second
 
 // pump hands the frames of one stream to the session, until it ends or another has taken its place.

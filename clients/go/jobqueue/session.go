@@ -25,7 +25,7 @@ type session struct {
 	observer Observer
 
 	mu          sync.Mutex
-	changed     chan struct{} // closed and made anew at a change, where somebody waits
+	changed     chan struct{} // closed and replaced at a change, if a goroutine waits
 	waiters     int
 	leases      map[int64]*lease
 	capacity    *capacityBook

@@ -26,7 +26,7 @@ type WatchFilter struct {
 	Labels map[string]string
 	// Full: with payloads, outputs, headers and failed attempts.
 	Full bool
-	// ResumeToken of another watch for the same jobs: goes on after it.
+	// ResumeToken of another watch for the same jobs: continues after it.
 	ResumeToken string
 	// Patience is how long it tries where no server answers. 0: the client's Deadline.
 	Patience time.Duration
@@ -53,7 +53,7 @@ type Watch struct {
 // Watch begins to watch jobs; nothing is sent before the first Next, Begin or Jobs.
 //
 // Each change of a job is followed by the job as it then is, or as it is later: steps may be skipped, a terminal status
-// is not, unless the job was retried or deleted before it could be told. With IDs each job is told as it is, then
+// is not, unless the job was retried or deleted meanwhile. With IDs each job is answered as it is, then
 // whenever it changes; without, what changes from Begin on is told, for ever.
 func (c *Client) Watch(filter WatchFilter) *Watch {
 	patience := filter.Patience
@@ -76,7 +76,7 @@ func (c *Client) Watch(filter WatchFilter) *Watch {
 	}
 }
 
-// ResumeToken goes on after the job told last, in another process or tomorrow's: give it to [Client.Watch].
+// ResumeToken continues after the last answer, in another process or tomorrow's: give it to [Client.Watch].
 func (w *Watch) ResumeToken() string { return w.token }
 
 // Deleted are those of the ids that were asked for whose jobs were deleted meanwhile.

@@ -34,7 +34,7 @@ type WorkerOptions struct {
 	Concurrency int
 	// Name is for people; shown as Job.LockedBy; 1..128 characters. Empty: host and process id.
 	Name string
-	// Labels are the worker's own marks, for people.
+	// Labels are the worker's own labels, for people.
 	Labels map[string]string
 	// SessionTTL is how long the worker may be silent before its jobs are given to others, 5 s to 1 h. 0: the server's,
 	// 30 s.
@@ -48,7 +48,7 @@ type WorkerOptions struct {
 	StopWhenLost bool
 	// Logger is told of connections, failures and what else an operator wants to see. nil: slog.Default().
 	Logger *slog.Logger
-	// Observer is told of starts and ends, for metrics. nil: nobody is.
+	// Observer is told of starts and ends, for metrics. nil: none is.
 	Observer Observer
 }
 
@@ -110,7 +110,7 @@ func NewWorker(target string, options WorkerOptions) (*Worker, error) {
 		options.Logger = slog.Default()
 	}
 	if options.Observer == nil {
-		options.Observer = nobody{}
+		options.Observer = noObserver{}
 	}
 	return &Worker{options: options, handlers: map[string]kindHandler{}}, nil
 }

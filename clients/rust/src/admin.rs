@@ -20,11 +20,11 @@ pub struct Kind {
     pub name: String,
     /// The JSON Schema (2020-12) of its payloads. `None`: every JSON value is taken.
     pub schema: Option<JsonText>,
-    /// For jobs that don't say.
+    /// For jobs without their own value.
     pub retry_policy: Option<RetryPolicy>,
-    /// For jobs that don't say.
+    /// For jobs without their own value.
     pub max_attempts: Option<u32>,
-    /// For jobs that don't say.
+    /// For jobs without their own value.
     pub timeout: Option<Duration>,
 }
 
@@ -62,7 +62,7 @@ pub struct QueueDepth {
 }
 
 impl Client {
-    /// Makes a kind, or replaces it as a whole.
+    /// Declares a kind, or replaces it as a whole.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl Client {
         Ok(queue_of(answer.queue.unwrap_or_default()))
     }
 
-    /// Stops the claiming of jobs from a queue. Running ones run on.
+    /// Stops the claiming of jobs from a queue. Running jobs continue.
     ///
     /// # Errors
     ///

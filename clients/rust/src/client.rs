@@ -202,7 +202,7 @@ impl Client {
         })
     }
 
-    /// Cancels a job: a waiting one at once, a running one by telling its worker. The reason is for people and may be
+    /// Cancels a job: a waiting job at once; of a running one the server asks its worker. The reason is for people and may be
     /// empty.
     ///
     /// # Errors
@@ -218,7 +218,7 @@ impl Client {
         Ok(Cancellation { job: job_of(answer.job.unwrap_or_default()), pending: answer.pending })
     }
 
-    /// Makes a finished job QUEUED again. It keeps its history; failures and losses start at 0.
+    /// Makes a terminal job QUEUED again. It keeps its history; its failures and losses become 0.
     ///
     /// # Errors
     ///
@@ -229,7 +229,7 @@ impl Client {
         Ok(job_of(answer.job.unwrap_or_default()))
     }
 
-    /// Deletes a finished job with all that is known of it.
+    /// Deletes a terminal job and its history.
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl Client {
         Ok(())
     }
 
-    /// Waits until a job is over, and returns it in full. `None`: for as long as it takes.
+    /// Waits until a job has ended, and returns it in full. `None`: for as long as it takes.
     ///
     /// # Errors
     ///
@@ -272,7 +272,7 @@ impl Client {
     /// Begins to watch jobs; nothing is sent before the first `next` or `begin`.
     ///
     /// Each change of a job is followed by the job as it then is, or as it is later: steps may be skipped, a terminal
-    /// status is not, unless the job was retried or deleted before it could be told. With ids each job is told as it is,
+    /// status is not, unless the job was retried or deleted meanwhile. With ids each job is answered as it is,
     /// then whenever it changes; without, what changes from `begin` on is told, for ever.
     pub fn watch(&self, filter: WatchFilter) -> Watch {
         Watch::new(self.clone(), filter)

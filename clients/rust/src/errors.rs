@@ -14,30 +14,30 @@ use crate::jobs::EnqueueResult;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A field is malformed or out of its range: mend the call; [`Error::violations`] says where.
+    /// A field is malformed or out of its range: correct the call; [`Error::violations`] says where.
     InvalidRequest,
-    /// The payload does not satisfy its kind's schema: mend the payload. Is an `InvalidRequest` too.
+    /// The payload does not satisfy its kind's schema: correct the payload. Is an `InvalidRequest` too.
     PayloadInvalid,
     /// Make it smaller, or store it elsewhere and send its address. Is an `InvalidRequest` too.
     TooLarge,
     /// The kind was never put: look for a typing error, or put it. Is an `InvalidRequest` too.
     KindUnknown,
-    /// There is no such thing, or no longer.
+    /// What was asked for does not exist, or no longer exists.
     NotFound,
     /// The job was never there, was deleted, or its retention has ended. Is a `NotFound` too.
     JobNotFound,
     /// No job was ever enqueued in this queue. Is a `NotFound` too.
     QueueNotFound,
-    /// The job is over and can't be cancelled: `status` in [`Error::metadata`] says how it ended.
+    /// The job has ended and can't be cancelled: `status` in [`Error::metadata`] says how it ended.
     JobTerminal,
     /// The job is not over: wait for it or cancel it first.
     JobNotTerminal,
-    /// The key stands for another request: `job_id` in [`Error::metadata`] names its job.
+    /// The key belongs to another request: `job_id` in [`Error::metadata`] names its job.
     IdempotencyKeyReused,
     /// An older server that still runs would break what was asked for: upgrade those in `servers` of
     /// [`Error::metadata`] first.
     ServersDiffer,
-    /// The server takes no more for now: try again after [`Error::retry_after`].
+    /// The server has too much to do: try again after [`Error::retry_after`].
     Overloaded,
     /// No server answered, or it can't reach its database. What was asked for may have been done.
     Unavailable,
@@ -47,12 +47,12 @@ pub enum ErrorKind {
     WatchTokenExpired,
     /// The server has no such session: open a new one. The `Worker` does so by itself.
     SessionUnknown,
-    /// The worker's session is over, and its leases went back: open a new one. The `Worker` does so by itself. Is a
+    /// The worker's session has ended, its leases were given back: open a new one. The `Worker` does so by itself. Is a
     /// `SessionUnknown` too.
     SessionEnded,
-    /// The session goes on on another stream: resume it there. The `Worker` does so by itself.
+    /// Another stream has resumed the session: resume it there. The `Worker` does so by itself.
     SessionSuperseded,
-    /// The server heard nothing of the worker for three heartbeats: resume the session. The `Worker` does so by itself.
+    /// The server got no frame for three heartbeat intervals: resume the session. The `Worker` does so by itself.
     SessionSilent,
     /// The credentials are missing, wrong, or not enough for this call.
     NotAllowed,

@@ -12,17 +12,17 @@ use crate::v1;
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct NewJob {
-    /// What sort of work it is: chooses the handler.
+    /// The job's kind, which decides the handler.
     pub kind: String,
     /// The handler's input. `None`: `null`.
     pub payload: Option<JsonText>,
-    /// The line that it waits in. Empty: `default`.
+    /// The queue in which the job waits. Empty: `default`.
     pub queue: String,
     /// -10..10, higher first.
     pub priority: i32,
     /// `None`: at once.
     pub start: Option<Start>,
-    /// How many failures end it for good, 1..1000. `None`: the kind's value, else 3.
+    /// After how many failures the job ends as FAILED_PERMANENT, 1..1000. `None`: the kind's value, else 3.
     pub max_attempts: Option<u32>,
     /// How long one attempt may run, 1 s to 7 days. `None`: the kind's value, else no limit.
     pub timeout: Option<Duration>,
@@ -31,9 +31,9 @@ pub struct NewJob {
     /// The producer's own name for the request: the same key and the same job again answers the job that is there. With
     /// one, the client repeats the call when no server answers. See [`new_idempotency_key`].
     pub idempotency_key: String,
-    /// The producer's own marks, to find jobs by.
+    /// The producer's own labels, by which jobs can be found.
     pub labels: HashMap<String, String>,
-    /// Given to the handler beside the payload.
+    /// Data for the handler in addition to the payload, at most 8 KiB.
     pub headers: HashMap<String, String>,
 }
 
@@ -50,7 +50,7 @@ impl NewJob {
         self
     }
 
-    /// Sets the line that it waits in.
+    /// Sets the queue in which the job waits.
     #[must_use]
     pub fn queue(mut self, queue: impl Into<String>) -> Self {
         self.queue = queue.into();
@@ -78,7 +78,7 @@ impl NewJob {
         self
     }
 
-    /// Sets how many failures end it for good, 1..1000.
+    /// Sets after how many failures the job ends as FAILED_PERMANENT, 1..1000.
     #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = Some(attempts);
@@ -161,7 +161,7 @@ pub struct FailedAttempt {
     pub ended_at: Option<SystemTime>,
 }
 
-/// How far a running attempt says it is.
+/// The last progress that a running attempt reported.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct JobProgress {
@@ -181,9 +181,9 @@ pub struct JobProgress {
 pub struct Job {
     /// A UUID (version 7).
     pub id: String,
-    /// What sort of work it is.
+    /// The job's kind.
     pub kind: String,
-    /// The line that it waits in.
+    /// The queue in which the job waits.
     pub queue: String,
     /// Where it is in its life.
     pub status: Status,
@@ -191,7 +191,7 @@ pub struct Job {
     pub priority: i32,
     /// How often it was claimed; never goes down.
     pub attempts: u32,
-    /// How many failures end it for good.
+    /// After how many failures the job ends as FAILED_PERMANENT.
     pub max_attempts: u32,
     /// How many attempts failed or timed out.
     pub failures: u32,
@@ -225,7 +225,7 @@ pub struct Job {
     pub timeout: Option<Duration>,
     /// Its own wait between attempts.
     pub retry_policy: Option<RetryPolicy>,
-    /// The producer's own marks.
+    /// The producer's own labels.
     pub labels: HashMap<String, String>,
     /// As enqueued, with what the server added.
     pub headers: HashMap<String, String>,
@@ -238,7 +238,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Whether it is over.
+    /// Whether the job has ended.
     pub fn is_terminal(&self) -> bool {
         self.status.is_terminal()
     }

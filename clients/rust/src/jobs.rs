@@ -20,14 +20,14 @@ pub enum Status {
     Succeeded,
     /// Waits for another attempt after a failure or a lost worker.
     Retrying,
-    /// Over: it failed for good.
+    /// Terminal: the job failed and gets no more attempts.
     FailedPermanent,
     /// Over: it was cancelled.
     Cancelled,
 }
 
 impl Status {
-    /// Whether the job is over.
+    /// Whether the job has ended.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Succeeded | Self::FailedPermanent | Self::Cancelled)
     }

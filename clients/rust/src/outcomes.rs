@@ -97,13 +97,13 @@ impl fmt::Display for HandlerError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stop {
-    /// Somebody asked for the job to be cancelled, with these words. The handler's answer decides.
+    /// A caller asked to cancel the job, with these words. The handler's result decides.
     CancelRequested(String),
     /// The job is no longer this worker's, for this reason. What the handler returns is dropped.
     LeaseRevoked(String),
     /// The attempt ran longer than its job's timeout, by the server's clock. What the handler returns is dropped.
     TimedOut,
-    /// The worker leaves and its grace is over. The job goes back, uncharged.
+    /// The worker shuts down and its grace has ended. The job goes back, uncharged.
     Shutdown,
     /// No server was heard for the session's ttl, of a worker with `stop_when_lost`. The job may run elsewhere by now.
     Lost,

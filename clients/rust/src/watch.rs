@@ -32,7 +32,7 @@ pub struct WatchFilter {
     pub labels: HashMap<String, String>,
     /// With payloads, outputs, headers and failed attempts.
     pub full: bool,
-    /// Of another watch for the same jobs: goes on after it.
+    /// The token of another watch for the same jobs: continues after it.
     pub resume_token: String,
     /// How long it tries where no server answers. `None`: the client's deadline.
     pub patience: Option<Duration>,
@@ -78,7 +78,7 @@ impl Watch {
         }
     }
 
-    /// Goes on after the job told last, in another process or tomorrow's: [`WatchFilter::resume_token`].
+    /// Continues after the last answer, in another process or tomorrow's: [`WatchFilter::resume_token`].
     pub fn resume_token(&self) -> &str {
         &self.request.resume_token
     }

@@ -28,7 +28,7 @@ const ONE_WAIT_MS = 30_000;
 
 /** How to reach a server, and how long a call may take. */
 export interface ClientOptions extends AccessOptions {
-  /** For calls that don't say. Default 30 s. */
+  /** For calls without their own. Default 30 s. */
   deadlineMs?: number;
 }
 
@@ -104,9 +104,9 @@ export class Client {
    * the call safely; a key of your own lets you repeat it as well.
    *
    * @returns The job as it was enqueued; if the key was used before, the job as it is now, with `replayed` set.
-   * @throws KindUnknown The kind was never put.
+   * @throws KindUnknown The kind is not declared.
    * @throws PayloadInvalid The payload does not satisfy the kind's schema.
-   * @throws IdempotencyKeyReused The key stands for another job.
+   * @throws IdempotencyKeyReused The key belongs to another request.
    */
   async enqueue(kind: string, payload?: unknown, options: JobOptions & Call = {}): Promise<Job> {
     const job = newJob({ ...options, kind, payload });
@@ -148,7 +148,7 @@ export class Client {
   /**
    * Reads a job, in full.
    *
-   * @throws JobNotFound There is no such job, or no longer.
+   * @throws JobNotFound No job has this id.
    */
   async get(id: string, options: Call = {}): Promise<Job> {
     const answer = await this.#call(options, true, (call) =>
@@ -179,11 +179,11 @@ export class Client {
   }
 
   /**
-   * Cancels a job: a waiting one at once, a running one by telling its worker.
+   * Cancels a job: a waiting job at once; of a running one the server asks its worker.
    *
    * @param options `reason`: why, for people; told to the worker.
-   * @throws JobTerminal It is over already.
-   * @throws JobNotFound There is no such job, or no longer.
+   * @throws JobTerminal The job has ended.
+   * @throws JobNotFound No job has this id.
    */
   async cancel(id: string, options: Call & { reason?: string } = {}): Promise<Cancellation> {
     const request = { id, reason: options.reason ?? "", payloadFormat: JSON_FORMAT };
@@ -192,10 +192,10 @@ export class Client {
   }
 
   /**
-   * Makes a finished job QUEUED again. It keeps its history; failures and losses start at 0.
+   * Makes a terminal job QUEUED again. It keeps its history; its failures and losses become 0.
    *
-   * @throws JobNotTerminal It is not over.
-   * @throws JobNotFound There is no such job, or no longer.
+   * @throws JobNotTerminal The job has not ended.
+   * @throws JobNotFound No job has this id.
    */
   async retry(id: string, options: Call = {}): Promise<Job> {
     const answer = await this.#call(options, false, (call) =>
@@ -205,22 +205,22 @@ export class Client {
   }
 
   /**
-   * Deletes a finished job with all that is known of it.
+   * Deletes a terminal job and its history.
    *
-   * @throws JobNotTerminal It is not over: cancel it first.
-   * @throws JobNotFound There is no such job, or no longer.
+   * @throws JobNotTerminal The job has not ended: cancel it first.
+   * @throws JobNotFound No job has this id.
    */
   async delete(id: string, options: Call = {}): Promise<void> {
     await this.#call(options, false, (call) => this.#jobs.deleteJob({ id }, call));
   }
 
   /**
-   * Waits until a job is over.
+   * Waits until a job has ended.
    *
    * @param options `timeoutMs`: how long at most; undefined: for as long as it takes.
    * @returns The job, in full, with a terminal status.
    * @throws WaitTimeout It was not over in time; `job` is how it stood.
-   * @throws JobNotFound There is no such job, or no longer.
+   * @throws JobNotFound No job has this id.
    */
   async wait(id: string, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<Job> {
     const ends = performance.now() + (options.timeoutMs ?? Infinity);
@@ -244,7 +244,7 @@ export class Client {
    * Watches jobs: `for await (const job of client.watch({ queue: "mail" }))`.
    *
    * Each change of a job is followed by the job as it then is, or as it is later: steps may be skipped, a terminal
-   * status is not, unless the job was retried or deleted before it could be told. With ids each job is told as it is,
+   * status is not, unless the job was retried or deleted meanwhile. With ids each job is answered as it is,
    * then whenever it changes, and the loop ends when all are over; without, it goes on for ever, and tells what changes
    * from its beginning on: `await watch.begun()` waits for that.
    */
@@ -307,7 +307,7 @@ export class Client {
     return convert.queueOf(answer.queue);
   }
 
-  /** Stops the claiming of jobs from a queue. Running ones run on. */
+  /** Stops the claiming of jobs from a queue. Running jobs continue. */
   async pauseQueue(name: string, options: Call = {}): Promise<Queue> {
     const answer = await this.#call(options, true, (call) => this.#admin.pauseQueue({ name }, call));
     return convert.queueOf(answer.queue);

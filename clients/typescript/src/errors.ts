@@ -58,46 +58,46 @@ export class JobQueueError extends Error {
   }
 }
 
-/** A field is malformed or out of its range: mend the call; `violations` says where. */
+/** A field is malformed or out of its range: correct the call; `violations` says where. */
 export class InvalidRequest extends JobQueueError {}
 
-/** The payload does not satisfy its kind's schema: mend the payload. */
+/** The payload does not satisfy its kind's schema: correct the payload. */
 export class PayloadInvalid extends InvalidRequest {}
 
 /** A payload or the whole request is over its limit: make it smaller, or store it elsewhere and send its address. */
 export class TooLarge extends InvalidRequest {}
 
-/** The kind was never put: look for a typing error, or put it with `putKind`. */
+/** The kind is not declared: check its spelling, or declare it with `putKind`. */
 export class KindUnknown extends InvalidRequest {}
 
-/** There is no such thing, or no longer. */
+/** What was asked for does not exist, or no longer exists. */
 export class NotFound extends JobQueueError {}
 
-/** There is no job of this id, or no longer: it may have been deleted, or its retention has ended. */
+/** No job has this id: it never existed, was deleted, or its retention ended. */
 export class JobNotFound extends NotFound {}
 
 /** No job was ever enqueued in this queue. */
 export class QueueNotFound extends NotFound {}
 
-/** The job is over and can't be cancelled: `metadata.status` says how it ended. */
+/** The job has ended and can't be cancelled: `metadata.status` says how it ended. */
 export class JobTerminal extends JobQueueError {}
 
 /** The job is not over: wait for it or cancel it first. */
 export class JobNotTerminal extends JobQueueError {}
 
-/** The key stands for another request: `metadata.job_id` names its job. Use a new key. */
+/** The key belongs to another request: `metadata.job_id` names its job. Use a new key. */
 export class IdempotencyKeyReused extends JobQueueError {}
 
 /** An older server that still runs would break what was asked for: upgrade those in `metadata.servers` first. */
 export class ServersDiffer extends JobQueueError {}
 
-/** The server takes no more for now: try again after `retryAfterMs`. */
+/** The server has too much to do: try again after `retryAfterMs`. */
 export class Overloaded extends JobQueueError {}
 
-/** No server answered, or it can't reach its database. What was asked for may have been done: try again. */
+/** No server answered, or it can't reach its database. The call may have been committed: try again. */
 export class Unavailable extends JobQueueError {}
 
-/** Not done in time. What was asked for may have been done: try again, an enqueue under the same key. */
+/** Not done in time. The call may have been committed: try again, an enqueue with the same key. */
 export class DeadlineExceeded extends JobQueueError {}
 
 /** The job was not over in time. */
@@ -111,19 +111,19 @@ export class WaitTimeout extends DeadlineExceeded {
   }
 }
 
-/** The token is too old to go on from: list the jobs, then watch without it. */
+/** The token is too old: list the jobs, then watch without it. */
 export class WatchTokenExpired extends JobQueueError {}
 
 /** The server has no such session: open a new one. The Worker does so by itself. */
 export class SessionUnknown extends JobQueueError {}
 
-/** The worker's session is over, and its leases went back: open a new one. The Worker does so by itself. */
+/** The worker's session has ended, its leases were given back: open a new one. The Worker does so by itself. */
 export class SessionEnded extends SessionUnknown {}
 
-/** The session goes on on another stream: resume it there. The Worker does so by itself. */
+/** Another stream has resumed the session: resume it there. The Worker does so by itself. */
 export class SessionSuperseded extends JobQueueError {}
 
-/** The server heard nothing of the worker for three heartbeats: resume the session. The Worker does so by itself. */
+/** The server got no frame for three heartbeat intervals: resume the session. The Worker does so by itself. */
 export class SessionSilent extends JobQueueError {}
 
 /** The credentials are missing, wrong, or not enough for this call. */

@@ -16,15 +16,15 @@ export const AUTO: unique symbol = Symbol("AUTO");
 
 /** What can be said of a job beside its kind and payload. */
 export interface JobOptions {
-  /** The line that it waits in. Default: `default`. */
+  /** The queue in which the job waits. Default: `default`. */
   queue?: string | undefined;
   /** -10..10, higher first. Default 0. */
   priority?: number | undefined;
-  /** The earliest moment at which it may start; at most 400 days ahead. */
+  /** The earliest time at which the job may start; at most 400 days ahead. */
   runAt?: Date | undefined;
   /** The same, from now by the database's clock. Not together with `runAt`. */
   delayMs?: number | undefined;
-  /** How many failures end it for good, 1..1000. Default: the kind's value, else 3. */
+  /** After how many failures the job ends as FAILED_PERMANENT, 1..1000. Default: the kind's value, else 3. */
   maxAttempts?: number | undefined;
   /** How long one attempt may run, 1 s to 7 days. Default: the kind's value, else no limit. */
   timeoutMs?: number | undefined;
@@ -35,9 +35,9 @@ export interface JobOptions {
    * client may repeat it when a connection breaks.
    */
   idempotencyKey?: string | typeof AUTO | undefined;
-  /** The producer's own marks, to find jobs by. */
+  /** The producer's own labels, by which jobs can be found. */
   labels?: Readonly<Record<string, string>> | undefined;
-  /** Given to the handler beside the payload. */
+  /** Data for the handler in addition to the payload, at most 8 KiB. */
   headers?: Readonly<Record<string, string>> | undefined;
   /** The payload as JSON text, instead of `payload`; stored byte for byte. */
   payloadJson?: string | Uint8Array | undefined;
@@ -45,7 +45,7 @@ export interface JobOptions {
 
 /** A job to enqueue. */
 export interface NewJob extends JobOptions {
-  /** What sort of work it is. */
+  /** The job's kind. */
   kind: string;
   /** The handler's input: anything that `JSON.stringify` takes. Default null. */
   payload?: unknown;
@@ -105,7 +105,7 @@ export interface FailedAttempt {
   readonly endedAt: Date | undefined;
 }
 
-/** How far a running attempt says it is. */
+/** The last progress that a running attempt reported. */
 export interface JobProgress {
   /** 0..1, of the whole. Undefined: it can't tell. */
   readonly fraction: number | undefined;
@@ -205,7 +205,7 @@ export class Job {
     return this.outputJson && decode(this.outputJson);
   }
 
-  /** Whether it is over. */
+  /** Whether the job has ended. */
   get isTerminal(): boolean {
     return TERMINAL.has(this.status);
   }

@@ -48,11 +48,11 @@ export interface Kind {
   name: string;
   /** The JSON Schema of its payloads, as a value. Undefined: every JSON value is taken. */
   schema?: unknown;
-  /** For jobs that don't say. */
+  /** For jobs without their own value. */
   retryPolicy?: RetryPolicy | undefined;
-  /** For jobs that don't say. Default 3. */
+  /** For jobs without their own value. Default 3. */
   maxAttempts?: number | undefined;
-  /** For jobs that don't say. Default: no limit. */
+  /** For jobs without their own value. Default: no limit. */
   timeoutMs?: number | undefined;
 }
 

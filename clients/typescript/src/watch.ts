@@ -22,7 +22,7 @@ type Method = (request: WatchJobsRequest, options: CallOptions) => AsyncIterable
  * missed, and none is told again. Leaving the loop ends the stream.
  */
 export class Watch implements AsyncIterableIterator<Job> {
-  /** Goes on after the job told last, in another process or next week's: give it to `Client.watch`. */
+  /** Continues after the last answer, in another process or next week's: give it to `Client.watch`. */
   resumeToken: string;
   /** Of the ids that were asked for, those of jobs that were deleted meanwhile. */
   readonly deleted = new Set<string>();

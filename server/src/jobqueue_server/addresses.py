@@ -1,4 +1,4 @@
-"""Addresses to listen on, and what is said when one is taken."""
+"""Addresses to listen on, and the error if one can't be used."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterable
 
 
 class AddressUnusable(Exception):
-    """The operator's to mend: the address can't be listened on. The text says which one and what to do."""
+    """The server can't listen on an address. The text names the address and what the operator can do."""
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[v6]:port`.
+    """The host and the port of `host:port` or `[v6]:port`.
 
     Raises:
-        AddressUnusable: It is not of this form.
+        AddressUnusable: The text is not of this form.
     """
     host, colon, port = address.rpartition(":")
     if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535:
@@ -27,7 +27,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def taken(what: str, address: str, setting: str) -> AddressUnusable:
-    """What to raise when another program listens there, or the address is not this machine's."""
+    """The error for an address that another program has, or that is not this machine's."""
     return AddressUnusable(
         f"{what} can't listen on {address}: another program uses the port, or the address is not this machine's. "
         f"Stop the other program, or choose another address by {setting}."
@@ -35,13 +35,13 @@ def taken(what: str, address: str, setting: str) -> AddressUnusable:
 
 
 def check_free(wanted: Iterable[tuple[str, str, str]]) -> None:
-    """Looks whether the addresses can be listened on, before anything is started that would have to end again.
+    """Checks that the server can listen on the addresses, before it starts anything else.
 
     Args:
-        wanted: What listens, where, and the setting of that address.
+        wanted: For each listener: its name, its address, and the setting of that address.
 
     Raises:
-        AddressUnusable: The first that can't, another of them on the same port included.
+        AddressUnusable: The first address that can't be used. Two listeners on one port are an error too.
     """
     with contextlib.ExitStack() as held:
         for what, address, setting in wanted:
@@ -56,25 +56,25 @@ def check_free(wanted: Iterable[tuple[str, str, str]]) -> None:
                 free = [_bound(held, family, place) for family, place in places]
             except OSError as error:
                 raise taken(what, address, setting) from error
-            # `localhost` is two addresses, of which a machine may have one.
+            # `localhost` stands for two addresses; a machine may have only one of them.
             if not any(free):
                 raise taken(what, address, setting)
 
 
 def _bound(held: contextlib.ExitStack, family: int, place: tuple[object, ...]) -> bool:
-    """Takes the place until the stack ends; False if this machine has no such address.
+    """Binds the address until the stack ends; False if this machine does not have the address.
 
     Raises:
-        OSError: It is taken.
+        OSError: Another program has the address.
     """
     try:
         probe = held.enter_context(socket.socket(family))
-        # As servers do, which may take a port whose last connections are still being forgotten.
+        # Servers set it too: they may take a port whose last connections are in TIME_WAIT.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         probe.bind(place)
-        # Two that are only bound do not see each other.
+        # Two sockets that are bound, but do not listen, would not conflict.
         probe.listen(1)
     except OSError as error:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):

@@ -1,4 +1,4 @@
-"""Runs the background parts of a server: each a `run()` that works until cancelled."""
+"""Runs the background parts of a server. Each part has a `run()` that works until cancelled."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ CANCEL_AGAIN_AFTER = 1.0
 
 
 class Background:
-    """Keeps every part running. A crash of one is loud and restarts it; the others go on.
+    """Keeps every part running. If one crashes, it is logged and started again; the others go on.
 
     Args:
-        parts: By name.
+        parts: The parts by name.
     """
 
     def __init__(self, *parts: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
@@ -29,7 +29,7 @@ class Background:
         self._tasks = {asyncio.create_task(self._keep(name, part), name=name) for name, part in self._parts}
 
     async def stop(self) -> None:
-        """Cancels all parts and waits for them; again those that did not hear of it in the midst of something."""
+        """Cancels all parts and waits for them. A part that misses its cancellation is cancelled again."""
         self._stopping = True
         running = self._tasks
         while running:
@@ -43,7 +43,7 @@ class Background:
                 await part()
                 _log.error("the background part %s ended, and is started again", name)
             except asyncio.CancelledError:
-                # A cancellation that was not asked for is a crash. It must not end the part without a log line.
+                # An unrequested cancellation is a crash. It must not end the part without a log line.
                 if self._stopping:
                     raise
                 _log.exception("the background part %s was cancelled, and is started again", name)

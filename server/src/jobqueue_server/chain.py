@@ -1,8 +1,8 @@
-"""The one chain that every call passes, over gRPC and HTTP alike: nothing is checked in one of them only.
+"""The chain of steps that every call passes, over gRPC and over HTTP.
 
-In order: deadline, request id, access, limits, metrics, errors. A transport makes a `Call` of what it received and runs
-the chain's wrapper of a servicer's method; the wrapper raises `JobQueueError`, `asyncio.CancelledError` and `PeerGone`,
-and nothing else.
+The steps are, in this order: deadline, request id, access, limits, metrics, errors. A transport makes a `Call` of a
+request, and runs the chain's wrapper of a servicer's method. The wrapper raises only `JobQueueError`,
+`asyncio.CancelledError` and `PeerGone`.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from .errors import DeadlineExceeded, Draining, Internal, JobQueueError, TooMany
 from .model import DEFAULT_NAMESPACE, DEFAULT_WAIT, MAX_WAIT
 from .scope import Scope
 
-#: The method of a call that its transport finds none for.
+#: The method of a call for which the transport found no method.
 NO_METHOD = "/-/-"
 #: What stands for the method of a call that reads documents of the contract, and of one that reads metrics.
 DOCUMENTS, METRICS = "/-/documents", "/-/metrics"
-#: What a unary call gets that came without a deadline, in seconds.
+#: The deadline of a unary call that came without one, in seconds.
 UNARY_SECONDS = 30.0
-#: What a call that waits on purpose gets beyond its wait, to answer what there is, in seconds.
+#: How many seconds a call that asked to wait gets in addition to its wait, for the answer.
 BEYOND_WAIT_SECONDS = 5.0
 MAX_REQUEST_ID_CHARS = 128
 #: The scope of every call to a server without credentials.
 ANONYMOUS = Scope(DEFAULT_NAMESPACE, "anonymous")
 
-# The field that says how long the call means to wait.
+# The fields of requests that say how long the call wants to wait.
 _WAIT_FIELDS = {"WaitJob": "timeout", "ClaimJobs": "wait"}
-# They finish work, and are taken while the server leaves and when it is overloaded.
+# These methods finish work. The server accepts them while it drains and while it is overloaded.
 _FINISHING = frozenset({"SettleJobs", "HeartbeatSession", "CloseSession"})
 
-_TIME_IS_UP = "the call's time was up before it was done"
+_TIME_IS_UP = "the call's time ended before its answer"
 
 _log = logs.get(__name__)
 
@@ -53,12 +53,12 @@ class Call:
     Attributes:
         method: The full name, such as `/jobqueue.v1.JobQueue/EnqueueJob`; NO_METHOD while it is not known.
         transport: `grpc` or `http`.
-        metadata: What came with it, names in lower case; the last of a repeated name.
-        deadline: When its time is up, in seconds of `time.monotonic()`; None while it has none.
-        peer: Who called, as the transport names them.
-        request_id: The caller's `x-request-id` if that is 1 to 128 printable ASCII characters, else new.
-        scope: On whose behalf it is made. The access step sets it; before, a call has none.
-        answer_metadata: Sent back beside the answer. `x-http-code` is for the HTTP transport and never sent.
+        metadata: The call's metadata, names in lower case; of a repeated name the last value.
+        deadline: The time at which the call must end, of `time.monotonic()`; None while it has no deadline.
+        peer: The caller's address, as gRPC writes it.
+        request_id: The caller's `x-request-id` if that is 1 to 128 printable ASCII characters, otherwise a new one.
+        scope: On whose behalf the call is made. The access step sets it.
+        answer_metadata: Sent with the answer. `x-http-code` is for the HTTP transport, and is never sent.
     """
 
     __slots__ = (
@@ -94,20 +94,20 @@ class Call:
         self.answer_metadata = {"x-request-id": self.request_id}
 
     def text(self, name: str) -> str:
-        """The metadata of this name as text; empty when it did not come, or came as bytes."""
+        """The metadata of this name as text; empty if the call has none of this name, or if it is bytes."""
         value = self.metadata.get(name, "")
         return value if isinstance(value, str) else ""
 
     def remaining(self) -> float | None:
-        """Seconds until the deadline, negative when it has passed; None without one."""
+        """Seconds until the deadline, negative after it; None if the call has no deadline."""
         return None if self.deadline is None else self.deadline - time.monotonic()
 
 
 class CallObserver(Protocol):
-    """Where the metrics step reports to."""
+    """The metrics step reports to this."""
 
     def call_handled(self, method: str, transport: str, code: str, seconds: float) -> None:
-        """A call ended with `code`, the name of its google.rpc.Code."""
+        """Counts a call that ended with `code`, the name of its google.rpc.Code, after so many seconds."""
 
 
 Parse = Callable[[Any], Awaitable[Any]]
@@ -117,16 +117,16 @@ Send = Callable[[Any], Awaitable[object]]
 
 
 class Access(Protocol):
-    """Decides on whose behalf a call is made, and whether it may be made."""
+    """Decides in which scope a call is made, and whether it is allowed."""
 
     def verdict(self, call: Call) -> Scope | None:
-        """The scope of a call that memory alone allows; None where `decide` has to say. The fast path needs one."""
+        """The scope of a call, if memory is enough to allow it; otherwise None, and `decide` must be asked."""
 
     async def decide(self, call: Call) -> Scope:
-        """The scope of a call for which there was no verdict.
+        """The scope of a call for which `verdict` was None.
 
         Raises:
-            JobQueueError: The call may not be made.
+            JobQueueError: The call is not allowed.
         """
 
     def ended(self, scope: Scope) -> JobQueueError | None:
@@ -137,7 +137,7 @@ class Access(Protocol):
 
 
 class Anybody:
-    """The access of a server without credentials: all calls are allowed, in the same scope. No header is read."""
+    """The access of a server without credentials: it allows all calls, in one scope, and reads no header."""
 
     def verdict(self, call: Call) -> Scope | None:
         """The scope of all calls."""
@@ -163,10 +163,10 @@ class Chain:
     """Wraps the methods of servicers.
 
     Attributes:
-        draining: Set when the server leaves: new calls are refused, except those that finish work.
-        in_flight: Unary calls being handled. Above `max_in_flight` new ones are refused, except those that
-            finish work.
-        open_streams: Streams being handled.
+        draining: Whether the server drains. New calls are then refused, except those that finish work.
+        in_flight: The number of unary calls being handled. Above `max_in_flight` new calls are refused, except those
+            that finish work.
+        open_streams: The number of streams being handled.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Chain:
         self.open_streams = 0
 
     def drain(self) -> None:
-        """The server leaves."""
+        """Makes the chain refuse new calls, except those that finish work."""
         self.draining = True
 
     def unary(
@@ -197,8 +197,8 @@ class Chain:
         Args:
             method: The full name.
             handler: The servicer's method, `(request, call)`.
-            parse: Makes the request of what the transport received, or still receives; runs once
-                the caller was let in, and what it raises is the call's answer.
+            parse: Makes the request from what the transport has received or still receives. It runs after the access
+                step; an error that it raises is the call's answer.
         """
         name = method.rpartition("/")[2]
         wait_field = _WAIT_FIELDS.get(name)
@@ -233,14 +233,14 @@ class Chain:
     def stream(
         self, method: str, handler: StreamHandler, parse: Parse = _unchanged
     ) -> Callable[[Any, Call, Send], Awaitable[None]]:
-        """The wrapper of a server stream, `await wrapper(raw, call, send)`; without a default deadline."""
+        """The wrapper of a server stream, `await wrapper(raw, call, send)`. A stream gets no default deadline."""
 
         async def run(raw: Any, call: Call, send: Send) -> None:
             with _Watch(self, call, streams=True):
                 try:
                     async with asyncio.timeout(call.remaining()) as limit:
                         await self._admit(call, False)
-                        # Closed here and now, also when `send` fails, and not when the collector comes by.
+                        # Closed here, also if `send` fails, and not later by the garbage collector.
                         with _LongCall(self._long, call):
                             async with aclosing(handler(await parse(raw), call)) as responses:
                                 async for response in responses:
@@ -254,7 +254,7 @@ class Chain:
         return run
 
     def duplex(self, method: str, handler: Handler) -> Callable[[Any, Call], Awaitable[None]]:
-        """The wrapper of a method that reads and writes its stream itself, `await wrapper(stream, call)`."""
+        """The wrapper of a method that itself reads and writes its stream, `await wrapper(stream, call)`."""
 
         async def run(stream: Any, call: Call) -> None:
             with _Watch(self, call, streams=True):
@@ -271,9 +271,9 @@ class Chain:
                 long.cut(error)
 
     def begin(self, call: Call) -> Begun | None:
-        """Lets in a call that is handled without a task of its own, for the hot path.
+        """Admits a call that is handled without its own task, for the fast path.
 
-        The steps are those of `unary`. None where one of them has to wait or refuses: the call then goes that way.
+        The steps are the same as in `unary`. None if one of them must wait or refuses: the call then takes `unary`.
         """
         scope = self._access.verdict(call)
         if scope is None or self.draining or self.in_flight >= self._max_in_flight:
@@ -293,7 +293,7 @@ class Chain:
         call.scope = await self._access.decide(call) if scope is None else scope
 
     def refused(self, call: Call, error: JobQueueError) -> None:
-        """Counts a call that its transport refused before it could come here, such as one whose path has no method."""
+        """Counts a call that its transport refused before the chain, for example because its path has no method."""
         self._handled(call, error.code, 0.0)
 
     def _handled(self, call: Call, code: str, seconds: float) -> None:
@@ -309,17 +309,18 @@ class Chain:
             return
         if self.draining:
             raise Draining(
-                "this server is leaving; connect to another or call again", retry_after=timedelta(seconds=1)
+                "this server is shutting down; connect to another server, or call again",
+                retry_after=timedelta(seconds=1),
             )
         if self.in_flight > self._max_in_flight:
             raise TooManyCalls(
-                f"{self._max_in_flight} calls are being handled, and the server takes no more at once",
+                f"this server handles {self._max_in_flight} calls, as many as it may; call again later",
                 retry_after=timedelta(seconds=1),
             )
 
 
 class Begun:
-    """A call that `Chain.begin` let in. Its handler ends it, once."""
+    """A call that `Chain.begin` admitted. Its handler ends it, once."""
 
     __slots__ = ("_watch", "call")
 
@@ -329,11 +330,11 @@ class Begun:
         self._watch.begin()
 
     def cancel(self) -> None:
-        """It goes the usual way after all, and is counted there."""
+        """Takes back the count: the call takes `Chain.unary`, which counts it."""
         self._watch.cancel()
 
     def end(self, error: BaseException | None = None) -> JobQueueError | None:
-        """Counts and times it. Returns what the caller is told of the error; None if the caller has gone."""
+        """Counts the call and its time. Returns the error for the caller; None without an error or without a caller."""
         if error is None:
             self._watch.__exit__(None, None, None)
             return None
@@ -384,12 +385,12 @@ class _LongCall:
 
 
 def time_is_up() -> DeadlineExceeded:
-    """What a call is told that ran out of time."""
+    """The error of a call whose time ended."""
     return DeadlineExceeded(_TIME_IS_UP)
 
 
 class _Watch:
-    """Around one call: names it in the log, counts and times it, lets no unexpected exception out."""
+    """Surrounds one call: names it in the log, counts it and its time, turns unexpected exceptions into Internal."""
 
     __slots__ = ("_call", "_chain", "_started", "_streams")
 
@@ -404,7 +405,7 @@ class _Watch:
         self.begin()
 
     def begin(self) -> None:
-        """Counts it as under way."""
+        """Counts the call as being handled."""
         self._started = time.perf_counter()
         if self._streams:
             self._chain.open_streams += 1
@@ -412,7 +413,7 @@ class _Watch:
             self._chain.in_flight += 1
 
     def cancel(self) -> None:
-        """Takes that back."""
+        """Takes back that count."""
         self._chain.in_flight -= 1
 
     def __exit__(
@@ -435,7 +436,7 @@ class _Watch:
             raise self._internal() from error
 
     def _internal(self) -> Internal:
-        """What a caller is told of a fault of ours: an id, by which the log has the rest."""
+        """Logs an unexpected exception, and makes the error for the caller, with the id of the log line."""
         error_id = secrets.token_hex(8)
         _log.exception("a call failed by a fault of the server", method=self._call.method, error_id=error_id)
         return Internal(
@@ -445,7 +446,7 @@ class _Watch:
 
 
 def _wait(request: Any, field: str) -> float:
-    """How long the request means to wait, in seconds, within its bounds."""
+    """How many seconds the request wants to wait, within its bounds."""
     if not request.HasField(field):
         return DEFAULT_WAIT.total_seconds()
     wait = getattr(request, field)

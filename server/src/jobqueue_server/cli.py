@@ -36,7 +36,7 @@ Every option can be given in the environment too, or in a file (--config); the o
 
 _HELP_FLAGS = ["-h", "--help"]
 
-# The exit code of a server that is too old for its database: the same program started again would be so too.
+# The exit code of a server that is too old for its database. Starting the same program again would not help.
 TOO_OLD = 3
 
 app = typer.Typer(
@@ -57,7 +57,7 @@ _err = Console(stderr=True)
 
 
 def main() -> None:
-    """Runs the command line. `serve` is what it does when nothing else is asked for."""
+    """Runs the command line. Without a command it runs `serve`."""
     arguments = sys.argv[1:]
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in (*_HELP_FLAGS, "--version")):
         arguments.insert(0, "serve")
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _takes_settings(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
-    """Gives a command an option for each of these settings (none named: for all) and hands it the whole, checked."""
+    """Gives a command an option for each of these settings (for all if none is named), and passes it the settings."""
 
     def decorate(command: Callable[[Settings], None]) -> Callable[..., None]:
         def with_options(**flags: Any) -> None:
@@ -87,7 +87,7 @@ def _takes_settings(*names: str) -> Callable[[Callable[[Settings], None]], Calla
 
 
 def _option(name: str) -> inspect.Parameter:
-    """The option for a setting: a text, since `Settings` checks it as it checks the environment."""
+    """The option for a setting. Its value is a text, which `Settings` checks as it checks the environment."""
     field = Settings.model_fields[name]
     extra = field.json_schema_extra
     default = default_text(name)
@@ -154,7 +154,7 @@ _DATABASE = ("config", "database_url", "migrate_database_url", "data_dir", "log_
 @schema.command()
 @_takes_settings(*_DATABASE)
 def up(settings: Settings) -> None:
-    """Apply what is missing. Doing it again does nothing; two at once take turns."""
+    """Apply the migrations that are missing. Running it again does nothing; two runs at the same time take turns."""
 
     async def work() -> None:
         async with _owner_dsn(settings) as dsn:
@@ -169,7 +169,7 @@ def up(settings: Settings) -> None:
 @schema.command()
 @_takes_settings(*_DATABASE)
 def status(settings: Settings) -> None:
-    """Show every migration: applied when, or pending. Ends with 1 where the schema is not up to date."""
+    """Show every migration: when it was applied, or that it is pending. Ends with 1 if the schema is not up to date."""
 
     async def work() -> None:
         async with _owner_dsn(settings) as dsn:
@@ -203,7 +203,7 @@ def plan(settings: Settings) -> None:
 
 @contextlib.asynccontextmanager
 async def _owner_dsn(settings: Settings) -> AsyncIterator[str]:
-    """The database as its owner: the given one, or the embedded one, started for the while."""
+    """The URL of the database for its owner: the given one, or the embedded one, which runs until the block ends."""
     if settings.migrate_dsn is not None:
         yield settings.migrate_dsn
     else:
@@ -212,9 +212,9 @@ async def _owner_dsn(settings: Settings) -> AsyncIterator[str]:
 
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs it to its end on the fastest loop there is. What an operator can mend is said in one line."""
-    # What is imported stays; jobs come and go by thousands, nearly all without rings, so that looking for rings each
-    # 700 objects is for nothing.
+    """Runs the coroutine on uvloop. An error that an operator can mend is printed as one line."""
+    # Imported objects stay. Jobs come and go by thousands, and nearly none is part of a reference cycle, so a search
+    # for cycles every 700 objects would find nothing.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     try:

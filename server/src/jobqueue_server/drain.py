@@ -1,4 +1,4 @@
-"""How a server leaves: no new calls and no new claims; workers are sent elsewhere, and what they hold is settled."""
+"""The drain of a server: it refuses new calls and claims, sends workers to other servers, and takes settlements."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .serving import Serving
 
 _log = logs.get(__name__)
 
-# What a stream that was told to end gets to write its last frames.
+# How long a stream gets to write its last frames, in seconds.
 LAST_FRAMES = timedelta(seconds=1)
 
 
 class Drain:
-    """Leaves within a grace, or at once where `now` is set."""
+    """Drains within a grace, or at once when `now` is set."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Drain:
         self._draining: asyncio.Task[None] | None = None
 
     def begin(self) -> asyncio.Task[None]:
-        """Leaves: settlements are taken until nothing is held or the grace ends. Once, however many ask for it."""
+        """Drains: takes settlements until no lease is held or the grace ends. Runs once, however often it is called."""
         if self._draining is None:
             self._draining = asyncio.create_task(self._drain())
         return self._draining
@@ -63,7 +63,7 @@ class Drain:
         self._chain.drain()
         await self._serving.serve_if("draining")
         self._activity.pause()
-        # What is on its way to a worker arrives before it is sent elsewhere, where it says what it holds.
+        # Deliveries on their way arrive before their worker is sent elsewhere: at its resume it names what it holds.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(tuning.drain_quiet):
                 await self._activity.quiet()
@@ -74,7 +74,7 @@ class Drain:
         for session in linked:
             session.go_away("DRAINING", self._grace, timedelta(seconds=random.uniform(0, spread)))
         now = time.monotonic()
-        # Those that hold nothing get the time to connect elsewhere first, those that do the whole grace.
+        # Workers without leases get time to connect elsewhere; workers with leases get the whole grace.
         idle_until, until = now + spread + tuning.drain_move, now + self._grace.total_seconds()
         while (now := time.monotonic()) < until and not self.now.is_set():
             linked = self._sessions.linked()
@@ -91,7 +91,7 @@ class Drain:
                 await self._sessions.all_unlinked()
 
     async def settle_the_rest(self) -> None:
-        """Waits for outcomes in line, unless a second signal came or the database takes too long."""
+        """Waits until queued outcomes are committed, unless a second signal comes or the database takes too long."""
         ended = asyncio.create_task(self.now.wait())
         settled = asyncio.create_task(self._settler.drained())
         await asyncio.wait(

@@ -10,21 +10,29 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """What is wrong with one field: its path in the request message, and what would be right."""
+    """What is wrong with one field.
+
+    Attributes:
+        field: The field's path in the request, such as `jobs[3].priority`.
+        description: What would be right.
+    """
 
     field: str
     description: str
 
 
 class JobQueueError(Exception):
-    """An answer that says what was wrong. `reason` is stable; the text is for people.
+    """An error that a caller gets.
+
+    `reason` is stable. The text is for people: what was wrong, where, and what would be right.
 
     Attributes:
+        reason: The stable name of the error, in `ErrorInfo.reason`.
         code: The name of its `google.rpc.Code`.
-        http_status: The HTTP status where it differs from what google/rpc/code.proto maps `code` to.
-        metadata: What a program may want to know, as strings, in `ErrorInfo.metadata`.
-        violations: The fields at fault, for bad input.
-        retry_after: When it is worth trying again, where shedding load.
+        http_status: The HTTP status, if it differs from the status that google/rpc/code.proto gives for `code`.
+        metadata: Details for programs, in `ErrorInfo.metadata`.
+        violations: The wrong fields, for bad input.
+        retry_after: How long from now the caller should wait before it tries again, if the server has too much to do.
     """
 
     reason: str = "INTERNAL"
@@ -53,36 +61,36 @@ class FieldInvalid(JobQueueError):
 
     @classmethod
     def of(cls, field: str, description: str) -> FieldInvalid:
-        """One violation, which is the message too."""
+        """An error about one field; its message is the path and the description."""
         return cls(f"{field}: {description}", violations=[FieldViolation(field, description)])
 
 
 class PayloadInvalid(JobQueueError):
-    """The payload is no JSON, or does not fit its kind's schema. The violations name the places."""
+    """The payload is not JSON, or does not satisfy its kind's schema. The violations name the places."""
 
     reason, code, http_status = "PAYLOAD_INVALID", "INVALID_ARGUMENT", 422
 
 
 class PayloadTooLarge(JobQueueError):
-    """The payload is over its limit. Store the data elsewhere and send a reference."""
+    """The payload is over 1 MiB. Store the data elsewhere and send a reference."""
 
     reason, code, http_status = "PAYLOAD_TOO_LARGE", "INVALID_ARGUMENT", 413
 
 
 class BodyTooLarge(JobQueueError):
-    """The request or frame is over 4 MiB. Send less at once, or store the data elsewhere and send a reference."""
+    """The request or frame is over 4 MiB. Send smaller ones, or store the data elsewhere and send a reference."""
 
     reason, code, http_status = "BODY_TOO_LARGE", "INVALID_ARGUMENT", 413
 
 
 class KindUnknown(JobQueueError):
-    """No such kind is declared. Check the spelling, or declare it with PutKind or `jobqueue kinds put`."""
+    """The kind is not declared. Check its spelling, or declare it with PutKind or `jobqueue kinds put`."""
 
     reason, code = "KIND_UNKNOWN", "INVALID_ARGUMENT"
 
 
 class JobNotFound(JobQueueError):
-    """There is no job with this id: it never was, or it was deleted, or its retention ended."""
+    """No job has this id: it never existed, was deleted, or its retention ended."""
 
     reason, code = "JOB_NOT_FOUND", "NOT_FOUND"
 
@@ -96,97 +104,97 @@ class JobNotFound(JobQueueError):
 
 
 class QueueNotFound(JobQueueError):
-    """There is no queue of this name; a queue exists from its first use."""
+    """No queue has this name; a queue exists from its first use."""
 
     reason, code = "QUEUE_NOT_FOUND", "NOT_FOUND"
 
 
 class JobTerminal(JobQueueError):
-    """The job has ended, so there is nothing to cancel."""
+    """The job has ended, so it can't be cancelled."""
 
     reason, code, http_status = "JOB_TERMINAL", "FAILED_PRECONDITION", 409
 
 
 class JobNotTerminal(JobQueueError):
-    """The job has not ended. Wait for it, or cancel it first."""
+    """The job has not ended. Wait for its end, or cancel it first."""
 
     reason, code, http_status = "JOB_NOT_TERMINAL", "FAILED_PRECONDITION", 409
 
 
 class IdempotencyKeyReused(JobQueueError):
-    """The key was used for another request. `metadata.job_id` is that request's job; choose a new key for this one."""
+    """The key belongs to another request, whose job is in `metadata.job_id`. Choose a new key for this request."""
 
     reason, code = "IDEMPOTENCY_KEY_REUSED", "ALREADY_EXISTS"
 
 
 class PageTokenInvalid(JobQueueError):
-    """The page token is not one of ours, or belongs to another filter. Start again without it."""
+    """The server did not give this page token, or gave it for other filters. Start again without it."""
 
     reason, code = "PAGE_TOKEN_INVALID", "INVALID_ARGUMENT"
 
 
 class WatchTokenExpired(JobQueueError):
-    """The token is too old to go on from, or of a database that this is not. List the jobs, then watch without it."""
+    """The token is too old, or from another database. List the jobs, then watch without it."""
 
     reason, code = "WATCH_TOKEN_EXPIRED", "OUT_OF_RANGE"
 
 
 class SessionUnknown(JobQueueError):
-    """The token is not one of ours, or is no longer good for its session. Say Hello without `resume`."""
+    """The server does not know the token, or a newer one replaced it. Send Hello without `resume`."""
 
     reason, code = "SESSION_UNKNOWN", "NOT_FOUND"
 
 
 class SessionEnded(JobQueueError):
-    """The session has ended, and its leases went back. Say Hello without `resume`."""
+    """The session has ended, and its leases were given back. Send Hello without `resume`."""
 
     reason, code = "SESSION_ENDED", "NOT_FOUND"
 
 
 class ProtocolViolated(JobQueueError):
-    """A frame came that the protocol does not allow here, such as another before Hello."""
+    """The protocol does not allow this frame here, such as a frame before Hello."""
 
     reason, code = "PROTOCOL_VIOLATED", "INVALID_ARGUMENT"
 
 
 class SessionSuperseded(JobQueueError):
-    """The session goes on in a later epoch, on another stream or by calls. Resume it with its newest token."""
+    """Another stream or call has resumed the session. Resume it with its newest token."""
 
     reason, code = "SESSION_SUPERSEDED", "ABORTED"
 
 
 class SessionSilent(JobQueueError):
-    """The stream was silent for three heartbeat intervals, and has ended. The session goes on: resume it."""
+    """No frame came for three heartbeat intervals, so the server ended the stream. Resume the session."""
 
     reason, code = "SESSION_SILENT", "ABORTED"
 
 
 class SessionStreams(JobQueueError):
-    """The session has a stream, and is given its jobs there. Open one by OpenSession to claim by calls."""
+    """The session has a stream, and gets its jobs there. To claim by calls, open a session by OpenSession."""
 
     reason, code = "SESSION_STREAMS", "FAILED_PRECONDITION"
 
 
 class QueueFull(JobQueueError):
-    """More enqueues wait to be stored than the server holds. Call again after `RetryInfo`."""
+    """Too many enqueues wait to be stored. Call again after `RetryInfo`."""
 
     reason, code = "QUEUE_FULL", "RESOURCE_EXHAUSTED"
 
 
 class TooManyCalls(JobQueueError):
-    """The server handles as many calls as it is allowed. Call again after `RetryInfo`."""
+    """The server handles as many calls as it may. Call again after `RetryInfo`."""
 
     reason, code = "TOO_MANY_CALLS", "RESOURCE_EXHAUSTED"
 
 
 class TooManyStreams(JobQueueError):
-    """The server holds as many sessions as it is allowed. Connect to another, or call again after `RetryInfo`."""
+    """The server holds as many sessions as it may. Connect to another server, or call again after `RetryInfo`."""
 
     reason, code = "TOO_MANY_STREAMS", "RESOURCE_EXHAUSTED"
 
 
 class TooManyWatches(JobQueueError):
-    """The server serves as many watches as it is allowed. Watch on another, or call again after `RetryInfo`."""
+    """The server serves as many watches as it may. Call another server, or call again after `RetryInfo`."""
 
     reason, code = "TOO_MANY_WATCHES", "RESOURCE_EXHAUSTED"
 
@@ -252,9 +260,9 @@ class NamespaceNotFound(JobQueueError):
 
 
 class DatabaseAway(JobQueueError):
-    """The database does not answer, or takes no connection; the message says which.
+    """The database does not answer, or refuses connections; the message says which.
 
-    What this call changed is unknown; an enqueue with a key may be sent again.
+    The call may have been committed. An enqueue with an idempotency key is safe to send again.
     """
 
     reason, code = "DATABASE_AWAY", "UNAVAILABLE"
@@ -267,27 +275,27 @@ class DatabaseFull(JobQueueError):
 
 
 class Draining(JobQueueError):
-    """The server is leaving. Connect to another, or call again after `RetryInfo`."""
+    """The server is shutting down. Connect to another server, or call again after `RetryInfo`."""
 
     reason, code = "DRAINING", "UNAVAILABLE"
 
 
 class DeadlineExceeded(JobQueueError):
-    """The call's time was up. Nothing is known of what it changed; an enqueue with a key may be sent again."""
+    """The call's time ended. It may have been committed. An enqueue with an idempotency key is safe to send again."""
 
     reason, code = "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"
 
 
 class ServersDiffer(JobQueueError):
-    """The request uses what an older server that still runs would break. Upgrade those in `metadata.servers` first."""
+    """An older server that still runs would break what the request uses. Upgrade those in `metadata.servers` first."""
 
     reason, code = "SERVERS_DIFFER", "FAILED_PRECONDITION"
 
 
-class NotBuilt(JobQueueError):
-    """This server does not have the method yet."""
+class MethodNotImplemented(JobQueueError):
+    """This server does not have the method."""
 
-    reason, code = "NOT_BUILT", "UNIMPLEMENTED"
+    reason, code = "NOT_IMPLEMENTED", "UNIMPLEMENTED"
 
 
 class Internal(JobQueueError):
@@ -295,5 +303,5 @@ class Internal(JobQueueError):
 
 
 def registry() -> dict[str, type[JobQueueError]]:
-    """Every reason of the contract with its class, for the documents and the tests; HTTP has some of its own."""
+    """Every reason of the contract with its class, for documents and tests. `http.errors.REASONS` has more."""
     return {cls.reason: cls for cls in JobQueueError.__subclasses__() if cls.__module__ == __name__}

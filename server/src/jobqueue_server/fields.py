@@ -1,11 +1,16 @@
-"""The fields of a job, each declared once: who gives it, where it is stored, who is shown it.
+"""The fields of a job, each declared once: whether a producer gives it, where it is stored, which answers show it.
 
-Made from this list, once, when a module is imported: the request's digest (`core/intake/digest.py`), the arguments of
-an insert (`store/intake/intake.py`), what a row is read into (`store/query/reads.py`), the keys of the templates of
-answers and deliveries (`rpc/fast/`, `http/fast/`, `rpc/leased.py`), what the jobs of a batch share
-(`rpc/fast/batch_decoder.py`). `tools/fields.py` writes the lists of columns in the `.sql` files.
+Modules make the following from this list, once, when they are imported:
 
-The fields are in the order of the columns, and so of the arguments of an insert: a new one stands behind the others.
+- the request's digest (`core/intake/digest.py`)
+- the arguments of an insert (`store/intake/intake.py`)
+- the reader of rows (`store/query/reads.py`)
+- the keys of the templates of answers and deliveries (`rpc/fast/`, `http/fast/`, `rpc/leased.py`)
+- the fields that the jobs of a batch share (`rpc/fast/batch_decoder.py`)
+
+`tools/fields.py` writes the lists of columns in the `.sql` files.
+
+The order of the fields is the order of the columns, and of the arguments of an insert. A new field is the last.
 """
 
 from __future__ import annotations
@@ -20,31 +25,31 @@ from .model import MAX_KEY_CHARS, NewJob, RetryPolicy
 
 
 def milliseconds(value: timedelta | None) -> int | None:
-    """A span as the store keeps it; None stays None."""
+    """A span in milliseconds, as the store keeps it; None stays None."""
     return None if value is None else round(value.total_seconds() * 1000)
 
 
 class Type(Enum):
-    """What a field's values are: in `model.py`, in a message and in a row."""
+    """The type of a field's values in `model.py`, in a message and in a row."""
 
     TEXT = "text"
     NUMBER = "number"
     FLAG = "flag"
     MOMENT = "moment"
     BYTES = "bytes"
-    #: From here on a row, a message and a value differ in form.
+    #: For this type and those below, the row, the message and the value have different types.
     UUID = "uuid"
     STATUS = "status"
     SPAN = "span"
     RETRY_POLICY = "retry policy"
     TEXTS = "texts"
-    #: JSON text; in a message a Value or text.
+    #: JSON text. In a message it is a Value or text.
     JSON = "json"
-    #: A message of its own.
+    #: A message.
     MESSAGE = "message"
 
 
-#: A row, a message and a value have the same.
+#: The row, the message and the value have the same type.
 SCALARS = frozenset({Type.TEXT, Type.NUMBER, Type.FLAG})
 
 
@@ -56,7 +61,7 @@ class View(Enum):
 
 
 class ByKind(Enum):
-    """When the value of its kind stands in for one that a job leaves out."""
+    """When the value of the job's kind is used for a field that the job leaves out."""
 
     AT_ENQUEUE = "at its enqueue, and is stored with the job"
     AT_FAILURE = "at each failure"
@@ -64,17 +69,17 @@ class ByKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the table `job` that an insert fills, once for each run of jobs that are alike.
+    """A column of the table `job` that an insert fills, once for each run of jobs with the same values.
 
     Attributes:
-        name: Its name.
-        type: Its PostgreSQL type.
-        of: The attribute of `NewRows` (store/intake/intake.py) that has its value, or of its `new`.
-        form: What makes the argument of that, where it is not None.
-        default: What is stored where that is None, as SQL.
-        unset: What it is where nothing was said: None, or 0 where it is a number that is always there.
+        name: The column's name.
+        type: The column's PostgreSQL type.
+        of: The attribute of `NewRows` (store/intake/intake.py), or of its `new`, that has the value.
+        form: Makes the argument from a value that is not None.
+        default: The SQL of what is stored for None.
+        unset: The value of a field that was left out: None, or 0 for a number that is never null.
         sent: The type of the argument.
-        live: Whether `live_job` has it too.
+        live: Whether `live_job` has the column too.
     """
 
     name: str
@@ -89,21 +94,21 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field.
+    """One field of a job.
 
     Attributes:
-        name: In `model.py`, in the messages and in the answers of statements.
-        type: What its values are.
-        columns: Where `job` has it. None for what is stored elsewhere.
+        name: The field's name in `model.py`, in messages and in the rows of statements.
+        type: The type of its values.
+        columns: Its columns in `job`. None if it is stored elsewhere.
         asked: Whether a NewJob has it.
-        digested: Whether two requests that differ in it are two requests, under one idempotency key.
-        shown: Which answers have it; None: no Job has it.
-        delivered: Where a delivery finds it: the attribute of `LeaseTemplate` (core/lease/lease.py), or "" for what is
-            each lease's own. None: no LeasedJob has it.
-        by_kind: When its kind's value stands in.
-        simple: Whether the fast path reads it. A request with any other field goes the general way.
-        own: Whether jobs differ in it that are asked for alike, so that no template of an answer holds it.
-        most: How many characters a request may give, where that is all that is asked of a text; 0: it is not.
+        digested: Whether a request with another value is another request for the idempotency key.
+        shown: Which answers show it; None: no Job has it.
+        delivered: The attribute of `LeaseTemplate` (core/lease/lease.py) that has it for a delivery, or "" if each
+            lease has its own value. None: no LeasedJob has it.
+        by_kind: When the value of the job's kind is used instead.
+        simple: Whether the fast path reads it. A request with any other field takes the general path.
+        own: Whether jobs of equal requests differ in it, so that no template of an answer can hold it.
+        most: The most characters in a request, if this is the text's only rule; 0: the text has other rules.
     """
 
     name: str
@@ -128,10 +133,10 @@ def _max_backoff_ms(policy: RetryPolicy) -> int | None:
 
 
 FIELDS = (
-    # The job's own.
+    # Each job has its own values.
     Field("id", Type.UUID, shown=View.BASIC, delivered="", own=True),
     Field("lease_id", Type.NUMBER, delivered=""),
-    # The lane has these two.
+    # The lane has these two fields.
     Field(
         "kind",
         Type.TEXT,
@@ -150,7 +155,7 @@ FIELDS = (
         delivered="lane.queue",
         simple=True,
     ),
-    # What was asked for.
+    # The producer gives these.
     Field(
         "payload",
         Type.JSON,
@@ -232,7 +237,7 @@ FIELDS = (
         shown=View.BASIC,
         most=MAX_KEY_CHARS,
     ),
-    # What became of it.
+    # The job's state.
     Field("status", Type.STATUS, shown=View.BASIC),
     Field("attempts", Type.NUMBER, shown=View.BASIC),
     Field("attempt", Type.NUMBER, delivered="attempt"),
@@ -252,7 +257,7 @@ FIELDS = (
     Field("checkpoint", Type.BYTES, delivered=""),
 )
 
-#: What an insert fills, in the order of its arguments.
+#: The columns that an insert fills, in the order of its arguments.
 COLUMNS = tuple(column for field in FIELDS for column in field.columns)
 
 _DEFAULTS = {
@@ -262,17 +267,17 @@ _DEFAULTS = {
 
 
 def names(wanted: Callable[[Field], object]) -> tuple[str, ...]:
-    """The names of the fields of which that is true."""
+    """The names of the fields for which the condition is true."""
     return tuple(field.name for field in FIELDS if wanted(field))
 
 
 def unset(name: str) -> Any:
-    """What a NewJob has where its producer left the field out."""
+    """The value in a NewJob if the producer left the field out."""
     return _DEFAULTS[name]
 
 
 def required(name: str) -> bool:
-    """Whether every NewJob says it."""
+    """Whether every NewJob has a value for it."""
     return _DEFAULTS[name] is MISSING
 
 
@@ -289,5 +294,6 @@ def _answer_key() -> Callable[[Hashable, Any], tuple[Hashable, ...]]:
     return made
 
 
-#: Of a lane and a `NewRows` of the fast path: all in which two answers may differ, but for what is each job's own.
+#: The key of a template of answers, from a lane and a `NewRows` of the fast path: every field in which two answers may
+#: differ, except the fields with `own`.
 answer_key = _answer_key()

@@ -1,6 +1,6 @@
 """The ids of jobs: UUID v7 from the database's clock, strictly increasing inside a process.
 
-What is where, from the highest bit on (RFC 9562, section 5.7):
+The bits of an id, from the highest one on (RFC 9562, section 5.7):
 
     48  milliseconds since 1970, of the database's clock
      4  the version, 7
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
 
-# The number of this cell, and how many bits it has in ids and tokens.
+# The number of this cell, and its width in ids and tokens, in bits.
 CELL = 0
 CELL_BITS = 10
 
@@ -30,7 +30,7 @@ CELL_BITS = 10
 _COUNTER_BITS = 74 - CELL_BITS
 _SEED_BYTES = 8
 _SEED_BITS = 63
-# Drawn from the system so many at once: each draw is a system call.
+# How many random numbers one system call gets.
 _SEEDS = 256
 _STEP_BITS = 32
 _COUNTER_LIMIT = 1 << _COUNTER_BITS
@@ -41,10 +41,10 @@ _VARIANT = 0b10 << 62
 
 
 class Milliseconds(Protocol):
-    """Whose time the ids carry: the database's, by `core.clock.Clock`."""
+    """The clock whose time the ids have: the database's, by `core.clock.Clock`."""
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970; never smaller than an answer before."""
+        """Milliseconds since 1970. Never smaller than an earlier answer."""
         ...
 
 
@@ -59,8 +59,8 @@ class IdMint:
     with `uuid.UUID` itself, which also costs twice as much to encode; hence the constructor is a parameter.
 
     Args:
-        clock: The database's time. An id minted while it stands still counts on in the same millisecond.
-        uuid_of: Builds the id from its 16 octets.
+        clock: The database's clock. While it stands still, ids count on in the same millisecond.
+        uuid_of: Makes an id from its 16 octets.
     """
 
     def __init__(self, clock: Milliseconds, uuid_of: Callable[[bytes], UUID] = _uuid_of) -> None:
@@ -71,7 +71,7 @@ class IdMint:
         self._seeds: list[int] = []
 
     def mint(self) -> UUID:
-        """One id, greater than every id that this mint gave before.
+        """One id, greater than every earlier id of this mint.
 
         Raises:
             DatabaseAway: The database's clock was never read.
@@ -79,7 +79,7 @@ class IdMint:
         return self._next(self._clock.now_ms())
 
     def mint_many(self, count: int) -> list[UUID]:
-        """`count` ids in increasing order, as by `mint`; the clock is read once.
+        """`count` ids in increasing order. The clock is read once.
 
         Raises:
             DatabaseAway: The database's clock was never read.
@@ -91,7 +91,7 @@ class IdMint:
         if count == 1:
             return ids
         value, uuid_of, draw = ids[0].int, self._uuid_of, random.getrandbits
-        # While the steps stay within the lowest 62 bits the id itself can count on, in half of the time.
+        # While the steps stay within the lowest 62 bits, adding to the id itself takes half of the time.
         room = (_LOW_MASK - (value & _LOW_MASK)) >> _STEP_BITS
         while len(ids) < count and len(ids) < room:
             value += draw(_STEP_BITS) + 1
@@ -108,7 +108,7 @@ class IdMint:
         else:
             self._counter += random.getrandbits(_STEP_BITS) + 1
             if self._counter >= _COUNTER_LIMIT:
-                # The millisecond is full: borrow the next, since an id may run ahead of the clock but not back.
+                # The millisecond is full: use the next one. An id may be ahead of the clock, but not go back.
                 self._ms += 1
                 self._counter = self._seed()
         counter = self._counter

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 
 class Status(IntEnum):
-    """What callers see. The numbers are those of `Job.Status` in the contract and of `finished_job.status`."""
+    """A job's status, as callers see it. `Job.Status` in the contract and `finished_job.status` have these numbers."""
 
     QUEUED = 1
     RUNNING = 2
@@ -18,7 +18,7 @@ class Status(IntEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether only an operator's retry or a delete can change it."""
+        """Whether the job has ended: only RetryJob and DeleteJob can change it."""
         return self in TERMINAL
 
 
@@ -26,7 +26,7 @@ TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED_PERMANENT, Status.CANCELLE
 
 
 class State(IntEnum):
-    """What `live_job.state` holds of a job that has not ended; its status derives from this and the counters."""
+    """The value of `live_job.state`. The status of a live job follows from this and its counters."""
 
     READY = 1
     LEASED = 2
@@ -35,7 +35,7 @@ class State(IntEnum):
 
 
 class Event(IntEnum):
-    """What ends an attempt otherwise than by success. The numbers to 9 are those of `attempt.outcome`."""
+    """The events that end an attempt. The numbers up to 9 are the values of `attempt.outcome`."""
 
     FAIL = 1
     CANCELLED = 2
@@ -48,17 +48,17 @@ class Event(IntEnum):
     SUCCEED = 9
     CANCEL_GRACE_ENDED = 10
     BODY_MISSING = 11
-    #: As UNDELIVERED, but its session was lost: the job may have killed its worker before a receipt came.
+    #: Like UNDELIVERED, but the session was lost: the job may have killed its worker before the receipt.
     UNSEEN = 12
 
 
-#: From so many losses and unseen ends on a job runs isolated: at most one such job a session, delivered by itself, and
-#: nothing follows it before its receipt. `end_attempt.sql` and `held.sql` have the same number.
+#: From this many losses and unseen ends on, a job is isolated: a session holds at most one such job, gets it in its own
+#: delivery, and gets no other before its receipt. `end_attempt.sql` and `held.sql` have the same number.
 ISOLATED_FROM = 2
 
 
 class Reason:
-    """Why a job ended (`Job.reason`) and why an attempt did (`FailedAttempt.reason`)."""
+    """Why a job ended (`Job.reason`), and why an attempt ended (`FailedAttempt.reason`)."""
 
     ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
     NOT_RETRYABLE = "NOT_RETRYABLE"
@@ -74,10 +74,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """One way out of RUNNING: where it leads and what it charges.
+    """One way out of RUNNING: the next status, and the counter that it charges.
 
-    `wanted` is the status without a cancel request; a job with one ends CANCELLED whatever `wanted` says, except that
-    a success stays a success. `charges` names the counter that goes up.
+    `wanted` has the possible next statuses of a job without a cancel request, `with_cancel` the next status of a job
+    with one. `charges` names the counter that goes up.
     """
 
     wanted: frozenset[Status]
@@ -87,7 +87,7 @@ class Exit:
 
 _WAITING = frozenset({Status.QUEUED, Status.RETRYING})
 
-#: Every event that may meet a running job. `settle_succeeded.sql` and `end_attempt.sql` make these and no others.
+#: Every event that can end an attempt. `settle_succeeded.sql` and `end_attempt.sql` make exactly these transitions.
 EXITS: dict[Event, Exit] = {
     Event.SUCCEED: Exit(frozenset({Status.SUCCEEDED}), with_cancel=Status.SUCCEEDED),
     Event.FAIL: Exit(frozenset({Status.RETRYING, Status.FAILED_PERMANENT}), "failures"),
@@ -103,7 +103,7 @@ EXITS: dict[Event, Exit] = {
     Event.BODY_MISSING: Exit(frozenset({Status.FAILED_PERMANENT}), with_cancel=Status.FAILED_PERMANENT),
 }
 
-#: What a caller or an operator may ask, and of a job in which status it is answered otherwise than by an error.
+#: The operations on stored jobs, each with the statuses in which it is allowed.
 CANCELLABLE = frozenset({Status.QUEUED, Status.RETRYING, Status.RUNNING})
 RETRYABLE = TERMINAL
 DELETABLE = TERMINAL

@@ -24,34 +24,34 @@ _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICA
 
 
 class Log:
-    """A named source of lines. The text says what happened and never changes; what varies is in the fields."""
+    """A named source of log lines. The text says what happened, and is constant; the fields hold what varies."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
 
     @property
     def says_debug(self) -> bool:
-        """Whether a debug line would be written; for the hot path, where its fields would be made for nothing."""
+        """Whether debug lines are written. The hot path asks before it makes the fields of one."""
         return self._logger.isEnabledFor(logging.DEBUG)
 
     def debug(self, event: str, **fields: object) -> None:
-        """What helps to find a fault in the program."""
+        """Logs what helps to find a fault in the program."""
         self._write(logging.DEBUG, event, fields)
 
     def info(self, event: str, **fields: object) -> None:
-        """What an operator likes to see go by."""
+        """Logs what operators want to see in normal operation."""
         self._write(logging.INFO, event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """What an operator should look at some time."""
+        """Logs what an operator should look at, but not at once."""
         self._write(logging.WARNING, event, fields)
 
     def error(self, event: str, **fields: object) -> None:
-        """What an operator should look at now."""
+        """Logs what an operator should look at now."""
         self._write(logging.ERROR, event, fields)
 
     def exception(self, event: str, **fields: object) -> None:
-        """An error with the exception that is being handled."""
+        """Logs an error with the exception that is being handled."""
         self._write(logging.ERROR, event, fields, exc_info=True)
 
     def _write(self, level: int, event: str, fields: dict[str, object], *, exc_info: bool = False) -> None:
@@ -60,13 +60,13 @@ class Log:
 
 
 def get(name: str) -> Log:
-    """The source of lines for a module."""
+    """The log of a module."""
     return Log(logging.getLogger(name))
 
 
 @contextmanager
 def bound(**fields: object) -> Iterator[None]:
-    """Adds fields to every line of this task, and of the tasks that it starts, until the block ends."""
+    """Adds fields to every line of this task and of the tasks that it starts, until the block ends."""
     token = _context.set({**_context.get(), **fields})
     try:
         yield
@@ -75,27 +75,27 @@ def bound(**fields: object) -> Iterator[None]:
 
 
 def bind(**fields: object) -> None:
-    """Adds fields to every line of this task from now on: for a task that is about one thing."""
+    """Adds fields to every line of this task from now on."""
     _context.set({**_context.get(), **fields})
 
 
 def context() -> dict[str, object]:
-    """The fields that lines of this task carry."""
+    """The fields that every line of this task has."""
     return dict(_context.get())
 
 
 def configure(level: str, form: Literal["human", "json"], stream: TextIO | None = None) -> None:
-    """Sends every line of the process, also those of libraries, to one stream (stderr) in one form."""
+    """Sends every line of the process, lines of libraries included, to one stream (default stderr) in one form."""
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
     coloured = stream.isatty() and not os.environ.get("NO_COLOR")
     handler.setFormatter(_Json() if form == "json" else _Human(coloured=coloured))
     handler.addFilter(_add_context)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    # Libraries are heard from WARNING on; what they say below that is about themselves.
+    # Libraries log from WARNING on: their other lines are about the libraries themselves.
     for ours in ("jobqueue_server", "grpc_http2"):
         logging.getLogger(ours).setLevel(level.upper())
-    # While the database is away the pool would log a traceback a second; the heartbeat says it once in a while.
+    # While the database is away the pool would log a traceback a second. The server's heartbeat logs it less often.
     logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
     logging.captureWarnings(True)
 
@@ -106,7 +106,7 @@ def _add_context(record: logging.LogRecord) -> bool:
 
 
 class _Json(logging.Formatter):
-    """One object a line. Our own four names win over fields of the same name."""
+    """A JSON object for each line. The four names below win over fields of the same name."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -122,7 +122,7 @@ class _Json(logging.Formatter):
 
 
 class _Human(logging.Formatter):
-    """Time, level, text, fields; an exception below."""
+    """Time, level, text and fields in a line; the exception follows in further lines."""
 
     def __init__(self, *, coloured: bool) -> None:
         super().__init__()
@@ -148,11 +148,11 @@ def _at(record: logging.LogRecord) -> datetime:
 
 
 def _plain(value: object) -> str:
-    """A value that can't be mistaken for two, nor for a line of its own."""
+    """A value as text, quoted if it could be read as two values or as another line."""
     text = str(value)
     return text if text and text.isprintable() and not set(text) & set(' "=') else json.dumps(text)
 
 
 def _one_line(text: str) -> str:
-    """The text, unless a caller's data could make it look like several lines."""
+    """The text, quoted if it has characters that could make it look like several lines."""
     return text if text.isprintable() else json.dumps(text)

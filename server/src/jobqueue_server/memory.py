@@ -1,4 +1,4 @@
-"""Gives free memory back to the system."""
+"""Returns free memory to the operating system."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 import ctypes
 import os
 
-# So much free memory is kept for what comes next.
+# How much free memory is kept, for the next messages.
 _MUCH = 40 << 20
 
 
 class _Mallinfo(ctypes.Structure):
-    """What glibc says of its heap (mallinfo(3)), in bytes."""
+    """The state of glibc's heap (mallinfo(3)), in bytes."""
 
     _fields_ = [
         (name, ctypes.c_size_t)
@@ -23,14 +23,14 @@ class _Mallinfo(ctypes.Structure):
 
 
 class FreeMemory:
-    """Gives back what glibc keeps of large messages that are gone; with another C library does nothing.
+    """Returns the memory that glibc keeps after large messages. Does nothing with another C library.
 
-    The heap ends behind its last block, however small that is: after 500 MiB of messages that came in pieces side by
-    side it kept 385. To map large blocks by themselves (M_MMAP_THRESHOLD) helps too, but then a message of 4 MiB takes
-    7.3 ms to be read instead of 1.7, since each of its pages is new. Giving back 240 MiB takes 12 ms.
+    The heap can't shrink below its last block, even if that is small: after 500 MiB of messages that came in pieces at
+    the same time, it kept 385 MiB. Separate mappings for large blocks (M_MMAP_THRESHOLD) would help too, but reading a
+    message of 4 MiB then takes 7.3 ms instead of 1.7, because each of its pages is new. Returning 240 MiB takes 12 ms.
 
     Args:
-        every: Seconds between two looks.
+        every: Seconds between two checks.
     """
 
     def __init__(self, every: float = 5.0) -> None:
@@ -42,7 +42,7 @@ class FreeMemory:
             self._mallinfo.restype = _Mallinfo
 
     async def run(self) -> None:
-        """Looks every few seconds whether much is free."""
+        """Checks every few seconds whether much memory is free, until cancelled."""
         while True:
             await asyncio.sleep(self._every)
             if self._trim is not None and self._mallinfo is not None and self._mallinfo().fordblks > _MUCH:

@@ -1,4 +1,4 @@
-"""The server's Prometheus metrics, with one plain method for each thing that happens."""
+"""The server's Prometheus metrics, with one method for each event that they count."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from .addresses import split_address, taken
 from .model import DEFAULT_NAMESPACE_NAME
 
-#: The values of the label `outcome`. `error` counts what the server itself could not settle.
+#: The values of the label `outcome`. `error` counts outcomes that the server could not settle.
 OUTCOMES = ("succeeded", "retrying", "failed_permanent", "cancelled", "error")
 #: The values of the label `op`.
 OPS = ("enqueue", "claim", "settle", "watch")
@@ -38,7 +38,7 @@ _BATCH_JOBS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How many jobs of one queue, kind and status there are, and how long the oldest of them has been due."""
+    """The number of jobs of one queue, kind and status, and for how many seconds the oldest has been due."""
 
     queue: str
     kind: str
@@ -49,7 +49,7 @@ class Backlog:
 
 
 class _BacklogCollector(Collector):
-    """Asks for the depths when they are read, so that a queue that is empty again leaves no stale series."""
+    """Reads the depths at each scrape, so that a queue that is empty again leaves no stale series."""
 
     def __init__(self, backlogs: Callable[[], Iterable[Backlog]]) -> None:
         self._backlogs = backlogs
@@ -86,11 +86,11 @@ class _BacklogCollector(Collector):
 
 
 class Metrics:
-    """The registry of one server and what is counted in it.
+    """The registry of one server, and its metrics.
 
-    Every method is cheap enough to be called once a call or once a batch (about 1 us a value): the children of
-    labelled metrics are kept, since looking one up costs more than counting in it. Not for use by several threads
-    at once; the endpoint reads from its own thread.
+    Every method is fast enough to be called for each call or each batch (about 1 us a value): the children of labelled
+    metrics are kept, because looking one up costs more than counting. Only one thread at a time may count; the endpoint
+    reads from another thread.
     """
 
     def __init__(self) -> None:
@@ -155,82 +155,82 @@ class Metrics:
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """All of them as text, and its content type, in the format that an `Accept` header asks for."""
+        """All metrics as text, with its content type, in the format that an `Accept` header asks for."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
     def call_handled(self, method: str, transport: str, code: str, seconds: float) -> None:
-        """A call ended. `method` is its full name, `code` the name of its google.rpc.Code."""
+        """Counts a call that ended. `method` is its full name, `code` the name of its google.rpc.Code."""
         _, service, name = method.split("/")
         self._calls[service, name, transport].observe(seconds)
         self._handled[service, name, transport, code].inc()
 
     def observe_batch(self, op: str, seconds: float, jobs: int) -> None:
-        """A batch was committed, or a watch looked at the database. `op` is one of OPS."""
+        """Counts a batch that was committed, or a read of the database by a watch. `op` is one of OPS."""
         latency, size = self._ops[op]
         latency.observe(seconds)
         size.observe(jobs)
 
     def told(self) -> None:
-        """A watch told of a job."""
+        """Counts an answer of a watch."""
         self._told.inc()
 
     def enqueued(self, kind: str, jobs: int = 1) -> None:
-        """Jobs of a kind were stored; replays don't count."""
+        """Counts stored jobs of a kind. Replays do not count."""
         self._enqueued[(kind,)].inc(jobs)
 
     def finished(self, kind: str, outcome: str, jobs: int = 1) -> None:
-        """Attempts of a kind ended. `outcome` is one of OUTCOMES."""
+        """Counts attempts of a kind that ended. `outcome` is one of OUTCOMES."""
         self._finished[kind, outcome].inc(jobs)
 
     def waited(self, kind: str, seconds: Iterable[float]) -> None:
-        """Jobs of a kind were claimed, each so long after its run_at."""
+        """Counts claimed jobs of a kind, with the seconds from the run_at of each to its claim."""
         self._wait.observe(kind, seconds)
 
     def waited_not(self, kind: str, jobs: int) -> None:
-        """Jobs of a kind were handed off as they were stored."""
+        """Counts jobs of a kind that were handed off in the statement that stored them."""
         self._wait.observe_alike(kind, 0.0, jobs)
 
     def ran(self, kind: str, seconds: float, jobs: int = 1) -> None:
-        """Attempts of a kind were settled, so long after their claim."""
+        """Counts settled attempts of a kind, with the seconds from their claim."""
         self._run.observe_alike(kind, seconds, jobs)
 
     def notice(self, direction: str) -> None:
-        """A notice was `sent` to the other servers, or `received` from one."""
+        """Counts a notice: `sent` to the other servers, or `received` from one."""
         self._notices[(direction,)].inc()
 
     def listening(self) -> None:
-        """The connection for notices was opened; more than once is a connection that was lost."""
+        """Counts openings of the connection for notices. Each one after the first means that a connection was lost."""
         self._listens.inc()
 
     def connection_refused(self, cause: str) -> None:
-        """A connection led to a PostgreSQL that is not the one to write to. `cause` is one of REFUSALS."""
+        """Counts a connection to a PostgreSQL that is not the current primary. `cause` is one of REFUSALS."""
         self._refused[cause].inc()
 
     def watch(self, gauges: Mapping[str, Callable[[], float]]) -> None:
-        """Reads gauges when they are asked for.
+        """Sets the functions that give the gauges' values at each scrape.
 
         Args:
-            gauges: From `sessions`, `streams`, `watches`, `credit`, `leases` and `calls_in_flight` to what tells the
-                value. Called from the endpoint's thread.
+            gauges: For each of `sessions`, `streams`, `watches`, `credit`, `leases` and `calls_in_flight` the function
+                that answers its value. The endpoint's thread calls it.
         """
         for name, value in gauges.items():
             self._gauges[name].set_function(value)
 
     def watch_backlogs(self, backlogs: Callable[[], Iterable[Backlog]]) -> None:
-        """Reads the depths of queues when they are asked for.
+        """Sets the function that gives the depths of queues at each scrape.
 
         Args:
-            backlogs: Tells what is known already; called from the endpoint's thread, so it must not ask a database.
+            backlogs: Answers the depths from memory. The endpoint's thread calls it, so it must not use the database.
         """
         self.registry.register(_BacklogCollector(backlogs))
 
 
 class JobSeconds(Collector):
-    """A histogram by kind of something that each job has.
+    """A histogram by kind, with a value for each job.
 
-    The library's own takes a lock and looks through its buckets for each value, which is 2 us a job; this one is for
-    the event loop alone, and is read by the endpoint's thread, which sees each list as it is at that moment.
+    The library's histogram takes a lock and searches its buckets for each value, which costs 2 us a job. This one may
+    only be written by the event loop. The endpoint's thread reads it, and sees each list as it is at that moment.
     """
 
     def __init__(self, name: str, text: str) -> None:
@@ -240,7 +240,7 @@ class JobSeconds(Collector):
         self._sums: dict[str, float] = {}
 
     def observe(self, kind: str, seconds: Iterable[float]) -> None:
-        """Counts one value for each job."""
+        """Counts one value for each job, in seconds."""
         counts = self._of(kind)
         total = 0.0
         for value in seconds:
@@ -249,7 +249,7 @@ class JobSeconds(Collector):
         self._sums[kind] += total
 
     def observe_alike(self, kind: str, seconds: float, jobs: int) -> None:
-        """Counts the same value for each of so many jobs."""
+        """Counts the same value, in seconds, for `jobs` jobs."""
         self._of(kind)[bisect_left(_JOB_SECONDS, seconds)] += jobs
         self._sums[kind] += seconds * jobs
 
@@ -261,11 +261,11 @@ class JobSeconds(Collector):
         return counts
 
     def describe(self) -> Iterable[HistogramMetricFamily]:
-        """Its name and labels."""
+        """The metric's name and labels."""
         return [HistogramMetricFamily(self._name, self._text, labels=["kind"])]
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """What was counted so far."""
+        """The counts so far."""
         family = HistogramMetricFamily(self._name, self._text, labels=["kind"])
         for kind in list(self._counts):
             below, buckets = 0, []
@@ -299,16 +299,16 @@ class _Histograms(dict[tuple[str, ...], Histogram]):
 
 
 class MetricsEndpoint:
-    """`/metrics` on a port of its own, by a thread of its own, so that it answers while the event loop is busy."""
+    """Serves `/metrics` on its own port by its own thread, so that it answers while the event loop is busy."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def start(self, address: str) -> int:
-        """Listens on `host:port` and answers the port, which differs from the asked one if that was 0.
+        """Listens on `host:port`, and answers the port. Port 0 takes a free one.
 
         Raises:
-            AddressUnusable: The port is taken. A server does not take the next free one: its scraper would not know.
+            AddressUnusable: The port is taken. The server does not choose another one: a scraper would not know it.
         """
         host, port = split_address(address)
         try:
@@ -318,7 +318,7 @@ class MetricsEndpoint:
         return self._server.server_port
 
     def stop(self) -> None:
-        """Ends listening; after it the port is free."""
+        """Stops listening. Afterwards the port is free."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -1,4 +1,4 @@
-"""The values that travel between the layers: frozen, without protobuf and without database records."""
+"""The values that the layers exchange: frozen, without protobuf and without database records."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MIN_SESSION_TTL, MAX_SESSION_TTL = timedelta(seconds=5), timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Bounds of the backoff between failed attempts; each wait is drawn evenly, up to three times the one before."""
+    """The bounds of the backoff after a failure. Each wait is drawn evenly, up to three times the previous one."""
 
     min_backoff: timedelta
     max_backoff: timedelta
@@ -63,10 +63,10 @@ def _nothing() -> Mapping[str, str]:
 
 @dataclass(slots=True)
 class NewJob:
-    """A job as its producer asked for it: checked, and with nothing filled in that the producer left out.
+    """A job as its producer asked for it. It was checked, and fields that the producer left out are not filled in.
 
-    `payload` is JSON text. `run_at` and `delay` exclude each other. None means "not said". It is never changed. It is
-    not frozen, since that takes 3.3 us instead of 0.6 for each job.
+    `payload` is JSON text. Only one of `run_at` and `delay` is set. None means that the producer left the field out.
+    The object is never changed. It is not frozen, because that takes 3.3 us instead of 0.6 for each job.
     """
 
     kind: str
@@ -85,20 +85,20 @@ class NewJob:
 
 @dataclass(slots=True)
 class NewJobs:
-    """Jobs that were asked for at once and are alike in all but their payloads. `new` has the first one's."""
+    """Jobs of one request that differ only in their payloads. `new` is the first of them."""
 
     new: NewJob
     payloads: list[bytes]
 
     @classmethod
     def of(cls, new: NewJob) -> NewJobs:
-        """One by itself."""
+        """A single job."""
         return cls(new, [new.payload])
 
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """An attempt that was charged: a failure, a timeout or a lost session."""
+    """An attempt that was charged, because it failed, timed out or lost its session."""
 
     attempt: int
     reason: str
@@ -111,7 +111,7 @@ class FailedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class JobProgress:
-    """What a running attempt last said of itself."""
+    """The last progress that a running attempt reported."""
 
     fraction: float
     message: str
@@ -153,9 +153,9 @@ class Job:
 
 @dataclass(slots=True)
 class Enqueued:
-    """The answer to an enqueue: the job, or its id alone where a replayed job was deleted since.
+    """The answer to an enqueue: the job, or its id alone if the job of the first request was deleted since.
 
-    Not frozen, as NewJob.
+    It is not frozen, for the same reason as NewJob.
     """
 
     id: UUID
@@ -165,17 +165,17 @@ class Enqueued:
 
 @dataclass(frozen=True, slots=True)
 class EnqueuedBatch:
-    """The answer to a batch: the ids in its order, and those of them that stand for a job of an earlier request."""
+    """The answer to a batch: the ids in the order of the request, and the ids of jobs of earlier requests."""
 
     ids: list[UUID]
     replayed: frozenset[UUID] = frozenset()
 
 
 class Ticket(Protocol):
-    """Jobs in line to be stored, as the fast path knows them.
+    """Jobs that wait to be stored, as the fast path sees them.
 
     Attributes:
-        done: Ends when the jobs are stored, with the time by the database's clock, or with the error.
+        done: Done when the jobs are stored: its result is the time by the database's clock, or its error says why not.
     """
 
     done: asyncio.Future[datetime]
@@ -190,22 +190,22 @@ class Ticket(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What the handlers see of the call."""
+        """The headers that the call gives to its jobs."""
 
     @property
     def shared(self) -> Hashable:
-        """Tickets for which this is equal have first jobs that differ only in what is each job's own (`Field.own`)."""
+        """For comparison: if it is equal, the first jobs of two tickets differ only in the fields with `Field.own`."""
 
     def job(self, at: datetime) -> Job:
-        """The first job as it was enqueued at that time."""
+        """The first job, as it was enqueued at this time."""
 
     def give_up(self) -> None:
-        """The caller has gone. Jobs that no insert has taken yet are never stored."""
+        """Takes back the jobs that no insert has taken yet, because the caller has gone. They are never stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs a page holds. All given conditions hold together; `statuses` empty means any."""
+    """Which jobs to list. A job must match all conditions that are given; empty `statuses` means any status."""
 
     queue: str | None = None
     kind: str | None = None
@@ -217,7 +217,7 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Jobs, newest first. It may be short, even empty, and still have a next one."""
+    """A page of jobs, newest first. It may be short or empty, and still have a next page."""
 
     jobs: tuple[Job, ...]
     next_page_token: str = ""
@@ -225,7 +225,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class WatchFilter:
-    """Which jobs are watched. All given conditions hold together; `ids` None means any."""
+    """Which jobs to watch. A job must match all conditions that are given; `ids` None means any id."""
 
     ids: tuple[UUID, ...] | None = None
     queue: str | None = None
@@ -235,7 +235,7 @@ class WatchFilter:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is declared of a kind. `schema` is JSON Schema 2020-12 as text; None: any JSON."""
+    """A declared kind. `schema` is a JSON Schema 2020-12 as text; None: every JSON value is valid."""
 
     name: str
     schema: str | None = None
@@ -246,7 +246,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many jobs of a queue stand in one status. `capped`: there are more than were counted."""
+    """The number of a queue's jobs in one status. `capped`: counting stopped at its bound."""
 
     status: Status
     jobs: int
@@ -256,7 +256,7 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue with its depths by status, of those that have not ended."""
+    """A queue with the depths of the statuses that are not terminal."""
 
     name: str
     paused: bool

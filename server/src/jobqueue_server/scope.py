@@ -1,4 +1,4 @@
-"""On whose behalf a call is made: the namespace in which its names and ids mean something, and who makes it."""
+"""The scope of a call: the namespace of its names and ids, and the principal that makes it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .rates import Bucket
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The first argument of all that core and store do by a caller's name or id.
+    """The first argument of every method of core and store that takes a caller's name or id.
 
-    What is in another namespace is not there for the caller. The chain decides the scope of each call. All calls of a
-    principal have the same instance: making one for each would cost the hot path more than all looks at it.
+    A caller can't see what is in another namespace. The chain decides the scope of each call. All calls of a principal
+    share one instance: to make one for each call would cost the hot path more than all reads of it.
 
     Attributes:
         namespace: The number of a row of the table `namespace`.
-        principal: The name of who calls. All keys that succeed each other are one principal.
+        principal: The name of the caller. All keys that succeed each other are one principal.
         grants: What the principal may do within the namespace.
         credential: Which credential the principal showed, such as `key:` and the id of a key; empty for none.
         bucket: How often the principal may call; None: as often as it likes.

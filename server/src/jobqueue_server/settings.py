@@ -1,4 +1,4 @@
-"""What an operator can set: by flag, else environment, else file, else the default here."""
+"""The settings of the server. A flag wins over the environment, that over the file, that over the default here."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from pydantic_settings import (
 from .durations import format_duration, parse_duration
 
 _PREFIX = "JOBQUEUE_"
-# From here on a name is a slip of another: a letter or two in ten. Settings of the worker stay below.
+# From this similarity on a name is taken for a misspelling of another: one or two letters in ten differ. The names of
+# the worker's settings are less similar than this.
 _NEAR = 0.85
-# Of clients and workers, and nearly a setting's of ours.
+# Variables of clients and workers whose names are similar to a setting of the server.
 _OF_OTHERS = {"JOBQUEUE_TLS_CLIENT_CERT"}
 
 
 class SettingsInvalid(ValueError):
-    """A setting can't be used. The text names it as the operator wrote it, and says what would be right."""
+    """A setting can't be used. The text names it as the operator wrote it, and says which values are right."""
 
 
 def _duration(value: object) -> object:
@@ -72,7 +73,7 @@ def _dsn(value: SecretStr) -> SecretStr:
 
 
 def _listed(value: object) -> object:
-    """A text as people write a list: items with commas between them."""
+    """The items of a list that is written as text, with commas between them."""
     if isinstance(value, str):
         return [item.strip() for item in value.split(",") if item.strip()]
     return value
@@ -137,10 +138,10 @@ def _set(group: str, default: Any, description: str, **more: Any) -> Any:
 
 
 class Settings(BaseSettings):
-    """Every setting of the server, checked. `Settings.load` is how a program gets one.
+    """Every setting of the server, checked. A program gets them by `Settings.load`.
 
-    In the environment a setting is JOBQUEUE_<NAME>, but for DATABASE_URL and API_BIND_ADDR; as a flag, --<name>; in the
-    file, <name>.
+    In the environment a setting is called JOBQUEUE_<NAME>, except DATABASE_URL and API_BIND_ADDR. As a flag it is
+    called --<name>, in the file <name>.
     """
 
     model_config = SettingsConfigDict(
@@ -374,7 +375,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, flags: Mapping[str, object] | None = None) -> Settings:
-        """Reads flags (by name of the setting), the environment, and the file that either names.
+        """Reads the flags (by name of the setting), the environment, and the file that one of them names.
 
         Raises:
             SettingsInvalid: naming every setting that is wrong.
@@ -403,17 +404,17 @@ class Settings(BaseSettings):
 
     @property
     def dsn(self) -> str | None:
-        """DATABASE_URL, password and all; None: use the embedded PostgreSQL."""
+        """DATABASE_URL with its password; None: use the embedded PostgreSQL."""
         return None if self.database_url is None else self.database_url.get_secret_value()
 
     @property
     def migrate_dsn(self) -> str | None:
-        """How to reach the database as the role that owns the schema."""
+        """The URL of the database for the role that owns the schema."""
         return self.dsn if self.migrate_database_url is None else self.migrate_database_url.get_secret_value()
 
     @property
     def service_role(self) -> str | None:
-        """The role of DATABASE_URL where another one migrates; None where they are the same."""
+        """The role of DATABASE_URL, if another role migrates; None if both are the same."""
         if self.dsn is None or self.migrate_dsn is None:
             return None
         role, owner = (urlsplit(dsn).username for dsn in (self.dsn, self.migrate_dsn))
@@ -421,7 +422,7 @@ class Settings(BaseSettings):
 
 
 def listening(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """What listens, where, and the setting of that address."""
+    """For each listener: its name, its address, and the setting of that address."""
     yield "The gRPC server", settings.grpc_addr, "JOBQUEUE_GRPC_ADDR"
     if settings.http_addr is not None:
         yield "The HTTP server", settings.http_addr, "API_BIND_ADDR"
@@ -430,15 +431,15 @@ def listening(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 
 def environment_name(setting: str) -> str:
-    """What a setting is called in the environment."""
+    """The name of a setting in the environment."""
     alias = Settings.model_fields[setting].validation_alias
     return alias if isinstance(alias, str) else f"JOBQUEUE_{setting.upper()}"
 
 
 def misspelt(environment: Iterable[str]) -> dict[str, str]:
-    """Variables that are nearly a setting's, each with the name that was probably meant.
+    """Variables whose names are similar to a setting's, each with the name that was probably meant.
 
-    Others that begin with JOBQUEUE_ belong to other programs: workers, and programs of the operator.
+    Other variables that begin with JOBQUEUE_ belong to other programs, such as workers.
     """
     known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
     meant = {}
@@ -452,7 +453,7 @@ def misspelt(environment: Iterable[str]) -> dict[str, str]:
 
 
 def default_text(setting: str) -> str:
-    """A setting's default, as one would write it; empty where there is none."""
+    """A setting's default as an operator would write it; empty if it has none."""
     default = Settings.model_fields[setting].default
     if default is None:
         return ""
@@ -462,7 +463,7 @@ def default_text(setting: str) -> str:
 
 
 def render_env_example() -> str:
-    """The text of .env.example: every setting with what it means and its default."""
+    """The text of .env.example: every setting with its meaning and its default."""
     lines = [
         "# Every setting of jobqueue-server, with its default. Flags win over these, these over --config FILE."
     ]
@@ -497,9 +498,9 @@ def _read(path: Any) -> dict[str, Any]:
 
 
 def _explain(settings: type[Settings], detail: dict[str, Any]) -> str:
-    """One wrong setting, in the words of an operator. The value is repeated unless it may hold a secret."""
+    """The error text for one wrong setting. It repeats the value, unless the value may hold a secret."""
     name = str(detail["loc"][0])
-    # A setting with an environment name of its own is located by that.
+    # pydantic locates a setting that has its own environment name by that name.
     name = {environment_name(setting): setting for setting in settings.model_fields}.get(name, name)
     if name not in settings.model_fields:
         return f"there is no setting {name}"

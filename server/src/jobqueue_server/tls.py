@@ -8,17 +8,17 @@ from pathlib import Path
 
 
 class TlsUnusable(Exception):
-    """The operator's to mend: a certificate or key can't be used. The text names the setting and what is wrong."""
+    """A certificate or key can't be used. The text names the setting and what is wrong, for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files that were read and fit each other.
+    """A certificate and its key, checked.
 
     Attributes:
-        http1: What the HTTP server speaks TLS by.
-        http2: What the gRPC server does.
-        certificate, key, client_ca: The files, for a gRPC server that brings its own TLS.
+        http1: The TLS context of the HTTP server.
+        http2: The TLS context of the gRPC server.
+        certificate, key, client_ca: The content of the files, for the engine `grpcio`, which has its own TLS.
     """
 
     http1: ssl.SSLContext
@@ -29,10 +29,10 @@ class Tls:
 
     @classmethod
     def load(cls, cert: Path | None, key: Path | None, client_ca: Path | None) -> Tls | None:
-        """Reads what the settings name; None where they name nothing.
+        """Reads the files that the settings name; None if they name none.
 
         Raises:
-            TlsUnusable: Something is missing, unreadable, or does not fit.
+            TlsUnusable: A file is missing or unreadable, or the key does not belong to the certificate.
         """
         if cert is None and key is None and client_ca is None:
             return None
@@ -53,13 +53,13 @@ class Tls:
 
 
 def _context(protocol: str, cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
-    """Speaks a protocol with the certificate; with a CA, to clients that show one of its certificates."""
+    """The TLS context for a protocol. With a CA, clients must show a certificate of it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # gRPC's clients take no older one either.
+    # gRPC's clients accept no older version either.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols([protocol])
     try:
-        # Without a password of its own OpenSSL would ask the terminal for one.
+        # Without this function OpenSSL would ask the terminal for a password.
         context.load_cert_chain(cert, key, password=lambda: "")
     except (ssl.SSLError, ValueError) as error:
         raise TlsUnusable(

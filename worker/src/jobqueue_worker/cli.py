@@ -40,7 +40,7 @@ _PANELS = {
 _SHORT = {"files_dir": "--files"}
 
 _log = logging.getLogger(__name__)
-# A `:x:` in a message is somebody's module and name, and no picture.
+# A `:x:` in a message is part of a name, and not an emoji.
 _err = Console(stderr=True, emoji=False)
 
 

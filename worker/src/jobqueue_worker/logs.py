@@ -1,4 +1,4 @@
-"""Log lines of the worker, for people or as JSON; those of a handler carry their job, attempt and request id."""
+"""Log lines of the worker, for people or as JSON. Lines of a handler have its job, attempt and request id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobqueue import JobLogFilter
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 # What JobLogFilter adds, in the order in which it is shown.
 _FIELDS = ("job_id", "attempt", "kind", "queue", "request_id")
-# What handlers of anybody log is heard from INFO on, below that these alone: libraries talk about themselves there.
+# Handlers log from INFO on. Below INFO only these loggers do: lines of libraries there are about the libraries.
 _OURS = ("jobqueue", "jobqueue_worker")
 
 
@@ -34,7 +34,7 @@ def configure(level: str, form: Literal["human", "json"], stream: TextIO | None 
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What is known of the line's job; nothing outside of handlers."""
+    """The fields of the line's job; none outside of handlers."""
     values = {name: getattr(record, name, "") for name in _FIELDS}
     return {name: value for name, value in values.items() if value != ""}
 
@@ -88,7 +88,7 @@ def _at(record: logging.LogRecord) -> datetime:
 
 
 def _plain(value: object) -> str:
-    """A value that can't be mistaken for two, nor for a line of its own."""
+    """A value as text, quoted if it could be read as two values or as another line."""
     text = str(value)
     return text if text and text.isprintable() and not set(text) & set(' "=') else json.dumps(text)
 

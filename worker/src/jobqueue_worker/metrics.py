@@ -110,7 +110,7 @@ class WorkerEndpoint:
         return f"http://{host}:{server.server_port}/metrics"
 
     def stop(self) -> None:
-        """Ends listening; after it the port is free."""
+        """Stops listening. Afterwards the port is free."""
         server, self._server = self._server, None
         if server is not None:
             server.shutdown()
@@ -135,7 +135,7 @@ def split_address(address: str) -> tuple[str, int]:
     """Host and port of `host:port` or `[v6]:port`; the host keeps its brackets.
 
     Raises:
-        EndpointUnusable: It is not of this form.
+        EndpointUnusable: The text is not of this form.
     """
     match = re.fullmatch(r"(\[[0-9a-fA-F:.%]+\]|[^\[\]:]+):(\d{1,5})", address, re.ASCII)
     if match is None or int(match[2]) > 65535:
@@ -150,7 +150,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def server_bind(self) -> None:
-        # Not HTTPServer's, which asks the name service for this machine's name: seconds where there is none.
+        # HTTPServer's method would ask the name service for this machine's name, which takes seconds if there is none.
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
@@ -163,4 +163,4 @@ class _Server6(_Server):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """A scrape every few seconds is no news."""
+        """Logs nothing: a scrape is not worth a line."""

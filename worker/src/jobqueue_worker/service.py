@@ -1,4 +1,4 @@
-"""The worker as a service: the built-in handlers, or the simulator's, those of the operator, and metrics."""
+"""The worker as a service: the built-in or simulated handlers, the operator's handlers, and metrics."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _log = logging.getLogger(__name__)
 
 
 class WorkerService(Worker):
-    """Everything that `jobqueue-worker` is; `run()` serves until a signal, which drains.
+    """The service `jobqueue-worker`. `run()` serves until a signal, which drains.
 
-    A handler of the operator takes the place of a built-in one of its kind.
+    A handler of the operator replaces the built-in handler of its kind.
 
     Args:
-        settings: What the operator has set.
+        settings: The operator's settings.
 
     Raises:
         HandlersUnusable: `handlers` names something that can't be used.
-        EndpointUnusable: `metrics_bind_addr` is no address.
+        EndpointUnusable: `metrics_bind_addr` is not an address.
         ValueError: Another setting can't be used.
     """
 
@@ -63,7 +63,7 @@ class WorkerService(Worker):
         return handlers
 
     async def serve(self) -> None:
-        """Serves until `stop`, with metrics; then closes what the handlers hold open.
+        """Serves until `stop`, with metrics. Then closes the handlers' connections and processes.
 
         Raises:
             EndpointUnusable: No port is free for the metrics.

@@ -15,9 +15,10 @@ from pydantic import AliasChoices, BeforeValidator, Field, PositiveInt, SecretSt
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _PREFIX = "JOBQUEUE_"
-# From here on a name is a slip of another: a letter or two in ten. Settings of the server stay below.
+# From this similarity on a name is taken for a misspelling of another: one or two letters in ten differ. The names of
+# the server's settings are less similar than this.
 _NEAR = 0.85
-# Of the server, and nearly a setting's of ours.
+# Variables of the server whose names are similar to a setting of the worker.
 _OF_OTHERS = {"JOBQUEUE_TLS_CLIENT_CA"}
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -28,7 +29,7 @@ def parse_duration(value: Any) -> Any:
     """`500ms`, `30s`, `5m`, `1h` or `2d` as a timedelta; a timedelta passes.
 
     Raises:
-        ValueError: Anything else, bare numbers among them: nobody can tell their unit.
+        ValueError: The text is something else. A number without a unit is refused too.
     """
     if isinstance(value, timedelta):
         return value
@@ -52,7 +53,7 @@ Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 
 def _seed_name(name: str, field: str) -> Any:
-    """A setting that keeps the name it had in the system before this one."""
+    """A setting that keeps its name from the system before this one."""
     return AliasChoices(name, field)
 
 
@@ -177,15 +178,15 @@ class WorkerSettings(BaseSettings):
 
 
 def environment_name(setting: str) -> str:
-    """What a setting is called in the environment."""
+    """The name of a setting in the environment."""
     alias = WorkerSettings.model_fields[setting].validation_alias
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{_PREFIX}{setting.upper()}"
 
 
 def misspelt(environment: Iterable[str]) -> dict[str, str]:
-    """Variables that are nearly a setting's, each with the name that was probably meant.
+    """Variables whose names are similar to a setting's, each with the name that was probably meant.
 
-    Others that begin with JOBQUEUE_ are somebody else's: servers, and the handlers that the operator loads.
+    Other variables that begin with JOBQUEUE_ belong to other programs: servers, and handlers that the operator loads.
     """
     known = {f"{_PREFIX}{name.upper()}" for name in WorkerSettings.model_fields}
     meant = {}

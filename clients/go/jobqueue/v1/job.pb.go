@@ -25,15 +25,15 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// How much of each job an answer holds.
+// Which fields of each job an answer has.
 type JobView int32
 
 const (
-	// JOB_VIEW_BASIC.
+	// The same as JOB_VIEW_BASIC.
 	JobView_JOB_VIEW_UNSPECIFIED JobView = 0
-	// Without payload, output, headers and failed_attempts: small, and quick to read.
+	// All fields but payload, output, headers and failed_attempts. Small, and fast to read.
 	JobView_JOB_VIEW_BASIC JobView = 1
-	// Everything.
+	// All fields.
 	JobView_JOB_VIEW_FULL JobView = 2
 )
 
@@ -78,13 +78,13 @@ func (JobView) EnumDescriptor() ([]byte, []int) {
 	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{0}
 }
 
-// In which of two forms payloads, outputs and schemas are answered. REST always answers JSON values and ignores it.
+// The form in which the server answers payloads, outputs and schemas. REST always answers JSON values and ignores this.
 type PayloadFormat int32
 
 const (
 	// PAYLOAD_FORMAT_VALUE in calls, PAYLOAD_FORMAT_JSON in sessions (Hello).
 	PayloadFormat_PAYLOAD_FORMAT_UNSPECIFIED PayloadFormat = 0
-	// As google.protobuf.Value: readable in tools such as grpcurl. Numbers become doubles.
+	// As google.protobuf.Value, which tools such as grpcurl show readably. Numbers become doubles.
 	PayloadFormat_PAYLOAD_FORMAT_VALUE PayloadFormat = 1
 	// As JSON text in the `_json` fields, byte for byte as it was given. For generated stubs.
 	PayloadFormat_PAYLOAD_FORMAT_JSON PayloadFormat = 2
@@ -131,23 +131,23 @@ func (PayloadFormat) EnumDescriptor() ([]byte, []int) {
 	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{1}
 }
 
-// Where a job is in its life. A reader takes a value that it does not know as STATUS_UNSPECIFIED.
+// The status of a job. A reader takes a value that it does not know as STATUS_UNSPECIFIED.
 type Job_Status int32
 
 const (
-	// Not said. Never the status of a stored job.
+	// No status. No stored job has it.
 	Job_STATUS_UNSPECIFIED Job_Status = 0
-	// Waits for its first attempt, or for another one that was not caused by a failure or a lost worker.
+	// Waits for its first attempt, or for another attempt after a snooze, a release or a retry.
 	Job_QUEUED Job_Status = 1
-	// A session holds a lease on it.
+	// A session holds a lease on the job.
 	Job_RUNNING Job_Status = 2
-	// Terminal: its handler succeeded.
+	// Terminal: the handler succeeded.
 	Job_SUCCEEDED Job_Status = 3
 	// Waits for another attempt after a failure or a lost worker.
 	Job_RETRYING Job_Status = 4
-	// Terminal: it failed for good. `reason` says why.
+	// Terminal: the job failed and gets no more attempts. `reason` says why.
 	Job_FAILED_PERMANENT Job_Status = 5
-	// Terminal: it was cancelled. `reason` says by whom.
+	// Terminal: the job was cancelled. `reason` says by whom.
 	Job_CANCELLED Job_Status = 6
 )
 
@@ -200,50 +200,53 @@ func (Job_Status) EnumDescriptor() ([]byte, []int) {
 	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{1, 0}
 }
 
-// A job as a producer describes it. The server adds the id, the times and the status.
+// A job as a producer asks for it. The server adds the id, the times and the status.
 type NewJob struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What sort of work it is, for example `send_email`. Decides the schema of the payload and the handler that runs
-	// the job. `[a-z0-9][a-z0-9_.-]{0,127}`. The kind must have been put (PutKind), unless the server takes any kind.
+	// The kind of the job, for example `send_email`. The kind decides the schema of the payload and which handler runs
+	// the job. `[a-z0-9][a-z0-9_.-]{0,127}`. The kind must be declared (PutKind), unless the server runs with open kinds.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// The handler's input: one JSON value, at most 1 MiB as text. It is checked against the kind's schema and then
-	// stored and delivered byte for byte. Neither set: the payload is `null`.
+	// The handler's input: one JSON value, at most 1 MiB as text. The server checks it against the kind's schema, and
+	// stores and delivers it byte for byte. Neither set: the payload is `null`.
 	//
 	// Types that are valid to be assigned to Content:
 	//
 	//	*NewJob_Payload
 	//	*NewJob_PayloadJson
 	Content isNewJob_Content `protobuf_oneof:"content"`
-	// The line that the job waits in. `[a-z0-9][a-z0-9_.-]{0,127}`. Empty: `default`. A queue exists from its first use.
+	// The queue in which the job waits. `[a-z0-9][a-z0-9_.-]{0,127}`. Empty: `default`. A queue exists from its first
+	// use.
 	Queue string `protobuf:"bytes,4,opt,name=queue,proto3" json:"queue,omitempty"`
-	// -10..10, default 0. Strict within a queue: a job of a higher priority is always taken first, then the one with the
-	// earlier `run_at`, then the one with the smaller id.
+	// -10..10, default 0. Within a queue the server claims jobs of a higher priority first, then jobs with an earlier
+	// `run_at`, then jobs with a smaller id.
 	Priority int32 `protobuf:"varint,5,opt,name=priority,proto3" json:"priority,omitempty"`
-	// The earliest moment at which the job may start. Neither set: at once.
+	// The earliest time at which the job may start, by the database's clock. Neither set: now.
 	//
 	// Types that are valid to be assigned to Start:
 	//
 	//	*NewJob_RunAt
 	//	*NewJob_Delay
 	Start isNewJob_Start `protobuf_oneof:"start"`
-	// How many failures end the job for good. 1..1000. 0: the kind's value, else 3. Lost workers, snoozes and releases
-	// are not failures.
+	// After this many failures the job ends as FAILED_PERMANENT. 1..1000. 0: the kind's value, or 3 if the kind has none.
+	// Lost workers, snoozes and releases are not failures.
 	MaxAttempts int32 `protobuf:"varint,8,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
-	// How long one attempt may run, 1 s to 7 days. Unset: the kind's value, else no limit. An attempt that runs longer
-	// fails with TIMED_OUT and its lease is revoked.
+	// How long one attempt may run from its claim, 1 s to 7 days. Unset: the kind's value, or no limit if the kind has
+	// none. An attempt that runs longer fails with TIMED_OUT, and its lease is revoked.
 	Timeout *durationpb.Duration `protobuf:"bytes,9,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// The wait between a failure and the next attempt. Unset: the kind's, else the default one.
+	// How long the job waits between a failure and its next attempt. Unset: the kind's policy, or the default one if the
+	// kind has none.
 	RetryPolicy *RetryPolicy `protobuf:"bytes,10,opt,name=retry_policy,json=retryPolicy,proto3" json:"retry_policy,omitempty"`
-	// The producer's own name for this request, 1..255 characters. The same key with the same request answers the same
-	// job instead of making another, for at least 24 hours. The same key with another request is refused
-	// (IDEMPOTENCY_KEY_REUSED). Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC metadata
-	// `idempotency-key` win over this field.
+	// The producer's own name for this request, 1..255 characters. For at least 24 hours the same key with the same
+	// request answers the job that the first request made, instead of making another. The same key with another request
+	// is refused (IDEMPOTENCY_KEY_REUSED). Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC
+	// metadata `idempotency-key` win over this field.
 	IdempotencyKey string `protobuf:"bytes,11,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	// The producer's own marks, to find jobs by. At most 32; a name has 1..63 characters, a value at most 255.
+	// The producer's own labels, by which jobs can be found. At most 32. A name has 1..63 characters, a value at most
+	// 255.
 	Labels map[string]string `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Given to the handler beside the payload, and never looked at by the server; at most 8 KiB, names and values
-	// together. The server adds `x-request-id` and `traceparent` of the call that enqueued the job where these are not
-	// given. Not part of the request that an idempotency key stands for.
+	// Data for the handler in addition to the payload. The server does not interpret it. At most 8 KiB, names and values
+	// together. The server adds `x-request-id` and `traceparent` of the call that enqueues the job, unless they are given
+	// here. Headers are not part of the request that an idempotency key stands for.
 	Headers       map[string]string `protobuf:"bytes,13,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -397,15 +400,15 @@ type isNewJob_Content interface {
 }
 
 type NewJob_Payload struct {
-	// The payload as any JSON value, for REST and for tools such as grpcurl. Over REST the JSON text is taken as it
-	// was sent. Over gRPC numbers are doubles: integral ones up to 2^53 are stored as integers, larger ones lose
-	// digits, so that generated stubs should send `payload_json`.
+	// The payload as any JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text
+	// as it was sent. Over gRPC numbers are doubles: whole numbers up to 2^53 are stored as integers, larger ones lose
+	// digits. Generated stubs should therefore send `payload_json`.
 	Payload *structpb.Value `protobuf:"bytes,2,opt,name=payload,proto3,oneof"`
 }
 
 type NewJob_PayloadJson struct {
-	// The payload as JSON text in UTF-8, for generated stubs. Not parsed into doubles on its way: a 20-digit integer
-	// keeps all its digits.
+	// The payload as JSON text in UTF-8, for generated stubs. The server does not turn its numbers into doubles: a
+	// 20-digit integer keeps all its digits.
 	PayloadJson []byte `protobuf:"bytes,3,opt,name=payload_json,json=payloadJson,proto3,oneof"`
 }
 
@@ -418,12 +421,12 @@ type isNewJob_Start interface {
 }
 
 type NewJob_RunAt struct {
-	// An absolute time, at most 400 days ahead. A time in the past is raised to now.
+	// An absolute time, at most 400 days from now. A time in the past counts as now.
 	RunAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=run_at,json=runAt,proto3,oneof"`
 }
 
 type NewJob_Delay struct {
-	// A time from now by the database's clock, 0 to 400 days.
+	// A time from now, 0 to 400 days.
 	Delay *durationpb.Duration `protobuf:"bytes,7,opt,name=delay,proto3,oneof"`
 }
 
@@ -431,79 +434,82 @@ func (*NewJob_RunAt) isNewJob_Start() {}
 
 func (*NewJob_Delay) isNewJob_Start() {}
 
-// A job as it stands. Every field is set by the server.
+// A job as it is stored. The server sets every field.
 type Job struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A UUID (version 7) in lower case with hyphens. Unique over all namespaces; sorts by the time of enqueuing.
+	// A UUID (version 7) in lower case with hyphens. Unique over all namespaces. Ids sort by the time of enqueuing.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// What sort of work it is, as enqueued.
+	// The job's kind, as enqueued.
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	// The payload, in the one of the two forms that the request's `payload_format` asked for. Left out in
-	// JOB_VIEW_BASIC.
+	// The payload, in the form that the request's `payload_format` asked for. Left out in JOB_VIEW_BASIC.
 	//
 	// Types that are valid to be assigned to Content:
 	//
 	//	*Job_Payload
 	//	*Job_PayloadJson
 	Content isJob_Content `protobuf_oneof:"content"`
-	// Where the job is in its life.
+	// The job's status.
 	Status Job_Status `protobuf:"varint,5,opt,name=status,proto3,enum=jobqueue.v1.Job_Status" json:"status,omitempty"`
-	// How often the job was claimed, from 0. Never goes down, not even by a retry of a finished job: together with the id
-	// it names one attempt. May pass `max_attempts`, because only failures count against that.
+	// How many times the job was claimed, from 0. The number never goes down, also not when a terminal job is retried, so
+	// together with the id it names one attempt. It may be above `max_attempts`, because only failures count against
+	// that.
 	Attempts int32 `protobuf:"varint,6,opt,name=attempts,proto3" json:"attempts,omitempty"`
-	// How many failures end the job for good, 1..1000.
+	// After this many failures the job ends as FAILED_PERMANENT. 1..1000.
 	MaxAttempts int32 `protobuf:"varint,7,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
-	// What the newest unsuccessful attempt said, at most 8 KiB. Stays after a later success. Empty: none failed.
+	// The error text of the newest attempt that did not succeed, at most 8192 characters. It stays after a later success.
+	// Empty: no attempt failed.
 	LastError string `protobuf:"bytes,8,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
-	// The earliest moment at which the job may be claimed, with delay and backoff counted in. Of a running or finished
-	// job: the moment that its last claim waited for.
+	// The earliest time at which the job may be claimed, delay and backoff included, by the database's clock. For a
+	// running or terminal job: the time from which its last claim was allowed.
 	RunAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=run_at,json=runAt,proto3" json:"run_at,omitempty"`
-	// When the current attempt was claimed. Unset unless RUNNING.
+	// When the current attempt was claimed, by the database's clock. Unset unless RUNNING.
 	LockedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=locked_at,json=lockedAt,proto3" json:"locked_at,omitempty"`
 	// The name of the worker that runs the current attempt. Empty unless RUNNING.
 	LockedBy string `protobuf:"bytes,11,opt,name=locked_by,json=lockedBy,proto3" json:"locked_by,omitempty"`
-	// Whether the job's cancelling was asked for. A RUNNING job with it is given to no other attempt.
+	// Whether a caller asked to cancel the job. A RUNNING job with this set gets no other attempt.
 	CancelRequested bool `protobuf:"varint,12,opt,name=cancel_requested,json=cancelRequested,proto3" json:"cancel_requested,omitempty"`
-	// The key that it was enqueued under. Empty: none.
+	// The key that the job was enqueued with. Empty: none.
 	IdempotencyKey string `protobuf:"bytes,13,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	// When it was enqueued, by the database's clock. The time in the id.
+	// When the job was enqueued, by the database's clock. The id holds the same time.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	// When its state last changed, by the database's clock. Progress does not count.
+	// When the job's state last changed, by the database's clock. Progress does not count.
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
-	// The line that it waits in. Never empty.
+	// The queue in which the job waits. Never empty.
 	Queue string `protobuf:"bytes,16,opt,name=queue,proto3" json:"queue,omitempty"`
-	// -10..10, higher first.
+	// -10..10. Jobs of a higher priority are claimed first.
 	Priority int32 `protobuf:"varint,17,opt,name=priority,proto3" json:"priority,omitempty"`
-	// How many attempts failed or timed out, 0..max_attempts. A retry of a finished job sets it back to 0.
+	// How many attempts failed or timed out, 0..max_attempts. A retry of a terminal job sets it to 0.
 	Failures int32 `protobuf:"varint,18,opt,name=failures,proto3" json:"failures,omitempty"`
-	// How many attempts ended because their worker was lost. Ends the job at a cap of its own (5 unless the operator
-	// chose another). A retry of a finished job sets it back to 0.
+	// How many attempts ended because their worker was lost. The job ends at a limit for losses alone (5, unless the
+	// operator chose another). A retry of a terminal job sets it to 0.
 	Losses int32 `protobuf:"varint,19,opt,name=losses,proto3" json:"losses,omitempty"`
-	// When it became terminal. Unset until then.
+	// When the job became terminal, by the database's clock. Unset until then.
 	FinishedAt *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
-	// What its handler answered: one JSON value, in the form that the request's `payload_format` asked for. Unset if it
-	// did not succeed or gave no output; left out in JOB_VIEW_BASIC.
+	// The handler's output: one JSON value, in the form that the request's `payload_format` asked for. Unset if the job
+	// did not succeed or the handler gave no output. Left out in JOB_VIEW_BASIC.
 	//
 	// Types that are valid to be assigned to Result:
 	//
 	//	*Job_Output
 	//	*Job_OutputJson
 	Result isJob_Result `protobuf_oneof:"result"`
-	// Why it ended: ATTEMPTS_EXHAUSTED, NOT_RETRYABLE, LOST_TOO_OFTEN, CANCELLED_BY_CALLER, CANCELLED_BY_WORKER,
-	// CANCEL_GRACE_ENDED or BODY_MISSING. Empty while it is not terminal and when it succeeded. More may be added.
+	// Why the job ended: ATTEMPTS_EXHAUSTED, NOT_RETRYABLE, LOST_TOO_OFTEN, CANCELLED_BY_CALLER, CANCELLED_BY_WORKER,
+	// CANCEL_GRACE_ENDED or BODY_MISSING. Empty while the job is not terminal, and when it succeeded. More reasons may be
+	// added.
 	Reason string `protobuf:"bytes,23,opt,name=reason,proto3" json:"reason,omitempty"`
-	// How long one attempt may run. Unset: no limit.
+	// How long one attempt may run from its claim. Unset: no limit.
 	Timeout *durationpb.Duration `protobuf:"bytes,24,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// The job's own wait between a failure and the next attempt. Unset: the kind's or the default one is used.
+	// The job's own policy for the wait between a failure and the next attempt. Unset: the kind's policy, or the default
+	// one.
 	RetryPolicy *RetryPolicy `protobuf:"bytes,25,opt,name=retry_policy,json=retryPolicy,proto3" json:"retry_policy,omitempty"`
-	// The producer's own marks.
+	// The producer's own labels.
 	Labels map[string]string `protobuf:"bytes,26,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// As enqueued, with what the server added. Left out in JOB_VIEW_BASIC.
+	// The headers as enqueued, and those that the server added. Left out in JOB_VIEW_BASIC.
 	Headers map[string]string `protobuf:"bytes,27,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Every attempt that failed, timed out or was lost, oldest first, also of the time before a retry of a finished
-	// job. Left out in JOB_VIEW_BASIC.
+	// Every attempt that failed, timed out or was lost, oldest first, also from before a retry of the terminal job. Left
+	// out in JOB_VIEW_BASIC.
 	FailedAttempts []*FailedAttempt `protobuf:"bytes,28,rep,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
-	// What the newest attempt last said of how far it is. Unset: nothing yet.
+	// The last progress that the newest attempt reported. Unset: none yet.
 	Progress      *JobProgress `protobuf:"bytes,29,opt,name=progress,proto3" json:"progress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -769,12 +775,12 @@ type isJob_Content interface {
 }
 
 type Job_Payload struct {
-	// As a JSON value. Over REST always this one, and there the text as it was enqueued.
+	// The payload as a JSON value. REST always answers this form, with the text as it was enqueued.
 	Payload *structpb.Value `protobuf:"bytes,3,opt,name=payload,proto3,oneof"`
 }
 
 type Job_PayloadJson struct {
-	// As the JSON text that was enqueued, byte for byte.
+	// The JSON text that was enqueued, byte for byte.
 	PayloadJson []byte `protobuf:"bytes,4,opt,name=payload_json,json=payloadJson,proto3,oneof"`
 }
 
@@ -787,12 +793,12 @@ type isJob_Result interface {
 }
 
 type Job_Output struct {
-	// As a JSON value. Over REST always this one, and there the text as the worker gave it.
+	// The output as a JSON value. REST always answers this form, with the text as the worker sent it.
 	Output *structpb.Value `protobuf:"bytes,21,opt,name=output,proto3,oneof"`
 }
 
 type Job_OutputJson struct {
-	// As the JSON text that the worker gave, byte for byte.
+	// The JSON text that the worker sent, byte for byte.
 	OutputJson []byte `protobuf:"bytes,22,opt,name=output_json,json=outputJson,proto3,oneof"`
 }
 
@@ -800,8 +806,9 @@ func (*Job_Output) isJob_Result() {}
 
 func (*Job_OutputJson) isJob_Result() {}
 
-// The wait between a failure and the next attempt is drawn evenly from `min_backoff` to the lesser of `max_backoff` and
-// three times the previous wait. For the first one `min_backoff` counts as the previous wait. Equal bounds are exact.
+// How long a job waits between a failure and its next attempt. The server draws the wait evenly from `min_backoff` to
+// the smaller of `max_backoff` and three times the previous wait. For the first wait `min_backoff` counts as the
+// previous one. If both bounds are equal, the wait is exact.
 type RetryPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The shortest wait, 1 ms to 7 days. Unset: 1 s.
@@ -856,22 +863,22 @@ func (x *RetryPolicy) GetMaxBackoff() *durationpb.Duration {
 	return nil
 }
 
-// One attempt that did not succeed. Set by the server from what the worker said.
+// One attempt that did not succeed. The server sets it from what the worker reported.
 type FailedAttempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The attempt's number in its job, from 1.
 	Attempt int32 `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	// Why it ended: HANDLER_FAILED, TIMED_OUT or SESSION_LOST. More may be added.
+	// Why the attempt ended: HANDLER_FAILED, TIMED_OUT or SESSION_LOST. More reasons may be added.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// The error's type as the worker named it, for example `ConnectionError`. Empty: not given.
+	// The error's type as the worker named it, for example `ConnectionError`. Empty: the worker gave none.
 	ErrorType string `protobuf:"bytes,3,opt,name=error_type,json=errorType,proto3" json:"error_type,omitempty"`
-	// What went wrong, in words, at most 8 KiB. Longer ones were cut, and say so.
+	// The error text, at most 8192 characters. The server cuts a longer text and says in it that it was cut.
 	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
-	// The name of the worker that ran it.
+	// The name of the worker that ran the attempt.
 	Worker string `protobuf:"bytes,5,opt,name=worker,proto3" json:"worker,omitempty"`
-	// When it was claimed.
+	// When the attempt was claimed, by the database's clock.
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	// When it ended.
+	// When the attempt ended, by the database's clock.
 	EndedAt       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -956,14 +963,14 @@ func (x *FailedAttempt) GetEndedAt() *timestamppb.Timestamp {
 	return nil
 }
 
-// How far a running attempt says it is. Set by the server from the worker's Progress.
+// How far a running attempt is. The server sets it from the worker's Progress.
 type JobProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 0..1, of the whole. Unset: the worker can't tell.
+	// The share of the work that is done, 0..1. Unset: the worker does not know.
 	Fraction *float64 `protobuf:"fixed64,1,opt,name=fraction,proto3,oneof" json:"fraction,omitempty"`
-	// What it does right now, for people; at most 1 KiB.
+	// What the attempt does now, for people. At most 1024 characters.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	// When the worker said so, by the database's clock.
+	// When the server stored the report, by the database's clock.
 	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

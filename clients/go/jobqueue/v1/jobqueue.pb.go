@@ -29,7 +29,7 @@ type EnqueueJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job.
 	Job *NewJob `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
-	// The form of the answer's payload and output. Default PAYLOAD_FORMAT_VALUE.
+	// The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
 	PayloadFormat PayloadFormat `protobuf:"varint,2,opt,name=payload_format,json=payloadFormat,proto3,enum=jobqueue.v1.PayloadFormat" json:"payload_format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -82,9 +82,10 @@ func (x *EnqueueJobRequest) GetPayloadFormat() PayloadFormat {
 // The job that was enqueued.
 type EnqueueJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As it was enqueued, QUEUED and with no attempts; a replay: as it is now, and its id alone if it was deleted since.
+	// The job as it was enqueued: QUEUED, without attempts. For a replay: the job as it is now, or its id alone if it was
+	// deleted since.
 	Job *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
-	// Whether the job was there before, by its idempotency key.
+	// Whether an earlier request with this idempotency key enqueued the job.
 	Replayed      bool `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -137,7 +138,7 @@ func (x *EnqueueJobResponse) GetReplayed() bool {
 // The jobs to enqueue.
 type BatchEnqueueJobsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1..1000 of them.
+	// The jobs, 1..1000.
 	Jobs          []*NewJob `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -183,7 +184,7 @@ func (x *BatchEnqueueJobsRequest) GetJobs() []*NewJob {
 // The jobs that were enqueued.
 type BatchEnqueueJobsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One for each job, in their order.
+	// One result for each job of the request, in the same order.
 	Results       []*EnqueueResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -226,12 +227,12 @@ func (x *BatchEnqueueJobsResponse) GetResults() []*EnqueueResult {
 	return nil
 }
 
-// What became of one job of a batch.
+// The result for one job of a batch.
 type EnqueueResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Whether the job was there before, by its idempotency key.
+	// Whether an earlier request with this idempotency key enqueued the job.
 	Replayed      bool `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -281,12 +282,12 @@ func (x *EnqueueResult) GetReplayed() bool {
 	return false
 }
 
-// Which job to read.
+// The job to read.
 type GetJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The form of payload and output. Default PAYLOAD_FORMAT_VALUE.
+	// The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
 	PayloadFormat PayloadFormat `protobuf:"varint,2,opt,name=payload_format,json=payloadFormat,proto3,enum=jobqueue.v1.PayloadFormat" json:"payload_format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -336,10 +337,10 @@ func (x *GetJobRequest) GetPayloadFormat() PayloadFormat {
 	return PayloadFormat_PAYLOAD_FORMAT_UNSPECIFIED
 }
 
-// The job that was asked for.
+// The job that was read.
 type GetJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In full.
+	// The job, with all its fields.
 	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -382,28 +383,28 @@ func (x *GetJobResponse) GetJob() *Job {
 	return nil
 }
 
-// Which jobs to list. Filters that are set must all match.
+// Which jobs to list. A job must match all filters that are set.
 type ListJobsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many jobs in the answer. 0: 50. Above 1000: 1000.
+	// The most jobs in the answer. 0: 50. Above 1000: 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// `next_page_token` of the page before, with the same filters. Empty: the first page.
+	// `next_page_token` of the previous page, with the same filters. Empty: the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Only jobs of this queue. Empty: of all.
+	// Only jobs of this queue. Empty: of every queue.
 	Queue string `protobuf:"bytes,3,opt,name=queue,proto3" json:"queue,omitempty"`
-	// Only jobs of this kind. Empty: of all.
+	// Only jobs of this kind. Empty: of every kind.
 	Kind string `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
-	// Only jobs with one of these statuses. Empty: with any.
+	// Only jobs with one of these statuses. Empty: with any status.
 	Status []Job_Status `protobuf:"varint,5,rep,packed,name=status,proto3,enum=jobqueue.v1.Job_Status" json:"status,omitempty"`
 	// Only jobs that have all these labels, each as `key=value`; at most 32.
 	Labels []string `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty"`
-	// Only jobs enqueued at this time or later. Unset: no bound.
+	// Only jobs that were enqueued at this time or later, by the database's clock. Unset: no bound.
 	CreatedAfter *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_after,json=createdAfter,proto3" json:"created_after,omitempty"`
-	// Only jobs enqueued before this time. Unset: no bound.
+	// Only jobs that were enqueued before this time, by the database's clock. Unset: no bound.
 	CreatedBefore *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_before,json=createdBefore,proto3" json:"created_before,omitempty"`
-	// How much of each job. Default JOB_VIEW_BASIC.
+	// Which fields of each job to answer. Default JOB_VIEW_BASIC.
 	View JobView `protobuf:"varint,9,opt,name=view,proto3,enum=jobqueue.v1.JobView" json:"view,omitempty"`
-	// The form of payloads and outputs, in JOB_VIEW_FULL. Default PAYLOAD_FORMAT_VALUE.
+	// The form of payloads and outputs in JOB_VIEW_FULL. Default PAYLOAD_FORMAT_VALUE.
 	PayloadFormat PayloadFormat `protobuf:"varint,10,opt,name=payload_format,json=payloadFormat,proto3,enum=jobqueue.v1.PayloadFormat" json:"payload_format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -512,9 +513,9 @@ func (x *ListJobsRequest) GetPayloadFormat() PayloadFormat {
 // One page of jobs.
 type ListJobsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Newest first.
+	// The jobs, newest first.
 	Jobs []*Job `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
-	// To be sent as `page_token` for the next page. Empty: this was the last one.
+	// The `page_token` of the next page. Empty: this is the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -564,14 +565,14 @@ func (x *ListJobsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// Which job to cancel.
+// The job to cancel.
 type CancelJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Why, for people; told to the worker of a running job. At most 255 characters.
+	// Why, for people. The server sends it to the worker of a running job. At most 255 characters.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// The form of the answer's payload. Default PAYLOAD_FORMAT_VALUE.
+	// The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
 	PayloadFormat PayloadFormat `protobuf:"varint,3,opt,name=payload_format,json=payloadFormat,proto3,enum=jobqueue.v1.PayloadFormat" json:"payload_format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -628,12 +629,13 @@ func (x *CancelJobRequest) GetPayloadFormat() PayloadFormat {
 	return PayloadFormat_PAYLOAD_FORMAT_UNSPECIFIED
 }
 
-// The job that was, or will be, cancelled.
+// The job that was cancelled, or whose worker is asked to stop.
 type CancelJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As this call left it, in full: CANCELLED, or RUNNING where `pending`. What became of it since is in GetJob.
+	// The job as this call left it, with all its fields: CANCELLED, or RUNNING if `pending`. GetJob answers later
+	// changes.
 	Job *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
-	// Whether it ran when this was asked: its worker is told.
+	// Whether the job was running, so that the server asks its worker to stop.
 	Pending       bool `protobuf:"varint,2,opt,name=pending,proto3" json:"pending,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -683,12 +685,12 @@ func (x *CancelJobResponse) GetPending() bool {
 	return false
 }
 
-// Which job to run again.
+// The job to run again.
 type RetryJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The form of the answer's payload. Default PAYLOAD_FORMAT_VALUE.
+	// The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
 	PayloadFormat PayloadFormat `protobuf:"varint,2,opt,name=payload_format,json=payloadFormat,proto3,enum=jobqueue.v1.PayloadFormat" json:"payload_format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -741,7 +743,7 @@ func (x *RetryJobRequest) GetPayloadFormat() PayloadFormat {
 // The job that will run again.
 type RetryJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As this call left it, in full: QUEUED, also where it has been claimed or has ended since.
+	// The job as this call left it, with all its fields: QUEUED, even if it was claimed or has ended since.
 	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -784,7 +786,7 @@ func (x *RetryJobResponse) GetJob() *Job {
 	return nil
 }
 
-// Which job to delete.
+// The job to delete.
 type DeleteJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job's id.
@@ -830,7 +832,7 @@ func (x *DeleteJobRequest) GetId() string {
 	return ""
 }
 
-// Nothing is left to say.
+// The job was deleted. The answer has no fields.
 type DeleteJobResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -867,14 +869,14 @@ func (*DeleteJobResponse) Descriptor() ([]byte, []int) {
 	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{14}
 }
 
-// Which job to wait for, and how long.
+// The job to wait for, and how long.
 type WaitJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// How long at most, 0 to 60 s. Unset: 30 s. A call without a deadline gets this and 5 s.
+	// The longest wait, 0 to 60 s. Unset: 30 s. A call without a deadline gets one of this timeout and 5 s.
 	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// The form of payload and output. Default PAYLOAD_FORMAT_VALUE.
+	// The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
 	PayloadFormat PayloadFormat `protobuf:"varint,3,opt,name=payload_format,json=payloadFormat,proto3,enum=jobqueue.v1.PayloadFormat" json:"payload_format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -934,7 +936,7 @@ func (x *WaitJobRequest) GetPayloadFormat() PayloadFormat {
 // The job that was waited for.
 type WaitJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As it is now, in full; its status says whether it is over.
+	// The job as it is now, with all its fields. Its status says whether it is terminal.
 	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -977,22 +979,23 @@ func (x *WaitJobResponse) GetJob() *Job {
 	return nil
 }
 
-// Which jobs to watch. Filters that are set must all match.
+// Which jobs to watch. A job must match all filters that are set.
 type WatchJobsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// These jobs, at most 1000. Empty: all that the other fields match. With both, of these the ones that match are told.
+	// Only these jobs, at most 1000. Empty: every job that matches the other filters.
 	Ids []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
-	// Only jobs of this queue. Empty: of all.
+	// Only jobs of this queue. Empty: of every queue.
 	Queue string `protobuf:"bytes,2,opt,name=queue,proto3" json:"queue,omitempty"`
-	// Only jobs of this kind. Empty: of all.
+	// Only jobs of this kind. Empty: of every kind.
 	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Only jobs that have all these labels, each as `key=value`; at most 32.
 	Labels []string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty"`
-	// `resume_token` of the last answer seen, with the same filters: goes on after it. Empty: from now.
+	// `resume_token` of the last answer that the caller got, with the same filters. The stream continues after that
+	// answer. Empty: from now.
 	ResumeToken string `protobuf:"bytes,5,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
-	// How much of each job. Default JOB_VIEW_BASIC.
+	// Which fields of each job to answer. Default JOB_VIEW_BASIC.
 	View JobView `protobuf:"varint,6,opt,name=view,proto3,enum=jobqueue.v1.JobView" json:"view,omitempty"`
-	// The form of payloads and outputs, in JOB_VIEW_FULL. Default PAYLOAD_FORMAT_VALUE.
+	// The form of payloads and outputs in JOB_VIEW_FULL. Default PAYLOAD_FORMAT_VALUE.
 	PayloadFormat PayloadFormat `protobuf:"varint,7,opt,name=payload_format,json=payloadFormat,proto3,enum=jobqueue.v1.PayloadFormat" json:"payload_format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1077,12 +1080,13 @@ func (x *WatchJobsRequest) GetPayloadFormat() PayloadFormat {
 	return PayloadFormat_PAYLOAD_FORMAT_UNSPECIFIED
 }
 
-// A job as it has become.
+// A job after a change.
 type WatchJobsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Goes on after this answer, when sent as `resume_token`.
+	// Sent as `WatchJobsRequest.resume_token`, it continues after this answer.
 	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
-	// The job. Unset: the answer only moves the token on. With its id alone (its status is unspecified): it was deleted.
+	// The job. Unset: the answer only carries a newer token. If only its id is set (the status is unspecified), the job
+	// was deleted.
 	Job           *Job `protobuf:"bytes,2,opt,name=job,proto3" json:"job,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

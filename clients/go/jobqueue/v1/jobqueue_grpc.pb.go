@@ -40,163 +40,187 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Enqueues, reads and cancels jobs, and hands them to workers.
+// Enqueues, reads and cancels jobs, and hands jobs to workers.
 //
-// Every error is a google.rpc.Status with an ErrorInfo: `reason` from the lists below, `domain` "jobqueue". Bad input
-// also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
-// Beside the errors named at each method, every method may answer:
+// Every error is a google.rpc.Status with an ErrorInfo: its `reason` is one of those listed below, its `domain` is
+// "jobqueue". An error about bad input also has a BadRequest with the path of each wrong field in the request. An error
+// about too much load also has a RetryInfo.
+// In addition to the errors listed at each method, every method may answer:
 //   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-//   - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
-//     Over gRPC it is refused by its length, before it is read.
-//   - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
-//   - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses what an older server that still runs would break; metadata
-//     `servers` names those to upgrade first.
+//   - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413. Over gRPC the
+//     server refuses it by its length and does not read it.
+//   - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: the call's time ended before its answer; a change may still have been
+//     committed.
+//   - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses a capability that would break an older server which still
+//     runs; metadata `servers` names the servers to upgrade first.
 //   - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
 //   - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
-//   - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.
-//   - UNAVAILABLE, DRAINING: this server leaves; another one, or the same a little later, will answer.
-//   - UNIMPLEMENTED, NOT_BUILT: this server does not have the method yet.
+//   - UNAVAILABLE, DATABASE_AWAY: the database does not answer; a change may still have been committed.
+//   - UNAVAILABLE, DRAINING: this server is shutting down; call another server, or this one after RetryInfo.
+//   - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method.
 //   - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
 type JobQueueClient interface {
-	// Enqueues one job. An OK means that it is committed. With an idempotency key it can be sent again safely: the answer
-	// is then the job as it is now. Over REST 201 with `Location`; a replay 200 with `Idempotency-Replayed: true`.
+	// Enqueues one job. OK means that the job is committed. A request with an idempotency key is safe to send again: the
+	// answer is then the job as it is now. Over REST the answer is 201 with `Location`, or 200 with
+	// `Idempotency-Replayed: true` for a replay.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-	// - INVALID_ARGUMENT, KIND_UNKNOWN: the kind was never put; says which name is near and how to add one.
-	// - INVALID_ARGUMENT, PAYLOAD_INVALID: the payload is no JSON or does not satisfy the kind's schema. HTTP 422.
-	// - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
-	// - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key stands for another request; metadata `job_id` is its job.
-	// - RESOURCE_EXHAUSTED, QUEUE_FULL: more is enqueued than the server can store; RetryInfo says when to try again.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+	//   - INVALID_ARGUMENT, KIND_UNKNOWN: the kind is not declared; the message names similar kinds and how to declare one.
+	//   - INVALID_ARGUMENT, PAYLOAD_INVALID: the payload is not JSON, or does not satisfy the kind's schema. HTTP 422.
+	//   - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
+	//   - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
+	//     request.
+	//   - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
 	EnqueueJob(ctx context.Context, in *EnqueueJobRequest, opts ...grpc.CallOption) (*EnqueueJobResponse, error)
-	// Enqueues up to 1000 jobs, all or none. Idempotency keys go into each job.
+	// Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `jobs[3].priority`; there is
-	//     no job, or more than 1000; or the call carries one idempotency key for the whole.
-	//   - INVALID_ARGUMENT, KIND_UNKNOWN: a kind was never put.
-	//   - INVALID_ARGUMENT, PAYLOAD_INVALID: a payload is no JSON or does not satisfy its kind's schema. HTTP 422.
+	//     no job, or more than 1000; or the call carries an idempotency key for the whole batch.
+	//   - INVALID_ARGUMENT, KIND_UNKNOWN: a kind is not declared.
+	//   - INVALID_ARGUMENT, PAYLOAD_INVALID: a payload is not JSON, or does not satisfy its kind's schema. HTTP 422.
 	//   - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
-	//   - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key stands for another request; metadata `job_id` is its job.
-	//   - RESOURCE_EXHAUSTED, QUEUE_FULL: more is enqueued than the server can store; RetryInfo says when to try again.
+	//   - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
+	//     request.
+	//   - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
 	BatchEnqueueJobs(ctx context.Context, in *BatchEnqueueJobsRequest, opts ...grpc.CallOption) (*BatchEnqueueJobsResponse, error)
-	// Reads one job, in full.
+	// Reads one job, with all its fields.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
-	// - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
+	// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+	// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
 	GetJob(ctx context.Context, in *GetJobRequest, opts ...grpc.CallOption) (*GetJobResponse, error)
-	// Lists jobs, newest first. A page may be shorter than asked for, even empty, and still carry a token.
+	// Lists jobs, newest first. A page may have fewer jobs than asked for, or none, and still have a token for the next
+	// page.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative, or a filter is malformed.
-	// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or for other filters.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative, or a filter is malformed.
+	//   - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or was answered for other
+	//     filters.
 	ListJobs(ctx context.Context, in *ListJobsRequest, opts ...grpc.CallOption) (*ListJobsResponse, error)
-	// Cancels a job. A waiting one is CANCELLED at once. A running one is told to its worker, whose answer decides, or
-	// after the grace (30 s) the server. Cancelling a running job again changes nothing. The answer says what this call
-	// did. Over REST 200, or 202 while the worker is told.
+	// Cancels a job. A waiting job becomes CANCELLED at once. For a running job the server asks its worker, whose outcome
+	// decides; if none comes within the grace (30 s, unless the operator chose another), the server decides. To cancel a
+	// running job again changes nothing. The answer is the job as this call left it. Over REST the answer is 200, or 202
+	// while the worker is asked.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
-	// - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-	// - FAILED_PRECONDITION, JOB_TERMINAL: it is over; metadata `status` says how. HTTP 409.
+	// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID, or reason is too long.
+	// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+	// - FAILED_PRECONDITION, JOB_TERMINAL: the job has ended; metadata `status` is its status. HTTP 409.
 	CancelJob(ctx context.Context, in *CancelJobRequest, opts ...grpc.CallOption) (*CancelJobResponse, error)
-	// Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0. The answer
-	// says what this call did, also where the job has moved on since.
+	// Makes a terminal job QUEUED again. The job keeps its history and its attempt numbers; its failures and losses
+	// become 0. The answer is the job as this call left it, even if it has changed since.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
-	// - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-	// - FAILED_PRECONDITION, JOB_NOT_TERMINAL: it is not over; metadata `status` says how it stands. HTTP 409.
+	// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+	// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+	// - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
 	RetryJob(ctx context.Context, in *RetryJobRequest, opts ...grpc.CallOption) (*RetryJobResponse, error)
-	// Deletes a finished job with all that is known of it.
+	// Deletes a terminal job and its history.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
-	// - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-	// - FAILED_PRECONDITION, JOB_NOT_TERMINAL: it is not over: cancel it first. HTTP 409.
+	// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+	// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+	// - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; cancel it first. HTTP 409.
 	DeleteJob(ctx context.Context, in *DeleteJobRequest, opts ...grpc.CallOption) (*DeleteJobResponse, error)
-	// Waits until a job is over, or until the timeout, and answers it as it then is, in full. Not an error if it is not
-	// over: look at the status, and call again.
+	// Waits until a job is terminal or the timeout has passed, and answers the job as it then is, with all its fields. A
+	// job that has not ended is not an error: read its status, and call again.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or timeout is out of its range.
-	// - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID, or timeout is out of its range.
+	//   - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, also during the wait, or its
+	//     retention ended.
 	WaitJob(ctx context.Context, in *WaitJobRequest, opts ...grpc.CallOption) (*WaitJobResponse, error)
-	// Answers jobs as they change. Each change of a matching job is followed by an answer with its status or a later one:
-	// steps such as RUNNING may be skipped, a terminal status is not, unless RetryJob or DeleteJob undid it before it was
-	// told. What one server changed is told by another within a second.
+	// Answers jobs as they change. After each change of a matching job comes an answer with its new status or a later
+	// one. Answers may skip statuses such as RUNNING. They do not skip a terminal status, unless RetryJob or DeleteJob
+	// undid it before it was answered. A change that one server made is answered by the others within a second.
 	//
-	// With `ids` each job is answered as it is, then whenever it changes, and the stream ends with OK when all of them
-	// are over. A job that is deleted meanwhile is over too, and is answered once by its id alone. Without ids the first
-	// answer has no job: what changes after it is told. The stream ends when its caller ends it.
+	// With `ids` the server answers each job as it is, then each change, and ends the stream with OK when all of the jobs
+	// are terminal. A deleted job counts as terminal, and is answered once, with its id alone. Without `ids` the first
+	// answer has no job; changes after it are answered, until the caller ends the stream.
 	//
-	// After an error go on with the last `resume_token`, here or on another server: nothing is missed, and no change is
-	// told again. Where nothing changes, an answer without a job comes every 10 s.
+	// After an error, call again with the last `resume_token`, on this server or another: no change is missed, and none
+	// is answered again. While nothing changes, an answer without a job comes every 10 s.
 	//
 	// Errors:
-	//   - INVALID_ARGUMENT, FIELD_INVALID: an id is no UUID, there are too many, a filter is malformed, or resume_token is
-	//     no token or that of other filters.
-	//   - NOT_FOUND, JOB_NOT_FOUND: one of `ids` is not there, or no longer, and there is no resume_token.
-	//   - OUT_OF_RANGE, WATCH_TOKEN_EXPIRED: resume_token is over a day old (or half of the retention, if that is less), or
-	//     the database was restored or failed over since; list the jobs, then watch without it.
-	//   - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many as it may; watch on another, or after RetryInfo.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: an id is not a UUID, there are too many ids, a filter is malformed, or
+	//     resume_token is malformed or was answered for other filters.
+	//   - NOT_FOUND, JOB_NOT_FOUND: no job has one of `ids`, and there is no resume_token.
+	//   - OUT_OF_RANGE, WATCH_TOKEN_EXPIRED: resume_token is over a day old (or over half of the retention, if that is
+	//     shorter), or the database was restored or failed over since; list the jobs, then watch without it.
+	//   - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many watches as it may; call another server, or this
+	//     one after RetryInfo.
 	WatchJobs(ctx context.Context, in *WatchJobsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchJobsResponse], error)
-	// The stream of a worker: deliveries, heartbeats, outcomes, cancelling and leaving. The worker sends Hello first. A
-	// session survives the stream until its ttl ends; `Hello.resume` goes on with it. No REST binding: see OpenSession.
+	// The stream of a worker: deliveries, heartbeats, outcomes, cancels and drain. The worker sends Hello first. A
+	// session outlives its stream until its ttl ends, and `Hello.resume` continues it. This method has no REST binding;
+	// workers over REST use OpenSession.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
-	//   - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
-	//   - INVALID_ARGUMENT, BODY_TOO_LARGE: a frame is over 4 MiB, and nothing of it was read. The session goes on: resume
-	//     it, and do not send that frame again as it was (see Settle). HTTP 413.
-	//   - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
-	//   - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
-	//   - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
-	//   - ABORTED, SESSION_SILENT: nothing was heard on this stream for three heartbeat intervals; resume the session.
+	//   - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello or did not come within 10 s, or a later frame
+	//     is Hello.
+	//   - INVALID_ARGUMENT, BODY_TOO_LARGE: a frame is over 4 MiB, and the server read nothing of it. The session goes on:
+	//     resume it, and do not send that frame again unchanged (see Settle). HTTP 413.
+	//   - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases were given back; open one without
+	//     `resume`.
+	//   - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open a session
+	//     without `resume`.
+	//   - ABORTED, SESSION_SUPERSEDED: another stream or call resumed the session; this stream has ended.
+	//   - ABORTED, SESSION_SILENT: no frame came on this stream for three heartbeat intervals; resume the session.
 	//   - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
 	Lease(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LeaseRequest, LeaseResponse], error)
-	// Opens a session for a worker without a stream, such as a shell script. It lives while calls with its token come
-	// within its ttl.
+	// Opens a session for a worker without a stream, such as a shell script, or resumes one. The session lives while a
+	// call with its token comes within each ttl.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
-	// - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
-	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
-	// - ABORTED, SESSION_SUPERSEDED: another resume of the session came at the same time, and won.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
+	//   - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases were given back; open one without
+	//     `resume`.
+	//   - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open a session
+	//     without `resume`.
+	//   - ABORTED, SESSION_SUPERSEDED: another resume of the session came at the same time, and won.
+	//   - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may, and can't resume one more;
+	//     call another server, or this one after RetryInfo.
 	OpenSession(ctx context.Context, in *OpenSessionRequest, opts ...grpc.CallOption) (*OpenSessionResponse, error)
-	// Claims jobs for a session, and waits for the first one if there is none.
+	// Claims jobs for a session. If no job is ready, it waits for the first one.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
-	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
-	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
-	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
-	// - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: session_token, max_jobs, wait or a lease of held is malformed or out of its
+	//     range.
+	//   - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases were given back; open another session.
+	//   - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open another
+	//     session.
+	//   - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
+	//   - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and gets its jobs there.
 	ClaimJobs(ctx context.Context, in *ClaimJobsRequest, opts ...grpc.CallOption) (*ClaimJobsResponse, error)
-	// Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can
-	// be sent again safely.
+	// Reports outcomes of a session's leases. The server judges each outcome alone: OK does not mean that all were
+	// applied. The call is safe to send again.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.
-	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
-	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
-	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: session_token is malformed, or there is no outcome, or more than 1000.
+	//   - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases were given back; open another session.
+	//   - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open another
+	//     session.
+	//   - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
 	SettleJobs(ctx context.Context, in *SettleJobsRequest, opts ...grpc.CallOption) (*SettleJobsResponse, error)
-	// Keeps a session alive and tells its worker what to cancel.
+	// Keeps a session alive, and answers which jobs its worker must cancel or give up.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: a lease of held is malformed.
-	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
-	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
-	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: session_token or a lease of held is malformed.
+	//   - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases were given back; open another session.
+	//   - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open another
+	//     session.
+	//   - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
 	HeartbeatSession(ctx context.Context, in *HeartbeatSessionRequest, opts ...grpc.CallOption) (*HeartbeatSessionResponse, error)
-	// Ends a session. What it still holds goes back uncharged.
+	// Ends a session. Its remaining leases are given back, uncharged.
 	//
 	// Errors:
-	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
-	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
-	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: session_token is malformed.
+	//   - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases were given back; open another session.
+	//   - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open another
+	//     session.
+	//   - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
 	CloseSession(ctx context.Context, in *CloseSessionRequest, opts ...grpc.CallOption) (*CloseSessionResponse, error)
 }
 
@@ -374,163 +398,187 @@ func (c *jobQueueClient) CloseSession(ctx context.Context, in *CloseSessionReque
 // All implementations must embed UnimplementedJobQueueServer
 // for forward compatibility.
 //
-// Enqueues, reads and cancels jobs, and hands them to workers.
+// Enqueues, reads and cancels jobs, and hands jobs to workers.
 //
-// Every error is a google.rpc.Status with an ErrorInfo: `reason` from the lists below, `domain` "jobqueue". Bad input
-// also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
-// Beside the errors named at each method, every method may answer:
+// Every error is a google.rpc.Status with an ErrorInfo: its `reason` is one of those listed below, its `domain` is
+// "jobqueue". An error about bad input also has a BadRequest with the path of each wrong field in the request. An error
+// about too much load also has a RetryInfo.
+// In addition to the errors listed at each method, every method may answer:
 //   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-//   - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
-//     Over gRPC it is refused by its length, before it is read.
-//   - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
-//   - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses what an older server that still runs would break; metadata
-//     `servers` names those to upgrade first.
+//   - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413. Over gRPC the
+//     server refuses it by its length and does not read it.
+//   - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: the call's time ended before its answer; a change may still have been
+//     committed.
+//   - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses a capability that would break an older server which still
+//     runs; metadata `servers` names the servers to upgrade first.
 //   - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
 //   - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
-//   - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.
-//   - UNAVAILABLE, DRAINING: this server leaves; another one, or the same a little later, will answer.
-//   - UNIMPLEMENTED, NOT_BUILT: this server does not have the method yet.
+//   - UNAVAILABLE, DATABASE_AWAY: the database does not answer; a change may still have been committed.
+//   - UNAVAILABLE, DRAINING: this server is shutting down; call another server, or this one after RetryInfo.
+//   - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method.
 //   - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
 type JobQueueServer interface {
-	// Enqueues one job. An OK means that it is committed. With an idempotency key it can be sent again safely: the answer
-	// is then the job as it is now. Over REST 201 with `Location`; a replay 200 with `Idempotency-Replayed: true`.
+	// Enqueues one job. OK means that the job is committed. A request with an idempotency key is safe to send again: the
+	// answer is then the job as it is now. Over REST the answer is 201 with `Location`, or 200 with
+	// `Idempotency-Replayed: true` for a replay.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-	// - INVALID_ARGUMENT, KIND_UNKNOWN: the kind was never put; says which name is near and how to add one.
-	// - INVALID_ARGUMENT, PAYLOAD_INVALID: the payload is no JSON or does not satisfy the kind's schema. HTTP 422.
-	// - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
-	// - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key stands for another request; metadata `job_id` is its job.
-	// - RESOURCE_EXHAUSTED, QUEUE_FULL: more is enqueued than the server can store; RetryInfo says when to try again.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+	//   - INVALID_ARGUMENT, KIND_UNKNOWN: the kind is not declared; the message names similar kinds and how to declare one.
+	//   - INVALID_ARGUMENT, PAYLOAD_INVALID: the payload is not JSON, or does not satisfy the kind's schema. HTTP 422.
+	//   - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
+	//   - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
+	//     request.
+	//   - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
 	EnqueueJob(context.Context, *EnqueueJobRequest) (*EnqueueJobResponse, error)
-	// Enqueues up to 1000 jobs, all or none. Idempotency keys go into each job.
+	// Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `jobs[3].priority`; there is
-	//     no job, or more than 1000; or the call carries one idempotency key for the whole.
-	//   - INVALID_ARGUMENT, KIND_UNKNOWN: a kind was never put.
-	//   - INVALID_ARGUMENT, PAYLOAD_INVALID: a payload is no JSON or does not satisfy its kind's schema. HTTP 422.
+	//     no job, or more than 1000; or the call carries an idempotency key for the whole batch.
+	//   - INVALID_ARGUMENT, KIND_UNKNOWN: a kind is not declared.
+	//   - INVALID_ARGUMENT, PAYLOAD_INVALID: a payload is not JSON, or does not satisfy its kind's schema. HTTP 422.
 	//   - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
-	//   - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key stands for another request; metadata `job_id` is its job.
-	//   - RESOURCE_EXHAUSTED, QUEUE_FULL: more is enqueued than the server can store; RetryInfo says when to try again.
+	//   - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
+	//     request.
+	//   - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
 	BatchEnqueueJobs(context.Context, *BatchEnqueueJobsRequest) (*BatchEnqueueJobsResponse, error)
-	// Reads one job, in full.
+	// Reads one job, with all its fields.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
-	// - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
+	// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+	// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
 	GetJob(context.Context, *GetJobRequest) (*GetJobResponse, error)
-	// Lists jobs, newest first. A page may be shorter than asked for, even empty, and still carry a token.
+	// Lists jobs, newest first. A page may have fewer jobs than asked for, or none, and still have a token for the next
+	// page.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative, or a filter is malformed.
-	// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or for other filters.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative, or a filter is malformed.
+	//   - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or was answered for other
+	//     filters.
 	ListJobs(context.Context, *ListJobsRequest) (*ListJobsResponse, error)
-	// Cancels a job. A waiting one is CANCELLED at once. A running one is told to its worker, whose answer decides, or
-	// after the grace (30 s) the server. Cancelling a running job again changes nothing. The answer says what this call
-	// did. Over REST 200, or 202 while the worker is told.
+	// Cancels a job. A waiting job becomes CANCELLED at once. For a running job the server asks its worker, whose outcome
+	// decides; if none comes within the grace (30 s, unless the operator chose another), the server decides. To cancel a
+	// running job again changes nothing. The answer is the job as this call left it. Over REST the answer is 200, or 202
+	// while the worker is asked.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
-	// - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-	// - FAILED_PRECONDITION, JOB_TERMINAL: it is over; metadata `status` says how. HTTP 409.
+	// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID, or reason is too long.
+	// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+	// - FAILED_PRECONDITION, JOB_TERMINAL: the job has ended; metadata `status` is its status. HTTP 409.
 	CancelJob(context.Context, *CancelJobRequest) (*CancelJobResponse, error)
-	// Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0. The answer
-	// says what this call did, also where the job has moved on since.
+	// Makes a terminal job QUEUED again. The job keeps its history and its attempt numbers; its failures and losses
+	// become 0. The answer is the job as this call left it, even if it has changed since.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
-	// - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-	// - FAILED_PRECONDITION, JOB_NOT_TERMINAL: it is not over; metadata `status` says how it stands. HTTP 409.
+	// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+	// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+	// - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
 	RetryJob(context.Context, *RetryJobRequest) (*RetryJobResponse, error)
-	// Deletes a finished job with all that is known of it.
+	// Deletes a terminal job and its history.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
-	// - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-	// - FAILED_PRECONDITION, JOB_NOT_TERMINAL: it is not over: cancel it first. HTTP 409.
+	// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+	// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+	// - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; cancel it first. HTTP 409.
 	DeleteJob(context.Context, *DeleteJobRequest) (*DeleteJobResponse, error)
-	// Waits until a job is over, or until the timeout, and answers it as it then is, in full. Not an error if it is not
-	// over: look at the status, and call again.
+	// Waits until a job is terminal or the timeout has passed, and answers the job as it then is, with all its fields. A
+	// job that has not ended is not an error: read its status, and call again.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or timeout is out of its range.
-	// - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID, or timeout is out of its range.
+	//   - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, also during the wait, or its
+	//     retention ended.
 	WaitJob(context.Context, *WaitJobRequest) (*WaitJobResponse, error)
-	// Answers jobs as they change. Each change of a matching job is followed by an answer with its status or a later one:
-	// steps such as RUNNING may be skipped, a terminal status is not, unless RetryJob or DeleteJob undid it before it was
-	// told. What one server changed is told by another within a second.
+	// Answers jobs as they change. After each change of a matching job comes an answer with its new status or a later
+	// one. Answers may skip statuses such as RUNNING. They do not skip a terminal status, unless RetryJob or DeleteJob
+	// undid it before it was answered. A change that one server made is answered by the others within a second.
 	//
-	// With `ids` each job is answered as it is, then whenever it changes, and the stream ends with OK when all of them
-	// are over. A job that is deleted meanwhile is over too, and is answered once by its id alone. Without ids the first
-	// answer has no job: what changes after it is told. The stream ends when its caller ends it.
+	// With `ids` the server answers each job as it is, then each change, and ends the stream with OK when all of the jobs
+	// are terminal. A deleted job counts as terminal, and is answered once, with its id alone. Without `ids` the first
+	// answer has no job; changes after it are answered, until the caller ends the stream.
 	//
-	// After an error go on with the last `resume_token`, here or on another server: nothing is missed, and no change is
-	// told again. Where nothing changes, an answer without a job comes every 10 s.
+	// After an error, call again with the last `resume_token`, on this server or another: no change is missed, and none
+	// is answered again. While nothing changes, an answer without a job comes every 10 s.
 	//
 	// Errors:
-	//   - INVALID_ARGUMENT, FIELD_INVALID: an id is no UUID, there are too many, a filter is malformed, or resume_token is
-	//     no token or that of other filters.
-	//   - NOT_FOUND, JOB_NOT_FOUND: one of `ids` is not there, or no longer, and there is no resume_token.
-	//   - OUT_OF_RANGE, WATCH_TOKEN_EXPIRED: resume_token is over a day old (or half of the retention, if that is less), or
-	//     the database was restored or failed over since; list the jobs, then watch without it.
-	//   - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many as it may; watch on another, or after RetryInfo.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: an id is not a UUID, there are too many ids, a filter is malformed, or
+	//     resume_token is malformed or was answered for other filters.
+	//   - NOT_FOUND, JOB_NOT_FOUND: no job has one of `ids`, and there is no resume_token.
+	//   - OUT_OF_RANGE, WATCH_TOKEN_EXPIRED: resume_token is over a day old (or over half of the retention, if that is
+	//     shorter), or the database was restored or failed over since; list the jobs, then watch without it.
+	//   - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many watches as it may; call another server, or this
+	//     one after RetryInfo.
 	WatchJobs(*WatchJobsRequest, grpc.ServerStreamingServer[WatchJobsResponse]) error
-	// The stream of a worker: deliveries, heartbeats, outcomes, cancelling and leaving. The worker sends Hello first. A
-	// session survives the stream until its ttl ends; `Hello.resume` goes on with it. No REST binding: see OpenSession.
+	// The stream of a worker: deliveries, heartbeats, outcomes, cancels and drain. The worker sends Hello first. A
+	// session outlives its stream until its ttl ends, and `Hello.resume` continues it. This method has no REST binding;
+	// workers over REST use OpenSession.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
-	//   - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
-	//   - INVALID_ARGUMENT, BODY_TOO_LARGE: a frame is over 4 MiB, and nothing of it was read. The session goes on: resume
-	//     it, and do not send that frame again as it was (see Settle). HTTP 413.
-	//   - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
-	//   - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
-	//   - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
-	//   - ABORTED, SESSION_SILENT: nothing was heard on this stream for three heartbeat intervals; resume the session.
+	//   - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello or did not come within 10 s, or a later frame
+	//     is Hello.
+	//   - INVALID_ARGUMENT, BODY_TOO_LARGE: a frame is over 4 MiB, and the server read nothing of it. The session goes on:
+	//     resume it, and do not send that frame again unchanged (see Settle). HTTP 413.
+	//   - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases were given back; open one without
+	//     `resume`.
+	//   - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open a session
+	//     without `resume`.
+	//   - ABORTED, SESSION_SUPERSEDED: another stream or call resumed the session; this stream has ended.
+	//   - ABORTED, SESSION_SILENT: no frame came on this stream for three heartbeat intervals; resume the session.
 	//   - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
 	Lease(grpc.BidiStreamingServer[LeaseRequest, LeaseResponse]) error
-	// Opens a session for a worker without a stream, such as a shell script. It lives while calls with its token come
-	// within its ttl.
+	// Opens a session for a worker without a stream, such as a shell script, or resumes one. The session lives while a
+	// call with its token comes within each ttl.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
-	// - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
-	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
-	// - ABORTED, SESSION_SUPERSEDED: another resume of the session came at the same time, and won.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
+	//   - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases were given back; open one without
+	//     `resume`.
+	//   - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open a session
+	//     without `resume`.
+	//   - ABORTED, SESSION_SUPERSEDED: another resume of the session came at the same time, and won.
+	//   - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may, and can't resume one more;
+	//     call another server, or this one after RetryInfo.
 	OpenSession(context.Context, *OpenSessionRequest) (*OpenSessionResponse, error)
-	// Claims jobs for a session, and waits for the first one if there is none.
+	// Claims jobs for a session. If no job is ready, it waits for the first one.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
-	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
-	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
-	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
-	// - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: session_token, max_jobs, wait or a lease of held is malformed or out of its
+	//     range.
+	//   - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases were given back; open another session.
+	//   - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open another
+	//     session.
+	//   - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
+	//   - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and gets its jobs there.
 	ClaimJobs(context.Context, *ClaimJobsRequest) (*ClaimJobsResponse, error)
-	// Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can
-	// be sent again safely.
+	// Reports outcomes of a session's leases. The server judges each outcome alone: OK does not mean that all were
+	// applied. The call is safe to send again.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.
-	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
-	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
-	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: session_token is malformed, or there is no outcome, or more than 1000.
+	//   - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases were given back; open another session.
+	//   - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open another
+	//     session.
+	//   - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
 	SettleJobs(context.Context, *SettleJobsRequest) (*SettleJobsResponse, error)
-	// Keeps a session alive and tells its worker what to cancel.
+	// Keeps a session alive, and answers which jobs its worker must cancel or give up.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: a lease of held is malformed.
-	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
-	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
-	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: session_token or a lease of held is malformed.
+	//   - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases were given back; open another session.
+	//   - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open another
+	//     session.
+	//   - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
 	HeartbeatSession(context.Context, *HeartbeatSessionRequest) (*HeartbeatSessionResponse, error)
-	// Ends a session. What it still holds goes back uncharged.
+	// Ends a session. Its remaining leases are given back, uncharged.
 	//
 	// Errors:
-	// - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
-	// - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
-	// - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: session_token is malformed.
+	//   - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases were given back; open another session.
+	//   - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open another
+	//     session.
+	//   - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
 	CloseSession(context.Context, *CloseSessionRequest) (*CloseSessionResponse, error)
 	mustEmbedUnimplementedJobQueueServer()
 }

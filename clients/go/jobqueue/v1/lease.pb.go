@@ -29,20 +29,21 @@ const (
 type SettleResult_Verdict int32
 
 const (
-	// Not said. Never sent.
+	// No verdict. Never sent.
 	SettleResult_VERDICT_UNSPECIFIED SettleResult_Verdict = 0
-	// Committed.
+	// The outcome was committed.
 	SettleResult_APPLIED SettleResult_Verdict = 1
-	// The same outcome of the same lease was committed before. Nothing is left to do.
+	// The same outcome of the same lease was committed before. There is nothing left to do.
 	SettleResult_ALREADY_APPLIED SettleResult_Verdict = 2
-	// The lease is not, or no longer, this session's, or was settled otherwise. Nothing changed, and nothing can be
-	// done.
+	// The session does not hold the lease, or the lease was settled with another outcome. Nothing changed; the worker
+	// drops the outcome.
 	SettleResult_STALE_LEASE SettleResult_Verdict = 3
-	// There is no such job, or no longer.
+	// No job has this id; it never existed, was deleted, or its retention ended.
 	SettleResult_NOT_FOUND SettleResult_Verdict = 4
-	// The outcome is malformed or over a limit; `message` says how. The lease goes on: settle it otherwise.
+	// The outcome is malformed or over a limit; `message` says what is wrong. The lease goes on: settle it with a valid
+	// outcome.
 	SettleResult_INVALID SettleResult_Verdict = 5
-	// It was not committed, for a cause that passes. Send it again.
+	// The outcome was not committed, for a cause that passes. Send it again.
 	SettleResult_TRY_AGAIN SettleResult_Verdict = 6
 )
 
@@ -95,19 +96,21 @@ func (SettleResult_Verdict) EnumDescriptor() ([]byte, []int) {
 	return file_jobqueue_v1_lease_proto_rawDescGZIP(), []int{23, 0}
 }
 
-// One frame from a worker. The first frame of a stream is Hello, and no later one is.
+// One frame from a worker. The first frame of a stream is Hello, and no later frame is.
 type LeaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The highest `Delivery.seq` of this stream that the worker has seen; 0 before the first. Sent in every frame, and
-	// within 20 ms of a delivery; before the handler begins where `LeasedJob.attempt` is above 1. A frame with nothing else
-	// in it is a bare receipt.
-	// While receipts stand still for longer than a heartbeat interval, the worker is given no more jobs. What it has not
-	// seen for three intervals goes back, uncharged. What has no receipt when the stream breaks goes back 15 s after the
-	// last frame, or at the end of the ttl where that is sooner. The job is not charged, but the server counts that it
-	// was lost unseen. From two losses and unseen ends on a job is isolated: it comes in a Delivery of its own, and
-	// nothing follows it before its receipt. Without one its loss is charged.
+	// The receipt: the highest `Delivery.seq` of this stream that the worker has read. 0 before the first delivery. The
+	// worker sets it in every frame, and sends it within 20 ms of a delivery. If `LeasedJob.attempt` is above 1, it sends
+	// it before the handler begins. A frame with no other field is a bare receipt.
+	//
+	// If receipts stop for longer than a heartbeat interval, the server delivers no more jobs. After three intervals it
+	// takes back the jobs without a receipt. If the stream breaks, it takes them back 15 s after the last frame, or at
+	// the end of the ttl if that is sooner. These jobs are not charged, but the server counts each such end as unseen.
+	//
+	// A job whose losses and unseen ends come to two is isolated. It comes in a Delivery of its own, and no delivery
+	// follows before its receipt. If the worker is lost without a receipt for it, the job is charged a loss.
 	LastDelivery int64 `protobuf:"varint,1,opt,name=last_delivery,json=lastDelivery,proto3" json:"last_delivery,omitempty"`
-	// What the frame says. Not set: a bare receipt. A frame that the server does not know is ignored.
+	// The frame's content. Not set: a bare receipt. The server ignores a frame that it does not know.
 	//
 	// Types that are valid to be assigned to Frame:
 	//
@@ -230,12 +233,12 @@ type LeaseRequest_Hello struct {
 }
 
 type LeaseRequest_Capacity struct {
-	// Says anew how much the worker takes.
+	// Changes how many jobs the worker takes.
 	Capacity *Capacity `protobuf:"bytes,3,opt,name=capacity,proto3,oneof"`
 }
 
 type LeaseRequest_Heartbeat struct {
-	// Says that the worker lives, and what it holds.
+	// Keeps the session alive, and names the leases that the worker holds.
 	Heartbeat *Heartbeat `protobuf:"bytes,4,opt,name=heartbeat,proto3,oneof"`
 }
 
@@ -245,12 +248,12 @@ type LeaseRequest_Settle struct {
 }
 
 type LeaseRequest_Progress struct {
-	// Reports how far a job is.
+	// Reports how far an attempt is.
 	Progress *Progress `protobuf:"bytes,6,opt,name=progress,proto3,oneof"`
 }
 
 type LeaseRequest_Drain struct {
-	// Says that the worker is leaving.
+	// Asks for no more jobs, because the worker is shutting down.
 	Drain *Drain `protobuf:"bytes,7,opt,name=drain,proto3,oneof"`
 }
 
@@ -269,7 +272,7 @@ func (*LeaseRequest_Drain) isLeaseRequest_Frame() {}
 // One frame from the server. The first frame of a stream is Welcome.
 type LeaseResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the frame says. A worker ignores a frame that it does not know.
+	// The frame's content. A worker ignores a frame that it does not know.
 	//
 	// Types that are valid to be assigned to Frame:
 	//
@@ -395,7 +398,7 @@ type LeaseResponse_Welcome struct {
 }
 
 type LeaseResponse_Delivery struct {
-	// Hands over jobs.
+	// Delivers jobs.
 	Delivery *Delivery `protobuf:"bytes,2,opt,name=delivery,proto3,oneof"`
 }
 
@@ -410,17 +413,17 @@ type LeaseResponse_Pong struct {
 }
 
 type LeaseResponse_Control struct {
-	// Tells the worker to cancel or give up leases.
+	// Asks the worker to cancel or give up leases.
 	Control *Control `protobuf:"bytes,5,opt,name=control,proto3,oneof"`
 }
 
 type LeaseResponse_GoAway struct {
-	// Asks the worker to connect elsewhere.
+	// Asks the worker to connect to another server.
 	GoAway *GoAway `protobuf:"bytes,6,opt,name=go_away,json=goAway,proto3,oneof"`
 }
 
 type LeaseResponse_Goodbye struct {
-	// Ends a drain; nothing follows.
+	// Ends the session after a drain. It is the last frame.
 	Goodbye *Goodbye `protobuf:"bytes,7,opt,name=goodbye,proto3,oneof"`
 }
 
@@ -438,30 +441,31 @@ func (*LeaseResponse_GoAway) isLeaseResponse_Frame() {}
 
 func (*LeaseResponse_Goodbye) isLeaseResponse_Frame() {}
 
-// Who a worker is, what it subscribes to and how much it takes.
+// A worker's name, its subscriptions and its capacity.
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The worker's name for people, 1..128 characters, for example host and process id. Shown as `Job.locked_by`. Need
+	// The worker's name for people, 1..128 characters, for example host and process id. `Job.locked_by` shows it. It need
 	// not be unique.
 	Worker string `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
-	// What the worker takes jobs from, 1..1000 of them. When a session is resumed they replace the former ones.
+	// The queues and kinds that the worker takes, at most 1000 pairs. At a resume they replace the previous ones.
 	Subscriptions []*Subscription `protobuf:"bytes,2,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
-	// How much the worker takes to begin with. Unset: nothing, until a Capacity frame. Calls of ClaimJobs say it each
-	// time by `max_jobs`.
+	// The worker's first capacity. Unset: 0 jobs, until a Capacity frame comes. Calls of ClaimJobs give a number each
+	// time, in `max_jobs`.
 	Capacity *Capacity `protobuf:"bytes,3,opt,name=capacity,proto3" json:"capacity,omitempty"`
-	// The worker's own marks, for people: version, zone and the like. At most 32; a name has 1..63 characters, a value at
-	// most 255.
+	// The worker's own labels, for people: version, zone and the like. At most 32. A name has 1..63 characters, a value
+	// at most 255.
 	Labels map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// The client library and its version, for example `jobqueue-python/0.1.0`; at most 128 characters.
+	// The client library and its version, for example `jobqueue-python/0.1.0`. At most 128 characters.
 	Client string `protobuf:"bytes,5,opt,name=client,proto3" json:"client,omitempty"`
-	// How long the session survives silence, counted from the last frame heard: 5 s to 1 h. Unset: 30 s.
+	// How long the session lives after the last frame or call that the server got, 5 s to 1 h. Unset: 30 s, unless the
+	// operator chose another. The resume of a session keeps its ttl.
 	SessionTtl *durationpb.Duration `protobuf:"bytes,6,opt,name=session_ttl,json=sessionTtl,proto3" json:"session_ttl,omitempty"`
 	// The form of the payloads in this session's deliveries. Default PAYLOAD_FORMAT_JSON.
 	PayloadFormat PayloadFormat `protobuf:"varint,7,opt,name=payload_format,json=payloadFormat,proto3,enum=jobqueue.v1.PayloadFormat" json:"payload_format,omitempty"`
-	// What the worker understands beyond version 1, by names that the documentation lists; unknown ones are ignored.
-	// The server sends nothing beyond version 1 that is not named here.
+	// The names of features beyond version 1 that the worker understands, as the documentation lists them. The server
+	// ignores names that it does not know, and uses no feature that is not named here.
 	Features []string `protobuf:"bytes,8,rep,name=features,proto3" json:"features,omitempty"`
-	// Set to go on with a session instead of opening one.
+	// Set to resume a session instead of opening one.
 	Resume        *Resume `protobuf:"bytes,9,opt,name=resume,proto3" json:"resume,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -560,12 +564,12 @@ func (x *Hello) GetResume() *Resume {
 	return nil
 }
 
-// A queue, and which of its jobs a worker takes.
+// A queue, and the kinds of its jobs that a worker takes.
 type Subscription struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The queue's name. Empty: `default`. It need not exist yet.
+	// The queue's name. Empty: `default`. The queue need not exist yet.
 	Queue string `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
-	// The kinds that the worker has handlers for, at least one. They need not exist yet.
+	// The kinds for which the worker has handlers, at least one. They need not exist yet.
 	Kinds         []string `protobuf:"bytes,2,rep,name=kinds,proto3" json:"kinds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -615,18 +619,19 @@ func (x *Subscription) GetKinds() []string {
 	return nil
 }
 
-// What a worker still knows of the session that it goes on with, on any server.
+// What a worker knows of the session that it resumes. Any server can resume it.
 type Resume struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `Welcome.session_token`, the newest one seen. A secret.
+	// The newest `Welcome.session_token` that the worker got. A secret.
 	SessionToken string `protobuf:"bytes,1,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
-	// The highest `Delivery.seq` seen on the session's last stream.
+	// The highest `Delivery.seq` that the worker read on the session's last stream.
 	LastDelivery int64 `protobuf:"varint,2,opt,name=last_delivery,json=lastDelivery,proto3" json:"last_delivery,omitempty"`
-	// Every lease that the worker holds, by all three numbers. Leases of the session that are not named here nor in
-	// `unanswered` go back uncharged at once. So a worker begins no job that comes on the former stream after this frame;
-	// if it stays there after all, it releases such a job.
+	// Every lease that the worker holds, each with all three numbers. At most 10,000. The server gives the session's
+	// other leases back at once, uncharged, unless `unanswered` names them. The worker must therefore not start a job
+	// that comes on the previous stream after this frame. If it stays on that stream, it releases such a job.
 	Held []*HeldLease `protobuf:"bytes,3,rep,name=held,proto3" json:"held,omitempty"`
-	// Every lease that was settled without a Settled having been seen. The worker sends these settlements again.
+	// Every lease whose settlement the worker sent, and for which no Settled came. At most 10,000. The worker sends these
+	// settlements again.
 	Unanswered    []*HeldLease `protobuf:"bytes,4,rep,name=unanswered,proto3" json:"unanswered,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -690,14 +695,14 @@ func (x *Resume) GetUnanswered() []*HeldLease {
 	return nil
 }
 
-// The name of one lease. Unary calls leave `lease_id` out.
+// Names one lease. Unary calls leave out `lease_id`.
 type HeldLease struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `LeasedJob.lease_id`. 0: not given.
 	LeaseId int64 `protobuf:"varint,1,opt,name=lease_id,json=leaseId,proto3" json:"lease_id,omitempty"`
 	// The job's id.
 	JobId string `protobuf:"bytes,2,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	// The attempt's number in its job, from 1: the fence. A job that was meanwhile given to another has a higher one.
+	// The attempt's number in its job, from 1. It is the fence: if the job was leased again since, its attempt is higher.
 	Attempt       int32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -754,10 +759,10 @@ func (x *HeldLease) GetAttempt() int32 {
 	return 0
 }
 
-// A list of leases, as a message so that "holds none" and "does not say" differ.
+// A list of leases. It is a message, so that an empty list differs from no list.
 type HeldLeases struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The leases, in no order, at most 10,000.
+	// The leases, in any order. At most 10,000.
 	Leases        []*HeldLease `protobuf:"bytes,1,rep,name=leases,proto3" json:"leases,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -800,16 +805,15 @@ func (x *HeldLeases) GetLeases() []*HeldLease {
 	return nil
 }
 
-// How much a worker takes. Absolute, not a difference: the newest frame counts, so that nothing can leak.
+// How much a worker takes. The numbers are totals, not differences: the newest frame counts.
 type Capacity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many leases the worker will hold at once, those it holds already included, 0..10000. 0 pauses it.
+	// How many leases the worker holds at most, 0..10000, those that it holds already included. 0 pauses the worker.
 	Slots int32 `protobuf:"varint,1,opt,name=slots,proto3" json:"slots,omitempty"`
-	// Fewer slots for single kinds, 0..10000 each, within `slots`. A kind that is not named is bounded by
-	// `slots` alone.
+	// How many leases of single kinds the worker holds at most, 0..10000 each, within `slots`. For other kinds only
+	// `slots` counts.
 	SlotsByKind map[string]int32 `protobuf:"bytes,2,rep,name=slots_by_kind,json=slotsByKind,proto3" json:"slots_by_kind,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	// How many bytes of payload the worker will hold at once. 0: no limit. A single job larger than it is still
-	// delivered, alone.
+	// How many bytes of payload the worker holds at most. 0: no limit. A job that is larger is still delivered, alone.
 	Bytes         int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -866,14 +870,14 @@ func (x *Capacity) GetBytes() int64 {
 	return 0
 }
 
-// A sign of life from the worker, every `Welcome.heartbeat_interval`.
+// Keeps the session alive. A worker sends one every `Welcome.heartbeat_interval`.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Counts up on the stream, from 1; answered by the Pong of the same number.
+	// Counts the heartbeats of the stream, from 1. The Pong to this heartbeat has the same number.
 	Seq int64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
-	// Every lease that the worker holds, also the revoked ones whose handler still runs: these take up slots. A lease
-	// among them that the server does not know is revoked. At most 20000: a longer list is passed over, with a line in the
-	// server's log; the frame is a sign of life all the same.
+	// Every lease that the worker holds, revoked ones whose handler still runs included; these take up slots. The server
+	// revokes a lease that it does not know. At most 20,000: the server ignores a longer list and logs a warning; the
+	// heartbeat counts all the same.
 	Held          []int64 `protobuf:"varint,2,rep,packed,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -923,21 +927,21 @@ func (x *Heartbeat) GetHeld() []int64 {
 	return nil
 }
 
-// Outcomes of leases. Answered by the Settled of the same number, after they are committed; until then the worker
-// keeps them, and sends them again after a resume.
+// Reports outcomes. The server answers with the Settled of the same number after it has committed them. Until then the
+// worker keeps them, and sends them again after a resume.
 //
-// An outcome that is over a limit of its own, such as `ServerLimits.output_bytes`, is answered INVALID by itself. A frame
-// over `ServerLimits.message_bytes` is refused unread: the stream ends with BODY_TOO_LARGE, and the session goes on.
-// Then the worker resumes, and never sends that frame again as it was: it sends each outcome that was not answered in a
-// frame of its own. An outcome whose own frame is refused again, or would be over the limit, counts as answered INVALID:
-// the worker settles it as a Failure that says so.
+// An outcome that is over a limit of its own, such as `ServerLimits.output_bytes`, is answered INVALID, alone. The
+// server does not read a frame over `ServerLimits.message_bytes`: it ends the stream with BODY_TOO_LARGE, and the
+// session goes on. The worker then resumes, and sends each unanswered outcome in a frame of its own, never the same
+// frame again. If the frame of one outcome is refused again, or would be over the limit, the outcome counts as INVALID:
+// the worker settles that lease as a Failure that says so.
 type Settle struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Counts up on the stream, from 1.
+	// Counts the Settle frames of the stream, from 1.
 	Seq int64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
-	// Leases that succeeded without an output: the common case, in few bytes.
+	// The lease ids of attempts that succeeded without an output.
 	Succeeded []int64 `protobuf:"varint,2,rep,packed,name=succeeded,proto3" json:"succeeded,omitempty"`
-	// All others. With `succeeded` at most 1000 a frame.
+	// All other outcomes. At most 1000 in a frame, together with `succeeded`.
 	Outcomes      []*Outcome `protobuf:"bytes,3,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -994,16 +998,16 @@ func (x *Settle) GetOutcomes() []*Outcome {
 	return nil
 }
 
-// How one attempt ended. The lease is named by `lease_id` on a stream, by `job_id` and `attempt` in a unary call.
+// How one attempt ended. On a stream `lease_id` names the lease; in a unary call `job_id` and `attempt` do.
 type Outcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `LeasedJob.lease_id`. 0: the lease is named by the other two.
+	// `LeasedJob.lease_id`. 0: `job_id` and `attempt` name the lease.
 	LeaseId int64 `protobuf:"varint,1,opt,name=lease_id,json=leaseId,proto3" json:"lease_id,omitempty"`
-	// The job's id. Empty: the lease is named by `lease_id`.
+	// The job's id. Empty: `lease_id` names the lease.
 	JobId string `protobuf:"bytes,2,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	// The attempt's number in its job, from 1. With `job_id`.
+	// The attempt's number in its job, from 1. Set together with `job_id`.
 	Attempt int32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	// What came of it. One must be set.
+	// How the attempt ended. One must be set.
 	//
 	// Types that are valid to be assigned to Outcome:
 	//
@@ -1125,22 +1129,22 @@ type isOutcome_Outcome interface {
 }
 
 type Outcome_Success struct {
-	// It is done.
+	// The attempt succeeded.
 	Success *Success `protobuf:"bytes,4,opt,name=success,proto3,oneof"`
 }
 
 type Outcome_Failure struct {
-	// It failed.
+	// The attempt failed.
 	Failure *Failure `protobuf:"bytes,5,opt,name=failure,proto3,oneof"`
 }
 
 type Outcome_Cancellation struct {
-	// The worker stopped it because it is to be cancelled.
+	// The worker stopped the attempt, to cancel the job.
 	Cancellation *Cancellation `protobuf:"bytes,6,opt,name=cancellation,proto3,oneof"`
 }
 
 type Outcome_Snooze struct {
-	// The job asks to be run again later. Charges nothing.
+	// The handler wants to run again later. Charges nothing.
 	Snooze *Snooze `protobuf:"bytes,7,opt,name=snooze,proto3,oneof"`
 }
 
@@ -1162,15 +1166,15 @@ func (*Outcome_Release) isOutcome_Outcome() {}
 // The attempt succeeded: the job becomes SUCCEEDED.
 type Success struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the handler answered: one JSON value, at most 1 MiB as text. Neither set: no output.
+	// The handler's output: one JSON value, at most 1 MiB as text. Neither set: no output.
 	//
 	// Types that are valid to be assigned to Result:
 	//
 	//	*Success_Output
 	//	*Success_OutputJson
 	Result isSuccess_Result `protobuf_oneof:"result"`
-	// Jobs that are enqueued in the same transaction as this outcome, or not at all; at most 100. Each is checked as in
-	// EnqueueJob; one that is refused makes the outcome INVALID.
+	// Jobs that are enqueued in the transaction that commits this outcome, at most 100. The server checks each as in
+	// EnqueueJob. If one is refused, the outcome is INVALID.
 	FollowUps     []*NewJob `protobuf:"bytes,3,rep,name=follow_ups,json=followUps,proto3" json:"follow_ups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1243,12 +1247,12 @@ type isSuccess_Result interface {
 }
 
 type Success_Output struct {
-	// As a JSON value, for REST and for tools such as grpcurl. Over gRPC integers above 2^53 lose digits.
+	// The output as a JSON value, for REST and for tools such as grpcurl. Over gRPC integers above 2^53 lose digits.
 	Output *structpb.Value `protobuf:"bytes,1,opt,name=output,proto3,oneof"`
 }
 
 type Success_OutputJson struct {
-	// As JSON text in UTF-8, for generated stubs; stored byte for byte.
+	// The output as JSON text in UTF-8, for generated stubs. The server stores it byte for byte.
 	OutputJson []byte `protobuf:"bytes,2,opt,name=output_json,json=outputJson,proto3,oneof"`
 }
 
@@ -1256,19 +1260,19 @@ func (*Success_Output) isSuccess_Result() {}
 
 func (*Success_OutputJson) isSuccess_Result() {}
 
-// The attempt failed: the job becomes RETRYING, or FAILED_PERMANENT after the last failure that it may have.
+// The attempt failed. The job becomes RETRYING, or FAILED_PERMANENT if it has `max_attempts` failures.
 type Failure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The error's type, for example `ConnectionError`; at most 255 characters.
+	// The error's type, for example `ConnectionError`. The server cuts what is over 255 characters.
 	ErrorType string `protobuf:"bytes,1,opt,name=error_type,json=errorType,proto3" json:"error_type,omitempty"`
-	// What went wrong, in words. What is over 8 KiB is cut, and said to be cut.
+	// The error text. The server cuts what is over 8192 characters, and says in the text that it was cut.
 	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
-	// Where it went wrong, for people. What is over 32 KiB is cut, and said to be cut.
+	// The stack trace, for people. The server cuts what is over 32768 characters, and says in the text that it was cut.
 	Stack string `protobuf:"bytes,3,opt,name=stack,proto3" json:"stack,omitempty"`
-	// Whether another attempt would be in vain: the job becomes FAILED_PERMANENT at once (NOT_RETRYABLE).
+	// Whether another attempt would fail too. The job then becomes FAILED_PERMANENT at once (NOT_RETRYABLE).
 	Permanent bool `protobuf:"varint,4,opt,name=permanent,proto3" json:"permanent,omitempty"`
-	// How long to wait for the next attempt, instead of the backoff: 0 to 400 days. The server adds up to a tenth, within
-	// 400 days, so that jobs that ask for the same wait do not run at the same moment. Unset: the retry policy decides.
+	// How long the job waits for its next attempt, instead of the backoff: 0 to 400 days. The server adds up to a tenth,
+	// within 400 days, so that jobs with the same wait do not run at the same moment. Unset: the retry policy decides.
 	RetryAfter    *durationpb.Duration `protobuf:"bytes,5,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1339,8 +1343,8 @@ func (x *Failure) GetRetryAfter() *durationpb.Duration {
 	return nil
 }
 
-// The attempt was stopped: the job becomes CANCELLED, CANCELLED_BY_CALLER if that was asked for, else
-// CANCELLED_BY_WORKER.
+// The worker stopped the attempt. The job becomes CANCELLED, with the reason CANCELLED_BY_CALLER if a caller asked for
+// it, otherwise CANCELLED_BY_WORKER.
 type Cancellation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1377,11 +1381,11 @@ func (*Cancellation) Descriptor() ([]byte, []int) {
 	return file_jobqueue_v1_lease_proto_rawDescGZIP(), []int{13}
 }
 
-// The job asks to be run again later: it becomes QUEUED, or RETRYING if it has failed or been lost before. Charges
-// nothing. CANCELLED if that was asked for.
+// The handler wants to run again later. The job becomes QUEUED, or RETRYING if it has failures or losses, or CANCELLED
+// if a caller asked for that. Charges nothing.
 type Snooze struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How long from now, 0 to 400 days. Exact: the server adds nothing.
+	// How long from the commit the job waits, 0 to 400 days. The wait is exact: the server adds nothing to it.
 	Delay         *durationpb.Duration `protobuf:"bytes,1,opt,name=delay,proto3" json:"delay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1424,8 +1428,8 @@ func (x *Snooze) GetDelay() *durationpb.Duration {
 	return nil
 }
 
-// The worker gives the job back: it becomes QUEUED, or RETRYING if it has failed or been lost before, and can be
-// claimed at once. Charges nothing. CANCELLED if that was asked for.
+// The worker gives the job back. The job becomes QUEUED, or RETRYING if it has failures or losses, or CANCELLED if a
+// caller asked for that. It can be claimed again at once. Charges nothing.
 type Release struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1462,17 +1466,18 @@ func (*Release) Descriptor() ([]byte, []int) {
 	return file_jobqueue_v1_lease_proto_rawDescGZIP(), []int{15}
 }
 
-// How far a running attempt is. Not answered; lost if the stream breaks. An attempt that is over is ignored.
+// Reports how far a running attempt is. The server does not answer it, and may lose it if the stream breaks. It ignores
+// progress of an attempt that has ended.
 type Progress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `LeasedJob.lease_id`.
 	LeaseId int64 `protobuf:"varint,1,opt,name=lease_id,json=leaseId,proto3" json:"lease_id,omitempty"`
-	// 0..1, of the whole. Unset: unchanged.
+	// The share of the work that is done, 0..1. Unset: unchanged.
 	Fraction *float64 `protobuf:"fixed64,2,opt,name=fraction,proto3,oneof" json:"fraction,omitempty"`
-	// What it does right now, for people. What is over 1 KiB is cut.
+	// What the attempt does now, for people. The server cuts what is over 1024 characters.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// Given to the job's next attempt, so that it can go on from there; at most 64 KiB, in any form. Unset: unchanged.
-	// A larger one is passed over, with a line in the server's log: the next attempt is given the one before.
+	// Data for the job's next attempt, so that it can continue from there. At most 64 KiB, in any form. Unset: unchanged.
+	// The server ignores a larger one and logs a warning; the next attempt then gets the previous checkpoint.
 	Checkpoint    []byte `protobuf:"bytes,4,opt,name=checkpoint,proto3,oneof" json:"checkpoint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1536,12 +1541,12 @@ func (x *Progress) GetCheckpoint() []byte {
 	return nil
 }
 
-// The worker leaves: it is given no more jobs, settles or releases those that it holds, and is told Goodbye. The
-// closing of the worker's side of the stream means the same: after the answers that are due it is answered by Goodbye.
-// A stream that broke is no drain.
+// The worker is shutting down. The server delivers no more jobs, the worker settles or releases those that it holds,
+// and the server then sends Goodbye. If the worker closes its side of the stream, that means the same: the server sends
+// the answers that are due, then Goodbye. A broken stream is not a drain.
 type Drain struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Why, for the server's log; at most 255 characters.
+	// Why, for the server's log. What is over 255 characters is cut.
 	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1584,29 +1589,29 @@ func (x *Drain) GetReason() string {
 	return ""
 }
 
-// The session that a worker has. Set by the server.
+// The session that the worker has from now on. Set by the server.
 type Welcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The session's number, for logs. Not a secret.
 	SessionId int64 `protobuf:"varint,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// Proves to any server that the session is this worker's. A secret: only its digest is stored. A new one with every
-	// resume; the one before stays good until a frame has arrived on the new stream.
+	// Proves to any server that the session belongs to this worker. A secret: the server stores only its digest. Each
+	// resume makes a new token. The previous token stays valid until a frame has arrived on the new stream.
 	SessionToken string `protobuf:"bytes,2,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
-	// How often the worker is to send Heartbeat (or HeartbeatSession): ttl / 4, at most 5 s. A worker that sees no Pong
-	// for two of them connects elsewhere.
+	// How often the worker must send Heartbeat (or HeartbeatSession): a quarter of the ttl, at most 5 s. A worker that
+	// gets no Pong for two intervals connects to another server.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,3,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
-	// How long the session survives silence.
+	// How long the session lives after the last frame or call that the server got.
 	SessionTtl *durationpb.Duration `protobuf:"bytes,4,opt,name=session_ttl,json=sessionTtl,proto3" json:"session_ttl,omitempty"`
 	// The server's name and version, for logs.
 	Server string `protobuf:"bytes,5,opt,name=server,proto3" json:"server,omitempty"`
-	// What the server understands beyond version 1, out of `Hello.features`.
+	// The features beyond version 1 that the server understands, out of `Hello.features`.
 	Features []string `protobuf:"bytes,6,rep,name=features,proto3" json:"features,omitempty"`
-	// What the server takes at most.
+	// The server's limits.
 	Limits *ServerLimits `protobuf:"bytes,7,opt,name=limits,proto3" json:"limits,omitempty"`
-	// After a resume: the leases that the worker still has, with the lease ids that it named.
+	// After a resume: the leases that the worker still holds, with the lease ids that it named.
 	Kept []*HeldLease `protobuf:"bytes,8,rep,name=kept,proto3" json:"kept,omitempty"`
-	// After a resume: the leases that the worker named and no longer has. It stops their handlers; an outcome would be
-	// refused as STALE_LEASE.
+	// After a resume: the leases that the worker named and no longer holds. It stops their handlers. The server would
+	// refuse an outcome of them as STALE_LEASE.
 	Revoked       []*HeldLease `protobuf:"bytes,9,rep,name=revoked,proto3" json:"revoked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1705,7 +1710,7 @@ func (x *Welcome) GetRevoked() []*HeldLease {
 	return nil
 }
 
-// The largest sizes that a server takes. Bytes unless the name says otherwise.
+// The largest sizes that a server accepts. In bytes, unless the comment of the field names another unit.
 type ServerLimits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A payload, as JSON text.
@@ -1714,21 +1719,21 @@ type ServerLimits struct {
 	OutputBytes int32 `protobuf:"varint,2,opt,name=output_bytes,json=outputBytes,proto3" json:"output_bytes,omitempty"`
 	// A job's headers, names and values together.
 	HeaderBytes int32 `protobuf:"varint,3,opt,name=header_bytes,json=headerBytes,proto3" json:"header_bytes,omitempty"`
-	// `Failure.error`; the rest is cut.
+	// `Failure.error`, in characters. The server cuts a longer text.
 	ErrorBytes int32 `protobuf:"varint,4,opt,name=error_bytes,json=errorBytes,proto3" json:"error_bytes,omitempty"`
-	// `Failure.stack`; the rest is cut.
+	// `Failure.stack`, in characters. The server cuts a longer text.
 	StackBytes int32 `protobuf:"varint,5,opt,name=stack_bytes,json=stackBytes,proto3" json:"stack_bytes,omitempty"`
 	// `Progress.checkpoint`.
 	CheckpointBytes int32 `protobuf:"varint,6,opt,name=checkpoint_bytes,json=checkpointBytes,proto3" json:"checkpoint_bytes,omitempty"`
 	// One message, as protobuf.
 	MessageBytes int32 `protobuf:"varint,7,opt,name=message_bytes,json=messageBytes,proto3" json:"message_bytes,omitempty"`
-	// The number of jobs in BatchEnqueueJobs.
+	// The number of jobs in one BatchEnqueueJobs.
 	BatchJobs int32 `protobuf:"varint,8,opt,name=batch_jobs,json=batchJobs,proto3" json:"batch_jobs,omitempty"`
 	// The number of outcomes in one Settle or SettleJobs.
 	SettleOutcomes int32 `protobuf:"varint,9,opt,name=settle_outcomes,json=settleOutcomes,proto3" json:"settle_outcomes,omitempty"`
-	// The number of `Success.follow_ups`.
+	// The number of jobs in one `Success.follow_ups`.
 	FollowUps int32 `protobuf:"varint,10,opt,name=follow_ups,json=followUps,proto3" json:"follow_ups,omitempty"`
-	// The number of slots in Capacity.
+	// The number of slots in one Capacity.
 	Slots         int32 `protobuf:"varint,11,opt,name=slots,proto3" json:"slots,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1841,10 +1846,10 @@ func (x *ServerLimits) GetSlots() int32 {
 	return 0
 }
 
-// Jobs, each with a lease. Set by the server. At most 1 MiB unless it is one job.
+// Jobs with a lease each. Set by the server. At most 1 MiB, unless it has only one job.
 type Delivery struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Counts up on the stream, from 1. The worker answers it in `LeaseRequest.last_delivery`.
+	// Counts the deliveries of the stream, from 1. The worker answers it in `LeaseRequest.last_delivery`.
 	Seq int64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
 	// The jobs, in the order in which they were claimed.
 	Jobs          []*LeasedJob `protobuf:"bytes,2,rep,name=jobs,proto3" json:"jobs,omitempty"`
@@ -1896,17 +1901,18 @@ func (x *Delivery) GetJobs() []*LeasedJob {
 	return nil
 }
 
-// One attempt of one job, handed to a worker. Set by the server.
+// One attempt of one job, leased to a worker. Set by the server.
 type LeasedJob struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The lease's short number, unique in its session: names it in Heartbeat, Settle, Progress and Control.
+	// The lease's number, unique in its session. Heartbeat, Settle, Progress and Control name the lease by it. 0 in
+	// answers to unary calls.
 	LeaseId int64 `protobuf:"varint,1,opt,name=lease_id,json=leaseId,proto3" json:"lease_id,omitempty"`
 	// The job's id.
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
-	// The attempt's number in its job, from 1. Higher than that of every earlier lease on the job: together with the id
-	// a fencing token, for the handler's own store.
+	// The attempt's number in its job, from 1. It is higher than the number of every earlier lease on the job. With the
+	// id it is a fencing token, which a handler can give to its own store.
 	Attempt int32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	// What sort of work it is: chooses the handler.
+	// The job's kind. It decides which handler runs.
 	Kind string `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
 	// The handler's input, in the form of `Hello.payload_format`.
 	//
@@ -1915,23 +1921,23 @@ type LeasedJob struct {
 	//	*LeasedJob_PayloadJson
 	//	*LeasedJob_Payload
 	Content isLeasedJob_Content `protobuf_oneof:"content"`
-	// The queue that it was claimed from.
+	// The queue from which the job was claimed.
 	Queue string `protobuf:"bytes,7,opt,name=queue,proto3" json:"queue,omitempty"`
-	// How many failures end the job for good.
+	// After this many failures the job ends as FAILED_PERMANENT.
 	MaxAttempts int32 `protobuf:"varint,8,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
-	// How many there have been. One more makes the job FAILED_PERMANENT when it is `max_attempts - 1`.
+	// How many failures the job has. At `max_attempts - 1`, one more ends the job as FAILED_PERMANENT.
 	Failures int32 `protobuf:"varint,9,opt,name=failures,proto3" json:"failures,omitempty"`
-	// How long this attempt may run, from the claim. Unset: no limit.
+	// How long this attempt may run, from its claim. Unset: no limit.
 	Timeout *durationpb.Duration `protobuf:"bytes,10,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// -10..10, higher first.
+	// -10..10. Jobs of a higher priority are claimed first.
 	Priority int32 `protobuf:"varint,11,opt,name=priority,proto3" json:"priority,omitempty"`
-	// When the job was enqueued.
+	// When the job was enqueued, by the database's clock.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	// The producer's own marks.
+	// The producer's own labels.
 	Labels map[string]string `protobuf:"bytes,13,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// What the producer gave beside the payload, with `x-request-id` and `traceparent` of the enqueuing.
+	// The producer's headers, with `x-request-id` and `traceparent` of the call that enqueued the job.
 	Headers map[string]string `protobuf:"bytes,14,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// What the attempts before left behind (`Progress.checkpoint`). Empty: nothing.
+	// The last `Progress.checkpoint` of the earlier attempts. Empty: none.
 	Checkpoint    []byte `protobuf:"bytes,15,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2088,12 +2094,12 @@ type isLeasedJob_Content interface {
 }
 
 type LeasedJob_PayloadJson struct {
-	// As the JSON text that was enqueued, byte for byte.
+	// The JSON text that was enqueued, byte for byte.
 	PayloadJson []byte `protobuf:"bytes,5,opt,name=payload_json,json=payloadJson,proto3,oneof"`
 }
 
 type LeasedJob_Payload struct {
-	// As a JSON value.
+	// The payload as a JSON value.
 	Payload *structpb.Value `protobuf:"bytes,6,opt,name=payload,proto3,oneof"`
 }
 
@@ -2101,13 +2107,13 @@ func (*LeasedJob_PayloadJson) isLeasedJob_Content() {}
 
 func (*LeasedJob_Payload) isLeasedJob_Content() {}
 
-// The answer to a Settle, after its commit. Set by the server.
+// The answer to a Settle, after the commit. Set by the server.
 type Settled struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `Settle.seq`.
 	Seq int64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
-	// What the worker did not know: every failure with its new status and run_at, and every outcome that was not
-	// applied. All others were APPLIED.
+	// The results that the worker can't know: every failure with its new status and run_at, and every outcome that was
+	// not applied. All others were APPLIED.
 	Exceptions    []*SettleResult `protobuf:"bytes,2,rep,name=exceptions,proto3" json:"exceptions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2157,22 +2163,22 @@ func (x *Settled) GetExceptions() []*SettleResult {
 	return nil
 }
 
-// What became of one outcome. Set by the server.
+// The result for one outcome. Set by the server.
 type SettleResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The lease, if the outcome named it so.
+	// The lease's number, if the outcome named the lease by it.
 	LeaseId int64 `protobuf:"varint,1,opt,name=lease_id,json=leaseId,proto3" json:"lease_id,omitempty"`
-	// The job's id. Empty if it is not known.
+	// The job's id. Empty if the server does not know it.
 	JobId string `protobuf:"bytes,2,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	// The attempt's number. 0 if it is not known.
+	// The attempt's number. 0 if the server does not know it.
 	Attempt int32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	// What the server did.
+	// What the server did with the outcome.
 	Verdict SettleResult_Verdict `protobuf:"varint,4,opt,name=verdict,proto3,enum=jobqueue.v1.SettleResult_Verdict" json:"verdict,omitempty"`
-	// The job's status after it. STATUS_UNSPECIFIED unless the verdict is APPLIED or ALREADY_APPLIED.
+	// The job's status after the outcome. STATUS_UNSPECIFIED unless the verdict is APPLIED or ALREADY_APPLIED.
 	Status Job_Status `protobuf:"varint,5,opt,name=status,proto3,enum=jobqueue.v1.Job_Status" json:"status,omitempty"`
-	// When the job may be claimed again, if its status is QUEUED or RETRYING. Else unset.
+	// When the job may be claimed again, by the database's clock. Set if its status is QUEUED or RETRYING.
 	RunAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=run_at,json=runAt,proto3" json:"run_at,omitempty"`
-	// What was wrong, for people; what is over 512 characters is cut. Empty when it was applied.
+	// What was wrong, for people. At most 512 characters. Empty if the outcome was applied.
 	Message       string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2260,7 +2266,8 @@ func (x *SettleResult) GetMessage() string {
 // The answer to a Heartbeat. Set by the server.
 type Pong struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `Heartbeat.seq`. Where the worker has closed its side, that of the last one again, or 0 if there was none.
+	// `Heartbeat.seq`. After the worker closed its side of the stream: the last heartbeat's number again, or 0 if there
+	// was none.
 	Seq           int64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2303,10 +2310,10 @@ func (x *Pong) GetSeq() int64 {
 	return 0
 }
 
-// What a worker is to do with leases that it holds. Set by the server.
+// What the worker must do with leases that it holds. Set by the server.
 type Control struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One is set. A worker ignores one that it does not know.
+	// One is set. A worker ignores an action that it does not know.
 	//
 	// Types that are valid to be assigned to Action:
 	//
@@ -2377,12 +2384,12 @@ type isControl_Action interface {
 }
 
 type Control_Cancel struct {
-	// Cancel them: the worker answers by an outcome.
+	// Stop these handlers, and settle.
 	Cancel *CancelLeases `protobuf:"bytes,1,opt,name=cancel,proto3,oneof"`
 }
 
 type Control_Revoke struct {
-	// Give them up: they are no longer its own.
+	// Stop these handlers; the leases are no longer the worker's.
 	Revoke *RevokeLeases `protobuf:"bytes,2,opt,name=revoke,proto3,oneof"`
 }
 
@@ -2390,16 +2397,16 @@ func (*Control_Cancel) isControl_Action() {}
 
 func (*Control_Revoke) isControl_Action() {}
 
-// The cancelling of these jobs was asked for. The worker stops their handlers and settles: `cancellation` if it
-// stopped, `success` if it was done before.
+// A caller asked to cancel these jobs. The worker stops their handlers and settles: with `cancellation` if a handler
+// stopped, with `success` if it was done before.
 type CancelLeases struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The leases by number. Empty in answers to unary calls.
 	LeaseIds []int64 `protobuf:"varint,1,rep,packed,name=lease_ids,json=leaseIds,proto3" json:"lease_ids,omitempty"`
-	// What the caller of CancelJob gave as reason, for people. May be empty.
+	// The reason that the caller of CancelJob gave, for people. May be empty.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// How long from now the server waits for the outcome. Then it decides (CANCEL_GRACE_ENDED), and a later one is
-	// STALE_LEASE.
+	// How long from now the server waits for the outcome. Then it cancels the job itself (CANCEL_GRACE_ENDED), and
+	// answers a later outcome with STALE_LEASE.
 	Grace *durationpb.Duration `protobuf:"bytes,3,opt,name=grace,proto3" json:"grace,omitempty"`
 	// The leases by job and attempt. Only in answers to unary calls.
 	Leases        []*HeldLease `protobuf:"bytes,4,rep,name=leases,proto3" json:"leases,omitempty"`
@@ -2465,13 +2472,13 @@ func (x *CancelLeases) GetLeases() []*HeldLease {
 	return nil
 }
 
-// These leases are no longer the worker's: it stops their handlers and does not settle. A handler that still runs
-// takes up its slot until a heartbeat no longer names it.
+// The worker no longer holds these leases. It stops their handlers and does not settle. A handler that still runs takes
+// up its slot until a heartbeat no longer names its lease.
 type RevokeLeases struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The leases by number. Empty in answers to unary calls.
 	LeaseIds []int64 `protobuf:"varint,1,rep,packed,name=lease_ids,json=leaseIds,proto3" json:"lease_ids,omitempty"`
-	// Why: TIMED_OUT, CANCEL_GRACE_ENDED, LEASE_UNKNOWN, UNSEEN (no receipt came for it) or another one.
+	// Why: TIMED_OUT, CANCEL_GRACE_ENDED, LEASE_UNKNOWN, UNSEEN (no receipt came) or another reason.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The leases by job and attempt. Only in answers to unary calls.
 	Leases        []*HeldLease `protobuf:"bytes,3,rep,name=leases,proto3" json:"leases,omitempty"`
@@ -2530,16 +2537,16 @@ func (x *RevokeLeases) GetLeases() []*HeldLease {
 	return nil
 }
 
-// The server leaves, or wants the worker elsewhere: it delivers no more on this stream, and takes settlements and
-// heartbeats on it until `drain` has passed. The session lives on. The worker resumes it on another stream before it
-// lets this one go; if it finds no other server it stays. Set by the server.
+// The server is shutting down, or wants the worker on another server. It delivers no more jobs on this stream, and
+// accepts settlements and heartbeats on it until `drain` has passed. The session goes on. The worker resumes it on
+// another stream before it ends this one; if it finds no other server, it stays. Set by the server.
 type GoAway struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How long this stream goes on. Unset: until the worker ends it.
+	// How long this stream stays open. Unset: until the worker ends it.
 	Drain *durationpb.Duration `protobuf:"bytes,1,opt,name=drain,proto3" json:"drain,omitempty"`
-	// How long the worker waits before it connects anew, so that not all come at once. Unset: not at all.
+	// How long the worker waits before it connects, so that not all workers connect at once. Unset: 0.
 	ReconnectAfter *durationpb.Duration `protobuf:"bytes,2,opt,name=reconnect_after,json=reconnectAfter,proto3" json:"reconnect_after,omitempty"`
-	// Why: DRAINING, MAX_AGE, DATABASE_AWAY or another one.
+	// Why: DRAINING, MAX_AGE, DATABASE_AWAY or another reason.
 	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2596,10 +2603,10 @@ func (x *GoAway) GetReason() string {
 	return ""
 }
 
-// The session is over and holds nothing. Nothing follows. Set by the server.
+// The session has ended and holds no lease. No frame follows. Set by the server.
 type Goodbye struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The leases that were not settled, and went back uncharged.
+	// The leases that were not settled. They were given back, uncharged.
 	Released      []*HeldLease `protobuf:"bytes,1,rep,name=released,proto3" json:"released,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2642,10 +2649,10 @@ func (x *Goodbye) GetReleased() []*HeldLease {
 	return nil
 }
 
-// The session to open by calls instead of a stream.
+// The session to open or to resume, for a worker without a stream.
 type OpenSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As on a stream. With `resume` the session of that token goes on.
+	// The same as on a stream. With `resume`, the session of that token goes on.
 	Hello         *Hello `protobuf:"bytes,1,opt,name=hello,proto3" json:"hello,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2688,10 +2695,10 @@ func (x *OpenSessionRequest) GetHello() *Hello {
 	return nil
 }
 
-// The session that was opened.
+// The session that was opened or resumed.
 type OpenSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As on a stream.
+	// The same as on a stream.
 	Welcome       *Welcome `protobuf:"bytes,1,opt,name=welcome,proto3" json:"welcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2734,17 +2741,17 @@ func (x *OpenSessionResponse) GetWelcome() *Welcome {
 	return nil
 }
 
-// How many jobs to claim.
+// How many jobs to claim, and how long to wait for them.
 type ClaimJobsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `Welcome.session_token`.
 	SessionToken string `protobuf:"bytes,1,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
-	// At most so many jobs, 1..1000. 0: 1.
+	// The most jobs in the answer, 1..1000. 0: 1.
 	MaxJobs int32 `protobuf:"varint,2,opt,name=max_jobs,json=maxJobs,proto3" json:"max_jobs,omitempty"`
 	// How long to wait for the first job, 0 to 60 s. Unset: 30 s. The answer may be empty.
 	Wait *durationpb.Duration `protobuf:"bytes,3,opt,name=wait,proto3" json:"wait,omitempty"`
-	// Every lease that the worker holds; others of the session go back uncharged, so that a lost answer loses no job.
-	// Unset: the worker does not say, and nothing goes back.
+	// Every lease that the worker holds. The session's other leases are given back, uncharged, so that a lost answer
+	// loses no job. Unset: none is given back.
 	Held          *HeldLeases `protobuf:"bytes,4,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2811,7 +2818,7 @@ func (x *ClaimJobsRequest) GetHeld() *HeldLeases {
 // The jobs that were claimed.
 type ClaimJobsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the order in which they were claimed. Empty: none was ready in time.
+	// The jobs, in the order in which they were claimed. Empty: no job was ready in time.
 	Jobs          []*LeasedJob `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2854,12 +2861,12 @@ func (x *ClaimJobsResponse) GetJobs() []*LeasedJob {
 	return nil
 }
 
-// Outcomes to report.
+// The outcomes to report.
 type SettleJobsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `Welcome.session_token`.
 	SessionToken string `protobuf:"bytes,1,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
-	// 1..1000 of them, each lease named by `job_id` and `attempt`.
+	// The outcomes, 1..1000. `job_id` and `attempt` name the lease of each.
 	Outcomes      []*Outcome `protobuf:"bytes,2,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2909,10 +2916,10 @@ func (x *SettleJobsRequest) GetOutcomes() []*Outcome {
 	return nil
 }
 
-// What became of the outcomes.
+// The results for the outcomes.
 type SettleJobsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One for each outcome, in their order.
+	// One result for each outcome of the request, in the same order.
 	Results       []*SettleResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2955,13 +2962,13 @@ func (x *SettleJobsResponse) GetResults() []*SettleResult {
 	return nil
 }
 
-// A sign of life from a worker without a stream.
+// Keeps the session of a worker without a stream alive.
 type HeartbeatSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `Welcome.session_token`.
 	SessionToken string `protobuf:"bytes,1,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
-	// Every lease that the worker holds. A lease among them that the server does not know is revoked in the answer.
-	// Unset: the worker does not say.
+	// Every lease that the worker holds. The answer revokes a lease that the server does not know. Unset: the answer
+	// revokes none.
 	Held          *HeldLeases `protobuf:"bytes,2,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3011,10 +3018,10 @@ func (x *HeartbeatSessionRequest) GetHeld() *HeldLeases {
 	return nil
 }
 
-// What the worker is to do.
+// What the worker must do with its leases.
 type HeartbeatSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What to cancel and what to give up. Said again in every answer until it is done.
+	// The leases to cancel and to give up. Every answer repeats them until the worker has done so.
 	Controls      []*Control `protobuf:"bytes,1,rep,name=controls,proto3" json:"controls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3103,10 +3110,10 @@ func (x *CloseSessionRequest) GetSessionToken() string {
 	return ""
 }
 
-// What the session still held.
+// The leases that the session still held.
 type CloseSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The leases that were not settled, and went back uncharged.
+	// The leases that were not settled. They were given back, uncharged.
 	Released      []*HeldLease `protobuf:"bytes,1,rep,name=released,proto3" json:"released,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -24,16 +24,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// A named line of jobs. Exists from its first use. Every field is set by the server.
+// A named place where jobs wait. A queue exists from its first use. The server sets every field.
 type Queue struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its name, `[a-z0-9][a-z0-9_.-]{0,127}`.
+	// The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Whether no job may be claimed from it. Changed by PauseQueue and ResumeQueue.
+	// Whether jobs of the queue may not be claimed. PauseQueue and ResumeQueue change it.
 	Paused bool `protobuf:"varint,2,opt,name=paused,proto3" json:"paused,omitempty"`
-	// Its jobs that are not over: one entry for each of QUEUED, RETRYING and RUNNING, also where there are none.
+	// The queue's jobs that are not terminal: one entry each for QUEUED, RETRYING and RUNNING, also if its count is 0.
 	Depths []*QueueDepth `protobuf:"bytes,3,rep,name=depths,proto3" json:"depths,omitempty"`
-	// How many of its jobs are RUNNING, as in `depths`.
+	// The number of RUNNING jobs, as in `depths`.
 	Running       int32 `protobuf:"varint,4,opt,name=running,proto3" json:"running,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -97,17 +97,18 @@ func (x *Queue) GetRunning() int32 {
 	return 0
 }
 
-// How many jobs of one status there are in a queue, and how old the oldest is. Set by the server.
+// The number of a queue's jobs in one status, and the age of the oldest. Set by the server.
 type QueueDepth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// QUEUED, RETRYING or RUNNING.
 	Status Job_Status `protobuf:"varint,1,opt,name=status,proto3,enum=jobqueue.v1.Job_Status" json:"status,omitempty"`
-	// How many there are, those with a later run_at included.
+	// The number of jobs, those with a later run_at included.
 	Jobs int32 `protobuf:"varint,2,opt,name=jobs,proto3" json:"jobs,omitempty"`
-	// Whether counting stopped at its bound, so that there are at least `jobs`: a full count of a large backlog would
-	// harm the queue that it measures.
+	// Whether the server stopped counting at its bound, so that there may be more than `jobs`. A full count of a large
+	// backlog would slow the queue down.
 	Capped bool `protobuf:"varint,3,opt,name=capped,proto3" json:"capped,omitempty"`
-	// How long the first of them has been due, or the first RUNNING one has been claimed. Unset: there is none.
+	// For QUEUED and RETRYING: for how long the first job has been due. For RUNNING: how long ago the first job was
+	// claimed. By the database's clock. Unset: there is no such job.
 	OldestAge     *durationpb.Duration `protobuf:"bytes,4,opt,name=oldest_age,json=oldestAge,proto3" json:"oldest_age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -174,22 +175,23 @@ func (x *QueueDepth) GetOldestAge() *durationpb.Duration {
 // A sort of work, with the schema of its payload and the defaults of its jobs.
 type Kind struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST it stands in the path and may be left out of the body.
+	// The kind's name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST the path holds it, and the body may leave it out.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// A JSON Schema (2020-12) that payloads must satisfy when they are enqueued, at most 256 KiB as text, without
-	// references to other documents. Where a rule such as a pattern is broken, the error says the `title` or the
-	// `description` of the schema that has it. Neither set: every JSON value is taken.
+	// A JSON Schema (2020-12) that payloads must satisfy when they are enqueued. At most 256 KiB as text, and without
+	// references to other documents. If a payload breaks a rule such as a pattern, the error shows the `title` or the
+	// `description` of the schema with that rule. Neither set: every JSON value is valid.
 	//
 	// Types that are valid to be assigned to Definition:
 	//
 	//	*Kind_Schema
 	//	*Kind_SchemaJson
 	Definition isKind_Definition `protobuf_oneof:"definition"`
-	// The wait between a failure and the next attempt, for jobs that don't say. Unset: the default one.
+	// How long a job waits between a failure and its next attempt, for jobs without a policy of their own. Unset: the
+	// default policy.
 	RetryPolicy *RetryPolicy `protobuf:"bytes,4,opt,name=retry_policy,json=retryPolicy,proto3" json:"retry_policy,omitempty"`
-	// How many failures end a job for good, for jobs that don't say. 1..1000. 0: 3.
+	// After this many failures a job ends as FAILED_PERMANENT, for jobs without a value of their own. 1..1000. 0: 3.
 	MaxAttempts int32 `protobuf:"varint,5,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
-	// How long one attempt may run, 1 s to 7 days, for jobs that don't say. Unset: no limit.
+	// How long one attempt may run from its claim, 1 s to 7 days, for jobs without a value of their own. Unset: no limit.
 	Timeout       *durationpb.Duration `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -283,13 +285,13 @@ type isKind_Definition interface {
 }
 
 type Kind_Schema struct {
-	// The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the JSON text is kept as it was
-	// sent.
+	// The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
+	// it was sent.
 	Schema *structpb.Value `protobuf:"bytes,2,opt,name=schema,proto3,oneof"`
 }
 
 type Kind_SchemaJson struct {
-	// The schema as JSON text in UTF-8, for generated stubs; kept byte for byte.
+	// The schema as JSON text in UTF-8, for generated stubs. The server keeps it byte for byte.
 	SchemaJson []byte `protobuf:"bytes,3,opt,name=schema_json,json=schemaJson,proto3,oneof"`
 }
 
@@ -297,12 +299,13 @@ func (*Kind_Schema) isKind_Definition() {}
 
 func (*Kind_SchemaJson) isKind_Definition() {}
 
-// Which queues to list.
+// Which page of queues to list.
 type ListQueuesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many queues in the answer. 0: 50. Above 1000: 1000. The answer may be shorter, and still carry a token.
+	// The most queues in the answer. 0: 50. Above 1000: 1000. The answer may have fewer, and still have a token for the
+	// next page.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// `next_page_token` of the page before. Empty: the first page.
+	// `next_page_token` of the previous page. Empty: the first page.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -355,9 +358,9 @@ func (x *ListQueuesRequest) GetPageToken() string {
 // One page of queues.
 type ListQueuesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In order of their names.
+	// The queues, ordered by name.
 	Queues []*Queue `protobuf:"bytes,1,rep,name=queues,proto3" json:"queues,omitempty"`
-	// To be sent as `page_token` for the next page. Empty: this was the last one.
+	// The `page_token` of the next page. Empty: this is the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -407,7 +410,7 @@ func (x *ListQueuesResponse) GetNextPageToken() string {
 	return ""
 }
 
-// Which queue to read.
+// The queue to read.
 type GetQueueRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The queue's name.
@@ -453,10 +456,10 @@ func (x *GetQueueRequest) GetName() string {
 	return ""
 }
 
-// The queue that was asked for.
+// The queue that was read.
 type GetQueueResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As it stands.
+	// The queue as it is now.
 	Queue         *Queue `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -499,7 +502,7 @@ func (x *GetQueueResponse) GetQueue() *Queue {
 	return nil
 }
 
-// Which queue to pause.
+// The queue to pause.
 type PauseQueueRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The queue's name.
@@ -548,7 +551,7 @@ func (x *PauseQueueRequest) GetName() string {
 // The queue that was paused.
 type PauseQueueResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As it stands now.
+	// The queue as it is now.
 	Queue         *Queue `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -591,7 +594,7 @@ func (x *PauseQueueResponse) GetQueue() *Queue {
 	return nil
 }
 
-// Which queue to resume.
+// The queue to resume.
 type ResumeQueueRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The queue's name.
@@ -640,7 +643,7 @@ func (x *ResumeQueueRequest) GetName() string {
 // The queue that was resumed.
 type ResumeQueueResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As it stands now.
+	// The queue as it is now.
 	Queue         *Queue `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -688,7 +691,7 @@ type PutKindRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The kind as a whole.
 	Kind *Kind `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// The form of the answer's schema. Default PAYLOAD_FORMAT_VALUE.
+	// The form of the schema in the answer. Default PAYLOAD_FORMAT_VALUE.
 	PayloadFormat PayloadFormat `protobuf:"varint,2,opt,name=payload_format,json=payloadFormat,proto3,enum=jobqueue.v1.PayloadFormat" json:"payload_format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -741,7 +744,7 @@ func (x *PutKindRequest) GetPayloadFormat() PayloadFormat {
 // The kind that was put.
 type PutKindResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As it is stored.
+	// The kind as it is stored.
 	Kind          *Kind `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -784,14 +787,15 @@ func (x *PutKindResponse) GetKind() *Kind {
 	return nil
 }
 
-// Which kinds to list.
+// Which page of kinds to list.
 type ListKindsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many kinds in the answer. 0: 50. Above 1000: 1000. The answer may be shorter, and still carry a token.
+	// The most kinds in the answer. 0: 50. Above 1000: 1000. The answer may have fewer, and still have a token for the
+	// next page.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// `next_page_token` of the page before. Empty: the first page.
+	// `next_page_token` of the previous page. Empty: the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// The form of the schemas. Default PAYLOAD_FORMAT_VALUE.
+	// The form of the schemas in the answer. Default PAYLOAD_FORMAT_VALUE.
 	PayloadFormat PayloadFormat `protobuf:"varint,3,opt,name=payload_format,json=payloadFormat,proto3,enum=jobqueue.v1.PayloadFormat" json:"payload_format,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -851,9 +855,9 @@ func (x *ListKindsRequest) GetPayloadFormat() PayloadFormat {
 // One page of kinds.
 type ListKindsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In order of their names.
+	// The kinds, ordered by name.
 	Kinds []*Kind `protobuf:"bytes,1,rep,name=kinds,proto3" json:"kinds,omitempty"`
-	// To be sent as `page_token` for the next page. Empty: this was the last one.
+	// The `page_token` of the next page. Empty: this is the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -31,11 +31,12 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// What an operator does with queues and kinds.
+// Reads and changes queues and kinds, for operators.
 //
-// Beside the errors named at each method, every method may answer those that are named at the service JobQueue.
+// In addition to the errors listed at each method, every method may answer those that are listed at the service
+// JobQueue.
 type QueueAdminClient interface {
-	// Lists the queues in order of their names.
+	// Lists the queues, ordered by name.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
@@ -44,30 +45,30 @@ type QueueAdminClient interface {
 	// Reads one queue.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-	// - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	GetQueue(ctx context.Context, in *GetQueueRequest, opts ...grpc.CallOption) (*GetQueueResponse, error)
-	// Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on.
-	// Pausing a paused queue changes nothing.
+	// Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
+	// To pause a paused queue changes nothing.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-	// - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	PauseQueue(ctx context.Context, in *PauseQueueRequest, opts ...grpc.CallOption) (*PauseQueueResponse, error)
-	// Lets jobs be claimed from a paused queue again. Resuming a queue that is not paused changes nothing.
+	// Allows the claiming of jobs from a paused queue again. To resume a queue that is not paused changes nothing.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-	// - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	ResumeQueue(ctx context.Context, in *ResumeQueueRequest, opts ...grpc.CallOption) (*ResumeQueueResponse, error)
-	// Makes a kind, or replaces it as a whole: a field that is not set goes back to its default. Jobs that were enqueued
-	// before keep what they were enqueued with, except the kind's retry_policy, which counts from now on.
+	// Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
+	// before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
 	//
 	// Errors:
-	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is no JSON Schema; the
-	//     violation says where.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
+	//     the violation says where.
 	PutKind(ctx context.Context, in *PutKindRequest, opts ...grpc.CallOption) (*PutKindResponse, error)
-	// Lists the kinds in order of their names.
+	// Lists the kinds, ordered by name.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
@@ -147,11 +148,12 @@ func (c *queueAdminClient) ListKinds(ctx context.Context, in *ListKindsRequest, 
 // All implementations must embed UnimplementedQueueAdminServer
 // for forward compatibility.
 //
-// What an operator does with queues and kinds.
+// Reads and changes queues and kinds, for operators.
 //
-// Beside the errors named at each method, every method may answer those that are named at the service JobQueue.
+// In addition to the errors listed at each method, every method may answer those that are listed at the service
+// JobQueue.
 type QueueAdminServer interface {
-	// Lists the queues in order of their names.
+	// Lists the queues, ordered by name.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
@@ -160,30 +162,30 @@ type QueueAdminServer interface {
 	// Reads one queue.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-	// - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	GetQueue(context.Context, *GetQueueRequest) (*GetQueueResponse, error)
-	// Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on.
-	// Pausing a paused queue changes nothing.
+	// Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
+	// To pause a paused queue changes nothing.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-	// - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	PauseQueue(context.Context, *PauseQueueRequest) (*PauseQueueResponse, error)
-	// Lets jobs be claimed from a paused queue again. Resuming a queue that is not paused changes nothing.
+	// Allows the claiming of jobs from a paused queue again. To resume a queue that is not paused changes nothing.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-	// - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	ResumeQueue(context.Context, *ResumeQueueRequest) (*ResumeQueueResponse, error)
-	// Makes a kind, or replaces it as a whole: a field that is not set goes back to its default. Jobs that were enqueued
-	// before keep what they were enqueued with, except the kind's retry_policy, which counts from now on.
+	// Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
+	// before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
 	//
 	// Errors:
-	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is no JSON Schema; the
-	//     violation says where.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
+	//     the violation says where.
 	PutKind(context.Context, *PutKindRequest) (*PutKindResponse, error)
-	// Lists the kinds in order of their names.
+	// Lists the kinds, ordered by name.
 	//
 	// Errors:
 	// - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.

@@ -42,17 +42,17 @@ _ONE_WAIT = timedelta(seconds=30)
 
 
 class Client:
-    """A connection to a JobQueue server. Make one and keep it; it may be used by many tasks at once, on one loop.
+    """A connection to a JobQueue server. Make one and keep it. Many tasks of one loop can use it at the same time.
 
-    Every method may raise a `JobQueueError`; its class says what to do about it. Every method takes a `deadline` for
-    the call with all its retries, else the client's. Reads, and what changes nothing when done twice, are tried again
-    while no server answers; so is an enqueue that carries an idempotency key, and no other.
+    Every method may raise a `JobQueueError`; its class says what to do. Every method takes a `deadline` for the call
+    with all its retries; the default is the client's. While no server answers, the client repeats reads, changes that
+    are safe to repeat, and enqueues with an idempotency key, but no other calls.
 
     Args:
         target: The server's address, for example `127.0.0.1:50051` or `dns:///jobs.internal:50051`.
         credentials: TLS, as of `tls_credentials` or `grpc.ssl_channel_credentials`. None: plain text.
-        token: Sent as `authorization: Bearer <token>`; a function is asked anew at each call.
-        deadline: For calls that don't say.
+        token: Sent as `authorization: Bearer <token>`. A function is called at each call.
+        deadline: For calls without their own.
     """
 
     def __init__(
@@ -103,16 +103,16 @@ class Client:
     ) -> Job:
         """Enqueues a job. When it returns, the job is committed. The arguments are those of `NewJob`.
 
-        Without a key an error may leave open whether the job was enqueued. `idempotency_key=AUTO` lets the client
-        repeat the call safely; a key of your own lets you repeat it as well.
+        Without a key, after an error it may be unknown whether the job was enqueued. With `idempotency_key=AUTO` the
+        client can repeat the call safely. With a key of your own, you can repeat it too.
 
         Returns:
-            The job as it was enqueued; if the key was used before, the job as it is now, with `replayed` set.
+            The job as it was enqueued. If the key was used before: the job as it is now, with `replayed` set.
 
         Raises:
-            KindUnknown: The kind was never put.
+            KindUnknown: The kind is not declared.
             PayloadInvalid: The payload does not satisfy the kind's schema.
-            IdempotencyKeyReused: The key stands for another job.
+            IdempotencyKeyReused: The key belongs to another request.
         """
         job = NewJob(
             kind,
@@ -136,14 +136,14 @@ class Client:
     async def enqueue_many(
         self, jobs: Iterable[NewJob], *, deadline: timedelta | None = None
     ) -> builtins.list[EnqueueResult]:
-        """Enqueues many jobs, in batches of up to 1000 and 3 MiB; each batch all or none. Takes any iterable.
+        """Enqueues many jobs, in batches of up to 1000 jobs and 3 MiB. Of each batch all jobs are enqueued, or none.
 
         Args:
-            jobs: The jobs. A batch of which each has a key is tried again where one without may not be.
+            jobs: Any iterable of jobs. The client repeats a batch only if each of its jobs has a key.
             deadline: For each batch.
 
         Returns:
-            One result for each job, in their order.
+            One result for each job, in the same order.
 
         Raises:
             JobQueueError: A batch was refused. `enqueued` holds the results of the batches before it, and the paths in
@@ -166,7 +166,7 @@ class Client:
         """Reads a job, in full.
 
         Raises:
-            JobNotFound: There is no such job, or no longer.
+            JobNotFound: No job has this id.
         """
         request = pb.GetJobRequest(id=id, payload_format=_JSON)
         answer = await self._jobs("GetJob", request, pb.GetJobResponse, deadline, retry=True)
@@ -193,11 +193,11 @@ class Client:
             kind: Only of this kind.
             status: Only with this status, or one of these.
             labels: Only with all of these labels.
-            created_after: Only enqueued then or later.
-            created_before: Only enqueued before.
+            created_after: Only enqueued at this time or later.
+            created_before: Only enqueued before this time.
             full: With payloads, outputs, headers and failed attempts.
-            page_size: At most so many; 0 is 50, above 1000 is 1000.
-            page_token: `next_page_token` of the page before.
+            page_size: The most jobs in the page. 0: 50. Above 1000: 1000.
+            page_token: `next_page_token` of the previous page.
             deadline: For the call.
         """
         wanted = (status,) if isinstance(status, str) else status
@@ -253,54 +253,54 @@ class Client:
                 return
 
     async def cancel(self, id: str, *, reason: str = "", deadline: timedelta | None = None) -> Cancellation:
-        """Cancels a job: a waiting one at once, a running one by telling its worker.
+        """Cancels a job: a waiting job at once; of a running one the server asks its worker.
 
         Args:
             id: The job's id.
-            reason: Why, for people; told to the worker.
+            reason: Why, for people. The server sends it to the worker. At most 255 characters.
             deadline: For the call.
 
         Raises:
-            JobTerminal: It is over already.
-            JobNotFound: There is no such job, or no longer.
+            JobTerminal: The job has ended.
+            JobNotFound: No job has this id.
         """
         request = pb.CancelJobRequest(id=id, reason=reason, payload_format=_JSON)
         answer = await self._jobs("CancelJob", request, pb.CancelJobResponse, deadline, retry=False)
         return Cancellation(convert.job(answer.job), answer.pending)
 
     async def retry(self, id: str, *, deadline: timedelta | None = None) -> Job:
-        """Makes a finished job QUEUED again. It keeps its history; failures and losses start at 0.
+        """Makes a terminal job QUEUED again. It keeps its history; its failures and losses become 0.
 
         Raises:
-            JobNotTerminal: It is not over.
-            JobNotFound: There is no such job, or no longer.
+            JobNotTerminal: The job has not ended.
+            JobNotFound: No job has this id.
         """
         request = pb.RetryJobRequest(id=id, payload_format=_JSON)
         answer = await self._jobs("RetryJob", request, pb.RetryJobResponse, deadline, retry=False)
         return convert.job(answer.job)
 
     async def delete(self, id: str, *, deadline: timedelta | None = None) -> None:
-        """Deletes a finished job with all that is known of it.
+        """Deletes a terminal job and its history.
 
         Raises:
-            JobNotTerminal: It is not over: cancel it first.
-            JobNotFound: There is no such job, or no longer.
+            JobNotTerminal: The job has not ended: cancel it first.
+            JobNotFound: No job has this id.
         """
         await self._jobs("DeleteJob", pb.DeleteJobRequest(id=id), pb.DeleteJobResponse, deadline, retry=False)
 
     async def wait(self, id: str, *, timeout: timedelta | None = None) -> Job:
-        """Waits until a job is over.
+        """Waits until a job has ended.
 
         Args:
             id: The job's id.
-            timeout: How long at most. None: for as long as it takes.
+            timeout: The longest wait. None: no limit.
 
         Returns:
-            The job, in full, with a terminal status.
+            The job with all its fields, in a terminal status.
 
         Raises:
-            WaitTimeout: It was not over in time; `job` is how it stood. It is a TimeoutError as well.
-            JobNotFound: There is no such job, or no longer.
+            WaitTimeout: The job did not end in time; `job` is its last state. It is a TimeoutError too.
+            JobNotFound: No job has this id.
         """
         loop = asyncio.get_running_loop()
         ends = None if timeout is None else loop.time() + timeout.total_seconds()
@@ -334,7 +334,7 @@ class Client:
         """Watches jobs: `async for job in client.watch(queue="mail")`. What is given must all match.
 
         Each change of a job is followed by the job as it then is, or as it is later: steps may be skipped, a terminal
-        status is not, unless the job was retried or deleted before it could be told. With ids each job is told as it
+        status is not, unless the job was retried or deleted meanwhile. With ids each job is told as it
         is, then whenever it changes, and the loop ends when all are over; without, it goes on for ever, and tells what
         changes from its beginning on: `async with client.watch(...) as watch` waits for that.
 
@@ -344,8 +344,8 @@ class Client:
             kind: Only of this kind.
             labels: Only with all of these labels.
             full: With payloads, outputs, headers and failed attempts.
-            resume_token: `Watch.resume_token` of another one for the same jobs: goes on after it.
-            deadline: How long it tries where no server answers, before it raises Unavailable.
+            resume_token: `Watch.resume_token` of another watch for the same jobs: continues after it.
+            deadline: How long it tries while no server answers, before it raises Unavailable.
         """
         request = pb.WatchJobsRequest(
             ids=ids,
@@ -362,7 +362,7 @@ class Client:
     # --- kinds and queues ---
 
     async def put_kind(self, kind: Kind, *, deadline: timedelta | None = None) -> Kind:
-        """Makes a kind, or replaces it as a whole.
+        """Declares a kind, or replaces it as a whole.
 
         Raises:
             InvalidRequest: A field is out of its range, or the schema is no JSON Schema.
@@ -399,14 +399,14 @@ class Client:
         """Reads a queue.
 
         Raises:
-            QueueNotFound: No job was ever enqueued in it.
+            QueueNotFound: No job was ever enqueued in the queue.
         """
         request = admin_pb.GetQueueRequest(name=name)
         answer = await self._admin("GetQueue", request, admin_pb.GetQueueResponse, deadline)
         return convert.queue(answer.queue)
 
     async def pause_queue(self, name: str, *, deadline: timedelta | None = None) -> Queue:
-        """Stops the claiming of jobs from a queue. Running ones run on."""
+        """Stops the claiming of jobs from a queue. Running jobs continue."""
         request = admin_pb.PauseQueueRequest(name=name)
         answer = await self._admin("PauseQueue", request, admin_pb.PauseQueueResponse, deadline)
         return convert.queue(answer.queue)
@@ -415,7 +415,7 @@ class Client:
         """Lets jobs be claimed from a queue again.
 
         Raises:
-            QueueNotFound: No job was ever enqueued in it.
+            QueueNotFound: No job was ever enqueued in the queue.
         """
         request = admin_pb.ResumeQueueRequest(name=name)
         answer = await self._admin("ResumeQueue", request, admin_pb.ResumeQueueResponse, deadline)

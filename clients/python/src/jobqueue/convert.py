@@ -1,4 +1,4 @@
-"""Between the messages of the contract and Python values."""
+"""Converts between the messages of the contract and Python values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def duration(value: timedelta, what: str) -> Duration:
     """A timedelta as a message.
 
     Raises:
-        TypeError: It is something else, for example a bare number.
+        TypeError: It is not a timedelta, for example a number.
     """
     if not isinstance(value, timedelta):
         raise TypeError(f"{what} is {value!r}; it must be a timedelta, for example timedelta(seconds=30)")
@@ -37,11 +37,11 @@ def duration(value: timedelta, what: str) -> Duration:
 
 
 def timestamp(value: datetime, what: str) -> Timestamp:
-    """A moment as a message.
+    """A datetime as a message.
 
     Raises:
-        TypeError: It is something else.
-        ValueError: It has no time zone, and so is no moment.
+        TypeError: It is not a datetime.
+        ValueError: It has no time zone.
     """
     if not isinstance(value, datetime):
         raise TypeError(f"{what} is {value!r}; it must be a datetime with a time zone")
@@ -95,7 +95,7 @@ def kind_message(kind: Kind) -> queue_admin_pb2.Kind:
 
 
 def job(message: job_pb2.Job, replayed: bool = False) -> Job:
-    """A job as it was answered."""
+    """The job in an answer."""
     payload = message.payload_json if message.WhichOneof("content") == "payload_json" else None
     output = message.output_json if message.WhichOneof("result") == "output_json" else None
     return Job(
@@ -144,7 +144,7 @@ def job(message: job_pb2.Job, replayed: bool = False) -> Job:
 
 
 def kind(message: queue_admin_pb2.Kind) -> Kind:
-    """A kind as it was answered."""
+    """The kind in an answer."""
     return Kind(
         name=message.name,
         schema=decode(message.schema_json),
@@ -155,7 +155,7 @@ def kind(message: queue_admin_pb2.Kind) -> Kind:
 
 
 def queue(message: queue_admin_pb2.Queue) -> Queue:
-    """A queue as it was answered."""
+    """The queue in an answer."""
     depths = {
         status(each.status): QueueDepth(each.jobs, each.capped, _span(each, "oldest_age"))
         for each in message.depths
@@ -164,13 +164,13 @@ def queue(message: queue_admin_pb2.Queue) -> Queue:
 
 
 def status(number: int) -> Status:
-    """A status; one that this version does not know is UNSPECIFIED."""
+    """A status. One that this version does not know is UNSPECIFIED."""
     known = job_pb2.Job.Status.DESCRIPTOR.values_by_number.get(number)
     return Status(known.name) if known is not None else Status.UNSPECIFIED
 
 
 def status_number(value: Status | str) -> job_pb2.Job.Status.ValueType:
-    """A status as the contract counts it, by its name in any case.
+    """The contract's number of a status, by its name in any case.
 
     Raises:
         ValueError: There is no such status.
@@ -183,7 +183,7 @@ def status_number(value: Status | str) -> job_pb2.Job.Status.ValueType:
 
 
 def _at_least_one(max_attempts: int) -> int:
-    # On the wire 0 means "not said"; here None does, and a 0 is somebody's mistake.
+    # On the wire 0 means "unset"; here None does, and 0 is an error.
     if max_attempts < 1:
         raise ValueError(f"max_attempts is {max_attempts}; it is 1 to 1000, or None for the kind's value")
     return max_attempts

@@ -1,4 +1,4 @@
-"""What a call may raise: one class for each thing that a caller can do something about."""
+"""The errors of calls: one class for each case that a caller can handle."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _REQUEST_ID_KEY = "x-request-id"
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One field that was wrong.
+    """One wrong field.
 
     Attributes:
         field: Its path in the request, for example `job.payload.to`.
-        description: What is wrong with it and what would be right.
+        description: What is wrong with the field, and what would be right.
     """
 
     field: str
@@ -33,17 +33,17 @@ class FieldViolation:
 
 
 class JobQueueError(Exception):
-    """A call was refused or failed. Every error of the client is one.
+    """A call was refused or failed. The base of every error of the client.
 
     Attributes:
         message: What went wrong, for people.
         code: The name of the gRPC code, for example `NOT_FOUND`.
-        reason: The stable name of the cause, for example `JOB_NOT_FOUND`. Empty when no JobQueue server answered.
-        metadata: Facts about the error, for example `job_id`.
-        violations: The fields that were wrong.
-        retry_after: How long the server asks to wait before another try.
-        request_id: Finds the call in the server's log. Empty when no server answered.
-        enqueued: Of `enqueue_many`: the jobs of the batches before, which are committed.
+        reason: The stable name of the cause, for example `JOB_NOT_FOUND`. Empty if no JobQueue server answered.
+        metadata: Details for programs, for example `job_id`.
+        violations: The wrong fields.
+        retry_after: How long the server asks to wait before another try; None if it does not say.
+        request_id: Finds the call in the server's log. Empty if no server answered.
+        enqueued: Of `enqueue_many`: the jobs of the earlier batches, which are committed.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class JobQueueError(Exception):
 
 
 class InvalidRequest(JobQueueError):
-    """A field is malformed or out of its range: mend the call; `violations` says where."""
+    """A field is malformed or out of its range: correct the call; `violations` says where."""
 
 
 class PayloadInvalid(InvalidRequest):
-    """The payload does not satisfy its kind's schema: mend the payload."""
+    """The payload does not satisfy its kind's schema: correct the payload."""
 
 
 class TooLarge(InvalidRequest):
@@ -87,15 +87,15 @@ class TooLarge(InvalidRequest):
 
 
 class KindUnknown(InvalidRequest):
-    """The kind was never put: look for a typing error, or put it with `put_kind`."""
+    """The kind is not declared: check its spelling, or declare it with `put_kind`."""
 
 
 class NotFound(JobQueueError):
-    """There is no such thing, or no longer."""
+    """What was asked for does not exist, or no longer exists."""
 
 
 class JobNotFound(NotFound):
-    """There is no job of this id, or no longer: it may have been deleted, or its retention has ended."""
+    """No job has this id: it never existed, was deleted, or its retention ended."""
 
 
 class QueueNotFound(NotFound):
@@ -103,7 +103,7 @@ class QueueNotFound(NotFound):
 
 
 class JobTerminal(JobQueueError):
-    """The job is over and can't be cancelled: `metadata["status"]` says how it ended."""
+    """The job has ended and can't be cancelled: `metadata["status"]` says how it ended."""
 
 
 class JobNotTerminal(JobQueueError):
@@ -111,30 +111,30 @@ class JobNotTerminal(JobQueueError):
 
 
 class IdempotencyKeyReused(JobQueueError):
-    """The key stands for another request: `metadata["job_id"]` names its job. Use a new key."""
+    """The key belongs to another request: `metadata["job_id"]` names its job. Use a new key."""
 
 
 class ServersDiffer(JobQueueError):
-    """An older server that still runs would break what was asked for: upgrade those in `metadata["servers"]` first."""
+    """An older server that still runs would break what the call uses: upgrade those in `metadata["servers"]` first."""
 
 
 class Overloaded(JobQueueError):
-    """The server takes no more for now: try again after `retry_after`."""
+    """The server has too much to do: try again after `retry_after`."""
 
 
 class Unavailable(JobQueueError):
-    """No server answered, or it can't reach its database. What was asked for may have been done: try again."""
+    """No server answered, or it can't reach its database. The call may have been committed: try again."""
 
 
 class DeadlineExceeded(JobQueueError):
-    """Not done in time. What was asked for may have been done: try again, an enqueue under the same key."""
+    """The call's time ended. The call may have been committed: try again, an enqueue with the same key."""
 
 
 class WaitTimeout(DeadlineExceeded, TimeoutError):
-    """The job was not over in time.
+    """The job did not end in time.
 
     Attributes:
-        job: The job as it was at the end.
+        job: The job as it was at the end of the wait.
     """
 
     def __init__(self, message: str, job: Job) -> None:
@@ -143,7 +143,7 @@ class WaitTimeout(DeadlineExceeded, TimeoutError):
 
 
 class WatchTokenExpired(JobQueueError):
-    """The token is too old to go on from: list the jobs, then watch without it."""
+    """The token is too old: list the jobs, then watch without it."""
 
 
 class SessionUnknown(JobQueueError):
@@ -151,15 +151,15 @@ class SessionUnknown(JobQueueError):
 
 
 class SessionEnded(SessionUnknown):
-    """The worker's session is over, and its leases went back: open a new one. The Worker does so by itself."""
+    """The worker's session has ended, its leases were given back: open a new one. The Worker does so by itself."""
 
 
 class SessionSuperseded(JobQueueError):
-    """The session goes on on another stream: resume it there. The Worker does so by itself."""
+    """Another stream has resumed the session: resume it there. The Worker does so by itself."""
 
 
 class SessionSilent(JobQueueError):
-    """The server heard nothing of the worker for three heartbeats: resume the session. The Worker does so by itself."""
+    """The server got no frame for three heartbeat intervals: resume the session. The Worker does so by itself."""
 
 
 class NotAllowed(JobQueueError):
@@ -167,7 +167,7 @@ class NotAllowed(JobQueueError):
 
 
 class NotSupported(JobQueueError):
-    """The server does not have this method: it is older than the client, or no JobQueue server."""
+    """The server does not have this method: it is older than the client, or not a JobQueue server."""
 
 
 class ServerFault(JobQueueError):
@@ -225,10 +225,11 @@ def from_rpc(error: grpc.RpcError) -> JobQueueError:
                 detail.Unpack(known)
     found = _BY_REASON.get(info.reason) or _BY_CODE.get(code, JobQueueError)
     if not info.reason and code == "RESOURCE_EXHAUSTED" and "larger than max" in message:
-        # gRPC refuses a message before anybody has read it.
+        # gRPC has refused a message, before a handler read it.
         found, message = TooLarge, f"a message is too large, the most is 4 MiB ({message})"
     if code == message == "CANCELLED":
-        # So gRPC's server ends, as it leaves, the calls that nobody has come to yet. A caller's own cancelling says so.
+        # gRPC's server, as it shuts down, ends calls in this way that no handler has begun. The caller's own cancelling
+        # has another text.
         found, code, message = Unavailable, "UNAVAILABLE", "the server left before it came to the call"
     request_id = metadata.get(_REQUEST_ID_KEY, "")
     return found(

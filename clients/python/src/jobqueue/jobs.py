@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Status(enum.StrEnum):
-    """Where a job is in its life."""
+    """The status of a job."""
 
     #: A status that this version of the client does not know.
     UNSPECIFIED = "STATUS_UNSPECIFIED"
@@ -23,7 +23,7 @@ class Status(enum.StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the job is over."""
+        """Whether the job has ended."""
         return self in _TERMINAL
 
 
@@ -39,13 +39,13 @@ class Auto(enum.Enum):
         return "AUTO"
 
 
-#: As an idempotency key: a new one for this call, which its retries share.
+#: As an idempotency key: a new key for this call, which its retries share.
 AUTO = Auto.AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """The wait between a failure and the next attempt. What is None is the kind's value, else the default.
+    """The wait between a failure and the next attempt. None: the kind's value, or the default.
 
     Attributes:
         min_backoff: The shortest wait, 1 ms to 7 days.
@@ -61,19 +61,19 @@ class NewJob:
     """A job to enqueue.
 
     Attributes:
-        kind: What sort of work it is.
-        payload: The handler's input: anything that `json.dumps` takes.
-        queue: The line that it waits in. Empty: `default`.
-        priority: -10..10, higher first.
-        run_at: The earliest moment at which it may start, with a time zone; at most 400 days ahead.
-        delay: The same, from now by the database's clock.
-        max_attempts: How many failures end it for good, 1..1000. None: the kind's value, else 3.
-        timeout: How long one attempt may run, 1 s to 7 days. None: the kind's value, else no limit.
-        retry_policy: The wait between attempts. None: the kind's, else the default.
-        idempotency_key: The same key and the same job again answers the job that is there. AUTO makes a key for
-            this call, so that the client may repeat it when a connection breaks.
-        labels: The producer's own marks, to find jobs by.
-        headers: Given to the handler beside the payload.
+        kind: The job's kind.
+        payload: The handler's input: any value that `json.dumps` accepts.
+        queue: The queue in which the job waits. Empty: `default`.
+        priority: -10..10. Jobs of a higher priority are claimed first.
+        run_at: The earliest time at which the job may start, with a time zone; at most 400 days from now.
+        delay: The same as a time from now, by the database's clock.
+        max_attempts: After how many failures the job ends as FAILED_PERMANENT, 1..1000. None: the kind's value, else 3.
+        timeout: How long one attempt may run, 1 s to 7 days. None: the kind's value, or no limit.
+        retry_policy: The wait between attempts. None: the kind's policy, or the default.
+        idempotency_key: The same key with the same job answers the existing job. AUTO makes a key for this call, so
+            that the client can repeat the call when a connection breaks.
+        labels: The producer's own labels, by which jobs can be found.
+        headers: Data for the handler in addition to the payload, at most 8 KiB.
         payload_json: The payload as JSON text, instead of `payload`; stored byte for byte.
     """
 
@@ -94,11 +94,11 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class EnqueueResult:
-    """What became of one job of `enqueue_many`.
+    """The result for one job of `enqueue_many`.
 
     Attributes:
         id: The job's id.
-        replayed: Whether it was there before, by its idempotency key.
+        replayed: Whether an earlier request with this idempotency key enqueued the job.
     """
 
     id: str
@@ -120,7 +120,7 @@ class FailedAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobProgress:
-    """How far a running attempt says it is; `fraction` is 0..1, None if it can't tell."""
+    """The last progress that a running attempt reported; `fraction` is 0..1, None if it can't tell."""
 
     fraction: float | None
     message: str
@@ -129,10 +129,10 @@ class JobProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as it was when it was read.
+    """A job, as it was when it was read.
 
-    Payload, output, headers and failed attempts are left out of lists unless `full=True`; then `payload_json` and
-    `output_json` are None, which tells it from a payload of `null`.
+    Lists without `full=True` leave out payload, output, headers and failed attempts. Then `payload_json` and
+    `output_json` are None, which differs from a payload of `null`.
     """
 
     id: str
@@ -164,22 +164,22 @@ class Job:
     headers: Mapping[str, str]
     failed_attempts: tuple[FailedAttempt, ...]
     progress: JobProgress | None
-    #: Of an answer to `enqueue`: whether the job was there before, by its idempotency key.
+    #: Of an answer to `enqueue`: whether an earlier request with this idempotency key enqueued the job.
     replayed: bool = False
 
     @property
     def is_terminal(self) -> bool:
-        """Whether it is over."""
+        """Whether the job has ended."""
         return self.status.is_terminal
 
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """One page of a list. It may be short, even empty, and still have a next one.
+    """One page of a list. It may be short or empty, and still have a next page.
 
     Attributes:
         jobs: Newest first.
-        next_page_token: For the next page. Empty: this was the last one.
+        next_page_token: For the next page. Empty: this is the last page.
     """
 
     jobs: tuple[Job, ...]
@@ -192,7 +192,7 @@ class Cancellation:
 
     Attributes:
         job: The job as the call left it.
-        pending: Whether it ran: its worker is told.
+        pending: Whether the job was running, so that the server asks its worker to stop.
     """
 
     job: Job
@@ -201,14 +201,14 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A sort of work. `put_kind` replaces a kind as a whole.
+    """A kind of jobs. `put_kind` replaces a kind as a whole.
 
     Attributes:
         name: Its name.
-        schema: The JSON Schema of its payloads, as a Python value. None: every JSON value is taken.
-        retry_policy: For jobs that don't say.
-        max_attempts: For jobs that don't say. None: 3.
-        timeout: For jobs that don't say. None: no limit.
+        schema: The JSON Schema of its payloads, as a Python value. None: every JSON value is valid.
+        retry_policy: For jobs without their own value.
+        max_attempts: For jobs without their own value. None: 3.
+        timeout: For jobs without their own value. None: no limit.
     """
 
     name: str
@@ -220,12 +220,12 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """How many jobs of one status there are in a queue.
+    """The number of a queue's jobs in one status.
 
     Attributes:
-        jobs: How many, those with a later `run_at` included.
-        capped: Whether counting stopped at its bound, so that there are at least so many.
-        oldest_age: How long the first of them has been due, or the first RUNNING one has run. None: there is none.
+        jobs: The number of jobs, those with a later `run_at` included.
+        capped: Whether the server stopped counting at its bound, so that there may be more.
+        oldest_age: For how long the first job has been due, or the first RUNNING job has run. None: there is no job.
     """
 
     jobs: int
@@ -235,13 +235,13 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue as it was when it was read.
+    """A queue, as it was when it was read.
 
     Attributes:
         name: Its name.
-        paused: Whether no job may be claimed from it.
-        running: How many of its jobs run.
-        depths: Its jobs that are not over, by QUEUED, RETRYING and RUNNING.
+        paused: Whether jobs of the queue may not be claimed.
+        running: The number of its jobs that run.
+        depths: The numbers of its jobs in QUEUED, RETRYING and RUNNING.
     """
 
     name: str

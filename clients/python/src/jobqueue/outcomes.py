@@ -1,4 +1,4 @@
-"""What a handler raises when its attempt should end otherwise than by success or an ordinary failure.
+"""The exceptions by which a handler ends its attempt in another way than success or an ordinary failure.
 
 Any other exception is a failure that counts against `max_attempts` and is tried again after a backoff.
 """
@@ -12,9 +12,9 @@ class Retry(Exception):
     """The attempt failed and should be tried again, as long as the job has attempts left.
 
     Args:
-        message: What went wrong; becomes the job's `last_error`.
+        message: What went wrong. It becomes the job's `last_error`.
         after: How long to wait before the next attempt, at most 400 days. The server adds up to a
-            tenth, so that jobs do not come back together. None leaves it to the job's backoff.
+            tenth, so that jobs do not come back at the same moment. None: the job's backoff.
     """
 
     def __init__(self, message: str, *, after: timedelta | None = None) -> None:
@@ -24,10 +24,10 @@ class Retry(Exception):
 
 
 class Discard(Exception):
-    """The attempt failed and no later one can succeed: the job ends FAILED_PERMANENT, NOT_RETRYABLE.
+    """The attempt failed, and no later one can succeed: the job ends FAILED_PERMANENT, with NOT_RETRYABLE.
 
     Args:
-        message: What went wrong and what would be right; becomes the job's `last_error`.
+        message: What went wrong and what would be right. It becomes the job's `last_error`.
     """
 
     def __init__(self, message: str) -> None:
@@ -36,10 +36,10 @@ class Discard(Exception):
 
 
 class Snooze(Exception):
-    """Not now: the job goes back and is handed out again after a delay. Costs the job no try.
+    """The job goes back, and is delivered again after a delay. It costs the job no attempt of `max_attempts`.
 
     Args:
-        delay: How long to wait, at most 400 days. Exact: the server adds nothing.
+        delay: How long to wait, at most 400 days. The wait is exact: the server adds nothing.
     """
 
     def __init__(self, delay: timedelta) -> None:
@@ -48,10 +48,9 @@ class Snooze(Exception):
 
 
 class Cancelled(Exception):
-    """The job was asked to stop, and the handler stopped: the job ends CANCELLED.
+    """The handler stopped, because its job must stop: the job ends CANCELLED.
 
-    `ctx.raise_if_cancelled()` raises it. A handler that finds a reason of its own to give the job up
-    may raise it as well.
+    `ctx.raise_if_cancelled()` raises it. A handler may also raise it for a reason of its own.
     """
 
     def __init__(self, message: str = "cancelled") -> None:

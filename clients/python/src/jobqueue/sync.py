@@ -100,7 +100,7 @@ class SyncWatch:
 
     @property
     def resume_token(self) -> str:
-        """Goes on after the job told last."""
+        """Continues after the last answer."""
         return self._watch.resume_token
 
     @property
@@ -139,7 +139,7 @@ class SyncClient:
         target: The server's address.
         credentials: TLS, as of `tls_credentials` or `grpc.ssl_channel_credentials`. None: plain text.
         token: Sent as `authorization: Bearer <token>`; a function is asked anew at each call.
-        deadline: For calls that don't say.
+        deadline: For calls without their own.
     """
 
     def __init__(

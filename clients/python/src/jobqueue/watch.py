@@ -27,13 +27,13 @@ _CUT = frozenset({"CANCELLED", "INTERNAL", "UNKNOWN"})
 class Watch:
     """Jobs as they change, for `async for`. Made by `Client.watch`.
 
-    A stream that breaks, because a server leaves or a connection is cut, is opened anew where it ended: no change is
-    missed, and none is told again.
+    If a stream breaks, because a server shuts down or a connection is cut, the watch opens another one at the same
+    point: no change is missed, and none comes again.
 
-    `async with` it to know when it has begun: whatever changes inside of the block is told. It is for one task.
+    `async with` waits for its beginning: every change inside of the block is answered. A watch is for one task.
 
     Attributes:
-        resume_token: Goes on after the job told last, in another process or next week's: give it to `Client.watch`.
+        resume_token: Continues after the last answer, in another process or next week's: give it to `Client.watch`.
         deleted: Of the ids that were asked for, those of jobs that were deleted meanwhile.
     """
 
@@ -67,7 +67,7 @@ class Watch:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Ends the stream. A later `async for` goes on where it was."""
+        """Ends the stream. A later `async for` continues at the same point."""
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
@@ -79,10 +79,10 @@ class Watch:
         """The next change.
 
         Raises:
-            StopAsyncIteration: All jobs that were asked for by their ids are over.
-            JobNotFound: One of the ids is not there.
+            StopAsyncIteration: All jobs with the given ids have ended.
+            JobNotFound: No job has one of the ids.
             WatchTokenExpired: The token is too old: list the jobs, then watch without it.
-            Unavailable: No server answered for as long as `deadline`.
+            Unavailable: No server answered within `deadline`.
         """
         while True:
             answer, self._first = self._first or await self._answer(), None

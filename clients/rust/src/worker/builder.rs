@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::Worker;
 use super::leased_job::LeasedJob;
-use super::observer::{Nobody, Observer};
+use super::observer::{NoObserver, Observer};
 use crate::access::Access;
 use crate::errors::Error;
 use crate::json::{IntoOutput, JsonText};
@@ -67,7 +67,7 @@ impl WorkerBuilder {
             session_ttl: None,
             shutdown_grace: Duration::from_secs(30),
             stop_when_lost: false,
-            observer: Box::new(Nobody),
+            observer: Box::new(NoObserver),
         }
     }
 
@@ -146,7 +146,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// Is told of starts and ends, for metrics. Default: nobody is.
+    /// Is told of starts and ends, for metrics. Default: none.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Box::new(observer);
         self

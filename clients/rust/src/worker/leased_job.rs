@@ -74,7 +74,7 @@ impl LeasedJob {
         count(self.inner.message.attempt)
     }
 
-    /// What sort of work it is.
+    /// The job's kind.
     pub fn kind(&self) -> &str {
         &self.inner.message.kind
     }
@@ -98,7 +98,7 @@ impl LeasedJob {
         &self.inner.message.queue
     }
 
-    /// How many failures end the job for good.
+    /// After how many failures the job ends as FAILED_PERMANENT.
     pub fn max_attempts(&self) -> u32 {
         count(self.inner.message.max_attempts)
     }
@@ -108,7 +108,7 @@ impl LeasedJob {
         count(self.inner.message.failures)
     }
 
-    /// Whether one more failure ends the job for good.
+    /// Whether one more failure ends the job as FAILED_PERMANENT.
     pub fn is_last_attempt(&self) -> bool {
         self.failures() + 1 >= self.max_attempts()
     }
@@ -128,17 +128,17 @@ impl LeasedJob {
         time_of(self.inner.message.created_at.as_ref())
     }
 
-    /// The producer's own marks.
+    /// The producer's own labels.
     pub fn labels(&self) -> &HashMap<String, String> {
         &self.inner.message.labels
     }
 
-    /// What came beside the payload, with `x-request-id` and `traceparent` of the enqueuing.
+    /// The producer's headers, with `x-request-id` and `traceparent` of the call that enqueued the job.
     pub fn headers(&self) -> &HashMap<String, String> {
         &self.inner.message.headers
     }
 
-    /// What the attempts before left behind. Empty: nothing.
+    /// The last checkpoint of the earlier attempts. Empty: none.
     pub fn checkpoint(&self) -> &Bytes {
         &self.inner.message.checkpoint
     }
@@ -160,7 +160,7 @@ impl LeasedJob {
         self.inner.stop.get().cloned().unwrap_or(Stop::Shutdown)
     }
 
-    /// Says how far the attempt is: a fraction of the whole, 0..1, and what it does right now, for people, at most 1 KiB.
+    /// Says how far the attempt is: a fraction of the whole, 0..1, and what the attempt does, for people, at most 1 KiB.
     /// Returns at once. What follows within 100 ms replaces it; the last one before a broken connection may be lost.
     ///
     /// # Errors
@@ -178,7 +178,7 @@ impl LeasedJob {
         Ok(())
     }
 
-    /// Leaves something for the job's next attempt, which reads it as [`checkpoint`](Self::checkpoint); at most 64 KiB, in
+    /// Stores data for the job's next attempt, which reads it as [`checkpoint`](Self::checkpoint); at most 64 KiB, in
     /// any form; empty: takes back what was left. Returns at once. The newest one counts. It is there for sure once the
     /// attempt ends by an outcome of this worker; where the worker is lost, the last tenths of a second may be lost with
     /// it.

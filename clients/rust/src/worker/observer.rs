@@ -22,9 +22,9 @@ pub trait Observer: Send + Sync + 'static {
 }
 
 /// Observes nothing.
-pub(super) struct Nobody;
+pub(super) struct NoObserver;
 
-impl Observer for Nobody {}
+impl Observer for NoObserver {}
 
 /// What became of an attempt. The names are those of the server's metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,7 +34,7 @@ pub enum AttemptOutcome {
     Succeeded,
     /// The job will run again, after a failure that it may have, a snooze or a release.
     Retrying,
-    /// It failed for good.
+    /// The job failed and gets no more attempts.
     FailedPermanent,
     /// It was cancelled.
     Cancelled,

@@ -49,7 +49,7 @@ impl State {
 
     fn send_progress(&mut self) {
         for (_, kept) in std::mem::take(&mut self.progress.newest) {
-            // Those of leases that were given up meanwhile are nobody's.
+            // Reports of leases that were given up meanwhile are dropped.
             if self.leases.get(&kept.lease_id).is_some_and(Lease::runs) {
                 self.send(Frame::Progress(kept));
             }

@@ -12,7 +12,7 @@ use crate::convert::duration_of;
 use crate::errors::Error;
 use crate::v1::lease_response::Frame;
 
-/// A stream that lived so long was a good one: the next reconnect is quick again.
+/// After a stream that lived this long, the next reconnect is fast again.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 
 impl Link {

@@ -70,7 +70,7 @@ impl Stream {
     /// Queues a frame, with the receipt of what was delivered.
     pub(super) fn send(&mut self, frame: Option<Frame>) {
         self.receipted = self.last_delivery;
-        // Nobody takes it where the stream has ended; that is told to its reader.
+        // If the stream has ended, the frame is dropped, and the reader gets the error.
         let _ = self.sender.send(v1::LeaseRequest { last_delivery: self.last_delivery, frame });
     }
 

@@ -18,9 +18,9 @@ const INHERITED = ["x-request-id", "traceparent"];
 
 /** Why a handler should stop. A later one replaces an earlier one. */
 export type Stop =
-  /** Somebody asked for the job to be cancelled: the handler's answer decides. */
+  /** A caller asked to cancel the job: the handler's result decides. */
   | "cancel"
-  /** The worker leaves and its grace is over: the job goes back, uncharged. */
+  /** The worker shuts down and its grace has ended: the job goes back, uncharged. */
   | "shutdown"
   /** The lease is no longer this worker's: whatever the handler answers is dropped. */
   | "revoked"
@@ -98,11 +98,11 @@ export class JobContext {
   }
 
   /**
-   * Says how far the attempt is. Returns at once. What follows within 100 ms replaces it; the last one before a broken
+   * Reports how far the attempt is. Returns at once. What comes within 100 ms replaces it; the last one before a broken
    * connection may be lost.
    *
    * @param fraction 0..1, of the whole. Undefined: unchanged.
-   * @param message What it does right now, for people; at most 1 KiB.
+   * @param message What the attempt does now, for people. Cut at 1024 characters.
    */
   progress(fraction?: number, message = ""): void {
     if (fraction !== undefined && !(fraction >= 0 && fraction <= 1)) {
@@ -112,7 +112,7 @@ export class JobContext {
   }
 
   /**
-   * Leaves something for the job's next attempt, which reads it as `job.checkpoint`. Returns at once.
+   * Stores data for the job's next attempt, which reads it as `job.checkpoint`. Returns at once.
    *
    * The newest one counts. It is there for sure once the attempt ends by an outcome of this worker; where the worker is
    * lost, the last tenths of a second may be lost with it.
@@ -130,7 +130,7 @@ export class JobContext {
   }
 
   /**
-   * Enqueues a job in the transaction that settles this one as succeeded, or not at all.
+   * Enqueues a job in the transaction that settles this one as succeeded.
    *
    * It gets the request id and the trace of this job, unless it has headers of these names. An idempotency key of AUTO
    * is none: the transaction already makes it once.

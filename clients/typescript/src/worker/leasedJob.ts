@@ -31,7 +31,7 @@ export class LeasedJob<P = any> {
     return this.#message.attempt;
   }
 
-  /** What sort of work it is. */
+  /** The job's kind. */
   get kind(): string {
     return this.#message.kind;
   }
@@ -58,7 +58,7 @@ export class LeasedJob<P = any> {
     return textOf(this.payloadJson);
   }
 
-  /** How many failures end the job for good. */
+  /** After how many failures the job ends as FAILED_PERMANENT. */
   get maxAttempts(): number {
     return this.#message.maxAttempts;
   }
@@ -68,7 +68,7 @@ export class LeasedJob<P = any> {
     return this.#message.failures;
   }
 
-  /** Whether one more failure ends the job for good. */
+  /** Whether one more failure ends the job as FAILED_PERMANENT. */
   get isLastAttempt(): boolean {
     return this.failures >= this.maxAttempts - 1;
   }
@@ -88,17 +88,17 @@ export class LeasedJob<P = any> {
     return msOf(this.#message.timeout);
   }
 
-  /** The producer's own marks. */
+  /** The producer's own labels. */
   get labels(): Readonly<Record<string, string>> {
     return this.#message.labels;
   }
 
-  /** What came beside the payload, with `x-request-id` and `traceparent` of the enqueuing. */
+  /** The producer's headers, with `x-request-id` and `traceparent` of the call that enqueued the job. */
   get headers(): Readonly<Record<string, string>> {
     return this.#message.headers;
   }
 
-  /** What the attempts before left behind. Empty: nothing. */
+  /** The last checkpoint of the earlier attempts. Empty: none. */
   get checkpoint(): Uint8Array {
     return this.#message.checkpoint;
   }

@@ -19,7 +19,7 @@ import type { Session } from "./session.js";
 import { Stream } from "./stream.js";
 
 const WELCOME_WITHIN_MS = 10_000;
-// A stream that lived so long was a good one: the next reconnect is quick again.
+// After a stream that lived this long, the next reconnect is fast again.
 const GOOD_AFTER_MS = 5000;
 // How long a handler that was told to stop at the end of the grace may take for it.
 const UNWIND_MS = 2000;

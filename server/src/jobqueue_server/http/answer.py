@@ -1,4 +1,4 @@
-"""What goes back over HTTP: a status, headers and a body, whole before the first byte is sent."""
+"""An answer over HTTP: status, headers and body, complete before the first byte is sent."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Answer:
 
     Attributes:
         status: The HTTP status.
-        body: Empty with 204 and 304.
-        headers: Beside Content-Type and Content-Length, which come of the body.
+        body: The body; empty with 204 and 304.
+        headers: The headers, without Content-Type and Content-Length, which follow from the body.
         content_type: The body's.
     """
 
@@ -37,15 +37,15 @@ class Answer:
     content_type: str = JSON
 
     def with_headers(self, headers: Iterable[tuple[str, str]]) -> Answer:
-        """The same with more headers."""
+        """The same answer with more headers."""
         return Answer(self.status, self.body, (*self.headers, *headers), self.content_type)
 
     async def send(self, send: Send, *, head: bool) -> None:
-        """Sends it.
+        """Sends the answer.
 
         Args:
-            send: ASGI's.
-            head: The headers alone, as HEAD asks; Content-Length is that of the body that GET would get.
+            send: ASGI's send.
+            head: Whether to send the headers alone, for HEAD. Content-Length is the length of GET's body.
         """
         lines = header_lines(self.headers)
         if self.status not in (204, 304):
@@ -61,17 +61,17 @@ def json_answer(status: int, value: object, headers: Headers = ()) -> Answer:
 
 
 def json_text(value: object) -> bytes:
-    """Plain JSON as UTF-8."""
+    """A value as JSON in UTF-8."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def header_lines(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Headers as ASGI takes them."""
+    """The headers in the form of ASGI."""
     return [(name.lower().encode(), _line(value)) for name, value in headers]
 
 
 def _line(value: str) -> bytes:
-    """A header's value, without what would end the line: it may be made of what a caller sent."""
+    """A header's value without line breaks: it may have text of a caller."""
     if not value.isprintable():
         value = "".join(char if char.isprintable() else "?" for char in value)
     return value.encode("latin-1", "replace")

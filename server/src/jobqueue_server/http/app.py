@@ -1,4 +1,4 @@
-"""The ASGI application: a request becomes a call of a servicer's method through the chain, its answer a response."""
+"""The ASGI application: it makes a request into a call of a servicer's method, and the answer into a response."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ..errors import JobQueueError
 from . import compression, headers, ops
 from .answer import Answer, Headers, Receive, Scope, Send, header_lines
 from .contract import JOBQUEUE, Contract
-from .endpoints import Endpoint, Surroundings, endpoint, full_name
+from .endpoints import Endpoint, EndpointContext, endpoint, full_name
 from .errors import ErrorForm, Refused, allowed, refused_by_transcoder
 from .fast.path import METHOD, PATH, HttpFastPath
-from .presence import Presence
+from .in_flight import InFlightRequests
 from .request import Request
 from .transcoding.binding import Binding
 from .transcoding.errors import TranscodingError
@@ -29,22 +29,22 @@ from .transcoding.router import Match
 from .transcoding.transcoder import Transcoder
 
 _READS = ("GET", "HEAD")
-# What a method that nothing has gives away of a path: the methods that it has.
+# No path has this method, so the error for it lists the methods that the path has.
 _PROBE = "OPTIONS"
 
 
 class HttpApp:
-    """Serves the annotated methods of servicers over HTTP, beside the operational paths.
+    """Serves the annotated methods of servicers over HTTP, and the operational paths.
 
-    It can be mounted below a path of another ASGI application. It does not ask who calls: `Cors` and `Hosts` stand
-    before it.
+    It can be mounted below a path of another ASGI application. It does not check origins and hosts: `Cors` and `Hosts`
+    do, before it.
 
     Args:
-        chain: What every call passes.
-        services: Each service's descriptor and its servicer, as gRPC has them.
+        chain: The chain that every call passes.
+        services: Each service's descriptor and its servicer, the same as for gRPC.
         operations: Answers the operational paths.
-        errors: How errors are written.
-        contract: What the services' contract says beyond its annotations.
+        errors: The form of errors.
+        contract: What the services' contract says in addition to its annotations.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class HttpApp:
         self._operations = operations
         self._errors = errors or ErrorForm()
         self._transcoder = Transcoder([service for service, _ in services], contract.options)
-        self._presence = Presence()
-        around = Surroundings(chain, self._transcoder, contract, self._presence, self._errors)
+        self._in_flight = InFlightRequests()
+        context = EndpointContext(chain, self._transcoder, contract, self._in_flight, self._errors)
         servicers = {service.full_name: servicer for service, servicer in services}
         self._bound = [
             (binding, servicers[binding.method.containing_service.full_name])
             for binding in self._transcoder.bindings
         ]
         self._endpoints: dict[Binding, Endpoint] = {
-            binding: endpoint(around, binding, servicer) for binding, servicer in self._bound
+            binding: endpoint(context, binding, servicer) for binding, servicer in self._bound
         }
 
     def fast_path(self, host_is_ours: Callable[[str], bool], marks: Headers) -> HttpFastPath | None:
@@ -80,7 +80,7 @@ class HttpApp:
             if enqueues and hasattr(servicer, "fast_enqueue"):
                 fast: Any = servicer
                 return HttpFastPath(
-                    self._chain, fast, self._transcoder, binding, self._presence, self._errors, host_is_ours,
+                    self._chain, fast, self._transcoder, binding, self._in_flight, self._errors, host_is_ours,
                     header_lines(marks),
                 )  # fmt: skip
         return None
@@ -89,7 +89,7 @@ class HttpApp:
         """ASGI's entry.
 
         Raises:
-            ValueError: The scope is of a protocol that is not known here.
+            ValueError: The scope's protocol is neither http nor lifespan.
         """
         match scope["type"]:
             case "http":
@@ -103,7 +103,7 @@ class HttpApp:
                 raise ValueError(f"this application serves http, not {other}")
 
     async def refuse(self, scope: Scope, send: Send, error: JobQueueError) -> None:
-        """Answers a request that what stands before the application refuses, as one that it refuses itself."""
+        """Answers a request that `Cors` or `Hosts` refused, in the form of the application's own errors."""
         call = Call(NO_METHOD, "http", headers.metadata(scope["headers"]))
         logs.bind(request_id=call.request_id)
         self._chain.refused(call, error)
@@ -112,8 +112,8 @@ class HttpApp:
             await answer.send(send, head=scope["method"] == "HEAD")
 
     async def leave(self, grace: timedelta) -> None:
-        """Ends the streams, and waits until no call is left; those not done after the grace are answered DRAINING."""
-        await self._presence.leave(grace)
+        """Ends the streams, and waits for the calls. A call that is not done after the grace is answered DRAINING."""
+        await self._in_flight.leave(grace)
 
     async def _serve(self, request: Request, send: Send) -> None:
         call = Call(NO_METHOD, "http", request.metadata, peer=request.peer)
@@ -127,7 +127,7 @@ class HttpApp:
         if answer is not None:
             answer = answer.with_headers(headers.sent(call.answer_metadata))
             answer = await compression.compressed(answer, request.metadata)
-            # What ASGI raises where the caller has hung up.
+            # ASGI raises OSError if the caller has hung up.
             with contextlib.suppress(OSError):
                 await answer.send(send, head=request.method == "HEAD")
 
@@ -162,7 +162,7 @@ class HttpApp:
         return answer
 
     def _options(self, request: Request) -> Answer:
-        """What a path takes: found by asking for a method that it has not."""
+        """The answer to OPTIONS: the methods of a path, found by a method that no path has."""
         try:
             self._transcoder.match(_PROBE, request.raw_path)
         except TranscodingError as error:
@@ -180,7 +180,7 @@ class HttpApp:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    """Says that it is ready when a server asks: its builder has started what it needs."""
+    """Answers ASGI's lifespan events. There is nothing to start: the builder of the application did it."""
     while True:
         event = await receive()
         await send({"type": f"{event['type']}.complete"})

@@ -1,4 +1,4 @@
-"""gzip both ways: bodies of requests within their bound, answers where the caller takes it."""
+"""gzip: inflates bodies of requests within a limit, and compresses answers for callers that accept it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from ..errors import FieldInvalid
 from .answer import JSON, Answer
 from .errors import Refused
 
-# Below it the headers and the 30 us of setting up cost more than the bytes that are saved.
+# Below this size, in bytes, the headers and the 30 us of the setup cost more than the saved bytes.
 LEAST_BYTES = 1024
 # Measured on lists of jobs: level 1 leaves 16 % in 5 us/kB, level 6 14 % in 10 us/kB.
 _LEVEL = 1
-# Above it the 1.3 ms that it takes would hold up every other call; a thread costs 0.12 ms.
+# Above this size, in bytes, a thread compresses: on the loop it would delay other calls by 1.3 ms. A thread costs
+# 0.12 ms.
 _MOST_ON_LOOP_BYTES = 256 << 10
-# zlib's word for a window of 32 KiB in the framing of gzip.
+# zlib's value for a window of 32 KiB in the framing of gzip.
 _GZIP = 31
 
-# Lists are kept with what they mean, so a caller's can't be of any length.
+# The meanings of Accept-Encoding headers are cached, so their length is bounded.
 _LONGEST_LIST = 500
 
 _GZIP_NAMES = ("gzip", "x-gzip")
@@ -30,9 +31,9 @@ _weight = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)").fullmatch
 
 
 class Inflater:
-    """Undoes the encoding of a body piece by piece, holding no more of it than asked for.
+    """Inflates a body piece by piece, and holds no more of it than asked for.
 
-    It runs on the loop: 4 MiB take 5 ms, a bomb of 4 kB that becomes 4 MiB 13 ms, which is less than reading the JSON.
+    It runs on the loop: 4 MiB take 5 ms. A bomb of 4 kB that becomes 4 MiB takes 13 ms, less than reading the JSON.
     """
 
     def __init__(self) -> None:
@@ -40,10 +41,10 @@ class Inflater:
         self._empty = True
 
     def feed(self, part: bytes, most: int) -> bytes:
-        """What a piece becomes, cut at `most` bytes: a result of that length may have more behind it.
+        """The inflated piece, cut at `most` bytes: a result of this length may be incomplete.
 
         Raises:
-            FieldInvalid: It is not gzip, or goes on after its end.
+            FieldInvalid: The piece is not gzip, or continues after the end.
         """
         self._empty = self._empty and not part
         try:
@@ -53,26 +54,24 @@ class Inflater:
                 f"the body is declared as gzip, but can't be inflated: {_why(error)}"
             ) from None
         if self._inflating.unused_data:
-            raise FieldInvalid(
-                "the body goes on after the end of its gzip stream; send one stream, and nothing else"
-            )
+            raise FieldInvalid("the body continues after the end of its gzip stream; send one stream alone")
         return inflated
 
     def finish(self) -> None:
-        """Says that all has come; a request without a body may name an encoding.
+        """Ends the body. A request without a body may name an encoding.
 
         Raises:
-            FieldInvalid: The end is missing, and with it the checksum.
+            FieldInvalid: The end of the stream, with its checksum, is missing.
         """
         if not (self._empty or self._inflating.eof):
             raise FieldInvalid("the body ends in the middle of its gzip stream; send all of it")
 
 
 def inflater(metadata: Mapping[str, str]) -> Inflater | None:
-    """What the body has to pass; None where it is as it is.
+    """The inflater for the body; None if the body has no encoding.
 
     Raises:
-        Refused: It is encoded in another way.
+        Refused: The body has another encoding.
     """
     encoding = metadata.get("content-encoding", "").lower()
     if encoding in ("", "identity"):
@@ -82,20 +81,20 @@ def inflater(metadata: Mapping[str, str]) -> Inflater | None:
     raise Refused(
         415,
         "INVALID_ARGUMENT",
-        f"the body is encoded as {encoding[:60]}; send it as gzip, or as it is",
+        f"the body is encoded as {encoding[:60]}; send it as gzip, or without an encoding",
         (("Accept-Encoding", "gzip, identity"),),
     )
 
 
 async def compressed(answer: Answer, metadata: Mapping[str, str]) -> Answer:
-    """The answer as the caller takes it best: gzip for JSON and text that is worth it, if the caller prefers that."""
+    """The answer, compressed if the caller prefers gzip and the answer is JSON or text of a sufficient size."""
     if len(answer.body) > _MOST_ON_LOOP_BYTES:
         return await asyncio.to_thread(compressed_here, answer, metadata)
     return compressed_here(answer, metadata)
 
 
 def compressed_here(answer: Answer, metadata: Mapping[str, str]) -> Answer:
-    """The same, for an answer that is known to be small."""
+    """The same, for a small answer: without a thread."""
     if not answer.body or not _is_text(answer.content_type):
         return answer
     plain, gzip = _weights(metadata.get("accept-encoding", "")[:_LONGEST_LIST])
@@ -103,7 +102,7 @@ def compressed_here(answer: Answer, metadata: Mapping[str, str]) -> Answer:
         return answer
     answer = answer.with_headers([("Vary", "Accept-Encoding")])
     if not gzip or gzip < plain:
-        # Also where the caller takes neither: an answer that it didn't ask for serves it better than none.
+        # Also if the caller accepts neither: an uncompressed answer is better than none.
         return answer
     return replace(answer, body=_deflate(answer.body)).with_headers([("Content-Encoding", "gzip")])
 
@@ -119,21 +118,21 @@ def _is_text(content_type: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _weights(accepted: str) -> tuple[float, float]:
-    """How much the caller wants a body as it is and as gzip, 0 for not at all; as RFC 9110, 12.5.3 reads the header."""
+    """The weights of an uncompressed body and of gzip, by RFC 9110, 12.5.3. 0: the caller does not accept it."""
     given: dict[str, float] = {}
     for item in accepted.split(","):
         name, *parameters = (part.strip().lower() for part in item.split(";"))
         weight = _weight(parameters[0]) if parameters else None
-        # An entry that can't be read says nothing.
+        # A malformed entry is ignored.
         if name and (weight or not parameters):
             given[name] = float(weight[1]) if weight else 1.0
     others = given.get("*", 0.0)
     gzip = max((given[name] for name in _GZIP_NAMES if name in given), default=others)
-    # A body as it is is welcome unless it is ruled out; that gzip is named at all says that it is preferred.
+    # An uncompressed body is accepted unless it is ruled out. A caller that names gzip prefers it.
     plain = given.get("identity", 0.0 if given.get("*") == 0 else min(gzip, 0.001) or 1.0)
     return plain, gzip
 
 
 def _why(error: zlib.error) -> str:
-    """The reason that zlib gives, without its number: `incorrect header check`."""
+    """The reason of zlib without its number, such as `incorrect header check`."""
     return str(error).rpartition(": ")[2]

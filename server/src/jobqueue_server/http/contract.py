@@ -1,4 +1,4 @@
-"""What the contract says of JobQueue over HTTP beyond the annotations: raw JSON, places, resuming, parameters."""
+"""What the contract of JobQueue over HTTP has beyond the annotations: raw JSON, Location, resume, parameters."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .transcoding.options import Options
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """How a stream goes on after a break.
+    """How a caller resumes a stream.
 
     Attributes:
-        token: The field of each answer that is its event's id.
-        into: The field of the request that `Last-Event-ID` fills with the id of the last event seen.
+        token: The field of each answer that becomes the id of its event.
+        into: The field of the request that gets the value of `Last-Event-ID`.
     """
 
     token: str
@@ -29,12 +29,12 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What an application serves beyond the annotations of its services.
+    """What an application serves in addition to the annotations of its services.
 
     Attributes:
         options: The switches of the transcoder.
-        locations: By the full name of a method: the path of what its 201 made, from its answer.
-        resumes: By the full name of a server stream.
+        locations: By the full name of a method: makes the Location of a 201 from its answer.
+        resumes: By the full name of a server stream: how it is resumed.
     """
 
     options: Options = field(default_factory=Options)
@@ -45,7 +45,7 @@ class Contract:
 _PAYLOAD = ("payload", "payload_json")
 _OUTPUT = ("output", "output_json")
 
-#: JSON of callers, workers and kinds goes in and out as its own text, so that 20 digits survive and `7` stays `7`.
+#: JSON of callers, workers and kinds is kept as text, so that 20 digits survive and `7` stays `7`.
 OPTIONS = Options(
     raw_json={
         "jobqueue.v1.NewJob": _PAYLOAD,
@@ -62,24 +62,24 @@ JOBQUEUE = Contract(
     resumes={"/jobqueue.v1.JobQueue/WatchJobs": Resume("resume_token", "resume_token")},
 )
 
-# What other list interfaces have; here a page goes on by its token, so that no job is missed or seen twice.
+# Parameters of other list interfaces. Here a token names the next page, so that no job is missed or comes twice.
 _PAGED = frozenset({"/v1/jobs", "/v1/queues", "/v1/kinds"})
 _INSTEAD = {
-    "limit": "is no parameter here; page_size says how many, page_token where to go on",
-    "offset": "is no parameter here; page_token, the next_page_token of the page before, says where to go on, "
+    "limit": "is not a parameter here; page_size says how many, page_token where to go on",
+    "offset": "is not a parameter here; page_token, the next_page_token of the page before, says where to go on, "
     "and page_size how many",
 }
 
 
 def readable(request: Message) -> None:
-    """Asks for payloads as bytes, whatever the caller said: over HTTP they are JSON either way."""
+    """Asks for payloads as bytes, whatever the caller asked for: over HTTP both forms are JSON."""
     if "payload_format" in request.DESCRIPTOR.fields_by_name:
         known: Any = request
         known.payload_format = job_pb2.PAYLOAD_FORMAT_JSON
 
 
 def paging_refused(error: FieldInvalid, path: str) -> FieldInvalid:
-    """The same error, or a better one where a caller pages by limit and offset; `path` as the binding has it."""
+    """The same error, or a better one for a caller that pages by limit and offset. `path` is the binding's."""
     if path not in _PAGED or not any(one.field in _INSTEAD for one in error.violations):
         return error
     violations = [

@@ -1,4 +1,4 @@
-"""Which pages in a browser may call: the server's own, and those of an allow-list, by CORS."""
+"""Which pages in a browser may call the server: its own, and pages of the origins in an allow-list, by CORS."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from . import headers
 from .answer import Answer, Asgi, Headers, Receive, Refuse, Scope, Send
 from .errors import Refused
 
-#: The entry of the allow-list that stands for every origin.
+#: The entry of the allow-list for every origin.
 ANY = "*"
 
-# What a page's script can read of an answer beyond the few headers that browsers show anyway.
+# The headers of an answer that a page's script can read, in addition to those that browsers always show.
 _EXPOSED = "Allow, Idempotency-Replayed, Location, Retry-After, X-Request-Id"
-# Whether a path has the method is told by the call itself, which the page can read; a failed preflight it can't.
+# The answer to the call says whether the path has the method. A page can read that, but not a failed preflight.
 _METHODS = "DELETE, GET, HEAD, PATCH, POST, PUT"
-# As long as any browser of today keeps an answer without asking again; a call is checked in any case.
+# The longest time for which today's browsers keep the answer. Each call is checked in any case.
 _MAX_AGE_SECONDS = "7200"
-# What a browser says of where a request comes from.
+# The values by which a browser says that a request comes from the same site.
 _MARKS = frozenset({b"origin", b"sec-fetch-site"})
 
 
 class Cors:
-    """Stands before an ASGI application: a page of another site gets through if its origin is in the allow-list.
+    """Wraps an ASGI application. A page of another site may call it if its origin is in the allow-list.
 
-    Any page can send requests to a server on its reader's loopback without asking it. So what a browser marks as
-    coming from elsewhere is refused before the application sees it, whether or not the page could read the answer.
-    A program marks nothing, and passes. Cookies are never asked for, so Access-Control-Allow-Credentials is never sent.
+    Any page can send requests to a server on its reader's loopback without a preflight. So a request that a browser
+    marks as coming from another site is refused before the application, even if the page could not read the answer.
+    Programs mark nothing, and pass. The server uses no cookies, so it never sends Access-Control-Allow-Credentials.
 
     Args:
-        app: What it stands before.
+        app: The application.
         origins: The allow-list, as browsers write origins (`https://example.com`), or `*`.
-        refuse: How a refusal is answered.
+        refuse: Answers a request with an error.
     """
 
     def __init__(self, app: Asgi, origins: Sequence[str], refuse: Refuse) -> None:
@@ -47,7 +47,7 @@ class Cors:
             await self._app(scope, receive, send)
             return
         if _MARKS.isdisjoint([name for name, _ in scope["headers"]]):
-            # No browser, or a page that only reads what is its own: 0.5 us instead of the 3 us of reading all.
+            # Not from a browser, or from the server's own page: 0.5 us, instead of 3 us for reading all headers.
             await self._app(scope, receive, _with(send, self._marks("")))
             return
         metadata = headers.metadata(scope["headers"])
@@ -63,11 +63,11 @@ class Cors:
 
     @property
     def plain_marks(self) -> Headers:
-        """What the answer to a program carries."""
+        """The headers of an answer to a program."""
         return self._marks("")
 
     def _marks(self, origin: str) -> Headers:
-        """What every answer carries: who may read it, and that this depends on who asks, for caches."""
+        """The headers of every answer: which page may read it, and for caches, that this depends on the origin."""
         if self._any:
             return (("Access-Control-Allow-Origin", ANY), ("Access-Control-Expose-Headers", _EXPOSED))
         if not self._origins:
@@ -83,10 +83,10 @@ def _is_preflight(method: str, metadata: Mapping[str, str]) -> bool:
 
 
 def _is_foreign(method: str, metadata: Mapping[str, str]) -> bool:
-    """Whether a page of another site sent the request: a browser says so, and a program says nothing."""
+    """Whether a page of another site sent the request, as its browser says. Programs say nothing."""
     site = metadata.get("sec-fetch-site", "none")
     if site not in ("none", "same-origin"):
-        # A user followed a link to here: it only reads, and the page with the link sees nothing of it.
+        # A user followed a link: the request only reads, and the page with the link can't see the answer.
         followed = (
             metadata.get("sec-fetch-mode") == "navigate" and metadata.get("sec-fetch-dest") == "document"
         )
@@ -97,7 +97,7 @@ def _is_foreign(method: str, metadata: Mapping[str, str]) -> bool:
 
 
 def _permission(metadata: Mapping[str, str]) -> Headers:
-    """The answer to a preflight: any method, and the headers that the page asks for, as unknown ones do nothing."""
+    """The headers of a preflight's answer: any method, and the headers that the page asks for."""
     asked = metadata.get("access-control-request-headers", "")
     allowed: Headers = (("Access-Control-Allow-Headers", asked),) if asked else ()
     return (
@@ -112,7 +112,8 @@ def _refused(origin: str) -> Refused:
     return Refused(
         403,
         "PERMISSION_DENIED",
-        f"this request comes from {page}, which may not call this server; JOBQUEUE_CORS_ORIGINS lists those that may",
+        f"this request comes from {page}, which may not call this server; "
+        "JOBQUEUE_CORS_ORIGINS lists the origins that may",
     )
 
 

@@ -1,4 +1,4 @@
-"""The documents of the API, and the page to read them and to try them out: Swagger UI, from this server alone."""
+"""The OpenAPI documents, and the page that shows them: Swagger UI, with files from this server alone."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from .answer import JSON, Answer, Headers
 
 _HERE = Path(__file__).parent / "openapi"
-# Where a build puts Swagger UI; a checkout has it from the distribution that builds take it from.
+# Where a build puts the files of Swagger UI. A checkout reads them from the distribution flask-swagger-ui.
 _BUILT = _HERE / "swagger-ui"
 _SOURCE = ("flask-swagger-ui", "flask_swagger_ui/dist")
 
 _CURRENT = "no-cache"
 _FOR_A_DAY = "public, max-age=86400"
-# Nothing from elsewhere, and no call to elsewhere: the page works without a network, and what a document says in HTML
-# can't act. Swagger UI writes style attributes, and has its pictures as data.
+# The page loads nothing from other servers and calls none: it works without a network, and HTML in a document can't
+# run. Swagger UI writes style attributes, and has its pictures as data.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -32,13 +32,13 @@ _PAGE: Headers = (
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file behind a path.
+    """A file that is served.
 
     Attributes:
-        name: In the folder of the documents, or in that of Swagger UI.
-        content_type: As it is sent.
-        caching: Cache-Control.
-        headers: Beside those of every file.
+        name: Its name in the folder of the documents or of Swagger UI.
+        content_type: Its Content-Type.
+        caching: Its Cache-Control.
+        headers: Its headers in addition to those of every file.
     """
 
     name: str
@@ -61,23 +61,23 @@ _FILES: Mapping[str, _File] = {
     "/swagger.json": _File("jobqueue.swagger.json", JSON),
 }
 
-# Where a document says below which path its own begin, and how it says so where that is not the root.
+# The part of each document that names the path below which its paths begin, and its form if that is not the root.
 _PLACES = {
     "openapi.json": (b'"url": "/"', b'"url": "%s/"'),
     "jobqueue.swagger.json": (b'"swagger": "2.0",', b'"swagger": "2.0",\n  "basePath": "%s",'),
 }
 
-#: What is answered here.
+#: The paths that this file answers.
 PATHS = tuple(_FILES)
 
 
 def answer(path: str, metadata: Mapping[str, str], root: str) -> Answer:
-    """The answer to GET of one of `PATHS`; 304 where the caller has it already.
+    """The answer to GET of one of `PATHS`; 304 if the caller has the file already.
 
     Args:
         path: One of `PATHS`.
-        metadata: Of the request.
-        root: Where the application is mounted, "" for the root; as it stands in a URL.
+        metadata: The headers of the request.
+        root: The path where the application is mounted, as in a URL; "" for the root.
     """
     file = _FILES[path]
     body, tag = _read(file.name, root)
@@ -94,7 +94,7 @@ def answer(path: str, metadata: Mapping[str, str], root: str) -> Answer:
 
 @cache
 def _read(name: str, root: str) -> tuple[bytes, str]:
-    """A file and its ETag, a weak one, since it may be sent as gzip. Read once: it is a part of the program."""
+    """A file and its ETag, which is weak because the file may be sent as gzip. The file is read once."""
     folder = _HERE if (_HERE / name).exists() else _swagger_ui()
     body = (folder / name).read_bytes()
     if root and name in _PLACES:
@@ -107,7 +107,7 @@ def _swagger_ui() -> Path:
     """The folder of Swagger UI.
 
     Raises:
-        PackageNotFoundError: This is a checkout, and its environment does not have it installed.
+        PackageNotFoundError: This is a checkout, and its environment does not have flask-swagger-ui.
     """
     if _BUILT.is_dir():
         return _BUILT

@@ -1,4 +1,4 @@
-"""What is behind one binding: a unary method or a server stream, called through the chain."""
+"""The endpoint of one binding: a unary method or a server stream, called through the chain."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from ..chain import Call, Chain, StreamHandler
-from ..errors import FieldInvalid, JobQueueError, NotBuilt
+from ..errors import FieldInvalid, JobQueueError, MethodNotImplemented
 from . import contract, headers
 from .answer import Answer, Send, json_text
 from .contract import Contract
 from .errors import ErrorForm, Refused, refused_by_transcoder
-from .presence import Presence
+from .in_flight import InFlightRequests
 from .request import Request
 from .streams import StreamAnswer
 from .transcoding.binding import Binding
@@ -29,92 +29,92 @@ class Endpoint(Protocol):
     """Answers the calls of one binding."""
 
     async def answer(self, request: Request, match: Match[Binding], call: Call, send: Send) -> Answer | None:
-        """The answer, or None where it has sent that itself.
+        """The answer; None if the endpoint has sent it itself.
 
         Raises:
-            JobQueueError: What the chain lets out; nothing has been sent.
+            JobQueueError: The call failed, and nothing has been sent.
             PeerGone: The caller has gone.
         """
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all endpoints of an application have in common."""
+class EndpointContext:
+    """What all endpoints of an application share."""
 
     chain: Chain
     transcoder: Transcoder
     contract: Contract
-    presence: Presence
+    in_flight: InFlightRequests
     errors: ErrorForm
     turns: Turns = field(default_factory=Turns)
 
 
-# What passes the chain before there is a message: it is read where the caller was let in.
+# What the chain gets as the request: the message is read after the access step.
 _Raw = tuple[Request, Match[Binding], StreamAnswer | None]
 
 
-def endpoint(around: Surroundings, binding: Binding, servicer: object) -> Endpoint:
-    """The endpoint of a binding; a method that the servicer lacks is answered NOT_BUILT."""
+def endpoint(context: EndpointContext, binding: Binding, servicer: object) -> Endpoint:
+    """The endpoint of a binding. A method that the servicer does not have is answered NOT_IMPLEMENTED."""
     implementation = getattr(servicer, binding.method.name, None)
     if implementation is None:
-        return Unary(around, binding, _not_built(binding.method.name))
+        return Unary(context, binding, _not_implemented(binding.method.name))
     if binding.method.server_streaming:
-        return Stream(around, binding, implementation)
-    return Unary(around, binding, implementation)
+        return Stream(context, binding, implementation)
+    return Unary(context, binding, implementation)
 
 
 class Unary:
-    """A method of one answer."""
+    """The endpoint of a unary method."""
 
     def __init__(
-        self, around: Surroundings, binding: Binding, handler: Callable[[Any, Call], Awaitable[Any]]
+        self, context: EndpointContext, binding: Binding, handler: Callable[[Any, Call], Awaitable[Any]]
     ) -> None:
-        self._around = around
+        self._context = context
         self._binding = binding
         self._handler = handler
-        self._location = around.contract.locations.get(full_name(binding))
-        self._run = around.chain.unary(full_name(binding), self._rendered, self._read)
+        self._location = context.contract.locations.get(full_name(binding))
+        self._run = context.chain.unary(full_name(binding), self._rendered, self._read)
 
     async def answer(self, request: Request, match: Match[Binding], call: Call, send: Send) -> Answer | None:
         """As `Endpoint` says."""
         run = self._run((request, match, None), call)
-        answer, location = await self._around.presence.hold(run, request, streams=False)
+        answer, location = await self._context.in_flight.hold(run, request, streams=False)
         made: Answer = answer
         return made.with_headers([("Location", request.root + location)]) if location else made
 
     async def _read(self, raw: _Raw) -> Message:
         request, match, _ = raw
-        return await _filled(self._around, request, match)
+        return await _filled(self._context, request, match)
 
     async def _rendered(self, request: Any, call: Call) -> tuple[Answer, str]:
-        """The answer, and the path of what it made. In the chain: what can't be rendered is a fault of ours."""
+        """The rendered answer, and its Location. Inside of the chain, so that a failure to render is Internal."""
         response = await self._handler(request, call)
-        made = self._around.transcoder.render(self._binding, response)
+        made = self._context.transcoder.render(self._binding, response)
         status = int(call.answer_metadata.get(headers.HTTP_CODE, "200"))
         location = self._location(response) if status == 201 and self._location is not None else ""
         return Answer(status, made.body, content_type=made.content_type), location
 
 
 class Stream:
-    """A method of many answers, in the framing that the caller asks for."""
+    """The endpoint of a server stream, in the framing that the caller asks for."""
 
-    def __init__(self, around: Surroundings, binding: Binding, handler: StreamHandler) -> None:
-        self._around = around
+    def __init__(self, context: EndpointContext, binding: Binding, handler: StreamHandler) -> None:
+        self._context = context
         self._binding = binding
-        self._resume = around.contract.resumes.get(full_name(binding))
-        self._run = around.chain.stream(full_name(binding), handler, self._begun)
-        self._head = around.chain.unary(full_name(binding), self._promised, self._read)
+        self._resume = context.contract.resumes.get(full_name(binding))
+        self._run = context.chain.stream(full_name(binding), handler, self._begun)
+        self._head = context.chain.unary(full_name(binding), self._promised, self._read)
 
     async def answer(self, request: Request, match: Match[Binding], call: Call, send: Send) -> Answer | None:
         """As `Endpoint` says."""
         stream = StreamAnswer(send, headers.sent(call.answer_metadata))
-        hold = self._around.presence.hold
+        hold = self._context.in_flight.hold
         if request.method == "HEAD":
             await stream.head(await hold(self._head((request, match, stream), call), request, streams=False))
             return None
 
         async def send_message(response: Any) -> None:
-            made = self._around.transcoder.render(self._binding, response)
+            made = self._context.transcoder.render(self._binding, response)
             await stream.message(made.body, getattr(response, self._resume.token) if self._resume else "")
 
         try:
@@ -124,7 +124,7 @@ class Stream:
             await stream.stop()
             if not stream.started:
                 raise
-            status = json_text(self._around.errors.status(error))
+            status = json_text(self._context.errors.status(error))
             await stream.fail(status, error.retry_after)
         finally:
             await stream.stop()
@@ -136,10 +136,10 @@ class Stream:
             framing = framing_for(request.metadata.get("accept", ""))
         except TranscodingError as error:
             raise refused_by_transcoder(error) from None
-        message = await _filled(self._around, request, match)
+        message = await _filled(self._context, request, match)
         seen = request.metadata.get("last-event-id", "")
         if seen and self._resume is not None:
-            # Newer than what the URL says, which a browser keeps when it connects again.
+            # Newer than the token in the URL, which a browser keeps when it reconnects.
             setattr(message, self._resume.into, seen)
         return framing, message
 
@@ -154,12 +154,12 @@ class Stream:
         return read[0]
 
 
-async def _filled(around: Surroundings, request: Request, match: Match[Binding]) -> Message:
+async def _filled(context: EndpointContext, request: Request, match: Match[Binding]) -> Message:
     body = await request.body()
     request.watch()
-    await around.turns.wait(len(body))
+    await context.turns.wait(len(body))
     try:
-        message = around.transcoder.fill(match, request.query, request.metadata, body)
+        message = context.transcoder.fill(match, request.query, request.metadata, body)
     except TranscodingError as error:
         raise _refused(error, match) from None
     contract.readable(message)
@@ -167,7 +167,7 @@ async def _filled(around: Surroundings, request: Request, match: Match[Binding])
 
 
 def _refused(error: TranscodingError, match: Match[Binding]) -> Refused | FieldInvalid:
-    """The error to raise. The caller must not name it: its frame, which knows the body, would be kept with it."""
+    """The error to raise. The caller must not name it: the error would keep the frame, and with it the body."""
     refused = refused_by_transcoder(error)
     if isinstance(refused, FieldInvalid):
         return contract.paging_refused(refused, match.route.template.text)
@@ -179,8 +179,8 @@ def full_name(binding: Binding) -> str:
     return f"/{binding.method.containing_service.full_name}/{binding.method.name}"
 
 
-def _not_built(name: str) -> Callable[[Any, Call], Awaitable[Any]]:
-    async def not_built(request: Any, call: Call) -> Any:
-        raise NotBuilt(f"{name} is not built in this server's HTTP side yet")
+def _not_implemented(name: str) -> Callable[[Any, Call], Awaitable[Any]]:
+    async def not_implemented(request: Any, call: Call) -> Any:
+        raise MethodNotImplemented(f"this server does not have the method {name} over HTTP")
 
-    return not_built
+    return not_implemented

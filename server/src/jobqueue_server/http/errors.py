@@ -1,4 +1,4 @@
-"""The one place where an error becomes an HTTP answer: its status, its body in one of two forms, its headers."""
+"""Turns errors into HTTP answers: status, headers, and a body in one of two forms. No other file does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .transcoding.errors import TranscodingError
 
 DOMAIN = "jobqueue"
 
-#: What google/rpc/code.proto maps a code to.
+#: The HTTP status of each code, as google/rpc/code.proto has it.
 STATUS_OF = {
     "OK": 200,
     "CANCELLED": 499,
@@ -35,36 +35,36 @@ STATUS_OF = {
     "DATA_LOSS": 500,
 }
 
-#: Reasons that only HTTP knows: the request did not get as far as a handler. By their HTTP status.
+#: Reasons of HTTP alone, by HTTP status: the request did not reach a handler.
 REASONS = {
     400: (
         "REQUEST_MALFORMED",
-        "The bytes are no request of HTTP/1.1, or can be read in two ways. The message says why; the connection ends.",
+        "The bytes are not an HTTP/1.1 request, or can be read in two ways. The message says why. The connection ends.",
     ),
     403: (
         "ORIGIN_FOREIGN",
-        "A page of another site sent the request, in a browser. List the page's origin in `JOBQUEUE_CORS_ORIGINS`.",
+        "A page of another site sent the request from a browser. List the page's origin in `JOBQUEUE_CORS_ORIGINS`.",
     ),
     404: (
         "ROUTE_NOT_FOUND",
-        "No method is at this path, or it has no such verb. The message names what there is.",
+        "No method has this path, or the path has no such verb. The message names the most similar ones.",
     ),
     405: (
         "METHOD_NOT_ALLOWED",
-        "The path is there, but not for this HTTP method. `Allow` lists those it has.",
+        "The path exists, but not for this HTTP method. `Allow` lists the methods that it has.",
     ),
     406: (
         "ACCEPT_UNSUPPORTED",
-        "The method is a stream, and `Accept` takes none of the forms that it is answered in. The message lists them.",
+        "The method answers a stream, and `Accept` allows none of its forms. The message lists the forms.",
     ),
-    413: ("BODY_TOO_LARGE", "The body is over 4 MiB. Send less at once, or store the data elsewhere."),
+    413: ("BODY_TOO_LARGE", "The body is over 4 MiB. Send smaller ones, or store the data elsewhere."),
     415: (
         "CONTENT_TYPE_UNSUPPORTED",
-        "The body is declared as something else than `application/json`, or encoded in another way than gzip.",
+        "The body's type is not `application/json`, or its encoding is not gzip.",
     ),
     421: (
         "HOST_UNKNOWN",
-        "`Host` is no name of this server. Call it by its address, or add the name to `JOBQUEUE_HTTP_HOSTS`.",
+        "`Host` is not a name of this server. Call it by its address, or add the name to `JOBQUEUE_HTTP_HOSTS`.",
     ),
 }
 
@@ -72,7 +72,7 @@ _TYPE = "type.googleapis.com/google.rpc."
 
 
 class Refused(JobQueueError):
-    """A request that does not get as far as a method's handler, for one of `REASONS`."""
+    """A request that does not reach a method's handler, for one of `REASONS`."""
 
     def __init__(self, status: int, code: str, message: str, headers: Headers = ()) -> None:
         super().__init__(message)
@@ -83,9 +83,9 @@ class Refused(JobQueueError):
 
 
 def refused_by_transcoder(error: TranscodingError) -> Refused | FieldInvalid:
-    """What the transcoder refused, as an error of ours.
+    """The error for a request that the transcoder refused.
 
-    What it can't read is FIELD_INVALID, as over gRPC; the rest never got as far as a method.
+    A request that it can't read is FIELD_INVALID, as over gRPC. Others did not reach a method.
     """
     if error.http_status == STATUS_OF["INVALID_ARGUMENT"]:
         violations = [FieldViolation(one.field, one.description) for one in error.violations]
@@ -95,24 +95,24 @@ def refused_by_transcoder(error: TranscodingError) -> Refused | FieldInvalid:
 
 
 def allowed(methods: Sequence[str]) -> str:
-    """The value of `Allow`: where GET is, HEAD is, and OPTIONS is everywhere."""
+    """The value of `Allow`: the methods, HEAD if GET is one of them, and OPTIONS."""
     more = {"HEAD"} if "GET" in methods else set()
     return ", ".join(sorted({*methods, *more, "OPTIONS"}))
 
 
 class ErrorForm:
-    """How errors are written.
+    """The form of errors.
 
     Args:
-        aip193: As Google's APIs answer: an object `error` with the HTTP status as its code and the name of the gRPC
-            code as its status. Else the body is a google.rpc.Status.
+        aip193: Whether to answer as Google's APIs do: an object `error` with the HTTP status as its code, and the name
+            of the gRPC code as its status. Otherwise the body is a google.rpc.Status.
     """
 
     def __init__(self, *, aip193: bool = False) -> None:
         self._aip193 = aip193
 
     def answer(self, error: JobQueueError) -> Answer:
-        """The answer to a call that failed: the status of its code, unless its reason has one of its own."""
+        """The answer to a failed call. Its status is the reason's own, or the status of its code."""
         beside = error.headers if isinstance(error, Refused) else ()
         if error.retry_after is not None:
             beside = (
@@ -126,7 +126,7 @@ class ErrorForm:
         return {"error": self.status(error)} if self._aip193 else self.status(error)
 
     def status(self, error: JobQueueError) -> dict[str, object]:
-        """The error itself, with which a stream that has begun ends."""
+        """The error as an object. A stream that has begun ends with it."""
         code = _code(error)
         if self._aip193:
             parts = {"code": _status(error), "message": error.message, "status": code}
@@ -154,6 +154,6 @@ def _details(error: JobQueueError) -> list[dict[str, object]]:
 
 
 def _duration(span: timedelta) -> str:
-    """As ProtoJSON writes a Duration."""
+    """A Duration in the form of ProtoJSON."""
     text = f"{span.total_seconds():.6f}".rstrip("0").rstrip(".")
     return f"{text}s"

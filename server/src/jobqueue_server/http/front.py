@@ -1,4 +1,4 @@
-"""The HTTP transport, put together: the application, and what stands before it."""
+"""Builds the HTTP transport: the application, and what wraps it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def http_server(
     tls: Tls | None,
     reuse_port: bool,
 ) -> HttpServer:
-    """The server of these services, as the settings want it."""
+    """The HTTP server of these services, by the settings."""
     http = HttpApp(chain, services, operations, ErrorForm(aip193=settings.http_errors == "aip193"))
     cors = Cors(http, settings.cors_origins, http.refuse)
     names = settings.http_hosts

@@ -1,4 +1,4 @@
-"""What is asked of the head of a request beyond its grammar, which the parser knows."""
+"""Checks the head of a request, in addition to the grammar, which the parser checks."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Lines = list[tuple[bytes, bytes]]
 
 
 def malformed(message: str) -> Refused:
-    """An error of a request that can't be read, or can be read in two ways."""
+    """The error for a request that can't be read, or that can be read in two ways."""
     return Refused(400, "INVALID_ARGUMENT", message)
 
 
 def check(method: bytes, version: str, hosts: int, codings: Sequence[bytes]) -> None:
-    """Refuses what the parser lets through, and other programs on the way may read in another way.
+    """Refuses heads that the parser accepts, but that a proxy may read in another way.
 
     Args:
         method: The method.
-        version: Of HTTP, such as 1.1.
-        hosts: How many Host headers there are.
+        version: The version of HTTP, such as 1.1.
+        hosts: The number of Host headers.
         codings: The values of all Transfer-Encoding headers.
 
     Raises:
-        Refused: It says what is wrong.
+        Refused: The text says what is wrong.
     """
     if version not in ("1.1", "1.0"):
         raise malformed(f"the request is of HTTP/{version}; this port speaks HTTP/1.1")
@@ -38,7 +38,7 @@ def check(method: bytes, version: str, hosts: int, codings: Sequence[bytes]) -> 
     if codings and [coding.strip().lower() for coding in codings] != [b"chunked"]:
         raise malformed("the request's Transfer-Encoding must be chunked and nothing else")
     if method == b"CONNECT":
-        message = "CONNECT is not allowed; this server is no proxy"
+        message = "CONNECT is not allowed; this server is not a proxy"
         raise Refused(405, "UNIMPLEMENTED", message, (("Allow", ""),))
 
 
@@ -46,22 +46,22 @@ def check_size(size: int) -> None:
     """Refuses a head that is too large.
 
     Raises:
-        Refused: It is.
+        Refused: The head is over the limit.
     """
     if size > MOST_BYTES:
         raise malformed(f"the path and headers are over {MOST_BYTES} bytes, the most that is taken")
 
 
 def size(target: bytes, lines: Lines) -> int:
-    """The bytes that the target and the headers take, written as most programs write them."""
+    """The size of target and headers in bytes, in the usual spelling."""
     return len(target) + sum(len(name) + len(value) + 4 for name, value in lines)
 
 
 def place(target: bytes) -> tuple[str, bytes, bytes]:
-    """The path, decoded and as it was sent, and the query of a target.
+    """The path of a target, decoded and as sent, and its query.
 
     Raises:
-        Refused: It is no path.
+        Refused: The target has no path.
     """
     try:
         url = httptools.parse_url(target)
@@ -75,7 +75,7 @@ def place(target: bytes) -> tuple[str, bytes, bytes]:
 
 
 def without_upgrade(method: bytes, target: bytes, version: str, lines: Lines) -> bytes:
-    """The same head without the field that asks for another protocol."""
+    """The head without the headers that ask for another protocol."""
     line = b"%b %b HTTP/%b\r\n" % (method, target, version.encode())
     fields = [b"%b: %b\r\n" % field for field in lines if field[0] != b"upgrade"]
     return b"".join((line, *fields, b"\r\n"))

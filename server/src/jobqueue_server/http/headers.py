@@ -1,4 +1,4 @@
-"""Headers of a request as the metadata of a call, and the time that it has."""
+"""The headers of a request: the metadata of the call, and its time limit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from ..errors import FieldInvalid
 
-#: Of a call's answer metadata, the one that is no header but the status.
+#: The answer metadata that sets the HTTP status, and is not sent as a header.
 HTTP_CODE = "x-http-code"
 
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -16,12 +16,12 @@ _is_seconds = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?").fullmatch
 
 
 def metadata(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Names in lower case with their values; the last of a repeated name, as over gRPC."""
+    """The headers by name in lower case; of a repeated name the last value, as over gRPC."""
     return {name.decode("latin-1").lower(): value.decode("latin-1").strip() for name, value in headers}
 
 
 def one(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
-    """The value of one header, named in lower case as ASGI has them; the last of a repeated one, "" without one."""
+    """The value of one header, named in lower case as in ASGI; of a repeated one the last; "" if it is missing."""
     value = b""
     for other, given in headers:
         if other == name:
@@ -30,7 +30,7 @@ def one(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
 
 
 def sent(answer_metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """What goes beside an answer, as headers."""
+    """The answer metadata as headers."""
     return tuple(
         ("-".join(part.capitalize() for part in name.split("-")), value)
         for name, value in answer_metadata.items()
@@ -39,10 +39,10 @@ def sent(answer_metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def seconds_allowed(metadata: Mapping[str, str]) -> float | None:
-    """What `Grpc-Timeout` and `X-Server-Timeout` give the call, the less of both; None without either.
+    """The shorter one of `Grpc-Timeout` and `X-Server-Timeout`, in seconds; None if both are missing.
 
     Raises:
-        FieldInvalid: One is not written as it must be. To ignore it would be to wait longer than the caller does.
+        FieldInvalid: One is malformed. If it were ignored, the call could take longer than its caller waits.
     """
     given = []
     if "grpc-timeout" in metadata:
@@ -61,6 +61,6 @@ def seconds_allowed(metadata: Mapping[str, str]) -> float | None:
 
 
 def content_length(metadata: Mapping[str, str]) -> int:
-    """What the caller says that the body has, in bytes; 0 where it does not say."""
+    """The value of Content-Length, in bytes; 0 if it is missing."""
     text = metadata.get("content-length", "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0

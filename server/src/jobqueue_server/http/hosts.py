@@ -1,4 +1,4 @@
-"""Under which names the server answers, so that a page whose own name leads here (DNS rebinding) gets nothing."""
+"""The names under which the server answers, as a protection against DNS rebinding."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from . import headers
 from .answer import Asgi, Receive, Refuse, Scope, Send
 from .errors import Refused
 
-#: The entry of the list that stands for every name.
+#: The entry of the list for every name.
 ANY = "*"
 
 
 class Hosts:
-    """Stands before an ASGI application: a request for a name that is not this server's is refused.
+    """Wraps an ASGI application, and refuses a request for a name that is not this server's.
 
-    To a browser a page belongs to the site whose name it came by; when that name is made to lead to this machine, the
-    page calls us as its own site, and nothing in its requests says otherwise but `Host`. An address in `Host` is no
-    name that could be led elsewhere, and a request without `Host` comes from no browser.
+    In a browser a page belongs to the site of its name. If an attacker makes that name resolve to this machine, the
+    page calls this server as its own site, and only `Host` shows it. An address in `Host` does not resolve to another
+    machine, and a request without `Host` does not come from a browser.
 
     Args:
-        app: What it stands before.
-        names: Answered beside addresses and localhost; `*` is every name.
-        refuse: How a refusal is answered.
+        app: The application.
+        names: The server's names, in addition to addresses and localhost; `*` for every name.
+        refuse: Answers a request with an error.
     """
 
     def __init__(self, app: Asgi, names: Sequence[str], refuse: Refuse) -> None:
@@ -43,7 +43,7 @@ class Hosts:
         await self._app(scope, receive, send)
 
     def answers(self, host: str) -> bool:
-        """Whether a request for this name, or address, is this server's."""
+        """Whether the server answers a request with this `Host`."""
         return self._any or not host or self._is_ours(host)
 
     def _is_ours(self, host: str) -> bool:
@@ -52,9 +52,9 @@ class Hosts:
 
 
 def needed(address: str, names: Sequence[str]) -> bool:
-    """Whether names are to be checked: where they are told, and on a loopback, whose names are known.
+    """Whether names must be checked: if names are set, or the server listens on a loopback address.
 
-    On any other address a server may have names that it does not know of.
+    On another address a server may have names that it does not know.
     """
     host = address.rpartition(":")[0].strip("[]")
     return (

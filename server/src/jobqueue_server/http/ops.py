@@ -1,4 +1,4 @@
-"""The operational paths: whether the server lives, whether it takes work, what it is, its metrics and documents."""
+"""The operational paths: health, readiness, version, metrics and documents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..metrics import Metrics
 from . import docs
 from .answer import Answer, json_answer
 
-#: They are answered outside of the chain: while the server drains, and whatever its load.
+#: These paths do not pass the whole chain: they are answered during a drain, and under any load.
 PATHS = ("/health", "/healthz", "/readyz", "/version", "/metrics", *docs.PATHS)
 #: Those of them that pass the access step, each as the method that stands for it. The others need no credentials.
 GUARDED = {"/metrics": METRICS, **dict.fromkeys(("/version", *docs.PATHS), DOCUMENTS)}
@@ -20,8 +20,8 @@ class Operations:
     """Answers `PATHS`.
 
     Args:
-        metrics: The server's.
-        not_ready: Why the server takes no work now; empty where it does.
+        metrics: The server's metrics.
+        not_ready: Answers why the server accepts no work now; empty if it does.
     """
 
     def __init__(self, metrics: Metrics, not_ready: Callable[[], str]) -> None:
@@ -29,10 +29,10 @@ class Operations:
         self._not_ready = not_ready
 
     def answer(self, path: str, metadata: Mapping[str, str], root: str = "") -> Answer | None:
-        """The answer to GET, below the path where the application is mounted; None where it is not one of ours."""
+        """The answer to GET of one of `PATHS`; None for another path."""
         match path:
             case "/health" | "/healthz":
-                # That it answers is the answer: a process whose database is away must not be restarted for that.
+                # The process answers, so it runs. It must not be restarted because its database is away.
                 return json_answer(200, {"status": "ok"})
             case "/readyz":
                 reason = self._not_ready()

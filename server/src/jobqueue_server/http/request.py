@@ -1,4 +1,4 @@
-"""One HTTP request: where it leads within this application, its body, and whether its caller is still there."""
+"""One HTTP request: its path in this application, its body, and whether its caller is still connected."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .errors import Refused
 
 
 class Request:
-    """What ASGI says of a request.
+    """A request, from ASGI.
 
     Attributes:
         method: GET, POST, ...
-        metadata: Its headers, names in lower case.
-        root: Where this application is mounted, "" for the root; as it stands in a URL.
-        raw_path: The path below that, as it was sent, in which %2F is no slash.
-        path: The same, decoded.
-        query: What follows the question mark, undecoded.
-        peer: The caller's address, in the form in which gRPC names it.
-        gone: The caller has hung up.
+        metadata: The headers, names in lower case.
+        root: The path where this application is mounted, as in a URL; "" for the root.
+        raw_path: The path below `root`, as it was sent: %2F is not a slash.
+        path: The same path, decoded.
+        query: The part after the question mark, not decoded.
+        peer: The caller's address, as gRPC writes it.
+        gone: Whether the caller has hung up.
     """
 
     __slots__ = (
@@ -51,18 +51,18 @@ class Request:
         self._watcher: asyncio.Task[None] | None = None
 
     async def body(self) -> bytes:
-        """The whole body, inflated, of which no more is ever held than a message may have.
+        """Reads the whole body, inflated. It never holds more than the limit of a message.
 
         Raises:
-            PeerGone: The caller has hung up before all of it was there.
-            Refused: It is too large, or encoded in a way that is not known here.
-            FieldInvalid: It is not what its encoding says.
+            PeerGone: The caller hung up before the end of the body.
+            Refused: The body is too large, or has an unknown encoding.
+            FieldInvalid: The body does not match its encoding.
         """
         inflater = compression.inflater(self.metadata)
         if headers.content_length(self.metadata) > MAX_MESSAGE_BYTES:
             raise _too_large(inflater)
         parts: list[bytes] = []
-        # What has come, and what it has become.
+        # The bytes received, and their inflated size.
         received = size = 0
         while True:
             event = await self._receive()
@@ -82,13 +82,13 @@ class Request:
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def watch(self) -> None:
-        """From now on the running task is cancelled when the caller hangs up. The body must have been read."""
+        """From now on, cancels the running task when the caller hangs up. The body must have been read."""
         task = asyncio.current_task()
         assert task is not None
         self._watcher = asyncio.create_task(self._wait_until_gone(task))
 
     def unwatch(self) -> None:
-        """No longer. Before the end of an answer is sent, which looks like a caller that hung up."""
+        """Stops that. It must come before the end of the answer, which looks like a caller that hung up."""
         if self._watcher is not None:
             self._watcher.cancel()
 
@@ -101,16 +101,16 @@ class Request:
 
 def _too_large(inflater: compression.Inflater | None) -> Refused:
     inflated = " once inflated" if inflater else ""
-    message = f"the body is over {MAX_MESSAGE_BYTES} bytes{inflated}, the most that is taken"
+    message = f"the body is over {MAX_MESSAGE_BYTES} bytes{inflated}; send smaller ones, or store the data elsewhere"
     return Refused(413, "INVALID_ARGUMENT", message)
 
 
 def _place(scope: Scope) -> tuple[str, bytes, str]:
-    """Where the application is mounted, and the path below, raw and decoded.
+    """The path where the application is mounted, and the path below it, raw and decoded.
 
-    Servers and frameworks differ in whether paths begin with `root_path`: ASGI says that both do, older ones have cut
-    it off of `path` alone, or of both. So it is cut off where it is there. Where `raw_path` is missing, or says
-    something else than `path` because a middleware has rewritten that, `path` counts.
+    Servers and frameworks differ in whether paths begin with `root_path`: in ASGI both do, older servers have removed
+    it from `path` or from both. So it is removed if a path begins with it. If `raw_path` is missing, or differs from
+    `path` because a middleware has changed that, `path` counts.
     """
     path: str = scope["path"]
     raw: str = (scope.get("raw_path") or b"").decode("latin-1")
@@ -145,5 +145,5 @@ def _peer(scope: Scope) -> str:
 
 
 def peer_name(host: str, port: int) -> str:
-    """A caller's address in the form in which gRPC names it."""
+    """A caller's address, as gRPC writes it."""
     return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"

@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn and httptools on the loop of everything else, on a port of its own."""
+"""The HTTP server: uvicorn and httptools, on the server's event loop and on a separate port."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from .app import HttpApp
 from .fast.path import HttpFastPath
 from .protocol import HttpProtocol
 
-# Longer than proxies keep theirs (60 s), so that it is never us who closes a connection just as one sends on it.
+# Longer than proxies keep idle connections (60 s), so that the proxy closes first, and never sends on a closed one.
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
-# A caller whose machine or network has gone says nothing, and the kernel would try for a quarter of an hour.
+# After the loss of the caller's machine or network, the kernel would try to send for a quarter of an hour.
 _SILENT_SECONDS, _PROBE_SECONDS, _PROBES = 15, 5, 3
 
 
 class HttpServer:
-    """Serves an application of ours.
+    """Serves an application.
 
     Args:
         app: The application.
-        front: The same with what stands before it; None for nothing.
-        fast_path: That for most enqueues; None where there is none.
+        front: The application with its wrappers; None if it has none.
+        fast_path: The fast path for plain enqueues; None if it is off.
         tls: The certificate; None: plain text.
-        reuse_port: Whether several servers may listen on the same port, each getting a share of the connections.
+        reuse_port: Whether several servers may listen on the same port, so that each gets a share of the connections.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class HttpServer:
         self._running: asyncio.Task[None] | None = None
 
     async def start(self, address: str) -> int:
-        """Listens on `host:port` and answers the port, which differs from the asked one if that was 0.
+        """Listens on `host:port`, and answers the port. Port 0 takes a free one.
 
         Raises:
             AddressUnusable: The port is taken, or the address is not this machine's.
@@ -68,8 +68,8 @@ class HttpServer:
             )
         except OSError as error:
             raise taken("The HTTP server", address, "API_BIND_ADDR") from error
-        # Connections inherit it. asyncio sets it on those alone that name TCP as their protocol, which these don't: an
-        # answer in two pieces waited 40 ms for the caller to acknowledge the first. uvloop sets it by itself.
+        # Connections inherit TCP_NODELAY. asyncio sets it only on sockets that name TCP as their protocol, which these
+        # do not: an answer in two pieces took 40 ms, until the caller acknowledged the first. uvloop always sets it.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _notice_the_gone(self._socket)
         config = uvicorn.Config(
@@ -91,21 +91,21 @@ class HttpServer:
             config.ssl = self._tls.http1
         self._server = uvicorn.Server(config)
         self._server.lifespan = config.lifespan_class(config)
-        # Step by step, and not by `serve`, which takes the process's signals.
+        # Not by `serve`, which handles the process's signals.
         self._sockets = listening_together(self._socket)
         await self._server.startup(self._sockets)
         self._running = asyncio.create_task(self._server.main_loop(), name="http")
         return int(self._socket.getsockname()[1])
 
     async def leave(self, grace: timedelta) -> None:
-        """Ends the streams, and answers DRAINING to the calls that are not done after the grace.
+        """Ends the streams, and answers DRAINING to calls that are not done after the grace.
 
-        It still answers on its port: the operational paths, and the calls that finish work. The chain refuses others.
+        The port still answers the operational paths and the calls that finish work. The chain refuses other calls.
         """
         await self._app.leave(grace)
 
     async def stop(self, grace: timedelta) -> None:
-        """Takes no new connections, and leaves."""
+        """Closes the port and all connections."""
         if self._running is None:
             return
         for listening in self._server.servers:
@@ -124,7 +124,7 @@ class HttpServer:
 
 
 def _notice_the_gone(listening: socket.socket) -> None:
-    """Ends each connection that it takes, where the system can, after 30 s in which the other side confirms nothing."""
+    """Sets, if the system can, that each connection ends after 30 s without an acknowledgement of the other side."""
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_KEEPIDLE", _SILENT_SECONDS),

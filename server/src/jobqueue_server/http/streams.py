@@ -1,4 +1,4 @@
-"""The answer of a server stream over HTTP: each message is sent at once, and a long silence is broken by heartbeats."""
+"""The answer of a server stream over HTTP. Each message is sent at once; heartbeats are sent during long silences."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from grpc_http2 import PeerGone
 from .answer import Headers, Send, header_lines
 from .transcoding.framing import Framing
 
-#: For how long the headers wait for a first message, in seconds: until then an error has a status of its own.
+#: How long the headers wait for the first message, in seconds. Until then an error gets its own HTTP status.
 HEADERS_AFTER_SECONDS = 1.0
-#: After so much silence, in seconds, a heartbeat: proxies close what is silent for a minute.
+#: After how many seconds of silence a heartbeat is sent. Proxies close connections that are silent for a minute.
 HEARTBEAT_SECONDS = 15.0
-# What a caller that does not read gets for the last bytes, in seconds.
+# How long the last bytes wait for a caller that does not read, in seconds.
 _LAST_SECONDS = 1.0
 
 _HEADERS: Headers = (
     ("Cache-Control", "no-store"),
-    # nginx keeps an answer until it has all of it, unless told otherwise.
+    # Without this header nginx buffers the whole answer.
     ("X-Accel-Buffering", "no"),
     ("Vary", "Accept"),
 )
 
 
 class StreamAnswer:
-    """What is sent, in order. `begin` first, then `message` for each, then `end`; `stop` in any case.
+    """Sends a stream. The order is `begin`, then `message` for each message, then `end`; `stop` in any case.
 
     Args:
-        send: ASGI's.
-        headers: Beside those of every stream.
+        send: ASGI's send.
+        headers: Headers in addition to those of every stream.
 
     Attributes:
-        started: The status has been sent, so an error can only be a last message.
+        started: Whether the status was sent, so that an error can only be the last message.
     """
 
     def __init__(self, send: Send, headers: Headers) -> None:
         self._send = send
         self._headers = headers
-        # Heartbeats come from another task, and ASGI's `send` is for one at a time.
+        # Another task sends the heartbeats, and ASGI's `send` must not run twice at a time.
         self._turn = asyncio.Lock()
         self._first = True
         self._sent_at = 0.0
@@ -48,12 +48,12 @@ class StreamAnswer:
         self.started = False
 
     def begin(self, framing: Framing) -> None:
-        """The request is good: headers go out with the first message, or soon without one."""
+        """Accepts the request. The headers are sent with the first message, or soon without one."""
         self._framing = framing
         self._beating = asyncio.create_task(self._beat())
 
     async def message(self, message: bytes, event_id: str) -> None:
-        """Sends one message; waits while the caller does not read.
+        """Sends one message, and waits while the caller does not read.
 
         Raises:
             PeerGone: The caller has hung up.
@@ -63,20 +63,20 @@ class StreamAnswer:
             self._first = False
 
     async def end(self) -> None:
-        """The stream has ended well."""
+        """Ends the stream without an error."""
         await self._last(self._framing.end(self._first))
 
     async def fail(self, status: bytes, retry_after: timedelta | None) -> None:
-        """The stream has ended by an error, after `started`."""
+        """Ends the stream with an error, after `started`."""
         await self._last(self._framing.error(status, retry_after, self._first))
 
     async def head(self, framing: Framing) -> None:
-        """The headers alone, as HEAD asks."""
+        """Sends the headers alone, for HEAD."""
         await self._start(framing.content_type)
         await self._send({"type": "http.response.body", "body": b""})
 
     async def stop(self) -> None:
-        """Ends the heartbeats; after it `started` changes no more by itself."""
+        """Ends the heartbeats. Afterwards `started` does not change by itself."""
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.wait([self._beating])
@@ -84,7 +84,7 @@ class StreamAnswer:
 
     async def _last(self, data: bytes) -> None:
         await self.stop()
-        # A caller that does not read must not hold a place here beyond the stream's end.
+        # A caller that does not read must not hold resources after the stream's end.
         with contextlib.suppress(TimeoutError, PeerGone):
             async with asyncio.timeout(_LAST_SECONDS), self._turn:
                 await self._write(data, more=False)

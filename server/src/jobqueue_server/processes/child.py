@@ -1,9 +1,9 @@
-"""One of several server processes: told by its parent what to be, and gone when its parent is.
+"""One of several server processes. Its parent gives it its settings, and it ends when its parent ends.
 
     python -m jobqueue_server.processes.child FD
 
-The settings come pickled on stdin, so that a password in them is seen in no list of processes. FD is a pipe on which it
-says that it is ready: one line, the port of its metrics.
+The settings come pickled on stdin, so that no list of processes shows a password in them. FD is a pipe: when the
+process is ready, it writes one line to it, the port of its metrics.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..settings import Settings
 
 
 def main() -> None:
-    """Serves until its parent says SIGTERM, or is gone."""
+    """Serves until its parent sends SIGTERM or ends."""
     ready = int(sys.argv[1])
     settings: Settings = pickle.load(sys.stdin.buffer)
     logs.configure(settings.log_level, settings.log_format)
@@ -45,7 +45,7 @@ def _say(ready: int, metrics_port: int) -> None:
 
 
 def _parent_is_gone() -> None:
-    """Its end of the pipe is closed. This process ends, since it would not be started again, or ended."""
+    """Ends this process, because the parent has closed its end of the pipe: it could neither restart nor stop it."""
     asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
     os.kill(os.getpid(), signal.SIGTERM)
 

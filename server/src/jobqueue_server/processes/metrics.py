@@ -1,4 +1,4 @@
-"""The metrics of several processes on one page: each sample with the label `process`, each family once."""
+"""The metrics of several processes on one page. Each sample has the label `process`, each family comes once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..addresses import split_address, taken
 TIMEOUT = 3.0
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SAMPLE = re.compile(r"([A-Za-z_:][A-Za-z0-9_:]*)(\{)?")
-#: What every process reads of the database, and what would count double: taken from the first that answers.
+#: Metrics that every process reads from the database. They come from the first process that answers, and count once.
 OF_THE_DATABASE = "jobqueue_queue_"
 
 
 def merged(pages: Mapping[int, str]) -> str:
-    """One page of metrics out of those of several processes, by their numbers."""
+    """One page of metrics from the pages of several processes, which are given by number."""
     heads: dict[str, list[str]] = {}
     samples: dict[str, list[str]] = {}
     for place, (number, page) in enumerate(sorted(pages.items())):
@@ -68,14 +68,14 @@ class GatheredMetrics:
     """`/metrics` of all processes, on a port of its own.
 
     Args:
-        ports: By number where each process has its own metrics; 0: it is not ready.
+        ports: The port of each process's own metrics, by number; 0: the process is not ready.
     """
 
     def __init__(self, ports: Callable[[], Mapping[int, int]]) -> None:
         self._ports = ports
 
     def start(self, address: str) -> int:
-        """Listens on `host:port` and answers the port, which differs from the asked one if that was 0.
+        """Listens on `host:port`, and answers the port. Port 0 takes a free one.
 
         Raises:
             AddressUnusable: The port is taken.
@@ -93,7 +93,7 @@ class GatheredMetrics:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *arguments: object) -> None:
-                """A scrape is no news."""
+                """Logs nothing: a scrape is not worth a line."""
 
         try:
             self._server = ThreadingHTTPServer((host, port), Handler)
@@ -104,7 +104,7 @@ class GatheredMetrics:
         return self._server.server_port
 
     def page(self) -> str:
-        """What all processes tell now; one that does not answer is told to be down."""
+        """The metrics of all processes. A process that does not answer is shown as down."""
         ports = dict(self._ports())
         asked = [number for number, port in ports.items() if port]
         with ThreadPoolExecutor(max(1, len(asked))) as pool:
@@ -113,7 +113,7 @@ class GatheredMetrics:
         return _up(ports, pages) + merged(pages)
 
     def stop(self) -> None:
-        """Ends listening; after it the port is free."""
+        """Stops listening. Afterwards the port is free."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -1,7 +1,7 @@
-"""The parent of several server processes: starts them, starts them again, drains them all, and gathers their metrics.
+"""The parent of several server processes: it starts and restarts them, drains them all, and serves their metrics.
 
-Each child is a program of its own, not a fork: gRPC does not survive one. They share the ports by SO_REUSEPORT, so that
-the kernel gives each a share of the connections, and the database; to each other they are as servers on other hosts.
+Each child is started as a new program: gRPC does not survive a fork. The children share the ports by SO_REUSEPORT, so
+that the kernel spreads connections over them. They share the database as servers on different hosts do.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .metrics import GatheredMetrics
 _log = logs.get(__name__)
 
 START_AGAIN_AFTER = 1.0
-# A child that lived so long was a good one; one that ends sooner is started again later and later.
+# A child that lived for this long is restarted at once; one that ended sooner is restarted after growing waits.
 GOOD_AFTER = 30.0
 MOST_PATIENCE = 30.0
 
@@ -39,7 +39,7 @@ class Child:
 
     Attributes:
         number: From 0; the label `process` of its metrics.
-        metrics_port: Where its metrics are; 0 while it is not ready.
+        metrics_port: The port of its metrics; 0 while it is not ready.
     """
 
     def __init__(self, number: int) -> None:
@@ -49,10 +49,10 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self, settings: Settings, leaving: asyncio.Event) -> int:
-        """Runs it once, to its end; the exit code. `leaving`: whether it is to end, also while it is being started."""
+        """Runs the process once, and answers its exit code. `leaving` says whether it must end, also at start."""
         said, says = os.pipe()
         try:
-            # Not in the group of the terminal, whose Ctrl-C is for the parent: it passes it on, once.
+            # Outside of the terminal's process group: the parent alone gets Ctrl-C, and passes it on once.
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -78,7 +78,7 @@ class Child:
             self.ready.clear()
 
     async def _hear(self, said: int) -> None:
-        """Waits for the line that says that it is ready."""
+        """Waits for the line by which the process says that it is ready."""
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         pipe = os.fdopen(said, "rb")
@@ -91,14 +91,14 @@ class Child:
             transport.close()
 
     def send(self, name: signal.Signals) -> None:
-        """Sends it a signal, if it lives."""
+        """Sends the process a signal, if it runs."""
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(name)
 
 
 class Processes:
-    """Several servers as one program. `await run()` until a signal; its answer is the exit code."""
+    """Several servers as one program. `run()` returns after a signal, with the exit code."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -112,7 +112,7 @@ class Processes:
 
         Raises:
             AddressUnusable: A port is taken.
-            EmbeddedPostgresError, MigrationError: The database can't be had.
+            EmbeddedPostgresError, MigrationError: The database can't be started or migrated.
         """
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
@@ -125,7 +125,7 @@ class Processes:
         return self._code
 
     async def _prepare(self) -> Settings:
-        """What is done once for all of them: ports, the database, the metrics. Answers the children's settings."""
+        """Does what is done once for all children: ports, database, metrics. Answers the children's settings."""
         settings = self._settings
         check_free(listening(settings))
         changed: dict[str, object] = {"processes": 1}
@@ -149,7 +149,7 @@ class Processes:
         return settings.model_copy(update=changed)
 
     def _free_port(self, address: str) -> str:
-        """The address with a port that stays this program's: bound, and listened on by the children alone."""
+        """The address with its port. This program stays bound to the port; only the children listen on it."""
         host, _ = split_address(address)
         family, kind, _, _, place = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
         held = self._up.enter_context(socket.socket(family, kind))
@@ -158,7 +158,7 @@ class Processes:
         return f"{address.rpartition(':')[0]}:{held.getsockname()[1]}"
 
     async def _keep(self, child: Child, settings: Settings) -> None:
-        """Runs a child, and again when it ends without having been told to."""
+        """Runs a child, and restarts it if it ends unasked."""
         patience = START_AGAIN_AFTER / 2
         ever_ready = False
         while not self._leaving.is_set():
@@ -173,7 +173,7 @@ class Processes:
                 self._code = self._code or max(code, 0)
                 return
             if not ever_ready:
-                # Its log says why. Another try would fail again, and a missing process would go unnoticed.
+                # The child's log says why. Another start would fail too, and a missing process would go unnoticed.
                 _log.error("a server process could not start", process=child.number, code=code)
                 self._code = code if code > 0 else 1
                 self._leave()
@@ -198,7 +198,7 @@ class Processes:
                     await self._leaving.wait()
 
     def _leave(self) -> None:
-        """Passes on that the program is to end; each of them knows what a first and a second signal mean."""
+        """Passes a signal on to all children. Each handles a first and a second one by itself."""
         if not self._leaving.is_set():
             _log.info("draining all processes", processes=len(self._children))
         self._leaving.set()

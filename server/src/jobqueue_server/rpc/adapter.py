@@ -1,4 +1,4 @@
-"""A service's descriptor and a servicer become gRPC handlers: every method through the chain, none by hand."""
+"""Makes gRPC handlers from a service's descriptor and a servicer. Every method passes the chain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from ..chain import Call, Chain
-from ..errors import BodyTooLarge, FieldInvalid, JobQueueError, NotBuilt
+from ..errors import BodyTooLarge, FieldInvalid, JobQueueError, MethodNotImplemented
 from .fast.methods import FastMethod, fast_method
 from .trailers import refusal, trailing
 from .transport import (
@@ -32,11 +32,11 @@ def generic_handler(service: ServiceDescriptor, servicer: object, chain: Chain) 
 
     Args:
         service: Its descriptor, such as `jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"]`.
-        servicer: Has `async def Method(self, request, call) -> response` for unary methods, an async
-            generator `Method(self, request, call)` for server streams, and for methods that stream both ways
-            `async def Method(self, context, call) -> None`, which awaits `context.read()` and
-            `context.write(message)` itself. A method that it lacks is answered UNIMPLEMENTED, NOT_BUILT.
-        chain: What every call passes.
+        servicer: Has a method for each RPC. A unary one is `async def Method(self, request, call) -> response`. A
+            server stream is an async generator `Method(self, request, call)`. A method that streams both ways is
+            `async def Method(self, context, call) -> None`, and awaits `context.read()` and `context.write(message)`
+            itself. A method that the servicer does not have is answered UNIMPLEMENTED, NOT_IMPLEMENTED.
+        chain: The chain that every call passes.
     """
     handlers = {method.name: _handler(method, servicer, chain) for method in service.methods}
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
@@ -45,7 +45,7 @@ def generic_handler(service: ServiceDescriptor, servicer: object, chain: Chain) 
 def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
     full_name = f"/{method.containing_service.full_name}/{method.name}"
     parse = _parser(GetMessageClass(method.input_type))
-    # gRPC's own types describe handlers with serializers; unary ones here do without, inside of the chain.
+    # gRPC's types describe handlers with serializers. Unary handlers here serialize inside of the chain instead.
     make: Any = grpc
     implementation = getattr(servicer, method.name, None)
 
@@ -55,18 +55,18 @@ def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
         return parse(raw)
 
     if method.client_streaming:
-        duplex = chain.duplex(full_name, _told(implementation or _not_built(method.name)))
+        duplex = chain.duplex(full_name, _told(implementation or _not_implemented(method.name)))
         return make.stream_stream_rpc_method_handler(_duplex(full_name, duplex), parse, _serialize)
     if method.server_streaming:
-        stream = chain.stream(full_name, implementation or _stream_not_built(method.name), read)
+        stream = chain.stream(full_name, implementation or _stream_not_implemented(method.name), read)
         return make.unary_stream_rpc_method_handler(_stream(full_name, stream), as_it_came, _serialize)
-    unary = chain.unary(full_name, _serialized(implementation or _not_built(method.name)), read)
+    unary = chain.unary(full_name, _serialized(implementation or _not_implemented(method.name)), read)
     fast = fast_method(full_name, chain, servicer)
     return make.unary_unary_rpc_method_handler(Unary(full_name, unary, fast), as_it_came)
 
 
 class Unary:
-    """A unary method as the transport runs it. `immediate`: the fast path, where it has one."""
+    """A unary method as the transport runs it. `immediate`: the method's fast path, if it has one."""
 
     def __init__(
         self, method: str, run: Callable[[Any, Call], Awaitable[Any]], fast: FastMethod | None
@@ -77,7 +77,7 @@ class Unary:
         self.immediate = None if fast is None else self._begin
 
     async def __call__(self, raw: bytes, context: Context) -> Any:
-        """The response to a request, both on the wire."""
+        """The serialized response to a serialized request."""
         call = call_of(self._method, context)
         try:
             response = await self._run(raw, call)
@@ -96,7 +96,7 @@ def _stream(method: str, run: Callable[..., Awaitable[None]]) -> Callable[..., A
         call = call_of(method, context)
 
         try:
-            # At once, and not with the first response, which may be hours away.
+            # Now, and not with the first response, which may come hours later.
             await _send_request_id(context, call)
             await run(raw, call, context.write)
         except JobQueueError as error:
@@ -147,18 +147,20 @@ def _parser(message_class: type[Message]) -> Callable[[bytes], Message]:
         try:
             return message_class.FromString(raw)
         except DecodeError:
-            raise FieldInvalid(f"the request is not a {name}: malformed, or a string is not UTF-8") from None
+            raise FieldInvalid(
+                f"the request is not a valid {name}: it is malformed, or a string is not UTF-8"
+            ) from None
 
     return parse
 
 
 def _serialize(message: Message | bytes) -> bytes:
-    """What a servicer has serialized itself, on the hot path, goes as it is."""
+    """Serializes a response. Bytes, which servicers make on the hot path, stay as they are."""
     return message if type(message) is bytes else message.SerializeToString()  # type: ignore[union-attr]
 
 
 def _serialized(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call], Awaitable[bytes]]:
-    """Inside of the chain, so that what can't be serialized is a fault of ours like others."""
+    """Serializes inside of the chain, so that a response that can't be serialized is an Internal error like others."""
 
     async def handle(request: Any, call: Call) -> bytes:
         response: bytes = (await handler(request, call)).SerializeToString()
@@ -168,7 +170,7 @@ def _serialized(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any
 
 
 def _told(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call], Awaitable[Any]]:
-    """Inside of the chain too: a message that the transport refuses is refused in our words."""
+    """Reads inside of the chain, so that a message that the transport refuses gets an error with our reason."""
 
     async def handle(context: FrameStream, call: Call) -> Any:
         try:
@@ -181,15 +183,15 @@ def _told(handler: Callable[[Any, Call], Awaitable[Any]]) -> Callable[[Any, Call
     return handle
 
 
-def _not_built(name: str) -> Callable[[Any, Call], Awaitable[Any]]:
+def _not_implemented(name: str) -> Callable[[Any, Call], Awaitable[Any]]:
     async def handle(request: Any, call: Call) -> Any:
-        raise NotBuilt(f"{name} is not built in this server yet")
+        raise MethodNotImplemented(f"this server does not have the method {name}")
 
     return handle
 
 
-def _stream_not_built(name: str) -> Any:
-    refuse = _not_built(name)
+def _stream_not_implemented(name: str) -> Any:
+    refuse = _not_implemented(name)
 
     async def handle(request: Any, call: Call) -> Any:
         yield await refuse(request, call)

@@ -1,4 +1,4 @@
-"""What each field of a request must be. Everything that is wrong is said in one answer, by the path in the request."""
+"""The rules of the fields of requests. One error names every wrong field by its path in the request."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from ..model import (
 
 MAX_REASON_CHARS = 255
 MAX_PAGE_TOKEN_CHARS = 1024
-# It names the transactions that were under way, of which there are as many as connections.
+# The token names the transactions that were open, at most one for each connection.
 MAX_WATCH_TOKEN_CHARS = 16 << 10
 
-# A caller mends a few at a time; the rest of a batch of a thousand wrong jobs is counted, not described.
+# How many problems an error describes. Of a batch with a thousand wrong jobs it counts the others.
 _MAX_VIOLATIONS = 50
 # The range of a Timestamp: the years 1 to 9999.
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
@@ -59,7 +59,7 @@ _NAME_RULE = "must be 1 to 128 of a-z 0-9 _ . - and begin with a letter or digit
 
 
 class Problems:
-    """What is wrong with a request, collected so that one answer says all of it."""
+    """Collects what is wrong with a request, so that one error names all of it."""
 
     __slots__ = ("_count", "_in_payloads", "_too_large", "_violations")
 
@@ -70,18 +70,18 @@ class Problems:
         self._violations: list[FieldViolation] = []
 
     def add(self, field: str, description: str) -> None:
-        """A field is wrong; the description says what would be right."""
+        """Adds a wrong field. The description says what would be right."""
         self._count += 1
         if len(self._violations) < _MAX_VIOLATIONS:
             self._violations.append(FieldViolation(field, description))
 
     def no_json(self, field: str, description: str) -> None:
-        """A payload is no JSON that can be kept, which has an error of its own."""
+        """Adds a payload that is not valid JSON: PayloadInvalid."""
         self._in_payloads += 1
         self.add(field, description)
 
     def too_large(self, field: str, size: int) -> None:
-        """A payload is over its limit, which has an error of its own."""
+        """Adds a payload that is over its limit: PayloadTooLarge."""
         self._too_large = True
         self.add(
             field,
@@ -96,9 +96,9 @@ class Problems:
         """Ends the call if anything was wrong.
 
         Raises:
-            PayloadTooLarge: A payload is over its limit, whatever else there is.
-            PayloadInvalid: Payloads are no JSON, and nothing else is wrong.
-            FieldInvalid: Any other field is wrong.
+            PayloadTooLarge: A payload is over its limit; other fields may be wrong too.
+            PayloadInvalid: Payloads are not JSON, and no other field is wrong.
+            FieldInvalid: Another field is wrong.
         """
         if not self._count:
             return
@@ -113,15 +113,15 @@ class Problems:
 
 
 def new_job(job: pb.NewJob, at: str, now: datetime, problems: Problems) -> None:
-    """Checks a job to enqueue, all but the payload.
+    """Checks a job to enqueue, except its payload.
 
     Args:
         job: The message.
-        at: Its path with a dot behind, such as `job.`.
-        now: By the database's clock.
-        problems: Takes what is wrong.
+        at: The message's path with a dot at the end, such as `job.`.
+        now: The time of the database's clock.
+        problems: Gets what is wrong.
     """
-    # A thousand of them come in one call: what is not set costs one comparison.
+    # A call may have a thousand jobs, so a field that is not set costs one comparison.
     if not is_name(job.kind):
         problems.add(f"{at}kind", _NAME_RULE.format("send_email"))
     if job.queue and not is_name(job.queue):
@@ -134,7 +134,7 @@ def new_job(job: pb.NewJob, at: str, now: datetime, problems: Problems) -> None:
             timestamp(job.run_at, f"{at}run_at", problems)
             and job.run_at.seconds > (now + MAX_AHEAD).timestamp()
         ):
-            problems.add(f"{at}run_at", f"must be at most {_words(MAX_AHEAD)} ahead")
+            problems.add(f"{at}run_at", f"must be at most {_words(MAX_AHEAD)} from now")
     elif start == "delay":
         duration(job.delay, f"{at}delay", timedelta(), MAX_AHEAD, problems)
     max_attempts(job.max_attempts, at, problems)
@@ -153,7 +153,7 @@ def new_job(job: pb.NewJob, at: str, now: datetime, problems: Problems) -> None:
 
 
 def payload_json(payload: bytes, field: str, problems: Problems) -> None:
-    """Checks that a payload is JSON text of a size that is taken."""
+    """Checks that a payload is JSON text within the size limit."""
     if len(payload) > MAX_PAYLOAD_BYTES:
         problems.too_large(field, len(payload))
         return
@@ -165,29 +165,29 @@ def payload_json(payload: bytes, field: str, problems: Problems) -> None:
 
 
 def plain_payload(payload: bytes) -> bool:
-    """Whether a payload surely passes `payload_json`; False says nothing."""
+    """Whether a payload surely passes `payload_json`; after False it may pass or not."""
     return 0 < len(payload) <= MAX_PAYLOAD_BYTES and plainly_fine(payload)
 
 
 def payload_size(size: int, field: str, problems: Problems) -> None:
-    """Checks how many bytes of JSON text a payload has."""
+    """Checks the size of a payload, in bytes of JSON text."""
     if size > MAX_PAYLOAD_BYTES:
         problems.too_large(field, size)
 
 
 def batch_size(jobs: int, problems: Problems) -> None:
-    """Checks how many jobs a batch has."""
+    """Checks the number of jobs in a batch."""
     if not 1 <= jobs <= MAX_BATCH_JOBS:
         problems.add("jobs", f"must be 1 to {MAX_BATCH_JOBS} jobs, not {jobs}")
 
 
 def distinct_keys(jobs: Iterable[NewJob], at: str, problems: Problems) -> None:
-    """Checks that no two jobs of the list at `at` have the same idempotency key: they would have to be one job."""
+    """Checks that no two jobs of the list at `at` have the same idempotency key."""
     first: dict[str, int] = {}
     for index, job in enumerate(jobs):
         key = job.idempotency_key
         if key and first.setdefault(key, index) != index:
-            problems.add(f"{at}[{index}].idempotency_key", f"must not be that of {at}[{first[key]}]")
+            problems.add(f"{at}[{index}].idempotency_key", f"must differ from the key of {at}[{first[key]}]")
 
 
 def name(value: str, field: str, problems: Problems, example: str = "mail") -> None:
@@ -197,7 +197,7 @@ def name(value: str, field: str, problems: Problems, example: str = "mail") -> N
 
 
 def max_attempts(value: int, at: str, problems: Problems) -> None:
-    """Checks a number of failures; 0 is the default."""
+    """Checks `max_attempts`; 0 is the default."""
     if not 0 <= value <= MAX_ATTEMPTS_LIMIT:
         problems.add(f"{at}max_attempts", f"must be 1 to {MAX_ATTEMPTS_LIMIT}, or 0 for the default")
 
@@ -226,7 +226,7 @@ def idempotency_key(value: str, field: str, problems: Problems) -> None:
 
 
 def short_text(value: str, field: str, most: int, problems: Problems) -> None:
-    """Checks a text that was given, of which no more is asked than its length."""
+    """Checks the length of a text that was given."""
     if not 1 <= len(value) <= most or _find_control(value):
         problems.add(field, f"must be 1 to {most} characters, none of them a control character")
 
@@ -250,7 +250,7 @@ def label_filter(given: Iterable[str], problems: Problems) -> dict[str, str]:
         else:
             _label(label, value, field, problems)
             if found.setdefault(label, value) != value:
-                problems.add(field, f"asks {label} to have two values; a job has one")
+                problems.add(field, f"gives the label {label} a second value; a label has one")
     if len(found) > MAX_LABELS:
         problems.add("labels", f"must be at most {MAX_LABELS} labels, not {len(found)}")
     return found
@@ -282,7 +282,7 @@ def headers(given: Mapping[str, str], field: str, problems: Problems) -> None:
 
 
 def uuid(value: str, field: str, problems: Problems) -> UUID:
-    """Checks and reads an id; where it is none, the answer is never used."""
+    """Checks and reads an id. If it is malformed, the answer must not be used."""
     if len(value) == _UUID_CHARS and _is_uuid(value):
         return UUID(value)
     problems.add(field, "must be a UUID such as 0198c5a4-7b1e-7c3d-9f00-1a2b3c4d5e6f")
@@ -290,7 +290,7 @@ def uuid(value: str, field: str, problems: Problems) -> UUID:
 
 
 def watched_ids(given: Sequence[str], problems: Problems) -> tuple[UUID, ...]:
-    """Checks and reads the ids of jobs to watch; one that is named twice is watched once."""
+    """Checks and reads the ids of jobs to watch. Repeated ids count once."""
     if len(given) > MAX_WATCHED_IDS:
         problems.add("ids", f"must be at most {MAX_WATCHED_IDS} ids, not {len(given)}")
         return ()
@@ -298,30 +298,30 @@ def watched_ids(given: Sequence[str], problems: Problems) -> tuple[UUID, ...]:
 
 
 def enum(value: int, known: Mapping[str, int], field: str, problems: Problems) -> None:
-    """Checks that a number is one of an enum's; `known` is its `items()` as a mapping from name to number."""
+    """Checks that a number is a value of an enum. `known` maps the enum's names to numbers."""
     if value not in known.values():
         problems.add(field, f"must be one of {', '.join(known)}; {value} is none of them")
 
 
 def page_size(value: int, problems: Problems) -> None:
-    """Checks a page size; what is above the largest page is lowered by the core."""
+    """Checks a page size. The core lowers a size above the largest one."""
     if value < 0:
         problems.add("page_size", "must be 1 to 1000, or 0 for 50")
 
 
 def text(value: str, field: str, limit: int, problems: Problems) -> None:
-    """Checks words for people."""
+    """Checks a text for people."""
     if len(value) > limit or "\x00" in value:
         problems.add(field, f"must be at most {limit} characters, none of them NUL")
 
 
 def wait(value: Duration, field: str, problems: Problems) -> None:
-    """Checks how long a call means to wait."""
+    """Checks how long a call wants to wait."""
     duration(value, field, timedelta(), MAX_WAIT, problems)
 
 
 def timestamp(value: Timestamp, field: str, problems: Problems) -> bool:
-    """Checks that a Timestamp is one: in the years 1 to 9999, and 0 to 999,999,999 ns beyond its second."""
+    """Checks a Timestamp: in the years 1 to 9999, with 0 to 999,999,999 ns."""
     if _FIRST_SECOND <= value.seconds <= _LAST_SECOND and 0 <= value.nanos <= 999_999_999:
         return True
     problems.add(field, "must be a time in the years 1 to 9999, with nanos from 0 to 999999999")
@@ -329,10 +329,10 @@ def timestamp(value: Timestamp, field: str, problems: Problems) -> bool:
 
 
 def duration(value: Duration, field: str, low: timedelta, high: timedelta, problems: Problems) -> bool:
-    """Checks that a Duration is one, and within its bounds."""
+    """Checks that a Duration is valid, and within its bounds."""
     seconds, nanos = value.seconds, value.nanos
     if abs(nanos) > 999_999_999 or (seconds > 0 > nanos) or (seconds < 0 < nanos):
-        problems.add(field, "must have nanos from 0 to 999999999 in size, with the sign of its seconds")
+        problems.add(field, "must have nanos from -999999999 to 999999999, with the sign of its seconds")
         return False
     if _in_nanos(low) <= seconds * 1_000_000_000 + nanos <= _in_nanos(high):
         return True
@@ -353,5 +353,5 @@ def _words(value: timedelta) -> str:
 
 
 def _shown(label: str) -> str:
-    """A name as part of a path: short, and with nothing in it that could pass for something else."""
+    """A name as part of a path: quoted and cut."""
     return repr(label if len(label) <= MAX_LABEL_NAME else label[:MAX_LABEL_NAME] + "...")

@@ -1,4 +1,4 @@
-"""Between the messages of the contract and the values of the core."""
+"""Converts between the messages of the contract and the values of the core."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from .values import TooDeep, ValueInvalid, fill, text_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-#: The largest Value that is sent; above it, JSON text.
+#: The largest Value that is sent, in bytes. Above it JSON text is sent.
 MAX_VALUE_BYTES = MAX_PAYLOAD_BYTES + (256 << 10)
-#: How much larger a Value can be than its JSON text: two bytes, `0,`, become eleven.
+#: How many times as large as its JSON text a Value can be: the two bytes of `0,` become eleven.
 VALUE_GROWTH = 6
 
 
@@ -47,15 +47,15 @@ def new_job(
     given_headers: Mapping[str, str] = NOTHING,
     key: str | None = None,
 ) -> NewJob:
-    """Checks and reads a job to enqueue. Where something is wrong, `problems` has it and the answer is never used.
+    """Checks and reads a job to enqueue. If `problems` gets anything, the answer must not be used.
 
     Args:
-        message: The job as it came.
-        at: Its path with a dot behind, such as `jobs[3].`.
-        now: By the database's clock.
-        problems: Takes what is wrong.
-        given_headers: Headers of the call, for a job that does not have them itself.
-        key: The idempotency key to use in place of the job's own.
+        message: The job.
+        at: Its path with a dot at the end, such as `jobs[3].`.
+        now: The time of the database's clock.
+        problems: Gets what is wrong.
+        given_headers: Headers of the call. The job's own headers win over them.
+        key: The idempotency key to use instead of the job's.
     """
     checks.new_job(message, at, now, problems)
     start = message.WhichOneof("start")
@@ -78,13 +78,13 @@ def new_job(
 
 
 def decode_simple(message: pb.NewJob, headers: Mapping[str, str]) -> NewJob | None:
-    """A job of which only kind, payload_json, queue and priority are said, as of most; None where there is more to do.
+    """Reads a job that has only kind, payload_json, queue and priority, as most jobs do; None for others.
 
-    For the hot path (3 us instead of 10): that nothing else is set shows in the size of the message.
+    For the hot path (3 us instead of 10). The size of the message shows that no other field is set.
     """
     kind, payload, queue, priority = message.kind, message.payload_json, message.queue, message.priority
     length = len(payload)
-    # The tag of each field and, of the payload, up to three bytes of length.
+    # The tag of each field, and up to three bytes for the payload's length.
     size = len(kind) + length + (4 if length < 1 << 7 else 5 if length < 1 << 14 else 6)
     if queue:
         size += 2 + len(queue)
@@ -118,7 +118,7 @@ def _payload(message: pb.NewJob, at: str, problems: checks.Problems) -> bytes:
 
 
 def retry_policy(message: pb.RetryPolicy) -> RetryPolicy:
-    """The policy with the default in place of a bound that is not set, which gives way to the one that is."""
+    """The policy, with the default for a bound that is not set. A default gives way to the bound that is set."""
     low, high = DEFAULT_RETRY_POLICY.min_backoff, DEFAULT_RETRY_POLICY.max_backoff
     if message.HasField("min_backoff"):
         low = span(message.min_backoff)
@@ -130,7 +130,7 @@ def retry_policy(message: pb.RetryPolicy) -> RetryPolicy:
 
 
 def kind(message: admin_pb.Kind, problems: checks.Problems) -> Kind:
-    """Checks and reads what is declared of a kind; whether its schema is one is left to the core."""
+    """Checks and reads a kind. The core checks whether its schema is a JSON Schema."""
     checks.name(message.name, "kind.name", problems, "send_email")
     checks.max_attempts(message.max_attempts, "kind.", problems)
     timed = message.HasField("timeout")
@@ -164,7 +164,7 @@ def _schema(message: admin_pb.Kind, problems: checks.Problems) -> str | None:
 
 
 def job_message(job: Job, payload_format: int) -> pb.Job:
-    """A job as it is answered; payload and output as Value unless JSON text is asked for."""
+    """The message of a job. Payload and output are Values, unless JSON text is asked for."""
     message = pb.Job(
         id=str(job.id),
         kind=job.kind,
@@ -217,12 +217,12 @@ def job_message(job: Job, payload_format: int) -> pb.Job:
 
 
 def filled(value: Value, text: bytes) -> bool:
-    """Whether the text could be given as a Value; what is too deep or too large as one is given as text instead."""
+    """Sets a Value from JSON text; False if the Value would be too deep or too large, and text must be sent."""
     try:
         fill(value, text)
     except TooDeep:
         return False
-    # `[0,0,...]` is six times as large as a Value, and two of them must fit into a message.
+    # `[0,0,...]` becomes six times as large as a Value, and two Values must fit into a message.
     if len(text) > MAX_VALUE_BYTES // VALUE_GROWTH and value.ByteSize() > MAX_VALUE_BYTES:
         value.Clear()
         return False
@@ -230,7 +230,7 @@ def filled(value: Value, text: bytes) -> bool:
 
 
 def kind_message(kind: Kind, payload_format: int) -> admin_pb.Kind:
-    """What is declared of a kind, as it is answered; its schema as Value unless JSON text is asked for."""
+    """The message of a kind. The schema is a Value, unless JSON text is asked for."""
     message = admin_pb.Kind(name=kind.name, max_attempts=kind.max_attempts or 0)
     if kind.schema is not None:
         text = kind.schema.encode()
@@ -244,7 +244,7 @@ def kind_message(kind: Kind, payload_format: int) -> admin_pb.Kind:
 
 
 def queue_message(queue: Queue) -> admin_pb.Queue:
-    """A queue as it is answered."""
+    """The message of a queue."""
     message = admin_pb.Queue(name=queue.name, paused=queue.paused, running=queue.running)
     for depth in queue.depths:
         entry = message.depths.add(status=status_number(depth.status), jobs=depth.jobs, capped=depth.capped)
@@ -254,17 +254,17 @@ def queue_message(queue: Queue) -> admin_pb.Queue:
 
 
 def status_number(status: Status) -> pb.Job.Status.ValueType:
-    """A status on the wire; the numbers are the same."""
+    """A status on the wire. The numbers are the same."""
     return cast("pb.Job.Status.ValueType", int(status))
 
 
 def moment(value: Timestamp) -> datetime:
-    """A Timestamp that was checked, to the microsecond."""
+    """Reads a checked Timestamp, to the microsecond."""
     return _EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanos // 1000)
 
 
 def span(value: Duration) -> timedelta:
-    """A Duration that was checked and is not negative, to the microsecond."""
+    """Reads a checked Duration that is not negative, to the microsecond."""
     return timedelta(seconds=value.seconds, microseconds=value.nanos // 1000)
 
 
@@ -276,7 +276,7 @@ def set_moment(target: Timestamp, value: datetime) -> None:
 
 
 def set_span(target: Duration, value: timedelta) -> None:
-    """Writes a span that is not negative into a message's field; zero is set too."""
+    """Writes a span that is not negative into a message's field. A zero span is set too."""
     target.SetInParent()
     target.seconds = value.days * 86400 + value.seconds
     target.nanos = value.microseconds * 1000

@@ -1,4 +1,4 @@
-"""The engines that serve gRPC, of which JOBQUEUE_GRPC_ENGINE names one: the only file that knows both."""
+"""The engines that can serve gRPC. JOBQUEUE_GRPC_ENGINE chooses one; only this file imports both."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Make(Protocol):
 
 class _Http2(grpc_http2.Server):
     async def listen(self, host: str, port: int, tls: Tls | None) -> int:
-        """Takes calls there, and answers the port.
+        """Listens on the address, and answers the port.
 
         Raises:
             OSError: Another program has the address, or it is not this machine's.
@@ -39,5 +39,5 @@ class _Http2(grpc_http2.Server):
         return port
 
 
-#: How a server of each engine is made. What their arguments mean is said at `grpc_http2.Server`.
+#: Makes the server of each engine. `grpc_http2.Server` explains the arguments.
 ENGINES: dict[Engine, _Make] = {"http2": _Http2, "grpcio": GrpcioServer}

@@ -1,4 +1,4 @@
-"""The one place where an error becomes a gRPC status: code, message and details."""
+"""Turns errors into gRPC statuses: code, message and details. No other file does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import FieldViolation, JobQueueError
 DOMAIN = "jobqueue"
 DETAILS_KEY = "grpc-status-details-bin"
 
-#: From the name of a google.rpc.Code to gRPC's object for it.
+#: gRPC's status code for the name of each google.rpc.Code.
 CODES: dict[str, grpc.StatusCode] = {code.name: code for code in grpc.StatusCode}
 
 # A peer refuses more than 8 KiB of metadata, and all of a status travels as metadata: the message twice, once
@@ -31,14 +31,14 @@ def code_of(error: JobQueueError) -> grpc.StatusCode:
 
 
 def message_of(error: JobQueueError) -> str:
-    """The error's text, cut to what fits into metadata."""
+    """The error's text, cut to the size that fits into metadata."""
     text = error.message
     as_it_is = text.isascii() and text.isprintable() and "%" not in text
     return _cut(text, _MESSAGE_BYTES if as_it_is else _MESSAGE_BYTES // 3)
 
 
 def status_of(error: JobQueueError) -> Status:
-    """The status with its details: ErrorInfo always, BadRequest and RetryInfo where the error has them."""
+    """The status with its details: ErrorInfo always, BadRequest and RetryInfo if the error has them."""
     status = Status(code=Code.Value(code_of(error).name), message=message_of(error))
     info = ErrorInfo(reason=error.reason, domain=DOMAIN)
     room = _DETAILS_BYTES
@@ -58,7 +58,7 @@ def status_of(error: JobQueueError) -> Status:
 
 
 def _bad_request(violations: tuple[FieldViolation, ...], room: int) -> BadRequest:
-    """As many violations as there is room for; the last one then says how many are left out."""
+    """As many violations as fit; the last one says how many are left out."""
     found = BadRequest()
     for count, violation in enumerate(violations):
         field = _cut(violation.field, _TEXT_BYTES // 2)
@@ -78,7 +78,7 @@ def _packed(message: ErrorInfo | BadRequest | RetryInfo) -> AnyMessage:
 
 
 def _cut(text: str, limit: int) -> str:
-    """At most so many bytes of UTF-8, without half a character and without a lone surrogate."""
+    """The text cut to `most` bytes of UTF-8, without half characters and lone surrogates."""
     raw = text.encode("utf-8", "replace")
     if len(raw) <= limit:
         return raw.decode()

@@ -1,4 +1,4 @@
-"""grpc.health.v1: what load balancers and orchestrators ask a server, for itself ("") and for each of its services."""
+"""grpc.health.v1, for load balancers and orchestrators: the health of the server ("") and of each of its services."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Status = health_pb2.HealthCheckResponse.ServingStatus
 
 
 class Health:
-    """NOT_SERVING until told otherwise: a server listens before it has its database."""
+    """The health service. It answers NOT_SERVING until `set`: a server listens before it has its database."""
 
     def __init__(self, services: Iterable[str]) -> None:
         self._services = ("", *services)
@@ -26,7 +26,7 @@ class Health:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
     async def set_serving(self, serving: bool) -> None:
-        """Sets the status of all services, and tells those who watch it."""
+        """Sets the status of all services, and answers the calls that watch it."""
         status = _Status.Value("SERVING" if serving else "NOT_SERVING")
         for service in self._services:
             await self._servicer.set(service, status)

@@ -1,4 +1,4 @@
-"""What a worker says of itself at the start, checked: its Hello, its capacity, and the leases that it names."""
+"""Checks the first frame of a worker: its Hello, its capacity, and the leases that it names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_CLIENT = 128
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """A Hello that was checked."""
+    """A checked Hello. `ttl` None: the server's default. `token` None: a new session."""
 
     worker: str
     subscriptions: frozenset[tuple[str, str]]
@@ -36,11 +36,11 @@ class Hello:
     unanswered: list[Named]
 
 
-def greeting(hello: lease_pb2.Hello) -> Hello:
+def checked_hello(hello: lease_pb2.Hello) -> Hello:
     """Checks a Hello.
 
     Raises:
-        FieldInvalid: naming every field that is wrong.
+        FieldInvalid: It names every field that is wrong.
     """
     problems = Problems()
     if not hello.worker:
@@ -60,7 +60,7 @@ def greeting(hello: lease_pb2.Hello) -> Hello:
     if hello.HasField("resume"):
         token = hello.resume.session_token
         if not token:
-            problems.add("hello.resume.session_token", "is required to go on with a session")
+            problems.add("hello.resume.session_token", "is required to resume a session")
         held = named(hello.resume.held, "hello.resume.held", problems)
         unanswered = named(hello.resume.unanswered, "hello.resume.unanswered", problems)
     problems.raise_if_any()
@@ -90,7 +90,9 @@ def _subscriptions(hello: lease_pb2.Hello, problems: Problems) -> set[tuple[str,
             checks.name(kind, f"{at}.kinds[{place}]", problems, "send_email")
             subscriptions.add((queue, kind))
         if len(subscriptions) > MAX_SUBSCRIPTIONS:
-            problems.add("hello.subscriptions", f"name more than {MAX_SUBSCRIPTIONS} pairs of queue and kind")
+            problems.add(
+                "hello.subscriptions", f"must name at most {MAX_SUBSCRIPTIONS} pairs of queue and kind"
+            )
             break
     return subscriptions
 
@@ -106,10 +108,10 @@ def _capacity(capacity: lease_pb2.Capacity, at: str, problems: Problems) -> None
 
 
 def take_capacity(session: Session, capacity: lease_pb2.Capacity) -> None:
-    """Sets what a session takes from now on.
+    """Sets the capacity of a session from a frame.
 
     Raises:
-        FieldInvalid: A number is out of its range; nothing was changed.
+        FieldInvalid: A number is out of its range. Nothing was changed.
     """
     problems = Problems()
     _capacity(capacity, "capacity", problems)
@@ -132,18 +134,18 @@ def named(leases: Iterable[lease_pb2.HeldLease], at: str, problems: Problems) ->
 
 
 def held_lease(lease: Named) -> lease_pb2.HeldLease:
-    """A lease by all three of its numbers."""
+    """The message that names a lease by all three numbers."""
     return lease_pb2.HeldLease(lease_id=lease.lease_id, job_id=str(lease.job_id), attempt=lease.attempt)
 
 
 def lease_job_id(text: str) -> UUID:
-    """The id in an outcome.
+    """Reads the job id of an outcome.
 
     Raises:
-        FieldInvalid: It is no UUID.
+        FieldInvalid: The text is not a UUID.
     """
     problems = Problems()
     job_id = checks.uuid(text, "job_id", problems)
     if problems:
-        raise FieldInvalid.of("job_id", "must be a UUID, as the delivery gave it")
+        raise FieldInvalid.of("job_id", "must be a UUID: the id in the delivery")
     return job_id

@@ -24,12 +24,12 @@ _HTTP_CODE = "x-http-code"
 _FORMATS = dict(pb.PayloadFormat.items())
 _VIEWS = dict(pb.JobView.items())
 _STATUSES = {name: number for name, number in pb.Job.Status.items() if number}
-# What a wait leaves of the caller's deadline, so that the answer gets there before it.
+# A wait ends this long before the caller's deadline, so that the answer arrives in time.
 _ANSWERING = timedelta(milliseconds=250)
 
 
 class JobQueueServicer:
-    """Enqueues, reads and changes jobs. The errors are those of the contract; they rise from checks and core."""
+    """Enqueues, reads and changes jobs. The contract lists the errors; `checks` and the core raise them."""
 
     def __init__(self, enqueuer: Enqueuer, reads: JobReads, changes: JobChanges, clock: Clock) -> None:
         self._enqueuer = enqueuer
@@ -38,7 +38,7 @@ class JobQueueServicer:
         self._clock = clock
 
     async def EnqueueJob(self, request: rpc_pb.EnqueueJobRequest, call: Call) -> rpc_pb.EnqueueJobResponse:
-        """Enqueues one job; the key in the metadata wins over the one in the job."""
+        """Enqueues one job. The idempotency key in the metadata wins over the key in the job."""
         problems = Problems()
         _format(request.payload_format, problems)
         if not request.HasField("job"):
@@ -106,7 +106,7 @@ class JobQueueServicer:
         )
         response = _page(page, request.payload_format)
         if full and response.ByteSize() > MAX_MESSAGE_BYTES:
-            # A page ends at 3 MiB of text, which can be more as Values.
+            # The page has at most 3 MiB of text, but the Values may be larger.
             response = _page(page, pb.PAYLOAD_FORMAT_JSON)
         return response
 
@@ -133,7 +133,7 @@ class JobQueueServicer:
         return rpc_pb.DeleteJobResponse()
 
     async def WaitJob(self, request: rpc_pb.WaitJobRequest, call: Call) -> rpc_pb.WaitJobResponse:
-        """Waits until a job is over or the time is up, also the caller's, and answers it as it then is."""
+        """Waits until a job is terminal, the timeout is over, or the caller's deadline is near, and answers the job."""
         problems = Problems()
         if request.HasField("timeout"):
             checks.wait(request.timeout, "timeout", problems)
@@ -153,7 +153,7 @@ def _checked(
     request: rpc_pb.GetJobRequest | rpc_pb.CancelJobRequest | rpc_pb.RetryJobRequest | rpc_pb.WaitJobRequest,
     problems: Problems | None = None,
 ) -> UUID:
-    """The id of a request that names a job and a form; raises for that and what was found before."""
+    """Checks the id and the form of a request, and raises for all problems that were found."""
     problems = Problems() if problems is None else problems
     job_id = checks.uuid(request.id, "id", problems)
     _format(request.payload_format, problems)

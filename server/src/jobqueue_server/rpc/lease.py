@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from datetime import timedelta
 from typing import Any
@@ -13,6 +12,7 @@ import grpc.aio
 
 from jobqueue.v1 import lease_pb2
 
+from .. import logs
 from ..chain import Call
 from ..core.attempt.outcome import Outcome, SettleReply
 from ..core.attempt.settler import Settler
@@ -31,23 +31,23 @@ from ..errors import (
 )
 from ..model import MAX_CHECKPOINT_BYTES, MAX_SETTLE_OUTCOMES
 from ..scope import Scope
-from .hello import MAX_SLOTS, Hello, greeting, take_capacity
+from .hello import MAX_SLOTS, Hello, checked_hello, take_capacity
 from .outcomes import read_outcome
 from .stream import LeaseStream
 from .transport import FrameStream
 from .welcome import welcome
 
-_log = logging.getLogger(__name__)
+_log = logs.get(__name__)
 
 MAX_PROGRESS_MESSAGE = 1024
-# Twice the slots: what was just settled may still be named.
+# Twice the slots: a heartbeat may still name leases that were just settled.
 MAX_HELD = 2 * MAX_SLOTS
-# How long a stream may stay without its first frame.
+# How long a stream may stay without its first frame, in seconds.
 HELLO_WITHIN = 10.0
 
 
 class LeaseServicer:
-    """`Lease` for every worker of this server."""
+    """The method `Lease`, for every worker of this server."""
 
     def __init__(
         self,
@@ -75,13 +75,15 @@ class LeaseServicer:
         """One stream from Hello to its end.
 
         Raises:
-            ProtocolViolated: The first frame was not Hello, or came too late, or a later one was Hello too.
-            FieldInvalid: A Hello or Capacity breaks a rule.
-            SessionUnknown, SessionEnded, TooManyStreams: No session can be had.
-            SessionSuperseded, SessionSilent: The session goes on elsewhere, or is to.
+            ProtocolViolated: The first frame was not Hello, or came too late, or a later frame was Hello.
+            FieldInvalid: A field of a frame breaks its rule.
+            SessionUnknown, SessionEnded: The session can't be resumed.
+            TooManyStreams: The server holds as many sessions as it may.
+            SessionSuperseded: The session was resumed elsewhere.
+            SessionSilent: No frame came for three heartbeat intervals.
         """
         if self._silent >= self._max_streams:
-            message = f"{self._silent} streams have not said Hello yet, as many as may be"
+            message = f"{self._silent} streams have not sent Hello yet, as many as may; connect again later"
             raise TooManyStreams(message, retry_after=timedelta(seconds=1))
         self._silent += 1
         try:
@@ -89,19 +91,21 @@ class LeaseServicer:
                 first = await context.read()
         except TimeoutError:
             raise ProtocolViolated(
-                f"no Hello came within {HELLO_WITHIN:g} s; it is the first frame of a stream"
+                f"no Hello came within {HELLO_WITHIN:g} s; it must be the first frame of a stream"
             ) from None
         finally:
             self._silent -= 1
         if first is grpc.aio.EOF:
             return
         if first.WhichOneof("frame") != "hello":
-            raise ProtocolViolated("the first frame of a stream is Hello")
-        hello = greeting(first.hello)
+            raise ProtocolViolated("the first frame of a stream must be Hello")
+        hello = checked_hello(first.hello)
         if self._streams >= self._max_streams:
-            message = f"this server holds {self._streams} streams, as many as it may"
+            message = (
+                f"this server holds {self._streams} streams, as many as it may; connect to another server"
+            )
             raise TooManyStreams(message, retry_after=timedelta(seconds=1))
-        # Counted before the database is asked: of many that come at once each must see the others.
+        # Counted before the database is asked, so that streams that come at the same time count each other.
         self._streams += 1
         try:
             await self._stream(call.scope, context, hello, first.hello.capacity)
@@ -111,7 +115,7 @@ class LeaseServicer:
     async def _stream(
         self, scope: Scope, context: FrameStream, hello: Hello, capacity: lease_pb2.Capacity
     ) -> None:
-        """From the session, opened or resumed, to the end of its stream."""
+        """Opens or resumes the session, and serves it to the end of its stream."""
         opened = await self._session(scope, hello)
         session = opened.session
         stream = LeaseStream(context, session, as_value=hello.as_value)
@@ -138,7 +142,7 @@ class LeaseServicer:
         task.add_done_callback(self._background.discard)
 
     async def _serve(self, context: FrameStream, session: Session, stream: LeaseStream) -> None:
-        """Reads and writes until either ends. The end of one is the end of both, and its error theirs."""
+        """Reads and writes until one of the two ends; this ends the other too, and its error is raised."""
 
         def handle(frame: lease_pb2.LeaseRequest) -> None:
             self._handle(frame, session, stream)
@@ -146,7 +150,7 @@ class LeaseServicer:
         async def read() -> None:
             try:
                 await context.receive(handle, stream.has_room)
-                # The worker has said all; the stream ends with Goodbye.
+                # The worker has closed its side, so the stream ends with Goodbye.
                 session.drain()
                 await stream.all_answered()
                 await self._end(session, stream)
@@ -178,17 +182,17 @@ class LeaseServicer:
             self._report(frame.progress, session)
         elif which == "drain":
             _log.info(
-                "session %d of worker %s drains: %s", session.id, session.name, frame.drain.reason[:255]
+                "a worker drains", session=session.id, worker=session.name, reason=frame.drain.reason[:255]
             )
             session.drain()
             self._end_when_empty(session, stream)
         elif which == "hello":
-            raise ProtocolViolated("a stream has one Hello, its first frame")
+            raise ProtocolViolated("Hello came again; only the first frame of a stream may be Hello")
 
     def _settle(self, settle: lease_pb2.Settle, session: Session, stream: LeaseStream) -> None:
         count = len(settle.succeeded) + len(settle.outcomes)
         if count > MAX_SETTLE_OUTCOMES:
-            raise FieldInvalid.of("settle", f"holds {count} outcomes; a frame takes {MAX_SETTLE_OUTCOMES}")
+            raise FieldInvalid.of("settle", f"has {count} outcomes; a frame may have {MAX_SETTLE_OUTCOMES}")
         seq = settle.seq
 
         def done(answers: list[Any]) -> None:
@@ -208,10 +212,10 @@ class LeaseServicer:
 
     def _heartbeat(self, heartbeat: lease_pb2.Heartbeat, session: Session, stream: LeaseStream) -> None:
         if len(heartbeat.held) > MAX_HELD:
-            # It lives all the same. Its stream's end would not make it name fewer.
+            # The worker lives all the same. To end its stream would not make it name fewer.
             _log.warning(
-                "a heartbeat of worker %s names %d leases; at most %d are looked at",
-                session.name, len(heartbeat.held), MAX_HELD,
+                "a heartbeat names too many leases, which are ignored",
+                worker=session.name, leases=len(heartbeat.held), most=MAX_HELD,
             )  # fmt: skip
             stream.pong(heartbeat.seq)
             return
@@ -219,7 +223,7 @@ class LeaseServicer:
         if unknown:
             stream.revoke(unknown, "LEASE_UNKNOWN")
         stream.pong(heartbeat.seq)
-        # The last lease may have gone otherwise than by its settlement.
+        # The last lease may have ended without a settlement.
         self._end_when_empty(session, stream)
 
     def _report(self, progress: lease_pb2.Progress, session: Session) -> None:
@@ -232,10 +236,10 @@ class LeaseServicer:
         message = progress.message.replace("\0", "")[:MAX_PROGRESS_MESSAGE]
         checkpoint = progress.checkpoint if progress.HasField("checkpoint") else None
         if checkpoint is not None and len(checkpoint) > MAX_CHECKPOINT_BYTES:
-            # The stream goes on: it is of other jobs too. So the log says why the next attempt finds an older one.
+            # The stream has other jobs too, so it goes on. The log says why the next attempt gets an older checkpoint.
             _log.warning(
-                "a checkpoint of job %s by worker %s has %d bytes, and is passed over; at most %d are kept",
-                lease.job_id, session.name, len(checkpoint), MAX_CHECKPOINT_BYTES,
+                "a checkpoint is too large, and is ignored",
+                job=str(lease.job_id), worker=session.name, bytes=len(checkpoint), most=MAX_CHECKPOINT_BYTES,
             )  # fmt: skip
             checkpoint = None
         self._progress.report(session, lease, fraction, message, checkpoint)
@@ -245,7 +249,7 @@ class LeaseServicer:
             self._spawn(self._end(session, stream))
 
     async def _end(self, session: Session, stream: LeaseStream) -> None:
-        """Says Goodbye, and gives back what the worker still held."""
+        """Ends the session: gives back its leases, and sends Goodbye."""
         if session.link is not stream or not session.said_all():
             return
         try:
@@ -255,8 +259,8 @@ class LeaseServicer:
             stream.fail(error)
             return
         except JobQueueError as error:
-            # The session is silent from now; the reaper ends it when the database is back.
-            _log.warning("session %d could not be ended: %s", session.id, error)
+            # The session is silent from now on. The reaper ends it when the database is back.
+            _log.warning("a session could not be ended", session=session.id, cause=str(error))
             stream.leave()
             return
         stream.goodbye(released)

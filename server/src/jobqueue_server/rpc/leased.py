@@ -1,4 +1,4 @@
-"""A lease as its worker sees it, on a stream and in the answer to a call."""
+"""The message of a lease, for a stream and for the answer to a call."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .wire import length_of, map_of, tag, varint
 
 _JOB = lease_pb2.LeasedJob.DESCRIPTOR.fields_by_name
 _LEASE_ID = tag(_JOB["lease_id"])
-# An id is a UUID in its 36 characters.
+# An id is a UUID of 36 characters.
 _ID = tag(_JOB["id"]) + length_of(36)
 _PAYLOAD = tag(_JOB["payload_json"])
-# What leases have in common. Texts are apart: there are many more of them.
+# Caches of the parts that leases share. Texts have their own cache, because there are many more of them.
 _COMMON = [field for field in FIELDS if field.delivered and field.type is not Type.TEXTS]
 _TEXTS = [field for field in FIELDS if field.delivered and field.type is Type.TEXTS]
 _TEXT_TAGS = [tag(_JOB[field.name]) for field in _TEXTS]
@@ -34,10 +34,10 @@ _TIME = 13
 
 
 def delivery_bytes(seq: int, leases: Sequence[Lease]) -> bytes:
-    """A LeaseResponse with a Delivery, as it goes on the wire.
+    """A serialized LeaseResponse with a Delivery.
 
-    The fields of a message may come in any order and in any number of pieces, so what the jobs of a lane have in common
-    is serialized once, and what is a job's own is put beside it: 2 us a job instead of 6 by messages.
+    The fields of a message may come in any order and in any number of pieces. So the fields that jobs of a lane share
+    are serialized once, and the fields of each job are added: 2 us a job instead of 6 by messages.
     """
     parts = [lease_pb2.Delivery(seq=seq).SerializeToString()]
     template, time = None, ""
@@ -67,15 +67,15 @@ def delivery_bytes(seq: int, leases: Sequence[Lease]) -> bytes:
     return _DELIVERY + length_of(len(delivery)) + delivery
 
 
-# The varint of a lease id: two octets of its own, and the higher ones that it shares with thousands of its session.
-# Every lease id is above 2^32, so that the lower ones are never the last.
+# The varint of a lease id: two octets of its own, and higher ones that it shares with thousands of its session's ids.
+# Every lease id is above 2^32, so the lower octets are never the last ones.
 _LOW_OCTETS = [bytes((low & 0x7F | 0x80, low >> 7 | 0x80)) for low in range(1 << 14)]
 _high_octets = lru_cache(maxsize=1024)(varint)
 
 
 @lru_cache(maxsize=256)
 def _created(milliseconds: int) -> bytes:
-    """The field created_at: the time of the id, which many jobs have in common."""
+    """The serialized field created_at: the time of the id, which many jobs share."""
     message = lease_pb2.LeasedJob()
     message.created_at.FromMilliseconds(milliseconds)
     return message.SerializeToString()
@@ -83,7 +83,7 @@ def _created(milliseconds: int) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _alike(*values: Any) -> bytes:
-    """The fields that many jobs have in common."""
+    """The serialized fields that many jobs share."""
     given = {field.name: value for field, value in zip(_COMMON, values, strict=True)}
     if given["timeout"] is not None:
         given["timeout"] = Duration(
@@ -94,14 +94,14 @@ def _alike(*values: Any) -> bytes:
 
 @lru_cache(maxsize=256)
 def _beside(*values: str | bytes | None) -> bytes:
-    """The labels and headers, which the jobs of one call have in common."""
+    """The serialized labels and headers, which the jobs of one call share."""
     return b"".join(
         map_of(before, _decoded(text)) for before, text in zip(_TEXT_TAGS, values, strict=True) if text
     )
 
 
 def _compiled() -> Callable[[LeaseTemplate, UUID], bytes]:
-    """Makes the function that answers the fields that leases of a template have in common.
+    """Makes the function that serializes the fields that leases of a template share.
 
     Their jobs were made in the same millisecond.
     """
@@ -117,7 +117,7 @@ _in_common = _compiled()
 
 
 def leased_job(lease: Lease, *, as_value: bool) -> lease_pb2.LeasedJob:
-    """The message of a lease that was just handed over."""
+    """The message of a lease that was just delivered."""
     message = lease_pb2.LeasedJob.FromString(_in_common(lease.template, lease.job_id))
     message.lease_id, message.id = lease.lease_id, str(lease.job_id)
     if lease.checkpoint:
@@ -129,6 +129,6 @@ def leased_job(lease: Lease, *, as_value: bool) -> lease_pb2.LeasedJob:
 
 @lru_cache(maxsize=256)
 def _decoded(text: str | bytes) -> dict[str, str]:
-    """A JSON object of strings. The jobs of a batch mostly have the same."""
+    """Reads a JSON object of strings. Cached, because the jobs of a batch mostly have the same one."""
     decoded: dict[str, str] = from_json(text, cache_strings="keys")
     return decoded

@@ -1,4 +1,4 @@
-"""Outcomes on the wire: checked one by one, so that a malformed one harms itself only."""
+"""Reads outcomes. Each is checked alone, so that a malformed one does not affect the others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .values import ValueInvalid, text_of
 
 _VERDICTS = lease_pb2.SettleResult.Verdict
 _CUT = "... (cut)"
-# A thousand of them go into one answer. Over 4 MiB no worker could read it, and would send the same outcomes again.
+# An answer may have a thousand messages. A worker could not read one over 4 MiB, and would send the outcomes again.
 _MAX_MESSAGE_CHARS = 512
 _FOLLOW_UPS = "success.follow_ups"
 
@@ -36,7 +36,7 @@ Reading = tuple[Outcome | None, Answer | None]
 
 
 def read_outcome(message: lease_pb2.Outcome, clock: Clock) -> Reading:
-    """The outcome, or the answer that says what is wrong with it. `clock` is for the times of follow-ups."""
+    """The outcome, or the answer INVALID with what is wrong. `clock` gives the time for follow-ups."""
     try:
         outcome = _outcome(message, clock)
     except JobQueueError as error:
@@ -53,9 +53,11 @@ def _outcome(message: lease_pb2.Outcome, clock: Clock) -> Outcome:
         outcome.job_id = lease_job_id(message.job_id)
         outcome.attempt = message.attempt
         if message.attempt < 1:
-            raise FieldInvalid.of("attempt", "must be at least 1, as the delivery gave it")
+            raise FieldInvalid.of("attempt", "must be at least 1: the attempt in the delivery")
     elif not message.lease_id:
-        raise FieldInvalid.of("lease_id", "name the lease by lease_id, or by job_id and attempt")
+        raise FieldInvalid.of(
+            "lease_id", "is required, or job_id and attempt instead of it: they name the lease"
+        )
     if which == "success":
         outcome.output = _output(message.success)
         if message.success.follow_ups:
@@ -82,10 +84,10 @@ def _outcome(message: lease_pb2.Outcome, clock: Clock) -> Outcome:
 
 
 def _follow_ups(success: lease_pb2.Success, clock: Clock) -> list[NewJob]:
-    """Checked as in BatchEnqueueJobs."""
+    """Checks and reads the follow-ups, as BatchEnqueueJobs does."""
     if len(success.follow_ups) > MAX_FOLLOW_UPS:
         raise FieldInvalid.of(
-            _FOLLOW_UPS, f"has {len(success.follow_ups)} jobs; at most {MAX_FOLLOW_UPS} are taken"
+            _FOLLOW_UPS, f"has {len(success.follow_ups)} jobs; at most {MAX_FOLLOW_UPS} are allowed"
         )
     problems = Problems()
     now = clock.now()
@@ -106,7 +108,7 @@ def _span(value: object, field: str) -> timedelta:
 
 
 def _text(text: str, limit: int) -> str:
-    """Cut to its limit, and said to be cut. PostgreSQL keeps no NUL in a text."""
+    """The text cut to `limit` characters, with a mark that it was cut. NUL is replaced: PostgreSQL stores none."""
     text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
     return text if len(text) <= limit else text[: limit - len(_CUT)] + _CUT
 
@@ -126,13 +128,13 @@ def _output(success: lease_pb2.Success) -> bytes | None:
             raise FieldInvalid.of("success.output", str(error)) from None
     if len(text) > MAX_OUTPUT_BYTES:
         raise FieldInvalid.of(
-            f"success.{which}", f"has {len(text)} bytes; at most {MAX_OUTPUT_BYTES} are kept"
+            f"success.{which}", f"has {len(text)} bytes; at most {MAX_OUTPUT_BYTES} are allowed"
         )
     return text
 
 
 def result_message(answer: Answer) -> lease_pb2.SettleResult:
-    """What became of an outcome, as it is answered."""
+    """The message of the answer to an outcome."""
     result = lease_pb2.SettleResult(
         lease_id=answer.lease_id,
         job_id="" if answer.job_id is None else str(answer.job_id),

@@ -15,7 +15,7 @@ _FORMATS = dict(pb.PayloadFormat.items())
 
 
 class QueueAdminServicer:
-    """Queues and kinds. The errors are those of the contract; they rise from checks and core."""
+    """Reads and changes queues and kinds. The contract lists the errors; `checks` and the core raise them."""
 
     def __init__(self, catalog: Catalog, queues: QueueService) -> None:
         self._catalog = catalog
@@ -48,12 +48,12 @@ class QueueAdminServicer:
     async def ResumeQueue(
         self, request: admin_pb.ResumeQueueRequest, call: Call
     ) -> admin_pb.ResumeQueueResponse:
-        """Lets them be claimed again."""
+        """Allows the claiming of a queue's jobs again."""
         queue = await self._queues.resume_queue(call.scope, _checked(request.name))
         return admin_pb.ResumeQueueResponse(queue=convert.queue_message(queue))
 
     async def PutKind(self, request: admin_pb.PutKindRequest, call: Call) -> admin_pb.PutKindResponse:
-        """Makes a kind, or replaces it as a whole."""
+        """Declares a kind, or replaces it as a whole."""
         problems = Problems()
         checks.enum(request.payload_format, _FORMATS, "payload_format", problems)
         if not request.HasField("kind"):

@@ -1,4 +1,4 @@
-"""Reflection: both versions, with methods by their names, from memory."""
+"""Serves reflection in both versions, from memory, and finds methods by name."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ V1ALPHA = reflection.SERVICE_NAME
 
 
 def add_reflection(server: Server, names: Sequence[str], chain: Chain) -> None:
-    """Reflection in both versions: the package has v1alpha only, and the messages of v1 are the same on the wire."""
+    """Serves both versions. The package has only v1alpha; the messages of v1 are the same on the wire."""
     servicer = _Reflection(chain, service_names=names, pool=_Symbols())
-    # The types of handlers are those of servers with threads.
+    # The types of handlers are made for servers with threads.
     make: Any = grpc
     method = make.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
@@ -42,9 +42,9 @@ def add_reflection(server: Server, names: Sequence[str], chain: Chain) -> None:
 
 
 class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
-    """The package's, which puts a file and all that it imports together once.
+    """The package's servicer, with a cache of each file and its imports.
 
-    Each time is 0.3 ms, before anyone has said who calls.
+    Without it a call would take 0.3 ms, before it is known who calls.
     """
 
     def __init__(self, chain: Chain, **how: Any) -> None:
@@ -84,7 +84,7 @@ class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
 
 
 def _with_imports(file: Any, found: dict[str, Any]) -> dict[str, Any]:
-    """The file and all that it imports, by their names."""
+    """The file and all its imports, by name."""
     found[file.name] = file
     for imported in file.dependencies:
         if imported.name not in found:
@@ -93,15 +93,15 @@ def _with_imports(file: Any, found: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Symbols:
-    """The pool of descriptors for reflection, which finds methods by their names too, and reflection v1.
+    """The pool of descriptors for reflection. It also finds methods by name, and has the file of reflection v1.
 
-    The pool of protobuf's C implementation finds no methods, and `grpcurl describe SERVICE.METHOD` then says not found.
-    Of reflection the package brings the file of v1alpha alone.
+    The pool of protobuf's C implementation does not find methods, so that `grpcurl describe SERVICE.METHOD` would fail.
+    The package has only the file of v1alpha.
     """
 
     def __init__(self) -> None:
         self._pool: Any = default_pool()
-        # In a pool of its own: another package of this process may bring v1.
+        # In a separate pool: another package of this process may have v1 too.
         self._v1: Any = DescriptorPool()
         self._v1.AddSerializedFile(_reflection_v1().SerializeToString())
 
@@ -142,7 +142,7 @@ def _declaring(pool: Any, symbol: str) -> FileDescriptor:
 
 
 def _reflection_v1() -> FileDescriptorProto:
-    """The file of reflection v1, which differs from that of v1alpha by its names alone."""
+    """The file of reflection v1. It differs from the file of v1alpha only in its names."""
     alpha = FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(alpha)
     text = text_format.MessageToString(alpha)

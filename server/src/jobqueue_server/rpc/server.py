@@ -1,4 +1,4 @@
-"""The gRPC server: its services, health, reflection, and what it is set to on the wire."""
+"""The gRPC server: its services, health, reflection, and the settings of its connections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .health import Health
 from .reflection import V1, V1ALPHA, add_reflection
 from .transport import Limits, Server
 
-# Longer than between heartbeats, so that a worker that is heard is not pinged beside them.
+# Longer than a heartbeat interval, so that a worker that sends heartbeats gets no pings.
 _KEEPALIVE_SECONDS = 8
 _KEEPALIVE_TIMEOUT_SECONDS = 3
 
@@ -27,16 +27,17 @@ class GrpcServer:
     """Serves servicers through the chain.
 
     Args:
-        chain: What every call passes.
+        chain: The chain that every call passes.
         services: Each service's descriptor and its servicer, as `rpc.adapter.generic_handler` takes them.
         tls: The certificate; None: plain text.
-        reuse_port: Whether several servers may listen on the same port, each getting a share of the connections.
-            Otherwise a second one is refused, instead of quietly taking half of the first one's.
-        max_connection_age: After it, a tenth sooner or later, a connection takes no new calls and its caller connects
-            anew, so that load spreads over servers that came later; calls under way, streams too, go on. None: never.
-        max_calls_per_connection: Calls and streams under way on one connection; further ones wait on its other side.
-        limits: What callers can make it hold and do.
-        engine: What it speaks HTTP/2 by. `grpcio` keeps a few of the limits only: see docs/engines.md.
+        reuse_port: Whether several servers may listen on the same port, so that each gets a share of the connections.
+            If not, a second server is refused, instead of taking half of the connections unnoticed.
+        max_connection_age: After this time, a tenth sooner or later, a connection accepts no new calls and its caller
+            connects again, so that newer servers get load too. Calls and streams that run go on. None: no limit.
+        max_calls_per_connection: The most calls and streams at a time on one connection. Further ones wait at the
+            caller.
+        limits: The limits of what callers can make the server hold and do.
+        engine: The engine that serves HTTP/2. `grpcio` has only a few of the limits: see docs/engines.md.
     """
 
     def __init__(
@@ -71,9 +72,9 @@ class GrpcServer:
         add_reflection(self._server, names, chain)
 
     async def start(self, address: str) -> int:
-        """Listens on `host:port` and answers the port, which differs from the asked one if that was 0.
+        """Listens on `host:port`, and answers the port. Port 0 takes a free one.
 
-        The health stays NOT_SERVING until `set_serving`.
+        The health service answers NOT_SERVING until `set_serving`.
 
         Raises:
             AddressUnusable: The port is taken, or the address is not this machine's.
@@ -86,12 +87,12 @@ class GrpcServer:
             raise taken("The gRPC server", address, "JOBQUEUE_GRPC_ADDR") from error
 
     async def set_serving(self, serving: bool) -> None:
-        """Sets what the health check answers for the server and for each service."""
+        """Sets the answer of the health service for the server and for each service."""
         await self._health.set_serving(serving)
 
     async def stop(self, grace: timedelta) -> None:
-        """Takes no new calls, and cuts off those that are not done after the grace.
+        """Accepts no new calls, and ends the calls that are not done after the grace.
 
-        It does not tell the streams: their servicers end them before.
+        It does not end streams: their servicers have done that before.
         """
         await self._server.stop(grace.total_seconds())

@@ -1,6 +1,6 @@
-"""The server's side of one Lease stream: frames gather in lists, and one writer swaps them out.
+"""The server's side of one Lease stream. Frames gather in lists, and one writer takes them out.
 
-So the core never waits for a worker that reads slowly, and a burst of leases costs one message.
+So the core never waits for a slow worker, and a burst of leases is one message.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .leased import delivery_bytes, leased_job
 from .outcomes import result_message
 from .transport import FrameStream
 
-# What a job costs in a message beside its payload, labels and headers.
+# The bytes of a job in a message in addition to its payload, labels and headers.
 JOB_OVERHEAD = 160
 MAX_DELIVERY_JOBS = 1000
-# A worker that plays by the rules stays below these: it has 10,000 slots at most, and may send an outcome again. One
-# that sends without reading, or without waiting for answers, is not read either until it does.
+# A correct worker stays below these limits: it has at most 10,000 slots, and may send an outcome again. The server does
+# not read from a worker that sends without reading or without waiting for answers, until that changes.
 MAX_UNSENT_FRAMES = 1000
 MAX_UNANSWERED_OUTCOMES = 20_000
-# A frame may name thousands of leases, so frames alone would bound nothing.
+# One frame may name thousands of leases, so a limit of frames alone is not enough.
 MAX_UNSENT_RESULTS = 20_000
 
 
@@ -40,7 +40,7 @@ class LeaseStream:
         self._as_value = as_value
         self._leases: list[Lease] = []
         self._frames: list[lease_pb2.LeaseResponse] = []
-        # Of how many leases each of them tells.
+        # How many leases each of the frames names.
         self._results: list[int] = []
         self._scheduled = False
         self._last_seq = 0
@@ -49,7 +49,7 @@ class LeaseStream:
         self._unanswered_outcomes = 0
         self._unsent_results = 0
         self._loop = asyncio.get_running_loop()
-        #: Done when the stream is to end; its error is the stream's.
+        #: Done when the stream must end. Its error is the stream's error.
         self.over: asyncio.Future[None] = self._loop.create_future()
         self._answered = asyncio.Event()
         self._answered.set()
@@ -57,23 +57,23 @@ class LeaseStream:
     # ---- Link
 
     def deliver(self, leases: Sequence[Lease]) -> None:
-        """Hands over leases."""
+        """Delivers leases."""
         self._leases.extend(leases)
         self._wake()
 
     def cancel(self, lease_ids: Sequence[int], reason: str, grace: timedelta) -> None:
-        """Asks the worker to stop these."""
+        """Asks the worker to cancel these leases."""
         control = lease_pb2.Control(cancel=lease_pb2.CancelLeases(lease_ids=lease_ids, reason=reason))
         set_span(control.cancel.grace, grace)
         self.send(lease_pb2.LeaseResponse(control=control))
 
     def revoke(self, lease_ids: Sequence[int], reason: str) -> None:
-        """Tells the worker that these are no longer its own."""
+        """Takes these leases away from the worker."""
         revoke = lease_pb2.RevokeLeases(lease_ids=lease_ids, reason=reason)
         self.send(lease_pb2.LeaseResponse(control=lease_pb2.Control(revoke=revoke)), len(lease_ids))
 
     def settling(self, outcomes: int) -> None:
-        """A Settle frame came."""
+        """Counts a Settle frame that came."""
         self._unanswered += 1
         self._unanswered_outcomes += outcomes
         self._answered.clear()
@@ -102,7 +102,7 @@ class LeaseStream:
         self.send(lease_pb2.LeaseResponse(go_away=frame))
 
     def goodbye(self, released: Sequence[Lease]) -> None:
-        """Ends the stream after a drain, once all before it is written."""
+        """Ends the stream after a drain, when all earlier frames are written."""
         named = [
             lease_pb2.HeldLease(lease_id=lease.lease_id, job_id=str(lease.job_id), attempt=lease.attempt)
             for lease in released
@@ -111,12 +111,12 @@ class LeaseStream:
         self.send(lease_pb2.LeaseResponse(goodbye=lease_pb2.Goodbye(released=named)))
 
     def leave(self) -> None:
-        """Ends the stream because the server leaves. The session lives on."""
+        """Ends the stream because the server drains. The session goes on."""
         self._closing = True
         self._wake()
 
     def awaits_receipt(self, seen: int) -> bool:
-        """Whether a delivery after `seen` is on its way, written or not."""
+        """Whether there is a delivery after the one with number `seen`, written or waiting."""
         return seen < self._last_seq or bool(self._leases)
 
     def go_on(self) -> None:
@@ -134,15 +134,15 @@ class LeaseStream:
             self.over.set_exception(error)
 
     def gone(self) -> None:
-        """No task waits for its end any more."""
+        """Releases the stream after its end: no task waits for it any more."""
         if not self.over.cancel() and not self.over.cancelled():
             self.over.exception()
-            # The frames of an error know this stream: see `grpc_http2.Call.receive`.
+            # The traceback of an error refers to this stream: see `grpc_http2.Call.receive`.
             self.over = self._loop.create_future()
             self.over.cancel()
 
     def has_room(self) -> bool:
-        """Whether the worker may send more: not while it has too many answers to read, or to wait for."""
+        """Whether the server reads from the worker: not while too many answers are unread or due."""
         return (
             len(self._frames) < MAX_UNSENT_FRAMES
             and self._unsent_results < MAX_UNSENT_RESULTS
@@ -156,7 +156,7 @@ class LeaseStream:
         self.send(lease_pb2.LeaseResponse(pong=lease_pb2.Pong(seq=seq)))
 
     def send(self, frame: lease_pb2.LeaseResponse, results: int = 0) -> None:
-        """Puts a frame in line that tells of so many leases."""
+        """Queues a frame that names `results` leases."""
         self._frames.append(frame)
         self._results.append(results)
         self._unsent_results += results
@@ -168,7 +168,7 @@ class LeaseStream:
             self._loop.call_soon(self._write)
 
     def _write(self) -> None:
-        """Writes what has gathered, as far as the worker takes it."""
+        """Writes the gathered frames, as far as the connection accepts them."""
         self._scheduled = False
         try:
             self._write_all()
@@ -204,7 +204,7 @@ class LeaseStream:
             context.resume()
 
     def _isolates(self) -> bool:
-        """Whether an isolated job is on its way, which nothing follows before its receipt."""
+        """Whether an isolated job was delivered without a receipt yet, so that no delivery may follow."""
         lease = self._session.receipts.isolated
         return lease is not None and lease.seq > 0
 
@@ -218,7 +218,7 @@ class LeaseStream:
             message = delivery_bytes(seq, leases)
         for lease in leases:
             lease.seq = seq
-            # It is in the message; here it would be kept for as long as the job runs.
+            # The message has it. Kept here, it would stay in memory while the job runs.
             lease.payload = b""
             if lease.checkpoint:
                 lease.checkpoint = b""
@@ -226,9 +226,9 @@ class LeaseStream:
 
 
 def _chunks(leases: list[Lease], growth: int) -> list[list[Lease]]:
-    """Cut so that a message stays under its bound, unless it is one job, and an isolated job is one of its own.
+    """Splits leases into messages within the size limit. An isolated job, or one larger than the limit, is alone.
 
-    `growth` is of payloads in the message.
+    `growth`: how many times as large as its text a payload can be in the message.
     """
     chunks: list[list[Lease]] = []
     chunk: list[Lease] = []

@@ -1,4 +1,4 @@
-"""The trailers of a call over gRPC: the metadata that go with its end."""
+"""The trailers of a gRPC call: the metadata at its end."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ..errors import JobQueueError
 from .errors import DETAILS_KEY, code_of, message_of, status_of
 from .transport import Metadata
 
-# For the HTTP transport; a gRPC client has no use for it.
+# For the HTTP transport alone.
 _INTERNAL_METADATA = "x-http-code"
 
 
 def trailing(call: Call) -> Metadata:
-    """The metadata that go with its answer."""
+    """The trailers of a successful call."""
     return tuple(pair for pair in call.answer_metadata.items() if pair[0] != _INTERNAL_METADATA)
 
 
 def refusal(call: Call, error: JobQueueError) -> tuple[grpc.StatusCode, str, Metadata]:
-    """The status, its text and its metadata of a call that failed."""
+    """The status, the text and the trailers of a failed call."""
     details: bytes
     if error.metadata or error.violations:
         details = status_of(error).SerializeToString()
@@ -33,7 +33,7 @@ def refusal(call: Call, error: JobQueueError) -> tuple[grpc.StatusCode, str, Met
 
 @lru_cache(maxsize=64)
 def _details(code: str, reason: str, message: str, retry_after: timedelta | None) -> bytes:
-    """Of errors that say no more than this. Who is overloaded says the same to everybody."""
+    """The same for an error without details. It is cached: under overload many calls get the same error."""
     error = JobQueueError(message, retry_after=retry_after)
     error.code, error.reason = code, reason
     details: bytes = status_of(error).SerializeToString()

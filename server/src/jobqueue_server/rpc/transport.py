@@ -1,4 +1,4 @@
-"""What `rpc` needs of a transport: a server, and calls as handlers know them. Each engine has it (`rpc.engines`)."""
+"""The interface of a transport for `rpc`: a server, and the calls that handlers get. Each engine implements it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import grpc
 
-# What engines share with the code above them. All of it is imported from here.
+# The types that engines share with the code above them, which imports them from here.
 from grpc_http2 import (
     Cancellable,
     Limits,
@@ -38,32 +38,32 @@ __all__ = [
 
 
 class Context(Protocol):
-    """A call, as every handler knows it. It has what is used here of `grpc.aio.ServicerContext`."""
+    """A call as every handler gets it: the part of `grpc.aio.ServicerContext` that is used here."""
 
     def invocation_metadata(self) -> Metadata:
-        """What came with the call."""
+        """The metadata of the call."""
 
     def time_remaining(self) -> float | None:
-        """Seconds until the caller's deadline, not below 0; None without one."""
+        """Seconds until the caller's deadline, at least 0; None without a deadline."""
 
     def peer(self) -> str:
-        """Who called, as gRPC names them."""
+        """The caller's address, as gRPC writes it."""
 
     def set_trailing_metadata(self, metadata: Metadata) -> None:
-        """Sets what goes with the status."""
+        """Sets the trailers."""
 
     async def send_initial_metadata(self, metadata: Metadata) -> None:
-        """Sends the answer's fields before its first message."""
+        """Sends the initial metadata."""
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> None:
         """Ends the call with a status.
 
         Raises:
-            grpc.aio.AbortError: Always; the handler is to let it pass.
+            grpc.aio.AbortError: Always. The handler must not catch it.
         """
 
     async def write(self, message: Any) -> None:
-        """Sends a message, and waits while the caller takes no more.
+        """Sends a message, and waits while the caller reads too slowly.
 
         Raises:
             PeerGone: The caller has gone.
@@ -74,63 +74,63 @@ class FrameStream(Context, Protocol):
     """A call whose handler reads and writes messages in any order."""
 
     async def read(self) -> Any:
-        """The next message; `grpc.aio.EOF` when the caller has said all. One read at a time."""
+        """The next message; `grpc.aio.EOF` after the caller closed its side. One read at a time."""
 
     async def receive(self, handle: Callable[[Any], None], ready: Callable[[], bool]) -> None:
-        """Has each message handled as it comes, until the caller has said all.
+        """Passes each message to `handle`, until the caller closes its side.
 
         Args:
             handle: Gets each message.
-            ready: Whether `handle` takes the next one now. Where it does not, `resume` goes on.
+            ready: Whether `handle` can get the next message now. After False, `resume` must be called.
 
         Raises:
             Exception: What `handle` raised; no message is handled after that.
         """
 
     def resume(self) -> None:
-        """Handles what has come, as long as it may be handled."""
+        """Continues to pass messages to `handle`, while `ready` allows it."""
 
     def writable(self) -> bool:
-        """Whether there is room to send."""
+        """Whether there is room to send a message."""
 
     def send(self, message: Any) -> None:
-        """Sends a message, in order, without waiting; look at `writable` before. Once the caller has gone: nothing."""
+        """Sends a message, in order, without waiting: check `writable` before. Does nothing if the caller has gone."""
 
     def when_writable(self, call: Callable[[], None]) -> None:
-        """Calls it once, as soon as there is room again or the caller has gone."""
+        """Calls the function once, when there is room again or the caller has gone."""
 
 
 class ImmediateContext(Context, Protocol):
-    """A unary call that is handled without a task: by the engine `http2` alone.
+    """A unary call that is handled without a task. Only the engine `http2` has it.
 
     Attributes:
-        task: What stands for the handler's task; it is cancelled when the caller goes.
+        task: Stands for the handler's task; it is cancelled when the caller goes.
     """
 
     task: Cancellable | None
 
     def answer(self, response: bytes) -> None:
-        """Sends the response, and ends the call well."""
+        """Sends the response, and ends the call with OK."""
 
     def finish(self, code: int, details: str = "", trailing: Metadata = ()) -> None:
         """Ends the call with a status."""
 
 
 class Server(Protocol):
-    """Serves handlers as they are made for `grpc.aio.Server`, before it listens."""
+    """A server. Its interface is the one of `grpc.aio.Server`, as far as it is used here."""
 
     def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
-        """Serves these."""
+        """Adds generic handlers, before the start."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Serves these methods of a service."""
+        """Adds handlers of a service's methods, before the start."""
 
     async def listen(self, host: str, port: int, tls: Tls | None) -> int:
-        """Takes calls there, and answers the port.
+        """Listens on the address, and answers the port.
 
         Raises:
             OSError: Another program has the address, or it is not this machine's.
         """
 
     async def stop(self, grace: float) -> None:
-        """Takes no new calls, and cuts off those that are not done after the grace, in seconds."""
+        """Accepts no new calls, and ends the calls that are not done after the grace, in seconds."""

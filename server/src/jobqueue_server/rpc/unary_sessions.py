@@ -1,4 +1,4 @@
-"""Unary sessions: what a worker without a stream, such as a shell script with curl, does by calls."""
+"""The methods for unary sessions: workers without a stream, such as a shell script with curl."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .leased import leased_job
 from .outcomes import read_outcome, result_message
 from .welcome import welcome
 
-# What a wait leaves of the caller's deadline, so that the answer gets there before it.
+# A wait ends this long before the caller's deadline, so that the answer arrives in time.
 _ANSWERING = timedelta(milliseconds=250)
 MAX_TOKEN_CHARS = 256
 
 
 class UnarySessionServicer:
-    """Opens sessions, claims, settles, keeps alive and closes, one call each."""
+    """Opens a session, claims and settles its jobs, keeps it alive and closes it. Each is one call."""
 
     def __init__(
         self,
@@ -42,26 +42,32 @@ class UnarySessionServicer:
     async def OpenSession(
         self, request: lease_pb2.OpenSessionRequest, call: Call
     ) -> lease_pb2.OpenSessionResponse:
-        """Opens a session, or goes on with one."""
-        said = hello.greeting(request.hello)
+        """Opens a session, or resumes one."""
+        opening = hello.checked_hello(request.hello)
         capacity = request.hello.capacity
-        greeting = UnarySessionOptions(
-            said.subscriptions, capacity.slots, dict(capacity.slots_by_kind), capacity.bytes, said.as_value
+        options = UnarySessionOptions(
+            opening.subscriptions,
+            capacity.slots,
+            dict(capacity.slots_by_kind),
+            capacity.bytes,
+            opening.as_value,
         )
-        if said.token is None:
+        if opening.token is None:
             opened = await self._calls.open(
                 call.scope,
-                said.worker,
-                said.labels,
-                said.ttl or self._default_ttl,
-                greeting,
+                opening.worker,
+                opening.labels,
+                opening.ttl or self._default_ttl,
+                options,
             )
         else:
-            opened = await self._calls.resume(call.scope, said.token, said.held, said.unanswered, greeting)
+            opened = await self._calls.resume(
+                call.scope, opening.token, opening.held, opening.unanswered, options
+            )
         return lease_pb2.OpenSessionResponse(welcome=welcome(opened, self._server_name))
 
     async def ClaimJobs(self, request: lease_pb2.ClaimJobsRequest, call: Call) -> lease_pb2.ClaimJobsResponse:
-        """Claims jobs, and waits for the first one until the time is up, also the caller's."""
+        """Claims jobs. Waits for the first one, at most until the caller's deadline is near."""
         problems = Problems()
         if not 0 <= request.max_jobs <= MAX_BATCH_JOBS:
             problems.add("max_jobs", f"must be 1 to {MAX_BATCH_JOBS}, or 0 for 1")
@@ -80,22 +86,24 @@ class UnarySessionServicer:
             jobs=[leased_job(lease, as_value=as_value) for lease in leases]
         )
         if as_value and response.ByteSize() > MAX_MESSAGE_BYTES:
-            # Jobs are gathered to 3 MiB of text, which can be more as Values.
+            # The jobs have at most 3 MiB of text, but the Values may be larger.
             response = lease_pb2.ClaimJobsResponse(
                 jobs=[leased_job(lease, as_value=False) for lease in leases]
             )
         for job in response.jobs:
-            # It numbers leases on a stream; in calls they are named by job and attempt.
+            # Lease ids are for streams. Unary calls name leases by job and attempt.
             job.lease_id = 0
         return response
 
     async def SettleJobs(
         self, request: lease_pb2.SettleJobsRequest, call: Call
     ) -> lease_pb2.SettleJobsResponse:
-        """Reports outcomes; each is judged for itself."""
+        """Reports outcomes. Each is judged alone."""
         problems = Problems()
         if not 1 <= len(request.outcomes) <= MAX_SETTLE_OUTCOMES:
-            problems.add("outcomes", f"must be 1 to {MAX_SETTLE_OUTCOMES}, not {len(request.outcomes)}")
+            problems.add(
+                "outcomes", f"must be 1 to {MAX_SETTLE_OUTCOMES} outcomes, not {len(request.outcomes)}"
+            )
         _token(request.session_token, problems)
         answers: list[Answer | None] = []
         outcomes: list[Outcome] = []
@@ -112,7 +120,7 @@ class UnarySessionServicer:
 
     def _read(self, message: lease_pb2.Outcome) -> tuple[Outcome | None, Answer | None]:
         if not message.job_id:
-            said = "job_id is required, and attempt: in a call they name the lease"
+            said = "job_id and attempt are required: in a unary call they name the lease"
             return None, Answer(0, None, message.attempt, "INVALID", message=said)
         outcome, refused = read_outcome(message, self._clock)
         if outcome is not None:
@@ -122,7 +130,7 @@ class UnarySessionServicer:
     async def HeartbeatSession(
         self, request: lease_pb2.HeartbeatSessionRequest, call: Call
     ) -> lease_pb2.HeartbeatSessionResponse:
-        """Keeps a session alive; what is to be cancelled and to be given up."""
+        """Keeps a session alive. Answers the leases to cancel and to give up."""
         problems = Problems()
         held = _held(request, problems)
         _token(request.session_token, problems)
@@ -142,16 +150,16 @@ class UnarySessionServicer:
     async def CloseSession(
         self, request: lease_pb2.CloseSessionRequest, call: Call
     ) -> lease_pb2.CloseSessionResponse:
-        """Ends a session and gives back what it holds."""
+        """Ends a session, and gives back its leases."""
         _token(request.session_token, Problems())
         released = await self._calls.close(call.scope, request.session_token)
         return lease_pb2.CloseSessionResponse(released=[hello.held_lease(lease) for lease in released])
 
 
 def _token(token: str, problems: Problems) -> None:
-    """Checks that there is one, and ends the call for that and for what was found before."""
+    """Checks the token, and raises for all problems that were found."""
     if not token:
-        problems.add("session_token", "is required: the one that OpenSession answered")
+        problems.add("session_token", "is required: the token that OpenSession answered")
     checks.text(token, "session_token", MAX_TOKEN_CHARS, problems)
     problems.raise_if_any()
 

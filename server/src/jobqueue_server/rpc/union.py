@@ -1,10 +1,10 @@
-"""One servicer out of several."""
+"""Joins several servicers into one."""
 
 from __future__ import annotations
 
 
 class ServicerUnion:
-    """One servicer out of several, each with its own methods; one that was asked for is found at once after that."""
+    """One servicer with the methods of several. A method that was looked up is kept as an attribute."""
 
     def __init__(self, *servicers: object) -> None:
         self._servicers = servicers

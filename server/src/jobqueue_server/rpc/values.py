@@ -1,4 +1,4 @@
-"""JSON text to and from `google.protobuf.Value`, keeping as much of the text as a Value can hold."""
+"""Converts JSON text to `google.protobuf.Value` and back, and keeps as much of the text as a Value can hold."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import NULL_VALUE, Value
 
-# Beyond it neighbouring integers are the same double, so that writing one as an integer would claim too much.
+# Above it two integers may be the same double, so a double is not written as an integer.
 _LARGEST_INTEGER = 2**53
 # Runtimes refuse messages nested deeper than 100 when they read or write them. The answer around a Value takes up to 6.
 _MAX_NESTING = 90
 
 
 class ValueInvalid(Exception):
-    """The Value is no JSON value; the text says what must be otherwise."""
+    """The Value is not a JSON value. The text says what would be right."""
 
 
 class TooDeep(Exception):
-    """The JSON text nests deeper than messages can."""
+    """The JSON text is nested deeper than a message may be."""
 
 
 def text_of(value: Value) -> bytes:
-    """JSON text of a Value, keys in order, integral numbers up to 2^53 as integers.
+    """The JSON text of a Value: keys in order, whole numbers up to 2^53 as integers.
 
     Raises:
-        ValueInvalid: It holds a number that JSON has no text for, or a Value of no kind.
+        ValueInvalid: The Value has a number that JSON can't express, or a Value without a kind.
     """
     return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
@@ -45,25 +45,25 @@ def _plain(value: Value) -> Any:
             return [_plain(item) for item in value.list_value.values]
         case "null_value":
             return None
-    raise ValueInvalid("must hold a JSON value everywhere; a google.protobuf.Value in it has no kind set")
+    raise ValueInvalid("must be a JSON value; a google.protobuf.Value in it has no kind set")
 
 
 def _number(number: float) -> int | float:
     if not math.isfinite(number):
-        raise ValueInvalid(f"must hold finite numbers; {number} is none that JSON can write")
+        raise ValueInvalid(f"must have finite numbers; JSON can't express {number}")
     if number.is_integer() and abs(number) <= _LARGEST_INTEGER:
         return int(number)
     return number
 
 
 def fill(value: Value, text: bytes) -> None:
-    """Sets a Value to what the JSON text says; a number beyond the doubles becomes the largest of them.
+    """Sets a Value from JSON text. A number above the largest double becomes the largest double.
 
     Raises:
-        TooDeep: It nests deeper than messages can; `value` is then half filled.
+        TooDeep: The text is nested deeper than a message may be. `value` is then partly filled.
     """
     try:
-        # int() refuses more than 4,300 digits, and all numbers become doubles anyway.
+        # int() refuses more than 4,300 digits, and all numbers become doubles in any case.
         _fill(value, json.loads(text, parse_int=float), _MAX_NESTING)
     except RecursionError:
         raise TooDeep from None
@@ -83,7 +83,7 @@ def _fill(value: Value, plain: Any, room: int) -> None:
     elif isinstance(plain, dict):
         value.struct_value.SetInParent()
         for name, item in plain.items():
-            # An entry of a map is a message too.
+            # A map entry is a message too.
             _fill(value.struct_value.fields[name], item, room - 3)
     else:
         value.list_value.SetInParent()

@@ -20,7 +20,7 @@ _VIEWS = dict(pb.JobView.items())
 
 
 class WatchServicer:
-    """Tells jobs as they change. The errors are those of the contract; they rise from checks and core."""
+    """Answers jobs as they change. The contract lists the errors; `checks` and the core raise them."""
 
     def __init__(self, watches: Watches) -> None:
         self._watches = watches
@@ -28,7 +28,7 @@ class WatchServicer:
     async def WatchJobs(
         self, request: rpc_pb.WatchJobsRequest, call: Call
     ) -> AsyncGenerator[rpc_pb.WatchJobsResponse, None]:
-        """Answers jobs as they change, one a message."""
+        """Answers jobs as they change, one in each message."""
         problems = Problems()
         wanted = _filter(request, problems)
         checks.text(request.resume_token, "resume_token", checks.MAX_WATCH_TOKEN_CHARS, problems)

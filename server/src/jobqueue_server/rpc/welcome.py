@@ -1,4 +1,4 @@
-"""What a worker is told of its session, on a stream and in the answer to OpenSession."""
+"""The Welcome of a session, for a stream and for the answer to OpenSession."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LIMITS = lease_pb2.ServerLimits(
 
 
 def welcome(opened: Opened, server_name: str) -> lease_pb2.Welcome:
-    """The session with its token, and what became of the leases that the worker named."""
+    """The Welcome: the session, its token, and which of the named leases the worker keeps."""
     session = opened.session
     message = lease_pb2.Welcome(
         session_id=session.id,

@@ -1,4 +1,4 @@
-"""Pieces of protobuf's wire format, for messages that are put together on the hot path.
+"""Parts of protobuf's wire format, for messages that the hot path builds by hand.
 
 https://protobuf.dev/programming-guides/encoding
 """
@@ -17,7 +17,7 @@ _DELIMITED_TYPES = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES, Fie
 
 
 def varint(value: int) -> bytes:
-    """A number that is not negative."""
+    """The varint of a number that is not negative."""
     octets = bytearray()
     while value > 0x7F:
         octets.append(value & 0x7F | 0x80)
@@ -30,19 +30,19 @@ _SHORT = [varint(value) for value in range(1 << 14)]
 
 
 def length_of(size: int) -> bytes:
-    """The length before a text, bytes or a message."""
+    """The length prefix of a text, bytes or a message."""
     return _SHORT[size] if size < 1 << 14 else varint(size)
 
 
 def tag(field: FieldDescriptor) -> bytes:
-    """What stands before the value of a field that is a number, a text, bytes or a message."""
+    """The tag of a field: a number, or a text, bytes or a message."""
     return varint(field.number << 3 | (_LENGTH_DELIMITED if field.type in _DELIMITED_TYPES else _VARINT))
 
 
 def entries_of(field: FieldDescriptor) -> Callable[[bytes], Sequence[bytes]]:
-    """Reads a message whose field is a list of messages: these as they stand on the wire, which is not looked at.
+    """Makes a reader of a message with a list of messages: it answers these as bytes, without reading them.
 
-    What else the message holds is passed over. The reader raises DecodeError for what is no message.
+    The reader ignores all other fields. It raises DecodeError for bytes that are not a message.
     """
     file = FileDescriptorProto(name="entries.proto", package="entries", syntax="proto3")
     file.message_type.add(name="Entries").field.add(
@@ -63,7 +63,7 @@ def entries_of(field: FieldDescriptor) -> Callable[[bytes], Sequence[bytes]]:
 
 
 def map_of(field: bytes, values: Mapping[str, str]) -> bytes:
-    """A map of strings, by the tag of its field: a third of what a message of it costs."""
+    """A serialized map of strings, for the tag of its field. It costs a third of a message."""
     entries = []
     for name, value in values.items():
         key, content = name.encode(), value.encode()

@@ -1,8 +1,8 @@
 """Decides which network addresses a job may make this worker connect to.
 
-A payload's url is the wish of whoever enqueued it, and the worker stands inside the operator's network: without
-this check a job could read a cloud's metadata service or speak to a neighbour's admin port (server-side request
-forgery). Public addresses are fine; everything else is refused unless the operator has allowed it.
+A producer chooses the url in a payload, and the worker is inside of the operator's network. Without this check a job
+could read a cloud's metadata service or call the admin port of another machine (server-side request forgery). Public
+addresses are allowed. All others are refused, unless the operator has allowed them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _REFUSED: tuple[tuple[IPNetwork, str], ...] = tuple(
         ("ff00::/8", "multicast"),
     )
 )
-# What IANA hands out for the public IPv6 internet. The rest is unassigned, thus nobody's public server.
+# The addresses that IANA assigns for the public IPv6 internet. No public server has one of the others.
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 

@@ -39,10 +39,10 @@ class Context(Protocol):
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody has asked for the job's cancellation."""
+        """Whether the job's cancellation was requested."""
 
     def raise_if_cancelled(self) -> None:
-        """Raises `jobqueue.Cancelled` once somebody has asked for the job's cancellation."""
+        """Raises `jobqueue.Cancelled` if the job's cancellation was requested."""
 
     async def progress(self, fraction: float, message: str = "") -> None:
         """Tells how far the attempt has come, 0 to 1."""

@@ -130,7 +130,7 @@ def _open_below(folder: Path, relative: Path) -> int:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     for number, name in enumerate(relative.parts, start=1):
         last = number == len(relative.parts)
-        # Without O_NONBLOCK a named pipe would hold the thread until somebody writes to it.
+        # Without O_NONBLOCK a named pipe would block the thread until a process writes to it.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_NONBLOCK if last else os.O_DIRECTORY)
         try:
             below = os.open(name, flags, dir_fd=descriptor)

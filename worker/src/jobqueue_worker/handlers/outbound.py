@@ -31,9 +31,9 @@ def _user_agent() -> str:
 class _Guard(AbstractResolver):
     """Checks addresses twice: as a name is resolved, and as a socket is made for the very address.
 
-    The second check is the one that counts. It sees what is connected to, whichever way it came: by name (and
-    nobody looks the name up again in between, so that a second DNS answer cannot differ) or literally in
-    the url. The first knows the name, for rules that allow one and for messages.
+    The second check decides. It sees the address that is connected to, whether it came from a name or from the url. The
+    name is not looked up again in between, so a second DNS answer can't differ. The first check knows the name, for
+    rules with names and for messages.
     """
 
     def __init__(self, policy: AddressPolicy, resolver: AbstractResolver) -> None:

@@ -125,7 +125,7 @@ def write_result(files: Path, name: str, data: bytes) -> None:
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
-            # mkstemp lets nobody else read; the result is for whoever may read the folder.
+            # mkstemp lets only this user read. The result is for every user who may read the folder.
             os.fchmod(descriptor, 0o644)
             file.flush()
             os.fsync(descriptor)

@@ -138,7 +138,7 @@ class WebhookHandler:
 
 def _signers(setting: str, secret: SecretStr) -> tuple[Webhook, ...]:
     parts = secret.get_secret_value().split()
-    # The library passes over what is not base64, and would sign with a key that nobody else has.
+    # The library ignores characters that are not base64, and would sign with a key that no receiver has.
     if not parts or not all(_SECRET.fullmatch(part) for part in parts):
         raise ValueError(f"{setting} is not a Standard Webhooks secret: whsec_ and base64")
     return tuple(Webhook(part) for part in parts)

@@ -73,7 +73,7 @@ class SmtpSink:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes so that whoever watches the folder never sees half a file."""
+    """Writes a file so that programs that watch the folder never see half of it."""
     part = path.with_suffix(".part")
     part.write_bytes(data)
     os.replace(part, path)

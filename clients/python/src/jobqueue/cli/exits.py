@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and what it says when something was wrong."""
+"""The exit codes and the error messages of the commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from jobqueue import errors
 from jobqueue.errors import FieldViolation, JobQueueError
 
-# `:x:` in a message is what somebody wrote, and no picture.
+# `:x:` in a message is text, and not an emoji.
 _err = Console(stderr=True, emoji=False)
 
 
@@ -21,16 +21,16 @@ class Exit(enum.IntEnum):
     """Exit codes; scripts rely on them."""
 
     OK = 0
-    #: The job that was waited for ended FAILED_PERMANENT or CANCELLED.
+    #: A job that was waited for ended FAILED_PERMANENT or CANCELLED.
     JOB_FAILED = 1
     #: An option, a payload or a field is wrong.
     USAGE = 2
     NOT_FOUND = 3
-    #: No server answers, or it takes no more.
+    #: No server answers, or it has too much to do.
     UNAVAILABLE = 4
-    #: It was not done, or the job not over, in time.
+    #: The call, or the job, did not end in time.
     TIMEOUT = 5
-    #: The job's state or its idempotency key do not allow it.
+    #: The job's state does not allow it, or the idempotency key belongs to another request.
     CONFLICT = 6
     NOT_ALLOWED = 7
     #: A fault of the server, or a server of another version.

@@ -27,7 +27,9 @@ def enqueue(
             metavar="[JSON|-|@FILE]", help="The payload: JSON, - for stdin, or a file. Left out: null."
         ),
     ] = None,
-    queue: Annotated[str, typer.Option(help="The line that it waits in.", show_default="default")] = "",
+    queue: Annotated[
+        str, typer.Option(help="The queue in which the job waits.", show_default="default")
+    ] = "",
     priority: Annotated[int, typer.Option(help="-10..10; higher is taken first.")] = 0,
     delay: Annotated[
         str | None, typer.Option(metavar="DURATION", help="Start so much later, such as 5m or 1h30m.")

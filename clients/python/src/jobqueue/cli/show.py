@@ -14,15 +14,15 @@ from rich.text import Text
 
 from jobqueue import Job, Kind, Queue, Status
 
-# What is piped into a file or a program has no edge to break lines at.
+# Output into a file or a program is not broken into lines.
 _PIPED = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-# `:x:` in a text is what somebody wrote, and no picture.
+# `:x:` in a text is text, and not an emoji.
 out = Console(width=200 if _PIPED else None, emoji=False)
 
-# What the last column of the table of jobs needs to say something.
+# The smallest useful width of the last column of the table of jobs.
 _ABOUT = 20
 
-#: How each status is coloured, here and in the demo.
+#: The colour of each status, here and in the demo.
 COLOURS = {
     Status.QUEUED: "cyan",
     Status.RUNNING: "blue",
@@ -39,7 +39,7 @@ def status(value: Status) -> Text:
 
 
 def span(value: timedelta | None) -> str:
-    """Roughly how long: `850ms`, `12s`, `5m`, `3h`, `2d`."""
+    """A rough duration: `850ms`, `12s`, `5m`, `3h`, `2d`."""
     if value is None:
         return ""
     seconds = value.total_seconds()
@@ -54,12 +54,12 @@ def span(value: timedelta | None) -> str:
 
 
 def age(value: datetime | None) -> str:
-    """Roughly how long ago, by this machine's clock."""
+    """A rough age, by this machine's clock."""
     return "" if value is None else span(datetime.now(UTC) - value)
 
 
 def line(text: str) -> None:
-    """A plain line, without colours of its own and never broken."""
+    """A plain line, without colours and never broken."""
     out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -81,7 +81,7 @@ def jobs(found: Iterable[Job]) -> None:
         name: max([least, *(row[name].cell_len for row in rows)])
         for name, least in (("id", 36), ("kind", 10), ("status", 9), ("queue", 7), ("tries", 5), ("age", 5))
     }
-    # Nothing that one copies or searches for is cut. A narrow terminal gets fewer columns, and then a line below.
+    # Ids and names are never cut. A narrow terminal gets fewer columns, and then a second line.
     for left_out in ("queue", "tries"):
         if not _PIPED and out.width - sum(widths.values()) - 2 * len(widths) < _ABOUT:
             del widths[left_out]
@@ -121,7 +121,7 @@ def _write(text: Text) -> None:
 
 
 def _about(job: Job) -> Text:
-    """The one thing that one wants to know next."""
+    """The most useful fact about the job: its error, progress or output."""
     if job.status is Status.RUNNING:
         asked = ", cancelling" if job.cancel_requested else ""
         return Text(f"on {job.locked_by} for {age(job.locked_at)}{asked}")
@@ -142,7 +142,7 @@ def _short(text: str) -> str:
 
 
 def job(each: Job) -> None:
-    """All that is known of a job."""
+    """A job with all its fields."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

@@ -29,21 +29,21 @@ class _JobView:
 class _JobViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobView.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     JOB_VIEW_UNSPECIFIED: _JobView.ValueType  # 0
-    """JOB_VIEW_BASIC."""
+    """The same as JOB_VIEW_BASIC."""
     JOB_VIEW_BASIC: _JobView.ValueType  # 1
-    """Without payload, output, headers and failed_attempts: small, and quick to read."""
+    """All fields but payload, output, headers and failed_attempts. Small, and fast to read."""
     JOB_VIEW_FULL: _JobView.ValueType  # 2
-    """Everything."""
+    """All fields."""
 
 class JobView(_JobView, metaclass=_JobViewEnumTypeWrapper):
-    """How much of each job an answer holds."""
+    """Which fields of each job an answer has."""
 
 JOB_VIEW_UNSPECIFIED: JobView.ValueType  # 0
-"""JOB_VIEW_BASIC."""
+"""The same as JOB_VIEW_BASIC."""
 JOB_VIEW_BASIC: JobView.ValueType  # 1
-"""Without payload, output, headers and failed_attempts: small, and quick to read."""
+"""All fields but payload, output, headers and failed_attempts. Small, and fast to read."""
 JOB_VIEW_FULL: JobView.ValueType  # 2
-"""Everything."""
+"""All fields."""
 Global___JobView: _TypeAlias = JobView  # noqa: Y015
 
 class _PayloadFormat:
@@ -55,24 +55,24 @@ class _PayloadFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Payload
     PAYLOAD_FORMAT_UNSPECIFIED: _PayloadFormat.ValueType  # 0
     """PAYLOAD_FORMAT_VALUE in calls, PAYLOAD_FORMAT_JSON in sessions (Hello)."""
     PAYLOAD_FORMAT_VALUE: _PayloadFormat.ValueType  # 1
-    """As google.protobuf.Value: readable in tools such as grpcurl. Numbers become doubles."""
+    """As google.protobuf.Value, which tools such as grpcurl show readably. Numbers become doubles."""
     PAYLOAD_FORMAT_JSON: _PayloadFormat.ValueType  # 2
     """As JSON text in the `_json` fields, byte for byte as it was given. For generated stubs."""
 
 class PayloadFormat(_PayloadFormat, metaclass=_PayloadFormatEnumTypeWrapper):
-    """In which of two forms payloads, outputs and schemas are answered. REST always answers JSON values and ignores it."""
+    """The form in which the server answers payloads, outputs and schemas. REST always answers JSON values and ignores this."""
 
 PAYLOAD_FORMAT_UNSPECIFIED: PayloadFormat.ValueType  # 0
 """PAYLOAD_FORMAT_VALUE in calls, PAYLOAD_FORMAT_JSON in sessions (Hello)."""
 PAYLOAD_FORMAT_VALUE: PayloadFormat.ValueType  # 1
-"""As google.protobuf.Value: readable in tools such as grpcurl. Numbers become doubles."""
+"""As google.protobuf.Value, which tools such as grpcurl show readably. Numbers become doubles."""
 PAYLOAD_FORMAT_JSON: PayloadFormat.ValueType  # 2
 """As JSON text in the `_json` fields, byte for byte as it was given. For generated stubs."""
 Global___PayloadFormat: _TypeAlias = PayloadFormat  # noqa: Y015
 
 @_typing.final
 class NewJob(_message.Message):
-    """A job as a producer describes it. The server adds the id, the times and the status."""
+    """A job as a producer asks for it. The server adds the id, the times and the status."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -130,63 +130,69 @@ class NewJob(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     HEADERS_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """What sort of work it is, for example `send_email`. Decides the schema of the payload and the handler that runs
-    the job. `[a-z0-9][a-z0-9_.-]{0,127}`. The kind must have been put (PutKind), unless the server takes any kind.
+    """The kind of the job, for example `send_email`. The kind decides the schema of the payload and which handler runs
+    the job. `[a-z0-9][a-z0-9_.-]{0,127}`. The kind must be declared (PutKind), unless the server runs with open kinds.
     """
     payload_json: _builtins.bytes
-    """The payload as JSON text in UTF-8, for generated stubs. Not parsed into doubles on its way: a 20-digit integer
-    keeps all its digits.
+    """The payload as JSON text in UTF-8, for generated stubs. The server does not turn its numbers into doubles: a
+    20-digit integer keeps all its digits.
     """
     queue: _builtins.str
-    """The line that the job waits in. `[a-z0-9][a-z0-9_.-]{0,127}`. Empty: `default`. A queue exists from its first use."""
+    """The queue in which the job waits. `[a-z0-9][a-z0-9_.-]{0,127}`. Empty: `default`. A queue exists from its first
+    use.
+    """
     priority: _builtins.int
-    """-10..10, default 0. Strict within a queue: a job of a higher priority is always taken first, then the one with the
-    earlier `run_at`, then the one with the smaller id.
+    """-10..10, default 0. Within a queue the server claims jobs of a higher priority first, then jobs with an earlier
+    `run_at`, then jobs with a smaller id.
     """
     max_attempts: _builtins.int
-    """How many failures end the job for good. 1..1000. 0: the kind's value, else 3. Lost workers, snoozes and releases
-    are not failures.
+    """After this many failures the job ends as FAILED_PERMANENT. 1..1000. 0: the kind's value, or 3 if the kind has none.
+    Lost workers, snoozes and releases are not failures.
     """
     idempotency_key: _builtins.str
-    """The producer's own name for this request, 1..255 characters. The same key with the same request answers the same
-    job instead of making another, for at least 24 hours. The same key with another request is refused
-    (IDEMPOTENCY_KEY_REUSED). Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC metadata
-    `idempotency-key` win over this field.
+    """The producer's own name for this request, 1..255 characters. For at least 24 hours the same key with the same
+    request answers the job that the first request made, instead of making another. The same key with another request
+    is refused (IDEMPOTENCY_KEY_REUSED). Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC
+    metadata `idempotency-key` win over this field.
     """
     @_builtins.property
     def payload(self) -> _struct_pb2.Value:
-        """The payload as any JSON value, for REST and for tools such as grpcurl. Over REST the JSON text is taken as it
-        was sent. Over gRPC numbers are doubles: integral ones up to 2^53 are stored as integers, larger ones lose
-        digits, so that generated stubs should send `payload_json`.
+        """The payload as any JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text
+        as it was sent. Over gRPC numbers are doubles: whole numbers up to 2^53 are stored as integers, larger ones lose
+        digits. Generated stubs should therefore send `payload_json`.
         """
 
     @_builtins.property
     def run_at(self) -> _timestamp_pb2.Timestamp:
-        """An absolute time, at most 400 days ahead. A time in the past is raised to now."""
+        """An absolute time, at most 400 days from now. A time in the past counts as now."""
 
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
-        """A time from now by the database's clock, 0 to 400 days."""
+        """A time from now, 0 to 400 days."""
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long one attempt may run, 1 s to 7 days. Unset: the kind's value, else no limit. An attempt that runs longer
-        fails with TIMED_OUT and its lease is revoked.
+        """How long one attempt may run from its claim, 1 s to 7 days. Unset: the kind's value, or no limit if the kind has
+        none. An attempt that runs longer fails with TIMED_OUT, and its lease is revoked.
         """
 
     @_builtins.property
     def retry_policy(self) -> Global___RetryPolicy:
-        """The wait between a failure and the next attempt. Unset: the kind's, else the default one."""
+        """How long the job waits between a failure and its next attempt. Unset: the kind's policy, or the default one if the
+        kind has none.
+        """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The producer's own marks, to find jobs by. At most 32; a name has 1..63 characters, a value at most 255."""
+        """The producer's own labels, by which jobs can be found. At most 32. A name has 1..63 characters, a value at most
+        255.
+        """
 
     @_builtins.property
     def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Given to the handler beside the payload, and never looked at by the server; at most 8 KiB, names and values
-        together. The server adds `x-request-id` and `traceparent` of the call that enqueued the job where these are not
-        given. Not part of the request that an idempotency key stands for.
+        """Data for the handler in addition to the payload. The server does not interpret it. At most 8 KiB, names and values
+        together. The server adds `x-request-id` and `traceparent` of the call that enqueues the job, unless they are given
+        here. Headers are not part of the request that an idempotency key stands for.
         """
 
     def __init__(
@@ -223,7 +229,7 @@ Global___NewJob: _TypeAlias = NewJob  # noqa: Y015
 
 @_typing.final
 class Job(_message.Message):
-    """A job as it stands. Every field is set by the server."""
+    """A job as it is stored. The server sets every field."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -234,37 +240,37 @@ class Job(_message.Message):
     class _StatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Job._Status.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATUS_UNSPECIFIED: Job._Status.ValueType  # 0
-        """Not said. Never the status of a stored job."""
+        """No status. No stored job has it."""
         QUEUED: Job._Status.ValueType  # 1
-        """Waits for its first attempt, or for another one that was not caused by a failure or a lost worker."""
+        """Waits for its first attempt, or for another attempt after a snooze, a release or a retry."""
         RUNNING: Job._Status.ValueType  # 2
-        """A session holds a lease on it."""
+        """A session holds a lease on the job."""
         SUCCEEDED: Job._Status.ValueType  # 3
-        """Terminal: its handler succeeded."""
+        """Terminal: the handler succeeded."""
         RETRYING: Job._Status.ValueType  # 4
         """Waits for another attempt after a failure or a lost worker."""
         FAILED_PERMANENT: Job._Status.ValueType  # 5
-        """Terminal: it failed for good. `reason` says why."""
+        """Terminal: the job failed and gets no more attempts. `reason` says why."""
         CANCELLED: Job._Status.ValueType  # 6
-        """Terminal: it was cancelled. `reason` says by whom."""
+        """Terminal: the job was cancelled. `reason` says by whom."""
 
     class Status(_Status, metaclass=_StatusEnumTypeWrapper):
-        """Where a job is in its life. A reader takes a value that it does not know as STATUS_UNSPECIFIED."""
+        """The status of a job. A reader takes a value that it does not know as STATUS_UNSPECIFIED."""
 
     STATUS_UNSPECIFIED: Job.Status.ValueType  # 0
-    """Not said. Never the status of a stored job."""
+    """No status. No stored job has it."""
     QUEUED: Job.Status.ValueType  # 1
-    """Waits for its first attempt, or for another one that was not caused by a failure or a lost worker."""
+    """Waits for its first attempt, or for another attempt after a snooze, a release or a retry."""
     RUNNING: Job.Status.ValueType  # 2
-    """A session holds a lease on it."""
+    """A session holds a lease on the job."""
     SUCCEEDED: Job.Status.ValueType  # 3
-    """Terminal: its handler succeeded."""
+    """Terminal: the handler succeeded."""
     RETRYING: Job.Status.ValueType  # 4
     """Waits for another attempt after a failure or a lost worker."""
     FAILED_PERMANENT: Job.Status.ValueType  # 5
-    """Terminal: it failed for good. `reason` says why."""
+    """Terminal: the job failed and gets no more attempts. `reason` says why."""
     CANCELLED: Job.Status.ValueType  # 6
-    """Terminal: it was cancelled. `reason` says by whom."""
+    """Terminal: the job was cancelled. `reason` says by whom."""
 
     @_typing.final
     class LabelsEntry(_message.Message):
@@ -336,98 +342,104 @@ class Job(_message.Message):
     FAILED_ATTEMPTS_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """A UUID (version 7) in lower case with hyphens. Unique over all namespaces; sorts by the time of enqueuing."""
+    """A UUID (version 7) in lower case with hyphens. Unique over all namespaces. Ids sort by the time of enqueuing."""
     kind: _builtins.str
-    """What sort of work it is, as enqueued."""
+    """The job's kind, as enqueued."""
     payload_json: _builtins.bytes
-    """As the JSON text that was enqueued, byte for byte."""
+    """The JSON text that was enqueued, byte for byte."""
     status: Global___Job.Status.ValueType
-    """Where the job is in its life."""
+    """The job's status."""
     attempts: _builtins.int
-    """How often the job was claimed, from 0. Never goes down, not even by a retry of a finished job: together with the id
-    it names one attempt. May pass `max_attempts`, because only failures count against that.
+    """How many times the job was claimed, from 0. The number never goes down, also not when a terminal job is retried, so
+    together with the id it names one attempt. It may be above `max_attempts`, because only failures count against
+    that.
     """
     max_attempts: _builtins.int
-    """How many failures end the job for good, 1..1000."""
+    """After this many failures the job ends as FAILED_PERMANENT. 1..1000."""
     last_error: _builtins.str
-    """What the newest unsuccessful attempt said, at most 8 KiB. Stays after a later success. Empty: none failed."""
+    """The error text of the newest attempt that did not succeed, at most 8192 characters. It stays after a later success.
+    Empty: no attempt failed.
+    """
     locked_by: _builtins.str
     """The name of the worker that runs the current attempt. Empty unless RUNNING."""
     cancel_requested: _builtins.bool
-    """Whether the job's cancelling was asked for. A RUNNING job with it is given to no other attempt."""
+    """Whether a caller asked to cancel the job. A RUNNING job with this set gets no other attempt."""
     idempotency_key: _builtins.str
-    """The key that it was enqueued under. Empty: none."""
+    """The key that the job was enqueued with. Empty: none."""
     queue: _builtins.str
-    """The line that it waits in. Never empty."""
+    """The queue in which the job waits. Never empty."""
     priority: _builtins.int
-    """-10..10, higher first."""
+    """-10..10. Jobs of a higher priority are claimed first."""
     failures: _builtins.int
-    """How many attempts failed or timed out, 0..max_attempts. A retry of a finished job sets it back to 0."""
+    """How many attempts failed or timed out, 0..max_attempts. A retry of a terminal job sets it to 0."""
     losses: _builtins.int
-    """How many attempts ended because their worker was lost. Ends the job at a cap of its own (5 unless the operator
-    chose another). A retry of a finished job sets it back to 0.
+    """How many attempts ended because their worker was lost. The job ends at a limit for losses alone (5, unless the
+    operator chose another). A retry of a terminal job sets it to 0.
     """
     output_json: _builtins.bytes
-    """As the JSON text that the worker gave, byte for byte."""
+    """The JSON text that the worker sent, byte for byte."""
     reason: _builtins.str
-    """Why it ended: ATTEMPTS_EXHAUSTED, NOT_RETRYABLE, LOST_TOO_OFTEN, CANCELLED_BY_CALLER, CANCELLED_BY_WORKER,
-    CANCEL_GRACE_ENDED or BODY_MISSING. Empty while it is not terminal and when it succeeded. More may be added.
+    """Why the job ended: ATTEMPTS_EXHAUSTED, NOT_RETRYABLE, LOST_TOO_OFTEN, CANCELLED_BY_CALLER, CANCELLED_BY_WORKER,
+    CANCEL_GRACE_ENDED or BODY_MISSING. Empty while the job is not terminal, and when it succeeded. More reasons may be
+    added.
     """
     @_builtins.property
     def payload(self) -> _struct_pb2.Value:
-        """As a JSON value. Over REST always this one, and there the text as it was enqueued."""
+        """The payload as a JSON value. REST always answers this form, with the text as it was enqueued."""
 
     @_builtins.property
     def run_at(self) -> _timestamp_pb2.Timestamp:
-        """The earliest moment at which the job may be claimed, with delay and backoff counted in. Of a running or finished
-        job: the moment that its last claim waited for.
+        """The earliest time at which the job may be claimed, delay and backoff included, by the database's clock. For a
+        running or terminal job: the time from which its last claim was allowed.
         """
 
     @_builtins.property
     def locked_at(self) -> _timestamp_pb2.Timestamp:
-        """When the current attempt was claimed. Unset unless RUNNING."""
+        """When the current attempt was claimed, by the database's clock. Unset unless RUNNING."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was enqueued, by the database's clock. The time in the id."""
+        """When the job was enqueued, by the database's clock. The id holds the same time."""
 
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When its state last changed, by the database's clock. Progress does not count."""
+        """When the job's state last changed, by the database's clock. Progress does not count."""
 
     @_builtins.property
     def finished_at(self) -> _timestamp_pb2.Timestamp:
-        """When it became terminal. Unset until then."""
+        """When the job became terminal, by the database's clock. Unset until then."""
 
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
-        """As a JSON value. Over REST always this one, and there the text as the worker gave it."""
+        """The output as a JSON value. REST always answers this form, with the text as the worker sent it."""
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long one attempt may run. Unset: no limit."""
+        """How long one attempt may run from its claim. Unset: no limit."""
 
     @_builtins.property
     def retry_policy(self) -> Global___RetryPolicy:
-        """The job's own wait between a failure and the next attempt. Unset: the kind's or the default one is used."""
+        """The job's own policy for the wait between a failure and the next attempt. Unset: the kind's policy, or the default
+        one.
+        """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The producer's own marks."""
+        """The producer's own labels."""
 
     @_builtins.property
     def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """As enqueued, with what the server added. Left out in JOB_VIEW_BASIC."""
+        """The headers as enqueued, and those that the server added. Left out in JOB_VIEW_BASIC."""
 
     @_builtins.property
     def failed_attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailedAttempt]:
-        """Every attempt that failed, timed out or was lost, oldest first, also of the time before a retry of a finished
-        job. Left out in JOB_VIEW_BASIC.
+        """Every attempt that failed, timed out or was lost, oldest first, also from before a retry of the terminal job. Left
+        out in JOB_VIEW_BASIC.
         """
 
     @_builtins.property
     def progress(self) -> Global___JobProgress:
-        """What the newest attempt last said of how far it is. Unset: nothing yet."""
+        """The last progress that the newest attempt reported. Unset: none yet."""
 
     def __init__(
         self,
@@ -479,8 +491,9 @@ Global___Job: _TypeAlias = Job  # noqa: Y015
 
 @_typing.final
 class RetryPolicy(_message.Message):
-    """The wait between a failure and the next attempt is drawn evenly from `min_backoff` to the lesser of `max_backoff` and
-    three times the previous wait. For the first one `min_backoff` counts as the previous wait. Equal bounds are exact.
+    """How long a job waits between a failure and its next attempt. The server draws the wait evenly from `min_backoff` to
+    the smaller of `max_backoff` and three times the previous wait. For the first wait `min_backoff` counts as the
+    previous one. If both bounds are equal, the wait is exact.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -511,7 +524,7 @@ Global___RetryPolicy: _TypeAlias = RetryPolicy  # noqa: Y015
 
 @_typing.final
 class FailedAttempt(_message.Message):
-    """One attempt that did not succeed. Set by the server from what the worker said."""
+    """One attempt that did not succeed. The server sets it from what the worker reported."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -525,20 +538,20 @@ class FailedAttempt(_message.Message):
     attempt: _builtins.int
     """The attempt's number in its job, from 1."""
     reason: _builtins.str
-    """Why it ended: HANDLER_FAILED, TIMED_OUT or SESSION_LOST. More may be added."""
+    """Why the attempt ended: HANDLER_FAILED, TIMED_OUT or SESSION_LOST. More reasons may be added."""
     error_type: _builtins.str
-    """The error's type as the worker named it, for example `ConnectionError`. Empty: not given."""
+    """The error's type as the worker named it, for example `ConnectionError`. Empty: the worker gave none."""
     error: _builtins.str
-    """What went wrong, in words, at most 8 KiB. Longer ones were cut, and say so."""
+    """The error text, at most 8192 characters. The server cuts a longer text and says in it that it was cut."""
     worker: _builtins.str
-    """The name of the worker that ran it."""
+    """The name of the worker that ran the attempt."""
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was claimed."""
+        """When the attempt was claimed, by the database's clock."""
 
     @_builtins.property
     def ended_at(self) -> _timestamp_pb2.Timestamp:
-        """When it ended."""
+        """When the attempt ended, by the database's clock."""
 
     def __init__(
         self,
@@ -561,7 +574,7 @@ Global___FailedAttempt: _TypeAlias = FailedAttempt  # noqa: Y015
 
 @_typing.final
 class JobProgress(_message.Message):
-    """How far a running attempt says it is. Set by the server from the worker's Progress."""
+    """How far a running attempt is. The server sets it from the worker's Progress."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -569,12 +582,12 @@ class JobProgress(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     fraction: _builtins.float
-    """0..1, of the whole. Unset: the worker can't tell."""
+    """The share of the work that is done, 0..1. Unset: the worker does not know."""
     message: _builtins.str
-    """What it does right now, for people; at most 1 KiB."""
+    """What the attempt does now, for people. At most 1024 characters."""
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When the worker said so, by the database's clock."""
+        """When the server stored the report, by the database's clock."""
 
     def __init__(
         self,

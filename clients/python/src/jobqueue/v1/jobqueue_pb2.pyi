@@ -30,7 +30,7 @@ class EnqueueJobRequest(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     PAYLOAD_FORMAT_FIELD_NUMBER: _builtins.int
     payload_format: _job_pb2.PayloadFormat.ValueType
-    """The form of the answer's payload and output. Default PAYLOAD_FORMAT_VALUE."""
+    """The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE."""
     @_builtins.property
     def job(self) -> _job_pb2.NewJob:
         """The job."""
@@ -58,10 +58,12 @@ class EnqueueJobResponse(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
-    """Whether the job was there before, by its idempotency key."""
+    """Whether an earlier request with this idempotency key enqueued the job."""
     @_builtins.property
     def job(self) -> _job_pb2.Job:
-        """As it was enqueued, QUEUED and with no attempts; a replay: as it is now, and its id alone if it was deleted since."""
+        """The job as it was enqueued: QUEUED, without attempts. For a replay: the job as it is now, or its id alone if it was
+        deleted since.
+        """
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class BatchEnqueueJobsRequest(_message.Message):
     JOBS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.NewJob]:
-        """1..1000 of them."""
+        """The jobs, 1..1000."""
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class BatchEnqueueJobsResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnqueueResult]:
-        """One for each job, in their order."""
+        """One result for each job of the request, in the same order."""
 
     def __init__(
         self,
@@ -127,7 +129,7 @@ Global___BatchEnqueueJobsResponse: _TypeAlias = BatchEnqueueJobsResponse  # noqa
 
 @_typing.final
 class EnqueueResult(_message.Message):
-    """What became of one job of a batch."""
+    """The result for one job of a batch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -136,7 +138,7 @@ class EnqueueResult(_message.Message):
     id: _builtins.str
     """The job's id."""
     replayed: _builtins.bool
-    """Whether the job was there before, by its idempotency key."""
+    """Whether an earlier request with this idempotency key enqueued the job."""
     def __init__(
         self,
         *,
@@ -153,7 +155,7 @@ Global___EnqueueResult: _TypeAlias = EnqueueResult  # noqa: Y015
 
 @_typing.final
 class GetJobRequest(_message.Message):
-    """Which job to read."""
+    """The job to read."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -162,7 +164,7 @@ class GetJobRequest(_message.Message):
     id: _builtins.str
     """The job's id."""
     payload_format: _job_pb2.PayloadFormat.ValueType
-    """The form of payload and output. Default PAYLOAD_FORMAT_VALUE."""
+    """The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE."""
     def __init__(
         self,
         *,
@@ -179,14 +181,14 @@ Global___GetJobRequest: _TypeAlias = GetJobRequest  # noqa: Y015
 
 @_typing.final
 class GetJobResponse(_message.Message):
-    """The job that was asked for."""
+    """The job that was read."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     JOB_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def job(self) -> _job_pb2.Job:
-        """In full."""
+        """The job, with all its fields."""
 
     def __init__(
         self,
@@ -203,7 +205,7 @@ Global___GetJobResponse: _TypeAlias = GetJobResponse  # noqa: Y015
 
 @_typing.final
 class ListJobsRequest(_message.Message):
-    """Which jobs to list. Filters that are set must all match."""
+    """Which jobs to list. A job must match all filters that are set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -218,20 +220,20 @@ class ListJobsRequest(_message.Message):
     VIEW_FIELD_NUMBER: _builtins.int
     PAYLOAD_FORMAT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most so many jobs in the answer. 0: 50. Above 1000: 1000."""
+    """The most jobs in the answer. 0: 50. Above 1000: 1000."""
     page_token: _builtins.str
-    """`next_page_token` of the page before, with the same filters. Empty: the first page."""
+    """`next_page_token` of the previous page, with the same filters. Empty: the first page."""
     queue: _builtins.str
-    """Only jobs of this queue. Empty: of all."""
+    """Only jobs of this queue. Empty: of every queue."""
     kind: _builtins.str
-    """Only jobs of this kind. Empty: of all."""
+    """Only jobs of this kind. Empty: of every kind."""
     view: _job_pb2.JobView.ValueType
-    """How much of each job. Default JOB_VIEW_BASIC."""
+    """Which fields of each job to answer. Default JOB_VIEW_BASIC."""
     payload_format: _job_pb2.PayloadFormat.ValueType
-    """The form of payloads and outputs, in JOB_VIEW_FULL. Default PAYLOAD_FORMAT_VALUE."""
+    """The form of payloads and outputs in JOB_VIEW_FULL. Default PAYLOAD_FORMAT_VALUE."""
     @_builtins.property
     def status(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.Job.Status.ValueType]:
-        """Only jobs with one of these statuses. Empty: with any."""
+        """Only jobs with one of these statuses. Empty: with any status."""
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -239,11 +241,11 @@ class ListJobsRequest(_message.Message):
 
     @_builtins.property
     def created_after(self) -> _timestamp_pb2.Timestamp:
-        """Only jobs enqueued at this time or later. Unset: no bound."""
+        """Only jobs that were enqueued at this time or later, by the database's clock. Unset: no bound."""
 
     @_builtins.property
     def created_before(self) -> _timestamp_pb2.Timestamp:
-        """Only jobs enqueued before this time. Unset: no bound."""
+        """Only jobs that were enqueued before this time, by the database's clock. Unset: no bound."""
 
     def __init__(
         self,
@@ -276,10 +278,10 @@ class ListJobsResponse(_message.Message):
     JOBS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """To be sent as `page_token` for the next page. Empty: this was the last one."""
+    """The `page_token` of the next page. Empty: this is the last page."""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Job]:
-        """Newest first."""
+        """The jobs, newest first."""
 
     def __init__(
         self,
@@ -297,7 +299,7 @@ Global___ListJobsResponse: _TypeAlias = ListJobsResponse  # noqa: Y015
 
 @_typing.final
 class CancelJobRequest(_message.Message):
-    """Which job to cancel."""
+    """The job to cancel."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -307,9 +309,9 @@ class CancelJobRequest(_message.Message):
     id: _builtins.str
     """The job's id."""
     reason: _builtins.str
-    """Why, for people; told to the worker of a running job. At most 255 characters."""
+    """Why, for people. The server sends it to the worker of a running job. At most 255 characters."""
     payload_format: _job_pb2.PayloadFormat.ValueType
-    """The form of the answer's payload. Default PAYLOAD_FORMAT_VALUE."""
+    """The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE."""
     def __init__(
         self,
         *,
@@ -327,17 +329,19 @@ Global___CancelJobRequest: _TypeAlias = CancelJobRequest  # noqa: Y015
 
 @_typing.final
 class CancelJobResponse(_message.Message):
-    """The job that was, or will be, cancelled."""
+    """The job that was cancelled, or whose worker is asked to stop."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     JOB_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
     pending: _builtins.bool
-    """Whether it ran when this was asked: its worker is told."""
+    """Whether the job was running, so that the server asks its worker to stop."""
     @_builtins.property
     def job(self) -> _job_pb2.Job:
-        """As this call left it, in full: CANCELLED, or RUNNING where `pending`. What became of it since is in GetJob."""
+        """The job as this call left it, with all its fields: CANCELLED, or RUNNING if `pending`. GetJob answers later
+        changes.
+        """
 
     def __init__(
         self,
@@ -355,7 +359,7 @@ Global___CancelJobResponse: _TypeAlias = CancelJobResponse  # noqa: Y015
 
 @_typing.final
 class RetryJobRequest(_message.Message):
-    """Which job to run again."""
+    """The job to run again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -364,7 +368,7 @@ class RetryJobRequest(_message.Message):
     id: _builtins.str
     """The job's id."""
     payload_format: _job_pb2.PayloadFormat.ValueType
-    """The form of the answer's payload. Default PAYLOAD_FORMAT_VALUE."""
+    """The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE."""
     def __init__(
         self,
         *,
@@ -388,7 +392,7 @@ class RetryJobResponse(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def job(self) -> _job_pb2.Job:
-        """As this call left it, in full: QUEUED, also where it has been claimed or has ended since."""
+        """The job as this call left it, with all its fields: QUEUED, even if it was claimed or has ended since."""
 
     def __init__(
         self,
@@ -405,7 +409,7 @@ Global___RetryJobResponse: _TypeAlias = RetryJobResponse  # noqa: Y015
 
 @_typing.final
 class DeleteJobRequest(_message.Message):
-    """Which job to delete."""
+    """The job to delete."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -427,7 +431,7 @@ Global___DeleteJobRequest: _TypeAlias = DeleteJobRequest  # noqa: Y015
 
 @_typing.final
 class DeleteJobResponse(_message.Message):
-    """Nothing is left to say."""
+    """The job was deleted. The answer has no fields."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -444,7 +448,7 @@ Global___DeleteJobResponse: _TypeAlias = DeleteJobResponse  # noqa: Y015
 
 @_typing.final
 class WaitJobRequest(_message.Message):
-    """Which job to wait for, and how long."""
+    """The job to wait for, and how long."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -454,10 +458,10 @@ class WaitJobRequest(_message.Message):
     id: _builtins.str
     """The job's id."""
     payload_format: _job_pb2.PayloadFormat.ValueType
-    """The form of payload and output. Default PAYLOAD_FORMAT_VALUE."""
+    """The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long at most, 0 to 60 s. Unset: 30 s. A call without a deadline gets this and 5 s."""
+        """The longest wait, 0 to 60 s. Unset: 30 s. A call without a deadline gets one of this timeout and 5 s."""
 
     def __init__(
         self,
@@ -483,7 +487,7 @@ class WaitJobResponse(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def job(self) -> _job_pb2.Job:
-        """As it is now, in full; its status says whether it is over."""
+        """The job as it is now, with all its fields. Its status says whether it is terminal."""
 
     def __init__(
         self,
@@ -500,7 +504,7 @@ Global___WaitJobResponse: _TypeAlias = WaitJobResponse  # noqa: Y015
 
 @_typing.final
 class WatchJobsRequest(_message.Message):
-    """Which jobs to watch. Filters that are set must all match."""
+    """Which jobs to watch. A job must match all filters that are set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -512,18 +516,20 @@ class WatchJobsRequest(_message.Message):
     VIEW_FIELD_NUMBER: _builtins.int
     PAYLOAD_FORMAT_FIELD_NUMBER: _builtins.int
     queue: _builtins.str
-    """Only jobs of this queue. Empty: of all."""
+    """Only jobs of this queue. Empty: of every queue."""
     kind: _builtins.str
-    """Only jobs of this kind. Empty: of all."""
+    """Only jobs of this kind. Empty: of every kind."""
     resume_token: _builtins.str
-    """`resume_token` of the last answer seen, with the same filters: goes on after it. Empty: from now."""
+    """`resume_token` of the last answer that the caller got, with the same filters. The stream continues after that
+    answer. Empty: from now.
+    """
     view: _job_pb2.JobView.ValueType
-    """How much of each job. Default JOB_VIEW_BASIC."""
+    """Which fields of each job to answer. Default JOB_VIEW_BASIC."""
     payload_format: _job_pb2.PayloadFormat.ValueType
-    """The form of payloads and outputs, in JOB_VIEW_FULL. Default PAYLOAD_FORMAT_VALUE."""
+    """The form of payloads and outputs in JOB_VIEW_FULL. Default PAYLOAD_FORMAT_VALUE."""
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """These jobs, at most 1000. Empty: all that the other fields match. With both, of these the ones that match are told."""
+        """Only these jobs, at most 1000. Empty: every job that matches the other filters."""
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -550,17 +556,19 @@ Global___WatchJobsRequest: _TypeAlias = WatchJobsRequest  # noqa: Y015
 
 @_typing.final
 class WatchJobsResponse(_message.Message):
-    """A job as it has become."""
+    """A job after a change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     JOB_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """Goes on after this answer, when sent as `resume_token`."""
+    """Sent as `WatchJobsRequest.resume_token`, it continues after this answer."""
     @_builtins.property
     def job(self) -> _job_pb2.Job:
-        """The job. Unset: the answer only moves the token on. With its id alone (its status is unspecified): it was deleted."""
+        """The job. Unset: the answer only carries a newer token. If only its id is set (the status is unspecified), the job
+        was deleted.
+        """
 
     def __init__(
         self,

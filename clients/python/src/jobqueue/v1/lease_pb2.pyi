@@ -25,7 +25,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class LeaseRequest(_message.Message):
-    """One frame from a worker. The first frame of a stream is Hello, and no later one is."""
+    """One frame from a worker. The first frame of a stream is Hello, and no later frame is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -37,14 +37,16 @@ class LeaseRequest(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
     last_delivery: _builtins.int
-    """The highest `Delivery.seq` of this stream that the worker has seen; 0 before the first. Sent in every frame, and
-    within 20 ms of a delivery; before the handler begins where `LeasedJob.attempt` is above 1. A frame with nothing else
-    in it is a bare receipt.
-    While receipts stand still for longer than a heartbeat interval, the worker is given no more jobs. What it has not
-    seen for three intervals goes back, uncharged. What has no receipt when the stream breaks goes back 15 s after the
-    last frame, or at the end of the ttl where that is sooner. The job is not charged, but the server counts that it
-    was lost unseen. From two losses and unseen ends on a job is isolated: it comes in a Delivery of its own, and
-    nothing follows it before its receipt. Without one its loss is charged.
+    """The receipt: the highest `Delivery.seq` of this stream that the worker has read. 0 before the first delivery. The
+    worker sets it in every frame, and sends it within 20 ms of a delivery. If `LeasedJob.attempt` is above 1, it sends
+    it before the handler begins. A frame with no other field is a bare receipt.
+
+    If receipts stop for longer than a heartbeat interval, the server delivers no more jobs. After three intervals it
+    takes back the jobs without a receipt. If the stream breaks, it takes them back 15 s after the last frame, or at
+    the end of the ttl if that is sooner. These jobs are not charged, but the server counts each such end as unseen.
+
+    A job whose losses and unseen ends come to two is isolated. It comes in a Delivery of its own, and no delivery
+    follows before its receipt. If the worker is lost without a receipt for it, the job is charged a loss.
     """
     @_builtins.property
     def hello(self) -> Global___Hello:
@@ -52,11 +54,11 @@ class LeaseRequest(_message.Message):
 
     @_builtins.property
     def capacity(self) -> Global___Capacity:
-        """Says anew how much the worker takes."""
+        """Changes how many jobs the worker takes."""
 
     @_builtins.property
     def heartbeat(self) -> Global___Heartbeat:
-        """Says that the worker lives, and what it holds."""
+        """Keeps the session alive, and names the leases that the worker holds."""
 
     @_builtins.property
     def settle(self) -> Global___Settle:
@@ -64,11 +66,11 @@ class LeaseRequest(_message.Message):
 
     @_builtins.property
     def progress(self) -> Global___Progress:
-        """Reports how far a job is."""
+        """Reports how far an attempt is."""
 
     @_builtins.property
     def drain(self) -> Global___Drain:
-        """Says that the worker is leaving."""
+        """Asks for no more jobs, because the worker is shutting down."""
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class LeaseResponse(_message.Message):
 
     @_builtins.property
     def delivery(self) -> Global___Delivery:
-        """Hands over jobs."""
+        """Delivers jobs."""
 
     @_builtins.property
     def settled(self) -> Global___Settled:
@@ -122,15 +124,15 @@ class LeaseResponse(_message.Message):
 
     @_builtins.property
     def control(self) -> Global___Control:
-        """Tells the worker to cancel or give up leases."""
+        """Asks the worker to cancel or give up leases."""
 
     @_builtins.property
     def go_away(self) -> Global___GoAway:
-        """Asks the worker to connect elsewhere."""
+        """Asks the worker to connect to another server."""
 
     @_builtins.property
     def goodbye(self) -> Global___Goodbye:
-        """Ends a drain; nothing follows."""
+        """Ends the session after a drain. It is the last frame."""
 
     def __init__(
         self,
@@ -155,7 +157,7 @@ Global___LeaseResponse: _TypeAlias = LeaseResponse  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
-    """Who a worker is, what it subscribes to and how much it takes."""
+    """A worker's name, its subscriptions and its capacity."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -189,42 +191,44 @@ class Hello(_message.Message):
     FEATURES_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
     worker: _builtins.str
-    """The worker's name for people, 1..128 characters, for example host and process id. Shown as `Job.locked_by`. Need
+    """The worker's name for people, 1..128 characters, for example host and process id. `Job.locked_by` shows it. It need
     not be unique.
     """
     client: _builtins.str
-    """The client library and its version, for example `jobqueue-python/0.1.0`; at most 128 characters."""
+    """The client library and its version, for example `jobqueue-python/0.1.0`. At most 128 characters."""
     payload_format: _job_pb2.PayloadFormat.ValueType
     """The form of the payloads in this session's deliveries. Default PAYLOAD_FORMAT_JSON."""
     @_builtins.property
     def subscriptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Subscription]:
-        """What the worker takes jobs from, 1..1000 of them. When a session is resumed they replace the former ones."""
+        """The queues and kinds that the worker takes, at most 1000 pairs. At a resume they replace the previous ones."""
 
     @_builtins.property
     def capacity(self) -> Global___Capacity:
-        """How much the worker takes to begin with. Unset: nothing, until a Capacity frame. Calls of ClaimJobs say it each
-        time by `max_jobs`.
+        """The worker's first capacity. Unset: 0 jobs, until a Capacity frame comes. Calls of ClaimJobs give a number each
+        time, in `max_jobs`.
         """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The worker's own marks, for people: version, zone and the like. At most 32; a name has 1..63 characters, a value at
-        most 255.
+        """The worker's own labels, for people: version, zone and the like. At most 32. A name has 1..63 characters, a value
+        at most 255.
         """
 
     @_builtins.property
     def session_ttl(self) -> _duration_pb2.Duration:
-        """How long the session survives silence, counted from the last frame heard: 5 s to 1 h. Unset: 30 s."""
+        """How long the session lives after the last frame or call that the server got, 5 s to 1 h. Unset: 30 s, unless the
+        operator chose another. The resume of a session keeps its ttl.
+        """
 
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What the worker understands beyond version 1, by names that the documentation lists; unknown ones are ignored.
-        The server sends nothing beyond version 1 that is not named here.
+        """The names of features beyond version 1 that the worker understands, as the documentation lists them. The server
+        ignores names that it does not know, and uses no feature that is not named here.
         """
 
     @_builtins.property
     def resume(self) -> Global___Resume:
-        """Set to go on with a session instead of opening one."""
+        """Set to resume a session instead of opening one."""
 
     def __init__(
         self,
@@ -249,17 +253,17 @@ Global___Hello: _TypeAlias = Hello  # noqa: Y015
 
 @_typing.final
 class Subscription(_message.Message):
-    """A queue, and which of its jobs a worker takes."""
+    """A queue, and the kinds of its jobs that a worker takes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     QUEUE_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
     queue: _builtins.str
-    """The queue's name. Empty: `default`. It need not exist yet."""
+    """The queue's name. Empty: `default`. The queue need not exist yet."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The kinds that the worker has handlers for, at least one. They need not exist yet."""
+        """The kinds for which the worker has handlers, at least one. They need not exist yet."""
 
     def __init__(
         self,
@@ -277,7 +281,7 @@ Global___Subscription: _TypeAlias = Subscription  # noqa: Y015
 
 @_typing.final
 class Resume(_message.Message):
-    """What a worker still knows of the session that it goes on with, on any server."""
+    """What a worker knows of the session that it resumes. Any server can resume it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -286,19 +290,21 @@ class Resume(_message.Message):
     HELD_FIELD_NUMBER: _builtins.int
     UNANSWERED_FIELD_NUMBER: _builtins.int
     session_token: _builtins.str
-    """`Welcome.session_token`, the newest one seen. A secret."""
+    """The newest `Welcome.session_token` that the worker got. A secret."""
     last_delivery: _builtins.int
-    """The highest `Delivery.seq` seen on the session's last stream."""
+    """The highest `Delivery.seq` that the worker read on the session's last stream."""
     @_builtins.property
     def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldLease]:
-        """Every lease that the worker holds, by all three numbers. Leases of the session that are not named here nor in
-        `unanswered` go back uncharged at once. So a worker begins no job that comes on the former stream after this frame;
-        if it stays there after all, it releases such a job.
+        """Every lease that the worker holds, each with all three numbers. At most 10,000. The server gives the session's
+        other leases back at once, uncharged, unless `unanswered` names them. The worker must therefore not start a job
+        that comes on the previous stream after this frame. If it stays on that stream, it releases such a job.
         """
 
     @_builtins.property
     def unanswered(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldLease]:
-        """Every lease that was settled without a Settled having been seen. The worker sends these settlements again."""
+        """Every lease whose settlement the worker sent, and for which no Settled came. At most 10,000. The worker sends these
+        settlements again.
+        """
 
     def __init__(
         self,
@@ -318,7 +324,7 @@ Global___Resume: _TypeAlias = Resume  # noqa: Y015
 
 @_typing.final
 class HeldLease(_message.Message):
-    """The name of one lease. Unary calls leave `lease_id` out."""
+    """Names one lease. Unary calls leave out `lease_id`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -330,7 +336,7 @@ class HeldLease(_message.Message):
     job_id: _builtins.str
     """The job's id."""
     attempt: _builtins.int
-    """The attempt's number in its job, from 1: the fence. A job that was meanwhile given to another has a higher one."""
+    """The attempt's number in its job, from 1. It is the fence: if the job was leased again since, its attempt is higher."""
     def __init__(
         self,
         *,
@@ -348,14 +354,14 @@ Global___HeldLease: _TypeAlias = HeldLease  # noqa: Y015
 
 @_typing.final
 class HeldLeases(_message.Message):
-    """A list of leases, as a message so that "holds none" and "does not say" differ."""
+    """A list of leases. It is a message, so that an empty list differs from no list."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LEASES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def leases(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldLease]:
-        """The leases, in no order, at most 10,000."""
+        """The leases, in any order. At most 10,000."""
 
     def __init__(
         self,
@@ -372,7 +378,7 @@ Global___HeldLeases: _TypeAlias = HeldLeases  # noqa: Y015
 
 @_typing.final
 class Capacity(_message.Message):
-    """How much a worker takes. Absolute, not a difference: the newest frame counts, so that nothing can leak."""
+    """How much a worker takes. The numbers are totals, not differences: the newest frame counts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -400,15 +406,13 @@ class Capacity(_message.Message):
     SLOTS_BY_KIND_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
     slots: _builtins.int
-    """How many leases the worker will hold at once, those it holds already included, 0..10000. 0 pauses it."""
+    """How many leases the worker holds at most, 0..10000, those that it holds already included. 0 pauses the worker."""
     bytes: _builtins.int
-    """How many bytes of payload the worker will hold at once. 0: no limit. A single job larger than it is still
-    delivered, alone.
-    """
+    """How many bytes of payload the worker holds at most. 0: no limit. A job that is larger is still delivered, alone."""
     @_builtins.property
     def slots_by_kind(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Fewer slots for single kinds, 0..10000 each, within `slots`. A kind that is not named is bounded by
-        `slots` alone.
+        """How many leases of single kinds the worker holds at most, 0..10000 each, within `slots`. For other kinds only
+        `slots` counts.
         """
 
     def __init__(
@@ -428,19 +432,19 @@ Global___Capacity: _TypeAlias = Capacity  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):
-    """A sign of life from the worker, every `Welcome.heartbeat_interval`."""
+    """Keeps the session alive. A worker sends one every `Welcome.heartbeat_interval`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SEQ_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
-    """Counts up on the stream, from 1; answered by the Pong of the same number."""
+    """Counts the heartbeats of the stream, from 1. The Pong to this heartbeat has the same number."""
     @_builtins.property
     def held(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Every lease that the worker holds, also the revoked ones whose handler still runs: these take up slots. A lease
-        among them that the server does not know is revoked. At most 20000: a longer list is passed over, with a line in the
-        server's log; the frame is a sign of life all the same.
+        """Every lease that the worker holds, revoked ones whose handler still runs included; these take up slots. The server
+        revokes a lease that it does not know. At most 20,000: the server ignores a longer list and logs a warning; the
+        heartbeat counts all the same.
         """
 
     def __init__(
@@ -459,14 +463,14 @@ Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
 
 @_typing.final
 class Settle(_message.Message):
-    """Outcomes of leases. Answered by the Settled of the same number, after they are committed; until then the worker
-    keeps them, and sends them again after a resume.
+    """Reports outcomes. The server answers with the Settled of the same number after it has committed them. Until then the
+    worker keeps them, and sends them again after a resume.
 
-    An outcome that is over a limit of its own, such as `ServerLimits.output_bytes`, is answered INVALID by itself. A frame
-    over `ServerLimits.message_bytes` is refused unread: the stream ends with BODY_TOO_LARGE, and the session goes on.
-    Then the worker resumes, and never sends that frame again as it was: it sends each outcome that was not answered in a
-    frame of its own. An outcome whose own frame is refused again, or would be over the limit, counts as answered INVALID:
-    the worker settles it as a Failure that says so.
+    An outcome that is over a limit of its own, such as `ServerLimits.output_bytes`, is answered INVALID, alone. The
+    server does not read a frame over `ServerLimits.message_bytes`: it ends the stream with BODY_TOO_LARGE, and the
+    session goes on. The worker then resumes, and sends each unanswered outcome in a frame of its own, never the same
+    frame again. If the frame of one outcome is refused again, or would be over the limit, the outcome counts as INVALID:
+    the worker settles that lease as a Failure that says so.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -475,14 +479,14 @@ class Settle(_message.Message):
     SUCCEEDED_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
-    """Counts up on the stream, from 1."""
+    """Counts the Settle frames of the stream, from 1."""
     @_builtins.property
     def succeeded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Leases that succeeded without an output: the common case, in few bytes."""
+        """The lease ids of attempts that succeeded without an output."""
 
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Outcome]:
-        """All others. With `succeeded` at most 1000 a frame."""
+        """All other outcomes. At most 1000 in a frame, together with `succeeded`."""
 
     def __init__(
         self,
@@ -501,7 +505,7 @@ Global___Settle: _TypeAlias = Settle  # noqa: Y015
 
 @_typing.final
 class Outcome(_message.Message):
-    """How one attempt ended. The lease is named by `lease_id` on a stream, by `job_id` and `attempt` in a unary call."""
+    """How one attempt ended. On a stream `lease_id` names the lease; in a unary call `job_id` and `attempt` do."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -514,26 +518,26 @@ class Outcome(_message.Message):
     SNOOZE_FIELD_NUMBER: _builtins.int
     RELEASE_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.int
-    """`LeasedJob.lease_id`. 0: the lease is named by the other two."""
+    """`LeasedJob.lease_id`. 0: `job_id` and `attempt` name the lease."""
     job_id: _builtins.str
-    """The job's id. Empty: the lease is named by `lease_id`."""
+    """The job's id. Empty: `lease_id` names the lease."""
     attempt: _builtins.int
-    """The attempt's number in its job, from 1. With `job_id`."""
+    """The attempt's number in its job, from 1. Set together with `job_id`."""
     @_builtins.property
     def success(self) -> Global___Success:
-        """It is done."""
+        """The attempt succeeded."""
 
     @_builtins.property
     def failure(self) -> Global___Failure:
-        """It failed."""
+        """The attempt failed."""
 
     @_builtins.property
     def cancellation(self) -> Global___Cancellation:
-        """The worker stopped it because it is to be cancelled."""
+        """The worker stopped the attempt, to cancel the job."""
 
     @_builtins.property
     def snooze(self) -> Global___Snooze:
-        """The job asks to be run again later. Charges nothing."""
+        """The handler wants to run again later. Charges nothing."""
 
     @_builtins.property
     def release(self) -> Global___Release:
@@ -571,15 +575,15 @@ class Success(_message.Message):
     OUTPUT_JSON_FIELD_NUMBER: _builtins.int
     FOLLOW_UPS_FIELD_NUMBER: _builtins.int
     output_json: _builtins.bytes
-    """As JSON text in UTF-8, for generated stubs; stored byte for byte."""
+    """The output as JSON text in UTF-8, for generated stubs. The server stores it byte for byte."""
     @_builtins.property
     def output(self) -> _struct_pb2.Value:
-        """As a JSON value, for REST and for tools such as grpcurl. Over gRPC integers above 2^53 lose digits."""
+        """The output as a JSON value, for REST and for tools such as grpcurl. Over gRPC integers above 2^53 lose digits."""
 
     @_builtins.property
     def follow_ups(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.NewJob]:
-        """Jobs that are enqueued in the same transaction as this outcome, or not at all; at most 100. Each is checked as in
-        EnqueueJob; one that is refused makes the outcome INVALID.
+        """Jobs that are enqueued in the transaction that commits this outcome, at most 100. The server checks each as in
+        EnqueueJob. If one is refused, the outcome is INVALID.
         """
 
     def __init__(
@@ -601,7 +605,7 @@ Global___Success: _TypeAlias = Success  # noqa: Y015
 
 @_typing.final
 class Failure(_message.Message):
-    """The attempt failed: the job becomes RETRYING, or FAILED_PERMANENT after the last failure that it may have."""
+    """The attempt failed. The job becomes RETRYING, or FAILED_PERMANENT if it has `max_attempts` failures."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -611,17 +615,17 @@ class Failure(_message.Message):
     PERMANENT_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_FIELD_NUMBER: _builtins.int
     error_type: _builtins.str
-    """The error's type, for example `ConnectionError`; at most 255 characters."""
+    """The error's type, for example `ConnectionError`. The server cuts what is over 255 characters."""
     error: _builtins.str
-    """What went wrong, in words. What is over 8 KiB is cut, and said to be cut."""
+    """The error text. The server cuts what is over 8192 characters, and says in the text that it was cut."""
     stack: _builtins.str
-    """Where it went wrong, for people. What is over 32 KiB is cut, and said to be cut."""
+    """The stack trace, for people. The server cuts what is over 32768 characters, and says in the text that it was cut."""
     permanent: _builtins.bool
-    """Whether another attempt would be in vain: the job becomes FAILED_PERMANENT at once (NOT_RETRYABLE)."""
+    """Whether another attempt would fail too. The job then becomes FAILED_PERMANENT at once (NOT_RETRYABLE)."""
     @_builtins.property
     def retry_after(self) -> _duration_pb2.Duration:
-        """How long to wait for the next attempt, instead of the backoff: 0 to 400 days. The server adds up to a tenth, within
-        400 days, so that jobs that ask for the same wait do not run at the same moment. Unset: the retry policy decides.
+        """How long the job waits for its next attempt, instead of the backoff: 0 to 400 days. The server adds up to a tenth,
+        within 400 days, so that jobs with the same wait do not run at the same moment. Unset: the retry policy decides.
         """
 
     def __init__(
@@ -643,8 +647,8 @@ Global___Failure: _TypeAlias = Failure  # noqa: Y015
 
 @_typing.final
 class Cancellation(_message.Message):
-    """The attempt was stopped: the job becomes CANCELLED, CANCELLED_BY_CALLER if that was asked for, else
-    CANCELLED_BY_WORKER.
+    """The worker stopped the attempt. The job becomes CANCELLED, with the reason CANCELLED_BY_CALLER if a caller asked for
+    it, otherwise CANCELLED_BY_WORKER.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -662,8 +666,8 @@ Global___Cancellation: _TypeAlias = Cancellation  # noqa: Y015
 
 @_typing.final
 class Snooze(_message.Message):
-    """The job asks to be run again later: it becomes QUEUED, or RETRYING if it has failed or been lost before. Charges
-    nothing. CANCELLED if that was asked for.
+    """The handler wants to run again later. The job becomes QUEUED, or RETRYING if it has failures or losses, or CANCELLED
+    if a caller asked for that. Charges nothing.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -671,7 +675,7 @@ class Snooze(_message.Message):
     DELAY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
-        """How long from now, 0 to 400 days. Exact: the server adds nothing."""
+        """How long from the commit the job waits, 0 to 400 days. The wait is exact: the server adds nothing to it."""
 
     def __init__(
         self,
@@ -688,8 +692,8 @@ Global___Snooze: _TypeAlias = Snooze  # noqa: Y015
 
 @_typing.final
 class Release(_message.Message):
-    """The worker gives the job back: it becomes QUEUED, or RETRYING if it has failed or been lost before, and can be
-    claimed at once. Charges nothing. CANCELLED if that was asked for.
+    """The worker gives the job back. The job becomes QUEUED, or RETRYING if it has failures or losses, or CANCELLED if a
+    caller asked for that. It can be claimed again at once. Charges nothing.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -707,7 +711,9 @@ Global___Release: _TypeAlias = Release  # noqa: Y015
 
 @_typing.final
 class Progress(_message.Message):
-    """How far a running attempt is. Not answered; lost if the stream breaks. An attempt that is over is ignored."""
+    """Reports how far a running attempt is. The server does not answer it, and may lose it if the stream breaks. It ignores
+    progress of an attempt that has ended.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -718,12 +724,12 @@ class Progress(_message.Message):
     lease_id: _builtins.int
     """`LeasedJob.lease_id`."""
     fraction: _builtins.float
-    """0..1, of the whole. Unset: unchanged."""
+    """The share of the work that is done, 0..1. Unset: unchanged."""
     message: _builtins.str
-    """What it does right now, for people. What is over 1 KiB is cut."""
+    """What the attempt does now, for people. The server cuts what is over 1024 characters."""
     checkpoint: _builtins.bytes
-    """Given to the job's next attempt, so that it can go on from there; at most 64 KiB, in any form. Unset: unchanged.
-    A larger one is passed over, with a line in the server's log: the next attempt is given the one before.
+    """Data for the job's next attempt, so that it can continue from there. At most 64 KiB, in any form. Unset: unchanged.
+    The server ignores a larger one and logs a warning; the next attempt then gets the previous checkpoint.
     """
     def __init__(
         self,
@@ -750,16 +756,16 @@ Global___Progress: _TypeAlias = Progress  # noqa: Y015
 
 @_typing.final
 class Drain(_message.Message):
-    """The worker leaves: it is given no more jobs, settles or releases those that it holds, and is told Goodbye. The
-    closing of the worker's side of the stream means the same: after the answers that are due it is answered by Goodbye.
-    A stream that broke is no drain.
+    """The worker is shutting down. The server delivers no more jobs, the worker settles or releases those that it holds,
+    and the server then sends Goodbye. If the worker closes its side of the stream, that means the same: the server sends
+    the answers that are due, then Goodbye. A broken stream is not a drain.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Why, for the server's log; at most 255 characters."""
+    """Why, for the server's log. What is over 255 characters is cut."""
     def __init__(
         self,
         *,
@@ -775,7 +781,7 @@ Global___Drain: _TypeAlias = Drain  # noqa: Y015
 
 @_typing.final
 class Welcome(_message.Message):
-    """The session that a worker has. Set by the server."""
+    """The session that the worker has from now on. Set by the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -791,37 +797,37 @@ class Welcome(_message.Message):
     session_id: _builtins.int
     """The session's number, for logs. Not a secret."""
     session_token: _builtins.str
-    """Proves to any server that the session is this worker's. A secret: only its digest is stored. A new one with every
-    resume; the one before stays good until a frame has arrived on the new stream.
+    """Proves to any server that the session belongs to this worker. A secret: the server stores only its digest. Each
+    resume makes a new token. The previous token stays valid until a frame has arrived on the new stream.
     """
     server: _builtins.str
     """The server's name and version, for logs."""
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
-        """How often the worker is to send Heartbeat (or HeartbeatSession): ttl / 4, at most 5 s. A worker that sees no Pong
-        for two of them connects elsewhere.
+        """How often the worker must send Heartbeat (or HeartbeatSession): a quarter of the ttl, at most 5 s. A worker that
+        gets no Pong for two intervals connects to another server.
         """
 
     @_builtins.property
     def session_ttl(self) -> _duration_pb2.Duration:
-        """How long the session survives silence."""
+        """How long the session lives after the last frame or call that the server got."""
 
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What the server understands beyond version 1, out of `Hello.features`."""
+        """The features beyond version 1 that the server understands, out of `Hello.features`."""
 
     @_builtins.property
     def limits(self) -> Global___ServerLimits:
-        """What the server takes at most."""
+        """The server's limits."""
 
     @_builtins.property
     def kept(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldLease]:
-        """After a resume: the leases that the worker still has, with the lease ids that it named."""
+        """After a resume: the leases that the worker still holds, with the lease ids that it named."""
 
     @_builtins.property
     def revoked(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldLease]:
-        """After a resume: the leases that the worker named and no longer has. It stops their handlers; an outcome would be
-        refused as STALE_LEASE.
+        """After a resume: the leases that the worker named and no longer holds. It stops their handlers. The server would
+        refuse an outcome of them as STALE_LEASE.
         """
 
     def __init__(
@@ -847,7 +853,7 @@ Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
 
 @_typing.final
 class ServerLimits(_message.Message):
-    """The largest sizes that a server takes. Bytes unless the name says otherwise."""
+    """The largest sizes that a server accepts. In bytes, unless the comment of the field names another unit."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -869,21 +875,21 @@ class ServerLimits(_message.Message):
     header_bytes: _builtins.int
     """A job's headers, names and values together."""
     error_bytes: _builtins.int
-    """`Failure.error`; the rest is cut."""
+    """`Failure.error`, in characters. The server cuts a longer text."""
     stack_bytes: _builtins.int
-    """`Failure.stack`; the rest is cut."""
+    """`Failure.stack`, in characters. The server cuts a longer text."""
     checkpoint_bytes: _builtins.int
     """`Progress.checkpoint`."""
     message_bytes: _builtins.int
     """One message, as protobuf."""
     batch_jobs: _builtins.int
-    """The number of jobs in BatchEnqueueJobs."""
+    """The number of jobs in one BatchEnqueueJobs."""
     settle_outcomes: _builtins.int
     """The number of outcomes in one Settle or SettleJobs."""
     follow_ups: _builtins.int
-    """The number of `Success.follow_ups`."""
+    """The number of jobs in one `Success.follow_ups`."""
     slots: _builtins.int
-    """The number of slots in Capacity."""
+    """The number of slots in one Capacity."""
     def __init__(
         self,
         *,
@@ -909,14 +915,14 @@ Global___ServerLimits: _TypeAlias = ServerLimits  # noqa: Y015
 
 @_typing.final
 class Delivery(_message.Message):
-    """Jobs, each with a lease. Set by the server. At most 1 MiB unless it is one job."""
+    """Jobs with a lease each. Set by the server. At most 1 MiB, unless it has only one job."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SEQ_FIELD_NUMBER: _builtins.int
     JOBS_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
-    """Counts up on the stream, from 1. The worker answers it in `LeaseRequest.last_delivery`."""
+    """Counts the deliveries of the stream, from 1. The worker answers it in `LeaseRequest.last_delivery`."""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeasedJob]:
         """The jobs, in the order in which they were claimed."""
@@ -937,7 +943,7 @@ Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
 
 @_typing.final
 class LeasedJob(_message.Message):
-    """One attempt of one job, handed to a worker. Set by the server."""
+    """One attempt of one job, leased to a worker. Set by the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -997,46 +1003,48 @@ class LeasedJob(_message.Message):
     HEADERS_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.int
-    """The lease's short number, unique in its session: names it in Heartbeat, Settle, Progress and Control."""
+    """The lease's number, unique in its session. Heartbeat, Settle, Progress and Control name the lease by it. 0 in
+    answers to unary calls.
+    """
     id: _builtins.str
     """The job's id."""
     attempt: _builtins.int
-    """The attempt's number in its job, from 1. Higher than that of every earlier lease on the job: together with the id
-    a fencing token, for the handler's own store.
+    """The attempt's number in its job, from 1. It is higher than the number of every earlier lease on the job. With the
+    id it is a fencing token, which a handler can give to its own store.
     """
     kind: _builtins.str
-    """What sort of work it is: chooses the handler."""
+    """The job's kind. It decides which handler runs."""
     payload_json: _builtins.bytes
-    """As the JSON text that was enqueued, byte for byte."""
+    """The JSON text that was enqueued, byte for byte."""
     queue: _builtins.str
-    """The queue that it was claimed from."""
+    """The queue from which the job was claimed."""
     max_attempts: _builtins.int
-    """How many failures end the job for good."""
+    """After this many failures the job ends as FAILED_PERMANENT."""
     failures: _builtins.int
-    """How many there have been. One more makes the job FAILED_PERMANENT when it is `max_attempts - 1`."""
+    """How many failures the job has. At `max_attempts - 1`, one more ends the job as FAILED_PERMANENT."""
     priority: _builtins.int
-    """-10..10, higher first."""
+    """-10..10. Jobs of a higher priority are claimed first."""
     checkpoint: _builtins.bytes
-    """What the attempts before left behind (`Progress.checkpoint`). Empty: nothing."""
+    """The last `Progress.checkpoint` of the earlier attempts. Empty: none."""
     @_builtins.property
     def payload(self) -> _struct_pb2.Value:
-        """As a JSON value."""
+        """The payload as a JSON value."""
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long this attempt may run, from the claim. Unset: no limit."""
+        """How long this attempt may run, from its claim. Unset: no limit."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When the job was enqueued."""
+        """When the job was enqueued, by the database's clock."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The producer's own marks."""
+        """The producer's own labels."""
 
     @_builtins.property
     def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """What the producer gave beside the payload, with `x-request-id` and `traceparent` of the enqueuing."""
+        """The producer's headers, with `x-request-id` and `traceparent` of the call that enqueued the job."""
 
     def __init__(
         self,
@@ -1069,7 +1077,7 @@ Global___LeasedJob: _TypeAlias = LeasedJob  # noqa: Y015
 
 @_typing.final
 class Settled(_message.Message):
-    """The answer to a Settle, after its commit. Set by the server."""
+    """The answer to a Settle, after the commit. Set by the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1079,8 +1087,8 @@ class Settled(_message.Message):
     """`Settle.seq`."""
     @_builtins.property
     def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettleResult]:
-        """What the worker did not know: every failure with its new status and run_at, and every outcome that was not
-        applied. All others were APPLIED.
+        """The results that the worker can't know: every failure with its new status and run_at, and every outcome that was
+        not applied. All others were APPLIED.
         """
 
     def __init__(
@@ -1099,7 +1107,7 @@ Global___Settled: _TypeAlias = Settled  # noqa: Y015
 
 @_typing.final
 class SettleResult(_message.Message):
-    """What became of one outcome. Set by the server."""
+    """The result for one outcome. Set by the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1110,41 +1118,45 @@ class SettleResult(_message.Message):
     class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[SettleResult._Verdict.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         VERDICT_UNSPECIFIED: SettleResult._Verdict.ValueType  # 0
-        """Not said. Never sent."""
+        """No verdict. Never sent."""
         APPLIED: SettleResult._Verdict.ValueType  # 1
-        """Committed."""
+        """The outcome was committed."""
         ALREADY_APPLIED: SettleResult._Verdict.ValueType  # 2
-        """The same outcome of the same lease was committed before. Nothing is left to do."""
+        """The same outcome of the same lease was committed before. There is nothing left to do."""
         STALE_LEASE: SettleResult._Verdict.ValueType  # 3
-        """The lease is not, or no longer, this session's, or was settled otherwise. Nothing changed, and nothing can be
-        done.
+        """The session does not hold the lease, or the lease was settled with another outcome. Nothing changed; the worker
+        drops the outcome.
         """
         NOT_FOUND: SettleResult._Verdict.ValueType  # 4
-        """There is no such job, or no longer."""
+        """No job has this id; it never existed, was deleted, or its retention ended."""
         INVALID: SettleResult._Verdict.ValueType  # 5
-        """The outcome is malformed or over a limit; `message` says how. The lease goes on: settle it otherwise."""
+        """The outcome is malformed or over a limit; `message` says what is wrong. The lease goes on: settle it with a valid
+        outcome.
+        """
         TRY_AGAIN: SettleResult._Verdict.ValueType  # 6
-        """It was not committed, for a cause that passes. Send it again."""
+        """The outcome was not committed, for a cause that passes. Send it again."""
 
     class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
         """What the server did with the outcome. A reader takes a value that it does not know as VERDICT_UNSPECIFIED."""
 
     VERDICT_UNSPECIFIED: SettleResult.Verdict.ValueType  # 0
-    """Not said. Never sent."""
+    """No verdict. Never sent."""
     APPLIED: SettleResult.Verdict.ValueType  # 1
-    """Committed."""
+    """The outcome was committed."""
     ALREADY_APPLIED: SettleResult.Verdict.ValueType  # 2
-    """The same outcome of the same lease was committed before. Nothing is left to do."""
+    """The same outcome of the same lease was committed before. There is nothing left to do."""
     STALE_LEASE: SettleResult.Verdict.ValueType  # 3
-    """The lease is not, or no longer, this session's, or was settled otherwise. Nothing changed, and nothing can be
-    done.
+    """The session does not hold the lease, or the lease was settled with another outcome. Nothing changed; the worker
+    drops the outcome.
     """
     NOT_FOUND: SettleResult.Verdict.ValueType  # 4
-    """There is no such job, or no longer."""
+    """No job has this id; it never existed, was deleted, or its retention ended."""
     INVALID: SettleResult.Verdict.ValueType  # 5
-    """The outcome is malformed or over a limit; `message` says how. The lease goes on: settle it otherwise."""
+    """The outcome is malformed or over a limit; `message` says what is wrong. The lease goes on: settle it with a valid
+    outcome.
+    """
     TRY_AGAIN: SettleResult.Verdict.ValueType  # 6
-    """It was not committed, for a cause that passes. Send it again."""
+    """The outcome was not committed, for a cause that passes. Send it again."""
 
     LEASE_ID_FIELD_NUMBER: _builtins.int
     JOB_ID_FIELD_NUMBER: _builtins.int
@@ -1154,20 +1166,20 @@ class SettleResult(_message.Message):
     RUN_AT_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.int
-    """The lease, if the outcome named it so."""
+    """The lease's number, if the outcome named the lease by it."""
     job_id: _builtins.str
-    """The job's id. Empty if it is not known."""
+    """The job's id. Empty if the server does not know it."""
     attempt: _builtins.int
-    """The attempt's number. 0 if it is not known."""
+    """The attempt's number. 0 if the server does not know it."""
     verdict: Global___SettleResult.Verdict.ValueType
-    """What the server did."""
+    """What the server did with the outcome."""
     status: _job_pb2.Job.Status.ValueType
-    """The job's status after it. STATUS_UNSPECIFIED unless the verdict is APPLIED or ALREADY_APPLIED."""
+    """The job's status after the outcome. STATUS_UNSPECIFIED unless the verdict is APPLIED or ALREADY_APPLIED."""
     message: _builtins.str
-    """What was wrong, for people; what is over 512 characters is cut. Empty when it was applied."""
+    """What was wrong, for people. At most 512 characters. Empty if the outcome was applied."""
     @_builtins.property
     def run_at(self) -> _timestamp_pb2.Timestamp:
-        """When the job may be claimed again, if its status is QUEUED or RETRYING. Else unset."""
+        """When the job may be claimed again, by the database's clock. Set if its status is QUEUED or RETRYING."""
 
     def __init__(
         self,
@@ -1196,7 +1208,9 @@ class Pong(_message.Message):
 
     SEQ_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
-    """`Heartbeat.seq`. Where the worker has closed its side, that of the last one again, or 0 if there was none."""
+    """`Heartbeat.seq`. After the worker closed its side of the stream: the last heartbeat's number again, or 0 if there
+    was none.
+    """
     def __init__(
         self,
         *,
@@ -1212,7 +1226,7 @@ Global___Pong: _TypeAlias = Pong  # noqa: Y015
 
 @_typing.final
 class Control(_message.Message):
-    """What a worker is to do with leases that it holds. Set by the server."""
+    """What the worker must do with leases that it holds. Set by the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1220,11 +1234,11 @@ class Control(_message.Message):
     REVOKE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def cancel(self) -> Global___CancelLeases:
-        """Cancel them: the worker answers by an outcome."""
+        """Stop these handlers, and settle."""
 
     @_builtins.property
     def revoke(self) -> Global___RevokeLeases:
-        """Give them up: they are no longer its own."""
+        """Stop these handlers; the leases are no longer the worker's."""
 
     def __init__(
         self,
@@ -1244,8 +1258,8 @@ Global___Control: _TypeAlias = Control  # noqa: Y015
 
 @_typing.final
 class CancelLeases(_message.Message):
-    """The cancelling of these jobs was asked for. The worker stops their handlers and settles: `cancellation` if it
-    stopped, `success` if it was done before.
+    """A caller asked to cancel these jobs. The worker stops their handlers and settles: with `cancellation` if a handler
+    stopped, with `success` if it was done before.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1255,15 +1269,15 @@ class CancelLeases(_message.Message):
     GRACE_FIELD_NUMBER: _builtins.int
     LEASES_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """What the caller of CancelJob gave as reason, for people. May be empty."""
+    """The reason that the caller of CancelJob gave, for people. May be empty."""
     @_builtins.property
     def lease_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The leases by number. Empty in answers to unary calls."""
 
     @_builtins.property
     def grace(self) -> _duration_pb2.Duration:
-        """How long from now the server waits for the outcome. Then it decides (CANCEL_GRACE_ENDED), and a later one is
-        STALE_LEASE.
+        """How long from now the server waits for the outcome. Then it cancels the job itself (CANCEL_GRACE_ENDED), and
+        answers a later outcome with STALE_LEASE.
         """
 
     @_builtins.property
@@ -1288,8 +1302,8 @@ Global___CancelLeases: _TypeAlias = CancelLeases  # noqa: Y015
 
 @_typing.final
 class RevokeLeases(_message.Message):
-    """These leases are no longer the worker's: it stops their handlers and does not settle. A handler that still runs
-    takes up its slot until a heartbeat no longer names it.
+    """The worker no longer holds these leases. It stops their handlers and does not settle. A handler that still runs takes
+    up its slot until a heartbeat no longer names its lease.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1298,7 +1312,7 @@ class RevokeLeases(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     LEASES_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Why: TIMED_OUT, CANCEL_GRACE_ENDED, LEASE_UNKNOWN, UNSEEN (no receipt came for it) or another one."""
+    """Why: TIMED_OUT, CANCEL_GRACE_ENDED, LEASE_UNKNOWN, UNSEEN (no receipt came) or another reason."""
     @_builtins.property
     def lease_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The leases by number. Empty in answers to unary calls."""
@@ -1324,9 +1338,9 @@ Global___RevokeLeases: _TypeAlias = RevokeLeases  # noqa: Y015
 
 @_typing.final
 class GoAway(_message.Message):
-    """The server leaves, or wants the worker elsewhere: it delivers no more on this stream, and takes settlements and
-    heartbeats on it until `drain` has passed. The session lives on. The worker resumes it on another stream before it
-    lets this one go; if it finds no other server it stays. Set by the server.
+    """The server is shutting down, or wants the worker on another server. It delivers no more jobs on this stream, and
+    accepts settlements and heartbeats on it until `drain` has passed. The session goes on. The worker resumes it on
+    another stream before it ends this one; if it finds no other server, it stays. Set by the server.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1335,14 +1349,14 @@ class GoAway(_message.Message):
     RECONNECT_AFTER_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Why: DRAINING, MAX_AGE, DATABASE_AWAY or another one."""
+    """Why: DRAINING, MAX_AGE, DATABASE_AWAY or another reason."""
     @_builtins.property
     def drain(self) -> _duration_pb2.Duration:
-        """How long this stream goes on. Unset: until the worker ends it."""
+        """How long this stream stays open. Unset: until the worker ends it."""
 
     @_builtins.property
     def reconnect_after(self) -> _duration_pb2.Duration:
-        """How long the worker waits before it connects anew, so that not all come at once. Unset: not at all."""
+        """How long the worker waits before it connects, so that not all workers connect at once. Unset: 0."""
 
     def __init__(
         self,
@@ -1361,14 +1375,14 @@ Global___GoAway: _TypeAlias = GoAway  # noqa: Y015
 
 @_typing.final
 class Goodbye(_message.Message):
-    """The session is over and holds nothing. Nothing follows. Set by the server."""
+    """The session has ended and holds no lease. No frame follows. Set by the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RELEASED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def released(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldLease]:
-        """The leases that were not settled, and went back uncharged."""
+        """The leases that were not settled. They were given back, uncharged."""
 
     def __init__(
         self,
@@ -1385,14 +1399,14 @@ Global___Goodbye: _TypeAlias = Goodbye  # noqa: Y015
 
 @_typing.final
 class OpenSessionRequest(_message.Message):
-    """The session to open by calls instead of a stream."""
+    """The session to open or to resume, for a worker without a stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HELLO_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
-        """As on a stream. With `resume` the session of that token goes on."""
+        """The same as on a stream. With `resume`, the session of that token goes on."""
 
     def __init__(
         self,
@@ -1409,14 +1423,14 @@ Global___OpenSessionRequest: _TypeAlias = OpenSessionRequest  # noqa: Y015
 
 @_typing.final
 class OpenSessionResponse(_message.Message):
-    """The session that was opened."""
+    """The session that was opened or resumed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WELCOME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
-        """As on a stream."""
+        """The same as on a stream."""
 
     def __init__(
         self,
@@ -1433,7 +1447,7 @@ Global___OpenSessionResponse: _TypeAlias = OpenSessionResponse  # noqa: Y015
 
 @_typing.final
 class ClaimJobsRequest(_message.Message):
-    """How many jobs to claim."""
+    """How many jobs to claim, and how long to wait for them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1444,15 +1458,15 @@ class ClaimJobsRequest(_message.Message):
     session_token: _builtins.str
     """`Welcome.session_token`."""
     max_jobs: _builtins.int
-    """At most so many jobs, 1..1000. 0: 1."""
+    """The most jobs in the answer, 1..1000. 0: 1."""
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
         """How long to wait for the first job, 0 to 60 s. Unset: 30 s. The answer may be empty."""
 
     @_builtins.property
     def held(self) -> Global___HeldLeases:
-        """Every lease that the worker holds; others of the session go back uncharged, so that a lost answer loses no job.
-        Unset: the worker does not say, and nothing goes back.
+        """Every lease that the worker holds. The session's other leases are given back, uncharged, so that a lost answer
+        loses no job. Unset: none is given back.
         """
 
     def __init__(
@@ -1480,7 +1494,7 @@ class ClaimJobsResponse(_message.Message):
     JOBS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeasedJob]:
-        """In the order in which they were claimed. Empty: none was ready in time."""
+        """The jobs, in the order in which they were claimed. Empty: no job was ready in time."""
 
     def __init__(
         self,
@@ -1497,7 +1511,7 @@ Global___ClaimJobsResponse: _TypeAlias = ClaimJobsResponse  # noqa: Y015
 
 @_typing.final
 class SettleJobsRequest(_message.Message):
-    """Outcomes to report."""
+    """The outcomes to report."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1507,7 +1521,7 @@ class SettleJobsRequest(_message.Message):
     """`Welcome.session_token`."""
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Outcome]:
-        """1..1000 of them, each lease named by `job_id` and `attempt`."""
+        """The outcomes, 1..1000. `job_id` and `attempt` name the lease of each."""
 
     def __init__(
         self,
@@ -1525,14 +1539,14 @@ Global___SettleJobsRequest: _TypeAlias = SettleJobsRequest  # noqa: Y015
 
 @_typing.final
 class SettleJobsResponse(_message.Message):
-    """What became of the outcomes."""
+    """The results for the outcomes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettleResult]:
-        """One for each outcome, in their order."""
+        """One result for each outcome of the request, in the same order."""
 
     def __init__(
         self,
@@ -1549,7 +1563,7 @@ Global___SettleJobsResponse: _TypeAlias = SettleJobsResponse  # noqa: Y015
 
 @_typing.final
 class HeartbeatSessionRequest(_message.Message):
-    """A sign of life from a worker without a stream."""
+    """Keeps the session of a worker without a stream alive."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1559,8 +1573,8 @@ class HeartbeatSessionRequest(_message.Message):
     """`Welcome.session_token`."""
     @_builtins.property
     def held(self) -> Global___HeldLeases:
-        """Every lease that the worker holds. A lease among them that the server does not know is revoked in the answer.
-        Unset: the worker does not say.
+        """Every lease that the worker holds. The answer revokes a lease that the server does not know. Unset: the answer
+        revokes none.
         """
 
     def __init__(
@@ -1579,14 +1593,14 @@ Global___HeartbeatSessionRequest: _TypeAlias = HeartbeatSessionRequest  # noqa: 
 
 @_typing.final
 class HeartbeatSessionResponse(_message.Message):
-    """What the worker is to do."""
+    """What the worker must do with its leases."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTROLS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def controls(self) -> _containers.RepeatedCompositeFieldContainer[Global___Control]:
-        """What to cancel and what to give up. Said again in every answer until it is done."""
+        """The leases to cancel and to give up. Every answer repeats them until the worker has done so."""
 
     def __init__(
         self,
@@ -1625,14 +1639,14 @@ Global___CloseSessionRequest: _TypeAlias = CloseSessionRequest  # noqa: Y015
 
 @_typing.final
 class CloseSessionResponse(_message.Message):
-    """What the session still held."""
+    """The leases that the session still held."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RELEASED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def released(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldLease]:
-        """The leases that were not settled, and went back uncharged."""
+        """The leases that were not settled. They were given back, uncharged."""
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Queue(_message.Message):
-    """A named line of jobs. Exists from its first use. Every field is set by the server."""
+    """A named place where jobs wait. A queue exists from its first use. The server sets every field."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -32,14 +32,14 @@ class Queue(_message.Message):
     DEPTHS_FIELD_NUMBER: _builtins.int
     RUNNING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name, `[a-z0-9][a-z0-9_.-]{0,127}`."""
+    """The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`."""
     paused: _builtins.bool
-    """Whether no job may be claimed from it. Changed by PauseQueue and ResumeQueue."""
+    """Whether jobs of the queue may not be claimed. PauseQueue and ResumeQueue change it."""
     running: _builtins.int
-    """How many of its jobs are RUNNING, as in `depths`."""
+    """The number of RUNNING jobs, as in `depths`."""
     @_builtins.property
     def depths(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueDepth]:
-        """Its jobs that are not over: one entry for each of QUEUED, RETRYING and RUNNING, also where there are none."""
+        """The queue's jobs that are not terminal: one entry each for QUEUED, RETRYING and RUNNING, also if its count is 0."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ Global___Queue: _TypeAlias = Queue  # noqa: Y015
 
 @_typing.final
 class QueueDepth(_message.Message):
-    """How many jobs of one status there are in a queue, and how old the oldest is. Set by the server."""
+    """The number of a queue's jobs in one status, and the age of the oldest. Set by the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -70,14 +70,16 @@ class QueueDepth(_message.Message):
     status: _job_pb2.Job.Status.ValueType
     """QUEUED, RETRYING or RUNNING."""
     jobs: _builtins.int
-    """How many there are, those with a later run_at included."""
+    """The number of jobs, those with a later run_at included."""
     capped: _builtins.bool
-    """Whether counting stopped at its bound, so that there are at least `jobs`: a full count of a large backlog would
-    harm the queue that it measures.
+    """Whether the server stopped counting at its bound, so that there may be more than `jobs`. A full count of a large
+    backlog would slow the queue down.
     """
     @_builtins.property
     def oldest_age(self) -> _duration_pb2.Duration:
-        """How long the first of them has been due, or the first RUNNING one has been claimed. Unset: there is none."""
+        """For QUEUED and RETRYING: for how long the first job has been due. For RUNNING: how long ago the first job was
+        claimed. By the database's clock. Unset: there is no such job.
+        """
 
     def __init__(
         self,
@@ -108,24 +110,26 @@ class Kind(_message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST it stands in the path and may be left out of the body."""
+    """The kind's name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST the path holds it, and the body may leave it out."""
     schema_json: _builtins.bytes
-    """The schema as JSON text in UTF-8, for generated stubs; kept byte for byte."""
+    """The schema as JSON text in UTF-8, for generated stubs. The server keeps it byte for byte."""
     max_attempts: _builtins.int
-    """How many failures end a job for good, for jobs that don't say. 1..1000. 0: 3."""
+    """After this many failures a job ends as FAILED_PERMANENT, for jobs without a value of their own. 1..1000. 0: 3."""
     @_builtins.property
     def schema(self) -> _struct_pb2.Value:
-        """The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the JSON text is kept as it was
-        sent.
+        """The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
+        it was sent.
         """
 
     @_builtins.property
     def retry_policy(self) -> _job_pb2.RetryPolicy:
-        """The wait between a failure and the next attempt, for jobs that don't say. Unset: the default one."""
+        """How long a job waits between a failure and its next attempt, for jobs without a policy of their own. Unset: the
+        default policy.
+        """
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long one attempt may run, 1 s to 7 days, for jobs that don't say. Unset: no limit."""
+        """How long one attempt may run from its claim, 1 s to 7 days, for jobs without a value of their own. Unset: no limit."""
 
     def __init__(
         self,
@@ -149,16 +153,18 @@ Global___Kind: _TypeAlias = Kind  # noqa: Y015
 
 @_typing.final
 class ListQueuesRequest(_message.Message):
-    """Which queues to list."""
+    """Which page of queues to list."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most so many queues in the answer. 0: 50. Above 1000: 1000. The answer may be shorter, and still carry a token."""
+    """The most queues in the answer. 0: 50. Above 1000: 1000. The answer may have fewer, and still have a token for the
+    next page.
+    """
     page_token: _builtins.str
-    """`next_page_token` of the page before. Empty: the first page."""
+    """`next_page_token` of the previous page. Empty: the first page."""
     def __init__(
         self,
         *,
@@ -182,10 +188,10 @@ class ListQueuesResponse(_message.Message):
     QUEUES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """To be sent as `page_token` for the next page. Empty: this was the last one."""
+    """The `page_token` of the next page. Empty: this is the last page."""
     @_builtins.property
     def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___Queue]:
-        """In order of their names."""
+        """The queues, ordered by name."""
 
     def __init__(
         self,
@@ -203,7 +209,7 @@ Global___ListQueuesResponse: _TypeAlias = ListQueuesResponse  # noqa: Y015
 
 @_typing.final
 class GetQueueRequest(_message.Message):
-    """Which queue to read."""
+    """The queue to read."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -225,14 +231,14 @@ Global___GetQueueRequest: _TypeAlias = GetQueueRequest  # noqa: Y015
 
 @_typing.final
 class GetQueueResponse(_message.Message):
-    """The queue that was asked for."""
+    """The queue that was read."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     QUEUE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def queue(self) -> Global___Queue:
-        """As it stands."""
+        """The queue as it is now."""
 
     def __init__(
         self,
@@ -249,7 +255,7 @@ Global___GetQueueResponse: _TypeAlias = GetQueueResponse  # noqa: Y015
 
 @_typing.final
 class PauseQueueRequest(_message.Message):
-    """Which queue to pause."""
+    """The queue to pause."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -278,7 +284,7 @@ class PauseQueueResponse(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def queue(self) -> Global___Queue:
-        """As it stands now."""
+        """The queue as it is now."""
 
     def __init__(
         self,
@@ -295,7 +301,7 @@ Global___PauseQueueResponse: _TypeAlias = PauseQueueResponse  # noqa: Y015
 
 @_typing.final
 class ResumeQueueRequest(_message.Message):
-    """Which queue to resume."""
+    """The queue to resume."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -324,7 +330,7 @@ class ResumeQueueResponse(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def queue(self) -> Global___Queue:
-        """As it stands now."""
+        """The queue as it is now."""
 
     def __init__(
         self,
@@ -348,7 +354,7 @@ class PutKindRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     PAYLOAD_FORMAT_FIELD_NUMBER: _builtins.int
     payload_format: _job_pb2.PayloadFormat.ValueType
-    """The form of the answer's schema. Default PAYLOAD_FORMAT_VALUE."""
+    """The form of the schema in the answer. Default PAYLOAD_FORMAT_VALUE."""
     @_builtins.property
     def kind(self) -> Global___Kind:
         """The kind as a whole."""
@@ -376,7 +382,7 @@ class PutKindResponse(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def kind(self) -> Global___Kind:
-        """As it is stored."""
+        """The kind as it is stored."""
 
     def __init__(
         self,
@@ -393,7 +399,7 @@ Global___PutKindResponse: _TypeAlias = PutKindResponse  # noqa: Y015
 
 @_typing.final
 class ListKindsRequest(_message.Message):
-    """Which kinds to list."""
+    """Which page of kinds to list."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -401,11 +407,13 @@ class ListKindsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     PAYLOAD_FORMAT_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most so many kinds in the answer. 0: 50. Above 1000: 1000. The answer may be shorter, and still carry a token."""
+    """The most kinds in the answer. 0: 50. Above 1000: 1000. The answer may have fewer, and still have a token for the
+    next page.
+    """
     page_token: _builtins.str
-    """`next_page_token` of the page before. Empty: the first page."""
+    """`next_page_token` of the previous page. Empty: the first page."""
     payload_format: _job_pb2.PayloadFormat.ValueType
-    """The form of the schemas. Default PAYLOAD_FORMAT_VALUE."""
+    """The form of the schemas in the answer. Default PAYLOAD_FORMAT_VALUE."""
     def __init__(
         self,
         *,
@@ -430,10 +438,10 @@ class ListKindsResponse(_message.Message):
     KINDS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """To be sent as `page_token` for the next page. Empty: this was the last one."""
+    """The `page_token` of the next page. Empty: this is the last page."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Kind]:
-        """In order of their names."""
+        """The kinds, ordered by name."""
 
     def __init__(
         self,

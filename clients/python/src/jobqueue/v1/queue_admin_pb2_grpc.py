@@ -26,9 +26,10 @@ if _version_not_supported:
 
 
 class QueueAdminStub(object):
-    """What an operator does with queues and kinds.
+    """Reads and changes queues and kinds, for operators.
 
-    Beside the errors named at each method, every method may answer those that are named at the service JobQueue.
+    In addition to the errors listed at each method, every method may answer those that are listed at the service
+    JobQueue.
     """
 
     def __init__(self, channel):
@@ -70,13 +71,14 @@ class QueueAdminStub(object):
 
 
 class QueueAdminServicer(object):
-    """What an operator does with queues and kinds.
+    """Reads and changes queues and kinds, for operators.
 
-    Beside the errors named at each method, every method may answer those that are named at the service JobQueue.
+    In addition to the errors listed at each method, every method may answer those that are listed at the service
+    JobQueue.
     """
 
     def ListQueues(self, request, context):
-        """Lists the queues in order of their names.
+        """Lists the queues, ordered by name.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
@@ -90,50 +92,50 @@ class QueueAdminServicer(object):
         """Reads one queue.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-        - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+        - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PauseQueue(self, request, context):
-        """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on.
-        Pausing a paused queue changes nothing.
+        """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
+        To pause a paused queue changes nothing.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-        - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+        - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeQueue(self, request, context):
-        """Lets jobs be claimed from a paused queue again. Resuming a queue that is not paused changes nothing.
+        """Allows the claiming of jobs from a paused queue again. To resume a queue that is not paused changes nothing.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-        - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+        - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PutKind(self, request, context):
-        """Makes a kind, or replaces it as a whole: a field that is not set goes back to its default. Jobs that were enqueued
-        before keep what they were enqueued with, except the kind's retry_policy, which counts from now on.
+        """Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
+        before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is no JSON Schema; the
-        violation says where.
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
+        the violation says where.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListKinds(self, request, context):
-        """Lists the kinds in order of their names.
+        """Lists the kinds, ordered by name.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
@@ -185,9 +187,10 @@ def add_QueueAdminServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class QueueAdmin(object):
-    """What an operator does with queues and kinds.
+    """Reads and changes queues and kinds, for operators.
 
-    Beside the errors named at each method, every method may answer those that are named at the service JobQueue.
+    In addition to the errors listed at each method, every method may answer those that are listed at the service
+    JobQueue.
     """
 
     @staticmethod

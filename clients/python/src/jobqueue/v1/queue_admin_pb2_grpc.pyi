@@ -27,9 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class QueueAdminStub:
-    """What an operator does with queues and kinds.
+    """Reads and changes queues and kinds, for operators.
 
-    Beside the errors named at each method, every method may answer those that are named at the service JobQueue.
+    In addition to the errors listed at each method, every method may answer those that are listed at the service
+    JobQueue.
     """
 
     @_typing.overload
@@ -37,7 +38,7 @@ class QueueAdminStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> QueueAdminAsyncStub: ...
     ListQueues: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.ListQueuesRequest, _queue_admin_pb2.ListQueuesResponse]
-    """Lists the queues in order of their names.
+    """Lists the queues, ordered by name.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
@@ -47,34 +48,34 @@ class QueueAdminStub:
     """Reads one queue.
 
     Errors:
-    - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-    - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+    - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
     """
     PauseQueue: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.PauseQueueRequest, _queue_admin_pb2.PauseQueueResponse]
-    """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on.
-    Pausing a paused queue changes nothing.
+    """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
+    To pause a paused queue changes nothing.
 
     Errors:
-    - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-    - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+    - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
     """
     ResumeQueue: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.ResumeQueueRequest, _queue_admin_pb2.ResumeQueueResponse]
-    """Lets jobs be claimed from a paused queue again. Resuming a queue that is not paused changes nothing.
+    """Allows the claiming of jobs from a paused queue again. To resume a queue that is not paused changes nothing.
 
     Errors:
-    - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-    - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+    - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
     """
     PutKind: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.PutKindRequest, _queue_admin_pb2.PutKindResponse]
-    """Makes a kind, or replaces it as a whole: a field that is not set goes back to its default. Jobs that were enqueued
-    before keep what they were enqueued with, except the kind's retry_policy, which counts from now on.
+    """Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
+    before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
 
     Errors:
-    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is no JSON Schema; the
-      violation says where.
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
+      the violation says where.
     """
     ListKinds: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.ListKindsRequest, _queue_admin_pb2.ListKindsResponse]
-    """Lists the kinds in order of their names.
+    """Lists the kinds, ordered by name.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
@@ -83,14 +84,15 @@ class QueueAdminStub:
 
 @_typing.type_check_only
 class QueueAdminAsyncStub(QueueAdminStub):
-    """What an operator does with queues and kinds.
+    """Reads and changes queues and kinds, for operators.
 
-    Beside the errors named at each method, every method may answer those that are named at the service JobQueue.
+    In addition to the errors listed at each method, every method may answer those that are listed at the service
+    JobQueue.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListQueues: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.ListQueuesRequest, _queue_admin_pb2.ListQueuesResponse]  # type: ignore[assignment]
-    """Lists the queues in order of their names.
+    """Lists the queues, ordered by name.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
@@ -100,34 +102,34 @@ class QueueAdminAsyncStub(QueueAdminStub):
     """Reads one queue.
 
     Errors:
-    - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-    - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+    - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
     """
     PauseQueue: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.PauseQueueRequest, _queue_admin_pb2.PauseQueueResponse]  # type: ignore[assignment]
-    """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on.
-    Pausing a paused queue changes nothing.
+    """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
+    To pause a paused queue changes nothing.
 
     Errors:
-    - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-    - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+    - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
     """
     ResumeQueue: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.ResumeQueueRequest, _queue_admin_pb2.ResumeQueueResponse]  # type: ignore[assignment]
-    """Lets jobs be claimed from a paused queue again. Resuming a queue that is not paused changes nothing.
+    """Allows the claiming of jobs from a paused queue again. To resume a queue that is not paused changes nothing.
 
     Errors:
-    - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-    - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+    - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
     """
     PutKind: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.PutKindRequest, _queue_admin_pb2.PutKindResponse]  # type: ignore[assignment]
-    """Makes a kind, or replaces it as a whole: a field that is not set goes back to its default. Jobs that were enqueued
-    before keep what they were enqueued with, except the kind's retry_policy, which counts from now on.
+    """Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
+    before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
 
     Errors:
-    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is no JSON Schema; the
-      violation says where.
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
+      the violation says where.
     """
     ListKinds: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.ListKindsRequest, _queue_admin_pb2.ListKindsResponse]  # type: ignore[assignment]
-    """Lists the kinds in order of their names.
+    """Lists the kinds, ordered by name.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
@@ -135,9 +137,10 @@ class QueueAdminAsyncStub(QueueAdminStub):
     """
 
 class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
-    """What an operator does with queues and kinds.
+    """Reads and changes queues and kinds, for operators.
 
-    Beside the errors named at each method, every method may answer those that are named at the service JobQueue.
+    In addition to the errors listed at each method, every method may answer those that are listed at the service
+    JobQueue.
     """
 
     @_abc_1.abstractmethod
@@ -146,7 +149,7 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_admin_pb2.ListQueuesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_admin_pb2.ListQueuesResponse, _abc.Awaitable[_queue_admin_pb2.ListQueuesResponse]]:
-        """Lists the queues in order of their names.
+        """Lists the queues, ordered by name.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
@@ -162,8 +165,8 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         """Reads one queue.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-        - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+        - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
         """
 
     @_abc_1.abstractmethod
@@ -172,12 +175,12 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_admin_pb2.PauseQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_admin_pb2.PauseQueueResponse, _abc.Awaitable[_queue_admin_pb2.PauseQueueResponse]]:
-        """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on.
-        Pausing a paused queue changes nothing.
+        """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
+        To pause a paused queue changes nothing.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-        - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+        - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
         """
 
     @_abc_1.abstractmethod
@@ -186,11 +189,11 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_admin_pb2.ResumeQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_admin_pb2.ResumeQueueResponse, _abc.Awaitable[_queue_admin_pb2.ResumeQueueResponse]]:
-        """Lets jobs be claimed from a paused queue again. Resuming a queue that is not paused changes nothing.
+        """Allows the claiming of jobs from a paused queue again. To resume a queue that is not paused changes nothing.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-        - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+        - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
         """
 
     @_abc_1.abstractmethod
@@ -199,12 +202,12 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_admin_pb2.PutKindRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_admin_pb2.PutKindResponse, _abc.Awaitable[_queue_admin_pb2.PutKindResponse]]:
-        """Makes a kind, or replaces it as a whole: a field that is not set goes back to its default. Jobs that were enqueued
-        before keep what they were enqueued with, except the kind's retry_policy, which counts from now on.
+        """Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
+        before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is no JSON Schema; the
-          violation says where.
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
+          the violation says where.
         """
 
     @_abc_1.abstractmethod
@@ -213,7 +216,7 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_admin_pb2.ListKindsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_admin_pb2.ListKindsResponse, _abc.Awaitable[_queue_admin_pb2.ListKindsResponse]]:
-        """Lists the kinds in order of their names.
+        """Lists the kinds, ordered by name.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.

@@ -1,4 +1,4 @@
-"""What a handler is given."""
+"""The context of a handler."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _INHERITED = ("x-request-id", "traceparent")
 
 
 class Stop(enum.Enum):
-    """Why a handler should stop. A later one replaces an earlier one."""
+    """Why a handler should stop. A later reason replaces an earlier one."""
 
-    #: Somebody asked for the job to be cancelled: the handler's answer decides.
+    #: A caller asked to cancel the job: the handler's result decides.
     CANCEL = "cancel"
-    #: The worker leaves and its grace is over: the job goes back, uncharged.
+    #: The worker shuts down and its grace has ended: the job goes back, uncharged.
     SHUTDOWN = "shutdown"
-    #: The lease is no longer this worker's: whatever the handler answers is dropped.
+    #: The lease is no longer this worker's: the handler's result is dropped.
     REVOKED = "revoked"
-    #: No server was heard for the session's ttl, of a worker with `stop_when_lost`: the job may run elsewhere by now.
+    #: With `stop_when_lost`: no server was heard for the session's ttl, so the job may already run elsewhere.
     LOST = "lost"
 
 
 class _Sent:
-    """What `progress` returns: may be awaited, and need not be."""
+    """The result of `progress`. It can be awaited, but need not be."""
 
     def __await__(self) -> Generator[Any, None, None]:
         yield from ()
@@ -50,13 +50,13 @@ ProgressReport = Callable[["JobContext", float | None, str, bytes | None], None]
 
 
 class JobContext:
-    """One attempt, as its handler sees it. The same for all three styles of handlers.
+    """One attempt, for its handler. The same for all three styles of handlers.
 
     Attributes:
         job: The job.
         stop_reason: Why the handler should stop. None until `cancelled`.
-        cancel_reason: The same in words, for people. Empty until `cancelled`.
-        follow_ups: What `follow_up` took, as messages.
+        cancel_reason: The reason as text, for people. Empty until `cancelled`.
+        follow_ups: The jobs given to `follow_up`, as messages.
         lease_id: The lease's number, for the runtime.
     """
 
@@ -86,17 +86,17 @@ class JobContext:
         return self.stop_reason is not None
 
     def raise_if_cancelled(self) -> None:
-        """Ends the attempt here if the handler should stop.
+        """Ends the attempt here, if the handler should stop.
 
         Raises:
-            Cancelled: It should.
+            Cancelled: The handler should stop.
         """
         if self.stop_reason is not None:
             raise Cancelled(self.cancel_reason or "cancelled")
 
     @property
     def remaining(self) -> timedelta | None:
-        """How long until the deadline; negative when it is over. None: no deadline."""
+        """The time until the deadline; negative after it. None: no deadline."""
         deadline = self.deadline
         return None if deadline is None else deadline - datetime.now(UTC)
 
@@ -105,13 +105,13 @@ class JobContext:
         self._report(self, fraction, message, checkpoint)
 
     def progress(self, fraction: float | None = None, message: str = "") -> _Sent:
-        """Says how far the attempt is. Returns at once; `await` it or not.
+        """Reports how far the attempt is. Returns at once; `await` it or not.
 
-        What follows within 100 ms replaces it; the last one before a broken connection may be lost.
+        A report within the next 100 ms replaces it. The last one before a broken connection may be lost.
 
         Args:
-            fraction: 0..1, of the whole. None: unchanged.
-            message: What it does right now, for people; at most 1 KiB.
+            fraction: The share of the work that is done, 0..1. None: unchanged.
+            message: What the attempt does now, for people. Cut at 1024 characters.
 
         Raises:
             ValueError: The fraction is not within 0..1.
@@ -122,13 +122,13 @@ class JobContext:
         return _SENT
 
     def checkpoint(self, data: bytes) -> _Sent:
-        """Leaves something for the job's next attempt, which reads it as `ctx.job.checkpoint`. Returns at once.
+        """Stores data for the job's next attempt, which reads it as `ctx.job.checkpoint`. Returns at once.
 
-        The newest one counts. It is there for sure once the attempt ends by an outcome of this worker; where the worker
-        is lost, the last tenths of a second may be lost with it.
+        The newest one counts. It is stored for certain when the attempt ends with an outcome of this worker. If the
+        worker is lost, a checkpoint of the last tenths of a second may be lost too.
 
         Args:
-            data: In any form, at most 64 KiB. Empty: takes back what was left.
+            data: Bytes in any form, at most 64 KiB. Empty: removes the stored checkpoint.
 
         Raises:
             ValueError: It is longer.
@@ -142,16 +142,17 @@ class JobContext:
         return _SENT
 
     def follow_up(self, job: NewJob) -> None:
-        """Enqueues a job in the transaction that settles this one as succeeded, or not at all.
+        """Enqueues a job in the transaction that settles this one as succeeded.
 
-        It gets the request id and the trace of this job, unless it has headers of these names. An idempotency key of
-        AUTO is none: the transaction already makes it once.
+        If this job does not succeed, the other one is not enqueued. It gets the request id and the trace of this job,
+        unless it has headers with these names. An idempotency key of AUTO counts as no key: the transaction already
+        enqueues the job only once.
 
         Args:
-            job: At most 100 of them, of 2 MiB in all.
+            job: The job. An attempt may enqueue at most 100, of 2 MiB in all.
 
         Raises:
-            ValueError: There are too many, or the job is none that can be sent.
+            ValueError: There are too many, or the job can't be sent.
         """
         message = new_job(job, job.idempotency_key if isinstance(job.idempotency_key, str) else "")
         for name in _INHERITED:

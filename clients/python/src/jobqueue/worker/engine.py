@@ -1,8 +1,8 @@
-"""The session's thread: everything that speaks to the server, away from the loop that runs handlers.
+"""The session's thread. It has all communication with the server, apart from the loop that runs handlers.
 
-Two loops, because a handler may block its own: a CPU-bound coroutine, a call that forgot to be async, or many threads
-that want the interpreter. Heartbeats and receipts go out from a thread that runs nobody else's code; a thread that
-wants the interpreter gets it within a few milliseconds, a coroutine that waits for a blocked loop never does.
+There are two loops, because a handler may block its loop: a CPU-bound coroutine, a blocking call, or many threads that
+want the interpreter. A thread that runs no other code sends heartbeats and receipts. A thread that waits for the
+interpreter gets it within a few milliseconds, but a coroutine on a blocked loop never runs.
 """
 
 from __future__ import annotations

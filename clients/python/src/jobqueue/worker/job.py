@@ -34,7 +34,7 @@ class LeasedJob:
 
     @property
     def kind(self) -> str:
-        """What sort of work it is."""
+        """The job's kind."""
         return self._message.kind
 
     @property
@@ -58,7 +58,7 @@ class LeasedJob:
 
     @property
     def max_attempts(self) -> int:
-        """How many failures end the job for good."""
+        """After how many failures the job ends as FAILED_PERMANENT."""
         return self._message.max_attempts
 
     @property
@@ -68,7 +68,7 @@ class LeasedJob:
 
     @property
     def is_last_attempt(self) -> bool:
-        """Whether one more failure ends the job for good."""
+        """Whether one more failure ends the job as FAILED_PERMANENT."""
         return self._message.failures >= self._message.max_attempts - 1
 
     @property
@@ -88,17 +88,17 @@ class LeasedJob:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """The producer's own marks."""
+        """The producer's own labels."""
         return self._message.labels
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What came beside the payload, with `x-request-id` and `traceparent` of the enqueuing."""
+        """The producer's headers, with `x-request-id` and `traceparent` of the call that enqueued the job."""
         return self._message.headers
 
     @property
     def checkpoint(self) -> bytes:
-        """What the attempts before left behind. Empty: nothing."""
+        """The last checkpoint of the earlier attempts. Empty: none."""
         return self._message.checkpoint
 
     def __repr__(self) -> str:

@@ -15,7 +15,7 @@ from .session import Session
 from .stream import Stream, StreamEnded
 
 _WELCOME_WITHIN = 10.0
-# A stream that lived so long was a good one: the next reconnect is quick again.
+# After a stream that lived this long, the next reconnect is fast again.
 _GOOD_AFTER = 5.0
 # How long a handler that was told to stop at the end of the grace may take for it.
 _UNWIND = 2.0

@@ -1,10 +1,10 @@
-"""Where metrics of a worker come from."""
+"""The observer of a worker, for metrics."""
 
 from __future__ import annotations
 
 
 class Observer:
-    """Is told of every attempt. Inherit and override; the methods are called on the session's thread: be quick.
+    """Gets a call for every attempt. Inherit and override. The session's thread calls the methods: be fast.
 
     Outcomes are `succeeded`, `retrying` (it will run again: after a failure that the job may have, a snooze or a
     release), `failed_permanent`, `cancelled` and `error` (no outcome was taken: the lease was revoked or stale, or the

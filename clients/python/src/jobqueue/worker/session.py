@@ -61,7 +61,7 @@ class Session:
         self._handlers = handlers
         self._runners = runners
         self._observer = observer
-        # Most workers have none: nobody is called for each job to do nothing.
+        # Most workers have no observer, and then nothing is called for each job.
         self._observed = type(observer) is not Observer
         self._leases: dict[int, Lease] = {}
         self._capacity = CapacityBook(options.concurrency, handlers.slots_by_kind())

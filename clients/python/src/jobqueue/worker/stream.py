@@ -1,7 +1,7 @@
 """One Lease stream: frames in and out, by gRPC's blocking API in threads of its own.
 
-Not by `grpc.aio`: all its loops in a process share one poller, so that a second loop beside the user's logs
-`BlockingIOError` from races between the two. The blocking API has no part in anybody's loop.
+It does not use `grpc.aio`: all its loops in a process share one poller, so that a second loop in addition to the user's
+logs `BlockingIOError` from races between the two. The blocking API does not use any loop.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Stream:
             try:
                 frame()
             except RuntimeError:
-                return  # the loop is closed: nobody waits for it any more
+                return  # the loop is closed, so nothing waits for it any more
 
     async def receive(self) -> pb.LeaseResponse:
         """The next frame.
@@ -142,7 +142,7 @@ class Stream:
         except grpc.RpcError as error:
             end = StreamEnded(from_rpc(error))
         except RuntimeError:
-            pass  # the loop is closed: nobody listens any more
+            pass  # the loop is closed, so nothing listens any more
         self._outgoing.put(None)  # ends gRPC's thread that waits for the next frame
         self._channel.close()
         try:

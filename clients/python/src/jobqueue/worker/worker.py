@@ -1,4 +1,4 @@
-"""The Worker: what user code makes, gives handlers, and runs."""
+"""The Worker, which user code makes, gives handlers and runs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ F = TypeVar("F", bound=HandlerFunction)
 
 
 class Worker:
-    """Runs jobs: holds one stream to a server, is handed jobs over it, and runs a handler for each.
+    """Runs jobs: it holds one stream to a server, gets jobs over it, and runs a handler for each.
 
-    Making one connects to nothing::
+    Making a Worker does not connect to a server::
 
         worker = Worker("127.0.0.1:50051", queues=["default"])
 
@@ -41,20 +41,20 @@ class Worker:
             worker.run()
 
     Args:
-        target: The server's address, or several: a worker that loses one goes on with the next.
-        queues: Which queues to take jobs from. They take turns.
-        concurrency: How many jobs run at once, 1..10,000.
-        name: For people; shown as `Job.locked_by`. Default: host and process id.
-        labels: The worker's own marks, for people.
-        session_ttl: How long the worker may be silent before its jobs are given to others, 5 s to 1 h. Default: the
+        target: The server's address, or several: a worker that loses one server connects to the next.
+        queues: The queues to take jobs from. They take turns.
+        concurrency: How many jobs run at the same time, 1..10,000.
+        name: The worker's name for people, shown as `Job.locked_by`. Default: host and process id.
+        labels: The worker's own labels, for people.
+        session_ttl: How long the worker may be silent before its jobs go to other workers, 5 s to 1 h. Default: the
             server's, 30 s.
-        shutdown_grace: How long a drain lets handlers run on before it stops them and gives their jobs back.
-        stop_when_lost: Whether a worker that has heard no server for its session's ttl, by its own monotonic clock,
-            stops its handlers (`Stop.LOST`): their jobs may run elsewhere by now. What they answer is sent all the same
-            if the session can be resumed; one that stopped for it gives its job back. By default they run on.
-        handlers: Handlers by kind, beside those of `handler`.
+        shutdown_grace: How long a drain lets handlers continue, before it stops them and gives their jobs back.
+        stop_when_lost: Whether the worker stops its handlers (`Stop.LOST`) when it has heard no server for its
+            session's ttl, by its own monotonic clock: their jobs may already run elsewhere. Their results are still
+            sent if the session can be resumed; a handler that stopped gives its job back. By default handlers continue.
+        handlers: Handlers by kind, in addition to those of `handler`.
         credentials: TLS, as of `tls_credentials` or `grpc.ssl_channel_credentials`. None: plain text.
-        token: Sent as `authorization: Bearer <token>`; a function is asked anew at every connect.
+        token: Sent as `authorization: Bearer <token>`. A function is called at every connect.
         observer: Is told of starts and ends, for metrics.
     """
 
@@ -102,23 +102,23 @@ class Worker:
         slots: int | None = None,
         cancel: OnCancel | None = None,
     ) -> Callable[[F], F]:
-        """Makes the decorated function the handler of a kind. It is returned as it is.
+        """Makes the decorated function the handler of a kind, and returns it unchanged.
 
-        It takes a `JobContext`. What it returns, if not None, is the job's output. What it raises is a failure, but for
-        `Retry`, `Discard`, `Snooze` and `Cancelled`.
+        The function gets a `JobContext`. A result that is not None is the job's output. An exception is a failure,
+        except `Retry`, `Discard`, `Snooze` and `Cancelled`.
 
         Args:
             kind: The kind.
-            run_in: Default: `loop` for async functions, `thread` for plain ones. `process` is for plain CPU-bound ones:
-                a spawned process of its own for each job that runs, which can be killed. It imports the function by
-                name, and so needs `if __name__ == "__main__":` around `run()`.
-            slots: How many jobs of this kind run at once, within the worker's concurrency. Default: no bound.
-            cancel: For async functions. `raise`, the default: CancelledError is raised in the handler when its job
-                is to stop. `flag`: nothing is raised until the worker's end; the handler looks at `ctx.cancelled`.
+            run_in: Where it runs. Default: `loop` for async functions, `thread` for plain ones. `process` is for plain
+                CPU-bound functions: each running job has a spawned process, which can be killed. It imports the
+                function by name, so the program needs `if __name__ == "__main__":` around `run()`.
+            slots: How many jobs of this kind run at the same time, within the concurrency. Default: no limit.
+            cancel: For async functions. `raise`, the default, raises CancelledError in the handler when its job must
+                stop. `flag` raises nothing until the worker's end: the handler checks `ctx.cancelled`.
 
         Raises:
             ValueError: The kind has a handler already, or an option is out of its range.
-            TypeError: The function can't run where it is to run.
+            TypeError: The function can't run in the way that `run_in` says.
         """
 
         def add(function: F) -> F:
@@ -129,18 +129,20 @@ class Worker:
 
     @property
     def handlers(self) -> Handlers:
-        """The handlers that it has, with what was said of each: for programs that host those of others."""
+        """The worker's handlers with their options, for programs that host the handlers of others."""
         return self._handlers
 
     def run(self) -> None:
         """Serves until a signal or `stop`; blocks.
 
-        SIGTERM and SIGINT (Ctrl-C) drain: no new jobs, running ones finish within the grace, others go back uncharged.
-        A second one ends the process at once. Signals are only handled if this is the main thread.
+        SIGTERM and SIGINT (Ctrl-C) drain: the worker takes no new jobs, handlers may finish within the grace, and the
+        remaining jobs go back uncharged. A second signal ends the process at once. Signals are handled only in the main
+        thread.
 
         Raises:
-            JobQueueError: The server refused the worker for what no other try will mend, such as a queue's name.
-            RuntimeError: There is no handler, or a spawned process of this worker tries to be one.
+            JobQueueError: The server refused the worker for a reason that another try can't change, such as a malformed
+                name of a queue.
+            RuntimeError: There is no handler, or a spawned process of this worker runs the worker again.
         """
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise RuntimeError(
@@ -151,13 +153,13 @@ class Worker:
             asyncio.run(self.serve())
 
     async def serve(self) -> None:
-        """Serves until `stop`, on the running loop: async handlers run on it. For programs with a loop of their own.
+        """Serves until `stop`. Async handlers run on the running loop. For programs with their own loop.
 
-        Cancelling it stops the handlers and gives their jobs back, without a grace.
+        If it is cancelled, it stops the handlers and gives their jobs back, without a grace.
 
         Raises:
             JobQueueError: As `run`.
-            RuntimeError: There is no handler, or it serves already.
+            RuntimeError: There is no handler, or the worker serves already.
         """
         if not len(self._handlers):
             raise RuntimeError('the worker has no handlers: add one with @worker.handler("kind")')
@@ -170,7 +172,7 @@ class Worker:
             try:
                 loop.call_soon_threadsafe(_settle, ended, error)
             except RuntimeError:
-                pass  # the loop is closed: nobody waits
+                pass  # the loop is closed, so nothing waits
 
         self._engine = Engine(self._options, self._handlers, self._observer, loop, on_end)
         self._engine.start()
@@ -187,10 +189,10 @@ class Worker:
             self._stop_asked = False
 
     def stop(self, *, grace: timedelta | None = None, reason: str = "stopped") -> None:
-        """Drains; `run` or `serve` then returns. From any thread, also from a handler. Returns at once.
+        """Starts a drain and returns at once; `run` or `serve` returns after it. For any thread, also for a handler.
 
         Args:
-            grace: How long handlers may run on. Default: the worker's. A second call with a shorter one shortens it.
+            grace: How long handlers may continue. Default: the worker's. A second call can shorten it.
             reason: Why, for the server's log.
         """
         self._stop_asked = True
@@ -200,11 +202,11 @@ class Worker:
             engine.stop(seconds, reason)
 
     def pause(self) -> None:
-        """Takes no more jobs until `resume`; running ones run on. From any thread."""
+        """Takes no more jobs until `resume`. Running jobs continue. For any thread."""
         self._pause(True)
 
     def resume(self) -> None:
-        """Takes jobs again. From any thread."""
+        """Takes jobs again. For any thread."""
         self._pause(False)
 
     def _pause(self, paused: bool) -> None:

@@ -35,7 +35,7 @@ class HttpFastCall(FastCall[bytes]):
         self.keep_alive = True
         self._path = path
         self._connection = connection
-        path.presence.add(ticket.done)
+        path.in_flight.add(ticket.done)
 
     @property
     def response_complete(self) -> bool:
@@ -53,10 +53,10 @@ class HttpFastCall(FastCall[bytes]):
         self.cancel()
 
     def _cut_off(self) -> BaseException:
-        return self._path.presence.draining()
+        return self._path.in_flight.draining()
 
     def _done(self, done: asyncio.Future[datetime]) -> None:
-        self._path.presence.discard(done)
+        self._path.in_flight.discard(done)
         super()._done(done)
 
     def _answer(self, at: datetime) -> bytes:

@@ -20,7 +20,7 @@ from ...chain import Begun, Call, Chain
 from ...fast_path import Deadlines
 from ...model import DEFAULT_QUEUE, Ticket
 from ..errors import ErrorForm
-from ..presence import Presence
+from ..in_flight import InFlightRequests
 from ..transcoding.binding import Binding
 from ..transcoding.transcoder import Transcoder
 from .heads import Heads, Lines
@@ -60,7 +60,7 @@ class HttpFastPath:
         chain: What every call passes.
         servicer: Has the two halves of the method.
         transcoder, binding: Render the answer.
-        presence: Knows of the calls under way.
+        in_flight: Knows of the calls under way.
         errors: How errors are written.
         host_is_ours: Whether a request for this name is to be answered here.
         marks: What every answer carries.
@@ -75,7 +75,7 @@ class HttpFastPath:
         servicer: FastServicer,
         transcoder: Transcoder,
         binding: Binding,
-        presence: Presence,
+        in_flight: InFlightRequests,
         errors: ErrorForm,
         host_is_ours: Callable[[str], bool],
         marks: Lines,
@@ -85,7 +85,7 @@ class HttpFastPath:
         self._response = servicer.fast_response
         self.heads = Heads(host_is_ours)
         self.deadlines = Deadlines()
-        self.presence = presence
+        self.in_flight = in_flight
         self.errors = errors
         self.marks = marks
         self._transcoder = transcoder

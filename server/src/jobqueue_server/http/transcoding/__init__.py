@@ -1,6 +1,6 @@
-"""HTTP/JSON for any service whose methods carry google.api.http rules: requests in, messages out, and back.
+"""HTTP/JSON for any service whose methods have google.api.http rules: from requests to messages, and back.
 
-It knows descriptors only: no server, no socket, no service of ours. `Transcoder` is the way in; `template` and
-`router` read and match paths, `binding` holds one rule, `query` and `body` fill the request with the strict grammar
-of `scalars` and `wellknown`, `render` writes the answer, `errors` says what went wrong and where.
+It depends on descriptors alone, and not on this server or its services. `Transcoder` is the entry. `template` and
+`router` read and match paths, `binding` holds one rule, `query` and `body` fill the request by the strict grammar of
+`scalars` and `wellknown`, `render` writes the answer, and `errors` has the errors.
 """

@@ -22,16 +22,16 @@ _METHODS = {"get": "GET", "put": "PUT", "post": "POST", "delete": "DELETE", "pat
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Binding:
-    """A rule, ready to be served.
+    """A rule that can be served.
 
     Attributes:
-        method: The method behind it.
+        method: The method.
         http_method: GET, POST, ...; `*` for any.
-        template: The paths it answers.
-        body: Name of the request's field that the body holds, `*` for all of the request, "" for no body.
-        response_body: Name of the response's field that is the answer, "" for all of it.
-        variables: By field path as in the template: where it goes.
-        query: Reads what is left for the query.
+        template: The paths of the rule.
+        body: The request's field that the body fills; `*` for the whole request, "" for no body.
+        response_body: The response's field that is the answer; "" for the whole response.
+        variables: The field of each variable, by its path in the template.
+        query: Reads the query parameters into the other fields.
     """
 
     method: MethodDescriptor
@@ -44,7 +44,7 @@ class Binding:
 
     @property
     def selector(self) -> str:
-        """Full name of the method."""
+        """The full name of the method."""
         return str(self.method.full_name)
 
 
@@ -53,7 +53,7 @@ class Variable:
 
     Args:
         where: The field: a scalar, an enum, or a message that is a string in JSON.
-        any_case: Names of enums in any case.
+        any_case: Whether names of enums may be in any case.
     """
 
     def __init__(self, where: Place, any_case: bool) -> None:
@@ -63,7 +63,7 @@ class Variable:
         self._read = text_reader(where.field, any_case) if kind is None else None
 
     def given(self, message: Any) -> Any:
-        """What the body gave for the field; None where it gave nothing."""
+        """The value that the body gave to the field; None if it gave none."""
         parent = self.where.find(message)
         if parent is None:
             return None
@@ -73,10 +73,10 @@ class Variable:
         return getattr(parent, name) or None
 
     def set(self, message: Any, text: str) -> None:
-        """Sets the field; the body may have said the same already, as resources carry their own name.
+        """Sets the field. The body may have the same value, because resources have their own name.
 
         Raises:
-            Problem: The text doesn't fit the field, or the body says otherwise.
+            Problem: The text is not valid for the field, or the body has another value.
         """
         try:
             given = self.given(message)
@@ -96,10 +96,10 @@ class Variable:
 
 
 def bindings(method: MethodDescriptor, options: Options) -> Iterator[Binding]:
-    """The bindings of a method, the additional ones after the first; none if it has no rule.
+    """The bindings of a method: the main one, then the additional ones. None if the method has no rule.
 
     Raises:
-        RuleError: A rule is wrong, with the method's name.
+        RuleError: A rule is wrong. The text has the method's name.
     """
     method_options = method.GetOptions()
     if not method_options.HasExtension(annotations_pb2.http):

@@ -1,4 +1,4 @@
-"""JSON bodies into messages: ProtoJSON, strict, and led by the descriptors so that raw JSON is cut out as it stands."""
+"""Reads JSON bodies into messages by strict ProtoJSON. Raw JSON is kept as text, where the options say so."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .structs import STRUCTS
 from .tokens import Text
 from .wellknown import filler
 
-# Reads the value at a place of the text into the field of a message; answers the place behind it.
+# Reads the value at a position of the text into a field of a message. Answers the position after the value.
 _Reader = Callable[[Any, Text, int], int]
 
 
 class BodyReader:
-    """Fills messages from JSON; what it learns of a message type it keeps.
+    """Fills messages from JSON. It caches what it needs to know of each message type.
 
     Args:
         options: `raw_json`, `case_insensitive_enum_parsing` and `ignore_unknown_fields` count here.
@@ -34,17 +34,17 @@ class BodyReader:
         self._tables: dict[Descriptor, dict[str, tuple[str, _Reader]]] = {}
 
     def read_message(self, message: Any, body: bytes) -> None:
-        """Fills a message from a body that must be what the message's type is in JSON, mostly an object.
+        """Fills a message from a body, which must have the JSON form of the message's type, mostly an object.
 
         Raises:
-            Problem: Fields are at fault: as many as are found, each with its path.
+            Problem: Fields are wrong: all that were found, each with its path.
             TranscodingError: 400; it is not JSON.
         """
         text = Text(body)
         self._whole(text, lambda at: self._into(message, text, at))
 
     def read_field(self, message: Any, field: FieldDescriptor, body: bytes) -> None:
-        """Fills one field of a message from a body that holds that field's value alone; raises as `read_message`."""
+        """Fills one field of a message from a body with only the field's value. Raises as `read_message`."""
         text = Text(body)
         _, reader = self._table(message.DESCRIPTOR)[field.name]
 
@@ -65,7 +65,7 @@ class BodyReader:
             raise text.broken("Expecting the end of the body", end)
 
     def _into(self, message: Any, text: Text, at: int) -> int:
-        """Reads a whole message, of whatever kind, that starts at a place."""
+        """Reads a whole message of any type that starts at a position."""
         descriptor = message.DESCRIPTOR
         struct = STRUCTS.get(descriptor.full_name)
         fill = struct or filler(descriptor, self._any_case, text=False)
@@ -89,7 +89,7 @@ class BodyReader:
                 if reader is None:
                     if key not in ignored and not self._ignore_unknown:
                         known = message.DESCRIPTOR.fields_by_name
-                        raise Problem(f"is no field of {message.DESCRIPTOR.name}{nearest(key, known)}")
+                        raise Problem(f"is not a field of {message.DESCRIPTOR.name}{nearest(key, known)}")
                     text.end = text.value(place)[1]
                     continue
                 if name in seen:
@@ -154,7 +154,7 @@ class BodyReader:
         return read_scalar
 
     def _converter(self, field: FieldDescriptor) -> Callable[[Any], Any]:
-        """How a token becomes a value of a scalar field; messages are filled, not converted."""
+        """The converter from a token to a value of a scalar field. Messages are filled, not converted."""
         if field.message_type is not None:
             return _same
         read = token_reader(field, self._any_case)
@@ -178,7 +178,7 @@ class BodyReader:
             for index, place in enumerate(text.items(at)):
                 try:
                     if text.text.startswith("null", place) and not takes_null:
-                        raise Problem("must not be null, being an item of a list")
+                        raise Problem("must not be null: it is an item of a list")
                     if is_message:
                         text.end = self._into(items.add(), text, place)
                     else:
@@ -213,7 +213,7 @@ class BodyReader:
                     if entry in entries:
                         raise Problem("is given twice")
                     if text.text.startswith("null", place) and not takes_null:
-                        raise Problem("must not be null, being a value of a map")
+                        raise Problem("must not be null: it is a value of a map")
                     if is_message:
                         text.end = self._into(entries[entry], text, place)
                     else:
@@ -239,7 +239,7 @@ class BodyReader:
         try:
             descriptor = message.DESCRIPTOR.file.pool.FindMessageTypeByName(url.rsplit("/", 1)[1])
         except KeyError:
-            raise Problem(f"is of a type that is not known here: {shown(url)}", "@type") from None
+            raise Problem(f"is of a type that this server does not know: {shown(url)}", "@type") from None
         inner = GetMessageClass(descriptor)()
         if descriptor.full_name in STRUCTS or filler(descriptor, self._any_case, text=False) is not None:
             for key, place in text.members(at):
@@ -259,10 +259,10 @@ class BodyReader:
 
 
 def _keep(found: list[Problem], problem: Problem, step: str, text: Text, place: int) -> None:
-    """Keeps what is wrong with a member and passes over it, so that one answer says all that is wrong.
+    """Keeps the problem of a member and skips the member, so that one error names all problems.
 
     Raises:
-        Problem: All that was found so far: it is enough, or nothing behind can be read.
+        Problem: All problems so far: their number is at the limit, or the rest can't be read.
     """
     found += problem.under(step).each()
     enough = len(found) >= MOST_PROBLEMS
@@ -281,7 +281,7 @@ def _same(token: Any) -> Any:
 
 
 def _takes_null(field: FieldDescriptor) -> bool:
-    """Whether null is a value of the field's type, not the lack of one."""
+    """Whether null is a value of the field's type, and does not mean that the value is missing."""
     if field.message_type is not None:
         return field.message_type.full_name == "google.protobuf.Value"
     return field.enum_type is not None and field.enum_type.full_name == "google.protobuf.NullValue"
@@ -296,7 +296,7 @@ def _in_oneof(field: FieldDescriptor, read: _Reader) -> _Reader:
 
 
 def _unless_set(value: FieldDescriptor, target: FieldDescriptor, read: _Reader) -> _Reader:
-    """Refuses the second of the two names that a field of raw JSON has."""
+    """Refuses the second one of the two names of a field of raw JSON."""
 
     def read_once(message: Any, text: Text, at: int) -> int:
         if getattr(message, target.name) or (target.has_presence and message.HasField(target.name)):
@@ -307,7 +307,7 @@ def _unless_set(value: FieldDescriptor, target: FieldDescriptor, read: _Reader) 
 
 
 def _raw_reader(value: FieldDescriptor, target: FieldDescriptor) -> _Reader:
-    """Takes the text of any JSON value, null too, into a field of bytes."""
+    """Puts the text of any JSON value, also null, into a field of bytes."""
 
     def read(message: Any, text: Text, at: int) -> int:
         claim_oneof(message, target)

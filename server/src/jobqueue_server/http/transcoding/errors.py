@@ -1,4 +1,4 @@
-"""What can be wrong with a request, as an HTTP status, a gRPC code and the fields at fault."""
+"""The errors of a request: an HTTP status, a gRPC code and the wrong fields."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-# A caller mends a few at a time, and finding the nearest name of each of a million wrong ones takes time.
+# The most problems in an error. To find a similar name for each of a million wrong ones would take long.
 MOST_PROBLEMS = 20
 _LONGEST_PATH = 500
 
 
 class RuleError(ValueError):
-    """A google.api.http rule can't be served; raised when the transcoder is built, never for a request."""
+    """A google.api.http rule can't be served. Raised when the transcoder is built, never for a request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One field at fault: its path in the request message (`job.labels[a]`, `jobs[3].payload`) and why."""
+    """One wrong field: its path in the request message (`job.labels[a]`, `jobs[3].payload`), and what is wrong."""
 
     field: str
     description: str
 
 
 class TranscodingError(Exception):
-    """The request is refused before it reaches a method.
+    """A request was refused before it reached a method.
 
     Attributes:
         http_status: 400, 404, 405, 406 or 415.
-        code: Name of the google.rpc.Code that says the same.
-        message: One sentence for the caller.
-        violations: The fields at fault, for a google.rpc.BadRequest; empty if the fault is no field's.
+        code: The name of its google.rpc.Code.
+        message: A sentence for the caller.
+        violations: The wrong fields, for a google.rpc.BadRequest; empty if no field is wrong.
         allow: With 405 only: the methods that the path has, sorted, for the `Allow` header.
     """
 
@@ -52,16 +52,16 @@ class TranscodingError(Exception):
 
 
 class Problem(Exception):
-    """A value is wrong; where it stands is added step by step while the exception rises through the message.
+    """A value is wrong. Each level of the message adds its part of the path while the exception passes it.
 
-    Readers of values know nothing of paths, so that no path is built for the requests that are right.
+    So no path is built for a correct request.
 
     Attributes:
-        description: What is wrong with it.
-        path: Where it stands, as far as the exception has risen.
-        more: Other problems of the same value, which rise with this one.
-        end: The place behind the value in its text, for the reading to go on from; None where it isn't known.
-        stops: Nothing behind the value can be read.
+        description: What is wrong with the value.
+        path: The path of the value, as far as it is known yet.
+        more: Other problems in the same message.
+        end: The position after the value in its text, from which reading continues; None if it is not known.
+        stops: Whether the rest of the text can't be read.
     """
 
     def __init__(self, description: str, path: str = "", *, stops: bool = False) -> None:
@@ -73,28 +73,28 @@ class Problem(Exception):
         self.stops = stops
 
     def under(self, step: str) -> Problem:
-        """The same problems, one step further out: `field`, or `[3]` for an item of a list."""
+        """The same problems, with one more part of the path: `field`, or `[3]` for an item of a list."""
         for problem in self.each():
             dot = "." if problem.path and not problem.path.startswith("[") else ""
             problem.path = step + dot + problem.path
         return self
 
     def each(self) -> Sequence[Problem]:
-        """This problem and those beside it."""
+        """This problem and `more`."""
         return (self, *self.more)
 
 
 def together(problems: Sequence[Problem], *, end: int | None = None, stops: bool = False) -> Problem:
-    """Several problems as one, for the next value further out."""
+    """Several problems as one exception, for the enclosing value."""
     first, *first.more = problems
     first.end, first.stops = end, stops
     return first
 
 
 def refused(problems: Sequence[Problem]) -> TranscodingError:
-    """What the caller is told of them: each with its path."""
+    """The problems for the caller, each with its path."""
     found = problems[:MOST_PROBLEMS]
-    # A name in the path may be the caller's own: of any length, and with halves of surrogate pairs in it.
+    # A name in the path may come from the caller, so it may be long and may have lone surrogates.
     paths = [problem.path[:_LONGEST_PATH].encode("utf-8", "backslashreplace").decode() for problem in found]
     violations = [
         Violation(path, problem.description) for path, problem in zip(paths, found, strict=True) if path
@@ -107,15 +107,15 @@ def refused(problems: Sequence[Problem]) -> TranscodingError:
 
 
 def malformed(message: str) -> TranscodingError:
-    """400 for what is no field's fault: a path, a query or a body that can't be read at all."""
+    """400 for a path, a query or a body that can't be read at all, so that no field is named."""
     return TranscodingError(400, "INVALID_ARGUMENT", message)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean "x"?` for the nearest of the known names, else the names themselves if they are few."""
+    """`; did you mean "x"?` for the most similar known name, or the list of known names if they are few."""
     names = list(dict.fromkeys(known))
     folded = {other.casefold(): other for other in reversed(names)}
-    # Bounded: difflib takes time that grows with the product of the lengths, and the caller chooses this one.
+    # Bounded: difflib's time grows with the product of the lengths, and the caller chooses one of them.
     close = get_close_matches(name[:100].casefold(), folded, n=1, cutoff=0.6)
     if close:
         return f'; did you mean "{folded[close[0]]}"?'
@@ -125,6 +125,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def shown(text: str, limit: int = 60) -> str:
-    """The caller's own text for a message: quoted, escaped where it isn't printable, and cut."""
+    """A text of the caller for a message: quoted, escaped if it isn't printable, and cut."""
     cut = text if len(text) <= limit else text[:limit] + "…"
     return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut) + '"'

@@ -1,4 +1,4 @@
-"""What a request message has under which name: the tables that bodies, queries and paths are read by."""
+"""Finds the fields of request messages by name, for bodies, queries and paths."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Place:
     """A field within a message, reached through singular messages.
 
     Attributes:
-        name: Its path, in the names of the proto.
-        parents: The fields of messages on the way.
+        name: Its path, with the names of the proto.
+        parents: The message fields on the path.
         field: The field itself.
     """
 
@@ -26,13 +26,13 @@ class Place:
     field: FieldDescriptor
 
     def parent_of(self, message: Any) -> Any:
-        """The message that holds the field; made on the way if it is missing."""
+        """The message that has the field. Missing messages on the path are made."""
         for field in self.parents:
             message = getattr(message, field.name)
         return message
 
     def find(self, message: Any) -> Any:
-        """The message that holds the field, or None where one on the way is unset."""
+        """The message that has the field; None if a message on the path is not set."""
         for field in self.parents:
             if not message.HasField(field.name):
                 return None
@@ -41,13 +41,13 @@ class Place:
 
 
 def message_of(field: FieldDescriptor) -> Descriptor:
-    """The type of a field that is of messages."""
+    """The message type of a field."""
     assert field.message_type is not None
     return field.message_type
 
 
 def enum_of(field: FieldDescriptor) -> EnumDescriptor:
-    """The type of a field that is of an enum."""
+    """The enum type of a field."""
     assert field.enum_type is not None
     return field.enum_type
 
@@ -59,17 +59,17 @@ def is_map(field: FieldDescriptor) -> bool:
 
 
 def names(descriptor: Descriptor) -> dict[str, FieldDescriptor]:
-    """Fields by both spellings, that of the proto and that of JSON; the proto's own wins."""
+    """The fields by both names, the proto's and JSON's. The proto's name wins."""
     table = {field.json_name: field for field in descriptor.fields}
     table.update(descriptor.fields_by_name)
     return table
 
 
 def place(descriptor: Descriptor, path: str) -> Place:
-    """Finds a field by its path, in either spelling.
+    """Finds a field by its path, with names of the proto or of JSON.
 
     Raises:
-        Problem: There is none, or the way leads through a list, a map or a scalar.
+        Problem: The field does not exist, or the path leads through a list, a map or a scalar.
     """
     parents: list[FieldDescriptor] = []
     here = descriptor
@@ -81,7 +81,7 @@ def place(descriptor: Descriptor, path: str) -> Place:
             where = f"in {before}" if before else f"in {descriptor.name}"
             prefix = before + "." if before else ""
             known = [prefix + name for name in here.fields_by_name]
-            raise Problem(f"there is no {shown(path)}, as {shown(step)} is not {where}{nearest(path, known)}")
+            raise Problem(f"{shown(path)} does not exist: {shown(step)} is not {where}{nearest(path, known)}")
         if index == len(steps) - 1:
             return Place(".".join([*(parent.name for parent in parents), field.name]), tuple(parents), field)
         if field.message_type is None or field.is_repeated:
@@ -98,7 +98,7 @@ def claim_oneof(message: Message, field: FieldDescriptor) -> None:
     """Refuses a second member of a oneof.
 
     Raises:
-        Problem: Another one is set already.
+        Problem: Another member is set already.
     """
     oneof = field.containing_oneof
     if oneof is None:

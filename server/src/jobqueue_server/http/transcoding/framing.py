@@ -1,4 +1,4 @@
-"""How the messages of a server stream stand in one HTTP body: lines of JSON, server-sent events, or a JSON array."""
+"""The forms of a server stream in an HTTP body: lines of JSON, server-sent events, or a JSON array."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Protocol
 from .errors import TranscodingError
 
 _weight = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)").fullmatch
-# Within JSON text these are blanks between tokens: in a string they stand escaped.
+# Outside of strings these are blanks in JSON text; in strings they are escaped.
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
-# Within strings they may stand as they are, and some readers of lines end a line there.
+# Strings may have these unescaped, and some readers of lines end a line there.
 _UNICODE_BREAKS = (
     (b"\xc2\x85", b"\\u0085"),
     (b"\xe2\x80\xa8", b"\\u2028"),
@@ -21,30 +21,30 @@ _UNICODE_BREAKS = (
 
 
 class Framing(Protocol):
-    """What is written for what happens in a stream. It keeps nothing: `first` says whether a message went before.
+    """What is written for each event of a stream. It has no state: `first` says whether this is the first message.
 
     Attributes:
-        content_type: Of the body.
-        heartbeat: Written into a long silence; it means nothing to a reader.
+        content_type: The Content-Type of the body.
+        heartbeat: The bytes for a long silence. Readers ignore them.
     """
 
     content_type: str
     heartbeat: bytes
 
     def message(self, message: bytes, event_id: str, first: bool) -> bytes:
-        """One message, as JSON text; `event_id` is "" where it has none."""
+        """One message, given as JSON text. `event_id` is "" if it has none."""
 
     def error(self, status: bytes, retry_after: timedelta | None, first: bool) -> bytes:
-        """The end by an error, as JSON text."""
+        """The end of a stream with an error, given as JSON text."""
 
     def end(self, first: bool) -> bytes:
-        """The end of what has ended well."""
+        """The end of a stream without an error."""
 
 
 class Lines:
-    """NDJSON: a message a line, an error as `{"error": ...}` in the last one.
+    """NDJSON: each message is a line, an error is `{"error": ...}` in the last line.
 
-    A heartbeat is a blank that the next line begins with, where JSON allows it; an empty line is none to most readers.
+    A heartbeat is a blank at the beginning of the next line, where JSON allows it. Most readers refuse an empty line.
     """
 
     content_type = "application/x-ndjson"
@@ -64,7 +64,7 @@ class Lines:
 
 
 class Events:
-    """Server-sent events, as HTML defines them: a message an event with its id, an error an event named `error`."""
+    """Server-sent events, as HTML defines them. A message is an event with its id, an error an event named `error`."""
 
     content_type = "text/event-stream"
     heartbeat = b": \n\n"
@@ -72,7 +72,7 @@ class Events:
     def message(self, message: bytes, event_id: str, first: bool) -> bytes:
         """As `Framing` says."""
         line = b"data: " + one_line(message) + b"\n\n"
-        # An id with one of these would be cut, or not be kept.
+        # An id with one of these characters would be cut or ignored.
         if not event_id or any(char in event_id for char in "\r\n\0"):
             return line
         return b"id: " + event_id.encode() + b"\n" + line
@@ -90,7 +90,7 @@ class Events:
 
 
 class Array:
-    """One JSON array, for streams that end: an error is its last element, `{"error": ...}`."""
+    """One JSON array, for streams that end. An error is its last element, `{"error": ...}`."""
 
     content_type = "application/json"
     heartbeat = b" "
@@ -108,20 +108,20 @@ class Array:
         return b"[]\n" if first else b"]\n"
 
 
-#: The one that is meant by default first.
+#: The first one is the default.
 FRAMINGS: tuple[Framing, ...] = (Lines(), Events(), Array())
 
 
 def framing_for(accept: str) -> Framing:
-    """The framing that a caller wants most.
+    """The framing that a caller prefers.
 
-    Of those that it wants alike, the one that it names more exactly is taken, and then the first in `FRAMINGS`.
+    Of framings with equal weights, the one that `Accept` names more exactly wins, and then the first in `FRAMINGS`.
 
     Args:
-        accept: The header; "" takes the first.
+        accept: The value of `Accept`; "" chooses the first framing.
 
     Raises:
-        TranscodingError: 406; it takes none of them.
+        TranscodingError: 406; the caller accepts none of them.
     """
     if not accept.strip():
         return FRAMINGS[0]
@@ -135,7 +135,7 @@ def framing_for(accept: str) -> Framing:
 
 
 def one_line(message: bytes) -> bytes:
-    """The same JSON without a line break in it, for any reader's idea of one."""
+    """The same JSON without line breaks of any kind."""
     message = message.translate(_BREAKS)
     for char, escape in _UNICODE_BREAKS:
         message = message.replace(char, escape)
@@ -143,7 +143,7 @@ def one_line(message: bytes) -> bytes:
 
 
 def _ranges(accept: str) -> Iterator[tuple[str, float]]:
-    """Each type or range with its weight; what can't be read says nothing."""
+    """Each media type or range with its weight. Malformed entries are ignored."""
     for item in accept.lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
         weights = [part for part in parameters if part.startswith("q=")]
@@ -153,7 +153,7 @@ def _ranges(accept: str) -> Iterator[tuple[str, float]]:
 
 
 def _wanted(content_type: str, ranges: list[tuple[str, float]]) -> tuple[float, int]:
-    """The weight of the most exact range that holds the type, and how exact it is."""
+    """The weight of the most exact range that has the type, and how exact the range is."""
     for exact, name in ((2, content_type), (1, content_type.partition("/")[0] + "/*"), (0, "*/*")):
         weights = [weight for other, weight in ranges if other == name]
         if weights:

@@ -1,4 +1,4 @@
-"""The switches of the transcoder, each named as in Envoy's gRPC-JSON filter; the defaults are the strict ones."""
+"""The options of the transcoder, named as in Envoy's gRPC-JSON filter. The defaults are the strict ones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from .percent import UnescapeSpec
 
-# A message's field of JSON and its field of bytes.
+# The JSON field of a message, and its bytes field.
 Pair = tuple[str, str]
 
-# What Google's client libraries and gateways add to any request, see "System Parameters" of Google's API documents.
+# Parameters that Google's client libraries and gateways add to any request: "System Parameters" in Google's API docs.
 SYSTEM_PARAMETERS = frozenset(
     {
         "access_token",
@@ -51,12 +51,12 @@ SYSTEM_PARAMETERS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class PrintOptions:
-    """How answers are written.
+    """The form of answers.
 
     Attributes:
-        preserve_proto_field_names: Names as in the proto; else in lowerCamelCase, as `json_name` says.
-        always_print_primitive_fields: Scalars, enums, lists and maps are printed also when empty.
-        always_print_enums_as_ints: Numbers instead of the enums' names.
+        preserve_proto_field_names: Whether names are the proto's; otherwise they are in lowerCamelCase (`json_name`).
+        always_print_primitive_fields: Whether scalars, enums, lists and maps are written also when empty.
+        always_print_enums_as_ints: Whether enums are numbers instead of names.
     """
 
     preserve_proto_field_names: bool = True
@@ -66,21 +66,21 @@ class PrintOptions:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a transcoder lets pass and how it answers.
+    """What a transcoder accepts, and how it answers.
 
     Attributes:
-        raw_json: Full name of a message -> (its field of JSON, its `bytes` field), or several such pairs. The JSON
-            that a caller gives for the first goes into the second as the bytes of its text, and bytes of the second
-            are written out, as they are, under the name of the first. So no number is ever read as a double.
-        ignore_unknown_query_parameters: Unknown query parameters are dropped, not refused.
-        ignored_query_parameters: These are dropped, unless the request has a field of that name.
-        case_insensitive_enum_parsing: Names of enums in any case.
-        query_param_unescape_plus: A plus in a query is a blank, as browsers and Python's urlencode write it.
-        match_unregistered_custom_verb: What follows the last colon of a path is a verb, known or not; else an unknown
-            one is a part of the last segment.
-        url_unescape_spec: What is decoded in a variable of several segments.
-        ignore_unknown_fields: Unknown fields of a body are dropped, not refused.
-        print_options: How answers are written.
+        raw_json: For the full name of a message: its JSON field and its `bytes` field, or several such pairs. JSON
+            that a caller gives for the first field is stored in the second as text. The second field's bytes are
+            written unchanged under the first field's name. So no number is read as a double.
+        ignore_unknown_query_parameters: Whether unknown query parameters are ignored instead of refused.
+        ignored_query_parameters: Names of query parameters to ignore, unless the request has a field of that name.
+        case_insensitive_enum_parsing: Whether names of enums may be in any case.
+        query_param_unescape_plus: Whether a plus in a query is a blank, as browsers and Python's urlencode write it.
+        match_unregistered_custom_verb: Whether the text after a path's last colon is always a verb. Otherwise an
+            unknown verb is part of the last segment.
+        url_unescape_spec: Which escapes are decoded in a variable of several segments.
+        ignore_unknown_fields: Whether unknown fields of a body are ignored instead of refused.
+        print_options: The form of answers.
     """
 
     raw_json: Mapping[str, Pair | tuple[Pair, ...]] = field(default_factory=dict)
@@ -94,6 +94,6 @@ class Options:
     print_options: PrintOptions = PrintOptions()
 
     def raw_pairs(self, full_name: str) -> tuple[Pair, ...]:
-        """The pairs of `raw_json` that a message has."""
+        """The pairs of `raw_json` for a message."""
         found: Any = self.raw_json.get(full_name, ())
         return (found,) if found and isinstance(found[0], str) else found

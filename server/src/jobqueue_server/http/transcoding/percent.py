@@ -1,4 +1,4 @@
-"""Percent-decoding of paths and queries, strict where browsers guess."""
+"""Strict percent-decoding of paths and queries."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _RESERVED = re.compile(r"(%(?:2[1346789ABCFabcf]|3[ABDFabdf]|40|5[BDbd]))")
 
 
 class UnescapeSpec(Enum):
-    """What is decoded in a variable of several segments, named as in Envoy; one of a single segment is decoded whole.
+    """Which escapes are decoded in a variable of several segments, named as in Envoy. In one segment all are.
 
-    The comment of HttpRule asks for all but the slash, so that what a client encodes comes back as it was; that of
-    Http calls it the default to leave all reserved characters, which is what Envoy does.
+    The comment of HttpRule asks for all escapes but the slash, so that a client gets back what it has encoded. The
+    comment of Http says that by default all reserved characters stay escaped, which is what Envoy does.
     """
 
     ALL_CHARACTERS_EXCEPT_SLASH = "slash"
@@ -31,7 +31,7 @@ def decode(text: str) -> str:
     """Decodes every escape.
 
     Raises:
-        Problem: An escape is cut short or no hexadecimal, or the bytes aren't UTF-8.
+        Problem: An escape is cut or not hexadecimal, or the bytes are not UTF-8.
     """
     if "%" not in text:
         return text
@@ -47,13 +47,13 @@ def decode(text: str) -> str:
 
 
 def decode_segments(text: str, spec: UnescapeSpec) -> str:
-    """Decodes a value of several segments, in which some escapes stay; raises as `decode` does."""
+    """Decodes a value of several segments, in which some escapes stay. Raises as `decode`."""
     if "%" not in text:
         return text
     if spec is UnescapeSpec.ALL_CHARACTERS:
         return decode(text)
     kept = _SLASH if spec is UnescapeSpec.ALL_CHARACTERS_EXCEPT_SLASH else _RESERVED
-    # Split by a group, the escapes that stay are the odd parts.
+    # The parts with odd indices are the escapes that stay.
     return "".join(part if i % 2 else decode(part) for i, part in enumerate(kept.split(text)))
 
 

@@ -1,4 +1,4 @@
-"""JSON texts of scalars and of the messages that have one of their own."""
+"""The JSON text of scalars, and of messages with a special form in JSON."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .fields import enum_of
 
 _F = FieldDescriptor
 _SMALL = (_F.TYPE_INT32, _F.TYPE_SINT32, _F.TYPE_SFIXED32, _F.TYPE_UINT32, _F.TYPE_FIXED32)
-# Beyond it neighbouring integers are the same double, so that writing one as an integer would claim too much.
+# Above it two integers may be the same double, so a double is not written as an integer.
 _LARGEST_INTEGER = 2**53
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOWER_AFTER_UNDERSCORE = re.compile(r"_([a-z])")
 
 
 def scalar_printer(field: FieldDescriptor, enums_as_ints: bool) -> Callable[[Any], str]:
-    """How a value of the field (of one item, if it is repeated) is written."""
+    """The function that writes a value of the field (an item, if the field is repeated)."""
     kind = field.type
     if kind == _F.TYPE_STRING:
         return encode_basestring
@@ -39,7 +39,7 @@ def scalar_printer(field: FieldDescriptor, enums_as_ints: bool) -> Callable[[Any
         if enums_as_ints:
             return str
         texts = {number: f'"{value.name}"' for number, value in enum_of(field).values_by_number.items()}
-        # A number without a name is a newer side's; it stays a number, as ProtoJSON says.
+        # A number without a name comes from a newer version. It stays a number, as ProtoJSON says.
         return lambda value: texts.get(value) or str(value)
     if kind == _F.TYPE_DOUBLE:
         return double_text
@@ -51,7 +51,7 @@ def scalar_printer(field: FieldDescriptor, enums_as_ints: bool) -> Callable[[Any
 
 
 def double_text(value: float) -> str:
-    """The shortest text that reads back the same; whole numbers up to 2^53 without a point."""
+    """The shortest text that reads back as the same double. Whole numbers up to 2^53 have no point."""
     if value.is_integer() and abs(value) <= _LARGEST_INTEGER and (value or math.copysign(1, value) > 0):
         return str(int(value))
     return _special(value) or repr(value)
@@ -67,7 +67,7 @@ def single_text(value: float) -> str:
             if struct.pack("<f", short) == struct.pack("<f", value):
                 return double_text(short)
         except OverflowError:
-            # Rounded up, the largest floats are none any more.
+            # The largest floats, rounded up, would be out of the range of a float.
             continue
     return double_text(float(f"{value:.9g}"))
 
@@ -86,7 +86,7 @@ def _special(value: float) -> str:
 
 
 def _fraction(nanos: int) -> str:
-    """None, 3, 6 or 9 digits."""
+    """The fraction of a second with 0, 3, 6 or 9 digits."""
     if not nanos:
         return ""
     if nanos % 1_000_000 == 0:
@@ -110,7 +110,7 @@ def _timestamp(message: Any) -> str:
 
 @lru_cache(maxsize=4096)
 def _seconds_text(seconds: int) -> str:
-    # Kept: the times of a job, and of jobs in a list, are often of the same seconds, and this is most of a time's cost.
+    # Cached: times of a job and of jobs in a list often have the same second, and this is most of the cost.
     return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 

@@ -1,4 +1,4 @@
-"""Query parameters into the fields of a request."""
+"""Reads query parameters into the fields of a request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Setter = Callable[[Any, str], None]
 
 
 def split(query: str, plus_is_blank: bool) -> list[tuple[str, str]]:
-    """Names and values of a query string, decoded, in its order; empty parts are skipped.
+    """The decoded names and values of a query string, in its order. Empty parts are skipped.
 
     Raises:
         TranscodingError: 400 for a broken escape.
@@ -38,13 +38,13 @@ def split(query: str, plus_is_blank: bool) -> list[tuple[str, str]]:
 
 
 class QueryReader:
-    """What one binding takes from the query.
+    """Reads the query parameters of one binding.
 
     Args:
-        descriptor: The request.
-        bound: Fields that the path binds, by their paths in the proto's names.
-        body: The field that comes in the body, `*` for all, "" for none.
-        options: The switches.
+        descriptor: The type of the request.
+        bound: The fields that the path binds, by their paths with the proto's names.
+        body: The field that the body fills; `*` for all fields, "" for none.
+        options: The transcoder's options.
     """
 
     def __init__(self, descriptor: Descriptor, bound: Sequence[str], body: str, options: Options) -> None:
@@ -58,7 +58,7 @@ class QueryReader:
         """Fills the request.
 
         Raises:
-            Problem: Parameters are at fault: as many as are found, each by its name.
+            Problem: Parameters are wrong: all that were found, each by its name.
             TranscodingError: 400 for a broken escape.
         """
         if not query:
@@ -94,7 +94,7 @@ class QueryReader:
             raise problem.under(where.name) from None
 
     def _target(self, name: str) -> tuple[Place, _Setter] | None:
-        """Where a parameter goes; None for one to drop. Only known names are kept, so callers can't fill the table."""
+        """The field of a parameter; None for one to ignore. Only known names are cached, so the cache is bounded."""
         known = self._known.get(name)
         if known is not None:
             return known
@@ -135,7 +135,7 @@ class QueryReader:
         field, name = where.field, where.field.name
         any_case = self._options.case_insensitive_enum_parsing
         if is_map(field):
-            raise Problem("is a map, which a query can't give", where.name)
+            raise Problem("is a map, which a query can't express", where.name)
         if field.message_type is None:
             read = text_reader(field, any_case)
             if field.is_repeated:

@@ -1,4 +1,4 @@
-"""Messages into JSON text, by plans made once for each type."""
+"""Writes messages as JSON text, by a plan that is made once for each type."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .fields import is_map, message_of
 from .options import Options
 from .printing import WELL_KNOWN, base64_text, scalar_printer
 
-# A value's JSON text.
+# Writes a value as JSON text.
 _Printer = Callable[[Any], str]
-# A field of the message: its text with name and colon, or "" to leave it out.
+# Writes a field of a message with name and colon, or "" if the field is left out.
 _FieldPrinter = Callable[[Any], str]
 
 
@@ -30,15 +30,15 @@ class Renderer:
         self._answers: dict[tuple[Descriptor, str], _Printer] = {}
 
     def message(self, message: Any) -> bytes:
-        """All of a message.
+        """Writes a whole message.
 
         Raises:
-            ValueError: It holds what JSON can't say, such as a Timestamp beyond the year 9999.
+            ValueError: The message has a value that JSON can't express, such as a Timestamp after the year 9999.
         """
         return _utf8(self._printer(message.DESCRIPTOR)(message))
 
     def field(self, message: Any, name: str) -> bytes:
-        """The value of one field; an unset message is written as an empty one."""
+        """Writes the value of one field. A message that is not set is written as an empty one."""
         descriptor = message.DESCRIPTOR
         printer = self._answers.get((descriptor, name))
         if printer is None:
@@ -63,7 +63,7 @@ class Renderer:
             return lambda message: inner(message.value)
         printers: list[_FieldPrinter] = []
         raw = {target: value for value, target in self._raw_pairs(descriptor.full_name)}
-        # The fields' order is the proto's.
+        # The fields are in the order of the proto.
         for field in descriptor.fields:
             if field.name in raw:
                 key = self._key(descriptor.fields_by_name[raw[field.name]])
@@ -110,7 +110,7 @@ class Renderer:
         kind = field.message_type
         if kind is None:
             return scalar_printer(field, self._options.always_print_enums_as_ints)
-        # Asked for when a message is there: a type may hold itself.
+        # Looked up when it is needed, because a type may have fields of the same type.
         known = WELL_KNOWN.get(kind.full_name)
         return known or (lambda message: self._printer(kind)(message))
 
@@ -127,7 +127,7 @@ class Renderer:
         def print_map(entries: Any) -> str:
             if not entries:
                 return "{}"
-            # Sorted, as the order within a map is chance.
+            # Sorted, because the order of a map is random.
             return (
                 "{"
                 + ",".join([f"{key_text(key)}:{value_printer(entries[key])}" for key in sorted(entries)])
@@ -137,7 +137,7 @@ class Renderer:
         return print_map
 
     def _any(self, message: Any) -> str:
-        """The message within, if its type is known here; else its bytes, for the rest of the answer is worth having."""
+        """Writes the message in an Any if its type is known, otherwise its bytes: the rest is still answered."""
         head = '"@type":' + encode_basestring(message.type_url)
         try:
             descriptor = message.DESCRIPTOR.file.pool.FindMessageTypeByName(
@@ -162,7 +162,7 @@ _WRAPPERS = frozenset(
 
 
 def _raw_printer(key: str, field: FieldDescriptor) -> _FieldPrinter:
-    """Splices bytes of JSON in as they are; they were checked when they were stored."""
+    """Writes bytes that are JSON unchanged. They were checked when they were stored."""
     name = field.name
     has_presence = field.has_presence
 

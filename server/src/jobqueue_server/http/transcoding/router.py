@@ -1,4 +1,4 @@
-"""Which binding a request's method and raw path mean: literals before `*` before `**`, with back-tracking."""
+"""Finds the binding for a method and a raw path: literals win over `*`, and `*` over `**`, with back-tracking."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .percent import UnescapeSpec, decode, decode_segments
 from .template import MANY, ONE, Template
 
 ANY_METHOD = "*"
-# Messages quote the path, which may be of any length.
+# Messages quote the path, which may be long.
 _LONGEST_MESSAGE = 600
 
 
 class Route(Protocol):
-    """What the router needs to know of a binding."""
+    """The part of a binding that the router uses."""
 
     @property
     def http_method(self) -> str:
@@ -24,11 +24,11 @@ class Route(Protocol):
 
     @property
     def template(self) -> Template:
-        """The path that it answers."""
+        """The path template."""
 
     @property
     def selector(self) -> str:
-        """Name of the method behind it, for messages."""
+        """The name of the method, for messages."""
 
 
 R = TypeVar("R", bound=Route)
@@ -36,7 +36,7 @@ R = TypeVar("R", bound=Route)
 
 @dataclass(slots=True)
 class _Leaf(Generic[R]):
-    """All bindings of one pattern of segments: verb -> HTTP method -> binding."""
+    """All bindings of one pattern of segments, by verb and then by HTTP method."""
 
     verbs: dict[str, dict[str, R]] = field(default_factory=dict)
 
@@ -45,7 +45,7 @@ class _Leaf(Generic[R]):
 class _Node(Generic[R]):
     literals: dict[str, _Node[R]] = field(default_factory=dict)
     one: _Node[R] | None = None
-    # The literals that follow a `**`, the longest run first.
+    # The literals after a `**`, the longest sequence first.
     many: list[tuple[tuple[str, ...], _Leaf[R]]] = field(default_factory=list)
     leaf: _Leaf[R] = field(default_factory=_Leaf)
 
@@ -62,8 +62,8 @@ class Router(Generic[R]):
     """A tree of path segments.
 
     Args:
-        unescape: What is decoded in variables of several segments.
-        any_verb: What follows the last colon is a verb even if no template has it.
+        unescape: Which escapes are decoded in variables of several segments.
+        any_verb: Whether the text after the last colon is a verb even if no template has it.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class Router(Generic[R]):
         self._paths: list[str] = []
 
     def add(self, route: R) -> None:
-        """Takes a binding in.
+        """Adds a binding.
 
         Raises:
-            RuleError: Another one answers the same method and paths.
+            RuleError: Another binding has the same method and paths.
         """
         template = route.template
         node = self._root
@@ -104,11 +104,11 @@ class Router(Generic[R]):
         self._paths.append(template.text)
 
     def match(self, method: str, raw_path: str) -> Match[R]:
-        """Finds the binding for a path as it came, before any decoding.
+        """Finds the binding for a raw path, before any decoding.
 
         Raises:
-            TranscodingError: 400 for a broken escape; 404 where there is no such path, or no such verb on it;
-                405 where the path has other methods.
+            TranscodingError: 400 for a broken escape; 404 if no binding has the path or the verb; 405 if the path has
+                only other methods.
         """
         raw, verb = self._split(raw_path)
         try:
@@ -130,7 +130,7 @@ class Router(Generic[R]):
         raise self._no_match(method, raw_path, raw, verb, allowed, verbs)
 
     def _split(self, raw_path: str) -> tuple[list[str], str]:
-        """The raw segments and the raw verb; "" where there is none."""
+        """The raw segments and the raw verb; "" if there is no verb."""
         if raw_path == "/":
             return [], ""
         last = raw_path.rfind("/")
@@ -189,7 +189,7 @@ def _suffix_leaf(node: _Node[R], suffix: tuple[str, ...]) -> _Leaf[R]:
 
 
 def _walk(node: _Node[R], segments: list[str], at: int) -> Iterator[_Leaf[R]]:
-    """Every pattern that the segments fit, the most literal first; each node of the tree is seen at most once."""
+    """Every pattern that matches the segments, the most literal first. Each node is visited at most once."""
     if at == len(segments):
         if node.leaf.verbs:
             yield node.leaf

@@ -1,7 +1,7 @@
-"""Scalars in JSON and in URLs, by ProtoJSON's grammar and no wider, but for booleans in URLs.
+"""Reads scalars in JSON and in URLs, by ProtoJSON's strict grammar, except for booleans in URLs.
 
-A JSON token is what `tokens` reads: `str`, `Number`, `bool`, None, `list` or `dict`. Texts are those of paths and
-queries. Both raise `Problem`, which knows nothing of the field; the callers add its path.
+A JSON token is a `str`, `Number`, `bool`, None, `list` or `dict`, as `tokens` reads it. A text comes from a path or a
+query. Readers of both raise `Problem` without a path; their callers add it.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ _RANGES = {
 
 
 class Number(str):
-    """A number of a JSON text, as it is written there: nothing is lost before its type is known."""
+    """A number of a JSON text, kept as text until its type is known."""
 
     __slots__ = ()
 
 
 def token_reader(field: FieldDescriptor, any_case: bool) -> Reader:
-    """How a JSON token becomes a value of the field's scalar type (of one item, if it is repeated)."""
+    """The converter from a JSON token to a value of the field's scalar type (an item, if it is repeated)."""
     return _reader(field, any_case, text=False)
 
 
 def text_reader(field: FieldDescriptor, any_case: bool) -> Reader:
-    """How the text of a path or query becomes a value of the field's scalar type (of one item, if repeated)."""
+    """The converter from a text of a path or query to a value of the field's scalar type (an item, if repeated)."""
     return _reader(field, any_case, text=True)
 
 
 def key_reader(field: FieldDescriptor, any_case: bool) -> Reader:
-    """How a key of a JSON object becomes a key of a map."""
+    """The converter from a key of a JSON object to a key of a map."""
     return boolean_key if field.type == _F.TYPE_BOOL else text_reader(field, any_case)
 
 
@@ -77,7 +77,7 @@ def _reader(field: FieldDescriptor, any_case: bool, text: bool) -> Reader:
 
 
 def integer(token: Any, name: str, low: int, high: int) -> int:
-    """An integer as a number or as a string; `1e3` and `5.0` are integers too."""
+    """An integer, as a number or as a string. `1e3` and `5.0` are integers too."""
     if not isinstance(token, str):
         raise Problem(f"must be an {name}; it is {described(token)}")
     if _PLAIN_INTEGER.fullmatch(token):
@@ -96,14 +96,14 @@ def _integral(token: str, name: str) -> int:
         number = Decimal(token)
     except InvalidOperation:
         number = Decimal("Infinity")
-    # By its exponent first: 1e999999999 has no place in memory as an integer.
+    # The exponent is checked first: 1e999999999 would not fit into memory as an integer.
     if not number.is_finite() or number.adjusted() > 20:
         if number == 0:
             return 0
-        raise Problem(f"is beyond any {name}: {described(token)}")
+        raise Problem(f"is out of the range of any {name}: {described(token)}")
     value = int(number)
     if value != number:
-        raise Problem(f"must be an {name}, and has a fraction: {described(token)}")
+        raise Problem(f"must be an {name} without a fraction; it is {described(token)}")
     return value
 
 
@@ -118,18 +118,18 @@ def double(token: Any) -> float:
         return special
     value = float(token)
     if math.isinf(value):
-        raise Problem(f"is beyond the range of a double: {described(token)}")
+        raise Problem(f"is out of the range of a double: {described(token)}")
     return value
 
 
 def single(token: Any) -> float:
-    """As `double`, within the range of a float."""
+    """The same as `double`, within the range of a float."""
     value = double(token)
     if math.isfinite(value):
         try:
             struct.pack("<f", value)
         except OverflowError:
-            raise Problem(f"is beyond the range of a float: {described(token)}") from None
+            raise Problem(f"is out of the range of a float: {described(token)}") from None
     return value
 
 
@@ -156,7 +156,7 @@ def boolean_text(text: str) -> bool:
 
 
 def string(token: Any) -> str:
-    """A JSON string; half a surrogate pair is none, for UTF-8 has no bytes for it."""
+    """A JSON string. A lone surrogate is refused, because UTF-8 can't encode it."""
     if not isinstance(token, str) or isinstance(token, Number):
         raise Problem(f"must be a string; it is {described(token)}")
     if not token.isascii():
@@ -164,27 +164,27 @@ def string(token: Any) -> str:
             token.encode()
         except UnicodeEncodeError as error:
             half = f"\\u{ord(token[error.start]):04x}"
-            raise Problem(f"must be Unicode text; it has half a surrogate pair, {half}") from None
+            raise Problem(f"must be Unicode text; it has half of a surrogate pair, {half}") from None
     return token
 
 
 def base64_bytes(token: Any) -> bytes:
-    """Base64 of the standard or the URL alphabet, padded or not, and nothing else in between."""
+    """Base64 of the standard or the URL alphabet, padded or not, without other characters."""
     if not isinstance(token, str) or isinstance(token, Number):
         raise Problem(f"must be a string of base64; it is {described(token)}")
     parts = _BASE64.fullmatch(token)
     if parts is None:
-        raise Problem(f"must be base64, of A-Z a-z 0-9 + / or of A-Z a-z 0-9 - _: {shown(token)}")
+        raise Problem(f"must be base64, with A-Z a-z 0-9 + / or A-Z a-z 0-9 - _; it is {shown(token)}")
     digits, padding = parts.groups()
     if len(digits) % 4 == 1 or (padding and len(digits + padding) % 4):
-        raise Problem(f"is base64 cut short or padded wrong: {shown(token)}")
+        raise Problem(f"must be whole base64, padded or not; it is {shown(token)}")
     return base64.b64decode(
         digits + "=" * (-len(digits) % 4), altchars=b"-_" if {"-", "_"} & set(digits) else None
     )
 
 
 class _Enum:
-    """Names of an enum, exactly or in any case, and numbers."""
+    """Reads values of an enum: names, exactly or in any case, and numbers."""
 
     def __init__(self, enum: EnumDescriptor, any_case: bool, text: bool) -> None:
         self.enum = enum
@@ -195,7 +195,7 @@ class _Enum:
             folded: dict[str, set[int]] = {}
             for name, number in self.exact.items():
                 folded.setdefault(name.upper(), set()).add(number)
-            # Names that differ in case only mean themselves.
+            # Names that differ only in case must be written exactly.
             self.folded = {name: numbers.pop() for name, numbers in folded.items() if len(numbers) == 1}
 
     def read(self, token: Any) -> int:
@@ -207,13 +207,13 @@ class _Enum:
                 return number
             if isinstance(token, Number) or (self.text and _NUMBER.fullmatch(token)):
                 return self.number(token)
-            raise Problem(f"{shown(token)} is no {self.enum.name}{nearest(token, self.exact)}")
+            raise Problem(f"{shown(token)} is not a {self.enum.name}{nearest(token, self.exact)}")
         raise Problem(f"must be the name of a {self.enum.name}; it is {described(token)}")
 
     def number(self, token: str) -> int:
         number = integer(token, "int32", -(2**31), 2**31 - 1)
         if self.enum.is_closed and number not in self.enum.values_by_number:
-            raise Problem(f"{number} is no {self.enum.name}")
+            raise Problem(f"{number} is not a {self.enum.name}")
         return number
 
 

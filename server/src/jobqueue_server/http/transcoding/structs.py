@@ -1,4 +1,4 @@
-"""Struct, Value and ListValue from JSON tokens; as ever with them, a number becomes a double."""
+"""Fills Struct, Value and ListValue from JSON tokens. Numbers become doubles."""
 
 from __future__ import annotations
 

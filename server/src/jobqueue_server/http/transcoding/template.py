@@ -1,4 +1,4 @@
-"""Path templates of google/api/http.proto: `/v1/{name=shelves/*}/books:search`."""
+"""Path templates of google/api/http.proto, such as `/v1/{name=shelves/*}/books:search`."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ ONE = "*"
 MANY = "**"
 
 _FIELD_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
-# What RFC 3986 lets stand in a path's segment, but for the asterisk, which is a wildcard here.
+# The characters of a path's segment by RFC 3986, without the asterisk, which is a wildcard here.
 _LITERAL = re.compile(r"(?:[-A-Za-z0-9._~!$&'()+,;=:@]|%[0-9A-Fa-f]{2})+")
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A part of the path that goes into a field.
+    """A part of the path that fills a field.
 
     Attributes:
-        field: Path of the field in the request message, names joined by dots.
-        start: Index of its first segment in a path; from the end, so negative, where it stands behind a `**`.
-        end: Index behind its last one, from the end where that follows a `**`; None for the path's end.
-        multi: It spans several segments or `**`, so that an encoded slash in it stays as it is written.
+        field: The path of the field in the request message, with dots between names.
+        start: The index of its first segment in a path. Negative, from the end, after a `**`.
+        end: The index after its last segment. Negative, from the end, after a `**`; None for the path's end.
+        multi: Whether it spans several segments or a `**`, so that an encoded slash in it stays encoded.
     """
 
     field: str
@@ -38,10 +38,10 @@ class Template:
     """A parsed template.
 
     Attributes:
-        text: As it stands in the rule.
-        segments: Literals (percent-decoded), `*` and `**`; a literal asterisk can't be written, so they differ.
-        variables: In the order of the path.
-        verb: What follows the last colon, or "".
+        text: The text in the rule.
+        segments: Literals (percent-decoded), `*` and `**`. A template can't have a literal asterisk.
+        variables: The variables, in the order of the path.
+        verb: The text after the last colon, or "".
     """
 
     text: str
@@ -54,7 +54,7 @@ def parse(text: str) -> Template:
     """Reads a template.
 
     Raises:
-        RuleError: It isn't one; the message says what, and at which column.
+        RuleError: The template is malformed. The message says what is wrong, and at which column.
     """
     return _Parser(text).template()
 
@@ -79,7 +79,7 @@ class _Parser:
             self.read_segments(end="")
         self.check_order()
         count = len(self.segments)
-        # `**` takes any number of segments: what stands behind it is counted from the end.
+        # `**` matches any number of segments, so indices after it are counted from the end.
         many = self.segments.index(MANY) if MANY in self.segments else count
         variables = tuple(
             Variable(
@@ -94,7 +94,7 @@ class _Parser:
         return Template(self.whole, tuple(self.segments), variables, verb)
 
     def cut_verb(self) -> str:
-        """Takes the verb off the text: it follows the last colon after the last slash and the last variable."""
+        """Splits off the verb. It follows the last colon after the last slash and the last variable."""
         colon = self.text.rfind(":")
         if self.text.endswith("}") and colon > self.text.rfind("/"):
             self.at = colon

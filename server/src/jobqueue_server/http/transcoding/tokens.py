@@ -1,4 +1,4 @@
-"""JSON text read piece by piece, each piece with its place: numbers as written, no duplicate keys, bounded depth."""
+"""Reads JSON text piece by piece, with positions: numbers stay text, duplicate keys are refused, depth is bounded."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .scalars import Number
 
 MAX_DEPTH = 100
 
-# A key without escapes, its colon and the blanks around: one step for what nearly all keys are.
+# A key without escapes, with its colon and blanks: one step for nearly all keys.
 _KEY = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
 _AFTER = re.compile(r"[ \t\n\r]*([,}\]])[ \t\n\r]*")
 _BLANKS = re.compile(r"[ \t\n\r]*")
-# Strings, and what else is no bracket. An open string is one too: else each of its quotes would be tried again.
+# Strings, and other text without brackets. An open string matches too: otherwise each of its quotes would be tried.
 _STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NO_BRACKETS = re.compile(r"[^\[\]{}]+")
 
 
 class _NotANumber(Exception):
-    """NaN, Infinity or -Infinity stands bare in the text."""
+    """The text has NaN, Infinity or -Infinity outside of a string."""
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -40,20 +40,20 @@ def _constant(name: str) -> Any:
     raise _NotANumber(name)
 
 
-# Numbers keep their text; json's own would make 20 digits a bare int and 1e999 an infinity.
+# Numbers keep their text. The json module would make an int of 20 digits, and infinity of 1e999.
 _DECODER = json.JSONDecoder(
     parse_int=Number, parse_float=Number, parse_constant=_constant, object_pairs_hook=_pairs
 )
 
 
 class Text:
-    """A JSON text and its pieces.
+    """A JSON text that is read piece by piece.
 
     Args:
         body: UTF-8 without a byte order mark.
 
     Raises:
-        TranscodingError: It isn't UTF-8, or nests deeper than MAX_DEPTH.
+        TranscodingError: The body is not UTF-8, or is nested deeper than MAX_DEPTH.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -65,49 +65,49 @@ class Text:
             ) from None
         if self.text.startswith("\ufeff"):
             raise malformed("the body starts with a byte order mark; JSON has none")
-        # Counted roughly first: brackets within strings only make the count too high.
+        # A rough count comes first: brackets in strings can only make it too high.
         if self.text.count("{") + self.text.count("[") > MAX_DEPTH and _is_too_deep(self.text):
             raise malformed(f"the body nests deeper than {MAX_DEPTH} levels")
 
     def skip(self, at: int) -> int:
-        """The place of the next character that isn't blank."""
+        """The position of the next character that is not blank."""
         if self.text[at : at + 1] not in (" ", "\n", "\t", "\r"):
             return at
         blanks = _BLANKS.match(self.text, at)
         return blanks.end() if blanks else at
 
     def at(self, at: int) -> str:
-        """The character there; "" at the end."""
+        """The character at a position; "" at the end."""
         return self.text[at : at + 1]
 
     def value(self, at: int) -> tuple[Any, int]:
-        """The value that starts there, and the place behind it.
+        """The value that starts at a position, and the position after it.
 
         Raises:
             TranscodingError: No JSON value starts there.
-            Problem: It holds an object with a duplicate key.
+            Problem: The value has an object with a duplicate key.
         """
         try:
             return _DECODER.raw_decode(self.text, at)
         except json.JSONDecodeError as error:
             raise self.broken(error.msg, error.pos) from None
         except _NotANumber as error:
-            raise Problem(f"must be JSON; a bare {error} is no JSON number", stops=True) from None
+            raise Problem(f"must be JSON; a bare {error} is not a JSON number", stops=True) from None
 
     def pass_over(self, at: int, problem: Problem) -> None:
-        """Goes on behind the value that starts there, in which a problem was found.
+        """The position after a value in which a problem was found.
 
         Raises:
-            Problem: The same one, or what is wrong with the value as JSON.
+            Problem: The same problem, or an error in the value's JSON.
         """
         if problem.stops:
             raise problem
         self.end = self.value(at)[1] if problem.end is None else problem.end
 
     def members(self, at: int) -> Iterator[tuple[str, int]]:
-        """The keys of the object that starts there, each with the place of its value.
+        """The keys of the object that starts at a position, each with the position of its value.
 
-        The reader of a value must say by `end` where it ended, before the next key is asked for.
+        The reader of a value must set `end` to the position after it, before it asks for the next key.
         """
         self.end = self.skip(at + 1)
         if self.at(self.end) == "}":
@@ -131,7 +131,7 @@ class Text:
                 return
 
     def items(self, at: int) -> Iterator[int]:
-        """The places of the items of the list that starts there; `end` as for `members`."""
+        """The positions of the items of the list that starts at a position. `end` as for `members`."""
         self.end = self.skip(at + 1)
         if self.at(self.end) == "]":
             self.end += 1

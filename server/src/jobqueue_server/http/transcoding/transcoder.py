@@ -1,4 +1,4 @@
-"""The way in: a request's parts to the message of a method, and a method's answer to JSON."""
+"""The entry of the package: makes a method's request from an HTTP request, and JSON from its answer."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Transcoder:
     """Serves the annotated methods of services.
 
     Args:
-        services: Their descriptors; methods without a google.api.http rule are left out.
-        options: The switches.
+        services: The descriptors of the services. Methods without a google.api.http rule are left out.
+        options: The transcoder's options.
 
     Raises:
-        RuleError: A rule is wrong, or two answer the same method and paths.
+        RuleError: A rule is wrong, or two rules have the same method and paths.
     """
 
     def __init__(self, services: Iterable[ServiceDescriptor], options: Options | None = None) -> None:
@@ -56,11 +56,11 @@ class Transcoder:
                     self.bindings.append(binding)
 
     def match(self, method: str, raw_path: bytes) -> Match[Binding]:
-        """Finds the rule that a request comes by, before anything else of it is read.
+        """Finds the rule for a request by its method and path.
 
         Args:
             method: GET, POST, ...
-            raw_path: The path as it was sent, undecoded, without the query.
+            raw_path: The path as it was sent, not decoded, without the query.
 
         Raises:
             TranscodingError: 404, 405, or 400 for a path that can't be decoded.
@@ -70,16 +70,16 @@ class Transcoder:
     def fill(
         self, match: Match[Binding], query_string: bytes, headers: Mapping[str, str], body: bytes
     ) -> Message:
-        """Makes the method's request of the parts of an HTTP request.
+        """Makes the method's request from the parts of an HTTP request.
 
         Args:
-            match: The rule, with what the path says.
-            query_string: What follows the question mark, undecoded.
-            headers: By lower-case name; `content-type` counts.
-            body: All of it, after any content encoding is undone.
+            match: The rule, and the values of its variables in the path.
+            query_string: The part after the question mark, not decoded.
+            headers: The headers by name in lower case. `content-type` is used.
+            body: The whole body, without a content encoding.
 
         Raises:
-            TranscodingError: 415, or 400 with the fields at fault.
+            TranscodingError: 415, or 400 with the wrong fields.
         """
         binding = match.route
         request: Message = GetMessageClass(binding.method.input_type)()
@@ -93,7 +93,7 @@ class Transcoder:
         return request
 
     def render(self, binding: Binding, response: Message) -> Rendered:
-        """Writes a method's answer, or one message of its stream, as its rule says."""
+        """Writes a method's answer, or one message of its stream, by its rule."""
         name = binding.response_body
         value: Any = getattr(response, name) if name else response
         if isinstance(value, Message) and value.DESCRIPTOR.full_name == _HTTP_BODY:
@@ -104,7 +104,7 @@ class Transcoder:
         return Rendered(self._renderer.message(response))
 
     def render_message(self, message: Message) -> bytes:
-        """Writes any message, such as a google.rpc.Status, in the same JSON."""
+        """Writes any message, such as a google.rpc.Status, in the same form of JSON."""
         return self._renderer.message(message)
 
     def _read_body(self, request: Any, binding: Binding, content_type: str, body: bytes) -> None:
@@ -144,7 +144,7 @@ def _utf8(raw: bytes, what: str) -> str:
 
 
 def _check_content_type(value: str) -> None:
-    """JSON, in UTF-8; a request that doesn't say is taken to be that."""
+    """Checks that the body is JSON in UTF-8. A request without a content type counts as that."""
     kind, *parameters = (part.strip().lower() for part in value.split(";"))
     if kind not in ("", _JSON) and not (kind.startswith("application/") and kind.endswith("+json")):
         raise TranscodingError(

@@ -1,4 +1,4 @@
-"""The messages of google.protobuf that are strings in JSON: Timestamp, Duration, FieldMask; and the wrappers."""
+"""Reads the messages of google.protobuf that are strings in JSON (Timestamp, Duration, FieldMask), and the wrappers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from .errors import Problem, shown
 from .scalars import Number, described, text_reader, token_reader
 
-# Fills a message from a JSON token, or from the text of a query.
+# Fills a message from a JSON token, or from a text of a query.
 Filler = Callable[[Any, Any], None]
 
 _WRAPPERS = frozenset(
@@ -33,12 +33,12 @@ _LONGEST_SECONDS = 315_576_000_000
 
 
 def filler(descriptor: Descriptor, any_case: bool, text: bool) -> Filler | None:
-    """How a message of one of these types is filled; None for all other types.
+    """The function that fills a message of one of these types; None for other types.
 
     Args:
-        descriptor: Of the message.
-        any_case: Names of enums in any case.
-        text: From the text of a query; else from a JSON token.
+        descriptor: The type of the message.
+        any_case: Whether names of enums may be in any case.
+        text: Whether to fill from a text of a query; otherwise from a JSON token.
     """
     known = _FILLERS.get(descriptor.full_name)
     if known is not None:
@@ -63,7 +63,7 @@ def _timestamp(message: Any, token: Any) -> None:
     parts = _TIMESTAMP.fullmatch(text)
     if parts is None:
         hint = "; a plus in a query is written %2B" if re.search(r" [0-9]{2}:[0-9]{2}$", text) else ""
-        raise Problem(f"must be a timestamp as 2006-01-02T15:04:05Z; it is {shown(text)}{hint}")
+        raise Problem(f"must be a timestamp such as 2006-01-02T15:04:05Z; it is {shown(text)}{hint}")
     year, month, day, hour, minute, second, fraction, sign, hours, minutes = parts.groups()
     try:
         moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC)
@@ -73,9 +73,9 @@ def _timestamp(message: Any, token: Any) -> None:
             offset = timedelta(hours=int(hours), minutes=int(minutes))
             moment = moment - offset if sign == "+" else moment + offset
     except (ValueError, OverflowError) as error:
-        raise Problem(f"is no moment from the year 1 to 9999: {shown(text)} ({error})") from None
+        raise Problem(f"is not a time from the year 1 to 9999: {shown(text)} ({error})") from None
     if not _FIRST <= moment <= _LAST:
-        raise Problem(f"is no moment from the year 1 to 9999: {shown(text)}")
+        raise Problem(f"is not a time from the year 1 to 9999: {shown(text)}")
     message.seconds = (moment - _EPOCH) // _SECOND
     message.nanos = _nanos(fraction)
     message.SetInParent()
@@ -85,7 +85,7 @@ def _duration(message: Any, token: Any) -> None:
     text = _text(token, "a duration in seconds, as 1.5s")
     parts = _DURATION.fullmatch(text)
     if parts is None:
-        raise Problem(f"must be a duration in seconds, as 1.5s; it is {shown(text)}")
+        raise Problem(f"must be a duration in seconds, such as 1.5s; it is {shown(text)}")
     minus, seconds, fraction = parts.groups()
     sign = -1 if minus else 1
     whole, nanos = int(seconds), _nanos(fraction)

@@ -1,1 +1,1 @@
-"""gRPC by `grpc.aio.server`. What it can't keep of what `http2` does is in docs/engines.md."""
+"""The engine `grpcio`: gRPC by `grpc.aio.server`. docs/engines.md says what it lacks, compared with `http2`."""

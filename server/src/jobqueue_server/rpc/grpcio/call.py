@@ -1,4 +1,4 @@
-"""A call over `grpc.aio`: what handlers know as their context, as the engine `http2` has it."""
+"""A call over `grpc.aio`, with the same interface for handlers as a call of the engine `http2`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _log = logging.getLogger(__name__)
 class GrpcioCall:
     """A call with one request.
 
-    gRPC's own context is not to be touched once the handler has ended: it would bring the process down.
+    gRPC's own context must not be used after the handler has ended: the process would crash.
 
     Args:
-        context: gRPC's own, which takes and gives bytes.
-        handler: Whose call it is.
-        most_bytes: Of one message.
+        context: gRPC's own context, for messages as bytes.
+        handler: The handler of the method.
+        most_bytes: The largest message, in bytes.
 
     Attributes:
-        compressed: Whether the last message came compressed: not known here.
+        compressed: Whether the last message was compressed. Not known in this engine.
     """
 
     compressed: bool | None = None
@@ -39,22 +39,22 @@ class GrpcioCall:
         self._handler = handler
         self._most_bytes = most_bytes
         self._peer = unquote(context.peer())
-        # Whether nothing more is sent: the caller has gone, or the call is being ended.
+        # Whether nothing more is sent, because the caller has gone or the call is ending.
         self._ended = False
         # Whether the handler has ended.
         self._over = False
-        # Whether answers are to be compressed.
+        # Whether answers must be compressed.
         self._compresses = False
 
     async def unary(self, raw: bytes) -> bytes | None:
-        """Runs the handler; its response, or None where the call has ended otherwise."""
+        """Runs the handler. Answers its response; None if the call has ended without one."""
         handler = self._handler
         try:
             response = await handler.unary_unary(self._message(raw), self)
             serialize = handler.response_serializer
             response = response if serialize is None else serialize(response)
             if self._compresses:
-                # Of what goes together with a unary answer, gRPC leaves the compression out.
+                # gRPC ignores the compression for the metadata of a unary answer.
                 await self.send_initial_metadata(())
         except BaseException as error:
             await self._failed(error)
@@ -64,7 +64,7 @@ class GrpcioCall:
         return bytes(response)
 
     async def stream(self, raw: bytes) -> None:
-        """Runs the handler, which answers by a stream."""
+        """Runs a handler that answers a stream."""
         try:
             await self._run(self._handler.unary_stream, self._message(raw))
             if self._ended:
@@ -85,17 +85,17 @@ class GrpcioCall:
             await self.write(response)
 
     async def _failed(self, error: BaseException) -> None:
-        """Says how a handler ended that did not end well.
+        """Ends the call of a handler that has failed.
 
         Raises:
-            BaseException: The call was cancelled, or the process is to end.
+            BaseException: The call was cancelled, or the process must end.
         """
         if isinstance(error, grpc.aio.AbortError):
             _forget(error)
             return
         if isinstance(error, asyncio.CancelledError):
             if _cancelled():
-                # By gRPC, which knows why.
+                # gRPC has cancelled the call, and knows why.
                 raise error
         elif not isinstance(error, Exception):
             raise error
@@ -103,12 +103,12 @@ class GrpcioCall:
         if isinstance(error, MessageTooLarge):
             code, text = grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)
         elif isinstance(error, MessageUnreadable):
-            # Of the caller's making, and so nothing to log.
+            # The caller's error, so it is not logged.
             code, text = grpc.StatusCode.INTERNAL, str(error)
         elif isinstance(error, (asyncio.CancelledError, PeerGone)):
             code, text = grpc.StatusCode.CANCELLED, "the call was cancelled"
         else:
-            # Its text may say what the caller is not to know.
+            # The text may have details that the caller must not see.
             _log.error("a handler failed", exc_info=error)
         try:
             await self._context.abort(code, text)
@@ -119,11 +119,11 @@ class GrpcioCall:
             return
 
     def _message(self, raw: bytes) -> Any:
-        """As the handler takes it.
+        """Deserializes a message for the handler.
 
         Raises:
-            MessageTooLarge: It is.
-            MessageUnreadable: It is none.
+            MessageTooLarge: The message is over the limit.
+            MessageUnreadable: The message is malformed.
         """
         deserialize = self._handler.request_deserializer
         if len(raw) > self._most_bytes:
@@ -143,24 +143,24 @@ class GrpcioCall:
         raw: bytes = message if serialize is None else serialize(message)
         return raw
 
-    # ---- what handlers use
+    # ---- the interface for handlers
 
     def invocation_metadata(self) -> Metadata:
-        """What came with the call."""
+        """The metadata of the call."""
         metadata: Metadata = self._context.invocation_metadata()
         return metadata
 
     def time_remaining(self) -> float | None:
-        """Seconds until the caller's deadline, not below 0; None without one."""
+        """Seconds until the caller's deadline, at least 0; None without a deadline."""
         seconds: float | None = self._context.time_remaining()
         return seconds
 
     def peer(self) -> str:
-        """Who called, as gRPC names them."""
+        """The caller's address, as gRPC writes it."""
         return self._peer
 
     def set_code(self, code: grpc.StatusCode) -> None:
-        """Sets the status that a handler's return ends the call with."""
+        """Sets the status with which the call ends when the handler returns."""
         self._context.set_code(code)
 
     def set_details(self, details: str) -> None:
@@ -168,27 +168,27 @@ class GrpcioCall:
         self._context.set_details(details)
 
     def set_trailing_metadata(self, metadata: Metadata) -> None:
-        """Sets what goes with the status."""
+        """Sets the trailers."""
         self._context.set_trailing_metadata(metadata)
 
     def set_compression(self, compression: grpc.Compression) -> None:
         """Sets how answers are compressed: also where the caller does not say that it reads that.
 
         Raises:
-            RuntimeError: The answer's fields, which say it, were sent already.
+            RuntimeError: The initial metadata, which names the compression, was sent already.
         """
         self._context.set_compression(compression)
         self._compresses = compression is not grpc.Compression.NoCompression
 
     def disable_next_message_compression(self) -> None:
-        """Sends the next message as it is."""
+        """Sends the next message uncompressed."""
         self._context.disable_next_message_compression()
 
     async def send_initial_metadata(self, metadata: Metadata) -> None:
-        """Sends the answer's fields before its first message."""
+        """Sends the initial metadata."""
         if self._over:
             return
-        # A caller that has gone is known soon enough.
+        # If the caller has gone, the next operation finds it out.
         with contextlib.suppress(grpc.aio.BaseError):
             await self._context.send_initial_metadata(metadata)
 
@@ -196,7 +196,7 @@ class GrpcioCall:
         """Ends the call with a status.
 
         Raises:
-            grpc.aio.AbortError: It has; the handler is to let it pass.
+            grpc.aio.AbortError: The call has ended. The handler must not catch it.
             PeerGone: The caller had gone before.
         """
         if self._over:
@@ -209,7 +209,7 @@ class GrpcioCall:
             raise PeerGone from None
 
     async def write(self, message: Any) -> None:
-        """Sends a message, and waits while the caller takes no more.
+        """Sends a message, and waits while the caller reads too slowly.
 
         Raises:
             PeerGone: The caller has gone.
@@ -224,11 +224,11 @@ class GrpcioCall:
 
 
 def _forget(aborted: grpc.aio.AbortError) -> None:
-    """Lets go of what an error knows: gRPC keeps it with the call, which those frames know, and raises it again."""
+    """Clears the frames of an error. gRPC keeps the error with the call, and the frames refer to the call."""
     aborted.__traceback__ = aborted.__context__ = None
 
 
 def _cancelled() -> bool:
-    """Whether this task is being cancelled, and not what it waited for."""
+    """Whether this task is cancelled, and not only what it waited for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""Listens by `grpc.aio.server`, and serves handlers made for the engine `http2`, without its fast path."""
+"""A server on `grpc.aio.server` that serves handlers made for the engine `http2`, without the fast path."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from ..transport import Limits
 from .call import GrpcioCall
 from .stream import GrpcioStream
 
-# Up to so many times the limit a message is refused by us, with a reason; beyond it by gRPC itself, in its own words.
+# Up to this many times the limit this server refuses a message, with a reason. Above it gRPC refuses it.
 _READ = 2
 _MAX_METADATA_BYTES = 16 << 10
-# Calls that the loop has not come to yet. From 1,000 on gRPC would end more and more of them, and from 3,000 on all,
-# with a CANCELLED that says neither why nor when to come back; the chain does.
+# The most calls that wait for the loop. By default gRPC ends more and more of them from 1,000 on, and all from 3,000
+# on, with a CANCELLED that has no reason and no retry time. The chain refuses with both.
 _MAX_PENDING = 100_000
-# A client that pings more often is cut off ("too many pings").
+# A client that pings more often, in seconds, is disconnected ("too many pings").
 _MIN_PING_INTERVAL_MS = 500
-# What handlers get that were cancelled, in seconds.
+# How long cancelled handlers may take to end, in seconds.
 _CLEANUP = 5.0
 
 
 class GrpcioServer:
-    """`grpc.aio.server` with what `grpc_http2.Server` is given, as far as it has it.
+    """`grpc.aio.server` with the arguments of `grpc_http2.Server`, as far as it supports them.
 
     Args:
-        most_bytes: Of one message.
-        most_streams: Calls and streams under way on one connection.
-        max_connection_age: Seconds after which, a tenth sooner or later, a connection takes no new calls; None: never.
-        keepalive: Seconds of silence after which the other side is asked whether it is there.
-        keepalive_timeout: Seconds that it has to answer.
+        most_bytes: The largest message, in bytes.
+        most_streams: The most calls and streams at a time on one connection.
+        max_connection_age: After so many seconds, a tenth more or less, a connection accepts no new calls; None: never.
+        keepalive: After so many seconds of silence the server sends a ping.
+        keepalive_timeout: How many seconds the other side has to answer a ping.
         reuse_port: Whether several servers may listen on the same port.
-        limits: What callers can make it hold and do; of these it has `connections` and `greeting`.
+        limits: The limits of what callers can make the server hold and do. Only `connections` and `greeting` are used.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class GrpcioServer:
             ("grpc.http2.settings_timeout", greeting),
             ("grpc.server.max_pending_requests", _MAX_PENDING),
             ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
-            # All three: `ping_timeout_ms` is a minute by default, and overrides the second.
+            # All three are needed: `ping_timeout_ms` is a minute by default, and wins over the second.
             ("grpc.keepalive_time_ms", keepalive * 1000),
             ("grpc.keepalive_timeout_ms", keepalive_timeout * 1000),
             ("grpc.http2.ping_timeout_ms", keepalive_timeout * 1000),
@@ -77,21 +77,21 @@ class GrpcioServer:
             ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
         ]
         if max_connection_age is not None:
-            # Without a grace what is under way goes on for as long as it likes.
+            # Without a grace running calls would never be ended.
             options.append(("grpc.max_connection_age_ms", int(max_connection_age * 1000)))
         self._server = grpc.aio.server(options=options)
 
     def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
-        """Serves these."""
+        """Adds generic handlers, before the start."""
         self._server.add_generic_rpc_handlers(tuple(_Handlers(each, self._wrapped) for each in handlers))
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Serves these methods of a service."""
+        """Adds handlers of a service's methods, before the start."""
         wrapped = {name: self._wrapped(handler) for name, handler in handlers.items()}
         self._server.add_registered_method_handlers(service, wrapped)
 
     def _wrapped(self, handler: Any) -> Any:
-        """A handler that gets and answers bytes, and whose context is ours."""
+        """A handler for gRPC: it gets and answers bytes, and makes the call's context."""
         make: Any = grpc
 
         async def unary(raw: bytes, context: Any) -> bytes | None:
@@ -114,7 +114,7 @@ class GrpcioServer:
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
-        """Counts a handler among those that `stop` waits for."""
+        """Counts a running handler. `stop` waits for all of them."""
         task = asyncio.current_task()
         assert task is not None, "handlers are tasks"
         self._calls.add(task)
@@ -124,12 +124,12 @@ class GrpcioServer:
             self._calls.discard(task)
 
     async def listen(self, host: str, port: int, tls: Tls | None) -> int:
-        """Takes calls there, and answers the port.
+        """Listens on the address, and answers the port.
 
         Raises:
             OSError: Another program has the address, or it is not this machine's.
         """
-        # The last to be asked.
+        # Added last, so that it is asked last.
         self._server.add_generic_rpc_handlers((_NoMethod(),))
         place = f"[{host or '::'}]:{port}" if ":" in (host or "::") else f"{host}:{port}"
         try:
@@ -138,20 +138,20 @@ class GrpcioServer:
             else:
                 port = self._server.add_secure_port(place, _credentials(tls))
         except RuntimeError as error:
-            # Its own says no more than that.
+            # gRPC's error has no more details.
             raise OSError(errno.EADDRINUSE, f"gRPC can't listen on {place}") from error
         await self._server.start()
         return port
 
     async def stop(self, grace: float) -> None:
-        """Takes no new calls, and cuts off those that are not done after the grace, in seconds."""
+        """Accepts no new calls, and ends the calls that are not done after the grace, in seconds."""
         await self._server.stop(grace)
         if self._calls:
             await asyncio.wait(set(self._calls), timeout=_CLEANUP)
 
 
 class _Handlers(grpc.GenericRpcHandler):
-    """Wraps what another one finds, each handler once."""
+    """Wraps the handlers that another generic handler finds, each once."""
 
     def __init__(self, found: Any, wrapped: Callable[[Any], Any]) -> None:
         self._found = found
@@ -159,7 +159,7 @@ class _Handlers(grpc.GenericRpcHandler):
         self._known: dict[str, Any] = {}
 
     def service(self, handler_call_details: Any) -> Any:
-        """The handler of a method, if it is there."""
+        """The handler of a method; None if there is none."""
         method = handler_call_details.method
         if method not in self._known:
             handler = self._found.service(handler_call_details)
@@ -170,10 +170,10 @@ class _Handlers(grpc.GenericRpcHandler):
 
 
 class _NoMethod(grpc.GenericRpcHandler):
-    """Refuses calls of methods that are not there, in the words of the other engine."""
+    """Refuses calls of unknown methods, with the text of the engine `http2`."""
 
     def service(self, handler_call_details: Any) -> Any:
-        """The handler that refuses this method."""
+        """A handler that refuses this method."""
         text = f"there is no method {handler_call_details.method[:256]}"
         make: Any = grpc
 

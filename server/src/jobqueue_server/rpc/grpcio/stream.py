@@ -13,26 +13,26 @@ import grpc.aio
 from ..transport import Metadata, PeerGone
 from .call import GrpcioCall
 
-# What may wait to be written before a stream is to send no more.
+# How many bytes may wait to be written before `writable` is False.
 _MOST_QUEUED = 256 << 10
-# A call that broke ends the reading as a half-close does. That it was cancelled is told by another event of gRPC's. It
-# comes a moment later, and on a busy loop many turns later: gRPC hands over one event a turn where it has fallen
-# behind. But it hands them over in order. So a half-close is one when a read that is begun after this time is back ...
+# A broken call ends the reading in the same way as a half-close. Another event of gRPC says that the call was
+# cancelled. It comes a moment later, on a busy loop many turns later: gRPC delivers one event a turn when it is behind,
+# but in order. So the end is a half-close if a read that is begun after this time, in seconds, has returned ...
 _NEWS_SECONDS = 0.02
-# ... and the loop has turned so often: the news reaches the handler within three turns, and the reading in one more.
+# ... and the loop has turned this often: the event reaches the handler within three turns, the reading in one more.
 _NEWS_TURNS = 8
 
 
 class GrpcioStream(GrpcioCall):
     """A call whose handler reads and writes messages in any order.
 
-    What is sent waits in a line, which one task writes in order: gRPC takes one message at a time.
+    Messages to send wait in a queue, which one task writes in order: gRPC accepts one message at a time.
     """
 
     def __init__(self, context: Any, handler: Any, most_bytes: int) -> None:
         super().__init__(context, handler, most_bytes)
         self._resumed = asyncio.Event()
-        # Each with whether it is sent as it is, where others are compressed.
+        # Each with whether it is sent uncompressed.
         self._queue: deque[tuple[bytes, bool]] = deque()
         self._plain_next = False
         self._queued = 0
@@ -40,7 +40,7 @@ class GrpcioStream(GrpcioCall):
         self._writable: Callable[[], None] | None = None
 
     async def stream_both(self) -> None:
-        """Runs the handler, which reads and answers streams; or reads one and answers once."""
+        """Runs a handler that reads a stream, and answers a stream or one response."""
         handler = self._handler
         try:
             await self._run(handler.stream_stream or handler.stream_unary, self)
@@ -53,27 +53,27 @@ class GrpcioStream(GrpcioCall):
             self._over = True
 
     def _end(self) -> None:
-        """Nothing is sent any more, beyond the message that gRPC has already."""
+        """Drops the messages that wait. gRPC still sends the message that it has."""
         self._ended = True
         self._queue.clear()
         self._queued = 0
         self._tell()
 
     def _tell(self) -> None:
-        """Tells the task that waits for room that there is some."""
+        """Wakes the task that waits for room."""
         if self._writable is not None and self.writable():
             writable, self._writable = self._writable, None
             asyncio.get_running_loop().call_soon(writable)
 
-    # ---- what handlers use
+    # ---- the interface for handlers
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> None:
-        """Ends the call with a status, ahead of what still waits to be written."""
+        """Ends the call with a status, before messages that still wait to be written."""
         self._end()
         await super().abort(code, details, trailing_metadata)
 
     async def read(self) -> Any:
-        """The next message; `grpc.aio.EOF` when the caller has said all. One read at a time."""
+        """The next message; `grpc.aio.EOF` after the caller closed its side. One read at a time."""
         if self._over:
             return grpc.aio.EOF
         try:
@@ -83,11 +83,11 @@ class GrpcioStream(GrpcioCall):
         return raw if raw is grpc.aio.EOF else self._message(raw)
 
     async def receive(self, handle: Callable[[Any], None], ready: Callable[[], bool]) -> None:
-        """Has each message handled as it comes, until the caller has said all.
+        """Passes each message to `handle`, until the caller closes its side.
 
         Args:
             handle: Gets each message.
-            ready: Whether `handle` takes the next one now. Where it does not, `resume` goes on.
+            ready: Whether `handle` can get the next message now. After False, `resume` must be called.
 
         Raises:
             Exception: What `handle` raised; no message is handled after that.
@@ -103,19 +103,19 @@ class GrpcioStream(GrpcioCall):
             await asyncio.sleep(0)
 
     def resume(self) -> None:
-        """Handles what has come, as long as it may be handled."""
+        """Continues to pass messages to `handle`, while `ready` allows it."""
         self._resumed.set()
 
     def disable_next_message_compression(self) -> None:
-        """Sends the next message as it is, once its turn comes."""
+        """Sends the next message uncompressed, when its turn comes."""
         self._plain_next = True
 
     def writable(self) -> bool:
-        """Whether there is room to send."""
+        """Whether there is room to send a message."""
         return self._queued < _MOST_QUEUED
 
     def send(self, message: Any) -> None:
-        """Sends a message, in order, without waiting; look at `writable` before. Once the caller has gone: nothing."""
+        """Sends a message, in order, without waiting: check `writable` before. Does nothing if the caller has gone."""
         if self._ended:
             return
         raw = self._raw(message)
@@ -136,13 +136,13 @@ class GrpcioStream(GrpcioCall):
                     self._queued -= len(raw)
                     self._tell()
         except grpc.aio.BaseError:
-            # The caller has gone, and gRPC is about to cancel the handler.
+            # The caller has gone, and gRPC will cancel the handler.
             self._end()
         finally:
             self._writing = None
 
     def when_writable(self, call: Callable[[], None]) -> None:
-        """Calls it once, as soon as there is room again or the caller has gone."""
+        """Calls the function once, when there is room again or the caller has gone."""
         self._writable = call
         self._tell()
 

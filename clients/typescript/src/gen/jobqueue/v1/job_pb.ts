@@ -16,30 +16,30 @@ export const file_jobqueue_v1_job: GenFile = /*@__PURE__*/
   fileDesc("ChVqb2JxdWV1ZS92MS9qb2IucHJvdG8SC2pvYnF1ZXVlLnYxIuwECgZOZXdKb2ISEgoEa2luZBgBIAEoCUIE4kEBAhIpCgdwYXlsb2FkGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlSAASFgoMcGF5bG9hZF9qc29uGAMgASgMSAASEwoFcXVldWUYBCABKAlCBOJBAQESFgoIcHJpb3JpdHkYBSABKAVCBOJBAQESLAoGcnVuX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgBEioKBWRlbGF5GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSAESGgoMbWF4X2F0dGVtcHRzGAggASgFQgTiQQEBEjAKB3RpbWVvdXQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQESNAoMcmV0cnlfcG9saWN5GAogASgLMhguam9icXVldWUudjEuUmV0cnlQb2xpY3lCBOJBAQESHQoPaWRlbXBvdGVuY3lfa2V5GAsgASgJQgTiQQEBEjUKBmxhYmVscxgMIAMoCzIfLmpvYnF1ZXVlLnYxLk5ld0pvYi5MYWJlbHNFbnRyeUIE4kEBARI3CgdoZWFkZXJzGA0gAygLMiAuam9icXVldWUudjEuTmV3Sm9iLkhlYWRlcnNFbnRyeUIE4kEBARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgkKB2NvbnRlbnRCBwoFc3RhcnQiyAoKA0pvYhIRCgJpZBgBIAEoCUIF4kECAwgSEgoEa2luZBgCIAEoCUIE4kEBAxIvCgdwYXlsb2FkGAMgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlQgTiQQEDSAASHAoMcGF5bG9hZF9qc29uGAQgASgMQgTiQQEDSAASLQoGc3RhdHVzGAUgASgOMhcuam9icXVldWUudjEuSm9iLlN0YXR1c0IE4kEBAxIWCghhdHRlbXB0cxgGIAEoBUIE4kEBAxIaCgxtYXhfYXR0ZW1wdHMYByABKAVCBOJBAQMSGAoKbGFzdF9lcnJvchgIIAEoCUIE4kEBAxIwCgZydW5fYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjMKCWxvY2tlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSFwoJbG9ja2VkX2J5GAsgASgJQgTiQQEDEh4KEGNhbmNlbF9yZXF1ZXN0ZWQYDCABKAhCBOJBAQMSHQoPaWRlbXBvdGVuY3lfa2V5GA0gASgJQgTiQQEDEjQKCmNyZWF0ZWRfYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjQKCnVwZGF0ZWRfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhMKBXF1ZXVlGBAgASgJQgTiQQEDEhYKCHByaW9yaXR5GBEgASgFQgTiQQEDEhYKCGZhaWx1cmVzGBIgASgFQgTiQQEDEhQKBmxvc3NlcxgTIAEoBUIE4kEBAxI1CgtmaW5pc2hlZF9hdBgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSLgoGb3V0cHV0GBUgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlQgTiQQEDSAESGwoLb3V0cHV0X2pzb24YFiABKAxCBOJBAQNIARIUCgZyZWFzb24YFyABKAlCBOJBAQMSMAoHdGltZW91dBgYIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBAxI0CgxyZXRyeV9wb2xpY3kYGSABKAsyGC5qb2JxdWV1ZS52MS5SZXRyeVBvbGljeUIE4kEBAxIyCgZsYWJlbHMYGiADKAsyHC5qb2JxdWV1ZS52MS5Kb2IuTGFiZWxzRW50cnlCBOJBAQMSNAoHaGVhZGVycxgbIAMoCzIdLmpvYnF1ZXVlLnYxLkpvYi5IZWFkZXJzRW50cnlCBOJBAQMSOQoPZmFpbGVkX2F0dGVtcHRzGBwgAygLMhouam9icXVldWUudjEuRmFpbGVkQXR0ZW1wdEIE4kEBAxIwCghwcm9ncmVzcxgdIAEoCzIYLmpvYnF1ZXVlLnYxLkpvYlByb2dyZXNzQgTiQQEDGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLgoMSGVhZGVyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiewoGU3RhdHVzEhYKElNUQVRVU19VTlNQRUNJRklFRBAAEgoKBlFVRVVFRBABEgsKB1JVTk5JTkcQAhINCglTVUNDRUVERUQQAxIMCghSRVRSWUlORxAEEhQKEEZBSUxFRF9QRVJNQU5FTlQQBRINCglDQU5DRUxMRUQQBkIJCgdjb250ZW50QggKBnJlc3VsdCJ5CgtSZXRyeVBvbGljeRI0CgttaW5fYmFja29mZhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBARI0CgttYXhfYmFja29mZhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBASLrAQoNRmFpbGVkQXR0ZW1wdBIVCgdhdHRlbXB0GAEgASgFQgTiQQEDEhQKBnJlYXNvbhgCIAEoCUIE4kEBAxIYCgplcnJvcl90eXBlGAMgASgJQgTiQQEDEhMKBWVycm9yGAQgASgJQgTiQQEDEhQKBndvcmtlchgFIAEoCUIE4kEBAxI0CgpzdGFydGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIyCghlbmRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMihAEKC0pvYlByb2dyZXNzEhsKCGZyYWN0aW9uGAEgASgBQgTiQQEDSACIAQESFQoHbWVzc2FnZRgCIAEoCUIE4kEBAxI0Cgp1cGRhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBA0ILCglfZnJhY3Rpb24qSgoHSm9iVmlldxIYChRKT0JfVklFV19VTlNQRUNJRklFRBAAEhIKDkpPQl9WSUVXX0JBU0lDEAESEQoNSk9CX1ZJRVdfRlVMTBACKmIKDVBheWxvYWRGb3JtYXQSHgoaUEFZTE9BRF9GT1JNQVRfVU5TUEVDSUZJRUQQABIYChRQQVlMT0FEX0ZPUk1BVF9WQUxVRRABEhcKE1BBWUxPQURfRk9STUFUX0pTT04QAkJFCg9kZXYuam9icXVldWUudjFCCEpvYlByb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
- * A job as a producer describes it. The server adds the id, the times and the status.
+ * A job as a producer asks for it. The server adds the id, the times and the status.
  *
  * @generated from message jobqueue.v1.NewJob
  */
 export type NewJob = Message<"jobqueue.v1.NewJob"> & {
   /**
-   * What sort of work it is, for example `send_email`. Decides the schema of the payload and the handler that runs
-   * the job. `[a-z0-9][a-z0-9_.-]{0,127}`. The kind must have been put (PutKind), unless the server takes any kind.
+   * The kind of the job, for example `send_email`. The kind decides the schema of the payload and which handler runs
+   * the job. `[a-z0-9][a-z0-9_.-]{0,127}`. The kind must be declared (PutKind), unless the server runs with open kinds.
    *
    * @generated from field: string kind = 1;
    */
   kind: string;
 
   /**
-   * The handler's input: one JSON value, at most 1 MiB as text. It is checked against the kind's schema and then
-   * stored and delivered byte for byte. Neither set: the payload is `null`.
+   * The handler's input: one JSON value, at most 1 MiB as text. The server checks it against the kind's schema, and
+   * stores and delivers it byte for byte. Neither set: the payload is `null`.
    *
    * @generated from oneof jobqueue.v1.NewJob.content
    */
   content: {
     /**
-     * The payload as any JSON value, for REST and for tools such as grpcurl. Over REST the JSON text is taken as it
-     * was sent. Over gRPC numbers are doubles: integral ones up to 2^53 are stored as integers, larger ones lose
-     * digits, so that generated stubs should send `payload_json`.
+     * The payload as any JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text
+     * as it was sent. Over gRPC numbers are doubles: whole numbers up to 2^53 are stored as integers, larger ones lose
+     * digits. Generated stubs should therefore send `payload_json`.
      *
      * @generated from field: google.protobuf.Value payload = 2;
      */
@@ -47,8 +47,8 @@ export type NewJob = Message<"jobqueue.v1.NewJob"> & {
     case: "payload";
   } | {
     /**
-     * The payload as JSON text in UTF-8, for generated stubs. Not parsed into doubles on its way: a 20-digit integer
-     * keeps all its digits.
+     * The payload as JSON text in UTF-8, for generated stubs. The server does not turn its numbers into doubles: a
+     * 20-digit integer keeps all its digits.
      *
      * @generated from field: bytes payload_json = 3;
      */
@@ -57,28 +57,29 @@ export type NewJob = Message<"jobqueue.v1.NewJob"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * The line that the job waits in. `[a-z0-9][a-z0-9_.-]{0,127}`. Empty: `default`. A queue exists from its first use.
+   * The queue in which the job waits. `[a-z0-9][a-z0-9_.-]{0,127}`. Empty: `default`. A queue exists from its first
+   * use.
    *
    * @generated from field: string queue = 4;
    */
   queue: string;
 
   /**
-   * -10..10, default 0. Strict within a queue: a job of a higher priority is always taken first, then the one with the
-   * earlier `run_at`, then the one with the smaller id.
+   * -10..10, default 0. Within a queue the server claims jobs of a higher priority first, then jobs with an earlier
+   * `run_at`, then jobs with a smaller id.
    *
    * @generated from field: int32 priority = 5;
    */
   priority: number;
 
   /**
-   * The earliest moment at which the job may start. Neither set: at once.
+   * The earliest time at which the job may start, by the database's clock. Neither set: now.
    *
    * @generated from oneof jobqueue.v1.NewJob.start
    */
   start: {
     /**
-     * An absolute time, at most 400 days ahead. A time in the past is raised to now.
+     * An absolute time, at most 400 days from now. A time in the past counts as now.
      *
      * @generated from field: google.protobuf.Timestamp run_at = 6;
      */
@@ -86,7 +87,7 @@ export type NewJob = Message<"jobqueue.v1.NewJob"> & {
     case: "runAt";
   } | {
     /**
-     * A time from now by the database's clock, 0 to 400 days.
+     * A time from now, 0 to 400 days.
      *
      * @generated from field: google.protobuf.Duration delay = 7;
      */
@@ -95,49 +96,51 @@ export type NewJob = Message<"jobqueue.v1.NewJob"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * How many failures end the job for good. 1..1000. 0: the kind's value, else 3. Lost workers, snoozes and releases
-   * are not failures.
+   * After this many failures the job ends as FAILED_PERMANENT. 1..1000. 0: the kind's value, or 3 if the kind has none.
+   * Lost workers, snoozes and releases are not failures.
    *
    * @generated from field: int32 max_attempts = 8;
    */
   maxAttempts: number;
 
   /**
-   * How long one attempt may run, 1 s to 7 days. Unset: the kind's value, else no limit. An attempt that runs longer
-   * fails with TIMED_OUT and its lease is revoked.
+   * How long one attempt may run from its claim, 1 s to 7 days. Unset: the kind's value, or no limit if the kind has
+   * none. An attempt that runs longer fails with TIMED_OUT, and its lease is revoked.
    *
    * @generated from field: google.protobuf.Duration timeout = 9;
    */
   timeout?: Duration;
 
   /**
-   * The wait between a failure and the next attempt. Unset: the kind's, else the default one.
+   * How long the job waits between a failure and its next attempt. Unset: the kind's policy, or the default one if the
+   * kind has none.
    *
    * @generated from field: jobqueue.v1.RetryPolicy retry_policy = 10;
    */
   retryPolicy?: RetryPolicy;
 
   /**
-   * The producer's own name for this request, 1..255 characters. The same key with the same request answers the same
-   * job instead of making another, for at least 24 hours. The same key with another request is refused
-   * (IDEMPOTENCY_KEY_REUSED). Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC metadata
-   * `idempotency-key` win over this field.
+   * The producer's own name for this request, 1..255 characters. For at least 24 hours the same key with the same
+   * request answers the job that the first request made, instead of making another. The same key with another request
+   * is refused (IDEMPOTENCY_KEY_REUSED). Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC
+   * metadata `idempotency-key` win over this field.
    *
    * @generated from field: string idempotency_key = 11;
    */
   idempotencyKey: string;
 
   /**
-   * The producer's own marks, to find jobs by. At most 32; a name has 1..63 characters, a value at most 255.
+   * The producer's own labels, by which jobs can be found. At most 32. A name has 1..63 characters, a value at most
+   * 255.
    *
    * @generated from field: map<string, string> labels = 12;
    */
   labels: { [key: string]: string };
 
   /**
-   * Given to the handler beside the payload, and never looked at by the server; at most 8 KiB, names and values
-   * together. The server adds `x-request-id` and `traceparent` of the call that enqueued the job where these are not
-   * given. Not part of the request that an idempotency key stands for.
+   * Data for the handler in addition to the payload. The server does not interpret it. At most 8 KiB, names and values
+   * together. The server adds `x-request-id` and `traceparent` of the call that enqueues the job, unless they are given
+   * here. Headers are not part of the request that an idempotency key stands for.
    *
    * @generated from field: map<string, string> headers = 13;
    */
@@ -152,34 +155,33 @@ export const NewJobSchema: GenMessage<NewJob> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_job, 0);
 
 /**
- * A job as it stands. Every field is set by the server.
+ * A job as it is stored. The server sets every field.
  *
  * @generated from message jobqueue.v1.Job
  */
 export type Job = Message<"jobqueue.v1.Job"> & {
   /**
-   * A UUID (version 7) in lower case with hyphens. Unique over all namespaces; sorts by the time of enqueuing.
+   * A UUID (version 7) in lower case with hyphens. Unique over all namespaces. Ids sort by the time of enqueuing.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * What sort of work it is, as enqueued.
+   * The job's kind, as enqueued.
    *
    * @generated from field: string kind = 2;
    */
   kind: string;
 
   /**
-   * The payload, in the one of the two forms that the request's `payload_format` asked for. Left out in
-   * JOB_VIEW_BASIC.
+   * The payload, in the form that the request's `payload_format` asked for. Left out in JOB_VIEW_BASIC.
    *
    * @generated from oneof jobqueue.v1.Job.content
    */
   content: {
     /**
-     * As a JSON value. Over REST always this one, and there the text as it was enqueued.
+     * The payload as a JSON value. REST always answers this form, with the text as it was enqueued.
      *
      * @generated from field: google.protobuf.Value payload = 3;
      */
@@ -187,7 +189,7 @@ export type Job = Message<"jobqueue.v1.Job"> & {
     case: "payload";
   } | {
     /**
-     * As the JSON text that was enqueued, byte for byte.
+     * The JSON text that was enqueued, byte for byte.
      *
      * @generated from field: bytes payload_json = 4;
      */
@@ -196,44 +198,46 @@ export type Job = Message<"jobqueue.v1.Job"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * Where the job is in its life.
+   * The job's status.
    *
    * @generated from field: jobqueue.v1.Job.Status status = 5;
    */
   status: Job_Status;
 
   /**
-   * How often the job was claimed, from 0. Never goes down, not even by a retry of a finished job: together with the id
-   * it names one attempt. May pass `max_attempts`, because only failures count against that.
+   * How many times the job was claimed, from 0. The number never goes down, also not when a terminal job is retried, so
+   * together with the id it names one attempt. It may be above `max_attempts`, because only failures count against
+   * that.
    *
    * @generated from field: int32 attempts = 6;
    */
   attempts: number;
 
   /**
-   * How many failures end the job for good, 1..1000.
+   * After this many failures the job ends as FAILED_PERMANENT. 1..1000.
    *
    * @generated from field: int32 max_attempts = 7;
    */
   maxAttempts: number;
 
   /**
-   * What the newest unsuccessful attempt said, at most 8 KiB. Stays after a later success. Empty: none failed.
+   * The error text of the newest attempt that did not succeed, at most 8192 characters. It stays after a later success.
+   * Empty: no attempt failed.
    *
    * @generated from field: string last_error = 8;
    */
   lastError: string;
 
   /**
-   * The earliest moment at which the job may be claimed, with delay and backoff counted in. Of a running or finished
-   * job: the moment that its last claim waited for.
+   * The earliest time at which the job may be claimed, delay and backoff included, by the database's clock. For a
+   * running or terminal job: the time from which its last claim was allowed.
    *
    * @generated from field: google.protobuf.Timestamp run_at = 9;
    */
   runAt?: Timestamp;
 
   /**
-   * When the current attempt was claimed. Unset unless RUNNING.
+   * When the current attempt was claimed, by the database's clock. Unset unless RUNNING.
    *
    * @generated from field: google.protobuf.Timestamp locked_at = 10;
    */
@@ -247,78 +251,78 @@ export type Job = Message<"jobqueue.v1.Job"> & {
   lockedBy: string;
 
   /**
-   * Whether the job's cancelling was asked for. A RUNNING job with it is given to no other attempt.
+   * Whether a caller asked to cancel the job. A RUNNING job with this set gets no other attempt.
    *
    * @generated from field: bool cancel_requested = 12;
    */
   cancelRequested: boolean;
 
   /**
-   * The key that it was enqueued under. Empty: none.
+   * The key that the job was enqueued with. Empty: none.
    *
    * @generated from field: string idempotency_key = 13;
    */
   idempotencyKey: string;
 
   /**
-   * When it was enqueued, by the database's clock. The time in the id.
+   * When the job was enqueued, by the database's clock. The id holds the same time.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 14;
    */
   createdAt?: Timestamp;
 
   /**
-   * When its state last changed, by the database's clock. Progress does not count.
+   * When the job's state last changed, by the database's clock. Progress does not count.
    *
    * @generated from field: google.protobuf.Timestamp updated_at = 15;
    */
   updatedAt?: Timestamp;
 
   /**
-   * The line that it waits in. Never empty.
+   * The queue in which the job waits. Never empty.
    *
    * @generated from field: string queue = 16;
    */
   queue: string;
 
   /**
-   * -10..10, higher first.
+   * -10..10. Jobs of a higher priority are claimed first.
    *
    * @generated from field: int32 priority = 17;
    */
   priority: number;
 
   /**
-   * How many attempts failed or timed out, 0..max_attempts. A retry of a finished job sets it back to 0.
+   * How many attempts failed or timed out, 0..max_attempts. A retry of a terminal job sets it to 0.
    *
    * @generated from field: int32 failures = 18;
    */
   failures: number;
 
   /**
-   * How many attempts ended because their worker was lost. Ends the job at a cap of its own (5 unless the operator
-   * chose another). A retry of a finished job sets it back to 0.
+   * How many attempts ended because their worker was lost. The job ends at a limit for losses alone (5, unless the
+   * operator chose another). A retry of a terminal job sets it to 0.
    *
    * @generated from field: int32 losses = 19;
    */
   losses: number;
 
   /**
-   * When it became terminal. Unset until then.
+   * When the job became terminal, by the database's clock. Unset until then.
    *
    * @generated from field: google.protobuf.Timestamp finished_at = 20;
    */
   finishedAt?: Timestamp;
 
   /**
-   * What its handler answered: one JSON value, in the form that the request's `payload_format` asked for. Unset if it
-   * did not succeed or gave no output; left out in JOB_VIEW_BASIC.
+   * The handler's output: one JSON value, in the form that the request's `payload_format` asked for. Unset if the job
+   * did not succeed or the handler gave no output. Left out in JOB_VIEW_BASIC.
    *
    * @generated from oneof jobqueue.v1.Job.result
    */
   result: {
     /**
-     * As a JSON value. Over REST always this one, and there the text as the worker gave it.
+     * The output as a JSON value. REST always answers this form, with the text as the worker sent it.
      *
      * @generated from field: google.protobuf.Value output = 21;
      */
@@ -326,7 +330,7 @@ export type Job = Message<"jobqueue.v1.Job"> & {
     case: "output";
   } | {
     /**
-     * As the JSON text that the worker gave, byte for byte.
+     * The JSON text that the worker sent, byte for byte.
      *
      * @generated from field: bytes output_json = 22;
      */
@@ -335,51 +339,53 @@ export type Job = Message<"jobqueue.v1.Job"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * Why it ended: ATTEMPTS_EXHAUSTED, NOT_RETRYABLE, LOST_TOO_OFTEN, CANCELLED_BY_CALLER, CANCELLED_BY_WORKER,
-   * CANCEL_GRACE_ENDED or BODY_MISSING. Empty while it is not terminal and when it succeeded. More may be added.
+   * Why the job ended: ATTEMPTS_EXHAUSTED, NOT_RETRYABLE, LOST_TOO_OFTEN, CANCELLED_BY_CALLER, CANCELLED_BY_WORKER,
+   * CANCEL_GRACE_ENDED or BODY_MISSING. Empty while the job is not terminal, and when it succeeded. More reasons may be
+   * added.
    *
    * @generated from field: string reason = 23;
    */
   reason: string;
 
   /**
-   * How long one attempt may run. Unset: no limit.
+   * How long one attempt may run from its claim. Unset: no limit.
    *
    * @generated from field: google.protobuf.Duration timeout = 24;
    */
   timeout?: Duration;
 
   /**
-   * The job's own wait between a failure and the next attempt. Unset: the kind's or the default one is used.
+   * The job's own policy for the wait between a failure and the next attempt. Unset: the kind's policy, or the default
+   * one.
    *
    * @generated from field: jobqueue.v1.RetryPolicy retry_policy = 25;
    */
   retryPolicy?: RetryPolicy;
 
   /**
-   * The producer's own marks.
+   * The producer's own labels.
    *
    * @generated from field: map<string, string> labels = 26;
    */
   labels: { [key: string]: string };
 
   /**
-   * As enqueued, with what the server added. Left out in JOB_VIEW_BASIC.
+   * The headers as enqueued, and those that the server added. Left out in JOB_VIEW_BASIC.
    *
    * @generated from field: map<string, string> headers = 27;
    */
   headers: { [key: string]: string };
 
   /**
-   * Every attempt that failed, timed out or was lost, oldest first, also of the time before a retry of a finished
-   * job. Left out in JOB_VIEW_BASIC.
+   * Every attempt that failed, timed out or was lost, oldest first, also from before a retry of the terminal job. Left
+   * out in JOB_VIEW_BASIC.
    *
    * @generated from field: repeated jobqueue.v1.FailedAttempt failed_attempts = 28;
    */
   failedAttempts: FailedAttempt[];
 
   /**
-   * What the newest attempt last said of how far it is. Unset: nothing yet.
+   * The last progress that the newest attempt reported. Unset: none yet.
    *
    * @generated from field: jobqueue.v1.JobProgress progress = 29;
    */
@@ -394,34 +400,34 @@ export const JobSchema: GenMessage<Job> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_job, 1);
 
 /**
- * Where a job is in its life. A reader takes a value that it does not know as STATUS_UNSPECIFIED.
+ * The status of a job. A reader takes a value that it does not know as STATUS_UNSPECIFIED.
  *
  * @generated from enum jobqueue.v1.Job.Status
  */
 export enum Job_Status {
   /**
-   * Not said. Never the status of a stored job.
+   * No status. No stored job has it.
    *
    * @generated from enum value: STATUS_UNSPECIFIED = 0;
    */
   STATUS_UNSPECIFIED = 0,
 
   /**
-   * Waits for its first attempt, or for another one that was not caused by a failure or a lost worker.
+   * Waits for its first attempt, or for another attempt after a snooze, a release or a retry.
    *
    * @generated from enum value: QUEUED = 1;
    */
   QUEUED = 1,
 
   /**
-   * A session holds a lease on it.
+   * A session holds a lease on the job.
    *
    * @generated from enum value: RUNNING = 2;
    */
   RUNNING = 2,
 
   /**
-   * Terminal: its handler succeeded.
+   * Terminal: the handler succeeded.
    *
    * @generated from enum value: SUCCEEDED = 3;
    */
@@ -435,14 +441,14 @@ export enum Job_Status {
   RETRYING = 4,
 
   /**
-   * Terminal: it failed for good. `reason` says why.
+   * Terminal: the job failed and gets no more attempts. `reason` says why.
    *
    * @generated from enum value: FAILED_PERMANENT = 5;
    */
   FAILED_PERMANENT = 5,
 
   /**
-   * Terminal: it was cancelled. `reason` says by whom.
+   * Terminal: the job was cancelled. `reason` says by whom.
    *
    * @generated from enum value: CANCELLED = 6;
    */
@@ -456,8 +462,9 @@ export const Job_StatusSchema: GenEnum<Job_Status> = /*@__PURE__*/
   enumDesc(file_jobqueue_v1_job, 1, 0);
 
 /**
- * The wait between a failure and the next attempt is drawn evenly from `min_backoff` to the lesser of `max_backoff` and
- * three times the previous wait. For the first one `min_backoff` counts as the previous wait. Equal bounds are exact.
+ * How long a job waits between a failure and its next attempt. The server draws the wait evenly from `min_backoff` to
+ * the smaller of `max_backoff` and three times the previous wait. For the first wait `min_backoff` counts as the
+ * previous one. If both bounds are equal, the wait is exact.
  *
  * @generated from message jobqueue.v1.RetryPolicy
  */
@@ -485,7 +492,7 @@ export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_job, 2);
 
 /**
- * One attempt that did not succeed. Set by the server from what the worker said.
+ * One attempt that did not succeed. The server sets it from what the worker reported.
  *
  * @generated from message jobqueue.v1.FailedAttempt
  */
@@ -498,42 +505,42 @@ export type FailedAttempt = Message<"jobqueue.v1.FailedAttempt"> & {
   attempt: number;
 
   /**
-   * Why it ended: HANDLER_FAILED, TIMED_OUT or SESSION_LOST. More may be added.
+   * Why the attempt ended: HANDLER_FAILED, TIMED_OUT or SESSION_LOST. More reasons may be added.
    *
    * @generated from field: string reason = 2;
    */
   reason: string;
 
   /**
-   * The error's type as the worker named it, for example `ConnectionError`. Empty: not given.
+   * The error's type as the worker named it, for example `ConnectionError`. Empty: the worker gave none.
    *
    * @generated from field: string error_type = 3;
    */
   errorType: string;
 
   /**
-   * What went wrong, in words, at most 8 KiB. Longer ones were cut, and say so.
+   * The error text, at most 8192 characters. The server cuts a longer text and says in it that it was cut.
    *
    * @generated from field: string error = 4;
    */
   error: string;
 
   /**
-   * The name of the worker that ran it.
+   * The name of the worker that ran the attempt.
    *
    * @generated from field: string worker = 5;
    */
   worker: string;
 
   /**
-   * When it was claimed.
+   * When the attempt was claimed, by the database's clock.
    *
    * @generated from field: google.protobuf.Timestamp started_at = 6;
    */
   startedAt?: Timestamp;
 
   /**
-   * When it ended.
+   * When the attempt ended, by the database's clock.
    *
    * @generated from field: google.protobuf.Timestamp ended_at = 7;
    */
@@ -548,27 +555,27 @@ export const FailedAttemptSchema: GenMessage<FailedAttempt> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_job, 3);
 
 /**
- * How far a running attempt says it is. Set by the server from the worker's Progress.
+ * How far a running attempt is. The server sets it from the worker's Progress.
  *
  * @generated from message jobqueue.v1.JobProgress
  */
 export type JobProgress = Message<"jobqueue.v1.JobProgress"> & {
   /**
-   * 0..1, of the whole. Unset: the worker can't tell.
+   * The share of the work that is done, 0..1. Unset: the worker does not know.
    *
    * @generated from field: optional double fraction = 1;
    */
   fraction?: number;
 
   /**
-   * What it does right now, for people; at most 1 KiB.
+   * What the attempt does now, for people. At most 1024 characters.
    *
    * @generated from field: string message = 2;
    */
   message: string;
 
   /**
-   * When the worker said so, by the database's clock.
+   * When the server stored the report, by the database's clock.
    *
    * @generated from field: google.protobuf.Timestamp updated_at = 3;
    */
@@ -583,27 +590,27 @@ export const JobProgressSchema: GenMessage<JobProgress> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_job, 4);
 
 /**
- * How much of each job an answer holds.
+ * Which fields of each job an answer has.
  *
  * @generated from enum jobqueue.v1.JobView
  */
 export enum JobView {
   /**
-   * JOB_VIEW_BASIC.
+   * The same as JOB_VIEW_BASIC.
    *
    * @generated from enum value: JOB_VIEW_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * Without payload, output, headers and failed_attempts: small, and quick to read.
+   * All fields but payload, output, headers and failed_attempts. Small, and fast to read.
    *
    * @generated from enum value: JOB_VIEW_BASIC = 1;
    */
   BASIC = 1,
 
   /**
-   * Everything.
+   * All fields.
    *
    * @generated from enum value: JOB_VIEW_FULL = 2;
    */
@@ -617,7 +624,7 @@ export const JobViewSchema: GenEnum<JobView> = /*@__PURE__*/
   enumDesc(file_jobqueue_v1_job, 0);
 
 /**
- * In which of two forms payloads, outputs and schemas are answered. REST always answers JSON values and ignores it.
+ * The form in which the server answers payloads, outputs and schemas. REST always answers JSON values and ignores this.
  *
  * @generated from enum jobqueue.v1.PayloadFormat
  */
@@ -630,7 +637,7 @@ export enum PayloadFormat {
   UNSPECIFIED = 0,
 
   /**
-   * As google.protobuf.Value: readable in tools such as grpcurl. Numbers become doubles.
+   * As google.protobuf.Value, which tools such as grpcurl show readably. Numbers become doubles.
    *
    * @generated from enum value: PAYLOAD_FORMAT_VALUE = 1;
    */

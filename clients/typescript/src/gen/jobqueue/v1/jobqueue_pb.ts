@@ -34,7 +34,7 @@ export type EnqueueJobRequest = Message<"jobqueue.v1.EnqueueJobRequest"> & {
   job?: NewJob;
 
   /**
-   * The form of the answer's payload and output. Default PAYLOAD_FORMAT_VALUE.
+   * The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
    *
    * @generated from field: jobqueue.v1.PayloadFormat payload_format = 2;
    */
@@ -55,14 +55,15 @@ export const EnqueueJobRequestSchema: GenMessage<EnqueueJobRequest> = /*@__PURE_
  */
 export type EnqueueJobResponse = Message<"jobqueue.v1.EnqueueJobResponse"> & {
   /**
-   * As it was enqueued, QUEUED and with no attempts; a replay: as it is now, and its id alone if it was deleted since.
+   * The job as it was enqueued: QUEUED, without attempts. For a replay: the job as it is now, or its id alone if it was
+   * deleted since.
    *
    * @generated from field: jobqueue.v1.Job job = 1;
    */
   job?: Job;
 
   /**
-   * Whether the job was there before, by its idempotency key.
+   * Whether an earlier request with this idempotency key enqueued the job.
    *
    * @generated from field: bool replayed = 2;
    */
@@ -83,7 +84,7 @@ export const EnqueueJobResponseSchema: GenMessage<EnqueueJobResponse> = /*@__PUR
  */
 export type BatchEnqueueJobsRequest = Message<"jobqueue.v1.BatchEnqueueJobsRequest"> & {
   /**
-   * 1..1000 of them.
+   * The jobs, 1..1000.
    *
    * @generated from field: repeated jobqueue.v1.NewJob jobs = 1;
    */
@@ -104,7 +105,7 @@ export const BatchEnqueueJobsRequestSchema: GenMessage<BatchEnqueueJobsRequest> 
  */
 export type BatchEnqueueJobsResponse = Message<"jobqueue.v1.BatchEnqueueJobsResponse"> & {
   /**
-   * One for each job, in their order.
+   * One result for each job of the request, in the same order.
    *
    * @generated from field: repeated jobqueue.v1.EnqueueResult results = 1;
    */
@@ -119,7 +120,7 @@ export const BatchEnqueueJobsResponseSchema: GenMessage<BatchEnqueueJobsResponse
   messageDesc(file_jobqueue_v1_jobqueue, 3);
 
 /**
- * What became of one job of a batch.
+ * The result for one job of a batch.
  *
  * @generated from message jobqueue.v1.EnqueueResult
  */
@@ -132,7 +133,7 @@ export type EnqueueResult = Message<"jobqueue.v1.EnqueueResult"> & {
   id: string;
 
   /**
-   * Whether the job was there before, by its idempotency key.
+   * Whether an earlier request with this idempotency key enqueued the job.
    *
    * @generated from field: bool replayed = 2;
    */
@@ -147,7 +148,7 @@ export const EnqueueResultSchema: GenMessage<EnqueueResult> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_jobqueue, 4);
 
 /**
- * Which job to read.
+ * The job to read.
  *
  * @generated from message jobqueue.v1.GetJobRequest
  */
@@ -160,7 +161,7 @@ export type GetJobRequest = Message<"jobqueue.v1.GetJobRequest"> & {
   id: string;
 
   /**
-   * The form of payload and output. Default PAYLOAD_FORMAT_VALUE.
+   * The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
    *
    * @generated from field: jobqueue.v1.PayloadFormat payload_format = 2;
    */
@@ -175,13 +176,13 @@ export const GetJobRequestSchema: GenMessage<GetJobRequest> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_jobqueue, 5);
 
 /**
- * The job that was asked for.
+ * The job that was read.
  *
  * @generated from message jobqueue.v1.GetJobResponse
  */
 export type GetJobResponse = Message<"jobqueue.v1.GetJobResponse"> & {
   /**
-   * In full.
+   * The job, with all its fields.
    *
    * @generated from field: jobqueue.v1.Job job = 1;
    */
@@ -196,41 +197,41 @@ export const GetJobResponseSchema: GenMessage<GetJobResponse> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_jobqueue, 6);
 
 /**
- * Which jobs to list. Filters that are set must all match.
+ * Which jobs to list. A job must match all filters that are set.
  *
  * @generated from message jobqueue.v1.ListJobsRequest
  */
 export type ListJobsRequest = Message<"jobqueue.v1.ListJobsRequest"> & {
   /**
-   * At most so many jobs in the answer. 0: 50. Above 1000: 1000.
+   * The most jobs in the answer. 0: 50. Above 1000: 1000.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * `next_page_token` of the page before, with the same filters. Empty: the first page.
+   * `next_page_token` of the previous page, with the same filters. Empty: the first page.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Only jobs of this queue. Empty: of all.
+   * Only jobs of this queue. Empty: of every queue.
    *
    * @generated from field: string queue = 3;
    */
   queue: string;
 
   /**
-   * Only jobs of this kind. Empty: of all.
+   * Only jobs of this kind. Empty: of every kind.
    *
    * @generated from field: string kind = 4;
    */
   kind: string;
 
   /**
-   * Only jobs with one of these statuses. Empty: with any.
+   * Only jobs with one of these statuses. Empty: with any status.
    *
    * @generated from field: repeated jobqueue.v1.Job.Status status = 5;
    */
@@ -244,28 +245,28 @@ export type ListJobsRequest = Message<"jobqueue.v1.ListJobsRequest"> & {
   labels: string[];
 
   /**
-   * Only jobs enqueued at this time or later. Unset: no bound.
+   * Only jobs that were enqueued at this time or later, by the database's clock. Unset: no bound.
    *
    * @generated from field: google.protobuf.Timestamp created_after = 7;
    */
   createdAfter?: Timestamp;
 
   /**
-   * Only jobs enqueued before this time. Unset: no bound.
+   * Only jobs that were enqueued before this time, by the database's clock. Unset: no bound.
    *
    * @generated from field: google.protobuf.Timestamp created_before = 8;
    */
   createdBefore?: Timestamp;
 
   /**
-   * How much of each job. Default JOB_VIEW_BASIC.
+   * Which fields of each job to answer. Default JOB_VIEW_BASIC.
    *
    * @generated from field: jobqueue.v1.JobView view = 9;
    */
   view: JobView;
 
   /**
-   * The form of payloads and outputs, in JOB_VIEW_FULL. Default PAYLOAD_FORMAT_VALUE.
+   * The form of payloads and outputs in JOB_VIEW_FULL. Default PAYLOAD_FORMAT_VALUE.
    *
    * @generated from field: jobqueue.v1.PayloadFormat payload_format = 10;
    */
@@ -286,14 +287,14 @@ export const ListJobsRequestSchema: GenMessage<ListJobsRequest> = /*@__PURE__*/
  */
 export type ListJobsResponse = Message<"jobqueue.v1.ListJobsResponse"> & {
   /**
-   * Newest first.
+   * The jobs, newest first.
    *
    * @generated from field: repeated jobqueue.v1.Job jobs = 1;
    */
   jobs: Job[];
 
   /**
-   * To be sent as `page_token` for the next page. Empty: this was the last one.
+   * The `page_token` of the next page. Empty: this is the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -308,7 +309,7 @@ export const ListJobsResponseSchema: GenMessage<ListJobsResponse> = /*@__PURE__*
   messageDesc(file_jobqueue_v1_jobqueue, 8);
 
 /**
- * Which job to cancel.
+ * The job to cancel.
  *
  * @generated from message jobqueue.v1.CancelJobRequest
  */
@@ -321,14 +322,14 @@ export type CancelJobRequest = Message<"jobqueue.v1.CancelJobRequest"> & {
   id: string;
 
   /**
-   * Why, for people; told to the worker of a running job. At most 255 characters.
+   * Why, for people. The server sends it to the worker of a running job. At most 255 characters.
    *
    * @generated from field: string reason = 2;
    */
   reason: string;
 
   /**
-   * The form of the answer's payload. Default PAYLOAD_FORMAT_VALUE.
+   * The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
    *
    * @generated from field: jobqueue.v1.PayloadFormat payload_format = 3;
    */
@@ -343,20 +344,21 @@ export const CancelJobRequestSchema: GenMessage<CancelJobRequest> = /*@__PURE__*
   messageDesc(file_jobqueue_v1_jobqueue, 9);
 
 /**
- * The job that was, or will be, cancelled.
+ * The job that was cancelled, or whose worker is asked to stop.
  *
  * @generated from message jobqueue.v1.CancelJobResponse
  */
 export type CancelJobResponse = Message<"jobqueue.v1.CancelJobResponse"> & {
   /**
-   * As this call left it, in full: CANCELLED, or RUNNING where `pending`. What became of it since is in GetJob.
+   * The job as this call left it, with all its fields: CANCELLED, or RUNNING if `pending`. GetJob answers later
+   * changes.
    *
    * @generated from field: jobqueue.v1.Job job = 1;
    */
   job?: Job;
 
   /**
-   * Whether it ran when this was asked: its worker is told.
+   * Whether the job was running, so that the server asks its worker to stop.
    *
    * @generated from field: bool pending = 2;
    */
@@ -371,7 +373,7 @@ export const CancelJobResponseSchema: GenMessage<CancelJobResponse> = /*@__PURE_
   messageDesc(file_jobqueue_v1_jobqueue, 10);
 
 /**
- * Which job to run again.
+ * The job to run again.
  *
  * @generated from message jobqueue.v1.RetryJobRequest
  */
@@ -384,7 +386,7 @@ export type RetryJobRequest = Message<"jobqueue.v1.RetryJobRequest"> & {
   id: string;
 
   /**
-   * The form of the answer's payload. Default PAYLOAD_FORMAT_VALUE.
+   * The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
    *
    * @generated from field: jobqueue.v1.PayloadFormat payload_format = 2;
    */
@@ -405,7 +407,7 @@ export const RetryJobRequestSchema: GenMessage<RetryJobRequest> = /*@__PURE__*/
  */
 export type RetryJobResponse = Message<"jobqueue.v1.RetryJobResponse"> & {
   /**
-   * As this call left it, in full: QUEUED, also where it has been claimed or has ended since.
+   * The job as this call left it, with all its fields: QUEUED, even if it was claimed or has ended since.
    *
    * @generated from field: jobqueue.v1.Job job = 1;
    */
@@ -420,7 +422,7 @@ export const RetryJobResponseSchema: GenMessage<RetryJobResponse> = /*@__PURE__*
   messageDesc(file_jobqueue_v1_jobqueue, 12);
 
 /**
- * Which job to delete.
+ * The job to delete.
  *
  * @generated from message jobqueue.v1.DeleteJobRequest
  */
@@ -441,7 +443,7 @@ export const DeleteJobRequestSchema: GenMessage<DeleteJobRequest> = /*@__PURE__*
   messageDesc(file_jobqueue_v1_jobqueue, 13);
 
 /**
- * Nothing is left to say.
+ * The job was deleted. The answer has no fields.
  *
  * @generated from message jobqueue.v1.DeleteJobResponse
  */
@@ -456,7 +458,7 @@ export const DeleteJobResponseSchema: GenMessage<DeleteJobResponse> = /*@__PURE_
   messageDesc(file_jobqueue_v1_jobqueue, 14);
 
 /**
- * Which job to wait for, and how long.
+ * The job to wait for, and how long.
  *
  * @generated from message jobqueue.v1.WaitJobRequest
  */
@@ -469,14 +471,14 @@ export type WaitJobRequest = Message<"jobqueue.v1.WaitJobRequest"> & {
   id: string;
 
   /**
-   * How long at most, 0 to 60 s. Unset: 30 s. A call without a deadline gets this and 5 s.
+   * The longest wait, 0 to 60 s. Unset: 30 s. A call without a deadline gets one of this timeout and 5 s.
    *
    * @generated from field: google.protobuf.Duration timeout = 2;
    */
   timeout?: Duration;
 
   /**
-   * The form of payload and output. Default PAYLOAD_FORMAT_VALUE.
+   * The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
    *
    * @generated from field: jobqueue.v1.PayloadFormat payload_format = 3;
    */
@@ -497,7 +499,7 @@ export const WaitJobRequestSchema: GenMessage<WaitJobRequest> = /*@__PURE__*/
  */
 export type WaitJobResponse = Message<"jobqueue.v1.WaitJobResponse"> & {
   /**
-   * As it is now, in full; its status says whether it is over.
+   * The job as it is now, with all its fields. Its status says whether it is terminal.
    *
    * @generated from field: jobqueue.v1.Job job = 1;
    */
@@ -512,27 +514,27 @@ export const WaitJobResponseSchema: GenMessage<WaitJobResponse> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_jobqueue, 16);
 
 /**
- * Which jobs to watch. Filters that are set must all match.
+ * Which jobs to watch. A job must match all filters that are set.
  *
  * @generated from message jobqueue.v1.WatchJobsRequest
  */
 export type WatchJobsRequest = Message<"jobqueue.v1.WatchJobsRequest"> & {
   /**
-   * These jobs, at most 1000. Empty: all that the other fields match. With both, of these the ones that match are told.
+   * Only these jobs, at most 1000. Empty: every job that matches the other filters.
    *
    * @generated from field: repeated string ids = 1;
    */
   ids: string[];
 
   /**
-   * Only jobs of this queue. Empty: of all.
+   * Only jobs of this queue. Empty: of every queue.
    *
    * @generated from field: string queue = 2;
    */
   queue: string;
 
   /**
-   * Only jobs of this kind. Empty: of all.
+   * Only jobs of this kind. Empty: of every kind.
    *
    * @generated from field: string kind = 3;
    */
@@ -546,21 +548,22 @@ export type WatchJobsRequest = Message<"jobqueue.v1.WatchJobsRequest"> & {
   labels: string[];
 
   /**
-   * `resume_token` of the last answer seen, with the same filters: goes on after it. Empty: from now.
+   * `resume_token` of the last answer that the caller got, with the same filters. The stream continues after that
+   * answer. Empty: from now.
    *
    * @generated from field: string resume_token = 5;
    */
   resumeToken: string;
 
   /**
-   * How much of each job. Default JOB_VIEW_BASIC.
+   * Which fields of each job to answer. Default JOB_VIEW_BASIC.
    *
    * @generated from field: jobqueue.v1.JobView view = 6;
    */
   view: JobView;
 
   /**
-   * The form of payloads and outputs, in JOB_VIEW_FULL. Default PAYLOAD_FORMAT_VALUE.
+   * The form of payloads and outputs in JOB_VIEW_FULL. Default PAYLOAD_FORMAT_VALUE.
    *
    * @generated from field: jobqueue.v1.PayloadFormat payload_format = 7;
    */
@@ -575,20 +578,21 @@ export const WatchJobsRequestSchema: GenMessage<WatchJobsRequest> = /*@__PURE__*
   messageDesc(file_jobqueue_v1_jobqueue, 17);
 
 /**
- * A job as it has become.
+ * A job after a change.
  *
  * @generated from message jobqueue.v1.WatchJobsResponse
  */
 export type WatchJobsResponse = Message<"jobqueue.v1.WatchJobsResponse"> & {
   /**
-   * Goes on after this answer, when sent as `resume_token`.
+   * Sent as `WatchJobsRequest.resume_token`, it continues after this answer.
    *
    * @generated from field: string resume_token = 1;
    */
   resumeToken: string;
 
   /**
-   * The job. Unset: the answer only moves the token on. With its id alone (its status is unspecified): it was deleted.
+   * The job. Unset: the answer only carries a newer token. If only its id is set (the status is unspecified), the job
+   * was deleted.
    *
    * @generated from field: jobqueue.v1.Job job = 2;
    */
@@ -603,38 +607,42 @@ export const WatchJobsResponseSchema: GenMessage<WatchJobsResponse> = /*@__PURE_
   messageDesc(file_jobqueue_v1_jobqueue, 18);
 
 /**
- * Enqueues, reads and cancels jobs, and hands them to workers.
+ * Enqueues, reads and cancels jobs, and hands jobs to workers.
  *
- * Every error is a google.rpc.Status with an ErrorInfo: `reason` from the lists below, `domain` "jobqueue". Bad input
- * also carries BadRequest with the path of the field in the request, shedding a RetryInfo.
- * Beside the errors named at each method, every method may answer:
+ * Every error is a google.rpc.Status with an ErrorInfo: its `reason` is one of those listed below, its `domain` is
+ * "jobqueue". An error about bad input also has a BadRequest with the path of each wrong field in the request. An error
+ * about too much load also has a RetryInfo.
+ * In addition to the errors listed at each method, every method may answer:
  * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
- * - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
- *   Over gRPC it is refused by its length, before it is read.
- * - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
- * - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses what an older server that still runs would break; metadata
- *   `servers` names those to upgrade first.
+ * - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413. Over gRPC the
+ *   server refuses it by its length and does not read it.
+ * - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: the call's time ended before its answer; a change may still have been
+ *   committed.
+ * - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses a capability that would break an older server which still
+ *   runs; metadata `servers` names the servers to upgrade first.
  * - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
  * - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
- * - UNAVAILABLE, DATABASE_AWAY: the database does not answer; the call may still have been committed.
- * - UNAVAILABLE, DRAINING: this server leaves; another one, or the same a little later, will answer.
- * - UNIMPLEMENTED, NOT_BUILT: this server does not have the method yet.
+ * - UNAVAILABLE, DATABASE_AWAY: the database does not answer; a change may still have been committed.
+ * - UNAVAILABLE, DRAINING: this server is shutting down; call another server, or this one after RetryInfo.
+ * - UNIMPLEMENTED, NOT_IMPLEMENTED: this server does not have the method.
  * - INTERNAL, INTERNAL: a fault of the server; metadata `error_id` finds it in the server's log.
  *
  * @generated from service jobqueue.v1.JobQueue
  */
 export const JobQueue: GenService<{
   /**
-   * Enqueues one job. An OK means that it is committed. With an idempotency key it can be sent again safely: the answer
-   * is then the job as it is now. Over REST 201 with `Location`; a replay 200 with `Idempotency-Replayed: true`.
+   * Enqueues one job. OK means that the job is committed. A request with an idempotency key is safe to send again: the
+   * answer is then the job as it is now. Over REST the answer is 201 with `Location`, or 200 with
+   * `Idempotency-Replayed: true` for a replay.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
-   * - INVALID_ARGUMENT, KIND_UNKNOWN: the kind was never put; says which name is near and how to add one.
-   * - INVALID_ARGUMENT, PAYLOAD_INVALID: the payload is no JSON or does not satisfy the kind's schema. HTTP 422.
+   * - INVALID_ARGUMENT, KIND_UNKNOWN: the kind is not declared; the message names similar kinds and how to declare one.
+   * - INVALID_ARGUMENT, PAYLOAD_INVALID: the payload is not JSON, or does not satisfy the kind's schema. HTTP 422.
    * - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
-   * - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key stands for another request; metadata `job_id` is its job.
-   * - RESOURCE_EXHAUSTED, QUEUE_FULL: more is enqueued than the server can store; RetryInfo says when to try again.
+   * - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
+   *   request.
+   * - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
    *
    * @generated from rpc jobqueue.v1.JobQueue.EnqueueJob
    */
@@ -644,16 +652,17 @@ export const JobQueue: GenService<{
     output: typeof EnqueueJobResponseSchema;
   },
   /**
-   * Enqueues up to 1000 jobs, all or none. Idempotency keys go into each job.
+   * Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `jobs[3].priority`; there is
-   *   no job, or more than 1000; or the call carries one idempotency key for the whole.
-   * - INVALID_ARGUMENT, KIND_UNKNOWN: a kind was never put.
-   * - INVALID_ARGUMENT, PAYLOAD_INVALID: a payload is no JSON or does not satisfy its kind's schema. HTTP 422.
+   *   no job, or more than 1000; or the call carries an idempotency key for the whole batch.
+   * - INVALID_ARGUMENT, KIND_UNKNOWN: a kind is not declared.
+   * - INVALID_ARGUMENT, PAYLOAD_INVALID: a payload is not JSON, or does not satisfy its kind's schema. HTTP 422.
    * - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
-   * - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key stands for another request; metadata `job_id` is its job.
-   * - RESOURCE_EXHAUSTED, QUEUE_FULL: more is enqueued than the server can store; RetryInfo says when to try again.
+   * - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
+   *   request.
+   * - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
    *
    * @generated from rpc jobqueue.v1.JobQueue.BatchEnqueueJobs
    */
@@ -663,11 +672,11 @@ export const JobQueue: GenService<{
     output: typeof BatchEnqueueJobsResponseSchema;
   },
   /**
-   * Reads one job, in full.
+   * Reads one job, with all its fields.
    *
    * Errors:
-   * - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
-   * - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
+   * - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+   * - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
    *
    * @generated from rpc jobqueue.v1.JobQueue.GetJob
    */
@@ -677,11 +686,13 @@ export const JobQueue: GenService<{
     output: typeof GetJobResponseSchema;
   },
   /**
-   * Lists jobs, newest first. A page may be shorter than asked for, even empty, and still carry a token.
+   * Lists jobs, newest first. A page may have fewer jobs than asked for, or none, and still have a token for the next
+   * page.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative, or a filter is malformed.
-   * - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or for other filters.
+   * - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or was answered for other
+   *   filters.
    *
    * @generated from rpc jobqueue.v1.JobQueue.ListJobs
    */
@@ -691,14 +702,15 @@ export const JobQueue: GenService<{
     output: typeof ListJobsResponseSchema;
   },
   /**
-   * Cancels a job. A waiting one is CANCELLED at once. A running one is told to its worker, whose answer decides, or
-   * after the grace (30 s) the server. Cancelling a running job again changes nothing. The answer says what this call
-   * did. Over REST 200, or 202 while the worker is told.
+   * Cancels a job. A waiting job becomes CANCELLED at once. For a running job the server asks its worker, whose outcome
+   * decides; if none comes within the grace (30 s, unless the operator chose another), the server decides. To cancel a
+   * running job again changes nothing. The answer is the job as this call left it. Over REST the answer is 200, or 202
+   * while the worker is asked.
    *
    * Errors:
-   * - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or reason is too long.
-   * - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-   * - FAILED_PRECONDITION, JOB_TERMINAL: it is over; metadata `status` says how. HTTP 409.
+   * - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID, or reason is too long.
+   * - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+   * - FAILED_PRECONDITION, JOB_TERMINAL: the job has ended; metadata `status` is its status. HTTP 409.
    *
    * @generated from rpc jobqueue.v1.JobQueue.CancelJob
    */
@@ -708,13 +720,13 @@ export const JobQueue: GenService<{
     output: typeof CancelJobResponseSchema;
   },
   /**
-   * Makes a finished job QUEUED again. It keeps its history and its attempts; failures and losses start at 0. The answer
-   * says what this call did, also where the job has moved on since.
+   * Makes a terminal job QUEUED again. The job keeps its history and its attempt numbers; its failures and losses
+   * become 0. The answer is the job as this call left it, even if it has changed since.
    *
    * Errors:
-   * - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
-   * - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-   * - FAILED_PRECONDITION, JOB_NOT_TERMINAL: it is not over; metadata `status` says how it stands. HTTP 409.
+   * - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+   * - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+   * - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
    *
    * @generated from rpc jobqueue.v1.JobQueue.RetryJob
    */
@@ -724,12 +736,12 @@ export const JobQueue: GenService<{
     output: typeof RetryJobResponseSchema;
   },
   /**
-   * Deletes a finished job with all that is known of it.
+   * Deletes a terminal job and its history.
    *
    * Errors:
-   * - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID.
-   * - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
-   * - FAILED_PRECONDITION, JOB_NOT_TERMINAL: it is not over: cancel it first. HTTP 409.
+   * - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+   * - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+   * - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; cancel it first. HTTP 409.
    *
    * @generated from rpc jobqueue.v1.JobQueue.DeleteJob
    */
@@ -739,12 +751,13 @@ export const JobQueue: GenService<{
     output: typeof DeleteJobResponseSchema;
   },
   /**
-   * Waits until a job is over, or until the timeout, and answers it as it then is, in full. Not an error if it is not
-   * over: look at the status, and call again.
+   * Waits until a job is terminal or the timeout has passed, and answers the job as it then is, with all its fields. A
+   * job that has not ended is not an error: read its status, and call again.
    *
    * Errors:
-   * - INVALID_ARGUMENT, FIELD_INVALID: id is no UUID, or timeout is out of its range.
-   * - NOT_FOUND, JOB_NOT_FOUND: there is no such job, or no longer.
+   * - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID, or timeout is out of its range.
+   * - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, also during the wait, or its
+   *   retention ended.
    *
    * @generated from rpc jobqueue.v1.JobQueue.WaitJob
    */
@@ -754,24 +767,25 @@ export const JobQueue: GenService<{
     output: typeof WaitJobResponseSchema;
   },
   /**
-   * Answers jobs as they change. Each change of a matching job is followed by an answer with its status or a later one:
-   * steps such as RUNNING may be skipped, a terminal status is not, unless RetryJob or DeleteJob undid it before it was
-   * told. What one server changed is told by another within a second.
+   * Answers jobs as they change. After each change of a matching job comes an answer with its new status or a later
+   * one. Answers may skip statuses such as RUNNING. They do not skip a terminal status, unless RetryJob or DeleteJob
+   * undid it before it was answered. A change that one server made is answered by the others within a second.
    *
-   * With `ids` each job is answered as it is, then whenever it changes, and the stream ends with OK when all of them
-   * are over. A job that is deleted meanwhile is over too, and is answered once by its id alone. Without ids the first
-   * answer has no job: what changes after it is told. The stream ends when its caller ends it.
+   * With `ids` the server answers each job as it is, then each change, and ends the stream with OK when all of the jobs
+   * are terminal. A deleted job counts as terminal, and is answered once, with its id alone. Without `ids` the first
+   * answer has no job; changes after it are answered, until the caller ends the stream.
    *
-   * After an error go on with the last `resume_token`, here or on another server: nothing is missed, and no change is
-   * told again. Where nothing changes, an answer without a job comes every 10 s.
+   * After an error, call again with the last `resume_token`, on this server or another: no change is missed, and none
+   * is answered again. While nothing changes, an answer without a job comes every 10 s.
    *
    * Errors:
-   * - INVALID_ARGUMENT, FIELD_INVALID: an id is no UUID, there are too many, a filter is malformed, or resume_token is
-   *   no token or that of other filters.
-   * - NOT_FOUND, JOB_NOT_FOUND: one of `ids` is not there, or no longer, and there is no resume_token.
-   * - OUT_OF_RANGE, WATCH_TOKEN_EXPIRED: resume_token is over a day old (or half of the retention, if that is less), or
-   *   the database was restored or failed over since; list the jobs, then watch without it.
-   * - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many as it may; watch on another, or after RetryInfo.
+   * - INVALID_ARGUMENT, FIELD_INVALID: an id is not a UUID, there are too many ids, a filter is malformed, or
+   *   resume_token is malformed or was answered for other filters.
+   * - NOT_FOUND, JOB_NOT_FOUND: no job has one of `ids`, and there is no resume_token.
+   * - OUT_OF_RANGE, WATCH_TOKEN_EXPIRED: resume_token is over a day old (or over half of the retention, if that is
+   *   shorter), or the database was restored or failed over since; list the jobs, then watch without it.
+   * - RESOURCE_EXHAUSTED, TOO_MANY_WATCHES: the server serves as many watches as it may; call another server, or this
+   *   one after RetryInfo.
    *
    * @generated from rpc jobqueue.v1.JobQueue.WatchJobs
    */
@@ -781,18 +795,22 @@ export const JobQueue: GenService<{
     output: typeof WatchJobsResponseSchema;
   },
   /**
-   * The stream of a worker: deliveries, heartbeats, outcomes, cancelling and leaving. The worker sends Hello first. A
-   * session survives the stream until its ttl ends; `Hello.resume` goes on with it. No REST binding: see OpenSession.
+   * The stream of a worker: deliveries, heartbeats, outcomes, cancels and drain. The worker sends Hello first. A
+   * session outlives its stream until its ttl ends, and `Hello.resume` continues it. This method has no REST binding;
+   * workers over REST use OpenSession.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field of a frame is malformed or out of its range.
-   * - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello, or a later one is.
-   * - INVALID_ARGUMENT, BODY_TOO_LARGE: a frame is over 4 MiB, and nothing of it was read. The session goes on: resume
-   *   it, and do not send that frame again as it was (see Settle). HTTP 413.
-   * - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
-   * - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
-   * - ABORTED, SESSION_SUPERSEDED: the session goes on, resumed on another stream or by a call; this stream has ended.
-   * - ABORTED, SESSION_SILENT: nothing was heard on this stream for three heartbeat intervals; resume the session.
+   * - INVALID_ARGUMENT, PROTOCOL_VIOLATED: the first frame is not Hello or did not come within 10 s, or a later frame
+   *   is Hello.
+   * - INVALID_ARGUMENT, BODY_TOO_LARGE: a frame is over 4 MiB, and the server read nothing of it. The session goes on:
+   *   resume it, and do not send that frame again unchanged (see Settle). HTTP 413.
+   * - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases were given back; open one without
+   *   `resume`.
+   * - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open a session
+   *   without `resume`.
+   * - ABORTED, SESSION_SUPERSEDED: another stream or call resumed the session; this stream has ended.
+   * - ABORTED, SESSION_SILENT: no frame came on this stream for three heartbeat intervals; resume the session.
    * - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may; connect to another one.
    *
    * @generated from rpc jobqueue.v1.JobQueue.Lease
@@ -803,14 +821,18 @@ export const JobQueue: GenService<{
     output: typeof LeaseResponseSchema;
   },
   /**
-   * Opens a session for a worker without a stream, such as a shell script. It lives while calls with its token come
-   * within its ttl.
+   * Opens a session for a worker without a stream, such as a shell script, or resumes one. The session lives while a
+   * call with its token comes within each ttl.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field of hello is malformed.
-   * - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases went back; open one without `resume`.
-   * - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open one without `resume`.
+   * - NOT_FOUND, SESSION_ENDED: the session to resume has ended, and its leases were given back; open one without
+   *   `resume`.
+   * - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open a session
+   *   without `resume`.
    * - ABORTED, SESSION_SUPERSEDED: another resume of the session came at the same time, and won.
+   * - RESOURCE_EXHAUSTED, TOO_MANY_STREAMS: the server holds as many sessions as it may, and can't resume one more;
+   *   call another server, or this one after RetryInfo.
    *
    * @generated from rpc jobqueue.v1.JobQueue.OpenSession
    */
@@ -820,14 +842,16 @@ export const JobQueue: GenService<{
     output: typeof OpenSessionResponseSchema;
   },
   /**
-   * Claims jobs for a session, and waits for the first one if there is none.
+   * Claims jobs for a session. If no job is ready, it waits for the first one.
    *
    * Errors:
-   * - INVALID_ARGUMENT, FIELD_INVALID: max_jobs, wait or a lease of held is malformed or out of its range.
-   * - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
-   * - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+   * - INVALID_ARGUMENT, FIELD_INVALID: session_token, max_jobs, wait or a lease of held is malformed or out of its
+   *   range.
+   * - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases were given back; open another session.
+   * - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open another
+   *   session.
    * - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
-   * - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and is given its jobs there.
+   * - FAILED_PRECONDITION, SESSION_STREAMS: the session has a stream, and gets its jobs there.
    *
    * @generated from rpc jobqueue.v1.JobQueue.ClaimJobs
    */
@@ -837,13 +861,14 @@ export const JobQueue: GenService<{
     output: typeof ClaimJobsResponseSchema;
   },
   /**
-   * Reports outcomes of a session's leases. Each is judged for itself: an OK does not mean that all were applied. Can
-   * be sent again safely.
+   * Reports outcomes of a session's leases. The server judges each outcome alone: OK does not mean that all were
+   * applied. The call is safe to send again.
    *
    * Errors:
-   * - INVALID_ARGUMENT, FIELD_INVALID: there is no outcome, or more than 1000.
-   * - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
-   * - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+   * - INVALID_ARGUMENT, FIELD_INVALID: session_token is malformed, or there is no outcome, or more than 1000.
+   * - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases were given back; open another session.
+   * - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open another
+   *   session.
    * - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
    *
    * @generated from rpc jobqueue.v1.JobQueue.SettleJobs
@@ -854,12 +879,13 @@ export const JobQueue: GenService<{
     output: typeof SettleJobsResponseSchema;
   },
   /**
-   * Keeps a session alive and tells its worker what to cancel.
+   * Keeps a session alive, and answers which jobs its worker must cancel or give up.
    *
    * Errors:
-   * - INVALID_ARGUMENT, FIELD_INVALID: a lease of held is malformed.
-   * - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
-   * - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+   * - INVALID_ARGUMENT, FIELD_INVALID: session_token or a lease of held is malformed.
+   * - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases were given back; open another session.
+   * - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open another
+   *   session.
    * - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
    *
    * @generated from rpc jobqueue.v1.JobQueue.HeartbeatSession
@@ -870,11 +896,13 @@ export const JobQueue: GenService<{
     output: typeof HeartbeatSessionResponseSchema;
   },
   /**
-   * Ends a session. What it still holds goes back uncharged.
+   * Ends a session. Its remaining leases are given back, uncharged.
    *
    * Errors:
-   * - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases went back; open another one.
-   * - NOT_FOUND, SESSION_UNKNOWN: the token is not one of ours, or no longer good; open another session.
+   * - INVALID_ARGUMENT, FIELD_INVALID: session_token is malformed.
+   * - NOT_FOUND, SESSION_ENDED: the session has ended, and its leases were given back; open another session.
+   * - NOT_FOUND, SESSION_UNKNOWN: the server does not know the token, or a newer token replaced it; open another
+   *   session.
    * - ABORTED, SESSION_SUPERSEDED: the session was resumed since; resume it by OpenSession with its newest token.
    *
    * @generated from rpc jobqueue.v1.JobQueue.CloseSession

@@ -18,27 +18,29 @@ export const file_jobqueue_v1_lease: GenFile = /*@__PURE__*/
   fileDesc("Chdqb2JxdWV1ZS92MS9sZWFzZS5wcm90bxILam9icXVldWUudjEiogIKDExlYXNlUmVxdWVzdBIVCg1sYXN0X2RlbGl2ZXJ5GAEgASgDEiMKBWhlbGxvGAIgASgLMhIuam9icXVldWUudjEuSGVsbG9IABIpCghjYXBhY2l0eRgDIAEoCzIVLmpvYnF1ZXVlLnYxLkNhcGFjaXR5SAASKwoJaGVhcnRiZWF0GAQgASgLMhYuam9icXVldWUudjEuSGVhcnRiZWF0SAASJQoGc2V0dGxlGAUgASgLMhMuam9icXVldWUudjEuU2V0dGxlSAASKQoIcHJvZ3Jlc3MYBiABKAsyFS5qb2JxdWV1ZS52MS5Qcm9ncmVzc0gAEiMKBWRyYWluGAcgASgLMhIuam9icXVldWUudjEuRHJhaW5IAEIHCgVmcmFtZSKyAgoNTGVhc2VSZXNwb25zZRInCgd3ZWxjb21lGAEgASgLMhQuam9icXVldWUudjEuV2VsY29tZUgAEikKCGRlbGl2ZXJ5GAIgASgLMhUuam9icXVldWUudjEuRGVsaXZlcnlIABInCgdzZXR0bGVkGAMgASgLMhQuam9icXVldWUudjEuU2V0dGxlZEgAEiEKBHBvbmcYBCABKAsyES5qb2JxdWV1ZS52MS5Qb25nSAASJwoHY29udHJvbBgFIAEoCzIULmpvYnF1ZXVlLnYxLkNvbnRyb2xIABImCgdnb19hd2F5GAYgASgLMhMuam9icXVldWUudjEuR29Bd2F5SAASJwoHZ29vZGJ5ZRgHIAEoCzIULmpvYnF1ZXVlLnYxLkdvb2RieWVIAEIHCgVmcmFtZSKyAwoFSGVsbG8SFAoGd29ya2VyGAEgASgJQgTiQQECEjYKDXN1YnNjcmlwdGlvbnMYAiADKAsyGS5qb2JxdWV1ZS52MS5TdWJzY3JpcHRpb25CBOJBAQISLQoIY2FwYWNpdHkYAyABKAsyFS5qb2JxdWV1ZS52MS5DYXBhY2l0eUIE4kEBARI0CgZsYWJlbHMYBCADKAsyHi5qb2JxdWV1ZS52MS5IZWxsby5MYWJlbHNFbnRyeUIE4kEBARIUCgZjbGllbnQYBSABKAlCBOJBAQESNAoLc2Vzc2lvbl90dGwYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQESOAoOcGF5bG9hZF9mb3JtYXQYByABKA4yGi5qb2JxdWV1ZS52MS5QYXlsb2FkRm9ybWF0QgTiQQEBEhYKCGZlYXR1cmVzGAggAygJQgTiQQEBEikKBnJlc3VtZRgJIAEoCzITLmpvYnF1ZXVlLnYxLlJlc3VtZUIE4kEBARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjgKDFN1YnNjcmlwdGlvbhITCgVxdWV1ZRgBIAEoCUIE4kEBARITCgVraW5kcxgCIAMoCUIE4kEBAiKgAQoGUmVzdW1lEhsKDXNlc3Npb25fdG9rZW4YASABKAlCBOJBAQISGwoNbGFzdF9kZWxpdmVyeRgCIAEoA0IE4kEBARIqCgRoZWxkGAMgAygLMhYuam9icXVldWUudjEuSGVsZExlYXNlQgTiQQEBEjAKCnVuYW5zd2VyZWQYBCADKAsyFi5qb2JxdWV1ZS52MS5IZWxkTGVhc2VCBOJBAQEiUAoJSGVsZExlYXNlEhYKCGxlYXNlX2lkGAEgASgDQgTiQQEBEhQKBmpvYl9pZBgCIAEoCUIE4kEBAhIVCgdhdHRlbXB0GAMgASgFQgTiQQECIjoKCkhlbGRMZWFzZXMSLAoGbGVhc2VzGAEgAygLMhYuam9icXVldWUudjEuSGVsZExlYXNlQgTiQQEBIq0BCghDYXBhY2l0eRITCgVzbG90cxgBIAEoBUIE4kEBARJDCg1zbG90c19ieV9raW5kGAIgAygLMiYuam9icXVldWUudjEuQ2FwYWNpdHkuU2xvdHNCeUtpbmRFbnRyeUIE4kEBARITCgVieXRlcxgDIAEoA0IE4kEBARoyChBTbG90c0J5S2luZEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoBToCOAEiKgoJSGVhcnRiZWF0EgsKA3NlcRgBIAEoAxIQCgRoZWxkGAIgAygDQgIQASJUCgZTZXR0bGUSCwoDc2VxGAEgASgDEhUKCXN1Y2NlZWRlZBgCIAMoA0ICEAESJgoIb3V0Y29tZXMYAyADKAsyFC5qb2JxdWV1ZS52MS5PdXRjb21lIq4CCgdPdXRjb21lEhYKCGxlYXNlX2lkGAEgASgDQgTiQQEBEhQKBmpvYl9pZBgCIAEoCUIE4kEBARIVCgdhdHRlbXB0GAMgASgFQgTiQQEBEicKB3N1Y2Nlc3MYBCABKAsyFC5qb2JxdWV1ZS52MS5TdWNjZXNzSAASJwoHZmFpbHVyZRgFIAEoCzIULmpvYnF1ZXVlLnYxLkZhaWx1cmVIABIxCgxjYW5jZWxsYXRpb24YBiABKAsyGS5qb2JxdWV1ZS52MS5DYW5jZWxsYXRpb25IABIlCgZzbm9vemUYByABKAsyEy5qb2JxdWV1ZS52MS5Tbm9vemVIABInCgdyZWxlYXNlGAggASgLMhQuam9icXVldWUudjEuUmVsZWFzZUgAQgkKB291dGNvbWUigwEKB1N1Y2Nlc3MSKAoGb3V0cHV0GAEgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlSAASFQoLb3V0cHV0X2pzb24YAiABKAxIABItCgpmb2xsb3dfdXBzGAMgAygLMhMuam9icXVldWUudjEuTmV3Sm9iQgTiQQEBQggKBnJlc3VsdCKcAQoHRmFpbHVyZRIYCgplcnJvcl90eXBlGAEgASgJQgTiQQEBEhMKBWVycm9yGAIgASgJQgTiQQEBEhMKBXN0YWNrGAMgASgJQgTiQQEBEhcKCXBlcm1hbmVudBgEIAEoCEIE4kEBARI0CgtyZXRyeV9hZnRlchgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBASIOCgxDYW5jZWxsYXRpb24iOAoGU25vb3plEi4KBWRlbGF5GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQECIgkKB1JlbGVhc2UikQEKCFByb2dyZXNzEhYKCGxlYXNlX2lkGAEgASgDQgTiQQECEhsKCGZyYWN0aW9uGAIgASgBQgTiQQEBSACIAQESFQoHbWVzc2FnZRgDIAEoCUIE4kEBARIdCgpjaGVja3BvaW50GAQgASgMQgTiQQEBSAGIAQFCCwoJX2ZyYWN0aW9uQg0KC19jaGVja3BvaW50Ih0KBURyYWluEhQKBnJlYXNvbhgBIAEoCUIE4kEBASK3AgoHV2VsY29tZRISCgpzZXNzaW9uX2lkGAEgASgDEhUKDXNlc3Npb25fdG9rZW4YAiABKAkSNQoSaGVhcnRiZWF0X2ludGVydmFsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KC3Nlc3Npb25fdHRsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnNlcnZlchgFIAEoCRIQCghmZWF0dXJlcxgGIAMoCRIpCgZsaW1pdHMYByABKAsyGS5qb2JxdWV1ZS52MS5TZXJ2ZXJMaW1pdHMSJAoEa2VwdBgIIAMoCzIWLmpvYnF1ZXVlLnYxLkhlbGRMZWFzZRInCgdyZXZva2VkGAkgAygLMhYuam9icXVldWUudjEuSGVsZExlYXNlIvwBCgxTZXJ2ZXJMaW1pdHMSFQoNcGF5bG9hZF9ieXRlcxgBIAEoBRIUCgxvdXRwdXRfYnl0ZXMYAiABKAUSFAoMaGVhZGVyX2J5dGVzGAMgASgFEhMKC2Vycm9yX2J5dGVzGAQgASgFEhMKC3N0YWNrX2J5dGVzGAUgASgFEhgKEGNoZWNrcG9pbnRfYnl0ZXMYBiABKAUSFQoNbWVzc2FnZV9ieXRlcxgHIAEoBRISCgpiYXRjaF9qb2JzGAggASgFEhcKD3NldHRsZV9vdXRjb21lcxgJIAEoBRISCgpmb2xsb3dfdXBzGAogASgFEg0KBXNsb3RzGAsgASgFIj0KCERlbGl2ZXJ5EgsKA3NlcRgBIAEoAxIkCgRqb2JzGAIgAygLMhYuam9icXVldWUudjEuTGVhc2VkSm9iIpgECglMZWFzZWRKb2ISEAoIbGVhc2VfaWQYASABKAMSCgoCaWQYAiABKAkSDwoHYXR0ZW1wdBgDIAEoBRIMCgRraW5kGAQgASgJEhYKDHBheWxvYWRfanNvbhgFIAEoDEgAEikKB3BheWxvYWQYBiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVIABINCgVxdWV1ZRgHIAEoCRIUCgxtYXhfYXR0ZW1wdHMYCCABKAUSEAoIZmFpbHVyZXMYCSABKAUSKgoHdGltZW91dBgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIQCghwcmlvcml0eRgLIAEoBRIuCgpjcmVhdGVkX2F0GAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCgZsYWJlbHMYDSADKAsyIi5qb2JxdWV1ZS52MS5MZWFzZWRKb2IuTGFiZWxzRW50cnkSNAoHaGVhZGVycxgOIAMoCzIjLmpvYnF1ZXVlLnYxLkxlYXNlZEpvYi5IZWFkZXJzRW50cnkSEgoKY2hlY2twb2ludBgPIAEoDBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgkKB2NvbnRlbnQiRQoHU2V0dGxlZBILCgNzZXEYASABKAMSLQoKZXhjZXB0aW9ucxgCIAMoCzIZLmpvYnF1ZXVlLnYxLlNldHRsZVJlc3VsdCLeAgoMU2V0dGxlUmVzdWx0EhAKCGxlYXNlX2lkGAEgASgDEg4KBmpvYl9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgFEjIKB3ZlcmRpY3QYBCABKA4yIS5qb2JxdWV1ZS52MS5TZXR0bGVSZXN1bHQuVmVyZGljdBInCgZzdGF0dXMYBSABKA4yFy5qb2JxdWV1ZS52MS5Kb2IuU3RhdHVzEioKBnJ1bl9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHbWVzc2FnZRgHIAEoCSKAAQoHVmVyZGljdBIXChNWRVJESUNUX1VOU1BFQ0lGSUVEEAASCwoHQVBQTElFRBABEhMKD0FMUkVBRFlfQVBQTElFRBACEg8KC1NUQUxFX0xFQVNFEAMSDQoJTk9UX0ZPVU5EEAQSCwoHSU5WQUxJRBAFEg0KCVRSWV9BR0FJThAGIhMKBFBvbmcSCwoDc2VxGAEgASgDIm0KB0NvbnRyb2wSKwoGY2FuY2VsGAEgASgLMhkuam9icXVldWUudjEuQ2FuY2VsTGVhc2VzSAASKwoGcmV2b2tlGAIgASgLMhkuam9icXVldWUudjEuUmV2b2tlTGVhc2VzSABCCAoGYWN0aW9uIocBCgxDYW5jZWxMZWFzZXMSFQoJbGVhc2VfaWRzGAEgAygDQgIQARIOCgZyZWFzb24YAiABKAkSKAoFZ3JhY2UYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJgoGbGVhc2VzGAQgAygLMhYuam9icXVldWUudjEuSGVsZExlYXNlIl0KDFJldm9rZUxlYXNlcxIVCglsZWFzZV9pZHMYASADKANCAhABEg4KBnJlYXNvbhgCIAEoCRImCgZsZWFzZXMYAyADKAsyFi5qb2JxdWV1ZS52MS5IZWxkTGVhc2UidgoGR29Bd2F5EigKBWRyYWluGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD3JlY29ubmVjdF9hZnRlchgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZyZWFzb24YAyABKAkiMwoHR29vZGJ5ZRIoCghyZWxlYXNlZBgBIAMoCzIWLmpvYnF1ZXVlLnYxLkhlbGRMZWFzZSI9ChJPcGVuU2Vzc2lvblJlcXVlc3QSJwoFaGVsbG8YASABKAsyEi5qb2JxdWV1ZS52MS5IZWxsb0IE4kEBAiI8ChNPcGVuU2Vzc2lvblJlc3BvbnNlEiUKB3dlbGNvbWUYASABKAsyFC5qb2JxdWV1ZS52MS5XZWxjb21lIqMBChBDbGFpbUpvYnNSZXF1ZXN0EhsKDXNlc3Npb25fdG9rZW4YASABKAlCBOJBAQISFgoIbWF4X2pvYnMYAiABKAVCBOJBAQESLQoEd2FpdBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBARIrCgRoZWxkGAQgASgLMhcuam9icXVldWUudjEuSGVsZExlYXNlc0IE4kEBASI5ChFDbGFpbUpvYnNSZXNwb25zZRIkCgRqb2JzGAEgAygLMhYuam9icXVldWUudjEuTGVhc2VkSm9iIl4KEVNldHRsZUpvYnNSZXF1ZXN0EhsKDXNlc3Npb25fdG9rZW4YASABKAlCBOJBAQISLAoIb3V0Y29tZXMYAiADKAsyFC5qb2JxdWV1ZS52MS5PdXRjb21lQgTiQQECIkAKElNldHRsZUpvYnNSZXNwb25zZRIqCgdyZXN1bHRzGAEgAygLMhkuam9icXVldWUudjEuU2V0dGxlUmVzdWx0ImMKF0hlYXJ0YmVhdFNlc3Npb25SZXF1ZXN0EhsKDXNlc3Npb25fdG9rZW4YASABKAlCBOJBAQISKwoEaGVsZBgCIAEoCzIXLmpvYnF1ZXVlLnYxLkhlbGRMZWFzZXNCBOJBAQEiQgoYSGVhcnRiZWF0U2Vzc2lvblJlc3BvbnNlEiYKCGNvbnRyb2xzGAEgAygLMhQuam9icXVldWUudjEuQ29udHJvbCIyChNDbG9zZVNlc3Npb25SZXF1ZXN0EhsKDXNlc3Npb25fdG9rZW4YASABKAlCBOJBAQIiQAoUQ2xvc2VTZXNzaW9uUmVzcG9uc2USKAoIcmVsZWFzZWQYASADKAsyFi5qb2JxdWV1ZS52MS5IZWxkTGVhc2VCRwoPZGV2LmpvYnF1ZXVlLnYxQgpMZWFzZVByb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_jobqueue_v1_job]);
 
 /**
- * One frame from a worker. The first frame of a stream is Hello, and no later one is.
+ * One frame from a worker. The first frame of a stream is Hello, and no later frame is.
  *
  * @generated from message jobqueue.v1.LeaseRequest
  */
 export type LeaseRequest = Message<"jobqueue.v1.LeaseRequest"> & {
   /**
-   * The highest `Delivery.seq` of this stream that the worker has seen; 0 before the first. Sent in every frame, and
-   * within 20 ms of a delivery; before the handler begins where `LeasedJob.attempt` is above 1. A frame with nothing else
-   * in it is a bare receipt.
-   * While receipts stand still for longer than a heartbeat interval, the worker is given no more jobs. What it has not
-   * seen for three intervals goes back, uncharged. What has no receipt when the stream breaks goes back 15 s after the
-   * last frame, or at the end of the ttl where that is sooner. The job is not charged, but the server counts that it
-   * was lost unseen. From two losses and unseen ends on a job is isolated: it comes in a Delivery of its own, and
-   * nothing follows it before its receipt. Without one its loss is charged.
+   * The receipt: the highest `Delivery.seq` of this stream that the worker has read. 0 before the first delivery. The
+   * worker sets it in every frame, and sends it within 20 ms of a delivery. If `LeasedJob.attempt` is above 1, it sends
+   * it before the handler begins. A frame with no other field is a bare receipt.
+   *
+   * If receipts stop for longer than a heartbeat interval, the server delivers no more jobs. After three intervals it
+   * takes back the jobs without a receipt. If the stream breaks, it takes them back 15 s after the last frame, or at
+   * the end of the ttl if that is sooner. These jobs are not charged, but the server counts each such end as unseen.
+   *
+   * A job whose losses and unseen ends come to two is isolated. It comes in a Delivery of its own, and no delivery
+   * follows before its receipt. If the worker is lost without a receipt for it, the job is charged a loss.
    *
    * @generated from field: int64 last_delivery = 1;
    */
   lastDelivery: bigint;
 
   /**
-   * What the frame says. Not set: a bare receipt. A frame that the server does not know is ignored.
+   * The frame's content. Not set: a bare receipt. The server ignores a frame that it does not know.
    *
    * @generated from oneof jobqueue.v1.LeaseRequest.frame
    */
@@ -52,7 +54,7 @@ export type LeaseRequest = Message<"jobqueue.v1.LeaseRequest"> & {
     case: "hello";
   } | {
     /**
-     * Says anew how much the worker takes.
+     * Changes how many jobs the worker takes.
      *
      * @generated from field: jobqueue.v1.Capacity capacity = 3;
      */
@@ -60,7 +62,7 @@ export type LeaseRequest = Message<"jobqueue.v1.LeaseRequest"> & {
     case: "capacity";
   } | {
     /**
-     * Says that the worker lives, and what it holds.
+     * Keeps the session alive, and names the leases that the worker holds.
      *
      * @generated from field: jobqueue.v1.Heartbeat heartbeat = 4;
      */
@@ -76,7 +78,7 @@ export type LeaseRequest = Message<"jobqueue.v1.LeaseRequest"> & {
     case: "settle";
   } | {
     /**
-     * Reports how far a job is.
+     * Reports how far an attempt is.
      *
      * @generated from field: jobqueue.v1.Progress progress = 6;
      */
@@ -84,7 +86,7 @@ export type LeaseRequest = Message<"jobqueue.v1.LeaseRequest"> & {
     case: "progress";
   } | {
     /**
-     * Says that the worker is leaving.
+     * Asks for no more jobs, because the worker is shutting down.
      *
      * @generated from field: jobqueue.v1.Drain drain = 7;
      */
@@ -107,7 +109,7 @@ export const LeaseRequestSchema: GenMessage<LeaseRequest> = /*@__PURE__*/
  */
 export type LeaseResponse = Message<"jobqueue.v1.LeaseResponse"> & {
   /**
-   * What the frame says. A worker ignores a frame that it does not know.
+   * The frame's content. A worker ignores a frame that it does not know.
    *
    * @generated from oneof jobqueue.v1.LeaseResponse.frame
    */
@@ -121,7 +123,7 @@ export type LeaseResponse = Message<"jobqueue.v1.LeaseResponse"> & {
     case: "welcome";
   } | {
     /**
-     * Hands over jobs.
+     * Delivers jobs.
      *
      * @generated from field: jobqueue.v1.Delivery delivery = 2;
      */
@@ -145,7 +147,7 @@ export type LeaseResponse = Message<"jobqueue.v1.LeaseResponse"> & {
     case: "pong";
   } | {
     /**
-     * Tells the worker to cancel or give up leases.
+     * Asks the worker to cancel or give up leases.
      *
      * @generated from field: jobqueue.v1.Control control = 5;
      */
@@ -153,7 +155,7 @@ export type LeaseResponse = Message<"jobqueue.v1.LeaseResponse"> & {
     case: "control";
   } | {
     /**
-     * Asks the worker to connect elsewhere.
+     * Asks the worker to connect to another server.
      *
      * @generated from field: jobqueue.v1.GoAway go_away = 6;
      */
@@ -161,7 +163,7 @@ export type LeaseResponse = Message<"jobqueue.v1.LeaseResponse"> & {
     case: "goAway";
   } | {
     /**
-     * Ends a drain; nothing follows.
+     * Ends the session after a drain. It is the last frame.
      *
      * @generated from field: jobqueue.v1.Goodbye goodbye = 7;
      */
@@ -178,13 +180,13 @@ export const LeaseResponseSchema: GenMessage<LeaseResponse> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 1);
 
 /**
- * Who a worker is, what it subscribes to and how much it takes.
+ * A worker's name, its subscriptions and its capacity.
  *
  * @generated from message jobqueue.v1.Hello
  */
 export type Hello = Message<"jobqueue.v1.Hello"> & {
   /**
-   * The worker's name for people, 1..128 characters, for example host and process id. Shown as `Job.locked_by`. Need
+   * The worker's name for people, 1..128 characters, for example host and process id. `Job.locked_by` shows it. It need
    * not be unique.
    *
    * @generated from field: string worker = 1;
@@ -192,37 +194,38 @@ export type Hello = Message<"jobqueue.v1.Hello"> & {
   worker: string;
 
   /**
-   * What the worker takes jobs from, 1..1000 of them. When a session is resumed they replace the former ones.
+   * The queues and kinds that the worker takes, at most 1000 pairs. At a resume they replace the previous ones.
    *
    * @generated from field: repeated jobqueue.v1.Subscription subscriptions = 2;
    */
   subscriptions: Subscription[];
 
   /**
-   * How much the worker takes to begin with. Unset: nothing, until a Capacity frame. Calls of ClaimJobs say it each
-   * time by `max_jobs`.
+   * The worker's first capacity. Unset: 0 jobs, until a Capacity frame comes. Calls of ClaimJobs give a number each
+   * time, in `max_jobs`.
    *
    * @generated from field: jobqueue.v1.Capacity capacity = 3;
    */
   capacity?: Capacity;
 
   /**
-   * The worker's own marks, for people: version, zone and the like. At most 32; a name has 1..63 characters, a value at
-   * most 255.
+   * The worker's own labels, for people: version, zone and the like. At most 32. A name has 1..63 characters, a value
+   * at most 255.
    *
    * @generated from field: map<string, string> labels = 4;
    */
   labels: { [key: string]: string };
 
   /**
-   * The client library and its version, for example `jobqueue-python/0.1.0`; at most 128 characters.
+   * The client library and its version, for example `jobqueue-python/0.1.0`. At most 128 characters.
    *
    * @generated from field: string client = 5;
    */
   client: string;
 
   /**
-   * How long the session survives silence, counted from the last frame heard: 5 s to 1 h. Unset: 30 s.
+   * How long the session lives after the last frame or call that the server got, 5 s to 1 h. Unset: 30 s, unless the
+   * operator chose another. The resume of a session keeps its ttl.
    *
    * @generated from field: google.protobuf.Duration session_ttl = 6;
    */
@@ -236,15 +239,15 @@ export type Hello = Message<"jobqueue.v1.Hello"> & {
   payloadFormat: PayloadFormat;
 
   /**
-   * What the worker understands beyond version 1, by names that the documentation lists; unknown ones are ignored.
-   * The server sends nothing beyond version 1 that is not named here.
+   * The names of features beyond version 1 that the worker understands, as the documentation lists them. The server
+   * ignores names that it does not know, and uses no feature that is not named here.
    *
    * @generated from field: repeated string features = 8;
    */
   features: string[];
 
   /**
-   * Set to go on with a session instead of opening one.
+   * Set to resume a session instead of opening one.
    *
    * @generated from field: jobqueue.v1.Resume resume = 9;
    */
@@ -259,20 +262,20 @@ export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 2);
 
 /**
- * A queue, and which of its jobs a worker takes.
+ * A queue, and the kinds of its jobs that a worker takes.
  *
  * @generated from message jobqueue.v1.Subscription
  */
 export type Subscription = Message<"jobqueue.v1.Subscription"> & {
   /**
-   * The queue's name. Empty: `default`. It need not exist yet.
+   * The queue's name. Empty: `default`. The queue need not exist yet.
    *
    * @generated from field: string queue = 1;
    */
   queue: string;
 
   /**
-   * The kinds that the worker has handlers for, at least one. They need not exist yet.
+   * The kinds for which the worker has handlers, at least one. They need not exist yet.
    *
    * @generated from field: repeated string kinds = 2;
    */
@@ -287,36 +290,37 @@ export const SubscriptionSchema: GenMessage<Subscription> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 3);
 
 /**
- * What a worker still knows of the session that it goes on with, on any server.
+ * What a worker knows of the session that it resumes. Any server can resume it.
  *
  * @generated from message jobqueue.v1.Resume
  */
 export type Resume = Message<"jobqueue.v1.Resume"> & {
   /**
-   * `Welcome.session_token`, the newest one seen. A secret.
+   * The newest `Welcome.session_token` that the worker got. A secret.
    *
    * @generated from field: string session_token = 1;
    */
   sessionToken: string;
 
   /**
-   * The highest `Delivery.seq` seen on the session's last stream.
+   * The highest `Delivery.seq` that the worker read on the session's last stream.
    *
    * @generated from field: int64 last_delivery = 2;
    */
   lastDelivery: bigint;
 
   /**
-   * Every lease that the worker holds, by all three numbers. Leases of the session that are not named here nor in
-   * `unanswered` go back uncharged at once. So a worker begins no job that comes on the former stream after this frame;
-   * if it stays there after all, it releases such a job.
+   * Every lease that the worker holds, each with all three numbers. At most 10,000. The server gives the session's
+   * other leases back at once, uncharged, unless `unanswered` names them. The worker must therefore not start a job
+   * that comes on the previous stream after this frame. If it stays on that stream, it releases such a job.
    *
    * @generated from field: repeated jobqueue.v1.HeldLease held = 3;
    */
   held: HeldLease[];
 
   /**
-   * Every lease that was settled without a Settled having been seen. The worker sends these settlements again.
+   * Every lease whose settlement the worker sent, and for which no Settled came. At most 10,000. The worker sends these
+   * settlements again.
    *
    * @generated from field: repeated jobqueue.v1.HeldLease unanswered = 4;
    */
@@ -331,7 +335,7 @@ export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 4);
 
 /**
- * The name of one lease. Unary calls leave `lease_id` out.
+ * Names one lease. Unary calls leave out `lease_id`.
  *
  * @generated from message jobqueue.v1.HeldLease
  */
@@ -351,7 +355,7 @@ export type HeldLease = Message<"jobqueue.v1.HeldLease"> & {
   jobId: string;
 
   /**
-   * The attempt's number in its job, from 1: the fence. A job that was meanwhile given to another has a higher one.
+   * The attempt's number in its job, from 1. It is the fence: if the job was leased again since, its attempt is higher.
    *
    * @generated from field: int32 attempt = 3;
    */
@@ -366,13 +370,13 @@ export const HeldLeaseSchema: GenMessage<HeldLease> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 5);
 
 /**
- * A list of leases, as a message so that "holds none" and "does not say" differ.
+ * A list of leases. It is a message, so that an empty list differs from no list.
  *
  * @generated from message jobqueue.v1.HeldLeases
  */
 export type HeldLeases = Message<"jobqueue.v1.HeldLeases"> & {
   /**
-   * The leases, in no order, at most 10,000.
+   * The leases, in any order. At most 10,000.
    *
    * @generated from field: repeated jobqueue.v1.HeldLease leases = 1;
    */
@@ -387,29 +391,28 @@ export const HeldLeasesSchema: GenMessage<HeldLeases> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 6);
 
 /**
- * How much a worker takes. Absolute, not a difference: the newest frame counts, so that nothing can leak.
+ * How much a worker takes. The numbers are totals, not differences: the newest frame counts.
  *
  * @generated from message jobqueue.v1.Capacity
  */
 export type Capacity = Message<"jobqueue.v1.Capacity"> & {
   /**
-   * How many leases the worker will hold at once, those it holds already included, 0..10000. 0 pauses it.
+   * How many leases the worker holds at most, 0..10000, those that it holds already included. 0 pauses the worker.
    *
    * @generated from field: int32 slots = 1;
    */
   slots: number;
 
   /**
-   * Fewer slots for single kinds, 0..10000 each, within `slots`. A kind that is not named is bounded by
-   * `slots` alone.
+   * How many leases of single kinds the worker holds at most, 0..10000 each, within `slots`. For other kinds only
+   * `slots` counts.
    *
    * @generated from field: map<string, int32> slots_by_kind = 2;
    */
   slotsByKind: { [key: string]: number };
 
   /**
-   * How many bytes of payload the worker will hold at once. 0: no limit. A single job larger than it is still
-   * delivered, alone.
+   * How many bytes of payload the worker holds at most. 0: no limit. A job that is larger is still delivered, alone.
    *
    * @generated from field: int64 bytes = 3;
    */
@@ -424,22 +427,22 @@ export const CapacitySchema: GenMessage<Capacity> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 7);
 
 /**
- * A sign of life from the worker, every `Welcome.heartbeat_interval`.
+ * Keeps the session alive. A worker sends one every `Welcome.heartbeat_interval`.
  *
  * @generated from message jobqueue.v1.Heartbeat
  */
 export type Heartbeat = Message<"jobqueue.v1.Heartbeat"> & {
   /**
-   * Counts up on the stream, from 1; answered by the Pong of the same number.
+   * Counts the heartbeats of the stream, from 1. The Pong to this heartbeat has the same number.
    *
    * @generated from field: int64 seq = 1;
    */
   seq: bigint;
 
   /**
-   * Every lease that the worker holds, also the revoked ones whose handler still runs: these take up slots. A lease
-   * among them that the server does not know is revoked. At most 20000: a longer list is passed over, with a line in the
-   * server's log; the frame is a sign of life all the same.
+   * Every lease that the worker holds, revoked ones whose handler still runs included; these take up slots. The server
+   * revokes a lease that it does not know. At most 20,000: the server ignores a longer list and logs a warning; the
+   * heartbeat counts all the same.
    *
    * @generated from field: repeated int64 held = 2 [packed = true];
    */
@@ -454,34 +457,34 @@ export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 8);
 
 /**
- * Outcomes of leases. Answered by the Settled of the same number, after they are committed; until then the worker
- * keeps them, and sends them again after a resume.
+ * Reports outcomes. The server answers with the Settled of the same number after it has committed them. Until then the
+ * worker keeps them, and sends them again after a resume.
  *
- * An outcome that is over a limit of its own, such as `ServerLimits.output_bytes`, is answered INVALID by itself. A frame
- * over `ServerLimits.message_bytes` is refused unread: the stream ends with BODY_TOO_LARGE, and the session goes on.
- * Then the worker resumes, and never sends that frame again as it was: it sends each outcome that was not answered in a
- * frame of its own. An outcome whose own frame is refused again, or would be over the limit, counts as answered INVALID:
- * the worker settles it as a Failure that says so.
+ * An outcome that is over a limit of its own, such as `ServerLimits.output_bytes`, is answered INVALID, alone. The
+ * server does not read a frame over `ServerLimits.message_bytes`: it ends the stream with BODY_TOO_LARGE, and the
+ * session goes on. The worker then resumes, and sends each unanswered outcome in a frame of its own, never the same
+ * frame again. If the frame of one outcome is refused again, or would be over the limit, the outcome counts as INVALID:
+ * the worker settles that lease as a Failure that says so.
  *
  * @generated from message jobqueue.v1.Settle
  */
 export type Settle = Message<"jobqueue.v1.Settle"> & {
   /**
-   * Counts up on the stream, from 1.
+   * Counts the Settle frames of the stream, from 1.
    *
    * @generated from field: int64 seq = 1;
    */
   seq: bigint;
 
   /**
-   * Leases that succeeded without an output: the common case, in few bytes.
+   * The lease ids of attempts that succeeded without an output.
    *
    * @generated from field: repeated int64 succeeded = 2 [packed = true];
    */
   succeeded: bigint[];
 
   /**
-   * All others. With `succeeded` at most 1000 a frame.
+   * All other outcomes. At most 1000 in a frame, together with `succeeded`.
    *
    * @generated from field: repeated jobqueue.v1.Outcome outcomes = 3;
    */
@@ -496,40 +499,40 @@ export const SettleSchema: GenMessage<Settle> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 9);
 
 /**
- * How one attempt ended. The lease is named by `lease_id` on a stream, by `job_id` and `attempt` in a unary call.
+ * How one attempt ended. On a stream `lease_id` names the lease; in a unary call `job_id` and `attempt` do.
  *
  * @generated from message jobqueue.v1.Outcome
  */
 export type Outcome = Message<"jobqueue.v1.Outcome"> & {
   /**
-   * `LeasedJob.lease_id`. 0: the lease is named by the other two.
+   * `LeasedJob.lease_id`. 0: `job_id` and `attempt` name the lease.
    *
    * @generated from field: int64 lease_id = 1;
    */
   leaseId: bigint;
 
   /**
-   * The job's id. Empty: the lease is named by `lease_id`.
+   * The job's id. Empty: `lease_id` names the lease.
    *
    * @generated from field: string job_id = 2;
    */
   jobId: string;
 
   /**
-   * The attempt's number in its job, from 1. With `job_id`.
+   * The attempt's number in its job, from 1. Set together with `job_id`.
    *
    * @generated from field: int32 attempt = 3;
    */
   attempt: number;
 
   /**
-   * What came of it. One must be set.
+   * How the attempt ended. One must be set.
    *
    * @generated from oneof jobqueue.v1.Outcome.outcome
    */
   outcome: {
     /**
-     * It is done.
+     * The attempt succeeded.
      *
      * @generated from field: jobqueue.v1.Success success = 4;
      */
@@ -537,7 +540,7 @@ export type Outcome = Message<"jobqueue.v1.Outcome"> & {
     case: "success";
   } | {
     /**
-     * It failed.
+     * The attempt failed.
      *
      * @generated from field: jobqueue.v1.Failure failure = 5;
      */
@@ -545,7 +548,7 @@ export type Outcome = Message<"jobqueue.v1.Outcome"> & {
     case: "failure";
   } | {
     /**
-     * The worker stopped it because it is to be cancelled.
+     * The worker stopped the attempt, to cancel the job.
      *
      * @generated from field: jobqueue.v1.Cancellation cancellation = 6;
      */
@@ -553,7 +556,7 @@ export type Outcome = Message<"jobqueue.v1.Outcome"> & {
     case: "cancellation";
   } | {
     /**
-     * The job asks to be run again later. Charges nothing.
+     * The handler wants to run again later. Charges nothing.
      *
      * @generated from field: jobqueue.v1.Snooze snooze = 7;
      */
@@ -584,13 +587,13 @@ export const OutcomeSchema: GenMessage<Outcome> = /*@__PURE__*/
  */
 export type Success = Message<"jobqueue.v1.Success"> & {
   /**
-   * What the handler answered: one JSON value, at most 1 MiB as text. Neither set: no output.
+   * The handler's output: one JSON value, at most 1 MiB as text. Neither set: no output.
    *
    * @generated from oneof jobqueue.v1.Success.result
    */
   result: {
     /**
-     * As a JSON value, for REST and for tools such as grpcurl. Over gRPC integers above 2^53 lose digits.
+     * The output as a JSON value, for REST and for tools such as grpcurl. Over gRPC integers above 2^53 lose digits.
      *
      * @generated from field: google.protobuf.Value output = 1;
      */
@@ -598,7 +601,7 @@ export type Success = Message<"jobqueue.v1.Success"> & {
     case: "output";
   } | {
     /**
-     * As JSON text in UTF-8, for generated stubs; stored byte for byte.
+     * The output as JSON text in UTF-8, for generated stubs. The server stores it byte for byte.
      *
      * @generated from field: bytes output_json = 2;
      */
@@ -607,8 +610,8 @@ export type Success = Message<"jobqueue.v1.Success"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * Jobs that are enqueued in the same transaction as this outcome, or not at all; at most 100. Each is checked as in
-   * EnqueueJob; one that is refused makes the outcome INVALID.
+   * Jobs that are enqueued in the transaction that commits this outcome, at most 100. The server checks each as in
+   * EnqueueJob. If one is refused, the outcome is INVALID.
    *
    * @generated from field: repeated jobqueue.v1.NewJob follow_ups = 3;
    */
@@ -623,42 +626,42 @@ export const SuccessSchema: GenMessage<Success> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 11);
 
 /**
- * The attempt failed: the job becomes RETRYING, or FAILED_PERMANENT after the last failure that it may have.
+ * The attempt failed. The job becomes RETRYING, or FAILED_PERMANENT if it has `max_attempts` failures.
  *
  * @generated from message jobqueue.v1.Failure
  */
 export type Failure = Message<"jobqueue.v1.Failure"> & {
   /**
-   * The error's type, for example `ConnectionError`; at most 255 characters.
+   * The error's type, for example `ConnectionError`. The server cuts what is over 255 characters.
    *
    * @generated from field: string error_type = 1;
    */
   errorType: string;
 
   /**
-   * What went wrong, in words. What is over 8 KiB is cut, and said to be cut.
+   * The error text. The server cuts what is over 8192 characters, and says in the text that it was cut.
    *
    * @generated from field: string error = 2;
    */
   error: string;
 
   /**
-   * Where it went wrong, for people. What is over 32 KiB is cut, and said to be cut.
+   * The stack trace, for people. The server cuts what is over 32768 characters, and says in the text that it was cut.
    *
    * @generated from field: string stack = 3;
    */
   stack: string;
 
   /**
-   * Whether another attempt would be in vain: the job becomes FAILED_PERMANENT at once (NOT_RETRYABLE).
+   * Whether another attempt would fail too. The job then becomes FAILED_PERMANENT at once (NOT_RETRYABLE).
    *
    * @generated from field: bool permanent = 4;
    */
   permanent: boolean;
 
   /**
-   * How long to wait for the next attempt, instead of the backoff: 0 to 400 days. The server adds up to a tenth, within
-   * 400 days, so that jobs that ask for the same wait do not run at the same moment. Unset: the retry policy decides.
+   * How long the job waits for its next attempt, instead of the backoff: 0 to 400 days. The server adds up to a tenth,
+   * within 400 days, so that jobs with the same wait do not run at the same moment. Unset: the retry policy decides.
    *
    * @generated from field: google.protobuf.Duration retry_after = 5;
    */
@@ -673,8 +676,8 @@ export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 12);
 
 /**
- * The attempt was stopped: the job becomes CANCELLED, CANCELLED_BY_CALLER if that was asked for, else
- * CANCELLED_BY_WORKER.
+ * The worker stopped the attempt. The job becomes CANCELLED, with the reason CANCELLED_BY_CALLER if a caller asked for
+ * it, otherwise CANCELLED_BY_WORKER.
  *
  * @generated from message jobqueue.v1.Cancellation
  */
@@ -689,14 +692,14 @@ export const CancellationSchema: GenMessage<Cancellation> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 13);
 
 /**
- * The job asks to be run again later: it becomes QUEUED, or RETRYING if it has failed or been lost before. Charges
- * nothing. CANCELLED if that was asked for.
+ * The handler wants to run again later. The job becomes QUEUED, or RETRYING if it has failures or losses, or CANCELLED
+ * if a caller asked for that. Charges nothing.
  *
  * @generated from message jobqueue.v1.Snooze
  */
 export type Snooze = Message<"jobqueue.v1.Snooze"> & {
   /**
-   * How long from now, 0 to 400 days. Exact: the server adds nothing.
+   * How long from the commit the job waits, 0 to 400 days. The wait is exact: the server adds nothing to it.
    *
    * @generated from field: google.protobuf.Duration delay = 1;
    */
@@ -711,8 +714,8 @@ export const SnoozeSchema: GenMessage<Snooze> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 14);
 
 /**
- * The worker gives the job back: it becomes QUEUED, or RETRYING if it has failed or been lost before, and can be
- * claimed at once. Charges nothing. CANCELLED if that was asked for.
+ * The worker gives the job back. The job becomes QUEUED, or RETRYING if it has failures or losses, or CANCELLED if a
+ * caller asked for that. It can be claimed again at once. Charges nothing.
  *
  * @generated from message jobqueue.v1.Release
  */
@@ -727,7 +730,8 @@ export const ReleaseSchema: GenMessage<Release> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 15);
 
 /**
- * How far a running attempt is. Not answered; lost if the stream breaks. An attempt that is over is ignored.
+ * Reports how far a running attempt is. The server does not answer it, and may lose it if the stream breaks. It ignores
+ * progress of an attempt that has ended.
  *
  * @generated from message jobqueue.v1.Progress
  */
@@ -740,22 +744,22 @@ export type Progress = Message<"jobqueue.v1.Progress"> & {
   leaseId: bigint;
 
   /**
-   * 0..1, of the whole. Unset: unchanged.
+   * The share of the work that is done, 0..1. Unset: unchanged.
    *
    * @generated from field: optional double fraction = 2;
    */
   fraction?: number;
 
   /**
-   * What it does right now, for people. What is over 1 KiB is cut.
+   * What the attempt does now, for people. The server cuts what is over 1024 characters.
    *
    * @generated from field: string message = 3;
    */
   message: string;
 
   /**
-   * Given to the job's next attempt, so that it can go on from there; at most 64 KiB, in any form. Unset: unchanged.
-   * A larger one is passed over, with a line in the server's log: the next attempt is given the one before.
+   * Data for the job's next attempt, so that it can continue from there. At most 64 KiB, in any form. Unset: unchanged.
+   * The server ignores a larger one and logs a warning; the next attempt then gets the previous checkpoint.
    *
    * @generated from field: optional bytes checkpoint = 4;
    */
@@ -770,15 +774,15 @@ export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 16);
 
 /**
- * The worker leaves: it is given no more jobs, settles or releases those that it holds, and is told Goodbye. The
- * closing of the worker's side of the stream means the same: after the answers that are due it is answered by Goodbye.
- * A stream that broke is no drain.
+ * The worker is shutting down. The server delivers no more jobs, the worker settles or releases those that it holds,
+ * and the server then sends Goodbye. If the worker closes its side of the stream, that means the same: the server sends
+ * the answers that are due, then Goodbye. A broken stream is not a drain.
  *
  * @generated from message jobqueue.v1.Drain
  */
 export type Drain = Message<"jobqueue.v1.Drain"> & {
   /**
-   * Why, for the server's log; at most 255 characters.
+   * Why, for the server's log. What is over 255 characters is cut.
    *
    * @generated from field: string reason = 1;
    */
@@ -793,7 +797,7 @@ export const DrainSchema: GenMessage<Drain> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 17);
 
 /**
- * The session that a worker has. Set by the server.
+ * The session that the worker has from now on. Set by the server.
  *
  * @generated from message jobqueue.v1.Welcome
  */
@@ -806,23 +810,23 @@ export type Welcome = Message<"jobqueue.v1.Welcome"> & {
   sessionId: bigint;
 
   /**
-   * Proves to any server that the session is this worker's. A secret: only its digest is stored. A new one with every
-   * resume; the one before stays good until a frame has arrived on the new stream.
+   * Proves to any server that the session belongs to this worker. A secret: the server stores only its digest. Each
+   * resume makes a new token. The previous token stays valid until a frame has arrived on the new stream.
    *
    * @generated from field: string session_token = 2;
    */
   sessionToken: string;
 
   /**
-   * How often the worker is to send Heartbeat (or HeartbeatSession): ttl / 4, at most 5 s. A worker that sees no Pong
-   * for two of them connects elsewhere.
+   * How often the worker must send Heartbeat (or HeartbeatSession): a quarter of the ttl, at most 5 s. A worker that
+   * gets no Pong for two intervals connects to another server.
    *
    * @generated from field: google.protobuf.Duration heartbeat_interval = 3;
    */
   heartbeatInterval?: Duration;
 
   /**
-   * How long the session survives silence.
+   * How long the session lives after the last frame or call that the server got.
    *
    * @generated from field: google.protobuf.Duration session_ttl = 4;
    */
@@ -836,29 +840,29 @@ export type Welcome = Message<"jobqueue.v1.Welcome"> & {
   server: string;
 
   /**
-   * What the server understands beyond version 1, out of `Hello.features`.
+   * The features beyond version 1 that the server understands, out of `Hello.features`.
    *
    * @generated from field: repeated string features = 6;
    */
   features: string[];
 
   /**
-   * What the server takes at most.
+   * The server's limits.
    *
    * @generated from field: jobqueue.v1.ServerLimits limits = 7;
    */
   limits?: ServerLimits;
 
   /**
-   * After a resume: the leases that the worker still has, with the lease ids that it named.
+   * After a resume: the leases that the worker still holds, with the lease ids that it named.
    *
    * @generated from field: repeated jobqueue.v1.HeldLease kept = 8;
    */
   kept: HeldLease[];
 
   /**
-   * After a resume: the leases that the worker named and no longer has. It stops their handlers; an outcome would be
-   * refused as STALE_LEASE.
+   * After a resume: the leases that the worker named and no longer holds. It stops their handlers. The server would
+   * refuse an outcome of them as STALE_LEASE.
    *
    * @generated from field: repeated jobqueue.v1.HeldLease revoked = 9;
    */
@@ -873,7 +877,7 @@ export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 18);
 
 /**
- * The largest sizes that a server takes. Bytes unless the name says otherwise.
+ * The largest sizes that a server accepts. In bytes, unless the comment of the field names another unit.
  *
  * @generated from message jobqueue.v1.ServerLimits
  */
@@ -900,14 +904,14 @@ export type ServerLimits = Message<"jobqueue.v1.ServerLimits"> & {
   headerBytes: number;
 
   /**
-   * `Failure.error`; the rest is cut.
+   * `Failure.error`, in characters. The server cuts a longer text.
    *
    * @generated from field: int32 error_bytes = 4;
    */
   errorBytes: number;
 
   /**
-   * `Failure.stack`; the rest is cut.
+   * `Failure.stack`, in characters. The server cuts a longer text.
    *
    * @generated from field: int32 stack_bytes = 5;
    */
@@ -928,7 +932,7 @@ export type ServerLimits = Message<"jobqueue.v1.ServerLimits"> & {
   messageBytes: number;
 
   /**
-   * The number of jobs in BatchEnqueueJobs.
+   * The number of jobs in one BatchEnqueueJobs.
    *
    * @generated from field: int32 batch_jobs = 8;
    */
@@ -942,14 +946,14 @@ export type ServerLimits = Message<"jobqueue.v1.ServerLimits"> & {
   settleOutcomes: number;
 
   /**
-   * The number of `Success.follow_ups`.
+   * The number of jobs in one `Success.follow_ups`.
    *
    * @generated from field: int32 follow_ups = 10;
    */
   followUps: number;
 
   /**
-   * The number of slots in Capacity.
+   * The number of slots in one Capacity.
    *
    * @generated from field: int32 slots = 11;
    */
@@ -964,13 +968,13 @@ export const ServerLimitsSchema: GenMessage<ServerLimits> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 19);
 
 /**
- * Jobs, each with a lease. Set by the server. At most 1 MiB unless it is one job.
+ * Jobs with a lease each. Set by the server. At most 1 MiB, unless it has only one job.
  *
  * @generated from message jobqueue.v1.Delivery
  */
 export type Delivery = Message<"jobqueue.v1.Delivery"> & {
   /**
-   * Counts up on the stream, from 1. The worker answers it in `LeaseRequest.last_delivery`.
+   * Counts the deliveries of the stream, from 1. The worker answers it in `LeaseRequest.last_delivery`.
    *
    * @generated from field: int64 seq = 1;
    */
@@ -992,13 +996,14 @@ export const DeliverySchema: GenMessage<Delivery> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 20);
 
 /**
- * One attempt of one job, handed to a worker. Set by the server.
+ * One attempt of one job, leased to a worker. Set by the server.
  *
  * @generated from message jobqueue.v1.LeasedJob
  */
 export type LeasedJob = Message<"jobqueue.v1.LeasedJob"> & {
   /**
-   * The lease's short number, unique in its session: names it in Heartbeat, Settle, Progress and Control.
+   * The lease's number, unique in its session. Heartbeat, Settle, Progress and Control name the lease by it. 0 in
+   * answers to unary calls.
    *
    * @generated from field: int64 lease_id = 1;
    */
@@ -1012,15 +1017,15 @@ export type LeasedJob = Message<"jobqueue.v1.LeasedJob"> & {
   id: string;
 
   /**
-   * The attempt's number in its job, from 1. Higher than that of every earlier lease on the job: together with the id
-   * a fencing token, for the handler's own store.
+   * The attempt's number in its job, from 1. It is higher than the number of every earlier lease on the job. With the
+   * id it is a fencing token, which a handler can give to its own store.
    *
    * @generated from field: int32 attempt = 3;
    */
   attempt: number;
 
   /**
-   * What sort of work it is: chooses the handler.
+   * The job's kind. It decides which handler runs.
    *
    * @generated from field: string kind = 4;
    */
@@ -1033,7 +1038,7 @@ export type LeasedJob = Message<"jobqueue.v1.LeasedJob"> & {
    */
   content: {
     /**
-     * As the JSON text that was enqueued, byte for byte.
+     * The JSON text that was enqueued, byte for byte.
      *
      * @generated from field: bytes payload_json = 5;
      */
@@ -1041,7 +1046,7 @@ export type LeasedJob = Message<"jobqueue.v1.LeasedJob"> & {
     case: "payloadJson";
   } | {
     /**
-     * As a JSON value.
+     * The payload as a JSON value.
      *
      * @generated from field: google.protobuf.Value payload = 6;
      */
@@ -1050,63 +1055,63 @@ export type LeasedJob = Message<"jobqueue.v1.LeasedJob"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * The queue that it was claimed from.
+   * The queue from which the job was claimed.
    *
    * @generated from field: string queue = 7;
    */
   queue: string;
 
   /**
-   * How many failures end the job for good.
+   * After this many failures the job ends as FAILED_PERMANENT.
    *
    * @generated from field: int32 max_attempts = 8;
    */
   maxAttempts: number;
 
   /**
-   * How many there have been. One more makes the job FAILED_PERMANENT when it is `max_attempts - 1`.
+   * How many failures the job has. At `max_attempts - 1`, one more ends the job as FAILED_PERMANENT.
    *
    * @generated from field: int32 failures = 9;
    */
   failures: number;
 
   /**
-   * How long this attempt may run, from the claim. Unset: no limit.
+   * How long this attempt may run, from its claim. Unset: no limit.
    *
    * @generated from field: google.protobuf.Duration timeout = 10;
    */
   timeout?: Duration;
 
   /**
-   * -10..10, higher first.
+   * -10..10. Jobs of a higher priority are claimed first.
    *
    * @generated from field: int32 priority = 11;
    */
   priority: number;
 
   /**
-   * When the job was enqueued.
+   * When the job was enqueued, by the database's clock.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 12;
    */
   createdAt?: Timestamp;
 
   /**
-   * The producer's own marks.
+   * The producer's own labels.
    *
    * @generated from field: map<string, string> labels = 13;
    */
   labels: { [key: string]: string };
 
   /**
-   * What the producer gave beside the payload, with `x-request-id` and `traceparent` of the enqueuing.
+   * The producer's headers, with `x-request-id` and `traceparent` of the call that enqueued the job.
    *
    * @generated from field: map<string, string> headers = 14;
    */
   headers: { [key: string]: string };
 
   /**
-   * What the attempts before left behind (`Progress.checkpoint`). Empty: nothing.
+   * The last `Progress.checkpoint` of the earlier attempts. Empty: none.
    *
    * @generated from field: bytes checkpoint = 15;
    */
@@ -1121,7 +1126,7 @@ export const LeasedJobSchema: GenMessage<LeasedJob> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 21);
 
 /**
- * The answer to a Settle, after its commit. Set by the server.
+ * The answer to a Settle, after the commit. Set by the server.
  *
  * @generated from message jobqueue.v1.Settled
  */
@@ -1134,8 +1139,8 @@ export type Settled = Message<"jobqueue.v1.Settled"> & {
   seq: bigint;
 
   /**
-   * What the worker did not know: every failure with its new status and run_at, and every outcome that was not
-   * applied. All others were APPLIED.
+   * The results that the worker can't know: every failure with its new status and run_at, and every outcome that was
+   * not applied. All others were APPLIED.
    *
    * @generated from field: repeated jobqueue.v1.SettleResult exceptions = 2;
    */
@@ -1150,55 +1155,55 @@ export const SettledSchema: GenMessage<Settled> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 22);
 
 /**
- * What became of one outcome. Set by the server.
+ * The result for one outcome. Set by the server.
  *
  * @generated from message jobqueue.v1.SettleResult
  */
 export type SettleResult = Message<"jobqueue.v1.SettleResult"> & {
   /**
-   * The lease, if the outcome named it so.
+   * The lease's number, if the outcome named the lease by it.
    *
    * @generated from field: int64 lease_id = 1;
    */
   leaseId: bigint;
 
   /**
-   * The job's id. Empty if it is not known.
+   * The job's id. Empty if the server does not know it.
    *
    * @generated from field: string job_id = 2;
    */
   jobId: string;
 
   /**
-   * The attempt's number. 0 if it is not known.
+   * The attempt's number. 0 if the server does not know it.
    *
    * @generated from field: int32 attempt = 3;
    */
   attempt: number;
 
   /**
-   * What the server did.
+   * What the server did with the outcome.
    *
    * @generated from field: jobqueue.v1.SettleResult.Verdict verdict = 4;
    */
   verdict: SettleResult_Verdict;
 
   /**
-   * The job's status after it. STATUS_UNSPECIFIED unless the verdict is APPLIED or ALREADY_APPLIED.
+   * The job's status after the outcome. STATUS_UNSPECIFIED unless the verdict is APPLIED or ALREADY_APPLIED.
    *
    * @generated from field: jobqueue.v1.Job.Status status = 5;
    */
   status: Job_Status;
 
   /**
-   * When the job may be claimed again, if its status is QUEUED or RETRYING. Else unset.
+   * When the job may be claimed again, by the database's clock. Set if its status is QUEUED or RETRYING.
    *
    * @generated from field: google.protobuf.Timestamp run_at = 6;
    */
   runAt?: Timestamp;
 
   /**
-   * What was wrong, for people; what is over 512 characters is cut. Empty when it was applied.
+   * What was wrong, for people. At most 512 characters. Empty if the outcome was applied.
    *
    * @generated from field: string message = 7;
    */
@@ -1219,50 +1224,51 @@ export const SettleResultSchema: GenMessage<SettleResult> = /*@__PURE__*/
  */
 export enum SettleResult_Verdict {
   /**
-   * Not said. Never sent.
+   * No verdict. Never sent.
    *
    * @generated from enum value: VERDICT_UNSPECIFIED = 0;
    */
   VERDICT_UNSPECIFIED = 0,
 
   /**
-   * Committed.
+   * The outcome was committed.
    *
    * @generated from enum value: APPLIED = 1;
    */
   APPLIED = 1,
 
   /**
-   * The same outcome of the same lease was committed before. Nothing is left to do.
+   * The same outcome of the same lease was committed before. There is nothing left to do.
    *
    * @generated from enum value: ALREADY_APPLIED = 2;
    */
   ALREADY_APPLIED = 2,
 
   /**
-   * The lease is not, or no longer, this session's, or was settled otherwise. Nothing changed, and nothing can be
-   * done.
+   * The session does not hold the lease, or the lease was settled with another outcome. Nothing changed; the worker
+   * drops the outcome.
    *
    * @generated from enum value: STALE_LEASE = 3;
    */
   STALE_LEASE = 3,
 
   /**
-   * There is no such job, or no longer.
+   * No job has this id; it never existed, was deleted, or its retention ended.
    *
    * @generated from enum value: NOT_FOUND = 4;
    */
   NOT_FOUND = 4,
 
   /**
-   * The outcome is malformed or over a limit; `message` says how. The lease goes on: settle it otherwise.
+   * The outcome is malformed or over a limit; `message` says what is wrong. The lease goes on: settle it with a valid
+   * outcome.
    *
    * @generated from enum value: INVALID = 5;
    */
   INVALID = 5,
 
   /**
-   * It was not committed, for a cause that passes. Send it again.
+   * The outcome was not committed, for a cause that passes. Send it again.
    *
    * @generated from enum value: TRY_AGAIN = 6;
    */
@@ -1282,7 +1288,8 @@ export const SettleResult_VerdictSchema: GenEnum<SettleResult_Verdict> = /*@__PU
  */
 export type Pong = Message<"jobqueue.v1.Pong"> & {
   /**
-   * `Heartbeat.seq`. Where the worker has closed its side, that of the last one again, or 0 if there was none.
+   * `Heartbeat.seq`. After the worker closed its side of the stream: the last heartbeat's number again, or 0 if there
+   * was none.
    *
    * @generated from field: int64 seq = 1;
    */
@@ -1297,19 +1304,19 @@ export const PongSchema: GenMessage<Pong> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 24);
 
 /**
- * What a worker is to do with leases that it holds. Set by the server.
+ * What the worker must do with leases that it holds. Set by the server.
  *
  * @generated from message jobqueue.v1.Control
  */
 export type Control = Message<"jobqueue.v1.Control"> & {
   /**
-   * One is set. A worker ignores one that it does not know.
+   * One is set. A worker ignores an action that it does not know.
    *
    * @generated from oneof jobqueue.v1.Control.action
    */
   action: {
     /**
-     * Cancel them: the worker answers by an outcome.
+     * Stop these handlers, and settle.
      *
      * @generated from field: jobqueue.v1.CancelLeases cancel = 1;
      */
@@ -1317,7 +1324,7 @@ export type Control = Message<"jobqueue.v1.Control"> & {
     case: "cancel";
   } | {
     /**
-     * Give them up: they are no longer its own.
+     * Stop these handlers; the leases are no longer the worker's.
      *
      * @generated from field: jobqueue.v1.RevokeLeases revoke = 2;
      */
@@ -1334,8 +1341,8 @@ export const ControlSchema: GenMessage<Control> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 25);
 
 /**
- * The cancelling of these jobs was asked for. The worker stops their handlers and settles: `cancellation` if it
- * stopped, `success` if it was done before.
+ * A caller asked to cancel these jobs. The worker stops their handlers and settles: with `cancellation` if a handler
+ * stopped, with `success` if it was done before.
  *
  * @generated from message jobqueue.v1.CancelLeases
  */
@@ -1348,15 +1355,15 @@ export type CancelLeases = Message<"jobqueue.v1.CancelLeases"> & {
   leaseIds: bigint[];
 
   /**
-   * What the caller of CancelJob gave as reason, for people. May be empty.
+   * The reason that the caller of CancelJob gave, for people. May be empty.
    *
    * @generated from field: string reason = 2;
    */
   reason: string;
 
   /**
-   * How long from now the server waits for the outcome. Then it decides (CANCEL_GRACE_ENDED), and a later one is
-   * STALE_LEASE.
+   * How long from now the server waits for the outcome. Then it cancels the job itself (CANCEL_GRACE_ENDED), and
+   * answers a later outcome with STALE_LEASE.
    *
    * @generated from field: google.protobuf.Duration grace = 3;
    */
@@ -1378,8 +1385,8 @@ export const CancelLeasesSchema: GenMessage<CancelLeases> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 26);
 
 /**
- * These leases are no longer the worker's: it stops their handlers and does not settle. A handler that still runs
- * takes up its slot until a heartbeat no longer names it.
+ * The worker no longer holds these leases. It stops their handlers and does not settle. A handler that still runs takes
+ * up its slot until a heartbeat no longer names its lease.
  *
  * @generated from message jobqueue.v1.RevokeLeases
  */
@@ -1392,7 +1399,7 @@ export type RevokeLeases = Message<"jobqueue.v1.RevokeLeases"> & {
   leaseIds: bigint[];
 
   /**
-   * Why: TIMED_OUT, CANCEL_GRACE_ENDED, LEASE_UNKNOWN, UNSEEN (no receipt came for it) or another one.
+   * Why: TIMED_OUT, CANCEL_GRACE_ENDED, LEASE_UNKNOWN, UNSEEN (no receipt came) or another reason.
    *
    * @generated from field: string reason = 2;
    */
@@ -1414,29 +1421,29 @@ export const RevokeLeasesSchema: GenMessage<RevokeLeases> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 27);
 
 /**
- * The server leaves, or wants the worker elsewhere: it delivers no more on this stream, and takes settlements and
- * heartbeats on it until `drain` has passed. The session lives on. The worker resumes it on another stream before it
- * lets this one go; if it finds no other server it stays. Set by the server.
+ * The server is shutting down, or wants the worker on another server. It delivers no more jobs on this stream, and
+ * accepts settlements and heartbeats on it until `drain` has passed. The session goes on. The worker resumes it on
+ * another stream before it ends this one; if it finds no other server, it stays. Set by the server.
  *
  * @generated from message jobqueue.v1.GoAway
  */
 export type GoAway = Message<"jobqueue.v1.GoAway"> & {
   /**
-   * How long this stream goes on. Unset: until the worker ends it.
+   * How long this stream stays open. Unset: until the worker ends it.
    *
    * @generated from field: google.protobuf.Duration drain = 1;
    */
   drain?: Duration;
 
   /**
-   * How long the worker waits before it connects anew, so that not all come at once. Unset: not at all.
+   * How long the worker waits before it connects, so that not all workers connect at once. Unset: 0.
    *
    * @generated from field: google.protobuf.Duration reconnect_after = 2;
    */
   reconnectAfter?: Duration;
 
   /**
-   * Why: DRAINING, MAX_AGE, DATABASE_AWAY or another one.
+   * Why: DRAINING, MAX_AGE, DATABASE_AWAY or another reason.
    *
    * @generated from field: string reason = 3;
    */
@@ -1451,13 +1458,13 @@ export const GoAwaySchema: GenMessage<GoAway> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 28);
 
 /**
- * The session is over and holds nothing. Nothing follows. Set by the server.
+ * The session has ended and holds no lease. No frame follows. Set by the server.
  *
  * @generated from message jobqueue.v1.Goodbye
  */
 export type Goodbye = Message<"jobqueue.v1.Goodbye"> & {
   /**
-   * The leases that were not settled, and went back uncharged.
+   * The leases that were not settled. They were given back, uncharged.
    *
    * @generated from field: repeated jobqueue.v1.HeldLease released = 1;
    */
@@ -1472,13 +1479,13 @@ export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 29);
 
 /**
- * The session to open by calls instead of a stream.
+ * The session to open or to resume, for a worker without a stream.
  *
  * @generated from message jobqueue.v1.OpenSessionRequest
  */
 export type OpenSessionRequest = Message<"jobqueue.v1.OpenSessionRequest"> & {
   /**
-   * As on a stream. With `resume` the session of that token goes on.
+   * The same as on a stream. With `resume`, the session of that token goes on.
    *
    * @generated from field: jobqueue.v1.Hello hello = 1;
    */
@@ -1493,13 +1500,13 @@ export const OpenSessionRequestSchema: GenMessage<OpenSessionRequest> = /*@__PUR
   messageDesc(file_jobqueue_v1_lease, 30);
 
 /**
- * The session that was opened.
+ * The session that was opened or resumed.
  *
  * @generated from message jobqueue.v1.OpenSessionResponse
  */
 export type OpenSessionResponse = Message<"jobqueue.v1.OpenSessionResponse"> & {
   /**
-   * As on a stream.
+   * The same as on a stream.
    *
    * @generated from field: jobqueue.v1.Welcome welcome = 1;
    */
@@ -1514,7 +1521,7 @@ export const OpenSessionResponseSchema: GenMessage<OpenSessionResponse> = /*@__P
   messageDesc(file_jobqueue_v1_lease, 31);
 
 /**
- * How many jobs to claim.
+ * How many jobs to claim, and how long to wait for them.
  *
  * @generated from message jobqueue.v1.ClaimJobsRequest
  */
@@ -1527,7 +1534,7 @@ export type ClaimJobsRequest = Message<"jobqueue.v1.ClaimJobsRequest"> & {
   sessionToken: string;
 
   /**
-   * At most so many jobs, 1..1000. 0: 1.
+   * The most jobs in the answer, 1..1000. 0: 1.
    *
    * @generated from field: int32 max_jobs = 2;
    */
@@ -1541,8 +1548,8 @@ export type ClaimJobsRequest = Message<"jobqueue.v1.ClaimJobsRequest"> & {
   wait?: Duration;
 
   /**
-   * Every lease that the worker holds; others of the session go back uncharged, so that a lost answer loses no job.
-   * Unset: the worker does not say, and nothing goes back.
+   * Every lease that the worker holds. The session's other leases are given back, uncharged, so that a lost answer
+   * loses no job. Unset: none is given back.
    *
    * @generated from field: jobqueue.v1.HeldLeases held = 4;
    */
@@ -1563,7 +1570,7 @@ export const ClaimJobsRequestSchema: GenMessage<ClaimJobsRequest> = /*@__PURE__*
  */
 export type ClaimJobsResponse = Message<"jobqueue.v1.ClaimJobsResponse"> & {
   /**
-   * In the order in which they were claimed. Empty: none was ready in time.
+   * The jobs, in the order in which they were claimed. Empty: no job was ready in time.
    *
    * @generated from field: repeated jobqueue.v1.LeasedJob jobs = 1;
    */
@@ -1578,7 +1585,7 @@ export const ClaimJobsResponseSchema: GenMessage<ClaimJobsResponse> = /*@__PURE_
   messageDesc(file_jobqueue_v1_lease, 33);
 
 /**
- * Outcomes to report.
+ * The outcomes to report.
  *
  * @generated from message jobqueue.v1.SettleJobsRequest
  */
@@ -1591,7 +1598,7 @@ export type SettleJobsRequest = Message<"jobqueue.v1.SettleJobsRequest"> & {
   sessionToken: string;
 
   /**
-   * 1..1000 of them, each lease named by `job_id` and `attempt`.
+   * The outcomes, 1..1000. `job_id` and `attempt` name the lease of each.
    *
    * @generated from field: repeated jobqueue.v1.Outcome outcomes = 2;
    */
@@ -1606,13 +1613,13 @@ export const SettleJobsRequestSchema: GenMessage<SettleJobsRequest> = /*@__PURE_
   messageDesc(file_jobqueue_v1_lease, 34);
 
 /**
- * What became of the outcomes.
+ * The results for the outcomes.
  *
  * @generated from message jobqueue.v1.SettleJobsResponse
  */
 export type SettleJobsResponse = Message<"jobqueue.v1.SettleJobsResponse"> & {
   /**
-   * One for each outcome, in their order.
+   * One result for each outcome of the request, in the same order.
    *
    * @generated from field: repeated jobqueue.v1.SettleResult results = 1;
    */
@@ -1627,7 +1634,7 @@ export const SettleJobsResponseSchema: GenMessage<SettleJobsResponse> = /*@__PUR
   messageDesc(file_jobqueue_v1_lease, 35);
 
 /**
- * A sign of life from a worker without a stream.
+ * Keeps the session of a worker without a stream alive.
  *
  * @generated from message jobqueue.v1.HeartbeatSessionRequest
  */
@@ -1640,8 +1647,8 @@ export type HeartbeatSessionRequest = Message<"jobqueue.v1.HeartbeatSessionReque
   sessionToken: string;
 
   /**
-   * Every lease that the worker holds. A lease among them that the server does not know is revoked in the answer.
-   * Unset: the worker does not say.
+   * Every lease that the worker holds. The answer revokes a lease that the server does not know. Unset: the answer
+   * revokes none.
    *
    * @generated from field: jobqueue.v1.HeldLeases held = 2;
    */
@@ -1656,13 +1663,13 @@ export const HeartbeatSessionRequestSchema: GenMessage<HeartbeatSessionRequest> 
   messageDesc(file_jobqueue_v1_lease, 36);
 
 /**
- * What the worker is to do.
+ * What the worker must do with its leases.
  *
  * @generated from message jobqueue.v1.HeartbeatSessionResponse
  */
 export type HeartbeatSessionResponse = Message<"jobqueue.v1.HeartbeatSessionResponse"> & {
   /**
-   * What to cancel and what to give up. Said again in every answer until it is done.
+   * The leases to cancel and to give up. Every answer repeats them until the worker has done so.
    *
    * @generated from field: repeated jobqueue.v1.Control controls = 1;
    */
@@ -1698,13 +1705,13 @@ export const CloseSessionRequestSchema: GenMessage<CloseSessionRequest> = /*@__P
   messageDesc(file_jobqueue_v1_lease, 38);
 
 /**
- * What the session still held.
+ * The leases that the session still held.
  *
  * @generated from message jobqueue.v1.CloseSessionResponse
  */
 export type CloseSessionResponse = Message<"jobqueue.v1.CloseSessionResponse"> & {
   /**
-   * The leases that were not settled, and went back uncharged.
+   * The leases that were not settled. They were given back, uncharged.
    *
    * @generated from field: repeated jobqueue.v1.HeldLease released = 1;
    */

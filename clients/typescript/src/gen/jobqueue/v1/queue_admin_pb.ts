@@ -19,34 +19,34 @@ export const file_jobqueue_v1_queue_admin: GenFile = /*@__PURE__*/
   fileDesc("Ch1qb2JxdWV1ZS92MS9xdWV1ZV9hZG1pbi5wcm90bxILam9icXVldWUudjEieAoFUXVldWUSEwoEbmFtZRgBIAEoCUIF4kECAwgSFAoGcGF1c2VkGAIgASgIQgTiQQEDEi0KBmRlcHRocxgDIAMoCzIXLmpvYnF1ZXVlLnYxLlF1ZXVlRGVwdGhCBOJBAQMSFQoHcnVubmluZxgEIAEoBUIE4kEBAyKaAQoKUXVldWVEZXB0aBItCgZzdGF0dXMYASABKA4yFy5qb2JxdWV1ZS52MS5Kb2IuU3RhdHVzQgTiQQEDEhIKBGpvYnMYAiABKAVCBOJBAQMSFAoGY2FwcGVkGAMgASgIQgTiQQEDEjMKCm9sZGVzdF9hZ2UYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQMi7gEKBEtpbmQSEwoEbmFtZRgBIAEoCUIF4kECAggSKAoGc2NoZW1hGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlSAASFQoLc2NoZW1hX2pzb24YAyABKAxIABI0CgxyZXRyeV9wb2xpY3kYBCABKAsyGC5qb2JxdWV1ZS52MS5SZXRyeVBvbGljeUIE4kEBARIaCgxtYXhfYXR0ZW1wdHMYBSABKAVCBOJBAQESMAoHdGltZW91dBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBAUIMCgpkZWZpbml0aW9uIkYKEUxpc3RRdWV1ZXNSZXF1ZXN0EhcKCXBhZ2Vfc2l6ZRgBIAEoBUIE4kEBARIYCgpwYWdlX3Rva2VuGAIgASgJQgTiQQEBIlEKEkxpc3RRdWV1ZXNSZXNwb25zZRIiCgZxdWV1ZXMYASADKAsyEi5qb2JxdWV1ZS52MS5RdWV1ZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiJQoPR2V0UXVldWVSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiNQoQR2V0UXVldWVSZXNwb25zZRIhCgVxdWV1ZRgBIAEoCzISLmpvYnF1ZXVlLnYxLlF1ZXVlIicKEVBhdXNlUXVldWVSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiNwoSUGF1c2VRdWV1ZVJlc3BvbnNlEiEKBXF1ZXVlGAEgASgLMhIuam9icXVldWUudjEuUXVldWUiKAoSUmVzdW1lUXVldWVSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiOAoTUmVzdW1lUXVldWVSZXNwb25zZRIhCgVxdWV1ZRgBIAEoCzISLmpvYnF1ZXVlLnYxLlF1ZXVlInEKDlB1dEtpbmRSZXF1ZXN0EiUKBGtpbmQYASABKAsyES5qb2JxdWV1ZS52MS5LaW5kQgTiQQECEjgKDnBheWxvYWRfZm9ybWF0GAIgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASIyCg9QdXRLaW5kUmVzcG9uc2USHwoEa2luZBgBIAEoCzIRLmpvYnF1ZXVlLnYxLktpbmQifwoQTGlzdEtpbmRzUmVxdWVzdBIXCglwYWdlX3NpemUYASABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgCIAEoCUIE4kEBARI4Cg5wYXlsb2FkX2Zvcm1hdBgDIAEoDjIaLmpvYnF1ZXVlLnYxLlBheWxvYWRGb3JtYXRCBOJBAQEiTgoRTGlzdEtpbmRzUmVzcG9uc2USIAoFa2luZHMYASADKAsyES5qb2JxdWV1ZS52MS5LaW5kEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKiBQoKUXVldWVBZG1pbhJhCgpMaXN0UXVldWVzEh4uam9icXVldWUudjEuTGlzdFF1ZXVlc1JlcXVlc3QaHy5qb2JxdWV1ZS52MS5MaXN0UXVldWVzUmVzcG9uc2UiEoLT5JMCDBIKL3YxL3F1ZXVlcxJpCghHZXRRdWV1ZRIcLmpvYnF1ZXVlLnYxLkdldFF1ZXVlUmVxdWVzdBodLmpvYnF1ZXVlLnYxLkdldFF1ZXVlUmVzcG9uc2UiIILT5JMCGmIFcXVldWUSES92MS9xdWV1ZXMve25hbWV9EngKClBhdXNlUXVldWUSHi5qb2JxdWV1ZS52MS5QYXVzZVF1ZXVlUmVxdWVzdBofLmpvYnF1ZXVlLnYxLlBhdXNlUXVldWVSZXNwb25zZSIpgtPkkwIjOgEqYgVxdWV1ZSIXL3YxL3F1ZXVlcy97bmFtZX06cGF1c2USfAoLUmVzdW1lUXVldWUSHy5qb2JxdWV1ZS52MS5SZXN1bWVRdWV1ZVJlcXVlc3QaIC5qb2JxdWV1ZS52MS5SZXN1bWVRdWV1ZVJlc3BvbnNlIiqC0+STAiQ6ASpiBXF1ZXVlIhgvdjEvcXVldWVzL3tuYW1lfTpyZXN1bWUSbwoHUHV0S2luZBIbLmpvYnF1ZXVlLnYxLlB1dEtpbmRSZXF1ZXN0Ghwuam9icXVldWUudjEuUHV0S2luZFJlc3BvbnNlIimC0+STAiM6BGtpbmRiBGtpbmQaFS92MS9raW5kcy97a2luZC5uYW1lfRJdCglMaXN0S2luZHMSHS5qb2JxdWV1ZS52MS5MaXN0S2luZHNSZXF1ZXN0Gh4uam9icXVldWUudjEuTGlzdEtpbmRzUmVzcG9uc2UiEYLT5JMCCxIJL3YxL2tpbmRzQkwKD2Rldi5qb2JxdWV1ZS52MUIPUXVldWVBZG1pblByb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_struct, file_jobqueue_v1_job]);
 
 /**
- * A named line of jobs. Exists from its first use. Every field is set by the server.
+ * A named place where jobs wait. A queue exists from its first use. The server sets every field.
  *
  * @generated from message jobqueue.v1.Queue
  */
 export type Queue = Message<"jobqueue.v1.Queue"> & {
   /**
-   * Its name, `[a-z0-9][a-z0-9_.-]{0,127}`.
+   * The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * Whether no job may be claimed from it. Changed by PauseQueue and ResumeQueue.
+   * Whether jobs of the queue may not be claimed. PauseQueue and ResumeQueue change it.
    *
    * @generated from field: bool paused = 2;
    */
   paused: boolean;
 
   /**
-   * Its jobs that are not over: one entry for each of QUEUED, RETRYING and RUNNING, also where there are none.
+   * The queue's jobs that are not terminal: one entry each for QUEUED, RETRYING and RUNNING, also if its count is 0.
    *
    * @generated from field: repeated jobqueue.v1.QueueDepth depths = 3;
    */
   depths: QueueDepth[];
 
   /**
-   * How many of its jobs are RUNNING, as in `depths`.
+   * The number of RUNNING jobs, as in `depths`.
    *
    * @generated from field: int32 running = 4;
    */
@@ -61,7 +61,7 @@ export const QueueSchema: GenMessage<Queue> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_queue_admin, 0);
 
 /**
- * How many jobs of one status there are in a queue, and how old the oldest is. Set by the server.
+ * The number of a queue's jobs in one status, and the age of the oldest. Set by the server.
  *
  * @generated from message jobqueue.v1.QueueDepth
  */
@@ -74,22 +74,23 @@ export type QueueDepth = Message<"jobqueue.v1.QueueDepth"> & {
   status: Job_Status;
 
   /**
-   * How many there are, those with a later run_at included.
+   * The number of jobs, those with a later run_at included.
    *
    * @generated from field: int32 jobs = 2;
    */
   jobs: number;
 
   /**
-   * Whether counting stopped at its bound, so that there are at least `jobs`: a full count of a large backlog would
-   * harm the queue that it measures.
+   * Whether the server stopped counting at its bound, so that there may be more than `jobs`. A full count of a large
+   * backlog would slow the queue down.
    *
    * @generated from field: bool capped = 3;
    */
   capped: boolean;
 
   /**
-   * How long the first of them has been due, or the first RUNNING one has been claimed. Unset: there is none.
+   * For QUEUED and RETRYING: for how long the first job has been due. For RUNNING: how long ago the first job was
+   * claimed. By the database's clock. Unset: there is no such job.
    *
    * @generated from field: google.protobuf.Duration oldest_age = 4;
    */
@@ -110,23 +111,23 @@ export const QueueDepthSchema: GenMessage<QueueDepth> = /*@__PURE__*/
  */
 export type Kind = Message<"jobqueue.v1.Kind"> & {
   /**
-   * Its name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST it stands in the path and may be left out of the body.
+   * The kind's name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST the path holds it, and the body may leave it out.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * A JSON Schema (2020-12) that payloads must satisfy when they are enqueued, at most 256 KiB as text, without
-   * references to other documents. Where a rule such as a pattern is broken, the error says the `title` or the
-   * `description` of the schema that has it. Neither set: every JSON value is taken.
+   * A JSON Schema (2020-12) that payloads must satisfy when they are enqueued. At most 256 KiB as text, and without
+   * references to other documents. If a payload breaks a rule such as a pattern, the error shows the `title` or the
+   * `description` of the schema with that rule. Neither set: every JSON value is valid.
    *
    * @generated from oneof jobqueue.v1.Kind.definition
    */
   definition: {
     /**
-     * The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the JSON text is kept as it was
-     * sent.
+     * The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
+     * it was sent.
      *
      * @generated from field: google.protobuf.Value schema = 2;
      */
@@ -134,7 +135,7 @@ export type Kind = Message<"jobqueue.v1.Kind"> & {
     case: "schema";
   } | {
     /**
-     * The schema as JSON text in UTF-8, for generated stubs; kept byte for byte.
+     * The schema as JSON text in UTF-8, for generated stubs. The server keeps it byte for byte.
      *
      * @generated from field: bytes schema_json = 3;
      */
@@ -143,21 +144,22 @@ export type Kind = Message<"jobqueue.v1.Kind"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * The wait between a failure and the next attempt, for jobs that don't say. Unset: the default one.
+   * How long a job waits between a failure and its next attempt, for jobs without a policy of their own. Unset: the
+   * default policy.
    *
    * @generated from field: jobqueue.v1.RetryPolicy retry_policy = 4;
    */
   retryPolicy?: RetryPolicy;
 
   /**
-   * How many failures end a job for good, for jobs that don't say. 1..1000. 0: 3.
+   * After this many failures a job ends as FAILED_PERMANENT, for jobs without a value of their own. 1..1000. 0: 3.
    *
    * @generated from field: int32 max_attempts = 5;
    */
   maxAttempts: number;
 
   /**
-   * How long one attempt may run, 1 s to 7 days, for jobs that don't say. Unset: no limit.
+   * How long one attempt may run from its claim, 1 s to 7 days, for jobs without a value of their own. Unset: no limit.
    *
    * @generated from field: google.protobuf.Duration timeout = 6;
    */
@@ -172,20 +174,21 @@ export const KindSchema: GenMessage<Kind> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_queue_admin, 2);
 
 /**
- * Which queues to list.
+ * Which page of queues to list.
  *
  * @generated from message jobqueue.v1.ListQueuesRequest
  */
 export type ListQueuesRequest = Message<"jobqueue.v1.ListQueuesRequest"> & {
   /**
-   * At most so many queues in the answer. 0: 50. Above 1000: 1000. The answer may be shorter, and still carry a token.
+   * The most queues in the answer. 0: 50. Above 1000: 1000. The answer may have fewer, and still have a token for the
+   * next page.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * `next_page_token` of the page before. Empty: the first page.
+   * `next_page_token` of the previous page. Empty: the first page.
    *
    * @generated from field: string page_token = 2;
    */
@@ -206,14 +209,14 @@ export const ListQueuesRequestSchema: GenMessage<ListQueuesRequest> = /*@__PURE_
  */
 export type ListQueuesResponse = Message<"jobqueue.v1.ListQueuesResponse"> & {
   /**
-   * In order of their names.
+   * The queues, ordered by name.
    *
    * @generated from field: repeated jobqueue.v1.Queue queues = 1;
    */
   queues: Queue[];
 
   /**
-   * To be sent as `page_token` for the next page. Empty: this was the last one.
+   * The `page_token` of the next page. Empty: this is the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -228,7 +231,7 @@ export const ListQueuesResponseSchema: GenMessage<ListQueuesResponse> = /*@__PUR
   messageDesc(file_jobqueue_v1_queue_admin, 4);
 
 /**
- * Which queue to read.
+ * The queue to read.
  *
  * @generated from message jobqueue.v1.GetQueueRequest
  */
@@ -249,13 +252,13 @@ export const GetQueueRequestSchema: GenMessage<GetQueueRequest> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_queue_admin, 5);
 
 /**
- * The queue that was asked for.
+ * The queue that was read.
  *
  * @generated from message jobqueue.v1.GetQueueResponse
  */
 export type GetQueueResponse = Message<"jobqueue.v1.GetQueueResponse"> & {
   /**
-   * As it stands.
+   * The queue as it is now.
    *
    * @generated from field: jobqueue.v1.Queue queue = 1;
    */
@@ -270,7 +273,7 @@ export const GetQueueResponseSchema: GenMessage<GetQueueResponse> = /*@__PURE__*
   messageDesc(file_jobqueue_v1_queue_admin, 6);
 
 /**
- * Which queue to pause.
+ * The queue to pause.
  *
  * @generated from message jobqueue.v1.PauseQueueRequest
  */
@@ -297,7 +300,7 @@ export const PauseQueueRequestSchema: GenMessage<PauseQueueRequest> = /*@__PURE_
  */
 export type PauseQueueResponse = Message<"jobqueue.v1.PauseQueueResponse"> & {
   /**
-   * As it stands now.
+   * The queue as it is now.
    *
    * @generated from field: jobqueue.v1.Queue queue = 1;
    */
@@ -312,7 +315,7 @@ export const PauseQueueResponseSchema: GenMessage<PauseQueueResponse> = /*@__PUR
   messageDesc(file_jobqueue_v1_queue_admin, 8);
 
 /**
- * Which queue to resume.
+ * The queue to resume.
  *
  * @generated from message jobqueue.v1.ResumeQueueRequest
  */
@@ -339,7 +342,7 @@ export const ResumeQueueRequestSchema: GenMessage<ResumeQueueRequest> = /*@__PUR
  */
 export type ResumeQueueResponse = Message<"jobqueue.v1.ResumeQueueResponse"> & {
   /**
-   * As it stands now.
+   * The queue as it is now.
    *
    * @generated from field: jobqueue.v1.Queue queue = 1;
    */
@@ -367,7 +370,7 @@ export type PutKindRequest = Message<"jobqueue.v1.PutKindRequest"> & {
   kind?: Kind;
 
   /**
-   * The form of the answer's schema. Default PAYLOAD_FORMAT_VALUE.
+   * The form of the schema in the answer. Default PAYLOAD_FORMAT_VALUE.
    *
    * @generated from field: jobqueue.v1.PayloadFormat payload_format = 2;
    */
@@ -388,7 +391,7 @@ export const PutKindRequestSchema: GenMessage<PutKindRequest> = /*@__PURE__*/
  */
 export type PutKindResponse = Message<"jobqueue.v1.PutKindResponse"> & {
   /**
-   * As it is stored.
+   * The kind as it is stored.
    *
    * @generated from field: jobqueue.v1.Kind kind = 1;
    */
@@ -403,27 +406,28 @@ export const PutKindResponseSchema: GenMessage<PutKindResponse> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_queue_admin, 12);
 
 /**
- * Which kinds to list.
+ * Which page of kinds to list.
  *
  * @generated from message jobqueue.v1.ListKindsRequest
  */
 export type ListKindsRequest = Message<"jobqueue.v1.ListKindsRequest"> & {
   /**
-   * At most so many kinds in the answer. 0: 50. Above 1000: 1000. The answer may be shorter, and still carry a token.
+   * The most kinds in the answer. 0: 50. Above 1000: 1000. The answer may have fewer, and still have a token for the
+   * next page.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * `next_page_token` of the page before. Empty: the first page.
+   * `next_page_token` of the previous page. Empty: the first page.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * The form of the schemas. Default PAYLOAD_FORMAT_VALUE.
+   * The form of the schemas in the answer. Default PAYLOAD_FORMAT_VALUE.
    *
    * @generated from field: jobqueue.v1.PayloadFormat payload_format = 3;
    */
@@ -444,14 +448,14 @@ export const ListKindsRequestSchema: GenMessage<ListKindsRequest> = /*@__PURE__*
  */
 export type ListKindsResponse = Message<"jobqueue.v1.ListKindsResponse"> & {
   /**
-   * In order of their names.
+   * The kinds, ordered by name.
    *
    * @generated from field: repeated jobqueue.v1.Kind kinds = 1;
    */
   kinds: Kind[];
 
   /**
-   * To be sent as `page_token` for the next page. Empty: this was the last one.
+   * The `page_token` of the next page. Empty: this is the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -466,15 +470,16 @@ export const ListKindsResponseSchema: GenMessage<ListKindsResponse> = /*@__PURE_
   messageDesc(file_jobqueue_v1_queue_admin, 14);
 
 /**
- * What an operator does with queues and kinds.
+ * Reads and changes queues and kinds, for operators.
  *
- * Beside the errors named at each method, every method may answer those that are named at the service JobQueue.
+ * In addition to the errors listed at each method, every method may answer those that are listed at the service
+ * JobQueue.
  *
  * @generated from service jobqueue.v1.QueueAdmin
  */
 export const QueueAdmin: GenService<{
   /**
-   * Lists the queues in order of their names.
+   * Lists the queues, ordered by name.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
@@ -491,8 +496,8 @@ export const QueueAdmin: GenService<{
    * Reads one queue.
    *
    * Errors:
-   * - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-   * - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+   * - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+   * - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
    *
    * @generated from rpc jobqueue.v1.QueueAdmin.GetQueue
    */
@@ -502,12 +507,12 @@ export const QueueAdmin: GenService<{
     output: typeof GetQueueResponseSchema;
   },
   /**
-   * Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, running ones run on.
-   * Pausing a paused queue changes nothing.
+   * Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
+   * To pause a paused queue changes nothing.
    *
    * Errors:
-   * - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-   * - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+   * - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+   * - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
    *
    * @generated from rpc jobqueue.v1.QueueAdmin.PauseQueue
    */
@@ -517,11 +522,11 @@ export const QueueAdmin: GenService<{
     output: typeof PauseQueueResponseSchema;
   },
   /**
-   * Lets jobs be claimed from a paused queue again. Resuming a queue that is not paused changes nothing.
+   * Allows the claiming of jobs from a paused queue again. To resume a queue that is not paused changes nothing.
    *
    * Errors:
-   * - INVALID_ARGUMENT, FIELD_INVALID: name is not a name of a queue.
-   * - NOT_FOUND, QUEUE_NOT_FOUND: it was never used.
+   * - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+   * - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
    *
    * @generated from rpc jobqueue.v1.QueueAdmin.ResumeQueue
    */
@@ -531,12 +536,12 @@ export const QueueAdmin: GenService<{
     output: typeof ResumeQueueResponseSchema;
   },
   /**
-   * Makes a kind, or replaces it as a whole: a field that is not set goes back to its default. Jobs that were enqueued
-   * before keep what they were enqueued with, except the kind's retry_policy, which counts from now on.
+   * Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
+   * before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
    *
    * Errors:
-   * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is no JSON Schema; the
-   *   violation says where.
+   * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
+   *   the violation says where.
    *
    * @generated from rpc jobqueue.v1.QueueAdmin.PutKind
    */
@@ -546,7 +551,7 @@ export const QueueAdmin: GenService<{
     output: typeof PutKindResponseSchema;
   },
   /**
-   * Lists the kinds in order of their names.
+   * Lists the kinds, ordered by name.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.

@@ -5,7 +5,7 @@ package dev.jobqueue;
  * it goes back, uncharged.
  */
 public final class Cancelled extends Ending {
-    /** Stops with these words, which are for whoever catches it. */
+    /** Stops with these words, which are for the code that catches it. */
     public Cancelled(String message) {
         super(message, null);
     }

@@ -140,17 +140,17 @@ public final class Client implements AutoCloseable {
         return cancel(id, "");
     }
 
-    /** Cancels a job: a waiting one at once, a running one by telling its worker. The reason is for people. */
+    /** Cancels a job: a waiting job at once; of a running one the server asks its worker. The reason is for people. */
     public Cancellation cancel(String id, String reason) {
         return Futures.await(async.cancel(id, reason));
     }
 
-    /** Makes a finished job QUEUED again. It keeps its history; failures and losses start at 0. */
+    /** Makes a terminal job QUEUED again. It keeps its history; its failures and losses become 0. */
     public Job retry(String id) {
         return Futures.await(async.retry(id));
     }
 
-    /** Deletes a finished job with all that is known of it. */
+    /** Deletes a terminal job and its history. */
     public void delete(String id) {
         Futures.await(async.delete(id));
     }
@@ -161,7 +161,7 @@ public final class Client implements AutoCloseable {
     }
 
     /**
-     * Waits until a job is over.
+     * Waits until a job has ended.
      *
      * @return the job, in full, with a terminal status
      * @throws JobQueueException.WaitTimeout it was not over in time
@@ -174,14 +174,14 @@ public final class Client implements AutoCloseable {
      * Watches jobs; nothing is sent before the watch is used.
      *
      * <p>Each change of a job is followed by the job as it then is, or as it is later: steps may be skipped, a terminal
-     * status is not, unless the job was retried or deleted before it could be told. With ids each job is told as it is,
+     * status is not, unless the job was retried or deleted meanwhile. With ids each job is answered as it is,
      * then whenever it changes; without, what changes from {@link Watch#begin} on is told, for ever.
      */
     public Watch watch(WatchFilter filter) {
         return new Watch(channel, options, filter, deadline);
     }
 
-    /** Makes a kind, or replaces it as a whole. */
+    /** Declares a kind, or replaces it as a whole. */
     public Kind putKind(Kind kind) {
         return Futures.await(async.putKind(kind));
     }
@@ -205,7 +205,7 @@ public final class Client implements AutoCloseable {
         return Futures.await(async.getQueue(name));
     }
 
-    /** Stops the claiming of jobs from a queue. Running ones run on. */
+    /** Stops the claiming of jobs from a queue. Running jobs continue. */
     public Queue pauseQueue(String name) {
         return Futures.await(async.pauseQueue(name));
     }

@@ -39,7 +39,7 @@ final class Futures {
             throw new CancellationException("interrupted while the server's answer was awaited");
         } catch (ExecutionException error) {
             if (error.getCause() instanceof JobQueueException failure) {
-                // It was made by a thread of gRPC's; whoever reads the trace looks for the caller.
+                // A thread of gRPC made it. A reader of the trace looks for the caller.
                 failure.fillInStackTrace();
                 throw failure;
             }

@@ -28,12 +28,12 @@ public final class Job {
         return message.getId();
     }
 
-    /** What sort of work it is. */
+    /** The job's kind. */
     public String kind() {
         return message.getKind();
     }
 
-    /** The line that it waits in. */
+    /** The queue in which the job waits. */
     public String queue() {
         return message.getQueue();
     }
@@ -43,7 +43,7 @@ public final class Job {
         return Status.of(message.getStatus());
     }
 
-    /** Whether it is over. */
+    /** Whether the job has ended. */
     public boolean isTerminal() {
         return status().isTerminal();
     }
@@ -58,7 +58,7 @@ public final class Job {
         return message.getAttempts();
     }
 
-    /** How many failures end it for good. */
+    /** After how many failures the job ends as FAILED_PERMANENT. */
     public int maxAttempts() {
         return message.getMaxAttempts();
     }
@@ -143,12 +143,12 @@ public final class Job {
         return message.hasRetryPolicy() ? Optional.of(RetryPolicy.of(message.getRetryPolicy())) : Optional.empty();
     }
 
-    /** The producer's own marks. */
+    /** The producer's own labels. */
     public Map<String, String> labels() {
         return message.getLabelsMap();
     }
 
-    /** What was given beside the payload, with {@code x-request-id} and {@code traceparent} of the enqueuing. */
+    /** The producer's headers, with {@code x-request-id} and {@code traceparent} of the enqueuing call. */
     public Map<String, String> headers() {
         return message.getHeadersMap();
     }

@@ -83,11 +83,11 @@ public final class JobContext {
     }
 
     /**
-     * Says how far the attempt is. Returns at once. What follows within 100 ms replaces it; the last one before a broken
+     * Reports how far the attempt is. Returns at once. What comes within 100 ms replaces it; the last one before a broken
      * connection may be lost.
      *
      * @param fraction 0..1, of the whole
-     * @param message what it does right now, for people; at most 1 KiB
+     * @param message what the attempt does now, for people; at most 1 KiB
      */
     public void progress(double fraction, String message) {
         // Written so that it refuses NaN as well.
@@ -108,7 +108,7 @@ public final class JobContext {
     }
 
     /**
-     * Leaves something for the job's next attempt, which reads it as {@link LeasedJob#checkpoint}. Returns at once.
+     * Stores data for the job's next attempt, which reads it as {@link LeasedJob#checkpoint}. Returns at once.
      *
      * <p>The newest one counts. It is there for sure once the attempt ends by an outcome of this worker; where the worker
      * is lost, the last tenths of a second may be lost with it.
@@ -163,7 +163,7 @@ public final class JobContext {
         }
     }
 
-    /** Tells the handler to stop. Whoever waits for it is told by a thread of the handlers', not by the caller's. */
+    /** Tells the handler to stop. Those that wait for it are called on a thread of the handlers, not on the caller's. */
     void tell(Stop why) {
         synchronized (guard) {
             stop = why;

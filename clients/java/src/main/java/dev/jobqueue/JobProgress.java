@@ -4,10 +4,10 @@ import java.time.Instant;
 import java.util.OptionalDouble;
 
 /**
- * How far a running attempt says it is.
+ * The last progress that a running attempt reported.
  *
  * @param fraction 0..1, of the whole; empty: it can't tell
- * @param message what it does right now, for people
+ * @param message what the attempt does now, for people
  * @param updatedAt when it said so, by the database's clock
  */
 public record JobProgress(OptionalDouble fraction, String message, Instant updatedAt) {

@@ -99,14 +99,14 @@ public sealed class JobQueueException extends RuntimeException {
         note("the " + before.size() + " jobs of the batches before are enqueued");
     }
 
-    /** A field is malformed or out of its range: mend the call; {@code violations()} says where. */
+    /** A field is malformed or out of its range: correct the call; {@code violations()} says where. */
     public static sealed class InvalidRequest extends JobQueueException {
         InvalidRequest(Facts facts, Throwable cause) {
             super(facts, cause);
         }
     }
 
-    /** The payload does not satisfy its kind's schema: mend the payload. */
+    /** The payload does not satisfy its kind's schema: correct the payload. */
     public static final class PayloadInvalid extends InvalidRequest {
         PayloadInvalid(Facts facts, Throwable cause) {
             super(facts, cause);
@@ -127,7 +127,7 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
-    /** There is no such thing, or no longer. */
+    /** What was asked for does not exist, or no longer exists. */
     public static sealed class NotFound extends JobQueueException {
         NotFound(Facts facts, Throwable cause) {
             super(facts, cause);
@@ -148,7 +148,7 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
-    /** The job is over and can't be cancelled: {@code metadata().get("status")} says how it ended. */
+    /** The job has ended and can't be cancelled: {@code metadata().get("status")} says how it ended. */
     public static final class JobTerminal extends JobQueueException {
         JobTerminal(Facts facts, Throwable cause) {
             super(facts, cause);
@@ -162,7 +162,7 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
-    /** The key stands for another request: {@code metadata().get("job_id")} names its job. */
+    /** The key belongs to another request: {@code metadata().get("job_id")} names its job. */
     public static final class IdempotencyKeyReused extends JobQueueException {
         IdempotencyKeyReused(Facts facts, Throwable cause) {
             super(facts, cause);
@@ -179,7 +179,7 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
-    /** The server takes no more for now: try again after {@code retryAfter()}. */
+    /** The server has too much to do: try again after {@code retryAfter()}. */
     public static final class Overloaded extends JobQueueException {
         Overloaded(Facts facts, Throwable cause) {
             super(facts, cause);
@@ -215,7 +215,7 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
-    /** The token is too old to go on from: list the jobs, then watch without it. */
+    /** The token is too old: list the jobs, then watch without it. */
     public static final class WatchTokenExpired extends JobQueueException {
         WatchTokenExpired(Facts facts, Throwable cause) {
             super(facts, cause);
@@ -229,14 +229,14 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
-    /** The worker's session is over, and its leases went back: open a new one. The Worker does so by itself. */
+    /** The worker's session has ended, its leases were given back: open a new one. The Worker does so by itself. */
     public static final class SessionEnded extends SessionUnknown {
         SessionEnded(Facts facts, Throwable cause) {
             super(facts, cause);
         }
     }
 
-    /** The session goes on on another stream: resume it there. The Worker does so by itself. */
+    /** Another stream has resumed the session: resume it there. The Worker does so by itself. */
     public static final class SessionSuperseded extends JobQueueException {
         SessionSuperseded(Facts facts, Throwable cause) {
             super(facts, cause);

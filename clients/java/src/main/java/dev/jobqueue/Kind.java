@@ -8,9 +8,9 @@ import java.util.Objects;
  *
  * @param name what jobs name, {@code [a-z0-9][a-z0-9_.-]{0,127}}
  * @param schema the JSON Schema (2020-12) of its payloads; null: every JSON value is taken
- * @param retryPolicy the wait between attempts, for jobs that don't say; null: the default
- * @param maxAttempts how many failures end a job for good, for jobs that don't say, 1..1000; 0: 3
- * @param timeout how long one attempt may run, for jobs that don't say, 1 s to 7 days; null: no limit
+ * @param retryPolicy the wait between attempts, for jobs without their own value; null: the default
+ * @param maxAttempts after how many failures a job without its own value ends, 1..1000; 0: 3
+ * @param timeout how long one attempt may run, for jobs without their own value, 1 s to 7 days; null: no limit
  */
 public record Kind(String name, Json schema, RetryPolicy retryPolicy, int maxAttempts, Duration timeout) {
     /** Checks that there is a name. */

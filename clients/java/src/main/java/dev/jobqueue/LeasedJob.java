@@ -30,7 +30,7 @@ public final class LeasedJob {
         return message.getAttempt();
     }
 
-    /** What sort of work it is. */
+    /** The job's kind. */
     public String kind() {
         return message.getKind();
     }
@@ -64,7 +64,7 @@ public final class LeasedJob {
         }
     }
 
-    /** How many failures end the job for good. */
+    /** After how many failures the job ends as FAILED_PERMANENT. */
     public int maxAttempts() {
         return message.getMaxAttempts();
     }
@@ -74,7 +74,7 @@ public final class LeasedJob {
         return message.getFailures();
     }
 
-    /** Whether one more failure ends the job for good. */
+    /** Whether one more failure ends the job as FAILED_PERMANENT. */
     public boolean isLastAttempt() {
         return failures() >= maxAttempts() - 1;
     }
@@ -94,12 +94,12 @@ public final class LeasedJob {
         return Times.of(message.getCreatedAt());
     }
 
-    /** The producer's own marks. */
+    /** The producer's own labels. */
     public Map<String, String> labels() {
         return message.getLabelsMap();
     }
 
-    /** What came beside the payload, with {@code x-request-id} and {@code traceparent} of the enqueuing. */
+    /** The producer's headers, with {@code x-request-id} and {@code traceparent} of the enqueuing call. */
     public Map<String, String> headers() {
         return message.getHeadersMap();
     }

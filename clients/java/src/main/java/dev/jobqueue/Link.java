@@ -17,7 +17,7 @@ import java.util.concurrent.TimeUnit;
  */
 final class Link {
     private static final Duration WELCOME_WITHIN = Duration.ofSeconds(10);
-    // A stream that lived so long was a good one: the next reconnect is quick again.
+    // After a stream that lived this long, the next reconnect is fast again.
     private static final Duration GOOD_AFTER = Duration.ofSeconds(5);
 
     private final Session session;

@@ -28,7 +28,7 @@ public final class NewJob {
         return builder(kind).payload(payload).build();
     }
 
-    /** Begins one. The kind is what sort of work it is: it chooses the handler. */
+    /** Begins one. The kind decides the handler. */
     public static Builder builder(String kind) {
         return new Builder(kind);
     }
@@ -82,7 +82,7 @@ public final class NewJob {
             return this;
         }
 
-        /** The line that it waits in. Default: {@code default}. */
+        /** The queue in which the job waits. Default: {@code default}. */
         public Builder queue(String queue) {
             message.setQueue(queue);
             return this;
@@ -94,7 +94,7 @@ public final class NewJob {
             return this;
         }
 
-        /** The earliest moment at which it may start, at most 400 days ahead. Replaces a delay. */
+        /** The earliest time at which the job may start, at most 400 days ahead. Replaces a delay. */
         public Builder runAt(Instant runAt) {
             message.setRunAt(Times.message(runAt));
             return this;
@@ -106,7 +106,7 @@ public final class NewJob {
             return this;
         }
 
-        /** How many failures end it for good, 1..1000. Default: the kind's value, else 3. */
+        /** After how many failures the job ends as FAILED_PERMANENT, 1..1000. Default: the kind's value, else 3. */
         public Builder maxAttempts(int maxAttempts) {
             message.setMaxAttempts(maxAttempts);
             return this;
@@ -141,13 +141,13 @@ public final class NewJob {
             return this;
         }
 
-        /** The producer's own marks, to find jobs by. */
+        /** The producer's own labels, by which jobs can be found. */
         public Builder labels(Map<String, String> labels) {
             message.clearLabels().putAllLabels(labels);
             return this;
         }
 
-        /** Given to the handler beside the payload. */
+        /** Data for the handler in addition to the payload, at most 8 KiB. */
         public Builder headers(Map<String, String> headers) {
             message.clearHeaders().putAllHeaders(headers);
             return this;

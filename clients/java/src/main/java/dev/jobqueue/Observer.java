@@ -14,7 +14,7 @@ public interface Observer {
         SUCCEEDED,
         /** The job will run again, after a failure that it may have, a snooze or a release. */
         RETRYING,
-        /** It failed for good. */
+        /** The job failed and gets no more attempts. */
         FAILED_PERMANENT,
         /** It was cancelled. */
         CANCELLED,

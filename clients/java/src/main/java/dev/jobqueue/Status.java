@@ -12,12 +12,12 @@ public enum Status {
     SUCCEEDED,
     /** Waits for another attempt after a failure or a lost worker. */
     RETRYING,
-    /** Terminal: it failed for good. */
+    /** Terminal: the job failed and gets no more attempts. */
     FAILED_PERMANENT,
     /** Terminal: it was cancelled. */
     CANCELLED;
 
-    /** Whether the job is over. */
+    /** Whether the job has ended. */
     public boolean isTerminal() {
         return this == SUCCEEDED || this == FAILED_PERMANENT || this == CANCELLED;
     }

@@ -53,7 +53,7 @@ public final class Watch implements Iterator<Job>, Iterable<Job>, AutoCloseable 
         token = filter.request().getResumeToken();
     }
 
-    /** Goes on after the job told last, in another process or tomorrow's: see {@link WatchFilter.Builder#resumeToken}. */
+    /** Continues after the last answer, in another process or tomorrow's: see {@link WatchFilter.Builder#resumeToken}. */
     public String resumeToken() {
         return token;
     }

@@ -154,7 +154,7 @@ public final class Worker implements AutoCloseable {
         keeper.rethrow();
     }
 
-    /** Holds the session, in a thread that nobody interrupts. */
+    /** Holds the session, in a thread that is never interrupted. */
     private static final class Keeper extends Thread {
         private final Link link;
         private Throwable failure;
@@ -289,7 +289,7 @@ public final class Worker implements AutoCloseable {
             return this;
         }
 
-        /** The worker's own marks, for people. */
+        /** The worker's own labels, for people. */
         public Builder labels(Map<String, String> labels) {
             this.labels = Map.copyOf(labels);
             return this;
@@ -329,7 +329,7 @@ public final class Worker implements AutoCloseable {
             return this;
         }
 
-        /** Is told of starts and ends, for metrics. Default: nobody is. */
+        /** Is told of starts and ends, for metrics. Default: none. */
         public Builder observer(Observer observer) {
             this.observer = Objects.requireNonNull(observer, "observer");
             return this;

@@ -213,7 +213,7 @@ class ClientTest {
         assertEquals(Duration.ofSeconds(2), error.retryAfter().orElseThrow());
         assertEquals("X", error.metadata().get("status"));
         assertEquals("PAYLOAD_INVALID: no (job.payload.to: is missing)", error.getMessage());
-        // Whoever reads the trace looks for the caller.
+        // A reader of the trace looks for the caller.
         assertTrue(
                 List.of(error.getStackTrace()).stream()
                         .anyMatch(each -> each.getClassName().equals(ClientTest.class.getName())),

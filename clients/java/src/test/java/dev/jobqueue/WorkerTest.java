@@ -88,7 +88,7 @@ class WorkerTest {
                 case "3" -> throw new Retry(new IOException("busy"), Duration.ofSeconds(7));
                 case "4" -> throw new Snooze(Duration.ofMillis(1500));
                 case "5" -> throw new Cancelled("my own wish");
-                case "6" -> throw new InterruptedException("nobody asked for it");
+                case "6" -> throw new InterruptedException("unasked");
                 case "7" -> throw new AssertionError("an Error is a failure too");
                 default -> throw new IllegalStateException();
             }
@@ -378,7 +378,7 @@ class WorkerTest {
             @Override
             public void finished(String kind, Outcome outcome, Duration took) {
                 told.add(outcome + " " + kind);
-                throw new IllegalStateException("an observer that fails harms nobody");
+                throw new IllegalStateException("an observer that fails does no harm");
             }
         };
         serve(builder().observer(observer).build().handle("k", (job, context) -> {

@@ -7,12 +7,12 @@ from typing import Literal
 
 import uvloop
 
-from ..crew import Post
 from ..load import KIND
+from ..processes import Mailbox
 
 
 @dataclass(frozen=True, slots=True)
-class Hands:
+class Workers:
     """Who runs the jobs.
 
     Attributes:
@@ -44,11 +44,11 @@ class Hands:
     kinds: tuple[str, ...] = (KIND,)
 
 
-def work(post: Post, targets: list[str], hands: Hands) -> None:
+def work(mailbox: Mailbox, targets: list[str], workers: Workers) -> None:
     """One process of workers, a stream to each of the targets, until it is told to stop."""
     # What is not measured is not loaded.
-    if hands.sort == "runtime":
+    if workers.sort == "runtime":
         from .runtime import serve
     else:
         from .bare import serve
-    uvloop.run(serve(post, targets, hands))
+    uvloop.run(serve(mailbox, targets, workers))

@@ -7,14 +7,14 @@ import time
 from typing import Any
 
 from ..latency import Latencies
-from . import Hands
+from . import Workers
 
 
 class Starts:
     """Of one process; all at once, and each window apart where that is asked for."""
 
-    def __init__(self, hands: Hands) -> None:
-        self._window = hands.window
+    def __init__(self, workers: Workers) -> None:
+        self._window = workers.window
         self._all = Latencies()
         self._windows: list[tuple[int, Latencies]] = []
 

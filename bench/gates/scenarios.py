@@ -1,14 +1,14 @@
-"""The scenes of ours that several gates look at, and how many jobs a peer gets for each."""
+"""The scenarios of ours that several gates look at, and how many jobs a peer gets for each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..hands import Hands
 from ..load import Load
-from ..ours import Scene
+from ..ours import Scenario
 from ..scale import Scale
+from ..workers import Workers
 
 #: Server processes where all else waits for one, which keeps one core busy: one for each of the machine's two.
 CORES = 2
@@ -16,50 +16,50 @@ CORES = 2
 RATE = 1000
 
 
-def hand_off(scale: Scale) -> Scene:
+def hand_off(scale: Scale) -> Scenario:
     """Batches of 100 over gRPC, as many under way as of River's, four worker streams."""
-    return Scene(Load(scale.jobs(400_000), "batch", batch=100, in_flight=16))
+    return Scenario(Load(scale.jobs(400_000), "batch", batch=100, in_flight=16))
 
 
-def drain(scale: Scale) -> Scene:
+def drain(scale: Scale) -> Scenario:
     """All stored, then four worker streams."""
-    return Scene(Load(scale.jobs(scale.drain_jobs), "batch", batch=1000, in_flight=8), drain=True)
+    return Scenario(Load(scale.jobs(scale.drain_jobs), "batch", batch=1000, in_flight=8), drain=True)
 
 
-def rest(scale: Scale) -> Scene:
+def rest(scale: Scale) -> Scenario:
     """HTTP/JSON, one job a request, on as many connections as the seed's client has."""
     load = Load(scale.jobs(150_000), "rest", producers=CORES, in_flight=256 // CORES)
-    return Scene(load, servers=CORES)
+    return Scenario(load, servers=CORES)
 
 
-def unary(scale: Scale) -> Scene:
+def unary(scale: Scale) -> Scenario:
     """gRPC, one job a call."""
-    return Scene(Load(scale.jobs(40_000), "unary", in_flight=128))
+    return Scenario(Load(scale.jobs(40_000), "unary", in_flight=128))
 
 
-def own(scale: Scale) -> Scene:
+def own(scale: Scale) -> Scenario:
     """All stored, then one worker stream with as many slots as the seed's own bench has workers at most."""
-    return Scene(Load(scale.jobs(2_000), "batch"), Hands(streams=1, slots=16), drain=True)
+    return Scenario(Load(scale.jobs(2_000), "batch"), Workers(streams=1, slots=16), drain=True)
 
 
-def many_streams(scale: Scale) -> Scene:
+def many_streams(scale: Scale) -> Scenario:
     """The hand-off with 200 worker streams, which have room for ten jobs each."""
-    return replace(hand_off(scale), hands=Hands(streams=200, slots=10))
+    return replace(hand_off(scale), workers=Workers(streams=200, slots=10))
 
 
-def on_schedule(scale: Scale, sort: str = "runtime") -> Scene:
+def on_schedule(scale: Scale, sort: str = "runtime") -> Scenario:
     """Unary calls at a rate that is nowhere near the capacity.
 
     `sort`: `runtime`: the Workers of the client, calls without a library; `stubs`: those, calls by grpc.aio; `bare`:
     neither.
     """
     load = Load(scale.jobs(30 * RATE), "unary", rate=RATE, stamped=True, bare=sort != "stubs")
-    hands = Hands("bare" if sort == "bare" else "runtime", streams=4, slots=100, stamped=True)
-    return Scene(load, hands)
+    workers = Workers("bare" if sort == "bare" else "runtime", streams=4, slots=100, stamped=True)
+    return Scenario(load, workers)
 
 
-#: Ours at the workloads of peers; single inserts over gRPC, since ours has no door in process.
-OURS: dict[str, Callable[[Scale], Scene]] = {
+#: Ours at the workloads of peers; single inserts over gRPC, since ours has no way in without a network.
+OURS: dict[str, Callable[[Scale], Scenario]] = {
     "continuous": hand_off,
     "drain": drain,
     "singles": unary,

@@ -1,4 +1,4 @@
-"""The calls under way over HTTP: each ends with its caller, and the last of them with the server."""
+"""The calls in flight over HTTP. A call ends when its caller hangs up, or at the end of the server's drain."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .request import Request
 T = TypeVar("T")
 
 
-class Presence:
-    """Who is being answered."""
+class InFlightRequests:
+    """The requests that the server is answering."""
 
     def __init__(self) -> None:
         self._calls: set[asyncio.Task[Any]] = set()
@@ -25,16 +25,16 @@ class Presence:
         self._leaving = False
 
     async def hold(self, call: Awaitable[T], request: Request, *, streams: bool) -> T:
-        """What the call answers.
+        """Awaits a call, and answers its result.
 
         Args:
-            call: It says by `request.watch` from when on it ends with its caller.
-            request: Whose call it is.
-            streams: It may have no end of its own, so the server that leaves does not wait for it.
+            call: The call. From its `request.watch` on, it is cancelled when its caller hangs up.
+            request: The request of the call.
+            streams: Whether the call is a stream. It may have no end, so a draining server does not wait for it.
 
         Raises:
-            PeerGone: Its caller has hung up.
-            Draining: The server has left before it was done.
+            PeerGone: The caller has hung up.
+            Draining: The server's drain ended before the call.
         """
         task = asyncio.current_task()
         assert task is not None
@@ -55,22 +55,22 @@ class Presence:
             request.unwatch()
 
     def add(self, call: asyncio.Future[Any]) -> None:
-        """Counts a call that has no task, and is cancelled as those that have one."""
+        """Adds a call without a task. It is cancelled like a call with one."""
         self._futures.add(call)
 
     def discard(self, call: asyncio.Future[Any]) -> None:
-        """It is answered."""
+        """Removes a call that was answered."""
         self._futures.discard(call)
 
     @staticmethod
     def draining() -> Draining:
-        """What is said to the caller of a call that is cut off."""
+        """The error for a call that the drain cuts off."""
         return Draining(
-            "this server has left before the call was done; call again", retry_after=timedelta(seconds=1)
+            "this server shut down before the call was done; call again", retry_after=timedelta(seconds=1)
         )
 
     async def leave(self, grace: timedelta) -> None:
-        """Ends the streams, and waits until no call is left; those that are not done after the grace end too."""
+        """Ends the streams, waits for the other calls, and cancels those that are not done after the grace."""
         self._leaving = True
         for task in self._streams:
             task.cancel()

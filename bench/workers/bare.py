@@ -10,9 +10,9 @@ from grpc_http2.frames import Setting
 from grpc_http2.messages import Messages, framed
 from jobqueue.v1 import lease_pb2
 
-from ..crew import BEATS, DONE, LATE, MESSAGES, PONGS, Post
 from ..http2 import OPENING, SETTINGS_TAKEN, WINDOW, Frames, call_fields, data_frames, status_of
-from . import Hands
+from ..processes import BEATS, DONE, LATE, MESSAGES, PONGS, Mailbox
+from . import Workers
 from .starts import Starts
 
 # A settlement or a heartbeat that is answered later than that came too late.
@@ -27,21 +27,21 @@ _MOST_OUTCOMES = 1000
 _MOST_MESSAGE_BYTES = 64 << 20
 
 
-async def serve(post: Post, targets: list[str], hands: Hands) -> None:
+async def serve(mailbox: Mailbox, targets: list[str], workers: Workers) -> None:
     """A stream to each of the targets, until it is told to stop."""
-    starts = Starts(hands)
+    starts = Starts(workers)
     connections: dict[Any, Connection] = {}
     streams = []
     opening = asyncio.Semaphore(_OPENING)
     for number, target in enumerate(targets):
-        key = number if hands.own_connections else target
+        key = number if workers.own_connections else target
         if key not in connections:
             connections[key] = await Connection.to(target)
-        streams.append(BareStream(post, connections[key], f"bench-{number}", hands, starts))
-    await asyncio.to_thread(post.ready)
+        streams.append(BareStream(mailbox, connections[key], f"bench-{number}", workers, starts))
+    await asyncio.to_thread(mailbox.ready)
     running = [asyncio.create_task(stream.run(opening)) for stream in streams]
     try:
-        await asyncio.wait([*running, post.stopped()], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*running, mailbox.stopped()], return_when=asyncio.FIRST_COMPLETED)
         for task in running:
             if task.done():
                 task.result()
@@ -51,7 +51,7 @@ async def serve(post: Post, targets: list[str], hands: Hands) -> None:
         for connection in connections.values():
             connection.close()
     unanswered = sum(stream.unanswered for stream in streams)
-    post.report(unanswered=unanswered, **starts.told() if hands.stamped else {})
+    mailbox.report(unanswered=unanswered, **starts.told() if workers.stamped else {})
 
 
 class Connection(asyncio.Protocol):
@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Hands each message to its stream."""
+        """Workers each message to its stream."""
         for kind, flags, number, payload in self._frames.of(data):
             stream = self._streams.get(number)
             if kind == frames.DATA and stream is not None:
@@ -183,13 +183,15 @@ class BareStream:
         waiting: Messages for which there was none.
     """
 
-    def __init__(self, post: Post, connection: Connection, name: str, hands: Hands, starts: Starts) -> None:
+    def __init__(
+        self, mailbox: Mailbox, connection: Connection, name: str, workers: Workers, starts: Starts
+    ) -> None:
         self.number = self.room = 0
         self.waiting: list[bytes] = []
         self._connection = connection
-        self._post = post
+        self._mailbox = mailbox
         self._name = name
-        self._hands = hands
+        self._hands = workers
         self._starts = starts
         self._messages = Messages("identity", _MOST_MESSAGE_BYTES, self._heard)
         self._taken = 0
@@ -207,17 +209,19 @@ class BareStream:
 
     async def run(self, opening: asyncio.Semaphore) -> None:
         """Serves until cancelled."""
-        hands = self._hands
+        workers = self._hands
         hello = lease_pb2.Hello(
             worker=self._name,
-            subscriptions=[lease_pb2.Subscription(queue=queue, kinds=hands.kinds) for queue in hands.queues],
-            capacity=lease_pb2.Capacity(slots=hands.slots),
+            subscriptions=[
+                lease_pb2.Subscription(queue=queue, kinds=workers.kinds) for queue in workers.queues
+            ],
+            capacity=lease_pb2.Capacity(slots=workers.slots),
         )
         async with opening:
             self.number = self._connection.open(self)
             self._send(lease_pb2.LeaseRequest(hello=hello))
             interval = await self._welcomed
-        self._every = hands.beat or interval
+        self._every = workers.beat or interval
         self._loop.call_later(self._every, self._beat)
         await self._over
 
@@ -252,7 +256,7 @@ class BareStream:
         Raises:
             RuntimeError: The server did not take a settlement.
         """
-        hands, counts, loop = self._hands, self._post.counts, self._loop
+        workers, counts, loop = self._hands, self._mailbox.counts, self._loop
         if frame.HasField("welcome"):
             if not self._welcomed.done():
                 self._welcomed.set_result(frame.welcome.heartbeat_interval.ToTimedelta().total_seconds())
@@ -260,15 +264,15 @@ class BareStream:
         counts[MESSAGES] += 1
         if frame.HasField("delivery"):
             self._seen = frame.delivery.seq
-            if hands.stamped:
-                for job in frame.delivery.jobs[:: hands.sample]:
+            if workers.stamped:
+                for job in frame.delivery.jobs[:: workers.sample]:
                     self._starts.record(job.payload_json)
             leases = [job.lease_id for job in frame.delivery.jobs]
             self._held.update(leases)
-            if hands.failing:
+            if workers.failing:
                 leases = self._fail(frame.delivery.jobs)
-            if hands.handler_seconds:
-                loop.call_later(hands.handler_seconds, self._end, leases)
+            if workers.handler_seconds:
+                loop.call_later(workers.handler_seconds, self._end, leases)
                 self._speak_soon()
             else:
                 self._end(leases)
@@ -318,7 +322,7 @@ class BareStream:
         now = self._loop.time()
         self._beats += 1
         self._beating[self._beats] = now
-        self._post.counts[BEATS] += 1
+        self._mailbox.counts[BEATS] += 1
         frame = lease_pb2.LeaseRequest(last_delivery=self._seen)
         frame.heartbeat.seq = self._beats
         frame.heartbeat.held.extend(self._held)
@@ -326,7 +330,7 @@ class BareStream:
         self._loop.call_later(self._every, self._beat)
 
     def _send(self, frame: lease_pb2.LeaseRequest) -> None:
-        self._post.counts[MESSAGES] += 1
+        self._mailbox.counts[MESSAGES] += 1
         self.waiting.append(framed(frame.SerializeToString()))
         self._connection.send(self)
 

@@ -22,7 +22,7 @@ DONE, MESSAGES, REFUSED, LATE, BEATS, PONGS, ALLOWED, STOPPING = range(8)
 _NO_BOUND = 1 << 62
 
 
-class Post:
+class Mailbox:
     """The side of the process: where it is told what to do, and where it counts.
 
     Attributes:
@@ -73,18 +73,18 @@ Work = Callable[..., None]
 
 
 def _run(work: Work, pipe: Connection, counts: Any, arguments: tuple[Any, ...]) -> None:
-    post = Post(pipe, counts)
+    mailbox = Mailbox(pipe, counts)
     try:
-        work(post, *arguments)
+        work(mailbox, *arguments)
         # It stays until it is ended, so that what it used can be read.
         pipe.recv()
     except (KeyboardInterrupt, EOFError):
         pass
     except BaseException:
-        post.report(error=traceback.format_exc())
+        mailbox.report(error=traceback.format_exc())
 
 
-class Crew:
+class Processes:
     """Processes of one sort. `async with` starts them, and ends them whatever happens.
 
     Args:
@@ -98,7 +98,7 @@ class Crew:
         self._pipes: list[Connection] = []
         self._counts: list[Any] = []
         self._processes: list[Any] = []
-        # Reports that came while somebody looked whether all is well.
+        # Reports that came during a check.
         self._early: dict[Connection, dict[str, Any]] = {}
         for given in arguments:
             ours, theirs = _SPAWN.Pipe()
@@ -109,7 +109,7 @@ class Crew:
             self._counts.append(counts)
             self._processes.append(process)
 
-    async def __aenter__(self) -> Crew:
+    async def __aenter__(self) -> Processes:
         await asyncio.to_thread(self._start)
         return self
 
