@@ -212,7 +212,7 @@ class UnarySessions:
             heard = await self._heard(scope, token)
             if heard.greeting is None or heard.streams:
                 raise SessionStreams(
-                    "the session has a stream, and is given its jobs there; to claim by calls open one by OpenSession"
+                    "the session has a stream and gets its jobs there; to claim by calls, open a session by OpenSession"
                 )
             if held is not None:
                 await self._give_back_unnamed(heard, held)
