@@ -72,7 +72,7 @@ class Call(RequestSide):
         self.compressed = False
         self._request = request
         self._arrived = deque()
-        self._messages = Messages(request.encoding, connection.terms.most_bytes, self._arrived.append)
+        self._messages = Messages(request.shared.encoding, connection.terms.most_bytes, self._arrived.append)
         self._credit = self._held = 0
         self._refusal = None
         self._reader = self._handle = self._handled = self._context = None
@@ -120,7 +120,7 @@ class Call(RequestSide):
         if self._answering:
             raise RuntimeError("compression is set before the first message and the initial metadata")
         encoding = ENCODING_OF[compression]
-        accepted = encoding != "identity" and encoding in self._request.accepts
+        accepted = encoding != "identity" and encoding in self._request.shared.accepts
         self._encoding = self._next_encoding = encoding if accepted else None
 
     def disable_next_message_compression(self) -> None:
@@ -260,7 +260,7 @@ class Call(RequestSide):
             self.finish(grpc.StatusCode.CANCELLED.value[0], "the call was cancelled")
         elif isinstance(error, Exception):
             if not self.ended:
-                _log.error("a handler of %s failed", self._request.path, exc_info=error)
+                _log.error("a handler of %s failed", self._request.shared.path, exc_info=error)
                 # Its text may say what the caller is not to know.
                 self.finish(grpc.StatusCode.UNKNOWN.value[0], "the server failed to handle the call")
         else:

@@ -128,7 +128,7 @@ class RequestSide(AnswerSide):
         if self.ended:
             self.tell()
             return
-        if self._request.length not in (None, self._received):
+        if self._request.shared.length not in (None, self._received):
             self._connection.streams.reset(self, frames.Reason.PROTOCOL_ERROR)
         elif self._refusal is not None:
             self._refused(*self._refusal)
