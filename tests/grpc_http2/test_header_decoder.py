@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from hpack import Decoder, Encoder, HPACKError
 
-from grpc_http2.fields import MAX_BLOCK_BYTES, Request, RequestFields, field
+from grpc_http2.fields import MAX_BLOCK_BYTES, RequestFields, RequestHead, field
 from grpc_http2.frames import ConnectionBroken
 from grpc_http2.header_decoder import HeaderDecoder
 
@@ -154,7 +154,7 @@ def test_a_block_may_not_begin_with_what_was_there_before_a_new_size_of_the_tabl
     both.read(POST + bytes((index,)) + field(b"n", b"2"))
 
 
-def described(fields: RequestFields, block: bytes) -> Request | str:
+def described(fields: RequestFields, block: bytes) -> RequestHead | str:
     try:
         return fields.read(block)
     except ConnectionBroken as error:

@@ -16,7 +16,7 @@ import grpc.aio
 from . import frames
 from .answer_side import Handler
 from .errors import MessageTooLarge, MessageUnreadable, PeerGone
-from .fields import Metadata, Request, http_status_block, metadata_block
+from .fields import Metadata, RequestHead, http_status_block, metadata_block
 from .messages import ENCODING_OF, Messages, TooLarge
 from .request_side import RequestSide, always
 
@@ -50,7 +50,7 @@ class Call(RequestSide):
 
     __slots__ = ("_deadline", "task")
 
-    def __init__(self, connection: Connection, number: int, request: Request, handler: Handler) -> None:
+    def __init__(self, connection: Connection, number: int, request: RequestHead, handler: Handler) -> None:
         # What the server says.
         self.id = number
         self.window = connection.streams.window
@@ -172,13 +172,13 @@ class Call(RequestSide):
         elif self._deadline <= time.monotonic() or self.waited > _MOST_PATIENCE * most:
             self._out_of_time()
 
-    def gone(self) -> None:
+    def on_reset(self) -> None:
         """The other side ended the call, or its connection was lost."""
-        super().gone()
+        super().on_reset()
         if self.task is not None:
             self.task.cancel()
 
-    def cut(self) -> None:
+    def shut_down(self) -> None:
         """The server ends, and can't wait for it."""
         self._fail(grpc.StatusCode.UNAVAILABLE, "the server ended before the call did")
 
@@ -274,7 +274,7 @@ class Call(RequestSide):
         self._send(text.encode())
         last = frames.frame(frames.DATA, frames.END_STREAM, self.id)
         if not self.half_closed:
-            last += frames.reset(self.id, frames.Reason.NO_ERROR)
+            last += frames.reset(self.id, frames.ErrorCode.NO_ERROR)
         if not self.ended:
             self._say_last(last)
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from hpack import HPACKError, OversizedHeaderListError
 
-from .frames import ConnectionBroken, Reason
+from .frames import ConnectionBroken, ErrorCode
 from .header import METADATA, SHARED, TIMEOUT, Header
 from .header_decoder import Beginning, HeaderDecoder
 
@@ -54,7 +54,7 @@ class SharedFields:
 
 
 @dataclass(slots=True)
-class Request:
+class RequestHead:
     """What a call's fields say.
 
     Attributes:
@@ -86,11 +86,11 @@ class RequestFields:
 
     def __init__(self) -> None:
         self._decoder = HeaderDecoder(MAX_BLOCK_BYTES)
-        self._known: dict[bytes, Request] = {}
+        self._known: dict[bytes, RequestHead] = {}
         self._known_bytes = 0
         self._shared: dict[tuple[Header, ...], SharedFields] = {}
 
-    def read(self, block: bytes) -> Request:
+    def read(self, block: bytes) -> RequestHead:
         """What a block of fields says.
 
         Raises:
@@ -105,13 +105,15 @@ class RequestFields:
             beginning, headers, size = decoder.read(block)
         except OversizedHeaderListError:
             message = f"a call's fields are over {MAX_BLOCK_BYTES} bytes; the most is {MAX_METADATA_BYTES}"
-            raise ConnectionBroken(Reason.ENHANCE_YOUR_CALM, message) from None
+            raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, message) from None
         except HPACKError as error:
             raise ConnectionBroken(
-                Reason.COMPRESSION_ERROR, f"a block of fields can't be read: {error}"
+                ErrorCode.COMPRESSION_ERROR, f"a block of fields can't be read: {error}"
             ) from None
         request = (
-            Request(_NONE, too_large=True) if size > MAX_METADATA_BYTES else self._request(beginning, headers)
+            RequestHead(_NONE, too_large=True)
+            if size > MAX_METADATA_BYTES
+            else self._request(beginning, headers)
         )
         if decoder.changes != changes:
             if self._known:
@@ -120,7 +122,7 @@ class RequestFields:
             self._remember(block, request, len(block) + size)
         return request
 
-    def _remember(self, block: bytes, request: Request, size: int) -> None:
+    def _remember(self, block: bytes, request: RequestHead, size: int) -> None:
         if len(self._known) >= _KNOWN_BLOCKS or self._known_bytes + size > _KNOWN_BYTES:
             self._forget()
         if size <= _KNOWN_BYTES:
@@ -131,7 +133,7 @@ class RequestFields:
         self._known.clear()
         self._known_bytes = 0
 
-    def _request(self, beginning: Beginning | None, headers: list[Header]) -> Request:
+    def _request(self, beginning: Beginning | None, headers: list[Header]) -> RequestHead:
         """What decoded fields say."""
         if beginning is None:
             meaning = _Meaning()
@@ -146,7 +148,7 @@ class RequestFields:
         said = meaning.said
         if said is None:
             said = self._said(meaning.shared)
-        return Request(
+        return RequestHead(
             said,
             tuple(meaning.metadata),
             meaning.timeout,
