@@ -46,7 +46,7 @@ class HttpProtocol(RequestProtocol):
             return
         path = self._fast_path
         if path is not None and data.startswith(REQUEST_LINE) and self._is_idle:
-            known = path.heads.known(data) if self._layout is None else self._layout.read(data)
+            known = None if self._layout is None else self._layout.read(data)
             if known is not None and self._begin_fast(path, *known):
                 return
             self._whole = data
