@@ -204,7 +204,7 @@ class _Caller:
             if due > before:
                 return
             del self._open[number]
-            self._unsent += frames.reset(number, frames.Reason.CANCEL)
+            self._unsent += frames.reset(number, frames.ErrorCode.CANCEL)
             self._mailbox.counts[LATE] += self._size
         while self._waiting and self._waiting[0] <= before:
             self._waiting.popleft()

@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Ends its calls, as callers do who have no time for more."""
         numbers, self._streams = list(self._streams), {}
-        self._unsent += [frames.reset(number, frames.Reason.CANCEL) for number in numbers]
+        self._unsent += [frames.reset(number, frames.ErrorCode.CANCEL) for number in numbers]
         self._flush()
         self._transport.close()
 
@@ -167,7 +167,7 @@ class Connection(asyncio.Protocol):
                 self._write(frames.frame(frames.PING, frames.ACK, 0, payload))
         elif kind == frames.RST_STREAM and stream is not None:
             stream.ended(f"the server reset a stream: {int.from_bytes(payload, 'big')}")
-        elif kind == frames.GOAWAY and int.from_bytes(payload[4:8], "big") == frames.Reason.NO_ERROR:
+        elif kind == frames.GOAWAY and int.from_bytes(payload[4:8], "big") == frames.ErrorCode.NO_ERROR:
             # The connection is old, and takes no new calls; these go on.
             return
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import grpc_http2
-from grpc_http2.states import TABLE, Phase, State, Verdict
+from grpc_http2.states import TABLE, Phase, StreamState, Verdict
 
 from .conftest import Served
 from .wire import (
@@ -34,21 +34,21 @@ PACKAGE = Path(grpc_http2.__file__).parent
 KINDS = {"HEADERS": HEADERS, "DATA": DATA, "RST_STREAM": RST_STREAM, "WINDOW_UPDATE": WINDOW_UPDATE}
 
 
-async def stream_in(state: State, served: Served, wire: Wire) -> int:
+async def stream_in(state: StreamState, served: Served, wire: Wire) -> int:
     """A stream that is there."""
-    if state is State.IDLE:
+    if state is StreamState.IDLE:
         return 101
-    if state is State.OPEN:
+    if state is StreamState.OPEN:
         return await wire.call("/t.T/Hold", None)
-    if state is State.HALF_CLOSED:
+    if state is StreamState.HALF_CLOSED:
         stream = await wire.call("/t.T/Wait")
         await served.handlers.began.get()
         return stream
-    if state is State.CLOSED:
+    if state is StreamState.CLOSED:
         stream = await wire.call()
         await wire.answer(stream)
         return stream
-    if state is State.CUT_SHORT:
+    if state is StreamState.CUT_SHORT:
         # The answer is refused before its caller has said all.
         stream = await wire.call("/t.T/Refuse", None)
         await wire.send(frame(DATA, 0, stream, b"\0\xff\xff\xff\xff"))
@@ -63,7 +63,7 @@ async def stream_in(state: State, served: Served, wire: Wire) -> int:
     return 101
 
 
-def sent(kind: int, stream: int, state: State, wire: Wire) -> bytes:
+def sent(kind: int, stream: int, state: StreamState, wire: Wire) -> bytes:
     """A frame of this kind that would be well where it is taken."""
     if kind == DATA:
         return frame(DATA, 0, stream, message(b"x"))
@@ -71,14 +71,14 @@ def sent(kind: int, stream: int, state: State, wire: Wire) -> bytes:
         return reset(stream)
     if kind == WINDOW_UPDATE:
         return update(stream, 1)
-    begins = state in (State.IDLE, State.BEYOND, State.CLOSED)
+    begins = state in (StreamState.IDLE, StreamState.BEYOND, StreamState.CLOSED)
     fields = call_fields("/t.T/Echo") if begins else [(b"trailer", b"x")]
     return wire.headers(stream, fields, end=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("state", State)
-async def test_each_frame_becomes_what_the_table_says(served: Served, state: State, kind: str) -> None:
+@pytest.mark.parametrize("state", StreamState)
+async def test_each_frame_becomes_what_the_table_says(served: Served, state: StreamState, kind: str) -> None:
     verdict, reason = TABLE[state][KINDS[kind]]
     async with await Wire.open(served.port) as wire:
         stream = await stream_in(state, served, wire)
@@ -103,8 +103,8 @@ async def test_each_frame_becomes_what_the_table_says(served: Served, state: Sta
             assert connection.budget._idle_frames == idle + 2
 
 
-@pytest.mark.parametrize("state", State)
-async def test_priority_is_passed_over_in_each_state(served: Served, state: State) -> None:
+@pytest.mark.parametrize("state", StreamState)
+async def test_priority_is_passed_over_in_each_state(served: Served, state: StreamState) -> None:
     async with await Wire.open(served.port) as wire:
         stream = await stream_in(state, served, wire)
         await wire.send(frame(PRIORITY, 0, stream, bytes(5)) + frame(PING, 0, 0, b"there?\0\0"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
+import secrets
 import socket
 from collections.abc import AsyncIterator
 from uuid import UUID
@@ -14,7 +16,7 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jobqueue_server.http.fast.call import HttpFastCall
-from jobqueue_server.http.fast.heads import Heads
+from jobqueue_server.http.fast.heads import Heads, Layout
 from jobqueue_server.http.fast.path import HttpFastPath
 from jobqueue_server.store.intake.intake import IntakeStore
 from tests.lease.place import Held, Place, leaving_nothing_to_the_collector
@@ -203,13 +205,49 @@ def test_a_head_is_known_again_whatever_its_trace_and_request_id_are(
     ]
     assert heads.usual(lines)
     _, layout = heads.metadata(lines, HEAD % first + b"1", b"1")
-    known_to = heads.known if layout is None else layout.read
-    found = known_to(HEAD % then + b"2")
     if known is None:
-        assert found is None
-    else:
-        assert found == ({"host": "a", "content-length": "1", **known}, b"2")
-        assert known_to(HEAD % then + b"22") is None, "another length"
+        assert layout is None or layout.read(HEAD % then + b"2") is None
+        return
+    assert layout is not None
+    longer = (HEAD % then).replace(b"length: 1", b"length: 3")
+    for _ in range(2):
+        assert layout.read(HEAD % then + b"2") == ({"host": "a", "content-length": "1", **known}, b"2")
+        assert layout.read(longer + b"333") == ({"host": "a", "content-length": "3", **known}, b"333")
+        for wrong in (HEAD % then + b"22", longer + b"2", longer.replace(b": 3", b": 03a") + b"333"):
+            assert layout.read(wrong) is None, "another length"
+
+
+def test_a_head_with_another_end_is_not_known() -> None:
+    heads = Heads(lambda host: True)
+    head = b"POST /v1/jobs HTTP/1.1\r\nhost: a\r\nx-request-id: %s\r\ncontent-length: 1\r\naccept: %s\r\n\r\n"
+    lines = [
+        (b"host", b"a"), (b"x-request-id", b"a"), (b"content-length", b"1"), (b"accept", b"*/*"),
+    ]  # fmt: skip
+    _, layout = heads.metadata(lines, head % (b"a", b"*/*") + b"1", b"1")
+    assert layout is not None
+    assert layout.read(head % (b"b", b"*/*") + b"2") is not None
+    assert layout.read(head % (b"b", b"*/a") + b"2") is None
+
+
+def layouts_with(token: bytes) -> int:
+    """How many layouts hold it, wherever they are kept."""
+    return sum(isinstance(each, Layout) and token in each._head for each in gc.get_objects())
+
+
+async def test_a_credential_is_forgotten_with_its_connection(place: Place) -> None:
+    token = secrets.token_hex(16).encode()
+    wire = Wire(*await asyncio.open_connection("127.0.0.1", place.app.http_port))
+    for number in range(3):
+        sent = b"authorization: Bearer %b\r\nx-request-id: %d\r\n" % (token, number)
+        head, _ = await wire.post(b'{"kind":"work","payload":1}', HEADERS + sent)
+        assert head.startswith(b"HTTP/1.1 201")
+    assert layouts_with(token) == 1
+    wire.writer.close()
+    await wire.writer.wait_closed()
+    async with asyncio.timeout(PATIENCE):
+        while layouts_with(token):
+            await asyncio.sleep(0.05)
+            gc.collect()
 
 
 async def test_times_and_ids_are_those_of_the_job(wire: Wire, place: Place) -> None:

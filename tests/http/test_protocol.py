@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobqueue_server.http import protocol
 from jobqueue_server.http.errors import ErrorForm
 from jobqueue_server.http.server import HttpServer
 from tests.lease.place import Place
@@ -402,7 +401,7 @@ async def test_a_caller_that_sends_much_at_once_does_not_keep_others_waiting(
     served: Served, monkeypatch: pytest.MonkeyPatch, turn: float
 ) -> None:
     """It has its turn for so long, or for so many bytes: a long read is not the last that the loop would do."""
-    monkeypatch.setattr(protocol, "_TURN", turn)
+    monkeypatch.setattr("jobqueue_server.http.pieces._TURN", turn)
     pipe = Pipe(served.server)
     body = b'{"kind":"work","payload":"' + b"x" * 300_000 + b'"}'
     sent = chunked(pieces(body, 1)) + NEXT

@@ -164,7 +164,7 @@ async def test_each_outcome_is_judged_for_itself_in_its_order(place, script):
     ]
     assert results[2].status == Status.RETRYING
     assert results[2].HasField("run_at")
-    assert "job_id is required" in results[5].message
+    assert "job_id and attempt are required" in results[5].message
     again = await script.settle(outcome(done), outcome(failed, **FAILED), outcome(failed))
     assert [Verdict.Name(result.verdict) for result in again] == [
         "ALREADY_APPLIED",

@@ -89,7 +89,7 @@ def test_a_batch_reads_as_its_jobs_do_one_by_one(seed: int) -> None:
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
 @pytest.mark.parametrize("place", [0, 1, 4])
-def test_a_payload_that_is_not_plainly_fine_goes_the_general_way(wrong: bytes, place: int) -> None:
+def test_a_payload_that_is_not_simple_takes_the_general_path(wrong: bytes, place: int) -> None:
     jobs = [pb.NewJob(kind="a", payload_json=b"1") for _ in range(5)]
     jobs[place].payload_json = wrong
     assert at_once([job.SerializeToString() for job in jobs]) is None

@@ -98,7 +98,7 @@ class AnswerSide:
         """Calls once there is room again, or the caller has gone."""
         self._writable = call
         if self.writable() or self.ended:
-            self.sent()
+            self.on_drained()
         elif not self.unsent:
             self._out.waiting[self] = None
 
@@ -153,32 +153,32 @@ class AnswerSide:
         last = frames.header_frames(self.id, block, True, self._out.frame_bytes)
         if not self.half_closed:
             # The caller may stop sending: the rest is not read.
-            last += frames.reset(self.id, frames.Reason.NO_ERROR)
+            last += frames.reset(self.id, frames.ErrorCode.NO_ERROR)
         if code:
             self._out.keep(-len(self.unsent))
             self.unsent.clear()
         if code and not self._received and not self.half_closed:
             self.ended = True
             self._hold_back(last)
-            self._timer = self._connection.loop.call_later(FIRST_WORD, self.tell)
+            self._timer = self._connection.loop.call_later(FIRST_WORD, self.flush_status)
             return
         self._say_last(last)
 
     # ---- what the connection uses
 
-    def tell(self) -> None:
+    def flush_status(self) -> None:
         """Says how a call has ended, which was held back."""
         if self._last is not None and not self.unsent:
             self._say_last(self._last)
 
-    def sent(self) -> None:
+    def on_drained(self) -> None:
         """All that there was to send has been sent, or never will be."""
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
         if self._writable is not None:
             writable, self._writable = self._writable, None
             self._connection.loop.call_soon(writable)
-        self.tell()
+        self.flush_status()
 
     # ---- frames
 
@@ -219,7 +219,7 @@ class AnswerSide:
         out.keep(size)
         out.pump(self)
         if self.unsent and out.is_too_much():
-            self._connection.streams.lose(self, frames.Reason.ENHANCE_YOUR_CALM)
+            self._connection.streams.lose(self, frames.ErrorCode.ENHANCE_YOUR_CALM)
 
     async def _until_sent(self) -> None:
         out = self._out
@@ -252,7 +252,7 @@ class AnswerSide:
         self.ended = True
         self._out.budget.ended_well += 1
         self._forget()
-        self._connection.streams.over(self)
+        self._connection.streams.on_closed(self)
 
     def _forget(self) -> None:
         """Nothing more is sent."""
@@ -263,9 +263,9 @@ class AnswerSide:
         if self._timer is not None:
             self._timer.cancel()
         if self._room is not None or self._writable is not None:
-            self.sent()
+            self.on_drained()
 
-    def gone(self) -> None:
+    def on_reset(self) -> None:
         """The other side ended the call, or its connection was lost."""
         self.ended = True
         self._forget()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .frames import ConnectionBroken, Reason
+from .frames import ConnectionBroken, ErrorCode
 from .limits import Limits
 
 # Frames of a caller's that an answer's frame allows for: WINDOW_UPDATE of the stream and of the connection, a PING that
@@ -41,7 +41,7 @@ class Budget:
             self._count_answers()
             if self._idle_frames > self._limits.idle_burst:
                 raise ConnectionBroken(
-                    Reason.ENHANCE_YOUR_CALM,
+                    ErrorCode.ENHANCE_YOUR_CALM,
                     f"over {self._limits.idle_burst} frames that bring little or nothing",
                 )
 
@@ -56,7 +56,7 @@ class Budget:
             self._count_answers()
             if self.resets > self._limits.reset_burst:
                 raise ConnectionBroken(
-                    Reason.ENHANCE_YOUR_CALM,
+                    ErrorCode.ENHANCE_YOUR_CALM,
                     f"over {self._limits.reset_burst} resets beyond the calls that ended well",
                 )
 

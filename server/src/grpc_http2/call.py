@@ -16,7 +16,7 @@ import grpc.aio
 from . import frames
 from .answer_side import Handler
 from .errors import MessageTooLarge, MessageUnreadable, PeerGone
-from .fields import Metadata, Request, http_status_block, metadata_block
+from .fields import Metadata, RequestHead, http_status_block, metadata_block
 from .messages import ENCODING_OF, Messages, TooLarge
 from .request_side import RequestSide, always
 
@@ -50,7 +50,7 @@ class Call(RequestSide):
 
     __slots__ = ("_deadline", "task")
 
-    def __init__(self, connection: Connection, number: int, request: Request, handler: Handler) -> None:
+    def __init__(self, connection: Connection, number: int, request: RequestHead, handler: Handler) -> None:
         # What the server says.
         self.id = number
         self.window = connection.streams.window
@@ -72,7 +72,7 @@ class Call(RequestSide):
         self.compressed = False
         self._request = request
         self._arrived = deque()
-        self._messages = Messages(request.encoding, connection.terms.most_bytes, self._arrived.append)
+        self._messages = Messages(request.shared.encoding, connection.terms.most_bytes, self._arrived.append)
         self._credit = self._held = 0
         self._refusal = None
         self._reader = self._handle = self._handled = self._context = None
@@ -120,7 +120,7 @@ class Call(RequestSide):
         if self._answering:
             raise RuntimeError("compression is set before the first message and the initial metadata")
         encoding = ENCODING_OF[compression]
-        accepted = encoding != "identity" and encoding in self._request.accepts
+        accepted = encoding != "identity" and encoding in self._request.shared.accepts
         self._encoding = self._next_encoding = encoding if accepted else None
 
     def disable_next_message_compression(self) -> None:
@@ -172,13 +172,13 @@ class Call(RequestSide):
         elif self._deadline <= time.monotonic() or self.waited > _MOST_PATIENCE * most:
             self._out_of_time()
 
-    def gone(self) -> None:
+    def on_reset(self) -> None:
         """The other side ended the call, or its connection was lost."""
-        super().gone()
+        super().on_reset()
         if self.task is not None:
             self.task.cancel()
 
-    def cut(self) -> None:
+    def shut_down(self) -> None:
         """The server ends, and can't wait for it."""
         self._fail(grpc.StatusCode.UNAVAILABLE, "the server ended before the call did")
 
@@ -260,7 +260,7 @@ class Call(RequestSide):
             self.finish(grpc.StatusCode.CANCELLED.value[0], "the call was cancelled")
         elif isinstance(error, Exception):
             if not self.ended:
-                _log.error("a handler of %s failed", self._request.path, exc_info=error)
+                _log.error("a handler of %s failed", self._request.shared.path, exc_info=error)
                 # Its text may say what the caller is not to know.
                 self.finish(grpc.StatusCode.UNKNOWN.value[0], "the server failed to handle the call")
         else:
@@ -274,7 +274,7 @@ class Call(RequestSide):
         self._send(text.encode())
         last = frames.frame(frames.DATA, frames.END_STREAM, self.id)
         if not self.half_closed:
-            last += frames.reset(self.id, frames.Reason.NO_ERROR)
+            last += frames.reset(self.id, frames.ErrorCode.NO_ERROR)
         if not self.ended:
             self._say_last(last)
 

@@ -13,14 +13,14 @@ from .answer_side import Handler
 from .budget import Budget
 from .fields import MAX_METADATA_BYTES
 from .frame_handler import CONNECTION_WINDOW, HINT, LEAVING, FrameHandler
-from .frames import ConnectionBroken, Reason, Setting
+from .frames import ConnectionBroken, ErrorCode, Setting
 from .life import Life
 from .limits import Held, Limits, Usage
 from .outbox import Outbox
 from .reader import FRAME_BYTES, FrameReader, SpeaksHttp1
 from .request_side import STREAM_WINDOW
 from .states import Phase
-from .streams import Streams
+from .streams import StreamTable
 from .turn import Turn
 
 _log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Terms:
 class Connection(asyncio.Protocol):
     """Serves the calls of one connection.
 
-    Bytes come to the FrameReader, its frames to the FrameHandler, their content to a Call, which is one of the Streams.
+    Bytes come to the FrameReader, its frames to the FrameHandler, their content to a Call, which is one of the streams.
     What calls answer goes through the Outbox.
 
     Args:
@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol):
         self.budget = Budget(terms.limits)
         self.held = Held(terms.limits, terms.usage)
         self.out = Outbox(self, self.loop, self.budget, terms.limits, terms.usage)
-        self.streams = Streams(self.out, self.budget)
+        self.streams = StreamTable(self.out, self.budget)
         self._reader = FrameReader(FrameHandler(self), self.budget, self._hello, terms.turn)
         self._life = Life(self, retires_in)
         self._transport: Any = None
@@ -168,7 +168,7 @@ class Connection(asyncio.Protocol):
             self._close()
         except Exception:
             _log.exception("the connection of %s ends: the server failed to handle what came", self.peer)
-            self._break(ConnectionBroken(Reason.INTERNAL_ERROR, "the server failed to handle what came"))
+            self._break(ConnectionBroken(ErrorCode.INTERNAL_ERROR, "the server failed to handle what came"))
         else:
             if self.phase is Phase.GREETING and self._reader.greeted:
                 self.phase = Phase.OPEN
@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
             self.phase = Phase.LEAVING
             # First a word that refuses nothing. What the caller sent before it heard that comes before its echo.
             self.out.write(
-                frames.go_away(frames.MOST_STREAM_ID, Reason.NO_ERROR)
+                frames.go_away(frames.MOST_STREAM_ID, ErrorCode.NO_ERROR)
                 + frames.frame(frames.PING, 0, 0, LEAVING)
             )
 
@@ -239,7 +239,7 @@ class Connection(asyncio.Protocol):
         self.phase = Phase.LEFT
         self.streams.refuses = True
         self.streams.when_empty = self._no_calls
-        self.out.write(frames.go_away(self.streams.last, Reason.NO_ERROR))
+        self.out.write(frames.go_away(self.streams.last, ErrorCode.NO_ERROR))
         if not self.streams.live:
             self._close()
 
@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
         """Ends the calls that there are, and the connection."""
         self.leave()
         for stream in self.streams:
-            stream.cut()
+            stream.shut_down()
         self.say_last()
         self._close()
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from hpack import Decoder, HPACKError, OversizedHeaderListError
-from hpack.table import HeaderTable
+from hpack import HPACKError, OversizedHeaderListError
 
-from .frames import ConnectionBroken, Reason
+from .frames import ConnectionBroken, ErrorCode
+from .header import METADATA, SHARED, TIMEOUT, Header
+from .header_decoder import Beginning, HeaderDecoder
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -24,81 +23,74 @@ MAX_BLOCK_BYTES = 64 << 10
 # Blocks that are remembered, and bytes of the fields that they say: a block of 500 bytes may say 16 KiB.
 _KNOWN_BLOCKS = 32
 _KNOWN_BYTES = 16 << 10
-_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-# Any more is no bound.
-_MOST_SECONDS = 366 * 86400.0
-_timeout = re.compile(r"([0-9]{1,8})([HMSmun])").fullmatch
-_name_is_sane = re.compile(rb":?[0-9a-z_.!#$%&'*+^`|~-]+").fullmatch
-_ends_a_line = re.compile(rb"[\0\r\n]").search
-# HTTP/2 has no such fields (RFC 9113, section 8.2.2).
-_OF_HTTP_1 = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
-# The transport's own, which no handler is told.
-_OWN = frozenset(
-    (b"te", b"content-type", b"content-length", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding")
-)
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What a call's fields say.
+class SharedFields:
+    """What the fields of a request say that are the same in all calls of a method.
 
     Attributes:
         method: HTTP's; gRPC has POST alone.
         path: Such as `/jobqueue.v1.JobQueue/EnqueueJob`.
         content_type: As sent.
-        metadata: The caller's, names in lower case; those that end in `-bin` as bytes.
-        timeout: Seconds that the caller gives it; None for no bound.
         encoding: How messages may be compressed.
         accepts: How answers may be compressed.
         length: Bytes that follow, where it says so.
-        trailers: Whether it is what ends a request, instead of what begins one.
-        wrong: Why it can't be a call, where it can't.
-        unreadable: What of it gRPC can't read, where HTTP can: the call is refused with this text.
-        too_large: Whether its fields are more than MAX_METADATA_BYTES; the rest is then not known.
+        trailers: Whether the fields are what ends a request, instead of what begins one.
+        wrong: Why they can't be a call's, where they can't.
+        unreadable: What of them gRPC can't read, where HTTP can.
     """
 
     method: str = ""
     path: str = ""
     content_type: str = ""
-    metadata: Metadata = ()
-    timeout: float | None = None
     encoding: str = "identity"
     accepts: frozenset[str] = frozenset()
     length: int | None = None
     trailers: bool = False
     wrong: str = ""
     unreadable: str = ""
+
+
+@dataclass(slots=True)
+class RequestHead:
+    """What a call's fields say.
+
+    Attributes:
+        shared: That of all calls of the method.
+        metadata: The caller's, names in lower case; those that end in `-bin` as bytes.
+        timeout: Seconds that the caller gives it; None for no bound.
+        wrong: Why it can't be a call, where it can't.
+        unreadable: What of it gRPC can't read, where HTTP can: the call is refused with this text.
+        too_large: Whether its fields are more than MAX_METADATA_BYTES; the rest is then not known.
+    """
+
+    shared: SharedFields
+    metadata: Metadata = ()
+    timeout: float | None = None
+    wrong: str = ""
+    unreadable: str = ""
     too_large: bool = False
-
-
-class _Table(HeaderTable):
-    """Counts its changes."""
-
-    changes = 0
-
-    def add(self, name: bytes, value: bytes) -> None:
-        self.changes += 1
-        super().add(name, value)
 
 
 class RequestFields:
     """Reads the requests of one connection, in the order in which they come.
 
     Calls of one method mostly come as the same bytes, once the table knows their fields. What such bytes say is
-    remembered for as long as the table stays what it is: 1 us instead of 60.
+    remembered for as long as the table stays what it is: 1 us instead of 10. Other blocks differ in a few fields, as a
+    trace or a time limit: of them is remembered what the rest says.
     """
 
-    __slots__ = ("_decoder", "_known", "_known_bytes", "_table")
+    __slots__ = ("_decoder", "_known", "_known_bytes", "_shared")
 
     def __init__(self) -> None:
-        self._table = _Table()
-        self._decoder = Decoder(max_header_list_size=MAX_BLOCK_BYTES)
-        self._decoder.header_table = self._table
-        self._known: dict[bytes, Request] = {}
+        self._decoder = HeaderDecoder(MAX_BLOCK_BYTES)
+        self._known: dict[bytes, RequestHead] = {}
         self._known_bytes = 0
+        self._shared: dict[tuple[Header, ...], SharedFields] = {}
 
-    def read(self, block: bytes) -> Request:
+    def read(self, block: bytes) -> RequestHead:
         """What a block of fields says.
 
         Raises:
@@ -107,99 +99,174 @@ class RequestFields:
         found = self._known.get(block)
         if found is not None:
             return found
-        changes = self._table.changes
+        decoder = self._decoder
+        changes = decoder.changes
         try:
-            fields = self._decoder.decode(block, raw=True)
+            beginning, headers, size = decoder.read(block)
         except OversizedHeaderListError:
             message = f"a call's fields are over {MAX_BLOCK_BYTES} bytes; the most is {MAX_METADATA_BYTES}"
-            raise ConnectionBroken(Reason.ENHANCE_YOUR_CALM, message) from None
+            raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, message) from None
         except HPACKError as error:
             raise ConnectionBroken(
-                Reason.COMPRESSION_ERROR, f"a block of fields can't be read: {error}"
+                ErrorCode.COMPRESSION_ERROR, f"a block of fields can't be read: {error}"
             ) from None
-        request = _request(fields)
-        resized = bool(block) and block[0] & 0xE0 == 0x20
-        size = len(block) + sum(len(name) + len(value) + 32 for name, value in fields)
-        if (
-            resized
-            or self._table.changes != changes
-            or len(self._known) >= _KNOWN_BLOCKS
-            or self._known_bytes + size > _KNOWN_BYTES
-        ):
-            self._known.clear()
-            self._known_bytes = 0
-        if not resized and self._table.changes == changes and size <= _KNOWN_BYTES:
-            self._known[block] = request
-            self._known_bytes += size
+        request = (
+            RequestHead(_NONE, too_large=True)
+            if size > MAX_METADATA_BYTES
+            else self._request(beginning, headers)
+        )
+        if decoder.changes != changes:
+            if self._known:
+                self._forget()
+        elif decoder.repeats:
+            self._remember(block, request, len(block) + size)
         return request
 
+    def _remember(self, block: bytes, request: RequestHead, size: int) -> None:
+        if len(self._known) >= _KNOWN_BLOCKS or self._known_bytes + size > _KNOWN_BYTES:
+            self._forget()
+        if size <= _KNOWN_BYTES:
+            self._known[block] = request
+            self._known_bytes += size
 
-def _request(fields: Iterable[tuple[bytes, bytes]]) -> Request:
-    """What decoded fields say."""
-    size = 0
-    pseudo: dict[bytes, bytes] = {}
+    def _forget(self) -> None:
+        self._known.clear()
+        self._known_bytes = 0
+
+    def _request(self, beginning: Beginning | None, headers: list[Header]) -> RequestHead:
+        """What decoded fields say."""
+        if beginning is None:
+            meaning = _Meaning()
+        else:
+            begun: _Meaning | None = beginning.meaning
+            if begun is None:
+                begun = beginning.meaning = _Meaning()
+                begun.add(beginning.headers)
+                begun.said = self._said(begun.shared)
+            meaning = begun.copy()
+        meaning.add(headers)
+        said = meaning.said
+        if said is None:
+            said = self._said(meaning.shared)
+        return RequestHead(
+            said,
+            tuple(meaning.metadata),
+            meaning.timeout,
+            meaning.wrong or said.wrong,
+            said.unreadable or meaning.unreadable,
+        )
+
+    def _said(self, shared: list[Header]) -> SharedFields:
+        key = tuple(shared)
+        said = self._shared.get(key)
+        if said is None:
+            said = _shared_fields(key)
+            if sum(header.size for header in key) <= _KNOWN_BYTES // _KNOWN_BLOCKS:
+                if len(self._shared) >= _KNOWN_BLOCKS:
+                    self._shared.clear()
+                self._shared[key] = said
+        return said
+
+
+class _Meaning:
+    """What the fields say that were added.
+
+    Attributes:
+        shared: Those that are neither metadata nor a time limit.
+        said: What these say; None where that was not looked at.
+        metadata, timeout, wrong, unreadable: As a request has them.
+    """
+
+    __slots__ = ("metadata", "said", "shared", "timeout", "unreadable", "wrong")
+
+    shared: list[Header]
+    said: SharedFields | None
+    metadata: list[tuple[str, str | bytes]]
+    timeout: float | None
+    unreadable: str
+    wrong: str
+
+    def __init__(self) -> None:
+        self.shared, self.metadata = [], []
+        self.said = self.timeout = None
+        self.unreadable = self.wrong = ""
+
+    def copy(self) -> _Meaning:
+        """Another that says the same."""
+        copy = _Meaning.__new__(_Meaning)
+        copy.shared, copy.metadata = self.shared, self.metadata.copy()
+        copy.said, copy.timeout, copy.unreadable, copy.wrong = (
+            self.said,
+            self.timeout,
+            self.unreadable,
+            self.wrong,
+        )
+        return copy
+
+    def add(self, headers: list[Header]) -> None:
+        """Has it say what they say, behind what was said."""
+        metadata = self.metadata
+        shared: list[Header] = []
+        for header in headers:
+            kind = header.kind
+            if kind == METADATA:
+                metadata += header.pairs
+            elif kind == SHARED:
+                if metadata and header.name.startswith(b":"):
+                    self.wrong = self.wrong or f"the field {header.name[:64]!r} comes late"
+                shared.append(header)
+            elif kind == TIMEOUT:
+                self.timeout = header.timeout
+                shared.append(_TIMEOUT)
+            else:
+                self.wrong = self.wrong or f"the field {header.name[:64]!r} is none that HTTP/2 has"
+            if header.unreadable:
+                self.unreadable = header.unreadable
+        if shared:
+            # What there was may be shared with a copy.
+            self.shared = self.shared + shared
+            self.said = None
+
+
+# Stands for the one of a call, which is another in each.
+_TIMEOUT = Header(b"grpc-timeout", b"0S")
+_NONE = SharedFields()
+
+
+def _shared_fields(headers: Iterable[Header]) -> SharedFields:
+    """What the fields say that are neither metadata nor a time limit."""
+    pseudo: dict[bytes, str] = {}
     own: dict[bytes, str] = {}
-    metadata: list[tuple[str, str | bytes]] = []
     unreadable = ""
-    for name, value in fields:
-        size += len(name) + len(value) + 32
-        if size > MAX_METADATA_BYTES:
-            return Request(too_large=True)
+    for header in headers:
+        name, value = header.name, header.value.decode("latin-1")
         if name.startswith(b":"):
-            if own or metadata or name in pseudo or name not in _PSEUDO:
-                return Request(wrong=f"the field {name[:64]!r} is unknown, comes twice, or comes late")
+            if own or name in pseudo or name not in _PSEUDO:
+                return SharedFields(wrong=f"the field {name[:64]!r} is unknown, comes twice, or comes late")
             pseudo[name] = value
-        elif not _name_is_sane(name) or name in _OF_HTTP_1 or _ends_a_line(value):
-            return Request(wrong=f"the field {name[:64]!r} is none that HTTP/2 has")
-        elif name in _OWN:
-            if name == b"grpc-timeout" and name in own:
+        else:
+            if header is _TIMEOUT and name in own:
                 unreadable = "grpc-timeout comes twice"
-            own[name] = value.decode("latin-1")
-        elif name.endswith(b"-bin"):
-            try:
-                # Several values may come as one, and padded or not.
-                pieces = [_unpadded_base64(piece) for piece in value.split(b",")]
-            except binascii.Error:
-                unreadable = (
-                    f"the metadata {name[:64].decode()} is not base64: {value[:64].decode('latin-1')!r}"
-                )
-                continue
-            metadata.extend((name.decode(), piece) for piece in pieces)
-        else:
-            metadata.append((name.decode(), value.decode("latin-1")))
-    trailers = not pseudo
-    if own.get(b"te", "trailers") != "trailers":
-        return Request(wrong="te is trailers, or not there")
-    if not trailers and not all(pseudo.get(name) for name in (b":method", b":scheme", b":path")):
-        return Request(wrong="a request has :method, :scheme and :path")
+            own[name] = value
+    wrong = ""
     length = own.get(b"content-length")
-    if length is not None and not (length.isascii() and length.isdecimal() and len(length) < 20):
-        return Request(wrong=f"content-length is {length[:64]!r}")
-    timeout = None
-    if b"grpc-timeout" in own:
-        found = _timeout(own[b"grpc-timeout"])
-        if found is None:
-            said = own[b"grpc-timeout"][:64]
-            unreadable = f"grpc-timeout is {said!r}; it is 1 to 8 digits and one of HMSmun, as in 30S"
-        else:
-            timeout = min(int(found[1]) * _UNITS[found[2]], _MOST_SECONDS)
-    return Request(
-        pseudo.get(b":method", b"").decode("latin-1"),
-        pseudo.get(b":path", b"").decode("latin-1"),
+    if own.get(b"te", "trailers") != "trailers":
+        wrong = "te is trailers, or not there"
+    elif pseudo and not all(pseudo.get(name) for name in (b":method", b":scheme", b":path")):
+        wrong = "a request has :method, :scheme and :path"
+    elif length is not None and not (length.isascii() and length.isdecimal() and len(length) < 20):
+        wrong = f"content-length is {length[:64]!r}"
+    return SharedFields(
+        pseudo.get(b":method", ""),
+        pseudo.get(b":path", ""),
         own.get(b"content-type", ""),
-        tuple(metadata),
-        timeout,
         own.get(b"grpc-encoding", "identity"),
         frozenset(name.strip() for name in own.get(b"grpc-accept-encoding", "").split(",")),
-        None if length is None else int(length),
-        trailers,
-        unreadable=unreadable,
+        None if length is None or wrong else int(length),
+        not pseudo,
+        wrong,
+        unreadable,
     )
-
-
-def _unpadded_base64(text: bytes) -> bytes:
-    text = text.strip().rstrip(b"=")
-    return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
 
 
 def _length(count: int) -> bytes:

@@ -8,8 +8,8 @@ import grpc
 
 from . import frames
 from .call import Call
-from .fields import MAX_METADATA_BYTES, Request, RequestFields
-from .frames import ConnectionBroken, Reason, Setting
+from .fields import MAX_METADATA_BYTES, RequestFields, RequestHead
+from .frames import ConnectionBroken, ErrorCode, Setting
 from .messages import ENCODINGS
 from .reader import FRAME_BYTES
 from .states import TABLE, Verdict
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # What the other side may send before it is looked at.
 CONNECTION_WINDOW = 16 << 20
-# Bytes of a block of fields for which it counts as one frame that brings nothing: 1.6 us each, in Huffman's code.
+# Bytes of a block of fields for which it counts as one frame that brings nothing: up to 1 us each.
 _BLOCK_BYTES = 4
 # What the block of a call counts as whose metadata is too large: up to 2,000 fields of a few bytes each.
 _LARGE_BLOCK = 2048
@@ -73,9 +73,9 @@ class FrameHandler:
                 self._budget.idle()
         if stream.ended:
             self._budget.idle()
-            stream.tell()
+            stream.flush_status()
         elif length:
-            stream.fed(payload, length)
+            stream.on_data(payload, length)
         if flags & frames.END_STREAM and not stream.half_closed:
             stream.close()
 
@@ -91,51 +91,53 @@ class FrameHandler:
         streams = self._streams
         stream = streams.live.get(number)
         if stream is not None:
-            if not end or request.wrong or not request.trailers:
-                streams.reset(stream, Reason.PROTOCOL_ERROR)
+            if not end or request.wrong or not request.shared.trailers:
+                streams.reset(stream, ErrorCode.PROTOCOL_ERROR)
             elif stream.half_closed:
-                streams.reset(stream, Reason.STREAM_CLOSED)
+                streams.reset(stream, ErrorCode.STREAM_CLOSED)
             else:
                 stream.close()
             return
         if number % 2 == 0:
             raise ConnectionBroken(
-                Reason.PROTOCOL_ERROR, f"a client's streams must have odd numbers; this is stream {number}"
+                ErrorCode.PROTOCOL_ERROR, f"a client's streams must have odd numbers; this is stream {number}"
             )
         if number <= streams.last or streams.refuses:
             self._not_live(frames.HEADERS, number, end)
             return
         streams.last = number
         if len(streams.live) >= self._connection.terms.most_streams:
-            streams.refuse(number, Reason.REFUSED_STREAM, end)
-        elif request.wrong or request.trailers:
-            streams.refuse(number, Reason.PROTOCOL_ERROR, end)
+            streams.refuse(number, ErrorCode.REFUSED_STREAM, end)
+        elif request.wrong or request.shared.trailers:
+            streams.refuse(number, ErrorCode.PROTOCOL_ERROR, end)
         else:
             self._call(number, request, end)
 
-    def _call(self, number: int, request: Request, end: bool) -> None:
+    def _call(self, number: int, request: RequestHead, end: bool) -> None:
         """A call begins, if it is one that there is."""
-        handler = self._connection.terms.find(request.path)
+        handler = self._connection.terms.find(request.shared.path)
         call = self._streams.live[number] = Call(self._connection, number, request, handler)
         if request.too_large:
             call.finish(
                 grpc.StatusCode.RESOURCE_EXHAUSTED.value[0],
                 f"the call's metadata is over {MAX_METADATA_BYTES} bytes",
             )
-        elif request.method != "POST":
+        elif request.shared.method != "POST":
             call.refuse(405, HINT)
-        elif request.content_type != "application/grpc" and not request.content_type.startswith(
+        elif request.shared.content_type != "application/grpc" and not request.shared.content_type.startswith(
             ("application/grpc+", "application/grpc;")
         ):
             call.refuse(415, HINT)
         elif request.unreadable:
             call.finish(grpc.StatusCode.INVALID_ARGUMENT.value[0], request.unreadable)
         elif handler is None:
-            call.finish(grpc.StatusCode.UNIMPLEMENTED.value[0], f"there is no method {request.path[:256]}")
-        elif request.encoding not in ENCODINGS:
+            call.finish(
+                grpc.StatusCode.UNIMPLEMENTED.value[0], f"there is no method {request.shared.path[:256]}"
+            )
+        elif request.shared.encoding not in ENCODINGS:
             call.finish(
                 grpc.StatusCode.UNIMPLEMENTED.value[0],
-                f"messages may be compressed by gzip or deflate, not by {request.encoding[:64]}",
+                f"messages may be compressed by gzip or deflate, not by {request.shared.encoding[:64]}",
             )
         else:
             call.begin()
@@ -153,17 +155,17 @@ class FrameHandler:
         elif kind == frames.SETTINGS:
             self._settings(flags, number, payload)
         elif kind == frames.PUSH_PROMISE:
-            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "a client must not send PUSH_PROMISE")
+            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a client must not send PUSH_PROMISE")
         else:
             self._budget.idle()
             if kind == frames.GOAWAY and number:
                 # Else it opens no more streams; those that there are go on.
-                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "GOAWAY must be on stream 0")
+                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "GOAWAY must be on stream 0")
             if kind == frames.PRIORITY and not number:
-                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "PRIORITY must not be on stream 0")
+                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "PRIORITY must not be on stream 0")
             if kind == frames.PRIORITY and len(payload) != 5:
                 raise ConnectionBroken(
-                    Reason.FRAME_SIZE_ERROR, f"PRIORITY has {len(payload)} bytes; it must have 5"
+                    ErrorCode.FRAME_SIZE_ERROR, f"PRIORITY has {len(payload)} bytes; it must have 5"
                 )
             # What else there is are kinds that are yet to come.
 
@@ -186,20 +188,22 @@ class FrameHandler:
             self._budget.reset()
         if len(payload) != 4:
             raise ConnectionBroken(
-                Reason.FRAME_SIZE_ERROR, f"RST_STREAM has {len(payload)} bytes; it must have 4"
+                ErrorCode.FRAME_SIZE_ERROR, f"RST_STREAM has {len(payload)} bytes; it must have 4"
             )
         if stream is None:
             self._not_live(frames.RST_STREAM, number, True)
             return
         stream.half_closed = True
-        stream.gone()
-        self._streams.over(stream)
+        stream.on_reset()
+        self._streams.on_closed(stream)
 
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 8:
-            raise ConnectionBroken(Reason.FRAME_SIZE_ERROR, f"PING has {len(payload)} bytes; it must have 8")
+            raise ConnectionBroken(
+                ErrorCode.FRAME_SIZE_ERROR, f"PING has {len(payload)} bytes; it must have 8"
+            )
         if number:
-            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "PING must be on stream 0")
+            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "PING must be on stream 0")
         self._budget.idle()
         if not flags & frames.ACK:
             self._out.write(frames.frame(frames.PING, frames.ACK, 0, payload))
@@ -209,31 +213,31 @@ class FrameHandler:
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
         self._budget.idle()
         if number:
-            raise ConnectionBroken(Reason.PROTOCOL_ERROR, "SETTINGS must be on stream 0")
+            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "SETTINGS must be on stream 0")
         if flags & frames.ACK:
             if payload:
                 raise ConnectionBroken(
-                    Reason.FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS must be empty"
+                    ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS must be empty"
                 )
             return
         if len(payload) % 6:
             raise ConnectionBroken(
-                Reason.FRAME_SIZE_ERROR, f"SETTINGS has {len(payload)} bytes; it must be a multiple of 6"
+                ErrorCode.FRAME_SIZE_ERROR, f"SETTINGS has {len(payload)} bytes; it must be a multiple of 6"
             )
         window = self._streams.window
         for name, value in frames.read_settings(payload):
             if name == Setting.INITIAL_WINDOW_SIZE:
                 if value > frames.MOST_WINDOW:
                     message = f"INITIAL_WINDOW_SIZE is {value}; the most is {frames.MOST_WINDOW}"
-                    raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, message)
+                    raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, message)
                 window = value
             elif name == Setting.ENABLE_PUSH:
                 if value > 1:
-                    raise ConnectionBroken(Reason.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}; it is 0 or 1")
+                    raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}; it is 0 or 1")
             elif name == Setting.MAX_FRAME_SIZE:
                 if not frames.DEFAULT_FRAME_BYTES <= value <= frames.MOST_FRAME_BYTES:
                     message = f"MAX_FRAME_SIZE is {value}; it must be 16384 to 16777215"
-                    raise ConnectionBroken(Reason.PROTOCOL_ERROR, message)
+                    raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, message)
                 self._out.frame_bytes = min(value, FRAME_BYTES)
         if window != self._streams.window:
             # Once a frame, which may say it ten thousand times, with thousands of streams each.
@@ -242,7 +246,7 @@ class FrameHandler:
                 stream.window += more
                 if stream.window > frames.MOST_WINDOW:
                     message = f"SETTINGS open a stream's window to {stream.window}; the most is {frames.MOST_WINDOW}"
-                    raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, message)
+                    raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, message)
         self._out.write(frames.frame(frames.SETTINGS, frames.ACK, 0))
         for stream in [stream for stream in self._streams.live.values() if stream.unsent]:
             self._out.pump(stream)
@@ -250,7 +254,7 @@ class FrameHandler:
     def _window_update(self, number: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ConnectionBroken(
-                Reason.FRAME_SIZE_ERROR, f"WINDOW_UPDATE has {len(payload)} bytes; it must have 4"
+                ErrorCode.FRAME_SIZE_ERROR, f"WINDOW_UPDATE has {len(payload)} bytes; it must have 4"
             )
         more = int.from_bytes(payload, "big") & frames.MOST_WINDOW
         stream = self._streams.live.get(number)
@@ -261,17 +265,17 @@ class FrameHandler:
         if stream is None:
             self._out.window += more
             if not more:
-                raise ConnectionBroken(Reason.PROTOCOL_ERROR, "WINDOW_UPDATE is 0; it must be 1 or more")
+                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE is 0; it must be 1 or more")
             if self._out.window > frames.MOST_WINDOW:
                 message = f"the connection's window is {self._out.window}; the most is {frames.MOST_WINDOW}"
-                raise ConnectionBroken(Reason.FLOW_CONTROL_ERROR, message)
+                raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, message)
             self._out.pump_all()
             return
         stream.window += more
         if not more:
-            self._streams.reset(stream, Reason.PROTOCOL_ERROR)
+            self._streams.reset(stream, ErrorCode.PROTOCOL_ERROR)
         elif stream.window > frames.MOST_WINDOW:
-            self._streams.reset(stream, Reason.FLOW_CONTROL_ERROR)
+            self._streams.reset(stream, ErrorCode.FLOW_CONTROL_ERROR)
         elif stream.unsent:
             self._out.pump(stream)
 

@@ -42,7 +42,7 @@ class Setting(IntEnum):
     MAX_HEADER_LIST_SIZE = 6
 
 
-class Reason(IntEnum):
+class ErrorCode(IntEnum):
     """Why a stream or a connection ends."""
 
     NO_ERROR = 0
@@ -64,7 +64,7 @@ class Reason(IntEnum):
 class ConnectionBroken(Exception):
     """The other side broke the protocol: its connection ends with this reason and text."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
@@ -90,12 +90,12 @@ def window_update(stream: int, more: int) -> bytes:
     return frame(WINDOW_UPDATE, 0, stream, _pack_number(more))
 
 
-def reset(stream: int, reason: Reason) -> bytes:
+def reset(stream: int, reason: ErrorCode) -> bytes:
     """Ends a stream."""
     return frame(RST_STREAM, 0, stream, _pack_number(reason))
 
 
-def go_away(last: int, reason: Reason, message: str = "") -> bytes:
+def go_away(last: int, reason: ErrorCode, message: str = "") -> bytes:
     """Says that streams after the last one are not looked at."""
     return frame(GOAWAY, 0, 0, _pack_number(last) + _pack_number(reason) + message.encode())
 
@@ -128,11 +128,11 @@ def unpadded(flags: int, payload: bytes) -> bytes:
     if flags & PADDED:
         if not payload:
             raise ConnectionBroken(
-                Reason.FRAME_SIZE_ERROR, "a padded frame must begin with the length of its padding"
+                ErrorCode.FRAME_SIZE_ERROR, "a padded frame must begin with the length of its padding"
             )
         start, end = 1, end - payload[0]
     if flags & WITH_PRIORITY:
         start += 5
     if start > end:
-        raise ConnectionBroken(Reason.PROTOCOL_ERROR, "a frame's padding must be shorter than the frame")
+        raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a frame's padding must be shorter than the frame")
     return payload[start:end]

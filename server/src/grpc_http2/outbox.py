@@ -161,7 +161,7 @@ class Outbox:
                 self.budget.answers += 1
         self.blocked.pop(stream, None)
         if not self.paused:
-            stream.sent()
+            stream.on_drained()
         else:
             self.waiting[stream] = None
 
@@ -179,7 +179,7 @@ class Outbox:
         self.paused = False
         waiting, self.waiting = self.waiting, {}
         for stream in waiting:
-            stream.sent()
+            stream.on_drained()
         self.pump_all()
         if not self.deaf:
             return False

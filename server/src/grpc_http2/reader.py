@@ -9,7 +9,7 @@ from typing import Protocol
 from . import frames
 from .budget import Budget
 from .fields import MAX_BLOCK_BYTES, MAX_METADATA_BYTES
-from .frames import ConnectionBroken, Reason
+from .frames import ConnectionBroken, ErrorCode
 from .outbox import SMALL_BYTES
 from .turn import Turn
 
@@ -122,7 +122,7 @@ class FrameReader:
             length = high << 16 | low
             if length > FRAME_BYTES:
                 raise ConnectionBroken(
-                    Reason.FRAME_SIZE_ERROR, f"a frame has {length} bytes; the most is {FRAME_BYTES}"
+                    ErrorCode.FRAME_SIZE_ERROR, f"a frame has {length} bytes; the most is {FRAME_BYTES}"
                 )
             start = at + frames.HEAD_BYTES
             if start + length > end:
@@ -139,7 +139,7 @@ class FrameReader:
             number &= frames.MOST_STREAM_ID
             if self._block is not None and kind != frames.CONTINUATION:
                 raise ConnectionBroken(
-                    Reason.PROTOCOL_ERROR, "a header block must be followed by CONTINUATION until it ends"
+                    ErrorCode.PROTOCOL_ERROR, "a header block must be followed by CONTINUATION until it ends"
                 )
             if kind == frames.DATA:
                 self._taker.data(number, flags, data[start:at])
@@ -175,14 +175,16 @@ class FrameReader:
             if len(data) >= at + frames.HEAD_BYTES:
                 _, _, kind, flags, _ = frames.read_head(data, at)
                 if kind != frames.SETTINGS or flags & frames.ACK:
-                    raise ConnectionBroken(Reason.PROTOCOL_ERROR, "the preface must be followed by SETTINGS")
+                    raise ConnectionBroken(
+                        ErrorCode.PROTOCOL_ERROR, "the preface must be followed by SETTINGS"
+                    )
                 self.greeted = True
             return at
         if data.startswith(_HTTP_1_METHODS):
             raise SpeaksHttp1
         if not preface.startswith(data) and not any(method.startswith(data) for method in _HTTP_1_METHODS):
             raise ConnectionBroken(
-                Reason.PROTOCOL_ERROR, "the connection must begin with the preface of HTTP/2"
+                ErrorCode.PROTOCOL_ERROR, "the connection must begin with the preface of HTTP/2"
             )
         return 0
 
@@ -199,14 +201,14 @@ class FrameReader:
         block = self._block
         if block is None or number != self._block_stream:
             raise ConnectionBroken(
-                Reason.PROTOCOL_ERROR, "CONTINUATION must follow HEADERS of the same stream"
+                ErrorCode.PROTOCOL_ERROR, "CONTINUATION must follow HEADERS of the same stream"
             )
         if len(payload) < SMALL_BYTES:
             self._budget.idle()
         block += payload
         if len(block) > MAX_BLOCK_BYTES:
             raise ConnectionBroken(
-                Reason.ENHANCE_YOUR_CALM,
+                ErrorCode.ENHANCE_YOUR_CALM,
                 f"a call's fields are over {MAX_BLOCK_BYTES} bytes; the most is {MAX_METADATA_BYTES}",
             )
         if flags & frames.END_HEADERS:

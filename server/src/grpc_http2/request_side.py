@@ -13,7 +13,7 @@ import grpc.aio
 
 from . import frames
 from .answer_side import AnswerSide
-from .fields import Request
+from .fields import RequestHead
 from .messages import Decompressed, MessageRefused, Messages, TooLarge, deserialized
 from .outbox import SMALL_BYTES
 
@@ -39,7 +39,7 @@ class RequestSide(AnswerSide):
     )  # fmt: skip
 
     compressed: bool
-    _request: Request
+    _request: RequestHead
     _arrived: deque[bytes | TooLarge]
     _messages: Messages
     # Bytes that came and were not given back to the other side's window.
@@ -71,7 +71,7 @@ class RequestSide(AnswerSide):
 
     # ---- what the connection uses
 
-    def fed(self, data: bytes, size: int) -> None:
+    def on_data(self, data: bytes, size: int) -> None:
         """Takes the content of a DATA frame, which had so many bytes with its padding.
 
         Raises:
@@ -79,12 +79,12 @@ class RequestSide(AnswerSide):
         """
         connection = self._connection
         if self.half_closed:
-            connection.streams.reset(self, frames.Reason.STREAM_CLOSED)
+            connection.streams.reset(self, frames.ErrorCode.STREAM_CLOSED)
             return
         self._received += len(data)
         self._credit += size
         if self._credit > STREAM_WINDOW:
-            connection.streams.reset(self, frames.Reason.FLOW_CONTROL_ERROR)
+            connection.streams.reset(self, frames.ErrorCode.FLOW_CONTROL_ERROR)
             return
         if self._refusal is not None or self._messages.over or not data:
             # It is not read, or it is all padding.
@@ -126,10 +126,10 @@ class RequestSide(AnswerSide):
         """
         self.half_closed = True
         if self.ended:
-            self.tell()
+            self.flush_status()
             return
-        if self._request.length not in (None, self._received):
-            self._connection.streams.reset(self, frames.Reason.PROTOCOL_ERROR)
+        if self._request.shared.length not in (None, self._received):
+            self._connection.streams.reset(self, frames.ErrorCode.PROTOCOL_ERROR)
         elif self._refusal is not None:
             self._refused(*self._refusal)
         elif self._messages.held:

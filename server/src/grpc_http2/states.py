@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, IntEnum
 
 from . import frames
-from .frames import Reason
+from .frames import ErrorCode
 
 
 class Phase(IntEnum):
@@ -29,7 +29,7 @@ class Phase(IntEnum):
     LOST = 5
 
 
-class State(Enum):
+class StreamState(Enum):
     """Where a stream is: RFC 9113, section 5.1, as a server without push has it.
 
     A stream is OPEN from its HEADERS on, and HALF_CLOSED once its caller has said all. The server's status ends it: it
@@ -54,47 +54,47 @@ class Verdict(Enum):
     CONNECTION_ERROR = "the connection ends with the reason"
 
 
-_TAKEN = (Verdict.TAKEN, Reason.NO_ERROR)
-_PASSED_OVER = (Verdict.PASSED_OVER, Reason.NO_ERROR)
-_UNKNOWN = (Verdict.CONNECTION_ERROR, Reason.PROTOCOL_ERROR)
-_ENDED = (Verdict.STREAM_ERROR, Reason.STREAM_CLOSED)
+_TAKEN = (Verdict.TAKEN, ErrorCode.NO_ERROR)
+_PASSED_OVER = (Verdict.PASSED_OVER, ErrorCode.NO_ERROR)
+_UNKNOWN = (Verdict.CONNECTION_ERROR, ErrorCode.PROTOCOL_ERROR)
+_ENDED = (Verdict.STREAM_ERROR, ErrorCode.STREAM_CLOSED)
 
 #: What becomes of a frame that a caller sends, by the state of its stream. PRIORITY is passed over in all of them.
 #: HEADERS of an idle stream are a call where its number is odd, and CONNECTION_ERROR where it is even; those of an open
 #: stream are trailers, which end what the caller says, else STREAM_ERROR.
-TABLE: dict[State, dict[int, tuple[Verdict, Reason]]] = {
-    State.IDLE: {
+TABLE: dict[StreamState, dict[int, tuple[Verdict, ErrorCode]]] = {
+    StreamState.IDLE: {
         frames.HEADERS: _TAKEN,
         frames.DATA: _UNKNOWN,
         frames.RST_STREAM: _UNKNOWN,
         frames.WINDOW_UPDATE: _UNKNOWN,
     },
-    State.OPEN: {
+    StreamState.OPEN: {
         frames.HEADERS: _TAKEN,
         frames.DATA: _TAKEN,
         frames.RST_STREAM: _TAKEN,
         frames.WINDOW_UPDATE: _TAKEN,
     },
-    State.HALF_CLOSED: {
+    StreamState.HALF_CLOSED: {
         frames.HEADERS: _ENDED,
         frames.DATA: _ENDED,
         frames.RST_STREAM: _TAKEN,
         frames.WINDOW_UPDATE: _TAKEN,
     },
-    State.CUT_SHORT: {
+    StreamState.CUT_SHORT: {
         frames.HEADERS: _PASSED_OVER,
         frames.DATA: _PASSED_OVER,
         frames.RST_STREAM: _PASSED_OVER,
         frames.WINDOW_UPDATE: _PASSED_OVER,
     },
-    State.CLOSED: {
-        frames.HEADERS: (Verdict.CONNECTION_ERROR, Reason.STREAM_CLOSED),
+    StreamState.CLOSED: {
+        frames.HEADERS: (Verdict.CONNECTION_ERROR, ErrorCode.STREAM_CLOSED),
         frames.DATA: _ENDED,
         frames.RST_STREAM: _PASSED_OVER,
         frames.WINDOW_UPDATE: _PASSED_OVER,
     },
-    State.BEYOND: {
-        frames.HEADERS: (Verdict.STREAM_ERROR, Reason.REFUSED_STREAM),
+    StreamState.BEYOND: {
+        frames.HEADERS: (Verdict.STREAM_ERROR, ErrorCode.REFUSED_STREAM),
         frames.DATA: _PASSED_OVER,
         frames.RST_STREAM: _PASSED_OVER,
         frames.WINDOW_UPDATE: _PASSED_OVER,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from . import frames
 from .budget import Budget
-from .frames import Reason
+from .frames import ErrorCode
 from .limits import Limits
 from .outbox import Outbox
-from .states import State
+from .states import StreamState
 
 if TYPE_CHECKING:
     from .answer_side import AnswerSide
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MOST_CUT_SHORT = 4096
 
 
-class Streams:
+class StreamTable:
     """Knows the state of each number.
 
     Args:
@@ -51,21 +51,21 @@ class Streams:
         """The calls under way; some may end meanwhile."""
         return iter(list(self.live.values()))
 
-    def state(self, number: int) -> State:
+    def state(self, number: int) -> StreamState:
         """Of the stream with this number."""
         stream = self.live.get(number)
         if stream is not None:
-            return State.HALF_CLOSED if stream.half_closed else State.OPEN
+            return StreamState.HALF_CLOSED if stream.half_closed else StreamState.OPEN
         # Even ones are the server's, which opens none.
         if number <= self.last and number % 2:
-            return State.CUT_SHORT if number in self._cut_short else State.CLOSED
-        return State.BEYOND if self.refuses and number % 2 else State.IDLE
+            return StreamState.CUT_SHORT if number in self._cut_short else StreamState.CLOSED
+        return StreamState.BEYOND if self.refuses and number % 2 else StreamState.IDLE
 
     def said_all(self, number: int) -> None:
         """The caller has said all of a stream that was cut short, or has reset it."""
         self._cut_short.pop(number, None)
 
-    def refuse(self, number: int, reason: Reason, end: bool) -> None:
+    def refuse(self, number: int, reason: ErrorCode, end: bool) -> None:
         """Begins no stream for a call.
 
         Raises:
@@ -76,7 +76,7 @@ class Streams:
         if not end:
             self._cut(number)
 
-    def reset(self, stream: AnswerSide, reason: Reason) -> None:
+    def reset(self, stream: AnswerSide, reason: ErrorCode) -> None:
         """Ends a stream whose caller broke the protocol, which counts as if that had ended it.
 
         Raises:
@@ -85,13 +85,13 @@ class Streams:
         self.lose(stream, reason)
         self._budget.reset()
 
-    def lose(self, stream: AnswerSide, reason: Reason) -> None:
+    def lose(self, stream: AnswerSide, reason: ErrorCode) -> None:
         """Ends a stream that can't go on."""
         self._out.write(frames.reset(stream.id, reason))
-        stream.gone()
-        self.over(stream)
+        stream.on_reset()
+        self.on_closed(stream)
 
-    def over(self, stream: AnswerSide) -> None:
+    def on_closed(self, stream: AnswerSide) -> None:
         """A stream has ended."""
         if self.live.pop(stream.id, None) is None:
             return
@@ -112,12 +112,12 @@ class Streams:
                 if stream.window <= 0 or not (moved or self._out.paused):
                     stream.waited += 1
                     if stream.waited > limits.stall:
-                        self.lose(stream, Reason.CANCEL)
+                        self.lose(stream, ErrorCode.CANCEL)
             elif stream.receiving:
                 receiving += 1
                 stream.waited += 1
                 if receiving > limits.receiving and stream.waited > 1:
-                    self.lose(stream, Reason.REFUSED_STREAM)
+                    self.lose(stream, ErrorCode.REFUSED_STREAM)
                 else:
                     stream.look_at_its_time()
 
@@ -125,7 +125,7 @@ class Streams:
         """The connection is no more."""
         calls, self.live = self.live, {}
         for call in calls.values():
-            call.gone()
+            call.on_reset()
 
     def _cut(self, number: int) -> None:
         """What still comes on the stream was sent before the caller could know that it has ended."""

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueue_server.core.intake import digest
-from jobqueue_server.core.intake.digest import MAX_DEPTH, check_json, key_digest, plainly_fine, request_digest
+from jobqueue_server.core.intake.digest import (
+    MAX_DEPTH,
+    check_json,
+    is_simple_json,
+    key_digest,
+    request_digest,
+)
 from jobqueue_server.errors import FieldInvalid
 from jobqueue_server.fields import FIELDS, Field, Type
 from jobqueue_server.model import NewJob, RetryPolicy
@@ -221,21 +227,21 @@ _OBJECTS = st.lists(st.tuples(st.sampled_from("abc"), _JSON)).map(
 
 
 @given((_OBJECTS | st.lists(_PARTS, max_size=12).map("".join)).map(str.encode) | st.binary(max_size=20))
-def test_what_is_plainly_fine_passes_every_rule(payload):
-    taken = plainly_fine(payload)
-    rules = digest.plainly_fine
-    digest.plainly_fine = lambda payload: False
+def test_simple_json_passes_every_rule(payload):
+    taken = is_simple_json(payload)
+    rules = digest.is_simple_json
+    digest.is_simple_json = lambda payload: False
     try:
         check_json(payload, "job.payload")
         passes = True
     except FieldInvalid:
         passes = False
     finally:
-        digest.plainly_fine = rules
+        digest.is_simple_json = rules
     assert passes or not taken
 
 
-def test_most_payloads_are_plainly_fine():
+def test_most_payloads_are_simple_json():
     for payload in (
         b'{"to": "a@b.c", "n": 1, "of": [1.5, {"x": "y"}]}',
         b'"text"',
@@ -243,5 +249,5 @@ def test_most_payloads_are_plainly_fine():
         b"[]",
         '{"ü": 1}'.encode(),
     ):
-        assert plainly_fine(payload)
-    assert not plainly_fine(b'{"a": 1, "a": 1}')
+        assert is_simple_json(payload)
+    assert not is_simple_json(b'{"a": 1, "a": 1}')

@@ -62,7 +62,7 @@ class Cors:
             await self._app(scope, receive, send)
 
     @property
-    def plain_marks(self) -> Headers:
+    def shared_headers(self) -> Headers:
         """The headers of an answer to a program."""
         return self._marks("")
 

@@ -57,13 +57,13 @@ def endpoint(context: EndpointContext, binding: Binding, servicer: object) -> En
     """The endpoint of a binding. A method that the servicer does not have is answered NOT_IMPLEMENTED."""
     implementation = getattr(servicer, binding.method.name, None)
     if implementation is None:
-        return Unary(context, binding, _not_implemented(binding.method.name))
+        return UnaryEndpoint(context, binding, _not_implemented(binding.method.name))
     if binding.method.server_streaming:
         return Stream(context, binding, implementation)
-    return Unary(context, binding, implementation)
+    return UnaryEndpoint(context, binding, implementation)
 
 
-class Unary:
+class UnaryEndpoint:
     """The endpoint of a unary method."""
 
     def __init__(

@@ -34,5 +34,5 @@ def http_server(
     if not hosts.needed(settings.http_addr or "", names):
         names = (hosts.ANY,)
     front = Hosts(cors, names, http.refuse)
-    fast_path = http.fast_path(front.answers, cors.plain_marks)
+    fast_path = http.fast_path(front.answers, cors.shared_headers)
     return HttpServer(http, front, fast_path=fast_path, tls=tls, reuse_port=reuse_port)

@@ -62,10 +62,10 @@ def _handler(method: MethodDescriptor, servicer: object, chain: Chain) -> Any:
         return make.unary_stream_rpc_method_handler(_stream(full_name, stream), as_it_came, _serialize)
     unary = chain.unary(full_name, _serialized(implementation or _not_implemented(method.name)), read)
     fast = fast_method(full_name, chain, servicer)
-    return make.unary_unary_rpc_method_handler(Unary(full_name, unary, fast), as_it_came)
+    return make.unary_unary_rpc_method_handler(UnaryMethod(full_name, unary, fast), as_it_came)
 
 
-class Unary:
+class UnaryMethod:
     """A unary method as the transport runs it. `immediate`: the method's fast path, if it has one."""
 
     def __init__(

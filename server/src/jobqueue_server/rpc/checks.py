@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobqueue.v1 import job_pb2 as pb
 
-from ..core.intake.digest import check_json, plainly_fine
+from ..core.intake.digest import check_json, is_simple_json
 from ..errors import FieldInvalid, FieldViolation, JobQueueError, PayloadInvalid, PayloadTooLarge
 from ..fields import FIELDS
 from ..model import (
@@ -164,9 +164,9 @@ def payload_json(payload: bytes, field: str, problems: Problems) -> None:
             problems.no_json(violation.field, violation.description)
 
 
-def plain_payload(payload: bytes) -> bool:
+def is_simple_payload(payload: bytes) -> bool:
     """Whether a payload surely passes `payload_json`; after False it may pass or not."""
-    return 0 < len(payload) <= MAX_PAYLOAD_BYTES and plainly_fine(payload)
+    return 0 < len(payload) <= MAX_PAYLOAD_BYTES and is_simple_json(payload)
 
 
 def payload_size(size: int, field: str, problems: Problems) -> None:

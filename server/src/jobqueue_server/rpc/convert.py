@@ -95,7 +95,7 @@ def decode_simple(message: pb.NewJob, headers: Mapping[str, str]) -> NewJob | No
         or not checks.is_name(kind)
         or (queue and not checks.is_name(queue))
         or not MIN_PRIORITY <= priority <= MAX_PRIORITY
-        or not checks.plain_payload(payload)
+        or not checks.is_simple_payload(payload)
     ):
         return None
     return NewJob(kind, payload, queue or DEFAULT_QUEUE, priority, labels=NOTHING, headers=headers)

@@ -194,7 +194,7 @@ def _explain(item: PendingOutcome, row: Record | None) -> tuple[str, int, str]:
     elif row is not None and row["live"]:
         status = int(status_of(row["state"], row["failures"], row["losses"]))
     else:
-        return "NOT_FOUND", 0, "there is no such job; it was deleted, or its retention ended"
+        return "NOT_FOUND", 0, "no job has this id; it was deleted, or its retention ended"
     event = item.outcome.event
     mine = item.session.id
     if event is Event.SUCCEED:

@@ -130,9 +130,13 @@ class Watches:
     @contextmanager
     def _counted(self, watching: Watching) -> Iterator[None]:
         if self._leaving:
-            raise Draining("this server is leaving; watch on another", retry_after=timedelta(seconds=1))
+            raise Draining(
+                "this server is leaving; watch on another server", retry_after=timedelta(seconds=1)
+            )
         if len(self._open) >= self._most:
-            message = f"{self._most} watches are open, and the server serves no more at once"
+            message = (
+                f"this server has {self._most} watches, as many as it may; watch on another server, or later"
+            )
             raise TooManyWatches(message, retry_after=timedelta(seconds=1))
         ids = watching.wanted.ids
         self._open.add(watching)

@@ -251,7 +251,7 @@ class Watching:
             await _set_within(self.wake, LOOK_EVERY.total_seconds() - rest)
         if self.leave.is_set():
             raise Draining(
-                "this server is leaving; go on by the last resume_token on another",
+                "this server is leaving; watch on another server, with the last resume_token",
                 retry_after=timedelta(seconds=1),
             )
 

@@ -127,7 +127,7 @@ class Sessions:
 
     def _room(self) -> None:
         if len(self._sessions) >= self._most:
-            message = f"this server holds {self._most} sessions, as many as it may"
+            message = f"this server holds {self._most} sessions, as many as it may; connect to another server"
             raise TooManyStreams(message, retry_after=timedelta(seconds=1))
 
     async def resume(
@@ -177,7 +177,7 @@ class Sessions:
         row = await self._store.find(scope, session_id, digest(secret))
         if row is None or not row["own"]:
             return SessionUnknown(
-                "the session token is not one of ours, or a newer one took its place; say Hello without resume"
+                "the session token is none of this service, or a newer token replaced it; send Hello without resume"
             )
         return ended() if row["ended"] else superseded()
 

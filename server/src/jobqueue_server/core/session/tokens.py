@@ -31,7 +31,7 @@ def split_token(token: str) -> tuple[int, str]:
     """
     number, _, secret = token.partition(".")
     if not (number.isascii() and number.isdigit() and len(number) <= 18 and secret):
-        raise SessionUnknown("the session token is not one of ours; say Hello without resume")
+        raise SessionUnknown("the session token is not a token of this service; send Hello without resume")
     return int(number), secret
 
 
@@ -42,7 +42,7 @@ def superseded() -> SessionSuperseded:
 
 def ended() -> SessionEnded:
     """The session has ended."""
-    return SessionEnded("the session has ended, and its leases went back; say Hello without resume")
+    return SessionEnded("the session has ended, and its jobs were given back; send Hello without resume")
 
 
 def silent(seconds: float) -> SessionSilent:

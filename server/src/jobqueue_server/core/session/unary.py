@@ -215,7 +215,7 @@ class UnarySessions:
             heard = await self._heard(scope, token)
             if heard.greeting is None or heard.streams:
                 raise SessionStreams(
-                    "the session has a stream, and is given its jobs there; to claim by calls open one by OpenSession"
+                    "the session has a stream and gets its jobs there; to claim by calls, open a session by OpenSession"
                 )
             # Its grants may have become fewer since the session was opened.
             check_subscriptions(scope, heard.greeting.subscriptions)

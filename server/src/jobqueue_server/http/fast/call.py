@@ -16,7 +16,7 @@ from ..compression import LEAST_BYTES, compressed_here
 from .path import HttpFastPath, status_line
 
 
-class Connection(Protocol):
+class HttpConnection(Protocol):
     """What a call needs of its connection, which is one of uvicorn's."""
 
     server_state: Any
@@ -29,7 +29,7 @@ class Connection(Protocol):
 class HttpFastCall(FastCall[bytes]):
     """One such call on its connection; to uvicorn it is the request that is being answered."""
 
-    def __init__(self, path: HttpFastPath, begun: Begun, ticket: Ticket, connection: Connection) -> None:
+    def __init__(self, path: HttpFastPath, begun: Begun, ticket: Ticket, connection: HttpConnection) -> None:
         super().__init__(begun, ticket, path.deadlines)
         self.disconnected = False
         self.keep_alive = True

@@ -1,4 +1,4 @@
-"""The heads of requests on the fast path: which are plain enough, and those that came before."""
+"""The heads of requests on the fast path: which take it, and what a connection remembers of them."""
 
 from __future__ import annotations
 
@@ -25,27 +25,30 @@ _USUAL = frozenset(
         b"tracestate",
     )
 )
-# Each call has other values of these. A head in turns with what stands before such a value, and the value.
-_split = re.compile(rb"(\r\n(?i:x-request-id|traceparent): ?)([!-~]{1,128})(?=\r\n)").split
+# Calls have other values of these. A head in turns with what stands before such a value, and the value.
+_split = re.compile(rb"(\r\n(?i:x-request-id|traceparent|content-length): ?)([!-~]{1,128})(?=\r\n)").split
 _is_value = re.compile(rb"[!-~]{1,128}").fullmatch
-_VARYING = ("x-request-id", "traceparent")
+_is_length = re.compile(rb"[0-9]{1,5}").fullmatch
+_LENGTH = "content-length"
+_VARYING = ("x-request-id", "traceparent", _LENGTH)
 _JSON_TYPES = (b"application/json", b"application/json; charset=utf-8")
 _MOST_HEAD_BYTES = 2 << 10
-_MOST_HEADS = 4096
 
 Lines = list[tuple[bytes, bytes]]
 
 
 class Layout:
-    """The head of a connection's requests, which differ in their request ids and traces alone.
+    """The head of a connection's requests, which differ in their request ids, traces and lengths alone.
+
+    It may hold credentials. So it belongs to its connection, is never shown, and goes with it.
 
     Args:
+        head: The whole head.
         parts: The head in turns with what stands before a value that varies, and the value.
         metadata: What it says.
-        length: The length of the body.
     """
 
-    def __init__(self, parts: list[bytes], metadata: dict[str, str], length: int) -> None:
+    def __init__(self, head: bytes, parts: list[bytes], metadata: dict[str, str]) -> None:
         befores = parts[1::3]
         self._holes = [
             (text + before, _name_in(before)) for text, before in zip(parts[:-1:3], befores, strict=True)
@@ -53,10 +56,15 @@ class Layout:
         self._rest = parts[-1]
         names = {name for _, name in self._holes}
         self._constant = {name: value for name, value in metadata.items() if name not in names}
-        self._length = length
+        # Where the length alone varies, the last head, which may come again.
+        self._varies = names != {_LENGTH}
+        self._head, self._metadata, self._length = head, metadata, int(metadata[_LENGTH])
 
     def read(self, data: bytes) -> tuple[dict[str, str], bytes] | None:
         """The metadata and the body of a whole request; None where its head is another."""
+        if not self._varies and data.startswith(self._head):
+            at = len(self._head)
+            return (self._metadata, data[at:]) if len(data) - at == self._length else None
         metadata, at = self._constant.copy(), 0
         for before, name in self._holes:
             if not data.startswith(before, at):
@@ -64,21 +72,26 @@ class Layout:
             at += len(before)
             end = data.find(b"\r\n", at)
             value = data[at:end]
-            if not _is_value(value):
+            if not (_is_length if name is _LENGTH else _is_value)(value):
                 return None
             metadata[name] = value.decode()
             at = end
         if not data.startswith(self._rest, at):
             return None
         at += len(self._rest)
-        return (metadata, data[at:]) if len(data) - at == self._length else None
+        length = int(metadata[_LENGTH])
+        if length > MOST_BYTES or len(data) - at != length:
+            return None
+        if not self._varies:
+            self._head, self._metadata, self._length = data[:at], metadata, length
+        return metadata, data[at:]
 
 
 class Heads:
     """Knows the heads of requests.
 
-    A caller mostly sends the same head again, or one that differs in its request id and trace alone. What such a head
-    says is remembered, the latter by its connection: 15 us less a request.
+    A caller mostly sends the same head again, or one that differs in its request id, trace and length alone. What such
+    a head says is remembered by its connection: 15 us less a request.
 
     Args:
         host_is_ours: Whether a request for this name is to be answered here.
@@ -86,8 +99,6 @@ class Heads:
 
     def __init__(self, host_is_ours: Callable[[str], bool]) -> None:
         self._host_is_ours = lru_cache(maxsize=256)(lambda host: host_is_ours(host.decode("latin-1").strip()))
-        # From a request's bytes before its body to the metadata that they are, and to the length of the body.
-        self._heads: dict[bytes, tuple[dict[str, str], int]] = {}
 
     def usual(self, lines: Lines) -> bool:
         """Whether the headers of a request to METHOD and PATH ask for nothing but the plain thing."""
@@ -127,7 +138,7 @@ class Heads:
             len(head) <= _MOST_HEAD_BYTES
             and head.endswith(b"\r\n\r\n")
             and head.count(b"\r\n\r\n") == 1
-            and len(body) == int(metadata["content-length"])
+            and len(body) == int(metadata[_LENGTH])
         ):
             parts = _split(head)
             varying = {
@@ -136,23 +147,11 @@ class Heads:
             }
             # Otherwise a value is written in a way that is not looked for.
             if varying == {name: metadata[name] for name in _VARYING if name in metadata}:
-                if varying:
-                    layout = Layout(parts, metadata, len(body))
-                else:
-                    if len(self._heads) >= _MOST_HEADS:
-                        self._heads.clear()
-                    self._heads[head] = metadata, len(body)
+                layout = Layout(head, parts, metadata)
         return metadata, layout
-
-    def known(self, data: bytes) -> tuple[dict[str, str], bytes] | None:
-        """The metadata and the body of a whole request, where its headers are those of one before."""
-        end = data.find(b"\r\n\r\n") + 4
-        found = self._heads.get(data[:end])
-        if found is None or len(data) - end != found[1]:
-            return None
-        return found[0], data[end:]
 
 
 @lru_cache(maxsize=256)
 def _name_in(before: bytes) -> str:
-    return before.decode().strip("\r\n: ").lower()
+    name = before.decode().strip("\r\n: ").lower()
+    return _LENGTH if name == _LENGTH else name

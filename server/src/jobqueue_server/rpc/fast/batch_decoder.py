@@ -12,7 +12,7 @@ from jobqueue.v1 import job_pb2 as pb
 
 from ...fields import names
 from ...model import NewJobs
-from ..checks import plain_payload
+from ..checks import is_simple_payload
 from ..convert import decode_simple
 from ..wire import tag
 
@@ -49,7 +49,7 @@ def decode_batch(messages: Sequence[bytes], headers: Mapping[str, str]) -> list[
     for message in messages:
         if before and message.startswith(before) and message.endswith(behind):
             payload = _payload(message, len(before), len(message) - len(behind))
-            if payload is not None and plain_payload(payload):
+            if payload is not None and is_simple_payload(payload):
                 jobs[-1].payloads.append(payload)
                 continue
         parsed = pb.NewJob.FromString(message)

@@ -29,7 +29,7 @@ class FastPathServicer:
 
     def fast_enqueue(self, kind: str, queue: str, payload: bytes, call: Call) -> Ticket | None:
         """Puts a job in line of which no more is said than this."""
-        if not checks.is_name(kind) or not checks.is_name(queue) or not checks.plain_payload(payload):
+        if not checks.is_name(kind) or not checks.is_name(queue) or not checks.is_simple_payload(payload):
             return None
         new = NewJob(kind, payload, queue, labels=NOTHING, headers=job_headers(call))
         return self._start([NewJobs.of(new)], call)
