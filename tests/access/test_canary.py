@@ -174,12 +174,12 @@ async def test_metrics_tell_namespaces_apart_once_there_are_two(house: House) ->
 
     await declared(house)
     await house.enqueue(kind="mine", queue="same")
-    (alone,) = await eventually(lambda: depths('queue="same"', 'status="queued"'))
+    (alone,) = await eventually(lambda: depths('queue="same"', 'status="queued"'), 60)
     assert "namespace" not in alone
     them = await house.caller(grant(ALL), namespace=await house.namespace("beta"))
     await them.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name="mine")))
     await them.batch(2, kind="mine", queue="same")
-    theirs = await eventually(lambda: depths('queue="same"', 'status="queued"', 'namespace="beta"'))
+    theirs = await eventually(lambda: depths('queue="same"', 'status="queued"', 'namespace="beta"'), 60)
     ours = await depths('queue="same"', 'status="queued"', 'namespace="default"')
     assert [line.rpartition(" ")[2] for line in (*theirs, *ours)] == ["2.0", "1.0"]
 
