@@ -32,7 +32,7 @@ def shown(field: Field) -> bool:
 
 
 def delivered(field: Field) -> bool:
-    return field.delivered is not None
+    return field.delivered
 
 
 def names(wanted: Callable[[Field], object]) -> set[str]:
@@ -86,10 +86,17 @@ def test_each_attribute_that_the_list_names_is_there() -> None:
         assert first in rows, column
         assert not rest or rest in of_dataclass(model.NewJob), column
     for field in FIELDS:
-        if field.delivered:
-            first, _, rest = field.delivered.partition(".")
+        if field.of_template:
+            first, _, rest = field.of_template.partition(".")
             assert first in template, field
             assert not rest or rest in lane, field
+            assert field.delivered, field
+            assert not field.columns, field
+
+
+def test_a_delivered_field_has_one_column_at_most() -> None:
+    for field in FIELDS:
+        assert not field.delivered or len(field.columns) <= 1, field
 
 
 def test_only_json_headers_and_what_became_of_it_are_left_out_of_a_basic_view() -> None:
