@@ -16,7 +16,7 @@ import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from jobqueue_server.fields import COLUMNS, FIELDS, Column, View
+from jobqueue_server.fields import COLUMNS, FIELDS, LONG, Column, View
 
 ROOT = Path(__file__).parent.parent
 STORE = ROOT / "server" / "src" / "jobqueue_server" / "store"
@@ -29,7 +29,6 @@ MARKED = re.compile(
     r"^(?P<indent> *)-- fields: (?P<list>[^\n]*?)(?P<comma>,?)\n(?P<body>.*?)^ *-- end of fields$",
     re.MULTILINE | re.DOTALL,
 )
-_VARIABLE = {"text", "jsonb", "bytea"}
 
 
 def _number(column: Column) -> int:
@@ -45,7 +44,7 @@ def _value(column: Column) -> str:
     value = f"(${_number(column)}::{_sent(column)})[run]"
     if column.sent:
         value += f"::{column.type}"
-    return value if column.default == "null" else f"coalesce({value}, {column.default})"
+    return value if column.default is None else f"coalesce({value}, {column.default})"
 
 
 def _read(column: Column, prefix: str = "") -> str:
@@ -57,16 +56,9 @@ def _shown(view: View) -> list[Column]:
     return [column for field in FIELDS if field.shown is view for column in field.columns]
 
 
-def _delivered() -> list[Column]:
-    """Of `job` alone: `claim.sql` answers those that `live_job` has too."""
-    return [column for field in FIELDS if field.delivered for column in field.columns if not column.live]
-
-
 def _bytes(columns: Iterable[Column], prefix: str) -> list[str]:
     return [
-        f"+ coalesce(octet_length({prefix}{column.name}), 0)"
-        for column in columns
-        if column.type in _VARIABLE
+        f"+ coalesce(octet_length({prefix}{column.name}), 0)" for column in columns if column.type in LONG
     ]
 
 
@@ -98,7 +90,10 @@ LISTS: dict[str, tuple[Callable[[str], list[str]], str]] = {
     ),
     "bytes in every view": (lambda _: _bytes(_shown(View.BASIC), "d."), " "),
     "bytes in full": (lambda _: _bytes(_shown(View.FULL), "j."), " "),
-    "delivered": (lambda _: [_read(column) for column in _delivered()], ", "),
+    "delivered": (
+        lambda _: [_read(column) for field in FIELDS if field.delivered for column in field.columns],
+        ", ",
+    ),
 }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def shown(field: Field) -> bool:
 
 
 def delivered(field: Field) -> bool:
-    return field.delivered is not None
+    return field.delivered
 
 
 def names(wanted: Callable[[Field], object]) -> set[str]:
@@ -86,10 +86,17 @@ def test_each_attribute_that_the_list_names_is_there() -> None:
         assert first in rows, column
         assert not rest or rest in of_dataclass(model.NewJob), column
     for field in FIELDS:
-        if field.delivered:
-            first, _, rest = field.delivered.partition(".")
+        if field.of_template:
+            first, _, rest = field.of_template.partition(".")
             assert first in template, field
             assert not rest or rest in lane, field
+            assert field.delivered, field
+            assert not field.columns, field
+
+
+def test_a_delivered_field_has_one_column_at_most() -> None:
+    for field in FIELDS:
+        assert not field.delivered or len(field.columns) <= 1, field
 
 
 def test_only_json_headers_and_what_became_of_it_are_left_out_of_a_basic_view() -> None:
@@ -152,8 +159,8 @@ SOURCES = [
     Source("go/jobqueue/job.go", "func newJobMessage(", "\n}\n", go, asked),
     Source("go/jobqueue/job.go", "type Job struct {", "\n}\n", go, shown),
     Source("go/jobqueue/job.go", "job := &Job{", "\n}\n", go, shown),
-    Source("go/jobqueue/leased_job.go", "type LeasedJob struct {", "\n}\n", go, handed),
-    Source("go/jobqueue/leased_job.go", "func leasedJob(", "\n}\n", go, handed),
+    Source("go/jobqueue/job.go", "type LeasedJob struct {", "\n}\n", go, handed),
+    Source("go/jobqueue/job.go", "func leasedJob(", "\n}\n", go, handed),
     Source("java/src/main/java/dev/jobqueue/NewJob.java", "class Builder", "\n    }\n", java, asked),
     Source("java/src/main/java/dev/jobqueue/Job.java", "class Job", "\n}\n", java, shown),
     Source("java/src/main/java/dev/jobqueue/LeasedJob.java", "class LeasedJob", "\n}\n", java, handed),
@@ -161,17 +168,17 @@ SOURCES = [
     Source("typescript/src/job.ts", "function newJob(", "\n}\n", typescript, asked),
     Source("typescript/src/job.ts", "class Job {", "constructor(", typescript, shown),
     Source("typescript/src/job.ts", "constructor(job: pb.Job", "\n  }\n", typescript, shown),
-    Source("typescript/src/worker/leasedJob.ts", "class LeasedJob", "\n}\n", typescript, handed),
+    Source("typescript/src/job.ts", "class LeasedJob", "\n}\n", typescript, handed),
     Source("rust/src/job.rs", "pub struct NewJob {", "\n/// ", snake, asked),
     Source("rust/src/job.rs", "fn new_job_message(", "\n}\n", snake, asked),
     Source("rust/src/job.rs", "pub struct Job {", "\n}\n", snake, shown),
     Source("rust/src/job.rs", "fn job_of(", "\n}\n", snake, shown),
-    Source("rust/src/worker/leased_job.rs", "impl LeasedJob {", "\n}\n", snake, handed),
+    Source("rust/src/job.rs", "impl LeasedJob {", "\n}\n", snake, handed),
     Source("python/src/jobqueue/convert.py", "def new_job(", "\n\n\n", snake, asked),
     Source("python/src/jobqueue/convert.py", "def job(", "\n\n\n", snake, shown),
     Source("python/src/jobqueue/client.py", "job = NewJob(", "answer =", snake, asked),
     Source("python/src/jobqueue/cli/jobs.py", "client.enqueue(", "\n        )\n", snake, asked),
-    Source("python/src/jobqueue/worker/job.py", "class LeasedJob", "\nclass ", snake, handed),
+    Source("python/src/jobqueue/jobs.py", "class LeasedJob", "\nclass ", snake, handed),
 ]
 
 

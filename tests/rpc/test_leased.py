@@ -5,19 +5,30 @@ from __future__ import annotations
 import json
 import random
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from jobqueue.v1 import lease_pb2
 from jobqueue_server.core.catalog.catalog import Lane
 from jobqueue_server.core.lease.lease import Lease, LeaseTemplate
-from jobqueue_server.rpc.leased import delivery_bytes, leased_job
+from jobqueue_server.fields import TERMS
+from jobqueue_server.rpc.leased import delivery_bytes, leased_job, length_of_terms
 from jobqueue_server.rpc.wire import length_of, varint
 from jobqueue_server.store.upkeep.clock import uuid_of
 
 pytestmark = pytest.mark.unit
 
 LANES = [Lane(1, 1, 1, "default", "work", False, 1), Lane(2, 2, 1, "ü" * 3, "k" * 128, False, 1)]
+
+#: Of each of the terms some values, by its column.
+SOME: dict[str, list[Any]] = {
+    "priority": [-10, 0, 10],
+    "max_attempts": [3, 1000],
+    "timeout_ms": [None, 1000, 604_800_000, 1500],
+    "labels": [None, '{"a": "b", "c": "ü"}'],
+    "headers": [None, b'{"x-request-id": "r"}'],
+}
 
 
 def lease(number: int, template: LeaseTemplate, draw: random.Random) -> Lease:
@@ -36,19 +47,16 @@ def some_template(draw: random.Random) -> LeaseTemplate:
     return LeaseTemplate(
         draw.choice(LANES),
         draw.choice([1, 2, 1000]),
-        draw.choice([-10, 0, 10]),
         draw.choice([0, 3]),
-        draw.choice([3, 1000]),
-        draw.choice([None, 1000, 604_800_000, 1500]),
         datetime.now(UTC),
-        draw.choice([None, '{"a": "b", "c": "ü"}']),
-        draw.choice([None, b'{"x-request-id": "r"}']),
+        tuple(draw.choice(SOME[column.name]) for column in TERMS),
     )
 
 
 def told(lease: Lease) -> lease_pb2.LeasedJob:
     """What a worker is to read of a lease, field by field."""
     template = lease.template
+    terms = dict(zip([column.name for column in TERMS], template.terms, strict=True))
     job = lease_pb2.LeasedJob(
         lease_id=lease.lease_id,
         id=str(lease.job_id),
@@ -56,16 +64,16 @@ def told(lease: Lease) -> lease_pb2.LeasedJob:
         kind=template.lane.kind,
         payload_json=lease.payload,
         queue=template.lane.queue,
-        max_attempts=template.max_attempts,
+        max_attempts=terms["max_attempts"],
         failures=template.failures,
-        priority=template.priority,
-        labels=json.loads(template.labels or "{}"),
-        headers=json.loads(template.headers or "{}"),
+        priority=terms["priority"],
+        labels=json.loads(terms["labels"] or "{}"),
+        headers=json.loads(terms["headers"] or "{}"),
         checkpoint=lease.checkpoint,
     )
     job.created_at.FromMilliseconds(lease.job_id.int >> 80)
-    if template.timeout_ms is not None:
-        job.timeout.FromMilliseconds(template.timeout_ms)
+    if terms["timeout_ms"] is not None:
+        job.timeout.FromMilliseconds(terms["timeout_ms"])
     return job
 
 
@@ -84,6 +92,13 @@ def test_it_reads_back_as_the_same_message() -> None:
         assert lease_pb2.LeaseResponse.FromString(delivery_bytes(2**40 + count, leases)) == expected
     # A payload is given as a Value only to a worker that asks for that.
     assert seen == {field.name for field in lease_pb2.LeasedJob.DESCRIPTOR.fields} - {"payload"}
+
+
+def test_what_may_be_long_of_the_terms_counts_towards_a_deliverys_size() -> None:
+    for _ in range(20):
+        template = some_template(random.Random())
+        terms = dict(zip([column.name for column in TERMS], template.terms, strict=True))
+        assert length_of_terms(template.terms) == len(terms["labels"] or "") + len(terms["headers"] or b"")
 
 
 def test_numbers_of_every_length_are_written_as_protobuf_writes_them() -> None:

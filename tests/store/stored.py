@@ -75,9 +75,14 @@ class Stored:
 
     async def queued(self, new: NewJob | None = None, **fields: Any) -> UUID:
         """Enqueues a job of the kind hello; its id."""
-        new = replace(new or NewJob("hello", b"{}"), **fields)
+        row = await self.row(replace(new or NewJob("hello", b"{}"), **fields))
+        await self.intake.enqueue([row])
+        return row.id
+
+    async def row(self, new: NewJob) -> NewRows:
+        """A job as it is stored."""
         lane = await self.lane(new.queue, new.kind)
-        row = NewRows(
+        return NewRows(
             [self.mint.mint()],
             [new.payload],
             lane.id,
@@ -87,8 +92,6 @@ class Stored:
             labels=None if not new.labels else json.dumps(dict(new.labels)),
             headers=None if not new.headers else json.dumps(dict(new.headers)).encode(),
         )
-        await self.intake.enqueue([row])
-        return row.id
 
     async def session(self, name: str = "worker-1") -> tuple[int, int]:
         server = (await self.sessions.register_server("server", 1))["id"]

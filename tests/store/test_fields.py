@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobqueue_server.fields import COLUMNS, FIELDS, Type, View, unset
+from jobqueue_server.fields import COLUMNS, FIELDS, TERMS, Type, View, terms_of, unset
 from jobqueue_server.model import Job, JobFilter, NewJob, RetryPolicy
 from jobqueue_server.store.query.watch import Snapshot, WatchStore
 from tools import fields as lists
@@ -89,16 +89,15 @@ async def test_a_job_that_is_retried_keeps_each_field(s: Stored) -> None:
             assert live[column.name] == body[column.name]
 
 
-async def test_each_field_that_is_delivered_and_not_claimed_is_read_with_the_bodies(s: Stored) -> None:
-    job_id = await s.queued(whole_job())
-    (row,) = await s.claims.bodies([job_id])
-    (body,) = await s.sql.fetch("select *, labels::text as labels_text from job where id = $1", job_id)
-    wanted = [
-        column.name for field in FIELDS if field.delivered for column in field.columns if not column.live
-    ]
-    assert list(row.keys()) == ["id", "payload", *wanted]
-    for name in wanted:
-        assert row[name] == body["labels_text" if name == "labels" else name]
+@pytest.mark.parametrize(
+    "new", [NewJob("hello", b"1"), whole_job()], ids=["nothing given", "everything given"]
+)
+async def test_a_claim_delivers_what_a_hand_off_delivers(s: Stored, new: NewJob) -> None:
+    row = await s.row(new)
+    await s.intake.enqueue([row])
+    (body,) = await s.claims.bodies([row.id])
+    assert list(body.keys()) == ["id", "payload", *(column.name for column in TERMS)]
+    assert body[2:] == terms_of(row)
 
 
 async def test_the_table_of_jobs_has_the_columns_that_are_declared(s: Stored) -> None:

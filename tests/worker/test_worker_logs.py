@@ -8,8 +8,8 @@ import logging
 
 import pytest
 
+from jobqueue.jobs import LeasedJob
 from jobqueue.v1 import lease_pb2 as pb
-from jobqueue.worker.job import LeasedJob
 from jobqueue.worker.logs import JobLog
 from jobqueue_worker import logs
 

@@ -3,8 +3,6 @@ package jobqueue
 import (
 	"encoding/json"
 	"fmt"
-	"sync"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -20,54 +18,6 @@ const (
 
 // One id from the first caller to the last handler.
 var inherited = []string{"x-request-id", "traceparent"}
-
-// LeasedJob is one attempt of a job, as its handler sees it.
-type LeasedJob struct {
-	// ID and Attempt together are a fencing token, for the handler's own store: Attempt is higher than that of every
-	// earlier lease on the job.
-	ID      string
-	Attempt int
-	Kind    string
-	// Payload is the JSON text as it was enqueued, byte for byte.
-	Payload json.RawMessage
-	Queue   string
-	// MaxAttempts is after how many failures the job ends as FAILED_PERMANENT, Failures is how many it has.
-	MaxAttempts int
-	Failures    int
-	// Timeout is how long this attempt may run. 0: no limit.
-	Timeout   time.Duration
-	Priority  int
-	CreatedAt time.Time
-	Labels    map[string]string
-	// Headers are the producer's, with `x-request-id` and `traceparent` of the call that enqueued the job.
-	Headers map[string]string
-	// Checkpoint is what the attempts before left behind. Empty: nothing.
-	Checkpoint []byte
-
-	report    func(*pb.Progress)
-	mu        sync.Mutex
-	followUps []*pb.NewJob
-	size      int
-}
-
-func leasedJob(message *pb.LeasedJob, report func(*pb.Progress)) *LeasedJob {
-	return &LeasedJob{
-		ID:          message.GetId(),
-		Attempt:     int(message.GetAttempt()),
-		Kind:        message.GetKind(),
-		Payload:     json.RawMessage(message.GetPayloadJson()),
-		Queue:       message.GetQueue(),
-		MaxAttempts: int(message.GetMaxAttempts()),
-		Failures:    int(message.GetFailures()),
-		Timeout:     message.GetTimeout().AsDuration(),
-		Priority:    int(message.GetPriority()),
-		CreatedAt:   timeOf(message.GetCreatedAt()),
-		Labels:      message.GetLabels(),
-		Headers:     message.GetHeaders(),
-		Checkpoint:  message.GetCheckpoint(),
-		report:      report,
-	}
-}
 
 // Decode reads the payload into a value, as json.Unmarshal does. An error is a failure like any other; wrap it in
 // [Discard] where no later attempt can do better.

@@ -1,12 +1,16 @@
-//! A job: as it is enqueued, as it is read, and as the messages of both.
+//! A job: as it is enqueued, as it is read, as its handler sees it, and their messages.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use serde::Deserialize;
 
 use crate::convert::{count, duration_message, duration_of, policy_message, policy_of, status_of, time_of, whole};
 use crate::jobs::{RetryPolicy, Start, Status};
 use crate::json::JsonText;
 use crate::v1;
+use crate::worker::LeasedJob;
 
 /// A job to enqueue. Only the kind must be given.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +33,7 @@ pub struct NewJob {
     /// The wait between attempts. `None`: the kind's, else the default.
     pub retry_policy: Option<RetryPolicy>,
     /// The producer's own name for the request: the same key and the same job again answers the job that is there. With
-    /// one, the client repeats the call when no server answers. See [`new_idempotency_key`].
+    /// one, the client repeats the call when no server answers. See [`new_idempotency_key`](crate::new_idempotency_key).
     pub idempotency_key: String,
     /// The producer's own labels, by which jobs can be found.
     pub labels: HashMap<String, String>,
@@ -297,5 +301,87 @@ fn attempt_of(message: v1::FailedAttempt) -> FailedAttempt {
         worker: message.worker,
         started_at: time_of(message.started_at.as_ref()),
         ended_at: time_of(message.ended_at.as_ref()),
+    }
+}
+
+/// What a handler reads of its job.
+impl LeasedJob {
+    /// The job's id. With `attempt` a fencing token, for the handler's own store.
+    pub fn id(&self) -> &str {
+        &self.inner.message.id
+    }
+
+    /// Higher than that of every earlier lease on the job.
+    pub fn attempt(&self) -> u32 {
+        count(self.inner.message.attempt)
+    }
+
+    /// The job's kind.
+    pub fn kind(&self) -> &str {
+        &self.inner.message.kind
+    }
+
+    /// The JSON text as it was enqueued, byte for byte.
+    pub fn payload(&self) -> &JsonText {
+        &self.inner.payload
+    }
+
+    /// Reads the payload into a value.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not fit. Give it to [`discard`](crate::discard) where no later attempt can do better.
+    pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        self.inner.payload.decode()
+    }
+
+    /// The queue that it was claimed from.
+    pub fn queue(&self) -> &str {
+        &self.inner.message.queue
+    }
+
+    /// After how many failures the job ends as FAILED_PERMANENT.
+    pub fn max_attempts(&self) -> u32 {
+        count(self.inner.message.max_attempts)
+    }
+
+    /// How many there have been.
+    pub fn failures(&self) -> u32 {
+        count(self.inner.message.failures)
+    }
+
+    /// Whether one more failure ends the job as FAILED_PERMANENT.
+    pub fn is_last_attempt(&self) -> bool {
+        self.failures() + 1 >= self.max_attempts()
+    }
+
+    /// How long this attempt may run, by the server's clock. `None`: no limit.
+    pub fn timeout(&self) -> Option<Duration> {
+        duration_of(self.inner.message.timeout.as_ref())
+    }
+
+    /// -10..10, higher first.
+    pub fn priority(&self) -> i32 {
+        self.inner.message.priority
+    }
+
+    /// When the job was enqueued.
+    pub fn created_at(&self) -> Option<SystemTime> {
+        time_of(self.inner.message.created_at.as_ref())
+    }
+
+    /// The producer's own labels.
+    pub fn labels(&self) -> &HashMap<String, String> {
+        &self.inner.message.labels
+    }
+
+    /// The producer's headers, with `x-request-id` and `traceparent` of the call that enqueued the job.
+    pub fn headers(&self) -> &HashMap<String, String> {
+        &self.inner.message.headers
+    }
+
+    /// The last checkpoint of the earlier attempts. Empty: none.
+    pub fn checkpoint(&self) -> &Bytes {
+        &self.inner.message.checkpoint
     }
 }

@@ -6,6 +6,7 @@ Modules make the following from this list, once, when they are imported:
 - the arguments of an insert (`store/intake/intake.py`)
 - the reader of rows (`store/query/reads.py`)
 - the keys of the templates of answers and deliveries (`rpc/fast/`, `http/fast/`, `rpc/leased.py`)
+- the fields that the leases of a template share (`terms_of`)
 - the fields that the jobs of a batch share (`rpc/fast/batch_decoder.py`)
 
 `tools/fields.py` writes the lists of columns in the `.sql` files.
@@ -21,7 +22,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
-from .model import MAX_KEY_CHARS, NewJob, RetryPolicy
+from .model import DEFAULT_MAX_ATTEMPTS, MAX_KEY_CHARS, NewJob, RetryPolicy
 
 
 def milliseconds(value: timedelta | None) -> int | None:
@@ -48,6 +49,9 @@ class Type(Enum):
     #: A message.
     MESSAGE = "message"
 
+
+#: The types of columns with long values.
+LONG = frozenset({"text", "jsonb", "bytea"})
 
 #: The row, the message and the value have the same type.
 SCALARS = frozenset({Type.TEXT, Type.NUMBER, Type.FLAG})
@@ -76,7 +80,7 @@ class Column:
         type: The column's PostgreSQL type.
         of: The attribute of `NewRows` (store/intake/intake.py), or of its `new`, that has the value.
         form: Makes the argument from a value that is not None.
-        default: The SQL of what is stored for None.
+        default: The value that is stored for None.
         unset: The value of a field that was left out: None, or 0 for a number that is never null.
         sent: The type of the argument.
         live: Whether `live_job` has the column too.
@@ -86,7 +90,7 @@ class Column:
     type: str
     of: str
     form: Callable[[Any], Any] | None = None
-    default: str = "null"
+    default: int | None = None
     unset: int | None = None
     sent: str = ""
     live: bool = False
@@ -103,8 +107,10 @@ class Field:
         asked: Whether a NewJob has it.
         digested: Whether a request with another value is another request for the idempotency key.
         shown: Which answers show it; None: no Job has it.
-        delivered: The attribute of `LeaseTemplate` (core/lease/lease.py) that has it for a delivery, or "" if each
-            lease has its own value. None: no LeasedJob has it.
+        delivered: Whether a LeasedJob has it. The values of its columns are in `LeaseTemplate.terms`
+            (core/lease/lease.py).
+        of_template: The attribute of `LeaseTemplate` that has a delivered field without columns. Empty: each lease has
+            its own value.
         by_kind: When the value of the job's kind is used instead.
         simple: Whether the fast path reads it. A request with any other field takes the general path.
         own: Whether jobs of equal requests differ in it, so that no template of an answer can hold it.
@@ -117,7 +123,8 @@ class Field:
     asked: bool = False
     digested: bool = False
     shown: View | None = None
-    delivered: str | None = None
+    delivered: bool = False
+    of_template: str = ""
     by_kind: ByKind | None = None
     simple: bool = False
     own: bool = False
@@ -134,8 +141,8 @@ def _max_backoff_ms(policy: RetryPolicy) -> int | None:
 
 FIELDS = (
     # Each job has its own values.
-    Field("id", Type.UUID, shown=View.BASIC, delivered="", own=True),
-    Field("lease_id", Type.NUMBER, delivered=""),
+    Field("id", Type.UUID, shown=View.BASIC, delivered=True, own=True),
+    Field("lease_id", Type.NUMBER, delivered=True),
     # The lane has these two fields.
     Field(
         "kind",
@@ -143,7 +150,8 @@ FIELDS = (
         asked=True,
         digested=True,
         shown=View.BASIC,
-        delivered="lane.kind",
+        delivered=True,
+        of_template="lane.kind",
         simple=True,
     ),
     Field(
@@ -152,7 +160,8 @@ FIELDS = (
         asked=True,
         digested=True,
         shown=View.BASIC,
-        delivered="lane.queue",
+        delivered=True,
+        of_template="lane.queue",
         simple=True,
     ),
     # The producer gives these.
@@ -162,7 +171,7 @@ FIELDS = (
         asked=True,
         digested=True,
         shown=View.FULL,
-        delivered="",
+        delivered=True,
         simple=True,
         own=True,
     ),
@@ -171,21 +180,21 @@ FIELDS = (
     Field(
         "priority",
         Type.NUMBER,
-        (Column("priority", "int2", "new.priority", unset=0, default="0", live=True),),
+        (Column("priority", "int2", "new.priority", unset=0, default=0, live=True),),
         asked=True,
         digested=True,
         shown=View.BASIC,
-        delivered="priority",
+        delivered=True,
         simple=True,
     ),
     Field(
         "max_attempts",
         Type.NUMBER,
-        (Column("max_attempts", "int2", "max_attempts", default="3", live=True),),
+        (Column("max_attempts", "int2", "max_attempts", default=DEFAULT_MAX_ATTEMPTS, live=True),),
         asked=True,
         digested=True,
         shown=View.BASIC,
-        delivered="max_attempts",
+        delivered=True,
         by_kind=ByKind.AT_ENQUEUE,
     ),
     Field(
@@ -195,7 +204,7 @@ FIELDS = (
         asked=True,
         digested=True,
         shown=View.BASIC,
-        delivered="timeout_ms",
+        delivered=True,
         by_kind=ByKind.AT_ENQUEUE,
     ),
     Field(
@@ -217,7 +226,7 @@ FIELDS = (
         asked=True,
         digested=True,
         shown=View.BASIC,
-        delivered="labels",
+        delivered=True,
     ),
     # Each call's id is one of its headers.
     Field(
@@ -226,7 +235,7 @@ FIELDS = (
         (Column("headers", "bytea", "headers"),),
         asked=True,
         shown=View.FULL,
-        delivered="headers",
+        delivered=True,
         own=True,
     ),
     Field(
@@ -240,10 +249,10 @@ FIELDS = (
     # The job's state.
     Field("status", Type.STATUS, shown=View.BASIC),
     Field("attempts", Type.NUMBER, shown=View.BASIC),
-    Field("attempt", Type.NUMBER, delivered="attempt"),
-    Field("failures", Type.NUMBER, shown=View.BASIC, delivered="failures"),
+    Field("attempt", Type.NUMBER, delivered=True, of_template="attempt"),
+    Field("failures", Type.NUMBER, shown=View.BASIC, delivered=True, of_template="failures"),
     Field("losses", Type.NUMBER, shown=View.BASIC),
-    Field("created_at", Type.MOMENT, shown=View.BASIC, delivered="", own=True),
+    Field("created_at", Type.MOMENT, shown=View.BASIC, delivered=True, own=True),
     Field("updated_at", Type.MOMENT, shown=View.BASIC, own=True),
     Field("finished_at", Type.MOMENT, shown=View.BASIC),
     Field("locked_at", Type.MOMENT, shown=View.BASIC),
@@ -254,11 +263,14 @@ FIELDS = (
     Field("output", Type.JSON, shown=View.FULL),
     Field("failed_attempts", Type.MESSAGE, shown=View.FULL),
     Field("progress", Type.MESSAGE, shown=View.BASIC),
-    Field("checkpoint", Type.BYTES, delivered=""),
+    Field("checkpoint", Type.BYTES, delivered=True),
 )
 
 #: The columns that an insert fills, in the order of its arguments.
 COLUMNS = tuple(column for field in FIELDS for column in field.columns)
+
+#: The columns of the delivered fields.
+TERMS = tuple(column for field in FIELDS if field.delivered for column in field.columns)
 
 _DEFAULTS = {
     field.name: field.default_factory() if field.default_factory is not MISSING else field.default
@@ -281,6 +293,21 @@ def required(name: str) -> bool:
     return _DEFAULTS[name] is MISSING
 
 
+def reading(column: Column, one: str, names: dict[str, Any]) -> str:
+    """The expression that reads the value of a column that an insert sends.
+
+    Args:
+        column: The column.
+        one: The expression of the `NewRows`, or of its `new` if the column's value is there.
+        names: Gets the functions that the expression calls.
+    """
+    value = f"{one}.{column.of.removeprefix('new.')}"
+    if column.form is None:
+        return value
+    names[f"form_{column.name}"] = column.form
+    return f"{value} and form_{column.name}({value})"
+
+
 def _answer_key() -> Callable[[Hashable, Any], tuple[Hashable, ...]]:
     varying = [
         f"rows.{column.of}"
@@ -297,3 +324,19 @@ def _answer_key() -> Callable[[Hashable, Any], tuple[Hashable, ...]]:
 #: The key of a template of answers, from a lane and a `NewRows` of the fast path: every field in which two answers may
 #: differ, except the fields with `own`.
 answer_key = _answer_key()
+
+
+def _terms_of() -> Callable[[Any], tuple[Any, ...]]:
+    names: dict[str, Any] = {}
+    values = []
+    for column in TERMS:
+        value = reading(column, "rows.new" if column.of.startswith("new.") else "rows", names)
+        if column.default is not None and column.unset is None:
+            value = f"{column.default} if ({value}) is None else {value}"
+        values.append(value)
+    made: Callable[[Any], tuple[Any, ...]] = eval(f"lambda rows: ({', '.join(values)},)", names)
+    return made
+
+
+#: The values of `TERMS` from a `NewRows`: those that `bodies.sql` reads after the insert.
+terms_of = _terms_of()

@@ -23,7 +23,7 @@ def lease(of: LeaseTemplate) -> Lease:
 
 
 def test_jobs_with_templates_of_their_own_that_began_together_are_told_as_one():
-    leases = [lease(LeaseTemplate(ONE, 1, 0, 0, 3, None, NOON, labels=str(number))) for number in range(5)]
+    leases = [lease(LeaseTemplate(ONE, 1, 0, NOON, (number,))) for number in range(5)]
     succeeded = Succeeded(NOON + timedelta(seconds=3))
     succeeded.add(leases[:3])
     succeeded.add(leases[3:])
@@ -34,7 +34,7 @@ def test_jobs_with_templates_of_their_own_that_began_together_are_told_as_one():
 
 def test_jobs_of_two_kinds_or_times_are_told_apart_in_whatever_order_they_come():
     ways = [(ONE, NOON), (OTHER, NOON), (ONE, LATER), (ONE, NOON), (OTHER, NOON)]
-    leases = [lease(LeaseTemplate(which, 1, 0, 0, 3, None, at)) for which, at in ways]
+    leases = [lease(LeaseTemplate(which, 1, 0, at)) for which, at in ways]
     succeeded = Succeeded(LATER)
     succeeded.add(leases)
     assert [(each.kind, each.ran, len(each.job_ids)) for each in succeeded.ends] == [

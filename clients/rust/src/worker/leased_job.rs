@@ -1,16 +1,12 @@
-//! What a handler is given.
+//! What a handler is given, and does with it; what it reads of its job is in `job.rs`.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use prost::Message;
-use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::convert::{count, duration_of, time_of};
 use crate::errors::Error;
 use crate::job::{NewJob, new_job_message};
 use crate::json::JsonText;
@@ -29,12 +25,12 @@ pub(super) type Report = Box<dyn Fn(v1::Progress) + Send + Sync>;
 /// One attempt of a job, as its handler sees it. Clones are the same attempt.
 #[derive(Clone)]
 pub struct LeasedJob {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    message: v1::LeasedJob,
-    payload: JsonText,
+pub(crate) struct Inner {
+    pub(crate) message: v1::LeasedJob,
+    pub(crate) payload: JsonText,
     token: CancellationToken,
     stop: OnceLock<Stop>,
     report: Report,
@@ -62,85 +58,6 @@ impl LeasedJob {
             follow_ups: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
-    }
-
-    /// The job's id. With `attempt` a fencing token, for the handler's own store.
-    pub fn id(&self) -> &str {
-        &self.inner.message.id
-    }
-
-    /// Higher than that of every earlier lease on the job.
-    pub fn attempt(&self) -> u32 {
-        count(self.inner.message.attempt)
-    }
-
-    /// The job's kind.
-    pub fn kind(&self) -> &str {
-        &self.inner.message.kind
-    }
-
-    /// The JSON text as it was enqueued, byte for byte.
-    pub fn payload(&self) -> &JsonText {
-        &self.inner.payload
-    }
-
-    /// Reads the payload into a value.
-    ///
-    /// # Errors
-    ///
-    /// Where it does not fit. Give it to [`discard`](crate::discard) where no later attempt can do better.
-    pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        self.inner.payload.decode()
-    }
-
-    /// The queue that it was claimed from.
-    pub fn queue(&self) -> &str {
-        &self.inner.message.queue
-    }
-
-    /// After how many failures the job ends as FAILED_PERMANENT.
-    pub fn max_attempts(&self) -> u32 {
-        count(self.inner.message.max_attempts)
-    }
-
-    /// How many there have been.
-    pub fn failures(&self) -> u32 {
-        count(self.inner.message.failures)
-    }
-
-    /// Whether one more failure ends the job as FAILED_PERMANENT.
-    pub fn is_last_attempt(&self) -> bool {
-        self.failures() + 1 >= self.max_attempts()
-    }
-
-    /// How long this attempt may run, by the server's clock. `None`: no limit.
-    pub fn timeout(&self) -> Option<Duration> {
-        duration_of(self.inner.message.timeout.as_ref())
-    }
-
-    /// -10..10, higher first.
-    pub fn priority(&self) -> i32 {
-        self.inner.message.priority
-    }
-
-    /// When the job was enqueued.
-    pub fn created_at(&self) -> Option<SystemTime> {
-        time_of(self.inner.message.created_at.as_ref())
-    }
-
-    /// The producer's own labels.
-    pub fn labels(&self) -> &HashMap<String, String> {
-        &self.inner.message.labels
-    }
-
-    /// The producer's headers, with `x-request-id` and `traceparent` of the call that enqueued the job.
-    pub fn headers(&self) -> &HashMap<String, String> {
-        &self.inner.message.headers
-    }
-
-    /// The last checkpoint of the earlier attempts. Empty: none.
-    pub fn checkpoint(&self) -> &Bytes {
-        &self.inner.message.checkpoint
     }
 
     /// Is cancelled when the handler should stop; [`stop_reason`](Self::stop_reason) says why.

@@ -7,7 +7,7 @@ import type * as pb from "../gen/jobqueue/v1/job_pb.js";
 import { AUTO, newJob } from "../job.js";
 import type { NewJob } from "../job.js";
 import { Cancelled } from "../outcomes.js";
-import type { LeasedJob } from "./leasedJob.js";
+import type { LeasedJob } from "../job.js";
 
 const CHECKPOINT_BYTES = 64 * 1024;
 const FOLLOW_UPS = 100;

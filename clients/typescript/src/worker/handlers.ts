@@ -1,7 +1,7 @@
 /** Handlers by kind. */
 
 import type { JobContext } from "./context.js";
-import type { LeasedJob } from "./leasedJob.js";
+import type { LeasedJob } from "../job.js";
 
 /**
  * Runs one attempt. What it returns, if not undefined, is the job's output. What it throws is a failure, but for

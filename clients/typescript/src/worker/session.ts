@@ -33,7 +33,7 @@ import { failed, ofError, ofResult, released } from "./ending.js";
 import type { Ending } from "./ending.js";
 import type { Handler, Handlers } from "./handlers.js";
 import { Lease } from "./lease.js";
-import { LeasedJob } from "./leasedJob.js";
+import { LeasedJob } from "../job.js";
 import { outcomeOf } from "./observer.js";
 import type { AttemptOutcome, Observer } from "./observer.js";
 import type { Settings } from "./options.js";

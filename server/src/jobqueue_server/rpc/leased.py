@@ -13,7 +13,7 @@ from pydantic_core import from_json
 from jobqueue.v1 import lease_pb2
 
 from ..core.lease.lease import Lease, LeaseTemplate
-from ..fields import FIELDS, Type
+from ..fields import FIELDS, LONG, TERMS, Field, Type
 from .convert import filled
 from .wire import length_of, map_of, tag, varint
 
@@ -23,8 +23,9 @@ _LEASE_ID = tag(_JOB["lease_id"])
 _ID = tag(_JOB["id"]) + length_of(36)
 _PAYLOAD = tag(_JOB["payload_json"])
 # Caches of the parts that leases share. Texts have their own cache, because there are many more of them.
-_COMMON = [field for field in FIELDS if field.delivered and field.type is not Type.TEXTS]
-_TEXTS = [field for field in FIELDS if field.delivered and field.type is Type.TEXTS]
+_SHARED = [field for field in FIELDS if field.delivered and (field.of_template or field.columns)]
+_COMMON = [field for field in _SHARED if field.type is not Type.TEXTS]
+_TEXTS = [field for field in _SHARED if field.type is Type.TEXTS]
 _TEXT_TAGS = [tag(_JOB[field.name]) for field in _TEXTS]
 _DELIVERY = tag(lease_pb2.LeaseResponse.DESCRIPTOR.fields_by_name["delivery"])
 _JOBS = tag(lease_pb2.Delivery.DESCRIPTOR.fields_by_name["jobs"])
@@ -100,12 +101,20 @@ def _beside(*values: str | bytes | None) -> bytes:
     )
 
 
+def _read(field: Field) -> str:
+    """The expression that reads a field of a template."""
+    if field.of_template:
+        return f"template.{field.of_template}"
+    (column,) = field.columns
+    return f"template.terms[{TERMS.index(column)}]"
+
+
 def _compiled() -> Callable[[LeaseTemplate, UUID], bytes]:
     """Makes the function that serializes the fields that leases of a template share.
 
     Their jobs were made in the same millisecond.
     """
-    common, texts = (", ".join(f"template.{field.delivered}" for field in some) for some in (_COMMON, _TEXTS))
+    common, texts = (", ".join(map(_read, some)) for some in (_COMMON, _TEXTS))
     made: Callable[[LeaseTemplate, UUID], bytes] = eval(
         f"lambda template, job_id: alike({common}) + beside({texts}) + created(job_id.int >> 80)",
         {"alike": _alike, "beside": _beside, "created": _created},
@@ -114,6 +123,16 @@ def _compiled() -> Callable[[LeaseTemplate, UUID], bytes]:
 
 
 _in_common = _compiled()
+
+
+def _compiled_length() -> Callable[[Sequence[Any]], int]:
+    lengths = [f"len(terms[{number}] or '')" for number, column in enumerate(TERMS) if column.type in LONG]
+    made: Callable[[Sequence[Any]], int] = eval(f"lambda terms: {' + '.join(lengths)}")
+    return made
+
+
+#: The characters and octets of the long values in `LeaseTemplate.terms`.
+length_of_terms = _compiled_length()
 
 
 def leased_job(lease: Lease, *, as_value: bool) -> lease_pb2.LeasedJob:

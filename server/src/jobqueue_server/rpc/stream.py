@@ -16,11 +16,11 @@ from ..core.lease.lease import Lease
 from ..core.lease.session import Session
 from ..model import MAX_DELIVERY_BYTES
 from .convert import VALUE_GROWTH, set_span
-from .leased import delivery_bytes, leased_job
+from .leased import delivery_bytes, leased_job, length_of_terms
 from .outcomes import result_message
 from .transport import FrameStream
 
-# The bytes of a job in a message in addition to its payload, labels and headers.
+# The bytes of a job in a message in addition to its payload, its checkpoint and the long values of its terms.
 JOB_OVERHEAD = 160
 MAX_DELIVERY_JOBS = 1000
 # A correct worker stays below these limits: it has at most 10,000 slots, and may send an outcome again. The server does
@@ -241,7 +241,7 @@ def _chunks(leases: list[Lease], growth: int) -> list[list[Lease]]:
             template = lease.template
             isolated = template.isolated
             cut = cut or isolated
-            beside = JOB_OVERHEAD + len(template.labels or "") + len(template.headers or b"")
+            beside = JOB_OVERHEAD + length_of_terms(template.terms)
         own = lease.size * growth + beside + len(lease.checkpoint)
         if chunk and (cut or size + own > MAX_DELIVERY_BYTES or len(chunk) >= MAX_DELIVERY_JOBS):
             chunks.append(chunk)

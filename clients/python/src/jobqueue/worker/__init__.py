@@ -6,8 +6,9 @@ thread (`engine`) and gives it to the runner of its handler's style (`loop_runne
 it. `link` holds the session on a stream: it connects, reconnects, moves and drains.
 """
 
+from jobqueue.jobs import LeasedJob
+
 from .context import JobContext, Stop
-from .job import LeasedJob
 from .logs import JobLogFilter, current_job
 from .observer import Observer
 from .worker import Worker

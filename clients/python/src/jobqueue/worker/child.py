@@ -11,11 +11,11 @@ from functools import reduce
 from multiprocessing.connection import Connection
 from typing import Any
 
+from jobqueue.jobs import LeasedJob
 from jobqueue.v1 import lease_pb2 as pb
 
 from .context import JobContext, Stop
 from .ending import failed
-from .job import LeasedJob
 from .runner import run_plain
 
 # What goes over the pipe, as tuples:

@@ -9,11 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobqueue.convert import new_job
-from jobqueue.jobs import NewJob
+from jobqueue.jobs import LeasedJob, NewJob
 from jobqueue.outcomes import Cancelled
 from jobqueue.v1 import job_pb2
-
-from .job import LeasedJob
 
 _CHECKPOINT_BYTES = 64 * 1024
 _FOLLOW_UPS = 100

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .job import LeasedJob
+    from jobqueue.jobs import LeasedJob
 
 log = logging.getLogger("jobqueue.worker")
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from jobqueue.errors import JobQueueError
+from jobqueue.jobs import LeasedJob
 from jobqueue.v1 import job_pb2
 from jobqueue.v1 import lease_pb2 as pb
 
@@ -14,7 +15,6 @@ from .capacity import CapacityBook
 from .context import JobContext, Stop
 from .ending import failed, of_exception, released
 from .handlers import NO_HANDLER, Handlers, RunIn
-from .job import LeasedJob
 from .lease import Lease, Place
 from .logs import JobLog, log
 from .observer import Observer

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from typing import cast
 from uuid import UUID
 
+from ...fields import terms_of
 from ...metrics import Metrics
-from ...model import DEFAULT_MAX_ATTEMPTS
 from ...store.intake.intake import NewRows, Stored
 from ..catalog.catalog import Lane
 from ..claim.handoff import HandOff, SlotReservation
@@ -95,15 +95,12 @@ class Placement:
     ) -> tuple[int, bool]:
         """Makes the leases of a row's jobs that have slots: how many these are, and whether none was refused."""
         ids, payloads = row.ids, row.payloads
-        terms = LeaseTemplate(
-            lane, 1, row.new.priority, 0, row.max_attempts or DEFAULT_MAX_ATTEMPTS, row.timeout_ms, stored.at,
-            row.labels, row.headers,
-        )  # fmt: skip
+        template = LeaseTemplate(lane, 1, 0, stored.at, terms_of(row))
         first, whole = 0, True
         for holder, count in row.slots:
             session, end = cast(Session, holder), first + count
             leases = [
-                Lease(lease_id, job_id, terms, payload)
+                Lease(lease_id, job_id, template, payload)
                 for lease_id, job_id, payload in zip(
                     session.next_lease_ids(count), ids[first:end], payloads[first:end], strict=True
                 )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from ..catalog.catalog import Lane
@@ -26,17 +27,13 @@ class CancelRequest:
 
 @dataclass(slots=True, eq=False)
 class LeaseTemplate:
-    """What leases of one claim or insert share."""
+    """What leases of one claim or insert share. `terms`: the values of `fields.TERMS`; empty after a resume."""
 
     lane: Lane
     attempt: int
-    priority: int
     failures: int
-    max_attempts: int
-    timeout_ms: int | None
     started_at: datetime
-    labels: str | None = None
-    headers: bytes | None = None
+    terms: tuple[Any, ...] = ()
     isolated: bool = False
     since: float = field(default_factory=time.monotonic)
 

@@ -83,10 +83,7 @@ class Resumption:
         lane = self._catalog.lane_by_id(row["lane_id"])
         if lane is None or lease.lease_id in session.leases:
             return False
-        template = LeaseTemplate(
-            lane, row["attempts"], row["priority"], 0, 0, row["timeout_ms"], row["changed_at"],
-            isolated=row["isolated"],
-        )  # fmt: skip
+        template = LeaseTemplate(lane, row["attempts"], 0, row["changed_at"], isolated=row["isolated"])
         asked = CancelRequest.of(row["cancel_reason"], row["left"]) if row["cancel_requested"] else None
         size = job["size"] if job is not None else 0
         session.add(Lease.taken_over(lease.lease_id, row["id"], template, size, asked))

@@ -335,16 +335,8 @@ class UnarySessions:
     def _add(self, session: Session, row: Record) -> None:
         lane = self._catalog.lane_by_id(row["lane_id"])
         assert lane is not None, "the catalog was just read"
-        session.add(
-            Lease(
-                session.next_lease_id(),
-                row["id"],
-                LeaseTemplate(
-                    lane, row["attempts"], row["priority"], 0, 0, row["timeout_ms"], row["changed_at"],
-                    isolated=row["isolated"],
-                ),
-            )
-        )  # fmt: skip
+        template = LeaseTemplate(lane, row["attempts"], 0, row["changed_at"], isolated=row["isolated"])
+        session.add(Lease(session.next_lease_id(), row["id"], template))
 
     async def _give_back_unnamed(self, heard: _Heard, named: Iterable[Named]) -> None:
         """Gives back leases that the worker does not name: the answer that carried them was lost."""

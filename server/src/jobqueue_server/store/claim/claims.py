@@ -77,7 +77,7 @@ class ClaimStore:
         return 0 if row is None else int(row["size"])
 
     async def bodies(self, ids: Sequence[UUID]) -> list[Record]:
-        """Payload, labels and headers of jobs that were just claimed."""
+        """Id, payload and the `fields.TERMS` of jobs that were just claimed."""
         return await self._database.fetch("bodies", ids, min(ids), max(ids), hot=True)
 
     async def checkpoints(self, ids: Sequence[UUID]) -> dict[UUID, bytes]:

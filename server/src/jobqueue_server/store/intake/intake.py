@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from ...fields import COLUMNS, milliseconds
+from ...fields import COLUMNS, milliseconds, reading
 from ...model import NewJob
 from ...scope import Scope
 from ..database import Database, Session
@@ -93,13 +93,9 @@ def _compiled() -> Callable[[Sequence[NewRows]], list[list[Any]]]:
     lines = ["def columns_of(runs):", "    new = [run.new for run in runs]", "    return ["]
     names: dict[str, Any] = {"column": _column, "numbers": _numbers}
     for each in COLUMNS:
-        attribute, asked = each.of.removeprefix("new."), each.of.startswith("new.")
-        value = f"one.{attribute}"
-        if each.form is not None:
-            names[f"form_{each.name}"] = each.form
-            value = f"{value} and form_{each.name}({value})"
         used = "column" if each.unset is None else "numbers"
-        lines.append(f"        {used}([{value} for one in {'new' if asked else 'runs'}]),")
+        runs = "new" if each.of.startswith("new.") else "runs"
+        lines.append(f"        {used}([{reading(each, 'one', names)} for one in {runs}]),")
     exec("\n".join([*lines, "    ]"]), names)
     made: Callable[[Sequence[NewRows]], list[list[Any]]] = names["columns_of"]
     return made

@@ -36,4 +36,4 @@ set state = 2,
     deadline = now() + l.timeout_ms * interval '1 millisecond'
 from dealt d
 where l.ctid = d.at and ($2::int8[])[d.slot] in (select id from present)
-returning l.id, l.lane_id, l.priority, l.run_at, l.attempts, l.session_id, l.failures, l.max_attempts, l.timeout_ms, l.changed_at
+returning l.id, l.lane_id, l.priority, l.run_at, l.attempts, l.session_id, l.failures, l.changed_at
