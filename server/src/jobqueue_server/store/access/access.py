@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ...grants import Grants, from_json, to_json
@@ -27,7 +27,7 @@ class KeyRow:
     namespace: int
     lineage: str
     name: str
-    secret_hash: bytes
+    secret_hash: bytes = field(repr=False)
     grants: str
     limit: Limit | None
     networks: tuple[str, ...]
@@ -64,7 +64,7 @@ class NewKey:
 
     id: str
     name: str
-    secret_hash: bytes
+    secret_hash: bytes = field(repr=False)
     grants: Grants
     created_by: str
     lifetime: timedelta | None = None
