@@ -212,6 +212,10 @@ class App:
             **http,
             **tls,
         )
+        if not settings.auth:
+            _log.info(
+                "no keys are asked for: whoever reaches these ports may do everything; see JOBQUEUE_AUTH"
+            )
         if self._on_ready is not None:
             self._on_ready(self)
 

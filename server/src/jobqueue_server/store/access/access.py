@@ -242,10 +242,16 @@ class AccessStore:
             await session.fetch("raise_access_version")
             await session.fetch("revoke_key", namespace, key_id, by, reason)
 
-    async def has_admin_key(self, namespace: int) -> bool:
-        """Whether a key with ADMIN is good there."""
-        row = await self._database.fetchrow("has_admin_key", namespace)
-        return row is not None and bool(row["found"])
+    async def insert_first_key(self, namespace: int, key: NewKey, *, force: bool) -> bool:
+        """Stores a key. False: another one with ADMIN is good there, and it was not, unless `force`."""
+        async with self._database.transaction() as session:
+            # Its lock lets two that are first take turns.
+            await session.fetch("raise_access_version")
+            row = await session.fetchrow("has_admin_key", namespace)
+            if row is not None and row["found"] and not force:
+                return False
+            await self.insert_key(namespace, key, session=session)
+            return True
 
     # ---- namespaces
 
