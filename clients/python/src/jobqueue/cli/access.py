@@ -97,7 +97,7 @@ def granted(grants: Iterable[pb.Grant], *, between: str) -> str:
 
 def _grant(grant: pb.Grant) -> str:
     names = [access_pb2.Access.Permission.Name(number).lower() for number in grant.permissions]
-    told = " ".join(names)
+    told = ",".join(names)
     if names != ["admin"]:
         told += f" {','.join(grant.queues)}"
         if list(grant.kinds) != ["*"]:
