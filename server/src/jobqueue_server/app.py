@@ -117,9 +117,7 @@ class App:
         self.upkeep = upkeep = UpkeepRoom(stores, expected, level=self._level, retention=retention)
         self.catalog = catalog = CatalogRoom(stores, open_kinds=settings.kinds == "open")
         self.events = events = EventsRoom(stores, catalog, metrics, tuning, exchanges=settings.notify == "on")
-        self.access = access = AccessRoom(
-            stores, upkeep, events.server.count, events.peers, used=bool(settings.auth)
-        )
+        self.access = access = AccessRoom(stores, upkeep, events.server.count, events.peers, used=bool(settings.auth))
         self.query = query = QueryRoom(
             stores, upkeep, events, metrics, most_watches=settings.max_watches, retention=retention
         )
@@ -213,9 +211,7 @@ class App:
             **tls,
         )
         if not settings.auth:
-            _log.info(
-                "no keys are asked for: whoever reaches these ports may do everything; see JOBQUEUE_AUTH"
-            )
+            _log.info("no keys are asked for: every caller may do everything; see JOBQUEUE_AUTH")
         if self._on_ready is not None:
             self._on_ready(self)
 
