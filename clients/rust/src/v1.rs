@@ -1284,7 +1284,8 @@ pub mod lease_response {
         Goodbye(super::Goodbye),
     }
 }
-/// A worker's name, its subscriptions and its capacity.
+/// Who a worker is, what it subscribes to and how much it takes. A worker without a stream that is refused as UNAUTHENTICATED
+/// leaves that server alone for 30 s. The first one of all ends it, as INVALID_ARGUMENT does.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Hello {
     /// The worker's name for people, 1..128 characters, for example host and process id. `Job.locked_by` shows it. It need
@@ -1862,7 +1863,8 @@ pub struct GoAway {
     /// How long the worker waits before it connects, so that not all workers connect at once. Unset: 0.
     #[prost(message, optional, tag = "2")]
     pub reconnect_after: ::core::option::Option<::prost_types::Duration>,
-    /// Why: DRAINING, MAX_AGE, DATABASE_AWAY or another reason.
+    /// Why: DRAINING, MAX_AGE, DATABASE_AWAY, CREDENTIALS_EXPIRED or another one. With CREDENTIALS_EXPIRED the worker connects
+    /// anew with a new key or token, within 30 s. Refused as UNAUTHENTICATED it soon tries again, as long as it has this stream.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
 }
