@@ -822,7 +822,7 @@ pub mod access_admin_client {
         }
     }
 }
-/// A job as a producer describes it. The server adds the id, the times and the status.
+/// A job as a producer asks for it. The server adds the id, the times and the status.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NewJob {
     /// The kind of the job, for example `send_email`. The kind decides the schema of the payload and which handler runs
@@ -1284,8 +1284,8 @@ pub mod lease_response {
         Goodbye(super::Goodbye),
     }
 }
-/// Who a worker is, what it subscribes to and how much it takes. A worker without a stream that is refused as UNAUTHENTICATED
-/// leaves that server alone for 30 s. The first one of all ends it, as INVALID_ARGUMENT does.
+/// A worker's name, its subscriptions and its capacity. A worker without a stream that is refused as UNAUTHENTICATED leaves
+/// that server alone for 30 s. The first Hello of all that is refused so ends the worker, as INVALID_ARGUMENT does.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Hello {
     /// The worker's name for people, 1..128 characters, for example host and process id. `Job.locked_by` shows it. It need
@@ -1863,8 +1863,9 @@ pub struct GoAway {
     /// How long the worker waits before it connects, so that not all workers connect at once. Unset: 0.
     #[prost(message, optional, tag = "2")]
     pub reconnect_after: ::core::option::Option<::prost_types::Duration>,
-    /// Why: DRAINING, MAX_AGE, DATABASE_AWAY, CREDENTIALS_EXPIRED or another one. With CREDENTIALS_EXPIRED the worker connects
-    /// anew with a new key or token, within 30 s. Refused as UNAUTHENTICATED it soon tries again, as long as it has this stream.
+    /// Why: DRAINING, MAX_AGE, DATABASE_AWAY, CREDENTIALS_EXPIRED or another reason. With CREDENTIALS_EXPIRED the worker
+    /// connects anew with a new key or token, within 30 s. Refused as UNAUTHENTICATED it soon tries again, as long as it has
+    /// this stream.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
 }
@@ -2194,18 +2195,19 @@ pub mod job_queue_client {
     /// about too much load also has a RetryInfo.
     /// In addition to the errors listed at each method, every method may answer:
     /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    /// - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
-    ///   Over gRPC it is refused by its length, before it is read.
-    /// - UNAUTHENTICATED, CREDENTIALS_MISSING: the server wants a key (JOBQUEUE_AUTH), and none was shown.
-    /// - UNAUTHENTICATED, CREDENTIALS_INVALID: the key is malformed, or not known.
-    /// - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key was good until a while ago.
-    /// - UNAUTHENTICATED, CREDENTIALS_REVOKED: the key was revoked.
-    /// - PERMISSION_DENIED, NOT_ALLOWED: the key does not permit it; metadata `permission` is what is missing.
+    /// - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413. Over gRPC the
+    ///   server refuses it by its length and does not read it.
+    /// - UNAUTHENTICATED, CREDENTIALS_MISSING: the server asks for a key (JOBQUEUE_AUTH), and the call shows none.
+    /// - UNAUTHENTICATED, CREDENTIALS_INVALID: the key is malformed, or the server does not know it.
+    /// - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key has expired.
+    /// - UNAUTHENTICATED, CREDENTIALS_REVOKED: an administrator has revoked the key.
+    /// - PERMISSION_DENIED, NOT_ALLOWED: the key does not permit the call; metadata `permission` names what is missing.
     /// - FAILED_PRECONDITION, NAMESPACE_DISABLED: an administrator has disabled the namespace of the key.
     /// - RESOURCE_EXHAUSTED, RATE_LIMITED: the caller calls more often than it may; RetryInfo says when to try again.
-    /// - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
-    /// - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses what an older server that still runs would break; metadata
-    ///   `servers` names those to upgrade first.
+    /// - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: the call's time ended before its answer; a change may still have been
+    ///   committed.
+    /// - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses a capability that would break an older server which still
+    ///   runs; metadata `servers` names the servers to upgrade first.
     /// - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     /// - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
     /// - UNAVAILABLE, DATABASE_AWAY: the database does not answer; a change may still have been committed.

@@ -68,9 +68,9 @@ def main() -> None:
 
 
 def _takes_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command an option for each of these settings (none named: for all) and hands it the whole, checked.
+    """Gives a command an option for each of these settings (for all if none is named), and passes it the settings.
 
-    What the command takes beside `settings` is its own.
+    The other parameters of the command are its own.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

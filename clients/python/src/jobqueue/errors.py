@@ -119,7 +119,7 @@ class ServersDiffer(JobQueueError):
 
 
 class Overloaded(JobQueueError):
-    """The server takes no more for now, or no more of this caller: try again after `retry_after`."""
+    """The server has too much to do, or this caller calls too often: try again after `retry_after`."""
 
 
 class Unavailable(JobQueueError):

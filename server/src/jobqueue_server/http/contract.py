@@ -62,7 +62,7 @@ JOBQUEUE = Contract(
     resumes={"/jobqueue.v1.JobQueue/WatchJobs": Resume("resume_token", "resume_token")},
 )
 
-# What other list interfaces have; here a page goes on by its token, so that no job is missed or seen twice.
+# Parameters of other list interfaces. Here a token names the next page, so that no job is missed or comes twice.
 _PAGED = frozenset({"/v1/jobs", "/v1/queues", "/v1/kinds", "/v1/keys", "/v1/namespaces"})
 _INSTEAD = {
     "limit": "is not a parameter here; page_size says how many, page_token where to go on",

@@ -12,9 +12,9 @@ from .errors import Refused
 #: The entry of the allow-list for every origin.
 ANY = "*"
 
-# What a page's script can read of an answer beyond the few headers that browsers show anyway.
+# The headers of an answer that a page's script can read, in addition to those that browsers always show.
 _EXPOSED = "Allow, Idempotency-Replayed, Location, Retry-After, WWW-Authenticate, X-Request-Id"
-# Whether a path has the method is told by the call itself, which the page can read; a failed preflight it can't.
+# The answer to the call says whether the path has the method. A page can read that, but not a failed preflight.
 _METHODS = "DELETE, GET, HEAD, PATCH, POST, PUT"
 # The longest time for which today's browsers keep the answer. Each call is checked in any case.
 _MAX_AGE_SECONDS = "7200"

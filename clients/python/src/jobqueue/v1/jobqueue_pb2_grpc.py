@@ -34,18 +34,19 @@ class JobQueueStub(object):
     about too much load also has a RetryInfo.
     In addition to the errors listed at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
-    Over gRPC it is refused by its length, before it is read.
-    - UNAUTHENTICATED, CREDENTIALS_MISSING: the server wants a key (JOBQUEUE_AUTH), and none was shown.
-    - UNAUTHENTICATED, CREDENTIALS_INVALID: the key is malformed, or not known.
-    - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key was good until a while ago.
-    - UNAUTHENTICATED, CREDENTIALS_REVOKED: the key was revoked.
-    - PERMISSION_DENIED, NOT_ALLOWED: the key does not permit it; metadata `permission` is what is missing.
+    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413. Over gRPC the
+    server refuses it by its length and does not read it.
+    - UNAUTHENTICATED, CREDENTIALS_MISSING: the server asks for a key (JOBQUEUE_AUTH), and the call shows none.
+    - UNAUTHENTICATED, CREDENTIALS_INVALID: the key is malformed, or the server does not know it.
+    - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key has expired.
+    - UNAUTHENTICATED, CREDENTIALS_REVOKED: an administrator has revoked the key.
+    - PERMISSION_DENIED, NOT_ALLOWED: the key does not permit the call; metadata `permission` names what is missing.
     - FAILED_PRECONDITION, NAMESPACE_DISABLED: an administrator has disabled the namespace of the key.
     - RESOURCE_EXHAUSTED, RATE_LIMITED: the caller calls more often than it may; RetryInfo says when to try again.
-    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses what an older server that still runs would break; metadata
-    `servers` names those to upgrade first.
+    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: the call's time ended before its answer; a change may still have been
+    committed.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses a capability that would break an older server which still
+    runs; metadata `servers` names the servers to upgrade first.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
     - UNAVAILABLE, DATABASE_AWAY: the database does not answer; a change may still have been committed.
@@ -145,18 +146,19 @@ class JobQueueServicer(object):
     about too much load also has a RetryInfo.
     In addition to the errors listed at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
-    Over gRPC it is refused by its length, before it is read.
-    - UNAUTHENTICATED, CREDENTIALS_MISSING: the server wants a key (JOBQUEUE_AUTH), and none was shown.
-    - UNAUTHENTICATED, CREDENTIALS_INVALID: the key is malformed, or not known.
-    - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key was good until a while ago.
-    - UNAUTHENTICATED, CREDENTIALS_REVOKED: the key was revoked.
-    - PERMISSION_DENIED, NOT_ALLOWED: the key does not permit it; metadata `permission` is what is missing.
+    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413. Over gRPC the
+    server refuses it by its length and does not read it.
+    - UNAUTHENTICATED, CREDENTIALS_MISSING: the server asks for a key (JOBQUEUE_AUTH), and the call shows none.
+    - UNAUTHENTICATED, CREDENTIALS_INVALID: the key is malformed, or the server does not know it.
+    - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key has expired.
+    - UNAUTHENTICATED, CREDENTIALS_REVOKED: an administrator has revoked the key.
+    - PERMISSION_DENIED, NOT_ALLOWED: the key does not permit the call; metadata `permission` names what is missing.
     - FAILED_PRECONDITION, NAMESPACE_DISABLED: an administrator has disabled the namespace of the key.
     - RESOURCE_EXHAUSTED, RATE_LIMITED: the caller calls more often than it may; RetryInfo says when to try again.
-    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses what an older server that still runs would break; metadata
-    `servers` names those to upgrade first.
+    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: the call's time ended before its answer; a change may still have been
+    committed.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses a capability that would break an older server which still
+    runs; metadata `servers` names the servers to upgrade first.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
     - UNAVAILABLE, DATABASE_AWAY: the database does not answer; a change may still have been committed.
@@ -496,18 +498,19 @@ class JobQueue(object):
     about too much load also has a RetryInfo.
     In addition to the errors listed at each method, every method may answer:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
-    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413.
-    Over gRPC it is refused by its length, before it is read.
-    - UNAUTHENTICATED, CREDENTIALS_MISSING: the server wants a key (JOBQUEUE_AUTH), and none was shown.
-    - UNAUTHENTICATED, CREDENTIALS_INVALID: the key is malformed, or not known.
-    - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key was good until a while ago.
-    - UNAUTHENTICATED, CREDENTIALS_REVOKED: the key was revoked.
-    - PERMISSION_DENIED, NOT_ALLOWED: the key does not permit it; metadata `permission` is what is missing.
+    - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413. Over gRPC the
+    server refuses it by its length and does not read it.
+    - UNAUTHENTICATED, CREDENTIALS_MISSING: the server asks for a key (JOBQUEUE_AUTH), and the call shows none.
+    - UNAUTHENTICATED, CREDENTIALS_INVALID: the key is malformed, or the server does not know it.
+    - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key has expired.
+    - UNAUTHENTICATED, CREDENTIALS_REVOKED: an administrator has revoked the key.
+    - PERMISSION_DENIED, NOT_ALLOWED: the key does not permit the call; metadata `permission` names what is missing.
     - FAILED_PRECONDITION, NAMESPACE_DISABLED: an administrator has disabled the namespace of the key.
     - RESOURCE_EXHAUSTED, RATE_LIMITED: the caller calls more often than it may; RetryInfo says when to try again.
-    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: not done in time; it may still have been committed.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses what an older server that still runs would break; metadata
-    `servers` names those to upgrade first.
+    - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: the call's time ended before its answer; a change may still have been
+    committed.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses a capability that would break an older server which still
+    runs; metadata `servers` names the servers to upgrade first.
     - RESOURCE_EXHAUSTED, TOO_MANY_CALLS: the server handles as many calls as it may; RetryInfo says when to try again.
     - RESOURCE_EXHAUSTED, DATABASE_FULL: the database has no room left; nothing was stored.
     - UNAVAILABLE, DATABASE_AWAY: the database does not answer; a change may still have been committed.
