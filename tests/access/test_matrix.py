@@ -24,7 +24,7 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.json_format import MessageToDict
 
-from jobqueue.v1 import access_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from jobqueue.v1 import access_admin_pb2, access_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
 from jobqueue_server.core.access import keys
 from jobqueue_server.core.access.failures import FailedAttempts
 from jobqueue_server.grants import EVERY, Permission
@@ -33,7 +33,7 @@ from tests.lease.place import Caller
 
 from .house import ALL, House, grant
 
-FILES = (jobqueue_pb2, queue_admin_pb2)
+FILES = (jobqueue_pb2, queue_admin_pb2, access_admin_pb2)
 METHODS = [
     method
     for file in FILES
@@ -44,7 +44,7 @@ OBJECTS = ("own", "other queue", "other namespace", "absent")
 #: What a caller is told that may not, or that may not know.
 REFUSALS = {
     "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "CREDENTIALS_EXPIRED", "CREDENTIALS_REVOKED", "NOT_ALLOWED",
-    "JOB_NOT_FOUND", "QUEUE_NOT_FOUND", "SESSION_UNKNOWN",
+    "JOB_NOT_FOUND", "QUEUE_NOT_FOUND", "SESSION_UNKNOWN", "KEY_NOT_FOUND",
 }  # fmt: skip
 #: By the object: a queue of that sort, and the namespaces in which it is there.
 QUEUES = {
@@ -55,6 +55,8 @@ QUEUES = {
 }
 #: By the object: the namespace and the queue of a job of that sort.
 JOBS = {"own": ("default", "q1"), "other queue": ("default", "q2"), "other namespace": ("beta", "q1")}
+#: By the object: the namespace of a key of that sort.
+KEYS = {"own": "default", "other queue": "default", "other namespace": "beta"}
 
 
 @dataclass
@@ -90,6 +92,10 @@ def expected(principal: Principal, method: MethodDescriptor, thing: str) -> str:
         return "NOT_ALLOWED"
     queue, there = QUEUES[thing]
     match rule:
+        case "NAMESPACE" if method.name in ("GetKey", "RotateKey", "RevokeKey"):
+            return "OK" if KEYS.get(thing) == principal.namespace else "KEY_NOT_FOUND"
+        case "NAMESPACE" if method.name in ("CreateNamespace", "DisableNamespace", "EnableNamespace"):
+            return "OK" if principal.namespace == "default" else "NOT_ALLOWED"
         case "FILTERED" | "NAMESPACE":
             return "OK"
         case "QUEUE_OF_REQUEST" if method.name == "PutKind":
@@ -124,10 +130,15 @@ class World:
         # By the object.
         self._jobs: dict[str, list[str]] = {}
         self._tokens: dict[str, str] = {}
+        self.keys = {"absent": "0123456789"}
 
     async def furnish(self) -> None:
         house = self.houses[0]
         beta = await house.namespace("beta")
+        await house.namespace("scratch")
+        for thing, where in KEYS.items():
+            key = await house.key(grant(Permission.ADMIN), namespace=1 if where == "default" else beta)
+            self.keys[thing] = key.id
         them = await house.caller(grant(ALL), namespace=beta)
         for caller, queue in ((house, "q1"), (house, "q2"), (them, "q1"), (them, "only-beta")):
             await caller.enqueue(queue=queue)
@@ -252,6 +263,18 @@ REQUESTS: dict[str, Callable[[World, Principal, str, bool], Any]] = {
         kind=queue_admin_pb2.Kind(name="work")
     ),
     "ListKinds": lambda w, p, thing, rest: queue_admin_pb2.ListKindsRequest(),
+    "GetAccess": lambda w, p, thing, rest: access_admin_pb2.GetAccessRequest(),
+    "CreateKey": lambda w, p, thing, rest: access_admin_pb2.CreateKeyRequest(
+        name="made", grants=[access_admin_pb2.Grant(permissions=[access_pb2.Access.ADMIN])]
+    ),
+    "GetKey": lambda w, p, thing, rest: access_admin_pb2.GetKeyRequest(id=w.keys[thing]),
+    "ListKeys": lambda w, p, thing, rest: access_admin_pb2.ListKeysRequest(page_size=1),
+    "RotateKey": lambda w, p, thing, rest: access_admin_pb2.RotateKeyRequest(id=w.keys[thing]),
+    "RevokeKey": lambda w, p, thing, rest: access_admin_pb2.RevokeKeyRequest(id=w.keys[thing]),
+    "CreateNamespace": lambda w, p, thing, rest: access_admin_pb2.CreateNamespaceRequest(name="scratch"),
+    "ListNamespaces": lambda w, p, thing, rest: access_admin_pb2.ListNamespacesRequest(),
+    "DisableNamespace": lambda w, p, thing, rest: access_admin_pb2.DisableNamespaceRequest(name="scratch"),
+    "EnableNamespace": lambda w, p, thing, rest: access_admin_pb2.EnableNamespaceRequest(name="scratch"),
 }
 
 
@@ -338,7 +361,14 @@ def test_every_method_has_a_request_in_the_matrix() -> None:
 
 def cells(world: World) -> Iterator[tuple[House, bool, Principal, MethodDescriptor, str]]:
     # What makes queues comes after what looks for them, and what closes a session comes last.
-    order = {"ListQueues": 0, "GetQueue": 0, "PauseQueue": 0, "ResumeQueue": 0, "CloseSession": 2}
+    order = {
+        "ListQueues": 0,
+        "GetQueue": 0,
+        "PauseQueue": 0,
+        "ResumeQueue": 0,
+        "CloseSession": 2,
+        "RevokeKey": 2,
+    }
     for method in sorted(METHODS, key=lambda method: order.get(method.name, 1)):
         for house in world.houses:
             for rest in (False, True):

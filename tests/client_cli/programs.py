@@ -95,10 +95,10 @@ def plain_environment(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving(dsn: str) -> Iterator[str]:
+def serving(dsn: str, **environment: Any) -> Iterator[str]:
     """A server; its address."""
     arguments = ("serve", "--grpc-addr", "127.0.0.1:0", "--metrics-addr", "off", "--shutdown-grace", "2s")
-    server = Program("jobqueue-server", *arguments, DATABASE_URL=dsn)
+    server = Program("jobqueue-server", *arguments, DATABASE_URL=dsn, **environment)
     try:
         yield f"127.0.0.1:{server.until(r'is ready .*port=([0-9]+)')[1]}"
     finally:

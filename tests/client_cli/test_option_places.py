@@ -26,10 +26,15 @@ SHARED = {
 COMMANDS = [
     *[
         (name,)
-        for name in ["enqueue", "enqueue-batch", "get", "list", "wait", "watch", "cancel", "retry", "delete"]
+        for name in [
+            *("enqueue", "enqueue-batch", "get", "list", "wait", "watch", "cancel", "retry", "delete"),
+            "whoami",
+        ]
     ],
     *[("kinds", name) for name in ("list", "put")],
     *[("queues", name) for name in ("list", "show", "pause", "resume")],
+    *[("keys", name) for name in ("create", "list", "show", "rotate", "revoke")],
+    *[("namespaces", name) for name in ("create", "list", "disable", "enable")],
 ]
 
 
@@ -46,7 +51,7 @@ def _help(*arguments: str) -> str:
 
 
 def test_the_commands_here_are_all_that_there_are():
-    for group in ((), ("kinds",), ("queues",)):
+    for group in ((), ("kinds",), ("queues",), ("keys",), ("namespaces",)):
         told = _help(*group).partition("Commands")[2]
         found = set(re.findall(r"^│ ([a-z-]+) ", told, re.MULTILINE))
         here = {command[len(group)] for command in COMMANDS if command[: len(group)] == group}

@@ -8,11 +8,14 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto
 
-from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from jobqueue.v1 import access_admin_pb2, access_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
 
 pytestmark = pytest.mark.unit
 
-FILES = [module.DESCRIPTOR for module in (job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2)]
+FILES = [
+    module.DESCRIPTOR
+    for module in (access_admin_pb2, access_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2)
+]
 METHODS = [
     method for file in FILES for service in file.services_by_name.values() for method in service.methods
 ]
@@ -109,8 +112,10 @@ def test_enums_are_prefixed(enum: EnumDescriptor) -> None:
     assert all(value.name.startswith(f"{prefix}_") for value in enum.values)
 
 
-def test_the_two_enums_that_people_read_have_no_prefix() -> None:
+def test_the_enums_that_people_read_have_no_prefix() -> None:
     assert [enum.full_name for enum in NESTED_ENUMS] == [
+        "jobqueue.v1.Access.Permission",
+        "jobqueue.v1.Access.ObjectRule",
         "jobqueue.v1.Job.Status",
         "jobqueue.v1.SettleResult.Verdict",
     ]

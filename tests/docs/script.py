@@ -6,7 +6,8 @@ A block of `console` is a conversation, in the terminal that its title names:
     > text          is typed into the program that runs there
     ^C  ^D          are pressed
     other lines     must be shown: `...` stands for anything, an id for the id that it was when first shown, a time for
-                    any time. A conversation that ends with `...` leaves its program running.
+                    any time. A conversation that ends with `...` leaves its program running, and one that begins
+                    with it goes on with what the program shows.
 
 A block of `python` with a title is a file of that name. A block of `mermaid` is a picture.
 """
@@ -102,6 +103,8 @@ class Script:
             terminal.press(text[1])
 
     def _expect(self, terminal: Terminal, expected: list[str], typed: str, line: int, *, stays: bool) -> None:
+        if not typed and expected and expected[0] == "..." and not terminal.free:
+            typed = "what runs there"
         if not typed:
             if any(each.strip() for each in expected):
                 raise NotAsWritten(f"{self._document}, line {line}: nothing was typed that could show this")

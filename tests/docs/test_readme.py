@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -115,7 +117,12 @@ def run(
 
 
 def test_every_page_of_the_first_steps_is_typed() -> None:
-    assert {path.name for path in (ROOT / "docs/start").glob("*.md")} == {"README.md", "curl.md", *STARTS}
+    assert {path.name for path in (ROOT / "docs/start").glob("*.md")} == {
+        "README.md",
+        "access.md",
+        "curl.md",
+        *STARTS,
+    }
 
 
 @pytest.mark.usefixtures("worker")
@@ -140,6 +147,30 @@ def test_every_block_of_the_page_for_curl_does_what_it_shows(
     )
 
     run((ROOT / "docs/start/curl.md").read_text(), folder, there, server, "docs/start/curl.md")
+
+
+@pytest.mark.curl
+def test_every_block_of_the_page_about_keys_does_what_it_shows(folder: Path, dsn: str) -> None:
+    """Its server is started by the page itself."""
+    grpc, http = (f"127.0.0.1:{port}" for port in free_ports(2))
+    there = {
+        **environment(grpc, dsn),
+        "JOBQUEUE_GRPC_ADDR": grpc,
+        "JOBQUEUE_HTTP_ADDR": http,
+        "JOBQUEUE_METRICS_ADDR": "off",
+        "JOBQUEUE_SHUTDOWN_GRACE": "0s",
+        "COLUMNS": "120",
+    }
+    places = {"127.0.0.1:50051": grpc, "127.0.0.1:8080": http}
+
+    run((ROOT / "docs/start/access.md").read_text(), folder, there, places, "docs/start/access.md")
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        return [
+            held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)
+        ]
 
 
 @pytest.mark.parametrize("package", ["clients/python", "server", "worker"])

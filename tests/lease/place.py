@@ -14,7 +14,14 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from jobqueue.v1 import job_pb2, jobqueue_pb2, jobqueue_pb2_grpc, queue_admin_pb2, queue_admin_pb2_grpc
+from jobqueue.v1 import (
+    access_admin_pb2_grpc,
+    job_pb2,
+    jobqueue_pb2,
+    jobqueue_pb2_grpc,
+    queue_admin_pb2,
+    queue_admin_pb2_grpc,
+)
 from jobqueue_server.app import App
 from jobqueue_server.core.tuning import Tuning
 from jobqueue_server.core.upkeep.levels import LEVEL
@@ -129,6 +136,7 @@ class Caller:
         )
         self.stub: Any = jobqueue_pb2_grpc.JobQueueStub(self.channel)
         self.admin: Any = queue_admin_pb2_grpc.QueueAdminStub(self.channel)
+        self.access: Any = access_admin_pb2_grpc.AccessAdminStub(self.channel)
         self._health: Any = health_pb2_grpc.HealthStub(self.channel)
         self._workers: list[HandWorker] = []
 

@@ -25,6 +25,14 @@ PATTERNS: dict[str, tuple[list[str], list[str]]] = {
         ["A/b=", "a" * 63 + "=", "a=" + "v" * 255],
         ["a", "=v", "a b=v", "a" * 64 + "=", "a=" + "v" * 256, "a=\t"],
     ),
+    limits.KEY_ID["pattern"]: (
+        ["0123456789", "zyxwvtsrqp"],
+        ["", "012345678", "01234567890", "A123456789", "i123456789"],
+    ),
+    limits.PATTERNS["items"]["pattern"]: (
+        ["*", "a*", "a.b-*", "a" * 127 + "*", "a" * 128],
+        ["", "**", "*a", "a*b", "A*", "-*", "a" * 128 + "*", "a" * 129],
+    ),
     INT64["pattern"]: (["0", "-1", "9223372036854775807"], ["1.5", "a", ""]),
     limits.LIMITS["Capacity.bytes"]["pattern"]: (["0", "9223372036854775807"], ["-1", "1.5", "a"]),
 }
@@ -36,6 +44,9 @@ NAME_PATTERNS: dict[str, tuple[list[str], list[str]]] = {
 _LEASE = {"job_id": str(uuid4()), "attempt": 1}
 #: An element of a list, of which a thousand may stand beside each other, by the list's name.
 ELEMENTS: dict[str, Callable[[int], Any]] = {
+    "grants": lambda index: {"permissions": ["READ"]},
+    "networks": lambda index: f"10.0.0.{index}",
+    "queues": lambda index: f"q{index}",
     "follow_ups": lambda index: {"kind": "work"},
     "held": lambda index: _LEASE,
     "ids": lambda index: str(uuid4()),

@@ -58,6 +58,19 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
     await checked("ResumeQueue", {}, name="later")
     await checked("PutKind", {"schema": {"type": "object"}, "retry_policy": {"min_backoff": "2s"}}, name="a")
     await checked("ListKinds", page_size="1")
+
+    await checked("GetAccess")
+    grants = [{"permissions": ["READ"], "queues": ["mail*"], "payloads": True}]
+    made = await checked("CreateKey", {"name": "n", "grants": grants, "expires_in": "60s"})
+    key = made.json["key"]["id"]
+    await checked("GetKey", id=key)
+    await checked("ListKeys", page_size="1")
+    await checked("RotateKey", {"grace": "0s"}, id=key)
+    await checked("RevokeKey", {"reason": "r"}, id=key)
+    await checked("CreateNamespace", {"name": "team-a"})
+    await checked("ListNamespaces")
+    await checked("DisableNamespace", {}, name="team-a")
+    await checked("EnableNamespace", {}, name="team-a")
     for name, (_, _, said) in operations(document).items():
         if said["tags"] == ["ops"]:
             await checked(name)
@@ -122,7 +135,17 @@ async def test_the_examples_of_bodies_are_taken(checked: Checked, document: Docu
             elif told is not None:
                 assert set(answer.json) == set(told)
             tried.add(name)
-    assert tried == {"EnqueueJob", "BatchEnqueueJobs", "CancelJob", "OpenSession", "PutKind"}
+    assert tried == {
+        *(
+            "EnqueueJob",
+            "BatchEnqueueJobs",
+            "CancelJob",
+            "OpenSession",
+            "PutKind",
+            "CreateKey",
+            "CreateNamespace",
+        )
+    }
 
 
 async def test_the_example_of_an_error_is_what_is_answered(call: Caller, document: Document) -> None:

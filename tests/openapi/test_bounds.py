@@ -66,6 +66,7 @@ UNBOUNDED = {
     "Failure.error": "what is longer is cut, and not refused",
     "Failure.stack": "what is longer is cut, and not refused",
     "Failure.permanent": "a boolean",
+    "Grant.payloads": "a boolean",
     "Hello.features": "what the server does not know is passed over",
 }
 #: What is not varied.
@@ -86,6 +87,8 @@ class Base:
 
 
 ID = str(uuid4())
+KEY = {"id": "0123456789"}
+OF_NAMESPACE = {"namespace": ""}
 FORM = {"payload_format": "PAYLOAD_FORMAT_VALUE"}
 PAGE = {"page_size": 1, "page_token": ""}
 FOUND = {"queue": "mail", "kind": "work", "labels": ["k=v"], "view": "JOB_VIEW_BASIC", **FORM}
@@ -121,6 +124,30 @@ BASES: dict[str, list[Base]] = {
         )
     ],
     "ListKinds": [Base(query={**PAGE, **FORM})],
+    "GetAccess": [Base()],
+    "CreateKey": [
+        Base(
+            body={
+                "name": "n",
+                # Twice, so that one of them can be another.
+                "grants": [
+                    {"permissions": ["READ", "READ"], "queues": ["*"], "kinds": ["*"], "payloads": True}
+                ],
+                "expires_in": "60s",
+                "rate_limit": {"per_second": 1, "burst": 1},
+                "networks": ["10.0.0.0/8"],
+                "namespace": "",
+            }
+        )
+    ],
+    "GetKey": [Base(KEY, OF_NAMESPACE)],
+    "ListKeys": [Base(query={**PAGE, **OF_NAMESPACE})],
+    "RotateKey": [Base(KEY, body={"grace": "1s", "expires_in": "60s", **OF_NAMESPACE})],
+    "RevokeKey": [Base(KEY, body={"reason": "r", **OF_NAMESPACE})],
+    "CreateNamespace": [Base(body={"name": "team-a"})],
+    "ListNamespaces": [Base(query=PAGE)],
+    "DisableNamespace": [Base({"name": "nobodys"}, body={})],
+    "EnableNamespace": [Base({"name": "nobodys"}, body={})],
 }
 
 

@@ -81,6 +81,7 @@ def test_each_variable_of_a_path_is_a_parameter(version: str, document: Document
 
 def test_each_schema_is_used(document: Document) -> None:
     used = {each["$ref"] for each in walk(document) if isinstance(each, dict) and "$ref" in each}
+    used |= {f"#/components/securitySchemes/{name}" for each in document["security"] for name in each}
     for kind, components in document["components"].items():
         assert {f"#/components/{kind}/{name}" for name in components} - used == set()
 

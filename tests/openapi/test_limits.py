@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from jobqueue.v1 import access_admin_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
 from tests.http.conftest import Caller
 from tests.lease.place import Place
 from tools.openapi.limits import LIMITS
@@ -96,7 +96,7 @@ async def test_a_parameter_is_taken_exactly_where_its_schema_takes_it(
 def test_each_limit_is_of_a_field_that_there_is() -> None:
     fields = {
         f"{message.name}.{field.name}"
-        for file in (job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2)
+        for file in (access_admin_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2)
         for message in file.DESCRIPTOR.message_types_by_name.values()
         for field in message.fields
     }

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1 import access_admin_pb2, access_pb2, jobqueue_pb2, queue_admin_pb2
 from jobqueue_server.errors import registry
 from jobqueue_server.http import ops
 from jobqueue_server.http.errors import REASONS, STATUS_OF
@@ -23,7 +23,7 @@ from .conftest import Document, bindings, operations
 
 METHODS = [
     method
-    for file in (jobqueue_pb2.DESCRIPTOR, queue_admin_pb2.DESCRIPTOR)
+    for file in (jobqueue_pb2.DESCRIPTOR, queue_admin_pb2.DESCRIPTOR, access_admin_pb2.DESCRIPTOR)
     for service in file.services_by_name.values()
     for method in service.methods
 ]
@@ -164,6 +164,23 @@ def test_each_reason_of_http_alone_is_at_some_operation(document: Document) -> N
     of_http = {(status, reason) for status, (reason, _) in REASONS.items()}
     # They answer another operation than the one that is there, or none.
     assert of_http - everywhere == {(400, "REQUEST_MALFORMED"), (405, "METHOD_NOT_ALLOWED")}
+
+
+@pytest.mark.parametrize("name", BOUND)
+def test_each_operation_has_the_permission_that_its_method_declares(name: str, document: Document) -> None:
+    declared = bindings()[name].method.GetOptions().Extensions[access_pb2.access]
+    said = operations(document)[name][2]
+    names = [access_pb2.Access.Permission.Name(each) for each in declared.any_of]
+    assert said["x-permissions"] == names
+    assert said["description"].endswith(f"Permission: {' or '.join(names)}.")
+    assert "WWW-Authenticate" in said["responses"]["401"]["headers"]
+
+
+def test_the_scheme_of_keys_is_told_and_a_server_may_ask_nobody(document: Document) -> None:
+    (name,) = document["components"]["securitySchemes"]
+    scheme = document["components"]["securitySchemes"][name]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    assert document["security"] == [{name: []}, {}]
 
 
 @pytest.mark.parametrize("name", BOUND)

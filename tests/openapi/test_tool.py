@@ -53,7 +53,7 @@ def test_without_go_a_changed_source_is_found(monkeypatch: pytest.MonkeyPatch, t
     lines = version2.SUMS.read_text().splitlines(keepends=True)
     sums.write_text("".join([lines[0].replace(lines[0][:4], "0000"), *lines[1:]]))
     monkeypatch.setattr(version2, "SUMS", sums)
-    with pytest.raises(SystemExit, match=r"proto/jobqueue/v1/job.proto changed .*make tools generate"):
+    with pytest.raises(SystemExit, match=r"proto/jobqueue/v1/access.proto changed .*make tools generate"):
         tool.check()
     with pytest.raises(SystemExit, match="can't be renewed"):
         tool.write()

@@ -13,11 +13,19 @@ import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from jobqueue.v1 import jobqueue_pb2, jobqueue_pb2_grpc, queue_admin_pb2, queue_admin_pb2_grpc
+from jobqueue.v1 import (
+    access_admin_pb2,
+    access_admin_pb2_grpc,
+    jobqueue_pb2,
+    jobqueue_pb2_grpc,
+    queue_admin_pb2,
+    queue_admin_pb2_grpc,
+)
 from jobqueue_server.chain import Anybody, Call, Chain
 from jobqueue_server.lifecycle import Status
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.model import Enqueued, EnqueuedBatch, Job, JobFilter, Kind, NewJob, NewJobs, Page, Queue
+from jobqueue_server.rpc.access_admin import AccessAdminServicer
 from jobqueue_server.rpc.job_queue import JobQueueServicer
 from jobqueue_server.rpc.queue_admin import QueueAdminServicer
 from jobqueue_server.rpc.server import GrpcServer
@@ -130,6 +138,15 @@ class Core:
         await self._called("list_kinds", size, token)
         return [Kind("send_email")], ""
 
+    async def create_namespace(self, scope: Scope, name: str) -> None:
+        await self._called("create_namespace", name)
+
+    async def disable_namespace(self, scope: Scope, name: str) -> None:
+        await self._called("disable_namespace", name)
+
+    async def enable_namespace(self, scope: Scope, name: str) -> None:
+        await self._called("enable_namespace", name)
+
 
 class Decides(Anybody):
     """Access of which memory knows nothing: each call is decided."""
@@ -156,15 +173,17 @@ class Served:
     channel: grpc.aio.Channel
     jobs: Any = field(init=False)
     admin: Any = field(init=False)
+    access: Any = field(init=False)
 
     def __post_init__(self) -> None:
         self.jobs = jobqueue_pb2_grpc.JobQueueStub(self.channel)
         self.admin = queue_admin_pb2_grpc.QueueAdminStub(self.channel)
+        self.access = access_admin_pb2_grpc.AccessAdminStub(self.channel)
 
 
 @asynccontextmanager
 async def serving(job_queue: object = None, **chain_options: Any) -> AsyncIterator[Served]:
-    """A server of both services; `job_queue` in place of the real servicer of JobQueue."""
+    """A server of all services; `job_queue` in place of the real servicer of JobQueue."""
     core: Any = Core()
     metrics = Metrics()
     chain = Chain(metrics, **chain_options)
@@ -175,6 +194,7 @@ async def serving(job_queue: object = None, **chain_options: Any) -> AsyncIterat
         [
             (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], servicer),
             (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], QueueAdminServicer(core, core)),
+            (access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"], AccessAdminServicer(core)),
         ],
         engine=Settings.load().grpc_engine,
     )

@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from jobqueue.v1 import job_pb2, jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1 import access_admin_pb2, access_pb2, job_pb2, jobqueue_pb2, queue_admin_pb2
 from jobqueue.v1.job_pb2 import NewJob, RetryPolicy
 
 from .conftest import NOW, Refusal, Served, refused
@@ -340,6 +340,130 @@ async def test_an_operators_request_with_a_wrong_field_is_refused_by_that_fields
     request = getattr(queue_admin_pb2, f"{method}Request")(**fields)
     assert_names(await refused(getattr(served.admin, method)(request)), path)
     assert served.core.calls == []
+
+
+def grants(*, count: int = 1, **fields: Any) -> dict[str, Any]:
+    grant = access_admin_pb2.Grant(**{"permissions": [access_pb2.Access.READ], **fields})
+    return {"name": "mailer", "grants": [grant] * count}
+
+
+ADMIN, ENQUEUE = access_pb2.Access.ADMIN, access_pb2.Access.ENQUEUE
+MANY = [f"q{number}" for number in range(100)]
+WRONG_ACCESS: list[tuple[str, str, dict[str, Any], str]] = [
+    ("a key without a name", "CreateKey", {**grants(), "name": ""}, "name"),
+    ("a key with a name of 101 characters", "CreateKey", {**grants(), "name": "n" * 101}, "name"),
+    ("a key with NUL in its name", "CreateKey", {**grants(), "name": "a\0"}, "name"),
+    ("a key with a line break in its name", "CreateKey", {**grants(), "name": "a\nb"}, "name"),
+    ("a key without grants", "CreateKey", {"name": "mailer"}, "grants"),
+    ("a key with 101 grants", "CreateKey", grants(count=101), "grants"),
+    ("a key with too many pairs", "CreateKey", grants(queues=MANY, kinds=MANY[:11]), "grants"),
+    ("a grant without permissions", "CreateKey", grants(permissions=[]), "grants[0].permissions"),
+    ("the permission PUBLIC", "CreateKey", grants(permissions=[1]), "grants[0].permissions[0]"),
+    ("a permission of 0", "CreateKey", grants(permissions=[ENQUEUE, 0]), "grants[0].permissions[1]"),
+    ("a permission that there is not", "CreateKey", grants(permissions=[99]), "grants[0].permissions[0]"),
+    ("a pattern in capitals", "CreateKey", grants(queues=["mail", "Mail"]), "grants[0].queues[1]"),
+    ("a pattern with * at its beginning", "CreateKey", grants(queues=["*mail"]), "grants[0].queues[0]"),
+    ("a pattern with two *", "CreateKey", grants(kinds=["a**"]), "grants[0].kinds[0]"),
+    ("an empty pattern", "CreateKey", grants(kinds=[""]), "grants[0].kinds[0]"),
+    ("a pattern with NUL", "CreateKey", grants(kinds=["a\0*"]), "grants[0].kinds[0]"),
+    ("a pattern of 129 characters", "CreateKey", grants(queues=["q" * 128 + "*"]), "grants[0].queues[0]"),
+    ("101 patterns", "CreateKey", grants(queues=[*MANY, "more"]), "grants[0].queues"),
+    ("ADMIN on some queues", "CreateKey", grants(permissions=[ADMIN], queues=["a"]), "grants[0].queues"),
+    ("ADMIN on some kinds", "CreateKey", grants(permissions=[ADMIN], kinds=["a*"]), "grants[0].kinds"),
+    (
+        "payloads without READ",
+        "CreateKey",
+        grants(permissions=[ENQUEUE], payloads=True),
+        "grants[0].payloads",
+    ),
+    ("a key that is good for 59 s", "CreateKey", {**grants(), "expires_in": of(59)}, "expires_in"),
+    (
+        "a key that is good for over ten years",
+        "CreateKey",
+        {**grants(), "expires_in": of(3650 * DAY + 1)},
+        "expires_in",
+    ),
+    ("a key with mixed signs", "CreateKey", {**grants(), "expires_in": of(100, -1)}, "expires_in"),
+    (
+        "no calls each second",
+        "CreateKey",
+        {**grants(), "rate_limit": access_admin_pb2.RateLimit(burst=1)},
+        "rate_limit.per_second",
+    ),
+    (
+        "too many calls each second",
+        "CreateKey",
+        {**grants(), "rate_limit": access_admin_pb2.RateLimit(per_second=1_000_001)},
+        "rate_limit.per_second",
+    ),
+    (
+        "a negative burst",
+        "CreateKey",
+        {**grants(), "rate_limit": access_admin_pb2.RateLimit(per_second=1, burst=-1)},
+        "rate_limit.burst",
+    ),
+    ("a network that is a name", "CreateKey", {**grants(), "networks": ["::1", "host"]}, "networks[1]"),
+    ("a network with bits left over", "CreateKey", {**grants(), "networks": ["10.0.0.1/8"]}, "networks[0]"),
+    ("a network with a scope", "CreateKey", {**grants(), "networks": ["fe80::1%eth0"]}, "networks[0]"),
+    ("101 networks", "CreateKey", {**grants(), "networks": ["::1"] * 101}, "networks"),
+    ("a key of a namespace in capitals", "CreateKey", {**grants(), "namespace": "B"}, "namespace"),
+    *(
+        (f"{method} of {what}", method, {"id": wrong}, "id")
+        for method in ("GetKey", "RotateKey", "RevokeKey")
+        for what, wrong in (("no id", ""), ("a whole key", "jq_0123456789_a"), ("an id with u", "u123456789"))
+    ),
+    *(
+        (
+            f"{method} in a namespace with a slash",
+            method,
+            {"id": "0123456789", "namespace": "a/b"},
+            "namespace",
+        )
+        for method in ("GetKey", "RotateKey", "RevokeKey")
+    ),
+    ("a negative grace", "RotateKey", {"id": "0123456789", "grace": of(-1)}, "grace"),
+    ("a grace over 30 days", "RotateKey", {"id": "0123456789", "grace": of(30 * DAY + 1)}, "grace"),
+    ("a successor for a second", "RotateKey", {"id": "0123456789", "expires_in": of(1)}, "expires_in"),
+    ("a reason of 513 characters", "RevokeKey", {"id": "0123456789", "reason": "x" * 513}, "reason"),
+    ("a reason with NUL", "RevokeKey", {"id": "0123456789", "reason": "\0"}, "reason"),
+    ("keys in a namespace with NUL", "ListKeys", {"namespace": "a\0"}, "namespace"),
+    *(
+        row
+        for method in ("ListKeys", "ListNamespaces")
+        for row in (
+            (f"{method}, negative page size", method, {"page_size": -1}, "page_size"),
+            (f"{method}, long page token", method, {"page_token": "a" * 1025}, "page_token"),
+        )
+    ),
+    *(
+        (f"{method} of {what}", method, {"name": wrong}, "name")
+        for method in ("CreateNamespace", "DisableNamespace", "EnableNamespace")
+        for what, wrong in (("no name", ""), ("a name in capitals", "B"), ("a name with NUL", "a\0"))
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "path"), [row[1:] for row in WRONG_ACCESS], ids=[row[0] for row in WRONG_ACCESS]
+)
+async def test_an_administrators_request_with_a_wrong_field_is_refused_by_that_fields_path(
+    served: Served, method: str, fields: dict[str, Any], path: str
+) -> None:
+    request = getattr(access_admin_pb2, f"{method}Request")(**fields)
+    assert_names(await refused(getattr(served.access, method)(request)), path)
+    assert served.core.calls == []
+
+
+def test_every_field_of_every_administrators_request_is_in_this_table() -> None:
+    tabled = {(method, path.split(".")[0].split("[")[0]) for _, method, _, path in WRONG_ACCESS}
+    service = access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"]
+    assert tabled == {
+        (method.name, field.name) for method in service.methods for field in method.input_type.fields
+    }
+    of_grants = {
+        path.split(".")[1].split("[")[0] for *_, path in WRONG_ACCESS if path.startswith("grants[0].")
+    }
+    assert of_grants == {field.name for field in access_admin_pb2.Grant.DESCRIPTOR.fields}
 
 
 async def test_every_field_of_every_unary_request_is_in_these_tables() -> None:

@@ -41,6 +41,7 @@ SERVICES = {
     "grpc.reflection.v1alpha.ServerReflection",
     "jobqueue.v1.JobQueue",
     "jobqueue.v1.QueueAdmin",
+    "jobqueue.v1.AccessAdmin",
 }
 
 
@@ -183,7 +184,9 @@ async def test_reflection_finds_a_method_by_its_name_and_nothing_that_is_not_the
         assert "not found" in output
 
 
-@pytest.mark.parametrize("service", ["", "jobqueue.v1.JobQueue", "jobqueue.v1.QueueAdmin"])
+@pytest.mark.parametrize(
+    "service", ["", "jobqueue.v1.JobQueue", "jobqueue.v1.QueueAdmin", "jobqueue.v1.AccessAdmin"]
+)
 async def test_health_is_told_per_service_and_watchers_see_it_change(served: Served, service: str) -> None:
     health: Any = health_pb2_grpc.HealthStub(served.channel)
     request = health_pb2.HealthCheckRequest(service=service)

@@ -16,7 +16,7 @@ import asyncpg
 import grpc.aio
 import pytest
 
-from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from jobqueue.v1 import access_admin_pb2, access_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
 from jobqueue_server.chain import Call
 from jobqueue_server.scope import Scope
 from tests.lease.hand_worker import HandWorker, reason_of, span
@@ -53,12 +53,16 @@ class Things:
     kind: str
     labels: dict[str, str]
     key: str
+    api_key: str
+    namespace: str
 
     def out_of(self, text: str) -> str:
         """A text that shows nothing but that it named one of these."""
         for name in ("waiting", "running", "ended"):
             text = text.replace(getattr(self, name), "<id>")
-        return text.replace(self.queue, "<queue>").replace(self.kind, "<kind>")
+        for name in ("queue", "kind", "api_key"):
+            text = text.replace(getattr(self, name), f"<{name}>")
+        return text
 
 
 @dataclass
@@ -93,6 +97,8 @@ class World:
                 "queue": "namespace_id = 1",
                 "kind": "namespace_id = 1",
                 "lane": _OF_US,
+                "api_key": "namespace_id = 1",
+                "namespace": "true",
             }.items()
         }
 
@@ -102,8 +108,9 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
     async with Place(dsn, kinds="declared") as place:
         monkeypatch.setattr(place.app.chain, "_access", ByUserAgent())
         await place.sql("insert into namespace (id, name) values (2, 'theirs')")
+        await place.app.access.access.load()
         us, them = Caller(place.address, OURS.principal), Caller(place.address, THEIRS.principal)
-        ours = Things("", "", "", "q-ours", "k-ours", {"of": "ours"}, "key")
+        ours = Things("", "", "", "q-ours", "k-ours", {"of": "ours"}, "key", "", "default")
         await put_kind(us, ours.kind)
         job: dict[str, Any] = {"queue": ours.queue, "kind": ours.kind, "labels": ours.labels}
         running = await us.enqueue(**job)
@@ -115,9 +122,18 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
         if request.param == "as an older one makes them":
             await place.sql("update lane set namespace_id = null")
             await place.app.catalog.catalog.refresh()
-        ours = replace(ours, waiting=waiting.id, running=running.id, ended=ended.id)
+        api_key = (await us.access.CreateKey(new_key())).key.id
+        ours = replace(ours, waiting=waiting.id, running=running.id, ended=ended.id, api_key=api_key)
         nothing = Things(
-            str(uuid4()), str(uuid4()), str(uuid4()), "q-none", "k-none", {"of": "nobody"}, "none"
+            str(uuid4()),
+            str(uuid4()),
+            str(uuid4()),
+            "q-none",
+            "k-none",
+            {"of": "nobody"},
+            "none",
+            "0123456789",
+            "never",
         )
         yield World(place, us, them, ours, nothing, worker)
         await us.close()
@@ -126,6 +142,12 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
 
 async def put_kind(caller: Caller, name: str) -> None:
     await caller.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name=name)))
+
+
+def new_key(**more: Any) -> access_admin_pb2.CreateKeyRequest:
+    return access_admin_pb2.CreateKeyRequest(
+        name="key", grants=[access_admin_pb2.Grant(permissions=[access_pb2.Access.READ])], **more
+    )
 
 
 async def answer_of(call: Awaitable[Any]) -> tuple[Any, ...]:
@@ -324,10 +346,59 @@ async def close(world: World, caller: Caller, things: Things) -> list[tuple[Any,
     return [await answer_of(caller.stub.CloseSession(lease_pb2.CloseSessionRequest(session_token=token)))]
 
 
+def by_key(method: str) -> None:
+    @case(method)
+    async def ask(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+        call, request = getattr(caller.access, method), getattr(access_admin_pb2, f"{method}Request")
+        return [
+            await answer_of(call(request(id=things.api_key))),
+            await answer_of(call(request(id=things.api_key, namespace=things.namespace))),
+        ]
+
+
+by_key("GetKey")
+by_key("RotateKey")
+by_key("RevokeKey")
+
+
+def by_namespace(method: str) -> None:
+    @case(method)
+    async def ask(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+        request = getattr(access_admin_pb2, f"{method}Request")
+        return [await answer_of(getattr(caller.access, method)(request(name=things.namespace)))]
+
+
+by_namespace("CreateNamespace")
+by_namespace("DisableNamespace")
+by_namespace("EnableNamespace")
+
+
+@case("GetAccess")
+async def get_access(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    return [await answer_of(caller.access.GetAccess(access_admin_pb2.GetAccessRequest()))]
+
+
+@case("CreateKey")
+async def create_key(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    return [await answer_of(caller.access.CreateKey(new_key(namespace=things.namespace)))]
+
+
+@case("ListKeys")
+async def list_keys(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    requests = [access_admin_pb2.ListKeysRequest(namespace=name) for name in ("", things.namespace)]
+    return [await answer_of(caller.access.ListKeys(request)) for request in requests]
+
+
+@case("ListNamespaces")
+async def list_namespaces(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    return [await answer_of(caller.access.ListNamespaces(access_admin_pb2.ListNamespacesRequest()))]
+
+
 def test_no_call_is_left_out() -> None:
     services = (
         jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"],
         queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"],
+        access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"],
     )
     assert set(CASES) == {method.name for service in services for method in service.methods}
 

@@ -80,6 +80,11 @@ def schema(field: FieldDescriptor) -> Schema:
     return {**made, **limits}
 
 
+def lists_its_values(field: FieldDescriptor) -> bool:
+    """Whether the values of an enum stand at the field itself, since requests may not give all of them."""
+    return f"{component(owner(field))}.{field.name}" in NOT_TAKEN
+
+
 def fields(message: Descriptor) -> list[FieldDescriptor]:
     """The fields that a message has in JSON: of two that stand for the same JSON, the one that holds it."""
     hidden = {as_bytes for _, as_bytes in OPTIONS.raw_pairs(message.full_name)}

@@ -79,6 +79,16 @@ ANSWERED: dict[str, Schema] = {
         "description": "In how many seconds to try again.",
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
+    "WWW-Authenticate": {
+        "description": "How to show who one is: `Bearer`.",
+        "required": True,
+        "schema": {"type": "string", "const": "Bearer"},
+    },
+    "Cache-Control": {
+        "description": "The answer has a secret, which no cache may keep.",
+        "required": True,
+        "schema": {"type": "string", "const": "no-store"},
+    },
     "Location": {
         "description": "The job's path.",
         "required": True,

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from jobqueue_server.fields import FIELDS
+from jobqueue_server.grants import MAX_GRANTS, MAX_PATTERNS
 from jobqueue_server.model import (
     MAX_AHEAD,
     MAX_ATTEMPTS_LIMIT,
@@ -32,6 +33,15 @@ from jobqueue_server.model import (
     MIN_PRIORITY,
     MIN_SESSION_TTL,
     MIN_TIMEOUT,
+)
+from jobqueue_server.rpc.access_admin import (
+    MAX_GRACE,
+    MAX_KEY_NAME_CHARS,
+    MAX_LIFETIME,
+    MAX_NETWORKS,
+    MAX_RATE,
+    MAX_REVOKE_REASON_CHARS,
+    MIN_LIFETIME,
 )
 from jobqueue_server.rpc.checks import MAX_PAGE_TOKEN_CHARS, MAX_REASON_CHARS, MAX_WATCH_TOKEN_CHARS
 from jobqueue_server.rpc.hello import MAX_CLIENT, MAX_NAMED, MAX_SLOTS, MAX_SUBSCRIPTIONS
@@ -85,6 +95,13 @@ AHEAD = _span(timedelta(), MAX_AHEAD)
 WAIT = _span(timedelta(), MAX_WAIT)
 LEASES: Schema = {"maxItems": MAX_NAMED}
 SLOTS: Schema = {"minimum": 0, "maximum": MAX_SLOTS}
+KEY_ID: Schema = {"pattern": "^[0-9a-hjkmnp-tv-z]{10}$"}
+LIFETIME = _span(MIN_LIFETIME, MAX_LIFETIME)
+#: A name, or the beginning of one and `*`.
+PATTERNS: Schema = {
+    "maxItems": MAX_PATTERNS,
+    "items": {"type": "string", "pattern": rf"^(\*|{_NAME}|[a-z0-9][a-z0-9_.-]{{0,126}}\*)$"},
+}
 
 # An object or a boolean. Said by what it is not, since generators can't make a type of a choice between the two.
 _NEITHER: list[Schema] = [
@@ -187,7 +204,41 @@ LIMITS: dict[str, Schema] = {
     "Kind.max_attempts": MAX_ATTEMPTS,
     "Kind.timeout": TIMEOUT,
     "Kind.schema": JSON_SCHEMA,
+    "Grant.permissions": {"minItems": 1},
+    "Grant.queues": PATTERNS,
+    "Grant.kinds": PATTERNS,
+    "RateLimit.per_second": {"minimum": 1, "maximum": MAX_RATE},
+    "RateLimit.burst": {"minimum": 0, "maximum": MAX_RATE},
+    "CreateKeyRequest.name": {
+        "minLength": 1,
+        "maxLength": MAX_KEY_NAME_CHARS,
+        "pattern": f"^{_NO_CONTROL}*$",
+    },
+    "CreateKeyRequest.grants": {"minItems": 1, "maxItems": MAX_GRANTS},
+    "CreateKeyRequest.expires_in": LIFETIME,
+    "CreateKeyRequest.networks": {"maxItems": MAX_NETWORKS},
+    "CreateKeyRequest.namespace": NAME_OR_EMPTY,
+    "GetKeyRequest.id": KEY_ID,
+    "GetKeyRequest.namespace": NAME_OR_EMPTY,
+    "ListKeysRequest.page_size": PAGE_SIZE,
+    "ListKeysRequest.page_token": PAGE_TOKEN,
+    "ListKeysRequest.namespace": NAME_OR_EMPTY,
+    "RotateKeyRequest.id": KEY_ID,
+    "RotateKeyRequest.grace": _span(timedelta(), MAX_GRACE),
+    "RotateKeyRequest.expires_in": LIFETIME,
+    "RotateKeyRequest.namespace": NAME_OR_EMPTY,
+    "RevokeKeyRequest.id": KEY_ID,
+    "RevokeKeyRequest.reason": {"maxLength": MAX_REVOKE_REASON_CHARS, "pattern": _NO_NUL},
+    "RevokeKeyRequest.namespace": NAME_OR_EMPTY,
+    "CreateNamespaceRequest.name": NAME,
+    "ListNamespacesRequest.page_size": PAGE_SIZE,
+    "ListNamespacesRequest.page_token": PAGE_TOKEN,
+    "DisableNamespaceRequest.name": NAME,
+    "EnableNamespaceRequest.name": NAME,
 }
 
 #: Values of enums that a request may not give, by the field that holds them.
-NOT_TAKEN: dict[str, frozenset[str]] = {"ListJobsRequest.status": frozenset({"STATUS_UNSPECIFIED"})}
+NOT_TAKEN: dict[str, frozenset[str]] = {
+    "ListJobsRequest.status": frozenset({"STATUS_UNSPECIFIED"}),
+    "Grant.permissions": frozenset({"PERMISSION_UNSPECIFIED", "PUBLIC"}),
+}

@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from jobqueue_server.http.transcoding.binding import Binding
 from jobqueue_server.http.transcoding.framing import Array, Events, Lines
 
-from . import fields, headers, responses
+from . import fields, headers, responses, security
 from .fields import Schema
 from .names import variable_name
 from .schemas import Comments, Schemas
@@ -21,6 +21,7 @@ from .texts import first_sentence, flowing, without_errors
 _JSON = "application/json"
 # What a producer mostly does with the job that it is answered.
 _NEXT = ("GetJob", "WaitJob", "CancelJob")
+_UNAUTHENTICATED = 401
 _ENQUEUES = frozenset({"EnqueueJob", "BatchEnqueueJobs"})
 
 
@@ -48,10 +49,11 @@ class Operations:
         """
         known = self._version2["paths"][path(binding)][binding.http_method.lower()]
         summary, rest = first_sentence(known["summary"])
-        description = "\n\n".join(filter(None, [rest, flowing(without_errors(known.get("description", "")))]))
+        more = flowing(without_errors(known.get("description", "")))
+        description = "\n\n".join(filter(None, [rest, more, security.told(binding.method)]))
         made: Schema = {"operationId": known["operationId"], "tags": known["tags"], "summary": summary}
-        if description:
-            made["description"] = description
+        made["description"] = description
+        made[security.PERMISSIONS_OF] = security.permissions(binding.method)
         made["parameters"] = self._parameters(binding)
         if binding.body:
             made["requestBody"] = self._body(binding)
@@ -123,6 +125,8 @@ class Operations:
         made = {status: self._answer(binding, said[status]) for status in said if status.startswith("2")}
         for number, reasons in responses.by_status(listed).items():
             names = ["Retry-After"] if number in responses.SHEDDING else []
+            if number == _UNAUTHENTICATED:
+                names.append("WWW-Authenticate")
             if number not in responses.BEFORE_THE_CALL:
                 names.append("X-Request-Id")
             error = said.get(str(number), {"description": _OF_HTTP.get(number)})

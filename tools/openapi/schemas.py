@@ -87,7 +87,7 @@ class Schemas:
             self._reach_field(kind.fields_by_name["value"], way)
         elif kind is not None and not kind.full_name.startswith("google.protobuf."):
             self._reach(kind, way)
-        elif field.enum_type is not None:
+        elif field.enum_type is not None and not fields.lists_its_values(field):
             enum = field.enum_type
             self._found.setdefault(schema_of(enum), lambda: self._enum(enum))
 

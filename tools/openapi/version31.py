@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1 import access_admin_pb2, jobqueue_pb2, queue_admin_pb2
 from jobqueue_server.http import contract
 from jobqueue_server.http.transcoding.transcoder import Transcoder
 from tools import bindings, comments
 from tools.generate import lay_out_googleapis
 
-from . import headers, operational, responses
+from . import headers, operational, responses, security
 from .operations import Operations, path
 from .programs import ROOT
 from .schemas import Schemas
@@ -57,12 +57,13 @@ def make(version2: Mapping[str, Any]) -> str:
             "license": {"name": "Apache 2.0", "identifier": version2["info"]["license"]["name"]},
         },
         "servers": [{"url": "/", "description": "The server that this document came from."}],
-        "security": [],
+        "security": security.REQUIREMENTS,
         "tags": [*map(_tag, version2["tags"]), operational.TAG],
         "paths": paths | operational.paths(),
         "components": {
             "schemas": dict(sorted({**schemas.all(), **responses.SCHEMAS}.items())),
             **headers.components(),
+            "securitySchemes": security.SCHEMES,
         },
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
@@ -70,7 +71,7 @@ def make(version2: Mapping[str, Any]) -> str:
 
 def routes() -> Transcoder:
     """The routes that the server has."""
-    files = (jobqueue_pb2.DESCRIPTOR, queue_admin_pb2.DESCRIPTOR)
+    files = (jobqueue_pb2.DESCRIPTOR, queue_admin_pb2.DESCRIPTOR, access_admin_pb2.DESCRIPTOR)
     services = [service for file in files for service in file.services_by_name.values()]
     return Transcoder(services, contract.OPTIONS)
 

@@ -58,8 +58,14 @@ var (
 	// ErrSessionSilent: the server heard nothing of the worker for three heartbeats: resume the session. The Worker does
 	// so by itself.
 	ErrSessionSilent = errors.New("session silent")
-	// ErrNotAllowed: the credentials are missing, wrong, or not enough for this call.
+	// ErrNotAllowed: the credentials are not enough for this call: Metadata["permission"] is what an administrator would
+	// grant.
 	ErrNotAllowed = errors.New("not allowed")
+	// ErrUnauthenticated: the credentials are missing or wrong, have expired, or were revoked: Reason says which. It is
+	// ErrNotAllowed as well.
+	ErrUnauthenticated = errors.New("unauthenticated")
+	// ErrNamespaceDisabled: an administrator has disabled the namespace of the credentials. It is ErrNotAllowed as well.
+	ErrNamespaceDisabled = errors.New("namespace disabled")
 	// ErrNotSupported: the server does not have this method: it is older than the client, or no JobQueue server.
 	ErrNotSupported = errors.New("not supported")
 	// ErrServerFault: give the server's operator RequestID or Metadata["error_id"].
@@ -83,6 +89,7 @@ var sentinelsByReason = map[string][]error{
 	"SESSION_ENDED":          {ErrSessionEnded, ErrSessionUnknown},
 	"SESSION_SUPERSEDED":     {ErrSessionSuperseded},
 	"SESSION_SILENT":         {ErrSessionSilent},
+	"NAMESPACE_DISABLED":     {ErrNamespaceDisabled, ErrNotAllowed},
 }
 
 // For reasons that this version does not know, and for answers of proxies, which have none.
@@ -94,7 +101,7 @@ var sentinelsByCode = map[codes.Code][]error{
 	codes.Unavailable:       {ErrUnavailable},
 	codes.DeadlineExceeded:  {ErrDeadlineExceeded, context.DeadlineExceeded},
 	codes.Canceled:          {context.Canceled},
-	codes.Unauthenticated:   {ErrNotAllowed},
+	codes.Unauthenticated:   {ErrUnauthenticated, ErrNotAllowed},
 	codes.PermissionDenied:  {ErrNotAllowed},
 	codes.Unimplemented:     {ErrNotSupported},
 	codes.Internal:          {ErrServerFault},

@@ -11,7 +11,13 @@ import (
 	pb "jobqueue.dev/go/jobqueue/v1"
 )
 
-const welcomeWithin = 10 * time.Second
+const (
+	welcomeWithin = 10 * time.Second
+	// How long a server is left alone that does not take the credentials: an administrator mends it, or a new token does.
+	unauthenticatedWait = 30 * time.Second
+	// How often that is said.
+	sayUnauthenticatedEvery = time.Minute
+)
 
 // link keeps the session on a stream: connects, reconnects for ever, moves when it is asked to, and leaves.
 type link struct {
@@ -23,6 +29,8 @@ type link struct {
 	waits    *backoff
 	welcomed bool
 	saidLost bool
+	// When it was last said that the credentials are not taken.
+	saidUnauthenticated time.Time
 }
 
 func newLink(s *session) *link {
@@ -137,10 +145,16 @@ func (l *link) refused(life context.Context, target string, err error) error {
 	if !l.welcomed && (errors.Is(err, ErrInvalidRequest) || errors.Is(err, ErrNotAllowed) || errors.Is(err, ErrNotSupported)) {
 		return err
 	}
-	if s.stream == nil {
+	wait := l.waits.next()
+	switch {
+	case s.stream != nil:
+		// It goes on there, and soon tries again: a new token may be on its way.
+	case errors.Is(err, ErrUnauthenticated):
+		l.sayUnauthenticated(target, err)
+		wait = unauthenticatedWait
+	default:
 		l.sayLost(fmt.Sprintf("can't reach %s", target), err)
 	}
-	wait := l.waits.next()
 	s.mu.Unlock()
 	_ = sleep(life, wait)
 	s.mu.Lock()
@@ -212,6 +226,14 @@ func (l *link) sayLost(what string, err error) {
 		l.saidLost = true
 		l.session.log.Warn(what+"; trying again until a server answers",
 			"error", fmt.Sprint(err), "running", len(l.session.running()))
+	}
+}
+
+func (l *link) sayUnauthenticated(target string, err error) {
+	if now := time.Now(); now.Sub(l.saidUnauthenticated) >= sayUnauthenticatedEvery {
+		l.saidUnauthenticated = now
+		l.session.log.Warn("the server does not take the credentials; trying again",
+			"target", target, "error", err.Error(), "every", unauthenticatedWait)
 	}
 }
 

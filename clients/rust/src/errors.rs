@@ -54,8 +54,14 @@ pub enum ErrorKind {
     SessionSuperseded,
     /// The server got no frame for three heartbeat intervals: resume the session. The `Worker` does so by itself.
     SessionSilent,
-    /// The credentials are missing, wrong, or not enough for this call.
+    /// The credentials are not enough for this call: `permission` in [`Error::metadata`] is what an administrator would
+    /// grant.
     NotAllowed,
+    /// The credentials are missing or wrong, have expired, or were revoked: [`Error::reason`] says which. Is a
+    /// `NotAllowed` too.
+    Unauthenticated,
+    /// The namespace of the credentials was disabled: an administrator can enable it. Is a `NotAllowed` too.
+    NamespaceDisabled,
     /// The server does not have this method: it is older than the client, or no JobQueue server.
     NotSupported,
     /// Give the server's operator [`Error::request_id`], or `error_id` in [`Error::metadata`].
@@ -82,6 +88,7 @@ impl ErrorKind {
             "SESSION_ENDED" => Self::SessionEnded,
             "SESSION_SUPERSEDED" => Self::SessionSuperseded,
             "SESSION_SILENT" => Self::SessionSilent,
+            "NAMESPACE_DISABLED" => Self::NamespaceDisabled,
             _ => return None,
         })
     }
@@ -94,7 +101,8 @@ impl ErrorKind {
             Code::ResourceExhausted => Self::Overloaded,
             Code::Unavailable => Self::Unavailable,
             Code::DeadlineExceeded => Self::DeadlineExceeded,
-            Code::Unauthenticated | Code::PermissionDenied => Self::NotAllowed,
+            Code::Unauthenticated => Self::Unauthenticated,
+            Code::PermissionDenied => Self::NotAllowed,
             Code::Unimplemented => Self::NotSupported,
             Code::Internal | Code::Unknown | Code::DataLoss => Self::ServerFault,
             _ => Self::Other,
@@ -106,6 +114,7 @@ impl ErrorKind {
             Self::PayloadInvalid | Self::TooLarge | Self::KindUnknown => Self::InvalidRequest,
             Self::JobNotFound | Self::QueueNotFound => Self::NotFound,
             Self::SessionEnded => Self::SessionUnknown,
+            Self::Unauthenticated | Self::NamespaceDisabled => Self::NotAllowed,
             other => other,
         }
     }

@@ -126,8 +126,14 @@ export class SessionSuperseded extends JobQueueError {}
 /** The server got no frame for three heartbeat intervals: resume the session. The Worker does so by itself. */
 export class SessionSilent extends JobQueueError {}
 
-/** The credentials are missing, wrong, or not enough for this call. */
+/** The credentials are not enough for this call: `metadata.permission` is what an administrator would grant. */
 export class NotAllowed extends JobQueueError {}
+
+/** The credentials are missing or wrong, have expired, or were revoked: `reason` says which. Get new ones. */
+export class Unauthenticated extends NotAllowed {}
+
+/** The namespace of the credentials was disabled: an administrator can enable it. */
+export class NamespaceDisabled extends NotAllowed {}
 
 /** The server does not have this method: it is older than the client, or no JobQueue server. */
 export class NotSupported extends JobQueueError {}

@@ -25,6 +25,7 @@ const BY_REASON: ReadonlyMap<string, ErrorClass> = new Map<string, ErrorClass>([
   ["SESSION_ENDED", errors.SessionEnded],
   ["SESSION_SUPERSEDED", errors.SessionSuperseded],
   ["SESSION_SILENT", errors.SessionSilent],
+  ["NAMESPACE_DISABLED", errors.NamespaceDisabled],
 ]);
 
 // For reasons that this version does not know, and for answers of proxies, which have none.
@@ -35,7 +36,7 @@ const BY_CODE: ReadonlyMap<Code, ErrorClass> = new Map<Code, ErrorClass>([
   [Code.ResourceExhausted, errors.Overloaded],
   [Code.Unavailable, errors.Unavailable],
   [Code.DeadlineExceeded, errors.DeadlineExceeded],
-  [Code.Unauthenticated, errors.NotAllowed],
+  [Code.Unauthenticated, errors.Unauthenticated],
   [Code.PermissionDenied, errors.NotAllowed],
   [Code.Unimplemented, errors.NotSupported],
   [Code.Internal, errors.ServerFault],

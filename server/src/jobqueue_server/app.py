@@ -117,7 +117,7 @@ class App:
         self.upkeep = upkeep = UpkeepRoom(stores, expected, level=self._level, retention=retention)
         self.catalog = catalog = CatalogRoom(stores, open_kinds=settings.kinds == "open")
         self.events = events = EventsRoom(stores, catalog, metrics, tuning, exchanges=settings.notify == "on")
-        self.access = access = AccessRoom(stores, upkeep, events.server.count, used=bool(settings.auth))
+        self.access = access = AccessRoom(stores, upkeep, events.server.count, events.peers, used=bool(settings.auth))
         self.query = query = QueryRoom(
             stores, upkeep, events, metrics, most_watches=settings.max_watches, retention=retention
         )
@@ -137,7 +137,7 @@ class App:
         # The transports, over one chain.
         self.chain = chain = Chain(metrics, access=access_of(settings, access.access))
         services = services_of(
-            settings, upkeep, catalog, query, lease, intake, attempt, session, operate,
+            settings, upkeep, access, catalog, query, lease, intake, attempt, session, operate,
             server_name=self.name,
         )
         self.transports = Transports(
@@ -210,6 +210,8 @@ class App:
             **http,
             **tls,
         )
+        if not settings.auth:
+            _log.info("no keys are asked for: every caller may do everything; see JOBQUEUE_AUTH")
         if self._on_ready is not None:
             self._on_ready(self)
 

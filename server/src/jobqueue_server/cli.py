@@ -1,4 +1,4 @@
-"""The command `jobqueue-server`: serve, and migrate the schema."""
+"""The command `jobqueue-server`: serve, migrate the schema, make the first key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from rich.table import Table
 
 from . import __version__, logs
 from .addresses import AddressUnusable
-from .embedded import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir
+from .bootstrap import BootstrapRefused, first_key
+from .embedded import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir, running_dsn
 from .errors import JobQueueError
 from .settings import Settings, SettingsInvalid, default_text, environment_name, misspelt
 from .store import migrate
@@ -51,6 +52,8 @@ schema = typer.Typer(
     help="Bring the schema in the database up to date, or see how it stands.", no_args_is_help=True
 )
 app.add_typer(schema, name="migrate")
+access = typer.Typer(help="Make the first key of an administrator.", no_args_is_help=True)
+app.add_typer(access, name="keys")
 _log = logs.get(__name__)
 _out = Console()
 _err = Console(stderr=True)
@@ -64,11 +67,21 @@ def main() -> None:
     app(arguments)
 
 
-def _takes_settings(*names: str) -> Callable[[Callable[[Settings], None]], Callable[..., None]]:
-    """Gives a command an option for each of these settings (for all if none is named), and passes it the settings."""
+def _takes_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command an option for each of these settings (for all if none is named), and passes it the settings.
 
-    def decorate(command: Callable[[Settings], None]) -> Callable[..., None]:
+    The other parameters of the command are its own.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(command, eval_str=True).parameters.values()
+            if parameter.name != "settings"
+        ]
+
         def with_options(**flags: Any) -> None:
+            given = {parameter.name: flags.pop(parameter.name) for parameter in own}
             try:
                 settings = Settings.load(flags)
             except SettingsInvalid as error:
@@ -76,11 +89,11 @@ def _takes_settings(*names: str) -> Callable[[Callable[[Settings], None]], Calla
             logs.configure(settings.log_level, settings.log_format)
             for variable, meant in misspelt(os.environ).items():
                 _log.warning("a variable is no setting, and has no effect", variable=variable, meant=meant)
-            command(settings)
+            command(settings, **given)
 
         options = [_option(name) for name in names or Settings.model_fields]
         with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
-        with_options.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+        with_options.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
         return with_options
 
     return decorate
@@ -201,6 +214,53 @@ def plan(settings: Settings) -> None:
     run(work)
 
 
+@access.command()
+@_takes_settings(*_DATABASE)
+def bootstrap(
+    settings: Settings,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for, such as `ops`.")],
+    admin: Annotated[
+        bool, typer.Option("--admin", help="Say that it is to permit everything: the first key has to.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make it although another key of an administrator is good.")
+    ] = False,
+) -> None:
+    """Make the first key, straight in the database: the key is the one line on stdout, and is shown once.
+
+    It permits everything in the namespace `default`. Every other key is made by `jobqueue keys create`.
+    """
+    if not admin:
+        _fail("the first key permits everything: say so with --admin", code=2)
+    if not 1 <= len(name) <= 100 or not name.isprintable():
+        _fail("NAME should be 1 to 100 characters, none of them a control character", code=2)
+
+    async def work() -> None:
+        async with _service_dsn(settings) as dsn:
+            key = await first_key(dsn, name, force=force)
+        _err.print(
+            f"key {key.id} for {name}; it is shown this once, so keep it in a safe place",
+            highlight=False,
+            markup=False,
+        )
+        print(key.text)
+
+    run(work)
+
+
+@contextlib.asynccontextmanager
+async def _service_dsn(settings: Settings) -> AsyncIterator[str]:
+    """The database as the service's role: the given one, the embedded one of a server that runs, or our own one."""
+    folder = settings.data_dir or Path(default_data_dir())
+    dsn = settings.dsn or running_dsn(folder)
+    if dsn is not None:
+        yield dsn
+        return
+    async with EmbeddedPostgres(folder) as postgres:
+        await migrate.up(postgres.dsn)
+        yield postgres.dsn
+
+
 @contextlib.asynccontextmanager
 async def _owner_dsn(settings: Settings) -> AsyncIterator[str]:
     """The URL of the database for its owner: the given one, or the embedded one, which runs until the block ends."""
@@ -228,6 +288,7 @@ def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         _fail(str(error), code=TOO_OLD)
     except (
         AddressUnusable,
+        BootstrapRefused,
         EmbeddedPostgresError,
         JobQueueError,
         TlsUnusable,

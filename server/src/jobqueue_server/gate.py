@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from jobqueue.v1 import access_pb2, jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1 import access_admin_pb2, access_pb2, jobqueue_pb2, queue_admin_pb2
 
 from .chain import DOCUMENTS, METRICS, Call
 from .core.access.access import Access
@@ -110,7 +110,7 @@ def access_of(settings: Settings, access: Access) -> Gate | None:
         return None
     services = [
         service
-        for file in (jobqueue_pb2, queue_admin_pb2)
+        for file in (jobqueue_pb2, queue_admin_pb2, access_admin_pb2)
         for service in file.DESCRIPTOR.services_by_name.values()
     ]
     return Gate(

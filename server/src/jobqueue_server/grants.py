@@ -9,8 +9,12 @@ from typing import Any
 
 #: How many decisions about lanes a principal's grants remember.
 _MOST_REMEMBERED = 10_000
+#: Of one principal.
 MAX_GRANTS = 100
-MAX_PATTERNS = 1000
+#: Of one grant: of queues, and of kinds.
+MAX_PATTERNS = 100
+#: Pairs of a pattern of queues and one of kinds, of one principal: statements look at each of them.
+MAX_PAIRS = 1000
 
 
 class Permission(IntFlag):

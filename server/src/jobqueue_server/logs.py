@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 _context: ContextVar[dict[str, object]] = ContextVar("log_context", default={})  # noqa: B039 - never changed in place
+
+# An API key, as `core/access/keys.py` makes them. Nothing here writes one; what a library or an exception quotes might.
+_KEY = re.compile(r"(jq_[0-9a-hjkmnp-tv-z]{10}_)[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}")
 
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
@@ -118,7 +122,7 @@ class _Json(logging.Formatter):
         line = {**line, **getattr(record, "fields", {}), **line}
         if record.exc_info:
             line["exception"] = "".join(traceback.format_exception(*record.exc_info))
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return _without_keys(json.dumps(line, default=str, ensure_ascii=False))
 
 
 class _Human(logging.Formatter):
@@ -137,10 +141,14 @@ class _Human(logging.Formatter):
             line += "  " + self._paint("2", fields)
         if record.exc_info:
             line += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
-        return line
+        return _without_keys(line)
 
     def _paint(self, colour: str, text: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._coloured else text
+
+
+def _without_keys(line: str) -> str:
+    return _KEY.sub(r"\1***", line)
 
 
 def _at(record: logging.LogRecord) -> datetime:

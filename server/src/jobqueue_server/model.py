@@ -12,8 +12,8 @@ from uuid import UUID
 
 from .lifecycle import Status
 
-DEFAULT_NAMESPACE_NAME = "default"
 DEFAULT_NAMESPACE = 1
+DEFAULT_NAMESPACE_NAME = "default"
 DEFAULT_QUEUE = "default"
 DEFAULT_MAX_ATTEMPTS = 3
 MIN_PRIORITY, MAX_PRIORITY = -10, 10

@@ -10,7 +10,7 @@ import grpc
 from jobqueue.v1 import lease_pb2 as pb
 
 from ..case import case
-from ..server import duration
+from ..server import WITHIN, duration
 from ..stage import Stage, id_of, job
 
 
@@ -169,3 +169,46 @@ async def pong_missing(stage: Stage) -> None:
     assert [each.lease_id for each in hello.resume.held] == [1], "Resume does not name what it holds"
     worker.release(id_of(1))
     await second.outcome(1)
+
+
+@case(
+    "credentials-expired",
+    "Asked to connect anew since its credentials have expired, it resumes; refused meanwhile, it soon tries again.",
+    "GoAway.reason",
+    short=True,
+)
+async def credentials_expired(stage: Stage) -> None:
+    worker, stream = await stage.holding(1)
+    stage.server.refuses = lambda _: grpc.StatusCode.UNAUTHENTICATED
+    stream.send(go_away=pb.GoAway(reason="CREDENTIALS_EXPIRED"))
+    while len(stage.server.tries) < 3:
+        await stream.beats(1)
+    stage.server.refuses = lambda _: None
+    second = await stage.server.stream()
+    hello = await second.welcome(token="token-2")
+    assert [each.lease_id for each in hello.resume.held] == [1], "Resume does not name what it holds"
+    worker.release(id_of(1))
+    await second.outcome(1)
+    assert not worker.said("handler_cancelled"), "a handler was stopped"
+
+
+@case(
+    "credentials-refused",
+    "A server that ends its stream as UNAUTHENTICATED, and refuses the next one so too, is left alone for 30 s.",
+    "Hello",
+    short=True,
+)
+async def credentials_refused(stage: Stage) -> None:
+    worker, stream = await stage.begin()
+    stage.server.refuses = lambda _: grpc.StatusCode.UNAUTHENTICATED
+    stream.end(grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_REVOKED", "the key was revoked")
+    ends = time.monotonic() + WITHIN
+    while len(stage.server.tries) < 2:
+        assert time.monotonic() < ends, "it did not ask again, with what could be a new token"
+        await asyncio.sleep(0.05)
+    # Any other wait is 5 s at most.
+    await asyncio.sleep(7)
+    assert len(stage.server.tries) == 2, f"it tried {len(stage.server.tries) - 1} times within 7 s"
+    assert any("credentials" in line for line in worker.warnings()), (
+        f"no warning names them:\n{worker.tail()}"
+    )

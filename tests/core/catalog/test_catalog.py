@@ -8,8 +8,8 @@ from importlib.resources import files
 import pytest
 
 from jobqueue_server.core.catalog.kinds import MAX_SCHEMA_BYTES, check_kind
-from jobqueue_server.core.catalog.names import page_name
 from jobqueue_server.core.catalog.schema import PayloadSchema, SchemaInvalid
+from jobqueue_server.core.names import page_name
 from jobqueue_server.core.pages import page_token
 from jobqueue_server.errors import FieldInvalid, PageTokenInvalid, PayloadInvalid
 from jobqueue_server.model import Kind, RetryPolicy

@@ -1140,7 +1140,7 @@ var File_jobqueue_v1_jobqueue_proto protoreflect.FileDescriptor
 
 const file_jobqueue_v1_jobqueue_proto_rawDesc = "" +
 	"\n" +
-	"\x1ajobqueue/v1/jobqueue.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15jobqueue/v1/job.proto\x1a\x17jobqueue/v1/lease.proto\"\x89\x01\n" +
+	"\x1ajobqueue/v1/jobqueue.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\x1a\x17jobqueue/v1/lease.proto\"\x89\x01\n" +
 	"\x11EnqueueJobRequest\x12+\n" +
 	"\x03job\x18\x01 \x01(\v2\x13.jobqueue.v1.NewJobB\x04\xe2A\x01\x02R\x03job\x12G\n" +
 	"\x0epayload_format\x18\x02 \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\"T\n" +
@@ -1206,26 +1206,41 @@ const file_jobqueue_v1_jobqueue_proto_rawDesc = "" +
 	"\x0epayload_format\x18\a \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\"Z\n" +
 	"\x11WatchJobsResponse\x12!\n" +
 	"\fresume_token\x18\x01 \x01(\tR\vresumeToken\x12\"\n" +
-	"\x03job\x18\x02 \x01(\v2\x10.jobqueue.v1.JobR\x03job2\xc5\f\n" +
-	"\bJobQueue\x12i\n" +
+	"\x03job\x18\x02 \x01(\v2\x10.jobqueue.v1.JobR\x03job2\xd5\r\n" +
+	"\bJobQueue\x12r\n" +
 	"\n" +
-	"EnqueueJob\x12\x1e.jobqueue.v1.EnqueueJobRequest\x1a\x1f.jobqueue.v1.EnqueueJobResponse\"\x1a\x82\xd3\xe4\x93\x02\x14:\x03jobb\x03job\"\b/v1/jobs\x12\x81\x01\n" +
-	"\x10BatchEnqueueJobs\x12$.jobqueue.v1.BatchEnqueueJobsRequest\x1a%.jobqueue.v1.BatchEnqueueJobsResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/jobs:batchEnqueue\x12]\n" +
-	"\x06GetJob\x12\x1a.jobqueue.v1.GetJobRequest\x1a\x1b.jobqueue.v1.GetJobResponse\"\x1a\x82\xd3\xe4\x93\x02\x14b\x03job\x12\r/v1/jobs/{id}\x12Y\n" +
-	"\bListJobs\x12\x1c.jobqueue.v1.ListJobsRequest\x1a\x1d.jobqueue.v1.ListJobsResponse\"\x10\x82\xd3\xe4\x93\x02\n" +
-	"\x12\b/v1/jobs\x12k\n" +
-	"\tCancelJob\x12\x1d.jobqueue.v1.CancelJobRequest\x1a\x1e.jobqueue.v1.CancelJobResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/jobs/{id}:cancel\x12l\n" +
-	"\bRetryJob\x12\x1c.jobqueue.v1.RetryJobRequest\x1a\x1d.jobqueue.v1.RetryJobResponse\"#\x82\xd3\xe4\x93\x02\x1d:\x01*b\x03job\"\x13/v1/jobs/{id}:retry\x12a\n" +
-	"\tDeleteJob\x12\x1d.jobqueue.v1.DeleteJobRequest\x1a\x1e.jobqueue.v1.DeleteJobResponse\"\x15\x82\xd3\xe4\x93\x02\x0f*\r/v1/jobs/{id}\x12e\n" +
-	"\aWaitJob\x12\x1b.jobqueue.v1.WaitJobRequest\x1a\x1c.jobqueue.v1.WaitJobResponse\"\x1f\x82\xd3\xe4\x93\x02\x19b\x03job\x12\x12/v1/jobs/{id}:wait\x12d\n" +
-	"\tWatchJobs\x12\x1d.jobqueue.v1.WatchJobsRequest\x1a\x1e.jobqueue.v1.WatchJobsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/jobs:watch0\x01\x12B\n" +
-	"\x05Lease\x12\x19.jobqueue.v1.LeaseRequest\x1a\x1a.jobqueue.v1.LeaseResponse(\x010\x01\x12v\n" +
-	"\vOpenSession\x12\x1f.jobqueue.v1.OpenSessionRequest\x1a .jobqueue.v1.OpenSessionResponse\"$\x82\xd3\xe4\x93\x02\x1e:\x05hellob\awelcome\"\f/v1/sessions\x12e\n" +
-	"\tClaimJobs\x12\x1d.jobqueue.v1.ClaimJobsRequest\x1a\x1e.jobqueue.v1.ClaimJobsResponse\"\x19\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/jobs:claim\x12i\n" +
+	"EnqueueJob\x12\x1e.jobqueue.v1.EnqueueJobRequest\x1a\x1f.jobqueue.v1.EnqueueJobResponse\"#\x8a\x80\x19\x05\n" +
+	"\x01\x02\x10\x02\x82\xd3\xe4\x93\x02\x14:\x03jobb\x03job\"\b/v1/jobs\x12\x8a\x01\n" +
+	"\x10BatchEnqueueJobs\x12$.jobqueue.v1.BatchEnqueueJobsRequest\x1a%.jobqueue.v1.BatchEnqueueJobsResponse\")\x8a\x80\x19\x05\n" +
+	"\x01\x02\x10\x02\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/jobs:batchEnqueue\x12f\n" +
+	"\x06GetJob\x12\x1a.jobqueue.v1.GetJobRequest\x1a\x1b.jobqueue.v1.GetJobResponse\"#\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x03\x82\xd3\xe4\x93\x02\x14b\x03job\x12\r/v1/jobs/{id}\x12b\n" +
+	"\bListJobs\x12\x1c.jobqueue.v1.ListJobsRequest\x1a\x1d.jobqueue.v1.ListJobsResponse\"\x19\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x05\x82\xd3\xe4\x93\x02\n" +
+	"\x12\b/v1/jobs\x12w\n" +
+	"\tCancelJob\x12\x1d.jobqueue.v1.CancelJobRequest\x1a\x1e.jobqueue.v1.CancelJobResponse\"+\x8a\x80\x19\b\n" +
+	"\x02\x05\x02\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/jobs/{id}:cancel\x12w\n" +
+	"\bRetryJob\x12\x1c.jobqueue.v1.RetryJobRequest\x1a\x1d.jobqueue.v1.RetryJobResponse\".\x8a\x80\x19\a\n" +
+	"\x01\x05\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x1d:\x01*b\x03job\"\x13/v1/jobs/{id}:retry\x12l\n" +
+	"\tDeleteJob\x12\x1d.jobqueue.v1.DeleteJobRequest\x1a\x1e.jobqueue.v1.DeleteJobResponse\" \x8a\x80\x19\a\n" +
+	"\x01\x05\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x0f*\r/v1/jobs/{id}\x12n\n" +
+	"\aWaitJob\x12\x1b.jobqueue.v1.WaitJobRequest\x1a\x1c.jobqueue.v1.WaitJobResponse\"(\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x03\x82\xd3\xe4\x93\x02\x19b\x03job\x12\x12/v1/jobs/{id}:wait\x12m\n" +
+	"\tWatchJobs\x12\x1d.jobqueue.v1.WatchJobsRequest\x1a\x1e.jobqueue.v1.WatchJobsResponse\"\x1f\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x05\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/jobs:watch0\x01\x12M\n" +
+	"\x05Lease\x12\x19.jobqueue.v1.LeaseRequest\x1a\x1a.jobqueue.v1.LeaseResponse\"\t\x8a\x80\x19\x05\n" +
+	"\x01\x04\x10\x04(\x010\x01\x12\x7f\n" +
+	"\vOpenSession\x12\x1f.jobqueue.v1.OpenSessionRequest\x1a .jobqueue.v1.OpenSessionResponse\"-\x8a\x80\x19\x05\n" +
+	"\x01\x04\x10\x04\x82\xd3\xe4\x93\x02\x1e:\x05hellob\awelcome\"\f/v1/sessions\x12n\n" +
+	"\tClaimJobs\x12\x1d.jobqueue.v1.ClaimJobsRequest\x1a\x1e.jobqueue.v1.ClaimJobsResponse\"\"\x8a\x80\x19\x05\n" +
+	"\x01\x04\x10\x04\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/jobs:claim\x12r\n" +
 	"\n" +
-	"SettleJobs\x12\x1e.jobqueue.v1.SettleJobsRequest\x1a\x1f.jobqueue.v1.SettleJobsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/jobs:settle\x12\x82\x01\n" +
-	"\x10HeartbeatSession\x12$.jobqueue.v1.HeartbeatSessionRequest\x1a%.jobqueue.v1.HeartbeatSessionResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/sessions:heartbeat\x12r\n" +
-	"\fCloseSession\x12 .jobqueue.v1.CloseSessionRequest\x1a!.jobqueue.v1.CloseSessionResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/sessions:closeBJ\n" +
+	"SettleJobs\x12\x1e.jobqueue.v1.SettleJobsRequest\x1a\x1f.jobqueue.v1.SettleJobsResponse\"#\x8a\x80\x19\x05\n" +
+	"\x01\x04\x10\x04\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/jobs:settle\x12\x8b\x01\n" +
+	"\x10HeartbeatSession\x12$.jobqueue.v1.HeartbeatSessionRequest\x1a%.jobqueue.v1.HeartbeatSessionResponse\"*\x8a\x80\x19\x05\n" +
+	"\x01\x04\x10\x04\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/sessions:heartbeat\x12{\n" +
+	"\fCloseSession\x12 .jobqueue.v1.CloseSessionRequest\x1a!.jobqueue.v1.CloseSessionResponse\"&\x8a\x80\x19\x05\n" +
+	"\x01\x04\x10\x04\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/sessions:closeBJ\n" +
 	"\x0fdev.jobqueue.v1B\rJobQueueProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3"
 
 var (
@@ -1347,6 +1362,7 @@ func file_jobqueue_v1_jobqueue_proto_init() {
 	if File_jobqueue_v1_jobqueue_proto != nil {
 		return
 	}
+	file_jobqueue_v1_access_proto_init()
 	file_jobqueue_v1_job_proto_init()
 	file_jobqueue_v1_lease_proto_init()
 	type x struct{}

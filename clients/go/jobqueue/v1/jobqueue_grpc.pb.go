@@ -49,6 +49,13 @@ const (
 //   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
 //   - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413. Over gRPC the
 //     server refuses it by its length and does not read it.
+//   - UNAUTHENTICATED, CREDENTIALS_MISSING: the server asks for a key (JOBQUEUE_AUTH), and the call shows none.
+//   - UNAUTHENTICATED, CREDENTIALS_INVALID: the key is malformed, or the server does not know it.
+//   - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key has expired.
+//   - UNAUTHENTICATED, CREDENTIALS_REVOKED: an administrator has revoked the key.
+//   - PERMISSION_DENIED, NOT_ALLOWED: the key does not permit the call; metadata `permission` names what is missing.
+//   - FAILED_PRECONDITION, NAMESPACE_DISABLED: an administrator has disabled the namespace of the key.
+//   - RESOURCE_EXHAUSTED, RATE_LIMITED: the caller calls more often than it may; RetryInfo says when to try again.
 //   - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: the call's time ended before its answer; a change may still have been
 //     committed.
 //   - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses a capability that would break an older server which still
@@ -407,6 +414,13 @@ func (c *jobQueueClient) CloseSession(ctx context.Context, in *CloseSessionReque
 //   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range.
 //   - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413. Over gRPC the
 //     server refuses it by its length and does not read it.
+//   - UNAUTHENTICATED, CREDENTIALS_MISSING: the server asks for a key (JOBQUEUE_AUTH), and the call shows none.
+//   - UNAUTHENTICATED, CREDENTIALS_INVALID: the key is malformed, or the server does not know it.
+//   - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key has expired.
+//   - UNAUTHENTICATED, CREDENTIALS_REVOKED: an administrator has revoked the key.
+//   - PERMISSION_DENIED, NOT_ALLOWED: the key does not permit the call; metadata `permission` names what is missing.
+//   - FAILED_PRECONDITION, NAMESPACE_DISABLED: an administrator has disabled the namespace of the key.
+//   - RESOURCE_EXHAUSTED, RATE_LIMITED: the caller calls more often than it may; RetryInfo says when to try again.
 //   - DEADLINE_EXCEEDED, DEADLINE_EXCEEDED: the call's time ended before its answer; a change may still have been
 //     committed.
 //   - FAILED_PRECONDITION, SERVERS_DIFFER: the request uses a capability that would break an older server which still

@@ -441,7 +441,8 @@ func (*LeaseResponse_GoAway) isLeaseResponse_Frame() {}
 
 func (*LeaseResponse_Goodbye) isLeaseResponse_Frame() {}
 
-// A worker's name, its subscriptions and its capacity.
+// A worker's name, its subscriptions and its capacity. A worker without a stream that is refused as UNAUTHENTICATED leaves
+// that server alone for 30 s. The first Hello of all that is refused so ends the worker, as INVALID_ARGUMENT does.
 type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The worker's name for people, 1..128 characters, for example host and process id. `Job.locked_by` shows it. It need
@@ -2546,7 +2547,9 @@ type GoAway struct {
 	Drain *durationpb.Duration `protobuf:"bytes,1,opt,name=drain,proto3" json:"drain,omitempty"`
 	// How long the worker waits before it connects, so that not all workers connect at once. Unset: 0.
 	ReconnectAfter *durationpb.Duration `protobuf:"bytes,2,opt,name=reconnect_after,json=reconnectAfter,proto3" json:"reconnect_after,omitempty"`
-	// Why: DRAINING, MAX_AGE, DATABASE_AWAY or another reason.
+	// Why: DRAINING, MAX_AGE, DATABASE_AWAY, CREDENTIALS_EXPIRED or another reason. With CREDENTIALS_EXPIRED the worker
+	// connects anew with a new key or token, within 30 s. Refused as UNAUTHENTICATED it soon tries again, as long as it has
+	// this stream.
 	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -911,7 +911,7 @@ var File_jobqueue_v1_queue_admin_proto protoreflect.FileDescriptor
 
 const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1djobqueue/v1/queue_admin.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x15jobqueue/v1/job.proto\"\x97\x01\n" +
+	"\x1djobqueue/v1/queue_admin.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\"\x97\x01\n" +
 	"\x05Queue\x12\x19\n" +
 	"\x04name\x18\x01 \x01(\tB\x05\xe2A\x02\x03\bR\x04name\x12\x1c\n" +
 	"\x06paused\x18\x02 \x01(\bB\x04\xe2A\x01\x03R\x06paused\x125\n" +
@@ -965,18 +965,24 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\x0epayload_format\x18\x03 \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\"d\n" +
 	"\x11ListKindsResponse\x12'\n" +
 	"\x05kinds\x18\x01 \x03(\v2\x11.jobqueue.v1.KindR\x05kinds\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa2\x05\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xe2\x05\n" +
 	"\n" +
-	"QueueAdmin\x12a\n" +
+	"QueueAdmin\x12j\n" +
 	"\n" +
-	"ListQueues\x12\x1e.jobqueue.v1.ListQueuesRequest\x1a\x1f.jobqueue.v1.ListQueuesResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/queues\x12i\n" +
-	"\bGetQueue\x12\x1c.jobqueue.v1.GetQueueRequest\x1a\x1d.jobqueue.v1.GetQueueResponse\" \x82\xd3\xe4\x93\x02\x1ab\x05queue\x12\x11/v1/queues/{name}\x12x\n" +
+	"ListQueues\x12\x1e.jobqueue.v1.ListQueuesRequest\x1a\x1f.jobqueue.v1.ListQueuesResponse\"\x1b\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x05\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/queues\x12r\n" +
+	"\bGetQueue\x12\x1c.jobqueue.v1.GetQueueRequest\x1a\x1d.jobqueue.v1.GetQueueResponse\")\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x02\x82\xd3\xe4\x93\x02\x1ab\x05queue\x12\x11/v1/queues/{name}\x12\x83\x01\n" +
 	"\n" +
-	"PauseQueue\x12\x1e.jobqueue.v1.PauseQueueRequest\x1a\x1f.jobqueue.v1.PauseQueueResponse\")\x82\xd3\xe4\x93\x02#:\x01*b\x05queue\"\x17/v1/queues/{name}:pause\x12|\n" +
-	"\vResumeQueue\x12\x1f.jobqueue.v1.ResumeQueueRequest\x1a .jobqueue.v1.ResumeQueueResponse\"*\x82\xd3\xe4\x93\x02$:\x01*b\x05queue\"\x18/v1/queues/{name}:resume\x12o\n" +
-	"\aPutKind\x12\x1b.jobqueue.v1.PutKindRequest\x1a\x1c.jobqueue.v1.PutKindResponse\")\x82\xd3\xe4\x93\x02#:\x04kindb\x04kind\x1a\x15/v1/kinds/{kind.name}\x12]\n" +
-	"\tListKinds\x12\x1d.jobqueue.v1.ListKindsRequest\x1a\x1e.jobqueue.v1.ListKindsResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/kindsBL\n" +
+	"PauseQueue\x12\x1e.jobqueue.v1.PauseQueueRequest\x1a\x1f.jobqueue.v1.PauseQueueResponse\"4\x8a\x80\x19\a\n" +
+	"\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02#:\x01*b\x05queue\"\x17/v1/queues/{name}:pause\x12\x87\x01\n" +
+	"\vResumeQueue\x12\x1f.jobqueue.v1.ResumeQueueRequest\x1a .jobqueue.v1.ResumeQueueResponse\"5\x8a\x80\x19\a\n" +
+	"\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02$:\x01*b\x05queue\"\x18/v1/queues/{name}:resume\x12z\n" +
+	"\aPutKind\x12\x1b.jobqueue.v1.PutKindRequest\x1a\x1c.jobqueue.v1.PutKindResponse\"4\x8a\x80\x19\a\n" +
+	"\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02#:\x04kindb\x04kind\x1a\x15/v1/kinds/{kind.name}\x12h\n" +
+	"\tListKinds\x12\x1d.jobqueue.v1.ListKindsRequest\x1a\x1e.jobqueue.v1.ListKindsResponse\"\x1c\x8a\x80\x19\a\n" +
+	"\x03\x03\x02\x04\x10\x05\x82\xd3\xe4\x93\x02\v\x12\t/v1/kindsBL\n" +
 	"\x0fdev.jobqueue.v1B\x0fQueueAdminProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3"
 
 var (
@@ -1054,6 +1060,7 @@ func file_jobqueue_v1_queue_admin_proto_init() {
 	if File_jobqueue_v1_queue_admin_proto != nil {
 		return
 	}
+	file_jobqueue_v1_access_proto_init()
 	file_jobqueue_v1_job_proto_init()
 	file_jobqueue_v1_queue_admin_proto_msgTypes[2].OneofWrappers = []any{
 		(*Kind_Schema)(nil),

@@ -39,7 +39,19 @@ if TYPE_CHECKING:
         JobTerminal as JobTerminal,
     )
     from .errors import (
+        KeyNotFound as KeyNotFound,
+    )
+    from .errors import (
+        KeyRevoked as KeyRevoked,
+    )
+    from .errors import (
         KindUnknown as KindUnknown,
+    )
+    from .errors import (
+        NamespaceDisabled as NamespaceDisabled,
+    )
+    from .errors import (
+        NamespaceNotFound as NamespaceNotFound,
     )
     from .errors import (
         NotAllowed as NotAllowed,
@@ -79,6 +91,9 @@ if TYPE_CHECKING:
     )
     from .errors import (
         TooLarge as TooLarge,
+    )
+    from .errors import (
+        Unauthenticated as Unauthenticated,
     )
     from .errors import (
         Unavailable as Unavailable,
@@ -158,9 +173,10 @@ _HOME = {
     "channel": "tls_credentials",
     "client": "Client",
     "errors": "DeadlineExceeded FieldViolation IdempotencyKeyReused InvalidRequest JobNotFound JobNotTerminal "
-    "JobQueueError JobTerminal KindUnknown NotAllowed NotFound NotSupported Overloaded PayloadInvalid QueueNotFound "
-    "ServerFault ServersDiffer SessionEnded SessionSilent SessionSuperseded SessionUnknown TooLarge Unavailable "
-    "WaitTimeout WatchTokenExpired",
+    "JobQueueError JobTerminal KeyNotFound KeyRevoked KindUnknown NamespaceDisabled "
+    "NamespaceNotFound NotAllowed NotFound NotSupported Overloaded PayloadInvalid QueueNotFound "
+    "ServerFault ServersDiffer SessionEnded SessionSilent SessionSuperseded SessionUnknown TooLarge "
+    "Unauthenticated Unavailable WaitTimeout WatchTokenExpired",
     "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Job JobPage JobProgress Kind NewJob Queue QueueDepth "
     "RetryPolicy Status",
     "outcomes": "Cancelled Discard Retry Snooze",

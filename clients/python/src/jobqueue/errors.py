@@ -119,7 +119,7 @@ class ServersDiffer(JobQueueError):
 
 
 class Overloaded(JobQueueError):
-    """The server has too much to do: try again after `retry_after`."""
+    """The server has too much to do, or this caller calls too often: try again after `retry_after`."""
 
 
 class Unavailable(JobQueueError):
@@ -163,7 +163,27 @@ class SessionSilent(JobQueueError):
 
 
 class NotAllowed(JobQueueError):
-    """The credentials are missing, wrong, or not enough for this call."""
+    """The credentials are not enough for this call: `metadata["permission"]` is what an administrator would grant."""
+
+
+class Unauthenticated(NotAllowed):
+    """The credentials are missing or wrong, have expired, or were revoked: `reason` says which. Get new ones."""
+
+
+class NamespaceDisabled(NotAllowed):
+    """The namespace of the credentials was disabled: an administrator can enable it."""
+
+
+class KeyNotFound(NotFound):
+    """The namespace has no key of this id."""
+
+
+class NamespaceNotFound(NotFound):
+    """There is no namespace of this name."""
+
+
+class KeyRevoked(JobQueueError):
+    """The key was revoked, so it can't be rotated: make a new one."""
 
 
 class NotSupported(JobQueueError):
@@ -190,6 +210,10 @@ _BY_REASON: dict[str, type[JobQueueError]] = {
     "SESSION_ENDED": SessionEnded,
     "SESSION_SUPERSEDED": SessionSuperseded,
     "SESSION_SILENT": SessionSilent,
+    "NAMESPACE_DISABLED": NamespaceDisabled,
+    "KEY_NOT_FOUND": KeyNotFound,
+    "KEY_REVOKED": KeyRevoked,
+    "NAMESPACE_NOT_FOUND": NamespaceNotFound,
 }
 
 # For reasons that this version does not know, and for answers of proxies, which have none.
@@ -200,7 +224,7 @@ _BY_CODE: dict[str, type[JobQueueError]] = {
     "RESOURCE_EXHAUSTED": Overloaded,
     "UNAVAILABLE": Unavailable,
     "DEADLINE_EXCEEDED": DeadlineExceeded,
-    "UNAUTHENTICATED": NotAllowed,
+    "UNAUTHENTICATED": Unauthenticated,
     "PERMISSION_DENIED": NotAllowed,
     "UNIMPLEMENTED": NotSupported,
     "INTERNAL": ServerFault,

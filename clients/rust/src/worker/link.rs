@@ -14,6 +14,10 @@ use crate::backoff::Backoff;
 use crate::errors::{Error, ErrorKind};
 
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
+/// How long a server is left alone that does not take the credentials: an administrator mends it, or a new token does.
+const UNAUTHENTICATED_WAIT: Duration = Duration::from_secs(30);
+/// How often that is said.
+const SAY_UNAUTHENTICATED_EVERY: Duration = Duration::from_secs(60);
 /// What no other try will mend. Only before the first Welcome: later it is a fault of one server among several, or of a
 /// token that is renewed.
 const HOPELESS: [ErrorKind; 3] = [ErrorKind::InvalidRequest, ErrorKind::NotAllowed, ErrorKind::NotSupported];
@@ -34,6 +38,8 @@ pub(super) struct Course {
     tried: usize,
     welcomed: bool,
     said_lost: bool,
+    /// When it was last said that the credentials are not taken.
+    said_unauthenticated: Option<Instant>,
 }
 
 impl Link {
@@ -47,6 +53,7 @@ impl Link {
                 tried: 0,
                 welcomed: false,
                 said_lost: false,
+                said_unauthenticated: None,
             }),
         })
     }
@@ -148,10 +155,16 @@ impl Link {
             if !course.welcomed && HOPELESS.iter().any(|kind| error.is(*kind)) {
                 return Err(error);
             }
-            if state.stream.is_none() {
+            if state.stream.is_some() {
+                // It goes on there, and soon tries again: a new token may be on its way.
+                course.waits.next()
+            } else if error.is(ErrorKind::Unauthenticated) {
+                course.say_unauthenticated(target, &error);
+                UNAUTHENTICATED_WAIT
+            } else {
                 course.say_lost(&format!("can't reach {target}"), &error, &state);
+                course.waits.next()
             }
-            course.waits.next()
         };
         sleep(wait).await;
         Ok(())
@@ -193,6 +206,14 @@ impl Link {
 }
 
 impl Course {
+    fn say_unauthenticated(&mut self, target: &str, error: &Error) {
+        if self.said_unauthenticated.is_none_or(|said| said.elapsed() >= SAY_UNAUTHENTICATED_EVERY) {
+            self.said_unauthenticated = Some(Instant::now());
+            let every = UNAUTHENTICATED_WAIT;
+            tracing::warn!(%error, target, ?every, "the server does not take the credentials; trying again");
+        }
+    }
+
     /// Says so once until there is a stream again: an hour's outage is one line, not a thousand.
     fn say_lost(&mut self, what: &str, error: &Error, state: &State) {
         if !std::mem::replace(&mut self.said_lost, true) {

@@ -7,6 +7,7 @@ import {
   NotSupported,
   SessionUnknown,
   TooLarge,
+  Unauthenticated,
   Unavailable,
 } from "../errors.js";
 import type { JobQueueError } from "../errors.js";
@@ -23,6 +24,10 @@ const WELCOME_WITHIN_MS = 10_000;
 const GOOD_AFTER_MS = 5000;
 // How long a handler that was told to stop at the end of the grace may take for it.
 const UNWIND_MS = 2000;
+// How long a server is left alone that does not take the credentials: an administrator mends it, or a new token does.
+const UNAUTHENTICATED_WAIT_MS = 30_000;
+// How often that is said.
+const SAY_UNAUTHENTICATED_EVERY_MS = 60_000;
 // How long the last answers, and then Goodbye, are waited for.
 const ANSWERS_WITHIN_MS = 5000;
 
@@ -43,6 +48,7 @@ export class Link {
   #moveAt: number | undefined;
   #welcomed = false;
   #saidLost = false;
+  #saidUnauthenticated = -Infinity;
   #graceEnds: number | undefined;
 
   constructor(settings: Settings, session: Session) {
@@ -192,10 +198,26 @@ export class Link {
     }
     this.#session.stay();
     if (!this.#welcomed && HOPELESS.some((type) => error instanceof type)) throw error;
+    // One that still has its old stream soon tries again: a new token may be on its way.
     if (this.#session.stream === undefined) {
+      if (error instanceof Unauthenticated) {
+        this.#sayUnauthenticated(stream.target, error);
+        await this.#end.wait(UNAUTHENTICATED_WAIT_MS);
+        return;
+      }
       this.#sayLost(`can't reach ${stream.target}: ${error.message}`);
     }
     await this.#end.wait(this.#backoff.next());
+  }
+
+  #sayUnauthenticated(target: string, error: Unauthenticated): void {
+    const now = performance.now();
+    if (now - this.#saidUnauthenticated < SAY_UNAUTHENTICATED_EVERY_MS) return;
+    this.#saidUnauthenticated = now;
+    const every = `trying again each ${UNAUTHENTICATED_WAIT_MS / 1000} s`;
+    this.#log.warn(
+      `${target} does not take the credentials: ${error.reason}: ${error.message}; ${every}`,
+    );
   }
 
   /** Hands the frames of one stream to the session, until it ends or another has taken its place. */

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 from .binaries import Account, EmbeddedPostgresError, run_as
 
@@ -26,6 +27,21 @@ def default_data_dir() -> Path:
         return Path("/var/lib/jobqueue")
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "jobqueue"
+
+
+def running_dsn(path: Path) -> str | None:
+    """How to reach the database that another process serves from this folder; None where none does.
+
+    Only who may enter the folder of its socket gets there: the user of that process, and root.
+    """
+    try:
+        # The fifth line is the folder of the socket, the eighth the state.
+        lines = (path.expanduser() / "data" / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return None
+    if len(lines) < 8 or lines[7].strip() != "ready" or not Path(lines[4]).is_dir():
+        return None
+    return f"postgresql://{SUPERUSER}@/{DATABASE}?host={quote(lines[4], safe='/')}"
 
 
 class DataFolder:

@@ -63,7 +63,7 @@ JOBQUEUE = Contract(
 )
 
 # Parameters of other list interfaces. Here a token names the next page, so that no job is missed or comes twice.
-_PAGED = frozenset({"/v1/jobs", "/v1/queues", "/v1/kinds"})
+_PAGED = frozenset({"/v1/jobs", "/v1/queues", "/v1/kinds", "/v1/keys", "/v1/namespaces"})
 _INSTEAD = {
     "limit": "is not a parameter here; page_size says how many, page_token where to go on",
     "offset": "is not a parameter here; page_token, the next_page_token of the page before, says where to go on, "

@@ -69,6 +69,8 @@ REASONS = {
 }
 
 _TYPE = "type.googleapis.com/google.rpc."
+#: How a caller that is not known can show who it is.
+_CHALLENGE = ("WWW-Authenticate", "Bearer")
 
 
 class Refused(JobQueueError):
@@ -114,6 +116,8 @@ class ErrorForm:
     def answer(self, error: JobQueueError) -> Answer:
         """The answer to a failed call. Its status is the reason's own, or the status of its code."""
         beside = error.headers if isinstance(error, Refused) else ()
+        if error.code == "UNAUTHENTICATED":
+            beside = (*beside, _CHALLENGE)
         if error.retry_after is not None:
             beside = (
                 *beside,

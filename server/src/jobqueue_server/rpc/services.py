@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1 import access_admin_pb2, jobqueue_pb2, queue_admin_pb2
 
+from ..core.access.room import AccessRoom
 from ..core.attempt.room import AttemptRoom
 from ..core.catalog.room import CatalogRoom
 from ..core.intake.room import IntakeRoom
@@ -15,6 +16,7 @@ from ..core.query.room import QueryRoom
 from ..core.session.room import SessionRoom
 from ..core.upkeep.room import UpkeepRoom
 from ..settings import Settings
+from .access_admin import AccessAdminServicer
 from .fast.servicer import FastPathServicer
 from .job_queue import JobQueueServicer
 from .lease import LeaseServicer
@@ -29,6 +31,7 @@ Services = list[tuple[ServiceDescriptor, object]]
 def services_of(
     settings: Settings,
     upkeep: UpkeepRoom,
+    access: AccessRoom,
     catalog: CatalogRoom,
     query: QueryRoom,
     lease: LeaseRoom,
@@ -60,4 +63,5 @@ def services_of(
     return [
         (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], job_queue),
         (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], queue_admin),
+        (access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"], AccessAdminServicer(access.admin)),
     ]

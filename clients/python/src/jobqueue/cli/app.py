@@ -8,7 +8,7 @@ import typer
 
 import jobqueue
 
-from . import batch, jobs, kinds, queues, watch
+from . import access, batch, jobs, keys, kinds, namespaces, queues, watch
 from .exits import EXIT_CODES
 from .options import command, group
 
@@ -56,5 +56,8 @@ app.command()(command(watch.watch))
 app.command()(command(jobs.cancel))
 app.command()(command(jobs.retry))
 app.command()(command(jobs.delete))
+app.command()(command(access.whoami))
 app.add_typer(kinds.app, name="kinds")
 app.add_typer(queues.app, name="queues")
+app.add_typer(keys.app, name="keys")
+app.add_typer(namespaces.app, name="namespaces")

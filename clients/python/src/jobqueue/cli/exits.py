@@ -52,6 +52,8 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
         "see `jobqueue list`",
     ),
     (errors.QueueNotFound, Exit.NOT_FOUND, "see `jobqueue queues list`"),
+    (errors.KeyNotFound, Exit.NOT_FOUND, "see `jobqueue keys list`"),
+    (errors.NamespaceNotFound, Exit.NOT_FOUND, "see `jobqueue namespaces list`"),
     (errors.NotFound, Exit.NOT_FOUND, ""),
     (errors.JobTerminal, Exit.CONFLICT, "run it again with `jobqueue retry ID`"),
     (
@@ -60,6 +62,7 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
         "wait for it with `jobqueue wait ID`, or stop it with `jobqueue cancel ID`",
     ),
     (errors.IdempotencyKeyReused, Exit.CONFLICT, ""),
+    (errors.KeyRevoked, Exit.CONFLICT, "make a new one with `jobqueue keys create`"),
     (errors.ServersDiffer, Exit.CONFLICT, "upgrade the servers that it names"),
     (
         errors.WatchTokenExpired,
@@ -73,7 +76,13 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
         "is jobqueue-server running? --server or JOBQUEUE_SERVER name another one",
     ),
     (errors.DeadlineExceeded, Exit.TIMEOUT, ""),
-    (errors.NotAllowed, Exit.NOT_ALLOWED, ""),
+    (
+        errors.Unauthenticated,
+        Exit.NOT_ALLOWED,
+        "give a key with JOBQUEUE_TOKEN; `jobqueue whoami` says what it may do",
+    ),
+    (errors.NamespaceDisabled, Exit.NOT_ALLOWED, ""),
+    (errors.NotAllowed, Exit.NOT_ALLOWED, "see what you may do with `jobqueue whoami`"),
     (errors.NotSupported, Exit.SERVER, "the server is older than this command, or no JobQueue server"),
     (JobQueueError, Exit.SERVER, "give the request id to the server's operator"),
 )

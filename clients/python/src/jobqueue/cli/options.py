@@ -149,12 +149,19 @@ def _taking(
 
 @contextmanager
 def connected(server: str, deadline: str, as_json: bool) -> Iterator[SyncClient]:
-    """A client for a command. What a person can mend is said without a traceback, and ends the command."""
-    try:
+    """A client for a command, whose errors are told."""
+    with told(server, as_json):
         given = credentials.get()
         tries = values.duration(deadline, "--deadline")
         with SyncClient(server, credentials=given.tls(), token=given.token, deadline=tries) as client:
             yield client
+
+
+@contextmanager
+def told(server: str, as_json: bool) -> Iterator[None]:
+    """What a person can mend is said without a traceback, and ends the command."""
+    try:
+        yield
     except (JobQueueError, Refused) as error:
         fail(error, as_json=as_json, server=server)
     except (TypeError, ValueError) as error:

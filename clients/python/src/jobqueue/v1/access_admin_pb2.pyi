@@ -32,7 +32,7 @@ class Grant(_message.Message):
     KINDS_FIELD_NUMBER: _builtins.int
     PAYLOADS_FIELD_NUMBER: _builtins.int
     payloads: _builtins.bool
-    """With READ: whether payloads, outputs, headers and texts of errors are shown."""
+    """Whether payloads, outputs, headers and texts of errors are shown. It takes READ among the permissions."""
     @_builtins.property
     def permissions(self) -> _containers.RepeatedScalarFieldContainer[_access_pb2.Access.Permission.ValueType]:
         """What is permitted. At least one; not PUBLIC. ADMIN takes `*` in queues and in kinds."""
@@ -290,7 +290,9 @@ class CreateKeyRequest(_message.Message):
     """The namespace in which it is good. Empty: the caller's."""
     @_builtins.property
     def grants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Grant]:
-        """What it permits: 1..100 grants, within the caller's own."""
+        """What it permits: 1..100 grants, each within one of the caller's own. At most 1000 pairs of a pattern of queues and one
+        of kinds in all.
+        """
 
     @_builtins.property
     def expires_in(self) -> _duration_pb2.Duration:

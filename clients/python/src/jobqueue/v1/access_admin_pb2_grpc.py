@@ -100,10 +100,10 @@ class AccessAdminServicer(object):
     """
 
     def GetAccess(self, request, context):
-        """Shows who the caller is to this server, and what the caller may do.
+        """Shows who the caller is to this server, and what the caller may do. Where no keys are asked for, everything.
 
         Errors:
-        - UNAUTHENTICATED, CREDENTIALS_MISSING: nothing was shown.
+        - UNAUTHENTICATED, CREDENTIALS_MISSING: the server wants a key, and none was shown.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,6 +128,7 @@ class AccessAdminServicer(object):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: id is not an id of a key.
         - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -141,6 +142,7 @@ class AccessAdminServicer(object):
         - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
         - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
         - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,6 +155,7 @@ class AccessAdminServicer(object):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
         - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, or is of another namespace.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
         - FAILED_PRECONDITION, KEY_REVOKED: the key was revoked. HTTP 409.
         """
@@ -167,6 +170,7 @@ class AccessAdminServicer(object):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
         - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -39,10 +39,10 @@ class AccessAdminStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AccessAdminAsyncStub: ...
     GetAccess: _grpc.UnaryUnaryMultiCallable[_access_admin_pb2.GetAccessRequest, _access_admin_pb2.GetAccessResponse]
-    """Shows who the caller is to this server, and what the caller may do.
+    """Shows who the caller is to this server, and what the caller may do. Where no keys are asked for, everything.
 
     Errors:
-    - UNAUTHENTICATED, CREDENTIALS_MISSING: nothing was shown.
+    - UNAUTHENTICATED, CREDENTIALS_MISSING: the server wants a key, and none was shown.
     """
     CreateKey: _grpc.UnaryUnaryMultiCallable[_access_admin_pb2.CreateKeyRequest, _access_admin_pb2.CreateKeyResponse]
     """Makes a key. Its secret is in this answer alone.
@@ -59,6 +59,7 @@ class AccessAdminStub:
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: id is not an id of a key.
     - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
     """
     ListKeys: _grpc.UnaryUnaryMultiCallable[_access_admin_pb2.ListKeysRequest, _access_admin_pb2.ListKeysResponse]
@@ -68,6 +69,7 @@ class AccessAdminStub:
     - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
     - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
     - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     """
     RotateKey: _grpc.UnaryUnaryMultiCallable[_access_admin_pb2.RotateKeyRequest, _access_admin_pb2.RotateKeyResponse]
     """Makes a successor of a key, with its name and its grants. The old key is good until the grace ends. Both are the same
@@ -76,6 +78,7 @@ class AccessAdminStub:
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
     - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, or is of another namespace.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
     - FAILED_PRECONDITION, KEY_REVOKED: the key was revoked. HTTP 409.
     """
@@ -86,6 +89,7 @@ class AccessAdminStub:
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
     - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
     """
     CreateNamespace: _grpc.UnaryUnaryMultiCallable[_access_admin_pb2.CreateNamespaceRequest, _access_admin_pb2.CreateNamespaceResponse]
@@ -133,10 +137,10 @@ class AccessAdminAsyncStub(AccessAdminStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetAccess: _aio.UnaryUnaryMultiCallable[_access_admin_pb2.GetAccessRequest, _access_admin_pb2.GetAccessResponse]  # type: ignore[assignment]
-    """Shows who the caller is to this server, and what the caller may do.
+    """Shows who the caller is to this server, and what the caller may do. Where no keys are asked for, everything.
 
     Errors:
-    - UNAUTHENTICATED, CREDENTIALS_MISSING: nothing was shown.
+    - UNAUTHENTICATED, CREDENTIALS_MISSING: the server wants a key, and none was shown.
     """
     CreateKey: _aio.UnaryUnaryMultiCallable[_access_admin_pb2.CreateKeyRequest, _access_admin_pb2.CreateKeyResponse]  # type: ignore[assignment]
     """Makes a key. Its secret is in this answer alone.
@@ -153,6 +157,7 @@ class AccessAdminAsyncStub(AccessAdminStub):
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: id is not an id of a key.
     - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
     """
     ListKeys: _aio.UnaryUnaryMultiCallable[_access_admin_pb2.ListKeysRequest, _access_admin_pb2.ListKeysResponse]  # type: ignore[assignment]
@@ -162,6 +167,7 @@ class AccessAdminAsyncStub(AccessAdminStub):
     - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
     - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
     - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     """
     RotateKey: _aio.UnaryUnaryMultiCallable[_access_admin_pb2.RotateKeyRequest, _access_admin_pb2.RotateKeyResponse]  # type: ignore[assignment]
     """Makes a successor of a key, with its name and its grants. The old key is good until the grace ends. Both are the same
@@ -170,6 +176,7 @@ class AccessAdminAsyncStub(AccessAdminStub):
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
     - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, or is of another namespace.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
     - FAILED_PRECONDITION, KEY_REVOKED: the key was revoked. HTTP 409.
     """
@@ -180,6 +187,7 @@ class AccessAdminAsyncStub(AccessAdminStub):
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
     - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
     """
     CreateNamespace: _aio.UnaryUnaryMultiCallable[_access_admin_pb2.CreateNamespaceRequest, _access_admin_pb2.CreateNamespaceResponse]  # type: ignore[assignment]
@@ -230,10 +238,10 @@ class AccessAdminServicer(metaclass=_abc_1.ABCMeta):
         request: _access_admin_pb2.GetAccessRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_admin_pb2.GetAccessResponse, _abc.Awaitable[_access_admin_pb2.GetAccessResponse]]:
-        """Shows who the caller is to this server, and what the caller may do.
+        """Shows who the caller is to this server, and what the caller may do. Where no keys are asked for, everything.
 
         Errors:
-        - UNAUTHENTICATED, CREDENTIALS_MISSING: nothing was shown.
+        - UNAUTHENTICATED, CREDENTIALS_MISSING: the server wants a key, and none was shown.
         """
 
     @_abc_1.abstractmethod
@@ -262,6 +270,7 @@ class AccessAdminServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: id is not an id of a key.
         - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
         """
 
@@ -277,6 +286,7 @@ class AccessAdminServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
         - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
         - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         """
 
     @_abc_1.abstractmethod
@@ -291,6 +301,7 @@ class AccessAdminServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
         - PERMISSION_DENIED, NOT_ALLOWED: the key permits more than the caller's own grants do, or is of another namespace.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
         - FAILED_PRECONDITION, KEY_REVOKED: the key was revoked. HTTP 409.
         """
@@ -307,6 +318,7 @@ class AccessAdminServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
         - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         - NOT_FOUND, KEY_NOT_FOUND: no key of the namespace has this id.
         """
 

@@ -157,7 +157,9 @@ Global___LeaseResponse: _TypeAlias = LeaseResponse  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
-    """A worker's name, its subscriptions and its capacity."""
+    """A worker's name, its subscriptions and its capacity. A worker without a stream that is refused as UNAUTHENTICATED leaves
+    that server alone for 30 s. The first Hello of all that is refused so ends the worker, as INVALID_ARGUMENT does.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1349,7 +1351,10 @@ class GoAway(_message.Message):
     RECONNECT_AFTER_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Why: DRAINING, MAX_AGE, DATABASE_AWAY or another reason."""
+    """Why: DRAINING, MAX_AGE, DATABASE_AWAY, CREDENTIALS_EXPIRED or another reason. With CREDENTIALS_EXPIRED the worker
+    connects anew with a new key or token, within 30 s. Refused as UNAUTHENTICATED it soon tries again, as long as it has
+    this stream.
+    """
     @_builtins.property
     def drain(self) -> _duration_pb2.Duration:
         """How long this stream stays open. Unset: until the worker ends it."""

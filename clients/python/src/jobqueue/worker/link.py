@@ -6,7 +6,15 @@ import asyncio
 import itertools
 
 from jobqueue.backoff import Backoff
-from jobqueue.errors import InvalidRequest, JobQueueError, NotAllowed, NotSupported, SessionUnknown, TooLarge
+from jobqueue.errors import (
+    InvalidRequest,
+    JobQueueError,
+    NotAllowed,
+    NotSupported,
+    SessionUnknown,
+    TooLarge,
+    Unauthenticated,
+)
 from jobqueue.v1 import lease_pb2 as pb
 
 from .logs import log
@@ -19,6 +27,10 @@ _WELCOME_WITHIN = 10.0
 _GOOD_AFTER = 5.0
 # How long a handler that was told to stop at the end of the grace may take for it.
 _UNWIND = 2.0
+# How long a server is left alone that does not take the credentials: an administrator mends it, or a new token does.
+_UNAUTHENTICATED_WAIT = 30.0
+# How often that is said.
+_SAY_UNAUTHENTICATED_EVERY = 60.0
 # How long the last answers, and then Goodbye, are waited for.
 _ANSWERS_WITHIN = 5.0
 
@@ -45,6 +57,7 @@ class Link:
         self._move_at: float | None = None
         self._welcomed = False
         self._said_lost = False
+        self._said_unauthenticated = -_SAY_UNAUTHENTICATED_EVERY
         self._pumps: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -134,9 +147,7 @@ class Link:
             self._session.stay()
             if not self._welcomed and isinstance(error, _HOPELESS):
                 raise
-            if self._session.stream is None:
-                self._say_lost(f"can't reach {stream.target}: {error}")
-            await asyncio.sleep(self._backoff.next())
+            await self._wait(stream.target, error)
             return
         resumed = "opened" if self._session.opening else "resumed"
         self._leave_stream()
@@ -148,6 +159,27 @@ class Link:
         pump = asyncio.create_task(self._pump(stream))
         self._pumps.add(pump)
         pump.add_done_callback(self._pumps.discard)
+
+    async def _wait(self, target: str, error: JobQueueError) -> None:
+        """After a try in vain. One that still has its old stream soon tries again: a new token may be on its way."""
+        if self._session.stream is None:
+            if isinstance(error, Unauthenticated):
+                self._say_unauthenticated(target, error)
+                await asyncio.sleep(_UNAUTHENTICATED_WAIT)
+                return
+            self._say_lost(f"can't reach {target}: {error}")
+        await asyncio.sleep(self._backoff.next())
+
+    def _say_unauthenticated(self, target: str, error: JobQueueError) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._said_unauthenticated >= _SAY_UNAUTHENTICATED_EVERY:
+            self._said_unauthenticated = now
+            log.warning(
+                "%s does not take the credentials: %s; trying again each %g s",
+                target,
+                error,
+                _UNAUTHENTICATED_WAIT,
+            )
 
     async def _open(self, stream: Stream) -> pb.Welcome:
         self._session.moving = True

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -75,6 +76,7 @@ class Access:
         self._used: set[str] = set()
         self._on_change: list[Callable[[], object]] = []
         self._refreshing = asyncio.Lock()
+        self._outdated = asyncio.Event()
         self._away = False
 
     def hear_change(self, listener: Callable[[], object]) -> None:
@@ -98,12 +100,19 @@ class Access:
             if version != self._version:
                 await self._refresh(version)
 
+    def changed_elsewhere(self) -> None:
+        """Another server has changed a key or a namespace: `run` looks at once."""
+        self._outdated.set()
+
     async def run(self) -> None:
         """Looks for changes each second, until cancelled, and each 5 minutes notes which keys were used."""
         loop = asyncio.get_running_loop()
         touched_at = loop.time()
         while True:
-            await asyncio.sleep(_EVERY)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY):
+                    await self._outdated.wait()
+            self._outdated.clear()
             try:
                 await self.refresh()
                 self._forget_ended()
@@ -128,8 +137,9 @@ class Access:
     async def _refresh(self, version: int | None = None) -> None:
         # The version first: what changes after it is read again the next time.
         version = await self._store.version() if version is None else version
-        namespaces = {row.id: row for row in await self._store.namespaces()}
         rows = await self._store.keys()
+        # After the keys, so that the namespace of each is among them.
+        namespaces = {row.id: row for row in await self._store.namespaces()}
         meanings: dict[str, Grants] = {}
         buckets = {row.id: self._bucket(row) for row in rows if row.limit is not None}
         self._keys = {row.id: _compiled(row, meanings, buckets.get(row.id)) for row in rows}
@@ -215,6 +225,11 @@ class Access:
         """The name of a namespace; empty for one that this server does not know yet."""
         row = self._namespaces.get(namespace)
         return "" if row is None else row.name
+
+    def expires_at(self, scope: Scope) -> datetime | None:
+        """When the credential of a scope ends; None: by no clock."""
+        known = self._keys.get(scope.credential.removeprefix(_KEY))
+        return None if known is None else known.row.expires_at
 
     @property
     def namespaces(self) -> int:

@@ -12,13 +12,13 @@ import hashlib
 import re
 import secrets
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_CHARS = 10
 _CHECK_CHARS = 6
-#: What a key looks like. SECURITY.md publishes it.
+#: What a key looks like. SECURITY.md publishes it, and `logs.py` keeps what looks so out of lines.
 PATTERN = r"jq_[0-9a-hjkmnp-tv-z]{10}_[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}"
 _is_key = re.compile(PATTERN, re.ASCII).fullmatch
 
@@ -28,8 +28,8 @@ class MintedKey:
     """A new key. `text` is shown to its owner once, and kept nowhere."""
 
     id: str
-    text: str
-    secret_hash: bytes
+    text: str = field(repr=False)
+    secret_hash: bytes = field(repr=False)
 
 
 def mint() -> MintedKey:

@@ -12,14 +12,14 @@ from datetime import UTC, datetime, timedelta
 from ...errors import FieldInvalid, FieldViolation, JobQueueError, KindUnknown
 from ...grants import Permission
 from ...lifecycle import Status
-from ...model import DEFAULT_NAMESPACE, DEFAULT_NAMESPACE_NAME, Kind
+from ...model import DEFAULT_NAMESPACE_NAME, Kind
 from ...scope import Scope
 from ...store.catalog.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
 from .. import tokens
 from ..access.checks import not_allowed
+from ..names import page_name
 from ..pages import page_size, page_token
 from .kinds import check_kind
-from .names import page_name
 from .schema import PayloadSchema, SchemaInvalid
 
 _log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Catalog:
 
     async def load(self) -> None:
         """Declares the built-in kinds where they are missing, and reads everything. Done before the server is ready."""
-        await self._store.declare_builtin_kinds(DEFAULT_NAMESPACE)
+        await self._store.declare_builtin_kinds()
         await self.refresh()
 
     async def run(self) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from ...errors import FieldInvalid, FieldViolation
 from ...model import MAX_ATTEMPTS_LIMIT, MAX_BACKOFF, MAX_TIMEOUT, MIN_BACKOFF, MIN_TIMEOUT, Kind
-from .names import is_name
+from ..names import is_name
 from .schema import PayloadSchema, SchemaInvalid
 
 # Servers hold every schema in memory, and send each once to one another through the database.

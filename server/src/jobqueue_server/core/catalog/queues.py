@@ -14,9 +14,9 @@ from ...scope import Scope
 from ...store.catalog.catalog import CatalogStore, LaneDepth, QueueRow
 from .. import tokens
 from ..access.checks import not_allowed
+from ..names import is_name, page_name
 from ..pages import page_size, page_token
 from .catalog import Catalog
-from .names import is_name, page_name
 
 _STATUSES = (Status.QUEUED, Status.RETRYING, Status.RUNNING)
 

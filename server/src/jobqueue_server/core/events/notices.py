@@ -44,6 +44,7 @@ class Peers:
         self._on_taken_back: list[Callable[[int, UUID, int, str], object]] = []
         self._on_gone: list[Callable[[int, int], object]] = []
         self._on_ended: list[Callable[[int, int], object]] = []
+        self._on_access: list[Callable[[], object]] = []
 
     # ---- who hears what
 
@@ -67,6 +68,10 @@ class Peers:
         """A session has ended: (session id, its epoch)."""
         self._on_ended.append(listener)
 
+    def hear_access_changed(self, listener: Callable[[], object]) -> None:
+        """A key or a namespace was changed."""
+        self._on_access.append(listener)
+
     # ---- what this server tells
 
     def tell_ready(self, lane_id: int, priority: int, isolated: bool) -> None:
@@ -88,6 +93,10 @@ class Peers:
     def tell_ended(self, session_id: int, epoch: int) -> None:
         """The session has ended, in this epoch."""
         self._tell("ended", [session_id, epoch])
+
+    def tell_access_changed(self) -> None:
+        """A key or a namespace was changed here: its version in the database has moved."""
+        self._tell("access", [])
 
     def _tell(self, name: str, what: list[Any]) -> None:
         if self.listen and len(self._news) < self._most_kept:
@@ -139,6 +148,9 @@ class Peers:
             for session_id, epoch in notice.get(name, ()):
                 for listener in listeners:
                     listener(session_id, epoch)
+        if "access" in notice:
+            for on_access in self._on_access:
+                on_access()
         return list(_ready(notice))
 
     def ready(self, lines: Sequence[Ready]) -> None:

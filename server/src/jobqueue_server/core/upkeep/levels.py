@@ -10,7 +10,8 @@ from ...store.upkeep.levels import LevelStore, LevelTooLow
 _log = logging.getLogger(__name__)
 
 # One more in each version that writes what servers of before would break. 1: SHA-256 digests and cell bits.
-LEVEL = 1
+# 2: namespaces beside `default`.
+LEVEL = 2
 
 
 class Levels:

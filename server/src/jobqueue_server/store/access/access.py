@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ...grants import Grants, from_json, to_json
@@ -27,7 +27,7 @@ class KeyRow:
     namespace: int
     lineage: str
     name: str
-    secret_hash: bytes
+    secret_hash: bytes = field(repr=False)
     grants: str
     limit: Limit | None
     networks: tuple[str, ...]
@@ -64,7 +64,7 @@ class NewKey:
 
     id: str
     name: str
-    secret_hash: bytes
+    secret_hash: bytes = field(repr=False)
     grants: Grants
     created_by: str
     lifetime: timedelta | None = None
@@ -242,10 +242,16 @@ class AccessStore:
             await session.fetch("raise_access_version")
             await session.fetch("revoke_key", namespace, key_id, by, reason)
 
-    async def has_admin_key(self, namespace: int) -> bool:
-        """Whether a key with ADMIN is good there."""
-        row = await self._database.fetchrow("has_admin_key", namespace)
-        return row is not None and bool(row["found"])
+    async def insert_first_key(self, namespace: int, key: NewKey, *, force: bool) -> bool:
+        """Stores a key. False: another one with ADMIN is good there, and it was not, unless `force`."""
+        async with self._database.transaction() as session:
+            # Its lock lets two that are first take turns.
+            await session.fetch("raise_access_version")
+            row = await session.fetchrow("has_admin_key", namespace)
+            if row is not None and row["found"] and not force:
+                return False
+            await self.insert_key(namespace, key, session=session)
+            return True
 
     # ---- namespaces
 

@@ -124,8 +124,11 @@ class CatalogStore:
             _milliseconds(kind.timeout) if kind.timeout is not None else None,
         )
 
-    async def declare_builtin_kinds(self, namespace: int) -> None:
-        """Declares the kinds that come with the package where the namespace has declared none of that name."""
+    async def declare_builtin_kinds(self, namespace: int | None = None) -> None:
+        """Declares the kinds that come with the package where a namespace has declared none of that name.
+
+        `namespace` None: in all namespaces.
+        """
         folder = files("jobqueue_server") / _BUILTIN_KINDS
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
             if entry.name.endswith(".json"):

@@ -180,7 +180,8 @@ export const LeaseResponseSchema: GenMessage<LeaseResponse> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_lease, 1);
 
 /**
- * A worker's name, its subscriptions and its capacity.
+ * A worker's name, its subscriptions and its capacity. A worker without a stream that is refused as UNAUTHENTICATED leaves
+ * that server alone for 30 s. The first Hello of all that is refused so ends the worker, as INVALID_ARGUMENT does.
  *
  * @generated from message jobqueue.v1.Hello
  */
@@ -1443,7 +1444,9 @@ export type GoAway = Message<"jobqueue.v1.GoAway"> & {
   reconnectAfter?: Duration;
 
   /**
-   * Why: DRAINING, MAX_AGE, DATABASE_AWAY or another reason.
+   * Why: DRAINING, MAX_AGE, DATABASE_AWAY, CREDENTIALS_EXPIRED or another reason. With CREDENTIALS_EXPIRED the worker
+   * connects anew with a new key or token, within 30 s. Refused as UNAUTHENTICATED it soon tries again, as long as it has
+   * this stream.
    *
    * @generated from field: string reason = 3;
    */

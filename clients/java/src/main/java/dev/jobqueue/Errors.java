@@ -35,7 +35,8 @@ final class Errors {
             Map.entry("SESSION_UNKNOWN", JobQueueException.SessionUnknown::new),
             Map.entry("SESSION_ENDED", JobQueueException.SessionEnded::new),
             Map.entry("SESSION_SUPERSEDED", JobQueueException.SessionSuperseded::new),
-            Map.entry("SESSION_SILENT", JobQueueException.SessionSilent::new));
+            Map.entry("SESSION_SILENT", JobQueueException.SessionSilent::new),
+            Map.entry("NAMESPACE_DISABLED", JobQueueException.NamespaceDisabled::new));
 
     private Errors() {}
 
@@ -114,7 +115,8 @@ final class Errors {
             case RESOURCE_EXHAUSTED -> JobQueueException.Overloaded::new;
             case UNAVAILABLE -> JobQueueException.Unavailable::new;
             case DEADLINE_EXCEEDED -> JobQueueException.DeadlineExceeded::new;
-            case UNAUTHENTICATED, PERMISSION_DENIED -> JobQueueException.NotAllowed::new;
+            case UNAUTHENTICATED -> JobQueueException.Unauthenticated::new;
+            case PERMISSION_DENIED -> JobQueueException.NotAllowed::new;
             case UNIMPLEMENTED -> JobQueueException.NotSupported::new;
             case INTERNAL, UNKNOWN, DATA_LOSS -> JobQueueException.ServerFault::new;
             default -> JobQueueException::new;

@@ -250,9 +250,23 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
-    /** The credentials are missing, wrong, or not enough for this call. */
-    public static final class NotAllowed extends JobQueueException {
+    /** The credentials are not enough for this call: {@code metadata().get("permission")} is what would be granted. */
+    public static sealed class NotAllowed extends JobQueueException {
         NotAllowed(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The credentials are missing or wrong, have expired, or were revoked: {@code reason()} says which. */
+    public static final class Unauthenticated extends NotAllowed {
+        Unauthenticated(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The namespace of the credentials was disabled: an administrator can enable it. */
+    public static final class NamespaceDisabled extends NotAllowed {
+        NamespaceDisabled(Facts facts, Throwable cause) {
             super(facts, cause);
         }
     }

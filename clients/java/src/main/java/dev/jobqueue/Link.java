@@ -19,6 +19,11 @@ final class Link {
     private static final Duration WELCOME_WITHIN = Duration.ofSeconds(10);
     // After a stream that lived this long, the next reconnect is fast again.
     private static final Duration GOOD_AFTER = Duration.ofSeconds(5);
+    // How long a server is left alone that does not take the credentials: an administrator mends it, or a new token
+    // does.
+    private static final Duration UNAUTHENTICATED_WAIT = Duration.ofSeconds(30);
+    // How often that is said.
+    private static final Duration SAY_UNAUTHENTICATED_EVERY = Duration.ofMinutes(1);
 
     private final Session session;
     private final Backoff waits = new Backoff(Duration.ofMillis(100), Duration.ofSeconds(5));
@@ -32,6 +37,8 @@ final class Link {
     private boolean moveWanted;
     private boolean welcomed;
     private boolean saidLost;
+    private boolean saidUnauthenticated;
+    private long saidUnauthenticatedAt;
     /** The drain is through. */
     private boolean ended;
 
@@ -120,10 +127,32 @@ final class Link {
                         || failure instanceof JobQueueException.NotSupported)) {
             throw failure;
         }
+        var wait = Duration.ofNanos(waits.next());
+        // One that still has its old stream soon tries again: a new token may be on its way.
         if (session.stream == null) {
-            sayLost("can't reach " + target, failure.getMessage());
+            if (failure instanceof JobQueueException.Unauthenticated) {
+                sayUnauthenticated(target, failure);
+                wait = UNAUTHENTICATED_WAIT;
+            } else {
+                sayLost("can't reach " + target, failure.getMessage());
+            }
         }
-        session.until(Duration.ofNanos(waits.next()), () -> ended);
+        session.until(wait, () -> ended);
+    }
+
+    private void sayUnauthenticated(String target, JobQueueException failure) {
+        var now = System.nanoTime();
+        if (!saidUnauthenticated || now - saidUnauthenticatedAt >= SAY_UNAUTHENTICATED_EVERY.toNanos()) {
+            saidUnauthenticated = true;
+            saidUnauthenticatedAt = now;
+            session.log.log(
+                    WARNING,
+                    "{0} does not take the credentials: {1}: {2}; trying again each {3} s",
+                    target,
+                    failure.reason(),
+                    failure.getMessage(),
+                    UNAUTHENTICATED_WAIT.toSeconds());
+        }
     }
 
     /** A frame has come. Called without the lock. */

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ...errors import PageTokenInvalid
-from ..pages import page_position
+from ..errors import PageTokenInvalid
+from .pages import page_position
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}")
 

@@ -1,0 +1,53 @@
+"""The first key of an administrator, written straight into the database: no caller could be let in before it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from .core.access import keys
+from .grants import EVERYTHING
+from .model import DEFAULT_NAMESPACE
+from .store import migrate
+from .store.access.access import AccessStore, NewKey
+from .store.connect import Connector
+from .store.database import Database
+from .store.lineage import Lineage
+
+_MADE_BY = "bootstrap"
+
+
+class BootstrapRefused(Exception):
+    """The key is not made. The text says why, and what to do."""
+
+
+async def first_key(dsn: str, name: str, *, force: bool) -> keys.MintedKey:
+    """Makes a key of the namespace `default` that permits everything.
+
+    Args:
+        dsn: The database.
+        name: What the key is for.
+        force: Makes it also where another key of an administrator is good.
+
+    Raises:
+        BootstrapRefused: Another key of an administrator is good.
+        MigrationError: The schema is not one that this version knows.
+        DatabaseAway: The database does not answer.
+    """
+    await migrate.verify(dsn)
+    database = Database(
+        Connector(dsn, name="jobqueue-server keys", lineage=Lineage()),
+        pool_size=2,
+        acquire_timeout=timedelta(seconds=10),
+    )
+    try:
+        await database.open()
+        minted = keys.mint()
+        key = NewKey(minted.id, name, minted.secret_hash, EVERYTHING, _MADE_BY)
+        if not await AccessStore(database).insert_first_key(DEFAULT_NAMESPACE, key, force=force):
+            raise BootstrapRefused(
+                "a key of an administrator is good already: make more with `jobqueue keys create`, or, if it is lost, "
+                "add --force, and revoke the lost one then"
+            )
+    finally:
+        await database.close()
+    return minted
