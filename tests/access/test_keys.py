@@ -337,3 +337,44 @@ async def test_what_ends_work_is_never_held_up(house: House) -> None:
     for _ in range(10):
         await worker_by_calls.stub.HeartbeatSession(lease_pb2.HeartbeatSessionRequest(session_token=token))
     await worker_by_calls.stub.CloseSession(lease_pb2.CloseSessionRequest(session_token=token))
+
+
+async def test_a_follow_up_takes_the_permission_to_enqueue_it(house: House) -> None:
+    jobs = await house.batch(2)
+    worker = await (await house.caller(grant(WORK), grant(ENQUEUE, "mail"))).worker(slots=2)
+    first, second = await worker.jobs(2)
+    verdict = lease_pb2.SettleResult.Verdict
+
+    def followed_by(queue: str) -> dict[str, Any]:
+        new = job_pb2.NewJob(kind="work", queue=queue, payload_json=b"{}")
+        return {"success": lease_pb2.Success(follow_ups=[new])}
+
+    refused_one = await worker.outcome(first, **followed_by("news"))
+    assert refused_one is not None
+    assert (refused_one.verdict, "ENQUEUE" in refused_one.message) == (verdict.INVALID, True)
+    assert await worker.outcome(second, **followed_by("mail")) is None, "it is applied"
+    assert {first.id, second.id} == set(jobs)
+    assert await house.value("select count(*) from queue where name = 'news'") == 0
+    assert await house.value("select count(*) from job") == 3
+
+
+async def test_a_key_that_is_revoked_between_a_call_and_its_hello_opens_nothing(house: House) -> None:
+    key = await house.key(grant(WORK))
+    caller = house.with_key(key.text)
+    call = caller.stub.Lease()
+    await call.wait_for_connection()
+    await house.revoke(key)
+    await house.known()
+    hello = lease_pb2.Hello(worker="late", subscriptions=[lease_pb2.Subscription(kinds=["work"])])
+    hello.capacity.slots = 1
+    await call.write(lease_pb2.LeaseRequest(hello=hello))
+
+    async def read() -> None:
+        while await call.read() is not grpc.aio.EOF:
+            pass
+        await call
+
+    assert await refused(asyncio.wait_for(read(), 5)) == "CREDENTIALS_REVOKED"
+    job = await house.enqueue()
+    assert (await (await house.worker()).job()).attempt == 1
+    assert job.id

@@ -219,7 +219,7 @@ class Chain:
                             )
                             limit.reschedule(asyncio.get_running_loop().time() + (call.remaining() or 0))
                         if wait_field is not None:
-                            with _LongCall(self._long, call):
+                            with self._long_call(call):
                                 return await handler(request, call)
                         return await handler(request, call)
                 except TimeoutError:
@@ -241,7 +241,7 @@ class Chain:
                     async with asyncio.timeout(call.remaining()) as limit:
                         await self._admit(call, False)
                         # Closed here, also if `send` fails, and not later by the garbage collector.
-                        with _LongCall(self._long, call):
+                        with self._long_call(call):
                             async with aclosing(handler(await parse(raw), call)) as responses:
                                 async for response in responses:
                                     await send(response)
@@ -262,6 +262,17 @@ class Chain:
                 await handler(stream, call)
 
         return run
+
+    def _long_call(self, call: Call) -> _LongCall:
+        """Around a call that may go on for long.
+
+        Raises:
+            JobQueueError: What it may do has changed since it was let in, while its request was read.
+        """
+        error = self._access.ended(call.scope)
+        if error is not None:
+            raise error
+        return _LongCall(self._long, call)
 
     def _access_changed(self) -> None:
         """Ends what may not go on. The sessions of `duplex` end by what they hold (core/session/credentials.py)."""

@@ -13,6 +13,7 @@ from ...errors import (
     IdempotencyKeyReused,
     JobQueueError,
     KindUnknown,
+    NotAllowed,
     PayloadInvalid,
     PayloadTooLarge,
 )
@@ -27,7 +28,7 @@ from .commits import Commits
 from .outcome import PendingOutcome
 
 _PATH = "success.follow_ups[]"
-_REFUSALS = (FieldInvalid, KindUnknown, PayloadInvalid, PayloadTooLarge)
+_REFUSALS = (FieldInvalid, KindUnknown, NotAllowed, PayloadInvalid, PayloadTooLarge)
 
 
 class FollowUps:

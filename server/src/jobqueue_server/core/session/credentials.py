@@ -57,12 +57,19 @@ class Credentials:
         # Whether the sessions of revoked keys that no server holds have to be looked for.
         self._changed = False
         access.hear_change(self.keys_changed)
+        sessions.hear_attached(self._attached)
 
     def keys_changed(self) -> None:
         """Keys have changed: what may not go on gets no more jobs."""
         self._changed = True
         self._look()
         self._wake.set()
+
+    def _attached(self, session: Session) -> None:
+        """A key may have ended between the call and its Welcome."""
+        self._look_at(session, time.monotonic())
+        if self._ending:
+            self._wake.set()
 
     async def run(self) -> None:
         """Ends what has to end, until cancelled."""
@@ -87,16 +94,19 @@ class Credentials:
             if session not in held:
                 del self._renewing[session]
         for session in held:
-            scope, error = self._access.now(session.scope)
-            if error is None and scope is not session.scope:
-                error = _falls_away(scope, session)
-                if error is None:
-                    session.act_as(scope)
-            if isinstance(error, CredentialsExpired):
-                error = self._renew(session, error, now)
-            if error is not None:
-                self._takers.detach(session)
-                self._ending[session] = error
+            self._look_at(session, now)
+
+    def _look_at(self, session: Session, now: float) -> None:
+        scope, error = self._access.now(session.scope)
+        if error is None and scope is not session.scope:
+            error = _falls_away(scope, session)
+            if error is None:
+                session.act_as(scope)
+        if isinstance(error, CredentialsExpired):
+            error = self._renew(session, error, now)
+        if error is not None:
+            self._takers.detach(session)
+            self._ending[session] = error
 
     def _renew(self, session: Session, error: JobQueueError, now: float) -> JobQueueError | None:
         """Asks for a new key once, and answers the error when the time for it is over."""

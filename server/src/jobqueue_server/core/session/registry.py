@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -77,11 +77,16 @@ class Sessions:
         self._tuning = tuning or Tuning()
         self._sessions: dict[int, Session] = {}
         self._unlinked = asyncio.Event()
+        self._on_attached: list[Callable[[Session], object]] = []
         peers.hear_gone(self.gone)
         peers.hear_ended(self.ended)
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    def hear_attached(self, listener: Callable[[Session], object]) -> None:
+        """A session takes jobs from now on."""
+        self._on_attached.append(listener)
 
     def all(self) -> list[Session]:
         """Every session, linked or not."""
@@ -210,6 +215,8 @@ class Sessions:
         session.attach(link, self.leave_at(time.monotonic()))
         self._takers.attach(session)
         self._cancels.attached(session)
+        for listener in self._on_attached:
+            listener(session)
 
     def leave_at(self, now: float) -> float:
         """When a stream that begins now is too old: of many that begin together at different times."""
