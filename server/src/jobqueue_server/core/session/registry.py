@@ -12,7 +12,6 @@ from datetime import timedelta
 
 from ...errors import (
     JobQueueError,
-    SessionUnknown,
     TooManyStreams,
 )
 from ...lifecycle import Event
@@ -31,7 +30,7 @@ from ..lease.session import Link, Session
 from ..tuning import Tuning
 from .resumption import Resumption
 from .silences import Silences
-from .tokens import digest, ended, new_token, split_token, superseded
+from .tokens import digest, ended, new_token, refusal_of, split_token, superseded
 
 _log = logging.getLogger(__name__)
 
@@ -78,8 +77,8 @@ class Sessions:
         self._sessions: dict[int, Session] = {}
         self._unlinked = asyncio.Event()
         self._on_attached: list[Callable[[Session], object]] = []
-        peers.hear_gone(self.gone)
-        peers.hear_ended(self.ended)
+        peers.hear_gone(lambda session_id, epoch: self._is_over(session_id, epoch, superseded()))
+        peers.hear_ended(lambda session_id, epoch: self._is_over(session_id, epoch, ended()))
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -174,17 +173,9 @@ class Sessions:
         return Opened(session, f"{session_id}.{new_secret}", kept, revoked)
 
     async def refusal(self, scope: Scope, token: str) -> JobQueueError:
-        """Why this token does not continue a session: SessionUnknown, SessionEnded or SessionSuperseded.
-
-        Only a token that is the session's own is told what became of it.
-        """
+        """Why this token does not continue a session: SessionUnknown, SessionEnded or SessionSuperseded."""
         session_id, secret = split_token(token)
-        row = await self._store.find(scope, session_id, digest(secret))
-        if row is None or not row["own"]:
-            return SessionUnknown(
-                "the session token is none of this service, or a newer token replaced it; send Hello without resume"
-            )
-        return ended() if row["ended"] else superseded()
+        return refusal_of(await self._store.find(scope, session_id, digest(secret)))
 
     def _take_over(self, scope: Scope, row: Record, subscriptions: frozenset[tuple[str, str]]) -> Session:
         """The session in its new epoch: a fresh object, so that what the old stream still does finds the old one.
@@ -288,15 +279,8 @@ class Sessions:
 
     # ---- what other servers say
 
-    def gone(self, session_id: int, epoch: int) -> None:
-        """Another server says that the session goes on in a later epoch than this."""
-        self._is_over(session_id, epoch, superseded())
-
-    def ended(self, session_id: int, epoch: int) -> None:
-        """Another server says that the session has ended, in this epoch."""
-        self._is_over(session_id, epoch, ended())
-
     def _is_over(self, session_id: int, epoch: int, error: JobQueueError) -> None:
+        """Another server says that the session has ended, or goes on there, after this epoch."""
         session = self._sessions.get(session_id)
         if session is not None and session.epoch <= epoch:
             self.let_go(session, error)

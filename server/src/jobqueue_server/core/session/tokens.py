@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 
-from ...errors import SessionEnded, SessionSilent, SessionSuperseded, SessionUnknown
+from ...errors import JobQueueError, SessionEnded, SessionSilent, SessionSuperseded, SessionUnknown
 from ...ids import CELL
+from ...store.database import Record
 
 
 def digest(secret: str) -> bytes:
@@ -33,6 +34,18 @@ def split_token(token: str) -> tuple[int, str]:
     if not (number.isascii() and number.isdigit() and len(number) <= 18 and secret):
         raise SessionUnknown("the session token is not a token of this service; send Hello without resume")
     return int(number), secret
+
+
+def refusal_of(row: Record | None) -> JobQueueError:
+    """Why a token does not continue its session, by what `SessionStore.find` answers.
+
+    Only a token that is the session's own is told what became of it.
+    """
+    if row is None or not row["own"]:
+        return SessionUnknown(
+            "the session token is none of this service, or a newer token replaced it; send Hello without resume"
+        )
+    return ended() if row["ended"] else superseded()
 
 
 def superseded() -> SessionSuperseded:

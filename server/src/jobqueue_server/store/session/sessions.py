@@ -106,7 +106,7 @@ class SessionStore:
         )
 
     async def by_credential(self, credentials: Sequence[str]) -> list[tuple[int, int]]:
-        """The open sessions (id, epoch) that were last heard under one of these credentials."""
+        """The open sessions (id, epoch) without a stream that were last heard under one of these credentials."""
         rows = await self._database.fetch("sessions_by_credential", credentials)
         return [(row["id"], row["epoch"]) for row in rows]
 
