@@ -151,8 +151,8 @@ async def test_jobs_in_flight_live_through_the_break_and_the_page_says_what_it_w
     (name,) = re.findall(r"applied (0012_break_\S+)", applied.stdout)
     assert f"`{name}`" in SECTION
 
-    # "A server of before refuses to start, and says that the schema is newer."
-    assert "A server of before refuses to start, and says that the schema is newer" in SECTION
+    # "An older server refuses to start, and says that the schema is newer."
+    assert "An older server refuses to start, and says that the schema is newer" in SECTION
     late = start(ServerProcess(dsn, tmp_path / "late.log", old))
     assert await late.ended() == 1
     assert "the schema is newer than this version of the server, which ends at 0011" in late.tail()

@@ -17,7 +17,7 @@ import grpc.aio
 import pytest
 
 from jobqueue.v1 import access_admin_pb2, access_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
-from jobqueue_server.chain import Call
+from jobqueue_server.chain import Anybody, Call
 from jobqueue_server.scope import Scope
 from tests.lease.hand_worker import HandWorker, reason_of, span
 from tests.lease.place import Caller, Place
@@ -32,7 +32,7 @@ SOON = 0.3
 Verdict = lease_pb2.SettleResult.Verdict
 
 
-class ByUserAgent:
+class ByUserAgent(Anybody):
     """Knows all callers, so that enqueues take the fast path too."""
 
     def verdict(self, call: Call) -> Scope:

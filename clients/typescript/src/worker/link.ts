@@ -215,9 +215,7 @@ export class Link {
     if (now - this.#saidUnauthenticated < SAY_UNAUTHENTICATED_EVERY_MS) return;
     this.#saidUnauthenticated = now;
     const every = `trying again each ${UNAUTHENTICATED_WAIT_MS / 1000} s`;
-    this.#log.warn(
-      `${target} does not take the credentials: ${error.reason}: ${error.message}; ${every}`,
-    );
+    this.#log.warn(`${target} does not take the credentials: ${error.reason}: ${error.message}; ${every}`);
   }
 
   /** Hands the frames of one stream to the session, until it ends or another has taken its place. */

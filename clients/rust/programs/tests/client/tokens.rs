@@ -34,7 +34,7 @@ async fn the_token_is_asked_for_at_every_call_and_every_stream() -> Done {
     let queue = own();
     let kept = Client::builder(gate()?).access(Access::new().token(new_idempotency_key())).build()?;
     kept.list_queues().await?;
-    assert_eq!(kept.list_queues().await.unwrap_err().kind(), ErrorKind::NotAllowed);
+    assert_eq!(kept.list_queues().await.unwrap_err().kind(), ErrorKind::Unauthenticated);
 
     let (access, asked) = renewed();
     let asked = || asked.load(Ordering::Relaxed);
