@@ -68,4 +68,8 @@ async def held(worker: Process, server: ServerProcess) -> tuple[Process, str]:
         async for told in client.watch(ids=[job.id]):
             if told.status is Status.RUNNING:
                 break
+        # A worker starts jobs in their order: when this one has ended, the first is at its handler. Until then a worker
+        # that is told to end gives it back.
+        after = await client.enqueue("noop")
+        assert (await client.wait(after.id)).status is Status.SUCCEEDED
     return worker, job.id
