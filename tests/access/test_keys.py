@@ -378,3 +378,23 @@ async def test_a_key_that_is_revoked_between_a_call_and_its_hello_opens_nothing(
     job = await house.enqueue()
     assert (await (await house.worker()).job()).attempt == 1
     assert job.id
+
+
+@pytest.mark.parametrize("notify", ["on", "off"])
+async def test_a_revocation_reaches_the_stream_of_another_server_within_two_seconds(
+    house: House, dsn: str, notify: str
+) -> None:
+    async with House(dsn, notify=notify) as other:
+        key = await house.key(grant(WORK))
+        job = await house.enqueue()
+        await other.known()
+        worker = await other.with_key(key.text).worker()
+        assert (await worker.job()).id == job.id
+        since = time.monotonic()
+        await house.revoke(key)
+        await house.known()
+        assert (await worker.end()).reason == "CREDENTIALS_REVOKED"
+        assert time.monotonic() - since < 2
+        again = await (await house.worker()).job()
+        assert (again.id, again.attempt) == (job.id, 2)
+        assert (await house.get(job.id)).losses == 0
