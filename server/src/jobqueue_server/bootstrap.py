@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from .core.access import keys
+from .errors import DatabaseAway
 from .grants import EVERYTHING
 from .model import DEFAULT_NAMESPACE
 from .store import migrate
 from .store.access.access import AccessStore, NewKey
 from .store.connect import Connector
 from .store.database import Database
+from .store.events.notices import Notices
 from .store.lineage import Lineage
 
 _MADE_BY = "bootstrap"
+# The words of `core.events.notices` for a change of keys. No server has the number 0.
+_KEYS_CHANGED = '{"from":0,"access":[[]]}'
 
 
 class BootstrapRefused(Exception):
@@ -34,11 +39,8 @@ async def first_key(dsn: str, name: str, *, force: bool) -> keys.MintedKey:
         DatabaseAway: The database does not answer.
     """
     await migrate.verify(dsn)
-    database = Database(
-        Connector(dsn, name="jobqueue-server keys", lineage=Lineage()),
-        pool_size=2,
-        acquire_timeout=timedelta(seconds=10),
-    )
+    connector = Connector(dsn, name="jobqueue-server keys", lineage=Lineage())
+    database = Database(connector, pool_size=2, acquire_timeout=timedelta(seconds=10))
     try:
         await database.open()
         minted = keys.mint()
@@ -50,4 +52,14 @@ async def first_key(dsn: str, name: str, *, force: bool) -> keys.MintedKey:
             )
     finally:
         await database.close()
+    await _tell_servers(connector)
     return minted
+
+
+async def _tell_servers(connector: Connector) -> None:
+    """Servers that run let the key in at once. Those that do not listen find it within a second."""
+    notices = Notices(connector)
+    with suppress(DatabaseAway):
+        await notices.open(lambda _notice: None)
+        await notices.send(_KEYS_CHANGED)
+    await notices.close()
