@@ -1,4 +1,4 @@
-"""Writes the documents that are made from code: docs/errors.md and docs/settings.md.
+"""Writes the documents that are made from code: docs/errors.md, docs/settings.md, a part of docs/hardening.md.
 
 python -m tools.docs            write them
 python -m tools.docs --check    write nothing; fail if one is not up to date
@@ -16,6 +16,7 @@ from pathlib import Path
 from jobqueue_server.errors import JobQueueError, registry
 from jobqueue_server.http.errors import REASONS, STATUS_OF
 from jobqueue_server.lifecycle import Reason
+from jobqueue_server.security import RULES
 from jobqueue_server.settings import Settings, default_text, environment_name
 from jobqueue_worker import cli as worker_cli
 from jobqueue_worker.settings import WorkerSettings
@@ -128,9 +129,38 @@ def _row(environment: str, name: str, default: str, description: str | None) -> 
     return f"| `{environment}` | `--{name.replace('_', '-')}` | {shown} | {meaning} |"
 
 
+def hardening() -> str:
+    """The text of docs/hardening.md, of which the tables are made."""
+    text = (ROOT / "docs/hardening.md").read_text()
+    begin, end = MADE.format(source="server/src/jobqueue_server/security.py"), "<!-- Made until here. -->"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n" + "\n".join(_refusals()) + f"\n\n{end}{after}"
+
+
+def _refusals() -> Iterator[str]:
+    yield "| setting | what is refused | what to do | accepted by |"
+    yield "|---|---|---|---|"
+    for rule in RULES:
+        if not rule.warns:
+            word = f"`{rule.accepted_by}`" if rule.accepted_by else "nothing"
+            yield f"| `{environment_name(rule.setting)}` | It {rule.condition}. | {rule.remedy} | {word} |"
+    yield ""
+    yield "| setting | what is warned of | what to do |"
+    yield "|---|---|---|"
+    for rule in RULES:
+        if rule.warns:
+            yield f"| `{environment_name(rule.setting)}` | It {rule.condition}. | {rule.remedy} |"
+
+
 def documents() -> dict[str, str]:
     """What is made: the text of each document, by its place in the repository."""
     return {"docs/errors.md": errors(), "docs/settings.md": settings()}
+
+
+def partly() -> dict[str, str]:
+    """Documents of which a part is made, likewise."""
+    return {"docs/hardening.md": hardening()}
 
 
 def main() -> None:
@@ -140,7 +170,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; fail if one is not up to date")
     check = parser.parse_args().check
     stale = False
-    for name, text in documents().items():
+    for name, text in (documents() | partly()).items():
         path = ROOT / name
         present = path.read_text() if path.exists() else ""
         if check:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from jobqueue_server import security
 from jobqueue_server.settings import Settings, environment_name
 from jobqueue_worker.settings import WorkerSettings
 from jobqueue_worker.settings import environment_name as of_worker
@@ -89,6 +90,18 @@ def test_every_setting_that_it_names_exists(services: dict[str, Any]):
     assert services["migrate"]["environment"].keys() <= known
     own = {of_worker(name) for name in WorkerSettings.model_fields}
     assert services["worker"]["environment"].keys() <= own
+
+
+def test_what_the_image_is_refused_for_is_accepted_where_it_is_published_on_loopback_alone(
+    services: dict[str, Any], stages: dict[str, Stage], monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in stages["server"].environment.items():
+        monkeypatch.setenv(name, value)
+    refused = {rule.accepted_by for rule in security.found(Settings.load())}
+    assert refused == {"plaintext", "no-auth"}
+    words = services["server"]["environment"]["JOBQUEUE_INSECURE"]
+    monkeypatch.setenv("JOBQUEUE_INSECURE", words.removeprefix("${JOBQUEUE_INSECURE-").removesuffix("}"))
+    assert security.check(Settings.load()) == []
 
 
 def test_nobody_is_killed_in_the_middle_of_a_drain(services: dict[str, Any]):

@@ -10,7 +10,8 @@ from urllib.request import urlopen
 import pytest
 
 from jobqueue_server.addresses import AddressUnusable
-from jobqueue_server.metrics import Backlog, Metrics, MetricsEndpoint
+from jobqueue_server.metrics import Backlog, Metrics
+from jobqueue_server.scrape import ScrapeEndpoint
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def port(metrics: Metrics) -> Iterator[int]:
-    endpoint = MetricsEndpoint(metrics)
+    endpoint = ScrapeEndpoint(metrics.pages())
     yield endpoint.start("127.0.0.1:0")
     endpoint.stop()
 
@@ -78,13 +79,13 @@ async def test_a_queue_that_is_gone_leaves_no_series(metrics: Metrics, port: int
 
 def test_a_port_that_is_taken_is_said(metrics: Metrics, port: int) -> None:
     with pytest.raises(AddressUnusable, match=rf"127.0.0.1:{port}.*JOBQUEUE_METRICS_ADDR"):
-        MetricsEndpoint(metrics).start(f"127.0.0.1:{port}")
+        ScrapeEndpoint(metrics.pages()).start(f"127.0.0.1:{port}")
 
 
 def test_a_stopped_endpoint_frees_its_port(metrics: Metrics) -> None:
-    endpoint = MetricsEndpoint(metrics)
+    endpoint = ScrapeEndpoint(metrics.pages())
     port = endpoint.start("127.0.0.1:0")
     endpoint.stop()
-    again = MetricsEndpoint(metrics)
+    again = ScrapeEndpoint(metrics.pages())
     assert again.start(f"127.0.0.1:{port}") == port
     again.stop()

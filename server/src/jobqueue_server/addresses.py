@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import socket
 from collections.abc import Iterable
 
@@ -24,6 +25,16 @@ def split_address(address: str) -> tuple[str, int]:
             f"{address!r} is no address to listen on: it is written host:port, port 0..65535"
         )
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what listens on a host, by name or address, is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def taken(what: str, address: str, setting: str) -> AddressUnusable:

@@ -21,6 +21,7 @@ from .addresses import AddressUnusable
 from .bootstrap import BootstrapRefused, first_key
 from .embedded import EmbeddedPostgres, EmbeddedPostgresError, default_data_dir, running_dsn
 from .errors import JobQueueError
+from .security import check
 from .settings import Settings, SettingsInvalid, default_text, environment_name, misspelt
 from .store import migrate
 from .store.pooler import PoolerUnusable
@@ -145,6 +146,12 @@ def _root(
 @_takes_settings()
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C, which drains; a second one ends at once."""
+    try:
+        warnings = check(settings)
+    except SettingsInvalid as error:
+        _fail(str(error), code=2)
+    for warning in warnings:
+        _log.warning(warning)
     # The database driver and gRPC take a second to import: not for --help, nor for a parent of several processes.
     if settings.processes > 1:
         from .processes.parent import Processes

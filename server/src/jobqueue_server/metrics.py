@@ -14,14 +14,13 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
-    start_http_server,
 )
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import choose_encoder, make_wsgi_app
 from prometheus_client.registry import Collector
 
-from .addresses import split_address, taken
 from .model import DEFAULT_NAMESPACE_NAME
+from .scrape import Pages
 
 #: The values of the label `outcome`. `error` counts outcomes that the server could not settle.
 OUTCOMES = ("succeeded", "retrying", "failed_permanent", "cancelled", "error")
@@ -158,6 +157,11 @@ class Metrics:
         """All metrics as text, with its content type, in the format that an `Accept` header asks for."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
+
+    def pages(self) -> Pages:
+        """What answers `/metrics` on a port of its own."""
+        answer: Pages = make_wsgi_app(self.registry)
+        return answer
 
     def call_handled(self, method: str, transport: str, code: str, seconds: float) -> None:
         """Counts a call that ended. `method` is its full name, `code` the name of its google.rpc.Code."""
@@ -296,29 +300,3 @@ class _Histograms(dict[tuple[str, ...], Histogram]):
     def __missing__(self, labels: tuple[str, ...]) -> Histogram:
         child = self[labels] = self._parent.labels(*labels)
         return child
-
-
-class MetricsEndpoint:
-    """Serves `/metrics` on its own port by its own thread, so that it answers while the event loop is busy."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def start(self, address: str) -> int:
-        """Listens on `host:port`, and answers the port. Port 0 takes a free one.
-
-        Raises:
-            AddressUnusable: The port is taken. The server does not choose another one: a scraper would not know it.
-        """
-        host, port = split_address(address)
-        try:
-            self._server, self._thread = start_http_server(port, host, self._metrics.registry)
-        except OSError as error:
-            raise taken("The metrics endpoint", address, "JOBQUEUE_METRICS_ADDR") from error
-        return self._server.server_port
-
-    def stop(self) -> None:
-        """Stops listening. Afterwards the port is free."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

@@ -114,6 +114,13 @@ def _auth(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _insecure(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value not in _INSECURE:
+            raise ValueError(f"should be a list of {', '.join(_INSECURE)}, or empty (docs/hardening.md)")
+    return values
+
+
 def _permissions(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if value not in _ANONYMOUS:
@@ -127,6 +134,7 @@ Dsn = Annotated[SecretStr, AfterValidator(_dsn)]
 List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 _AUTH = ("keys",)
+_INSECURE = ("plaintext", "no-auth", "public-metrics", "public-docs")
 # An administrator always has a name.
 _ANONYMOUS = ("enqueue", "read", "work", "operate")
 _origin = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?").fullmatch
@@ -330,6 +338,23 @@ class Settings(BaseSettings):
         (),
         "What a caller that shows nothing may do in the namespace `default`, where auth is set, such as `read`; empty: "
         "it is refused. Payloads are not shown to it.",
+    )
+    reflection: Literal["auto", "on", "off"] = _set(
+        "Access",
+        "auto",
+        "Whether gRPC tells its contract, as grpcurl asks for: `auto`, to callers with credentials where auth is set, "
+        "else to all; `on`, to all; `off`, to none.",
+    )
+    metrics_token_file: Path | None = _set(
+        "Access",
+        None,
+        "A file with a token that readers of metrics_addr have to show, as `Authorization: Bearer TOKEN`.",
+    )
+    insecure: Annotated[List, AfterValidator(_insecure)] = _set(
+        "Access",
+        (),
+        "What the server would refuse to start with, and is to accept: `plaintext`, `no-auth`, `public-metrics`, "
+        "`public-docs`, with commas between them (docs/hardening.md).",
     )
 
     kinds: Literal["declared", "open"] = _set(

@@ -15,8 +15,10 @@ from .drain import LAST_FRAMES
 from .http.front import http_server
 from .http.ops import Operations
 from .limits import grpc_limits
-from .metrics import Metrics, MetricsEndpoint
+from .metrics import Metrics
 from .rpc.server import GrpcServer
+from .scrape import ScrapeEndpoint
+from .security import metrics_token
 from .serving import Serving
 from .settings import Settings
 from .tls import Tls
@@ -54,11 +56,12 @@ class Transports:
             max_connection_age=settings.connection_max_age,
             limits=grpc_limits(settings),
             engine=settings.grpc_engine,
+            reflection=settings.reflection,
         )
         self.serving = Serving(self.grpc, chain, database)
         operations = Operations(metrics, self.serving.not_ready)
         self.http = http_server(settings, chain, services, operations, tls=tls, reuse_port=reuse_port)
-        self._endpoint = MetricsEndpoint(metrics)
+        self._endpoint = ScrapeEndpoint(metrics.pages(), metrics_token(settings))
         self.grpc_port = self.http_port = self.metrics_port = 0
 
     async def start(self, up: AsyncExitStack) -> None:

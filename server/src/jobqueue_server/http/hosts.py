@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
 
+from ..addresses import is_loopback
 from . import headers
 from .answer import Asgi, Receive, Refuse, Scope, Send
 from .errors import Refused
@@ -56,10 +57,7 @@ def needed(address: str, names: Sequence[str]) -> bool:
 
     On another address a server may have names that it does not know.
     """
-    host = address.rpartition(":")[0].strip("[]")
-    return (
-        bool(names) or host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
-    )
+    return bool(names) or is_loopback(address.rpartition(":")[0].strip("[]"))
 
 
 def _name(host: str) -> str:

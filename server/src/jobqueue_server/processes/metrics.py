@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
-from ..addresses import split_address, taken
+from ..scrape import ScrapeEndpoint
 
 TIMEOUT = 3.0
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -68,60 +67,38 @@ class GatheredMetrics:
     """`/metrics` of all processes, on a port of its own.
 
     Args:
-        ports: The port of each process's own metrics, by number; 0: the process is not ready.
+        ports: By number where each process has its own metrics; 0: it is not ready.
+        token: What readers have to show, here and to each process; None: nothing.
     """
 
-    def __init__(self, ports: Callable[[], Mapping[int, int]]) -> None:
+    def __init__(self, ports: Callable[[], Mapping[int, int]], token: str | None = None) -> None:
         self._ports = ports
+        self._token = token
+        endpoint = ScrapeEndpoint(self._answer, token)
+        self.start, self.stop = endpoint.start, endpoint.stop
 
-    def start(self, address: str) -> int:
-        """Listens on `host:port`, and answers the port. Port 0 takes a free one.
-
-        Raises:
-            AddressUnusable: The port is taken.
-        """
-        host, port = split_address(address)
-        page = self.page
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = page().encode()
-                self.send_response(200)
-                self.send_header("Content-Type", _CONTENT_TYPE)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *arguments: object) -> None:
-                """Logs nothing: a scrape is not worth a line."""
-
-        try:
-            self._server = ThreadingHTTPServer((host, port), Handler)
-        except OSError as error:
-            raise taken("The metrics endpoint", address, "JOBQUEUE_METRICS_ADDR") from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
-        self._thread.start()
-        return self._server.server_port
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        body = self.page().encode()
+        start_response("200 OK", [("Content-Type", _CONTENT_TYPE), ("Content-Length", str(len(body)))])
+        return [body]
 
     def page(self) -> str:
         """The metrics of all processes. A process that does not answer is shown as down."""
         ports = dict(self._ports())
         asked = [number for number, port in ports.items() if port]
         with ThreadPoolExecutor(max(1, len(asked))) as pool:
-            answers = dict(zip(asked, pool.map(lambda number: _read(ports[number]), asked), strict=True))
+            answers = dict(
+                zip(asked, pool.map(lambda number: _read(ports[number], self._token), asked), strict=True)
+            )
         pages = {number: page for number, page in answers.items() if page is not None}
         return _up(ports, pages) + merged(pages)
 
-    def stop(self) -> None:
-        """Stops listening. Afterwards the port is free."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
-
-def _read(port: int) -> str | None:
+def _read(port: int, token: str | None) -> str | None:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=headers)
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=TIMEOUT) as answer:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             text: str = answer.read().decode()
             return text
     except (urllib.error.URLError, OSError):

@@ -22,6 +22,7 @@ from .. import logs
 from ..addresses import check_free, split_address
 from ..cli import TOO_OLD
 from ..embedded import EmbeddedPostgres, default_data_dir
+from ..security import metrics_token
 from ..settings import Settings, listening
 from ..store import migrate
 from .metrics import GatheredMetrics
@@ -142,7 +143,10 @@ class Processes:
             _log.info("an embedded PostgreSQL is up", folder=str(postgres.data_dir))
         if settings.metrics_addr is not None:
             changed["metrics_addr"] = "127.0.0.1:0"
-            gathered = GatheredMetrics(lambda: {child.number: child.metrics_port for child in self._children})
+            gathered = GatheredMetrics(
+                lambda: {child.number: child.metrics_port for child in self._children},
+                metrics_token(settings),
+            )
             port = gathered.start(settings.metrics_addr)
             self._up.push_async_callback(asyncio.to_thread, gathered.stop)
             _log.info("metrics of all processes are served", port=port)

@@ -23,10 +23,17 @@ V1 = "grpc.reflection.v1.ServerReflection"
 V1ALPHA = reflection.SERVICE_NAME
 
 
-def add_reflection(server: Server, names: Sequence[str], chain: Chain) -> None:
-    """Serves both versions. The package has only v1alpha; the messages of v1 are the same on the wire."""
-    servicer = _Reflection(chain, service_names=names, pool=_Symbols())
-    # The types of handlers are made for servers with threads.
+def add_reflection(server: Server, names: Sequence[str], chain: Chain, *, public: bool) -> None:
+    """Reflection in both versions: the package has v1alpha only, and the messages of v1 are the same on the wire.
+
+    Args:
+        server: What serves it.
+        names: Of the services that are shown.
+        chain: Its access step says who may ask.
+        public: All may.
+    """
+    servicer = _Reflection(None if public else chain, service_names=names, pool=_Symbols())
+    # The types of handlers are those of servers with threads.
     make: Any = grpc
     method = make.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
@@ -47,18 +54,19 @@ class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
     Without it a call would take 0.3 ms, before it is known who calls.
     """
 
-    def __init__(self, chain: Chain, **how: Any) -> None:
+    def __init__(self, chain: Chain | None, **how: Any) -> None:
         super().__init__(**how)
         self._chain = chain
         self._files: dict[str, list[bytes]] = {}
 
     async def ServerReflectionInfo(self, request_iterator: Any, unused_context: Any) -> AsyncIterator[Any]:
         """What the package answers, for callers that may call something."""
-        call = call_of(DOCUMENTS, unused_context)
-        try:
-            await self._chain.authorize(call)
-        except JobQueueError as error:
-            await unused_context.abort(*refusal(call, error))
+        if self._chain is not None:
+            call = call_of(DOCUMENTS, unused_context)
+            try:
+                await self._chain.authorize(call)
+            except JobQueueError as error:
+                await unused_context.abort(*refusal(call, error))
         async for answer in super().ServerReflectionInfo(request_iterator, unused_context):
             yield answer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Literal
 
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -18,6 +19,7 @@ from .health import Health
 from .reflection import V1, V1ALPHA, add_reflection
 from .transport import Limits, Server
 
+Reflection = Literal["auto", "on", "off"]
 # Longer than a heartbeat interval, so that a worker that sends heartbeats gets no pings.
 _KEEPALIVE_SECONDS = 8
 _KEEPALIVE_TIMEOUT_SECONDS = 3
@@ -38,6 +40,7 @@ class GrpcServer:
             caller.
         limits: The limits of what callers can make the server hold and do.
         engine: The engine that serves HTTP/2. `grpcio` has only a few of the limits: see docs/engines.md.
+        reflection: Whether the contract can be read over gRPC: `on` by all, `auto` by those that the chain lets in.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class GrpcServer:
         max_calls_per_connection: int = 4096,
         limits: Limits | None = None,
         engine: Engine = "http2",
+        reflection: Reflection = "auto",
     ) -> None:
         self._tls = tls
         self._server: Server = ENGINES[engine](
@@ -68,8 +72,9 @@ class GrpcServer:
         names = [service.full_name for service, _ in services]
         self._health = Health(names)
         self._health.register(self._server)
-        names += [HEALTH_SERVICE, V1, V1ALPHA]
-        add_reflection(self._server, names, chain)
+        if reflection != "off":
+            names += [HEALTH_SERVICE, V1, V1ALPHA]
+            add_reflection(self._server, names, chain, public=reflection == "on")
 
     async def start(self, address: str) -> int:
         """Listens on `host:port`, and answers the port. Port 0 takes a free one.

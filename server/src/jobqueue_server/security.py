@@ -1,0 +1,171 @@
+"""What a server refuses to start with, and what it warns of. docs/hardening.md and the tests are made of this table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .addresses import is_loopback, split_address
+from .settings import Settings, SettingsInvalid, environment_name
+
+#: The least length of the token of metrics, in characters: so many can't be guessed over the network.
+SHORTEST_TOKEN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One condition that a server does not start with.
+
+    Attributes:
+        setting: The name of the setting that is wrong, as attributes of `Settings` are called.
+        condition: When it holds, for people; goes on after the setting.
+        remedy: What to do.
+        holds: Whether it does.
+        accepted_by: The word of JOBQUEUE_INSECURE that accepts it; empty: nothing does.
+        warns: It is a warning, and the server starts.
+    """
+
+    setting: str
+    condition: str
+    remedy: str
+    holds: Callable[[Settings], bool]
+    accepted_by: str = ""
+    warns: bool = False
+
+    @property
+    def text(self) -> str:
+        """What the operator is told, in one line."""
+        accepted = f", or accept it by JOBQUEUE_INSECURE={self.accepted_by}" if self.accepted_by else ""
+        return f"{environment_name(self.setting)} {self.condition}: {self.remedy}{accepted}"
+
+
+def _is_open(address: str | None) -> bool:
+    return address is not None and not is_loopback(split_address(address)[0])
+
+
+def _plaintext(address: Callable[[Settings], str | None]) -> Callable[[Settings], bool]:
+    return lambda settings: _is_open(address(settings)) and settings.tls_cert is None
+
+
+def _serves_others(settings: Settings) -> bool:
+    return _is_open(settings.grpc_addr) or _is_open(settings.http_addr)
+
+
+def _let_in_unseen(settings: Settings) -> bool:
+    # With an authority and no `auth`, the handshake asks each caller for a certificate.
+    return _serves_others(settings) and not settings.auth and settings.tls_client_ca is None
+
+
+def _readable_by_others(path: Path | None) -> bool:
+    try:
+        return path is not None and path.stat().st_mode & 0o077 != 0
+    except OSError:
+        # Reading it says why.
+        return False
+
+
+_PROXY = "set JOBQUEUE_TLS_CERT and JOBQUEUE_TLS_KEY; or name a loopback and let a proxy end TLS"
+
+RULES = (
+    Rule(
+        "grpc_addr",
+        "is no loopback, and without TLS all is sent in the clear, credentials too",
+        _PROXY,
+        _plaintext(lambda settings: settings.grpc_addr),
+        "plaintext",
+    ),
+    Rule(
+        "http_addr",
+        "is no loopback, and without TLS all is sent in the clear, credentials too",
+        _PROXY,
+        _plaintext(lambda settings: settings.http_addr),
+        "plaintext",
+    ),
+    Rule(
+        "auth",
+        "is empty, so each caller may do everything, and an address that is served is no loopback",
+        "set JOBQUEUE_AUTH, such as to keys",
+        _let_in_unseen,
+        "no-auth",
+    ),
+    Rule(
+        "metrics_addr",
+        "is no loopback, and metrics name queues and kinds to each who reads them, while callers need credentials",
+        "set JOBQUEUE_METRICS_TOKEN_FILE",
+        lambda settings: (
+            _is_open(settings.metrics_addr) and bool(settings.auth) and settings.metrics_token_file is None
+        ),
+        "public-metrics",
+    ),
+    Rule(
+        "reflection",
+        "is on, which tells the contract to each who asks on an address that is no loopback, while callers need "
+        "credentials",
+        "leave it at auto, where it is for callers with credentials",
+        lambda settings: settings.reflection == "on" and _is_open(settings.grpc_addr) and bool(settings.auth),
+        "public-docs",
+    ),
+    Rule(
+        "cors_origins",
+        "is *, so that each page may call with what a browser knows, while callers need credentials",
+        "list the origins",
+        lambda settings: "*" in settings.cors_origins and bool(settings.auth),
+    ),
+    Rule(
+        "tls_key",
+        "can be read by others than its owner",
+        "chmod 600",
+        lambda settings: _readable_by_others(settings.tls_key),
+        warns=True,
+    ),
+    Rule(
+        "metrics_token_file",
+        "can be read by others than its owner",
+        "chmod 600",
+        lambda settings: _readable_by_others(settings.metrics_token_file),
+        warns=True,
+    ),
+)
+
+
+def found(settings: Settings) -> Iterator[Rule]:
+    """The rules that hold for these settings and that are not accepted."""
+    for rule in RULES:
+        if rule.accepted_by not in settings.insecure and rule.holds(settings):
+            yield rule
+
+
+def check(settings: Settings) -> list[str]:
+    """Refuses what a server must not be started with; its answer is what to warn of.
+
+    Raises:
+        SettingsInvalid: Naming every setting that is wrong, and what to do.
+    """
+    wrong = list(found(settings))
+    if refused := [rule.text for rule in wrong if not rule.warns]:
+        raise SettingsInvalid("\n".join(refused))
+    metrics_token(settings)
+    return [rule.text for rule in wrong]
+
+
+def metrics_token(settings: Settings) -> str | None:
+    """What a reader of the metrics has to show; None: nothing.
+
+    Raises:
+        SettingsInvalid: The file can't be used.
+    """
+    path = settings.metrics_token_file
+    if path is None:
+        return None
+    try:
+        token = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise SettingsInvalid(f"JOBQUEUE_METRICS_TOKEN_FILE: {path} can't be read: {reason}") from None
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or len(token.split()) != 1:
+        raise SettingsInvalid(
+            f"JOBQUEUE_METRICS_TOKEN_FILE: {path} should hold one line of {SHORTEST_TOKEN} or more ASCII characters "
+            "without spaces, such as `openssl rand -hex 32` prints"
+        )
+    return token

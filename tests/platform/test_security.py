@@ -1,0 +1,187 @@
+"""What a server refuses to start with: each row of the table of security.py, as a command."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobqueue_server import security
+from jobqueue_server.addresses import is_loopback
+from jobqueue_server.metrics import Metrics
+from jobqueue_server.processes.metrics import GatheredMetrics
+from jobqueue_server.scrape import ScrapeEndpoint
+from jobqueue_server.settings import Settings, SettingsInvalid, environment_name
+
+from .test_cli import run
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+OPEN = "0.0.0.0:0"
+QUIET = {"JOBQUEUE_GRPC_ADDR": "127.0.0.1:0", "API_BIND_ADDR": "off", "JOBQUEUE_METRICS_ADDR": "off"}
+#: What makes each refusal come about, by the setting that it names and the word that accepts it.
+REFUSED: dict[tuple[str, str], dict[str, str]] = {
+    ("grpc_addr", "plaintext"): {"JOBQUEUE_GRPC_ADDR": OPEN, "JOBQUEUE_AUTH": "keys"},
+    ("http_addr", "plaintext"): {"API_BIND_ADDR": "[::]:0", "JOBQUEUE_AUTH": "keys"},
+    ("auth", "no-auth"): {"JOBQUEUE_GRPC_ADDR": OPEN, "JOBQUEUE_INSECURE": "plaintext"},
+    ("metrics_addr", "public-metrics"): {"JOBQUEUE_METRICS_ADDR": OPEN, "JOBQUEUE_AUTH": "keys"},
+    ("reflection", "public-docs"): {
+        "JOBQUEUE_GRPC_ADDR": OPEN,
+        "JOBQUEUE_AUTH": "keys",
+        "JOBQUEUE_REFLECTION": "on",
+        "JOBQUEUE_INSECURE": "plaintext",
+    },
+    ("cors_origins", ""): {"JOBQUEUE_CORS_ORIGINS": "*", "JOBQUEUE_AUTH": "keys"},
+}
+
+
+def settings_of(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name, value in {**QUIET, **environment}.items():
+        monkeypatch.setenv(name, value)
+    return Settings.load()
+
+
+def test_each_refusal_of_the_table_has_its_case():
+    assert set(REFUSED) == {(rule.setting, rule.accepted_by) for rule in security.RULES if not rule.warns}
+
+
+@pytest.mark.parametrize("named", REFUSED, ids=" ".join)
+def test_a_start_that_would_be_unsafe_ends_with_2_and_names_setting_and_remedy(named: tuple[str, str]):
+    (rule,) = [rule for rule in security.RULES if (rule.setting, rule.accepted_by) == named]
+    done = run("serve", **{**QUIET, **REFUSED[named]})
+    assert done.returncode == 2
+    assert done.stderr == rule.text + "\n"
+    assert done.stderr.startswith(environment_name(rule.setting))
+    assert rule.remedy in done.stderr
+
+
+@pytest.mark.parametrize("named", [named for named in REFUSED if named[1]], ids=" ".join)
+def test_what_is_accepted_by_its_word_is_refused_no_more(
+    named: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    given = REFUSED[named]
+    accepted = [*filter(None, given.get("JOBQUEUE_INSECURE", "").split(",")), named[1]]
+    settings = settings_of({**given, "JOBQUEUE_INSECURE": ",".join(accepted)}, monkeypatch)
+    assert security.check(settings) == []
+
+
+def test_all_that_is_refused_is_said_at_once():
+    done = run("serve", JOBQUEUE_GRPC_ADDR=OPEN, API_BIND_ADDR=OPEN, JOBQUEUE_METRICS_ADDR="off")
+    assert done.returncode == 2
+    assert [line.split()[0] for line in done.stderr.splitlines()] == [
+        "JOBQUEUE_GRPC_ADDR",
+        "API_BIND_ADDR",
+        "JOBQUEUE_AUTH",
+    ]
+
+
+def test_a_word_that_accepts_nothing_is_refused():
+    done = run("serve", JOBQUEUE_INSECURE="everything")
+    assert done.returncode == 2
+    assert "should be a list of plaintext, no-auth, public-metrics, public-docs" in done.stderr
+
+
+def test_the_defaults_are_refused_nothing():
+    assert security.check(Settings.load()) == []
+
+
+def test_an_authority_of_clients_stands_for_auth(monkeypatch: pytest.MonkeyPatch):
+    tls = {f"JOBQUEUE_TLS_{name}": f"{name}.pem" for name in ("CERT", "KEY", "CLIENT_CA")}
+    assert security.check(settings_of({"JOBQUEUE_GRPC_ADDR": OPEN, **tls}, monkeypatch)) == []
+
+
+@pytest.mark.parametrize("setting", ["tls_key", "metrics_token_file"])
+def test_a_secret_that_others_can_read_is_warned_of(
+    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (rule,) = [rule for rule in security.RULES if rule.setting == setting]
+    path = tmp_path / "secret"
+    path.write_text(TOKEN)
+    path.chmod(0o640)
+    settings = settings_of({environment_name(setting): str(path)}, monkeypatch)
+    assert security.check(settings) == [rule.text]
+    path.chmod(0o600)
+    assert security.check(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("jobs.example.com", False),
+    ],
+)
+def test_a_loopback_is_known_by_its_address(host: str, expected: bool):
+    assert is_loopback(host) is expected
+
+
+# ---- the token of metrics
+
+
+@pytest.mark.parametrize("text", ["", "short", f"{TOKEN} {TOKEN}", "ä" * 40])
+def test_a_token_that_is_none_is_refused_without_being_shown(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "token"
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(SettingsInvalid, match="JOBQUEUE_METRICS_TOKEN_FILE: .* should hold") as raised:
+        security.check(settings_of({"JOBQUEUE_METRICS_TOKEN_FILE": str(path)}, monkeypatch))
+    assert not text or text not in str(raised.value)
+
+
+def test_a_token_that_is_not_there_is_named():
+    done = run("serve", **QUIET, JOBQUEUE_METRICS_TOKEN_FILE="nowhere")
+    assert done.returncode == 2
+    assert done.stderr == "JOBQUEUE_METRICS_TOKEN_FILE: nowhere can't be read: No such file or directory\n"
+
+
+@pytest.fixture
+def guarded() -> Iterator[int]:
+    endpoint = ScrapeEndpoint(Metrics().pages(), TOKEN)
+    yield endpoint.start("127.0.0.1:0")
+    endpoint.stop()
+
+
+def scraped(port: int, authorization: str | None) -> tuple[int, str]:
+    headers = {} if authorization is None else {"Authorization": authorization}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, f"{error.headers['WWW-Authenticate']}: {error.read().decode()}"
+
+
+@pytest.mark.parametrize("shown", [None, "", TOKEN, f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer \xff"])
+def test_metrics_are_for_readers_that_show_the_token(guarded: int, shown: str | None):
+    status, text = scraped(guarded, shown)
+    assert status == 401
+    assert text.startswith("Bearer: ")
+    assert "jobqueue_sessions" not in text
+
+
+def test_a_reader_that_shows_the_token_is_answered(guarded: int):
+    status, text = scraped(guarded, f"Bearer {TOKEN}")
+    assert status == 200
+    assert "jobqueue_sessions" in text
+
+
+def test_the_token_goes_for_all_processes(guarded: int):
+    gathered = GatheredMetrics(lambda: {0: guarded}, TOKEN)
+    port = gathered.start("127.0.0.1:0")
+    try:
+        assert scraped(port, None)[0] == 401
+        status, text = scraped(port, f"Bearer {TOKEN}")
+    finally:
+        gathered.stop()
+    assert status == 200
+    assert 'jobqueue_process_up{process="0"} 1' in text
