@@ -33,6 +33,7 @@ REFUSED: dict[tuple[str, str], dict[str, str]] = {
         "JOBQUEUE_REFLECTION": "on",
         "JOBQUEUE_INSECURE": "plaintext",
     },
+    ("tls_client_crl", ""): {"JOBQUEUE_TLS_CLIENT_CRL": "list.crl", "JOBQUEUE_GRPC_ENGINE": "grpcio"},
     ("cors_origins", ""): {"JOBQUEUE_CORS_ORIGINS": "*", "JOBQUEUE_AUTH": "keys"},
 }
 

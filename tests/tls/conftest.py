@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,22 +23,62 @@ class Authority:
         self._private = ec.generate_private_key(ec.SECP256R1())
         self.cert = folder / f"{name}.pem"
         self._write(self.cert, self._signed(self._name, self._private.public_key(), ca=True))
+        #: Of what it issued last, by name.
+        self.serials: dict[str, int] = {}
 
-    def issue(self, name: str) -> tuple[str, str]:
-        """The files of a new certificate and its key."""
+    def issue(self, name: str, *names: x509.GeneralName) -> tuple[str, str]:
+        """The files of a new certificate and its key.
+
+        Those that were there are replaced at once, the key first, as careful programs do.
+
+        Args:
+            name: Its common name, and that of the files.
+            names: More of its names.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         cert, secret = self._folder / f"{name}.crt", self._folder / f"{name}.key"
-        self._write(cert, self._signed(_name(name), key.public_key(), ca=False))
-        secret.write_bytes(
+        signed = self._signed(_name(name), key.public_key(), names, ca=False)
+        self.serials[name] = signed.serial_number
+        new = secret.with_suffix(".new")
+        new.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
         )
+        new.chmod(0o600)
+        new.replace(secret)
+        self._write(cert.with_suffix(".new"), signed)
+        cert.with_suffix(".new").replace(cert)
         return str(cert), str(secret)
 
-    def _signed(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, ca: bool) -> x509.Certificate:
+    def revoke(self, *names: str) -> Path:
+        """The file of its list of revoked certificates: those that it issued last under these names."""
         now = datetime.now(UTC)
-        here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        listed = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._name)
+            .last_update(now - timedelta(days=1))
+            .next_update(now + timedelta(days=1))
+        )
+        for name in names:
+            revoked = x509.RevokedCertificateBuilder().serial_number(self.serials[name]).revocation_date(now)
+            listed = listed.add_revoked_certificate(revoked.build())
+        path = self.cert.with_suffix(".crl")
+        path.with_suffix(".new").write_bytes(
+            listed.sign(self._private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        )
+        return path.with_suffix(".new").replace(path)
+
+    def _signed(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        names: Sequence[x509.GeneralName] = (),
+        *,
+        ca: bool,
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *names])
         return (
             x509.CertificateBuilder()
             .subject_name(subject)

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from . import __version__, logs
@@ -89,6 +89,8 @@ class App:
         # What came up, to be taken down in reverse.
         self._up = contextlib.AsyncExitStack()
         self._tls: Tls | None = None
+        # What SIGHUP does; without TLS it ends the program, as ever.
+        self._on_hangup: Callable[[], None] | None = None
         self.leaving: Drain | None = None
         self._asked_to_leave = asyncio.Event()
         self._outdated: LevelTooLow | None = None
@@ -150,12 +152,23 @@ class App:
         self.background = Background(
             *(room.background() for room in rooms),
             {"depths": gauges.run, "free memory": FreeMemory().run},
+            self._watch_tls(),
         )
         return Drain(
             chain, self.transports.serving, query, claim, attempt, session, tuning,
             grace=settings.shutdown_grace,
         )
     # fmt: on
+
+    def _watch_tls(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What replaces the files of TLS."""
+        if self._tls is None:
+            return {}
+        tls = self._tls
+        self.metrics.watch_certificate(lambda: tls.not_after)
+        watcher = tls.watcher()
+        self._on_hangup = watcher.look
+        return {"tls": watcher.run}
 
     # ---- start and stop
 
@@ -170,7 +183,9 @@ class App:
         """
         up = self._up
         settings = self.settings
-        self._tls = Tls.load(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        self._tls = Tls.load(
+            settings.tls_cert, settings.tls_key, settings.tls_client_ca, settings.tls_client_crl
+        )
         if settings.grpc_engine == "grpcio":
             for name in sorted(settings.model_fields_set & HTTP2_ALONE):
                 _log.warning("a setting has no effect with this engine", setting=name, engine="grpcio")
@@ -245,6 +260,8 @@ class App:
 
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, on_signal)
+        if self.settings.tls_cert is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         starting = asyncio.create_task(self.start())
         waiting = asyncio.create_task(self._asked_to_leave.wait())
         try:
@@ -260,6 +277,10 @@ class App:
             await self.stop()
         if self._outdated is not None:
             raise self._outdated
+
+    def _hang_up(self) -> None:
+        if self._on_hangup is not None:
+            self._on_hangup()
 
     def _too_old(self, error: LevelTooLow) -> None:
         _log.error("this server is too old for its database, and leaves", cause=str(error))

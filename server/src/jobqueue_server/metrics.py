@@ -221,6 +221,14 @@ class Metrics:
         for name, value in gauges.items():
             self._gauges[name].set_function(value)
 
+    def watch_certificate(self, not_after: Callable[[], float]) -> None:
+        """Reads when the server's certificate ends, in seconds since 1970, when it is asked for."""
+        Gauge(
+            "jobqueue_tls_not_after_timestamp_seconds",
+            "When the certificate of this server ends.",
+            registry=self.registry,
+        ).set_function(not_after)
+
     def watch_backlogs(self, backlogs: Callable[[], Iterable[Backlog]]) -> None:
         """Sets the function that gives the depths of queues at each scrape.
 

@@ -107,6 +107,12 @@ RULES = (
         "public-docs",
     ),
     Rule(
+        "tls_client_crl",
+        "is set, and the engine grpcio does not look at it, so that revoked certificates are let in",
+        "leave JOBQUEUE_GRPC_ENGINE at http2",
+        lambda settings: settings.tls_client_crl is not None and settings.grpc_engine == "grpcio",
+    ),
+    Rule(
         "cors_origins",
         "is *, so that each page may call with what a browser knows, while callers need credentials",
         "list the origins",

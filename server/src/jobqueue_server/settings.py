@@ -244,6 +244,12 @@ class Settings(BaseSettings):
         None,
         "Who signs the certificates of clients, a PEM file: who shows none is not let in.",
     )
+    tls_client_crl: Path | None = _set(
+        "Network",
+        None,
+        "Which of those certificates were revoked, a PEM file with a list of each authority. Once a list has ended no "
+        "certificate is let in. The files of TLS are read again when they change, within 10 s or on SIGHUP.",
+    )
     processes: int = _set(
         "Network",
         1,

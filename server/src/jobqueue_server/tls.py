@@ -1,79 +1,283 @@
-"""The server's certificate, for both transports."""
+"""The server's certificate and the authority of its callers', for both transports; replaced while it serves."""
 
 from __future__ import annotations
 
+import asyncio
+import re
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from . import logs
+
+#: How often the files are looked at, in seconds.
+EVERY = 10.0
+_CRL = b"-----BEGIN X509 CRL-----"
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+_first_certificate = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL).search
+
+_log = logs.get(__name__)
 
 
 class TlsUnusable(Exception):
     """A certificate or key can't be used. The text names the setting and what is wrong, for the operator."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """A certificate and its key, checked.
+class CurrentContext(ssl.SSLContext):
+    """What a listening port has for as long as it listens: new connections get the context of now.
 
-    Attributes:
-        http1: The TLS context of the HTTP server.
-        http2: The TLS context of the gRPC server.
-        certificate, key, client_ca: The content of the files, for the engine `grpcio`, which has its own TLS.
+    A context of OpenSSL takes a new certificate, but never forgets an authority or a revoked certificate; so all of it
+    is replaced. Loops ask a context for nothing but `wrap_bio`.
     """
+
+    inner: ssl.SSLContext
+
+    def wrap_bio(self, *args: Any, **how: Any) -> ssl.SSLObject:
+        """A new connection."""
+        return self.inner.wrap_bio(*args, **how)
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What the settings name. `demands`: whether a caller without a certificate gets no connection."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None
+    client_crl: Path | None
+    demands: bool
+
+    def stamps(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """What changes when one of them does."""
+        return tuple(_stamp(path) for path in (self.cert, self.key, self.client_ca, self.client_crl))
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """Files that were read and fit each other."""
 
     http1: ssl.SSLContext
     http2: ssl.SSLContext
     certificate: bytes
     key: bytes = field(repr=False)
     client_ca: bytes | None
+    not_after: float
+
+
+class Tls:
+    """What the ports speak TLS by.
+
+    Attributes:
+        http1: For the HTTP server.
+        http2: For the gRPC server.
+        demands: Whether a caller without a certificate gets no connection.
+        revokes: Whether there is a list of revoked certificates.
+    """
+
+    def __init__(self, files: _Files) -> None:
+        self._files = files
+        self._stamps = files.stamps()
+        self._loaded = _load(files)
+        self.demands = files.demands
+        self.revokes = files.client_crl is not None
+        self.http1 = CurrentContext(ssl.PROTOCOL_TLS_SERVER)
+        self.http2 = CurrentContext(ssl.PROTOCOL_TLS_SERVER)
+        self._apply()
 
     @classmethod
-    def load(cls, cert: Path | None, key: Path | None, client_ca: Path | None) -> Tls | None:
-        """Reads the files that the settings name; None if they name none.
+    def load(
+        cls,
+        cert: Path | None,
+        key: Path | None,
+        client_ca: Path | None,
+        client_crl: Path | None = None,
+        *,
+        demands: bool = True,
+    ) -> Tls | None:
+        """Reads what the settings name; None where they name nothing.
+
+        Args:
+            cert: The server's.
+            key: The certificate's.
+            client_ca: Who signs the certificates of callers.
+            client_crl: Which of those were revoked.
+            demands: Whether a caller has to show one, where there is an authority; otherwise it may.
 
         Raises:
             TlsUnusable: A file is missing or unreadable, or the key does not belong to the certificate.
         """
-        if cert is None and key is None and client_ca is None:
+        if cert is None and key is None and client_ca is None and client_crl is None:
             return None
         if cert is None or key is None:
             raise TlsUnusable(
                 "TLS needs a certificate and its key: set JOBQUEUE_TLS_CERT and JOBQUEUE_TLS_KEY"
             )
-        certificate = _read(cert, "JOBQUEUE_TLS_CERT")
-        secret = _read(key, "JOBQUEUE_TLS_KEY")
-        authorities = None if client_ca is None else _read(client_ca, "JOBQUEUE_TLS_CLIENT_CA")
-        return cls(
-            _context("http/1.1", cert, key, client_ca),
-            _context("h2", cert, key, client_ca),
-            certificate,
-            secret,
-            authorities,
-        )
+        if client_crl is not None and client_ca is None:
+            raise TlsUnusable(
+                "JOBQUEUE_TLS_CLIENT_CRL is for certificates of JOBQUEUE_TLS_CLIENT_CA: set that"
+            )
+        return cls(_Files(cert, key, client_ca, client_crl, demands))
+
+    @property
+    def pair(self) -> tuple[bytes, bytes]:
+        """The key and the certificate of now, for a gRPC server that brings its own TLS."""
+        return self._loaded.key, self._loaded.certificate
+
+    @property
+    def client_ca(self) -> bytes | None:
+        """The authority of callers of now, likewise."""
+        return self._loaded.client_ca
+
+    @property
+    def not_after(self) -> float:
+        """When the server's certificate ends, in seconds since 1970."""
+        return self._loaded.not_after
+
+    def reload(self) -> None:
+        """Reads the files again if one has changed. Those that can't be used are passed over, which is logged once."""
+        stamps = self._files.stamps()
+        if stamps == self._stamps:
+            return
+        # First: what changes while it is read is read again the next time.
+        self._stamps = stamps
+        try:
+            self._loaded = _load(self._files)
+        except TlsUnusable as error:
+            _log.error("new TLS files can't be used; those of before stay", cause=str(error))
+            return
+        self._apply()
+        _log.info("new TLS files are in use", certificate=str(self._files.cert))
+
+    def _apply(self) -> None:
+        self.http1.inner, self.http2.inner = self._loaded.http1, self._loaded.http2
+
+    def watcher(self) -> TlsWatcher:
+        """What replaces them."""
+        return TlsWatcher(self.reload, EVERY)
 
 
-def _context(protocol: str, cert: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
-    """The TLS context for a protocol. With a CA, clients must show a certificate of it."""
+class TlsWatcher:
+    """Looks at the files every few seconds, and when it is asked to."""
+
+    def __init__(self, reload: Callable[[], None], every: float) -> None:
+        self._reload = reload
+        self._every = every
+        self._asked = asyncio.Event()
+
+    def look(self) -> None:
+        """Looks at once, as on SIGHUP."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(self._every):
+                    await self._asked.wait()
+            except TimeoutError:
+                pass
+            self._asked.clear()
+            self._reload()
+
+
+def _load(files: _Files) -> _Loaded:
+    certificate = _read(files.cert, "JOBQUEUE_TLS_CERT")
+    key = _read(files.key, "JOBQUEUE_TLS_KEY")
+    client_ca = None if files.client_ca is None else _read(files.client_ca, "JOBQUEUE_TLS_CLIENT_CA")
+    if files.client_crl is not None:
+        _check_crl(files.client_crl, _read(files.client_crl, "JOBQUEUE_TLS_CLIENT_CRL"))
+    return _Loaded(
+        _context("http/1.1", files),
+        _context("h2", files),
+        certificate,
+        key,
+        client_ca,
+        not_after(certificate),
+    )
+
+
+def _context(protocol: str, files: _Files) -> ssl.SSLContext:
+    """Speaks a protocol with the certificate; with a CA, to clients that show one of its certificates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # gRPC's clients accept no older version either.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols([protocol])
     try:
-        # Without this function OpenSSL would ask the terminal for a password.
-        context.load_cert_chain(cert, key, password=lambda: "")
-    except (ssl.SSLError, ValueError) as error:
+        # Without a password of its own OpenSSL would ask the terminal for one.
+        context.load_cert_chain(files.cert, files.key, password=lambda: "")
+    except (ssl.SSLError, ValueError, OSError) as error:
         raise TlsUnusable(
-            f"{cert} (JOBQUEUE_TLS_CERT) and {key} (JOBQUEUE_TLS_KEY) are no certificate and its unencrypted "
-            f"key, as PEM: {error}"
+            f"{files.cert} (JOBQUEUE_TLS_CERT) and {files.key} (JOBQUEUE_TLS_KEY) are no certificate and its "
+            f"unencrypted key, as PEM: {error}"
         ) from None
-    if client_ca is not None:
-        try:
-            context.load_verify_locations(client_ca)
-        except ssl.SSLError as error:
-            message = f"{client_ca} (JOBQUEUE_TLS_CLIENT_CA) holds no certificate as PEM: {error}"
-            raise TlsUnusable(message) from None
-        context.verify_mode = ssl.CERT_REQUIRED
+    for path, setting, what in (
+        (files.client_ca, "JOBQUEUE_TLS_CLIENT_CA", "certificate"),
+        (files.client_crl, "JOBQUEUE_TLS_CLIENT_CRL", "list of revoked certificates"),
+    ):
+        if path is not None:
+            try:
+                context.load_verify_locations(path)
+            except (ssl.SSLError, OSError) as error:
+                raise TlsUnusable(f"{path} ({setting}) holds no {what} as PEM: {error}") from None
+    if files.client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED if files.demands else ssl.CERT_OPTIONAL
+    if files.client_crl is not None:
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     return context
+
+
+def _check_crl(path: Path, text: bytes) -> None:
+    """OpenSSL would take a certificate in it for one more authority."""
+    if _CRL not in text or _CERTIFICATE in text:
+        raise TlsUnusable(
+            f"{path} (JOBQUEUE_TLS_CLIENT_CRL) should hold lists of revoked certificates as PEM, and nothing else"
+        )
+
+
+def not_after(pem: bytes) -> float:
+    """When the first certificate of a PEM file ends, in seconds since 1970; 0 where there is none."""
+    found = _first_certificate(pem)
+    if found is None:
+        return 0.0
+    _, certificate, _ = _part(ssl.PEM_cert_to_DER_cert(found.group().decode("ascii", "replace")))
+    _, rest, _ = _part(certificate)
+    # The version, which is optional; then serial number, algorithm, issuer, validity.
+    tag, _, behind = _part(rest)
+    for _ in range(3 if tag == 0xA0 else 2):
+        _, _, behind = _part(behind)
+    _, validity, _ = _part(behind)
+    _, _, end = _part(validity)
+    tag, value, _ = _part(end)
+    text = value.decode("ascii")
+    if tag == 0x17:
+        # Of a year in two digits RFC 5280 says that it is from 1950 to 2049.
+        text = ("19" if text >= "50" else "20") + text
+    year, month, day, hour, minute, second = (text[:4], *(text[at : at + 2] for at in range(4, 14, 2)))
+    months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+    return float(
+        ssl.cert_time_to_seconds(
+            f"{months[int(month) - 1]} {int(day):2d} {hour}:{minute}:{second} {year} GMT"
+        )
+    )
+
+
+def _part(der: bytes) -> tuple[int, bytes, bytes]:
+    """The tag and the content of the first value of DER, and what follows it."""
+    tag, size, at = der[0], der[1], 2
+    if size & 0x80:
+        at += size & 0x7F
+        size = int.from_bytes(der[2:at])
+    return tag, der[at : at + size], der[at + size :]
+
+
+def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def _read(path: Path, setting: str) -> bytes:

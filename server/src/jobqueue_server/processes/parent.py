@@ -118,6 +118,8 @@ class Processes:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._leave)
+        if self._settings.tls_cert is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._send, signal.SIGHUP)
         async with self._up:
             settings = await self._prepare()
             saying = asyncio.create_task(self._say_when_ready(settings))
@@ -206,8 +208,11 @@ class Processes:
         if not self._leaving.is_set():
             _log.info("draining all processes", processes=len(self._children))
         self._leaving.set()
+        self._send(signal.SIGTERM)
+
+    def _send(self, name: signal.Signals) -> None:
         for child in self._children:
-            child.send(signal.SIGTERM)
+            child.send(name)
 
     async def _say_when_ready(self, settings: Settings) -> None:
         for child in self._children:

@@ -184,6 +184,10 @@ class _NoMethod(grpc.GenericRpcHandler):
 
 
 def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    return grpc.ssl_server_credentials(
-        [(tls.key, tls.certificate)], tls.client_ca, require_client_auth=tls.client_ca is not None
-    )
+    """Each handshake has the files of now: the certificate and the authority, and no list of revoked certificates."""
+
+    def now() -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([tls.pair], tls.client_ca)
+
+    demands = tls.client_ca is not None and tls.demands
+    return grpc.dynamic_ssl_server_credentials(now(), now, require_client_authentication=demands)
