@@ -125,15 +125,23 @@ class Caller:
         address: Where the server answers.
         agent: Begins the user agent.
         authorization: Sent with each call; empty: nothing is.
+        credentials: Of TLS; None: plain text.
     """
 
-    def __init__(self, address: str, agent: str = "", authorization: str = "") -> None:
+    def __init__(
+        self,
+        address: str,
+        agent: str = "",
+        authorization: str = "",
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
         self.address = address
-        self.channel = grpc.aio.insecure_channel(
-            address,
-            [("grpc.primary_user_agent", agent)],
-            interceptors=showing(authorization) if authorization else None,
-        )
+        options = [("grpc.primary_user_agent", agent)]
+        interceptors = showing(authorization) if authorization else None
+        if credentials is None:
+            self.channel = grpc.aio.insecure_channel(address, options, interceptors=interceptors)
+        else:
+            self.channel = grpc.aio.secure_channel(address, credentials, options, interceptors=interceptors)
         self.stub: Any = jobqueue_pb2_grpc.JobQueueStub(self.channel)
         self.admin: Any = queue_admin_pb2_grpc.QueueAdminStub(self.channel)
         self.access: Any = access_admin_pb2_grpc.AccessAdminStub(self.channel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,20 +22,42 @@ from .test_cli import run
 TOKEN = "0123456789abcdef0123456789abcdef"
 OPEN = "0.0.0.0:0"
 QUIET = {"JOBQUEUE_GRPC_ADDR": "127.0.0.1:0", "API_BIND_ADDR": "off", "JOBQUEUE_METRICS_ADDR": "off"}
-#: What makes each refusal come about, by the setting that it names and the word that accepts it.
-REFUSED: dict[tuple[str, str], dict[str, str]] = {
-    ("grpc_addr", "plaintext"): {"JOBQUEUE_GRPC_ADDR": OPEN, "JOBQUEUE_AUTH": "keys"},
-    ("http_addr", "plaintext"): {"API_BIND_ADDR": "[::]:0", "JOBQUEUE_AUTH": "keys"},
-    ("auth", "no-auth"): {"JOBQUEUE_GRPC_ADDR": OPEN, "JOBQUEUE_INSECURE": "plaintext"},
-    ("metrics_addr", "public-metrics"): {"JOBQUEUE_METRICS_ADDR": OPEN, "JOBQUEUE_AUTH": "keys"},
-    ("reflection", "public-docs"): {
+JWT = {
+    "JOBQUEUE_AUTH": "jwt",
+    "JOBQUEUE_JWT_ISSUER": "https://id.example.com",
+    "JOBQUEUE_JWT_AUDIENCE": "jobqueue",
+    "JOBQUEUE_JWT_JWKS_URL": "https://id.example.com/keys",
+}
+#: What makes each refusal of the table come about; by a name that begins with the setting that is named.
+REFUSED: dict[str, dict[str, str]] = {
+    "grpc_addr": {"JOBQUEUE_GRPC_ADDR": OPEN, "JOBQUEUE_AUTH": "keys"},
+    "http_addr": {"API_BIND_ADDR": "[::]:0", "JOBQUEUE_AUTH": "keys"},
+    "auth": {"JOBQUEUE_GRPC_ADDR": OPEN, "JOBQUEUE_INSECURE": "plaintext"},
+    "auth without an authority": {"JOBQUEUE_AUTH": "mtls"},
+    "auth of two sorts": {
+        "JOBQUEUE_AUTH": "mtls,keys",
+        "JOBQUEUE_GRPC_ENGINE": "grpcio",
+        "JOBQUEUE_TLS_CLIENT_CA": "ca.pem",
+    },
+    "auth without its library": {**JWT, "PYTHONPATH": "without joserfc"},
+    "jwt_issuer": {**JWT, "JOBQUEUE_JWT_ISSUER": ""},
+    "jwt_audience": {**JWT, "JOBQUEUE_JWT_AUDIENCE": ""},
+    "jwt_jwks_url by http": {**JWT, "JOBQUEUE_JWT_JWKS_URL": "http://id.example.com/keys"},
+    "jwt_jwks_url of a file": {**JWT, "JOBQUEUE_JWT_JWKS_URL": "file:///etc/keys"},
+    "jwt_jwks_url that is empty": {**JWT, "JOBQUEUE_JWT_JWKS_URL": ""},
+    "jwt_jwks_url that only begins as a loopback": {
+        **JWT,
+        "JOBQUEUE_JWT_JWKS_URL": "http://127.0.0.1.example.com/",
+    },
+    "metrics_addr": {"JOBQUEUE_METRICS_ADDR": OPEN, "JOBQUEUE_AUTH": "keys"},
+    "reflection": {
         "JOBQUEUE_GRPC_ADDR": OPEN,
         "JOBQUEUE_AUTH": "keys",
         "JOBQUEUE_REFLECTION": "on",
         "JOBQUEUE_INSECURE": "plaintext",
     },
-    ("tls_client_crl", ""): {"JOBQUEUE_TLS_CLIENT_CRL": "list.crl", "JOBQUEUE_GRPC_ENGINE": "grpcio"},
-    ("cors_origins", ""): {"JOBQUEUE_CORS_ORIGINS": "*", "JOBQUEUE_AUTH": "keys"},
+    "tls_client_crl": {"JOBQUEUE_TLS_CLIENT_CRL": "list.crl", "JOBQUEUE_GRPC_ENGINE": "grpcio"},
+    "cors_origins": {"JOBQUEUE_CORS_ORIGINS": "*", "JOBQUEUE_AUTH": "keys"},
 }
 
 
@@ -44,28 +67,58 @@ def settings_of(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
     return Settings.load()
 
 
+def refused(case: str, monkeypatch: pytest.MonkeyPatch) -> list[security.Rule]:
+    """The rules that hold for a case."""
+    with monkeypatch.context() as patch:
+        if "PYTHONPATH" in REFUSED[case]:
+            patch.setitem(sys.modules, "joserfc", None)
+        return list(security.found(settings_of(REFUSED[case], monkeypatch)))
+
+
 def test_each_refusal_of_the_table_has_its_case():
-    assert set(REFUSED) == {(rule.setting, rule.accepted_by) for rule in security.RULES if not rule.warns}
+    told = set()
+    for case in REFUSED:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            told.update(refused(case, monkeypatch))
+    assert told == {rule for rule in security.RULES if not rule.warns}
 
 
-@pytest.mark.parametrize("named", REFUSED, ids=" ".join)
-def test_a_start_that_would_be_unsafe_ends_with_2_and_names_setting_and_remedy(named: tuple[str, str]):
-    (rule,) = [rule for rule in security.RULES if (rule.setting, rule.accepted_by) == named]
-    done = run("serve", **{**QUIET, **REFUSED[named]})
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_start_that_would_be_unsafe_ends_with_2_and_names_setting_and_remedy(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    environment = {**QUIET, **REFUSED[case]}
+    if "PYTHONPATH" in environment:
+        (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['joserfc'] = None\n")
+        environment["PYTHONPATH"] = str(tmp_path)
+    done = run("serve", **environment)
+    (rule,) = refused(case, monkeypatch)
+    assert rule.setting == case.split()[0]
     assert done.returncode == 2
     assert done.stderr == rule.text + "\n"
     assert done.stderr.startswith(environment_name(rule.setting))
     assert rule.remedy in done.stderr
 
 
-@pytest.mark.parametrize("named", [named for named in REFUSED if named[1]], ids=" ".join)
-def test_what_is_accepted_by_its_word_is_refused_no_more(
-    named: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-):
-    given = REFUSED[named]
-    accepted = [*filter(None, given.get("JOBQUEUE_INSECURE", "").split(",")), named[1]]
-    settings = settings_of({**given, "JOBQUEUE_INSECURE": ",".join(accepted)}, monkeypatch)
-    assert security.check(settings) == []
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_accepted_by_its_word_is_refused_no_more(case: str, monkeypatch: pytest.MonkeyPatch):
+    (rule,) = refused(case, monkeypatch)
+    given = REFUSED[case].get("JOBQUEUE_INSECURE", "")
+    words = {*filter(None, given.split(",")), rule.accepted_by or "plaintext"}
+    settings = settings_of({**REFUSED[case], "JOBQUEUE_INSECURE": ",".join(words)}, monkeypatch)
+    assert (rule in security.found(settings)) is not bool(rule.accepted_by) or "PYTHONPATH" in REFUSED[case]
+
+
+def test_tokens_of_an_issuer_on_a_loopback_may_come_by_http(monkeypatch: pytest.MonkeyPatch):
+    for url in ("http://127.0.0.1:8000/keys", "http://[::1]:8000/keys", "http://localhost/keys"):
+        assert security.check(settings_of({**JWT, "JOBQUEUE_JWT_JWKS_URL": url}, monkeypatch)) == []
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "HS512", "RS1", "es256"])
+def test_an_algorithm_by_which_others_can_sign_is_refused(algorithm: str):
+    done = run("serve", JOBQUEUE_JWT_ALGORITHMS=f"ES256,{algorithm}")
+    assert done.returncode == 2
+    assert done.stderr.startswith("JOBQUEUE_JWT_ALGORITHMS (--jwt-algorithms) should be a list of ES256")
 
 
 def test_all_that_is_refused_is_said_at_once():

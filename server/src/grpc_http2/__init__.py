@@ -6,6 +6,7 @@ from .fields import Metadata
 from .limits import Limits
 from .listen import listening_together
 from .messages import TooLarge, raw
+from .peer import PeerNames, names_of
 from .server import Server
 
 __all__ = [
@@ -16,8 +17,10 @@ __all__ = [
     "MessageUnreadable",
     "Metadata",
     "PeerGone",
+    "PeerNames",
     "Server",
     "TooLarge",
     "listening_together",
+    "names_of",
     "raw",
 ]

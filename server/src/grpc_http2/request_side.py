@@ -16,6 +16,7 @@ from .answer_side import AnswerSide
 from .fields import RequestHead
 from .messages import Decompressed, MessageRefused, Messages, TooLarge, deserialized
 from .outbox import SMALL_BYTES
+from .peer import PeerNames
 
 # What the other side may send on a stream before it is read. From half of it on it is told that it may send more.
 STREAM_WINDOW = 1 << 20
@@ -68,6 +69,12 @@ class RequestSide(AnswerSide):
     def _refused(self, status: int, text: str) -> None:
         """A request that is no call is whole."""
         raise NotImplementedError
+
+    # ---- what handlers use
+
+    def certificate(self) -> PeerNames | None:
+        """The names in the caller's certificate; None if it showed none."""
+        return self._connection.certificate
 
     # ---- what the connection uses
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from . import __version__, logs
@@ -30,7 +30,7 @@ from .core.upkeep.levels import LEVEL
 from .core.upkeep.room import UpkeepRoom
 from .drain import Drain
 from .embedded import EmbeddedPostgres, default_data_dir
-from .gate import access_of
+from .gate import access_of, issuer_of
 from .gauges import Gauges
 from .limits import HTTP2_ALONE, allow_files
 from .memory import FreeMemory
@@ -42,7 +42,7 @@ from .store.connect import Connector
 from .store.lineage import Lineage
 from .store.stores import Stores
 from .store.upkeep.levels import LevelTooLow
-from .tls import Tls
+from .tls import Tls, tls_of, watching
 from .transports import Transports
 
 _log = logs.get(__name__)
@@ -89,8 +89,6 @@ class App:
         # What came up, to be taken down in reverse.
         self._up = contextlib.AsyncExitStack()
         self._tls: Tls | None = None
-        # What SIGHUP does; without TLS it ends the program, as ever.
-        self._on_hangup: Callable[[], None] | None = None
         self.leaving: Drain | None = None
         self._asked_to_leave = asyncio.Event()
         self._outdated: LevelTooLow | None = None
@@ -119,7 +117,9 @@ class App:
         self.upkeep = upkeep = UpkeepRoom(stores, expected, level=self._level, retention=retention)
         self.catalog = catalog = CatalogRoom(stores, open_kinds=settings.kinds == "open")
         self.events = events = EventsRoom(stores, catalog, metrics, tuning, exchanges=settings.notify == "on")
-        self.access = access = AccessRoom(stores, upkeep, events.server.count, events.peers, used=bool(settings.auth))
+        self.access = access = AccessRoom(
+            stores, upkeep, events.server.count, events.peers, issuer=issuer_of(settings), used=bool(settings.auth)
+        )
         self.query = query = QueryRoom(
             stores, upkeep, events, metrics, most_watches=settings.max_watches, retention=retention
         )
@@ -151,24 +151,13 @@ class App:
         rooms = (upkeep, access, catalog, events, query, lease, claim, intake, attempt, session)
         self.background = Background(
             *(room.background() for room in rooms),
-            {"depths": gauges.run, "free memory": FreeMemory().run},
-            self._watch_tls(),
+            {"depths": gauges.run, "free memory": FreeMemory().run} | watching(self._tls, metrics),
         )
         return Drain(
             chain, self.transports.serving, query, claim, attempt, session, tuning,
             grace=settings.shutdown_grace,
         )
     # fmt: on
-
-    def _watch_tls(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """What replaces the files of TLS."""
-        if self._tls is None:
-            return {}
-        tls = self._tls
-        self.metrics.watch_certificate(lambda: tls.not_after)
-        watcher = tls.watcher()
-        self._on_hangup = watcher.look
-        return {"tls": watcher.run}
 
     # ---- start and stop
 
@@ -183,9 +172,7 @@ class App:
         """
         up = self._up
         settings = self.settings
-        self._tls = Tls.load(
-            settings.tls_cert, settings.tls_key, settings.tls_client_ca, settings.tls_client_crl
-        )
+        self._tls = tls_of(settings)
         if settings.grpc_engine == "grpcio":
             for name in sorted(settings.model_fields_set & HTTP2_ALONE):
                 _log.warning("a setting has no effect with this engine", setting=name, engine="grpcio")
@@ -279,8 +266,8 @@ class App:
             raise self._outdated
 
     def _hang_up(self) -> None:
-        if self._on_hangup is not None:
-            self._on_hangup()
+        if self._tls is not None:
+            self._tls.look()
 
     def _too_old(self, error: LevelTooLow) -> None:
         _log.error("this server is too old for its database, and leaves", cause=str(error))

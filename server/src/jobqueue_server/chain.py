@@ -17,7 +17,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Protocol
 
-from grpc_http2 import PeerGone
+from grpc_http2 import PeerGone, PeerNames
 
 from . import logs
 from .core.intake.callers import CALLER
@@ -56,6 +56,7 @@ class Call:
         metadata: The call's metadata, names in lower case; of a repeated name the last value.
         deadline: The time at which the call must end, of `time.monotonic()`; None while it has no deadline.
         peer: The caller's address, as gRPC writes it.
+        certificate: The names in the caller's certificate; None if it showed none.
         request_id: The caller's `x-request-id` if that is 1 to 128 printable ASCII characters, otherwise a new one.
         scope: On whose behalf the call is made. The access step sets it.
         answer_metadata: Sent with the answer. `x-http-code` is for the HTTP transport, and is never sent.
@@ -63,6 +64,7 @@ class Call:
 
     __slots__ = (
         "answer_metadata",
+        "certificate",
         "deadline",
         "metadata",
         "method",
@@ -82,12 +84,14 @@ class Call:
         *,
         deadline: float | None = None,
         peer: str = "",
+        certificate: PeerNames | None = None,
     ) -> None:
         self.method = method
         self.transport = transport
         self.metadata = metadata
         self.deadline = deadline
         self.peer = peer
+        self.certificate = certificate
         given = self.text("x-request-id")
         sane = 0 < len(given) <= MAX_REQUEST_ID_CHARS and given.isascii() and given.isprintable()
         self.request_id = given if sane else f"{random.getrandbits(80):020x}"

@@ -259,6 +259,12 @@ class NamespaceNotFound(JobQueueError):
     reason, code = "NAMESPACE_NOT_FOUND", "NOT_FOUND"
 
 
+class IssuerAway(JobQueueError):
+    """The keys of the issuer of tokens can't be read, and none are remembered. Try again; API keys still work."""
+
+    reason, code = "ISSUER_AWAY", "UNAVAILABLE"
+
+
 class DatabaseAway(JobQueueError):
     """The database does not answer, or refuses connections; the message says which.
 

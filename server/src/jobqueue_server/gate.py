@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
+from grpc_http2 import PeerNames
 from jobqueue.v1 import access_admin_pb2, access_pb2, jobqueue_pb2, queue_admin_pb2
 
 from .chain import DOCUMENTS, METRICS, Call
 from .core.access.access import Access
 from .core.access.checks import not_allowed
 from .core.access.failures import FailedAttempts
+from .core.access.issuer import Issuer
 from .errors import (
     CredentialsInvalid,
     CredentialsMissing,
@@ -37,6 +39,9 @@ HEADER = "authorization"
 MAX_CREDENTIALS = 16_384
 _bearer = re.compile(r"bearer +([^\s]+) *", re.IGNORECASE | re.ASCII).fullmatch
 _address = re.compile(r"ipv4:([0-9.]+)(?::\d+)?|ipv6:\[([^\]%]+)(?:%[^\]]*)?\](?::\d+)?").fullmatch
+
+_MISSING = "this server wants credentials: send `authorization: Bearer KEY` with each call"
+_NO_CERTIFICATE = "this server wants a certificate of the caller, and the connection has none"
 
 _BITS = {
     access_pb2.Access.PUBLIC: Permission.NONE,
@@ -114,7 +119,24 @@ def access_of(settings: Settings, access: Access) -> Gate | None:
         for service in file.DESCRIPTOR.services_by_name.values()
     ]
     return Gate(
-        access, rules_of(services) | _OPERATIONAL, anonymous=anonymous_grants(settings.auth_anonymous)
+        access,
+        rules_of(services) | _OPERATIONAL,
+        methods=settings.auth,
+        names=settings.mtls_identity,
+        anonymous=anonymous_grants(settings.auth_anonymous),
+    )
+
+
+def issuer_of(settings: Settings) -> Issuer | None:
+    """Whose tokens are taken; None: tokens are not."""
+    if "jwt" not in settings.auth:
+        return None
+    return Issuer(
+        settings.jwt_issuer,
+        settings.jwt_audience,
+        settings.jwt_jwks_url,
+        settings.jwt_algorithms,
+        settings.jwt_claims,
     )
 
 
@@ -124,11 +146,25 @@ class Gate:
     Args:
         access: Keys, in memory.
         rules: Of each method that is served.
+        methods: How callers show who they are: `keys`, `jwt`, `mtls`.
+        names: Which names of a certificate say who its caller is, of `uri`, `dns` and `cn`.
         anonymous: What a caller may do that shows nothing; None: it is refused.
     """
 
-    def __init__(self, access: Access, rules: Mapping[str, Rule], *, anonymous: Grants | None = None) -> None:
+    def __init__(
+        self,
+        access: Access,
+        rules: Mapping[str, Rule],
+        *,
+        methods: Sequence[str] = ("keys",),
+        names: Sequence[str] = (),
+        anonymous: Grants | None = None,
+    ) -> None:
         self._access = access
+        self._methods = frozenset(methods)
+        # Without both a header says nothing here.
+        self._bearers = bool(self._methods & {"keys", "jwt"})
+        self._names = tuple(("uri", "dns", "cn").index(name) for name in names) if "mtls" in methods else ()
         # Of those that `verdict` answers by itself.
         self._needed = {method: rule.any_of.value for method, rule in rules.items() if method != METRICS}
         self._rules = rules
@@ -138,9 +174,11 @@ class Gate:
 
     def verdict(self, call: Call) -> Scope | None:
         """The scope of a call that memory alone allows; None where `decide` has to say."""
-        shown = call.metadata.get(HEADER)
+        shown = call.metadata.get(HEADER) if self._bearers else None
         if shown is None:
             scope = self._anonymous
+            if call.certificate is not None and self._names:
+                scope = self._access.others.certificate(self._named(call.certificate))
         elif isinstance(shown, str) and shown.startswith("Bearer "):
             scope = self._access.remembered(shown[7:])
         else:
@@ -156,6 +194,7 @@ class Gate:
 
         Raises:
             CredentialsMissing, CredentialsInvalid, CredentialsExpired, CredentialsRevoked: Who calls is not known.
+            IssuerAway: Whether a token is good can't be said.
             NamespaceDisabled: The caller's namespace is not in use.
             NotAllowed: The principal may not call this method, on any queue.
             RateLimited: The principal calls more often than it may, or the address has shown bad credentials too often.
@@ -163,7 +202,7 @@ class Gate:
         rule = self._rules.get(call.method)
         if rule is not None and not rule.any_of:
             return self._public
-        scope = self._principal(call)
+        scope = await self._principal(call)
         if rule is not None and not scope.grants.anywhere & rule.any_of:
             raise not_allowed(rule.names, f"call {call.method.rpartition('/')[2]}")
         if scope.bucket is not None and call.method not in _PAID_OTHERWISE:
@@ -186,12 +225,19 @@ class Gate:
         """Keys may have changed or ended."""
         self._access.hear_change(listener)
 
-    def _principal(self, call: Call) -> Scope:
-        if HEADER not in call.metadata:
+    def _named(self, certificate: PeerNames) -> tuple[str, ...]:
+        """The names of the first kind that counts and that the certificate has."""
+        for kind in self._names:
+            if certificate[kind]:
+                return certificate[kind]
+        return ()
+
+    async def _principal(self, call: Call) -> Scope:
+        if not self._bearers or HEADER not in call.metadata:
+            if call.certificate is not None and self._names:
+                return self._access.others.look_at_certificate(self._named(call.certificate))
             if self._anonymous is None:
-                raise CredentialsMissing(
-                    "this server wants credentials: send `authorization: Bearer KEY` with each call"
-                )
+                raise CredentialsMissing(_MISSING if self._bearers else _NO_CERTIFICATE)
             return self._anonymous
         address = address_of(call.peer)
         now = time.monotonic()
@@ -201,12 +247,18 @@ class Gate:
                 retry_after=timedelta(seconds=1),
             )
         try:
-            scope = self._access.look(_credentials(call), address)
+            scope = await self._look(_credentials(call), address)
         except JobQueueError as error:
             if error.code == CredentialsInvalid.code:
                 self._failures.note(address, now)
             raise
         return scope
+
+    async def _look(self, text: str, address: str) -> Scope:
+        # A key is no token by its first letters.
+        if "jwt" in self._methods and not (text.startswith("jq_") and "keys" in self._methods):
+            return await self._access.others.look_at_token(text)
+        return self._access.look(text, address)
 
 
 def anonymous_grants(permissions: Iterable[str]) -> Grants | None:
@@ -228,5 +280,7 @@ def _credentials(call: Call) -> str:
     shown = call.text(HEADER)
     found = _bearer(shown) if len(shown) <= MAX_CREDENTIALS else None
     if found is None:
-        raise CredentialsInvalid("authorization: must be `Bearer` and a key, such as `Bearer jq_...`")
+        raise CredentialsInvalid(
+            "authorization: must be `Bearer` and a key or a token, such as `Bearer jq_...`"
+        )
     return found.group(1)

@@ -21,6 +21,7 @@ class Scope:
         grants: What the principal may do within the namespace.
         credential: Which credential the principal showed, such as `key:` and the id of a key; empty for none.
         bucket: How often the principal may call; None: as often as it likes.
+        ends_ms: When the token ends that was shown, in milliseconds since 1970; None for other credentials.
     """
 
     namespace: int
@@ -28,3 +29,4 @@ class Scope:
     grants: Grants = EVERYTHING
     credential: str = ""
     bucket: Bucket | None = field(default=None, compare=False)
+    ends_ms: int | None = field(default=None, compare=False)

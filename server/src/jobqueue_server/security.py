@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .addresses import is_loopback, split_address
 from .settings import Settings, SettingsInvalid, environment_name
@@ -57,6 +59,12 @@ def _let_in_unseen(settings: Settings) -> bool:
     return _serves_others(settings) and not settings.auth and settings.tls_client_ca is None
 
 
+def _is_safe_url(url: str) -> bool:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+
+
 def _readable_by_others(path: Path | None) -> bool:
     try:
         return path is not None and path.stat().st_mode & 0o077 != 0
@@ -88,6 +96,44 @@ RULES = (
         "set JOBQUEUE_AUTH, such as to keys",
         _let_in_unseen,
         "no-auth",
+    ),
+    Rule(
+        "auth",
+        "has mtls, and no authority signs the certificates of callers",
+        "set JOBQUEUE_TLS_CLIENT_CA",
+        lambda settings: "mtls" in settings.auth and settings.tls_client_ca is None,
+    ),
+    Rule(
+        "auth",
+        "has mtls beside others, so that certificates are asked for and not demanded, which the engine grpcio can't",
+        "leave JOBQUEUE_GRPC_ENGINE at http2, or take mtls alone",
+        lambda settings: (
+            "mtls" in settings.auth and len(settings.auth) > 1 and settings.grpc_engine == "grpcio"
+        ),
+    ),
+    Rule(
+        "auth",
+        "has jwt, and the library that checks tokens is not installed",
+        "pip install 'jobqueue-server[oidc]'",
+        lambda settings: "jwt" in settings.auth and importlib.util.find_spec("joserfc") is None,
+    ),
+    Rule(
+        "jwt_issuer",
+        "is empty, while JOBQUEUE_AUTH has jwt",
+        "name the issuer, as the claim iss of its tokens does",
+        lambda settings: "jwt" in settings.auth and not settings.jwt_issuer,
+    ),
+    Rule(
+        "jwt_audience",
+        "is empty, while JOBQUEUE_AUTH has jwt, so that tokens for other programs would be taken",
+        "name the audience that the issuer gives tokens for this server",
+        lambda settings: "jwt" in settings.auth and not settings.jwt_audience,
+    ),
+    Rule(
+        "jwt_jwks_url",
+        "is no https URL, so that anyone on the way could put keys of their own there",
+        "name where the issuer's keys are by https; http is for a loopback",
+        lambda settings: "jwt" in settings.auth and not _is_safe_url(settings.jwt_jwks_url),
     ),
     Rule(
         "metrics_addr",

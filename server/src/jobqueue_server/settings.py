@@ -114,6 +114,21 @@ def _auth(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _algorithms(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value not in _ALGORITHMS:
+            raise ValueError(
+                f"should be a list of {', '.join(_ALGORITHMS)}: by one of these only the issuer can sign"
+            )
+    return values
+
+
+def _names_of_certificates(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values or set(values) - set(_NAMES_OF_CERTIFICATES):
+        raise ValueError(f"should be a list of {', '.join(_NAMES_OF_CERTIFICATES)}")
+    return values
+
+
 def _insecure(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if value not in _INSECURE:
@@ -133,7 +148,12 @@ Address = Annotated[str, AfterValidator(_address)]
 Dsn = Annotated[SecretStr, AfterValidator(_dsn)]
 List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
-_AUTH = ("keys",)
+_AUTH = ("keys", "jwt", "mtls")
+# By which an issuer can sign so that the server need not know its secret.
+_ALGORITHMS = (
+    "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA", "Ed25519"
+)  # fmt: skip
+_NAMES_OF_CERTIFICATES = ("uri", "dns", "cn")
 _INSECURE = ("plaintext", "no-auth", "public-metrics", "public-docs")
 # An administrator always has a name.
 _ANONYMOUS = ("enqueue", "read", "work", "operate")
@@ -242,7 +262,8 @@ class Settings(BaseSettings):
     tls_client_ca: Path | None = _set(
         "Network",
         None,
-        "Who signs the certificates of clients, a PEM file: who shows none is not let in.",
+        "Who signs the certificates of clients, a PEM file. A client that shows none is not let in, but where auth has "
+        "`mtls` beside others.",
     )
     tls_client_crl: Path | None = _set(
         "Network",
@@ -336,8 +357,35 @@ class Settings(BaseSettings):
     auth: Annotated[List, AfterValidator(_auth)] = _set(
         "Access",
         (),
-        "How callers show who they are: `keys`, by API keys (docs/start/access.md). Empty: they need not, and each may "
-        "do everything.",
+        "How callers show who they are, with commas between several: `keys`, by API keys (docs/start/access.md); "
+        "`jwt`, by tokens of an OIDC issuer, and `mtls`, by certificates (docs/start/identities.md). Empty: they need "
+        "not, and each may do everything.",
+    )
+    jwt_issuer: str = _set(
+        "Access", "", "Whose tokens are taken: the claim `iss`, such as https://id.example.com."
+    )
+    jwt_audience: str = _set(
+        "Access", "", "For whom tokens have to be: what the claim `aud` is, or has in its list."
+    )
+    jwt_jwks_url: str = _set(
+        "Access",
+        "",
+        "Where the issuer's keys are, by https; by http on a loopback alone. They are read each 10 min, and kept for "
+        "24 h while the issuer is away.",
+    )
+    jwt_algorithms: Annotated[List, AfterValidator(_algorithms)] = _set(
+        "Access", ("ES256", "RS256"), "By which algorithms tokens may be signed, with commas between them."
+    )
+    jwt_claims: List = _set(
+        "Access",
+        ("sub",),
+        "Which claim names the caller, with commas between several: the first that a token has.",
+    )
+    mtls_identity: Annotated[List, AfterValidator(_names_of_certificates)] = _set(
+        "Access",
+        _NAMES_OF_CERTIFICATES,
+        "Which names of a certificate say who its caller is: `uri` (such as a SPIFFE id) and `dns` among its "
+        "alternative names, `cn` of its subject. Those of the first kind that it has count.",
     )
     auth_anonymous: Annotated[List, AfterValidator(_permissions)] = _set(
         "Access",

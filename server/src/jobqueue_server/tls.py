@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import logs
+from .metrics import Metrics
+from .settings import Settings
 
 #: How often the files are looked at, in seconds.
 EVERY = 10.0
@@ -84,6 +86,7 @@ class Tls:
         self.revokes = files.client_crl is not None
         self.http1 = CurrentContext(ssl.PROTOCOL_TLS_SERVER)
         self.http2 = CurrentContext(ssl.PROTOCOL_TLS_SERVER)
+        self._asked = asyncio.Event()
         self._apply()
 
     @classmethod
@@ -153,33 +156,44 @@ class Tls:
     def _apply(self) -> None:
         self.http1.inner, self.http2.inner = self._loaded.http1, self._loaded.http2
 
-    def watcher(self) -> TlsWatcher:
-        """What replaces them."""
-        return TlsWatcher(self.reload, EVERY)
-
-
-class TlsWatcher:
-    """Looks at the files every few seconds, and when it is asked to."""
-
-    def __init__(self, reload: Callable[[], None], every: float) -> None:
-        self._reload = reload
-        self._every = every
-        self._asked = asyncio.Event()
-
     def look(self) -> None:
-        """Looks at once, as on SIGHUP."""
+        """Has `watch` look at once, as on SIGHUP."""
         self._asked.set()
 
-    async def run(self) -> None:
-        """Looks until cancelled."""
+    async def watch(self) -> None:
+        """Looks at the files every few seconds, and when it is asked to, until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(self._every):
+                async with asyncio.timeout(EVERY):
                     await self._asked.wait()
             except TimeoutError:
                 pass
             self._asked.clear()
-            self._reload()
+            self.reload()
+
+
+def tls_of(settings: Settings) -> Tls | None:
+    """What the settings name; None where they name nothing.
+
+    Raises:
+        TlsUnusable: Something is missing, unreadable, or does not fit.
+    """
+    return Tls.load(
+        settings.tls_cert,
+        settings.tls_key,
+        settings.tls_client_ca,
+        settings.tls_client_crl,
+        # Beside other ways to show who one is a certificate is asked for.
+        demands="mtls" not in settings.auth or settings.auth == ("mtls",),
+    )
+
+
+def watching(tls: Tls | None, metrics: Metrics) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What runs all the time for TLS. Metrics tell when its certificate ends."""
+    if tls is None:
+        return {}
+    metrics.watch_certificate(lambda: tls.not_after)
+    return {"tls": tls.watch}
 
 
 def _load(files: _Files) -> _Loaded:

@@ -15,7 +15,7 @@ from jobqueue_server.errors import (
     CredentialsRevoked,
     NamespaceDisabled,
 )
-from jobqueue_server.store.access.access import KeyRow, NamespaceRow
+from jobqueue_server.store.access.access import IdentityRow, KeyRow, NamespaceRow
 
 pytestmark = pytest.mark.unit
 
@@ -38,6 +38,7 @@ class Store:
     def __init__(self) -> None:
         self.number = 1
         self.rows: list[KeyRow] = []
+        self.others: list[IdentityRow] = []
         self.disabled = False
         self.touched: list[str] = []
 
@@ -54,6 +55,9 @@ class Store:
 
     async def keys(self) -> list[KeyRow]:
         return self.rows
+
+    async def identities(self) -> list[IdentityRow]:
+        return self.others
 
     async def namespaces(self) -> list[NamespaceRow]:
         return [NamespaceRow(1, "default", self.disabled)]

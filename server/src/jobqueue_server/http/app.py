@@ -116,7 +116,7 @@ class HttpApp:
         await self._in_flight.leave(grace)
 
     async def _serve(self, request: Request, send: Send) -> None:
-        call = Call(NO_METHOD, "http", request.metadata, peer=request.peer)
+        call = Call(NO_METHOD, "http", request.metadata, peer=request.peer, certificate=request.certificate)
         logs.bind(request_id=call.request_id)
         try:
             answer = await self._answer(request, call, send)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from grpc_http2 import PeerNames, names_of
 
 from .answer import Receive, Refuse, Scope, Send
 from .errors import Refused
@@ -48,10 +51,16 @@ class RequestProtocol(PiecewiseProtocol):
             "path": path,
             "raw_path": raw_path,
             "query_string": query,
+            # Not of ASGI: other servers leave it out.
+            "certificate": self._certificate,
         }
         waits = self.cycle is not None and not self.cycle.response_complete
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
         self._begin(scope, self.app, waits=waits, keep_alive=keep_alive, transport=self.transport)
+
+    @cached_property
+    def _certificate(self) -> PeerNames | None:
+        return names_of(self.transport.get_extra_info("peercert"))
 
     def _begin(self, scope: Any, app: Any, *, waits: bool, keep_alive: bool, transport: Any) -> None:
         """Has the request answered by the application, behind those before it."""

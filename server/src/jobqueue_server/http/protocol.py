@@ -169,7 +169,7 @@ class HttpProtocol(RequestProtocol):
         super().on_message_complete()
 
     def _begin_fast(self, path: HttpFastPath, metadata: dict[str, str], body: bytes) -> bool:
-        started = path.start(metadata, body, self._peer)
+        started = path.start(metadata, body, self._peer, self._certificate)
         if started is None:
             return False
         self.cycle = self._fast_call = HttpFastCall(path, *started, self)  # type: ignore[assignment]

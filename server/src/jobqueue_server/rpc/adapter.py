@@ -132,6 +132,7 @@ def call_of(method: str, context: Context) -> Call:
         dict(context.invocation_metadata()),
         deadline=None if remaining is None else time.monotonic() + remaining,
         peer=context.peer(),
+        certificate=context.certificate(),
     )
 
 

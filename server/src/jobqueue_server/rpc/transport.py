@@ -15,6 +15,7 @@ from grpc_http2 import (
     MessageUnreadable,
     Metadata,
     PeerGone,
+    PeerNames,
     TooLarge,
     raw,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "MessageUnreadable",
     "Metadata",
     "PeerGone",
+    "PeerNames",
     "Server",
     "TooLarge",
     "raw",
@@ -48,6 +50,9 @@ class Context(Protocol):
 
     def peer(self) -> str:
         """The caller's address, as gRPC writes it."""
+
+    def certificate(self) -> PeerNames | None:
+        """What the caller's certificate names; None: it showed none."""
 
     def set_trailing_metadata(self, metadata: Metadata) -> None:
         """Sets the trailers."""

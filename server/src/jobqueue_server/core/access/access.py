@@ -27,6 +27,8 @@ from ...scope import Scope
 from ...store.access.access import AccessStore, KeyRow, NamespaceRow
 from ..upkeep.clock import Clock
 from . import keys
+from .identified import Identified, Tokens
+from .identities import CREDENTIAL, Identities
 
 _log = logs.get(__name__)
 
@@ -60,12 +62,24 @@ class Access:
         store: Keys and namespaces in the database.
         clock: The database's time, by which keys end.
         servers: How many servers there are, between which a rate is divided.
+        tokens: Checks tokens of an issuer; None: they are not taken.
+
+    Attributes:
+        others: Callers that show tokens or certificates.
     """
 
-    def __init__(self, store: AccessStore, clock: Clock, servers: Callable[[], int] = lambda: 1) -> None:
+    def __init__(
+        self,
+        store: AccessStore,
+        clock: Clock,
+        servers: Callable[[], int] = lambda: 1,
+        tokens: Tokens | None = None,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._servers = servers
+        self._identities = Identities(servers, "" if tokens is None else tokens.issuer)
+        self.others = Identified(self._identities, tokens, clock, self.check_namespace)
         # By the principal. It is kept over changes, so that none of them fills it.
         self._buckets: dict[str, Bucket] = {}
         self._version = 0
@@ -137,13 +151,14 @@ class Access:
     async def _refresh(self, version: int | None = None) -> None:
         # The version first: what changes after it is read again the next time.
         version = await self._store.version() if version is None else version
-        rows = await self._store.keys()
-        # After the keys, so that the namespace of each is among them.
+        rows, identities = await self._store.keys(), await self._store.identities()
+        # After these, so that the namespace of each is among them.
         namespaces = {row.id: row for row in await self._store.namespaces()}
         meanings: dict[str, Grants] = {}
         buckets = {row.id: self._bucket(row) for row in rows if row.limit is not None}
         self._keys = {row.id: _compiled(row, meanings, buckets.get(row.id)) for row in rows}
         self._buckets = {_KEY + row.lineage: buckets[row.id] for row in rows if row.id in buckets}
+        self._identities.replace(identities, lambda text, of: _grants(text, of, meanings))
         self._namespaces = namespaces
         self._version = version
         self._changed()
@@ -157,25 +172,28 @@ class Access:
         return made
 
     def _forget_ended(self) -> None:
-        """Keys end by the clock too: those who hold something by them hear of it."""
+        """Keys and tokens end by the clock too: those who hold something by them hear of it."""
         now = self._clock.now_ms()
         ended = [
             key_id
             for key_id, known in self._keys.items()
             if known.ends_ms is not None and known.ends_ms <= now < known.ends_ms + 2 * 1000 * _EVERY
         ]
-        if ended:
+        if self.others.some_ended() or ended:
             self._changed()
 
     def _changed(self) -> None:
         self._remembered.clear()
+        self.others.forget()
         for listener in self._on_change:
             listener()
 
     # ---- asked by calls
 
     def remembered(self, text: str) -> Scope | None:
-        """The scope of a key that was looked at before and is good now; None where `look` has to say."""
+        """The scope of what was looked at before and is good now; None where a look has to say."""
+        if len(text) > keys.CHARS:
+            return self.others.remembered(text)
         known = self._remembered.get(text)
         if known is None or (known.ends_ms is not None and self._clock.now_ms() >= known.ends_ms):
             return None
@@ -242,6 +260,8 @@ class Access:
         Returns:
             Its scope of now, and why its principal may not go on; None: it may.
         """
+        if scope.credential.startswith(CREDENTIAL):
+            return self.others.now(scope)
         if not scope.credential.startswith(_KEY):
             return scope, None
         known = self._keys.get(scope.credential.removeprefix(_KEY))
@@ -260,9 +280,12 @@ class Access:
         return [
             known.scope.credential
             for known in self._keys.values()
-            if known.row.revoked
-            or ((row := self._namespaces.get(known.row.namespace)) is not None and row.disabled)
-        ]
+            if known.row.revoked or self._is_disabled(known.row.namespace)
+        ] + self._identities.lost(self._is_disabled)
+
+    def _is_disabled(self, namespace: int) -> bool:
+        row = self._namespaces.get(namespace)
+        return row is not None and row.disabled
 
     def _ended(self, known: _Known) -> JobQueueError | None:
         """Why a key is not good any more."""
@@ -279,17 +302,23 @@ class Access:
 
 
 def _compiled(row: KeyRow, meanings: dict[str, Grants], bucket: Bucket | None) -> _Known:
-    grants = meanings.get(row.grants)
-    if grants is None:
-        try:
-            grants = from_json(json.loads(row.grants))
-        except GrantsMalformed as error:
-            _log.error("the grants of a key can't be read, so it permits nothing", key=row.id, error=error)
-            grants = NOTHING
-        meanings[row.grants] = grants
+    grants = _grants(row.grants, f"key {row.id}", meanings)
     scope = Scope(row.namespace, _KEY + row.lineage, grants, _KEY + row.id, bucket)
     ends_ms = None if row.expires_at is None else int(row.expires_at.timestamp() * 1000)
     return _Known(row, scope, ends_ms, tuple(ip_network(text) for text in row.networks))
+
+
+def _grants(text: str, of: str, meanings: dict[str, Grants]) -> Grants:
+    """The grants in a stored text, read once for all that have the same."""
+    grants = meanings.get(text)
+    if grants is None:
+        try:
+            grants = from_json(json.loads(text))
+        except GrantsMalformed as error:
+            _log.error("stored grants can't be read, so they permit nothing", of=of, error=error)
+            grants = NOTHING
+        meanings[text] = grants
+    return grants
 
 
 def _within(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:

@@ -20,6 +20,8 @@ _ID_CHARS = 10
 _CHECK_CHARS = 6
 #: What a key looks like. SECURITY.md publishes it, and `logs.py` keeps what looks so out of lines.
 PATTERN = r"jq_[0-9a-hjkmnp-tv-z]{10}_[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}"
+#: How long it is.
+CHARS = 63
 _is_key = re.compile(PATTERN, re.ASCII).fullmatch
 
 

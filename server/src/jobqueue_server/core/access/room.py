@@ -9,6 +9,7 @@ from ...store.stores import Stores
 from ..upkeep.room import UpkeepRoom
 from .access import Access
 from .admin import AccessAdmin
+from .issuer import Issuer
 
 
 class OtherServers(Protocol):
@@ -29,6 +30,7 @@ class AccessRoom:
         upkeep: Has the clock by which keys end, and knows whether older servers run.
         servers: How many servers there are, between which rates are divided.
         others: Told of what this server changes, and heard of what they do.
+        issuer: Whose tokens are taken; None: tokens are not.
         used: Whether callers have to show who they are. If not, nothing is read and nothing runs.
     """
 
@@ -39,9 +41,16 @@ class AccessRoom:
         servers: Callable[[], int],
         others: OtherServers,
         *,
+        issuer: Issuer | None = None,
         used: bool,
     ) -> None:
-        self.access = Access(stores.access, upkeep.clock, servers)
+        self.tokens = None
+        if issuer is not None:
+            # Its library is there only where tokens are taken.
+            from .tokens import IssuerTokens
+
+            self.tokens = IssuerTokens(issuer)
+        self.access = Access(stores.access, upkeep.clock, servers, self.tokens)
         self.admin = AccessAdmin(stores.access, stores.catalog, self.access, upkeep.levels)
         others.hear_access_changed(self.access.changed_elsewhere)
         self.admin.hear_change(others.tell_access_changed)
@@ -54,4 +63,8 @@ class AccessRoom:
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""
-        return {"access": self.access.run} if self.used else {}
+        if not self.used:
+            return {}
+        if self.tokens is None:
+            return {"access": self.access.run}
+        return {"access": self.access.run, "issuer": self.tokens.keys.run}

@@ -16,6 +16,8 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
+from grpc_http2 import PeerNames
+
 from ...chain import Begun, Call, Chain
 from ...fast_path import Deadlines
 from ...model import DEFAULT_QUEUE, Ticket
@@ -114,13 +116,15 @@ class HttpFastPath:
             body,
         )
 
-    def start(self, metadata: dict[str, str], body: bytes, peer: str) -> tuple[Begun, Ticket] | None:
+    def start(
+        self, metadata: dict[str, str], body: bytes, peer: str, certificate: PeerNames | None = None
+    ) -> tuple[Begun, Ticket] | None:
         """Lets the call in and puts its job in line; None where the general path takes it."""
         found = _body(body)
         if found is None:
             return None
         kind, queue, payload = found.groups()
-        call = Call(_FULL_NAME, "http", metadata, peer=peer)
+        call = Call(_FULL_NAME, "http", metadata, peer=peer, certificate=certificate)
         begun = self._chain.begin(call)
         if begun is None:
             return None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
 import grpc
 import grpc.aio
 
-from ..transport import MessageTooLarge, MessageUnreadable, Metadata, PeerGone, TooLarge
+from ..transport import MessageTooLarge, MessageUnreadable, Metadata, PeerGone, PeerNames, TooLarge
 from ..transport import raw as as_it_came
 
 _log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ class GrpcioCall:
         context: gRPC's own context, for messages as bytes.
         handler: The handler of the method.
         most_bytes: The largest message, in bytes.
+        asks: Whether callers may show certificates.
 
     Attributes:
         compressed: Whether the last message was compressed. Not known in this engine.
@@ -34,11 +35,12 @@ class GrpcioCall:
 
     compressed: bool | None = None
 
-    def __init__(self, context: Any, handler: Any, most_bytes: int) -> None:
+    def __init__(self, context: Any, handler: Any, most_bytes: int, asks: bool = False) -> None:
         self._context = context
         self._handler = handler
         self._most_bytes = most_bytes
         self._peer = unquote(context.peer())
+        self._certificate = _names(context.auth_context()) if asks else None
         # Whether nothing more is sent, because the caller has gone or the call is ending.
         self._ended = False
         # Whether the handler has ended.
@@ -159,6 +161,10 @@ class GrpcioCall:
         """The caller's address, as gRPC writes it."""
         return self._peer
 
+    def certificate(self) -> PeerNames | None:
+        """What the caller's certificate names; None: it showed none."""
+        return self._certificate
+
     def set_code(self, code: grpc.StatusCode) -> None:
         """Sets the status with which the call ends when the handler returns."""
         self._context.set_code(code)
@@ -221,6 +227,17 @@ class GrpcioCall:
         except grpc.aio.BaseError:
             self._ended = True
             raise PeerGone from None
+
+
+def _names(shown: Mapping[str, Sequence[bytes]]) -> PeerNames | None:
+    """What gRPC tells of a caller's certificate."""
+    if "x509_pem_cert" not in shown:
+        return None
+    uris, dns, common = (
+        tuple(value.decode("utf-8", "replace") for value in shown.get(name, ()))
+        for name in ("peer_uri", "peer_dns", "x509_common_name")
+    )
+    return PeerNames(uris, dns, common)
 
 
 def _forget(aborted: grpc.aio.AbortError) -> None:

@@ -55,6 +55,8 @@ class GrpcioServer:
         limits = Limits() if limits is None else limits
         self._most_bytes = most_bytes
         self._calls: set[asyncio.Task[Any]] = set()
+        # Whether callers may show certificates.
+        self._asks = False
         greeting = int(limits.greeting * 1000)
         options = [
             ("grpc.so_reuseport", int(reuse_port)),
@@ -96,15 +98,15 @@ class GrpcioServer:
 
         async def unary(raw: bytes, context: Any) -> bytes | None:
             with self._running():
-                return await GrpcioCall(context, handler, self._most_bytes).unary(raw)
+                return await GrpcioCall(context, handler, self._most_bytes, self._asks).unary(raw)
 
         async def answers(raw: bytes, context: Any) -> None:
             with self._running():
-                await GrpcioCall(context, handler, self._most_bytes).stream(raw)
+                await GrpcioCall(context, handler, self._most_bytes, self._asks).stream(raw)
 
         async def both(_: object, context: Any) -> None:
             with self._running():
-                await GrpcioStream(context, handler, self._most_bytes).stream_both()
+                await GrpcioStream(context, handler, self._most_bytes, self._asks).stream_both()
 
         if handler.request_streaming:
             return make.stream_stream_rpc_method_handler(both)
@@ -136,6 +138,7 @@ class GrpcioServer:
             if tls is None:
                 port = self._server.add_insecure_port(place)
             else:
+                self._asks = tls.client_ca is not None
                 port = self._server.add_secure_port(place, _credentials(tls))
         except RuntimeError as error:
             # gRPC's error has no more details.

@@ -29,8 +29,8 @@ class GrpcioStream(GrpcioCall):
     Messages to send wait in a queue, which one task writes in order: gRPC accepts one message at a time.
     """
 
-    def __init__(self, context: Any, handler: Any, most_bytes: int) -> None:
-        super().__init__(context, handler, most_bytes)
+    def __init__(self, context: Any, handler: Any, most_bytes: int, asks: bool = False) -> None:
+        super().__init__(context, handler, most_bytes, asks)
         self._resumed = asyncio.Event()
         # Each with whether it is sent uncompressed.
         self._queue: deque[tuple[bytes, bool]] = deque()

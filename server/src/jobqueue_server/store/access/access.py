@@ -95,6 +95,35 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class NewIdentity:
+    """An identity to be stored. `kind` is `jwt` or `mtls`; an empty `claim` stands for the subject of a token."""
+
+    kind: str
+    pattern: str
+    grants: Grants
+    created_by: str
+    issuer: str = ""
+    claim: str = ""
+    limit: Limit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """An identity as administrators see it."""
+
+    id: int
+    namespace: str
+    kind: str
+    issuer: str
+    pattern: str
+    claim: str
+    grants: Grants
+    limit: Limit | None
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Namespace:
     """A namespace as administrators see it."""
 
@@ -253,6 +282,46 @@ class AccessStore:
             await self.insert_key(namespace, key, session=session)
             return True
 
+    # ---- identities
+
+    async def put_identity(self, namespace: int, new: NewIdentity) -> Identity | None:
+        """Stores an identity, or replaces the grants and the limit of the one of this kind, issuer, claim and pattern.
+
+        None: there is one in another namespace.
+        """
+        async with self._database.transaction() as session:
+            await session.fetch("raise_access_version")
+            row = await session.fetchrow(
+                "put_identity",
+                namespace,
+                new.kind,
+                new.issuer,
+                new.pattern,
+                new.claim,
+                json.dumps(to_json(new.grants)),
+                new.limit.rate if new.limit else None,
+                new.limit.burst if new.limit else None,
+                new.created_by,
+            )
+            return None if row is None else _identity(row)
+
+    async def get_identity(self, namespace: int, identity_id: int) -> Identity | None:
+        """The identity, or None."""
+        row = await self._database.fetchrow("get_identity", namespace, identity_id)
+        return None if row is None else _identity(row)
+
+    async def list_identities(self, namespace: int, after: int, limit: int) -> list[Identity]:
+        """At most `limit` identities whose ids come after `after`, by id."""
+        return [
+            _identity(row) for row in await self._database.fetch("list_identities", namespace, after, limit)
+        ]
+
+    async def delete_identity(self, namespace: int, identity_id: int) -> bool:
+        """Deletes the identity; False: there is none."""
+        async with self._database.transaction() as session:
+            await session.fetch("raise_access_version")
+            return await session.fetchrow("delete_identity", namespace, identity_id) is not None
+
     # ---- namespaces
 
     async def create_namespace(self, name: str) -> bool:
@@ -301,6 +370,21 @@ def _key(row: Record) -> Key:
         row["succeeds"],
         row["last_used_at"],
         expires_at is not None and expires_at <= row["now"],
+    )
+
+
+def _identity(row: Record) -> Identity:
+    return Identity(
+        row["id"],
+        row["namespace"],
+        row["kind"],
+        row["issuer"],
+        row["pattern"],
+        row["claim"],
+        from_json(json.loads(row["grants"])),
+        _limit(row),
+        row["created_at"],
+        row["created_by"],
     )
 
 

@@ -1,0 +1,169 @@
+"""Callers whose credentials others made: tokens of an issuer and certificates of an authority."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ...errors import (
+    CredentialsExpired,
+    CredentialsInvalid,
+    CredentialsRevoked,
+    JobQueueError,
+    NamespaceDisabled,
+)
+from ...scope import Scope
+from ..upkeep.clock import Clock
+from .identities import Identities
+from .issuer import Verified
+
+#: How long a good token is not looked at again, in milliseconds.
+_LOOK_EVERY_MS = 300_000
+#: Tokens and certificates that are remembered with their verdict.
+_MOST = 10_000
+
+
+class Tokens(Protocol):
+    """What checks tokens of an issuer, by its name."""
+
+    issuer: str
+
+    async def verify(self, text: str, now_ms: int) -> Verified:
+        """What a token says.
+
+        Raises:
+            CredentialsInvalid: It is not the issuer's, not for this server, or not yet good.
+            CredentialsExpired: It was good.
+            IssuerAway: Whether it is good can't be said, since the issuer's keys can't be read.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What a look at a token found, and when it is to be looked at again."""
+
+    scope: Scope
+    again_ms: int
+
+
+class Identified:
+    """Who they are by what they show.
+
+    Args:
+        identities: Whom tokens and certificates stand for.
+        tokens: Checks tokens; None: they are not taken.
+        clock: The database's time, by which tokens end.
+        check_namespace: Raises NamespaceDisabled for a namespace that is not in use.
+    """
+
+    def __init__(
+        self,
+        identities: Identities,
+        tokens: Tokens | None,
+        clock: Clock,
+        check_namespace: Callable[[int], None],
+    ) -> None:
+        self._identities = identities
+        self._tokens = tokens
+        self._clock = clock
+        self._check_namespace = check_namespace
+        # Tokens by their hash: they may have 16 KiB.
+        self._verdicts: dict[str, _Verdict] = {}
+        self._certificates: dict[tuple[str, ...], Scope] = {}
+        # When tokens end that were shown, each second once.
+        self._ends: list[int] = []
+
+    def forget(self) -> None:
+        """What was found so far may not hold any more."""
+        self._verdicts.clear()
+        self._certificates.clear()
+
+    def some_ended(self) -> bool:
+        """Whether a token that was shown has ended since the last time."""
+        now, ended = self._clock.now_ms(), False
+        while self._ends and self._ends[0] * 1000 <= now:
+            heapq.heappop(self._ends)
+            ended = True
+        return ended
+
+    def remembered(self, text: str) -> Scope | None:
+        """The scope of a token that was looked at before and is good now; None where `look_at_token` has to say."""
+        verdict = self._verdicts.get(_digest(text))
+        if verdict is None or self._clock.now_ms() >= verdict.again_ms:
+            return None
+        return verdict.scope
+
+    async def look_at_token(self, text: str) -> Scope:
+        """The scope of a caller that shows a token of the issuer.
+
+        Raises:
+            CredentialsInvalid: It is not good, or no identity is for it.
+            CredentialsExpired: It was good.
+            IssuerAway: Whether it is good can't be said.
+            NamespaceDisabled: The namespace of its identity is not in use.
+        """
+        if self._tokens is None:
+            raise CredentialsInvalid("tokens are not taken here; show a key")
+        now = self._clock.now_ms()
+        verified = await self._tokens.verify(text, now)
+        base = self._identities.of_token(verified.subject, verified.claims)
+        if base is None:
+            raise CredentialsInvalid(
+                f"the token is good, but no identity is for {verified.subject!r}; an administrator can put one"
+            )
+        self._check_namespace(base.namespace)
+        scope = replace(base, ends_ms=verified.ends_ms)
+        if len(self._verdicts) >= _MOST:
+            self._verdicts.clear()
+        self._verdicts[_digest(text)] = _Verdict(scope, min(verified.ends_ms, now + _LOOK_EVERY_MS))
+        second = -(-verified.ends_ms // 1000)
+        if second not in self._ends and len(self._ends) < _MOST:
+            heapq.heappush(self._ends, second)
+        return scope
+
+    def certificate(self, names: tuple[str, ...]) -> Scope | None:
+        """The scope of a caller whose certificate has these names, from memory; None where there is none."""
+        scope = self._certificates.get(names)
+        if scope is None:
+            try:
+                scope = self.look_at_certificate(names)
+            except JobQueueError:
+                return None
+            if len(self._certificates) >= _MOST:
+                self._certificates.clear()
+            self._certificates[names] = scope
+        return scope
+
+    def look_at_certificate(self, names: tuple[str, ...]) -> Scope:
+        """The same, or why there is none.
+
+        Raises:
+            CredentialsInvalid: No identity is for one of these names.
+            NamespaceDisabled: The namespace of its identity is not in use.
+        """
+        scope = self._identities.of_names(names)
+        if scope is None:
+            named = " or ".join(map(repr, names[:3])) or "a certificate without a name that counts"
+            raise CredentialsInvalid(f"no identity is for {named}; an administrator can put one")
+        self._check_namespace(scope.namespace)
+        return scope
+
+    def now(self, scope: Scope) -> tuple[Scope, JobQueueError | None]:
+        """What became of a token or a certificate that was good when a stream or a session began."""
+        now = self._identities.now(scope)
+        if now is None:
+            return scope, CredentialsRevoked(f"no identity is for {scope.principal} any more")
+        try:
+            self._check_namespace(scope.namespace)
+        except NamespaceDisabled as error:
+            return scope, error
+        if scope.ends_ms is not None and self._clock.now_ms() >= scope.ends_ms:
+            return scope, CredentialsExpired("the token has expired; show a new one")
+        return now, None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
