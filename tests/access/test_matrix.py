@@ -45,6 +45,7 @@ OBJECTS = ("own", "other queue", "other namespace", "absent")
 REFUSALS = {
     "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "CREDENTIALS_EXPIRED", "CREDENTIALS_REVOKED", "NOT_ALLOWED",
     "JOB_NOT_FOUND", "QUEUE_NOT_FOUND", "SESSION_UNKNOWN", "KEY_NOT_FOUND",
+    "IDENTITY_NOT_FOUND",
 }  # fmt: skip
 #: By the object: a queue of that sort, and the namespaces in which it is there.
 QUEUES = {
@@ -96,6 +97,10 @@ def expected(principal: Principal, method: MethodDescriptor, thing: str) -> str:
             return "OK" if KEYS.get(thing) == principal.namespace else "KEY_NOT_FOUND"
         case "NAMESPACE" if method.name in ("CreateNamespace", "DisableNamespace", "EnableNamespace"):
             return "OK" if principal.namespace == "default" else "NOT_ALLOWED"
+        case "NAMESPACE" if method.name == "PutIdentity":
+            return "OK" if principal.namespace == "default" else "NOT_ALLOWED"
+        case "NAMESPACE" if method.name == "DeleteIdentity":
+            return "IDENTITY_NOT_FOUND" if principal.namespace == "default" else "NOT_ALLOWED"
         case "FILTERED" | "NAMESPACE":
             return "OK"
         case "QUEUE_OF_REQUEST" if method.name == "PutKind":
@@ -271,6 +276,11 @@ REQUESTS: dict[str, Callable[[World, Principal, str, bool], Any]] = {
     "ListKeys": lambda w, p, thing, rest: access_admin_pb2.ListKeysRequest(page_size=1),
     "RotateKey": lambda w, p, thing, rest: access_admin_pb2.RotateKeyRequest(id=w.keys[thing]),
     "RevokeKey": lambda w, p, thing, rest: access_admin_pb2.RevokeKeyRequest(id=w.keys[thing]),
+    "PutIdentity": lambda w, p, thing, rest: access_admin_pb2.PutIdentityRequest(
+        kind="mtls", pattern="name", grants=[access_admin_pb2.Grant(permissions=[access_pb2.Access.ADMIN])]
+    ),
+    "ListIdentities": lambda w, p, thing, rest: access_admin_pb2.ListIdentitiesRequest(page_size=1),
+    "DeleteIdentity": lambda w, p, thing, rest: access_admin_pb2.DeleteIdentityRequest(id="999999"),
     "CreateNamespace": lambda w, p, thing, rest: access_admin_pb2.CreateNamespaceRequest(name="scratch"),
     "ListNamespaces": lambda w, p, thing, rest: access_admin_pb2.ListNamespacesRequest(),
     "DisableNamespace": lambda w, p, thing, rest: access_admin_pb2.DisableNamespaceRequest(name="scratch"),

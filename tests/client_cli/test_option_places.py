@@ -34,6 +34,7 @@ COMMANDS = [
     *[("kinds", name) for name in ("list", "put")],
     *[("queues", name) for name in ("list", "show", "pause", "resume")],
     *[("keys", name) for name in ("create", "list", "show", "rotate", "revoke")],
+    *[("identities", name) for name in ("put", "list", "delete")],
     *[("namespaces", name) for name in ("create", "list", "disable", "enable")],
 ]
 
@@ -51,7 +52,7 @@ def _help(*arguments: str) -> str:
 
 
 def test_the_commands_here_are_all_that_there_are():
-    for group in ((), ("kinds",), ("queues",), ("keys",), ("namespaces",)):
+    for group in ((), ("kinds",), ("queues",), ("keys",), ("identities",), ("namespaces",)):
         told = _help(*group).partition("Commands")[2]
         found = set(re.findall(r"^│ ([a-z-]+) ", told, re.MULTILINE))
         here = {command[len(group)] for command in COMMANDS if command[: len(group)] == group}

@@ -29,6 +29,14 @@ PATTERNS: dict[str, tuple[list[str], list[str]]] = {
         ["0123456789", "zyxwvtsrqp"],
         ["", "012345678", "01234567890", "A123456789", "i123456789"],
     ),
+    limits.IDENTITY_ID["pattern"]: (
+        ["1", "9" * 18],
+        ["", "0", "01", "-1", "9" * 19, "a"],
+    ),
+    limits.LIMITS["PutIdentityRequest.pattern"]["pattern"]: (
+        ["*", "a", "a*", "spiffe://example.org/ns/prod/mailer", "a b", "\u00e9*"],
+        ["**", "*a", "a*b", "a\n", "a\u007f"],
+    ),
     limits.PATTERNS["items"]["pattern"]: (
         ["*", "a*", "a.b-*", "a" * 127 + "*", "a" * 128],
         ["", "**", "*a", "a*b", "A*", "-*", "a" * 128 + "*", "a" * 129],

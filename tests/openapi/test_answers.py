@@ -67,6 +67,9 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
     await checked("ListKeys", page_size="1")
     await checked("RotateKey", {"grace": "0s"}, id=key)
     await checked("RevokeKey", {"reason": "r"}, id=key)
+    put = await checked("PutIdentity", {"kind": "jwt", "pattern": "mailer", "grants": grants})
+    await checked("ListIdentities", page_size="1")
+    await checked("DeleteIdentity", id=put.json["id"])
     await checked("CreateNamespace", {"name": "team-a"})
     await checked("ListNamespaces")
     await checked("DisableNamespace", {}, name="team-a")
@@ -143,6 +146,7 @@ async def test_the_examples_of_bodies_are_taken(checked: Checked, document: Docu
             "OpenSession",
             "PutKind",
             "CreateKey",
+            "PutIdentity",
             "CreateNamespace",
         )
     }

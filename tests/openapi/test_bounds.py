@@ -144,6 +144,24 @@ BASES: dict[str, list[Base]] = {
     "ListKeys": [Base(query={**PAGE, **OF_NAMESPACE})],
     "RotateKey": [Base(KEY, body={"grace": "1s", "expires_in": "60s", **OF_NAMESPACE})],
     "RevokeKey": [Base(KEY, body={"reason": "r", **OF_NAMESPACE})],
+    "PutIdentity": [
+        Base(
+            body={
+                "kind": "jwt",
+                "pattern": "mailer",
+                "issuer": "",
+                "claim": "",
+                # Twice, so that one of them can be another.
+                "grants": [
+                    {"permissions": ["READ", "READ"], "queues": ["*"], "kinds": ["*"], "payloads": True}
+                ],
+                "rate_limit": {"per_second": 1, "burst": 1},
+                "namespace": "",
+            }
+        )
+    ],
+    "ListIdentities": [Base(query={**PAGE, **OF_NAMESPACE})],
+    "DeleteIdentity": [Base({"id": "999"}, query=OF_NAMESPACE)],
     "CreateNamespace": [Base(body={"name": "team-a"})],
     "ListNamespaces": [Base(query=PAGE)],
     "DisableNamespace": [Base({"name": "nobodys"}, body={})],

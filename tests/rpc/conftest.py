@@ -26,9 +26,11 @@ from jobqueue_server.lifecycle import Status
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.model import Enqueued, EnqueuedBatch, Job, JobFilter, Kind, NewJob, NewJobs, Page, Queue
 from jobqueue_server.rpc.access_admin import AccessAdminServicer
+from jobqueue_server.rpc.identities import IdentityServicer
 from jobqueue_server.rpc.job_queue import JobQueueServicer
 from jobqueue_server.rpc.queue_admin import QueueAdminServicer
 from jobqueue_server.rpc.server import GrpcServer
+from jobqueue_server.rpc.union import ServicerUnion
 from jobqueue_server.scope import Scope
 from jobqueue_server.settings import Settings
 
@@ -194,7 +196,10 @@ async def serving(job_queue: object = None, **chain_options: Any) -> AsyncIterat
         [
             (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], servicer),
             (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], QueueAdminServicer(core, core)),
-            (access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"], AccessAdminServicer(core)),
+            (
+                access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"],
+                ServicerUnion(AccessAdminServicer(core), IdentityServicer(core)),
+            ),
         ],
         engine=Settings.load().grpc_engine,
     )

@@ -347,6 +347,10 @@ def grants(*, count: int = 1, **fields: Any) -> dict[str, Any]:
     return {"name": "mailer", "grants": [grant] * count}
 
 
+def identity(**fields: Any) -> dict[str, Any]:
+    return {"kind": "jwt", "pattern": "mailer", "grants": grants()["grants"], **fields}
+
+
 ADMIN, ENQUEUE = access_pb2.Access.ADMIN, access_pb2.Access.ENQUEUE
 MANY = [f"q{number}" for number in range(100)]
 WRONG_ACCESS: list[tuple[str, str, dict[str, Any], str]] = [
@@ -429,12 +433,36 @@ WRONG_ACCESS: list[tuple[str, str, dict[str, Any], str]] = [
     ("keys in a namespace with NUL", "ListKeys", {"namespace": "a\0"}, "namespace"),
     *(
         row
-        for method in ("ListKeys", "ListNamespaces")
+        for method in ("ListKeys", "ListNamespaces", "ListIdentities")
         for row in (
             (f"{method}, negative page size", method, {"page_size": -1}, "page_size"),
             (f"{method}, long page token", method, {"page_token": "a" * 1025}, "page_token"),
         )
     ),
+    ("an identity without a kind", "PutIdentity", identity(kind=""), "kind"),
+    ("an identity of keys", "PutIdentity", identity(kind="key"), "kind"),
+    ("an identity without a pattern", "PutIdentity", identity(pattern=""), "pattern"),
+    ("an identity with * in its pattern", "PutIdentity", identity(pattern="a*b"), "pattern"),
+    ("an identity with NUL in its pattern", "PutIdentity", identity(pattern="a\0"), "pattern"),
+    ("an identity with a pattern of 513 characters", "PutIdentity", identity(pattern="a" * 513), "pattern"),
+    ("an identity with a long issuer", "PutIdentity", identity(issuer="a" * 513), "issuer"),
+    ("a certificate with an issuer", "PutIdentity", identity(kind="mtls", issuer="a"), "issuer"),
+    ("an identity with a long claim", "PutIdentity", identity(claim="a" * 101), "claim"),
+    ("a certificate with a claim", "PutIdentity", identity(kind="mtls", claim="a"), "claim"),
+    ("an identity without grants", "PutIdentity", identity(grants=[]), "grants"),
+    (
+        "an identity with a negative rate",
+        "PutIdentity",
+        identity(rate_limit=access_admin_pb2.RateLimit(per_second=-1)),
+        "rate_limit.per_second",
+    ),
+    ("an identity of a namespace in capitals", "PutIdentity", identity(namespace="B"), "namespace"),
+    ("identities of a namespace in capitals", "ListIdentities", {"namespace": "B"}, "namespace"),
+    *(
+        (f"an identity by {what}", "DeleteIdentity", {"id": wrong}, "id")
+        for what, wrong in (("no id", ""), ("0", "0"), ("a word", "one"), ("a long number", "1" * 19))
+    ),
+    ("an identity by a namespace in capitals", "DeleteIdentity", {"id": "1", "namespace": "B"}, "namespace"),
     *(
         (f"{method} of {what}", method, {"name": wrong}, "name")
         for method in ("CreateNamespace", "DisableNamespace", "EnableNamespace")

@@ -368,6 +368,31 @@ def by_namespace(method: str) -> None:
         return [await answer_of(getattr(caller.access, method)(request(name=things.namespace)))]
 
 
+@case("PutIdentity")
+async def put_identity(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    request = access_admin_pb2.PutIdentityRequest(
+        kind="mtls",
+        pattern="name",
+        grants=[access_admin_pb2.Grant(permissions=[access_pb2.Access.READ])],
+        namespace=things.namespace,
+    )
+    return [await answer_of(caller.access.PutIdentity(request))]
+
+
+@case("ListIdentities")
+async def list_identities(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    requests = [access_admin_pb2.ListIdentitiesRequest(namespace=name) for name in ("", things.namespace)]
+    return [await answer_of(caller.access.ListIdentities(request)) for request in requests]
+
+
+@case("DeleteIdentity")
+async def delete_identity(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    requests = [
+        access_admin_pb2.DeleteIdentityRequest(id="1", namespace=name) for name in ("", things.namespace)
+    ]
+    return [await answer_of(caller.access.DeleteIdentity(request)) for request in requests]
+
+
 by_namespace("CreateNamespace")
 by_namespace("DisableNamespace")
 by_namespace("EnableNamespace")

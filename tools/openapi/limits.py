@@ -45,6 +45,8 @@ from jobqueue_server.rpc.access_admin import (
 )
 from jobqueue_server.rpc.checks import MAX_PAGE_TOKEN_CHARS, MAX_REASON_CHARS, MAX_WATCH_TOKEN_CHARS
 from jobqueue_server.rpc.hello import MAX_CLIENT, MAX_NAMED, MAX_SLOTS, MAX_SUBSCRIPTIONS
+from jobqueue_server.rpc.identities import KINDS as KINDS_OF_IDENTITIES
+from jobqueue_server.rpc.identities import MAX_CLAIM_CHARS, MAX_ISSUER_CHARS, MAX_PATTERN_CHARS
 from jobqueue_server.rpc.unary_sessions import MAX_TOKEN_CHARS
 
 Schema = dict[str, Any]
@@ -96,6 +98,7 @@ WAIT = _span(timedelta(), MAX_WAIT)
 LEASES: Schema = {"maxItems": MAX_NAMED}
 SLOTS: Schema = {"minimum": 0, "maximum": MAX_SLOTS}
 KEY_ID: Schema = {"pattern": "^[0-9a-hjkmnp-tv-z]{10}$"}
+IDENTITY_ID: Schema = {"pattern": "^[1-9][0-9]{0,17}$"}
 LIFETIME = _span(MIN_LIFETIME, MAX_LIFETIME)
 #: A name, or the beginning of one and `*`.
 PATTERNS: Schema = {
@@ -230,6 +233,21 @@ LIMITS: dict[str, Schema] = {
     "RevokeKeyRequest.id": KEY_ID,
     "RevokeKeyRequest.reason": {"maxLength": MAX_REVOKE_REASON_CHARS, "pattern": _NO_NUL},
     "RevokeKeyRequest.namespace": NAME_OR_EMPTY,
+    "PutIdentityRequest.kind": {"enum": list(KINDS_OF_IDENTITIES)},
+    "PutIdentityRequest.pattern": {
+        "minLength": 1,
+        "maxLength": MAX_PATTERN_CHARS,
+        "pattern": r"^(\*|[^*\u0000-\u001f\u007f]+\*?)$",
+    },
+    "PutIdentityRequest.issuer": {"maxLength": MAX_ISSUER_CHARS, "pattern": _NO_NUL},
+    "PutIdentityRequest.claim": {"maxLength": MAX_CLAIM_CHARS, "pattern": _NO_NUL},
+    "PutIdentityRequest.grants": {"minItems": 1, "maxItems": MAX_GRANTS},
+    "PutIdentityRequest.namespace": NAME_OR_EMPTY,
+    "ListIdentitiesRequest.page_size": PAGE_SIZE,
+    "ListIdentitiesRequest.page_token": PAGE_TOKEN,
+    "ListIdentitiesRequest.namespace": NAME_OR_EMPTY,
+    "DeleteIdentityRequest.id": IDENTITY_ID,
+    "DeleteIdentityRequest.namespace": NAME_OR_EMPTY,
     "CreateNamespaceRequest.name": NAME,
     "ListNamespacesRequest.page_size": PAGE_SIZE,
     "ListNamespacesRequest.page_token": PAGE_TOKEN,

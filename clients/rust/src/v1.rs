@@ -420,6 +420,110 @@ pub struct EnableNamespaceResponse {
     #[prost(message, optional, tag = "1")]
     pub namespace: ::core::option::Option<Namespace>,
 }
+/// Whom a token or a certificate stands for. Of several that match, a whole name holds before a prefix, and a longer prefix
+/// before a shorter one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Identity {
+    /// Its number, as text.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// `jwt` or `mtls`.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// What is matched, as it was put.
+    #[prost(string, tag = "3")]
+    pub pattern: ::prost::alloc::string::String,
+    /// The issuer of its tokens. Empty: the server's.
+    #[prost(string, tag = "4")]
+    pub issuer: ::prost::alloc::string::String,
+    /// The claim that is matched. Empty: the one that names the caller.
+    #[prost(string, tag = "5")]
+    pub claim: ::prost::alloc::string::String,
+    /// The namespace in which its callers are.
+    #[prost(string, tag = "6")]
+    pub namespace: ::prost::alloc::string::String,
+    /// What it permits.
+    #[prost(message, repeated, tag = "7")]
+    pub grants: ::prost::alloc::vec::Vec<Grant>,
+    /// How often each of its callers may call. Unset: as often as wished.
+    #[prost(message, optional, tag = "8")]
+    pub rate_limit: ::core::option::Option<RateLimit>,
+    /// When it was made, by the database's clock.
+    #[prost(message, optional, tag = "9")]
+    pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The principal that made it.
+    #[prost(string, tag = "10")]
+    pub created_by: ::prost::alloc::string::String,
+}
+/// The identity to make.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PutIdentityRequest {
+    /// `jwt` for tokens of an issuer, `mtls` for certificates.
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// A name, or its beginning and `*`, such as `spiffe://example.org/ns/prod/*`. 1..512 characters.
+    #[prost(string, tag = "2")]
+    pub pattern: ::prost::alloc::string::String,
+    /// For `jwt`: the issuer of its tokens, at most 512 characters. Empty: the server's.
+    #[prost(string, tag = "3")]
+    pub issuer: ::prost::alloc::string::String,
+    /// For `jwt`: the claim that is matched, a text or a list of texts, such as `groups`. At most 100 characters. Empty: the
+    /// claim that names the caller.
+    #[prost(string, tag = "4")]
+    pub claim: ::prost::alloc::string::String,
+    /// What it permits, as in CreateKey.
+    #[prost(message, repeated, tag = "5")]
+    pub grants: ::prost::alloc::vec::Vec<Grant>,
+    /// How often each of its callers may call. Unset: as often as wished.
+    #[prost(message, optional, tag = "6")]
+    pub rate_limit: ::core::option::Option<RateLimit>,
+    /// The namespace in which its callers are. Empty: the caller's.
+    #[prost(string, tag = "7")]
+    pub namespace: ::prost::alloc::string::String,
+}
+/// The identity that there is now.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PutIdentityResponse {
+    /// As it is now.
+    #[prost(message, optional, tag = "1")]
+    pub identity: ::core::option::Option<Identity>,
+}
+/// Which identities to list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListIdentitiesRequest {
+    /// At most so many in the answer. 0: 50. Above 1000: 1000. The answer may be shorter, and still carry a token.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before. Empty: the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Their namespace. Empty: the caller's.
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
+}
+/// One page of identities.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListIdentitiesResponse {
+    /// Oldest first.
+    #[prost(message, repeated, tag = "1")]
+    pub identities: ::prost::alloc::vec::Vec<Identity>,
+    /// For `page_token` of the next page. Empty: this was the last one.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Which identity to delete.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteIdentityRequest {
+    /// Its number, as text.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Its namespace. Empty: the caller's.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+}
+/// Nothing: it is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteIdentityResponse {}
 /// Generated client implementations.
 pub mod access_admin_client {
     #![allow(
@@ -818,6 +922,103 @@ pub mod access_admin_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("jobqueue.v1.AccessAdmin", "EnableNamespace"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes an identity, or replaces the grants and the rate limit of the one of this kind, issuer, claim and pattern: what a
+        /// caller may do that shows a token of an issuer or a certificate. Administrators of `default` alone may call it, since
+        /// names of tokens and certificates mean the same in all namespaces.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+        /// - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
+        ///   the caller's own grants do.
+        /// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+        /// - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
+        pub async fn put_identity(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PutIdentityRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutIdentityResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.AccessAdmin/PutIdentity",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.AccessAdmin", "PutIdentity"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the identities of a namespace, oldest first.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
+        /// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
+        /// - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+        /// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+        pub async fn list_identities(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListIdentitiesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListIdentitiesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.AccessAdmin/ListIdentities",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.AccessAdmin", "ListIdentities"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes an identity. What its callers have open ends within 2 s on all servers, and their jobs go elsewhere uncharged.
+        /// Administrators of `default` alone may call it.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: id is not an id of an identity.
+        /// - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
+        /// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+        /// - NOT_FOUND, IDENTITY_NOT_FOUND: no identity of the namespace has this id.
+        pub async fn delete_identity(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteIdentityRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteIdentityResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.AccessAdmin/DeleteIdentity",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.AccessAdmin", "DeleteIdentity"));
             self.inner.unary(req, path, codec).await
         }
     }
@@ -2198,9 +2399,10 @@ pub mod job_queue_client {
     /// - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413. Over gRPC the
     ///   server refuses it by its length and does not read it.
     /// - UNAUTHENTICATED, CREDENTIALS_MISSING: the server asks for a key (JOBQUEUE_AUTH), and the call shows none.
-    /// - UNAUTHENTICATED, CREDENTIALS_INVALID: the key is malformed, or the server does not know it.
-    /// - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key has expired.
-    /// - UNAUTHENTICATED, CREDENTIALS_REVOKED: an administrator has revoked the key.
+    /// - UNAUTHENTICATED, CREDENTIALS_INVALID: the key or the token is malformed, or the server does not know it.
+    /// - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key or the token has expired.
+    /// - UNAUTHENTICATED, CREDENTIALS_REVOKED: an administrator has revoked the key, or deleted the identity.
+    /// - UNAVAILABLE, ISSUER_AWAY: the server can't read the keys of the issuer of tokens.
     /// - PERMISSION_DENIED, NOT_ALLOWED: the key does not permit the call; metadata `permission` names what is missing.
     /// - FAILED_PRECONDITION, NAMESPACE_DISABLED: an administrator has disabled the namespace of the key.
     /// - RESOURCE_EXHAUSTED, RATE_LIMITED: the caller calls more often than it may; RetryInfo says when to try again.

@@ -154,8 +154,7 @@ class App:
             {"depths": gauges.run, "free memory": FreeMemory().run} | watching(self._tls, metrics),
         )
         return Drain(
-            chain, self.transports.serving, query, claim, attempt, session, tuning,
-            grace=settings.shutdown_grace,
+            chain, self.transports.serving, query, claim, attempt, session, tuning, grace=settings.shutdown_grace
         )
     # fmt: on
 

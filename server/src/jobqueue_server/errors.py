@@ -253,6 +253,18 @@ class KeyRevoked(JobQueueError):
     reason, code, http_status = "KEY_REVOKED", "FAILED_PRECONDITION", 409
 
 
+class IdentityNotFound(JobQueueError):
+    """There is no identity with this id in the namespace."""
+
+    reason, code = "IDENTITY_NOT_FOUND", "NOT_FOUND"
+
+
+class IdentityElsewhere(JobQueueError):
+    """An identity for this name is in another namespace. Delete it there first: a name is one principal."""
+
+    reason, code = "IDENTITY_ELSEWHERE", "ALREADY_EXISTS"
+
+
 class NamespaceNotFound(JobQueueError):
     """There is no namespace of this name."""
 

@@ -1498,6 +1498,492 @@ func (x *EnableNamespaceResponse) GetNamespace() *Namespace {
 	return nil
 }
 
+// Whom a token or a certificate stands for. Of several that match, a whole name holds before a prefix, and a longer prefix
+// before a shorter one.
+type Identity struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number, as text.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// `jwt` or `mtls`.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// What is matched, as it was put.
+	Pattern string `protobuf:"bytes,3,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	// The issuer of its tokens. Empty: the server's.
+	Issuer string `protobuf:"bytes,4,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// The claim that is matched. Empty: the one that names the caller.
+	Claim string `protobuf:"bytes,5,opt,name=claim,proto3" json:"claim,omitempty"`
+	// The namespace in which its callers are.
+	Namespace string `protobuf:"bytes,6,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// What it permits.
+	Grants []*Grant `protobuf:"bytes,7,rep,name=grants,proto3" json:"grants,omitempty"`
+	// How often each of its callers may call. Unset: as often as wished.
+	RateLimit *RateLimit `protobuf:"bytes,8,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
+	// When it was made, by the database's clock.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// The principal that made it.
+	CreatedBy     string `protobuf:"bytes,10,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Identity) Reset() {
+	*x = Identity{}
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Identity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Identity) ProtoMessage() {}
+
+func (x *Identity) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Identity.ProtoReflect.Descriptor instead.
+func (*Identity) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Identity) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Identity) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Identity) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+func (x *Identity) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *Identity) GetClaim() string {
+	if x != nil {
+		return x.Claim
+	}
+	return ""
+}
+
+func (x *Identity) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Identity) GetGrants() []*Grant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+func (x *Identity) GetRateLimit() *RateLimit {
+	if x != nil {
+		return x.RateLimit
+	}
+	return nil
+}
+
+func (x *Identity) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Identity) GetCreatedBy() string {
+	if x != nil {
+		return x.CreatedBy
+	}
+	return ""
+}
+
+// The identity to make.
+type PutIdentityRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `jwt` for tokens of an issuer, `mtls` for certificates.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// A name, or its beginning and `*`, such as `spiffe://example.org/ns/prod/*`. 1..512 characters.
+	Pattern string `protobuf:"bytes,2,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	// For `jwt`: the issuer of its tokens, at most 512 characters. Empty: the server's.
+	Issuer string `protobuf:"bytes,3,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// For `jwt`: the claim that is matched, a text or a list of texts, such as `groups`. At most 100 characters. Empty: the
+	// claim that names the caller.
+	Claim string `protobuf:"bytes,4,opt,name=claim,proto3" json:"claim,omitempty"`
+	// What it permits, as in CreateKey.
+	Grants []*Grant `protobuf:"bytes,5,rep,name=grants,proto3" json:"grants,omitempty"`
+	// How often each of its callers may call. Unset: as often as wished.
+	RateLimit *RateLimit `protobuf:"bytes,6,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
+	// The namespace in which its callers are. Empty: the caller's.
+	Namespace     string `protobuf:"bytes,7,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutIdentityRequest) Reset() {
+	*x = PutIdentityRequest{}
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutIdentityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutIdentityRequest) ProtoMessage() {}
+
+func (x *PutIdentityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutIdentityRequest.ProtoReflect.Descriptor instead.
+func (*PutIdentityRequest) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PutIdentityRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *PutIdentityRequest) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+func (x *PutIdentityRequest) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *PutIdentityRequest) GetClaim() string {
+	if x != nil {
+		return x.Claim
+	}
+	return ""
+}
+
+func (x *PutIdentityRequest) GetGrants() []*Grant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+func (x *PutIdentityRequest) GetRateLimit() *RateLimit {
+	if x != nil {
+		return x.RateLimit
+	}
+	return nil
+}
+
+func (x *PutIdentityRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+// The identity that there is now.
+type PutIdentityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is now.
+	Identity      *Identity `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutIdentityResponse) Reset() {
+	*x = PutIdentityResponse{}
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutIdentityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutIdentityResponse) ProtoMessage() {}
+
+func (x *PutIdentityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutIdentityResponse.ProtoReflect.Descriptor instead.
+func (*PutIdentityResponse) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *PutIdentityResponse) GetIdentity() *Identity {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
+// Which identities to list.
+type ListIdentitiesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many in the answer. 0: 50. Above 1000: 1000. The answer may be shorter, and still carry a token.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before. Empty: the first page.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Their namespace. Empty: the caller's.
+	Namespace     string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListIdentitiesRequest) Reset() {
+	*x = ListIdentitiesRequest{}
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListIdentitiesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListIdentitiesRequest) ProtoMessage() {}
+
+func (x *ListIdentitiesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListIdentitiesRequest.ProtoReflect.Descriptor instead.
+func (*ListIdentitiesRequest) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ListIdentitiesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListIdentitiesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListIdentitiesRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+// One page of identities.
+type ListIdentitiesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Oldest first.
+	Identities []*Identity `protobuf:"bytes,1,rep,name=identities,proto3" json:"identities,omitempty"`
+	// For `page_token` of the next page. Empty: this was the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListIdentitiesResponse) Reset() {
+	*x = ListIdentitiesResponse{}
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListIdentitiesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListIdentitiesResponse) ProtoMessage() {}
+
+func (x *ListIdentitiesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListIdentitiesResponse.ProtoReflect.Descriptor instead.
+func (*ListIdentitiesResponse) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListIdentitiesResponse) GetIdentities() []*Identity {
+	if x != nil {
+		return x.Identities
+	}
+	return nil
+}
+
+func (x *ListIdentitiesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Which identity to delete.
+type DeleteIdentityRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number, as text.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its namespace. Empty: the caller's.
+	Namespace     string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteIdentityRequest) Reset() {
+	*x = DeleteIdentityRequest{}
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteIdentityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteIdentityRequest) ProtoMessage() {}
+
+func (x *DeleteIdentityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteIdentityRequest.ProtoReflect.Descriptor instead.
+func (*DeleteIdentityRequest) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *DeleteIdentityRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeleteIdentityRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+// Nothing: it is gone.
+type DeleteIdentityResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteIdentityResponse) Reset() {
+	*x = DeleteIdentityResponse{}
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteIdentityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteIdentityResponse) ProtoMessage() {}
+
+func (x *DeleteIdentityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteIdentityResponse.ProtoReflect.Descriptor instead.
+func (*DeleteIdentityResponse) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{30}
+}
+
 var File_jobqueue_v1_access_admin_proto protoreflect.FileDescriptor
 
 const file_jobqueue_v1_access_admin_proto_rawDesc = "" +
@@ -1612,7 +2098,47 @@ const file_jobqueue_v1_access_admin_proto_rawDesc = "" +
 	"\x16EnableNamespaceRequest\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x04name\"O\n" +
 	"\x17EnableNamespaceResponse\x124\n" +
-	"\tnamespace\x18\x01 \x01(\v2\x16.jobqueue.v1.NamespaceR\tnamespace2\xf3\t\n" +
+	"\tnamespace\x18\x01 \x01(\v2\x16.jobqueue.v1.NamespaceR\tnamespace\"\x8e\x03\n" +
+	"\bIdentity\x12\x15\n" +
+	"\x02id\x18\x01 \x01(\tB\x05\xe2A\x02\x03\bR\x02id\x12\x18\n" +
+	"\x04kind\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x04kind\x12\x1e\n" +
+	"\apattern\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\apattern\x12\x1c\n" +
+	"\x06issuer\x18\x04 \x01(\tB\x04\xe2A\x01\x03R\x06issuer\x12\x1a\n" +
+	"\x05claim\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\x05claim\x12\"\n" +
+	"\tnamespace\x18\x06 \x01(\tB\x04\xe2A\x01\x03R\tnamespace\x120\n" +
+	"\x06grants\x18\a \x03(\v2\x12.jobqueue.v1.GrantB\x04\xe2A\x01\x03R\x06grants\x12;\n" +
+	"\n" +
+	"rate_limit\x18\b \x01(\v2\x16.jobqueue.v1.RateLimitB\x04\xe2A\x01\x03R\trateLimit\x12?\n" +
+	"\n" +
+	"created_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\tcreatedAt\x12#\n" +
+	"\n" +
+	"created_by\x18\n" +
+	" \x01(\tB\x04\xe2A\x01\x03R\tcreatedBy\"\x9b\x02\n" +
+	"\x12PutIdentityRequest\x12\x18\n" +
+	"\x04kind\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x04kind\x12\x1e\n" +
+	"\apattern\x18\x02 \x01(\tB\x04\xe2A\x01\x02R\apattern\x12\x1c\n" +
+	"\x06issuer\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\x06issuer\x12\x1a\n" +
+	"\x05claim\x18\x04 \x01(\tB\x04\xe2A\x01\x01R\x05claim\x120\n" +
+	"\x06grants\x18\x05 \x03(\v2\x12.jobqueue.v1.GrantB\x04\xe2A\x01\x02R\x06grants\x12;\n" +
+	"\n" +
+	"rate_limit\x18\x06 \x01(\v2\x16.jobqueue.v1.RateLimitB\x04\xe2A\x01\x01R\trateLimit\x12\"\n" +
+	"\tnamespace\x18\a \x01(\tB\x04\xe2A\x01\x01R\tnamespace\"H\n" +
+	"\x13PutIdentityResponse\x121\n" +
+	"\bidentity\x18\x01 \x01(\v2\x15.jobqueue.v1.IdentityR\bidentity\"\x83\x01\n" +
+	"\x15ListIdentitiesRequest\x12!\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\x04\xe2A\x01\x01R\bpageSize\x12#\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\x04\xe2A\x01\x01R\tpageToken\x12\"\n" +
+	"\tnamespace\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\tnamespace\"w\n" +
+	"\x16ListIdentitiesResponse\x125\n" +
+	"\n" +
+	"identities\x18\x01 \x03(\v2\x15.jobqueue.v1.IdentityR\n" +
+	"identities\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"Q\n" +
+	"\x15DeleteIdentityRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\x12\"\n" +
+	"\tnamespace\x18\x02 \x01(\tB\x04\xe2A\x01\x01R\tnamespace\"\x18\n" +
+	"\x16DeleteIdentityResponse2\xf6\f\n" +
 	"\vAccessAdmin\x12k\n" +
 	"\tGetAccess\x12\x1d.jobqueue.v1.GetAccessRequest\x1a\x1e.jobqueue.v1.GetAccessResponse\"\x1f\x8a\x80\x19\t\n" +
 	"\x05\x02\x03\x04\x05\x06\x10\x01\x82\xd3\xe4\x93\x02\f\x12\n" +
@@ -1635,7 +2161,13 @@ const file_jobqueue_v1_access_admin_proto_rawDesc = "" +
 	"\x10DisableNamespace\x12$.jobqueue.v1.DisableNamespaceRequest\x1a%.jobqueue.v1.DisableNamespaceResponse\">\x8a\x80\x19\a\n" +
 	"\x01\x06\x10\x01\x18\x01\x82\xd3\xe4\x93\x02-:\x01*b\tnamespace\"\x1d/v1/namespaces/{name}:disable\x12\x9b\x01\n" +
 	"\x0fEnableNamespace\x12#.jobqueue.v1.EnableNamespaceRequest\x1a$.jobqueue.v1.EnableNamespaceResponse\"=\x8a\x80\x19\a\n" +
-	"\x01\x06\x10\x01\x18\x01\x82\xd3\xe4\x93\x02,:\x01*b\tnamespace\"\x1c/v1/namespaces/{name}:enableBM\n" +
+	"\x01\x06\x10\x01\x18\x01\x82\xd3\xe4\x93\x02,:\x01*b\tnamespace\"\x1c/v1/namespaces/{name}:enable\x12\x80\x01\n" +
+	"\vPutIdentity\x12\x1f.jobqueue.v1.PutIdentityRequest\x1a .jobqueue.v1.PutIdentityResponse\".\x8a\x80\x19\a\n" +
+	"\x01\x06\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1d:\x01*b\bidentity\"\x0e/v1/identities\x12z\n" +
+	"\x0eListIdentities\x12\".jobqueue.v1.ListIdentitiesRequest\x1a#.jobqueue.v1.ListIdentitiesResponse\"\x1f\x8a\x80\x19\x05\n" +
+	"\x01\x06\x10\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/identities\x12\x81\x01\n" +
+	"\x0eDeleteIdentity\x12\".jobqueue.v1.DeleteIdentityRequest\x1a#.jobqueue.v1.DeleteIdentityResponse\"&\x8a\x80\x19\a\n" +
+	"\x01\x06\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x15*\x13/v1/identities/{id}BM\n" +
 	"\x0fdev.jobqueue.v1B\x10AccessAdminProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3"
 
 var (
@@ -1650,7 +2182,7 @@ func file_jobqueue_v1_access_admin_proto_rawDescGZIP() []byte {
 	return file_jobqueue_v1_access_admin_proto_rawDescData
 }
 
-var file_jobqueue_v1_access_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_jobqueue_v1_access_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_jobqueue_v1_access_admin_proto_goTypes = []any{
 	(*Grant)(nil),                    // 0: jobqueue.v1.Grant
 	(*RateLimit)(nil),                // 1: jobqueue.v1.RateLimit
@@ -1676,61 +2208,81 @@ var file_jobqueue_v1_access_admin_proto_goTypes = []any{
 	(*DisableNamespaceResponse)(nil), // 21: jobqueue.v1.DisableNamespaceResponse
 	(*EnableNamespaceRequest)(nil),   // 22: jobqueue.v1.EnableNamespaceRequest
 	(*EnableNamespaceResponse)(nil),  // 23: jobqueue.v1.EnableNamespaceResponse
-	(Access_Permission)(0),           // 24: jobqueue.v1.Access.Permission
-	(*timestamppb.Timestamp)(nil),    // 25: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 26: google.protobuf.Duration
+	(*Identity)(nil),                 // 24: jobqueue.v1.Identity
+	(*PutIdentityRequest)(nil),       // 25: jobqueue.v1.PutIdentityRequest
+	(*PutIdentityResponse)(nil),      // 26: jobqueue.v1.PutIdentityResponse
+	(*ListIdentitiesRequest)(nil),    // 27: jobqueue.v1.ListIdentitiesRequest
+	(*ListIdentitiesResponse)(nil),   // 28: jobqueue.v1.ListIdentitiesResponse
+	(*DeleteIdentityRequest)(nil),    // 29: jobqueue.v1.DeleteIdentityRequest
+	(*DeleteIdentityResponse)(nil),   // 30: jobqueue.v1.DeleteIdentityResponse
+	(Access_Permission)(0),           // 31: jobqueue.v1.Access.Permission
+	(*timestamppb.Timestamp)(nil),    // 32: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 33: google.protobuf.Duration
 }
 var file_jobqueue_v1_access_admin_proto_depIdxs = []int32{
-	24, // 0: jobqueue.v1.Grant.permissions:type_name -> jobqueue.v1.Access.Permission
+	31, // 0: jobqueue.v1.Grant.permissions:type_name -> jobqueue.v1.Access.Permission
 	0,  // 1: jobqueue.v1.Key.grants:type_name -> jobqueue.v1.Grant
 	1,  // 2: jobqueue.v1.Key.rate_limit:type_name -> jobqueue.v1.RateLimit
-	25, // 3: jobqueue.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	25, // 4: jobqueue.v1.Key.expires_at:type_name -> google.protobuf.Timestamp
-	25, // 5: jobqueue.v1.Key.revoked_at:type_name -> google.protobuf.Timestamp
-	25, // 6: jobqueue.v1.Key.last_used_at:type_name -> google.protobuf.Timestamp
-	25, // 7: jobqueue.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
-	25, // 8: jobqueue.v1.Namespace.disabled_at:type_name -> google.protobuf.Timestamp
+	32, // 3: jobqueue.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	32, // 4: jobqueue.v1.Key.expires_at:type_name -> google.protobuf.Timestamp
+	32, // 5: jobqueue.v1.Key.revoked_at:type_name -> google.protobuf.Timestamp
+	32, // 6: jobqueue.v1.Key.last_used_at:type_name -> google.protobuf.Timestamp
+	32, // 7: jobqueue.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
+	32, // 8: jobqueue.v1.Namespace.disabled_at:type_name -> google.protobuf.Timestamp
 	0,  // 9: jobqueue.v1.GetAccessResponse.grants:type_name -> jobqueue.v1.Grant
-	25, // 10: jobqueue.v1.GetAccessResponse.expires_at:type_name -> google.protobuf.Timestamp
+	32, // 10: jobqueue.v1.GetAccessResponse.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 11: jobqueue.v1.CreateKeyRequest.grants:type_name -> jobqueue.v1.Grant
-	26, // 12: jobqueue.v1.CreateKeyRequest.expires_in:type_name -> google.protobuf.Duration
+	33, // 12: jobqueue.v1.CreateKeyRequest.expires_in:type_name -> google.protobuf.Duration
 	1,  // 13: jobqueue.v1.CreateKeyRequest.rate_limit:type_name -> jobqueue.v1.RateLimit
 	2,  // 14: jobqueue.v1.CreateKeyResponse.key:type_name -> jobqueue.v1.Key
 	2,  // 15: jobqueue.v1.GetKeyResponse.key:type_name -> jobqueue.v1.Key
 	2,  // 16: jobqueue.v1.ListKeysResponse.keys:type_name -> jobqueue.v1.Key
-	26, // 17: jobqueue.v1.RotateKeyRequest.grace:type_name -> google.protobuf.Duration
-	26, // 18: jobqueue.v1.RotateKeyRequest.expires_in:type_name -> google.protobuf.Duration
+	33, // 17: jobqueue.v1.RotateKeyRequest.grace:type_name -> google.protobuf.Duration
+	33, // 18: jobqueue.v1.RotateKeyRequest.expires_in:type_name -> google.protobuf.Duration
 	2,  // 19: jobqueue.v1.RotateKeyResponse.key:type_name -> jobqueue.v1.Key
 	2,  // 20: jobqueue.v1.RevokeKeyResponse.key:type_name -> jobqueue.v1.Key
 	3,  // 21: jobqueue.v1.CreateNamespaceResponse.namespace:type_name -> jobqueue.v1.Namespace
 	3,  // 22: jobqueue.v1.ListNamespacesResponse.namespaces:type_name -> jobqueue.v1.Namespace
 	3,  // 23: jobqueue.v1.DisableNamespaceResponse.namespace:type_name -> jobqueue.v1.Namespace
 	3,  // 24: jobqueue.v1.EnableNamespaceResponse.namespace:type_name -> jobqueue.v1.Namespace
-	4,  // 25: jobqueue.v1.AccessAdmin.GetAccess:input_type -> jobqueue.v1.GetAccessRequest
-	6,  // 26: jobqueue.v1.AccessAdmin.CreateKey:input_type -> jobqueue.v1.CreateKeyRequest
-	8,  // 27: jobqueue.v1.AccessAdmin.GetKey:input_type -> jobqueue.v1.GetKeyRequest
-	10, // 28: jobqueue.v1.AccessAdmin.ListKeys:input_type -> jobqueue.v1.ListKeysRequest
-	12, // 29: jobqueue.v1.AccessAdmin.RotateKey:input_type -> jobqueue.v1.RotateKeyRequest
-	14, // 30: jobqueue.v1.AccessAdmin.RevokeKey:input_type -> jobqueue.v1.RevokeKeyRequest
-	16, // 31: jobqueue.v1.AccessAdmin.CreateNamespace:input_type -> jobqueue.v1.CreateNamespaceRequest
-	18, // 32: jobqueue.v1.AccessAdmin.ListNamespaces:input_type -> jobqueue.v1.ListNamespacesRequest
-	20, // 33: jobqueue.v1.AccessAdmin.DisableNamespace:input_type -> jobqueue.v1.DisableNamespaceRequest
-	22, // 34: jobqueue.v1.AccessAdmin.EnableNamespace:input_type -> jobqueue.v1.EnableNamespaceRequest
-	5,  // 35: jobqueue.v1.AccessAdmin.GetAccess:output_type -> jobqueue.v1.GetAccessResponse
-	7,  // 36: jobqueue.v1.AccessAdmin.CreateKey:output_type -> jobqueue.v1.CreateKeyResponse
-	9,  // 37: jobqueue.v1.AccessAdmin.GetKey:output_type -> jobqueue.v1.GetKeyResponse
-	11, // 38: jobqueue.v1.AccessAdmin.ListKeys:output_type -> jobqueue.v1.ListKeysResponse
-	13, // 39: jobqueue.v1.AccessAdmin.RotateKey:output_type -> jobqueue.v1.RotateKeyResponse
-	15, // 40: jobqueue.v1.AccessAdmin.RevokeKey:output_type -> jobqueue.v1.RevokeKeyResponse
-	17, // 41: jobqueue.v1.AccessAdmin.CreateNamespace:output_type -> jobqueue.v1.CreateNamespaceResponse
-	19, // 42: jobqueue.v1.AccessAdmin.ListNamespaces:output_type -> jobqueue.v1.ListNamespacesResponse
-	21, // 43: jobqueue.v1.AccessAdmin.DisableNamespace:output_type -> jobqueue.v1.DisableNamespaceResponse
-	23, // 44: jobqueue.v1.AccessAdmin.EnableNamespace:output_type -> jobqueue.v1.EnableNamespaceResponse
-	35, // [35:45] is the sub-list for method output_type
-	25, // [25:35] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	0,  // 25: jobqueue.v1.Identity.grants:type_name -> jobqueue.v1.Grant
+	1,  // 26: jobqueue.v1.Identity.rate_limit:type_name -> jobqueue.v1.RateLimit
+	32, // 27: jobqueue.v1.Identity.created_at:type_name -> google.protobuf.Timestamp
+	0,  // 28: jobqueue.v1.PutIdentityRequest.grants:type_name -> jobqueue.v1.Grant
+	1,  // 29: jobqueue.v1.PutIdentityRequest.rate_limit:type_name -> jobqueue.v1.RateLimit
+	24, // 30: jobqueue.v1.PutIdentityResponse.identity:type_name -> jobqueue.v1.Identity
+	24, // 31: jobqueue.v1.ListIdentitiesResponse.identities:type_name -> jobqueue.v1.Identity
+	4,  // 32: jobqueue.v1.AccessAdmin.GetAccess:input_type -> jobqueue.v1.GetAccessRequest
+	6,  // 33: jobqueue.v1.AccessAdmin.CreateKey:input_type -> jobqueue.v1.CreateKeyRequest
+	8,  // 34: jobqueue.v1.AccessAdmin.GetKey:input_type -> jobqueue.v1.GetKeyRequest
+	10, // 35: jobqueue.v1.AccessAdmin.ListKeys:input_type -> jobqueue.v1.ListKeysRequest
+	12, // 36: jobqueue.v1.AccessAdmin.RotateKey:input_type -> jobqueue.v1.RotateKeyRequest
+	14, // 37: jobqueue.v1.AccessAdmin.RevokeKey:input_type -> jobqueue.v1.RevokeKeyRequest
+	16, // 38: jobqueue.v1.AccessAdmin.CreateNamespace:input_type -> jobqueue.v1.CreateNamespaceRequest
+	18, // 39: jobqueue.v1.AccessAdmin.ListNamespaces:input_type -> jobqueue.v1.ListNamespacesRequest
+	20, // 40: jobqueue.v1.AccessAdmin.DisableNamespace:input_type -> jobqueue.v1.DisableNamespaceRequest
+	22, // 41: jobqueue.v1.AccessAdmin.EnableNamespace:input_type -> jobqueue.v1.EnableNamespaceRequest
+	25, // 42: jobqueue.v1.AccessAdmin.PutIdentity:input_type -> jobqueue.v1.PutIdentityRequest
+	27, // 43: jobqueue.v1.AccessAdmin.ListIdentities:input_type -> jobqueue.v1.ListIdentitiesRequest
+	29, // 44: jobqueue.v1.AccessAdmin.DeleteIdentity:input_type -> jobqueue.v1.DeleteIdentityRequest
+	5,  // 45: jobqueue.v1.AccessAdmin.GetAccess:output_type -> jobqueue.v1.GetAccessResponse
+	7,  // 46: jobqueue.v1.AccessAdmin.CreateKey:output_type -> jobqueue.v1.CreateKeyResponse
+	9,  // 47: jobqueue.v1.AccessAdmin.GetKey:output_type -> jobqueue.v1.GetKeyResponse
+	11, // 48: jobqueue.v1.AccessAdmin.ListKeys:output_type -> jobqueue.v1.ListKeysResponse
+	13, // 49: jobqueue.v1.AccessAdmin.RotateKey:output_type -> jobqueue.v1.RotateKeyResponse
+	15, // 50: jobqueue.v1.AccessAdmin.RevokeKey:output_type -> jobqueue.v1.RevokeKeyResponse
+	17, // 51: jobqueue.v1.AccessAdmin.CreateNamespace:output_type -> jobqueue.v1.CreateNamespaceResponse
+	19, // 52: jobqueue.v1.AccessAdmin.ListNamespaces:output_type -> jobqueue.v1.ListNamespacesResponse
+	21, // 53: jobqueue.v1.AccessAdmin.DisableNamespace:output_type -> jobqueue.v1.DisableNamespaceResponse
+	23, // 54: jobqueue.v1.AccessAdmin.EnableNamespace:output_type -> jobqueue.v1.EnableNamespaceResponse
+	26, // 55: jobqueue.v1.AccessAdmin.PutIdentity:output_type -> jobqueue.v1.PutIdentityResponse
+	28, // 56: jobqueue.v1.AccessAdmin.ListIdentities:output_type -> jobqueue.v1.ListIdentitiesResponse
+	30, // 57: jobqueue.v1.AccessAdmin.DeleteIdentity:output_type -> jobqueue.v1.DeleteIdentityResponse
+	45, // [45:58] is the sub-list for method output_type
+	32, // [32:45] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_access_admin_proto_init() }
@@ -1745,7 +2297,7 @@ func file_jobqueue_v1_access_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobqueue_v1_access_admin_proto_rawDesc), len(file_jobqueue_v1_access_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,6 +29,9 @@ const (
 	AccessAdmin_ListNamespaces_FullMethodName   = "/jobqueue.v1.AccessAdmin/ListNamespaces"
 	AccessAdmin_DisableNamespace_FullMethodName = "/jobqueue.v1.AccessAdmin/DisableNamespace"
 	AccessAdmin_EnableNamespace_FullMethodName  = "/jobqueue.v1.AccessAdmin/EnableNamespace"
+	AccessAdmin_PutIdentity_FullMethodName      = "/jobqueue.v1.AccessAdmin/PutIdentity"
+	AccessAdmin_ListIdentities_FullMethodName   = "/jobqueue.v1.AccessAdmin/ListIdentities"
+	AccessAdmin_DeleteIdentity_FullMethodName   = "/jobqueue.v1.AccessAdmin/DeleteIdentity"
 )
 
 // AccessAdminClient is the client API for AccessAdmin service.
@@ -118,6 +121,34 @@ type AccessAdminClient interface {
 	// - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
 	// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
 	EnableNamespace(ctx context.Context, in *EnableNamespaceRequest, opts ...grpc.CallOption) (*EnableNamespaceResponse, error)
+	// Makes an identity, or replaces the grants and the rate limit of the one of this kind, issuer, claim and pattern: what a
+	// caller may do that shows a token of an issuer or a certificate. Administrators of `default` alone may call it, since
+	// names of tokens and certificates mean the same in all namespaces.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+	//   - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
+	//     the caller's own grants do.
+	//   - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+	//   - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
+	PutIdentity(ctx context.Context, in *PutIdentityRequest, opts ...grpc.CallOption) (*PutIdentityResponse, error)
+	// Lists the identities of a namespace, oldest first.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
+	// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
+	// - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+	// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+	ListIdentities(ctx context.Context, in *ListIdentitiesRequest, opts ...grpc.CallOption) (*ListIdentitiesResponse, error)
+	// Deletes an identity. What its callers have open ends within 2 s on all servers, and their jobs go elsewhere uncharged.
+	// Administrators of `default` alone may call it.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: id is not an id of an identity.
+	// - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
+	// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+	// - NOT_FOUND, IDENTITY_NOT_FOUND: no identity of the namespace has this id.
+	DeleteIdentity(ctx context.Context, in *DeleteIdentityRequest, opts ...grpc.CallOption) (*DeleteIdentityResponse, error)
 }
 
 type accessAdminClient struct {
@@ -228,6 +259,36 @@ func (c *accessAdminClient) EnableNamespace(ctx context.Context, in *EnableNames
 	return out, nil
 }
 
+func (c *accessAdminClient) PutIdentity(ctx context.Context, in *PutIdentityRequest, opts ...grpc.CallOption) (*PutIdentityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PutIdentityResponse)
+	err := c.cc.Invoke(ctx, AccessAdmin_PutIdentity_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accessAdminClient) ListIdentities(ctx context.Context, in *ListIdentitiesRequest, opts ...grpc.CallOption) (*ListIdentitiesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListIdentitiesResponse)
+	err := c.cc.Invoke(ctx, AccessAdmin_ListIdentities_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *accessAdminClient) DeleteIdentity(ctx context.Context, in *DeleteIdentityRequest, opts ...grpc.CallOption) (*DeleteIdentityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteIdentityResponse)
+	err := c.cc.Invoke(ctx, AccessAdmin_DeleteIdentity_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AccessAdminServer is the server API for AccessAdmin service.
 // All implementations must embed UnimplementedAccessAdminServer
 // for forward compatibility.
@@ -315,6 +376,34 @@ type AccessAdminServer interface {
 	// - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
 	// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
 	EnableNamespace(context.Context, *EnableNamespaceRequest) (*EnableNamespaceResponse, error)
+	// Makes an identity, or replaces the grants and the rate limit of the one of this kind, issuer, claim and pattern: what a
+	// caller may do that shows a token of an issuer or a certificate. Administrators of `default` alone may call it, since
+	// names of tokens and certificates mean the same in all namespaces.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+	//   - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
+	//     the caller's own grants do.
+	//   - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+	//   - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
+	PutIdentity(context.Context, *PutIdentityRequest) (*PutIdentityResponse, error)
+	// Lists the identities of a namespace, oldest first.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
+	// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
+	// - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+	// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+	ListIdentities(context.Context, *ListIdentitiesRequest) (*ListIdentitiesResponse, error)
+	// Deletes an identity. What its callers have open ends within 2 s on all servers, and their jobs go elsewhere uncharged.
+	// Administrators of `default` alone may call it.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: id is not an id of an identity.
+	// - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
+	// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+	// - NOT_FOUND, IDENTITY_NOT_FOUND: no identity of the namespace has this id.
+	DeleteIdentity(context.Context, *DeleteIdentityRequest) (*DeleteIdentityResponse, error)
 	mustEmbedUnimplementedAccessAdminServer()
 }
 
@@ -354,6 +443,15 @@ func (UnimplementedAccessAdminServer) DisableNamespace(context.Context, *Disable
 }
 func (UnimplementedAccessAdminServer) EnableNamespace(context.Context, *EnableNamespaceRequest) (*EnableNamespaceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EnableNamespace not implemented")
+}
+func (UnimplementedAccessAdminServer) PutIdentity(context.Context, *PutIdentityRequest) (*PutIdentityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutIdentity not implemented")
+}
+func (UnimplementedAccessAdminServer) ListIdentities(context.Context, *ListIdentitiesRequest) (*ListIdentitiesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListIdentities not implemented")
+}
+func (UnimplementedAccessAdminServer) DeleteIdentity(context.Context, *DeleteIdentityRequest) (*DeleteIdentityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteIdentity not implemented")
 }
 func (UnimplementedAccessAdminServer) mustEmbedUnimplementedAccessAdminServer() {}
 func (UnimplementedAccessAdminServer) testEmbeddedByValue()                     {}
@@ -556,6 +654,60 @@ func _AccessAdmin_EnableNamespace_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccessAdmin_PutIdentity_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutIdentityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessAdminServer).PutIdentity(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessAdmin_PutIdentity_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessAdminServer).PutIdentity(ctx, req.(*PutIdentityRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccessAdmin_ListIdentities_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListIdentitiesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessAdminServer).ListIdentities(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessAdmin_ListIdentities_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessAdminServer).ListIdentities(ctx, req.(*ListIdentitiesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AccessAdmin_DeleteIdentity_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteIdentityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessAdminServer).DeleteIdentity(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessAdmin_DeleteIdentity_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessAdminServer).DeleteIdentity(ctx, req.(*DeleteIdentityRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AccessAdmin_ServiceDesc is the grpc.ServiceDesc for AccessAdmin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -602,6 +754,18 @@ var AccessAdmin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "EnableNamespace",
 			Handler:    _AccessAdmin_EnableNamespace_Handler,
+		},
+		{
+			MethodName: "PutIdentity",
+			Handler:    _AccessAdmin_PutIdentity_Handler,
+		},
+		{
+			MethodName: "ListIdentities",
+			Handler:    _AccessAdmin_ListIdentities_Handler,
+		},
+		{
+			MethodName: "DeleteIdentity",
+			Handler:    _AccessAdmin_DeleteIdentity_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
         IdempotencyKeyReused as IdempotencyKeyReused,
     )
     from .errors import (
+        IdentityNotFound as IdentityNotFound,
+    )
+    from .errors import (
         InvalidRequest as InvalidRequest,
     )
     from .errors import (
@@ -172,8 +175,8 @@ if TYPE_CHECKING:
 _HOME = {
     "channel": "tls_credentials",
     "client": "Client",
-    "errors": "DeadlineExceeded FieldViolation IdempotencyKeyReused InvalidRequest JobNotFound JobNotTerminal "
-    "JobQueueError JobTerminal KeyNotFound KeyRevoked KindUnknown NamespaceDisabled "
+    "errors": "DeadlineExceeded FieldViolation IdempotencyKeyReused IdentityNotFound InvalidRequest JobNotFound "
+    "JobNotTerminal JobQueueError JobTerminal KeyNotFound KeyRevoked KindUnknown NamespaceDisabled "
     "NamespaceNotFound NotAllowed NotFound NotSupported Overloaded PayloadInvalid QueueNotFound "
     "ServerFault ServersDiffer SessionEnded SessionSilent SessionSuperseded SessionUnknown TooLarge "
     "Unauthenticated Unavailable WaitTimeout WatchTokenExpired",

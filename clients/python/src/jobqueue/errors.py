@@ -178,6 +178,10 @@ class KeyNotFound(NotFound):
     """The namespace has no key of this id."""
 
 
+class IdentityNotFound(NotFound):
+    """There is no identity with this id in the namespace."""
+
+
 class NamespaceNotFound(NotFound):
     """There is no namespace of this name."""
 
@@ -213,6 +217,7 @@ _BY_REASON: dict[str, type[JobQueueError]] = {
     "NAMESPACE_DISABLED": NamespaceDisabled,
     "KEY_NOT_FOUND": KeyNotFound,
     "KEY_REVOKED": KeyRevoked,
+    "IDENTITY_NOT_FOUND": IdentityNotFound,
     "NAMESPACE_NOT_FOUND": NamespaceNotFound,
 }
 

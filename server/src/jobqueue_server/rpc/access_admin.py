@@ -53,7 +53,7 @@ class AccessAdminServicer:
             principal=caller.principal,
             credential=caller.credential,
             namespace=caller.namespace,
-            grants=_grant_messages(caller.grants),
+            grants=grant_messages(caller.grants),
         )
         _set(answer.expires_at, caller.expires_at)
         return answer
@@ -62,11 +62,11 @@ class AccessAdminServicer:
         """Makes a key."""
         problems = Problems()
         checks.short_text(request.name, "name", MAX_KEY_NAME_CHARS, problems)
-        grants = _grants(request.grants, problems)
+        grants = check_grants(request.grants, problems)
         lifetime = _lifetime(request, problems)
-        limit = _limit(request.rate_limit, problems) if request.HasField("rate_limit") else None
+        limit = check_limit(request.rate_limit, problems) if request.HasField("rate_limit") else None
         networks = _networks(request.networks, problems)
-        _namespace(request.namespace, problems)
+        check_namespace(request.namespace, problems)
         problems.raise_if_any()
         wanted = WantedKey(request.name, grants, lifetime, limit, networks)
         key, secret = await self._admin.create_key(call.scope, wanted, request.namespace)
@@ -77,7 +77,7 @@ class AccessAdminServicer:
         """Reads one key."""
         problems = Problems()
         _key_id(request.id, problems)
-        _namespace(request.namespace, problems)
+        check_namespace(request.namespace, problems)
         problems.raise_if_any()
         key = await self._admin.get_key(call.scope, request.id, request.namespace)
         return admin_pb.GetKeyResponse(key=key_message(key))
@@ -87,7 +87,7 @@ class AccessAdminServicer:
         problems = Problems()
         checks.page_size(request.page_size, problems)
         checks.text(request.page_token, "page_token", checks.MAX_PAGE_TOKEN_CHARS, problems)
-        _namespace(request.namespace, problems)
+        check_namespace(request.namespace, problems)
         problems.raise_if_any()
         keys, token = await self._admin.list_keys(
             call.scope, request.page_size, request.page_token, request.namespace
@@ -104,7 +104,7 @@ class AccessAdminServicer:
         ):
             grace = convert.span(request.grace)
         lifetime = _lifetime(request, problems)
-        _namespace(request.namespace, problems)
+        check_namespace(request.namespace, problems)
         problems.raise_if_any()
         key, secret = await self._admin.rotate_key(call.scope, request.id, grace, lifetime, request.namespace)
         _not_to_be_stored(call)
@@ -115,7 +115,7 @@ class AccessAdminServicer:
         problems = Problems()
         _key_id(request.id, problems)
         checks.text(request.reason, "reason", MAX_REVOKE_REASON_CHARS, problems)
-        _namespace(request.namespace, problems)
+        check_namespace(request.namespace, problems)
         problems.raise_if_any()
         key = await self._admin.revoke_key(call.scope, request.id, request.reason, request.namespace)
         return admin_pb.RevokeKeyResponse(key=key_message(key))
@@ -170,7 +170,8 @@ def _key_id(value: str, problems: Problems) -> None:
         problems.add("id", "must be the 10 characters of a key between `jq_` and the next `_`")
 
 
-def _namespace(value: str, problems: Problems) -> None:
+def check_namespace(value: str, problems: Problems) -> None:
+    """The name of a namespace; empty for the caller's."""
     if value:
         checks.name(value, "namespace", problems, "team-a")
 
@@ -192,7 +193,8 @@ def _lifetime(
     return None
 
 
-def _limit(message: admin_pb.RateLimit, problems: Problems) -> Limit:
+def check_limit(message: admin_pb.RateLimit, problems: Problems) -> Limit:
+    """A rate, checked."""
     if not 1 <= message.per_second <= MAX_RATE:
         problems.add("rate_limit.per_second", f"must be 1 to {MAX_RATE}")
     if not 0 <= message.burst <= MAX_RATE:
@@ -220,7 +222,8 @@ def _network(text: str, field: str, problems: Problems) -> str:
     return ""
 
 
-def _grants(given: Sequence[admin_pb.Grant], problems: Problems) -> Grants:
+def check_grants(given: Sequence[admin_pb.Grant], problems: Problems) -> Grants:
+    """Grants, checked."""
     if not 1 <= len(given) <= MAX_GRANTS:
         problems.add("grants", f"must be 1 to {MAX_GRANTS} grants, not {len(given)}")
         return Grants()
@@ -283,7 +286,7 @@ def key_message(key: Key) -> admin_pb.Key:
         name=key.name,
         namespace=key.namespace,
         principal=f"key:{key.lineage}",
-        grants=_grant_messages(key.grants),
+        grants=grant_messages(key.grants),
         networks=key.networks,
         created_by=key.created_by,
         revoked_by=key.revoked_by or "",
@@ -308,7 +311,8 @@ def namespace_message(namespace: Namespace) -> admin_pb.Namespace:
     return message
 
 
-def _grant_messages(grants: Grants) -> Iterable[admin_pb.Grant]:
+def grant_messages(grants: Grants) -> Iterable[admin_pb.Grant]:
+    """Grants as they are answered."""
     return [
         admin_pb.Grant(
             permissions=[

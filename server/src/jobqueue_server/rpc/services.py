@@ -18,6 +18,7 @@ from ..core.upkeep.room import UpkeepRoom
 from ..settings import Settings
 from .access_admin import AccessAdminServicer
 from .fast.servicer import FastPathServicer
+from .identities import IdentityServicer
 from .job_queue import JobQueueServicer
 from .lease import LeaseServicer
 from .queue_admin import QueueAdminServicer
@@ -59,9 +60,10 @@ def services_of(
         UnarySessionServicer(session.unary, clock, default_ttl=settings.session_ttl, server_name=server_name),
         *([FastPathServicer(intake.enqueuer)] if settings.fast_path == "on" else []),
     )
+    access_admin = ServicerUnion(AccessAdminServicer(access.admin), IdentityServicer(access.identities))
     queue_admin = QueueAdminServicer(catalog.catalog, catalog.queues)
     return [
         (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], job_queue),
         (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], queue_admin),
-        (access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"], AccessAdminServicer(access.admin)),
+        (access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"], access_admin),
     ]

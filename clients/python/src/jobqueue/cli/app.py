@@ -8,7 +8,7 @@ import typer
 
 import jobqueue
 
-from . import access, batch, jobs, keys, kinds, namespaces, queues, watch
+from . import access, batch, identities, jobs, keys, kinds, namespaces, queues, watch
 from .exits import EXIT_CODES
 from .options import command, group
 
@@ -60,4 +60,5 @@ app.command()(command(access.whoami))
 app.add_typer(kinds.app, name="kinds")
 app.add_typer(queues.app, name="queues")
 app.add_typer(keys.app, name="keys")
+app.add_typer(identities.app, name="identities")
 app.add_typer(namespaces.app, name="namespaces")

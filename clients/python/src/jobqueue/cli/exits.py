@@ -53,6 +53,7 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
     ),
     (errors.QueueNotFound, Exit.NOT_FOUND, "see `jobqueue queues list`"),
     (errors.KeyNotFound, Exit.NOT_FOUND, "see `jobqueue keys list`"),
+    (errors.IdentityNotFound, Exit.NOT_FOUND, "see `jobqueue identities list`"),
     (errors.NamespaceNotFound, Exit.NOT_FOUND, "see `jobqueue namespaces list`"),
     (errors.NotFound, Exit.NOT_FOUND, ""),
     (errors.JobTerminal, Exit.CONFLICT, "run it again with `jobqueue retry ID`"),

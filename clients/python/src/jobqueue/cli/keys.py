@@ -39,7 +39,8 @@ _Expires = Annotated[
 ]
 
 
-def _queues(text: str) -> typer.models.OptionInfo:
+def queues_option(text: str) -> typer.models.OptionInfo:
+    """An option for queues on which something is permitted."""
     option: typer.models.OptionInfo = typer.Option(metavar="QUEUE|BEGINNING*", help=text)
     return option
 
@@ -48,11 +49,16 @@ def _queues(text: str) -> typer.models.OptionInfo:
 @command
 def create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
-    enqueue: Annotated[list[str] | None, _queues("Let it enqueue to these queues, and cancel there.")] = None,
-    work: Annotated[list[str] | None, _queues("Let it lease and settle the jobs of these queues.")] = None,
-    read: Annotated[list[str] | None, _queues("Let it read the jobs of these queues.")] = None,
+    enqueue: Annotated[
+        list[str] | None, queues_option("Let it enqueue to these queues, and cancel there.")
+    ] = None,
+    work: Annotated[
+        list[str] | None, queues_option("Let it lease and settle the jobs of these queues.")
+    ] = None,
+    read: Annotated[list[str] | None, queues_option("Let it read the jobs of these queues.")] = None,
     operate: Annotated[
-        list[str] | None, _queues("Let it cancel, retry and delete jobs of these queues, and pause them.")
+        list[str] | None,
+        queues_option("Let it cancel, retry and delete jobs of these queues, and pause them."),
     ] = None,
     admin: Annotated[
         bool, typer.Option("--admin", help="Let it manage keys, none wider than itself.")
@@ -87,7 +93,7 @@ def create(
         }
         request = pb.CreateKeyRequest(
             name=name,
-            grants=_grants(granted_queues, kinds or [], admin=admin, payloads=payloads),
+            grants=grants_of(granted_queues, kinds or [], admin=admin, payloads=payloads),
             expires_in=_duration(expires, "--expires"),
             networks=network or [],
             namespace=namespace,
@@ -179,10 +185,14 @@ def revoke(
         _print(ask(server, deadline, request, pb.RevokeKeyResponse).key, as_json)
 
 
-def _grants(
+def grants_of(
     queues_of: dict[Access.Permission.ValueType, list[str]], kinds: list[str], *, admin: bool, payloads: bool
 ) -> list[pb.Grant]:
-    """One grant for all permissions on the same queues."""
+    """Grants by the options: one for all permissions on the same queues.
+
+    Raises:
+        Refused: They permit nothing.
+    """
     if payloads and not queues_of[Access.READ]:
         raise Refused("--payloads needs --read: it says what readers are shown")
     by_queues: dict[tuple[str, ...], list[Access.Permission.ValueType]] = {}
@@ -201,7 +211,7 @@ def _grants(
     if admin:
         found.append(pb.Grant(permissions=[Access.ADMIN]))
     if not found:
-        raise Refused("say what the key permits, by --enqueue, --work, --read, --operate or --admin")
+        raise Refused("say what is permitted, by --enqueue, --work, --read, --operate or --admin")
     return found
 
 

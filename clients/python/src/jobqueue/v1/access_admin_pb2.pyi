@@ -771,3 +771,246 @@ class EnableNamespaceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EnableNamespaceResponse: _TypeAlias = EnableNamespaceResponse  # noqa: Y015
+
+@_typing.final
+class Identity(_message.Message):
+    """Whom a token or a certificate stands for. Of several that match, a whole name holds before a prefix, and a longer prefix
+    before a shorter one.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    GRANTS_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    CREATED_BY_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its number, as text."""
+    kind: _builtins.str
+    """`jwt` or `mtls`."""
+    pattern: _builtins.str
+    """What is matched, as it was put."""
+    issuer: _builtins.str
+    """The issuer of its tokens. Empty: the server's."""
+    claim: _builtins.str
+    """The claim that is matched. Empty: the one that names the caller."""
+    namespace: _builtins.str
+    """The namespace in which its callers are."""
+    created_by: _builtins.str
+    """The principal that made it."""
+    @_builtins.property
+    def grants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Grant]:
+        """What it permits."""
+
+    @_builtins.property
+    def rate_limit(self) -> Global___RateLimit:
+        """How often each of its callers may call. Unset: as often as wished."""
+
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was made, by the database's clock."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        pattern: _builtins.str = ...,
+        issuer: _builtins.str = ...,
+        claim: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        grants: _abc.Iterable[Global___Grant] | None = ...,
+        rate_limit: Global___RateLimit | None = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        created_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "rate_limit", b"rate_limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "created_at", b"created_at", "created_by", b"created_by", "grants", b"grants", "id", b"id", "issuer", b"issuer", "kind", b"kind", "namespace", b"namespace", "pattern", b"pattern", "rate_limit", b"rate_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Identity: _TypeAlias = Identity  # noqa: Y015
+
+@_typing.final
+class PutIdentityRequest(_message.Message):
+    """The identity to make."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
+    GRANTS_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """`jwt` for tokens of an issuer, `mtls` for certificates."""
+    pattern: _builtins.str
+    """A name, or its beginning and `*`, such as `spiffe://example.org/ns/prod/*`. 1..512 characters."""
+    issuer: _builtins.str
+    """For `jwt`: the issuer of its tokens, at most 512 characters. Empty: the server's."""
+    claim: _builtins.str
+    """For `jwt`: the claim that is matched, a text or a list of texts, such as `groups`. At most 100 characters. Empty: the
+    claim that names the caller.
+    """
+    namespace: _builtins.str
+    """The namespace in which its callers are. Empty: the caller's."""
+    @_builtins.property
+    def grants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Grant]:
+        """What it permits, as in CreateKey."""
+
+    @_builtins.property
+    def rate_limit(self) -> Global___RateLimit:
+        """How often each of its callers may call. Unset: as often as wished."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        pattern: _builtins.str = ...,
+        issuer: _builtins.str = ...,
+        claim: _builtins.str = ...,
+        grants: _abc.Iterable[Global___Grant] | None = ...,
+        rate_limit: Global___RateLimit | None = ...,
+        namespace: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate_limit", b"rate_limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "grants", b"grants", "issuer", b"issuer", "kind", b"kind", "namespace", b"namespace", "pattern", b"pattern", "rate_limit", b"rate_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutIdentityRequest: _TypeAlias = PutIdentityRequest  # noqa: Y015
+
+@_typing.final
+class PutIdentityResponse(_message.Message):
+    """The identity that there is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTITY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def identity(self) -> Global___Identity:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        identity: Global___Identity | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutIdentityResponse: _TypeAlias = PutIdentityResponse  # noqa: Y015
+
+@_typing.final
+class ListIdentitiesRequest(_message.Message):
+    """Which identities to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many in the answer. 0: 50. Above 1000: 1000. The answer may be shorter, and still carry a token."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before. Empty: the first page."""
+    namespace: _builtins.str
+    """Their namespace. Empty: the caller's."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListIdentitiesRequest: _TypeAlias = ListIdentitiesRequest  # noqa: Y015
+
+@_typing.final
+class ListIdentitiesResponse(_message.Message):
+    """One page of identities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTITIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For `page_token` of the next page. Empty: this was the last one."""
+    @_builtins.property
+    def identities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Identity]:
+        """Oldest first."""
+
+    def __init__(
+        self,
+        *,
+        identities: _abc.Iterable[Global___Identity] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identities", b"identities", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListIdentitiesResponse: _TypeAlias = ListIdentitiesResponse  # noqa: Y015
+
+@_typing.final
+class DeleteIdentityRequest(_message.Message):
+    """Which identity to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its number, as text."""
+    namespace: _builtins.str
+    """Its namespace. Empty: the caller's."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteIdentityRequest: _TypeAlias = DeleteIdentityRequest  # noqa: Y015
+
+@_typing.final
+class DeleteIdentityResponse(_message.Message):
+    """Nothing: it is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteIdentityResponse: _TypeAlias = DeleteIdentityResponse  # noqa: Y015

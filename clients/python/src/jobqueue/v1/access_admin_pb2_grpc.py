@@ -89,6 +89,21 @@ class AccessAdminStub(object):
                 request_serializer=jobqueue_dot_v1_dot_access__admin__pb2.EnableNamespaceRequest.SerializeToString,
                 response_deserializer=jobqueue_dot_v1_dot_access__admin__pb2.EnableNamespaceResponse.FromString,
                 _registered_method=True)
+        self.PutIdentity = channel.unary_unary(
+                '/jobqueue.v1.AccessAdmin/PutIdentity',
+                request_serializer=jobqueue_dot_v1_dot_access__admin__pb2.PutIdentityRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_access__admin__pb2.PutIdentityResponse.FromString,
+                _registered_method=True)
+        self.ListIdentities = channel.unary_unary(
+                '/jobqueue.v1.AccessAdmin/ListIdentities',
+                request_serializer=jobqueue_dot_v1_dot_access__admin__pb2.ListIdentitiesRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_access__admin__pb2.ListIdentitiesResponse.FromString,
+                _registered_method=True)
+        self.DeleteIdentity = channel.unary_unary(
+                '/jobqueue.v1.AccessAdmin/DeleteIdentity',
+                request_serializer=jobqueue_dot_v1_dot_access__admin__pb2.DeleteIdentityRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_access__admin__pb2.DeleteIdentityResponse.FromString,
+                _registered_method=True)
 
 
 class AccessAdminServicer(object):
@@ -226,6 +241,49 @@ class AccessAdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutIdentity(self, request, context):
+        """Makes an identity, or replaces the grants and the rate limit of the one of this kind, issuer, claim and pattern: what a
+        caller may do that shows a token of an issuer or a certificate. Administrators of `default` alone may call it, since
+        names of tokens and certificates mean the same in all namespaces.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+        - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
+        the caller's own grants do.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+        - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListIdentities(self, request, context):
+        """Lists the identities of a namespace, oldest first.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
+        - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
+        - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteIdentity(self, request, context):
+        """Deletes an identity. What its callers have open ends within 2 s on all servers, and their jobs go elsewhere uncharged.
+        Administrators of `default` alone may call it.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: id is not an id of an identity.
+        - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+        - NOT_FOUND, IDENTITY_NOT_FOUND: no identity of the namespace has this id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessAdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -278,6 +336,21 @@ def add_AccessAdminServicer_to_server(servicer, server):
                     servicer.EnableNamespace,
                     request_deserializer=jobqueue_dot_v1_dot_access__admin__pb2.EnableNamespaceRequest.FromString,
                     response_serializer=jobqueue_dot_v1_dot_access__admin__pb2.EnableNamespaceResponse.SerializeToString,
+            ),
+            'PutIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutIdentity,
+                    request_deserializer=jobqueue_dot_v1_dot_access__admin__pb2.PutIdentityRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_access__admin__pb2.PutIdentityResponse.SerializeToString,
+            ),
+            'ListIdentities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIdentities,
+                    request_deserializer=jobqueue_dot_v1_dot_access__admin__pb2.ListIdentitiesRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_access__admin__pb2.ListIdentitiesResponse.SerializeToString,
+            ),
+            'DeleteIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteIdentity,
+                    request_deserializer=jobqueue_dot_v1_dot_access__admin__pb2.DeleteIdentityRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_access__admin__pb2.DeleteIdentityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -555,6 +628,87 @@ class AccessAdmin(object):
             '/jobqueue.v1.AccessAdmin/EnableNamespace',
             jobqueue_dot_v1_dot_access__admin__pb2.EnableNamespaceRequest.SerializeToString,
             jobqueue_dot_v1_dot_access__admin__pb2.EnableNamespaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.AccessAdmin/PutIdentity',
+            jobqueue_dot_v1_dot_access__admin__pb2.PutIdentityRequest.SerializeToString,
+            jobqueue_dot_v1_dot_access__admin__pb2.PutIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIdentities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.AccessAdmin/ListIdentities',
+            jobqueue_dot_v1_dot_access__admin__pb2.ListIdentitiesRequest.SerializeToString,
+            jobqueue_dot_v1_dot_access__admin__pb2.ListIdentitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.AccessAdmin/DeleteIdentity',
+            jobqueue_dot_v1_dot_access__admin__pb2.DeleteIdentityRequest.SerializeToString,
+            jobqueue_dot_v1_dot_access__admin__pb2.DeleteIdentityResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -125,6 +125,37 @@ class AccessAdminStub:
     - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
     - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     """
+    PutIdentity: _grpc.UnaryUnaryMultiCallable[_access_admin_pb2.PutIdentityRequest, _access_admin_pb2.PutIdentityResponse]
+    """Makes an identity, or replaces the grants and the rate limit of the one of this kind, issuer, claim and pattern: what a
+    caller may do that shows a token of an issuer or a certificate. Administrators of `default` alone may call it, since
+    names of tokens and certificates mean the same in all namespaces.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+    - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
+      the caller's own grants do.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+    - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
+    """
+    ListIdentities: _grpc.UnaryUnaryMultiCallable[_access_admin_pb2.ListIdentitiesRequest, _access_admin_pb2.ListIdentitiesResponse]
+    """Lists the identities of a namespace, oldest first.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
+    - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
+    - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+    """
+    DeleteIdentity: _grpc.UnaryUnaryMultiCallable[_access_admin_pb2.DeleteIdentityRequest, _access_admin_pb2.DeleteIdentityResponse]
+    """Deletes an identity. What its callers have open ends within 2 s on all servers, and their jobs go elsewhere uncharged.
+    Administrators of `default` alone may call it.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: id is not an id of an identity.
+    - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+    - NOT_FOUND, IDENTITY_NOT_FOUND: no identity of the namespace has this id.
+    """
 
 @_typing.type_check_only
 class AccessAdminAsyncStub(AccessAdminStub):
@@ -222,6 +253,37 @@ class AccessAdminAsyncStub(AccessAdminStub):
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace.
     - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
     - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+    """
+    PutIdentity: _aio.UnaryUnaryMultiCallable[_access_admin_pb2.PutIdentityRequest, _access_admin_pb2.PutIdentityResponse]  # type: ignore[assignment]
+    """Makes an identity, or replaces the grants and the rate limit of the one of this kind, issuer, claim and pattern: what a
+    caller may do that shows a token of an issuer or a certificate. Administrators of `default` alone may call it, since
+    names of tokens and certificates mean the same in all namespaces.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+    - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
+      the caller's own grants do.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+    - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
+    """
+    ListIdentities: _aio.UnaryUnaryMultiCallable[_access_admin_pb2.ListIdentitiesRequest, _access_admin_pb2.ListIdentitiesResponse]  # type: ignore[assignment]
+    """Lists the identities of a namespace, oldest first.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
+    - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
+    - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+    """
+    DeleteIdentity: _aio.UnaryUnaryMultiCallable[_access_admin_pb2.DeleteIdentityRequest, _access_admin_pb2.DeleteIdentityResponse]  # type: ignore[assignment]
+    """Deletes an identity. What its callers have open ends within 2 s on all servers, and their jobs go elsewhere uncharged.
+    Administrators of `default` alone may call it.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: id is not an id of an identity.
+    - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+    - NOT_FOUND, IDENTITY_NOT_FOUND: no identity of the namespace has this id.
     """
 
 class AccessAdminServicer(metaclass=_abc_1.ABCMeta):
@@ -377,6 +439,55 @@ class AccessAdminServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a namespace.
         - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
         - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+        """
+
+    @_abc_1.abstractmethod
+    def PutIdentity(
+        self,
+        request: _access_admin_pb2.PutIdentityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_admin_pb2.PutIdentityResponse, _abc.Awaitable[_access_admin_pb2.PutIdentityResponse]]:
+        """Makes an identity, or replaces the grants and the rate limit of the one of this kind, issuer, claim and pattern: what a
+        caller may do that shows a token of an issuer or a certificate. Administrators of `default` alone may call it, since
+        names of tokens and certificates mean the same in all namespaces.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+        - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
+          the caller's own grants do.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+        - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
+        """
+
+    @_abc_1.abstractmethod
+    def ListIdentities(
+        self,
+        request: _access_admin_pb2.ListIdentitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_admin_pb2.ListIdentitiesResponse, _abc.Awaitable[_access_admin_pb2.ListIdentitiesResponse]]:
+        """Lists the identities of a namespace, oldest first.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
+        - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
+        - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteIdentity(
+        self,
+        request: _access_admin_pb2.DeleteIdentityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_admin_pb2.DeleteIdentityResponse, _abc.Awaitable[_access_admin_pb2.DeleteIdentityResponse]]:
+        """Deletes an identity. What its callers have open ends within 2 s on all servers, and their jobs go elsewhere uncharged.
+        Administrators of `default` alone may call it.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: id is not an id of an identity.
+        - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+        - NOT_FOUND, IDENTITY_NOT_FOUND: no identity of the namespace has this id.
         """
 
 def add_AccessAdminServicer_to_server(servicer: AccessAdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

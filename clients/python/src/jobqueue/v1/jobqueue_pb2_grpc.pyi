@@ -38,9 +38,10 @@ class JobQueueStub:
     - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413. Over gRPC the
       server refuses it by its length and does not read it.
     - UNAUTHENTICATED, CREDENTIALS_MISSING: the server asks for a key (JOBQUEUE_AUTH), and the call shows none.
-    - UNAUTHENTICATED, CREDENTIALS_INVALID: the key is malformed, or the server does not know it.
-    - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key has expired.
-    - UNAUTHENTICATED, CREDENTIALS_REVOKED: an administrator has revoked the key.
+    - UNAUTHENTICATED, CREDENTIALS_INVALID: the key or the token is malformed, or the server does not know it.
+    - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key or the token has expired.
+    - UNAUTHENTICATED, CREDENTIALS_REVOKED: an administrator has revoked the key, or deleted the identity.
+    - UNAVAILABLE, ISSUER_AWAY: the server can't read the keys of the issuer of tokens.
     - PERMISSION_DENIED, NOT_ALLOWED: the key does not permit the call; metadata `permission` names what is missing.
     - FAILED_PRECONDITION, NAMESPACE_DISABLED: an administrator has disabled the namespace of the key.
     - RESOURCE_EXHAUSTED, RATE_LIMITED: the caller calls more often than it may; RetryInfo says when to try again.
@@ -250,9 +251,10 @@ class JobQueueAsyncStub(JobQueueStub):
     - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413. Over gRPC the
       server refuses it by its length and does not read it.
     - UNAUTHENTICATED, CREDENTIALS_MISSING: the server asks for a key (JOBQUEUE_AUTH), and the call shows none.
-    - UNAUTHENTICATED, CREDENTIALS_INVALID: the key is malformed, or the server does not know it.
-    - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key has expired.
-    - UNAUTHENTICATED, CREDENTIALS_REVOKED: an administrator has revoked the key.
+    - UNAUTHENTICATED, CREDENTIALS_INVALID: the key or the token is malformed, or the server does not know it.
+    - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key or the token has expired.
+    - UNAUTHENTICATED, CREDENTIALS_REVOKED: an administrator has revoked the key, or deleted the identity.
+    - UNAVAILABLE, ISSUER_AWAY: the server can't read the keys of the issuer of tokens.
     - PERMISSION_DENIED, NOT_ALLOWED: the key does not permit the call; metadata `permission` names what is missing.
     - FAILED_PRECONDITION, NAMESPACE_DISABLED: an administrator has disabled the namespace of the key.
     - RESOURCE_EXHAUSTED, RATE_LIMITED: the caller calls more often than it may; RetryInfo says when to try again.
@@ -458,9 +460,10 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
     - INVALID_ARGUMENT, BODY_TOO_LARGE: the request, or a frame of a stream, is over 4 MiB. HTTP 413. Over gRPC the
       server refuses it by its length and does not read it.
     - UNAUTHENTICATED, CREDENTIALS_MISSING: the server asks for a key (JOBQUEUE_AUTH), and the call shows none.
-    - UNAUTHENTICATED, CREDENTIALS_INVALID: the key is malformed, or the server does not know it.
-    - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key has expired.
-    - UNAUTHENTICATED, CREDENTIALS_REVOKED: an administrator has revoked the key.
+    - UNAUTHENTICATED, CREDENTIALS_INVALID: the key or the token is malformed, or the server does not know it.
+    - UNAUTHENTICATED, CREDENTIALS_EXPIRED: the key or the token has expired.
+    - UNAUTHENTICATED, CREDENTIALS_REVOKED: an administrator has revoked the key, or deleted the identity.
+    - UNAVAILABLE, ISSUER_AWAY: the server can't read the keys of the issuer of tokens.
     - PERMISSION_DENIED, NOT_ALLOWED: the key does not permit the call; metadata `permission` names what is missing.
     - FAILED_PRECONDITION, NAMESPACE_DISABLED: an administrator has disabled the namespace of the key.
     - RESOURCE_EXHAUSTED, RATE_LIMITED: the caller calls more often than it may; RetryInfo says when to try again.

@@ -246,6 +246,8 @@ class Access:
 
     def expires_at(self, scope: Scope) -> datetime | None:
         """When the credential of a scope ends; None: by no clock."""
+        if scope.ends_ms is not None:
+            return datetime.fromtimestamp(scope.ends_ms / 1000, UTC)
         known = self._keys.get(scope.credential.removeprefix(_KEY))
         return None if known is None else known.row.expires_at
 

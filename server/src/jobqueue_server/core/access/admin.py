@@ -92,8 +92,8 @@ class AccessAdmin:
             NotAllowed: It would permit more than the caller's own grants do, or the namespace is not the caller's.
             NamespaceNotFound: There is none of this name.
         """
-        where = await self._namespace(scope, namespace)
-        _check_covered(scope, wanted.grants)
+        where = await self.namespace_of(scope, namespace)
+        check_covered(scope, wanted.grants)
         minted = keys.mint()
         await self._store.insert_key(
             where,
@@ -118,7 +118,7 @@ class AccessAdmin:
             NamespaceNotFound: There is none of this name.
             KeyNotFound: It has no key of this id.
         """
-        return await self._key(await self._namespace(scope, namespace), key_id)
+        return await self._key(await self.namespace_of(scope, namespace), key_id)
 
     async def list_keys(
         self, scope: Scope, asked_size: int, token: str, namespace: str
@@ -132,7 +132,7 @@ class AccessAdmin:
             NamespaceNotFound: There is none of this name.
         """
         size = page_size(asked_size)
-        where = await self._namespace(scope, namespace)
+        where = await self.namespace_of(scope, namespace)
         text = tokens.within(replace(scope, namespace=where), "keys")
         found = await self._store.list_keys(where, _after(text, token), size + 1)
         if len(found) <= size:
@@ -151,9 +151,9 @@ class AccessAdmin:
             KeyNotFound: It has no key of this id.
             KeyRevoked: The key was revoked.
         """
-        where = await self._namespace(scope, namespace)
+        where = await self.namespace_of(scope, namespace)
         old = await self._key(where, key_id)
-        _check_covered(scope, old.grants)
+        check_covered(scope, old.grants)
         minted = keys.mint()
         # The store takes its grants from the old key.
         successor = NewKey(minted.id, old.name, minted.secret_hash, NOTHING, scope.principal, lifetime)
@@ -175,7 +175,7 @@ class AccessAdmin:
             NamespaceNotFound: There is none of this name.
             KeyNotFound: It has no key of this id.
         """
-        where = await self._namespace(scope, namespace)
+        where = await self.namespace_of(scope, namespace)
         await self._key(where, key_id)
         await self._store.revoke_key(where, key_id, scope.principal, reason)
         return await self._changed_key(where, key_id)
@@ -189,13 +189,13 @@ class AccessAdmin:
             NotAllowed: The caller is not of the namespace `default`.
             ServersDiffer: An older server runs, which would mix the namespaces up.
         """
-        _check_of_default(scope, "make namespaces")
+        check_of_default(scope, "make namespaces")
         if name != DEFAULT_NAMESPACE_NAME:
             await self._levels.require(NAMESPACES_LEVEL, "a namespace beside `default`")
         await self._store.create_namespace(name)
         namespace = await self._named(name)
         await self._catalog.declare_builtin_kinds(namespace.id)
-        await self._changed()
+        await self.changed()
         return namespace
 
     async def list_namespaces(self, scope: Scope, asked_size: int, token: str) -> tuple[list[Namespace], str]:
@@ -224,7 +224,7 @@ class AccessAdmin:
             NotAllowed: The caller is not of the namespace `default`.
             NamespaceNotFound: There is none of this name.
         """
-        _check_of_default(scope, "disable namespaces")
+        check_of_default(scope, "disable namespaces")
         if name == DEFAULT_NAMESPACE_NAME:
             raise FieldInvalid.of("name", "must not be `default`: who could enable it again is of it")
         return await self._set_disabled(name, disabled=True)
@@ -236,23 +236,28 @@ class AccessAdmin:
             NotAllowed: The caller is not of the namespace `default`.
             NamespaceNotFound: There is none of this name.
         """
-        _check_of_default(scope, "enable namespaces")
+        check_of_default(scope, "enable namespaces")
         return await self._set_disabled(name, disabled=False)
 
     async def _set_disabled(self, name: str, *, disabled: bool) -> Namespace:
         namespace = await self._store.set_namespace_disabled(name, disabled=disabled)
         if namespace is None:
             raise _no_namespace(name)
-        await self._changed()
+        await self.changed()
         return namespace
 
     # ---- what these share
 
-    async def _namespace(self, scope: Scope, name: str) -> int:
-        """The number of the namespace that a request names. Of others than its own only `default` is told anything."""
+    async def namespace_of(self, scope: Scope, name: str) -> int:
+        """The number of the namespace that a request names. Of others than its own only `default` is told anything.
+
+        Raises:
+            NotAllowed: It is not the caller's.
+            NamespaceNotFound: There is none of this name.
+        """
         if not name or name == self._access.namespace_name(scope.namespace):
             return scope.namespace
-        _check_of_default(scope, "manage keys of another namespace")
+        check_of_default(scope, "manage keys of another namespace")
         return (await self._named(name)).id
 
     async def _named(self, name: str) -> Namespace:
@@ -268,10 +273,11 @@ class AccessAdmin:
         return key
 
     async def _changed_key(self, namespace: int, key_id: str) -> Key:
-        await self._changed()
+        await self.changed()
         return await self._key(namespace, key_id)
 
-    async def _changed(self) -> None:
+    async def changed(self) -> None:
+        """Something was: this server knows it from now on, and tells the others."""
         await self._access.refresh()
         for listener in self._on_change:
             listener()
@@ -282,7 +288,7 @@ def is_key_id(text: str) -> bool:
     return _is_key_id(text) is not None
 
 
-def _check_covered(scope: Scope, grants: Grants) -> None:
+def check_covered(scope: Scope, grants: Grants) -> None:
     """Lets an administrator pass whose own grants permit all that these do."""
     own = scope.grants
     if own.unbounded:
@@ -302,7 +308,8 @@ def _check_covered(scope: Scope, grants: Grants) -> None:
                 )
 
 
-def _check_of_default(scope: Scope, doing: str) -> None:
+def check_of_default(scope: Scope, doing: str) -> None:
+    """Lets an administrator pass who is of the namespace `default`."""
     if scope.namespace != DEFAULT_NAMESPACE:
         raise not_allowed("ADMIN", doing, namespace=DEFAULT_NAMESPACE_NAME)
 

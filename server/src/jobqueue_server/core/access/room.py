@@ -9,6 +9,7 @@ from ...store.stores import Stores
 from ..upkeep.room import UpkeepRoom
 from .access import Access
 from .admin import AccessAdmin
+from .identity_admin import IdentityAdmin
 from .issuer import Issuer
 
 
@@ -52,6 +53,7 @@ class AccessRoom:
             self.tokens = IssuerTokens(issuer)
         self.access = Access(stores.access, upkeep.clock, servers, self.tokens)
         self.admin = AccessAdmin(stores.access, stores.catalog, self.access, upkeep.levels)
+        self.identities = IdentityAdmin(stores.access, self.admin)
         others.hear_access_changed(self.access.changed_elsewhere)
         self.admin.hear_change(others.tell_access_changed)
         self.used = used

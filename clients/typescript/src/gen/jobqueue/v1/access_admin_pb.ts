@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobqueue/v1/access_admin.proto.
  */
 export const file_jobqueue_v1_access_admin: GenFile = /*@__PURE__*/
-  fileDesc("Ch5qb2JxdWV1ZS92MS9hY2Nlc3NfYWRtaW4ucHJvdG8SC2pvYnF1ZXVlLnYxIoUBCgVHcmFudBI5CgtwZXJtaXNzaW9ucxgBIAMoDjIeLmpvYnF1ZXVlLnYxLkFjY2Vzcy5QZXJtaXNzaW9uQgTiQQECEhQKBnF1ZXVlcxgCIAMoCUIE4kEBARITCgVraW5kcxgDIAMoCUIE4kEBARIWCghwYXlsb2FkcxgEIAEoCEIE4kEBASI6CglSYXRlTGltaXQSGAoKcGVyX3NlY29uZBgBIAEoBUIE4kEBAhITCgVidXJzdBgCIAEoBUIE4kEBASKVBAoDS2V5EhEKAmlkGAEgASgJQgXiQQIDCBISCgRuYW1lGAIgASgJQgTiQQEDEhcKCW5hbWVzcGFjZRgDIAEoCUIE4kEBAxIXCglwcmluY2lwYWwYBCABKAlCBOJBAQMSKAoGZ3JhbnRzGAUgAygLMhIuam9icXVldWUudjEuR3JhbnRCBOJBAQMSMAoKcmF0ZV9saW1pdBgGIAEoCzIWLmpvYnF1ZXVlLnYxLlJhdGVMaW1pdEIE4kEBAxIWCghuZXR3b3JrcxgHIAMoCUIE4kEBAxI0CgpjcmVhdGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIYCgpjcmVhdGVkX2J5GAkgASgJQgTiQQEDEjQKCmV4cGlyZXNfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjQKCnJldm9rZWRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhgKCnJldm9rZWRfYnkYDCABKAlCBOJBAQMSGwoNcmV2b2tlX3JlYXNvbhgNIAEoCUIE4kEBAxIWCghzdWNjZWVkcxgOIAEoCUIE4kEBAxI2CgxsYXN0X3VzZWRfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDIo0BCglOYW1lc3BhY2USEwoEbmFtZRgBIAEoCUIF4kECAwgSNAoKY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLZGlzYWJsZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDIhIKEEdldEFjY2Vzc1JlcXVlc3QioQEKEUdldEFjY2Vzc1Jlc3BvbnNlEhEKCXByaW5jaXBhbBgBIAEoCRISCgpjcmVkZW50aWFsGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIiCgZncmFudHMYBCADKAsyEi5qb2JxdWV1ZS52MS5HcmFudBIuCgpleHBpcmVzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLoAQoQQ3JlYXRlS2V5UmVxdWVzdBISCgRuYW1lGAEgASgJQgTiQQECEigKBmdyYW50cxgCIAMoCzISLmpvYnF1ZXVlLnYxLkdyYW50QgTiQQECEjMKCmV4cGlyZXNfaW4YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQESMAoKcmF0ZV9saW1pdBgEIAEoCzIWLmpvYnF1ZXVlLnYxLlJhdGVMaW1pdEIE4kEBARIWCghuZXR3b3JrcxgFIAMoCUIE4kEBARIXCgluYW1lc3BhY2UYBiABKAlCBOJBAQEiQgoRQ3JlYXRlS2V5UmVzcG9uc2USHQoDa2V5GAEgASgLMhAuam9icXVldWUudjEuS2V5Eg4KBnNlY3JldBgCIAEoCSI6Cg1HZXRLZXlSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEhcKCW5hbWVzcGFjZRgCIAEoCUIE4kEBASIvCg5HZXRLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5qb2JxdWV1ZS52MS5LZXkiXQoPTGlzdEtleXNSZXF1ZXN0EhcKCXBhZ2Vfc2l6ZRgBIAEoBUIE4kEBARIYCgpwYWdlX3Rva2VuGAIgASgJQgTiQQEBEhcKCW5hbWVzcGFjZRgDIAEoCUIE4kEBASJLChBMaXN0S2V5c1Jlc3BvbnNlEh4KBGtleXMYASADKAsyEC5qb2JxdWV1ZS52MS5LZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqIBChBSb3RhdGVLZXlSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEi4KBWdyYWNlGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEjMKCmV4cGlyZXNfaW4YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQESFwoJbmFtZXNwYWNlGAQgASgJQgTiQQEBIkIKEVJvdGF0ZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmpvYnF1ZXVlLnYxLktleRIOCgZzZWNyZXQYAiABKAkiUwoQUmV2b2tlS2V5UmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAhIUCgZyZWFzb24YAiABKAlCBOJBAQESFwoJbmFtZXNwYWNlGAMgASgJQgTiQQEBIjIKEVJldm9rZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmpvYnF1ZXVlLnYxLktleSIsChZDcmVhdGVOYW1lc3BhY2VSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiRAoXQ3JlYXRlTmFtZXNwYWNlUmVzcG9uc2USKQoJbmFtZXNwYWNlGAEgASgLMhYuam9icXVldWUudjEuTmFtZXNwYWNlIkoKFUxpc3ROYW1lc3BhY2VzUmVxdWVzdBIXCglwYWdlX3NpemUYASABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgCIAEoCUIE4kEBASJdChZMaXN0TmFtZXNwYWNlc1Jlc3BvbnNlEioKCm5hbWVzcGFjZXMYASADKAsyFi5qb2JxdWV1ZS52MS5OYW1lc3BhY2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi0KF0Rpc2FibGVOYW1lc3BhY2VSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiRQoYRGlzYWJsZU5hbWVzcGFjZVJlc3BvbnNlEikKCW5hbWVzcGFjZRgBIAEoCzIWLmpvYnF1ZXVlLnYxLk5hbWVzcGFjZSIsChZFbmFibGVOYW1lc3BhY2VSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiRAoXRW5hYmxlTmFtZXNwYWNlUmVzcG9uc2USKQoJbmFtZXNwYWNlGAEgASgLMhYuam9icXVldWUudjEuTmFtZXNwYWNlMvMJCgtBY2Nlc3NBZG1pbhJrCglHZXRBY2Nlc3MSHS5qb2JxdWV1ZS52MS5HZXRBY2Nlc3NSZXF1ZXN0Gh4uam9icXVldWUudjEuR2V0QWNjZXNzUmVzcG9uc2UiH4qAGQkKBQIDBAUGEAGC0+STAgwSCi92MS9hY2Nlc3MSagoJQ3JlYXRlS2V5Eh0uam9icXVldWUudjEuQ3JlYXRlS2V5UmVxdWVzdBoeLmpvYnF1ZXVlLnYxLkNyZWF0ZUtleVJlc3BvbnNlIh6KgBkHCgEGEAEYAYLT5JMCDToBKiIIL3YxL2tleXMSZgoGR2V0S2V5Ehouam9icXVldWUudjEuR2V0S2V5UmVxdWVzdBobLmpvYnF1ZXVlLnYxLkdldEtleVJlc3BvbnNlIiOKgBkFCgEGEAGC0+STAhRiA2tleRINL3YxL2tleXMve2lkfRJiCghMaXN0S2V5cxIcLmpvYnF1ZXVlLnYxLkxpc3RLZXlzUmVxdWVzdBodLmpvYnF1ZXVlLnYxLkxpc3RLZXlzUmVzcG9uc2UiGYqAGQUKAQYQAYLT5JMCChIIL3YxL2tleXMSdgoJUm90YXRlS2V5Eh0uam9icXVldWUudjEuUm90YXRlS2V5UmVxdWVzdBoeLmpvYnF1ZXVlLnYxLlJvdGF0ZUtleVJlc3BvbnNlIiqKgBkHCgEGEAEYAYLT5JMCGToBKiIUL3YxL2tleXMve2lkfTpyb3RhdGUSewoJUmV2b2tlS2V5Eh0uam9icXVldWUudjEuUmV2b2tlS2V5UmVxdWVzdBoeLmpvYnF1ZXVlLnYxLlJldm9rZUtleVJlc3BvbnNlIi+KgBkHCgEGEAEYAYLT5JMCHjoBKmIDa2V5IhQvdjEva2V5cy97aWR9OnJldm9rZRKNAQoPQ3JlYXRlTmFtZXNwYWNlEiMuam9icXVldWUudjEuQ3JlYXRlTmFtZXNwYWNlUmVxdWVzdBokLmpvYnF1ZXVlLnYxLkNyZWF0ZU5hbWVzcGFjZVJlc3BvbnNlIi+KgBkHCgEGEAEYAYLT5JMCHjoBKmIJbmFtZXNwYWNlIg4vdjEvbmFtZXNwYWNlcxJ6Cg5MaXN0TmFtZXNwYWNlcxIiLmpvYnF1ZXVlLnYxLkxpc3ROYW1lc3BhY2VzUmVxdWVzdBojLmpvYnF1ZXVlLnYxLkxpc3ROYW1lc3BhY2VzUmVzcG9uc2UiH4qAGQUKAQYQAYLT5JMCEBIOL3YxL25hbWVzcGFjZXMSnwEKEERpc2FibGVOYW1lc3BhY2USJC5qb2JxdWV1ZS52MS5EaXNhYmxlTmFtZXNwYWNlUmVxdWVzdBolLmpvYnF1ZXVlLnYxLkRpc2FibGVOYW1lc3BhY2VSZXNwb25zZSI+ioAZBwoBBhABGAGC0+STAi06ASpiCW5hbWVzcGFjZSIdL3YxL25hbWVzcGFjZXMve25hbWV9OmRpc2FibGUSmwEKD0VuYWJsZU5hbWVzcGFjZRIjLmpvYnF1ZXVlLnYxLkVuYWJsZU5hbWVzcGFjZVJlcXVlc3QaJC5qb2JxdWV1ZS52MS5FbmFibGVOYW1lc3BhY2VSZXNwb25zZSI9ioAZBwoBBhABGAGC0+STAiw6ASpiCW5hbWVzcGFjZSIcL3YxL25hbWVzcGFjZXMve25hbWV9OmVuYWJsZUJNCg9kZXYuam9icXVldWUudjFCEEFjY2Vzc0FkbWluUHJvdG9QAVomam9icXVldWUuZGV2L2dvL2pvYnF1ZXVlL3YxO2pvYnF1ZXVldjFiBnByb3RvMw", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access]);
+  fileDesc("Ch5qb2JxdWV1ZS92MS9hY2Nlc3NfYWRtaW4ucHJvdG8SC2pvYnF1ZXVlLnYxIoUBCgVHcmFudBI5CgtwZXJtaXNzaW9ucxgBIAMoDjIeLmpvYnF1ZXVlLnYxLkFjY2Vzcy5QZXJtaXNzaW9uQgTiQQECEhQKBnF1ZXVlcxgCIAMoCUIE4kEBARITCgVraW5kcxgDIAMoCUIE4kEBARIWCghwYXlsb2FkcxgEIAEoCEIE4kEBASI6CglSYXRlTGltaXQSGAoKcGVyX3NlY29uZBgBIAEoBUIE4kEBAhITCgVidXJzdBgCIAEoBUIE4kEBASKVBAoDS2V5EhEKAmlkGAEgASgJQgXiQQIDCBISCgRuYW1lGAIgASgJQgTiQQEDEhcKCW5hbWVzcGFjZRgDIAEoCUIE4kEBAxIXCglwcmluY2lwYWwYBCABKAlCBOJBAQMSKAoGZ3JhbnRzGAUgAygLMhIuam9icXVldWUudjEuR3JhbnRCBOJBAQMSMAoKcmF0ZV9saW1pdBgGIAEoCzIWLmpvYnF1ZXVlLnYxLlJhdGVMaW1pdEIE4kEBAxIWCghuZXR3b3JrcxgHIAMoCUIE4kEBAxI0CgpjcmVhdGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIYCgpjcmVhdGVkX2J5GAkgASgJQgTiQQEDEjQKCmV4cGlyZXNfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjQKCnJldm9rZWRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhgKCnJldm9rZWRfYnkYDCABKAlCBOJBAQMSGwoNcmV2b2tlX3JlYXNvbhgNIAEoCUIE4kEBAxIWCghzdWNjZWVkcxgOIAEoCUIE4kEBAxI2CgxsYXN0X3VzZWRfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDIo0BCglOYW1lc3BhY2USEwoEbmFtZRgBIAEoCUIF4kECAwgSNAoKY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLZGlzYWJsZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDIhIKEEdldEFjY2Vzc1JlcXVlc3QioQEKEUdldEFjY2Vzc1Jlc3BvbnNlEhEKCXByaW5jaXBhbBgBIAEoCRISCgpjcmVkZW50aWFsGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIiCgZncmFudHMYBCADKAsyEi5qb2JxdWV1ZS52MS5HcmFudBIuCgpleHBpcmVzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLoAQoQQ3JlYXRlS2V5UmVxdWVzdBISCgRuYW1lGAEgASgJQgTiQQECEigKBmdyYW50cxgCIAMoCzISLmpvYnF1ZXVlLnYxLkdyYW50QgTiQQECEjMKCmV4cGlyZXNfaW4YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQESMAoKcmF0ZV9saW1pdBgEIAEoCzIWLmpvYnF1ZXVlLnYxLlJhdGVMaW1pdEIE4kEBARIWCghuZXR3b3JrcxgFIAMoCUIE4kEBARIXCgluYW1lc3BhY2UYBiABKAlCBOJBAQEiQgoRQ3JlYXRlS2V5UmVzcG9uc2USHQoDa2V5GAEgASgLMhAuam9icXVldWUudjEuS2V5Eg4KBnNlY3JldBgCIAEoCSI6Cg1HZXRLZXlSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEhcKCW5hbWVzcGFjZRgCIAEoCUIE4kEBASIvCg5HZXRLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5qb2JxdWV1ZS52MS5LZXkiXQoPTGlzdEtleXNSZXF1ZXN0EhcKCXBhZ2Vfc2l6ZRgBIAEoBUIE4kEBARIYCgpwYWdlX3Rva2VuGAIgASgJQgTiQQEBEhcKCW5hbWVzcGFjZRgDIAEoCUIE4kEBASJLChBMaXN0S2V5c1Jlc3BvbnNlEh4KBGtleXMYASADKAsyEC5qb2JxdWV1ZS52MS5LZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqIBChBSb3RhdGVLZXlSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEi4KBWdyYWNlGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEjMKCmV4cGlyZXNfaW4YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQESFwoJbmFtZXNwYWNlGAQgASgJQgTiQQEBIkIKEVJvdGF0ZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmpvYnF1ZXVlLnYxLktleRIOCgZzZWNyZXQYAiABKAkiUwoQUmV2b2tlS2V5UmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAhIUCgZyZWFzb24YAiABKAlCBOJBAQESFwoJbmFtZXNwYWNlGAMgASgJQgTiQQEBIjIKEVJldm9rZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmpvYnF1ZXVlLnYxLktleSIsChZDcmVhdGVOYW1lc3BhY2VSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiRAoXQ3JlYXRlTmFtZXNwYWNlUmVzcG9uc2USKQoJbmFtZXNwYWNlGAEgASgLMhYuam9icXVldWUudjEuTmFtZXNwYWNlIkoKFUxpc3ROYW1lc3BhY2VzUmVxdWVzdBIXCglwYWdlX3NpemUYASABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgCIAEoCUIE4kEBASJdChZMaXN0TmFtZXNwYWNlc1Jlc3BvbnNlEioKCm5hbWVzcGFjZXMYASADKAsyFi5qb2JxdWV1ZS52MS5OYW1lc3BhY2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi0KF0Rpc2FibGVOYW1lc3BhY2VSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiRQoYRGlzYWJsZU5hbWVzcGFjZVJlc3BvbnNlEikKCW5hbWVzcGFjZRgBIAEoCzIWLmpvYnF1ZXVlLnYxLk5hbWVzcGFjZSIsChZFbmFibGVOYW1lc3BhY2VSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiRAoXRW5hYmxlTmFtZXNwYWNlUmVzcG9uc2USKQoJbmFtZXNwYWNlGAEgASgLMhYuam9icXVldWUudjEuTmFtZXNwYWNlIrgCCghJZGVudGl0eRIRCgJpZBgBIAEoCUIF4kECAwgSEgoEa2luZBgCIAEoCUIE4kEBAxIVCgdwYXR0ZXJuGAMgASgJQgTiQQEDEhQKBmlzc3VlchgEIAEoCUIE4kEBAxITCgVjbGFpbRgFIAEoCUIE4kEBAxIXCgluYW1lc3BhY2UYBiABKAlCBOJBAQMSKAoGZ3JhbnRzGAcgAygLMhIuam9icXVldWUudjEuR3JhbnRCBOJBAQMSMAoKcmF0ZV9saW1pdBgIIAEoCzIWLmpvYnF1ZXVlLnYxLlJhdGVMaW1pdEIE4kEBAxI0CgpjcmVhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIYCgpjcmVhdGVkX2J5GAogASgJQgTiQQEDIt8BChJQdXRJZGVudGl0eVJlcXVlc3QSEgoEa2luZBgBIAEoCUIE4kEBAhIVCgdwYXR0ZXJuGAIgASgJQgTiQQECEhQKBmlzc3VlchgDIAEoCUIE4kEBARITCgVjbGFpbRgEIAEoCUIE4kEBARIoCgZncmFudHMYBSADKAsyEi5qb2JxdWV1ZS52MS5HcmFudEIE4kEBAhIwCgpyYXRlX2xpbWl0GAYgASgLMhYuam9icXVldWUudjEuUmF0ZUxpbWl0QgTiQQEBEhcKCW5hbWVzcGFjZRgHIAEoCUIE4kEBASI+ChNQdXRJZGVudGl0eVJlc3BvbnNlEicKCGlkZW50aXR5GAEgASgLMhUuam9icXVldWUudjEuSWRlbnRpdHkiYwoVTGlzdElkZW50aXRpZXNSZXF1ZXN0EhcKCXBhZ2Vfc2l6ZRgBIAEoBUIE4kEBARIYCgpwYWdlX3Rva2VuGAIgASgJQgTiQQEBEhcKCW5hbWVzcGFjZRgDIAEoCUIE4kEBASJcChZMaXN0SWRlbnRpdGllc1Jlc3BvbnNlEikKCmlkZW50aXRpZXMYASADKAsyFS5qb2JxdWV1ZS52MS5JZGVudGl0eRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiQgoVRGVsZXRlSWRlbnRpdHlSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEhcKCW5hbWVzcGFjZRgCIAEoCUIE4kEBASIYChZEZWxldGVJZGVudGl0eVJlc3BvbnNlMvYMCgtBY2Nlc3NBZG1pbhJrCglHZXRBY2Nlc3MSHS5qb2JxdWV1ZS52MS5HZXRBY2Nlc3NSZXF1ZXN0Gh4uam9icXVldWUudjEuR2V0QWNjZXNzUmVzcG9uc2UiH4qAGQkKBQIDBAUGEAGC0+STAgwSCi92MS9hY2Nlc3MSagoJQ3JlYXRlS2V5Eh0uam9icXVldWUudjEuQ3JlYXRlS2V5UmVxdWVzdBoeLmpvYnF1ZXVlLnYxLkNyZWF0ZUtleVJlc3BvbnNlIh6KgBkHCgEGEAEYAYLT5JMCDToBKiIIL3YxL2tleXMSZgoGR2V0S2V5Ehouam9icXVldWUudjEuR2V0S2V5UmVxdWVzdBobLmpvYnF1ZXVlLnYxLkdldEtleVJlc3BvbnNlIiOKgBkFCgEGEAGC0+STAhRiA2tleRINL3YxL2tleXMve2lkfRJiCghMaXN0S2V5cxIcLmpvYnF1ZXVlLnYxLkxpc3RLZXlzUmVxdWVzdBodLmpvYnF1ZXVlLnYxLkxpc3RLZXlzUmVzcG9uc2UiGYqAGQUKAQYQAYLT5JMCChIIL3YxL2tleXMSdgoJUm90YXRlS2V5Eh0uam9icXVldWUudjEuUm90YXRlS2V5UmVxdWVzdBoeLmpvYnF1ZXVlLnYxLlJvdGF0ZUtleVJlc3BvbnNlIiqKgBkHCgEGEAEYAYLT5JMCGToBKiIUL3YxL2tleXMve2lkfTpyb3RhdGUSewoJUmV2b2tlS2V5Eh0uam9icXVldWUudjEuUmV2b2tlS2V5UmVxdWVzdBoeLmpvYnF1ZXVlLnYxLlJldm9rZUtleVJlc3BvbnNlIi+KgBkHCgEGEAEYAYLT5JMCHjoBKmIDa2V5IhQvdjEva2V5cy97aWR9OnJldm9rZRKNAQoPQ3JlYXRlTmFtZXNwYWNlEiMuam9icXVldWUudjEuQ3JlYXRlTmFtZXNwYWNlUmVxdWVzdBokLmpvYnF1ZXVlLnYxLkNyZWF0ZU5hbWVzcGFjZVJlc3BvbnNlIi+KgBkHCgEGEAEYAYLT5JMCHjoBKmIJbmFtZXNwYWNlIg4vdjEvbmFtZXNwYWNlcxJ6Cg5MaXN0TmFtZXNwYWNlcxIiLmpvYnF1ZXVlLnYxLkxpc3ROYW1lc3BhY2VzUmVxdWVzdBojLmpvYnF1ZXVlLnYxLkxpc3ROYW1lc3BhY2VzUmVzcG9uc2UiH4qAGQUKAQYQAYLT5JMCEBIOL3YxL25hbWVzcGFjZXMSnwEKEERpc2FibGVOYW1lc3BhY2USJC5qb2JxdWV1ZS52MS5EaXNhYmxlTmFtZXNwYWNlUmVxdWVzdBolLmpvYnF1ZXVlLnYxLkRpc2FibGVOYW1lc3BhY2VSZXNwb25zZSI+ioAZBwoBBhABGAGC0+STAi06ASpiCW5hbWVzcGFjZSIdL3YxL25hbWVzcGFjZXMve25hbWV9OmRpc2FibGUSmwEKD0VuYWJsZU5hbWVzcGFjZRIjLmpvYnF1ZXVlLnYxLkVuYWJsZU5hbWVzcGFjZVJlcXVlc3QaJC5qb2JxdWV1ZS52MS5FbmFibGVOYW1lc3BhY2VSZXNwb25zZSI9ioAZBwoBBhABGAGC0+STAiw6ASpiCW5hbWVzcGFjZSIcL3YxL25hbWVzcGFjZXMve25hbWV9OmVuYWJsZRKAAQoLUHV0SWRlbnRpdHkSHy5qb2JxdWV1ZS52MS5QdXRJZGVudGl0eVJlcXVlc3QaIC5qb2JxdWV1ZS52MS5QdXRJZGVudGl0eVJlc3BvbnNlIi6KgBkHCgEGEAEYAYLT5JMCHToBKmIIaWRlbnRpdHkiDi92MS9pZGVudGl0aWVzEnoKDkxpc3RJZGVudGl0aWVzEiIuam9icXVldWUudjEuTGlzdElkZW50aXRpZXNSZXF1ZXN0GiMuam9icXVldWUudjEuTGlzdElkZW50aXRpZXNSZXNwb25zZSIfioAZBQoBBhABgtPkkwIQEg4vdjEvaWRlbnRpdGllcxKBAQoORGVsZXRlSWRlbnRpdHkSIi5qb2JxdWV1ZS52MS5EZWxldGVJZGVudGl0eVJlcXVlc3QaIy5qb2JxdWV1ZS52MS5EZWxldGVJZGVudGl0eVJlc3BvbnNlIiaKgBkHCgEGEAEYAYLT5JMCFSoTL3YxL2lkZW50aXRpZXMve2lkfUJNCg9kZXYuam9icXVldWUudjFCEEFjY2Vzc0FkbWluUHJvdG9QAVomam9icXVldWUuZGV2L2dvL2pvYnF1ZXVlL3YxO2pvYnF1ZXVldjFiBnByb3RvMw", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access]);
 
 /**
  * Permissions on the jobs of the queues and kinds that match.
@@ -812,6 +812,282 @@ export const EnableNamespaceResponseSchema: GenMessage<EnableNamespaceResponse> 
   messageDesc(file_jobqueue_v1_access_admin, 23);
 
 /**
+ * Whom a token or a certificate stands for. Of several that match, a whole name holds before a prefix, and a longer prefix
+ * before a shorter one.
+ *
+ * @generated from message jobqueue.v1.Identity
+ */
+export type Identity = Message<"jobqueue.v1.Identity"> & {
+  /**
+   * Its number, as text.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * `jwt` or `mtls`.
+   *
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+
+  /**
+   * What is matched, as it was put.
+   *
+   * @generated from field: string pattern = 3;
+   */
+  pattern: string;
+
+  /**
+   * The issuer of its tokens. Empty: the server's.
+   *
+   * @generated from field: string issuer = 4;
+   */
+  issuer: string;
+
+  /**
+   * The claim that is matched. Empty: the one that names the caller.
+   *
+   * @generated from field: string claim = 5;
+   */
+  claim: string;
+
+  /**
+   * The namespace in which its callers are.
+   *
+   * @generated from field: string namespace = 6;
+   */
+  namespace: string;
+
+  /**
+   * What it permits.
+   *
+   * @generated from field: repeated jobqueue.v1.Grant grants = 7;
+   */
+  grants: Grant[];
+
+  /**
+   * How often each of its callers may call. Unset: as often as wished.
+   *
+   * @generated from field: jobqueue.v1.RateLimit rate_limit = 8;
+   */
+  rateLimit?: RateLimit;
+
+  /**
+   * When it was made, by the database's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 9;
+   */
+  createdAt?: Timestamp;
+
+  /**
+   * The principal that made it.
+   *
+   * @generated from field: string created_by = 10;
+   */
+  createdBy: string;
+};
+
+/**
+ * Describes the message jobqueue.v1.Identity.
+ * Use `create(IdentitySchema)` to create a new message.
+ */
+export const IdentitySchema: GenMessage<Identity> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_access_admin, 24);
+
+/**
+ * The identity to make.
+ *
+ * @generated from message jobqueue.v1.PutIdentityRequest
+ */
+export type PutIdentityRequest = Message<"jobqueue.v1.PutIdentityRequest"> & {
+  /**
+   * `jwt` for tokens of an issuer, `mtls` for certificates.
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * A name, or its beginning and `*`, such as `spiffe://example.org/ns/prod/*`. 1..512 characters.
+   *
+   * @generated from field: string pattern = 2;
+   */
+  pattern: string;
+
+  /**
+   * For `jwt`: the issuer of its tokens, at most 512 characters. Empty: the server's.
+   *
+   * @generated from field: string issuer = 3;
+   */
+  issuer: string;
+
+  /**
+   * For `jwt`: the claim that is matched, a text or a list of texts, such as `groups`. At most 100 characters. Empty: the
+   * claim that names the caller.
+   *
+   * @generated from field: string claim = 4;
+   */
+  claim: string;
+
+  /**
+   * What it permits, as in CreateKey.
+   *
+   * @generated from field: repeated jobqueue.v1.Grant grants = 5;
+   */
+  grants: Grant[];
+
+  /**
+   * How often each of its callers may call. Unset: as often as wished.
+   *
+   * @generated from field: jobqueue.v1.RateLimit rate_limit = 6;
+   */
+  rateLimit?: RateLimit;
+
+  /**
+   * The namespace in which its callers are. Empty: the caller's.
+   *
+   * @generated from field: string namespace = 7;
+   */
+  namespace: string;
+};
+
+/**
+ * Describes the message jobqueue.v1.PutIdentityRequest.
+ * Use `create(PutIdentityRequestSchema)` to create a new message.
+ */
+export const PutIdentityRequestSchema: GenMessage<PutIdentityRequest> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_access_admin, 25);
+
+/**
+ * The identity that there is now.
+ *
+ * @generated from message jobqueue.v1.PutIdentityResponse
+ */
+export type PutIdentityResponse = Message<"jobqueue.v1.PutIdentityResponse"> & {
+  /**
+   * As it is now.
+   *
+   * @generated from field: jobqueue.v1.Identity identity = 1;
+   */
+  identity?: Identity;
+};
+
+/**
+ * Describes the message jobqueue.v1.PutIdentityResponse.
+ * Use `create(PutIdentityResponseSchema)` to create a new message.
+ */
+export const PutIdentityResponseSchema: GenMessage<PutIdentityResponse> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_access_admin, 26);
+
+/**
+ * Which identities to list.
+ *
+ * @generated from message jobqueue.v1.ListIdentitiesRequest
+ */
+export type ListIdentitiesRequest = Message<"jobqueue.v1.ListIdentitiesRequest"> & {
+  /**
+   * At most so many in the answer. 0: 50. Above 1000: 1000. The answer may be shorter, and still carry a token.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before. Empty: the first page.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Their namespace. Empty: the caller's.
+   *
+   * @generated from field: string namespace = 3;
+   */
+  namespace: string;
+};
+
+/**
+ * Describes the message jobqueue.v1.ListIdentitiesRequest.
+ * Use `create(ListIdentitiesRequestSchema)` to create a new message.
+ */
+export const ListIdentitiesRequestSchema: GenMessage<ListIdentitiesRequest> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_access_admin, 27);
+
+/**
+ * One page of identities.
+ *
+ * @generated from message jobqueue.v1.ListIdentitiesResponse
+ */
+export type ListIdentitiesResponse = Message<"jobqueue.v1.ListIdentitiesResponse"> & {
+  /**
+   * Oldest first.
+   *
+   * @generated from field: repeated jobqueue.v1.Identity identities = 1;
+   */
+  identities: Identity[];
+
+  /**
+   * For `page_token` of the next page. Empty: this was the last one.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message jobqueue.v1.ListIdentitiesResponse.
+ * Use `create(ListIdentitiesResponseSchema)` to create a new message.
+ */
+export const ListIdentitiesResponseSchema: GenMessage<ListIdentitiesResponse> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_access_admin, 28);
+
+/**
+ * Which identity to delete.
+ *
+ * @generated from message jobqueue.v1.DeleteIdentityRequest
+ */
+export type DeleteIdentityRequest = Message<"jobqueue.v1.DeleteIdentityRequest"> & {
+  /**
+   * Its number, as text.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Its namespace. Empty: the caller's.
+   *
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+};
+
+/**
+ * Describes the message jobqueue.v1.DeleteIdentityRequest.
+ * Use `create(DeleteIdentityRequestSchema)` to create a new message.
+ */
+export const DeleteIdentityRequestSchema: GenMessage<DeleteIdentityRequest> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_access_admin, 29);
+
+/**
+ * Nothing: it is gone.
+ *
+ * @generated from message jobqueue.v1.DeleteIdentityResponse
+ */
+export type DeleteIdentityResponse = Message<"jobqueue.v1.DeleteIdentityResponse"> & {
+};
+
+/**
+ * Describes the message jobqueue.v1.DeleteIdentityResponse.
+ * Use `create(DeleteIdentityResponseSchema)` to create a new message.
+ */
+export const DeleteIdentityResponseSchema: GenMessage<DeleteIdentityResponse> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_access_admin, 30);
+
+/**
  * Manages keys, identities and namespaces, and reads the audit log, for administrators.
  *
  * An administrator manages its own namespace. One of the namespace `default` may name another namespace in the request,
@@ -977,6 +1253,58 @@ export const AccessAdmin: GenService<{
     methodKind: "unary";
     input: typeof EnableNamespaceRequestSchema;
     output: typeof EnableNamespaceResponseSchema;
+  },
+  /**
+   * Makes an identity, or replaces the grants and the rate limit of the one of this kind, issuer, claim and pattern: what a
+   * caller may do that shows a token of an issuer or a certificate. Administrators of `default` alone may call it, since
+   * names of tokens and certificates mean the same in all namespaces.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+   * - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`, or the identity would permit more than
+   *   the caller's own grants do.
+   * - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+   * - ALREADY_EXISTS, IDENTITY_ELSEWHERE: the identity is there in another namespace.
+   *
+   * @generated from rpc jobqueue.v1.AccessAdmin.PutIdentity
+   */
+  putIdentity: {
+    methodKind: "unary";
+    input: typeof PutIdentityRequestSchema;
+    output: typeof PutIdentityResponseSchema;
+  },
+  /**
+   * Lists the identities of a namespace, oldest first.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT, FIELD_INVALID: page_size is negative.
+   * - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method.
+   * - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+   * - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+   *
+   * @generated from rpc jobqueue.v1.AccessAdmin.ListIdentities
+   */
+  listIdentities: {
+    methodKind: "unary";
+    input: typeof ListIdentitiesRequestSchema;
+    output: typeof ListIdentitiesResponseSchema;
+  },
+  /**
+   * Deletes an identity. What its callers have open ends within 2 s on all servers, and their jobs go elsewhere uncharged.
+   * Administrators of `default` alone may call it.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT, FIELD_INVALID: id is not an id of an identity.
+   * - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
+   * - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+   * - NOT_FOUND, IDENTITY_NOT_FOUND: no identity of the namespace has this id.
+   *
+   * @generated from rpc jobqueue.v1.AccessAdmin.DeleteIdentity
+   */
+  deleteIdentity: {
+    methodKind: "unary";
+    input: typeof DeleteIdentityRequestSchema;
+    output: typeof DeleteIdentityResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_jobqueue_v1_access_admin, 0);
