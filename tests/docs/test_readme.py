@@ -121,6 +121,7 @@ def test_every_page_of_the_first_steps_is_typed() -> None:
         "README.md",
         "access.md",
         "curl.md",
+        "identities.md",
         *STARTS,
     }
 
@@ -151,7 +152,18 @@ def test_every_block_of_the_page_for_curl_does_what_it_shows(
 
 @pytest.mark.curl
 def test_every_block_of_the_page_about_keys_does_what_it_shows(folder: Path, dsn: str) -> None:
-    """Its server is started by the page itself."""
+    run_with_its_own_server(folder, dsn, "docs/start/access.md")
+
+
+@pytest.mark.curl
+def test_every_block_of_the_page_about_identities_does_what_it_shows(folder: Path, dsn: str) -> None:
+    assert shutil.which("openssl"), "openssl is missing: `make check` needs it, `make test` does not"
+
+    run_with_its_own_server(folder, dsn, "docs/start/identities.md")
+
+
+def run_with_its_own_server(folder: Path, dsn: str, page: str) -> None:
+    """Types a page that starts its server itself."""
     grpc, http = (f"127.0.0.1:{port}" for port in free_ports(2))
     there = {
         **environment(grpc, dsn),
@@ -163,7 +175,7 @@ def test_every_block_of_the_page_about_keys_does_what_it_shows(folder: Path, dsn
     }
     places = {"127.0.0.1:50051": grpc, "127.0.0.1:8080": http}
 
-    run((ROOT / "docs/start/access.md").read_text(), folder, there, places, "docs/start/access.md")
+    run((ROOT / page).read_text(), folder, there, places, page)
 
 
 def free_ports(count: int) -> list[int]:
