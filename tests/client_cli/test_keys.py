@@ -162,7 +162,7 @@ def test_a_key_is_made_for_what_the_options_say(guarded: Guarded) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "say what the key permits"),
+        ((), "say what is permitted"),
         (("--enqueue", "a", "--payloads"), "--payloads needs --read"),
         (("--enqueue", "A*"), "grants[0].queues[0]"),
         (("--enqueue", "a", "--kinds", "a*b"), "grants[0].kinds[0]"),
