@@ -11,7 +11,7 @@ from .fast.call import HttpFastCall
 from .fast.heads import Layout
 from .fast.path import METHOD, PATH, REQUEST_LINE, HttpFastPath
 from .general import RequestProtocol
-from .head import MOST_BYTES, check, check_size, size, without_upgrade
+from .head import check, check_size, size, without_upgrade
 from .request import peer_name
 
 # The headers that say something of where a request ends, or when.
@@ -116,7 +116,8 @@ class HttpProtocol(RequestProtocol):
 
     def on_headers_complete(self) -> None:
         """Begins the request, or keeps it for the fast path."""
-        if self._came > MOST_BYTES or not self._gave:
+        # No piece that is read at once is over the limit: a head that began in this one is within it.
+        if not self._gave:
             check_size(size(self.url, self.headers))
         if self._fast_path is not None and self._may_be_fast(self._fast_path):
             self._body = b""
