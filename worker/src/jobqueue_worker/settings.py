@@ -19,7 +19,7 @@ _PREFIX = "JOBQUEUE_"
 # the server's settings are less similar than this.
 _NEAR = 0.85
 # Variables of the server whose names are similar to a setting of the worker.
-_OF_OTHERS = {"JOBQUEUE_TLS_CLIENT_CA"}
+_OF_OTHERS = {"JOBQUEUE_TLS_CLIENT_CA", "JOBQUEUE_TLS_CLIENT_CRL"}
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
