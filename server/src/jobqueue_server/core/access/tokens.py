@@ -16,10 +16,13 @@ from .issuer_keys import IssuerKeys
 #: How far the clock of an issuer may be ahead of the database's, in seconds.
 _AHEAD = 60
 _TYPES = ("jwt", "at+jwt")
-# Some issuers put their certificate into it.
-_MOST_HEADER = 8192
 #: The longest subject, as the pattern of an identity has it.
 _MOST_SUBJECT = 512
+
+
+class _Registry(jws.JWSRegistry):
+    # Some issuers put their certificate into the header.
+    max_header_length = 8192
 
 
 class IssuerTokens:
@@ -35,8 +38,7 @@ class IssuerTokens:
         self.keys = keys or IssuerKeys(issuer.keys_url)
         self._issuer = issuer
         # Parameters that are not known are passed over, as RFC 7515 says; but for those that `crit` lists.
-        self._registry = jws.JWSRegistry(algorithms=issuer.algorithms, strict_check_header=False)
-        self._registry.max_header_length = _MOST_HEADER
+        self._registry = _Registry(algorithms=issuer.algorithms, strict_check_header=False)
 
     async def verify(self, text: str, now_ms: int) -> Verified:
         """What a token says.
