@@ -263,8 +263,9 @@ async def test_every_change_of_a_job_is_found_whatever_it_is(s):
         assert named.live is not job.status.terminal
         return job.status
 
-    async def lost():
+    async def lost(before=0):
         job_id, attempt, session_id = await s.running()
+        await s.sql.execute("update live_job set losses = $2 where id = $1", job_id, before)
         await s.end_attempt(job_id, attempt, session_id, Event.LOST)
         return job_id
 
@@ -283,6 +284,8 @@ async def test_every_change_of_a_job_is_found_whatever_it_is(s):
         (lambda: s.queued(delay=timedelta(hours=1)), Status.QUEUED),
         (s.retrying, Status.RETRYING),
         (lost, Status.RETRYING),
+        # It waits isolated.
+        (lambda: lost(before=1), Status.RETRYING),
         (s.succeeded, Status.SUCCEEDED),
         (s.failed, Status.FAILED_PERMANENT),
         (s.cancelled, Status.CANCELLED),
