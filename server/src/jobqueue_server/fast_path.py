@@ -116,6 +116,7 @@ class FastCall(ABC, Generic[Answer]):
         if self.over:
             return
         if done.cancelled():
+            self._ticket.give_up()
             self._refuse(self._cut_off())
             return
         error = done.exception()

@@ -112,7 +112,8 @@ class Field:
         of_template: The attribute of `LeaseTemplate` that has a delivered field without columns. Empty: each lease has
             its own value.
         by_kind: When the value of the job's kind is used instead.
-        simple: Whether the fast path reads it. A request with any other field takes the general path.
+        simple: Whether the fast path reads it from each job. A request with any other field takes the general path,
+            except for the key of a single job.
         own: Whether jobs of equal requests differ in it, so that no template of an answer can hold it.
         most: The most characters in a request, if this is the text's only rule; 0: the text has other rules.
     """
@@ -244,6 +245,7 @@ FIELDS = (
         (Column("idempotency_key", "text", "new.idempotency_key"),),
         asked=True,
         shown=View.BASIC,
+        own=True,
         most=MAX_KEY_CHARS,
     ),
     # The job's state.

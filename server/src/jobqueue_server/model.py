@@ -189,6 +189,14 @@ class Ticket(Protocol):
         """The payload of the first job."""
 
     @property
+    def idempotency_key(self) -> str | None:
+        """That of the first job."""
+
+    @property
+    def instead(self) -> Enqueued | None:
+        """After `done`, the answer if the job was not stored, because its key stands for another one; else None."""
+
+    @property
     def headers(self) -> Mapping[str, str]:
         """The headers that the call gives to its jobs."""
 

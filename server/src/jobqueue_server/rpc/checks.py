@@ -225,6 +225,11 @@ def idempotency_key(value: str, field: str, problems: Problems) -> None:
     short_text(value, field, MAX_KEY_CHARS, problems)
 
 
+def is_simple_key(value: str) -> bool:
+    """Whether a key surely passes `idempotency_key`; after False it may pass or not."""
+    return 0 < len(value) <= MAX_KEY_CHARS and value.isascii() and value.isprintable()
+
+
 def short_text(value: str, field: str, most: int, problems: Problems) -> None:
     """Checks the length of a text that was given."""
     if not 1 <= len(value) <= most or _find_control(value):

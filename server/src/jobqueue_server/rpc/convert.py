@@ -77,10 +77,15 @@ def new_job(
     )
 
 
-def decode_simple(message: pb.NewJob, headers: Mapping[str, str]) -> NewJob | None:
+def decode_simple(message: pb.NewJob, headers: Mapping[str, str], key: str | None = None) -> NewJob | None:
     """Reads a job that has only kind, payload_json, queue and priority, as most jobs do; None for others.
 
     For the hot path (3 us instead of 10). The size of the message shows that no other field is set.
+
+    Args:
+        message: The job.
+        headers: Those of the call.
+        key: The job's idempotency key, which is not read from the message.
     """
     kind, payload, queue, priority = message.kind, message.payload_json, message.queue, message.priority
     length = len(payload)
@@ -98,7 +103,15 @@ def decode_simple(message: pb.NewJob, headers: Mapping[str, str]) -> NewJob | No
         or not checks.is_simple_payload(payload)
     ):
         return None
-    return NewJob(kind, payload, queue or DEFAULT_QUEUE, priority, labels=NOTHING, headers=headers)
+    return NewJob(
+        kind,
+        payload,
+        queue or DEFAULT_QUEUE,
+        priority,
+        idempotency_key=key,
+        labels=NOTHING,
+        headers=headers,
+    )
 
 
 def _payload(message: pb.NewJob, at: str, problems: checks.Problems) -> bytes:

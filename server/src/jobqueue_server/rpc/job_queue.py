@@ -18,9 +18,9 @@ from ..lifecycle import Status
 from ..model import DEFAULT_WAIT, MAX_MESSAGE_BYTES, JobFilter, NewJobs, Page
 from . import checks, convert
 from .checks import Problems
-from .metadata import KEY, job_headers
+from .enqueued import enqueued_message
+from .metadata import HTTP_CODE, KEY, job_headers
 
-_HTTP_CODE = "x-http-code"
 _FORMATS = dict(pb.PayloadFormat.items())
 _VIEWS = dict(pb.JobView.items())
 _STATUSES = {name: number for name, number in pb.Job.Status.items() if number}
@@ -52,14 +52,7 @@ class JobQueueServicer:
         )
         problems.raise_if_any()
         enqueued = await self._enqueuer.enqueue(call.scope, new)
-        call.answer_metadata[_HTTP_CODE] = "200" if enqueued.replayed else "201"
-        if enqueued.replayed:
-            call.answer_metadata["idempotency-replayed"] = "true"
-        if enqueued.job is None:
-            job = pb.Job(id=str(enqueued.id))
-        else:
-            job = convert.job_message(enqueued.job, request.payload_format)
-        return rpc_pb.EnqueueJobResponse(job=job, replayed=enqueued.replayed)
+        return enqueued_message(enqueued, request.payload_format, call)
 
     async def BatchEnqueueJobs(
         self, request: rpc_pb.BatchEnqueueJobsRequest, call: Call
@@ -116,7 +109,7 @@ class JobQueueServicer:
         checks.text(request.reason, "reason", checks.MAX_REASON_CHARS, problems)
         job, pending = await self._changes.cancel(call.scope, _checked(request, problems), request.reason)
         if pending:
-            call.answer_metadata[_HTTP_CODE] = "202"
+            call.answer_metadata[HTTP_CODE] = "202"
         return rpc_pb.CancelJobResponse(job=convert.job_message(job, request.payload_format), pending=pending)
 
     async def RetryJob(self, request: rpc_pb.RetryJobRequest, call: Call) -> rpc_pb.RetryJobResponse:

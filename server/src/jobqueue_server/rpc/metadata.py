@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from ..chain import Call
 
+#: The name in an answer of the HTTP status.
+HTTP_CODE = "x-http-code"
 #: The name of the idempotency key, for a call that enqueues one job.
 KEY = "idempotency-key"
 _is_traceparent = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,200})?").fullmatch

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 from uuid import UUID
 
 from ...fields import FIELDS, answer_key
@@ -32,7 +33,10 @@ class Batch:
         room: What counts the jobs as waiting; None before they are in line, and once they wait no longer.
         taken: Whether an insert has them.
         lost_key: Whether the insert found that the key of its only row stands for another job.
+        instead: As in `model.Ticket`.
     """
+
+    instead: ClassVar[None] = None
 
     rows: list[NewRows]
     lanes: list[Lane]
@@ -76,6 +80,11 @@ class Batch:
     def payload(self) -> bytes:
         """The payload of the first job."""
         return self.rows[0].new.payload
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The key of the first job."""
+        return self.rows[0].new.idempotency_key
 
     @property
     def headers(self) -> Mapping[str, str]:

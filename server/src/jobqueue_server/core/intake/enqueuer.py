@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...model import Enqueued, EnqueuedBatch, NewJob, NewJobs
+from ...model import Enqueued, EnqueuedBatch, NewJob, NewJobs, Ticket
 from ...scope import Scope
 from .batch import Batch
 from .batcher import Batcher
@@ -62,6 +62,18 @@ class Enqueuer:
         _pay(scope, batch.jobs)
         self._batcher.put(batch, caller)
         return batch
+
+    def start_keyed(self, scope: Scope, new: NewJob, caller: str) -> Ticket | None:
+        """As `start`, for one job with a key. None also where its key is being stored right now.
+
+        Raises:
+            As `start`.
+        """
+        batch = self._intake.rows(scope, [NewJobs.of(new)], "job")
+        if batch is None or not self._waiting.has_room(1) or self._keyed_jobs.stores_key_of(batch):
+            return None
+        _pay(scope, 1)
+        return self._keyed_jobs.start(scope, batch, caller)
 
     async def enqueue_batch(self, scope: Scope, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
         """Stores all of them, or none. Those with a key that was used before answer the job that it stands for.

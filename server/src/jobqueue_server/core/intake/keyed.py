@@ -17,7 +17,9 @@ from ...store.query.reads import ReadStore
 from ..tuning import Tuning
 from .batch import Batch
 from .batcher import Batcher
+from .callers import CALLER
 from .intake import Intake
+from .keyed_ticket import KeyedTicket
 from .placement import Placement
 from .waiting import Waiting
 
@@ -58,28 +60,59 @@ class KeyedJobs:
         """
         for _ in range(self._tries):
             batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
-            row = batch.rows[0]
-            digest = digest_of(row)
-            pending = self._pending.get(digest)
+            pending = self._pending.get(digest_of(batch.rows[0]))
             if pending is not None:
                 # The same key is being stored right now: what comes of it decides about this one.
                 await asyncio.wait([pending])
             else:
-                self._pending[digest] = batch.done
-                batch.done.add_done_callback(partial(self._no_longer_pending, digest))
+                self._is_pending(batch)
                 at = await self._batcher.stored(batch)
                 if not batch.lost_key:
-                    return Enqueued(row.id, False, batch.job(at))
-            winner = (await self._store.find_keys(scope, [digest])).get(digest)
-            if winner is not None:
-                check_same_request(winner, row, f"{batch.path}.idempotency_key")
-                return Enqueued(winner[0], True, await self._replayed(scope, new, winner[0]))
+                    return Enqueued(batch.rows[0].id, False, batch.job(at))
+            replay = await self._replay(scope, batch)
+            if replay is not None:
+                return replay
         raise Internal("the idempotency key changed hands too often; try again")
+
+    def stores_key_of(self, batch: Batch) -> bool:
+        """Whether the key of a batch is being stored right now. `enqueue` can wait for it."""
+        return digest_of(batch.rows[0]) in self._pending
+
+    def start(self, scope: Scope, batch: Batch, caller: str) -> KeyedTicket:
+        """Puts a job in line whose key is not being stored, without waiting for it.
+
+        Args:
+            scope: Whose job it is.
+            batch: The job. There is room for it.
+            caller: As in `Batcher.put`.
+        """
+        self._batcher.put(batch, caller)
+        self._is_pending(batch)
+        return KeyedTicket(batch, partial(self._replay_or_enqueue, scope, batch, caller))
+
+    async def _replay_or_enqueue(self, scope: Scope, batch: Batch, caller: str) -> Enqueued:
+        CALLER.set(caller)
+        return await self._replay(scope, batch) or await self.enqueue(scope, batch.rows[0].new)
+
+    async def _replay(self, scope: Scope, batch: Batch) -> Enqueued | None:
+        """The job that the key stands for; None where the key is free."""
+        row = batch.rows[0]
+        digest = digest_of(row)
+        winner = (await self._store.find_keys(scope, [digest])).get(digest)
+        if winner is None:
+            return None
+        check_same_request(winner, row, f"{batch.path}.idempotency_key")
+        return Enqueued(winner[0], True, await self._replayed(scope, row.new, winner[0]))
 
     async def _replayed(self, scope: Scope, new: NewJob, job_id: UUID) -> Job | None:
         """The job of a replay as it is now, for a principal that may read it; a producer is told its id alone."""
         seen = Permission.READ | Permission.PAYLOADS
         return await self._reads.get(scope, job_id) if scope.grants.may(seen, new.queue, new.kind) else None
+
+    def _is_pending(self, batch: Batch) -> None:
+        digest = digest_of(batch.rows[0])
+        self._pending[digest] = batch.done
+        batch.done.add_done_callback(partial(self._no_longer_pending, digest))
 
     def _no_longer_pending(self, digest: bytes, _: asyncio.Future[datetime]) -> None:
         del self._pending[digest]

@@ -60,14 +60,17 @@ class HttpFastCall(FastCall[bytes]):
         super()._done(done)
 
     def _answer(self, at: datetime) -> bytes:
-        call, job_id = self._begun.call, self._ticket.ids[0]
-        body = self._path.body_of(self._ticket, at)
+        call, ticket = self._begun.call, self._ticket
+        metadata: Any = call.metadata
+        if ticket.instead is not None:
+            return self._written(compressed_here(self._path.answer_instead(ticket.instead, call), metadata))
+        job_id = ticket.ids[0]
+        body = self._path.body_of(ticket, at)
         if self.keep_alive and len(call.answer_metadata) == 1 and len(body) < LEAST_BYTES:
             defaults = self._connection.server_state.default_headers
             return self._path.created(defaults, job_id, call.request_id, body)
         answer = Answer(201, body, (("location", f"/v1/jobs/{job_id}"), *call.answer_metadata.items()))
         if len(body) >= LEAST_BYTES:
-            metadata: Any = call.metadata
             answer = compressed_here(answer, metadata)
         return self._written(answer)
 

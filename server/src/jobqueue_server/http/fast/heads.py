@@ -23,14 +23,17 @@ _USUAL = frozenset(
         b"authorization",
         b"traceparent",
         b"tracestate",
+        b"idempotency-key",
     )
 )
 # Calls have other values of these. A head in turns with what stands before such a value, and the value.
-_split = re.compile(rb"(\r\n(?i:x-request-id|traceparent|content-length): ?)([!-~]{1,128})(?=\r\n)").split
+_split = re.compile(
+    rb"(\r\n(?i:x-request-id|traceparent|idempotency-key|content-length): ?)([!-~]{1,128})(?=\r\n)"
+).split
 _is_value = re.compile(rb"[!-~]{1,128}").fullmatch
 _is_length = re.compile(rb"[0-9]{1,5}").fullmatch
 _LENGTH = "content-length"
-_VARYING = ("x-request-id", "traceparent", _LENGTH)
+_VARYING = ("x-request-id", "traceparent", "idempotency-key", _LENGTH)
 _JSON_TYPES = (b"application/json", b"application/json; charset=utf-8")
 _MOST_HEAD_BYTES = 2 << 10
 
@@ -38,7 +41,7 @@ Lines = list[tuple[bytes, bytes]]
 
 
 class Layout:
-    """The head of a connection's requests, which differ in their request ids, traces and lengths alone.
+    """The head of a connection's requests, which differ in their request ids, traces, keys and lengths alone.
 
     It may hold credentials. So it belongs to its connection, is never shown, and goes with it.
 
@@ -90,8 +93,8 @@ class Layout:
 class Heads:
     """Knows the heads of requests.
 
-    A caller mostly sends the same head again, or one that differs in its request id, trace and length alone. What such
-    a head says is remembered by its connection: 15 us less a request.
+    A caller mostly sends the same head again, or one that differs in its request id, trace, key and length alone. What
+    such a head says is remembered by its connection: 15 us less a request.
 
     Args:
         host_is_ours: Whether a request for this name is to be answered here.

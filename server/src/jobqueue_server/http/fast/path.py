@@ -20,7 +20,9 @@ from grpc_http2 import PeerNames
 
 from ...chain import Begun, Call, Chain
 from ...fast_path import Deadlines
-from ...model import DEFAULT_QUEUE, Ticket
+from ...model import DEFAULT_QUEUE, Enqueued, Ticket
+from .. import headers as http_headers
+from ..answer import Answer
 from ..errors import ErrorForm
 from ..in_flight import InFlightRequests
 from ..transcoding.binding import Binding
@@ -54,6 +56,9 @@ class FastServicer(Protocol):
     def fast_response(self, ticket: Ticket, at: datetime) -> Message:
         """What EnqueueJob answers of it."""
 
+    def fast_response_instead(self, enqueued: Enqueued, call: Call) -> Message:
+        """What EnqueueJob answers where it was not stored."""
+
 
 class HttpFastPath:
     """What all connections have in common.
@@ -85,6 +90,7 @@ class HttpFastPath:
         self._chain = chain
         self._enqueue = servicer.fast_enqueue
         self._response = servicer.fast_response
+        self._response_instead = servicer.fast_response_instead
         self.heads = Heads(host_is_ours)
         self.deadlines = Deadlines()
         self.in_flight = in_flight
@@ -138,8 +144,8 @@ class HttpFastPath:
 
     def body_of(self, ticket: Ticket, at: datetime) -> bytes:
         """The answer of a job that was stored at that time, and whose caller has not gone."""
-        headers = ticket.headers
-        key = ticket.shared, *headers
+        headers, own_key = ticket.headers, ticket.idempotency_key
+        key = ticket.shared, own_key is None, *headers
         template = self._templates.get(key)
         if template is None:
             if len(self._templates) >= _MOST_TEMPLATES:
@@ -149,7 +155,15 @@ class HttpFastPath:
                 self._response(ticket, at),
                 headers,
             )
-        return template.filled(ticket.ids[0], ticket.payload, at, headers)
+        return template.filled(ticket.ids[0], ticket.payload, own_key, at, headers)
+
+    def answer_instead(self, enqueued: Enqueued, call: Call) -> Answer:
+        """The answer where the job of a ticket was not stored."""
+        response = self._response_instead(enqueued, call)
+        body = self._transcoder.render(self._binding, response).body
+        location = () if enqueued.replayed else (("location", f"/v1/jobs/{enqueued.id}"),)
+        status = int(call.answer_metadata[http_headers.HTTP_CODE])
+        return Answer(status, body, (*location, *http_headers.sent(call.answer_metadata)))
 
 
 @lru_cache(maxsize=64)

@@ -26,6 +26,9 @@ class AnswerTemplate:
         job.id = _MARKS["id"]
         job.payload_json = _quoted(_MARKS["payload"])
         marks = {name: _quoted(mark) for name, mark in _MARKS.items()}
+        if job.idempotency_key:
+            job.idempotency_key = "@ key @"
+            marks["key"] = _quoted(job.idempotency_key)
         for name in headers:
             job.headers[name] = f"@ {name} @"
             marks[name] = _quoted(job.headers[name])
@@ -47,11 +50,15 @@ class AnswerTemplate:
             end = place + len(marks[name])
         self._parts.append(text[end:])
 
-    def filled(self, job_id: UUID, payload: bytes, at: datetime, headers: Mapping[str, str]) -> bytes:
+    def filled(
+        self, job_id: UUID, payload: bytes, key: str | None, at: datetime, headers: Mapping[str, str]
+    ) -> bytes:
         """The answer of one job."""
         parts, places = self._parts.copy(), self._places
         parts[places["id"]] = b'"%b"' % str(job_id).encode()
         parts[places["payload"]] = payload
+        if key is not None:
+            parts[places["key"]] = encode_basestring(key).encode()
         for name, value in headers.items():
             parts[places[name]] = encode_basestring(value).encode()
         parts[places["created_at"]] = _millisecond_text(job_id.int >> 80)

@@ -19,7 +19,7 @@ from ...chain import Begun, Call, Chain
 from ...errors import JobQueueError
 from ...fast_path import Deadlines, FastCall
 from ...fields import names
-from ...model import Ticket
+from ...model import Enqueued, Ticket
 from ..convert import set_moment
 from ..trailers import refusal, trailing
 from ..transport import ImmediateContext
@@ -36,7 +36,9 @@ _RESULT = (
 ).decode()
 _JOB = tag(rpc_pb.EnqueueJobResponse.DESCRIPTOR.fields_by_name["job"])
 _ID = tag(pb.Job.DESCRIPTOR.fields_by_name["id"]) + length_of(36)
-_PAYLOAD, _HEADERS = (tag(pb.Job.DESCRIPTOR.fields_by_name[name]) for name in ("payload_json", "headers"))
+_PAYLOAD, _KEY, _HEADERS = (
+    tag(pb.Job.DESCRIPTOR.fields_by_name[name]) for name in ("payload_json", "idempotency_key", "headers")
+)
 # The fields of an answer that are a job's own; a payload is asked for as text.
 _OWN = [name.replace("payload", "payload_json") for name in names(lambda field: field.shown and field.own)]
 _MOST_TEMPLATES = 10_000
@@ -85,6 +87,10 @@ class FastMethod(ABC):
     def answer(self, ticket: Ticket, at: datetime) -> bytes:
         """The response, when they were stored at that time."""
 
+    def answer_instead(self, enqueued: Enqueued, call: Call) -> bytes:
+        """The response, where the job of a ticket was not stored."""
+        return self._servicer.fast_response_instead(enqueued, call).SerializeToString()
+
 
 class FastBatchEnqueueJobs(FastMethod):
     """The fast path of BatchEnqueueJobs."""
@@ -127,10 +133,11 @@ class FastEnqueueJob(FastMethod):
             if len(self._shared) >= _MOST_TEMPLATES:
                 self._shared.clear()
             shared = self._shared[key] = message.SerializeToString()
-        job_id, payload = ticket.ids[0], ticket.payload
+        job_id, payload, own_key = ticket.ids[0], ticket.payload, ticket.idempotency_key
         job = b"".join(
             (
                 _ID, str(job_id).encode(), _PAYLOAD, length_of(len(payload)), payload,
+                b"" if own_key is None else _KEY + length_of(len(own_key)) + own_key.encode(),
                 _created_at(job_id.int >> 80), _stored_at(at), map_of(_HEADERS, ticket.headers), shared,
             )
         )  # fmt: skip
@@ -146,7 +153,10 @@ class GrpcFastCall(FastCall[bytes]):
         self._context = context
 
     def _answer(self, at: datetime) -> bytes:
-        return self._method.answer(self._ticket, at)
+        ticket = self._ticket
+        if ticket.instead is not None:
+            return self._method.answer_instead(ticket.instead, self._begun.call)
+        return self._method.answer(ticket, at)
 
     def _end(self) -> None:
         super()._end()

@@ -11,8 +11,9 @@ from jobqueue.v1 import jobqueue_pb2 as rpc_pb
 from ...chain import Call
 from ...core.intake.enqueuer import Enqueuer
 from ...errors import JobQueueError
-from ...model import MAX_BATCH_JOBS, NOTHING, NewJob, NewJobs, Ticket
+from ...model import MAX_BATCH_JOBS, NOTHING, Enqueued, NewJob, NewJobs, Ticket
 from .. import checks, convert
+from ..enqueued import enqueued_message
 from ..metadata import KEY, job_headers
 from .batch_decoder import decode_batch
 
@@ -28,18 +29,23 @@ class FastPathServicer:
         self._enqueuer = enqueuer
 
     def fast_enqueue(self, kind: str, queue: str, payload: bytes, call: Call) -> Ticket | None:
-        """Puts a job in line of which no more is said than this."""
+        """Puts a job in line of which no more is said than this, and maybe a key in the metadata."""
         if not checks.is_name(kind) or not checks.is_name(queue) or not checks.is_simple_payload(payload):
             return None
-        new = NewJob(kind, payload, queue, labels=NOTHING, headers=job_headers(call))
-        return self._start([NewJobs.of(new)], call)
+        key = call.text(KEY) if KEY in call.metadata else None
+        headers = job_headers(call)
+        return self._start_one(
+            NewJob(kind, payload, queue, idempotency_key=key, labels=NOTHING, headers=headers), call
+        )
 
     def fast_enqueue_message(self, message: pb.NewJob, call: Call) -> Ticket | None:
-        """Puts a job in line that came as a message."""
-        if KEY in call.metadata:
-            return None
-        new = convert.decode_simple(message, job_headers(call))
-        return None if new is None else self._start([NewJobs.of(new)], call)
+        """Puts a job in line that came as a message, which may be changed."""
+        key = call.text(KEY) if KEY in call.metadata else None
+        if key is None and message.idempotency_key:
+            key = message.idempotency_key
+            message.ClearField("idempotency_key")
+        new = convert.decode_simple(message, job_headers(call), key)
+        return None if new is None else self._start_one(new, call)
 
     def fast_batch(self, messages: Sequence[bytes], call: Call) -> Ticket | None:
         """Puts a batch in line, whose jobs are messages on the wire.
@@ -54,6 +60,16 @@ class FastPathServicer:
         jobs = decode_batch(messages, job_headers(call))
         return None if jobs is None else self._start(jobs, call)
 
+    def _start_one(self, new: NewJob, call: Call) -> Ticket | None:
+        if new.idempotency_key is None:
+            return self._start([NewJobs.of(new)], call)
+        if not checks.is_simple_key(new.idempotency_key):
+            return None
+        try:
+            return self._enqueuer.start_keyed(call.scope, new, call.peer)
+        except JobQueueError:
+            return None
+
     def _start(self, jobs: Sequence[NewJobs], call: Call) -> Ticket | None:
         try:
             return self._enqueuer.start(call.scope, jobs, call.peer)
@@ -64,3 +80,7 @@ class FastPathServicer:
         """What EnqueueJob answers of a job that was stored at that time."""
         message = convert.job_message(ticket.job(at), pb.PAYLOAD_FORMAT_JSON)
         return rpc_pb.EnqueueJobResponse(job=message)
+
+    def fast_response_instead(self, enqueued: Enqueued, call: Call) -> rpc_pb.EnqueueJobResponse:
+        """What EnqueueJob answers where the job of a ticket was not stored."""
+        return enqueued_message(enqueued, pb.PAYLOAD_FORMAT_JSON, call)
