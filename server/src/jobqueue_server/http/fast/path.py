@@ -144,8 +144,8 @@ class HttpFastPath:
 
     def body_of(self, ticket: Ticket, at: datetime) -> bytes:
         """The answer of a job that was stored at that time, and whose caller has not gone."""
-        headers, own_key = ticket.headers, ticket.idempotency_key
-        key = ticket.shared, own_key is None, *headers
+        headers = ticket.headers
+        key = ticket.shared, *headers
         template = self._templates.get(key)
         if template is None:
             if len(self._templates) >= _MOST_TEMPLATES:
@@ -155,7 +155,7 @@ class HttpFastPath:
                 self._response(ticket, at),
                 headers,
             )
-        return template.filled(ticket.ids[0], ticket.payload, own_key, at, headers)
+        return template.filled(ticket.ids[0], ticket.payload, ticket.idempotency_key, at, headers)
 
     def answer_instead(self, enqueued: Enqueued, call: Call) -> Answer:
         """The answer where the job of a ticket was not stored."""

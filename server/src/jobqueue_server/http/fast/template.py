@@ -25,10 +25,8 @@ class AnswerTemplate:
         job = response.job
         job.id = _MARKS["id"]
         job.payload_json = _quoted(_MARKS["payload"])
+        job.idempotency_key = _MARKS["key"]
         marks = {name: _quoted(mark) for name, mark in _MARKS.items()}
-        if job.idempotency_key:
-            job.idempotency_key = "@ key @"
-            marks["key"] = _quoted(job.idempotency_key)
         for name in headers:
             job.headers[name] = f"@ {name} @"
             marks[name] = _quoted(job.headers[name])
@@ -57,8 +55,7 @@ class AnswerTemplate:
         parts, places = self._parts.copy(), self._places
         parts[places["id"]] = b'"%b"' % str(job_id).encode()
         parts[places["payload"]] = payload
-        if key is not None:
-            parts[places["key"]] = encode_basestring(key).encode()
+        parts[places["key"]] = b'""' if key is None else encode_basestring(key).encode()
         for name, value in headers.items():
             parts[places[name]] = encode_basestring(value).encode()
         parts[places["created_at"]] = _millisecond_text(job_id.int >> 80)
@@ -66,7 +63,7 @@ class AnswerTemplate:
         return b"".join(parts)
 
 
-_MARKS = {"id": "@ id @", "payload": "@ payload @"}
+_MARKS = {"id": "@ id @", "payload": "@ payload @", "key": "@ key @"}
 
 
 def _quoted(text: str) -> bytes:

@@ -133,11 +133,11 @@ class FastEnqueueJob(FastMethod):
             if len(self._shared) >= _MOST_TEMPLATES:
                 self._shared.clear()
             shared = self._shared[key] = message.SerializeToString()
-        job_id, payload, own_key = ticket.ids[0], ticket.payload, ticket.idempotency_key
+        job_id, payload, idempotency_key = ticket.ids[0], ticket.payload, ticket.idempotency_key
         job = b"".join(
             (
                 _ID, str(job_id).encode(), _PAYLOAD, length_of(len(payload)), payload,
-                b"" if own_key is None else _KEY + length_of(len(own_key)) + own_key.encode(),
+                b"" if idempotency_key is None else _key(idempotency_key),
                 _created_at(job_id.int >> 80), _stored_at(at), map_of(_HEADERS, ticket.headers), shared,
             )
         )  # fmt: skip
@@ -178,6 +178,10 @@ def _refuse(context: ImmediateContext, call: Call, error: JobQueueError | None) 
         return
     code, text, metadata = refusal(call, error)
     context.finish(code.value[0], text, metadata)
+
+
+def _key(key: str) -> bytes:
+    return _KEY + length_of(len(key)) + key.encode()
 
 
 @lru_cache(maxsize=1024)
