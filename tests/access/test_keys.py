@@ -315,6 +315,41 @@ async def test_a_key_is_used_as_often_as_it_may_be(house: House) -> None:
     await house.enqueue()
 
 
+@pytest.mark.parametrize("headers", [{}, {"a": "only the general path knows it"}])
+async def test_a_replay_tells_the_job_to_whom_may_read_it_and_its_id_to_others(
+    house: House, headers: dict[str, str]
+) -> None:
+    job = await house.get((await house.enqueue(payload=b'{"a": 1}', idempotency_key="k")).id)
+    producer, blind, seeing = [
+        await house.caller(grant(permissions))
+        for permissions in (ENQUEUE, ENQUEUE | READ, ENQUEUE | READ | PAYLOADS)
+    ]
+    new = job_pb2.NewJob(kind="work", payload_json=b'{"a": 1}', idempotency_key="k", headers=headers)
+    request = jobqueue_pb2.EnqueueJobRequest(job=new, payload_format=job_pb2.PAYLOAD_FORMAT_JSON)
+    for caller, shown in ((producer, False), (blind, False), (seeing, True)):
+        answer = await caller.stub.EnqueueJob(request)
+        assert answer.replayed
+        assert answer.job == (job if shown else job_pb2.Job(id=job.id))
+    elsewhere = await house.caller(grant(ENQUEUE, "news"))
+    assert await refused(elsewhere.stub.EnqueueJob(request)) == "NOT_ALLOWED"
+
+
+async def test_a_call_with_a_key_counts_once_against_the_rate(house: House) -> None:
+    await house.enqueue()
+    caller = house.with_key((await house.key(grant(ENQUEUE), limit=Limit(1, 5))).text)
+
+    def call(key: str) -> Any:
+        new = job_pb2.NewJob(kind="work", payload_json=b"{}", idempotency_key=key)
+        return caller.stub.EnqueueJob(
+            jobqueue_pb2.EnqueueJobRequest(job=new, payload_format=job_pb2.PAYLOAD_FORMAT_JSON)
+        )
+
+    for number in range(5):
+        await call(f"{number // 2}")
+    assert await refused(call("0")) == "RATE_LIMITED"
+    assert await house.value("select count(*) from idempotency_key") == 3
+
+
 async def test_a_change_of_keys_fills_no_bucket(house: House) -> None:
     key = await house.key(grant(ENQUEUE), limit=Limit(1, 2))
     caller = house.with_key(key.text)

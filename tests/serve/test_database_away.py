@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import grpc
 import pytest
 
-from jobqueue.v1 import lease_pb2
+from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2
 from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
 from tests.lease.hand_worker import reason_of
@@ -118,6 +118,34 @@ async def test_calls_fail_fast_and_the_service_resumes_without_a_restart(place, 
     assert max(row["losses"] for row in ended.values()) == 0
     # What a claim or hand-off took whose answer the crash swallowed went back by the audit; nothing else ran twice.
     assert max(row["attempts"] for row in ended.values()) <= 2
+
+
+async def test_an_enqueue_with_a_key_that_met_a_crash_and_is_repeated_is_one_job(place, postgres):
+    await place.enqueue()
+
+    async def one(key):
+        new = job_pb2.NewJob(kind="work", payload_json=b"{}", idempotency_key=key)
+        request = jobqueue_pb2.EnqueueJobRequest(job=new, payload_format=job_pb2.PAYLOAD_FORMAT_JSON)
+        while True:
+            try:
+                return (await place.stub.EnqueueJob(request, timeout=20)).job.id
+            except grpc.aio.AioRpcError as error:
+                met.add(reason_of(error))
+                await asyncio.sleep(0.01)
+
+    met: set[str] = set()
+    calls = []
+    for number in range(300):
+        calls.append(asyncio.create_task(one(f"{number}")))
+        if number == 150:
+            await asyncio.to_thread(postgres.kill)
+        await asyncio.sleep(0)
+    await asyncio.to_thread(postgres.start)
+    ids = await asyncio.gather(*calls)
+    assert met == {"DATABASE_AWAY"}
+    assert len(set(ids)) == 300
+    assert ids == await asyncio.gather(*(one(f"{number}") for number in range(300)))
+    assert await place.value("select count(*) from job where idempotency_key is not null") == 300
 
 
 async def test_a_stream_that_opens_while_the_database_is_away_is_refused_and_later_taken(place, postgres):

@@ -457,6 +457,19 @@ async def test_a_thing_of_another_namespace_is_answered_as_one_that_never_was(
         assert to_us != to_ours
 
 
+async def test_the_same_key_in_two_namespaces_is_two_keys(world: World) -> None:
+    await put_kind(world.them, world.ours.kind)
+    names: dict[str, Any] = {"queue": world.ours.queue, "kind": world.ours.kind}
+    new = job_pb2.NewJob(**names, idempotency_key="of both", payload_json=b"{}")
+    request = jobqueue_pb2.EnqueueJobRequest(job=new, payload_format=job_pb2.PAYLOAD_FORMAT_JSON)
+    found = []
+    for caller in (world.us, world.them, world.us, world.them):
+        await caller.enqueue(**names)  # makes the lane: the next one takes the fast path
+        found.append((await caller.stub.EnqueueJob(request)).job.id)
+    assert found[:2] == found[2:]
+    assert len(set(found)) == 2
+
+
 async def test_the_same_names_in_two_namespaces_are_two_queues(world: World) -> None:
     ours = world.ours
     await put_kind(world.them, ours.kind)
