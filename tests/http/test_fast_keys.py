@@ -263,6 +263,25 @@ async def test_a_server_that_leaves_tells_those_that_it_can_not_wait_for(
     await stopping
 
 
+@pytest.mark.parametrize("more", [b"", GENERAL])
+async def test_what_a_server_that_leaves_has_in_line_is_not_stored(
+    wires: list[Wire], place: Place, more: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch, IntakeStore, "enqueue")
+    wires[0].writer.write(request(BODY, keyed(b"first", more)))
+    await held.one_waits()
+    wires[1].writer.write(request(BODY, keyed(b"in line", more)))
+    async with asyncio.timeout(20):
+        while place.app.intake.waiting.jobs < 2:
+            await asyncio.sleep(0.01)
+    stopping = asyncio.create_task(place.app.stop())
+    for one in wires[:2]:
+        assert b"DRAINING" in (await one.answer())[1]
+    assert place.app.intake.waiting.jobs == 1
+    held.go_on.set()
+    await stopping
+
+
 async def test_calls_leave_nothing_to_the_collector(wires: list[Wire], fast: list[object]) -> None:
     await wires[0].post(BODY, keyed(b"k0"))
     for body in (BODY, OTHER):

@@ -173,6 +173,10 @@ HEAD = b"POST /v1/jobs HTTP/1.1\r\nhost: a\r\n%scontent-length: 1\r\n\r\n"
         (b"", b"x-request-id: a\r\n", None),
         (b"x-request-id: a\r\n", b"", None),
         (b"x-request-id: a\r\n", b"x-request-id: b\r\n", {"x-request-id": "b"}),
+        (b"idempotency-key: a\r\n", b"idempotency-key: b\r\n", {"idempotency-key": "b"}),
+        (b"idempotency-key: a\r\n", b"", None),
+        (b"", b"idempotency-key: a\r\n", None),
+        (b"idempotency-key: a\r\n", b"idempotency-key: b\r\nidempotency-key: c\r\n", None),
         (b"x-request-id: a\r\n", b"X-Request-ID: b\r\n", None),
         (b"x-request-id: a\r\n", b"x-request-id: b\r\nx-request-id: c\r\n", None),
         (b"x-request-id: a\r\n", b"x-request-id: \r\n", None),
@@ -300,7 +304,7 @@ async def test_what_it_is_not_sure_of_takes_the_general_path(wire: Wire, fast: l
 async def test_a_header_that_means_something_takes_the_general_path(place: Place, fast: list[object]) -> None:
     for more in (
         b"",
-        b"idempotency-key: k\r\n",
+        b"idempotency-key: k\r\nidempotency-key: k\r\n",
         b"grpc-timeout: 1S\r\n",
         b"origin: http://elsewhere.example\r\n",
         b"connection: close\r\n",

@@ -124,11 +124,10 @@ async def test_what_says_more_takes_the_general_path(fast: list[Any], place: Pla
         ask("PAYLOAD_FORMAT_VALUE"),
         ask(labels={"a": "b"}),
         ask(max_attempts=1),
-        ask(idempotency_key="k"),
         ask(delay={"seconds": 3}),
     ):
         await place.stub.EnqueueJob(request)
-    await place.stub.EnqueueJob(ask(), metadata=(("idempotency-key", "k2"),))
+    await place.stub.EnqueueJob(ask(idempotency_key="k"), metadata=(("idempotency-key", "k2"),))
     for wrong in (
         ask(kind=".x"),
         ask(priority=11),

@@ -33,10 +33,8 @@ class FastPathServicer:
         if not checks.is_name(kind) or not checks.is_name(queue) or not checks.is_simple_payload(payload):
             return None
         key = call.text(KEY) if KEY in call.metadata else None
-        headers = job_headers(call)
-        return self._start_one(
-            NewJob(kind, payload, queue, idempotency_key=key, labels=NOTHING, headers=headers), call
-        )
+        new = NewJob(kind, payload, queue, idempotency_key=key, labels=NOTHING, headers=job_headers(call))
+        return self._start([NewJobs.of(new)], call) if key is None else self._start_keyed(new, key, call)
 
     def fast_enqueue_message(self, message: pb.NewJob, call: Call) -> Ticket | None:
         """Puts a job in line that came as a message, which may be changed."""
@@ -45,7 +43,9 @@ class FastPathServicer:
             key = message.idempotency_key
             message.ClearField("idempotency_key")
         new = convert.decode_simple(message, job_headers(call), key)
-        return None if new is None else self._start_one(new, call)
+        if new is None:
+            return None
+        return self._start([NewJobs.of(new)], call) if key is None else self._start_keyed(new, key, call)
 
     def fast_batch(self, messages: Sequence[bytes], call: Call) -> Ticket | None:
         """Puts a batch in line, whose jobs are messages on the wire.
@@ -60,10 +60,8 @@ class FastPathServicer:
         jobs = decode_batch(messages, job_headers(call))
         return None if jobs is None else self._start(jobs, call)
 
-    def _start_one(self, new: NewJob, call: Call) -> Ticket | None:
-        if new.idempotency_key is None:
-            return self._start([NewJobs.of(new)], call)
-        if not checks.is_simple_key(new.idempotency_key):
+    def _start_keyed(self, new: NewJob, key: str, call: Call) -> Ticket | None:
+        if not checks.is_simple_key(key):
             return None
         try:
             return self._enqueuer.start_keyed(call.scope, new, call.peer)
