@@ -65,7 +65,7 @@ class KeyedJobs:
                 # The same key is being stored right now: what comes of it decides about this one.
                 await asyncio.wait([pending])
             else:
-                self._is_pending(batch)
+                self._note_pending(batch)
                 at = await self._batcher.stored(batch)
                 if not batch.lost_key:
                     return Enqueued(batch.rows[0].id, False, batch.job(at))
@@ -87,7 +87,7 @@ class KeyedJobs:
             caller: As in `Batcher.put`.
         """
         self._batcher.put(batch, caller)
-        self._is_pending(batch)
+        self._note_pending(batch)
         return KeyedTicket(batch, partial(self._replay_or_enqueue, scope, batch, caller))
 
     async def _replay_or_enqueue(self, scope: Scope, batch: Batch, caller: str) -> Enqueued:
@@ -109,7 +109,7 @@ class KeyedJobs:
         seen = Permission.READ | Permission.PAYLOADS
         return await self._reads.get(scope, job_id) if scope.grants.may(seen, new.queue, new.kind) else None
 
-    def _is_pending(self, batch: Batch) -> None:
+    def _note_pending(self, batch: Batch) -> None:
         digest = digest_of(batch.rows[0])
         self._pending[digest] = batch.done
         batch.done.add_done_callback(partial(self._no_longer_pending, digest))
