@@ -6,17 +6,16 @@ import json
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from statistics import median
 from typing import Any
 
 from . import results
 from .checkout import Checkout
 from .gates import GATES, scenarios
 from .ours import Measured, Scenario, measure
-from .paired import paired
 from .postgres import Cluster
 from .runs import about, console, shown
 from .scale import Scale
+from .turns import in_turn, ratios
 
 OUT = results.LATEST.with_name("ab.json")
 METHOD = (
@@ -25,8 +24,6 @@ METHOD = (
     "Ratios are new by base; mean: geometric; low and high: its 95 % confidence interval, by Student's t on the "
     "logarithms of the pairs' ratios."
 )
-#: The figure that decides whether a change costs anything: CPU of server and PostgreSQL a job.
-DECIDES = "cpu_us"
 # The scenario of each gate, and how many times its jobs: ten seconds of each on two cores.
 _SCENARIOS: dict[str, tuple[Callable[[Scale], Scenario], float]] = {
     "G1": (scenarios.hand_off, 2.5),
@@ -89,11 +86,15 @@ async def compare(
                 continue
             make, times = _SCENARIOS[name]
             scenario = make(replace(scale, factor=scale.factor * times))
-            pair: dict[str, Measured] = {}
+
+            async def run_of(
+                side: str, number: int = number, name: str = name, scenario: Scenario = scenario
+            ) -> Measured:
+                tell(f"pair {number} of {pairs}, {name}, {side}")
+                return await measure(cluster, scenario, sides[side])
+
             try:
-                for side in ("base", "new") if number % 2 else ("new", "base"):
-                    tell(f"pair {number} of {pairs}, {name}, {side}")
-                    pair[side] = await measure(cluster, scenario, sides[side])
+                pair = await in_turn(("base", "new"), number, run_of)
             except Exception as error:
                 # The other gates are worth having.
                 broken[name] = str(error) or repr(error)
@@ -105,50 +106,18 @@ async def compare(
     return found
 
 
-def figures(measured: Measured) -> dict[str, float]:
-    """What is compared of a run: costs a job, jobs a second, and latencies where they are measured."""
-    cpu = measured.costs["cpu_us_per_job"]
-    driver = cpu["worker"] + cpu["client"]
-    found = {
-        DECIDES: cpu["server"] + cpu["postgres"],
-        "server_us": cpu["server"],
-        "postgres_us": cpu["postgres"],
-        # The same code on both sides: what differs here is the machine, or how its calls gather.
-        "driver_us": driver,
-        # On a machine whose clock swings the driver is the measure: its work a job is the same. With a driver that
-        # uses no tick of CPU there is none.
-        "cpu_by_driver": (cpu["server"] + cpu["postgres"]) / driver if driver else 0.0,
-        "wal_bytes": measured.costs["wal_bytes_per_job"],
-        "jobs_per_second": measured.rate,
-    }
-    if measured.starts is not None:
-        found |= {"start_p50_ms": measured.starts.at(50), "start_p99_ms": measured.starts.at(99)}
-    return found
-
-
 def _entry(name: str, runs: list[dict[str, Measured]], broke: str | None) -> dict[str, Any]:
     """One gate: its ratios, once there are two pairs, and all that was measured."""
-    ratios: dict[str, Any] = {}
+    told: dict[str, Any] = {}
     verdict = "broke" if broke is not None else "too few pairs"
     if len(runs) > 1:
-        base, new = ([figures(pair[side]) for pair in runs] for side in ("base", "new"))
-        for figure in base[0]:
-            of_base, of_new = [each[figure] for each in base], [each[figure] for each in new]
-            # CPU comes in ticks of 10 ms: of a very small run there may be none, and no ratio.
-            if min(*of_base, *of_new) == 0:
-                continue
-            ratio = paired(of_base, of_new)
-            ratios[figure] = {
-                "base": round(median(of_base), 3),
-                "new": round(median(of_new), 3),
-                **ratio.told(),
-            }
-            if figure == DECIDES and broke is None:
-                verdict = ratio.verdict
+        told, decides = ratios([pair["base"] for pair in runs], [pair["new"] for pair in runs])
+        if decides is not None and broke is None:
+            verdict = decides.verdict
     return {
         "title": GATES[name].title,
         "verdict": verdict,
         **({} if broke is None else {"broke": broke}),
-        "ratios": ratios,
+        "ratios": told,
         "runs": [{side: measured.told() for side, measured in pair.items()} for pair in runs],
     }

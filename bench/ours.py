@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import asyncpg
+
+from jobqueue_server.bootstrap import first_key
 
 from .checkout import Checkout
 from .errors import BenchError
@@ -36,6 +38,7 @@ class Scenario:
         drain: Whether all jobs are stored before the workers come; what counts then begins with them.
         servers: Processes on the same database. Producers and streams are spread evenly, unless `uneven`.
         uneven: Whether all streams but one of each other server are at the first.
+        keys: Whether the servers ask for keys, which all callers then show.
     """
 
     load: Load
@@ -43,6 +46,7 @@ class Scenario:
     drain: bool = False
     servers: int = 1
     uneven: bool = False
+    keys: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +99,11 @@ class Measured:
 async def measure(cluster: Cluster, scenario: Scenario, checkout: Checkout | None = None) -> Measured:
     """Runs a scenario on a fresh database; server and schema are those of a checkout, if there is one."""
     migrations = None if checkout is None else checkout.migrations
-    async with (
-        cluster.fresh(ours=True, migrations=migrations) as dsn,
-        stage(dsn, scenario.servers, scenario.workers.kinds, checkout) as servers,
-    ):
+    async with AsyncExitStack() as up:
+        dsn = await up.enter_async_context(cluster.fresh(ours=True, migrations=migrations))
+        key = (await first_key(dsn, "bench", force=False)).text if scenario.keys else ""
+        staged = stage(dsn, scenario.servers, scenario.workers.kinds, checkout, key)
+        servers = await up.enter_async_context(staged)
         connection = await asyncpg.connect(dsn)
         try:
             return await _measure(cluster, scenario, servers, connection)
@@ -108,11 +113,13 @@ async def measure(cluster: Cluster, scenario: Scenario, checkout: Checkout | Non
 
 @asynccontextmanager
 async def stage(
-    dsn: str, count: int = 1, kinds: tuple[str, ...] = (), checkout: Checkout | None = None
+    dsn: str, count: int = 1, kinds: tuple[str, ...] = (), checkout: Checkout | None = None, key: str = ""
 ) -> AsyncIterator[list[Server]]:
-    """Servers on a database, which know these kinds."""
+    """Servers on a database, which know these kinds. `key`: see `Server`; producers and workers show it."""
     async with AsyncExitStack() as up:
-        servers = [await up.enter_async_context(Server(dsn, checkout=checkout)) for _ in range(count)]
+        servers = [
+            await up.enter_async_context(Server(dsn, checkout=checkout, key=key)) for _ in range(count)
+        ]
         await declare(servers[0], kinds)
         yield servers
 
@@ -121,14 +128,16 @@ def producers(servers: list[Server], load: Load) -> Processes:
     """The processes of a load, not started."""
     places = [server.http if load.protocol == "rest" else server.grpc for server in servers]
     work = rest.produce if load.protocol == "rest" else wire.produce if load.bare else grpc_calls.produce
-    count = load.producers
-    return Processes("the producers", work, [(places[number % len(places)], load) for number in range(count)])
+    load = replace(load, key=servers[0].key)
+    shares = [(places[number % len(places)], load) for number in range(load.producers)]
+    return Processes("the producers", work, shares)
 
 
 def worker_processes(servers: list[Server], workers: Workers, *, uneven: bool = False) -> Processes:
     """The processes of workers, not started."""
     spread = _spread(workers.streams, len(servers), uneven)
     homes = [server.grpc for server, count in zip(servers, spread, strict=True) for _ in range(count)]
+    workers = replace(workers, key=servers[0].key)
     shares = [homes[number :: workers.processes] for number in range(workers.processes)]
     return Processes("the workers", work, [(share, workers) for share in shares])
 

@@ -16,6 +16,8 @@ class Scale:
         soak_seconds: How long G11 goes on.
         large_backlog: The larger one of G12.
         idle_streams: Of G10.
+        pairs: Of the gate `auth`: how often each of its scenarios is run.
+        known_keys: Of the gate `auth`, whose memory is measured.
     """
 
     factor: float = 1.0
@@ -24,6 +26,8 @@ class Scale:
     soak_seconds: float = 3600
     large_backlog: int = 10_000_000
     idle_streams: int = 10_000
+    pairs: int = 6
+    known_keys: int = 10_000
 
     def smaller(self, gate: str) -> bool:
         """Whether less was measured for a gate than a full run does."""
@@ -35,6 +39,7 @@ class Scale:
             "G10": "idle_streams",
             "G11": "soak_seconds",
             "G12": "large_backlog",
+            "auth": "pairs",
         }
         names = ["factor", *([of_its_own[gate]] if gate in of_its_own else [])]
         return any(getattr(self, name) < getattr(full, name) for name in names)

@@ -20,6 +20,7 @@ from jobqueue.v1 import queue_admin_pb2, queue_admin_pb2_grpc
 
 from .checkout import Checkout
 from .errors import BenchError
+from .load import bearer
 
 _READY = "jobqueue-server is ready"
 
@@ -32,10 +33,12 @@ class Server:
         program: What is run; another than the server's own for what its settings would refuse.
         settings: By name of the environment, such as JOBQUEUE_MAX_STREAMS.
         checkout: Whose server it is, instead of `program`. None: that of the working tree.
+        key: Of an administrator, in the database. With one the server asks for keys.
 
     Attributes:
         grpc, http: Where it answers.
         pid: Its process.
+        key: See above.
     """
 
     def __init__(
@@ -44,10 +47,16 @@ class Server:
         program: str = "jobqueue_server",
         settings: Mapping[str, str] | None = None,
         checkout: Checkout | None = None,
+        key: str = "",
     ) -> None:
+        self.key = key
         self._dsn = dsn
         self._command = (sys.executable, "-m", program) if checkout is None else checkout.command
-        self._settings = {**(settings or {}), **({} if checkout is None else checkout.environment)}
+        self._settings = {
+            **(settings or {}),
+            **({"JOBQUEUE_AUTH": "keys"} if key else {}),
+            **({} if checkout is None else checkout.environment),
+        }
         self._checkout = checkout
         self.grpc = self.http = self._metrics = ""
         self.pid = 0
@@ -133,7 +142,10 @@ class Server:
         """Its counters, `name{label=value,...}` -> value."""
 
         def read() -> str:
-            with urllib.request.urlopen(f"http://{self._metrics}/metrics", timeout=30) as answer:
+            request = urllib.request.Request(
+                f"http://{self._metrics}/metrics", headers=dict(bearer(self.key))
+            )
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return str(answer.read().decode())
 
         found: dict[str, float] = {}
@@ -149,7 +161,8 @@ async def declare(server: Server, kinds: tuple[str, ...]) -> None:
     async with grpc.aio.insecure_channel(server.grpc) as channel:
         admin = queue_admin_pb2_grpc.QueueAdminStub(channel)
         for kind in kinds:
-            await admin.PutKind(queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name=kind)))
+            request = queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name=kind))
+            await admin.PutKind(request, metadata=bearer(server.key))
 
 
 def _free_ports(count: int) -> list[int]:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from .gates import GATES, JOBQUEUE, Found, PeerRun
 from .peers import PEERS
+from .turns import DECIDES
 
 _MARKS = {"goal": "[green]goal[/]", "must": "[yellow]must[/]", "no": "[red]no[/]"}
 _FIGURES = {
@@ -52,7 +53,7 @@ def line(name: str, found: Found) -> str:
     parts = {part.name: part for part in GATES[name].parts}
     why = {one["missing"] for one in found.detail.values() if isinstance(one, dict) and "missing" in one}
     told = ", ".join(
-        f"{part} {'?' if value is None else f'{value:,g}'} {parts[part].unit}".strip()
+        f"{part} {'?' if value is None else f'{value:,g}'} {parts[part].unit}{_between(found, part)}".strip()
         for part, value in found.values.items()
     )
     ours = found.detail.get("ours", {}).get("jobs_per_second")
@@ -61,6 +62,12 @@ def line(name: str, found: Found) -> str:
         + (f" (ours {ours:,} jobs/s)" if ours else "")
         + "".join(f"\n  {each}" for each in why)
     )
+
+
+def _between(found: Found, part: str) -> str:
+    """The bounds of a mean of pairs."""
+    ratio = found.detail.get("ratios", {}).get(part, {}).get(DECIDES)
+    return "" if ratio is None else f" (95 %: {ratio['low']:.3f}-{ratio['high']:.3f})"
 
 
 def rate(run: PeerRun) -> str:

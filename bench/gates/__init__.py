@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .auth import Auth
 from .backlog import Backlog
 from .costs import Costs
 from .gate import Found, Gate, Part
@@ -34,6 +35,7 @@ _ALL: tuple[Gate, ...] = (
     Others(),
     Mixed(),
     Overload(),
+    Auth(),
 )
 GATES: dict[str, Gate] = {gate.name: gate for gate in _ALL}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, TypeVar
 
@@ -42,6 +43,8 @@ class Load:
         kind, queue: Of the jobs.
         delay: Seconds from the enqueue of a job until it is due. With some, no job is handed off: all are claimed.
         bare: Whether calls over gRPC are made without a gRPC library, which would cost more than the server.
+        key: What each call shows as `authorization: Bearer`; empty: none is sent.
+        traceparent: Whether each call has a `traceparent` of its own.
     """
 
     jobs: int
@@ -57,6 +60,8 @@ class Load:
     queue: str = ""
     delay: float = 0.0
     bare: bool = False
+    key: str = field(default="", repr=False)
+    traceparent: bool = False
 
     @property
     def calls(self) -> int:
@@ -88,6 +93,24 @@ def by_due(load: Load, make: Callable[[int], T]) -> Callable[[int], T]:
         return make
     same = make(0)
     return lambda due: same
+
+
+def bearer(key: str) -> tuple[tuple[str, str], ...]:
+    """The field by which a call shows a key; none without one."""
+    return (("authorization", f"Bearer {key}"),) if key else ()
+
+
+def traceparent() -> str:
+    """That of a new trace."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def metadata(load: Load) -> Callable[[], tuple[tuple[str, str], ...]]:
+    """Makes the metadata of the next call."""
+    same = bearer(load.key)
+    if not load.traceparent:
+        return lambda: same
+    return lambda: (*same, ("traceparent", traceparent()))
 
 
 def says_when_to_come_back(status: bytes, text: str) -> None:

@@ -16,7 +16,7 @@ from ..errors import BenchError
 from ..latency import Latencies
 from ..processes import DONE, LATE, MESSAGES, REFUSED, Mailbox
 from ..ticks import Ticks
-from . import MOST_UNDER_WAY, Load, by_due, new_job, padded, says_when_to_come_back
+from . import MOST_UNDER_WAY, Load, by_due, metadata, new_job, padded, says_when_to_come_back
 
 #: Makes a call whose jobs were due at a moment of `time.monotonic_ns`.
 Call = Callable[[int], Awaitable[None]]
@@ -134,8 +134,10 @@ def _unary(stub: Any, load: Load) -> Call:
         ),
     )
 
+    more = metadata(load)
+
     async def call(due: int) -> None:
-        await stub.EnqueueJob(request(due), timeout=load.deadline)
+        await stub.EnqueueJob(request(due), timeout=load.deadline, metadata=more())
 
     return call
 
@@ -145,8 +147,10 @@ def _batch(stub: Any, load: Load) -> Call:
         load, lambda due: jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[new_job(load, due)] * load.batch)
     )
 
+    more = metadata(load)
+
     async def call(due: int) -> None:
-        await stub.BatchEnqueueJobs(request(due), timeout=load.deadline)
+        await stub.BatchEnqueueJobs(request(due), timeout=load.deadline, metadata=more())
 
     return call
 
@@ -155,10 +159,12 @@ async def _pipelined(mailbox: Mailbox, stub: Any, load: Load, acks: Latencies) -
     """One source of jobs, as fast as they are taken: as many calls as may be under way at once, each a batch."""
     room = asyncio.Semaphore(load.in_flight)
     job = new_job(load, 0)
+    more = metadata(load)
 
     async def send(count: int, due: int) -> None:
         try:
-            await stub.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[job] * count))
+            request = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[job] * count)
+            await stub.BatchEnqueueJobs(request, metadata=more())
         finally:
             room.release()
         mailbox.counts[DONE] += count

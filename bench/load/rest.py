@@ -10,12 +10,13 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 
 from ..errors import BenchError
 from ..latency import Latencies
 from ..processes import DONE, MESSAGES, REFUSED, Mailbox
 from ..ticks import Ticks
-from . import Load, by_due, payload
+from . import Load, bearer, by_due, payload, traceparent
 
 
 def produce(mailbox: Mailbox, target: str, load: Load) -> None:
@@ -26,7 +27,7 @@ def produce(mailbox: Mailbox, target: str, load: Load) -> None:
     for file in by_file:
         poll.register(file, select.EPOLLIN)
     mailbox.ready()
-    request = by_due(load, lambda due: _request(target, load, due))
+    request = _requests(target, load)
     acks = Latencies()
     ticks = None if load.rate is None else Ticks(load.rate / load.producers)
     if ticks is not None:
@@ -64,6 +65,19 @@ def produce(mailbox: Mailbox, target: str, load: Load) -> None:
     mailbox.report(acks=acks.encoded(), missed=0)
 
 
+def _requests(target: str, load: Load) -> Callable[[int], bytes]:
+    """Makes the bytes of a request that is due then."""
+    request = by_due(load, lambda due: _request(target, load, due))
+    if not load.traceparent:
+        return request
+
+    def traced(due: int) -> bytes:
+        head, _, body = request(due).partition(b"\r\n\r\n")
+        return b"%b\r\ntraceparent: %b\r\n\r\n%b" % (head, traceparent().encode(), body)
+
+    return traced
+
+
 def _request(target: str, load: Load, due: int) -> bytes:
     """The bytes of a request, for a job that is due then."""
     more = b',"queue":"%s"' % load.queue.encode() if load.queue else b""
@@ -71,6 +85,7 @@ def _request(target: str, load: Load, due: int) -> bytes:
         more += b',"delay":"%gs"' % load.delay
     body = b'{"kind":"%s"%s,"payload":%s}' % (load.kind.encode(), more, payload(load, due))
     head = f"POST /v1/jobs HTTP/1.1\r\nhost: {target}\r\ncontent-type: application/json\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in bearer(load.key))
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 

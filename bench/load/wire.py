@@ -14,6 +14,7 @@ from collections import deque
 from typing import Any
 
 from grpc_http2 import frames
+from grpc_http2.fields import field
 from grpc_http2.frames import Setting
 from jobqueue.v1 import job_pb2, jobqueue_pb2
 
@@ -22,7 +23,7 @@ from ..http2 import OPENING, SETTINGS_TAKEN, WINDOW, Frames, call_fields, data_f
 from ..latency import Latencies
 from ..processes import DONE, LATE, MESSAGES, REFUSED, Mailbox
 from ..ticks import Ticks
-from . import MOST_UNDER_WAY, Load, by_due, new_job, says_when_to_come_back
+from . import MOST_UNDER_WAY, Load, bearer, by_due, new_job, says_when_to_come_back, traceparent
 
 # Until the server has said how many it takes.
 _MOST_STREAMS = 100
@@ -118,7 +119,7 @@ class _Caller:
             self._room -= len(message)
             number, self._next = self._next, self._next + 2
             self._open[number] = self._waiting.popleft()
-            self._unsent += frames.frame(frames.HEADERS, frames.END_HEADERS, number, self._request.fields)
+            self._unsent += frames.frame(frames.HEADERS, frames.END_HEADERS, number, self._request.fields())
             self._unsent += data_frames(number, message, last=True)
             self._mailbox.counts[MESSAGES] += 1
 
@@ -215,16 +216,23 @@ class _Request:
     """The bytes of a call.
 
     Attributes:
-        fields: Its fields, as a block that needs no memory of those before.
         at: The message of one that is due then.
     """
 
     def __init__(self, target: str, load: Load) -> None:
         method = "BatchEnqueueJobs" if load.protocol == "batch" else "EnqueueJob"
         more = [] if load.deadline is None else [(b"grpc-timeout", b"%dm" % round(load.deadline * 1000))]
-        self.fields = call_fields(target, method, *more)
+        shown = [(name.encode(), value.encode()) for name, value in bearer(load.key)]
+        same = call_fields(target, method, *more, *shown)
+        self._fields = same
         self._load = load
         self.at = by_due(load, self._make)
+
+    def fields(self) -> bytes:
+        """Those of the next call, as a block that needs no memory of those before."""
+        if not self._load.traceparent:
+            return self._fields
+        return self._fields + field(b"traceparent", traceparent().encode())
 
     def _make(self, due: int) -> bytes:
         load = self._load

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import uvloop
@@ -27,6 +27,7 @@ class Workers:
         failing: Whether jobs that ask for it in their payload fail at their first attempt.
         beat: Seconds between the heartbeats of bare streams. None: as Welcome says.
         queues, kinds: What they subscribe to.
+        key: What each stream shows as `authorization: Bearer`; empty: none is sent.
     """
 
     sort: Literal["bare", "runtime"] = "bare"
@@ -42,6 +43,7 @@ class Workers:
     beat: float | None = None
     queues: tuple[str, ...] = ("default",)
     kinds: tuple[str, ...] = (KIND,)
+    key: str = field(default="", repr=False)
 
 
 def work(mailbox: Mailbox, targets: list[str], workers: Workers) -> None:

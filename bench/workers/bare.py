@@ -11,6 +11,7 @@ from grpc_http2.messages import Messages, framed
 from jobqueue.v1 import lease_pb2
 
 from ..http2 import OPENING, SETTINGS_TAKEN, WINDOW, Frames, call_fields, data_frames, status_of
+from ..load import bearer
 from ..processes import BEATS, DONE, LATE, MESSAGES, PONGS, Mailbox
 from . import Workers
 from .starts import Starts
@@ -36,7 +37,7 @@ async def serve(mailbox: Mailbox, targets: list[str], workers: Workers) -> None:
     for number, target in enumerate(targets):
         key = number if workers.own_connections else target
         if key not in connections:
-            connections[key] = await Connection.to(target)
+            connections[key] = await Connection.to(target, workers.key)
         streams.append(BareStream(mailbox, connections[key], f"bench-{number}", workers, starts))
     await asyncio.to_thread(mailbox.ready)
     running = [asyncio.create_task(stream.run(opening)) for stream in streams]
@@ -57,8 +58,9 @@ async def serve(mailbox: Mailbox, targets: list[str], workers: Workers) -> None:
 class Connection(asyncio.Protocol):
     """The calls of Lease on one connection."""
 
-    def __init__(self, target: str) -> None:
-        self._fields = call_fields(target, "Lease")
+    def __init__(self, target: str, key: str) -> None:
+        shown = [(name.encode(), value.encode()) for name, value in bearer(key)]
+        self._fields = call_fields(target, "Lease", *shown)
         self._streams: dict[int, BareStream] = {}
         self._frames = Frames()
         self._transport: Any = None
@@ -71,11 +73,11 @@ class Connection(asyncio.Protocol):
         self._taken = 0
 
     @classmethod
-    async def to(cls, target: str) -> Connection:
-        """One to that address."""
+    async def to(cls, target: str, key: str) -> Connection:
+        """One to that address, whose calls show this key."""
         host, port = target.split(":")
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: cls(target), host, int(port)
+            lambda: cls(target, key), host, int(port)
         )
         return connection
 

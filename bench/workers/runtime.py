@@ -32,6 +32,7 @@ async def serve(mailbox: Mailbox, targets: list[str], workers: Workers) -> None:
             concurrency=workers.slots,
             queues=workers.queues,
             handlers=dict.fromkeys(workers.kinds, handle),
+            token=workers.key or None,
         )
         for target in targets
     ]
