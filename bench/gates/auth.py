@@ -42,6 +42,8 @@ _MEMORY, _WRONG = "memory of 10,000 keys", "a wrong key"
 # A server looks at ten wrong keys of an address at once; the further ones it refuses without a look.
 _LOOKS = 10
 _ADDRESSES = 100
+# Each waits for its commits.
+_CONNECTIONS = 16
 # A new key is known by then, and what its coming made the server do is done.
 _SETTLED = 3.0
 # Of each key: in a fleet each has its own, and grants of its own.
@@ -120,7 +122,7 @@ class Auth:
         minted = [keys.mint() for _ in range(count)]
         async with _guarded(bench) as (dsn, server):
             one_key = [(server.key, "team-0-mail")] * count
-            _check(await asyncio.to_thread(_enqueued, server.http, one_key), 201)
+            await _enqueue_all(server.http, one_key)
             before = memory(server.pid)
             await _insert(dsn, [key.id for key in minted], [key.secret_hash for key in minted])
             its_own = [(key.text, f"team-{number}-mail") for number, key in enumerate(minted, 1)]
@@ -129,7 +131,7 @@ class Auth:
                     # Less often than wrong keys are looked at.
                     await asyncio.sleep(0.25)
             known = memory(server.pid)
-            _check(await asyncio.to_thread(_enqueued, server.http, its_own), 201)
+            await _enqueue_all(server.http, its_own)
             shown = memory(server.pid)
         sizes = {"one key": before, "known": known, "shown": shown}
         grown = round((max(known, shown) - before) / 1e6, 1)
@@ -201,6 +203,13 @@ def _enqueued(place: str, calls: list[tuple[str, str]], source: str = "127.0.0.1
     finally:
         connection.close()
     return statuses
+
+
+async def _enqueue_all(place: str, calls: list[tuple[str, str]]) -> None:
+    """Makes enqueues that must be taken, over some connections."""
+    shares = [calls[number::_CONNECTIONS] for number in range(_CONNECTIONS)]
+    for answers in await asyncio.gather(*(asyncio.to_thread(_enqueued, place, share) for share in shares)):
+        _check(answers, 201)
 
 
 def _check(statuses: Counter[int], wanted: int) -> None:

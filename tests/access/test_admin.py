@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import logging
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +13,6 @@ from google.protobuf.json_format import MessageToDict
 
 from jobqueue.v1 import access_admin_pb2 as pb
 from jobqueue.v1 import access_pb2, queue_admin_pb2
-from jobqueue_server import logs
 from jobqueue_server.core.access import keys
 from jobqueue_server.core.access.admin import NAMESPACES_LEVEL
 from jobqueue_server.core.upkeep.levels import LEVEL
@@ -485,80 +481,3 @@ async def test_an_enqueue_by_the_fast_path_of_rest_answers_401_too(house: House,
     assert [(await rest("POST", "/v1/jobs", job, **mailer)).status for _ in range(2)] == [201, 201]
     wrong: Reply = await rest("POST", "/v1/jobs", job, **bearer("nonsense"))
     assert (wrong.status, wrong.headers["WWW-Authenticate"]) == (401, "Bearer")
-
-
-# ---- secrets
-
-
-@contextmanager
-def logged(level: str) -> Iterator[io.StringIO]:
-    """All that is logged meanwhile."""
-    root, ours = logging.getLogger(), logging.getLogger("jobqueue_server")
-    handlers, root_level, own = root.handlers[:], root.level, ours.level
-    stream = io.StringIO()
-    logs.configure(level, "json", stream)
-    try:
-        yield stream
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(root_level)
-        ours.setLevel(own)
-        logging.captureWarnings(False)
-
-
-async def test_no_key_is_in_a_log_a_metric_an_error_or_a_repr(
-    house: House, rest: RestCaller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The filter of log lines would hide what this looks for.
-    monkeypatch.setattr(logs, "_without_keys", lambda line: line)
-    told: list[str] = []
-    with logged("debug") as stream:
-        admin = (await house.key(grant(Permission(63)))).text
-        shown = [admin]
-        answer = await rest(
-            "POST", "/v1/keys", {"name": "a", "grants": [{"permissions": ["WORK"]}]}, **bearer(admin)
-        )
-        secret, key_id = answer.json["secret"], answer.json["key"]["id"]
-        rotated = await rest("POST", f"/v1/keys/{key_id}:rotate", {"grace": "0s"}, **bearer(admin))
-        shown += [secret, rotated.json["secret"]]
-        worker = await house.with_key(shown[2]).worker()
-        for text in (secret, shown[2], shown[2] + "x"):
-            told.append((await rest("GET", "/v1/jobs", **bearer(text))).text)
-            told.append((await rest("POST", "/v1/jobs", {"kind": "work"}, **bearer(text))).text)
-            try:
-                await house.with_key(text).enqueue()
-            except grpc.aio.AioRpcError as error:
-                told.append(f"{error.details()} {error.trailing_metadata()}")
-        await rest("POST", f"/v1/keys/{rotated.json['key']['id']}:revoke", {}, **bearer(admin))
-        await worker.end()
-        monkeypatch.setattr(house.app.stores.access, "insert_key", _broken)
-        broken = await rest(
-            "POST", "/v1/keys", {"name": "a", "grants": [{"permissions": ["WORK"]}]}, **bearer(admin)
-        )
-        told.append(broken.text)
-        assert broken.status == 500
-    told.append(stream.getvalue())
-    told.append(house.app.metrics.exposition("")[0].decode())
-    told.append(repr(keys.mint()))
-    told += [repr(known) for known in house.app.access.access._keys.values()]
-    assert "it broke with" in stream.getvalue()
-    for text in told:
-        assert not any(part in text for key in shown for part in (key, key[14:]))
-
-
-async def _broken(*args: Any, **more: Any) -> None:
-    raise RuntimeError(f"it broke with {args!r} {more!r}")
-
-
-def test_a_key_that_gets_into_a_log_line_is_hidden() -> None:
-    minted = keys.mint()
-    for form in ("json", "human"):
-        stream = io.StringIO()
-        with logged("info"):
-            logs.configure("info", form, stream)
-            try:
-                raise ValueError(minted.text)
-            except ValueError:
-                logs.get("jobqueue_server.test").exception(f"it has {minted.text}", key=minted.text)
-        assert minted.text not in stream.getvalue()
-        assert stream.getvalue().count(f"jq_{minted.id}_***") >= 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -67,7 +68,8 @@ class RequestHead:
     """
 
     shared: SharedFields
-    metadata: Metadata = ()
+    # It may hold credentials.
+    metadata: Metadata = dataclasses.field(default=(), repr=False)
     timeout: float | None = None
     wrong: str = ""
     unreadable: str = ""
