@@ -37,7 +37,7 @@ from .settings import Settings
 HEADER = "authorization"
 #: The longest text of credentials that is looked at, in characters.
 MAX_CREDENTIALS = 16_384
-_bearer = re.compile(r"bearer +([^\s]+) *", re.IGNORECASE | re.ASCII).fullmatch
+_bearer = re.compile(r"[ \t]*bearer +([^\s]+)[ \t]*", re.IGNORECASE | re.ASCII).fullmatch
 _address = re.compile(r"ipv4:([0-9.]+)(?::\d+)?|ipv6:\[([^\]%]+)(?:%[^\]]*)?\](?::\d+)?").fullmatch
 
 _MISSING = "this server wants credentials: send `authorization: Bearer KEY` with each call"

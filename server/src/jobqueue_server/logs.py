@@ -101,7 +101,13 @@ def configure(level: str, form: Literal["human", "json"], stream: TextIO | None 
         logging.getLogger(ours).setLevel(level.upper())
     # While the database is away the pool would log a traceback a second. The server's heartbeat logs it less often.
     logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
+    # grpcio logs each metadata value that is not UTF-8, credentials as well.
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_quotes_no_metadata)
     logging.captureWarnings(True)
+
+
+def _quotes_no_metadata(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Invalid encoding on")
 
 
 def _add_context(record: logging.LogRecord) -> bool:
