@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from jobqueue.v1 import queue_admin_pb2, queue_admin_pb2_grpc
 
 from .checkout import Checkout
+from .credentials import bearer
 from .errors import BenchError
-from .load import bearer
 
 _READY = "jobqueue-server is ready"
 

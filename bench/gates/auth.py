@@ -18,8 +18,9 @@ import asyncpg
 from jobqueue_server.bootstrap import first_key
 from jobqueue_server.core.access import keys
 
+from ..credentials import bearer
 from ..errors import BenchError
-from ..load import KIND, bearer, padded
+from ..load import KIND, padded
 from ..meter import Meter, memory
 from ..ours import Measured, Scenario, measure
 from ..scale import Scale
@@ -49,7 +50,7 @@ _SETTLED = 3.0
 _INSERT = """
 insert into api_key (id, namespace_id, lineage, name, secret_hash, grants, created_by, expires_at)
 select id, 1, id, 'key ' || number, secret_hash, jsonb_build_array(jsonb_build_object(
-    'permissions', jsonb_build_array('ENQUEUE'), 'queues', jsonb_build_array('team-' || number || '-*'),
+    'permissions', jsonb_build_array('ENQUEUE'), 'queues', jsonb_build_array('mail', 'team-' || number || '-*'),
     'kinds', jsonb_build_array('*'), 'payloads', false)), 'bench', now() + interval '90 days'
 from unnest($1::text[], $2::bytea[]) with ordinality as key (id, secret_hash, number)
 """
@@ -120,11 +121,10 @@ class Auth:
         bench.tell(f"auth, memory of {count:,} keys")
         minted = [keys.mint() for _ in range(count)]
         async with _guarded(bench) as (dsn, server):
-            one_key = [(server.key, "team-0-mail")] * count
-            await _enqueue_all(server.http, one_key)
+            await _enqueue_all(server.http, [server.key] * count)
             before = memory(server.pid)
             await _insert(dsn, [key.id for key in minted], [key.secret_hash for key in minted])
-            its_own = [(key.text, f"team-{number}-mail") for number, key in enumerate(minted, 1)]
+            its_own = [key.text for key in minted]
             async with asyncio.timeout(60):
                 while await _enqueued(server.http, its_own[-1:]) != {201: 1}:
                     # Less often than wrong keys are looked at.
@@ -144,7 +144,7 @@ class Auth:
             # A key that is known, with another secret.
             await _insert(dsn, [there.id], [keys.mint().secret_hash])
             await asyncio.sleep(_SETTLED)
-            calls = [((nobodys, there)[number % 2].text, "mail") for number in range(_LOOKS)]
+            calls = [(nobodys, there)[number % 2].text for number in range(_LOOKS)]
             async with bench.cluster.connected(urlsplit(dsn).path[1:]) as connection:
                 meter = Meter(connection, bench.cluster.pid, {})
                 readings = [await meter.read()]
@@ -186,14 +186,14 @@ async def _insert(dsn: str, ids: list[str], hashes: list[bytes]) -> None:
         await connection.close()
 
 
-async def _enqueued(place: str, calls: list[tuple[str, str]], source: str = "127.0.0.1") -> Counter[int]:
-    """The statuses of enqueues over REST, each with its key and to its queue, one after the other."""
+async def _enqueued(place: str, texts: list[str], source: str = "127.0.0.1") -> Counter[int]:
+    """The statuses of enqueues over REST, each with its key, one after the other."""
     host, port = place.split(":")
     statuses = Counter[int]()
+    body = b'{"kind":"%b","queue":"mail","payload":%b}' % (KIND.encode(), padded(128))
     reader, writer = await asyncio.open_connection(host, int(port), local_addr=(source, 0))
     try:
-        for key, queue in calls:
-            body = b'{"kind":"%b","queue":"%b","payload":%b}' % (KIND.encode(), queue.encode(), padded(128))
+        for key in texts:
             head = f"POST /v1/jobs HTTP/1.1\r\nhost: {place}\r\ncontent-type: application/json\r\n"
             head += "".join(f"{name}: {value}\r\n" for name, value in bearer(key))
             writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
@@ -206,9 +206,9 @@ async def _enqueued(place: str, calls: list[tuple[str, str]], source: str = "127
     return statuses
 
 
-async def _enqueue_all(place: str, calls: list[tuple[str, str]]) -> None:
+async def _enqueue_all(place: str, texts: list[str]) -> None:
     """Makes enqueues that must be taken, over some connections."""
-    shares = [calls[number::_CONNECTIONS] for number in range(_CONNECTIONS)]
+    shares = [texts[number::_CONNECTIONS] for number in range(_CONNECTIONS)]
     for answers in await asyncio.gather(*(_enqueued(place, share) for share in shares)):
         _check(answers, 201)
 

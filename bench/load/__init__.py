@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from jobqueue.v1 import job_pb2
 
+from ..credentials import bearer, traceparent
 from ..errors import BenchError
 
 T = TypeVar("T")
@@ -93,16 +93,6 @@ def by_due(load: Load, make: Callable[[int], T]) -> Callable[[int], T]:
         return make
     same = make(0)
     return lambda due: same
-
-
-def bearer(key: str) -> tuple[tuple[str, str], ...]:
-    """The field by which a call shows a key; none without one."""
-    return (("authorization", f"Bearer {key}"),) if key else ()
-
-
-def traceparent() -> str:
-    """That of a new trace."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 def metadata(load: Load) -> Callable[[], tuple[tuple[str, str], ...]]:

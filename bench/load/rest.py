@@ -12,11 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from ..credentials import bearer, traceparent
 from ..errors import BenchError
 from ..latency import Latencies
 from ..processes import DONE, MESSAGES, REFUSED, Mailbox
 from ..ticks import Ticks
-from . import Load, bearer, by_due, payload, traceparent
+from . import Load, by_due, payload
 
 
 def produce(mailbox: Mailbox, target: str, load: Load) -> None:

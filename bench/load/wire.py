@@ -18,12 +18,13 @@ from grpc_http2.fields import field
 from grpc_http2.frames import Setting
 from jobqueue.v1 import job_pb2, jobqueue_pb2
 
+from ..credentials import bearer, traceparent
 from ..errors import BenchError
 from ..http2 import OPENING, SETTINGS_TAKEN, WINDOW, Frames, call_fields, data_frames, fields_of
 from ..latency import Latencies
 from ..processes import DONE, LATE, MESSAGES, REFUSED, Mailbox
 from ..ticks import Ticks
-from . import MOST_UNDER_WAY, Load, bearer, by_due, new_job, says_when_to_come_back, traceparent
+from . import MOST_UNDER_WAY, Load, by_due, new_job, says_when_to_come_back
 
 # Until the server has said how many it takes.
 _MOST_STREAMS = 100

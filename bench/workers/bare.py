@@ -10,8 +10,8 @@ from grpc_http2.frames import Setting
 from grpc_http2.messages import Messages, framed
 from jobqueue.v1 import lease_pb2
 
+from ..credentials import bearer
 from ..http2 import OPENING, SETTINGS_TAKEN, WINDOW, Frames, call_fields, data_frames, status_of
-from ..load import bearer
 from ..processes import BEATS, DONE, LATE, MESSAGES, PONGS, Mailbox
 from . import Workers
 from .starts import Starts
