@@ -36,11 +36,17 @@ def conversations() -> Iterator[Block]:
 def test_every_block_of_the_rules_of_http_does_what_it_shows(tmp_path: Path, dsn: str) -> None:
     flags = ["--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--metrics-addr", "off"]
     allowed = ["--cors-origins", "https://app.example.com"]
-    with process("jobqueue-server", "serve", *flags, *allowed, DATABASE_URL=dsn) as until:
-        ready = until("jobqueue-server is ready")
-        there = environment(f"127.0.0.1:{ready['port']}")
+    with (
+        process("jobqueue-server", "serve", *flags, *allowed, DATABASE_URL=dsn) as until,
+        process("jobqueue-server", "serve", *flags, DATABASE_URL=dsn, JOBQUEUE_AUTH="keys") as until_guarded,
+    ):
+        ready, guarded = until("jobqueue-server is ready"), until_guarded("jobqueue-server is ready")
+        there = environment(f"127.0.0.1:{ready['port']}", dsn)
         assert shutil.which("curl", path=there["PATH"]), "curl is missing: `make check` needs it"
-        places = {"127.0.0.1:8080": f"127.0.0.1:{ready['http_port']}"}
+        places = {
+            "127.0.0.1:8080": f"127.0.0.1:{ready['http_port']}",
+            "127.0.0.1:8081": f"127.0.0.1:{guarded['http_port']}",
+        }
         script = Script(NAME, tmp_path, there, places)
         try:
             script.run(conversations())
