@@ -21,7 +21,6 @@ from .texts import first_sentence, flowing, without_errors
 _JSON = "application/json"
 # What a producer mostly does with the job that it is answered.
 _NEXT = ("GetJob", "WaitJob", "CancelJob")
-_UNAUTHENTICATED = 401
 _ENQUEUES = frozenset({"EnqueueJob", "BatchEnqueueJobs"})
 
 
@@ -32,6 +31,9 @@ class Operations:
         version2: The document of OpenAPI 2.
         comments: Of the .proto files, by name.
         schemas: Takes what the operations refer to.
+
+    Attributes:
+        of_any_method: The errors that any method may have.
     """
 
     def __init__(self, version2: Mapping[str, Any], comments: Comments, schemas: Schemas) -> None:
@@ -39,7 +41,7 @@ class Operations:
         self._comments = comments
         self._schemas = schemas
         (said,) = [tag["description"] for tag in version2["tags"] if tag["name"] == "JobQueue"]
-        self._of_any_method = responses.listed(said)
+        self.of_any_method = responses.listed(said)
 
     def operation(self, binding: Binding) -> Schema:
         """One operation.
@@ -110,7 +112,7 @@ class Operations:
 
     def _responses(self, binding: Binding, known: Mapping[str, Any]) -> Schema:
         said: Mapping[str, Any] = known["responses"]
-        listed = [*responses.listed(known.get("description", "")), *self._of_any_method]
+        listed = [*responses.listed(known.get("description", "")), *self.of_any_method]
         statuses = {status for status in said if status.isdecimal() and status >= "400"}
         if statuses != (wanted := {str(reason.status) for reason in listed}):
             raise ValueError(
@@ -124,14 +126,12 @@ class Operations:
         )
         made = {status: self._answer(binding, said[status]) for status in said if status.startswith("2")}
         for number, reasons in responses.by_status(listed).items():
-            names = ["Retry-After"] if number in responses.SHEDDING else []
-            if number == _UNAUTHENTICATED:
-                names.append("WWW-Authenticate")
-            if number not in responses.BEFORE_THE_CALL:
-                names.append("X-Request-Id")
             error = said.get(str(number), {"description": _OF_HTTP.get(number)})
             made[str(number)] = responses.response(
-                error["description"], reasons, headers.answered(*names), error.get("examples", {}).get(_JSON)
+                error["description"],
+                reasons,
+                headers.answered(*responses.headers_of(number)),
+                error.get("examples", {}).get(_JSON),
             )
         return dict(sorted(made.items()))
 

@@ -20,10 +20,11 @@ _THE_STATUS = re.compile(r" HTTP \d{3}\.$")
 _TYPE = "type.googleapis.com/google.rpc."
 #: Under what an error's response lists the reasons of its ErrorInfo.
 REASONS_OF = "x-reasons"
-#: What says when to call again.
-SHEDDING = frozenset({429, 503})
-#: Answered before the request becomes a call that has an id.
-BEFORE_THE_CALL = frozenset({403, 421})
+# What says when to call again.
+_SHEDDING = frozenset({429, 503})
+_UNAUTHENTICATED = 401
+# Answered before the request becomes a call that has an id.
+_BEFORE_THE_CALL = frozenset({403, 421})
 
 _STATUS = {
     "type": "object",
@@ -142,6 +143,16 @@ def of_http(*, has_body: bool, has_variables: bool, is_stream: bool) -> list[Rea
         421: True,
     }
     return [Reason(status, reason, when) for status, (reason, when) in REASONS.items() if answered[status]]
+
+
+def headers_of(status: int) -> list[str]:
+    """The headers of an error's answer."""
+    names = ["Retry-After"] if status in _SHEDDING else []
+    if status == _UNAUTHENTICATED:
+        names.append("WWW-Authenticate")
+    if status not in _BEFORE_THE_CALL:
+        names.append("X-Request-Id")
+    return names
 
 
 def by_status(reasons: Iterable[Reason]) -> dict[int, list[Reason]]:

@@ -59,7 +59,7 @@ def make(version2: Mapping[str, Any]) -> str:
         "servers": [{"url": "/", "description": "The server that this document came from."}],
         "security": security.REQUIREMENTS,
         "tags": [*map(_tag, version2["tags"]), operational.TAG],
-        "paths": paths | operational.paths(),
+        "paths": paths | operational.paths(operations.of_any_method),
         "components": {
             "schemas": dict(sorted({**schemas.all(), **responses.SCHEMAS}.items())),
             **headers.components(),
