@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import itertools
 import json
 import logging
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -119,6 +121,12 @@ def listen(worker: Worker, handlers: Handlers) -> None:
     os._exit(3)  # no driver, no worker
 
 
+def tokens() -> Callable[[], str]:
+    """Answers another token each time."""
+    numbers = itertools.count(1)
+    return lambda: f"token-{next(numbers)}"
+
+
 def run(start: dict[str, Any]) -> None:
     """Runs the worker that the driver asked for."""
     worker = Worker(
@@ -130,6 +138,7 @@ def run(start: dict[str, Any]) -> None:
         session_ttl=timedelta(seconds=start["session_ttl_s"]),
         shutdown_grace=timedelta(seconds=start["shutdown_grace_s"]),
         stop_when_lost=start["stop_when_lost"],
+        token=tokens() if start["tokens"] else None,
     )
     handlers = Handlers()
     for kind in start["kinds"]:

@@ -241,11 +241,13 @@ class Server:
     Attributes:
         refuses: Called with the number of the server that is tried; a status code ends the stream at once.
         tries: When each stream was opened, those that were refused included.
+        shown: What each of them had as `authorization`; empty: nothing.
     """
 
     def __init__(self, ledger: Ledger, count: int = 1) -> None:
         self.refuses: Callable[[int], grpc.StatusCode | None] = lambda _: None
         self.tries: list[float] = []
+        self.shown: list[str] = []
         self.addresses: list[str] = []
         self._ledger = ledger
         self._count = count
@@ -301,6 +303,7 @@ class Server:
     def _accept(self, number: int) -> Callable[[AsyncIterator[pb.LeaseRequest], Any], AsyncIterator[Any]]:
         async def lease(frames: AsyncIterator[pb.LeaseRequest], context: Any) -> AsyncIterator[Any]:
             self.tries.append(time.monotonic())
+            self.shown.append(str(dict(context.invocation_metadata() or ()).get("authorization", "")))
             if (code := self.refuses(number)) is not None:
                 await context.abort(code, "as the case says")
             stream = Stream(number, self._ledger)

@@ -56,6 +56,7 @@ class Stage:
             "session_ttl_s": 30,
             "shutdown_grace_s": 30,
             "stop_when_lost": False,
+            "tokens": False,
             **settings,
         }
         self.ledger.slots = given["slots"]

@@ -193,6 +193,29 @@ async def credentials_expired(stage: Stage) -> None:
 
 
 @case(
+    "credentials-anew",
+    "Each stream shows a token that was asked for anew: after the old one was refused, and after any break.",
+    "Hello",
+    short=True,
+)
+async def credentials_anew(stage: Stage) -> None:
+    worker, first = await stage.holding(1, tokens=True)
+    first.end(grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_EXPIRED", "the token has expired")
+    second = await stage.server.stream()
+    await second.welcome(token="token-2")
+    await second.beats(1)
+    second.end()
+    third = await stage.server.stream()
+    hello = await third.welcome(token="token-3")
+    assert [each.lease_id for each in hello.resume.held] == [1], "Resume does not name what it holds"
+    worker.release(id_of(1))
+    await third.outcome(1)
+    shown = stage.server.shown
+    assert all(each.startswith("Bearer token-") for each in shown), f"it showed {shown}"
+    assert len(set(shown)) == len(shown) >= 3, f"a token was shown twice: {shown}"
+
+
+@case(
     "credentials-refused",
     "A server that ends its stream as UNAUTHENTICATED, and refuses the next one so too, is left alone for 30 s.",
     "Hello",

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,6 +31,7 @@ type start struct {
 	SessionTTLS    float64 `json:"session_ttl_s"`
 	ShutdownGraceS float64 `json:"shutdown_grace_s"`
 	StopWhenLost   bool    `json:"stop_when_lost"`
+	Tokens         bool
 }
 
 type command struct{ Do, Job string }
@@ -206,10 +208,17 @@ func run() error {
 	if grace == 0 {
 		grace = -1 // none, where 0 is the default
 	}
+	var access jobqueue.Access
+	if start.Tokens {
+		var asked atomic.Int64
+		access.TokenSource = func(context.Context) (string, error) {
+			return fmt.Sprintf("token-%d", asked.Add(1)), nil
+		}
+	}
 	worker, err := jobqueue.NewWorker(start.Addresses[0], jobqueue.WorkerOptions{
 		Targets: start.Addresses[1:], Queues: start.Queues, Concurrency: start.Slots, Name: start.Name,
 		Labels: start.Labels, SessionTTL: seconds(start.SessionTTLS), ShutdownGrace: grace,
-		StopWhenLost: start.StopWhenLost,
+		StopWhenLost: start.StopWhenLost, Access: access,
 	})
 	if err != nil {
 		return err

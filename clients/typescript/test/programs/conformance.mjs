@@ -85,6 +85,13 @@ async function wait(job, ctx, lease, onCancel) {
   if (onCancel === "ignore") await released;
 }
 
+let asked = 0;
+
+function nextToken() {
+  asked += 1;
+  return `token-${asked}`;
+}
+
 function begin(start) {
   const worker = new Worker(start.addresses, {
     queues: start.queues,
@@ -94,6 +101,7 @@ function begin(start) {
     sessionTtlMs: start.session_ttl_s * 1000,
     shutdownGraceMs: start.shutdown_grace_s * 1000,
     stopWhenLost: start.stop_when_lost,
+    token: start.tokens ? nextToken : undefined,
   });
   for (const kind of start.kinds) worker.handler(kind, handle, { slots: start.slots_by_kind[kind] });
   worker.run().then(

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write, stderr, stdin, stdout};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jobqueue::{
-    HandlerError, HandlerResult, JsonText, LeasedJob, NewJob, Stop, Worker, discard, failed, retry, snooze,
+    Access, HandlerError, HandlerResult, JsonText, LeasedJob, NewJob, Stop, Worker, discard, failed, retry, snooze,
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -27,6 +28,7 @@ struct Start {
     session_ttl_s: f64,
     shutdown_grace_s: f64,
     stop_when_lost: bool,
+    tokens: bool,
 }
 
 #[derive(Deserialize)]
@@ -188,6 +190,13 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
         .session_ttl(seconds(start.session_ttl_s))
         .shutdown_grace(seconds(start.shutdown_grace_s))
         .stop_when_lost(start.stop_when_lost);
+    if start.tokens {
+        let asked = AtomicU64::new(0);
+        builder = builder.access(Access::new().token_source(move || {
+            let number = asked.fetch_add(1, Ordering::Relaxed) + 1;
+            async move { Ok(format!("token-{number}")) }
+        }));
+    }
     for target in addresses {
         builder = builder.target(target);
     }

@@ -26,6 +26,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.StreamSupport;
 
 /** The worker under test of {@code make conformance}; docs/conformance.md specifies its lines. */
@@ -68,6 +69,10 @@ public final class Conformance {
                 .stopWhenLost(start.path("stop_when_lost").asBoolean());
         if (start.hasNonNull("session_ttl_s")) {
             builder.sessionTtl(seconds(start.get("session_ttl_s")));
+        }
+        if (start.path("tokens").asBoolean()) {
+            var asked = new AtomicLong();
+            builder.token(() -> "token-" + asked.incrementAndGet());
         }
         var worker = builder.build();
         for (var kind : texts(start.get("kinds"))) {
