@@ -8,6 +8,8 @@ from jobqueue_server.store.access.access import Identity, Limit, NewIdentity
 from tests.lease.place import Caller, Place
 from tests.tls.conftest import Authority
 
+from .house import TESTS
+
 
 class Gatehouse(Place):
     """A Place with `auth` of another sort than keys, whose callers have TLS where it has an authority."""
@@ -54,7 +56,7 @@ class Gatehouse(Place):
     ) -> Identity:
         """A new identity, or one that is replaced; the server knows it."""
         put = await self.app.stores.access.put_identity(
-            namespace, NewIdentity(kind, pattern, Grants(grants), "tests", issuer, claim, limit)
+            TESTS, namespace, NewIdentity(kind, pattern, Grants(grants), "tests", issuer, claim, limit)
         )
         assert put is not None
         await self.known()
@@ -62,7 +64,7 @@ class Gatehouse(Place):
 
     async def delete(self, identity: Identity) -> None:
         """Deletes an identity. The server hears of it by itself."""
-        assert await self.app.stores.access.delete_identity(1, identity.id)
+        assert await self.app.stores.access.delete_identity(TESTS, 1, identity.id)
 
     async def known(self) -> None:
         """What was changed in the database is known to the server."""
@@ -70,7 +72,4 @@ class Gatehouse(Place):
 
     async def namespace(self, name: str) -> int:
         """A new namespace."""
-        await self.app.stores.access.create_namespace(name)
-        found = await self.app.stores.access.find_namespace(name)
-        assert found is not None
-        return found.id
+        return (await self.app.stores.access.create_namespace(TESTS, name)).id

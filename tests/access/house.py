@@ -7,9 +7,12 @@ from typing import Self
 
 from jobqueue_server.core.access import keys
 from jobqueue_server.grants import EVERY, Grant, Grants, Permission
+from jobqueue_server.scope import Scope
 from jobqueue_server.store.access.access import Limit, NewKey
 from tests.lease.place import Caller, Place
 
+#: Who makes what tests make in the database.
+TESTS = Scope(1, "tests")
 ALL = Permission.PAYLOADS | EVERY
 
 
@@ -48,6 +51,7 @@ class House(Place):
         """A new key, which the server knows."""
         minted = keys.mint()
         await self.app.stores.access.insert_key(
+            TESTS,
             namespace,
             NewKey(minted.id, "key", minted.secret_hash, Grants(grants), "tests", lifetime, limit, networks),
         )
@@ -74,14 +78,11 @@ class House(Place):
 
     async def revoke(self, key: keys.MintedKey) -> None:
         """Revokes a key in the database. The server hears of it by itself."""
-        await self.app.stores.access.revoke_key(1, key.id, "tests", "for a test")
+        await self.app.stores.access.revoke_key(TESTS, 1, key.id, "for a test")
 
     async def namespace(self, name: str) -> int:
         """A new namespace."""
-        await self.app.stores.access.create_namespace(name)
-        found = await self.app.stores.access.find_namespace(name)
-        assert found is not None
-        return found.id
+        return (await self.app.stores.access.create_namespace(TESTS, name)).id
 
     async def __aenter__(self) -> Self:
         await self.start()

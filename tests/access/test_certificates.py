@@ -21,7 +21,7 @@ from tests.lease.hand_worker import PATIENCE, StreamEnded, reason_of
 from tests.tls.conftest import Authority
 
 from .gatehouse import Gatehouse
-from .house import grant
+from .house import TESTS, grant
 
 ENQUEUE, READ, WORK = Permission.ENQUEUE, Permission.READ, Permission.WORK
 SPIFFE = "spiffe://example.org/ns/prod/mailer"
@@ -193,7 +193,7 @@ async def test_a_disabled_namespace_refuses_its_certificates(house: Gatehouse, a
     await house.identity("mtls", SPIFFE, grant(ENQUEUE), namespace=beta)
     caller = house.caller(authority.issue("mailer", uri(SPIFFE)))
     await caller.enqueue()
-    await house.app.stores.access.set_namespace_disabled("beta", disabled=True)
+    await house.app.stores.access.set_namespace_disabled(TESTS, "beta", disabled=True)
     await house.known()
     assert await refused(caller.enqueue()) == "NAMESPACE_DISABLED"
 
@@ -228,7 +228,7 @@ async def test_beside_keys_a_certificate_is_asked_for_and_not_demanded(dsn: str,
     async with Gatehouse(dsn, authority, auth="keys,mtls") as house:
         key = keys.mint()
         new = NewKey(key.id, "key", key.secret_hash, Grants([grant(ENQUEUE, "news")]), "tests")
-        await house.app.stores.access.insert_key(1, new)
+        await house.app.stores.access.insert_key(TESTS, 1, new)
         await house.identity("mtls", SPIFFE, grant(ENQUEUE, "mail"))
         pair = authority.issue("mailer", uri(SPIFFE))
         bearer = f"Bearer {key.text}"

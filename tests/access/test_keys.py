@@ -20,7 +20,7 @@ from jobqueue_server.grants import NOTHING, Permission
 from jobqueue_server.store.access.access import Limit, NewKey
 from tests.lease.hand_worker import StreamEnded, reason_of
 
-from .house import House, grant
+from .house import TESTS, House, grant
 
 ENQUEUE, READ, WORK, OPERATE, PAYLOADS = (
     Permission.ENQUEUE,
@@ -235,7 +235,7 @@ async def test_a_rotated_key_moves_no_session_and_charges_no_job(house: House) -
     leased = await worker.job()
     new = keys.mint()
     await house.app.stores.access.rotate_key(
-        1, old.id, NewKey(new.id, "", new.secret_hash, NOTHING, "tests"), timedelta(seconds=1)
+        TESTS, 1, old.id, NewKey(new.id, "", new.secret_hash, NOTHING, "tests"), timedelta(seconds=1)
     )
     await house.known()
     assert (await worker.next("go_away")).reason == "CREDENTIALS_EXPIRED"

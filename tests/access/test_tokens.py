@@ -29,7 +29,7 @@ from jobqueue_server.store.access.access import NewKey
 from tests.lease.hand_worker import PATIENCE, StreamEnded, reason_of
 
 from .gatehouse import Gatehouse
-from .house import grant
+from .house import TESTS, grant
 from .issuer import AUDIENCE, NAME, Issuer
 
 ENQUEUE, READ, WORK = Permission.ENQUEUE, Permission.READ, Permission.WORK
@@ -228,7 +228,7 @@ async def test_keys_and_tokens_are_taken_beside_each_other(dsn: str, issuer: Iss
         await house.identity("jwt", "mailer", grant(ENQUEUE))
         key = keys.mint()
         new = NewKey(key.id, "key", key.secret_hash, Grants([grant(ENQUEUE)]), "tests")
-        await house.app.stores.access.insert_key(1, new)
+        await house.app.stores.access.insert_key(TESTS, 1, new)
         await house.known()
         assert await answer(house, issuer.token()) == ""
         assert await answer(house, key.text) == ""

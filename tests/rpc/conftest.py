@@ -26,6 +26,7 @@ from jobqueue_server.lifecycle import Status
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.model import Enqueued, EnqueuedBatch, Job, JobFilter, Kind, NewJob, NewJobs, Page, Queue
 from jobqueue_server.rpc.access_admin import AccessAdminServicer
+from jobqueue_server.rpc.audit import AuditServicer
 from jobqueue_server.rpc.identities import IdentityServicer
 from jobqueue_server.rpc.job_queue import JobQueueServicer
 from jobqueue_server.rpc.queue_admin import QueueAdminServicer
@@ -198,7 +199,7 @@ async def serving(job_queue: object = None, **chain_options: Any) -> AsyncIterat
             (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], QueueAdminServicer(core, core)),
             (
                 access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"],
-                ServicerUnion(AccessAdminServicer(core), IdentityServicer(core)),
+                ServicerUnion(AccessAdminServicer(core), IdentityServicer(core), AuditServicer(core)),
             ),
         ],
         engine=Settings.load().grpc_engine,

@@ -247,7 +247,7 @@ async def expires_at(scene: Scene) -> Watched:
 async def key_expires_at(scene: Scene) -> Watched:
     access, key = AccessStore(scene.s.database), keys.mint()
     new = NewKey(key.id, "key", key.secret_hash, NOTHING, "tests", LATER * SECOND)
-    await access.insert_key(SCOPE.namespace, new)
+    await access.insert_key(SCOPE, SCOPE.namespace, new)
 
     async def over() -> bool:
         found = await access.get_key(SCOPE.namespace, key.id)

@@ -43,6 +43,12 @@ from jobqueue_server.rpc.access_admin import (
     MAX_REVOKE_REASON_CHARS,
     MIN_LIFETIME,
 )
+from jobqueue_server.rpc.audit import (
+    MAX_ACTION_CHARS,
+    MAX_OBJECT_CHARS,
+    MAX_OUTCOME_CHARS,
+    MAX_PRINCIPAL_CHARS,
+)
 from jobqueue_server.rpc.checks import MAX_PAGE_TOKEN_CHARS, MAX_REASON_CHARS, MAX_WATCH_TOKEN_CHARS
 from jobqueue_server.rpc.hello import MAX_CLIENT, MAX_NAMED, MAX_SLOTS, MAX_SUBSCRIPTIONS
 from jobqueue_server.rpc.identities import KINDS as KINDS_OF_IDENTITIES
@@ -253,6 +259,13 @@ LIMITS: dict[str, Schema] = {
     "ListNamespacesRequest.page_token": PAGE_TOKEN,
     "DisableNamespaceRequest.name": NAME,
     "EnableNamespaceRequest.name": NAME,
+    "ListAuditRequest.page_size": PAGE_SIZE,
+    "ListAuditRequest.page_token": PAGE_TOKEN,
+    "ListAuditRequest.namespace": NAME_OR_EMPTY,
+    "ListAuditRequest.action": {"maxLength": MAX_ACTION_CHARS, "pattern": _NO_NUL},
+    "ListAuditRequest.principal": {"maxLength": MAX_PRINCIPAL_CHARS, "pattern": _NO_NUL},
+    "ListAuditRequest.object": {"maxLength": MAX_OBJECT_CHARS, "pattern": _NO_NUL},
+    "ListAuditRequest.outcome": {"maxLength": MAX_OUTCOME_CHARS, "pattern": _NO_NUL},
 }
 
 #: Values of enums that a request may not give, by the field that holds them.

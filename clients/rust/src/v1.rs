@@ -217,6 +217,56 @@ pub struct Namespace {
     #[prost(message, optional, tag = "3")]
     pub disabled_at: ::core::option::Option<::prost_types::Timestamp>,
 }
+/// What was done once, or refused a number of times.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AuditRecord {
+    /// Its id, a UUID v7.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// When it was, by the database's clock; of several the first.
+    #[prost(message, optional, tag = "2")]
+    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The namespace of what was changed, or of the caller that was refused. Empty: the caller is not known.
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Who called, such as `key:0123456789`; `unknown` where the credentials were missing or wrong.
+    #[prost(string, tag = "4")]
+    pub principal: ::prost::alloc::string::String,
+    /// The credential that was shown, such as `key:0123456789`. Empty: none, or one that is not known.
+    #[prost(string, tag = "5")]
+    pub credential: ::prost::alloc::string::String,
+    /// The IP address from which the server was called; behind a proxy the proxy's. Empty: it was not called.
+    #[prost(string, tag = "6")]
+    pub address: ::prost::alloc::string::String,
+    /// How: `grpc`, `http`, or `database` for what `jobqueue-server` wrote straight there.
+    #[prost(string, tag = "7")]
+    pub transport: ::prost::alloc::string::String,
+    /// The `x-request-id` of the call; of several the first one's.
+    #[prost(string, tag = "8")]
+    pub request_id: ::prost::alloc::string::String,
+    /// The name of the method, such as `RevokeKey`; `BootstrapKey` for `jobqueue-server keys bootstrap`; `DropDenials` for a
+    /// row whose count is of refused calls that have no row, since too many others waited.
+    #[prost(string, tag = "9")]
+    pub action: ::prost::alloc::string::String,
+    /// What it was done to: `job:`, `queue:`, `kind:`, `key:`, `identity:` or `namespace:` with its id or name. Empty: it is not known.
+    #[prost(string, tag = "10")]
+    pub object: ::prost::alloc::string::String,
+    /// Why, as the caller said.
+    #[prost(string, tag = "11")]
+    pub reason: ::prost::alloc::string::String,
+    /// `OK`, or the reason of the refusal, such as `NOT_ALLOWED`.
+    #[prost(string, tag = "12")]
+    pub outcome: ::prost::alloc::string::String,
+    /// What else matters, such as the grants of a key. Never a secret or a payload.
+    #[prost(map = "string, string", tag = "13")]
+    pub details: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// How many calls alike it stands for.
+    #[prost(int32, tag = "14")]
+    pub count: i32,
+}
 /// Nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetAccessRequest {}
@@ -524,6 +574,47 @@ pub struct DeleteIdentityRequest {
 /// Nothing: it is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteIdentityResponse {}
+/// Which records to list. A record must match all that is given.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAuditRequest {
+    /// At most so many in the answer. 0: 50. Above 1000: 1000. The answer may be shorter or empty, and still carry a token.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// `next_page_token` of the page before, for the same filters. Empty: the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Of this namespace alone. Empty: of all that the caller may see.
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Of this action alone, such as `RevokeKey`. At most 64 characters.
+    #[prost(string, tag = "4")]
+    pub action: ::prost::alloc::string::String,
+    /// Of this principal alone, such as `key:0123456789`. At most 1024 characters.
+    #[prost(string, tag = "5")]
+    pub principal: ::prost::alloc::string::String,
+    /// Of this object alone, such as `queue:mail`. At most 1024 characters.
+    #[prost(string, tag = "6")]
+    pub object: ::prost::alloc::string::String,
+    /// With this outcome alone, such as `NOT_ALLOWED`. At most 64 characters.
+    #[prost(string, tag = "7")]
+    pub outcome: ::prost::alloc::string::String,
+    /// Of this time or later.
+    #[prost(message, optional, tag = "8")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// Of before this time.
+    #[prost(message, optional, tag = "9")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// One page of the audit log.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAuditResponse {
+    /// Newest first.
+    #[prost(message, repeated, tag = "1")]
+    pub records: ::prost::alloc::vec::Vec<AuditRecord>,
+    /// For `page_token` of the next page. Empty: this was the last one.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
 /// Generated client implementations.
 pub mod access_admin_client {
     #![allow(
@@ -1019,6 +1110,38 @@ pub mod access_admin_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("jobqueue.v1.AccessAdmin", "DeleteIdentity"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the audit log, newest first: each call of a method that is declared `audited`, and calls that were refused. For
+        /// administrators of `default` of all namespaces, and of callers that are not known; for others of their own.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+        /// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method for these filters.
+        /// - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+        /// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+        pub async fn list_audit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListAuditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListAuditResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.AccessAdmin/ListAudit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.AccessAdmin", "ListAudit"));
             self.inner.unary(req, path, codec).await
         }
     }

@@ -30,7 +30,7 @@ from .core.upkeep.levels import LEVEL
 from .core.upkeep.room import UpkeepRoom
 from .drain import Drain
 from .embedded import EmbeddedPostgres, default_data_dir
-from .gate import access_of, issuer_of
+from .gate import access_of, audited_methods, issuer_of
 from .gauges import Gauges
 from .limits import HTTP2_ALONE, allow_files
 from .memory import FreeMemory
@@ -110,15 +110,18 @@ class App:
             connector, expected.reaping.now, expected.retention.now,
             pool_size=settings.db_pool_size, acquire_timeout=settings.db_acquire_timeout,
             key_ttl=settings.idempotency_ttl, max_losses=settings.max_losses,
-            cancel_grace=cancel_grace, retention=retention,
+            cancel_grace=cancel_grace, retention=retention, audit_retention=settings.audit_retention,
         )
 
         # The core, room by room.
-        self.upkeep = upkeep = UpkeepRoom(stores, expected, level=self._level, retention=retention)
+        self.upkeep = upkeep = UpkeepRoom(
+            stores, expected, level=self._level, retention=retention, audit_retention=settings.audit_retention
+        )
         self.catalog = catalog = CatalogRoom(stores, open_kinds=settings.kinds == "open")
         self.events = events = EventsRoom(stores, catalog, metrics, tuning, exchanges=settings.notify == "on")
         self.access = access = AccessRoom(
-            stores, upkeep, events.server.count, events.peers, issuer=issuer_of(settings), used=bool(settings.auth)
+            stores, upkeep, events.server.count, events.peers, metrics, tuning, issuer=issuer_of(settings),
+            server_name=self.name, used=bool(settings.auth),
         )
         self.query = query = QueryRoom(
             stores, upkeep, events, metrics, most_watches=settings.max_watches, retention=retention
@@ -137,7 +140,10 @@ class App:
         operate = OperateRoom(stores, events, claim, session)
 
         # The transports, over one chain.
-        self.chain = chain = Chain(metrics, access=access_of(settings, access.access))
+        self.chain = chain = Chain(
+            metrics, access=access_of(settings, access.access), audited=audited_methods(),
+            denials=access.denials if access.used else None,
+        )
         services = services_of(
             settings, upkeep, access, catalog, query, lease, intake, attempt, session, operate,
             server_name=self.name,
@@ -189,6 +195,8 @@ class App:
         await self.access.load()
         await self.catalog.catalog.load()
         await self.upkeep.retention.ensure()
+        await self.upkeep.audit_partitions.ensure()
+        up.push_async_callback(self.access.leave)
         self.background.start()
         up.push_async_callback(self.background.stop)
         up.push_async_callback(self.transports.stop)

@@ -9,6 +9,7 @@ from .core.access import keys
 from .errors import DatabaseAway
 from .grants import EVERYTHING
 from .model import DEFAULT_NAMESPACE
+from .scope import Scope, Source
 from .store import migrate
 from .store.access.access import AccessStore, NewKey
 from .store.connect import Connector
@@ -16,7 +17,7 @@ from .store.database import Database
 from .store.events.notices import Notices
 from .store.lineage import Lineage
 
-_MADE_BY = "bootstrap"
+_MAKER = Scope(DEFAULT_NAMESPACE, "bootstrap", source=Source("", "database", ""))
 # The words of `core.events.notices` for a change of keys. No server has the number 0.
 _KEYS_CHANGED = '{"from":0,"access":[[]]}'
 
@@ -44,8 +45,8 @@ async def first_key(dsn: str, name: str, *, force: bool) -> keys.MintedKey:
     try:
         await database.open()
         minted = keys.mint()
-        key = NewKey(minted.id, name, minted.secret_hash, EVERYTHING, _MADE_BY)
-        if not await AccessStore(database).insert_first_key(DEFAULT_NAMESPACE, key, force=force):
+        key = NewKey(minted.id, name, minted.secret_hash, EVERYTHING, _MAKER.principal)
+        if not await AccessStore(database).insert_first_key(_MAKER, key, force=force):
             raise BootstrapRefused(
                 "a key of an administrator is good already: make more with `jobqueue keys create`, or, if it is lost, "
                 "add --force, and revoke the lost one then"

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import ExitStack, aclosing
+from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Protocol
@@ -21,9 +23,9 @@ from grpc_http2 import PeerGone, PeerNames
 
 from . import logs
 from .core.intake.callers import CALLER
-from .errors import DeadlineExceeded, Draining, Internal, JobQueueError, TooManyCalls
+from .errors import DeadlineExceeded, Draining, Internal, JobQueueError, NamespaceDisabled, TooManyCalls
 from .model import DEFAULT_NAMESPACE, DEFAULT_WAIT, MAX_WAIT
-from .scope import Scope
+from .scope import Scope, Source
 
 #: The method of a call for which the transport found no method.
 NO_METHOD = "/-/-"
@@ -41,6 +43,13 @@ ANONYMOUS = Scope(DEFAULT_NAMESPACE, "anonymous")
 _WAIT_FIELDS = {"WaitJob": "timeout", "ClaimJobs": "wait"}
 # These methods finish work. The server accepts them while it drains and while it is overloaded.
 _FINISHING = frozenset({"SettleJobs", "HeartbeatSession", "CloseSession"})
+
+# The codes of refused calls. At methods that are audited NOT_FOUND is one: what is forbidden and what is missing look
+# the same by id.
+_REFUSED = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+_REFUSED_WHERE_AUDITED = _REFUSED | {"NOT_FOUND"}
+
+_address = re.compile(r"ipv4:([0-9.]+)(?::\d+)?|ipv6:\[([^\]%]+)(?:%[^\]]*)?\](?::\d+)?").fullmatch
 
 _TIME_IS_UP = "the call's time ended before its answer"
 
@@ -102,6 +111,17 @@ class Call:
         value = self.metadata.get(name, "")
         return value if isinstance(value, str) else ""
 
+    @property
+    def address(self) -> str:
+        """The IP address of `peer`, such as 127.0.0.1 of `ipv4:127.0.0.1:5000`; empty where there is none."""
+        found = _address(self.peer)
+        return "" if found is None else found.group(1) or found.group(2)
+
+    @property
+    def source(self) -> Source:
+        """Whence it came, for the audit log."""
+        return Source(self.address, self.transport, self.request_id)
+
     def remaining(self) -> float | None:
         """Seconds until the deadline, negative after it; None if the call has no deadline."""
         return None if self.deadline is None else self.deadline - time.monotonic()
@@ -112,6 +132,13 @@ class CallObserver(Protocol):
 
     def call_handled(self, method: str, transport: str, code: str, seconds: float) -> None:
         """Counts a call that ended with `code`, the name of its google.rpc.Code, after so many seconds."""
+
+
+class Denials(Protocol):
+    """Refused calls are told to this."""
+
+    def note(self, scope: Scope | None, source: Source, action: str, error: JobQueueError) -> None:
+        """A call of this method was refused; `scope` None: who called is not known."""
 
 
 Parse = Callable[[Any], Awaitable[Any]]
@@ -166,6 +193,13 @@ async def _unchanged(raw: Any) -> Any:
 class Chain:
     """Wraps the methods of servicers.
 
+    Args:
+        observer: Hears of every call.
+        access: Decides who may call; None: everybody.
+        audited: The full names of the methods that write into the audit log: they know whence they were called.
+        denials: Hears of refused calls; None: nobody does.
+        max_in_flight: Unary calls that are handled at once.
+
     Attributes:
         draining: Whether the server drains. New calls are then refused, except those that finish work.
         in_flight: The number of unary calls being handled. Above `max_in_flight` new calls are refused, except those
@@ -178,10 +212,14 @@ class Chain:
         observer: CallObserver,
         *,
         access: Access | None = None,
+        audited: Collection[str] = (),
+        denials: Denials | None = None,
         max_in_flight: int = 10_000,
     ) -> None:
         self._observer = observer
         self._access = access or Anybody()
+        self._audited = frozenset(audited)
+        self._denials = denials
         self._max_in_flight = max_in_flight
         self._long: set[_LongCall] = set()
         self._access.hear_change(self._access_changed)
@@ -205,6 +243,8 @@ class Chain:
                 step; an error that it raises is the call's answer.
         """
         name = method.rpartition("/")[2]
+        if method in self._audited:
+            handler = _with_source(handler)
         wait_field = _WAIT_FIELDS.get(name)
         finishing = name in _FINISHING
 
@@ -304,8 +344,25 @@ class Chain:
         Raises:
             JobQueueError: The call may not be made.
         """
+        try:
+            await self._authorize(call)
+        except JobQueueError as error:
+            self._denied(call, error)
+            raise
+
+    async def _authorize(self, call: Call) -> None:
         scope = self._access.verdict(call)
         call.scope = await self._access.decide(call) if scope is None else scope
+
+    def _denied(self, call: Call, error: JobQueueError) -> None:
+        """Tells of a call that was refused, if this error says that it was."""
+        if self._denials is None:
+            return
+        codes = _REFUSED_WHERE_AUDITED if call.method in self._audited else _REFUSED
+        if error.code in codes or error.reason == NamespaceDisabled.reason:
+            self._denials.note(
+                getattr(call, "scope", None), call.source, call.method.rpartition("/")[2], error
+            )
 
     def refused(self, call: Call, error: JobQueueError) -> None:
         """Counts a call that its transport refused before the chain, for example because its path has no method."""
@@ -319,7 +376,7 @@ class Chain:
             )
 
     async def _admit(self, call: Call, finishing: bool) -> None:
-        await self.authorize(call)
+        await self._authorize(call)
         if finishing:
             return
         if self.draining:
@@ -332,6 +389,16 @@ class Chain:
                 f"this server handles {self._max_in_flight} calls, as many as it may; call again later",
                 retry_after=timedelta(seconds=1),
             )
+
+
+def _with_source(handler: Handler) -> Handler:
+    """Gives the scope of a call its source. Other calls of a principal go on sharing theirs."""
+
+    async def run(request: Any, call: Call) -> Any:
+        call.scope = replace(call.scope, source=call.source)
+        return await handler(request, call)
+
+    return run
 
 
 class Begun:
@@ -442,6 +509,7 @@ class _Watch:
             code = "OK"
         elif isinstance(error, JobQueueError):
             code = error.code
+            self._chain._denied(self._call, error)
         elif isinstance(error, Exception) and not isinstance(error, PeerGone):
             code = Internal.code
         else:

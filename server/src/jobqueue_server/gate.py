@@ -38,7 +38,6 @@ HEADER = "authorization"
 #: The longest text of credentials that is looked at, in characters.
 MAX_CREDENTIALS = 16_384
 _bearer = re.compile(r"[ \t]*bearer +([^\s]+)[ \t]*", re.IGNORECASE | re.ASCII).fullmatch
-_address = re.compile(r"ipv4:([0-9.]+)(?::\d+)?|ipv6:\[([^\]%]+)(?:%[^\]]*)?\](?::\d+)?").fullmatch
 
 _MISSING = "this server wants credentials: send `authorization: Bearer KEY` with each call"
 _NO_CERTIFICATE = "this server wants a certificate of the caller, and the connection has none"
@@ -109,18 +108,27 @@ def _rule(method: MethodDescriptor) -> Rule:
     return Rule(any_of, declared.audited)
 
 
+def rules_of_contract() -> dict[str, Rule]:
+    """The rule of each method of our own services."""
+    return rules_of(
+        service
+        for file in (jobqueue_pb2, queue_admin_pb2, access_admin_pb2)
+        for service in file.DESCRIPTOR.services_by_name.values()
+    )
+
+
+def audited_methods() -> frozenset[str]:
+    """The full names of the methods of which each call is written into the audit log."""
+    return frozenset(method for method, rule in rules_of_contract().items() if rule.audited)
+
+
 def access_of(settings: Settings, access: Access) -> Gate | None:
     """What lets calls in; None where callers need not show who they are, and each may do everything."""
     if not settings.auth:
         return None
-    services = [
-        service
-        for file in (jobqueue_pb2, queue_admin_pb2, access_admin_pb2)
-        for service in file.DESCRIPTOR.services_by_name.values()
-    ]
     return Gate(
         access,
-        rules_of(services) | _OPERATIONAL,
+        rules_of_contract() | _OPERATIONAL,
         methods=settings.auth,
         names=settings.mtls_identity,
         anonymous=anonymous_grants(settings.auth_anonymous),
@@ -239,7 +247,7 @@ class Gate:
             if self._anonymous is None:
                 raise CredentialsMissing(_MISSING if self._bearers else _NO_CERTIFICATE)
             return self._anonymous
-        address = address_of(call.peer)
+        address = call.address
         now = time.monotonic()
         if self._failures.refuses(address, now):
             raise RateLimited(
@@ -247,18 +255,24 @@ class Gate:
                 retry_after=timedelta(seconds=1),
             )
         try:
-            scope = await self._look(_credentials(call), address)
+            scope = await self._look(call, _credentials(call), address)
         except JobQueueError as error:
             if error.code == CredentialsInvalid.code:
                 self._failures.note(address, now)
             raise
         return scope
 
-    async def _look(self, text: str, address: str) -> Scope:
+    async def _look(self, call: Call, text: str, address: str) -> Scope:
         # A key is no token by its first letters.
         if "jwt" in self._methods and not (text.startswith("jq_") and "keys" in self._methods):
             return await self._access.others.look_at_token(text)
-        return self._access.look(text, address)
+        try:
+            return self._access.look(text, address)
+        except JobQueueError as error:
+            if error.reason != CredentialsInvalid.reason:
+                # Only who has the secret is told another reason: so it is known whose call is refused.
+                call.scope = self._access.scope_of(text)
+            raise
 
 
 def anonymous_grants(permissions: Iterable[str]) -> Grants | None:
@@ -267,12 +281,6 @@ def anonymous_grants(permissions: Iterable[str]) -> Grants | None:
     for name in permissions:
         granted |= Permission[name.upper()]
     return Grants([Grant(granted)]) if granted else None
-
-
-def address_of(peer: str) -> str:
-    """The IP address in the name of a peer, such as `ipv4:127.0.0.1:5000`; empty where there is none."""
-    found = _address(peer)
-    return "" if found is None else found.group(1) or found.group(2)
 
 
 def _credentials(call: Call) -> str:

@@ -19,6 +19,9 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
+#: The logger of the audit log's lines.
+AUDIT = "jobqueue_server.audit"
+
 _context: ContextVar[dict[str, object]] = ContextVar("log_context", default={})  # noqa: B039 - never changed in place
 
 # An API key, as `core/access/keys.py` makes them. Nothing here writes one; what a library or an exception quotes might.
@@ -99,6 +102,8 @@ def configure(level: str, form: Literal["human", "json"], stream: TextIO | None 
     # Libraries log from WARNING on: their other lines are about the libraries themselves.
     for ours in ("jobqueue_server", "grpc_http2"):
         logging.getLogger(ours).setLevel(level.upper())
+    # Whatever is left out of the other lines, who archives these misses none.
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     # While the database is away the pool would log a traceback a second. The server's heartbeat logs it less often.
     logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
     # grpcio logs each metadata value that is not UTF-8, credentials as well.

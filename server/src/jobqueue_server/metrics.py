@@ -129,6 +129,13 @@ class Metrics:
         self._listens = Counter(
             "jobqueue_listens", "Times that this server began to listen for notices.", registry=self.registry
         )
+        self._denied = _Counters(
+            self._counter("jobqueue_denials", "Calls that were refused, by the reason.", "reason")
+        )
+        self._denials_dropped = self._counter(
+            "jobqueue_audit_denials_dropped",
+            "Refused calls without a row of their own in the audit log, since too many others waited.",
+        )
         refused = self._counter(
             "jobqueue_connections_refused",
             "Connections to PostgreSQL that this server refused: a former primary's (timeline), another cluster's.",
@@ -206,6 +213,14 @@ class Metrics:
     def listening(self) -> None:
         """Counts openings of the connection for notices. Each one after the first means that a connection was lost."""
         self._listens.inc()
+
+    def denied(self, reason: str) -> None:
+        """Counts a call that was refused for this reason."""
+        self._denied[(reason,)].inc()
+
+    def denials_dropped(self) -> None:
+        """Counts a refused call that the audit log has no row for."""
+        self._denials_dropped.inc()
 
     def connection_refused(self, cause: str) -> None:
         """Counts a connection to a PostgreSQL that is not the current primary. `cause` is one of REFUSALS."""

@@ -9,6 +9,21 @@ from .rates import Bucket
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Whence an audited call came, for the audit log.
+
+    Attributes:
+        address: The caller's IP address, as this server sees it; empty where the transport has none.
+        transport: `grpc`, `http`, or `database` for what is written straight there.
+        request_id: That of the call.
+    """
+
+    address: str
+    transport: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
     """The first argument of every method of core and store that takes a caller's name or id.
 
@@ -22,6 +37,7 @@ class Scope:
         credential: Which credential the principal showed, such as `key:` and the id of a key; empty for none.
         bucket: How often the principal may call; None: as often as it likes.
         ends_ms: When the token ends that was shown, in milliseconds since 1970; None for other credentials.
+        source: Whence the call came, of calls that are audited. These alone have an instance of their own.
     """
 
     namespace: int
@@ -30,3 +46,4 @@ class Scope:
     credential: str = ""
     bucket: Bucket | None = field(default=None, compare=False)
     ends_ms: int | None = field(default=None, compare=False)
+    source: Source | None = field(default=None, compare=False)

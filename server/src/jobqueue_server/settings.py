@@ -393,6 +393,9 @@ class Settings(BaseSettings):
         "What a caller that shows nothing may do in the namespace `default`, where auth is set, such as `read`; empty: "
         "it is refused. Payloads are not shown to it.",
     )
+    audit_retention: Annotated[Duration, AfterValidator(_between("30d", "3650d"))] = _set(
+        "Access", timedelta(days=400), "How long the audit log is kept; at least 30d."
+    )
     reflection: Literal["auto", "on", "off"] = _set(
         "Access",
         "auto",

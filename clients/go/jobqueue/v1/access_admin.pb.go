@@ -388,6 +388,170 @@ func (x *Namespace) GetDisabledAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// What was done once, or refused a number of times.
+type AuditRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id, a UUID v7.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When it was, by the database's clock; of several the first.
+	At *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// The namespace of what was changed, or of the caller that was refused. Empty: the caller is not known.
+	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Who called, such as `key:0123456789`; `unknown` where the credentials were missing or wrong.
+	Principal string `protobuf:"bytes,4,opt,name=principal,proto3" json:"principal,omitempty"`
+	// The credential that was shown, such as `key:0123456789`. Empty: none, or one that is not known.
+	Credential string `protobuf:"bytes,5,opt,name=credential,proto3" json:"credential,omitempty"`
+	// The IP address from which the server was called; behind a proxy the proxy's. Empty: it was not called.
+	Address string `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`
+	// How: `grpc`, `http`, or `database` for what `jobqueue-server` wrote straight there.
+	Transport string `protobuf:"bytes,7,opt,name=transport,proto3" json:"transport,omitempty"`
+	// The `x-request-id` of the call; of several the first one's.
+	RequestId string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The name of the method, such as `RevokeKey`; `BootstrapKey` for `jobqueue-server keys bootstrap`; `DropDenials` for a
+	// row whose count is of refused calls that have no row, since too many others waited.
+	Action string `protobuf:"bytes,9,opt,name=action,proto3" json:"action,omitempty"`
+	// What it was done to: `job:`, `queue:`, `kind:`, `key:`, `identity:` or `namespace:` with its id or name. Empty: it is not known.
+	Object string `protobuf:"bytes,10,opt,name=object,proto3" json:"object,omitempty"`
+	// Why, as the caller said.
+	Reason string `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`
+	// `OK`, or the reason of the refusal, such as `NOT_ALLOWED`.
+	Outcome string `protobuf:"bytes,12,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// What else matters, such as the grants of a key. Never a secret or a payload.
+	Details map[string]string `protobuf:"bytes,13,rep,name=details,proto3" json:"details,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// How many calls alike it stands for.
+	Count         int32 `protobuf:"varint,14,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditRecord) Reset() {
+	*x = AuditRecord{}
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditRecord) ProtoMessage() {}
+
+func (x *AuditRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditRecord.ProtoReflect.Descriptor instead.
+func (*AuditRecord) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AuditRecord) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *AuditRecord) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetTransport() string {
+	if x != nil {
+		return x.Transport
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetDetails() map[string]string {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
+func (x *AuditRecord) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // Nothing.
 type GetAccessRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -397,7 +561,7 @@ type GetAccessRequest struct {
 
 func (x *GetAccessRequest) Reset() {
 	*x = GetAccessRequest{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[4]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +573,7 @@ func (x *GetAccessRequest) String() string {
 func (*GetAccessRequest) ProtoMessage() {}
 
 func (x *GetAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[4]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +586,7 @@ func (x *GetAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccessRequest.ProtoReflect.Descriptor instead.
 func (*GetAccessRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{4}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{5}
 }
 
 // Who the caller is.
@@ -444,7 +608,7 @@ type GetAccessResponse struct {
 
 func (x *GetAccessResponse) Reset() {
 	*x = GetAccessResponse{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[5]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -456,7 +620,7 @@ func (x *GetAccessResponse) String() string {
 func (*GetAccessResponse) ProtoMessage() {}
 
 func (x *GetAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[5]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -469,7 +633,7 @@ func (x *GetAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccessResponse.ProtoReflect.Descriptor instead.
 func (*GetAccessResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{5}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetAccessResponse) GetPrincipal() string {
@@ -529,7 +693,7 @@ type CreateKeyRequest struct {
 
 func (x *CreateKeyRequest) Reset() {
 	*x = CreateKeyRequest{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[6]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -541,7 +705,7 @@ func (x *CreateKeyRequest) String() string {
 func (*CreateKeyRequest) ProtoMessage() {}
 
 func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[6]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -554,7 +718,7 @@ func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{6}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateKeyRequest) GetName() string {
@@ -612,7 +776,7 @@ type CreateKeyResponse struct {
 
 func (x *CreateKeyResponse) Reset() {
 	*x = CreateKeyResponse{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[7]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +788,7 @@ func (x *CreateKeyResponse) String() string {
 func (*CreateKeyResponse) ProtoMessage() {}
 
 func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[7]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +801,7 @@ func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{7}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateKeyResponse) GetKey() *Key {
@@ -667,7 +831,7 @@ type GetKeyRequest struct {
 
 func (x *GetKeyRequest) Reset() {
 	*x = GetKeyRequest{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[8]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +843,7 @@ func (x *GetKeyRequest) String() string {
 func (*GetKeyRequest) ProtoMessage() {}
 
 func (x *GetKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[8]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +856,7 @@ func (x *GetKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeyRequest.ProtoReflect.Descriptor instead.
 func (*GetKeyRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{8}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetKeyRequest) GetId() string {
@@ -720,7 +884,7 @@ type GetKeyResponse struct {
 
 func (x *GetKeyResponse) Reset() {
 	*x = GetKeyResponse{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[9]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +896,7 @@ func (x *GetKeyResponse) String() string {
 func (*GetKeyResponse) ProtoMessage() {}
 
 func (x *GetKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[9]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +909,7 @@ func (x *GetKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeyResponse.ProtoReflect.Descriptor instead.
 func (*GetKeyResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{9}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetKeyResponse) GetKey() *Key {
@@ -770,7 +934,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[10]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +946,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[10]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +959,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{10}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListKeysRequest) GetPageSize() int32 {
@@ -832,7 +996,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[11]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +1008,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[11]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +1021,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{11}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -891,7 +1055,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[12]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +1067,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[12]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +1080,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{12}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RotateKeyRequest) GetId() string {
@@ -960,7 +1124,7 @@ type RotateKeyResponse struct {
 
 func (x *RotateKeyResponse) Reset() {
 	*x = RotateKeyResponse{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[13]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1136,7 @@ func (x *RotateKeyResponse) String() string {
 func (*RotateKeyResponse) ProtoMessage() {}
 
 func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[13]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1149,7 @@ func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
 func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{13}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RotateKeyResponse) GetKey() *Key {
@@ -1017,7 +1181,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[14]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1193,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[14]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +1206,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{14}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RevokeKeyRequest) GetId() string {
@@ -1077,7 +1241,7 @@ type RevokeKeyResponse struct {
 
 func (x *RevokeKeyResponse) Reset() {
 	*x = RevokeKeyResponse{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[15]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1253,7 @@ func (x *RevokeKeyResponse) String() string {
 func (*RevokeKeyResponse) ProtoMessage() {}
 
 func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[15]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1266,7 @@ func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{15}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RevokeKeyResponse) GetKey() *Key {
@@ -1123,7 +1287,7 @@ type CreateNamespaceRequest struct {
 
 func (x *CreateNamespaceRequest) Reset() {
 	*x = CreateNamespaceRequest{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[16]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1299,7 @@ func (x *CreateNamespaceRequest) String() string {
 func (*CreateNamespaceRequest) ProtoMessage() {}
 
 func (x *CreateNamespaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[16]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1312,7 @@ func (x *CreateNamespaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateNamespaceRequest.ProtoReflect.Descriptor instead.
 func (*CreateNamespaceRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{16}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CreateNamespaceRequest) GetName() string {
@@ -1169,7 +1333,7 @@ type CreateNamespaceResponse struct {
 
 func (x *CreateNamespaceResponse) Reset() {
 	*x = CreateNamespaceResponse{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[17]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1345,7 @@ func (x *CreateNamespaceResponse) String() string {
 func (*CreateNamespaceResponse) ProtoMessage() {}
 
 func (x *CreateNamespaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[17]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1358,7 @@ func (x *CreateNamespaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateNamespaceResponse.ProtoReflect.Descriptor instead.
 func (*CreateNamespaceResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{17}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CreateNamespaceResponse) GetNamespace() *Namespace {
@@ -1217,7 +1381,7 @@ type ListNamespacesRequest struct {
 
 func (x *ListNamespacesRequest) Reset() {
 	*x = ListNamespacesRequest{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[18]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1393,7 @@ func (x *ListNamespacesRequest) String() string {
 func (*ListNamespacesRequest) ProtoMessage() {}
 
 func (x *ListNamespacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[18]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1406,7 @@ func (x *ListNamespacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNamespacesRequest.ProtoReflect.Descriptor instead.
 func (*ListNamespacesRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{18}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListNamespacesRequest) GetPageSize() int32 {
@@ -1272,7 +1436,7 @@ type ListNamespacesResponse struct {
 
 func (x *ListNamespacesResponse) Reset() {
 	*x = ListNamespacesResponse{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[19]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1448,7 @@ func (x *ListNamespacesResponse) String() string {
 func (*ListNamespacesResponse) ProtoMessage() {}
 
 func (x *ListNamespacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[19]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1461,7 @@ func (x *ListNamespacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNamespacesResponse.ProtoReflect.Descriptor instead.
 func (*ListNamespacesResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{19}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListNamespacesResponse) GetNamespaces() []*Namespace {
@@ -1325,7 +1489,7 @@ type DisableNamespaceRequest struct {
 
 func (x *DisableNamespaceRequest) Reset() {
 	*x = DisableNamespaceRequest{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[20]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1501,7 @@ func (x *DisableNamespaceRequest) String() string {
 func (*DisableNamespaceRequest) ProtoMessage() {}
 
 func (x *DisableNamespaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[20]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1514,7 @@ func (x *DisableNamespaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableNamespaceRequest.ProtoReflect.Descriptor instead.
 func (*DisableNamespaceRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{20}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DisableNamespaceRequest) GetName() string {
@@ -1371,7 +1535,7 @@ type DisableNamespaceResponse struct {
 
 func (x *DisableNamespaceResponse) Reset() {
 	*x = DisableNamespaceResponse{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[21]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1383,7 +1547,7 @@ func (x *DisableNamespaceResponse) String() string {
 func (*DisableNamespaceResponse) ProtoMessage() {}
 
 func (x *DisableNamespaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[21]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1396,7 +1560,7 @@ func (x *DisableNamespaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableNamespaceResponse.ProtoReflect.Descriptor instead.
 func (*DisableNamespaceResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{21}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DisableNamespaceResponse) GetNamespace() *Namespace {
@@ -1417,7 +1581,7 @@ type EnableNamespaceRequest struct {
 
 func (x *EnableNamespaceRequest) Reset() {
 	*x = EnableNamespaceRequest{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[22]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1593,7 @@ func (x *EnableNamespaceRequest) String() string {
 func (*EnableNamespaceRequest) ProtoMessage() {}
 
 func (x *EnableNamespaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[22]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1606,7 @@ func (x *EnableNamespaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableNamespaceRequest.ProtoReflect.Descriptor instead.
 func (*EnableNamespaceRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{22}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *EnableNamespaceRequest) GetName() string {
@@ -1463,7 +1627,7 @@ type EnableNamespaceResponse struct {
 
 func (x *EnableNamespaceResponse) Reset() {
 	*x = EnableNamespaceResponse{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[23]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1639,7 @@ func (x *EnableNamespaceResponse) String() string {
 func (*EnableNamespaceResponse) ProtoMessage() {}
 
 func (x *EnableNamespaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[23]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1652,7 @@ func (x *EnableNamespaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableNamespaceResponse.ProtoReflect.Descriptor instead.
 func (*EnableNamespaceResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{23}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *EnableNamespaceResponse) GetNamespace() *Namespace {
@@ -1528,7 +1692,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[24]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1704,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[24]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1717,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{24}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Identity) GetId() string {
@@ -1650,7 +1814,7 @@ type PutIdentityRequest struct {
 
 func (x *PutIdentityRequest) Reset() {
 	*x = PutIdentityRequest{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[25]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +1826,7 @@ func (x *PutIdentityRequest) String() string {
 func (*PutIdentityRequest) ProtoMessage() {}
 
 func (x *PutIdentityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[25]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +1839,7 @@ func (x *PutIdentityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutIdentityRequest.ProtoReflect.Descriptor instead.
 func (*PutIdentityRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{25}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PutIdentityRequest) GetKind() string {
@@ -1738,7 +1902,7 @@ type PutIdentityResponse struct {
 
 func (x *PutIdentityResponse) Reset() {
 	*x = PutIdentityResponse{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[26]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1750,7 +1914,7 @@ func (x *PutIdentityResponse) String() string {
 func (*PutIdentityResponse) ProtoMessage() {}
 
 func (x *PutIdentityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[26]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1763,7 +1927,7 @@ func (x *PutIdentityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutIdentityResponse.ProtoReflect.Descriptor instead.
 func (*PutIdentityResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{26}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PutIdentityResponse) GetIdentity() *Identity {
@@ -1788,7 +1952,7 @@ type ListIdentitiesRequest struct {
 
 func (x *ListIdentitiesRequest) Reset() {
 	*x = ListIdentitiesRequest{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[27]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1800,7 +1964,7 @@ func (x *ListIdentitiesRequest) String() string {
 func (*ListIdentitiesRequest) ProtoMessage() {}
 
 func (x *ListIdentitiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[27]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1813,7 +1977,7 @@ func (x *ListIdentitiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIdentitiesRequest.ProtoReflect.Descriptor instead.
 func (*ListIdentitiesRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{27}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListIdentitiesRequest) GetPageSize() int32 {
@@ -1850,7 +2014,7 @@ type ListIdentitiesResponse struct {
 
 func (x *ListIdentitiesResponse) Reset() {
 	*x = ListIdentitiesResponse{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[28]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +2026,7 @@ func (x *ListIdentitiesResponse) String() string {
 func (*ListIdentitiesResponse) ProtoMessage() {}
 
 func (x *ListIdentitiesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[28]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +2039,7 @@ func (x *ListIdentitiesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIdentitiesResponse.ProtoReflect.Descriptor instead.
 func (*ListIdentitiesResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{28}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListIdentitiesResponse) GetIdentities() []*Identity {
@@ -1905,7 +2069,7 @@ type DeleteIdentityRequest struct {
 
 func (x *DeleteIdentityRequest) Reset() {
 	*x = DeleteIdentityRequest{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[29]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1917,7 +2081,7 @@ func (x *DeleteIdentityRequest) String() string {
 func (*DeleteIdentityRequest) ProtoMessage() {}
 
 func (x *DeleteIdentityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[29]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1930,7 +2094,7 @@ func (x *DeleteIdentityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteIdentityRequest.ProtoReflect.Descriptor instead.
 func (*DeleteIdentityRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{29}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeleteIdentityRequest) GetId() string {
@@ -1956,7 +2120,7 @@ type DeleteIdentityResponse struct {
 
 func (x *DeleteIdentityResponse) Reset() {
 	*x = DeleteIdentityResponse{}
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[30]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1968,7 +2132,7 @@ func (x *DeleteIdentityResponse) String() string {
 func (*DeleteIdentityResponse) ProtoMessage() {}
 
 func (x *DeleteIdentityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[30]
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1981,7 +2145,180 @@ func (x *DeleteIdentityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteIdentityResponse.ProtoReflect.Descriptor instead.
 func (*DeleteIdentityResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{30}
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{31}
+}
+
+// Which records to list. A record must match all that is given.
+type ListAuditRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many in the answer. 0: 50. Above 1000: 1000. The answer may be shorter or empty, and still carry a token.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before, for the same filters. Empty: the first page.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Of this namespace alone. Empty: of all that the caller may see.
+	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Of this action alone, such as `RevokeKey`. At most 64 characters.
+	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
+	// Of this principal alone, such as `key:0123456789`. At most 1024 characters.
+	Principal string `protobuf:"bytes,5,opt,name=principal,proto3" json:"principal,omitempty"`
+	// Of this object alone, such as `queue:mail`. At most 1024 characters.
+	Object string `protobuf:"bytes,6,opt,name=object,proto3" json:"object,omitempty"`
+	// With this outcome alone, such as `NOT_ALLOWED`. At most 64 characters.
+	Outcome string `protobuf:"bytes,7,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Of this time or later.
+	Since *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
+	// Of before this time.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditRequest) Reset() {
+	*x = ListAuditRequest{}
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditRequest) ProtoMessage() {}
+
+func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
+func (*ListAuditRequest) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ListAuditRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAuditRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListAuditRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ListAuditRequest) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ListAuditRequest) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *ListAuditRequest) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *ListAuditRequest) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *ListAuditRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ListAuditRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+// One page of the audit log.
+type ListAuditResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first.
+	Records []*AuditRecord `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// For `page_token` of the next page. Empty: this was the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditResponse) Reset() {
+	*x = ListAuditResponse{}
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditResponse) ProtoMessage() {}
+
+func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_access_admin_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
+func (*ListAuditResponse) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_access_admin_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ListAuditResponse) GetRecords() []*AuditRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *ListAuditResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 var File_jobqueue_v1_access_admin_proto protoreflect.FileDescriptor
@@ -2027,7 +2364,29 @@ const file_jobqueue_v1_access_admin_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\tcreatedAt\x12A\n" +
 	"\vdisabled_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"disabledAt\"\x12\n" +
+	"disabledAt\"\xc6\x04\n" +
+	"\vAuditRecord\x12\x15\n" +
+	"\x02id\x18\x01 \x01(\tB\x05\xe2A\x02\x03\bR\x02id\x120\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\x02at\x12\"\n" +
+	"\tnamespace\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\tnamespace\x12\"\n" +
+	"\tprincipal\x18\x04 \x01(\tB\x04\xe2A\x01\x03R\tprincipal\x12$\n" +
+	"\n" +
+	"credential\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\n" +
+	"credential\x12\x1e\n" +
+	"\aaddress\x18\x06 \x01(\tB\x04\xe2A\x01\x03R\aaddress\x12\"\n" +
+	"\ttransport\x18\a \x01(\tB\x04\xe2A\x01\x03R\ttransport\x12#\n" +
+	"\n" +
+	"request_id\x18\b \x01(\tB\x04\xe2A\x01\x03R\trequestId\x12\x1c\n" +
+	"\x06action\x18\t \x01(\tB\x04\xe2A\x01\x03R\x06action\x12\x1c\n" +
+	"\x06object\x18\n" +
+	" \x01(\tB\x04\xe2A\x01\x03R\x06object\x12\x1c\n" +
+	"\x06reason\x18\v \x01(\tB\x04\xe2A\x01\x03R\x06reason\x12\x1e\n" +
+	"\aoutcome\x18\f \x01(\tB\x04\xe2A\x01\x03R\aoutcome\x12E\n" +
+	"\adetails\x18\r \x03(\v2%.jobqueue.v1.AuditRecord.DetailsEntryB\x04\xe2A\x01\x03R\adetails\x12\x1a\n" +
+	"\x05count\x18\x0e \x01(\x05B\x04\xe2A\x01\x03R\x05count\x1a:\n" +
+	"\fDetailsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x12\n" +
 	"\x10GetAccessRequest\"\xd6\x01\n" +
 	"\x11GetAccessResponse\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x1e\n" +
@@ -2138,7 +2497,21 @@ const file_jobqueue_v1_access_admin_proto_rawDesc = "" +
 	"\x15DeleteIdentityRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\x12\"\n" +
 	"\tnamespace\x18\x02 \x01(\tB\x04\xe2A\x01\x01R\tnamespace\"\x18\n" +
-	"\x16DeleteIdentityResponse2\xf6\f\n" +
+	"\x16DeleteIdentityResponse\"\xee\x02\n" +
+	"\x10ListAuditRequest\x12!\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\x04\xe2A\x01\x01R\bpageSize\x12#\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\x04\xe2A\x01\x01R\tpageToken\x12\"\n" +
+	"\tnamespace\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\tnamespace\x12\x1c\n" +
+	"\x06action\x18\x04 \x01(\tB\x04\xe2A\x01\x01R\x06action\x12\"\n" +
+	"\tprincipal\x18\x05 \x01(\tB\x04\xe2A\x01\x01R\tprincipal\x12\x1c\n" +
+	"\x06object\x18\x06 \x01(\tB\x04\xe2A\x01\x01R\x06object\x12\x1e\n" +
+	"\aoutcome\x18\a \x01(\tB\x04\xe2A\x01\x01R\aoutcome\x126\n" +
+	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\x05since\x126\n" +
+	"\x05until\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\x05until\"o\n" +
+	"\x11ListAuditResponse\x122\n" +
+	"\arecords\x18\x01 \x03(\v2\x18.jobqueue.v1.AuditRecordR\arecords\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xde\r\n" +
 	"\vAccessAdmin\x12k\n" +
 	"\tGetAccess\x12\x1d.jobqueue.v1.GetAccessRequest\x1a\x1e.jobqueue.v1.GetAccessResponse\"\x1f\x8a\x80\x19\t\n" +
 	"\x05\x02\x03\x04\x05\x06\x10\x01\x82\xd3\xe4\x93\x02\f\x12\n" +
@@ -2167,7 +2540,9 @@ const file_jobqueue_v1_access_admin_proto_rawDesc = "" +
 	"\x0eListIdentities\x12\".jobqueue.v1.ListIdentitiesRequest\x1a#.jobqueue.v1.ListIdentitiesResponse\"\x1f\x8a\x80\x19\x05\n" +
 	"\x01\x06\x10\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/identities\x12\x81\x01\n" +
 	"\x0eDeleteIdentity\x12\".jobqueue.v1.DeleteIdentityRequest\x1a#.jobqueue.v1.DeleteIdentityResponse\"&\x8a\x80\x19\a\n" +
-	"\x01\x06\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x15*\x13/v1/identities/{id}BM\n" +
+	"\x01\x06\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x15*\x13/v1/identities/{id}\x12f\n" +
+	"\tListAudit\x12\x1d.jobqueue.v1.ListAuditRequest\x1a\x1e.jobqueue.v1.ListAuditResponse\"\x1a\x8a\x80\x19\x05\n" +
+	"\x01\x06\x10\x01\x82\xd3\xe4\x93\x02\v\x12\t/v1/auditBM\n" +
 	"\x0fdev.jobqueue.v1B\x10AccessAdminProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3"
 
 var (
@@ -2182,107 +2557,118 @@ func file_jobqueue_v1_access_admin_proto_rawDescGZIP() []byte {
 	return file_jobqueue_v1_access_admin_proto_rawDescData
 }
 
-var file_jobqueue_v1_access_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_jobqueue_v1_access_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_jobqueue_v1_access_admin_proto_goTypes = []any{
 	(*Grant)(nil),                    // 0: jobqueue.v1.Grant
 	(*RateLimit)(nil),                // 1: jobqueue.v1.RateLimit
 	(*Key)(nil),                      // 2: jobqueue.v1.Key
 	(*Namespace)(nil),                // 3: jobqueue.v1.Namespace
-	(*GetAccessRequest)(nil),         // 4: jobqueue.v1.GetAccessRequest
-	(*GetAccessResponse)(nil),        // 5: jobqueue.v1.GetAccessResponse
-	(*CreateKeyRequest)(nil),         // 6: jobqueue.v1.CreateKeyRequest
-	(*CreateKeyResponse)(nil),        // 7: jobqueue.v1.CreateKeyResponse
-	(*GetKeyRequest)(nil),            // 8: jobqueue.v1.GetKeyRequest
-	(*GetKeyResponse)(nil),           // 9: jobqueue.v1.GetKeyResponse
-	(*ListKeysRequest)(nil),          // 10: jobqueue.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),         // 11: jobqueue.v1.ListKeysResponse
-	(*RotateKeyRequest)(nil),         // 12: jobqueue.v1.RotateKeyRequest
-	(*RotateKeyResponse)(nil),        // 13: jobqueue.v1.RotateKeyResponse
-	(*RevokeKeyRequest)(nil),         // 14: jobqueue.v1.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),        // 15: jobqueue.v1.RevokeKeyResponse
-	(*CreateNamespaceRequest)(nil),   // 16: jobqueue.v1.CreateNamespaceRequest
-	(*CreateNamespaceResponse)(nil),  // 17: jobqueue.v1.CreateNamespaceResponse
-	(*ListNamespacesRequest)(nil),    // 18: jobqueue.v1.ListNamespacesRequest
-	(*ListNamespacesResponse)(nil),   // 19: jobqueue.v1.ListNamespacesResponse
-	(*DisableNamespaceRequest)(nil),  // 20: jobqueue.v1.DisableNamespaceRequest
-	(*DisableNamespaceResponse)(nil), // 21: jobqueue.v1.DisableNamespaceResponse
-	(*EnableNamespaceRequest)(nil),   // 22: jobqueue.v1.EnableNamespaceRequest
-	(*EnableNamespaceResponse)(nil),  // 23: jobqueue.v1.EnableNamespaceResponse
-	(*Identity)(nil),                 // 24: jobqueue.v1.Identity
-	(*PutIdentityRequest)(nil),       // 25: jobqueue.v1.PutIdentityRequest
-	(*PutIdentityResponse)(nil),      // 26: jobqueue.v1.PutIdentityResponse
-	(*ListIdentitiesRequest)(nil),    // 27: jobqueue.v1.ListIdentitiesRequest
-	(*ListIdentitiesResponse)(nil),   // 28: jobqueue.v1.ListIdentitiesResponse
-	(*DeleteIdentityRequest)(nil),    // 29: jobqueue.v1.DeleteIdentityRequest
-	(*DeleteIdentityResponse)(nil),   // 30: jobqueue.v1.DeleteIdentityResponse
-	(Access_Permission)(0),           // 31: jobqueue.v1.Access.Permission
-	(*timestamppb.Timestamp)(nil),    // 32: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 33: google.protobuf.Duration
+	(*AuditRecord)(nil),              // 4: jobqueue.v1.AuditRecord
+	(*GetAccessRequest)(nil),         // 5: jobqueue.v1.GetAccessRequest
+	(*GetAccessResponse)(nil),        // 6: jobqueue.v1.GetAccessResponse
+	(*CreateKeyRequest)(nil),         // 7: jobqueue.v1.CreateKeyRequest
+	(*CreateKeyResponse)(nil),        // 8: jobqueue.v1.CreateKeyResponse
+	(*GetKeyRequest)(nil),            // 9: jobqueue.v1.GetKeyRequest
+	(*GetKeyResponse)(nil),           // 10: jobqueue.v1.GetKeyResponse
+	(*ListKeysRequest)(nil),          // 11: jobqueue.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),         // 12: jobqueue.v1.ListKeysResponse
+	(*RotateKeyRequest)(nil),         // 13: jobqueue.v1.RotateKeyRequest
+	(*RotateKeyResponse)(nil),        // 14: jobqueue.v1.RotateKeyResponse
+	(*RevokeKeyRequest)(nil),         // 15: jobqueue.v1.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),        // 16: jobqueue.v1.RevokeKeyResponse
+	(*CreateNamespaceRequest)(nil),   // 17: jobqueue.v1.CreateNamespaceRequest
+	(*CreateNamespaceResponse)(nil),  // 18: jobqueue.v1.CreateNamespaceResponse
+	(*ListNamespacesRequest)(nil),    // 19: jobqueue.v1.ListNamespacesRequest
+	(*ListNamespacesResponse)(nil),   // 20: jobqueue.v1.ListNamespacesResponse
+	(*DisableNamespaceRequest)(nil),  // 21: jobqueue.v1.DisableNamespaceRequest
+	(*DisableNamespaceResponse)(nil), // 22: jobqueue.v1.DisableNamespaceResponse
+	(*EnableNamespaceRequest)(nil),   // 23: jobqueue.v1.EnableNamespaceRequest
+	(*EnableNamespaceResponse)(nil),  // 24: jobqueue.v1.EnableNamespaceResponse
+	(*Identity)(nil),                 // 25: jobqueue.v1.Identity
+	(*PutIdentityRequest)(nil),       // 26: jobqueue.v1.PutIdentityRequest
+	(*PutIdentityResponse)(nil),      // 27: jobqueue.v1.PutIdentityResponse
+	(*ListIdentitiesRequest)(nil),    // 28: jobqueue.v1.ListIdentitiesRequest
+	(*ListIdentitiesResponse)(nil),   // 29: jobqueue.v1.ListIdentitiesResponse
+	(*DeleteIdentityRequest)(nil),    // 30: jobqueue.v1.DeleteIdentityRequest
+	(*DeleteIdentityResponse)(nil),   // 31: jobqueue.v1.DeleteIdentityResponse
+	(*ListAuditRequest)(nil),         // 32: jobqueue.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),        // 33: jobqueue.v1.ListAuditResponse
+	nil,                              // 34: jobqueue.v1.AuditRecord.DetailsEntry
+	(Access_Permission)(0),           // 35: jobqueue.v1.Access.Permission
+	(*timestamppb.Timestamp)(nil),    // 36: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 37: google.protobuf.Duration
 }
 var file_jobqueue_v1_access_admin_proto_depIdxs = []int32{
-	31, // 0: jobqueue.v1.Grant.permissions:type_name -> jobqueue.v1.Access.Permission
+	35, // 0: jobqueue.v1.Grant.permissions:type_name -> jobqueue.v1.Access.Permission
 	0,  // 1: jobqueue.v1.Key.grants:type_name -> jobqueue.v1.Grant
 	1,  // 2: jobqueue.v1.Key.rate_limit:type_name -> jobqueue.v1.RateLimit
-	32, // 3: jobqueue.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	32, // 4: jobqueue.v1.Key.expires_at:type_name -> google.protobuf.Timestamp
-	32, // 5: jobqueue.v1.Key.revoked_at:type_name -> google.protobuf.Timestamp
-	32, // 6: jobqueue.v1.Key.last_used_at:type_name -> google.protobuf.Timestamp
-	32, // 7: jobqueue.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
-	32, // 8: jobqueue.v1.Namespace.disabled_at:type_name -> google.protobuf.Timestamp
-	0,  // 9: jobqueue.v1.GetAccessResponse.grants:type_name -> jobqueue.v1.Grant
-	32, // 10: jobqueue.v1.GetAccessResponse.expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 11: jobqueue.v1.CreateKeyRequest.grants:type_name -> jobqueue.v1.Grant
-	33, // 12: jobqueue.v1.CreateKeyRequest.expires_in:type_name -> google.protobuf.Duration
-	1,  // 13: jobqueue.v1.CreateKeyRequest.rate_limit:type_name -> jobqueue.v1.RateLimit
-	2,  // 14: jobqueue.v1.CreateKeyResponse.key:type_name -> jobqueue.v1.Key
-	2,  // 15: jobqueue.v1.GetKeyResponse.key:type_name -> jobqueue.v1.Key
-	2,  // 16: jobqueue.v1.ListKeysResponse.keys:type_name -> jobqueue.v1.Key
-	33, // 17: jobqueue.v1.RotateKeyRequest.grace:type_name -> google.protobuf.Duration
-	33, // 18: jobqueue.v1.RotateKeyRequest.expires_in:type_name -> google.protobuf.Duration
-	2,  // 19: jobqueue.v1.RotateKeyResponse.key:type_name -> jobqueue.v1.Key
-	2,  // 20: jobqueue.v1.RevokeKeyResponse.key:type_name -> jobqueue.v1.Key
-	3,  // 21: jobqueue.v1.CreateNamespaceResponse.namespace:type_name -> jobqueue.v1.Namespace
-	3,  // 22: jobqueue.v1.ListNamespacesResponse.namespaces:type_name -> jobqueue.v1.Namespace
-	3,  // 23: jobqueue.v1.DisableNamespaceResponse.namespace:type_name -> jobqueue.v1.Namespace
-	3,  // 24: jobqueue.v1.EnableNamespaceResponse.namespace:type_name -> jobqueue.v1.Namespace
-	0,  // 25: jobqueue.v1.Identity.grants:type_name -> jobqueue.v1.Grant
-	1,  // 26: jobqueue.v1.Identity.rate_limit:type_name -> jobqueue.v1.RateLimit
-	32, // 27: jobqueue.v1.Identity.created_at:type_name -> google.protobuf.Timestamp
-	0,  // 28: jobqueue.v1.PutIdentityRequest.grants:type_name -> jobqueue.v1.Grant
-	1,  // 29: jobqueue.v1.PutIdentityRequest.rate_limit:type_name -> jobqueue.v1.RateLimit
-	24, // 30: jobqueue.v1.PutIdentityResponse.identity:type_name -> jobqueue.v1.Identity
-	24, // 31: jobqueue.v1.ListIdentitiesResponse.identities:type_name -> jobqueue.v1.Identity
-	4,  // 32: jobqueue.v1.AccessAdmin.GetAccess:input_type -> jobqueue.v1.GetAccessRequest
-	6,  // 33: jobqueue.v1.AccessAdmin.CreateKey:input_type -> jobqueue.v1.CreateKeyRequest
-	8,  // 34: jobqueue.v1.AccessAdmin.GetKey:input_type -> jobqueue.v1.GetKeyRequest
-	10, // 35: jobqueue.v1.AccessAdmin.ListKeys:input_type -> jobqueue.v1.ListKeysRequest
-	12, // 36: jobqueue.v1.AccessAdmin.RotateKey:input_type -> jobqueue.v1.RotateKeyRequest
-	14, // 37: jobqueue.v1.AccessAdmin.RevokeKey:input_type -> jobqueue.v1.RevokeKeyRequest
-	16, // 38: jobqueue.v1.AccessAdmin.CreateNamespace:input_type -> jobqueue.v1.CreateNamespaceRequest
-	18, // 39: jobqueue.v1.AccessAdmin.ListNamespaces:input_type -> jobqueue.v1.ListNamespacesRequest
-	20, // 40: jobqueue.v1.AccessAdmin.DisableNamespace:input_type -> jobqueue.v1.DisableNamespaceRequest
-	22, // 41: jobqueue.v1.AccessAdmin.EnableNamespace:input_type -> jobqueue.v1.EnableNamespaceRequest
-	25, // 42: jobqueue.v1.AccessAdmin.PutIdentity:input_type -> jobqueue.v1.PutIdentityRequest
-	27, // 43: jobqueue.v1.AccessAdmin.ListIdentities:input_type -> jobqueue.v1.ListIdentitiesRequest
-	29, // 44: jobqueue.v1.AccessAdmin.DeleteIdentity:input_type -> jobqueue.v1.DeleteIdentityRequest
-	5,  // 45: jobqueue.v1.AccessAdmin.GetAccess:output_type -> jobqueue.v1.GetAccessResponse
-	7,  // 46: jobqueue.v1.AccessAdmin.CreateKey:output_type -> jobqueue.v1.CreateKeyResponse
-	9,  // 47: jobqueue.v1.AccessAdmin.GetKey:output_type -> jobqueue.v1.GetKeyResponse
-	11, // 48: jobqueue.v1.AccessAdmin.ListKeys:output_type -> jobqueue.v1.ListKeysResponse
-	13, // 49: jobqueue.v1.AccessAdmin.RotateKey:output_type -> jobqueue.v1.RotateKeyResponse
-	15, // 50: jobqueue.v1.AccessAdmin.RevokeKey:output_type -> jobqueue.v1.RevokeKeyResponse
-	17, // 51: jobqueue.v1.AccessAdmin.CreateNamespace:output_type -> jobqueue.v1.CreateNamespaceResponse
-	19, // 52: jobqueue.v1.AccessAdmin.ListNamespaces:output_type -> jobqueue.v1.ListNamespacesResponse
-	21, // 53: jobqueue.v1.AccessAdmin.DisableNamespace:output_type -> jobqueue.v1.DisableNamespaceResponse
-	23, // 54: jobqueue.v1.AccessAdmin.EnableNamespace:output_type -> jobqueue.v1.EnableNamespaceResponse
-	26, // 55: jobqueue.v1.AccessAdmin.PutIdentity:output_type -> jobqueue.v1.PutIdentityResponse
-	28, // 56: jobqueue.v1.AccessAdmin.ListIdentities:output_type -> jobqueue.v1.ListIdentitiesResponse
-	30, // 57: jobqueue.v1.AccessAdmin.DeleteIdentity:output_type -> jobqueue.v1.DeleteIdentityResponse
-	45, // [45:58] is the sub-list for method output_type
-	32, // [32:45] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	36, // 3: jobqueue.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	36, // 4: jobqueue.v1.Key.expires_at:type_name -> google.protobuf.Timestamp
+	36, // 5: jobqueue.v1.Key.revoked_at:type_name -> google.protobuf.Timestamp
+	36, // 6: jobqueue.v1.Key.last_used_at:type_name -> google.protobuf.Timestamp
+	36, // 7: jobqueue.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
+	36, // 8: jobqueue.v1.Namespace.disabled_at:type_name -> google.protobuf.Timestamp
+	36, // 9: jobqueue.v1.AuditRecord.at:type_name -> google.protobuf.Timestamp
+	34, // 10: jobqueue.v1.AuditRecord.details:type_name -> jobqueue.v1.AuditRecord.DetailsEntry
+	0,  // 11: jobqueue.v1.GetAccessResponse.grants:type_name -> jobqueue.v1.Grant
+	36, // 12: jobqueue.v1.GetAccessResponse.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 13: jobqueue.v1.CreateKeyRequest.grants:type_name -> jobqueue.v1.Grant
+	37, // 14: jobqueue.v1.CreateKeyRequest.expires_in:type_name -> google.protobuf.Duration
+	1,  // 15: jobqueue.v1.CreateKeyRequest.rate_limit:type_name -> jobqueue.v1.RateLimit
+	2,  // 16: jobqueue.v1.CreateKeyResponse.key:type_name -> jobqueue.v1.Key
+	2,  // 17: jobqueue.v1.GetKeyResponse.key:type_name -> jobqueue.v1.Key
+	2,  // 18: jobqueue.v1.ListKeysResponse.keys:type_name -> jobqueue.v1.Key
+	37, // 19: jobqueue.v1.RotateKeyRequest.grace:type_name -> google.protobuf.Duration
+	37, // 20: jobqueue.v1.RotateKeyRequest.expires_in:type_name -> google.protobuf.Duration
+	2,  // 21: jobqueue.v1.RotateKeyResponse.key:type_name -> jobqueue.v1.Key
+	2,  // 22: jobqueue.v1.RevokeKeyResponse.key:type_name -> jobqueue.v1.Key
+	3,  // 23: jobqueue.v1.CreateNamespaceResponse.namespace:type_name -> jobqueue.v1.Namespace
+	3,  // 24: jobqueue.v1.ListNamespacesResponse.namespaces:type_name -> jobqueue.v1.Namespace
+	3,  // 25: jobqueue.v1.DisableNamespaceResponse.namespace:type_name -> jobqueue.v1.Namespace
+	3,  // 26: jobqueue.v1.EnableNamespaceResponse.namespace:type_name -> jobqueue.v1.Namespace
+	0,  // 27: jobqueue.v1.Identity.grants:type_name -> jobqueue.v1.Grant
+	1,  // 28: jobqueue.v1.Identity.rate_limit:type_name -> jobqueue.v1.RateLimit
+	36, // 29: jobqueue.v1.Identity.created_at:type_name -> google.protobuf.Timestamp
+	0,  // 30: jobqueue.v1.PutIdentityRequest.grants:type_name -> jobqueue.v1.Grant
+	1,  // 31: jobqueue.v1.PutIdentityRequest.rate_limit:type_name -> jobqueue.v1.RateLimit
+	25, // 32: jobqueue.v1.PutIdentityResponse.identity:type_name -> jobqueue.v1.Identity
+	25, // 33: jobqueue.v1.ListIdentitiesResponse.identities:type_name -> jobqueue.v1.Identity
+	36, // 34: jobqueue.v1.ListAuditRequest.since:type_name -> google.protobuf.Timestamp
+	36, // 35: jobqueue.v1.ListAuditRequest.until:type_name -> google.protobuf.Timestamp
+	4,  // 36: jobqueue.v1.ListAuditResponse.records:type_name -> jobqueue.v1.AuditRecord
+	5,  // 37: jobqueue.v1.AccessAdmin.GetAccess:input_type -> jobqueue.v1.GetAccessRequest
+	7,  // 38: jobqueue.v1.AccessAdmin.CreateKey:input_type -> jobqueue.v1.CreateKeyRequest
+	9,  // 39: jobqueue.v1.AccessAdmin.GetKey:input_type -> jobqueue.v1.GetKeyRequest
+	11, // 40: jobqueue.v1.AccessAdmin.ListKeys:input_type -> jobqueue.v1.ListKeysRequest
+	13, // 41: jobqueue.v1.AccessAdmin.RotateKey:input_type -> jobqueue.v1.RotateKeyRequest
+	15, // 42: jobqueue.v1.AccessAdmin.RevokeKey:input_type -> jobqueue.v1.RevokeKeyRequest
+	17, // 43: jobqueue.v1.AccessAdmin.CreateNamespace:input_type -> jobqueue.v1.CreateNamespaceRequest
+	19, // 44: jobqueue.v1.AccessAdmin.ListNamespaces:input_type -> jobqueue.v1.ListNamespacesRequest
+	21, // 45: jobqueue.v1.AccessAdmin.DisableNamespace:input_type -> jobqueue.v1.DisableNamespaceRequest
+	23, // 46: jobqueue.v1.AccessAdmin.EnableNamespace:input_type -> jobqueue.v1.EnableNamespaceRequest
+	26, // 47: jobqueue.v1.AccessAdmin.PutIdentity:input_type -> jobqueue.v1.PutIdentityRequest
+	28, // 48: jobqueue.v1.AccessAdmin.ListIdentities:input_type -> jobqueue.v1.ListIdentitiesRequest
+	30, // 49: jobqueue.v1.AccessAdmin.DeleteIdentity:input_type -> jobqueue.v1.DeleteIdentityRequest
+	32, // 50: jobqueue.v1.AccessAdmin.ListAudit:input_type -> jobqueue.v1.ListAuditRequest
+	6,  // 51: jobqueue.v1.AccessAdmin.GetAccess:output_type -> jobqueue.v1.GetAccessResponse
+	8,  // 52: jobqueue.v1.AccessAdmin.CreateKey:output_type -> jobqueue.v1.CreateKeyResponse
+	10, // 53: jobqueue.v1.AccessAdmin.GetKey:output_type -> jobqueue.v1.GetKeyResponse
+	12, // 54: jobqueue.v1.AccessAdmin.ListKeys:output_type -> jobqueue.v1.ListKeysResponse
+	14, // 55: jobqueue.v1.AccessAdmin.RotateKey:output_type -> jobqueue.v1.RotateKeyResponse
+	16, // 56: jobqueue.v1.AccessAdmin.RevokeKey:output_type -> jobqueue.v1.RevokeKeyResponse
+	18, // 57: jobqueue.v1.AccessAdmin.CreateNamespace:output_type -> jobqueue.v1.CreateNamespaceResponse
+	20, // 58: jobqueue.v1.AccessAdmin.ListNamespaces:output_type -> jobqueue.v1.ListNamespacesResponse
+	22, // 59: jobqueue.v1.AccessAdmin.DisableNamespace:output_type -> jobqueue.v1.DisableNamespaceResponse
+	24, // 60: jobqueue.v1.AccessAdmin.EnableNamespace:output_type -> jobqueue.v1.EnableNamespaceResponse
+	27, // 61: jobqueue.v1.AccessAdmin.PutIdentity:output_type -> jobqueue.v1.PutIdentityResponse
+	29, // 62: jobqueue.v1.AccessAdmin.ListIdentities:output_type -> jobqueue.v1.ListIdentitiesResponse
+	31, // 63: jobqueue.v1.AccessAdmin.DeleteIdentity:output_type -> jobqueue.v1.DeleteIdentityResponse
+	33, // 64: jobqueue.v1.AccessAdmin.ListAudit:output_type -> jobqueue.v1.ListAuditResponse
+	51, // [51:65] is the sub-list for method output_type
+	37, // [37:51] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_access_admin_proto_init() }
@@ -2297,7 +2683,7 @@ func file_jobqueue_v1_access_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobqueue_v1_access_admin_proto_rawDesc), len(file_jobqueue_v1_access_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

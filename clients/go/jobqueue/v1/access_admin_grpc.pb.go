@@ -32,6 +32,7 @@ const (
 	AccessAdmin_PutIdentity_FullMethodName      = "/jobqueue.v1.AccessAdmin/PutIdentity"
 	AccessAdmin_ListIdentities_FullMethodName   = "/jobqueue.v1.AccessAdmin/ListIdentities"
 	AccessAdmin_DeleteIdentity_FullMethodName   = "/jobqueue.v1.AccessAdmin/DeleteIdentity"
+	AccessAdmin_ListAudit_FullMethodName        = "/jobqueue.v1.AccessAdmin/ListAudit"
 )
 
 // AccessAdminClient is the client API for AccessAdmin service.
@@ -149,6 +150,15 @@ type AccessAdminClient interface {
 	// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
 	// - NOT_FOUND, IDENTITY_NOT_FOUND: no identity of the namespace has this id.
 	DeleteIdentity(ctx context.Context, in *DeleteIdentityRequest, opts ...grpc.CallOption) (*DeleteIdentityResponse, error)
+	// Lists the audit log, newest first: each call of a method that is declared `audited`, and calls that were refused. For
+	// administrators of `default` of all namespaces, and of callers that are not known; for others of their own.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+	// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method for these filters.
+	// - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+	// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+	ListAudit(ctx context.Context, in *ListAuditRequest, opts ...grpc.CallOption) (*ListAuditResponse, error)
 }
 
 type accessAdminClient struct {
@@ -289,6 +299,16 @@ func (c *accessAdminClient) DeleteIdentity(ctx context.Context, in *DeleteIdenti
 	return out, nil
 }
 
+func (c *accessAdminClient) ListAudit(ctx context.Context, in *ListAuditRequest, opts ...grpc.CallOption) (*ListAuditResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAuditResponse)
+	err := c.cc.Invoke(ctx, AccessAdmin_ListAudit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AccessAdminServer is the server API for AccessAdmin service.
 // All implementations must embed UnimplementedAccessAdminServer
 // for forward compatibility.
@@ -404,6 +424,15 @@ type AccessAdminServer interface {
 	// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
 	// - NOT_FOUND, IDENTITY_NOT_FOUND: no identity of the namespace has this id.
 	DeleteIdentity(context.Context, *DeleteIdentityRequest) (*DeleteIdentityResponse, error)
+	// Lists the audit log, newest first: each call of a method that is declared `audited`, and calls that were refused. For
+	// administrators of `default` of all namespaces, and of callers that are not known; for others of their own.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+	// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method for these filters.
+	// - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+	// - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+	ListAudit(context.Context, *ListAuditRequest) (*ListAuditResponse, error)
 	mustEmbedUnimplementedAccessAdminServer()
 }
 
@@ -452,6 +481,9 @@ func (UnimplementedAccessAdminServer) ListIdentities(context.Context, *ListIdent
 }
 func (UnimplementedAccessAdminServer) DeleteIdentity(context.Context, *DeleteIdentityRequest) (*DeleteIdentityResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteIdentity not implemented")
+}
+func (UnimplementedAccessAdminServer) ListAudit(context.Context, *ListAuditRequest) (*ListAuditResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAudit not implemented")
 }
 func (UnimplementedAccessAdminServer) mustEmbedUnimplementedAccessAdminServer() {}
 func (UnimplementedAccessAdminServer) testEmbeddedByValue()                     {}
@@ -708,6 +740,24 @@ func _AccessAdmin_DeleteIdentity_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccessAdmin_ListAudit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAuditRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessAdminServer).ListAudit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessAdmin_ListAudit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessAdminServer).ListAudit(ctx, req.(*ListAuditRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AccessAdmin_ServiceDesc is the grpc.ServiceDesc for AccessAdmin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -766,6 +816,10 @@ var AccessAdmin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteIdentity",
 			Handler:    _AccessAdmin_DeleteIdentity_Handler,
+		},
+		{
+			MethodName: "ListAudit",
+			Handler:    _AccessAdmin_ListAudit_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -58,6 +58,8 @@ class Tuning:
     renew_within: float = 30.0
     #: How often the sessions of expired keys are looked at, and how soon an end that failed is tried again.
     credentials_every: float = 1.0
+    #: How long refused calls gather before they are written into the audit log.
+    denials_every: float = 5.0
     #: A connection counts as lost when nothing was heard for so many heartbeat intervals.
     silent_after_intervals: int = 3
     #: A worker that is heard, and sends no receipt for so many heartbeat intervals, does not read: what it has not seen

@@ -17,6 +17,7 @@ from ..core.session.room import SessionRoom
 from ..core.upkeep.room import UpkeepRoom
 from ..settings import Settings
 from .access_admin import AccessAdminServicer
+from .audit import AuditServicer
 from .fast.servicer import FastPathServicer
 from .identities import IdentityServicer
 from .job_queue import JobQueueServicer
@@ -60,7 +61,11 @@ def services_of(
         UnarySessionServicer(session.unary, clock, default_ttl=settings.session_ttl, server_name=server_name),
         *([FastPathServicer(intake.enqueuer)] if settings.fast_path == "on" else []),
     )
-    access_admin = ServicerUnion(AccessAdminServicer(access.admin), IdentityServicer(access.identities))
+    access_admin = ServicerUnion(
+        AccessAdminServicer(access.admin),
+        IdentityServicer(access.identities),
+        AuditServicer(access.audit_log),
+    )
     queue_admin = QueueAdminServicer(catalog.catalog, catalog.queues)
     return [
         (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], job_queue),

@@ -53,7 +53,8 @@ create table if not exists schema_migration (
 )"""
 
 # What the service's role needs of what the migrating role owns. Partitions are reached through their parents, so they
-# are left out; those of tomorrow would be too. All roles may call functions of extensions.
+# are left out; those of tomorrow would be too. All roles may call functions of extensions. Rows of the audit log can be
+# added, and neither changed nor deleted.
 _GRANTS = """
 with mine as (
     select c.oid, c.relkind, c.relname from pg_class c
@@ -63,7 +64,12 @@ with mine as (
 select format('grant usage on schema %I to %I', current_schema(), $1::text)
 union all
 select format('grant %s on %s to %I',
-              case when relname = 'schema_migration' then 'select' else 'select, insert, update, delete' end,
+              case relname
+                  when 'schema_migration' then 'select'
+                  when 'audit_partition' then 'select'
+                  when 'audit' then 'select, insert'
+                  else 'select, insert, update, delete'
+              end,
               oid::regclass, $1::text)
 from mine where relkind in ('r', 'p', 'v')
 union all

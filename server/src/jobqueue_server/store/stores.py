@@ -9,6 +9,7 @@ from .. import logs
 from ..errors import JobQueueError
 from . import migrate, pooler
 from .access.access import AccessStore
+from .access.audit import AuditStore
 from .attempt.attempts import AttemptStore
 from .catalog.catalog import CatalogStore
 from .claim.claims import ClaimStore
@@ -21,6 +22,7 @@ from .operate.changes import ChangeStore
 from .query.reads import ReadStore
 from .query.watch import WatchStore
 from .session.sessions import SessionStore
+from .upkeep.audit_partitions import AuditPartitionStore
 from .upkeep.clock import ClockStore, Expected
 from .upkeep.levels import LevelStore
 from .upkeep.retention import RetentionStore
@@ -43,6 +45,7 @@ class Stores:
         cancel_grace: How long a worker has to stop.
         key_ttl: How long an idempotency key stands for its job.
         retention: How long a job is kept after its end.
+        audit_retention: How long a row of the audit log is kept.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Stores:
         cancel_grace: timedelta,
         key_ttl: timedelta,
         retention: timedelta,
+        audit_retention: timedelta,
     ) -> None:
         self._connector = connector
         self.database = database = Database(connector, pool_size=pool_size, acquire_timeout=acquire_timeout)
@@ -64,6 +68,7 @@ class Stores:
         self.attempts = AttemptStore(database, max_losses=max_losses, expected=reaping)
         self.sessions = SessionStore(database, self.attempts, expected=reaping)
         self.access = AccessStore(database)
+        self.audit = AuditStore(database)
         self.intake = IntakeStore(database, key_ttl=key_ttl)
         self.claims = ClaimStore(database)
         self.reads = ReadStore(database)
@@ -73,6 +78,7 @@ class Stores:
         self.clock = ClockStore(database)
         self.levels = LevelStore(database)
         self.retention = RetentionStore(database, retention=retention, expected=expiry)
+        self.audit_partitions = AuditPartitionStore(database, retention=audit_retention, expected=expiry)
 
     async def open(self) -> None:
         """Waits until the database answers, and opens the pool.

@@ -8,7 +8,7 @@ import typer
 
 import jobqueue
 
-from . import access, batch, identities, jobs, keys, kinds, namespaces, queues, watch
+from . import access, audit, batch, identities, jobs, keys, kinds, namespaces, queues, watch
 from .exits import EXIT_CODES
 from .options import command, group
 
@@ -62,3 +62,4 @@ app.add_typer(queues.app, name="queues")
 app.add_typer(keys.app, name="keys")
 app.add_typer(identities.app, name="identities")
 app.add_typer(namespaces.app, name="namespaces")
+app.add_typer(audit.app, name="audit")

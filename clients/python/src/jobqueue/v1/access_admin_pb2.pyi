@@ -214,6 +214,106 @@ class Namespace(_message.Message):
 Global___Namespace: _TypeAlias = Namespace  # noqa: Y015
 
 @_typing.final
+class AuditRecord(_message.Message):
+    """What was done once, or refused a number of times."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DetailsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ID_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    TRANSPORT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, a UUID v7."""
+    namespace: _builtins.str
+    """The namespace of what was changed, or of the caller that was refused. Empty: the caller is not known."""
+    principal: _builtins.str
+    """Who called, such as `key:0123456789`; `unknown` where the credentials were missing or wrong."""
+    credential: _builtins.str
+    """The credential that was shown, such as `key:0123456789`. Empty: none, or one that is not known."""
+    address: _builtins.str
+    """The IP address from which the server was called; behind a proxy the proxy's. Empty: it was not called."""
+    transport: _builtins.str
+    """How: `grpc`, `http`, or `database` for what `jobqueue-server` wrote straight there."""
+    request_id: _builtins.str
+    """The `x-request-id` of the call; of several the first one's."""
+    action: _builtins.str
+    """The name of the method, such as `RevokeKey`; `BootstrapKey` for `jobqueue-server keys bootstrap`; `DropDenials` for a
+    row whose count is of refused calls that have no row, since too many others waited.
+    """
+    object: _builtins.str
+    """What it was done to: `job:`, `queue:`, `kind:`, `key:`, `identity:` or `namespace:` with its id or name. Empty: it is not known."""
+    reason: _builtins.str
+    """Why, as the caller said."""
+    outcome: _builtins.str
+    """`OK`, or the reason of the refusal, such as `NOT_ALLOWED`."""
+    count: _builtins.int
+    """How many calls alike it stands for."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When it was, by the database's clock; of several the first."""
+
+    @_builtins.property
+    def details(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What else matters, such as the grants of a key. Never a secret or a payload."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        namespace: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        credential: _builtins.str = ...,
+        address: _builtins.str = ...,
+        transport: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        action: _builtins.str = ...,
+        object: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        details: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "address", b"address", "at", b"at", "count", b"count", "credential", b"credential", "details", b"details", "id", b"id", "namespace", b"namespace", "object", b"object", "outcome", b"outcome", "principal", b"principal", "reason", b"reason", "request_id", b"request_id", "transport", b"transport"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditRecord: _TypeAlias = AuditRecord  # noqa: Y015
+
+@_typing.final
 class GetAccessRequest(_message.Message):
     """Nothing."""
 
@@ -1014,3 +1114,89 @@ class DeleteIdentityResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteIdentityResponse: _TypeAlias = DeleteIdentityResponse  # noqa: Y015
+
+@_typing.final
+class ListAuditRequest(_message.Message):
+    """Which records to list. A record must match all that is given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many in the answer. 0: 50. Above 1000: 1000. The answer may be shorter or empty, and still carry a token."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, for the same filters. Empty: the first page."""
+    namespace: _builtins.str
+    """Of this namespace alone. Empty: of all that the caller may see."""
+    action: _builtins.str
+    """Of this action alone, such as `RevokeKey`. At most 64 characters."""
+    principal: _builtins.str
+    """Of this principal alone, such as `key:0123456789`. At most 1024 characters."""
+    object: _builtins.str
+    """Of this object alone, such as `queue:mail`. At most 1024 characters."""
+    outcome: _builtins.str
+    """With this outcome alone, such as `NOT_ALLOWED`. At most 64 characters."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Of this time or later."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Of before this time."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        action: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        object: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "namespace", b"namespace", "object", b"object", "outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token", "principal", b"principal", "since", b"since", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditRequest: _TypeAlias = ListAuditRequest  # noqa: Y015
+
+@_typing.final
+class ListAuditResponse(_message.Message):
+    """One page of the audit log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For `page_token` of the next page. Empty: this was the last one."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditRecord]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[Global___AuditRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditResponse: _TypeAlias = ListAuditResponse  # noqa: Y015

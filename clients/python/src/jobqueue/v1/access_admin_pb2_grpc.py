@@ -104,6 +104,11 @@ class AccessAdminStub(object):
                 request_serializer=jobqueue_dot_v1_dot_access__admin__pb2.DeleteIdentityRequest.SerializeToString,
                 response_deserializer=jobqueue_dot_v1_dot_access__admin__pb2.DeleteIdentityResponse.FromString,
                 _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/jobqueue.v1.AccessAdmin/ListAudit',
+                request_serializer=jobqueue_dot_v1_dot_access__admin__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_access__admin__pb2.ListAuditResponse.FromString,
+                _registered_method=True)
 
 
 class AccessAdminServicer(object):
@@ -284,6 +289,20 @@ class AccessAdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAudit(self, request, context):
+        """Lists the audit log, newest first: each call of a method that is declared `audited`, and calls that were refused. For
+        administrators of `default` of all namespaces, and of callers that are not known; for others of their own.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+        - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method for these filters.
+        - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessAdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -351,6 +370,11 @@ def add_AccessAdminServicer_to_server(servicer, server):
                     servicer.DeleteIdentity,
                     request_deserializer=jobqueue_dot_v1_dot_access__admin__pb2.DeleteIdentityRequest.FromString,
                     response_serializer=jobqueue_dot_v1_dot_access__admin__pb2.DeleteIdentityResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=jobqueue_dot_v1_dot_access__admin__pb2.ListAuditRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_access__admin__pb2.ListAuditResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -709,6 +733,33 @@ class AccessAdmin(object):
             '/jobqueue.v1.AccessAdmin/DeleteIdentity',
             jobqueue_dot_v1_dot_access__admin__pb2.DeleteIdentityRequest.SerializeToString,
             jobqueue_dot_v1_dot_access__admin__pb2.DeleteIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.AccessAdmin/ListAudit',
+            jobqueue_dot_v1_dot_access__admin__pb2.ListAuditRequest.SerializeToString,
+            jobqueue_dot_v1_dot_access__admin__pb2.ListAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -156,6 +156,16 @@ class AccessAdminStub:
     - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     - NOT_FOUND, IDENTITY_NOT_FOUND: no identity of the namespace has this id.
     """
+    ListAudit: _grpc.UnaryUnaryMultiCallable[_access_admin_pb2.ListAuditRequest, _access_admin_pb2.ListAuditResponse]
+    """Lists the audit log, newest first: each call of a method that is declared `audited`, and calls that were refused. For
+    administrators of `default` of all namespaces, and of callers that are not known; for others of their own.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+    - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method for these filters.
+    - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+    """
 
 @_typing.type_check_only
 class AccessAdminAsyncStub(AccessAdminStub):
@@ -284,6 +294,16 @@ class AccessAdminAsyncStub(AccessAdminStub):
     - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
     - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     - NOT_FOUND, IDENTITY_NOT_FOUND: no identity of the namespace has this id.
+    """
+    ListAudit: _aio.UnaryUnaryMultiCallable[_access_admin_pb2.ListAuditRequest, _access_admin_pb2.ListAuditResponse]  # type: ignore[assignment]
+    """Lists the audit log, newest first: each call of a method that is declared `audited`, and calls that were refused. For
+    administrators of `default` of all namespaces, and of callers that are not known; for others of their own.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+    - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method for these filters.
+    - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+    - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
     """
 
 class AccessAdminServicer(metaclass=_abc_1.ABCMeta):
@@ -488,6 +508,22 @@ class AccessAdminServicer(metaclass=_abc_1.ABCMeta):
         - PERMISSION_DENIED, NOT_ALLOWED: the caller is not of the namespace `default`.
         - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         - NOT_FOUND, IDENTITY_NOT_FOUND: no identity of the namespace has this id.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAudit(
+        self,
+        request: _access_admin_pb2.ListAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_admin_pb2.ListAuditResponse, _abc.Awaitable[_access_admin_pb2.ListAuditResponse]]:
+        """Lists the audit log, newest first: each call of a method that is declared `audited`, and calls that were refused. For
+        administrators of `default` of all namespaces, and of callers that are not known; for others of their own.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+        - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method for these filters.
+        - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+        - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
         """
 
 def add_AccessAdminServicer_to_server(servicer: AccessAdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -229,6 +229,10 @@ class Access:
             self._remembered[text] = known
         return known.scope
 
+    def scope_of(self, text: str) -> Scope:
+        """The scope of a key that `look` has just found, good or not."""
+        return self._keys[keys.id_of(text) or ""].scope
+
     def check_namespace(self, namespace: int) -> None:
         """Whether calls in a namespace are allowed.
 

@@ -96,6 +96,7 @@ class AccessAdmin:
         check_covered(scope, wanted.grants)
         minted = keys.mint()
         await self._store.insert_key(
+            scope,
             where,
             NewKey(
                 minted.id,
@@ -157,7 +158,7 @@ class AccessAdmin:
         minted = keys.mint()
         # The store takes its grants from the old key.
         successor = NewKey(minted.id, old.name, minted.secret_hash, NOTHING, scope.principal, lifetime)
-        there, revoked = await self._store.rotate_key(where, key_id, successor, grace)
+        there, revoked = await self._store.rotate_key(scope, where, key_id, successor, grace)
         if not there:
             raise _no_key(key_id)
         if revoked:
@@ -177,7 +178,7 @@ class AccessAdmin:
         """
         where = await self.namespace_of(scope, namespace)
         await self._key(where, key_id)
-        await self._store.revoke_key(where, key_id, scope.principal, reason)
+        await self._store.revoke_key(scope, where, key_id, reason)
         return await self._changed_key(where, key_id)
 
     # ---- namespaces
@@ -192,8 +193,7 @@ class AccessAdmin:
         check_of_default(scope, "make namespaces")
         if name != DEFAULT_NAMESPACE_NAME:
             await self._levels.require(NAMESPACES_LEVEL, "a namespace beside `default`")
-        await self._store.create_namespace(name)
-        namespace = await self._named(name)
+        namespace = await self._store.create_namespace(scope, name)
         await self._catalog.declare_builtin_kinds(namespace.id)
         await self.changed()
         return namespace
@@ -227,7 +227,7 @@ class AccessAdmin:
         check_of_default(scope, "disable namespaces")
         if name == DEFAULT_NAMESPACE_NAME:
             raise FieldInvalid.of("name", "must not be `default`: who could enable it again is of it")
-        return await self._set_disabled(name, disabled=True)
+        return await self._set_disabled(scope, name, disabled=True)
 
     async def enable_namespace(self, scope: Scope, name: str) -> Namespace:
         """Takes calls in the namespace again.
@@ -237,10 +237,10 @@ class AccessAdmin:
             NamespaceNotFound: There is none of this name.
         """
         check_of_default(scope, "enable namespaces")
-        return await self._set_disabled(name, disabled=False)
+        return await self._set_disabled(scope, name, disabled=False)
 
-    async def _set_disabled(self, name: str, *, disabled: bool) -> Namespace:
-        namespace = await self._store.set_namespace_disabled(name, disabled=disabled)
+    async def _set_disabled(self, scope: Scope, name: str, *, disabled: bool) -> Namespace:
+        namespace = await self._store.set_namespace_disabled(scope, name, disabled=disabled)
         if namespace is None:
             raise _no_namespace(name)
         await self.changed()
@@ -257,7 +257,7 @@ class AccessAdmin:
         """
         if not name or name == self._access.namespace_name(scope.namespace):
             return scope.namespace
-        check_of_default(scope, "manage keys of another namespace")
+        check_of_default(scope, "manage another namespace")
         return (await self._named(name)).id
 
     async def _named(self, name: str) -> Namespace:

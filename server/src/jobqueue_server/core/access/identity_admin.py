@@ -38,7 +38,7 @@ class IdentityAdmin:
         check_of_default(scope, "make identities")
         where = await self._admin.namespace_of(scope, namespace)
         check_covered(scope, new.grants)
-        put = await self._store.put_identity(where, new)
+        put = await self._store.put_identity(scope, where, new)
         if put is None:
             raise IdentityElsewhere(
                 f"an identity for {new.pattern!r} is in another namespace; delete it there first"
@@ -75,7 +75,7 @@ class IdentityAdmin:
         """
         check_of_default(scope, "delete identities")
         where = await self._admin.namespace_of(scope, namespace)
-        if not await self._store.delete_identity(where, identity_id):
+        if not await self._store.delete_identity(scope, where, identity_id):
             raise IdentityNotFound(
                 f"the namespace has no identity {identity_id}", metadata={"id": str(identity_id)}
             )

@@ -6,9 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from ...store.stores import Stores
+from ..tuning import Tuning
 from ..upkeep.room import UpkeepRoom
 from .access import Access
 from .admin import AccessAdmin
+from .audit_log import AuditLog
+from .denials import Counts, Denials
 from .identity_admin import IdentityAdmin
 from .issuer import Issuer
 
@@ -31,6 +34,9 @@ class AccessRoom:
         upkeep: Has the clock by which keys end, and knows whether older servers run.
         servers: How many servers there are, between which rates are divided.
         others: Told of what this server changes, and heard of what they do.
+        counts: The metrics of refused calls.
+        tuning: How long refused calls gather.
+        server_name: Who says how many of them were dropped.
         issuer: Whose tokens are taken; None: tokens are not.
         used: Whether callers have to show who they are. If not, nothing is read and nothing runs.
     """
@@ -41,7 +47,10 @@ class AccessRoom:
         upkeep: UpkeepRoom,
         servers: Callable[[], int],
         others: OtherServers,
+        counts: Counts,
+        tuning: Tuning,
         *,
+        server_name: str,
         issuer: Issuer | None = None,
         used: bool,
     ) -> None:
@@ -54,6 +63,8 @@ class AccessRoom:
         self.access = Access(stores.access, upkeep.clock, servers, self.tokens)
         self.admin = AccessAdmin(stores.access, stores.catalog, self.access, upkeep.levels)
         self.identities = IdentityAdmin(stores.access, self.admin)
+        self.audit_log = AuditLog(stores.audit, self.admin)
+        self.denials = Denials(stores.audit, counts, tuning, server_name=server_name)
         others.hear_access_changed(self.access.changed_elsewhere)
         self.admin.hear_change(others.tell_access_changed)
         self.used = used
@@ -67,6 +78,14 @@ class AccessRoom:
         """What runs all the time."""
         if not self.used:
             return {}
-        if self.tokens is None:
-            return {"access": self.access.run}
-        return {"access": self.access.run, "issuer": self.tokens.keys.run}
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
+            "access": self.access.run,
+            "denials": self.denials.run,
+        }
+        if self.tokens is not None:
+            parts["issuer"] = self.tokens.keys.run
+        return parts
+
+    async def leave(self) -> None:
+        """Writes what is not yet in the audit log, after the last call."""
+        await self.denials.leave()

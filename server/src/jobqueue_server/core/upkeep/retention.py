@@ -82,7 +82,7 @@ class Retention:
             LocksBusy: A lock was not to be had in five tries; the partitions made before still serve.
             DatabaseAway, DatabaseFull: PostgreSQL does not answer, or has no room.
         """
-        made = await self._patiently(
+        made = await patiently(
             lambda: self._store.ensure_partitions(self._width, behind=1, ahead=self._ahead)
         )
         if made:
@@ -135,7 +135,7 @@ class Retention:
     async def _retire(self, partition: Partition, older: Partition | None, until: float) -> Partition | None:
         """Drops what it can; returns what is left as the older one for the next merge, if it may be merged."""
         await self._paced(self._store.sweep_progress(partition), until)
-        fate = await self._patiently(lambda: self._store.drop_partition(partition.name))
+        fate = await patiently(lambda: self._store.drop_partition(partition.name))
         if fate is Fate.DROPPED:
             log.info("partition dropped", partition=partition.name)
             return older
@@ -174,7 +174,7 @@ class Retention:
                 return
 
     async def _merge(self, older: Partition, younger: Partition, max_rows: int, max_bytes: int) -> bool:
-        fate = await self._patiently(
+        fate = await patiently(
             lambda: self._store.merge_partitions(
                 older.name, younger.name, max_rows=max_rows, max_bytes=max_bytes
             )
@@ -196,14 +196,19 @@ class Retention:
                 began = time.monotonic()
         return total
 
-    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Tries again where locks are busy: each try waits 100 ms at most, with every insert behind it."""
-        tries = 1
-        while True:
-            try:
-                return await step()
-            except LocksBusy:
-                if tries == LOCK_TRIES:
-                    raise
-            tries += 1
-            await asyncio.sleep(RETRY_SOON.total_seconds() * random.uniform(0.5, 1.5))
+
+async def patiently(step: Callable[[], Awaitable[T]]) -> T:
+    """Tries again where locks are busy: each try waits 100 ms at most, with every insert behind it.
+
+    Raises:
+        LocksBusy: They were at each of five tries.
+    """
+    tries = 1
+    while True:
+        try:
+            return await step()
+        except LocksBusy:
+            if tries == LOCK_TRIES:
+                raise
+        tries += 1
+        await asyncio.sleep(RETRY_SOON.total_seconds() * random.uniform(0.5, 1.5))

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from ...store.stores import Stores
+from .audit_partitions import AuditPartitions
 from .clock import Clock
 from .expected_clock import ExpectedClocks
 from .levels import Levels
@@ -15,12 +16,25 @@ from .retention import Retention
 class UpkeepRoom:
     """Its parts are its attributes."""
 
-    def __init__(self, stores: Stores, expected: ExpectedClocks, *, level: int, retention: timedelta) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        expected: ExpectedClocks,
+        *,
+        level: int,
+        retention: timedelta,
+        audit_retention: timedelta,
+    ) -> None:
         self.clock = Clock(stores.clock)
         self.levels = Levels(stores.levels, level)
         self.retention = Retention(stores.retention, retention=retention)
+        self.audit_partitions = AuditPartitions(stores.audit_partitions, retention=audit_retention)
         self.expected = expected
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""
-        return {"clock": self.clock.run, "retention": self.retention.run}
+        return {
+            "clock": self.clock.run,
+            "retention": self.retention.run,
+            "audit partitions": self.audit_partitions.run,
+        }

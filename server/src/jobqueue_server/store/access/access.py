@@ -1,4 +1,7 @@
-"""Keys, identities and namespaces in PostgreSQL. Each change of one raises the version in the same transaction."""
+"""Keys, identities and namespaces in PostgreSQL.
+
+Each change of one raises the version, and is told in the audit log, in the same transaction.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ...grants import Grants, from_json, to_json
-from ..database import Database, Record, Session
+from ...scope import Scope
+from ..database import Database, Record
+from .audit import AuditedSession, audited
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,36 +199,12 @@ class AccessStore:
 
     # ---- keys
 
-    async def insert_key(
-        self,
-        namespace: int,
-        key: NewKey,
-        *,
-        lineage: str | None = None,
-        succeeds: str | None = None,
-        session: Session | None = None,
-    ) -> None:
-        """Stores a key; within `session` if that is given, whose caller raises the version."""
-        args = (
-            key.id,
-            namespace,
-            lineage or key.id,
-            key.name,
-            key.secret_hash,
-            json.dumps(to_json(key.grants)),
-            key.limit.rate if key.limit else None,
-            key.limit.burst if key.limit else None,
-            list(key.networks) or None,
-            key.created_by,
-            key.lifetime,
-            succeeds,
-        )
-        if session is not None:
-            await session.fetch("insert_key", *args)
-            return
-        async with self._database.transaction() as own:
-            await own.fetch("raise_access_version")
-            await own.fetch("insert_key", *args)
+    async def insert_key(self, scope: Scope, namespace: int, key: NewKey) -> None:
+        """Stores a key, which `scope` makes."""
+        async with audited(self._database) as session:
+            await session.fetch("raise_access_version")
+            await _insert_key(session, namespace, key)
+            await session.tell(scope, "CreateKey", f"key:{key.id}", namespace=namespace, details=_told(key))
 
     async def get_key(self, namespace: int, key_id: str) -> Key | None:
         """The key, or None."""
@@ -235,7 +216,7 @@ class AccessStore:
         return [_key(row) for row in await self._database.fetch("list_keys", namespace, *after, limit)]
 
     async def rotate_key(
-        self, namespace: int, key_id: str, new: NewKey, grace: timedelta
+        self, scope: Scope, namespace: int, key_id: str, new: NewKey, grace: timedelta
     ) -> tuple[bool, bool]:
         """Stores a successor with the name, grants, limit and networks of a key, which then ends after `grace`.
 
@@ -244,7 +225,7 @@ class AccessStore:
         Returns:
             Whether the key is there, and whether it was revoked. Where it is not or was, nothing changed.
         """
-        async with self._database.transaction() as session:
+        async with audited(self._database) as session:
             await session.fetch("raise_access_version")
             row = await session.fetchrow("lock_key", namespace, key_id)
             if row is None or row["revoked_at"] is not None:
@@ -259,37 +240,50 @@ class AccessStore:
                 _limit(row),
                 tuple(row["networks"] or ()),
             )
-            await self.insert_key(
-                namespace, successor, lineage=row["lineage"], succeeds=key_id, session=session
-            )
+            await _insert_key(session, namespace, successor, lineage=row["lineage"], succeeds=key_id)
             await session.fetch("shorten_key", namespace, key_id, grace)
+            await session.tell(
+                scope,
+                "RotateKey",
+                f"key:{key_id}",
+                namespace=namespace,
+                details={"successor": new.id, "grace": grace, "lifetime": new.lifetime},
+            )
             return True, False
 
-    async def revoke_key(self, namespace: int, key_id: str, by: str, reason: str) -> None:
+    async def revoke_key(self, scope: Scope, namespace: int, key_id: str, reason: str) -> None:
         """Revokes the key; a key that was revoked stays as it is."""
-        async with self._database.transaction() as session:
+        async with audited(self._database) as session:
             await session.fetch("raise_access_version")
-            await session.fetch("revoke_key", namespace, key_id, by, reason)
+            await session.fetch("revoke_key", namespace, key_id, scope.principal, reason)
+            await session.tell(scope, "RevokeKey", f"key:{key_id}", namespace=namespace, reason=reason)
 
-    async def insert_first_key(self, namespace: int, key: NewKey, *, force: bool) -> bool:
-        """Stores a key. False: another one with ADMIN is good there, and it was not, unless `force`."""
-        async with self._database.transaction() as session:
+    async def insert_first_key(self, scope: Scope, key: NewKey, *, force: bool) -> bool:
+        """Stores a key in the namespace of `scope`.
+
+        Returns:
+            False: another one with ADMIN is good there, and it was not stored, unless `force`.
+        """
+        namespace = scope.namespace
+        async with audited(self._database) as session:
             # Its lock lets two that are first take turns.
             await session.fetch("raise_access_version")
             row = await session.fetchrow("has_admin_key", namespace)
             if row is not None and row["found"] and not force:
                 return False
-            await self.insert_key(namespace, key, session=session)
+            await _insert_key(session, namespace, key)
+            details = {**_told(key), "forced": "yes" if force else None}
+            await session.tell(scope, "BootstrapKey", f"key:{key.id}", details=details)
             return True
 
     # ---- identities
 
-    async def put_identity(self, namespace: int, new: NewIdentity) -> Identity | None:
+    async def put_identity(self, scope: Scope, namespace: int, new: NewIdentity) -> Identity | None:
         """Stores an identity, or replaces the grants and the limit of the one of this kind, issuer, claim and pattern.
 
         None: there is one in another namespace.
         """
-        async with self._database.transaction() as session:
+        async with audited(self._database) as session:
             await session.fetch("raise_access_version")
             row = await session.fetchrow(
                 "put_identity",
@@ -303,7 +297,19 @@ class AccessStore:
                 new.limit.burst if new.limit else None,
                 new.created_by,
             )
-            return None if row is None else _identity(row)
+            if row is None:
+                return None
+            details = {
+                "kind": new.kind,
+                "pattern": new.pattern,
+                "issuer": new.issuer,
+                "claim": new.claim,
+                **_permitted(new.grants, new.limit),
+            }
+            await session.tell(
+                scope, "PutIdentity", f"identity:{row['id']}", namespace=namespace, details=details
+            )
+            return _identity(row)
 
     async def get_identity(self, namespace: int, identity_id: int) -> Identity | None:
         """The identity, or None."""
@@ -316,19 +322,39 @@ class AccessStore:
             _identity(row) for row in await self._database.fetch("list_identities", namespace, after, limit)
         ]
 
-    async def delete_identity(self, namespace: int, identity_id: int) -> bool:
+    async def delete_identity(self, scope: Scope, namespace: int, identity_id: int) -> bool:
         """Deletes the identity; False: there is none."""
-        async with self._database.transaction() as session:
+        async with audited(self._database) as session:
             await session.fetch("raise_access_version")
-            return await session.fetchrow("delete_identity", namespace, identity_id) is not None
+            row = await session.fetchrow("delete_identity", namespace, identity_id)
+            if row is None:
+                return False
+            await session.tell(
+                scope,
+                "DeleteIdentity",
+                f"identity:{identity_id}",
+                namespace=namespace,
+                details={"kind": row["kind"], "pattern": row["pattern"]},
+            )
+            return True
 
     # ---- namespaces
 
-    async def create_namespace(self, name: str) -> bool:
-        """Makes a namespace. False: there is one of this name."""
-        async with self._database.transaction() as session:
+    async def create_namespace(self, scope: Scope, name: str) -> Namespace:
+        """Makes a namespace; one that is there stays as it is."""
+        async with audited(self._database) as session:
             await session.fetch("raise_access_version")
-            return await session.fetchrow("insert_namespace", name) is not None
+            made = await session.fetchrow("insert_namespace", name)
+            row = await session.fetchrow("find_namespace", name)
+            assert row is not None, "namespaces stay"
+            await session.tell(
+                scope,
+                "CreateNamespace",
+                f"namespace:{name}",
+                namespace=row["id"],
+                details={"was": "there" if made is None else None},
+            )
+            return _namespace(row)
 
     async def find_namespace(self, name: str) -> Namespace | None:
         """The namespace of this name, or None."""
@@ -339,12 +365,55 @@ class AccessStore:
         """At most `limit` namespaces whose names come after `after`."""
         return [_namespace(row) for row in await self._database.fetch("list_namespaces", after, limit)]
 
-    async def set_namespace_disabled(self, name: str, *, disabled: bool) -> Namespace | None:
+    async def set_namespace_disabled(self, scope: Scope, name: str, *, disabled: bool) -> Namespace | None:
         """Disables the namespace or enables it; None where there is none."""
-        async with self._database.transaction() as session:
+        async with audited(self._database) as session:
             await session.fetch("raise_access_version")
             row = await session.fetchrow("set_namespace_disabled", name, disabled)
-            return None if row is None else _namespace(row)
+            if row is None:
+                return None
+            action = "DisableNamespace" if disabled else "EnableNamespace"
+            await session.tell(scope, action, f"namespace:{name}", namespace=row["id"])
+            return _namespace(row)
+
+
+async def _insert_key(
+    session: AuditedSession,
+    namespace: int,
+    key: NewKey,
+    *,
+    lineage: str | None = None,
+    succeeds: str | None = None,
+) -> None:
+    await session.fetch(
+        "insert_key",
+        key.id,
+        namespace,
+        lineage or key.id,
+        key.name,
+        key.secret_hash,
+        json.dumps(to_json(key.grants)),
+        key.limit.rate if key.limit else None,
+        key.limit.burst if key.limit else None,
+        list(key.networks) or None,
+        key.created_by,
+        key.lifetime,
+        succeeds,
+    )
+
+
+def _told(key: NewKey) -> dict[str, object]:
+    """What the audit log says of a new key."""
+    return {
+        "name": key.name,
+        "lifetime": key.lifetime,
+        "networks": ",".join(key.networks),
+        **_permitted(key.grants, key.limit),
+    }
+
+
+def _permitted(grants: Grants, limit: Limit | None) -> dict[str, object]:
+    return {"grants": json.dumps(to_json(grants)), "rate": f"{limit.rate}/s" if limit else None}
 
 
 def _limit(row: Record) -> Limit | None:

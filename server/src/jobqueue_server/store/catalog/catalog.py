@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from importlib.resources import files
 
 from ...lifecycle import Status
 from ...model import Kind, RetryPolicy
 from ...scope import Scope
+from ..access.audit import audited
 from ..database import Database, Record
 
 _BUILTIN_KINDS = "kinds"
@@ -113,16 +115,30 @@ class CatalogStore:
     async def put_kind(self, scope: Scope, kind: Kind) -> None:
         """Declares the kind, or replaces all that is declared of it."""
         policy = kind.retry_policy
-        await self._database.fetchrow(
-            "put_kind",
-            scope.namespace,
-            kind.name,
-            kind.schema,
-            _milliseconds(policy.min_backoff) if policy else None,
-            _milliseconds(policy.max_backoff) if policy else None,
-            kind.max_attempts,
-            _milliseconds(kind.timeout) if kind.timeout is not None else None,
-        )
+        async with audited(self._database) as transaction:
+            await transaction.fetchrow(
+                "put_kind",
+                scope.namespace,
+                kind.name,
+                kind.schema,
+                _milliseconds(policy.min_backoff) if policy else None,
+                _milliseconds(policy.max_backoff) if policy else None,
+                kind.max_attempts,
+                _milliseconds(kind.timeout) if kind.timeout is not None else None,
+            )
+            digest = sha256((kind.schema or "").encode("utf-8", "surrogatepass")).hexdigest()
+            await transaction.tell(
+                scope,
+                "PutKind",
+                f"kind:{kind.name}",
+                details={
+                    "schema_sha256": None if kind.schema is None else digest,
+                    "min_backoff": policy.min_backoff if policy else None,
+                    "max_backoff": policy.max_backoff if policy else None,
+                    "max_attempts": kind.max_attempts,
+                    "timeout": kind.timeout,
+                },
+            )
 
     async def declare_builtin_kinds(self, namespace: int | None = None) -> None:
         """Declares the kinds that come with the package where a namespace has declared none of that name.
@@ -146,11 +162,12 @@ class CatalogStore:
 
     async def set_queue_paused(self, scope: Scope, queue: str, *, paused: bool) -> bool:
         """Pauses or resumes the queue, with the gates of all its lanes. Answers False if there is no such queue."""
-        async with self._database.transaction() as transaction:
+        async with audited(self._database) as transaction:
             row = await transaction.fetchrow("lock_queue", scope.namespace, queue)
             if row is None:
                 return False
             await transaction.fetch("set_queue_paused", row["id"], paused)
+            await transaction.tell(scope, "PauseQueue" if paused else "ResumeQueue", f"queue:{queue}")
             return True
 
     async def get_queue(self, scope: Scope, queue: str) -> QueueRow | None:

@@ -10,6 +10,7 @@ from ...errors import Internal, JobNotFound, JobNotTerminal, JobTerminal
 from ...lifecycle import Status
 from ...model import Job
 from ...scope import Scope
+from ..access.audit import audited
 from ..database import Database, Session
 from ..query.reads import job_of
 
@@ -43,6 +44,8 @@ class Retried:
 class ChangeStore:
     """Changes one job as its caller asks, and reads it in the same transaction, before it can move on.
 
+    The audit log tells of each change, in that transaction too.
+
     Raises (every method): JobNotFound, DatabaseAway, DatabaseFull.
     """
 
@@ -57,12 +60,19 @@ class ChangeStore:
             JobTerminal: It has ended.
         """
         for _ in range(_TURNS):
-            async with self._database.transaction() as transaction:
+            async with audited(self._database) as transaction:
                 row = await transaction.fetchrow(
                     "cancel_job", job_id, self._cancel_grace, reason or None, scope.namespace
                 )
                 if row is not None:
                     job = await _changed(scope, transaction, job_id)
+                    await transaction.tell(
+                        scope,
+                        "CancelJob",
+                        f"job:{job_id}",
+                        reason=reason,
+                        details={**_of(job), "running": "yes" if row["pending"] else None},
+                    )
                     return Cancelled(row["pending"], row["session_id"], row["attempts"], job)
                 status = await _terminal_status(scope, transaction, job_id)
             if status is not None:
@@ -78,12 +88,14 @@ class ChangeStore:
         Raises:
             JobNotTerminal: It has not ended.
         """
-        async with self._database.transaction() as transaction:
+        async with audited(self._database) as transaction:
             await _lock_finished(scope, transaction, job_id)
             row = await transaction.fetchrow("retry_job", job_id)
             if row is None:
                 raise JobNotFound.of(job_id)
-            return Retried(row["lane_id"], row["priority"], await _changed(scope, transaction, job_id))
+            job = await _changed(scope, transaction, job_id)
+            await transaction.tell(scope, "RetryJob", f"job:{job_id}", details=_of(job))
+            return Retried(row["lane_id"], row["priority"], job)
 
     async def delete(self, scope: Scope, job_id: UUID) -> None:
         """Takes away an ended job with its history.
@@ -91,9 +103,15 @@ class ChangeStore:
         Raises:
             JobNotTerminal: It has not ended.
         """
-        async with self._database.transaction() as transaction:
+        async with audited(self._database) as transaction:
             await _lock_finished(scope, transaction, job_id)
-            await transaction.fetch("delete_job", job_id)
+            row = await transaction.fetchrow("delete_job", job_id)
+            details = None if row is None else {"queue": row["queue"], "kind": row["kind"]}
+            await transaction.tell(scope, "DeleteJob", f"job:{job_id}", details=details)
+
+
+def _of(job: Job) -> dict[str, object]:
+    return {"queue": job.queue, "kind": job.kind}
 
 
 async def _changed(scope: Scope, transaction: Session, job_id: UUID) -> Job:

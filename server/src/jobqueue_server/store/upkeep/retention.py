@@ -57,7 +57,12 @@ class Partition:
 
 
 @contextmanager
-def _busy_is_told() -> Iterator[None]:
+def busy_is_told() -> Iterator[None]:
+    """Around a statement that gives up where it would have to wait for a lock.
+
+    Raises:
+        LocksBusy: It gave up.
+    """
     try:
         yield
     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
@@ -88,7 +93,7 @@ class RetentionStore:
         Raises:
             LocksBusy: Nothing was made.
         """
-        with _busy_is_told():
+        with busy_is_told():
             row = await self._database.fetchrow("ensure_partitions", width, behind, ahead)
         return 0 if row is None else int(row["made"])
 
@@ -105,7 +110,7 @@ class RetentionStore:
         Raises:
             LocksBusy: Nothing was dropped.
         """
-        with _busy_is_told():
+        with busy_is_told():
             row = await self._database.fetchrow("drop_partition", name, self._retention, self._expected())
         return Fate.UNKNOWN if row is None else Fate(row["fate"])
 
@@ -120,7 +125,7 @@ class RetentionStore:
         Raises:
             LocksBusy: Nothing was changed.
         """
-        with _busy_is_told():
+        with busy_is_told():
             row = await self._database.fetchrow(
                 "merge_partitions", older, younger, self._retention, max_rows, max_bytes, self._expected()
             )

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobqueue/v1/access_admin.proto.
  */
 export const file_jobqueue_v1_access_admin: GenFile = /*@__PURE__*/
-  fileDesc("Ch5qb2JxdWV1ZS92MS9hY2Nlc3NfYWRtaW4ucHJvdG8SC2pvYnF1ZXVlLnYxIoUBCgVHcmFudBI5CgtwZXJtaXNzaW9ucxgBIAMoDjIeLmpvYnF1ZXVlLnYxLkFjY2Vzcy5QZXJtaXNzaW9uQgTiQQECEhQKBnF1ZXVlcxgCIAMoCUIE4kEBARITCgVraW5kcxgDIAMoCUIE4kEBARIWCghwYXlsb2FkcxgEIAEoCEIE4kEBASI6CglSYXRlTGltaXQSGAoKcGVyX3NlY29uZBgBIAEoBUIE4kEBAhITCgVidXJzdBgCIAEoBUIE4kEBASKVBAoDS2V5EhEKAmlkGAEgASgJQgXiQQIDCBISCgRuYW1lGAIgASgJQgTiQQEDEhcKCW5hbWVzcGFjZRgDIAEoCUIE4kEBAxIXCglwcmluY2lwYWwYBCABKAlCBOJBAQMSKAoGZ3JhbnRzGAUgAygLMhIuam9icXVldWUudjEuR3JhbnRCBOJBAQMSMAoKcmF0ZV9saW1pdBgGIAEoCzIWLmpvYnF1ZXVlLnYxLlJhdGVMaW1pdEIE4kEBAxIWCghuZXR3b3JrcxgHIAMoCUIE4kEBAxI0CgpjcmVhdGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIYCgpjcmVhdGVkX2J5GAkgASgJQgTiQQEDEjQKCmV4cGlyZXNfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjQKCnJldm9rZWRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhgKCnJldm9rZWRfYnkYDCABKAlCBOJBAQMSGwoNcmV2b2tlX3JlYXNvbhgNIAEoCUIE4kEBAxIWCghzdWNjZWVkcxgOIAEoCUIE4kEBAxI2CgxsYXN0X3VzZWRfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDIo0BCglOYW1lc3BhY2USEwoEbmFtZRgBIAEoCUIF4kECAwgSNAoKY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLZGlzYWJsZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDIhIKEEdldEFjY2Vzc1JlcXVlc3QioQEKEUdldEFjY2Vzc1Jlc3BvbnNlEhEKCXByaW5jaXBhbBgBIAEoCRISCgpjcmVkZW50aWFsGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIiCgZncmFudHMYBCADKAsyEi5qb2JxdWV1ZS52MS5HcmFudBIuCgpleHBpcmVzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLoAQoQQ3JlYXRlS2V5UmVxdWVzdBISCgRuYW1lGAEgASgJQgTiQQECEigKBmdyYW50cxgCIAMoCzISLmpvYnF1ZXVlLnYxLkdyYW50QgTiQQECEjMKCmV4cGlyZXNfaW4YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQESMAoKcmF0ZV9saW1pdBgEIAEoCzIWLmpvYnF1ZXVlLnYxLlJhdGVMaW1pdEIE4kEBARIWCghuZXR3b3JrcxgFIAMoCUIE4kEBARIXCgluYW1lc3BhY2UYBiABKAlCBOJBAQEiQgoRQ3JlYXRlS2V5UmVzcG9uc2USHQoDa2V5GAEgASgLMhAuam9icXVldWUudjEuS2V5Eg4KBnNlY3JldBgCIAEoCSI6Cg1HZXRLZXlSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEhcKCW5hbWVzcGFjZRgCIAEoCUIE4kEBASIvCg5HZXRLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5qb2JxdWV1ZS52MS5LZXkiXQoPTGlzdEtleXNSZXF1ZXN0EhcKCXBhZ2Vfc2l6ZRgBIAEoBUIE4kEBARIYCgpwYWdlX3Rva2VuGAIgASgJQgTiQQEBEhcKCW5hbWVzcGFjZRgDIAEoCUIE4kEBASJLChBMaXN0S2V5c1Jlc3BvbnNlEh4KBGtleXMYASADKAsyEC5qb2JxdWV1ZS52MS5LZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqIBChBSb3RhdGVLZXlSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEi4KBWdyYWNlGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEjMKCmV4cGlyZXNfaW4YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQESFwoJbmFtZXNwYWNlGAQgASgJQgTiQQEBIkIKEVJvdGF0ZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmpvYnF1ZXVlLnYxLktleRIOCgZzZWNyZXQYAiABKAkiUwoQUmV2b2tlS2V5UmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAhIUCgZyZWFzb24YAiABKAlCBOJBAQESFwoJbmFtZXNwYWNlGAMgASgJQgTiQQEBIjIKEVJldm9rZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmpvYnF1ZXVlLnYxLktleSIsChZDcmVhdGVOYW1lc3BhY2VSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiRAoXQ3JlYXRlTmFtZXNwYWNlUmVzcG9uc2USKQoJbmFtZXNwYWNlGAEgASgLMhYuam9icXVldWUudjEuTmFtZXNwYWNlIkoKFUxpc3ROYW1lc3BhY2VzUmVxdWVzdBIXCglwYWdlX3NpemUYASABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgCIAEoCUIE4kEBASJdChZMaXN0TmFtZXNwYWNlc1Jlc3BvbnNlEioKCm5hbWVzcGFjZXMYASADKAsyFi5qb2JxdWV1ZS52MS5OYW1lc3BhY2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi0KF0Rpc2FibGVOYW1lc3BhY2VSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiRQoYRGlzYWJsZU5hbWVzcGFjZVJlc3BvbnNlEikKCW5hbWVzcGFjZRgBIAEoCzIWLmpvYnF1ZXVlLnYxLk5hbWVzcGFjZSIsChZFbmFibGVOYW1lc3BhY2VSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiRAoXRW5hYmxlTmFtZXNwYWNlUmVzcG9uc2USKQoJbmFtZXNwYWNlGAEgASgLMhYuam9icXVldWUudjEuTmFtZXNwYWNlIrgCCghJZGVudGl0eRIRCgJpZBgBIAEoCUIF4kECAwgSEgoEa2luZBgCIAEoCUIE4kEBAxIVCgdwYXR0ZXJuGAMgASgJQgTiQQEDEhQKBmlzc3VlchgEIAEoCUIE4kEBAxITCgVjbGFpbRgFIAEoCUIE4kEBAxIXCgluYW1lc3BhY2UYBiABKAlCBOJBAQMSKAoGZ3JhbnRzGAcgAygLMhIuam9icXVldWUudjEuR3JhbnRCBOJBAQMSMAoKcmF0ZV9saW1pdBgIIAEoCzIWLmpvYnF1ZXVlLnYxLlJhdGVMaW1pdEIE4kEBAxI0CgpjcmVhdGVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIYCgpjcmVhdGVkX2J5GAogASgJQgTiQQEDIt8BChJQdXRJZGVudGl0eVJlcXVlc3QSEgoEa2luZBgBIAEoCUIE4kEBAhIVCgdwYXR0ZXJuGAIgASgJQgTiQQECEhQKBmlzc3VlchgDIAEoCUIE4kEBARITCgVjbGFpbRgEIAEoCUIE4kEBARIoCgZncmFudHMYBSADKAsyEi5qb2JxdWV1ZS52MS5HcmFudEIE4kEBAhIwCgpyYXRlX2xpbWl0GAYgASgLMhYuam9icXVldWUudjEuUmF0ZUxpbWl0QgTiQQEBEhcKCW5hbWVzcGFjZRgHIAEoCUIE4kEBASI+ChNQdXRJZGVudGl0eVJlc3BvbnNlEicKCGlkZW50aXR5GAEgASgLMhUuam9icXVldWUudjEuSWRlbnRpdHkiYwoVTGlzdElkZW50aXRpZXNSZXF1ZXN0EhcKCXBhZ2Vfc2l6ZRgBIAEoBUIE4kEBARIYCgpwYWdlX3Rva2VuGAIgASgJQgTiQQEBEhcKCW5hbWVzcGFjZRgDIAEoCUIE4kEBASJcChZMaXN0SWRlbnRpdGllc1Jlc3BvbnNlEikKCmlkZW50aXRpZXMYASADKAsyFS5qb2JxdWV1ZS52MS5JZGVudGl0eRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiQgoVRGVsZXRlSWRlbnRpdHlSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEhcKCW5hbWVzcGFjZRgCIAEoCUIE4kEBASIYChZEZWxldGVJZGVudGl0eVJlc3BvbnNlMvYMCgtBY2Nlc3NBZG1pbhJrCglHZXRBY2Nlc3MSHS5qb2JxdWV1ZS52MS5HZXRBY2Nlc3NSZXF1ZXN0Gh4uam9icXVldWUudjEuR2V0QWNjZXNzUmVzcG9uc2UiH4qAGQkKBQIDBAUGEAGC0+STAgwSCi92MS9hY2Nlc3MSagoJQ3JlYXRlS2V5Eh0uam9icXVldWUudjEuQ3JlYXRlS2V5UmVxdWVzdBoeLmpvYnF1ZXVlLnYxLkNyZWF0ZUtleVJlc3BvbnNlIh6KgBkHCgEGEAEYAYLT5JMCDToBKiIIL3YxL2tleXMSZgoGR2V0S2V5Ehouam9icXVldWUudjEuR2V0S2V5UmVxdWVzdBobLmpvYnF1ZXVlLnYxLkdldEtleVJlc3BvbnNlIiOKgBkFCgEGEAGC0+STAhRiA2tleRINL3YxL2tleXMve2lkfRJiCghMaXN0S2V5cxIcLmpvYnF1ZXVlLnYxLkxpc3RLZXlzUmVxdWVzdBodLmpvYnF1ZXVlLnYxLkxpc3RLZXlzUmVzcG9uc2UiGYqAGQUKAQYQAYLT5JMCChIIL3YxL2tleXMSdgoJUm90YXRlS2V5Eh0uam9icXVldWUudjEuUm90YXRlS2V5UmVxdWVzdBoeLmpvYnF1ZXVlLnYxLlJvdGF0ZUtleVJlc3BvbnNlIiqKgBkHCgEGEAEYAYLT5JMCGToBKiIUL3YxL2tleXMve2lkfTpyb3RhdGUSewoJUmV2b2tlS2V5Eh0uam9icXVldWUudjEuUmV2b2tlS2V5UmVxdWVzdBoeLmpvYnF1ZXVlLnYxLlJldm9rZUtleVJlc3BvbnNlIi+KgBkHCgEGEAEYAYLT5JMCHjoBKmIDa2V5IhQvdjEva2V5cy97aWR9OnJldm9rZRKNAQoPQ3JlYXRlTmFtZXNwYWNlEiMuam9icXVldWUudjEuQ3JlYXRlTmFtZXNwYWNlUmVxdWVzdBokLmpvYnF1ZXVlLnYxLkNyZWF0ZU5hbWVzcGFjZVJlc3BvbnNlIi+KgBkHCgEGEAEYAYLT5JMCHjoBKmIJbmFtZXNwYWNlIg4vdjEvbmFtZXNwYWNlcxJ6Cg5MaXN0TmFtZXNwYWNlcxIiLmpvYnF1ZXVlLnYxLkxpc3ROYW1lc3BhY2VzUmVxdWVzdBojLmpvYnF1ZXVlLnYxLkxpc3ROYW1lc3BhY2VzUmVzcG9uc2UiH4qAGQUKAQYQAYLT5JMCEBIOL3YxL25hbWVzcGFjZXMSnwEKEERpc2FibGVOYW1lc3BhY2USJC5qb2JxdWV1ZS52MS5EaXNhYmxlTmFtZXNwYWNlUmVxdWVzdBolLmpvYnF1ZXVlLnYxLkRpc2FibGVOYW1lc3BhY2VSZXNwb25zZSI+ioAZBwoBBhABGAGC0+STAi06ASpiCW5hbWVzcGFjZSIdL3YxL25hbWVzcGFjZXMve25hbWV9OmRpc2FibGUSmwEKD0VuYWJsZU5hbWVzcGFjZRIjLmpvYnF1ZXVlLnYxLkVuYWJsZU5hbWVzcGFjZVJlcXVlc3QaJC5qb2JxdWV1ZS52MS5FbmFibGVOYW1lc3BhY2VSZXNwb25zZSI9ioAZBwoBBhABGAGC0+STAiw6ASpiCW5hbWVzcGFjZSIcL3YxL25hbWVzcGFjZXMve25hbWV9OmVuYWJsZRKAAQoLUHV0SWRlbnRpdHkSHy5qb2JxdWV1ZS52MS5QdXRJZGVudGl0eVJlcXVlc3QaIC5qb2JxdWV1ZS52MS5QdXRJZGVudGl0eVJlc3BvbnNlIi6KgBkHCgEGEAEYAYLT5JMCHToBKmIIaWRlbnRpdHkiDi92MS9pZGVudGl0aWVzEnoKDkxpc3RJZGVudGl0aWVzEiIuam9icXVldWUudjEuTGlzdElkZW50aXRpZXNSZXF1ZXN0GiMuam9icXVldWUudjEuTGlzdElkZW50aXRpZXNSZXNwb25zZSIfioAZBQoBBhABgtPkkwIQEg4vdjEvaWRlbnRpdGllcxKBAQoORGVsZXRlSWRlbnRpdHkSIi5qb2JxdWV1ZS52MS5EZWxldGVJZGVudGl0eVJlcXVlc3QaIy5qb2JxdWV1ZS52MS5EZWxldGVJZGVudGl0eVJlc3BvbnNlIiaKgBkHCgEGEAEYAYLT5JMCFSoTL3YxL2lkZW50aXRpZXMve2lkfUJNCg9kZXYuam9icXVldWUudjFCEEFjY2Vzc0FkbWluUHJvdG9QAVomam9icXVldWUuZGV2L2dvL2pvYnF1ZXVlL3YxO2pvYnF1ZXVldjFiBnByb3RvMw", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access]);
+  fileDesc("Ch5qb2JxdWV1ZS92MS9hY2Nlc3NfYWRtaW4ucHJvdG8SC2pvYnF1ZXVlLnYxIoUBCgVHcmFudBI5CgtwZXJtaXNzaW9ucxgBIAMoDjIeLmpvYnF1ZXVlLnYxLkFjY2Vzcy5QZXJtaXNzaW9uQgTiQQECEhQKBnF1ZXVlcxgCIAMoCUIE4kEBARITCgVraW5kcxgDIAMoCUIE4kEBARIWCghwYXlsb2FkcxgEIAEoCEIE4kEBASI6CglSYXRlTGltaXQSGAoKcGVyX3NlY29uZBgBIAEoBUIE4kEBAhITCgVidXJzdBgCIAEoBUIE4kEBASKVBAoDS2V5EhEKAmlkGAEgASgJQgXiQQIDCBISCgRuYW1lGAIgASgJQgTiQQEDEhcKCW5hbWVzcGFjZRgDIAEoCUIE4kEBAxIXCglwcmluY2lwYWwYBCABKAlCBOJBAQMSKAoGZ3JhbnRzGAUgAygLMhIuam9icXVldWUudjEuR3JhbnRCBOJBAQMSMAoKcmF0ZV9saW1pdBgGIAEoCzIWLmpvYnF1ZXVlLnYxLlJhdGVMaW1pdEIE4kEBAxIWCghuZXR3b3JrcxgHIAMoCUIE4kEBAxI0CgpjcmVhdGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIYCgpjcmVhdGVkX2J5GAkgASgJQgTiQQEDEjQKCmV4cGlyZXNfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjQKCnJldm9rZWRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhgKCnJldm9rZWRfYnkYDCABKAlCBOJBAQMSGwoNcmV2b2tlX3JlYXNvbhgNIAEoCUIE4kEBAxIWCghzdWNjZWVkcxgOIAEoCUIE4kEBAxI2CgxsYXN0X3VzZWRfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDIo0BCglOYW1lc3BhY2USEwoEbmFtZRgBIAEoCUIF4kECAwgSNAoKY3JlYXRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNQoLZGlzYWJsZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDIsADCgtBdWRpdFJlY29yZBIRCgJpZBgBIAEoCUIF4kECAwgSLAoCYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhcKCW5hbWVzcGFjZRgDIAEoCUIE4kEBAxIXCglwcmluY2lwYWwYBCABKAlCBOJBAQMSGAoKY3JlZGVudGlhbBgFIAEoCUIE4kEBAxIVCgdhZGRyZXNzGAYgASgJQgTiQQEDEhcKCXRyYW5zcG9ydBgHIAEoCUIE4kEBAxIYCgpyZXF1ZXN0X2lkGAggASgJQgTiQQEDEhQKBmFjdGlvbhgJIAEoCUIE4kEBAxIUCgZvYmplY3QYCiABKAlCBOJBAQMSFAoGcmVhc29uGAsgASgJQgTiQQEDEhUKB291dGNvbWUYDCABKAlCBOJBAQMSPAoHZGV0YWlscxgNIAMoCzIlLmpvYnF1ZXVlLnYxLkF1ZGl0UmVjb3JkLkRldGFpbHNFbnRyeUIE4kEBAxITCgVjb3VudBgOIAEoBUIE4kEBAxouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASISChBHZXRBY2Nlc3NSZXF1ZXN0IqEBChFHZXRBY2Nlc3NSZXNwb25zZRIRCglwcmluY2lwYWwYASABKAkSEgoKY3JlZGVudGlhbBgCIAEoCRIRCgluYW1lc3BhY2UYAyABKAkSIgoGZ3JhbnRzGAQgAygLMhIuam9icXVldWUudjEuR3JhbnQSLgoKZXhwaXJlc19hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi6AEKEENyZWF0ZUtleVJlcXVlc3QSEgoEbmFtZRgBIAEoCUIE4kEBAhIoCgZncmFudHMYAiADKAsyEi5qb2JxdWV1ZS52MS5HcmFudEIE4kEBAhIzCgpleHBpcmVzX2luGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEjAKCnJhdGVfbGltaXQYBCABKAsyFi5qb2JxdWV1ZS52MS5SYXRlTGltaXRCBOJBAQESFgoIbmV0d29ya3MYBSADKAlCBOJBAQESFwoJbmFtZXNwYWNlGAYgASgJQgTiQQEBIkIKEUNyZWF0ZUtleVJlc3BvbnNlEh0KA2tleRgBIAEoCzIQLmpvYnF1ZXVlLnYxLktleRIOCgZzZWNyZXQYAiABKAkiOgoNR2V0S2V5UmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAhIXCgluYW1lc3BhY2UYAiABKAlCBOJBAQEiLwoOR2V0S2V5UmVzcG9uc2USHQoDa2V5GAEgASgLMhAuam9icXVldWUudjEuS2V5Il0KD0xpc3RLZXlzUmVxdWVzdBIXCglwYWdlX3NpemUYASABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgCIAEoCUIE4kEBARIXCgluYW1lc3BhY2UYAyABKAlCBOJBAQEiSwoQTGlzdEtleXNSZXNwb25zZRIeCgRrZXlzGAEgAygLMhAuam9icXVldWUudjEuS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKiAQoQUm90YXRlS2V5UmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAhIuCgVncmFjZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBARIzCgpleHBpcmVzX2luGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEhcKCW5hbWVzcGFjZRgEIAEoCUIE4kEBASJCChFSb3RhdGVLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5qb2JxdWV1ZS52MS5LZXkSDgoGc2VjcmV0GAIgASgJIlMKEFJldm9rZUtleVJlcXVlc3QSEAoCaWQYASABKAlCBOJBAQISFAoGcmVhc29uGAIgASgJQgTiQQEBEhcKCW5hbWVzcGFjZRgDIAEoCUIE4kEBASIyChFSZXZva2VLZXlSZXNwb25zZRIdCgNrZXkYASABKAsyEC5qb2JxdWV1ZS52MS5LZXkiLAoWQ3JlYXRlTmFtZXNwYWNlUmVxdWVzdBISCgRuYW1lGAEgASgJQgTiQQECIkQKF0NyZWF0ZU5hbWVzcGFjZVJlc3BvbnNlEikKCW5hbWVzcGFjZRgBIAEoCzIWLmpvYnF1ZXVlLnYxLk5hbWVzcGFjZSJKChVMaXN0TmFtZXNwYWNlc1JlcXVlc3QSFwoJcGFnZV9zaXplGAEgASgFQgTiQQEBEhgKCnBhZ2VfdG9rZW4YAiABKAlCBOJBAQEiXQoWTGlzdE5hbWVzcGFjZXNSZXNwb25zZRIqCgpuYW1lc3BhY2VzGAEgAygLMhYuam9icXVldWUudjEuTmFtZXNwYWNlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSItChdEaXNhYmxlTmFtZXNwYWNlUmVxdWVzdBISCgRuYW1lGAEgASgJQgTiQQECIkUKGERpc2FibGVOYW1lc3BhY2VSZXNwb25zZRIpCgluYW1lc3BhY2UYASABKAsyFi5qb2JxdWV1ZS52MS5OYW1lc3BhY2UiLAoWRW5hYmxlTmFtZXNwYWNlUmVxdWVzdBISCgRuYW1lGAEgASgJQgTiQQECIkQKF0VuYWJsZU5hbWVzcGFjZVJlc3BvbnNlEikKCW5hbWVzcGFjZRgBIAEoCzIWLmpvYnF1ZXVlLnYxLk5hbWVzcGFjZSK4AgoISWRlbnRpdHkSEQoCaWQYASABKAlCBeJBAgMIEhIKBGtpbmQYAiABKAlCBOJBAQMSFQoHcGF0dGVybhgDIAEoCUIE4kEBAxIUCgZpc3N1ZXIYBCABKAlCBOJBAQMSEwoFY2xhaW0YBSABKAlCBOJBAQMSFwoJbmFtZXNwYWNlGAYgASgJQgTiQQEDEigKBmdyYW50cxgHIAMoCzISLmpvYnF1ZXVlLnYxLkdyYW50QgTiQQEDEjAKCnJhdGVfbGltaXQYCCABKAsyFi5qb2JxdWV1ZS52MS5SYXRlTGltaXRCBOJBAQMSNAoKY3JlYXRlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSGAoKY3JlYXRlZF9ieRgKIAEoCUIE4kEBAyLfAQoSUHV0SWRlbnRpdHlSZXF1ZXN0EhIKBGtpbmQYASABKAlCBOJBAQISFQoHcGF0dGVybhgCIAEoCUIE4kEBAhIUCgZpc3N1ZXIYAyABKAlCBOJBAQESEwoFY2xhaW0YBCABKAlCBOJBAQESKAoGZ3JhbnRzGAUgAygLMhIuam9icXVldWUudjEuR3JhbnRCBOJBAQISMAoKcmF0ZV9saW1pdBgGIAEoCzIWLmpvYnF1ZXVlLnYxLlJhdGVMaW1pdEIE4kEBARIXCgluYW1lc3BhY2UYByABKAlCBOJBAQEiPgoTUHV0SWRlbnRpdHlSZXNwb25zZRInCghpZGVudGl0eRgBIAEoCzIVLmpvYnF1ZXVlLnYxLklkZW50aXR5ImMKFUxpc3RJZGVudGl0aWVzUmVxdWVzdBIXCglwYWdlX3NpemUYASABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgCIAEoCUIE4kEBARIXCgluYW1lc3BhY2UYAyABKAlCBOJBAQEiXAoWTGlzdElkZW50aXRpZXNSZXNwb25zZRIpCgppZGVudGl0aWVzGAEgAygLMhUuam9icXVldWUudjEuSWRlbnRpdHkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkIKFURlbGV0ZUlkZW50aXR5UmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAhIXCgluYW1lc3BhY2UYAiABKAlCBOJBAQEiGAoWRGVsZXRlSWRlbnRpdHlSZXNwb25zZSKcAgoQTGlzdEF1ZGl0UmVxdWVzdBIXCglwYWdlX3NpemUYASABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgCIAEoCUIE4kEBARIXCgluYW1lc3BhY2UYAyABKAlCBOJBAQESFAoGYWN0aW9uGAQgASgJQgTiQQEBEhcKCXByaW5jaXBhbBgFIAEoCUIE4kEBARIUCgZvYmplY3QYBiABKAlCBOJBAQESFQoHb3V0Y29tZRgHIAEoCUIE4kEBARIvCgVzaW5jZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQESLwoFdW50aWwYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEBIlcKEUxpc3RBdWRpdFJlc3BvbnNlEikKB3JlY29yZHMYASADKAsyGC5qb2JxdWV1ZS52MS5BdWRpdFJlY29yZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAky3g0KC0FjY2Vzc0FkbWluEmsKCUdldEFjY2VzcxIdLmpvYnF1ZXVlLnYxLkdldEFjY2Vzc1JlcXVlc3QaHi5qb2JxdWV1ZS52MS5HZXRBY2Nlc3NSZXNwb25zZSIfioAZCQoFAgMEBQYQAYLT5JMCDBIKL3YxL2FjY2VzcxJqCglDcmVhdGVLZXkSHS5qb2JxdWV1ZS52MS5DcmVhdGVLZXlSZXF1ZXN0Gh4uam9icXVldWUudjEuQ3JlYXRlS2V5UmVzcG9uc2UiHoqAGQcKAQYQARgBgtPkkwINOgEqIggvdjEva2V5cxJmCgZHZXRLZXkSGi5qb2JxdWV1ZS52MS5HZXRLZXlSZXF1ZXN0Ghsuam9icXVldWUudjEuR2V0S2V5UmVzcG9uc2UiI4qAGQUKAQYQAYLT5JMCFGIDa2V5Eg0vdjEva2V5cy97aWR9EmIKCExpc3RLZXlzEhwuam9icXVldWUudjEuTGlzdEtleXNSZXF1ZXN0Gh0uam9icXVldWUudjEuTGlzdEtleXNSZXNwb25zZSIZioAZBQoBBhABgtPkkwIKEggvdjEva2V5cxJ2CglSb3RhdGVLZXkSHS5qb2JxdWV1ZS52MS5Sb3RhdGVLZXlSZXF1ZXN0Gh4uam9icXVldWUudjEuUm90YXRlS2V5UmVzcG9uc2UiKoqAGQcKAQYQARgBgtPkkwIZOgEqIhQvdjEva2V5cy97aWR9OnJvdGF0ZRJ7CglSZXZva2VLZXkSHS5qb2JxdWV1ZS52MS5SZXZva2VLZXlSZXF1ZXN0Gh4uam9icXVldWUudjEuUmV2b2tlS2V5UmVzcG9uc2UiL4qAGQcKAQYQARgBgtPkkwIeOgEqYgNrZXkiFC92MS9rZXlzL3tpZH06cmV2b2tlEo0BCg9DcmVhdGVOYW1lc3BhY2USIy5qb2JxdWV1ZS52MS5DcmVhdGVOYW1lc3BhY2VSZXF1ZXN0GiQuam9icXVldWUudjEuQ3JlYXRlTmFtZXNwYWNlUmVzcG9uc2UiL4qAGQcKAQYQARgBgtPkkwIeOgEqYgluYW1lc3BhY2UiDi92MS9uYW1lc3BhY2VzEnoKDkxpc3ROYW1lc3BhY2VzEiIuam9icXVldWUudjEuTGlzdE5hbWVzcGFjZXNSZXF1ZXN0GiMuam9icXVldWUudjEuTGlzdE5hbWVzcGFjZXNSZXNwb25zZSIfioAZBQoBBhABgtPkkwIQEg4vdjEvbmFtZXNwYWNlcxKfAQoQRGlzYWJsZU5hbWVzcGFjZRIkLmpvYnF1ZXVlLnYxLkRpc2FibGVOYW1lc3BhY2VSZXF1ZXN0GiUuam9icXVldWUudjEuRGlzYWJsZU5hbWVzcGFjZVJlc3BvbnNlIj6KgBkHCgEGEAEYAYLT5JMCLToBKmIJbmFtZXNwYWNlIh0vdjEvbmFtZXNwYWNlcy97bmFtZX06ZGlzYWJsZRKbAQoPRW5hYmxlTmFtZXNwYWNlEiMuam9icXVldWUudjEuRW5hYmxlTmFtZXNwYWNlUmVxdWVzdBokLmpvYnF1ZXVlLnYxLkVuYWJsZU5hbWVzcGFjZVJlc3BvbnNlIj2KgBkHCgEGEAEYAYLT5JMCLDoBKmIJbmFtZXNwYWNlIhwvdjEvbmFtZXNwYWNlcy97bmFtZX06ZW5hYmxlEoABCgtQdXRJZGVudGl0eRIfLmpvYnF1ZXVlLnYxLlB1dElkZW50aXR5UmVxdWVzdBogLmpvYnF1ZXVlLnYxLlB1dElkZW50aXR5UmVzcG9uc2UiLoqAGQcKAQYQARgBgtPkkwIdOgEqYghpZGVudGl0eSIOL3YxL2lkZW50aXRpZXMSegoOTGlzdElkZW50aXRpZXMSIi5qb2JxdWV1ZS52MS5MaXN0SWRlbnRpdGllc1JlcXVlc3QaIy5qb2JxdWV1ZS52MS5MaXN0SWRlbnRpdGllc1Jlc3BvbnNlIh+KgBkFCgEGEAGC0+STAhASDi92MS9pZGVudGl0aWVzEoEBCg5EZWxldGVJZGVudGl0eRIiLmpvYnF1ZXVlLnYxLkRlbGV0ZUlkZW50aXR5UmVxdWVzdBojLmpvYnF1ZXVlLnYxLkRlbGV0ZUlkZW50aXR5UmVzcG9uc2UiJoqAGQcKAQYQARgBgtPkkwIVKhMvdjEvaWRlbnRpdGllcy97aWR9EmYKCUxpc3RBdWRpdBIdLmpvYnF1ZXVlLnYxLkxpc3RBdWRpdFJlcXVlc3QaHi5qb2JxdWV1ZS52MS5MaXN0QXVkaXRSZXNwb25zZSIaioAZBQoBBhABgtPkkwILEgkvdjEvYXVkaXRCTQoPZGV2LmpvYnF1ZXVlLnYxQhBBY2Nlc3NBZG1pblByb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access]);
 
 /**
  * Permissions on the jobs of the queues and kinds that match.
@@ -243,6 +243,119 @@ export const NamespaceSchema: GenMessage<Namespace> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_access_admin, 3);
 
 /**
+ * What was done once, or refused a number of times.
+ *
+ * @generated from message jobqueue.v1.AuditRecord
+ */
+export type AuditRecord = Message<"jobqueue.v1.AuditRecord"> & {
+  /**
+   * Its id, a UUID v7.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * When it was, by the database's clock; of several the first.
+   *
+   * @generated from field: google.protobuf.Timestamp at = 2;
+   */
+  at?: Timestamp;
+
+  /**
+   * The namespace of what was changed, or of the caller that was refused. Empty: the caller is not known.
+   *
+   * @generated from field: string namespace = 3;
+   */
+  namespace: string;
+
+  /**
+   * Who called, such as `key:0123456789`; `unknown` where the credentials were missing or wrong.
+   *
+   * @generated from field: string principal = 4;
+   */
+  principal: string;
+
+  /**
+   * The credential that was shown, such as `key:0123456789`. Empty: none, or one that is not known.
+   *
+   * @generated from field: string credential = 5;
+   */
+  credential: string;
+
+  /**
+   * The IP address from which the server was called; behind a proxy the proxy's. Empty: it was not called.
+   *
+   * @generated from field: string address = 6;
+   */
+  address: string;
+
+  /**
+   * How: `grpc`, `http`, or `database` for what `jobqueue-server` wrote straight there.
+   *
+   * @generated from field: string transport = 7;
+   */
+  transport: string;
+
+  /**
+   * The `x-request-id` of the call; of several the first one's.
+   *
+   * @generated from field: string request_id = 8;
+   */
+  requestId: string;
+
+  /**
+   * The name of the method, such as `RevokeKey`; `BootstrapKey` for `jobqueue-server keys bootstrap`; `DropDenials` for a
+   * row whose count is of refused calls that have no row, since too many others waited.
+   *
+   * @generated from field: string action = 9;
+   */
+  action: string;
+
+  /**
+   * What it was done to: `job:`, `queue:`, `kind:`, `key:`, `identity:` or `namespace:` with its id or name. Empty: it is not known.
+   *
+   * @generated from field: string object = 10;
+   */
+  object: string;
+
+  /**
+   * Why, as the caller said.
+   *
+   * @generated from field: string reason = 11;
+   */
+  reason: string;
+
+  /**
+   * `OK`, or the reason of the refusal, such as `NOT_ALLOWED`.
+   *
+   * @generated from field: string outcome = 12;
+   */
+  outcome: string;
+
+  /**
+   * What else matters, such as the grants of a key. Never a secret or a payload.
+   *
+   * @generated from field: map<string, string> details = 13;
+   */
+  details: { [key: string]: string };
+
+  /**
+   * How many calls alike it stands for.
+   *
+   * @generated from field: int32 count = 14;
+   */
+  count: number;
+};
+
+/**
+ * Describes the message jobqueue.v1.AuditRecord.
+ * Use `create(AuditRecordSchema)` to create a new message.
+ */
+export const AuditRecordSchema: GenMessage<AuditRecord> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_access_admin, 4);
+
+/**
  * Nothing.
  *
  * @generated from message jobqueue.v1.GetAccessRequest
@@ -255,7 +368,7 @@ export type GetAccessRequest = Message<"jobqueue.v1.GetAccessRequest"> & {
  * Use `create(GetAccessRequestSchema)` to create a new message.
  */
 export const GetAccessRequestSchema: GenMessage<GetAccessRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 4);
+  messageDesc(file_jobqueue_v1_access_admin, 5);
 
 /**
  * Who the caller is.
@@ -304,7 +417,7 @@ export type GetAccessResponse = Message<"jobqueue.v1.GetAccessResponse"> & {
  * Use `create(GetAccessResponseSchema)` to create a new message.
  */
 export const GetAccessResponseSchema: GenMessage<GetAccessResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 5);
+  messageDesc(file_jobqueue_v1_access_admin, 6);
 
 /**
  * The key to make.
@@ -361,7 +474,7 @@ export type CreateKeyRequest = Message<"jobqueue.v1.CreateKeyRequest"> & {
  * Use `create(CreateKeyRequestSchema)` to create a new message.
  */
 export const CreateKeyRequestSchema: GenMessage<CreateKeyRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 6);
+  messageDesc(file_jobqueue_v1_access_admin, 7);
 
 /**
  * The key that was made.
@@ -389,7 +502,7 @@ export type CreateKeyResponse = Message<"jobqueue.v1.CreateKeyResponse"> & {
  * Use `create(CreateKeyResponseSchema)` to create a new message.
  */
 export const CreateKeyResponseSchema: GenMessage<CreateKeyResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 7);
+  messageDesc(file_jobqueue_v1_access_admin, 8);
 
 /**
  * Which key to read.
@@ -417,7 +530,7 @@ export type GetKeyRequest = Message<"jobqueue.v1.GetKeyRequest"> & {
  * Use `create(GetKeyRequestSchema)` to create a new message.
  */
 export const GetKeyRequestSchema: GenMessage<GetKeyRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 8);
+  messageDesc(file_jobqueue_v1_access_admin, 9);
 
 /**
  * The key.
@@ -438,7 +551,7 @@ export type GetKeyResponse = Message<"jobqueue.v1.GetKeyResponse"> & {
  * Use `create(GetKeyResponseSchema)` to create a new message.
  */
 export const GetKeyResponseSchema: GenMessage<GetKeyResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 9);
+  messageDesc(file_jobqueue_v1_access_admin, 10);
 
 /**
  * Which keys to list.
@@ -473,7 +586,7 @@ export type ListKeysRequest = Message<"jobqueue.v1.ListKeysRequest"> & {
  * Use `create(ListKeysRequestSchema)` to create a new message.
  */
 export const ListKeysRequestSchema: GenMessage<ListKeysRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 10);
+  messageDesc(file_jobqueue_v1_access_admin, 11);
 
 /**
  * One page of keys.
@@ -501,7 +614,7 @@ export type ListKeysResponse = Message<"jobqueue.v1.ListKeysResponse"> & {
  * Use `create(ListKeysResponseSchema)` to create a new message.
  */
 export const ListKeysResponseSchema: GenMessage<ListKeysResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 11);
+  messageDesc(file_jobqueue_v1_access_admin, 12);
 
 /**
  * Which key to succeed.
@@ -543,7 +656,7 @@ export type RotateKeyRequest = Message<"jobqueue.v1.RotateKeyRequest"> & {
  * Use `create(RotateKeyRequestSchema)` to create a new message.
  */
 export const RotateKeyRequestSchema: GenMessage<RotateKeyRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 12);
+  messageDesc(file_jobqueue_v1_access_admin, 13);
 
 /**
  * The successor.
@@ -571,7 +684,7 @@ export type RotateKeyResponse = Message<"jobqueue.v1.RotateKeyResponse"> & {
  * Use `create(RotateKeyResponseSchema)` to create a new message.
  */
 export const RotateKeyResponseSchema: GenMessage<RotateKeyResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 13);
+  messageDesc(file_jobqueue_v1_access_admin, 14);
 
 /**
  * Which key to revoke.
@@ -606,7 +719,7 @@ export type RevokeKeyRequest = Message<"jobqueue.v1.RevokeKeyRequest"> & {
  * Use `create(RevokeKeyRequestSchema)` to create a new message.
  */
 export const RevokeKeyRequestSchema: GenMessage<RevokeKeyRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 14);
+  messageDesc(file_jobqueue_v1_access_admin, 15);
 
 /**
  * The revoked key.
@@ -627,7 +740,7 @@ export type RevokeKeyResponse = Message<"jobqueue.v1.RevokeKeyResponse"> & {
  * Use `create(RevokeKeyResponseSchema)` to create a new message.
  */
 export const RevokeKeyResponseSchema: GenMessage<RevokeKeyResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 15);
+  messageDesc(file_jobqueue_v1_access_admin, 16);
 
 /**
  * The namespace to make.
@@ -648,7 +761,7 @@ export type CreateNamespaceRequest = Message<"jobqueue.v1.CreateNamespaceRequest
  * Use `create(CreateNamespaceRequestSchema)` to create a new message.
  */
 export const CreateNamespaceRequestSchema: GenMessage<CreateNamespaceRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 16);
+  messageDesc(file_jobqueue_v1_access_admin, 17);
 
 /**
  * The namespace that there is now.
@@ -669,7 +782,7 @@ export type CreateNamespaceResponse = Message<"jobqueue.v1.CreateNamespaceRespon
  * Use `create(CreateNamespaceResponseSchema)` to create a new message.
  */
 export const CreateNamespaceResponseSchema: GenMessage<CreateNamespaceResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 17);
+  messageDesc(file_jobqueue_v1_access_admin, 18);
 
 /**
  * Which namespaces to list.
@@ -697,7 +810,7 @@ export type ListNamespacesRequest = Message<"jobqueue.v1.ListNamespacesRequest">
  * Use `create(ListNamespacesRequestSchema)` to create a new message.
  */
 export const ListNamespacesRequestSchema: GenMessage<ListNamespacesRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 18);
+  messageDesc(file_jobqueue_v1_access_admin, 19);
 
 /**
  * One page of namespaces.
@@ -725,7 +838,7 @@ export type ListNamespacesResponse = Message<"jobqueue.v1.ListNamespacesResponse
  * Use `create(ListNamespacesResponseSchema)` to create a new message.
  */
 export const ListNamespacesResponseSchema: GenMessage<ListNamespacesResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 19);
+  messageDesc(file_jobqueue_v1_access_admin, 20);
 
 /**
  * Which namespace to disable.
@@ -746,7 +859,7 @@ export type DisableNamespaceRequest = Message<"jobqueue.v1.DisableNamespaceReque
  * Use `create(DisableNamespaceRequestSchema)` to create a new message.
  */
 export const DisableNamespaceRequestSchema: GenMessage<DisableNamespaceRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 20);
+  messageDesc(file_jobqueue_v1_access_admin, 21);
 
 /**
  * The disabled namespace.
@@ -767,7 +880,7 @@ export type DisableNamespaceResponse = Message<"jobqueue.v1.DisableNamespaceResp
  * Use `create(DisableNamespaceResponseSchema)` to create a new message.
  */
 export const DisableNamespaceResponseSchema: GenMessage<DisableNamespaceResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 21);
+  messageDesc(file_jobqueue_v1_access_admin, 22);
 
 /**
  * Which namespace to enable.
@@ -788,7 +901,7 @@ export type EnableNamespaceRequest = Message<"jobqueue.v1.EnableNamespaceRequest
  * Use `create(EnableNamespaceRequestSchema)` to create a new message.
  */
 export const EnableNamespaceRequestSchema: GenMessage<EnableNamespaceRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 22);
+  messageDesc(file_jobqueue_v1_access_admin, 23);
 
 /**
  * The enabled namespace.
@@ -809,7 +922,7 @@ export type EnableNamespaceResponse = Message<"jobqueue.v1.EnableNamespaceRespon
  * Use `create(EnableNamespaceResponseSchema)` to create a new message.
  */
 export const EnableNamespaceResponseSchema: GenMessage<EnableNamespaceResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 23);
+  messageDesc(file_jobqueue_v1_access_admin, 24);
 
 /**
  * Whom a token or a certificate stands for. Of several that match, a whole name holds before a prefix, and a longer prefix
@@ -894,7 +1007,7 @@ export type Identity = Message<"jobqueue.v1.Identity"> & {
  * Use `create(IdentitySchema)` to create a new message.
  */
 export const IdentitySchema: GenMessage<Identity> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 24);
+  messageDesc(file_jobqueue_v1_access_admin, 25);
 
 /**
  * The identity to make.
@@ -958,7 +1071,7 @@ export type PutIdentityRequest = Message<"jobqueue.v1.PutIdentityRequest"> & {
  * Use `create(PutIdentityRequestSchema)` to create a new message.
  */
 export const PutIdentityRequestSchema: GenMessage<PutIdentityRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 25);
+  messageDesc(file_jobqueue_v1_access_admin, 26);
 
 /**
  * The identity that there is now.
@@ -979,7 +1092,7 @@ export type PutIdentityResponse = Message<"jobqueue.v1.PutIdentityResponse"> & {
  * Use `create(PutIdentityResponseSchema)` to create a new message.
  */
 export const PutIdentityResponseSchema: GenMessage<PutIdentityResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 26);
+  messageDesc(file_jobqueue_v1_access_admin, 27);
 
 /**
  * Which identities to list.
@@ -1014,7 +1127,7 @@ export type ListIdentitiesRequest = Message<"jobqueue.v1.ListIdentitiesRequest">
  * Use `create(ListIdentitiesRequestSchema)` to create a new message.
  */
 export const ListIdentitiesRequestSchema: GenMessage<ListIdentitiesRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 27);
+  messageDesc(file_jobqueue_v1_access_admin, 28);
 
 /**
  * One page of identities.
@@ -1042,7 +1155,7 @@ export type ListIdentitiesResponse = Message<"jobqueue.v1.ListIdentitiesResponse
  * Use `create(ListIdentitiesResponseSchema)` to create a new message.
  */
 export const ListIdentitiesResponseSchema: GenMessage<ListIdentitiesResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 28);
+  messageDesc(file_jobqueue_v1_access_admin, 29);
 
 /**
  * Which identity to delete.
@@ -1070,7 +1183,7 @@ export type DeleteIdentityRequest = Message<"jobqueue.v1.DeleteIdentityRequest">
  * Use `create(DeleteIdentityRequestSchema)` to create a new message.
  */
 export const DeleteIdentityRequestSchema: GenMessage<DeleteIdentityRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 29);
+  messageDesc(file_jobqueue_v1_access_admin, 30);
 
 /**
  * Nothing: it is gone.
@@ -1085,7 +1198,112 @@ export type DeleteIdentityResponse = Message<"jobqueue.v1.DeleteIdentityResponse
  * Use `create(DeleteIdentityResponseSchema)` to create a new message.
  */
 export const DeleteIdentityResponseSchema: GenMessage<DeleteIdentityResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_access_admin, 30);
+  messageDesc(file_jobqueue_v1_access_admin, 31);
+
+/**
+ * Which records to list. A record must match all that is given.
+ *
+ * @generated from message jobqueue.v1.ListAuditRequest
+ */
+export type ListAuditRequest = Message<"jobqueue.v1.ListAuditRequest"> & {
+  /**
+   * At most so many in the answer. 0: 50. Above 1000: 1000. The answer may be shorter or empty, and still carry a token.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before, for the same filters. Empty: the first page.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Of this namespace alone. Empty: of all that the caller may see.
+   *
+   * @generated from field: string namespace = 3;
+   */
+  namespace: string;
+
+  /**
+   * Of this action alone, such as `RevokeKey`. At most 64 characters.
+   *
+   * @generated from field: string action = 4;
+   */
+  action: string;
+
+  /**
+   * Of this principal alone, such as `key:0123456789`. At most 1024 characters.
+   *
+   * @generated from field: string principal = 5;
+   */
+  principal: string;
+
+  /**
+   * Of this object alone, such as `queue:mail`. At most 1024 characters.
+   *
+   * @generated from field: string object = 6;
+   */
+  object: string;
+
+  /**
+   * With this outcome alone, such as `NOT_ALLOWED`. At most 64 characters.
+   *
+   * @generated from field: string outcome = 7;
+   */
+  outcome: string;
+
+  /**
+   * Of this time or later.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 8;
+   */
+  since?: Timestamp;
+
+  /**
+   * Of before this time.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 9;
+   */
+  until?: Timestamp;
+};
+
+/**
+ * Describes the message jobqueue.v1.ListAuditRequest.
+ * Use `create(ListAuditRequestSchema)` to create a new message.
+ */
+export const ListAuditRequestSchema: GenMessage<ListAuditRequest> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_access_admin, 32);
+
+/**
+ * One page of the audit log.
+ *
+ * @generated from message jobqueue.v1.ListAuditResponse
+ */
+export type ListAuditResponse = Message<"jobqueue.v1.ListAuditResponse"> & {
+  /**
+   * Newest first.
+   *
+   * @generated from field: repeated jobqueue.v1.AuditRecord records = 1;
+   */
+  records: AuditRecord[];
+
+  /**
+   * For `page_token` of the next page. Empty: this was the last one.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message jobqueue.v1.ListAuditResponse.
+ * Use `create(ListAuditResponseSchema)` to create a new message.
+ */
+export const ListAuditResponseSchema: GenMessage<ListAuditResponse> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_access_admin, 33);
 
 /**
  * Manages keys, identities and namespaces, and reads the audit log, for administrators.
@@ -1305,6 +1523,23 @@ export const AccessAdmin: GenService<{
     methodKind: "unary";
     input: typeof DeleteIdentityRequestSchema;
     output: typeof DeleteIdentityResponseSchema;
+  },
+  /**
+   * Lists the audit log, newest first: each call of a method that is declared `audited`, and calls that were refused. For
+   * administrators of `default` of all namespaces, and of callers that are not known; for others of their own.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
+   * - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method for these filters.
+   * - PERMISSION_DENIED, NOT_ALLOWED: the namespace is not the caller's.
+   * - NOT_FOUND, NAMESPACE_NOT_FOUND: there is no namespace of this name.
+   *
+   * @generated from rpc jobqueue.v1.AccessAdmin.ListAudit
+   */
+  listAudit: {
+    methodKind: "unary";
+    input: typeof ListAuditRequestSchema;
+    output: typeof ListAuditResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_jobqueue_v1_access_admin, 0);

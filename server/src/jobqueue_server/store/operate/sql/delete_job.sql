@@ -10,4 +10,6 @@ tried as (
 said as (
     delete from job_progress where job_id = $1
 )
-delete from job where id = $1
+delete from job j using lane l, queue q, kind k
+where j.id = $1 and l.id = j.lane_id and q.id = l.queue_id and k.id = l.kind_id
+returning q.name as queue, k.name as kind

@@ -1,0 +1,176 @@
+"""Calls that were refused: counted in memory, and written into the audit log in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Protocol
+
+from ... import logs
+from ...errors import DatabaseAway, DatabaseFull, JobQueueError
+from ...scope import Scope, Source
+from ...store.access.audit import AuditStore, Entry
+from ..tuning import Tuning
+
+_log = logs.get(__name__)
+
+#: Rows that wait to be written; a refusal that needs one more is counted alone.
+MOST = 1_000
+#: Who is told of where the caller is not known.
+UNKNOWN = "unknown"
+#: The action of the row that says how many refusals have no row of their own.
+DROPPED = "DropDenials"
+
+# By namespace, principal, address, action and outcome.
+_Alike = tuple[int | None, str, str, str, str]
+
+
+class Counts(Protocol):
+    """The metrics of refusals."""
+
+    def denied(self, reason: str) -> None:
+        """Counts a call that was refused for this reason."""
+
+    def denials_dropped(self) -> None:
+        """Counts one for which there was no room in the line."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    entry: Entry
+    first_at: float
+    count: int = 1
+
+
+class Denials:
+    """A bounded line. To note a refusal costs no statement and waits for nothing, also while the database is away.
+
+    Refusals that are alike - of one principal and address, of one method, for one reason - wait as one row with their
+    number, and go on doing so while they come; the row has the request of the first one.
+    """
+
+    def __init__(self, store: AuditStore, counts: Counts, tuning: Tuning, *, server_name: str) -> None:
+        self._store = store
+        self._counts = counts
+        self._every = tuning.denials_every
+        self._server_name = server_name
+        self._line: dict[_Alike, _Waiting] = {}
+        self._dropped = 0
+        self._dropped_at = 0.0
+        self._noted = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    def note(self, scope: Scope | None, source: Source, action: str, error: JobQueueError) -> None:
+        """A call was refused.
+
+        Args:
+            scope: Whose it was; None: who called is not known.
+            source: Whence it came.
+            action: The name of the method.
+            error: What it was answered.
+        """
+        self._counts.denied(error.reason)
+        namespace, principal = (None, UNKNOWN) if scope is None else (scope.namespace, scope.principal)
+        alike = (namespace, principal, source.address, action, error.reason)
+        waiting = self._line.get(alike)
+        if waiting is not None:
+            waiting.count += 1
+        elif len(self._line) < MOST:
+            entry = Entry(
+                action,
+                namespace,
+                principal,
+                "" if scope is None else scope.credential,
+                source.address,
+                source.transport,
+                source.request_id,
+                _object(action, error.metadata),
+                outcome=error.reason,
+                details={name: error.metadata[name] for name in _DETAILS if name in error.metadata},
+            )
+            self._line[alike] = _Waiting(entry, time.monotonic())
+        else:
+            self._counts.denials_dropped()
+            if not self._dropped:
+                self._dropped_at = time.monotonic()
+            self._dropped += 1
+        self._noted.set()
+
+    async def run(self) -> None:
+        """Writes what waits every few seconds, until cancelled."""
+        away = False
+        while True:
+            await self._noted.wait()
+            await asyncio.sleep(self._every)
+            try:
+                await self.write()
+            except (DatabaseAway, DatabaseFull) as error:
+                if not away:
+                    _log.warning("refused calls can't be written into the audit log yet", error=error)
+                away = True
+            else:
+                away = False
+
+    async def write(self) -> None:
+        """Writes what waits. What comes meanwhile waits for the next time.
+
+        Raises:
+            DatabaseAway, DatabaseFull: Nothing was written, and all of it still waits.
+        """
+        self._noted.clear()
+        written = {alike: waiting.count for alike, waiting in self._line.items()}
+        dropped = self._dropped
+        if not written and not dropped:
+            return
+        now = time.monotonic()
+        entries = [
+            replace(
+                waiting.entry, count=waiting.count, age=timedelta(seconds=max(0.0, now - waiting.first_at))
+            )
+            for waiting in self._line.values()
+        ]
+        if dropped:
+            age = timedelta(seconds=max(0.0, now - self._dropped_at))
+            entries.append(Entry(DROPPED, None, f"server:{self._server_name}", count=dropped, age=age))
+        try:
+            await self._store.write(entries)
+        except BaseException:
+            self._noted.set()
+            raise
+        for alike, count in written.items():
+            waiting = self._line[alike]
+            waiting.count -= count
+            # What came while it was written is a row of its own.
+            waiting.first_at = now
+            if not waiting.count:
+                del self._line[alike]
+        self._dropped -= dropped
+        self._dropped_at = now
+
+    async def leave(self) -> None:
+        """Writes what waits before the server ends; where that fails, the log says how many are lost."""
+        try:
+            async with asyncio.timeout(self._every):
+                await self.write()
+        except (DatabaseAway, DatabaseFull, TimeoutError) as error:
+            lost = sum(waiting.count for waiting in self._line.values()) + self._dropped
+            _log.warning("refused calls are not in the audit log", calls=lost, error=error)
+
+
+#: What an error tells that a row repeats.
+_DETAILS = ("permission", "kind")
+#: Under which name an error tells what it is about, and how that is called.
+_OBJECTS = {"queue": "queue", "job_id": "job", "id": "key", "namespace": "namespace", "kind": "kind"}
+
+
+def _object(action: str, metadata: Mapping[str, str]) -> str:
+    for key, name in _OBJECTS.items():
+        if key in metadata:
+            of_identity = key == "id" and action.endswith("Identity")
+            return f"{'identity' if of_identity else name}:{metadata[key]}"
+    return ""
