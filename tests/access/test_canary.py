@@ -12,7 +12,8 @@ import aiohttp
 import grpc.aio
 import pytest
 
-from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from jobqueue.v1 import access_admin_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from jobqueue_server.grants import Permission
 from tests.lease.hand_worker import span
 from tests.lease.place import Caller, eventually
 
@@ -157,6 +158,33 @@ async def test_the_same_names_in_two_namespaces_are_two_things(house: House) -> 
     assert queue.queue.paused
     queue = await house.admin.GetQueue(queue_admin_pb2.GetQueueRequest(name="same"))
     assert not queue.queue.paused
+
+
+async def test_the_audit_log_shows_no_canary_to_an_administrator_of_another_namespace(house: House) -> None:
+    await Nest().fill(house)
+    robin = await house.caller(grant(ALL), namespace=await house.namespace("robin"))
+    canary = await house.app.stores.access.find_namespace(CANARY)
+    assert canary is not None
+    theirs = await house.caller(grant(ALL), namespace=canary.id)
+    await theirs.pause(f"{CANARY}-queue")
+    refused = await house.caller(grant(Permission.READ, f"{CANARY}-*"), namespace=canary.id)
+    assert b"NOT_ALLOWED" in await said(refused.access.ListKeys(access_admin_pb2.ListKeysRequest()))
+    await house.app.access.denials.write()
+    answers = []
+    wanted: list[dict[str, Any]] = [{}, {"object": f"queue:{CANARY}-queue"}, {"outcome": "NOT_ALLOWED"}]
+    for each in wanted:
+        request = access_admin_pb2.ListAuditRequest(page_size=1, **each)
+        while True:
+            answer = await robin.access.ListAudit(request)
+            answers.append(answer.SerializeToString())
+            if not answer.next_page_token:
+                break
+            request.page_token = answer.next_page_token
+    own = await robin.access.ListAudit(access_admin_pb2.ListAuditRequest())
+    assert {record.action for record in own.records} >= {"CreateNamespace", "CreateKey"}, (
+        "and its own are there"
+    )
+    assert not [answer for answer in answers if CANARY.encode() in answer]
 
 
 async def test_metrics_tell_namespaces_apart_once_there_are_two(house: House) -> None:

@@ -45,7 +45,7 @@ OBJECTS = ("own", "other queue", "other namespace", "absent")
 REFUSALS = {
     "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "CREDENTIALS_EXPIRED", "CREDENTIALS_REVOKED", "NOT_ALLOWED",
     "JOB_NOT_FOUND", "QUEUE_NOT_FOUND", "SESSION_UNKNOWN", "KEY_NOT_FOUND",
-    "IDENTITY_NOT_FOUND",
+    "IDENTITY_NOT_FOUND", "NAMESPACE_NOT_FOUND",
 }  # fmt: skip
 #: By the object: a queue of that sort, and the namespaces in which it is there.
 QUEUES = {
@@ -101,6 +101,8 @@ def expected(principal: Principal, method: MethodDescriptor, thing: str) -> str:
             return "OK" if principal.namespace == "default" else "NOT_ALLOWED"
         case "NAMESPACE" if method.name == "DeleteIdentity":
             return "IDENTITY_NOT_FOUND" if principal.namespace == "default" else "NOT_ALLOWED"
+        case "NAMESPACE" if method.name == "ListAudit" and thing == "absent":
+            return "NAMESPACE_NOT_FOUND" if principal.namespace == "default" else "NOT_ALLOWED"
         case "FILTERED" | "NAMESPACE":
             return "OK"
         case "QUEUE_OF_REQUEST" if method.name == "PutKind":
@@ -285,6 +287,9 @@ REQUESTS: dict[str, Callable[[World, Principal, str, bool], Any]] = {
     "ListNamespaces": lambda w, p, thing, rest: access_admin_pb2.ListNamespacesRequest(),
     "DisableNamespace": lambda w, p, thing, rest: access_admin_pb2.DisableNamespaceRequest(name="scratch"),
     "EnableNamespace": lambda w, p, thing, rest: access_admin_pb2.EnableNamespaceRequest(name="scratch"),
+    "ListAudit": lambda w, p, thing, rest: access_admin_pb2.ListAuditRequest(
+        page_size=1, namespace={"other namespace": "beta", "absent": "never"}.get(thing, "")
+    ),
 }
 
 

@@ -74,6 +74,7 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
     await checked("ListNamespaces")
     await checked("DisableNamespace", {}, name="team-a")
     await checked("EnableNamespace", {}, name="team-a")
+    await checked("ListAudit")
     for name, (_, _, said) in operations(document).items():
         if said["tags"] == ["ops"]:
             await checked(name)

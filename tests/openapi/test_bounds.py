@@ -166,6 +166,17 @@ BASES: dict[str, list[Base]] = {
     "ListNamespaces": [Base(query=PAGE)],
     "DisableNamespace": [Base({"name": "nobodys"}, body={})],
     "EnableNamespace": [Base({"name": "nobodys"}, body={})],
+    "ListAudit": [
+        Base(
+            query={
+                **PAGE,
+                **OF_NAMESPACE,
+                **dict.fromkeys(("action", "principal", "object", "outcome"), "a"),
+                "since": "2026-01-31T18:00:00Z",
+                "until": "2026-01-31T18:00:00Z",
+            }
+        )
+    ],
 }
 
 

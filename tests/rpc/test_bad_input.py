@@ -433,7 +433,7 @@ WRONG_ACCESS: list[tuple[str, str, dict[str, Any], str]] = [
     ("keys in a namespace with NUL", "ListKeys", {"namespace": "a\0"}, "namespace"),
     *(
         row
-        for method in ("ListKeys", "ListNamespaces", "ListIdentities")
+        for method in ("ListKeys", "ListNamespaces", "ListIdentities", "ListAudit")
         for row in (
             (f"{method}, negative page size", method, {"page_size": -1}, "page_size"),
             (f"{method}, long page token", method, {"page_token": "a" * 1025}, "page_token"),
@@ -463,6 +463,16 @@ WRONG_ACCESS: list[tuple[str, str, dict[str, Any], str]] = [
         for what, wrong in (("no id", ""), ("0", "0"), ("a word", "one"), ("a long number", "1" * 19))
     ),
     ("an identity by a namespace in capitals", "DeleteIdentity", {"id": "1", "namespace": "B"}, "namespace"),
+    ("an audit log of a namespace with NUL", "ListAudit", {"namespace": "a\0"}, "namespace"),
+    *(
+        (f"the audit log by {field}, {what}", "ListAudit", {field: wrong * most}, field)
+        for field, most in (("action", 65), ("principal", 1025), ("object", 1025), ("outcome", 65))
+        for what, wrong in (("too long", "a"), ("with NUL", "\0"))
+    ),
+    *(
+        (f"the audit log {field} no time", "ListAudit", {field: Timestamp(nanos=-1)}, field)
+        for field in ("since", "until")
+    ),
     *(
         (f"{method} of {what}", method, {"name": wrong}, "name")
         for method in ("CreateNamespace", "DisableNamespace", "EnableNamespace")

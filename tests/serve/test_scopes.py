@@ -419,6 +419,18 @@ async def list_namespaces(world: World, caller: Caller, things: Things) -> list[
     return [await answer_of(caller.access.ListNamespaces(access_admin_pb2.ListNamespacesRequest()))]
 
 
+@case("ListAudit")
+async def list_audit(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    filters: list[dict[str, Any]] = [
+        {"namespace": things.namespace},
+        {"object": f"key:{things.api_key}"},
+        {"object": f"job:{things.ended}"},
+        {"principal": OURS.principal},
+    ]
+    requests = [access_admin_pb2.ListAuditRequest(**wanted) for wanted in filters]
+    return [await answer_of(caller.access.ListAudit(request)) for request in requests]
+
+
 def test_no_call_is_left_out() -> None:
     services = (
         jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"],
