@@ -86,6 +86,10 @@ async def one_of_each(house: House) -> dict[str, Any]:
     """A request for each method that is audited, by the method's name."""
     key = (await house.key(grant(Permission.READ))).id
     other = (await house.key(grant(Permission.READ))).id
+    identity = pb.PutIdentityRequest(kind="jwt", pattern="mailer", grants=[MAILER])
+    gone = (
+        await house.access.PutIdentity(pb.PutIdentityRequest(kind="mtls", pattern="a*", grants=[MAILER]))
+    ).identity
     await house.enqueue(queue="mail")
     return {
         "CancelJob": jobqueue_pb2.CancelJobRequest(id=(await house.enqueue(queue="mail")).id, reason="why"),
@@ -97,6 +101,8 @@ async def one_of_each(house: House) -> dict[str, Any]:
         "CreateKey": pb.CreateKeyRequest(name="mailer", grants=[MAILER]),
         "RotateKey": pb.RotateKeyRequest(id=key),
         "RevokeKey": pb.RevokeKeyRequest(id=other, reason="it was in a log"),
+        "PutIdentity": identity,
+        "DeleteIdentity": pb.DeleteIdentityRequest(id=gone.id),
         "CreateNamespace": pb.CreateNamespaceRequest(name="beta"),
         "DisableNamespace": pb.DisableNamespaceRequest(name="beta"),
         "EnableNamespace": pb.EnableNamespaceRequest(name="beta"),
@@ -112,6 +118,7 @@ OBJECTS = {
     "PutKind": "kind:{kind.name}",
     "RotateKey": "key:{id}",
     "RevokeKey": "key:{id}",
+    "DeleteIdentity": "identity:{id}",
     "CreateNamespace": "namespace:{name}",
     "DisableNamespace": "namespace:{name}",
     "EnableNamespace": "namespace:{name}",
@@ -132,8 +139,9 @@ async def test_each_audited_call_writes_one_row_of_who_what_where_and_when(house
         assert (record.address, record.transport) == ("127.0.0.1", "grpc")
         assert record.request_id == f"to {name}"
         assert record.namespace == ("beta" if "Namespace" in name else "default")
-        wanted = f"key:{answer.key.id}" if name == "CreateKey" else OBJECTS[name].format_map(_Fields(request))
-        assert record.object == wanted
+        made = {"CreateKey": "key:{key.id}", "PutIdentity": "identity:{identity.id}"}
+        wanted = made[name] if name in made else OBJECTS[name]
+        assert record.object == wanted.format_map(_Fields(answer if name in made else request))
         assert record.reason == getattr(request, "reason", "")
         stored = await house.value("select now() - uuid_time($1::text::uuid)", record.id)
         assert timedelta(0) <= stored < timedelta(minutes=1)
@@ -141,6 +149,8 @@ async def test_each_audited_call_writes_one_row_of_who_what_where_and_when(house
     assert details["DeleteJob"] == {"queue": "mail", "kind": "work"}
     assert json.loads(details["CreateKey"]["grants"])[0]["queues"] == ["mail*"]
     assert details["RotateKey"].keys() == {"successor", "grace"}
+    assert details["PutIdentity"].items() >= {"kind": "jwt", "pattern": "mailer"}.items()
+    assert details["DeleteIdentity"] == {"kind": "mtls", "pattern": "a*"}
     assert details["PutKind"] == {"max_attempts": "5"}
 
 
