@@ -479,7 +479,7 @@ async def test_the_list_is_of_a_span_of_time(house: House) -> None:
     await house.enqueue(queue="mail")
     await house.admin.PauseQueue(queue_admin_pb2.PauseQueueRequest(name="mail"))
     (record,) = await listed(house, object="queue:mail")
-    at = record.at.ToDatetime(UTC)
+    at = record.occurred_at.ToDatetime(UTC)
     assert await listed(house, object="queue:mail", since=at, until=at + timedelta(seconds=1)) == [record]
     assert not await listed(house, object="queue:mail", since=at + timedelta(seconds=1))
     assert not await listed(house, object="queue:mail", until=at)

@@ -237,6 +237,42 @@ def test_namespaces_are_made_listed_disabled_and_enabled(guarded: Guarded) -> No
     assert guarded.admin("namespaces", "disable", "default").returncode == 2
 
 
+def test_the_audit_log_is_listed_by_what_the_options_say(guarded: Guarded) -> None:
+    key_id, mailer = guarded.key("mailer", "--enqueue", "mail")
+    guarded.admin("keys", "revoke", key_id, "--reason", "it was in a log")
+    found = guarded.admin.lines("audit", "list", "--object", f"key:{key_id}", "--since", "1h")
+    assert [record["action"] for record in found] == ["RevokeKey", "CreateKey"]
+    assert found[0]["reason"] == "it was in a log"
+    assert found[0]["address"] == "127.0.0.1"
+    for option, value in (
+        ("--action", "RevokeKey"),
+        ("--principal", found[0]["principal"]),
+        ("--outcome", "OK"),
+        ("--namespace", "default"),
+        ("--since", found[0]["occurred_at"]),
+        ("--limit", "1"),
+    ):
+        newest = guarded.admin.lines("audit", "list", "--object", f"key:{key_id}", option, value)[0]
+        assert newest == found[0], option
+    until = found[0]["occurred_at"]
+    older = guarded.admin.lines("audit", "list", "--object", f"key:{key_id}", "--until", until)
+    assert older == found[1:]
+    (first,) = guarded.admin.lines("audit", "list", "--action", "BootstrapKey")
+    assert (first["principal"], first["transport"]) == ("bootstrap", "database")
+    assert first["object"] == guarded.admin.json("whoami")["principal"]
+    shown = guarded.admin("audit", "list", "--action", "RevokeKey").stdout
+    assert "it was in a log" in shown
+    assert f"key:{key_id}" in shown
+
+
+@pytest.mark.parametrize("option", ["--since", "--until"])
+def test_a_time_that_is_none_is_refused(guarded: Guarded, option: str) -> None:
+    for text in ("yesterday", "99999999d"):
+        done = guarded.admin("audit", "list", option, text)
+        assert done.returncode == 2
+        assert "how long ago" in done.stderr
+
+
 def test_a_server_that_asks_for_no_keys_says_so_and_makes_them_all_the_same(cli: Cli) -> None:
     shown = cli.json("whoami")
     assert shown["principal"] == "anonymous"

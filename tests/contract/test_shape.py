@@ -98,12 +98,11 @@ def test_lists_of_a_get_are_repeated_scalars(method: MethodDescriptor) -> None:
 
 
 def test_times_end_in_at() -> None:
-    """Except the two bounds of a list."""
+    """Except the bounds of lists."""
+    bounds = {"created_after", "created_before", "since", "until"}
     for field in (field for message in MESSAGES for field in message.fields):
         time = type_name(field) == "google.protobuf.Timestamp"
-        assert time == (field.name.endswith("_at") or field.name in {"created_after", "created_before"}), (
-            field
-        )
+        assert time == (field.name.endswith("_at") or field.name in bounds), field
 
 
 @pytest.mark.parametrize("enum", ENUMS, ids=by_name)

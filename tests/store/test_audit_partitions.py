@@ -54,7 +54,7 @@ async def test_a_migrated_database_has_room_for_the_default_retention(dsn):
 async def test_partitions_are_made_ahead_and_dropped_when_all_of_them_is_old(dsn):
     async with opened(dsn) as database, connected(dsn) as connection:
         store, log = AuditPartitionStore(database, retention=RETENTION, expected=right), AuditStore(database)
-        parts = AuditPartitions(store, retention=RETENTION)
+        parts = AuditPartitions(store)
         assert await store.ensure(timedelta(days=1), behind=40, ahead=2) > 10
         await log.write([entry("old", timedelta(days=33)), entry("kept", timedelta(days=29)), entry("new")])
         await parts.drop()

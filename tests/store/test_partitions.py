@@ -239,7 +239,9 @@ async def test_the_functions_are_for_the_service_alone_and_look_names_up_in_thei
             "where prosecdef and pronamespace = 'public'::regnamespace order by 1"
         )
         assert [row["proname"] for row in definers] == [
+            "drop_audit_partition",
             "drop_partition",
+            "ensure_audit_partitions",
             "ensure_partitions",
             "merge_partitions",
         ]

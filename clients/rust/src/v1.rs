@@ -225,7 +225,7 @@ pub struct AuditRecord {
     pub id: ::prost::alloc::string::String,
     /// When it was, by the database's clock; of several the first.
     #[prost(message, optional, tag = "2")]
-    pub at: ::core::option::Option<::prost_types::Timestamp>,
+    pub occurred_at: ::core::option::Option<::prost_types::Timestamp>,
     /// The namespace of what was changed, or of the caller that was refused. Empty: the caller is not known.
     #[prost(string, tag = "3")]
     pub namespace: ::prost::alloc::string::String,

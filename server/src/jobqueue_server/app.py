@@ -13,7 +13,6 @@ from pathlib import Path
 from . import __version__, logs
 from .addresses import check_free
 from .background import Background
-from .chain import Chain
 from .core.access.room import AccessRoom
 from .core.attempt.room import AttemptRoom
 from .core.catalog.room import CatalogRoom
@@ -30,7 +29,7 @@ from .core.upkeep.levels import LEVEL
 from .core.upkeep.room import UpkeepRoom
 from .drain import Drain
 from .embedded import EmbeddedPostgres, default_data_dir
-from .gate import access_of, audited_methods, issuer_of
+from .gate import chain_of, issuer_of
 from .gauges import Gauges
 from .limits import HTTP2_ALONE, allow_files
 from .memory import FreeMemory
@@ -98,7 +97,7 @@ class App:
     # fmt: off
     def _build(self) -> Drain:
         settings, tuning = self.settings, self._tuning
-        retention, cancel_grace = settings.retention, settings.cancel_grace
+        retention, cancel_grace, grace = settings.retention, settings.cancel_grace, settings.shutdown_grace
         self.metrics = metrics = Metrics()
 
         # The database.
@@ -114,9 +113,7 @@ class App:
         )
 
         # The core, room by room.
-        self.upkeep = upkeep = UpkeepRoom(
-            stores, expected, level=self._level, retention=retention, audit_retention=settings.audit_retention
-        )
+        self.upkeep = upkeep = UpkeepRoom(stores, expected, level=self._level, retention=retention)
         self.catalog = catalog = CatalogRoom(stores, open_kinds=settings.kinds == "open")
         self.events = events = EventsRoom(stores, catalog, metrics, tuning, exchanges=settings.notify == "on")
         self.access = access = AccessRoom(
@@ -140,10 +137,7 @@ class App:
         operate = OperateRoom(stores, events, claim, session)
 
         # The transports, over one chain.
-        self.chain = chain = Chain(
-            metrics, access=access_of(settings, access.access), audited=audited_methods(),
-            denials=access.denials if access.used else None,
-        )
+        self.chain = chain = chain_of(settings, access, metrics)
         services = services_of(
             settings, upkeep, access, catalog, query, lease, intake, attempt, session, operate,
             server_name=self.name,
@@ -159,9 +153,7 @@ class App:
             *(room.background() for room in rooms),
             {"depths": gauges.run, "free memory": FreeMemory().run} | watching(self._tls, metrics),
         )
-        return Drain(
-            chain, self.transports.serving, query, claim, attempt, session, tuning, grace=settings.shutdown_grace
-        )
+        return Drain(chain, self.transports.serving, query, claim, attempt, session, tuning, grace=grace)
     # fmt: on
 
     # ---- start and stop

@@ -197,7 +197,7 @@ class Chain:
         observer: Hears of every call.
         access: Decides who may call; None: everybody.
         audited: The full names of the methods that write into the audit log: they know whence they were called.
-        denials: Hears of refused calls; None: nobody does.
+        denials: Hears of refused calls; None: they are told to none.
         max_in_flight: Unary calls that are handled at once.
 
     Attributes:

@@ -17,11 +17,12 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from grpc_http2 import PeerNames
 from jobqueue.v1 import access_admin_pb2, access_pb2, jobqueue_pb2, queue_admin_pb2
 
-from .chain import DOCUMENTS, METRICS, Call
+from .chain import DOCUMENTS, METRICS, Call, CallObserver, Chain
 from .core.access.access import Access
 from .core.access.checks import not_allowed
 from .core.access.failures import FailedAttempts
 from .core.access.issuer import Issuer
+from .core.access.room import AccessRoom
 from .errors import (
     CredentialsInvalid,
     CredentialsMissing,
@@ -132,6 +133,16 @@ def access_of(settings: Settings, access: Access) -> Gate | None:
         methods=settings.auth,
         names=settings.mtls_identity,
         anonymous=anonymous_grants(settings.auth_anonymous),
+    )
+
+
+def chain_of(settings: Settings, access: AccessRoom, observer: CallObserver) -> Chain:
+    """The chain of a server, with what these settings ask of callers."""
+    return Chain(
+        observer,
+        access=access_of(settings, access.access),
+        audited=audited_methods(),
+        denials=access.denials if access.used else None,
     )
 
 

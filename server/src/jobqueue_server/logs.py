@@ -102,8 +102,8 @@ def configure(level: str, form: Literal["human", "json"], stream: TextIO | None 
     # Libraries log from WARNING on: their other lines are about the libraries themselves.
     for ours in ("jobqueue_server", "grpc_http2"):
         logging.getLogger(ours).setLevel(level.upper())
-    # Whatever is left out of the other lines, who archives these misses none.
-    logging.getLogger(AUDIT).setLevel(logging.INFO)
+    # Whatever is left out of the other lines, who archives these misses none. People read the audit log elsewhere.
+    logging.getLogger(AUDIT).setLevel(logging.INFO if form == "json" else logging.WARNING)
     # While the database is away the pool would log a traceback a second. The server's heartbeat logs it less often.
     logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
     # grpcio logs each metadata value that is not UTF-8, credentials as well.

@@ -129,9 +129,7 @@ class Metrics:
         self._listens = Counter(
             "jobqueue_listens", "Times that this server began to listen for notices.", registry=self.registry
         )
-        self._denied = _Counters(
-            self._counter("jobqueue_denials", "Calls that were refused, by the reason.", "reason")
-        )
+        self._denied = _Counters(self._counter("jobqueue_denials", "Refused calls, by the reason.", "reason"))
         self._denials_dropped = self._counter(
             "jobqueue_audit_denials_dropped",
             "Refused calls without a row of their own in the audit log, since too many others waited.",

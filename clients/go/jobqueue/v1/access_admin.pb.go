@@ -394,7 +394,7 @@ type AuditRecord struct {
 	// Its id, a UUID v7.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// When it was, by the database's clock; of several the first.
-	At *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
 	// The namespace of what was changed, or of the caller that was refused. Empty: the caller is not known.
 	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Who called, such as `key:0123456789`; `unknown` where the credentials were missing or wrong.
@@ -461,9 +461,9 @@ func (x *AuditRecord) GetId() string {
 	return ""
 }
 
-func (x *AuditRecord) GetAt() *timestamppb.Timestamp {
+func (x *AuditRecord) GetOccurredAt() *timestamppb.Timestamp {
 	if x != nil {
-		return x.At
+		return x.OccurredAt
 	}
 	return nil
 }
@@ -2364,10 +2364,11 @@ const file_jobqueue_v1_access_admin_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\tcreatedAt\x12A\n" +
 	"\vdisabled_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"disabledAt\"\xc6\x04\n" +
+	"disabledAt\"\xd7\x04\n" +
 	"\vAuditRecord\x12\x15\n" +
-	"\x02id\x18\x01 \x01(\tB\x05\xe2A\x02\x03\bR\x02id\x120\n" +
-	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\x02at\x12\"\n" +
+	"\x02id\x18\x01 \x01(\tB\x05\xe2A\x02\x03\bR\x02id\x12A\n" +
+	"\voccurred_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"occurredAt\x12\"\n" +
 	"\tnamespace\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\tnamespace\x12\"\n" +
 	"\tprincipal\x18\x04 \x01(\tB\x04\xe2A\x01\x03R\tprincipal\x12$\n" +
 	"\n" +
@@ -2608,7 +2609,7 @@ var file_jobqueue_v1_access_admin_proto_depIdxs = []int32{
 	36, // 6: jobqueue.v1.Key.last_used_at:type_name -> google.protobuf.Timestamp
 	36, // 7: jobqueue.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
 	36, // 8: jobqueue.v1.Namespace.disabled_at:type_name -> google.protobuf.Timestamp
-	36, // 9: jobqueue.v1.AuditRecord.at:type_name -> google.protobuf.Timestamp
+	36, // 9: jobqueue.v1.AuditRecord.occurred_at:type_name -> google.protobuf.Timestamp
 	34, // 10: jobqueue.v1.AuditRecord.details:type_name -> jobqueue.v1.AuditRecord.DetailsEntry
 	0,  // 11: jobqueue.v1.GetAccessResponse.grants:type_name -> jobqueue.v1.Grant
 	36, // 12: jobqueue.v1.GetAccessResponse.expires_at:type_name -> google.protobuf.Timestamp

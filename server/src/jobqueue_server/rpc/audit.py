@@ -67,5 +67,5 @@ def audit_message(row: AuditRow) -> admin_pb.AuditRecord:
         details=row.details,
         count=row.count,
     )
-    convert.set_moment(message.at, row.at)
+    convert.set_moment(message.occurred_at, row.occurred_at)
     return message

@@ -109,12 +109,12 @@ def _moment(text: str | None, where: str) -> Timestamp | None:
 
 def _table(found: Iterable[pb.AuditRecord]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("at", "principal", "address", "action", "object", "outcome", "reason"):
+    for column in ("when", "principal", "address", "action", "object", "outcome", "reason"):
         table.add_column(column, no_wrap=column not in ("object", "reason"), overflow="fold")
     for record in found:
         times = f" x{record.count}" if record.count > 1 else ""
         table.add_row(
-            moment(record, "at"),
+            moment(record, "occurred_at"),
             Text(record.principal),
             Text(record.address),
             Text(record.action),

@@ -240,7 +240,7 @@ class AuditRecord(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     ID_FIELD_NUMBER: _builtins.int
-    AT_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
     NAMESPACE_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     CREDENTIAL_FIELD_NUMBER: _builtins.int
@@ -280,7 +280,7 @@ class AuditRecord(_message.Message):
     count: _builtins.int
     """How many calls alike it stands for."""
     @_builtins.property
-    def at(self) -> _timestamp_pb2.Timestamp:
+    def occurred_at(self) -> _timestamp_pb2.Timestamp:
         """When it was, by the database's clock; of several the first."""
 
     @_builtins.property
@@ -291,7 +291,7 @@ class AuditRecord(_message.Message):
         self,
         *,
         id: _builtins.str = ...,
-        at: _timestamp_pb2.Timestamp | None = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
         namespace: _builtins.str = ...,
         principal: _builtins.str = ...,
         credential: _builtins.str = ...,
@@ -305,9 +305,9 @@ class AuditRecord(_message.Message):
         details: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "address", b"address", "at", b"at", "count", b"count", "credential", b"credential", "details", b"details", "id", b"id", "namespace", b"namespace", "object", b"object", "outcome", b"outcome", "principal", b"principal", "reason", b"reason", "request_id", b"request_id", "transport", b"transport"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "address", b"address", "count", b"count", "credential", b"credential", "details", b"details", "id", b"id", "namespace", b"namespace", "object", b"object", "occurred_at", b"occurred_at", "outcome", b"outcome", "principal", b"principal", "reason", b"reason", "request_id", b"request_id", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -255,11 +255,6 @@ class Access:
         known = self._keys.get(scope.credential.removeprefix(_KEY))
         return None if known is None else known.row.expires_at
 
-    @property
-    def namespaces(self) -> int:
-        """How many there are."""
-        return len(self._namespaces)
-
     def now(self, scope: Scope) -> tuple[Scope, JobQueueError | None]:
         """What became of a credential that was good when a stream or a session began.
 

@@ -40,9 +40,25 @@ class Counts(Protocol):
 
 @dataclass(slots=True)
 class _Waiting:
+    """A row that waits to be written, with the time of its first refusal by `time.monotonic()`."""
+
     entry: Entry
     first_at: float
     count: int = 1
+
+    def again(self) -> None:
+        """One more that is alike."""
+        self.count += 1
+
+    def as_entry(self, now: float) -> Entry:
+        """The row as it is now."""
+        return replace(self.entry, count=self.count, age=timedelta(seconds=max(0.0, now - self.first_at)))
+
+    def written(self, count: int, now: float) -> bool:
+        """So many were written. Whether all were; what came meanwhile is a row of its own."""
+        self.count -= count
+        self.first_at = now
+        return not self.count
 
 
 class Denials:
@@ -79,7 +95,7 @@ class Denials:
         alike = (namespace, principal, source.address, action, error.reason)
         waiting = self._line.get(alike)
         if waiting is not None:
-            waiting.count += 1
+            waiting.again()
         elif len(self._line) < MOST:
             entry = Entry(
                 action,
@@ -128,12 +144,7 @@ class Denials:
         if not written and not dropped:
             return
         now = time.monotonic()
-        entries = [
-            replace(
-                waiting.entry, count=waiting.count, age=timedelta(seconds=max(0.0, now - waiting.first_at))
-            )
-            for waiting in self._line.values()
-        ]
+        entries = [waiting.as_entry(now) for waiting in self._line.values()]
         if dropped:
             age = timedelta(seconds=max(0.0, now - self._dropped_at))
             entries.append(Entry(DROPPED, None, f"server:{self._server_name}", count=dropped, age=age))
@@ -143,11 +154,7 @@ class Denials:
             self._noted.set()
             raise
         for alike, count in written.items():
-            waiting = self._line[alike]
-            waiting.count -= count
-            # What came while it was written is a row of its own.
-            waiting.first_at = now
-            if not waiting.count:
+            if self._line[alike].written(count, now):
                 del self._line[alike]
         self._dropped -= dropped
         self._dropped_at = now

@@ -23,13 +23,12 @@ class AuditPartitions:
     """Whole partitions come and go, so no row is looked at.
 
     Args:
-        store: The statements.
-        retention: How long a row is kept, and then for up to a 28th of that more.
+        store: The statements, which know the retention. A row is kept for up to a 28th of it more.
     """
 
-    def __init__(self, store: AuditPartitionStore, *, retention: timedelta) -> None:
+    def __init__(self, store: AuditPartitionStore) -> None:
         self._store = store
-        self._width = partition_width(retention)
+        self._width = partition_width(store.retention)
 
     async def ensure(self) -> None:
         """Makes the partitions of now and of the time ahead; before the first call, and every hour.

@@ -16,19 +16,11 @@ from .retention import Retention
 class UpkeepRoom:
     """Its parts are its attributes."""
 
-    def __init__(
-        self,
-        stores: Stores,
-        expected: ExpectedClocks,
-        *,
-        level: int,
-        retention: timedelta,
-        audit_retention: timedelta,
-    ) -> None:
+    def __init__(self, stores: Stores, expected: ExpectedClocks, *, level: int, retention: timedelta) -> None:
         self.clock = Clock(stores.clock)
         self.levels = Levels(stores.levels, level)
         self.retention = Retention(stores.retention, retention=retention)
-        self.audit_partitions = AuditPartitions(stores.audit_partitions, retention=audit_retention)
+        self.audit_partitions = AuditPartitions(stores.audit_partitions)
         self.expected = expected
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:

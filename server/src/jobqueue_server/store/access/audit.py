@@ -61,7 +61,7 @@ class AuditRow:
     """A row that was read. `namespace` None: the caller was not known."""
 
     id: UUID
-    at: datetime
+    occurred_at: datetime
     namespace: str | None
     principal: str
     credential: str
@@ -232,7 +232,7 @@ def _say(row_id: UUID, entry: Entry) -> None:
 def _row(row: Record) -> AuditRow:
     return AuditRow(
         row["id"],
-        row["at"],
+        row["occurred_at"],
         row["namespace"],
         row["principal"],
         row["credential"],

@@ -10,11 +10,15 @@ from .retention import busy_is_told
 
 
 class AuditPartitionStore:
-    """Raises (every method): LocksBusy, after which nothing has changed; DatabaseAway, DatabaseFull."""
+    """Raises (every method): LocksBusy, after which nothing has changed; DatabaseAway, DatabaseFull.
+
+    Attributes:
+        retention: How long a row is kept.
+    """
 
     def __init__(self, database: Database, *, retention: timedelta, expected: Expected) -> None:
         self._database = database
-        self._retention = retention
+        self.retention = retention
         self._expected = expected
 
     async def ensure(self, width: timedelta, *, behind: int, ahead: int) -> int:
@@ -26,5 +30,5 @@ class AuditPartitionStore:
     async def drop(self) -> str | None:
         """Drops the oldest partition if all of it is older than the retention; its name, or None."""
         with busy_is_told():
-            row = await self._database.fetchrow("drop_audit_partition", self._retention, self._expected())
+            row = await self._database.fetchrow("drop_audit_partition", self.retention, self._expected())
         return None if row is None else row["name"]

@@ -31,7 +31,7 @@ edge as (
     select case when (select count(*) from page) < $8 and (select count(*) from scanned) >= $9
         then (select s.id from scanned s order by s.id limit 1) end as id
 )
-select e.id as edge, p.id, uuid_time(p.id) as at, n.name as namespace, p.principal, p.credential, host(p.address) as address,
+select e.id as edge, p.id, uuid_time(p.id) as occurred_at, n.name as namespace, p.principal, p.credential, host(p.address) as address,
        p.transport, p.request_id, p.action, p.object, p.reason, p.outcome, p.details::text as details, p.count
 from edge e
 left join page p on true
