@@ -238,7 +238,7 @@ def test_namespaces_are_made_listed_disabled_and_enabled(guarded: Guarded) -> No
 
 
 def test_the_audit_log_is_listed_by_what_the_options_say(guarded: Guarded) -> None:
-    key_id, mailer = guarded.key("mailer", "--enqueue", "mail")
+    key_id, _ = guarded.key("mailer", "--enqueue", "mail")
     guarded.admin("keys", "revoke", key_id, "--reason", "it was in a log")
     found = guarded.admin.lines("audit", "list", "--object", f"key:{key_id}", "--since", "1h")
     assert [record["action"] for record in found] == ["RevokeKey", "CreateKey"]

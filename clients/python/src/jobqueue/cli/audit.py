@@ -14,7 +14,7 @@ from rich.text import Text
 from jobqueue.v1 import access_admin_pb2 as pb
 
 from . import show, values
-from .access import ask, moment, print_json
+from .access import ask, print_json, time_of
 from .exits import Refused
 from .options import DEFAULT_SERVER, AsJson, Deadline, Server, command, group, told
 
@@ -108,17 +108,18 @@ def _moment(text: str | None, where: str) -> Timestamp | None:
 
 
 def _table(found: Iterable[pb.AuditRecord]) -> None:
+    """What fits on a line; `--json` has all of it."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("when", "principal", "address", "action", "object", "outcome", "reason"):
-        table.add_column(column, no_wrap=column not in ("object", "reason"), overflow="fold")
+    for column in ("when", "principal", "action"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("object", min_width=14, overflow="fold")
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("reason", overflow="fold")
     for record in found:
         times = f" x{record.count}" if record.count > 1 else ""
         table.add_row(
-            moment(record, "occurred_at"),
-            Text(record.principal),
-            Text(record.address),
-            Text(record.action),
-            Text(record.object),
+            f"{show.age(time_of(record, 'occurred_at'))} ago",
+            *map(Text, (record.principal, record.action, record.object)),
             Text(record.outcome + times),
             Text(record.reason),
         )
