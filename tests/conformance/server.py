@@ -174,9 +174,7 @@ class Stream:
         words: str = "as the case says",
     ) -> None:
         """Ends the stream by an error."""
-        self.failure = Status(code=code.value[0], message=words)
-        if reason:
-            self.failure.details.add().Pack(ErrorInfo(reason=reason, domain="jobqueue"))
+        self.failure = _status(code, reason, words)
         self.outgoing.put_nowait(None)
 
     # ---- the stream's own side
@@ -240,12 +238,14 @@ class Server:
 
     Attributes:
         refuses: Called with the number of the server that is tried; a status code ends the stream at once.
+        reason: That of these refusals; empty: they have none.
         tries: When each stream was opened, those that were refused included.
         shown: What each of them had as `authorization`; empty: nothing.
     """
 
     def __init__(self, ledger: Ledger, count: int = 1) -> None:
         self.refuses: Callable[[int], grpc.StatusCode | None] = lambda _: None
+        self.reason = ""
         self.tries: list[float] = []
         self.shown: list[str] = []
         self.addresses: list[str] = []
@@ -305,7 +305,7 @@ class Server:
             self.tries.append(time.monotonic())
             self.shown.append(str(dict(context.invocation_metadata() or ()).get("authorization", "")))
             if (code := self.refuses(number)) is not None:
-                await context.abort(code, "as the case says")
+                await _abort(context, _status(code, self.reason, "as the case says"))
             stream = Stream(number, self._ledger)
             self._all.append(stream)
             reading = asyncio.create_task(stream.read(frames))
@@ -314,15 +314,25 @@ class Server:
                 while (frame := await stream.outgoing.get()) is not None:
                     yield frame
                 if stream.failure is not None:
-                    trailer = (("grpc-status-details-bin", stream.failure.SerializeToString()),)
-                    code = next(each for each in grpc.StatusCode if each.value[0] == stream.failure.code)
-                    await context.abort(code, stream.failure.message, trailer)
+                    await _abort(context, stream.failure)
             finally:
                 stream.over()
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
 
         return lease
+
+
+def _status(code: grpc.StatusCode, reason: str, words: str) -> Status:
+    made = Status(code=code.value[0], message=words)
+    if reason:
+        made.details.add().Pack(ErrorInfo(reason=reason, domain="jobqueue"))
+    return made
+
+
+async def _abort(context: Any, status: Status) -> None:
+    code = next(each for each in grpc.StatusCode if each.value[0] == status.code)
+    await context.abort(code, status.message, (("grpc-status-details-bin", status.SerializeToString()),))
 
 
 def duration(seconds: float) -> Duration:

@@ -41,7 +41,8 @@ var (
 	ErrServersDiffer = errors.New("servers differ")
 	// ErrOverloaded: the server takes no more for now: try again after RetryAfter.
 	ErrOverloaded = errors.New("overloaded")
-	// ErrUnavailable: no server answered, or it can't reach its database. What was asked for may have been done.
+	// ErrUnavailable: no server answered, or it can't reach its database or the issuer of tokens. What was asked for may
+	// have been done.
 	ErrUnavailable = errors.New("unavailable")
 	// ErrDeadlineExceeded: not done in time. What was asked for may have been done. It is
 	// [context.DeadlineExceeded] as well.

@@ -39,7 +39,8 @@ pub enum ErrorKind {
     ServersDiffer,
     /// The server has too much to do: try again after [`Error::retry_after`].
     Overloaded,
-    /// No server answered, or it can't reach its database. What was asked for may have been done.
+    /// No server answered, or it can't reach its database or the issuer of tokens. What was asked for may have been
+    /// done.
     Unavailable,
     /// Not done in time. What was asked for may have been done.
     DeadlineExceeded,

@@ -94,7 +94,10 @@ export class ServersDiffer extends JobQueueError {}
 /** The server has too much to do: try again after `retryAfterMs`. */
 export class Overloaded extends JobQueueError {}
 
-/** No server answered, or it can't reach its database. The call may have been committed: try again. */
+/**
+ * No server answered, or it can't reach its database or the issuer of tokens. The call may have been committed: try
+ * again.
+ */
 export class Unavailable extends JobQueueError {}
 
 /** Not done in time. The call may have been committed: try again, an enqueue with the same key. */

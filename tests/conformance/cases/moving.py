@@ -235,3 +235,27 @@ async def credentials_refused(stage: Stage) -> None:
     assert any("credentials" in line for line in worker.warnings()), (
         f"no warning names them:\n{worker.tail()}"
     )
+
+
+@case(
+    "issuer-away",
+    "A server that can't read the issuer's keys is asked again soon; what was held is held on.",
+    "Resume",
+    short=True,
+)
+async def issuer_away(stage: Stage) -> None:
+    worker, stream = await stage.holding(1)
+    stage.server.reason = "ISSUER_AWAY"
+    stage.server.refuses = lambda _: grpc.StatusCode.UNAVAILABLE
+    stream.end(grpc.StatusCode.UNAVAILABLE, "ISSUER_AWAY", "the keys of the issuer of tokens can't be read")
+    ends = time.monotonic() + WITHIN
+    while len(stage.server.tries) < 4:
+        assert time.monotonic() < ends, f"it tried {len(stage.server.tries) - 1} times within {WITHIN:g} s"
+        await asyncio.sleep(0.05)
+    stage.server.refuses = lambda _: None
+    second = await stage.server.stream()
+    hello = await second.welcome(token="token-2")
+    assert [each.lease_id for each in hello.resume.held] == [1], "Resume does not name what it holds"
+    worker.release(id_of(1))
+    await second.outcome(1)
+    assert not worker.said("handler_cancelled"), "a handler was stopped"

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
         IdempotencyKeyReused as IdempotencyKeyReused,
     )
     from .errors import (
+        IdentityElsewhere as IdentityElsewhere,
+    )
+    from .errors import (
         IdentityNotFound as IdentityNotFound,
     )
     from .errors import (
@@ -175,9 +178,9 @@ if TYPE_CHECKING:
 _HOME = {
     "channel": "tls_credentials",
     "client": "Client",
-    "errors": "DeadlineExceeded FieldViolation IdempotencyKeyReused IdentityNotFound InvalidRequest JobNotFound "
-    "JobNotTerminal JobQueueError JobTerminal KeyNotFound KeyRevoked KindUnknown NamespaceDisabled "
-    "NamespaceNotFound NotAllowed NotFound NotSupported Overloaded PayloadInvalid QueueNotFound "
+    "errors": "DeadlineExceeded FieldViolation IdempotencyKeyReused IdentityElsewhere IdentityNotFound "
+    "InvalidRequest JobNotFound JobNotTerminal JobQueueError JobTerminal KeyNotFound KeyRevoked KindUnknown "
+    "NamespaceDisabled NamespaceNotFound NotAllowed NotFound NotSupported Overloaded PayloadInvalid QueueNotFound "
     "ServerFault ServersDiffer SessionEnded SessionSilent SessionSuperseded SessionUnknown TooLarge "
     "Unauthenticated Unavailable WaitTimeout WatchTokenExpired",
     "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Job JobPage JobProgress Kind NewJob Queue QueueDepth "

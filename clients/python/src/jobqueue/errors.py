@@ -123,7 +123,9 @@ class Overloaded(JobQueueError):
 
 
 class Unavailable(JobQueueError):
-    """No server answered, or it can't reach its database. The call may have been committed: try again."""
+    """No server answered, or it can't reach its database or the issuer of tokens. The call may have been committed: try
+    again.
+    """
 
 
 class DeadlineExceeded(JobQueueError):
@@ -182,6 +184,10 @@ class IdentityNotFound(NotFound):
     """There is no identity with this id in the namespace."""
 
 
+class IdentityElsewhere(JobQueueError):
+    """An identity for this name is in another namespace: delete it there first."""
+
+
 class NamespaceNotFound(NotFound):
     """There is no namespace of this name."""
 
@@ -218,6 +224,7 @@ _BY_REASON: dict[str, type[JobQueueError]] = {
     "KEY_NOT_FOUND": KeyNotFound,
     "KEY_REVOKED": KeyRevoked,
     "IDENTITY_NOT_FOUND": IdentityNotFound,
+    "IDENTITY_ELSEWHERE": IdentityElsewhere,
     "NAMESPACE_NOT_FOUND": NamespaceNotFound,
 }
 

@@ -63,6 +63,7 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
         "wait for it with `jobqueue wait ID`, or stop it with `jobqueue cancel ID`",
     ),
     (errors.IdempotencyKeyReused, Exit.CONFLICT, ""),
+    (errors.IdentityElsewhere, Exit.CONFLICT, "delete it there with `jobqueue identities delete`"),
     (errors.KeyRevoked, Exit.CONFLICT, "make a new one with `jobqueue keys create`"),
     (errors.ServersDiffer, Exit.CONFLICT, "upgrade the servers that it names"),
     (
