@@ -26,7 +26,9 @@ class Authority:
         #: Of what it issued last, by name.
         self.serials: dict[str, int] = {}
 
-    def issue(self, name: str, *names: x509.GeneralName) -> tuple[str, str]:
+    def issue(
+        self, name: str, *names: x509.GeneralName, lasts: timedelta = timedelta(days=1)
+    ) -> tuple[str, str]:
         """The files of a new certificate and its key.
 
         Those that were there are replaced at once, the key first, as careful programs do.
@@ -34,10 +36,11 @@ class Authority:
         Args:
             name: Its common name, and that of the files.
             names: More of its names.
+            lasts: When it ends, from now on.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         cert, secret = self._folder / f"{name}.crt", self._folder / f"{name}.key"
-        signed = self._signed(_name(name), key.public_key(), names, ca=False)
+        signed = self._signed(_name(name), key.public_key(), names, ca=False, lasts=lasts)
         self.serials[name] = signed.serial_number
         new = secret.with_suffix(".new")
         new.write_bytes(
@@ -76,6 +79,7 @@ class Authority:
         names: Sequence[x509.GeneralName] = (),
         *,
         ca: bool,
+        lasts: timedelta = timedelta(days=1),
     ) -> x509.Certificate:
         now = datetime.now(UTC)
         here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *names])
@@ -86,7 +90,7 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
+            .not_valid_after(now + lasts)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(here, critical=False)
             .sign(self._private, hashes.SHA256())

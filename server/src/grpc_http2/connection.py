@@ -17,7 +17,7 @@ from .frames import ConnectionBroken, ErrorCode, Setting
 from .life import Life
 from .limits import Held, Limits, Usage
 from .outbox import Outbox
-from .peer import PeerNames, names_of
+from .peer import PeerCertificate, certificate_of
 from .reader import FRAME_BYTES, FrameReader, SpeaksHttp1
 from .request_side import STREAM_WINDOW
 from .states import Phase
@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
     Attributes:
         loop: The loop that it lives on.
         peer: Who connected, as gRPC names them.
-        certificate: What the certificate names that they showed; None: they showed none.
+        certificate: What they showed; None: they showed none.
         phase: Where it is between its beginning and its end; see `states`.
     """
 
@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, terms: Terms, retires_in: float | None) -> None:
         self.loop = asyncio.get_running_loop()
         self.peer = ""
-        self.certificate: PeerNames | None = None
+        self.certificate: PeerCertificate | None = None
         self.phase = Phase.GREETING
         self.terms = terms
         self.budget = Budget(terms.limits)
@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self.out.open(transport)
         self.terms.connections.add(self)
-        self.certificate = names_of(transport.get_extra_info("peercert"))
+        self.certificate = certificate_of(transport)
         place = transport.get_extra_info("peername")
         if isinstance(place, tuple):
             host, port = place[:2]

@@ -16,7 +16,7 @@ from .answer_side import AnswerSide
 from .fields import RequestHead
 from .messages import Decompressed, MessageRefused, Messages, TooLarge, deserialized
 from .outbox import SMALL_BYTES
-from .peer import PeerNames
+from .peer import PeerCertificate
 
 # What the other side may send on a stream before it is read. From half of it on it is told that it may send more.
 STREAM_WINDOW = 1 << 20
@@ -72,8 +72,8 @@ class RequestSide(AnswerSide):
 
     # ---- what handlers use
 
-    def certificate(self) -> PeerNames | None:
-        """The names in the caller's certificate; None if it showed none."""
+    def certificate(self) -> PeerCertificate | None:
+        """The caller's certificate; None if it showed none."""
         return self._connection.certificate
 
     # ---- what the connection uses

@@ -41,7 +41,7 @@ from .store.connect import Connector
 from .store.lineage import Lineage
 from .store.stores import Stores
 from .store.upkeep.levels import LevelTooLow
-from .tls import Tls, tls_of, watching
+from .tls import Tls, revoked_of, tls_of, watching
 from .transports import Transports
 
 _log = logs.get(__name__)
@@ -101,9 +101,8 @@ class App:
         self.metrics = metrics = Metrics()
 
         # The database.
-        connector = Connector(
-            self.dsn, name=f"jobqueue-server {self.name}", lineage=Lineage(metrics.connection_refused)
-        )
+        lineage = Lineage(metrics.connection_refused)
+        connector = Connector(self.dsn, name=f"jobqueue-server {self.name}", lineage=lineage)
         expected = ExpectedClocks()
         self.stores = stores = Stores(
             connector, expected.reaping.now, expected.retention.now,
@@ -118,7 +117,7 @@ class App:
         self.events = events = EventsRoom(stores, catalog, metrics, tuning, exchanges=settings.notify == "on")
         self.access = access = AccessRoom(
             stores, upkeep, events.server.count, events.peers, metrics, tuning, issuer=issuer_of(settings),
-            server_name=self.name, used=bool(settings.auth),
+            revoked=revoked_of(self._tls), server_name=self.name, used=bool(settings.auth),
         )
         self.query = query = QueryRoom(
             stores, upkeep, events, metrics, most_watches=settings.max_watches, retention=retention

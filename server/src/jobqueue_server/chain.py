@@ -19,7 +19,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Protocol
 
-from grpc_http2 import PeerGone, PeerNames
+from grpc_http2 import PeerCertificate, PeerGone
 
 from . import logs
 from .core.intake.callers import CALLER
@@ -65,7 +65,7 @@ class Call:
         metadata: The call's metadata, names in lower case; of a repeated name the last value.
         deadline: The time at which the call must end, of `time.monotonic()`; None while it has no deadline.
         peer: The caller's address, as gRPC writes it.
-        certificate: The names in the caller's certificate; None if it showed none.
+        certificate: The caller's certificate; None if it showed none.
         request_id: The caller's `x-request-id` if that is 1 to 128 printable ASCII characters, otherwise a new one.
         scope: On whose behalf the call is made. The access step sets it.
         answer_metadata: Sent with the answer. `x-http-code` is for the HTTP transport, and is never sent.
@@ -93,7 +93,7 @@ class Call:
         *,
         deadline: float | None = None,
         peer: str = "",
-        certificate: PeerNames | None = None,
+        certificate: PeerCertificate | None = None,
     ) -> None:
         self.method = method
         self.transport = transport

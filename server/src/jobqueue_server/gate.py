@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import attrgetter
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from grpc_http2 import PeerNames
+from grpc_http2 import PeerCertificate
 from jobqueue.v1 import access_admin_pb2, access_pb2, jobqueue_pb2, queue_admin_pb2
 
 from .chain import DOCUMENTS, METRICS, Call, CallObserver, Chain
@@ -74,6 +75,12 @@ class Rule:
         """The permissions for people, such as `OPERATE or ENQUEUE`."""
         return " or ".join(str(permission.name) for permission in self.any_of)
 
+
+_KINDS_OF_NAMES: dict[str, Callable[[PeerCertificate], tuple[str, ...]]] = {
+    "uri": attrgetter("uris"),
+    "dns": attrgetter("dns"),
+    "cn": attrgetter("common_names"),
+}
 
 #: The jobs of an enqueue are counted one by one in core; what ends work is never held up.
 _PAID_OTHERWISE = {
@@ -183,7 +190,7 @@ class Gate:
         self._methods = frozenset(methods)
         # Without both a header says nothing here.
         self._bearers = bool(self._methods & {"keys", "jwt"})
-        self._names = tuple(("uri", "dns", "cn").index(name) for name in names) if "mtls" in methods else ()
+        self._names = tuple(_KINDS_OF_NAMES[name] for name in names) if "mtls" in methods else ()
         # Of those that `verdict` answers by itself.
         self._needed = {method: rule.any_of.value for method, rule in rules.items() if method != METRICS}
         self._rules = rules
@@ -197,7 +204,7 @@ class Gate:
         if shown is None:
             scope = self._anonymous
             if call.certificate is not None and self._names:
-                scope = self._access.others.certificate(self._named(call.certificate))
+                scope = self._access.others.remembered_certificate(call.certificate)
         elif isinstance(shown, str) and shown.startswith("Bearer "):
             scope = self._access.remembered(shown[7:])
         else:
@@ -244,17 +251,19 @@ class Gate:
         """Keys may have changed or ended."""
         self._access.hear_change(listener)
 
-    def _named(self, certificate: PeerNames) -> tuple[str, ...]:
+    def _named(self, certificate: PeerCertificate) -> tuple[str, ...]:
         """The names of the first kind that counts and that the certificate has."""
-        for kind in self._names:
-            if certificate[kind]:
-                return certificate[kind]
+        for names_of in self._names:
+            if names := names_of(certificate):
+                return names
         return ()
 
     async def _principal(self, call: Call) -> Scope:
         if not self._bearers or HEADER not in call.metadata:
             if call.certificate is not None and self._names:
-                return self._access.others.look_at_certificate(self._named(call.certificate))
+                return self._access.others.look_at_certificate(
+                    call.certificate, self._named(call.certificate)
+                )
             if self._anonymous is None:
                 raise CredentialsMissing(_MISSING if self._bearers else _NO_CERTIFICATE)
             return self._anonymous

@@ -36,7 +36,8 @@ class Scope:
         grants: What the principal may do within the namespace.
         credential: Which credential the principal showed, such as `key:` and the id of a key; empty for none.
         bucket: How often the principal may call; None: as often as it likes.
-        ends_ms: When the token ends that was shown, in milliseconds since 1970; None for other credentials.
+        ends_ms: When the token or the certificate ends that was shown, in milliseconds since 1970; None for keys.
+        certificate: The issuer and the serial number of the certificate that was shown; None for other credentials.
         source: Whence the call came, of calls that are audited. These alone have an instance of their own.
     """
 
@@ -46,4 +47,5 @@ class Scope:
     credential: str = ""
     bucket: Bucket | None = field(default=None, compare=False)
     ends_ms: int | None = field(default=None, compare=False)
+    certificate: tuple[bytes, int] | None = field(default=None, compare=False)
     source: Source | None = field(default=None, compare=False)

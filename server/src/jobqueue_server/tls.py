@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Awaitable, Callable
+from binascii import a2b_base64
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from grpc_http2 import read_certificate, read_revoked
 
 from . import logs
 from .metrics import Metrics
@@ -18,7 +21,10 @@ from .settings import Settings
 EVERY = 10.0
 _CRL = b"-----BEGIN X509 CRL-----"
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
-_first_certificate = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL).search
+_first_certificate = re.compile(
+    rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL
+).search
+_lists = re.compile(rb"-----BEGIN X509 CRL-----(.*?)-----END X509 CRL-----", re.DOTALL).finditer
 
 _log = logs.get(__name__)
 
@@ -66,6 +72,30 @@ class _Loaded:
     key: bytes = field(repr=False)
     client_ca: bytes | None
     not_after: float
+    revoked: Mapping[bytes, frozenset[int]]
+
+
+class RevokedCertificates:
+    """Those that the lists of now name. Connections that were made before a list was replaced are asked after here."""
+
+    def __init__(self, by_issuer: Mapping[bytes, frozenset[int]]) -> None:
+        self._by_issuer = by_issuer
+        self._on_change: list[Callable[[], object]] = []
+
+    def has(self, issuer: bytes, serial: int) -> bool:
+        """Whether the issuer, by its name in DER, has revoked its certificate of this number."""
+        return serial in self._by_issuer.get(issuer, ())
+
+    def hear_change(self, listener: Callable[[], object]) -> None:
+        """The lists were replaced."""
+        self._on_change.append(listener)
+
+    def replace(self, by_issuer: Mapping[bytes, frozenset[int]]) -> None:
+        """Takes other lists."""
+        changed, self._by_issuer = by_issuer != self._by_issuer, by_issuer
+        if changed:
+            for listener in self._on_change:
+                listener()
 
 
 class Tls:
@@ -75,7 +105,7 @@ class Tls:
         http1: For the HTTP server.
         http2: For the gRPC server.
         demands: Whether a caller without a certificate gets no connection.
-        revokes: Whether there is a list of revoked certificates.
+        revoked: The certificates of callers that were revoked; None: there is no list of them.
     """
 
     def __init__(self, files: _Files) -> None:
@@ -83,7 +113,7 @@ class Tls:
         self._stamps = files.stamps()
         self._loaded = _load(files)
         self.demands = files.demands
-        self.revokes = files.client_crl is not None
+        self.revoked = None if files.client_crl is None else RevokedCertificates(self._loaded.revoked)
         self.http1 = CurrentContext(ssl.PROTOCOL_TLS_SERVER)
         self.http2 = CurrentContext(ssl.PROTOCOL_TLS_SERVER)
         self._asked = asyncio.Event()
@@ -138,7 +168,7 @@ class Tls:
         """When the server's certificate ends, in seconds since 1970."""
         return self._loaded.not_after
 
-    def reload(self) -> None:
+    async def reload(self) -> None:
         """Reads the files again if one has changed. Those that can't be used are passed over, which is logged once."""
         stamps = self._files.stamps()
         if stamps == self._stamps:
@@ -146,7 +176,8 @@ class Tls:
         # First: what changes while it is read is read again the next time.
         self._stamps = stamps
         try:
-            self._loaded = _load(self._files)
+            # In a thread, since lists may be long.
+            self._loaded = await asyncio.to_thread(_load, self._files)
         except TlsUnusable as error:
             _log.error("new TLS files can't be used; those of before stay", cause=str(error))
             return
@@ -155,6 +186,8 @@ class Tls:
 
     def _apply(self) -> None:
         self.http1.inner, self.http2.inner = self._loaded.http1, self._loaded.http2
+        if self.revoked is not None:
+            self.revoked.replace(self._loaded.revoked)
 
     def look(self) -> None:
         """Has `watch` look at once, as on SIGHUP."""
@@ -169,7 +202,7 @@ class Tls:
             except TimeoutError:
                 pass
             self._asked.clear()
-            self.reload()
+            await self.reload()
 
 
 def tls_of(settings: Settings) -> Tls | None:
@@ -188,6 +221,11 @@ def tls_of(settings: Settings) -> Tls | None:
     )
 
 
+def revoked_of(tls: Tls | None) -> RevokedCertificates | None:
+    """The certificates of callers that were revoked; None: there is no list of them."""
+    return None if tls is None else tls.revoked
+
+
 def watching(tls: Tls | None, metrics: Metrics) -> dict[str, Callable[[], Awaitable[None]]]:
     """What runs all the time for TLS. Metrics tell when its certificate ends."""
     if tls is None:
@@ -200,8 +238,11 @@ def _load(files: _Files) -> _Loaded:
     certificate = _read(files.cert, "JOBQUEUE_TLS_CERT")
     key = _read(files.key, "JOBQUEUE_TLS_KEY")
     client_ca = None if files.client_ca is None else _read(files.client_ca, "JOBQUEUE_TLS_CLIENT_CA")
+    revoked: Mapping[bytes, frozenset[int]] = {}
     if files.client_crl is not None:
-        _check_crl(files.client_crl, _read(files.client_crl, "JOBQUEUE_TLS_CLIENT_CRL"))
+        crl = _read(files.client_crl, "JOBQUEUE_TLS_CLIENT_CRL")
+        _check_crl(files.client_crl, crl)
+        revoked = _revoked(files.client_crl, crl)
     return _Loaded(
         _context("http/1.1", files),
         _context("h2", files),
@@ -209,6 +250,7 @@ def _load(files: _Files) -> _Loaded:
         key,
         client_ca,
         not_after(certificate),
+        revoked,
     )
 
 
@@ -253,37 +295,25 @@ def _check_crl(path: Path, text: bytes) -> None:
 def not_after(pem: bytes) -> float:
     """When the first certificate of a PEM file ends, in seconds since 1970; 0 where there is none."""
     found = _first_certificate(pem)
-    if found is None:
-        return 0.0
-    _, certificate, _ = _part(ssl.PEM_cert_to_DER_cert(found.group().decode("ascii", "replace")))
-    _, rest, _ = _part(certificate)
-    # The version, which is optional; then serial number, algorithm, issuer, validity.
-    tag, _, behind = _part(rest)
-    for _ in range(3 if tag == 0xA0 else 2):
-        _, _, behind = _part(behind)
-    _, validity, _ = _part(behind)
-    _, _, end = _part(validity)
-    tag, value, _ = _part(end)
-    text = value.decode("ascii")
-    if tag == 0x17:
-        # Of a year in two digits RFC 5280 says that it is from 1950 to 2049.
-        text = ("19" if text >= "50" else "20") + text
-    year, month, day, hour, minute, second = (text[:4], *(text[at : at + 2] for at in range(4, 14, 2)))
-    months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-    return float(
-        ssl.cert_time_to_seconds(
-            f"{months[int(month) - 1]} {int(day):2d} {hour}:{minute}:{second} {year} GMT"
-        )
-    )
+    return 0.0 if found is None else read_certificate(_der(found)).ends
 
 
-def _part(der: bytes) -> tuple[int, bytes, bytes]:
-    """The tag and the content of the first value of DER, and what follows it."""
-    tag, size, at = der[0], der[1], 2
-    if size & 0x80:
-        at += size & 0x7F
-        size = int.from_bytes(der[2:at])
-    return tag, der[at : at + size], der[at + size :]
+def _revoked(path: Path, text: bytes) -> dict[bytes, frozenset[int]]:
+    """The serial numbers in lists of revoked certificates, by their issuers."""
+    found: dict[bytes, frozenset[int]] = {}
+    try:
+        for each in _lists(text):
+            issuer, serials = read_revoked(_der(each))
+            found[issuer] = found.get(issuer, frozenset()).union(serials)
+    except (IndexError, ValueError) as error:
+        raise TlsUnusable(
+            f"{path} (JOBQUEUE_TLS_CLIENT_CRL) has a list that can't be read: {error}"
+        ) from None
+    return found
+
+
+def _der(found: re.Match[bytes]) -> bytes:
+    return a2b_base64(found.group(1))
 
 
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:

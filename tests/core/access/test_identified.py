@@ -6,16 +6,20 @@ from typing import Any
 
 import pytest
 
+from grpc_http2 import PeerCertificate
 from jobqueue_server.core.access.identified import Identified
 from jobqueue_server.core.access.identities import Identities
 from jobqueue_server.core.access.issuer import Verified
 from jobqueue_server.errors import CredentialsExpired, CredentialsInvalid, CredentialsRevoked
 from jobqueue_server.grants import NOTHING
+from jobqueue_server.scope import Scope
 from jobqueue_server.store.access.access import IdentityRow
+from jobqueue_server.tls import RevokedCertificates
 
 pytestmark = pytest.mark.unit
 
 MINUTE = 60_000
+SHOWN = PeerCertificate((), (), ("mailer",), b"authority", 7, 600.0)
 
 
 class Clock:
@@ -45,15 +49,18 @@ def row(id: int, kind: str, pattern: str, namespace: int = 1, issuer: str = "") 
 
 class World:
     def __init__(self, *rows: IdentityRow) -> None:
-        self.clock, self.tokens = Clock(), Tokens()
+        self.clock, self.tokens, self.revoked = Clock(), Tokens(), RevokedCertificates({})
         self.identities = Identities(lambda: 1, "issuer")
         clock: Any = self.clock
-        self.of = Identified(self.identities, self.tokens, clock, lambda namespace: None)
+        self.of = Identified(self.identities, self.tokens, self.revoked, clock, lambda namespace: None)
         self.known(*rows)
 
     def known(self, *rows: IdentityRow) -> None:
         self.identities.replace(rows, lambda text, of: NOTHING)
         self.of.forget()
+
+    def look(self, shown: PeerCertificate) -> Scope:
+        return self.of.look_at_certificate(shown, shown.common_names)
 
 
 async def test_a_token_is_looked_at_again_after_five_minutes_and_not_past_its_end() -> None:
@@ -78,12 +85,11 @@ async def test_a_token_is_looked_at_again_after_five_minutes_and_not_past_its_en
 
 async def test_what_is_remembered_does_not_outlive_its_identity() -> None:
     world = World(row(1, "jwt", "mailer"), row(2, "mtls", "mailer"))
-    token, certificate = await world.of.look_at_token("token"), world.of.certificate(("mailer",))
-    assert certificate is not None
-    assert world.of.certificate(("mailer",)) is certificate
+    token, certificate = await world.of.look_at_token("token"), world.look(SHOWN)
+    assert world.of.remembered_certificate(SHOWN) is certificate
     world.known()
     assert world.of.remembered("token") is None
-    assert world.of.certificate(("mailer",)) is None
+    assert world.of.remembered_certificate(SHOWN) is None
     for scope in (token, certificate):
         assert isinstance(world.of.now(scope)[1], CredentialsRevoked)
     assert world.identities.lost(lambda namespace: False) == ["identity:1", "identity:2"]
@@ -93,7 +99,7 @@ async def test_what_is_remembered_does_not_outlive_its_identity() -> None:
 
 async def test_who_is_moved_to_another_namespace_does_not_go_on_there() -> None:
     world = World(row(1, "mtls", "mailer"))
-    scope = world.of.look_at_certificate(("mailer",))
+    scope = world.look(SHOWN)
     world.known(row(2, "mtls", "mailer", namespace=2))
     assert isinstance(world.of.now(scope)[1], CredentialsRevoked)
 
@@ -106,9 +112,43 @@ async def test_an_identity_for_another_issuer_stands_for_no_token() -> None:
 
 async def test_another_identity_that_matches_takes_the_place_of_one_that_is_gone() -> None:
     world = World(row(1, "mtls", "mail*"), row(2, "mtls", "mailer"))
-    scope = world.of.look_at_certificate(("mailer",))
+    scope = world.look(SHOWN)
     assert scope.credential == "identity:2"
     world.known(row(1, "mtls", "mail*"))
     now, error = world.of.now(scope)
     assert error is None
     assert (now.credential, now.principal) == ("identity:1", "mtls:mailer")
+
+
+def test_a_certificate_is_good_until_its_end() -> None:
+    world = World(row(1, "mtls", "mailer"))
+    scope = world.look(SHOWN)
+    world.clock.now = 10 * MINUTE - 1
+    assert world.of.remembered_certificate(SHOWN) is scope
+    assert not world.of.some_ended()
+    world.clock.now += 1
+    assert world.of.some_ended()
+    assert world.of.remembered_certificate(SHOWN) is None
+    assert isinstance(world.of.now(scope)[1], CredentialsExpired)
+    with pytest.raises(CredentialsExpired, match="the certificate has expired"):
+        world.look(SHOWN)
+
+
+def test_a_certificate_is_revoked_by_its_issuer_and_its_number() -> None:
+    world = World(row(1, "mtls", "mailer"))
+    scope = world.look(SHOWN)
+    world.revoked.replace({b"authority": frozenset({8}), b"another": frozenset({7})})
+    assert world.of.now(scope) == (scope, None)
+    world.revoked.replace({b"authority": frozenset({7})})
+    assert isinstance(world.of.now(scope)[1], CredentialsRevoked)
+    with pytest.raises(CredentialsRevoked):
+        world.look(SHOWN)
+
+
+def test_grants_that_change_do_not_forget_the_certificate() -> None:
+    world = World(row(1, "mtls", "mail*"), row(2, "mtls", "mailer"))
+    scope = world.look(SHOWN)
+    world.known(row(1, "mtls", "mail*"))
+    now, _ = world.of.now(scope)
+    world.revoked.replace({b"authority": frozenset({7})})
+    assert isinstance(world.of.now(now)[1], CredentialsRevoked)

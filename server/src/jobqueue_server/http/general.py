@@ -10,7 +10,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from grpc_http2 import PeerNames, names_of
+from grpc_http2 import PeerCertificate, certificate_of
 
 from .answer import Receive, Refuse, Scope, Send
 from .errors import Refused
@@ -59,8 +59,8 @@ class RequestProtocol(PiecewiseProtocol):
         self._begin(scope, self.app, waits=waits, keep_alive=keep_alive, transport=self.transport)
 
     @cached_property
-    def _certificate(self) -> PeerNames | None:
-        return names_of(self.transport.get_extra_info("peercert"))
+    def _certificate(self) -> PeerCertificate | None:
+        return certificate_of(self.transport)
 
     def _begin(self, scope: Any, app: Any, *, waits: bool, keep_alive: bool, transport: Any) -> None:
         """Has the request answered by the application, behind those before it."""

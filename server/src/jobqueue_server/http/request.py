@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import quote, unquote
 
-from grpc_http2 import PeerGone, PeerNames
+from grpc_http2 import PeerCertificate, PeerGone
 
 from ..model import MAX_MESSAGE_BYTES
 from . import compression, headers
@@ -24,7 +24,7 @@ class Request:
         path: The same path, decoded.
         query: The part after the question mark, not decoded.
         peer: The caller's address, as gRPC writes it.
-        certificate: The names in the caller's certificate; None if it showed none.
+        certificate: The caller's certificate; None if it showed none.
         gone: Whether the caller has hung up.
     """
 
@@ -48,7 +48,7 @@ class Request:
         self.root, self.raw_path, self.path = _place(scope)
         self.query: bytes = scope.get("query_string", b"")
         self.peer = _peer(scope)
-        self.certificate: PeerNames | None = scope.get("certificate")
+        self.certificate: PeerCertificate | None = scope.get("certificate")
         self.gone = False
         self._receive = receive
         self._watcher: asyncio.Task[None] | None = None

@@ -14,8 +14,8 @@ from grpc_http2 import (
     MessageTooLarge,
     MessageUnreadable,
     Metadata,
+    PeerCertificate,
     PeerGone,
-    PeerNames,
     TooLarge,
     raw,
 )
@@ -31,8 +31,8 @@ __all__ = [
     "MessageTooLarge",
     "MessageUnreadable",
     "Metadata",
+    "PeerCertificate",
     "PeerGone",
-    "PeerNames",
     "Server",
     "TooLarge",
     "raw",
@@ -51,8 +51,8 @@ class Context(Protocol):
     def peer(self) -> str:
         """The caller's address, as gRPC writes it."""
 
-    def certificate(self) -> PeerNames | None:
-        """What the caller's certificate names; None: it showed none."""
+    def certificate(self) -> PeerCertificate | None:
+        """The caller's certificate; None: it showed none."""
 
     def set_trailing_metadata(self, metadata: Metadata) -> None:
         """Sets the trailers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from ...scope import Scope
 from ...store.access.access import AccessStore, KeyRow, NamespaceRow
 from ..upkeep.clock import Clock
 from . import keys
-from .identified import Identified, Tokens
+from .identified import Identified, Revoked, Tokens
 from .identities import CREDENTIAL, Identities
 
 _log = logs.get(__name__)
@@ -63,6 +64,7 @@ class Access:
         clock: The database's time, by which keys end.
         servers: How many servers there are, between which a rate is divided.
         tokens: Checks tokens of an issuer; None: they are not taken.
+        revoked: Certificates that are not good any more; None: there is no list of them.
 
     Attributes:
         others: Callers that show tokens or certificates.
@@ -74,12 +76,13 @@ class Access:
         clock: Clock,
         servers: Callable[[], int] = lambda: 1,
         tokens: Tokens | None = None,
+        revoked: Revoked | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._servers = servers
         self._identities = Identities(servers, "" if tokens is None else tokens.issuer)
-        self.others = Identified(self._identities, tokens, clock, self.check_namespace)
+        self.others = Identified(self._identities, tokens, revoked, clock, self.check_namespace)
         # By the principal. It is kept over changes, so that none of them fills it.
         self._buckets: dict[str, Bucket] = {}
         self._version = 0
@@ -92,6 +95,8 @@ class Access:
         self._refreshing = asyncio.Lock()
         self._outdated = asyncio.Event()
         self._away = False
+        if revoked is not None:
+            revoked.hear_change(self._changed)
 
     def hear_change(self, listener: Callable[[], object]) -> None:
         """A key or a namespace may have changed or ended."""
@@ -120,8 +125,7 @@ class Access:
 
     async def run(self) -> None:
         """Looks for changes each second, until cancelled, and each 5 minutes notes which keys were used."""
-        loop = asyncio.get_running_loop()
-        touched_at = loop.time()
+        touched_at = time.monotonic()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_EVERY):
@@ -130,8 +134,8 @@ class Access:
             try:
                 await self.refresh()
                 self._forget_ended()
-                if loop.time() - touched_at >= _TOUCH_EVERY:
-                    touched_at = loop.time()
+                if time.monotonic() - touched_at >= _TOUCH_EVERY:
+                    touched_at = time.monotonic()
                     await self.note_used()
             except (DatabaseAway, DatabaseFull) as error:
                 if not self._away:
@@ -172,7 +176,7 @@ class Access:
         return made
 
     def _forget_ended(self) -> None:
-        """Keys and tokens end by the clock too: those who hold something by them hear of it."""
+        """Credentials end by the clock too: those who hold something by them hear of it."""
         now = self._clock.now_ms()
         ended = [
             key_id
@@ -211,8 +215,7 @@ class Access:
             CredentialsExpired, CredentialsRevoked: It has ended. Only a caller that has the secret is told.
             NamespaceDisabled: The key is good, but its namespace is not in use.
         """
-        key_id = keys.id_of(text)
-        known = self._keys.get(key_id) if key_id is not None else None
+        known = self._keys.get(keys.id_of(text) or "")
         expected = known.row.secret_hash if known is not None else bytes(32)
         if not hmac.compare_digest(keys.hash_of(text), expected) or known is None:
             raise CredentialsInvalid(_INVALID)

@@ -41,6 +41,32 @@ class Tokens(Protocol):
         """
 
 
+class Certificate(Protocol):
+    """What a caller showed, which its connection has verified. It can be hashed."""
+
+    @property
+    def issuer(self) -> bytes:
+        """The name of who signed it."""
+
+    @property
+    def serial(self) -> int:
+        """Its number among those of the issuer."""
+
+    @property
+    def ends(self) -> float:
+        """When it ends, in seconds since 1970."""
+
+
+class Revoked(Protocol):
+    """The certificates that their authorities have revoked. The list changes."""
+
+    def has(self, issuer: bytes, serial: int) -> bool:
+        """Whether a certificate is among them."""
+
+    def hear_change(self, listener: Callable[[], object]) -> None:
+        """There may be others now."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Verdict:
     """What a look at a token found, and when it is to be looked at again."""
@@ -55,7 +81,8 @@ class Identified:
     Args:
         identities: Whom tokens and certificates stand for.
         tokens: Checks tokens; None: they are not taken.
-        clock: The database's time, by which tokens end.
+        revoked: Certificates that are not good any more; None: there is no list of them.
+        clock: The database's time, by which tokens and certificates end.
         check_namespace: Raises NamespaceDisabled for a namespace that is not in use.
     """
 
@@ -63,17 +90,19 @@ class Identified:
         self,
         identities: Identities,
         tokens: Tokens | None,
+        revoked: Revoked | None,
         clock: Clock,
         check_namespace: Callable[[int], None],
     ) -> None:
         self._identities = identities
         self._tokens = tokens
+        self._revoked = revoked
         self._clock = clock
         self._check_namespace = check_namespace
         # Tokens by their hash: they may have 16 KiB.
         self._verdicts: dict[str, _Verdict] = {}
-        self._certificates: dict[tuple[str, ...], Scope] = {}
-        # When tokens end that were shown, each second once.
+        self._certificates: dict[Certificate, Scope] = {}
+        # When tokens and certificates end that were shown, each second once.
         self._ends: list[int] = []
 
     def forget(self) -> None:
@@ -82,7 +111,7 @@ class Identified:
         self._certificates.clear()
 
     def some_ended(self) -> bool:
-        """Whether a token that was shown has ended since the last time."""
+        """Whether a token or a certificate that was shown has ended since the last time."""
         now, ended = self._clock.now_ms(), False
         while self._ends and self._ends[0] * 1000 <= now:
             heapq.heappop(self._ends)
@@ -119,37 +148,56 @@ class Identified:
         if len(self._verdicts) >= _MOST:
             self._verdicts.clear()
         self._verdicts[_digest(text)] = _Verdict(scope, min(verified.ends_ms, now + _LOOK_EVERY_MS))
-        second = -(-verified.ends_ms // 1000)
+        self._note_end(verified.ends_ms)
+        return scope
+
+    def _note_end(self, ends_ms: int) -> None:
+        second = -(-ends_ms // 1000)
         if second not in self._ends and len(self._ends) < _MOST:
             heapq.heappush(self._ends, second)
+
+    def remembered_certificate(self, shown: Certificate) -> Scope | None:
+        """The scope of a certificate that was looked at before and is good now; None where a look has to say."""
+        scope = self._certificates.get(shown)
+        if scope is None or scope.ends_ms is None or self._clock.now_ms() >= scope.ends_ms:
+            return None
         return scope
 
-    def certificate(self, names: tuple[str, ...]) -> Scope | None:
-        """The scope of a caller whose certificate has these names, from memory; None where there is none."""
-        scope = self._certificates.get(names)
-        if scope is None:
-            try:
-                scope = self.look_at_certificate(names)
-            except JobQueueError:
-                return None
-            if len(self._certificates) >= _MOST:
-                self._certificates.clear()
-            self._certificates[names] = scope
-        return scope
+    def look_at_certificate(self, shown: Certificate, names: tuple[str, ...]) -> Scope:
+        """The scope of a caller that shows a certificate.
 
-    def look_at_certificate(self, names: tuple[str, ...]) -> Scope:
-        """The same, or why there is none.
+        Args:
+            shown: The certificate.
+            names: Those of its names that say who the caller is.
 
         Raises:
+            CredentialsRevoked, CredentialsExpired: It is not good any more. Its connection was made before.
             CredentialsInvalid: No identity is for one of these names.
             NamespaceDisabled: The namespace of its identity is not in use.
         """
-        scope = self._identities.of_names(names)
-        if scope is None:
+        base = self._identities.of_names(names)
+        if base is None:
             named = " or ".join(map(repr, names[:3])) or "a certificate without a name that counts"
             raise CredentialsInvalid(f"no identity is for {named}; an administrator can put one")
+        scope = replace(base, ends_ms=int(shown.ends * 1000), certificate=(shown.issuer, shown.serial))
+        if (error := self._ended(scope)) is not None:
+            raise error
         self._check_namespace(scope.namespace)
+        if len(self._certificates) >= _MOST:
+            self._certificates.clear()
+        self._certificates[shown] = scope
+        self._note_end(int(shown.ends * 1000))
         return scope
+
+    def _ended(self, scope: Scope) -> JobQueueError | None:
+        """Why what was shown is not good any more."""
+        revoked, shown = self._revoked, scope.certificate
+        if revoked is not None and shown is not None and revoked.has(*shown):
+            return CredentialsRevoked("the certificate was revoked by its authority; connect with a new one")
+        if scope.ends_ms is not None and self._clock.now_ms() >= scope.ends_ms:
+            what = "token" if scope.certificate is None else "certificate"
+            return CredentialsExpired(f"the {what} has expired; show a new one")
+        return None
 
     def now(self, scope: Scope) -> tuple[Scope, JobQueueError | None]:
         """What became of a token or a certificate that was good when a stream or a session began."""
@@ -160,9 +208,8 @@ class Identified:
             self._check_namespace(scope.namespace)
         except NamespaceDisabled as error:
             return scope, error
-        if scope.ends_ms is not None and self._clock.now_ms() >= scope.ends_ms:
-            return scope, CredentialsExpired("the token has expired; show a new one")
-        return now, None
+        ended = self._ended(scope)
+        return (now, None) if ended is None else (scope, ended)
 
 
 def _digest(text: str) -> str:

@@ -95,7 +95,7 @@ class Identities:
         now = self._scope(found, scope.principal)
         if (now.grants, now.credential, now.bucket) == (scope.grants, scope.credential, scope.bucket):
             return scope
-        return replace(now, ends_ms=scope.ends_ms)
+        return replace(now, ends_ms=scope.ends_ms, certificate=scope.certificate)
 
     def lost(self, disabled: Callable[[int], bool]) -> list[str]:
         """The credentials of identities that are gone, or whose namespace is disabled."""

@@ -12,6 +12,7 @@ from .access import Access
 from .admin import AccessAdmin
 from .audit_log import AuditLog
 from .denials import Counts, Denials
+from .identified import Revoked
 from .identity_admin import IdentityAdmin
 from .issuer import Issuer
 
@@ -38,6 +39,7 @@ class AccessRoom:
         tuning: How long refused calls gather.
         server_name: Who says how many of them were dropped.
         issuer: Whose tokens are taken; None: tokens are not.
+        revoked: Certificates that are not good any more; None: there is no list of them.
         used: Whether callers have to show who they are. If not, nothing is read and nothing runs.
     """
 
@@ -52,6 +54,7 @@ class AccessRoom:
         *,
         server_name: str,
         issuer: Issuer | None = None,
+        revoked: Revoked | None = None,
         used: bool,
     ) -> None:
         self.tokens = None
@@ -60,7 +63,7 @@ class AccessRoom:
             from .tokens import IssuerTokens
 
             self.tokens = IssuerTokens(issuer)
-        self.access = Access(stores.access, upkeep.clock, servers, self.tokens)
+        self.access = Access(stores.access, upkeep.clock, servers, self.tokens, revoked)
         self.admin = AccessAdmin(stores.access, stores.catalog, self.access, upkeep.levels)
         self.identities = IdentityAdmin(stores.access, self.admin)
         self.audit_log = AuditLog(stores.audit, self.admin)

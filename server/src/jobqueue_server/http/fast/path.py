@@ -16,7 +16,7 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
-from grpc_http2 import PeerNames
+from grpc_http2 import PeerCertificate
 
 from ...chain import Begun, Call, Chain
 from ...fast_path import Deadlines
@@ -123,7 +123,7 @@ class HttpFastPath:
         )
 
     def start(
-        self, metadata: dict[str, str], body: bytes, peer: str, certificate: PeerNames | None = None
+        self, metadata: dict[str, str], body: bytes, peer: str, certificate: PeerCertificate | None = None
     ) -> tuple[Begun, Ticket] | None:
         """Lets the call in and puts its job in line; None where the general path takes it."""
         found = _body(body)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
 import grpc
 import grpc.aio
 
-from ..transport import MessageTooLarge, MessageUnreadable, Metadata, PeerGone, PeerNames, TooLarge
+from grpc_http2 import CertificateFacts, read_certificate
+
+from ..transport import MessageTooLarge, MessageUnreadable, Metadata, PeerCertificate, PeerGone, TooLarge
 from ..transport import raw as as_it_came
 
 _log = logging.getLogger(__name__)
@@ -161,8 +165,8 @@ class GrpcioCall:
         """The caller's address, as gRPC writes it."""
         return self._peer
 
-    def certificate(self) -> PeerNames | None:
-        """What the caller's certificate names; None: it showed none."""
+    def certificate(self) -> PeerCertificate | None:
+        """The caller's certificate; None: it showed none."""
         return self._certificate
 
     def set_code(self, code: grpc.StatusCode) -> None:
@@ -229,15 +233,21 @@ class GrpcioCall:
             raise PeerGone from None
 
 
-def _names(shown: Mapping[str, Sequence[bytes]]) -> PeerNames | None:
+def _names(shown: Mapping[str, Sequence[bytes]]) -> PeerCertificate | None:
     """What gRPC tells of a caller's certificate."""
-    if "x509_pem_cert" not in shown:
+    pem = shown.get("x509_pem_cert")
+    if not pem:
         return None
     uris, dns, common = (
         tuple(value.decode("utf-8", "replace") for value in shown.get(name, ()))
         for name in ("peer_uri", "peer_dns", "x509_common_name")
     )
-    return PeerNames(uris, dns, common)
+    return PeerCertificate(uris, dns, common, *_facts(pem[0]))
+
+
+@lru_cache(1024)
+def _facts(pem: bytes) -> CertificateFacts:
+    return read_certificate(ssl.PEM_cert_to_DER_cert(pem.decode("ascii")))
 
 
 def _forget(aborted: grpc.aio.AbortError) -> None:
