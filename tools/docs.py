@@ -16,7 +16,7 @@ from pathlib import Path
 from jobqueue_server.errors import JobQueueError, registry
 from jobqueue_server.http.errors import REASONS, STATUS_OF
 from jobqueue_server.lifecycle import Reason
-from jobqueue_server.security import RULES
+from jobqueue_server.security import RULES, WARNED
 from jobqueue_server.settings import Settings, default_text, environment_name
 from jobqueue_worker import cli as worker_cli
 from jobqueue_worker.settings import WorkerSettings
@@ -151,6 +151,8 @@ def _refusals() -> Iterator[str]:
     for rule in RULES:
         if rule.warns:
             yield f"| `{environment_name(rule.setting)}` | It {rule.condition}. | {rule.remedy} |"
+    for warned in WARNED:
+        yield f"| `{environment_name(warned.setting)}` | It {warned.condition}. | {warned.remedy} |"
 
 
 def documents() -> dict[str, str]:

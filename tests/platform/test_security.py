@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import secrets
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from jobqueue_server import security
 from jobqueue_server.addresses import is_loopback
+from jobqueue_server.app import App
 from jobqueue_server.metrics import Metrics
 from jobqueue_server.processes.metrics import GatheredMetrics
 from jobqueue_server.scrape import ScrapeEndpoint
 from jobqueue_server.settings import Settings, SettingsInvalid, environment_name
+from jobqueue_server.store import migrate
+from tests.conftest import Cluster
 
 from .test_cli import run
 
@@ -239,3 +247,74 @@ def test_the_token_goes_for_all_processes(guarded: int):
         gathered.stop()
     assert status == 200
     assert 'jobqueue_process_up{process="0"} 1' in text
+
+
+# ---- what the database tells
+
+
+@pytest.fixture
+def role(cluster: Cluster, empty_dsn: str) -> Iterator[str]:
+    """A role that may log in and owns nothing."""
+    name = f"service_{secrets.token_hex(4)}"
+    cluster.execute(f"create role {name} login password 'secret'")
+    yield name
+    asyncio.run(_drop(empty_dsn, name))
+
+
+async def _drop(dsn: str, role: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(f"drop owned by {role} cascade; drop role {role}")
+    await connection.close()
+
+
+async def warned(dsn: str, caplog: pytest.LogCaptureFixture, **settings: str) -> list[str]:
+    """What a server warns of as it starts."""
+    caplog.clear()
+    given = {
+        "grpc_addr": "127.0.0.1:0",
+        "http_addr": "off",
+        "metrics_addr": "off",
+        "database_url": dsn,
+        **settings,
+    }
+    app = App(Settings.load(given))
+    await app.start()
+    ahead = app.metrics.registry.get_sample_value("jobqueue_host_clock_ahead_seconds")
+    await app.stop()
+    assert ahead is not None
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    rules = [text for text in told if text.startswith(("DATABASE_URL", "JOBQUEUE_"))]
+    return [*rules, f"ahead by {ahead:.0f} s"] if abs(ahead) > 1 else rules
+
+
+async def test_a_role_that_may_do_more_than_the_service_needs_is_warned_of(
+    cluster: Cluster, empty_dsn: str, role: str, caplog: pytest.LogCaptureFixture
+):
+    superuser, owner, _ = (rule.text for rule in security.WARNED)
+    await migrate.up(empty_dsn, role)
+    service = cluster.dsn_of(empty_dsn.partition("?")[0].rpartition("/")[2], user=role, password="secret")
+    assert await warned(service, caplog) == []
+    assert await warned(empty_dsn, caplog) == [superuser]
+    connection = await asyncpg.connect(empty_dsn)
+    await connection.execute(f"alter table job owner to {role}")
+    await connection.close()
+    assert await warned(service, caplog) == [owner]
+    assert "JOBQUEUE_MIGRATE_DATABASE_URL" in owner
+
+
+@pytest.mark.parametrize("ahead", [-31.0, 31.0, 29.0])
+async def test_a_clock_that_is_far_from_the_database_s_is_warned_of_where_tokens_end_by_it(
+    ahead: float, dsn: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + int(ahead * 1e9))
+    superuser, _, far = (rule.text for rule in security.WARNED)
+    jwt = {
+        "auth": "jwt",
+        "jwt_issuer": "https://id.example.com",
+        "jwt_audience": "jobqueue",
+        "jwt_jwks_url": "http://127.0.0.1:1/",
+    }
+    expected = [superuser] + ([far] if abs(ahead) > 30 else [])
+    assert await warned(dsn, caplog, **jwt) == [*expected, f"ahead by {ahead:.0f} s"]
+    assert far not in await warned(dsn, caplog)

@@ -35,6 +35,7 @@ from .limits import HTTP2_ALONE, allow_files
 from .memory import FreeMemory
 from .metrics import Metrics
 from .rpc.services import services_of
+from .security import Seen, warnings_of
 from .settings import Settings, listening
 from .store import migrate
 from .store.connect import Connector
@@ -146,7 +147,7 @@ class App:
         )
 
         # What runs all the time, and how it ends.
-        gauges = Gauges(metrics, chain, session.sessions, query.watches, catalog.catalog)
+        gauges = Gauges(metrics, chain, session.sessions, query.watches, catalog.catalog, upkeep.clock)
         rooms = (upkeep, access, catalog, events, query, lease, claim, intake, attempt, session)
         self.background = Background(
             *(room.background() for room in rooms),
@@ -180,6 +181,10 @@ class App:
         up.push_async_callback(self.stores.close)
         await self.stores.open()
         await self.upkeep.clock.measure()
+        if settings.dsn is not None:
+            seen = Seen(await self.stores.role.read_role(), self.upkeep.clock.host_ahead)
+            for warning in warnings_of(settings, seen):
+                _log.warning(warning)
         # Before anything is written: it may be refused.
         await self.session.heartbeat.start()
         up.push_async_callback(self.session.heartbeat.stop)

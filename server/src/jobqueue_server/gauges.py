@@ -10,6 +10,7 @@ from .chain import Chain
 from .core.catalog.catalog import Catalog
 from .core.query.watch import Watches
 from .core.session.registry import Sessions
+from .core.upkeep.clock import Clock
 from .core.upkeep.duty_cycle import DutyCycle
 from .errors import JobQueueError
 from .metrics import Backlog, Metrics
@@ -18,13 +19,20 @@ DEPTHS_EVERY = 5.0
 
 
 class Gauges:
-    """Sessions, streams, credit, leases, calls and the depths of queues."""
+    """Sessions, streams, credit, leases, calls, the depths of queues, and the clock."""
 
     def __init__(
-        self, metrics: Metrics, chain: Chain, sessions: Sessions, watches: Watches, catalog: Catalog
+        self,
+        metrics: Metrics,
+        chain: Chain,
+        sessions: Sessions,
+        watches: Watches,
+        catalog: Catalog,
+        clock: Clock,
     ) -> None:
         self._catalog = catalog
         self._backlogs: list[Backlog] = []
+        metrics.watch_clock(lambda: clock.host_ahead.total_seconds())
         metrics.watch_backlogs(lambda: self._backlogs)
         metrics.watch(
             {

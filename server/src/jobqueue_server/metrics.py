@@ -234,6 +234,14 @@ class Metrics:
         for name, value in gauges.items():
             self._gauges[name].set_function(value)
 
+    def watch_clock(self, ahead: Callable[[], float]) -> None:
+        """Reads how far this host's clock is ahead of the database's, in seconds, when it is asked for."""
+        Gauge(
+            "jobqueue_host_clock_ahead_seconds",
+            "How far the clock of this host is ahead of the database's.",
+            registry=self.registry,
+        ).set_function(ahead)
+
     def watch_certificate(self, not_after: Callable[[], float]) -> None:
         """Reads when the server's certificate ends, in seconds since 1970, when it is asked for."""
         Gauge(

@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from .addresses import is_loopback, split_address
 from .settings import Settings, SettingsInvalid, environment_name
+from .store.upkeep.role import Role
 
 #: The least length of the token of metrics, in characters: so many can't be guessed over the network.
 SHORTEST_TOKEN = 20
+#: How far the clocks of the host and of the database may be apart.
+MOST_AHEAD = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,29 @@ def _readable_by_others(path: Path | None) -> bool:
     except OSError:
         # Reading it says why.
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a server sees of its database. `ahead`: how far the clock of this host is ahead of the database's."""
+
+    role: Role
+    ahead: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """One condition that can be told by the database alone, and is warned of. Attributes as those of `Rule`."""
+
+    setting: str
+    condition: str
+    remedy: str
+    holds: Callable[[Settings, Seen], bool]
+
+    @property
+    def text(self) -> str:
+        """What the operator is told, in one line."""
+        return f"{environment_name(self.setting)} {self.condition}: {self.remedy}"
 
 
 _PROXY = "set JOBQUEUE_TLS_CERT and JOBQUEUE_TLS_KEY; or name a loopback and let a proxy end TLS"
@@ -179,6 +206,40 @@ RULES = (
         warns=True,
     ),
 )
+
+
+_A_ROLE_THAT_OWNS_NOTHING = (
+    "create a role that owns nothing, name it here and the owner in JOBQUEUE_MIGRATE_DATABASE_URL, and run "
+    "jobqueue-server migrate up"
+)
+
+#: What can be told once the database has answered. An embedded one is the server's own, and is not looked at.
+WARNED = (
+    Warned(
+        "database_url",
+        "has a superuser for its role, so that who takes over the server has the whole of PostgreSQL",
+        _A_ROLE_THAT_OWNS_NOTHING,
+        lambda settings, seen: seen.role.superuser,
+    ),
+    Warned(
+        "database_url",
+        "has the owner of the tables for its role, so that who takes over the server can change and drop them",
+        _A_ROLE_THAT_OWNS_NOTHING,
+        lambda settings, seen: seen.role.owner,
+    ),
+    Warned(
+        "auth",
+        f"has jwt, and the clock of this host is more than {MOST_AHEAD.total_seconds():g} s from the database's, by "
+        "which tokens end",
+        "set both by NTP",
+        lambda settings, seen: "jwt" in settings.auth and abs(seen.ahead) > MOST_AHEAD,
+    ),
+)
+
+
+def warnings_of(settings: Settings, seen: Seen) -> list[str]:
+    """What is warned of once the database has answered."""
+    return [rule.text for rule in WARNED if rule.holds(settings, seen)]
 
 
 def found(settings: Settings) -> Iterator[Rule]:

@@ -26,6 +26,7 @@ from .upkeep.audit_partitions import AuditPartitionStore
 from .upkeep.clock import ClockStore, Expected
 from .upkeep.levels import LevelStore
 from .upkeep.retention import RetentionStore
+from .upkeep.role import RoleStore
 
 _log = logs.get(__name__)
 
@@ -77,6 +78,7 @@ class Stores:
         self.catalog = CatalogStore(database)
         self.clock = ClockStore(database)
         self.levels = LevelStore(database)
+        self.role = RoleStore(database)
         self.retention = RetentionStore(database, retention=retention, expected=expiry)
         self.audit_partitions = AuditPartitionStore(database, retention=audit_retention, expected=expiry)
 

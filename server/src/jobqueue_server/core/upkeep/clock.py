@@ -67,6 +67,14 @@ class Clock:
         """
         return self._now_us() // 1000
 
+    @property
+    def host_ahead(self) -> timedelta:
+        """How far the clock of this host is ahead of the database's; negative where it is behind."""
+        if self._offset_us is None:
+            return timedelta()
+        database_us = time.monotonic_ns() // 1000 + self._offset_us
+        return timedelta(microseconds=time.time_ns() // 1000 - database_us)
+
     def _now_us(self) -> int:
         if self._offset_us is None:
             raise DatabaseAway("the database's clock was not read yet; try again")
