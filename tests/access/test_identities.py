@@ -157,5 +157,5 @@ async def test_a_token_says_when_it_ends(dsn: str) -> None:
             token = issuer.token(exp=4_000_000_000)
             caller = house.caller(authorization=f"Bearer {token}")
             seen = await caller.access.GetAccess(pb.GetAccessRequest())
-    assert seen.principal == "jwt:mailer"
+    assert seen.principal == f"jwt:{NAME}#mailer"
     assert seen.expires_at.seconds == 4_000_000_000

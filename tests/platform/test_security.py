@@ -49,6 +49,8 @@ REFUSED: dict[str, dict[str, str]] = {
     },
     "auth without its library": {**JWT, "PYTHONPATH": "without joserfc"},
     "jwt_issuer": {**JWT, "JOBQUEUE_JWT_ISSUER": ""},
+    "jwt_issuer with a fragment": {**JWT, "JOBQUEUE_JWT_ISSUER": "https://id.example.com#a"},
+    "jwt_issuers": {**JWT, "JOBQUEUE_JWT_ISSUERS": "issuers.toml"},
     "jwt_audience": {**JWT, "JOBQUEUE_JWT_AUDIENCE": ""},
     "jwt_jwks_url by http": {**JWT, "JOBQUEUE_JWT_JWKS_URL": "http://id.example.com/keys"},
     "jwt_jwks_url of a file": {**JWT, "JOBQUEUE_JWT_JWKS_URL": "file:///etc/keys"},

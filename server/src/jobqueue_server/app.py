@@ -29,8 +29,9 @@ from .core.upkeep.levels import LEVEL
 from .core.upkeep.room import UpkeepRoom
 from .drain import Drain
 from .embedded import EmbeddedPostgres, default_data_dir
-from .gate import chain_of, issuer_of
+from .gate import chain_of
 from .gauges import Gauges
+from .issuers import read_issuers
 from .limits import HTTP2_ALONE, allow_files
 from .memory import FreeMemory
 from .metrics import Metrics
@@ -117,7 +118,7 @@ class App:
         self.catalog = catalog = CatalogRoom(stores, open_kinds=settings.kinds == "open")
         self.events = events = EventsRoom(stores, catalog, metrics, tuning, exchanges=settings.notify == "on")
         self.access = access = AccessRoom(
-            stores, upkeep, events.server.count, events.peers, metrics, tuning, issuer=issuer_of(settings),
+            stores, upkeep, events.server.count, events.peers, metrics, tuning, issuers=read_issuers(settings),
             revoked=revoked_of(self._tls), server_name=self.name, used=bool(settings.auth),
         )
         self.query = query = QueryRoom(

@@ -22,7 +22,6 @@ from .chain import DOCUMENTS, METRICS, Call, CallObserver, Chain
 from .core.access.access import Access
 from .core.access.checks import not_allowed
 from .core.access.failures import FailedAttempts
-from .core.access.issuer import Issuer
 from .core.access.room import AccessRoom
 from .errors import (
     CredentialsInvalid,
@@ -150,19 +149,6 @@ def chain_of(settings: Settings, access: AccessRoom, observer: CallObserver) -> 
         access=access_of(settings, access.access),
         audited=audited_methods(),
         denials=access.denials if access.used else None,
-    )
-
-
-def issuer_of(settings: Settings) -> Issuer | None:
-    """Whose tokens are taken; None: tokens are not."""
-    if "jwt" not in settings.auth:
-        return None
-    return Issuer(
-        settings.jwt_issuer,
-        settings.jwt_audience,
-        settings.jwt_jwks_url,
-        settings.jwt_algorithms,
-        settings.jwt_claims,
     )
 
 

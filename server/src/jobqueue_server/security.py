@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from .addresses import is_loopback, split_address
+from .issuers import is_safe_url, read_issuers
 from .settings import Settings, SettingsInvalid, environment_name
 from .store.upkeep.role import Role
 
@@ -63,10 +63,8 @@ def _let_in_unseen(settings: Settings) -> bool:
     return _serves_others(settings) and not settings.auth and settings.tls_client_ca is None
 
 
-def _is_safe_url(url: str) -> bool:
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+def _takes_tokens_of_one(settings: Settings) -> bool:
+    return "jwt" in settings.auth and settings.jwt_issuers is None
 
 
 def _readable_by_others(path: Path | None) -> bool:
@@ -146,21 +144,32 @@ RULES = (
     ),
     Rule(
         "jwt_issuer",
-        "is empty, while JOBQUEUE_AUTH has jwt",
+        "is empty or has a #, while JOBQUEUE_AUTH has jwt",
         "name the issuer, as the claim iss of its tokens does",
-        lambda settings: "jwt" in settings.auth and not settings.jwt_issuer,
+        lambda settings: (
+            _takes_tokens_of_one(settings) and (not settings.jwt_issuer or "#" in settings.jwt_issuer)
+        ),
     ),
     Rule(
         "jwt_audience",
         "is empty, while JOBQUEUE_AUTH has jwt, so that tokens for other programs would be taken",
         "name the audience that the issuer gives tokens for this server",
-        lambda settings: "jwt" in settings.auth and not settings.jwt_audience,
+        lambda settings: _takes_tokens_of_one(settings) and not settings.jwt_audience,
     ),
     Rule(
         "jwt_jwks_url",
         "is no https URL, so that anyone on the way could put keys of their own there",
         "name where the issuer's keys are by https; http is for a loopback",
-        lambda settings: "jwt" in settings.auth and not _is_safe_url(settings.jwt_jwks_url),
+        lambda settings: _takes_tokens_of_one(settings) and not is_safe_url(settings.jwt_jwks_url),
+    ),
+    Rule(
+        "jwt_issuers",
+        "is set beside JOBQUEUE_JWT_ISSUER, JOBQUEUE_JWT_AUDIENCE or JOBQUEUE_JWT_JWKS_URL",
+        "give that issuer a table in the file too, and leave those empty",
+        lambda settings: (
+            settings.jwt_issuers is not None
+            and bool(settings.jwt_issuer or settings.jwt_audience or settings.jwt_jwks_url)
+        ),
     ),
     Rule(
         "metrics_addr",
@@ -259,6 +268,7 @@ def check(settings: Settings) -> list[str]:
     if refused := [rule.text for rule in wrong if not rule.warns]:
         raise SettingsInvalid("\n".join(refused))
     metrics_token(settings)
+    read_issuers(settings)
     return [rule.text for rule in wrong]
 
 

@@ -116,9 +116,9 @@ def _auth(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _algorithms(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
-        if value not in _ALGORITHMS:
+        if value not in ALGORITHMS:
             raise ValueError(
-                f"should be a list of {', '.join(_ALGORITHMS)}: by one of these only the issuer can sign"
+                f"should be a list of {', '.join(ALGORITHMS)}: by one of these only the issuer can sign"
             )
     return values
 
@@ -150,7 +150,7 @@ List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 _AUTH = ("keys", "jwt", "mtls")
 # By which an issuer can sign so that the server need not know its secret.
-_ALGORITHMS = (
+ALGORITHMS = (
     "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA", "Ed25519"
 )  # fmt: skip
 _NAMES_OF_CERTIFICATES = ("uri", "dns", "cn")
@@ -372,6 +372,12 @@ class Settings(BaseSettings):
         "",
         "Where the issuer's keys are, by https; by http on a loopback alone. They are read each 10 min, and kept for "
         "24 h while the issuer is away.",
+    )
+    jwt_issuers: Path | None = _set(
+        "Access",
+        None,
+        "Several issuers: a TOML file with a table for each, with `issuer`, `audience`, `jwks_url` and, where they are "
+        "not those of the settings, `algorithms` and `claims` (docs/start/identities.md).",
     )
     jwt_algorithms: Annotated[List, AfterValidator(_algorithms)] = _set(
         "Access", ("ES256", "RS256"), "By which algorithms tokens may be signed, with commas between them."

@@ -33,14 +33,14 @@ class Clock:
 class Tokens:
     """Takes each text for the token of a mailer that ends at the 10th minute."""
 
-    issuer = "issuer"
+    issuers = ("issuer",)
 
     def __init__(self) -> None:
         self.looks = 0
 
     async def verify(self, text: str, now_ms: int) -> Verified:
         self.looks += 1
-        return Verified("mailer", {}, 10 * MINUTE)
+        return Verified("issuer", "mailer", {}, 10 * MINUTE)
 
 
 def row(id: int, kind: str, pattern: str, namespace: int = 1, issuer: str = "") -> IdentityRow:
@@ -50,7 +50,7 @@ def row(id: int, kind: str, pattern: str, namespace: int = 1, issuer: str = "") 
 class World:
     def __init__(self, *rows: IdentityRow) -> None:
         self.clock, self.tokens, self.revoked = Clock(), Tokens(), RevokedCertificates({})
-        self.identities = Identities(lambda: 1, "issuer")
+        self.identities = Identities(lambda: 1, ("issuer",))
         clock: Any = self.clock
         self.of = Identified(self.identities, self.tokens, self.revoked, clock, lambda namespace: None)
         self.known(*rows)

@@ -63,7 +63,7 @@ class Access:
         store: Keys and namespaces in the database.
         clock: The database's time, by which keys end.
         servers: How many servers there are, between which a rate is divided.
-        tokens: Checks tokens of an issuer; None: they are not taken.
+        tokens: Checks tokens of issuers; None: they are not taken.
         revoked: Certificates that are not good any more; None: there is no list of them.
 
     Attributes:
@@ -81,7 +81,7 @@ class Access:
         self._store = store
         self._clock = clock
         self._servers = servers
-        self._identities = Identities(servers, "" if tokens is None else tokens.issuer)
+        self._identities = Identities(servers, () if tokens is None else tokens.issuers)
         self.others = Identified(self._identities, tokens, revoked, clock, self.check_namespace)
         # By the principal. It is kept over changes, so that none of them fills it.
         self._buckets: dict[str, Bucket] = {}

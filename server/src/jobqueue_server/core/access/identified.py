@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -27,9 +27,11 @@ _MOST = 10_000
 
 
 class Tokens(Protocol):
-    """What checks tokens of an issuer, by its name."""
+    """What checks tokens of issuers, by their names."""
 
-    issuer: str
+    @property
+    def issuers(self) -> Sequence[str]:
+        """Whose tokens are taken."""
 
     async def verify(self, text: str, now_ms: int) -> Verified:
         """What a token says.
@@ -138,10 +140,11 @@ class Identified:
             raise CredentialsInvalid("tokens are not taken here; show a key")
         now = self._clock.now_ms()
         verified = await self._tokens.verify(text, now)
-        base = self._identities.of_token(verified.subject, verified.claims)
+        base = self._identities.of_token(verified.issuer, verified.subject, verified.claims)
         if base is None:
             raise CredentialsInvalid(
-                f"the token is good, but no identity is for {verified.subject!r}; an administrator can put one"
+                f"the token is good, but no identity is for {verified.subject!r} of {verified.issuer}; an "
+                "administrator can put one"
             )
         self._check_namespace(base.namespace)
         scope = replace(base, ends_ms=verified.ends_ms)

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ... import logs
 from ...grants import Grants, matches
 from ...rates import Bucket
 from ...scope import Scope
 from ...store.access.access import IdentityRow
+
+_log = logs.get(__name__)
 
 CREDENTIAL = "identity:"
 MTLS, JWT = "mtls", "jwt"
@@ -36,14 +39,16 @@ class Identities:
 
     Args:
         servers: How many servers there are, between which rates are divided.
-        issuer: Whose tokens are taken; identities for those of others match nothing.
+        issuers: Whose tokens are taken. An identity that names no issuer is for the only one; where there are several
+            it is for none, so that no issuer can make tokens for what another was trusted with.
     """
 
-    def __init__(self, servers: Callable[[], int], issuer: str = "") -> None:
+    def __init__(self, servers: Callable[[], int], issuers: Sequence[str] = ()) -> None:
         self._servers = servers
-        self._issuer = issuer
+        self._only = issuers[0] if len(issuers) == 1 else None
         self._all: dict[int, _Identity] = {}
-        self._by_kind: dict[str, list[_Identity]] = {}
+        # Those for certificates are of no issuer.
+        self._by_issuer: dict[tuple[str, str], list[_Identity]] = {}
         self._scopes: dict[tuple[int, str], Scope] = {}
         # By the principal. Kept over changes, so that none of them fills it.
         self._buckets: dict[str, Bucket] = {}
@@ -58,10 +63,14 @@ class Identities:
         """
         before = self._all
         self._all = {row.id: _Identity(row, grants_of(row.grants, f"identity {row.id}")) for row in rows}
-        self._by_kind = {}
+        self._by_issuer = {}
         for identity in sorted(self._all.values(), key=lambda identity: identity.rank, reverse=True):
-            if identity.row.issuer in ("", self._issuer):
-                self._by_kind.setdefault(identity.row.kind, []).append(identity)
+            row = identity.row
+            issuer = row.issuer or self._only if row.kind == JWT else ""
+            if issuer is None:
+                _log.warning("an identity names no issuer of several, so it is for nobody", identity=row.id)
+            else:
+                self._by_issuer.setdefault((row.kind, issuer), []).append(identity)
         self._scopes.clear()
         self._gone.update(dict.fromkeys(before.keys() - self._all.keys()))
         while len(self._gone) > _MOST:
@@ -70,15 +79,15 @@ class Identities:
     def of_names(self, names: Sequence[str]) -> Scope | None:
         """Whom a certificate with these names is of: the first of them that an identity is for, or None."""
         for name in names:
-            found = self._best(MTLS, name, {})
+            found = self._best(MTLS, "", name, {})
             if found is not None:
                 return self._scope(found, f"{MTLS}:{name}")
         return None
 
-    def of_token(self, subject: str, claims: Mapping[str, Any]) -> Scope | None:
-        """Whom a token is of, by its subject and its other claims."""
-        found = self._best(JWT, subject, claims)
-        return None if found is None else self._scope(found, f"{JWT}:{subject}")
+    def of_token(self, issuer: str, subject: str, claims: Mapping[str, Any]) -> Scope | None:
+        """Whom a token is of, by its issuer, its subject and its other claims."""
+        found = self._best(JWT, issuer, subject, claims)
+        return None if found is None else self._scope(found, f"{JWT}:{issuer}#{subject}")
 
     def now(self, scope: Scope) -> Scope | None:
         """The scope of a principal as its identity is now, the same one where nothing has changed; None: it has gone.
@@ -86,8 +95,11 @@ class Identities:
         Of a token only the subject is known any more; an identity for another claim holds as long as it is there.
         """
         kind, _, name = scope.principal.partition(":")
+        issuer = ""
+        if kind == JWT:
+            issuer, _, name = name.partition("#")
         own = self._all.get(int(scope.credential.removeprefix(CREDENTIAL)))
-        found = self._best(kind, name, {})
+        found = self._best(kind, issuer, name, {})
         if own is not None and own.row.claim and (found is None or own.rank > found.rank):
             found = own
         if found is None or found.row.namespace != scope.namespace:
@@ -102,8 +114,8 @@ class Identities:
         there = [id for id, identity in self._all.items() if disabled(identity.row.namespace)]
         return [f"{CREDENTIAL}{id}" for id in (*self._gone, *there)]
 
-    def _best(self, kind: str, name: str, claims: Mapping[str, Any]) -> _Identity | None:
-        for identity in self._by_kind.get(kind, ()):
+    def _best(self, kind: str, issuer: str, name: str, claims: Mapping[str, Any]) -> _Identity | None:
+        for identity in self._by_issuer.get((kind, issuer), ()):
             row = identity.row
             values = _texts(claims.get(row.claim)) if row.claim else (name,)
             if any(matches(row.pattern, value) for value in values):

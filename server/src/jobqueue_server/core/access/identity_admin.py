@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from ...errors import IdentityElsewhere, IdentityNotFound, PageTokenInvalid
+from ...errors import FieldInvalid, IdentityElsewhere, IdentityNotFound, PageTokenInvalid
 from ...scope import Scope
 from ...store.access.access import AccessStore, Identity, NewIdentity
 from .. import tokens
@@ -23,14 +24,16 @@ class IdentityAdmin:
     Raises (every method): DatabaseAway, DatabaseFull.
     """
 
-    def __init__(self, store: AccessStore, admin: AccessAdmin) -> None:
+    def __init__(self, store: AccessStore, admin: AccessAdmin, issuers: Sequence[str]) -> None:
         self._store = store
         self._admin = admin
+        self._issuers = issuers
 
     async def put(self, scope: Scope, new: NewIdentity, namespace: str) -> Identity:
         """Makes an identity, or replaces the grants and the limit of the one that is there.
 
         Raises:
+            FieldInvalid: It is for tokens, and does not say of which of several issuers.
             NotAllowed: The caller is not of `default`, or it would permit more than the caller's own grants do.
             NamespaceNotFound: There is none of this name.
             IdentityElsewhere: There is one in another namespace.
@@ -38,6 +41,10 @@ class IdentityAdmin:
         check_of_default(scope, "make identities")
         where = await self._admin.namespace_of(scope, namespace)
         check_covered(scope, new.grants)
+        if new.kind == "jwt" and not new.issuer and len(self._issuers) > 1:
+            raise FieldInvalid.of(
+                "issuer", f"must be one of the issuers of this server: {', '.join(self._issuers)}"
+            )
         put = await self._store.put_identity(scope, where, new)
         if put is None:
             raise IdentityElsewhere(

@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Whose tokens are taken.
+    """One of those whose tokens are taken.
 
     Attributes:
-        name: The claim `iss`.
+        name: The claim `iss`. It has no `#`.
         audience: What the claim `aud` has to be, or to have in its list.
         keys_url: Where its keys are (JWKS).
         algorithms: By which tokens may be signed.
@@ -30,6 +30,7 @@ class Issuer:
 class Verified:
     """What a good token says. `ends_ms`: when it ends, in milliseconds since 1970."""
 
+    issuer: str
     subject: str
     claims: Mapping[str, Any]
     ends_ms: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from ...store.stores import Stores
@@ -38,7 +38,7 @@ class AccessRoom:
         counts: The metrics of refused calls.
         tuning: How long refused calls gather.
         server_name: Who says how many of them were dropped.
-        issuer: Whose tokens are taken; None: tokens are not.
+        issuers: Whose tokens are taken; empty: tokens are not.
         revoked: Certificates that are not good any more; None: there is no list of them.
         used: Whether callers have to show who they are. If not, nothing is read and nothing runs.
     """
@@ -53,19 +53,19 @@ class AccessRoom:
         tuning: Tuning,
         *,
         server_name: str,
-        issuer: Issuer | None = None,
+        issuers: Sequence[Issuer] = (),
         revoked: Revoked | None = None,
         used: bool,
     ) -> None:
         self.tokens = None
-        if issuer is not None:
+        if issuers:
             # Its library is there only where tokens are taken.
-            from .tokens import IssuerTokens
+            from .tokens import Tokens
 
-            self.tokens = IssuerTokens(issuer)
+            self.tokens = Tokens(issuers)
         self.access = Access(stores.access, upkeep.clock, servers, self.tokens, revoked)
         self.admin = AccessAdmin(stores.access, stores.catalog, self.access, upkeep.levels)
-        self.identities = IdentityAdmin(stores.access, self.admin)
+        self.identities = IdentityAdmin(stores.access, self.admin, [issuer.name for issuer in issuers])
         self.audit_log = AuditLog(stores.audit, self.admin)
         self.denials = Denials(stores.audit, counts, tuning, server_name=server_name)
         others.hear_access_changed(self.access.changed_elsewhere)
@@ -81,13 +81,13 @@ class AccessRoom:
         """What runs all the time."""
         if not self.used:
             return {}
-        parts: dict[str, Callable[[], Awaitable[None]]] = {
+        running: dict[str, Callable[[], Awaitable[None]]] = {
             "access": self.access.run,
             "denials": self.denials.run,
         }
         if self.tokens is not None:
-            parts["issuer"] = self.tokens.keys.run
-        return parts
+            running |= {f"keys of {name}": each.run for name, each in self.tokens.keys.items()}
+        return running
 
     async def leave(self) -> None:
         """Writes what is not yet in the audit log, after the last call."""

@@ -1,9 +1,10 @@
-"""Tokens of an OIDC issuer (JWT): whether one is good, and what it says."""
+"""Tokens of OIDC issuers (JWT): whether one is good, and what it says."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from base64 import urlsafe_b64decode
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from joserfc import jws
@@ -25,8 +26,38 @@ class _Registry(jws.JWSRegistry):
     max_header_length = 8192
 
 
+class Tokens:
+    """Checks tokens, each by the issuer that it names and by no other.
+
+    Args:
+        issuers: Whose tokens are taken.
+    """
+
+    def __init__(self, issuers: Iterable[Issuer]) -> None:
+        self._each = {issuer.name: IssuerTokens(issuer) for issuer in issuers}
+        self.issuers = tuple(self._each)
+
+    @property
+    def keys(self) -> Mapping[str, IssuerKeys]:
+        """The keys of each issuer, by its name."""
+        return {name: each.keys for name, each in self._each.items()}
+
+    async def verify(self, text: str, now_ms: int) -> Verified:
+        """What a token says.
+
+        Raises:
+            CredentialsInvalid: It is of none of the issuers, not for this server, or not yet good.
+            CredentialsExpired: It was good.
+            IssuerAway: Whether it is good can't be said, since the issuer's keys can't be read.
+        """
+        issuer = self._each.get(_named(text))
+        if issuer is None:
+            raise _invalid("its issuer is another one")
+        return await issuer.verify(text, now_ms)
+
+
 class IssuerTokens:
-    """Checks tokens.
+    """Checks tokens of one issuer.
 
     Args:
         issuer: Whose they are.
@@ -34,7 +65,6 @@ class IssuerTokens:
     """
 
     def __init__(self, issuer: Issuer, keys: IssuerKeys | None = None) -> None:
-        self.issuer = issuer.name
         self.keys = keys or IssuerKeys(issuer.keys_url)
         self._issuer = issuer
         # Parameters that are not known are passed over, as RFC 7515 says; but for those that `crit` lists.
@@ -65,7 +95,7 @@ class IssuerTokens:
             raise _invalid("it has no exp")
         if ends <= now:
             raise CredentialsExpired("the token has expired; show a new one")
-        return Verified(self._subject(claims), claims, int(ends * 1000))
+        return Verified(issuer.name, self._subject(claims), claims, int(ends * 1000))
 
     async def _signed(self, text: str) -> Mapping[str, Any]:
         """The claims of a token that one of the issuer's keys has signed."""
@@ -97,6 +127,16 @@ class IssuerTokens:
             if isinstance(value, str) and 0 < len(value) <= _MOST_SUBJECT:
                 return value
         raise _invalid(f"it has no claim {' or '.join(self._issuer.claims)} that names its subject")
+
+
+def _named(text: str) -> str:
+    """The issuer that a token names, before anything is known of its signature; empty where it names none."""
+    try:
+        payload = text.split(".")[1]
+        named = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["iss"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return named if isinstance(named, str) else ""
 
 
 def _moment(claims: Mapping[str, Any], name: str) -> float | None:
