@@ -13,8 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("clients/python", "server", "worker")
-# What an image installs: the same versions.
-IMAGES = ("server", "worker")
+# What an image installs, with these extras: the same versions.
+IMAGES = {"server": ("--extra", "oidc"), "worker": ()}
 BUILD, ALL = "locks/requirements-build.lock", "locks/requirements.lock"
 HOW = (
     *("--quiet", "--universal", "--python-version", "3.11"),
@@ -35,8 +35,10 @@ def main() -> None:
     compile_lock(
         ALL, "locks/requirements.in", *projects, "--all-extras", *ours, "--constraints", BUILD, *more
     )
-    for image in IMAGES:
-        compile_lock(f"deploy/{image}.lock", f"{image}/pyproject.toml", *ours, "--constraints", ALL, *more)
+    for image, extras in IMAGES.items():
+        compile_lock(
+            f"deploy/{image}.lock", f"{image}/pyproject.toml", *extras, *ours, "--constraints", ALL, *more
+        )
 
 
 def compile_lock(lock: str, *arguments: str) -> None:

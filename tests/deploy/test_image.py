@@ -13,7 +13,9 @@ from typing import IO
 
 import pytest
 
-from jobqueue import SyncClient
+from jobqueue import SyncClient, Unauthenticated
+from tests.access.issuer import AUDIENCE, Issuer
+from tests.access.issuer import NAME as ISSUER
 from tests.package.test_alone import line_with
 
 from .dockerfile import Stage, Trial
@@ -130,3 +132,33 @@ def test_the_program_starts_lives_and_drains(
             assert client.get(job.id).status.name == "QUEUED"
         assert server.stop() == 0
         assert not server.healthy(API_BIND_ADDR=f"127.0.0.1:{ready['http_port']}")
+
+
+def test_the_server_of_the_image_takes_tokens(
+    trial: tuple[str, Trial], stages: dict[str, Stage], empty_dsn: str
+):
+    name, image = trial
+    if name == "worker":
+        assert not list(image.root.rglob("site-packages/joserfc"))
+        return
+    stage = stages[name]
+    with started(image, stage, "migrate", "up", DATABASE_URL=empty_dsn) as migrate:
+        assert migrate.ended() == 0
+    settings = {each: "127.0.0.1:0" for each in stage.environment if each.endswith("_ADDR")} | {
+        "JOBQUEUE_AUTH": "keys,jwt",
+        "JOBQUEUE_JWT_ISSUER": ISSUER,
+        "JOBQUEUE_JWT_AUDIENCE": AUDIENCE,
+        "API_BIND_ADDR": "off",
+    }
+    with Issuer() as issuer:
+        settings["JOBQUEUE_JWT_JWKS_URL"] = issuer.url
+        with started(image, stage, DATABASE_URL=empty_dsn, **settings) as server:
+            ready = json.loads(line_with(server.lines, "jobqueue-server is ready"))
+            address = f"127.0.0.1:{ready['port']}"
+            with (
+                SyncClient(address, token=issuer.token()) as client,
+                # Its signature is good, and no identity is for it.
+                pytest.raises(Unauthenticated, match="no identity is for 'mailer'"),
+            ):
+                client.enqueue("summarize_text", {"text": "One says."})
+            assert server.stop() == 0
