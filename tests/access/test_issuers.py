@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,10 @@ import grpc.aio
 import pytest
 
 from jobqueue.v1 import access_admin_pb2 as pb
-from jobqueue_server.core.access import keys
+from jobqueue_server.core.access import issuer_keys, keys
 from jobqueue_server.grants import Grants, Permission
 from jobqueue_server.store.access.access import NewKey
-from tests.lease.hand_worker import reason_of
+from tests.lease.hand_worker import PATIENCE, reason_of
 
 from .gatehouse import Gatehouse
 from .house import grant
@@ -155,3 +157,28 @@ async def test_while_one_issuer_is_away_the_other_s_tokens_are_taken(
         await house.identity("jwt", "mailer", grant(ENQUEUE), issuer=SECOND)
         assert await answer(house, of_first(first)) == "ISSUER_AWAY"
         assert await answer(house, of_second(second)) == ""
+
+
+async def test_an_issuer_that_does_not_answer_holds_up_its_own_tokens_alone(
+    dsn: str, issuers: str, first: Issuer, second: Issuer
+):
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hangs(request: Any) -> None:
+        asked.set()
+        go_on.wait(PATIENCE)
+        Issuer.tell(request, {"keys": [key.as_dict(private=False) for key in first.keys.values()]})
+
+    first.answer = hangs
+    second.new_key("two", "RSA")
+    async with Gatehouse(dsn, auth="jwt", jwt_issuers=issuers) as house:
+        await house.identity("jwt", "mailer", grant(ENQUEUE), issuer=FIRST)
+        await house.identity("jwt", "mailer", grant(ENQUEUE), issuer=SECOND)
+        waiting = asyncio.create_task(answer(house, of_first(first)))
+        await asyncio.to_thread(asked.wait, PATIENCE)
+        # The keys of an issuer are waited for 5 s.
+        async with asyncio.timeout(issuer_keys.SECONDS / 2):
+            assert await answer(house, of_second(second)) == ""
+        assert not waiting.done()
+        go_on.set()
+        assert await waiting == ""
