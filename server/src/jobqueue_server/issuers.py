@@ -18,7 +18,7 @@ _LISTS = ("algorithms", "claims")
 
 
 def is_safe_url(url: str) -> bool:
-    """Whether nobody on the way can put another answer in the place of the one there."""
+    """Whether another answer can't be put on the way in the place of the one there."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -68,7 +68,7 @@ class Identities:
             row = identity.row
             issuer = row.issuer or self._only if row.kind == JWT else ""
             if issuer is None:
-                _log.warning("an identity names no issuer of several, so it is for nobody", identity=row.id)
+                _log.warning("an identity names no issuer of several, so it is for no token", identity=row.id)
             else:
                 self._by_issuer.setdefault((row.kind, issuer), []).append(identity)
         self._scopes.clear()

@@ -187,7 +187,8 @@ public sealed class JobQueueException extends RuntimeException {
     }
 
     /**
-     * No server answered, or it can't reach its database or the issuer of tokens. What was asked for may have been done.
+     * No server answered, or it can't reach its database or the issuer of tokens. What was asked for may have been
+     * done.
      */
     public static final class Unavailable extends JobQueueException {
         Unavailable(Facts facts, Throwable cause) {
