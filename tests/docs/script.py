@@ -61,11 +61,12 @@ class Script:
         for block in blocks:
             if block.language == "console":
                 self._converse(block)
-            elif block.language == "python" and block.title:
+            elif block.language in ("python", "toml") and block.title:
                 (self._folder / block.title).write_text(self._here(block.text))
             elif block.language != "mermaid":
                 raise NotAsWritten(
-                    f"{self._document}, line {block.line}: a block is `console`, or `python` with a file's name"
+                    f"{self._document}, line {block.line}: a block is `console`, or `python` or `toml` "
+                    "with a file's name"
                 )
 
     def close(self) -> None:

@@ -178,6 +178,8 @@ async def test_a_planned_move_logs_no_warning_where_its_notice_was_lost(
     dsn: str, caplog: pytest.LogCaptureFixture
 ):
     async with Place(dsn, notify="off") as first, Place(dsn, notify="off") as second:
+        # What they warn of as they start is of the database.
+        caplog.clear()
         worker = await first.worker()
         await first.enqueue()
         leased = await worker.job()

@@ -11,6 +11,7 @@ from jobqueue_server.settings import Settings
 
 from .test_cli import run
 
+ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
 [company]
 issuer = "https://id.example.com"
@@ -91,3 +92,13 @@ def test_what_a_table_leaves_out_is_that_of_the_settings(tmp_path: Path, monkeyp
     first, second = read_issuers(Settings.load())
     assert (first.name, first.claims, first.algorithms) == ("https://id.example.com", ("sub",), ("EdDSA",))
     assert (second.name, second.claims) == ("https://login.example.com", ("email",))
+
+
+def test_the_file_of_the_page_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    page = (ROOT / "docs/start/identities.md").read_text()
+    text = page.partition("```toml issuers.toml\n")[2].partition("```")[0]
+    path = tmp_path / "issuers.toml"
+    path.write_text(text)
+    monkeypatch.setenv("JOBQUEUE_AUTH", "jwt")
+    monkeypatch.setenv("JOBQUEUE_JWT_ISSUERS", str(path))
+    assert [issuer.algorithms for issuer in read_issuers(Settings.load())] == [("ES256", "RS256"), ("RS256",)]
