@@ -18,7 +18,7 @@ from jobqueue_server.store.access.access import NewKey
 from tests.lease.hand_worker import PATIENCE, reason_of
 
 from .gatehouse import Gatehouse
-from .house import grant
+from .house import TESTS, grant
 from .issuer import AUDIENCE, Issuer
 
 ENQUEUE, READ, ADMIN = Permission.ENQUEUE, Permission.READ, Permission.ADMIN
@@ -137,7 +137,7 @@ async def test_an_identity_that_names_no_issuer_is_for_none_of_several(
     assert await answer(house, of_second(second)) == "CREDENTIALS_INVALID"
     key = keys.mint()
     new = NewKey(key.id, "ops", key.secret_hash, Grants([grant(ADMIN | ENQUEUE)]), "tests")
-    await house.app.stores.access.insert_key(1, new)
+    await house.app.stores.access.insert_key(TESTS, 1, new)
     await house.known()
     asked = pb.PutIdentityRequest(kind="jwt", pattern="*")
     asked.grants.add(permissions=[2], queues=["*"], kinds=["*"])
