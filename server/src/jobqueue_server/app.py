@@ -183,9 +183,7 @@ class App:
         await self.stores.open()
         await self.upkeep.clock.measure()
         if settings.dsn is not None:
-            seen = Seen(await self.stores.role.read_role(), self.upkeep.clock.host_ahead)
-            for warning in warnings_of(settings, seen):
-                _log.warning(warning)
+            await self._warn_of_what_is_seen()
         # Before anything is written: it may be refused.
         await self.session.heartbeat.start()
         up.push_async_callback(self.session.heartbeat.stop)
@@ -220,6 +218,11 @@ class App:
             _log.info("no keys are asked for: every caller may do everything; see JOBQUEUE_AUTH")
         if self._on_ready is not None:
             self._on_ready(self)
+
+    async def _warn_of_what_is_seen(self) -> None:
+        seen = Seen(await self.stores.role.read_role(), self.upkeep.clock.host_ahead)
+        for warning in warnings_of(self.settings, seen):
+            _log.warning(warning)
 
     async def _start_postgres(self) -> None:
         folder = Path(self.settings.data_dir or default_data_dir())
