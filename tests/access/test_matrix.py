@@ -245,6 +245,7 @@ REQUESTS: dict[str, Callable[[World, Principal, str, bool], Any]] = {
     "ListJobs": lambda w, p, thing, rest: jobqueue_pb2.ListJobsRequest(queue=QUEUES[thing][0], page_size=1),
     "CancelJob": lambda w, p, thing, rest: jobqueue_pb2.CancelJobRequest(id=w.job(thing)),
     "RetryJob": lambda w, p, thing, rest: jobqueue_pb2.RetryJobRequest(id=w.job(thing)),
+    "ReleaseJob": lambda w, p, thing, rest: jobqueue_pb2.ReleaseJobRequest(id=w.job(thing)),
     "DeleteJob": lambda w, p, thing, rest: jobqueue_pb2.DeleteJobRequest(id=w.job(thing)),
     "WaitJob": lambda w, p, thing, rest: jobqueue_pb2.WaitJobRequest(id=w.job(thing), timeout=span(0.001)),
     "WatchJobs": lambda w, p, thing, rest: jobqueue_pb2.WatchJobsRequest(queue=QUEUES[thing][0]),

@@ -116,6 +116,7 @@ def test_the_enums_that_people_read_have_no_prefix() -> None:
         "jobqueue.v1.Access.Permission",
         "jobqueue.v1.Access.ObjectRule",
         "jobqueue.v1.Job.Status",
+        "jobqueue.v1.Job.Hold",
         "jobqueue.v1.SettleResult.Verdict",
     ]
     assert job_pb2.Job.Status.Name(job_pb2.Job.QUEUED) == "QUEUED"

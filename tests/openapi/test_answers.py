@@ -45,6 +45,9 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
 
     assert (await checked("RetryJob", {}, id=job)).json["status"] == "QUEUED"
     assert (await checked("CancelJob", {}, id=job)).status == 200
+    held = (await checked("EnqueueJob", {**JOB, "hold": True})).json
+    assert held["hold"] == "HAND"
+    assert "hold" not in (await checked("ReleaseJob", {}, id=held["id"])).json
     watched = await checked("WatchJobs", None, {"Accept": "application/json"}, ids=job)
     assert watched.json[-1]["job"]["status"] == "CANCELLED"
     for form in ("application/x-ndjson", "text/event-stream"):
@@ -90,7 +93,7 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
 
 async def test_errors_are_those_that_are_told(checked: Checked, call: Caller) -> None:
     nobody = str(uuid4())
-    for name in ("GetJob", "RetryJob", "CancelJob", "DeleteJob", "WaitJob"):
+    for name in ("GetJob", "RetryJob", "ReleaseJob", "CancelJob", "DeleteJob", "WaitJob"):
         assert (await checked(name, id=nobody)).status == 404
         assert (await checked(name, id="1")).status == 400
     job = (await checked("EnqueueJob", JOB, {"Idempotency_Key": "k"})).json["id"]
@@ -99,6 +102,7 @@ async def test_errors_are_those_that_are_told(checked: Checked, call: Caller) ->
     assert (await checked("EnqueueJob", {"kind": "send_mail"})).reason == "KIND_UNKNOWN"
     assert (await checked("DeleteJob", id=job)).status == 409
     assert (await checked("RetryJob", id=job)).status == 409
+    assert (await checked("ReleaseJob", id=job)).reason == "JOB_NOT_HELD"
     assert (await checked("CancelJob", id=job)).status == 200
     assert (await checked("CancelJob", id=job)).status == 409
     assert (await checked("ListJobs", page_token="1")).reason == "PAGE_TOKEN_INVALID"

@@ -67,6 +67,7 @@ UNBOUNDED = {
     "Failure.stack": "what is longer is cut, and not refused",
     "Failure.permanent": "a boolean",
     "Grant.payloads": "a boolean",
+    "JobToEnqueue.hold": "a boolean",
     "Hello.features": "what the server does not know is passed over",
 }
 #: What is not varied.
@@ -74,6 +75,7 @@ UNSENT = {
     "PutKindBody.name": "must be that of the path, which is varied",
     "CancelJobBody.payload_format": "an enum that stands in each request; GetJob has it",
     "RetryJobBody.payload_format": "an enum that stands in each request; GetJob has it",
+    "ReleaseJobBody.payload_format": "an enum that stands in each request; GetJob has it",
 }
 
 
@@ -101,6 +103,7 @@ BASES: dict[str, list[Base]] = {
     "ListJobs": [Base(query={**PAGE, **FOUND, **TIMES, "status": ["QUEUED"]})],
     "CancelJob": [Base({"id": ID}, body={"reason": "r"})],
     "RetryJob": [Base({"id": ID}, body={})],
+    "ReleaseJob": [Base({"id": ID}, body={})],
     "DeleteJob": [Base({"id": ID})],
     "WaitJob": [Base({"id": ID}, {"timeout": "0s", **FORM})],
     # A job that there is not ends the stream.

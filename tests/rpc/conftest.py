@@ -110,6 +110,10 @@ class Core:
         await self._called("retry", job_id)
         return self.job
 
+    async def release(self, scope: Scope, job_id: UUID) -> Job:
+        await self._called("release", job_id)
+        return self.job
+
     async def delete(self, scope: Scope, job_id: UUID) -> None:
         await self._called("delete", job_id)
 

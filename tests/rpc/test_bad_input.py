@@ -248,14 +248,14 @@ _ID = "019a0000-0000-7000-8000-000000000000"
         "\0" * 36,
     ],
 )
-@pytest.mark.parametrize("method", ["GetJob", "CancelJob", "RetryJob", "DeleteJob", "WaitJob"])
+@pytest.mark.parametrize("method", ["GetJob", "CancelJob", "RetryJob", "ReleaseJob", "DeleteJob", "WaitJob"])
 async def test_an_id_that_is_no_uuid_is_refused(served: Served, method: str, wrong: str) -> None:
     request = getattr(jobqueue_pb2, f"{method}Request")(id=wrong)
     assert_names(await refused(getattr(served.jobs, method)(request)), "id")
     assert served.core.calls == []
 
 
-@pytest.mark.parametrize("method", ["GetJob", "CancelJob", "RetryJob", "WaitJob"])
+@pytest.mark.parametrize("method", ["GetJob", "CancelJob", "RetryJob", "ReleaseJob", "WaitJob"])
 async def test_an_unknown_payload_format_is_refused(served: Served, method: str) -> None:
     request = getattr(jobqueue_pb2, f"{method}Request")(id=str(uuid4()), payload_format=3)
     answer = await refused(getattr(served.jobs, method)(request))
@@ -513,6 +513,7 @@ async def test_every_field_of_every_unary_request_is_in_these_tables() -> None:
         ("GetJobRequest", {"id", "payload_format"}),
         ("CancelJobRequest", {"id", "reason", "payload_format"}),
         ("RetryJobRequest", {"id", "payload_format"}),
+        ("ReleaseJobRequest", {"id", "payload_format"}),
         ("DeleteJobRequest", {"id"}),
         ("WaitJobRequest", {"id", "timeout", "payload_format"}),
         (
@@ -521,7 +522,10 @@ async def test_every_field_of_every_unary_request_is_in_these_tables() -> None:
         ),
     ):
         assert {field.name for field in getattr(jobqueue_pb2, name).DESCRIPTOR.fields} == fields, name
-    assert {field for _, field in tabled} == {field.name for field in job_pb2.NewJob.DESCRIPTOR.fields}
+    # A flag can't be wrong.
+    assert {field for _, field in tabled} | {"hold"} == {
+        field.name for field in job_pb2.NewJob.DESCRIPTOR.fields
+    }
 
 
 @pytest.mark.parametrize("raw", [b"\xff", b"\x0a\x05ab", b"\x0a\x04\x0a\x02\xff\xfe", b"\x0b" * 200])

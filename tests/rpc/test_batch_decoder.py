@@ -19,7 +19,11 @@ from jobqueue_server.rpc.fast.batch_decoder import decode_batch
 pytestmark = pytest.mark.unit
 
 HEADERS = {"x-request-id": "r"}
-OTHER: dict[int, Any] = {FieldDescriptor.CPPTYPE_STRING: "other", FieldDescriptor.CPPTYPE_INT32: 7}
+OTHER: dict[int, Any] = {
+    FieldDescriptor.CPPTYPE_STRING: "other",
+    FieldDescriptor.CPPTYPE_INT32: 7,
+    FieldDescriptor.CPPTYPE_BOOL: True,
+}
 
 
 def one_by_one(jobs: list[pb.NewJob]) -> list[NewJob] | None:
@@ -102,6 +106,7 @@ def test_a_payload_that_is_not_simple_takes_the_general_path(wrong: bytes, place
         pb.NewJob(labels={"a": "b"}),
         pb.NewJob(delay=Duration()),
         pb.NewJob(max_attempts=1),
+        pb.NewJob(hold=True),
         pb.NewJob(kind="B"),
         pb.NewJob(priority=11),
         pb.NewJob(payload_json=b"2", queue="Q"),

@@ -14,7 +14,7 @@ from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2, queue_admin_pb2
-from jobqueue_server.lifecycle import Status
+from jobqueue_server.lifecycle import Hold, Status
 from jobqueue_server.model import (
     Depth,
     FailedAttempt,
@@ -164,6 +164,7 @@ FULL = a_job(
     headers={"c": "d"},
     failed_attempts=(FailedAttempt(1, "HANDLER_FAILED", "ValueError", "boom", "w1", NOW, NOW),),
     progress=JobProgress(0.0, "half", NOW),
+    hold=Hold.HAND,
 )
 
 
@@ -174,6 +175,7 @@ def test_every_field_of_a_job_is_shown() -> None:
     } - {"payload", "output"}
     assert message.id == str(FULL.id)
     assert message.status == job_pb2.Job.FAILED_PERMANENT
+    assert message.hold == job_pb2.Job.HAND
     assert message.payload_json == FULL.payload
     assert message.finished_at.ToDatetime(UTC) == FULL.finished_at
     assert message.timeout.ToTimedelta() == FULL.timeout

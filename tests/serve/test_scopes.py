@@ -182,6 +182,7 @@ def by_id(method: str, request: Any) -> None:
 by_id("GetJob", jobqueue_pb2.GetJobRequest)
 by_id("CancelJob", jobqueue_pb2.CancelJobRequest)
 by_id("RetryJob", jobqueue_pb2.RetryJobRequest)
+by_id("ReleaseJob", jobqueue_pb2.ReleaseJobRequest)
 by_id("DeleteJob", jobqueue_pb2.DeleteJobRequest)
 by_id("WaitJob", lambda id: jobqueue_pb2.WaitJobRequest(id=id, timeout=span(0.01)))
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobqueue_server.errors import JobNotFound, JobTerminal
-from jobqueue_server.lifecycle import Event, Status
+from jobqueue_server.lifecycle import Event, Hold, Status
 from jobqueue_server.store.claim.claims import ClaimTarget
 
 from .stored import GRACE, SCOPE, stored
@@ -15,9 +15,8 @@ from .stored import GRACE, SCOPE, stored
 @pytest.mark.parametrize("status", ["queued", "retrying", "held back"])
 async def test_a_waiting_job_is_cancelled_at_once(dsn, status):
     async with stored(dsn) as s:
-        job_id = await (s.retrying() if status == "retrying" else s.queued())
-        if status == "held back":
-            await s.sql.execute("update live_job set state = 3 where id = $1", job_id)
+        hold = Hold.HAND if status == "held back" else None
+        job_id = await (s.retrying() if status == "retrying" else s.queued(hold=hold))
         answer = await s.changes.cancel(SCOPE, job_id)
         assert not answer.pending
         job = await s.reads.get(SCOPE, job_id)

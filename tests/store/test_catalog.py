@@ -180,7 +180,7 @@ async def test_a_queue_tells_its_depths_and_ages_by_status(dsn):
         assert timedelta(hours=1) <= oldest < timedelta(hours=1, minutes=2)
         rows = {
             (lane.queue, lane.kind, status): tuple(counted)
-            for lane, status, *counted in await s.catalog.depths()
+            for lane, status, *counted in (await s.catalog.depths())[0]
         }
         assert rows["q", "second", Status.QUEUED][0] == 1
         assert rows["q", "second", Status.RUNNING] == (0, False, 0.0)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from jobqueue_server.lifecycle import Event, State
+from jobqueue_server.lifecycle import Event, Hold, State
 from jobqueue_server.store.claim.claims import ClaimTarget
 
 from .factories import enqueue, everything, look, make_due, new_row
@@ -264,7 +264,8 @@ async def test_each_lane_and_priority_has_its_own_floor(s):
 async def test_what_is_not_ready_is_not_claimed(s, state):
     lane, session = await s.lane(), await s.session()
     await enqueue(s, lane, 3)
-    await s.sql.execute("update live_job set state = $1", int(state))
+    hold = Hold.HAND if state is State.HELD_BACK else None
+    await s.sql.execute("update live_job set state = $1, hold = $2", state, hold)
     assert await claim(s, [look(lane)], 3, session) == []
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jobqueue_server.fields import COLUMNS, FIELDS, TERMS, Type, View, terms_of, unset
+from jobqueue_server.lifecycle import Hold
 from jobqueue_server.model import Job, JobFilter, NewJob, RetryPolicy
 from jobqueue_server.store.query.watch import Snapshot, WatchStore
 from tools import fields as lists
@@ -24,6 +25,7 @@ OTHER: dict[Type, Any] = {
     Type.RETRY_POLICY: RetryPolicy(timedelta(seconds=2), timedelta(seconds=60)),
     Type.TEXTS: {"other": "value"},
     Type.JSON: b'"other"',
+    Type.HOLD: Hold.HAND,
 }
 # A delay is stored as run_at.
 ASKED = [field for field in FIELDS if field.asked and field.shown]
@@ -69,7 +71,7 @@ async def test_each_field_that_is_left_out_is_read_back_as_its_default(s: Stored
 
 
 async def test_a_job_that_is_retried_keeps_each_field(s: Stored) -> None:
-    new = dataclasses.replace(whole_job(), run_at=None)
+    new = dataclasses.replace(whole_job(), run_at=None, hold=None)
     job_id, attempt, session_id = await s.running(new)
     assert await s.succeed(job_id, attempt, session_id)
     before = await s.reads.get(SCOPE, job_id)

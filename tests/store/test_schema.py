@@ -12,7 +12,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from jobqueue_server.lifecycle import TERMINAL, Event, State
+from jobqueue_server.lifecycle import TERMINAL, Event, Hold, State
 from jobqueue_server.store import migrate
 from jobqueue_server.store.attempt.attempts import AttemptEnd, Report
 from jobqueue_server.store.upkeep.retention import RetentionStore
@@ -154,10 +154,11 @@ async def test_the_table_that_churns_is_whole_and_leaves_room_in_its_pages(s):
 
 
 async def test_each_index_of_the_table_that_churns_serves_a_path_and_there_are_no_others(s):
-    """Five indexes are what a job pays for; a sixth wants its reason here.
+    """Five indexes are what a job pays for; another one wants its reason here.
 
     That of the jobs to be cancelled is paid for by these alone: without it each server would read, once a second, every
-    running job whose deadline is within the grace.
+    running job whose deadline is within the grace. That of the jobs that are held back is paid for by these alone too:
+    without it watches would not find them, and depths not count them.
     """
     rows = await s.sql.fetch("select indexname, indexdef from pg_indexes where tablename = 'live_job'")
     found = {row["indexname"]: row["indexdef"].partition(" USING btree ")[2] for row in rows}
@@ -168,6 +169,7 @@ async def test_each_index_of_the_table_that_churns_serves_a_path_and_there_are_n
         "live_job_held": "(session_id) WHERE (state = 2)",
         "live_job_due": "(deadline) WHERE (deadline IS NOT NULL)",
         "live_job_cancelling": "(session_id) WHERE (cancel_requested_at IS NOT NULL)",
+        "live_job_held_back": "(lane_id, run_at, id) WHERE (state = 3)",
     }
 
 
@@ -178,7 +180,8 @@ async def test_a_job_stands_in_the_indexes_of_its_state_alone(s, state):
     if state is State.LEASED:
         await s.claim(job_id, session)
     else:
-        await s.sql.execute("update live_job set state = $1", int(state))
+        hold = Hold.HAND if state is State.HELD_BACK else None
+        await s.sql.execute("update live_job set state = $1, hold = $2", state, hold)
     rows = await s.sql.fetch(
         "select c.relname, pg_get_expr(i.indpred, i.indrelid) as predicate from pg_index i "
         "join pg_class c on c.oid = i.indexrelid where i.indrelid = 'live_job'::regclass"
@@ -192,7 +195,7 @@ async def test_a_job_stands_in_the_indexes_of_its_state_alone(s, state):
     own = {
         State.READY: {"live_job_ready"},
         State.LEASED: {"live_job_held"},
-        State.HELD_BACK: set(),
+        State.HELD_BACK: {"live_job_held_back"},
         State.READY_ISOLATED: {"live_job_ready_alone"},
     }[state]
     assert stands_in == {"live_job_pkey"} | own

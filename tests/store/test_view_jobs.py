@@ -15,7 +15,7 @@ COLUMNS = {
     "id": "uuid", "kind": "text", "payload": "json", "status": "text", "attempts": "integer", "max_attempts": "integer",
     "last_error": "text", "run_at": "timestamp with time zone", "locked_at": "timestamp with time zone",
     "locked_by": "text", "cancel_requested": "boolean", "idempotency_key": "text",
-    "created_at": "timestamp with time zone", "updated_at": "timestamp with time zone",
+    "created_at": "timestamp with time zone", "updated_at": "timestamp with time zone", "hold": "text",
 }  # fmt: skip
 
 
@@ -52,7 +52,7 @@ async def _row(connection, id) -> asyncpg.Record:
     return found[0]
 
 
-async def test_its_columns_are_the_fourteen_in_their_order_each_with_a_comment(dsn):
+async def test_its_columns_are_the_fourteen_and_hold_in_their_order_each_with_a_comment(dsn):
     async with connected(dsn) as connection:
         columns = await connection.fetch(
             "select attname, format_type(atttypid, atttypmod) as type, col_description(attrelid, attnum) as says "
@@ -68,7 +68,7 @@ async def test_its_columns_are_the_fourteen_in_their_order_each_with_a_comment(d
     ("live", "status"),
     [
         ({"state": 1}, "queued"),
-        ({"state": 3}, "queued"),
+        ({"state": 3, "hold": 4}, "queued"),
         ({"state": 1, "attempts": 1, "failures": 1}, "retrying"),
         ({"state": 4, "attempts": 1, "losses": 1}, "retrying"),
         ({"state": 2, "attempts": 1, "session_id": 1}, "running"),

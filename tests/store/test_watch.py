@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from jobqueue_server.lifecycle import Event, Status
+from jobqueue_server.lifecycle import Event, Hold, Status
 from jobqueue_server.model import NewJob, WatchFilter
 from jobqueue_server.store.database import COLD_SETTINGS
 from jobqueue_server.store.query.watch import (
@@ -277,11 +277,18 @@ async def test_every_change_of_a_job_is_found_whatever_it_is(s):
         await s.changes.retry(SCOPE, ended)
         return ended
 
+    async def released():
+        await s.changes.release(SCOPE, held)
+        return held
+
+    held = await s.queued(hold=Hold.HAND)
     assert await found_after(s.queued) is Status.QUEUED
     ended = await s.cancelled()
     assert await found_after(retried) is Status.QUEUED
     for change, status in (
         (lambda: s.queued(delay=timedelta(hours=1)), Status.QUEUED),
+        (lambda: s.queued(hold=Hold.HAND), Status.QUEUED),
+        (released, Status.QUEUED),
         (s.retrying, Status.RETRYING),
         (lost, Status.RETRYING),
         # It waits isolated.
@@ -291,9 +298,9 @@ async def test_every_change_of_a_job_is_found_whatever_it_is(s):
         (s.cancelled, Status.CANCELLED),
     ):
         # A job is claimed by its place in line, so nothing else may wait.
-        await s.sql.execute("update live_job set state = 3 where state in (1, 4)")
+        await s.sql.execute("update live_job set state = 3, hold = 4 where state in (1, 4)")
         assert await found_after(change) is status
-    await s.sql.execute("update live_job set state = 3 where state in (1, 4)")
+    await s.sql.execute("update live_job set state = 3, hold = 4 where state in (1, 4)")
     running = await s.running()
     assert await found_after(asked_to_stop) is Status.RUNNING
 

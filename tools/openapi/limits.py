@@ -154,6 +154,7 @@ LIMITS: dict[str, Schema] = {
     "GetJobRequest.id": UUID,
     "CancelJobRequest.id": UUID,
     "RetryJobRequest.id": UUID,
+    "ReleaseJobRequest.id": UUID,
     "DeleteJobRequest.id": UUID,
     "WaitJobRequest.id": UUID,
     "WaitJobRequest.timeout": WAIT,

@@ -1194,6 +1194,11 @@ pub struct NewJob {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// Whether the job is held back until ReleaseJob. It is stored, QUEUED and can be cancelled, but no worker gets it.
+    /// With `run_at` or `delay` it waits for both: it starts when it is released and that time has come. Default: not held
+    /// back.
+    #[prost(bool, tag = "19")]
+    pub hold: bool,
     /// The handler's input: one JSON value, at most 1 MiB as text. The server checks it against the kind's schema, and
     /// stores and delivers it byte for byte. Neither set: the payload is `null`.
     #[prost(oneof = "new_job::Content", tags = "2, 3")]
@@ -1322,6 +1327,10 @@ pub struct Job {
     /// The last progress that the newest attempt reported. Unset: none yet.
     #[prost(message, optional, tag = "29")]
     pub progress: ::core::option::Option<JobProgress>,
+    /// What the job waits for before it is in line for a worker. Its status is QUEUED or RETRYING meanwhile. Unset: it is
+    /// not held back.
+    #[prost(enumeration = "job::Hold", optional, tag = "31")]
+    pub hold: ::core::option::Option<i32>,
     /// The payload, in the form that the request's `payload_format` asked for. Left out in JOB_VIEW_BASIC.
     #[prost(oneof = "job::Content", tags = "3, 4")]
     pub content: ::core::option::Option<job::Content>,
@@ -1387,6 +1396,46 @@ pub mod job {
                 "RETRYING" => Some(Self::Retrying),
                 "FAILED_PERMANENT" => Some(Self::FailedPermanent),
                 "CANCELLED" => Some(Self::Cancelled),
+                _ => None,
+            }
+        }
+    }
+    /// What a job that is held back waits for. More holds may be added; they are planned to be called KEY, TIME and JOBS. A
+    /// reader takes a value that it does not know as "held back".
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Hold {
+        /// The job is not held back.
+        Unspecified = 0,
+        /// ReleaseJob: it was enqueued with `hold`.
+        Hand = 4,
+    }
+    impl Hold {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "HOLD_UNSPECIFIED",
+                Self::Hand => "HAND",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "HOLD_UNSPECIFIED" => Some(Self::Unspecified),
+                "HAND" => Some(Self::Hand),
                 _ => None,
             }
         }
@@ -2434,6 +2483,24 @@ pub struct RetryJobResponse {
     #[prost(message, optional, tag = "1")]
     pub job: ::core::option::Option<Job>,
 }
+/// The job to release.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseJobRequest {
+    /// The job's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
+    #[prost(enumeration = "PayloadFormat", tag = "2")]
+    pub payload_format: i32,
+}
+/// The job that was released.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReleaseJobResponse {
+    /// The job as this call left it, with all its fields: QUEUED or RETRYING and without `hold`, even if it was claimed or
+    /// has ended since.
+    #[prost(message, optional, tag = "1")]
+    pub job: ::core::option::Option<Job>,
+}
 /// The job to delete.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteJobRequest {
@@ -2630,6 +2697,7 @@ pub mod job_queue_client {
         /// - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
         /// - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
         ///   request.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
         /// - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
         pub async fn enqueue_job(
             &mut self,
@@ -2665,6 +2733,7 @@ pub mod job_queue_client {
         /// - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
         /// - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
         ///   request.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
         /// - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
         pub async fn batch_enqueue_jobs(
             &mut self,
@@ -2809,6 +2878,39 @@ pub mod job_queue_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("jobqueue.v1.JobQueue", "RetryJob"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets a job that was enqueued with `hold` go: it is put at the end of its line, and starts as any job. A `run_at` in
+        /// the future is kept. The answer is the job as this call left it. A job that was released before is refused, so a call
+        /// that is sent again may be refused after it was committed.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+        /// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+        /// - FAILED_PRECONDITION, JOB_NOT_HELD: the job is not held back by hand: it was released before, enqueued without
+        ///   `hold`, or has ended; metadata `status` is its status. HTTP 409.
+        pub async fn release_job(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReleaseJobRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseJobResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.JobQueue/ReleaseJob",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.JobQueue", "ReleaseJob"));
             self.inner.unary(req, path, codec).await
         }
         /// Deletes a terminal job and its history.
@@ -3140,6 +3242,22 @@ pub struct Queue {
     /// The number of RUNNING jobs, as in `depths`.
     #[prost(int32, tag = "4")]
     pub running: i32,
+    /// The queue's jobs that are held back: one entry for each hold that a job is in. They count in `depths` too.
+    #[prost(message, repeated, tag = "5")]
+    pub held: ::prost::alloc::vec::Vec<HoldDepth>,
+}
+/// The number of a queue's jobs that are held back and wait for the same. Set by the server.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HoldDepth {
+    /// What the jobs wait for.
+    #[prost(enumeration = "job::Hold", tag = "1")]
+    pub hold: i32,
+    /// The number of jobs.
+    #[prost(int32, tag = "2")]
+    pub jobs: i32,
+    /// Whether the server stopped counting at its bound, so that there may be more than `jobs`.
+    #[prost(bool, tag = "3")]
+    pub capped: bool,
 }
 /// The number of a queue's jobs in one status, and the age of the oldest. Set by the server.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3147,14 +3265,14 @@ pub struct QueueDepth {
     /// QUEUED, RETRYING or RUNNING.
     #[prost(enumeration = "job::Status", tag = "1")]
     pub status: i32,
-    /// The number of jobs, those with a later run_at included.
+    /// The number of jobs, those with a later run_at and those that are held back included.
     #[prost(int32, tag = "2")]
     pub jobs: i32,
     /// Whether the server stopped counting at its bound, so that there may be more than `jobs`. A full count of a large
     /// backlog would slow the queue down.
     #[prost(bool, tag = "3")]
     pub capped: bool,
-    /// For QUEUED and RETRYING: for how long the first job has been due. For RUNNING: how long ago the first job was
+    /// For QUEUED and RETRYING: for how long the first job has been due, of those that are not held back. For RUNNING: how long ago the first job was
     /// claimed. By the database's clock. Unset: there is no such job.
     #[prost(message, optional, tag = "4")]
     pub oldest_age: ::core::option::Option<::prost_types::Duration>,

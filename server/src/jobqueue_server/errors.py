@@ -121,6 +121,12 @@ class JobNotTerminal(JobQueueError):
     reason, code, http_status = "JOB_NOT_TERMINAL", "FAILED_PRECONDITION", 409
 
 
+class JobNotHeld(JobQueueError):
+    """The job is not held back by hand. It was released before, it was enqueued without `hold`, or it has ended."""
+
+    reason, code, http_status = "JOB_NOT_HELD", "FAILED_PRECONDITION", 409
+
+
 class IdempotencyKeyReused(JobQueueError):
     """The key belongs to another request, whose job is in `metadata.job_id`. Choose a new key for this request."""
 

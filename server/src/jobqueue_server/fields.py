@@ -41,6 +41,8 @@ class Type(Enum):
     #: For this type and those below, the row, the message and the value have different types.
     UUID = "uuid"
     STATUS = "status"
+    #: A flag in a NewJob.
+    HOLD = "hold"
     SPAN = "span"
     RETRY_POLICY = "retry policy"
     TEXTS = "texts"
@@ -248,6 +250,8 @@ FIELDS = (
         own=True,
         most=MAX_KEY_CHARS,
     ),
+    # `live_job` alone has its column, since a retry does not hold the job back again.
+    Field("hold", Type.HOLD, asked=True, digested=True, shown=View.BASIC),
     # The job's state.
     Field("status", Type.STATUS, shown=View.BASIC),
     Field("attempts", Type.NUMBER, shown=View.BASIC),

@@ -13,7 +13,7 @@ from .core.session.registry import Sessions
 from .core.upkeep.clock import Clock
 from .core.upkeep.duty_cycle import DutyCycle
 from .errors import JobQueueError
-from .metrics import Backlog, Metrics
+from .metrics import Backlog, Held, Metrics
 
 DEPTHS_EVERY = 5.0
 
@@ -33,7 +33,8 @@ class Gauges:
         self._catalog = catalog
         self._backlogs: list[Backlog] = []
         metrics.watch_clock(lambda: clock.host_ahead.total_seconds())
-        metrics.watch_backlogs(lambda: self._backlogs)
+        self._held: list[Held] = []
+        metrics.watch_backlogs(lambda: self._backlogs, lambda: self._held)
         metrics.watch(
             {
                 "sessions": lambda: len(sessions),
@@ -50,6 +51,7 @@ class Gauges:
         pace = DutyCycle(DEPTHS_EVERY)
         while True:
             with contextlib.suppress(JobQueueError), pace.done():
+                depths, held = await self._catalog.depths()
                 self._backlogs = [
                     Backlog(
                         lane.queue,
@@ -59,6 +61,10 @@ class Gauges:
                         timedelta(seconds=age),
                         lane.namespace_name,
                     )
-                    for lane, status, jobs, _, age in await self._catalog.depths()
+                    for lane, status, jobs, _, age in depths
+                ]
+                self._held = [
+                    Held(lane.queue, lane.kind, hold.name.lower(), jobs, lane.namespace_name)
+                    for lane, hold, jobs in held
                 ]
             await asyncio.sleep(pace.left)

@@ -30,8 +30,16 @@ class State(IntEnum):
 
     READY = 1
     LEASED = 2
+    #: The job waits for something else than a worker, which `Hold` names. No index that claims read has it.
     HELD_BACK = 3
     READY_ISOLATED = 4
+
+
+class Hold(IntEnum):
+    """What a job that is held back waits for: the value of `live_job.hold`, and the number of `Job.Hold`."""
+
+    #: ReleaseJob.
+    HAND = 4
 
 
 class Event(IntEnum):

@@ -47,11 +47,23 @@ class Backlog:
     namespace: str = DEFAULT_NAMESPACE_NAME
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The number of jobs of one queue and kind that are held back, by what they wait for."""
+
+    queue: str
+    kind: str
+    hold: str
+    jobs: int
+    namespace: str = DEFAULT_NAMESPACE_NAME
+
+
 class _BacklogCollector(Collector):
     """Reads the depths at each scrape, so that a queue that is empty again leaves no stale series."""
 
-    def __init__(self, backlogs: Callable[[], Iterable[Backlog]]) -> None:
+    def __init__(self, backlogs: Callable[[], Iterable[Backlog]], held: Callable[[], Iterable[Held]]) -> None:
         self._backlogs = backlogs
+        self._held = held
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         return self._families()
@@ -60,7 +72,7 @@ class _BacklogCollector(Collector):
         backlogs = list(self._backlogs())
         # The label is there once there is a second namespace: who has one alone never sees it.
         named = any(backlog.namespace != DEFAULT_NAMESPACE_NAME for backlog in backlogs)
-        depth, age = self._families(("namespace",) if named else ())
+        depth, age, held = self._families(("namespace",) if named else ())
         for backlog in backlogs:
             labels = [backlog.queue, backlog.kind, backlog.status]
             if named:
@@ -68,11 +80,14 @@ class _BacklogCollector(Collector):
             depth.add_metric(labels, backlog.jobs)
             if backlog.oldest_age is not None:
                 age.add_metric(labels, backlog.oldest_age.total_seconds())
+        for one in self._held():
+            held.add_metric([one.queue, one.kind, one.hold, *([one.namespace] if named else [])], one.jobs)
         yield depth
         yield age
+        yield held
 
     @staticmethod
-    def _families(more: tuple[str, ...] = ()) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+    def _families(more: tuple[str, ...] = ()) -> tuple[GaugeMetricFamily, ...]:
         labels = ("queue", "kind", "status", *more)
         return (
             GaugeMetricFamily("jobqueue_queue_depth", "Jobs that have not ended.", labels=labels),
@@ -80,6 +95,11 @@ class _BacklogCollector(Collector):
                 "jobqueue_queue_oldest_age_seconds",
                 "How long the oldest of them has been due.",
                 labels=labels,
+            ),
+            GaugeMetricFamily(
+                "jobqueue_queue_held",
+                "Jobs that are held back, by what they wait for.",
+                labels=("queue", "kind", "hold", *more),
             ),
         )
 
@@ -250,13 +270,16 @@ class Metrics:
             registry=self.registry,
         ).set_function(not_after)
 
-    def watch_backlogs(self, backlogs: Callable[[], Iterable[Backlog]]) -> None:
+    def watch_backlogs(
+        self, backlogs: Callable[[], Iterable[Backlog]], held: Callable[[], Iterable[Held]] = tuple
+    ) -> None:
         """Sets the function that gives the depths of queues at each scrape.
 
         Args:
             backlogs: Answers the depths from memory. The endpoint's thread calls it, so it must not use the database.
+            held: Answers the jobs that are held back, likewise.
         """
-        self.registry.register(_BacklogCollector(backlogs))
+        self.registry.register(_BacklogCollector(backlogs, held))
 
 
 class JobSeconds(Collector):

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Protocol
 from uuid import UUID
 
-from .lifecycle import Status
+from .lifecycle import Hold, Status
 
 DEFAULT_NAMESPACE = 1
 DEFAULT_NAMESPACE_NAME = "default"
@@ -81,6 +81,7 @@ class NewJob:
     idempotency_key: str | None = None
     labels: Mapping[str, str] = field(default_factory=_nothing)
     headers: Mapping[str, str] = field(default_factory=_nothing)
+    hold: Hold | None = None
 
 
 @dataclass(slots=True)
@@ -149,6 +150,7 @@ class Job:
     headers: Mapping[str, str] = field(default_factory=dict)
     failed_attempts: tuple[FailedAttempt, ...] = ()
     progress: JobProgress | None = None
+    hold: Hold | None = None
 
 
 @dataclass(slots=True)
@@ -263,10 +265,20 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldDepth:
+    """The number of a queue's jobs that are held back for one reason. `capped`: counting stopped at its bound."""
+
+    hold: Hold
+    jobs: int
+    capped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue with the depths of the statuses that are not terminal."""
+    """A queue with the depths of the statuses that are not terminal, and of the holds that jobs of it are in."""
 
     name: str
     paused: bool
     depths: tuple[Depth, ...] = ()
     running: int = 0
+    held: tuple[HoldDepth, ...] = ()

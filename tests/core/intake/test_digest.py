@@ -19,6 +19,7 @@ from jobqueue_server.core.intake.digest import (
 )
 from jobqueue_server.errors import FieldInvalid
 from jobqueue_server.fields import FIELDS, Field, Type
+from jobqueue_server.lifecycle import Hold
 from jobqueue_server.model import NewJob, RetryPolicy
 
 pytestmark = pytest.mark.unit
@@ -97,6 +98,7 @@ OTHER: dict[Type, Any] = {
     Type.RETRY_POLICY: RetryPolicy(timedelta(seconds=1), timedelta(seconds=60)),
     Type.TEXTS: {"other": "value"},
     Type.JSON: b'"other"',
+    Type.HOLD: Hold.HAND,
 }
 
 

@@ -200,6 +200,56 @@ func (Job_Status) EnumDescriptor() ([]byte, []int) {
 	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{1, 0}
 }
 
+// What a job that is held back waits for. More holds may be added; they are planned to be called KEY, TIME and JOBS. A
+// reader takes a value that it does not know as "held back".
+type Job_Hold int32
+
+const (
+	// The job is not held back.
+	Job_HOLD_UNSPECIFIED Job_Hold = 0
+	// ReleaseJob: it was enqueued with `hold`.
+	Job_HAND Job_Hold = 4
+)
+
+// Enum value maps for Job_Hold.
+var (
+	Job_Hold_name = map[int32]string{
+		0: "HOLD_UNSPECIFIED",
+		4: "HAND",
+	}
+	Job_Hold_value = map[string]int32{
+		"HOLD_UNSPECIFIED": 0,
+		"HAND":             4,
+	}
+)
+
+func (x Job_Hold) Enum() *Job_Hold {
+	p := new(Job_Hold)
+	*p = x
+	return p
+}
+
+func (x Job_Hold) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Job_Hold) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobqueue_v1_job_proto_enumTypes[3].Descriptor()
+}
+
+func (Job_Hold) Type() protoreflect.EnumType {
+	return &file_jobqueue_v1_job_proto_enumTypes[3]
+}
+
+func (x Job_Hold) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Job_Hold.Descriptor instead.
+func (Job_Hold) EnumDescriptor() ([]byte, []int) {
+	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{1, 1}
+}
+
 // A job as a producer asks for it. The server adds the id, the times and the status.
 type NewJob struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -247,7 +297,11 @@ type NewJob struct {
 	// Data for the handler in addition to the payload. The server does not interpret it. At most 8 KiB, names and values
 	// together. The server adds `x-request-id` and `traceparent` of the call that enqueues the job, unless they are given
 	// here. Headers are not part of the request that an idempotency key stands for.
-	Headers       map[string]string `protobuf:"bytes,13,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Headers map[string]string `protobuf:"bytes,13,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Whether the job is held back until ReleaseJob. It is stored, QUEUED and can be cancelled, but no worker gets it.
+	// With `run_at` or `delay` it waits for both: it starts when it is released and that time has come. Default: not held
+	// back.
+	Hold          bool `protobuf:"varint,19,opt,name=hold,proto3" json:"hold,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -395,6 +449,13 @@ func (x *NewJob) GetHeaders() map[string]string {
 	return nil
 }
 
+func (x *NewJob) GetHold() bool {
+	if x != nil {
+		return x.Hold
+	}
+	return false
+}
+
 type isNewJob_Content interface {
 	isNewJob_Content()
 }
@@ -510,7 +571,10 @@ type Job struct {
 	// out in JOB_VIEW_BASIC.
 	FailedAttempts []*FailedAttempt `protobuf:"bytes,28,rep,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
 	// The last progress that the newest attempt reported. Unset: none yet.
-	Progress      *JobProgress `protobuf:"bytes,29,opt,name=progress,proto3" json:"progress,omitempty"`
+	Progress *JobProgress `protobuf:"bytes,29,opt,name=progress,proto3" json:"progress,omitempty"`
+	// What the job waits for before it is in line for a worker. Its status is QUEUED or RETRYING meanwhile. Unset: it is
+	// not held back.
+	Hold          *Job_Hold `protobuf:"varint,31,opt,name=hold,proto3,enum=jobqueue.v1.Job_Hold,oneof" json:"hold,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -768,6 +832,13 @@ func (x *Job) GetProgress() *JobProgress {
 		return x.Progress
 	}
 	return nil
+}
+
+func (x *Job) GetHold() Job_Hold {
+	if x != nil && x.Hold != nil {
+		return *x.Hold
+	}
+	return Job_HOLD_UNSPECIFIED
 }
 
 type isJob_Content interface {
@@ -1031,7 +1102,7 @@ var File_jobqueue_v1_job_proto protoreflect.FileDescriptor
 
 const file_jobqueue_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x15jobqueue/v1/job.proto\x12\vjobqueue.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x06\n" +
+	"\x15jobqueue/v1/job.proto\x12\vjobqueue.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x06\n" +
 	"\x06NewJob\x12\x18\n" +
 	"\x04kind\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x04kind\x122\n" +
 	"\apayload\x18\x02 \x01(\v2\x16.google.protobuf.ValueH\x00R\apayload\x12#\n" +
@@ -1046,7 +1117,8 @@ const file_jobqueue_v1_job_proto_rawDesc = "" +
 	" \x01(\v2\x18.jobqueue.v1.RetryPolicyB\x04\xe2A\x01\x01R\vretryPolicy\x12-\n" +
 	"\x0fidempotency_key\x18\v \x01(\tB\x04\xe2A\x01\x01R\x0eidempotencyKey\x12=\n" +
 	"\x06labels\x18\f \x03(\v2\x1f.jobqueue.v1.NewJob.LabelsEntryB\x04\xe2A\x01\x01R\x06labels\x12@\n" +
-	"\aheaders\x18\r \x03(\v2 .jobqueue.v1.NewJob.HeadersEntryB\x04\xe2A\x01\x01R\aheaders\x1a9\n" +
+	"\aheaders\x18\r \x03(\v2 .jobqueue.v1.NewJob.HeadersEntryB\x04\xe2A\x01\x01R\aheaders\x12\x18\n" +
+	"\x04hold\x18\x13 \x01(\bB\x04\xe2A\x01\x01R\x04hold\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -1054,7 +1126,7 @@ const file_jobqueue_v1_job_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n" +
 	"\acontentB\a\n" +
-	"\x05start\"\x88\r\n" +
+	"\x05start\"\xef\r\n" +
 	"\x03Job\x12\x15\n" +
 	"\x02id\x18\x01 \x01(\tB\x05\xe2A\x02\x03\bR\x02id\x12\x18\n" +
 	"\x04kind\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x04kind\x128\n" +
@@ -1090,7 +1162,8 @@ const file_jobqueue_v1_job_proto_rawDesc = "" +
 	"\x06labels\x18\x1a \x03(\v2\x1c.jobqueue.v1.Job.LabelsEntryB\x04\xe2A\x01\x03R\x06labels\x12=\n" +
 	"\aheaders\x18\x1b \x03(\v2\x1d.jobqueue.v1.Job.HeadersEntryB\x04\xe2A\x01\x03R\aheaders\x12I\n" +
 	"\x0ffailed_attempts\x18\x1c \x03(\v2\x1a.jobqueue.v1.FailedAttemptB\x04\xe2A\x01\x03R\x0efailedAttempts\x12:\n" +
-	"\bprogress\x18\x1d \x01(\v2\x18.jobqueue.v1.JobProgressB\x04\xe2A\x01\x03R\bprogress\x1a9\n" +
+	"\bprogress\x18\x1d \x01(\v2\x18.jobqueue.v1.JobProgressB\x04\xe2A\x01\x03R\bprogress\x124\n" +
+	"\x04hold\x18\x1f \x01(\x0e2\x15.jobqueue.v1.Job.HoldB\x04\xe2A\x01\x03H\x02R\x04hold\x88\x01\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -1105,9 +1178,13 @@ const file_jobqueue_v1_job_proto_rawDesc = "" +
 	"\tSUCCEEDED\x10\x03\x12\f\n" +
 	"\bRETRYING\x10\x04\x12\x14\n" +
 	"\x10FAILED_PERMANENT\x10\x05\x12\r\n" +
-	"\tCANCELLED\x10\x06B\t\n" +
+	"\tCANCELLED\x10\x06\"&\n" +
+	"\x04Hold\x12\x14\n" +
+	"\x10HOLD_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04HAND\x10\x04B\t\n" +
 	"\acontentB\b\n" +
-	"\x06result\"\x91\x01\n" +
+	"\x06resultB\a\n" +
+	"\x05_hold\"\x91\x01\n" +
 	"\vRetryPolicy\x12@\n" +
 	"\vmin_backoff\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x01R\n" +
 	"minBackoff\x12@\n" +
@@ -1151,57 +1228,59 @@ func file_jobqueue_v1_job_proto_rawDescGZIP() []byte {
 	return file_jobqueue_v1_job_proto_rawDescData
 }
 
-var file_jobqueue_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_jobqueue_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_jobqueue_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_jobqueue_v1_job_proto_goTypes = []any{
 	(JobView)(0),                  // 0: jobqueue.v1.JobView
 	(PayloadFormat)(0),            // 1: jobqueue.v1.PayloadFormat
 	(Job_Status)(0),               // 2: jobqueue.v1.Job.Status
-	(*NewJob)(nil),                // 3: jobqueue.v1.NewJob
-	(*Job)(nil),                   // 4: jobqueue.v1.Job
-	(*RetryPolicy)(nil),           // 5: jobqueue.v1.RetryPolicy
-	(*FailedAttempt)(nil),         // 6: jobqueue.v1.FailedAttempt
-	(*JobProgress)(nil),           // 7: jobqueue.v1.JobProgress
-	nil,                           // 8: jobqueue.v1.NewJob.LabelsEntry
-	nil,                           // 9: jobqueue.v1.NewJob.HeadersEntry
-	nil,                           // 10: jobqueue.v1.Job.LabelsEntry
-	nil,                           // 11: jobqueue.v1.Job.HeadersEntry
-	(*structpb.Value)(nil),        // 12: google.protobuf.Value
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(Job_Hold)(0),                 // 3: jobqueue.v1.Job.Hold
+	(*NewJob)(nil),                // 4: jobqueue.v1.NewJob
+	(*Job)(nil),                   // 5: jobqueue.v1.Job
+	(*RetryPolicy)(nil),           // 6: jobqueue.v1.RetryPolicy
+	(*FailedAttempt)(nil),         // 7: jobqueue.v1.FailedAttempt
+	(*JobProgress)(nil),           // 8: jobqueue.v1.JobProgress
+	nil,                           // 9: jobqueue.v1.NewJob.LabelsEntry
+	nil,                           // 10: jobqueue.v1.NewJob.HeadersEntry
+	nil,                           // 11: jobqueue.v1.Job.LabelsEntry
+	nil,                           // 12: jobqueue.v1.Job.HeadersEntry
+	(*structpb.Value)(nil),        // 13: google.protobuf.Value
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
 }
 var file_jobqueue_v1_job_proto_depIdxs = []int32{
-	12, // 0: jobqueue.v1.NewJob.payload:type_name -> google.protobuf.Value
-	13, // 1: jobqueue.v1.NewJob.run_at:type_name -> google.protobuf.Timestamp
-	14, // 2: jobqueue.v1.NewJob.delay:type_name -> google.protobuf.Duration
-	14, // 3: jobqueue.v1.NewJob.timeout:type_name -> google.protobuf.Duration
-	5,  // 4: jobqueue.v1.NewJob.retry_policy:type_name -> jobqueue.v1.RetryPolicy
-	8,  // 5: jobqueue.v1.NewJob.labels:type_name -> jobqueue.v1.NewJob.LabelsEntry
-	9,  // 6: jobqueue.v1.NewJob.headers:type_name -> jobqueue.v1.NewJob.HeadersEntry
-	12, // 7: jobqueue.v1.Job.payload:type_name -> google.protobuf.Value
+	13, // 0: jobqueue.v1.NewJob.payload:type_name -> google.protobuf.Value
+	14, // 1: jobqueue.v1.NewJob.run_at:type_name -> google.protobuf.Timestamp
+	15, // 2: jobqueue.v1.NewJob.delay:type_name -> google.protobuf.Duration
+	15, // 3: jobqueue.v1.NewJob.timeout:type_name -> google.protobuf.Duration
+	6,  // 4: jobqueue.v1.NewJob.retry_policy:type_name -> jobqueue.v1.RetryPolicy
+	9,  // 5: jobqueue.v1.NewJob.labels:type_name -> jobqueue.v1.NewJob.LabelsEntry
+	10, // 6: jobqueue.v1.NewJob.headers:type_name -> jobqueue.v1.NewJob.HeadersEntry
+	13, // 7: jobqueue.v1.Job.payload:type_name -> google.protobuf.Value
 	2,  // 8: jobqueue.v1.Job.status:type_name -> jobqueue.v1.Job.Status
-	13, // 9: jobqueue.v1.Job.run_at:type_name -> google.protobuf.Timestamp
-	13, // 10: jobqueue.v1.Job.locked_at:type_name -> google.protobuf.Timestamp
-	13, // 11: jobqueue.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	13, // 12: jobqueue.v1.Job.updated_at:type_name -> google.protobuf.Timestamp
-	13, // 13: jobqueue.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	12, // 14: jobqueue.v1.Job.output:type_name -> google.protobuf.Value
-	14, // 15: jobqueue.v1.Job.timeout:type_name -> google.protobuf.Duration
-	5,  // 16: jobqueue.v1.Job.retry_policy:type_name -> jobqueue.v1.RetryPolicy
-	10, // 17: jobqueue.v1.Job.labels:type_name -> jobqueue.v1.Job.LabelsEntry
-	11, // 18: jobqueue.v1.Job.headers:type_name -> jobqueue.v1.Job.HeadersEntry
-	6,  // 19: jobqueue.v1.Job.failed_attempts:type_name -> jobqueue.v1.FailedAttempt
-	7,  // 20: jobqueue.v1.Job.progress:type_name -> jobqueue.v1.JobProgress
-	14, // 21: jobqueue.v1.RetryPolicy.min_backoff:type_name -> google.protobuf.Duration
-	14, // 22: jobqueue.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
-	13, // 23: jobqueue.v1.FailedAttempt.started_at:type_name -> google.protobuf.Timestamp
-	13, // 24: jobqueue.v1.FailedAttempt.ended_at:type_name -> google.protobuf.Timestamp
-	13, // 25: jobqueue.v1.JobProgress.updated_at:type_name -> google.protobuf.Timestamp
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	14, // 9: jobqueue.v1.Job.run_at:type_name -> google.protobuf.Timestamp
+	14, // 10: jobqueue.v1.Job.locked_at:type_name -> google.protobuf.Timestamp
+	14, // 11: jobqueue.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	14, // 12: jobqueue.v1.Job.updated_at:type_name -> google.protobuf.Timestamp
+	14, // 13: jobqueue.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	13, // 14: jobqueue.v1.Job.output:type_name -> google.protobuf.Value
+	15, // 15: jobqueue.v1.Job.timeout:type_name -> google.protobuf.Duration
+	6,  // 16: jobqueue.v1.Job.retry_policy:type_name -> jobqueue.v1.RetryPolicy
+	11, // 17: jobqueue.v1.Job.labels:type_name -> jobqueue.v1.Job.LabelsEntry
+	12, // 18: jobqueue.v1.Job.headers:type_name -> jobqueue.v1.Job.HeadersEntry
+	7,  // 19: jobqueue.v1.Job.failed_attempts:type_name -> jobqueue.v1.FailedAttempt
+	8,  // 20: jobqueue.v1.Job.progress:type_name -> jobqueue.v1.JobProgress
+	3,  // 21: jobqueue.v1.Job.hold:type_name -> jobqueue.v1.Job.Hold
+	15, // 22: jobqueue.v1.RetryPolicy.min_backoff:type_name -> google.protobuf.Duration
+	15, // 23: jobqueue.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
+	14, // 24: jobqueue.v1.FailedAttempt.started_at:type_name -> google.protobuf.Timestamp
+	14, // 25: jobqueue.v1.FailedAttempt.ended_at:type_name -> google.protobuf.Timestamp
+	14, // 26: jobqueue.v1.JobProgress.updated_at:type_name -> google.protobuf.Timestamp
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_job_proto_init() }
@@ -1227,7 +1306,7 @@ func file_jobqueue_v1_job_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobqueue_v1_job_proto_rawDesc), len(file_jobqueue_v1_job_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -786,6 +786,108 @@ func (x *RetryJobResponse) GetJob() *Job {
 	return nil
 }
 
+// The job to release.
+type ReleaseJobRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
+	PayloadFormat PayloadFormat `protobuf:"varint,2,opt,name=payload_format,json=payloadFormat,proto3,enum=jobqueue.v1.PayloadFormat" json:"payload_format,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseJobRequest) Reset() {
+	*x = ReleaseJobRequest{}
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseJobRequest) ProtoMessage() {}
+
+func (x *ReleaseJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseJobRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseJobRequest) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ReleaseJobRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ReleaseJobRequest) GetPayloadFormat() PayloadFormat {
+	if x != nil {
+		return x.PayloadFormat
+	}
+	return PayloadFormat_PAYLOAD_FORMAT_UNSPECIFIED
+}
+
+// The job that was released.
+type ReleaseJobResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job as this call left it, with all its fields: QUEUED or RETRYING and without `hold`, even if it was claimed or
+	// has ended since.
+	Job           *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseJobResponse) Reset() {
+	*x = ReleaseJobResponse{}
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseJobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseJobResponse) ProtoMessage() {}
+
+func (x *ReleaseJobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseJobResponse.ProtoReflect.Descriptor instead.
+func (*ReleaseJobResponse) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ReleaseJobResponse) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
 // The job to delete.
 type DeleteJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -797,7 +899,7 @@ type DeleteJobRequest struct {
 
 func (x *DeleteJobRequest) Reset() {
 	*x = DeleteJobRequest{}
-	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[13]
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -809,7 +911,7 @@ func (x *DeleteJobRequest) String() string {
 func (*DeleteJobRequest) ProtoMessage() {}
 
 func (x *DeleteJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[13]
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -822,7 +924,7 @@ func (x *DeleteJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteJobRequest.ProtoReflect.Descriptor instead.
 func (*DeleteJobRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{13}
+	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteJobRequest) GetId() string {
@@ -841,7 +943,7 @@ type DeleteJobResponse struct {
 
 func (x *DeleteJobResponse) Reset() {
 	*x = DeleteJobResponse{}
-	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[14]
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +955,7 @@ func (x *DeleteJobResponse) String() string {
 func (*DeleteJobResponse) ProtoMessage() {}
 
 func (x *DeleteJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[14]
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +968,7 @@ func (x *DeleteJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteJobResponse.ProtoReflect.Descriptor instead.
 func (*DeleteJobResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{14}
+	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{16}
 }
 
 // The job to wait for, and how long.
@@ -884,7 +986,7 @@ type WaitJobRequest struct {
 
 func (x *WaitJobRequest) Reset() {
 	*x = WaitJobRequest{}
-	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[15]
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +998,7 @@ func (x *WaitJobRequest) String() string {
 func (*WaitJobRequest) ProtoMessage() {}
 
 func (x *WaitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[15]
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1011,7 @@ func (x *WaitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitJobRequest.ProtoReflect.Descriptor instead.
 func (*WaitJobRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{15}
+	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WaitJobRequest) GetId() string {
@@ -944,7 +1046,7 @@ type WaitJobResponse struct {
 
 func (x *WaitJobResponse) Reset() {
 	*x = WaitJobResponse{}
-	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[16]
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -956,7 +1058,7 @@ func (x *WaitJobResponse) String() string {
 func (*WaitJobResponse) ProtoMessage() {}
 
 func (x *WaitJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[16]
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -969,7 +1071,7 @@ func (x *WaitJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitJobResponse.ProtoReflect.Descriptor instead.
 func (*WaitJobResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{16}
+	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WaitJobResponse) GetJob() *Job {
@@ -1003,7 +1105,7 @@ type WatchJobsRequest struct {
 
 func (x *WatchJobsRequest) Reset() {
 	*x = WatchJobsRequest{}
-	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[17]
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1117,7 @@ func (x *WatchJobsRequest) String() string {
 func (*WatchJobsRequest) ProtoMessage() {}
 
 func (x *WatchJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[17]
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1130,7 @@ func (x *WatchJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobsRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobsRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{17}
+	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchJobsRequest) GetIds() []string {
@@ -1094,7 +1196,7 @@ type WatchJobsResponse struct {
 
 func (x *WatchJobsResponse) Reset() {
 	*x = WatchJobsResponse{}
-	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[18]
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1208,7 @@ func (x *WatchJobsResponse) String() string {
 func (*WatchJobsResponse) ProtoMessage() {}
 
 func (x *WatchJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[18]
+	mi := &file_jobqueue_v1_jobqueue_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1221,7 @@ func (x *WatchJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobsResponse.ProtoReflect.Descriptor instead.
 func (*WatchJobsResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{18}
+	return file_jobqueue_v1_jobqueue_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchJobsResponse) GetResumeToken() string {
@@ -1186,6 +1288,11 @@ const file_jobqueue_v1_jobqueue_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\x12G\n" +
 	"\x0epayload_format\x18\x02 \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\"6\n" +
 	"\x10RetryJobResponse\x12\"\n" +
+	"\x03job\x18\x01 \x01(\v2\x10.jobqueue.v1.JobR\x03job\"r\n" +
+	"\x11ReleaseJobRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\x12G\n" +
+	"\x0epayload_format\x18\x02 \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\"8\n" +
+	"\x12ReleaseJobResponse\x12\"\n" +
 	"\x03job\x18\x01 \x01(\v2\x10.jobqueue.v1.JobR\x03job\"(\n" +
 	"\x10DeleteJobRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\"\x13\n" +
@@ -1206,7 +1313,7 @@ const file_jobqueue_v1_jobqueue_proto_rawDesc = "" +
 	"\x0epayload_format\x18\a \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\"Z\n" +
 	"\x11WatchJobsResponse\x12!\n" +
 	"\fresume_token\x18\x01 \x01(\tR\vresumeToken\x12\"\n" +
-	"\x03job\x18\x02 \x01(\v2\x10.jobqueue.v1.JobR\x03job2\xd5\r\n" +
+	"\x03job\x18\x02 \x01(\v2\x10.jobqueue.v1.JobR\x03job2\xd6\x0e\n" +
 	"\bJobQueue\x12r\n" +
 	"\n" +
 	"EnqueueJob\x12\x1e.jobqueue.v1.EnqueueJobRequest\x1a\x1f.jobqueue.v1.EnqueueJobResponse\"#\x8a\x80\x19\x05\n" +
@@ -1221,7 +1328,10 @@ const file_jobqueue_v1_jobqueue_proto_rawDesc = "" +
 	"\tCancelJob\x12\x1d.jobqueue.v1.CancelJobRequest\x1a\x1e.jobqueue.v1.CancelJobResponse\"+\x8a\x80\x19\b\n" +
 	"\x02\x05\x02\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/jobs/{id}:cancel\x12w\n" +
 	"\bRetryJob\x12\x1c.jobqueue.v1.RetryJobRequest\x1a\x1d.jobqueue.v1.RetryJobResponse\".\x8a\x80\x19\a\n" +
-	"\x01\x05\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x1d:\x01*b\x03job\"\x13/v1/jobs/{id}:retry\x12l\n" +
+	"\x01\x05\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x1d:\x01*b\x03job\"\x13/v1/jobs/{id}:retry\x12\x7f\n" +
+	"\n" +
+	"ReleaseJob\x12\x1e.jobqueue.v1.ReleaseJobRequest\x1a\x1f.jobqueue.v1.ReleaseJobResponse\"0\x8a\x80\x19\a\n" +
+	"\x01\x05\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*b\x03job\"\x15/v1/jobs/{id}:release\x12l\n" +
 	"\tDeleteJob\x12\x1d.jobqueue.v1.DeleteJobRequest\x1a\x1e.jobqueue.v1.DeleteJobResponse\" \x8a\x80\x19\a\n" +
 	"\x01\x05\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x0f*\r/v1/jobs/{id}\x12n\n" +
 	"\aWaitJob\x12\x1b.jobqueue.v1.WaitJobRequest\x1a\x1c.jobqueue.v1.WaitJobResponse\"(\x8a\x80\x19\x05\n" +
@@ -1255,7 +1365,7 @@ func file_jobqueue_v1_jobqueue_proto_rawDescGZIP() []byte {
 	return file_jobqueue_v1_jobqueue_proto_rawDescData
 }
 
-var file_jobqueue_v1_jobqueue_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_jobqueue_v1_jobqueue_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_jobqueue_v1_jobqueue_proto_goTypes = []any{
 	(*EnqueueJobRequest)(nil),        // 0: jobqueue.v1.EnqueueJobRequest
 	(*EnqueueJobResponse)(nil),       // 1: jobqueue.v1.EnqueueJobResponse
@@ -1270,91 +1380,97 @@ var file_jobqueue_v1_jobqueue_proto_goTypes = []any{
 	(*CancelJobResponse)(nil),        // 10: jobqueue.v1.CancelJobResponse
 	(*RetryJobRequest)(nil),          // 11: jobqueue.v1.RetryJobRequest
 	(*RetryJobResponse)(nil),         // 12: jobqueue.v1.RetryJobResponse
-	(*DeleteJobRequest)(nil),         // 13: jobqueue.v1.DeleteJobRequest
-	(*DeleteJobResponse)(nil),        // 14: jobqueue.v1.DeleteJobResponse
-	(*WaitJobRequest)(nil),           // 15: jobqueue.v1.WaitJobRequest
-	(*WaitJobResponse)(nil),          // 16: jobqueue.v1.WaitJobResponse
-	(*WatchJobsRequest)(nil),         // 17: jobqueue.v1.WatchJobsRequest
-	(*WatchJobsResponse)(nil),        // 18: jobqueue.v1.WatchJobsResponse
-	(*NewJob)(nil),                   // 19: jobqueue.v1.NewJob
-	(PayloadFormat)(0),               // 20: jobqueue.v1.PayloadFormat
-	(*Job)(nil),                      // 21: jobqueue.v1.Job
-	(Job_Status)(0),                  // 22: jobqueue.v1.Job.Status
-	(*timestamppb.Timestamp)(nil),    // 23: google.protobuf.Timestamp
-	(JobView)(0),                     // 24: jobqueue.v1.JobView
-	(*durationpb.Duration)(nil),      // 25: google.protobuf.Duration
-	(*LeaseRequest)(nil),             // 26: jobqueue.v1.LeaseRequest
-	(*OpenSessionRequest)(nil),       // 27: jobqueue.v1.OpenSessionRequest
-	(*ClaimJobsRequest)(nil),         // 28: jobqueue.v1.ClaimJobsRequest
-	(*SettleJobsRequest)(nil),        // 29: jobqueue.v1.SettleJobsRequest
-	(*HeartbeatSessionRequest)(nil),  // 30: jobqueue.v1.HeartbeatSessionRequest
-	(*CloseSessionRequest)(nil),      // 31: jobqueue.v1.CloseSessionRequest
-	(*LeaseResponse)(nil),            // 32: jobqueue.v1.LeaseResponse
-	(*OpenSessionResponse)(nil),      // 33: jobqueue.v1.OpenSessionResponse
-	(*ClaimJobsResponse)(nil),        // 34: jobqueue.v1.ClaimJobsResponse
-	(*SettleJobsResponse)(nil),       // 35: jobqueue.v1.SettleJobsResponse
-	(*HeartbeatSessionResponse)(nil), // 36: jobqueue.v1.HeartbeatSessionResponse
-	(*CloseSessionResponse)(nil),     // 37: jobqueue.v1.CloseSessionResponse
+	(*ReleaseJobRequest)(nil),        // 13: jobqueue.v1.ReleaseJobRequest
+	(*ReleaseJobResponse)(nil),       // 14: jobqueue.v1.ReleaseJobResponse
+	(*DeleteJobRequest)(nil),         // 15: jobqueue.v1.DeleteJobRequest
+	(*DeleteJobResponse)(nil),        // 16: jobqueue.v1.DeleteJobResponse
+	(*WaitJobRequest)(nil),           // 17: jobqueue.v1.WaitJobRequest
+	(*WaitJobResponse)(nil),          // 18: jobqueue.v1.WaitJobResponse
+	(*WatchJobsRequest)(nil),         // 19: jobqueue.v1.WatchJobsRequest
+	(*WatchJobsResponse)(nil),        // 20: jobqueue.v1.WatchJobsResponse
+	(*NewJob)(nil),                   // 21: jobqueue.v1.NewJob
+	(PayloadFormat)(0),               // 22: jobqueue.v1.PayloadFormat
+	(*Job)(nil),                      // 23: jobqueue.v1.Job
+	(Job_Status)(0),                  // 24: jobqueue.v1.Job.Status
+	(*timestamppb.Timestamp)(nil),    // 25: google.protobuf.Timestamp
+	(JobView)(0),                     // 26: jobqueue.v1.JobView
+	(*durationpb.Duration)(nil),      // 27: google.protobuf.Duration
+	(*LeaseRequest)(nil),             // 28: jobqueue.v1.LeaseRequest
+	(*OpenSessionRequest)(nil),       // 29: jobqueue.v1.OpenSessionRequest
+	(*ClaimJobsRequest)(nil),         // 30: jobqueue.v1.ClaimJobsRequest
+	(*SettleJobsRequest)(nil),        // 31: jobqueue.v1.SettleJobsRequest
+	(*HeartbeatSessionRequest)(nil),  // 32: jobqueue.v1.HeartbeatSessionRequest
+	(*CloseSessionRequest)(nil),      // 33: jobqueue.v1.CloseSessionRequest
+	(*LeaseResponse)(nil),            // 34: jobqueue.v1.LeaseResponse
+	(*OpenSessionResponse)(nil),      // 35: jobqueue.v1.OpenSessionResponse
+	(*ClaimJobsResponse)(nil),        // 36: jobqueue.v1.ClaimJobsResponse
+	(*SettleJobsResponse)(nil),       // 37: jobqueue.v1.SettleJobsResponse
+	(*HeartbeatSessionResponse)(nil), // 38: jobqueue.v1.HeartbeatSessionResponse
+	(*CloseSessionResponse)(nil),     // 39: jobqueue.v1.CloseSessionResponse
 }
 var file_jobqueue_v1_jobqueue_proto_depIdxs = []int32{
-	19, // 0: jobqueue.v1.EnqueueJobRequest.job:type_name -> jobqueue.v1.NewJob
-	20, // 1: jobqueue.v1.EnqueueJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	21, // 2: jobqueue.v1.EnqueueJobResponse.job:type_name -> jobqueue.v1.Job
-	19, // 3: jobqueue.v1.BatchEnqueueJobsRequest.jobs:type_name -> jobqueue.v1.NewJob
+	21, // 0: jobqueue.v1.EnqueueJobRequest.job:type_name -> jobqueue.v1.NewJob
+	22, // 1: jobqueue.v1.EnqueueJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 2: jobqueue.v1.EnqueueJobResponse.job:type_name -> jobqueue.v1.Job
+	21, // 3: jobqueue.v1.BatchEnqueueJobsRequest.jobs:type_name -> jobqueue.v1.NewJob
 	4,  // 4: jobqueue.v1.BatchEnqueueJobsResponse.results:type_name -> jobqueue.v1.EnqueueResult
-	20, // 5: jobqueue.v1.GetJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	21, // 6: jobqueue.v1.GetJobResponse.job:type_name -> jobqueue.v1.Job
-	22, // 7: jobqueue.v1.ListJobsRequest.status:type_name -> jobqueue.v1.Job.Status
-	23, // 8: jobqueue.v1.ListJobsRequest.created_after:type_name -> google.protobuf.Timestamp
-	23, // 9: jobqueue.v1.ListJobsRequest.created_before:type_name -> google.protobuf.Timestamp
-	24, // 10: jobqueue.v1.ListJobsRequest.view:type_name -> jobqueue.v1.JobView
-	20, // 11: jobqueue.v1.ListJobsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	21, // 12: jobqueue.v1.ListJobsResponse.jobs:type_name -> jobqueue.v1.Job
-	20, // 13: jobqueue.v1.CancelJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	21, // 14: jobqueue.v1.CancelJobResponse.job:type_name -> jobqueue.v1.Job
-	20, // 15: jobqueue.v1.RetryJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	21, // 16: jobqueue.v1.RetryJobResponse.job:type_name -> jobqueue.v1.Job
-	25, // 17: jobqueue.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
-	20, // 18: jobqueue.v1.WaitJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	21, // 19: jobqueue.v1.WaitJobResponse.job:type_name -> jobqueue.v1.Job
-	24, // 20: jobqueue.v1.WatchJobsRequest.view:type_name -> jobqueue.v1.JobView
-	20, // 21: jobqueue.v1.WatchJobsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	21, // 22: jobqueue.v1.WatchJobsResponse.job:type_name -> jobqueue.v1.Job
-	0,  // 23: jobqueue.v1.JobQueue.EnqueueJob:input_type -> jobqueue.v1.EnqueueJobRequest
-	2,  // 24: jobqueue.v1.JobQueue.BatchEnqueueJobs:input_type -> jobqueue.v1.BatchEnqueueJobsRequest
-	5,  // 25: jobqueue.v1.JobQueue.GetJob:input_type -> jobqueue.v1.GetJobRequest
-	7,  // 26: jobqueue.v1.JobQueue.ListJobs:input_type -> jobqueue.v1.ListJobsRequest
-	9,  // 27: jobqueue.v1.JobQueue.CancelJob:input_type -> jobqueue.v1.CancelJobRequest
-	11, // 28: jobqueue.v1.JobQueue.RetryJob:input_type -> jobqueue.v1.RetryJobRequest
-	13, // 29: jobqueue.v1.JobQueue.DeleteJob:input_type -> jobqueue.v1.DeleteJobRequest
-	15, // 30: jobqueue.v1.JobQueue.WaitJob:input_type -> jobqueue.v1.WaitJobRequest
-	17, // 31: jobqueue.v1.JobQueue.WatchJobs:input_type -> jobqueue.v1.WatchJobsRequest
-	26, // 32: jobqueue.v1.JobQueue.Lease:input_type -> jobqueue.v1.LeaseRequest
-	27, // 33: jobqueue.v1.JobQueue.OpenSession:input_type -> jobqueue.v1.OpenSessionRequest
-	28, // 34: jobqueue.v1.JobQueue.ClaimJobs:input_type -> jobqueue.v1.ClaimJobsRequest
-	29, // 35: jobqueue.v1.JobQueue.SettleJobs:input_type -> jobqueue.v1.SettleJobsRequest
-	30, // 36: jobqueue.v1.JobQueue.HeartbeatSession:input_type -> jobqueue.v1.HeartbeatSessionRequest
-	31, // 37: jobqueue.v1.JobQueue.CloseSession:input_type -> jobqueue.v1.CloseSessionRequest
-	1,  // 38: jobqueue.v1.JobQueue.EnqueueJob:output_type -> jobqueue.v1.EnqueueJobResponse
-	3,  // 39: jobqueue.v1.JobQueue.BatchEnqueueJobs:output_type -> jobqueue.v1.BatchEnqueueJobsResponse
-	6,  // 40: jobqueue.v1.JobQueue.GetJob:output_type -> jobqueue.v1.GetJobResponse
-	8,  // 41: jobqueue.v1.JobQueue.ListJobs:output_type -> jobqueue.v1.ListJobsResponse
-	10, // 42: jobqueue.v1.JobQueue.CancelJob:output_type -> jobqueue.v1.CancelJobResponse
-	12, // 43: jobqueue.v1.JobQueue.RetryJob:output_type -> jobqueue.v1.RetryJobResponse
-	14, // 44: jobqueue.v1.JobQueue.DeleteJob:output_type -> jobqueue.v1.DeleteJobResponse
-	16, // 45: jobqueue.v1.JobQueue.WaitJob:output_type -> jobqueue.v1.WaitJobResponse
-	18, // 46: jobqueue.v1.JobQueue.WatchJobs:output_type -> jobqueue.v1.WatchJobsResponse
-	32, // 47: jobqueue.v1.JobQueue.Lease:output_type -> jobqueue.v1.LeaseResponse
-	33, // 48: jobqueue.v1.JobQueue.OpenSession:output_type -> jobqueue.v1.OpenSessionResponse
-	34, // 49: jobqueue.v1.JobQueue.ClaimJobs:output_type -> jobqueue.v1.ClaimJobsResponse
-	35, // 50: jobqueue.v1.JobQueue.SettleJobs:output_type -> jobqueue.v1.SettleJobsResponse
-	36, // 51: jobqueue.v1.JobQueue.HeartbeatSession:output_type -> jobqueue.v1.HeartbeatSessionResponse
-	37, // 52: jobqueue.v1.JobQueue.CloseSession:output_type -> jobqueue.v1.CloseSessionResponse
-	38, // [38:53] is the sub-list for method output_type
-	23, // [23:38] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	22, // 5: jobqueue.v1.GetJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 6: jobqueue.v1.GetJobResponse.job:type_name -> jobqueue.v1.Job
+	24, // 7: jobqueue.v1.ListJobsRequest.status:type_name -> jobqueue.v1.Job.Status
+	25, // 8: jobqueue.v1.ListJobsRequest.created_after:type_name -> google.protobuf.Timestamp
+	25, // 9: jobqueue.v1.ListJobsRequest.created_before:type_name -> google.protobuf.Timestamp
+	26, // 10: jobqueue.v1.ListJobsRequest.view:type_name -> jobqueue.v1.JobView
+	22, // 11: jobqueue.v1.ListJobsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 12: jobqueue.v1.ListJobsResponse.jobs:type_name -> jobqueue.v1.Job
+	22, // 13: jobqueue.v1.CancelJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 14: jobqueue.v1.CancelJobResponse.job:type_name -> jobqueue.v1.Job
+	22, // 15: jobqueue.v1.RetryJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 16: jobqueue.v1.RetryJobResponse.job:type_name -> jobqueue.v1.Job
+	22, // 17: jobqueue.v1.ReleaseJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 18: jobqueue.v1.ReleaseJobResponse.job:type_name -> jobqueue.v1.Job
+	27, // 19: jobqueue.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
+	22, // 20: jobqueue.v1.WaitJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 21: jobqueue.v1.WaitJobResponse.job:type_name -> jobqueue.v1.Job
+	26, // 22: jobqueue.v1.WatchJobsRequest.view:type_name -> jobqueue.v1.JobView
+	22, // 23: jobqueue.v1.WatchJobsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 24: jobqueue.v1.WatchJobsResponse.job:type_name -> jobqueue.v1.Job
+	0,  // 25: jobqueue.v1.JobQueue.EnqueueJob:input_type -> jobqueue.v1.EnqueueJobRequest
+	2,  // 26: jobqueue.v1.JobQueue.BatchEnqueueJobs:input_type -> jobqueue.v1.BatchEnqueueJobsRequest
+	5,  // 27: jobqueue.v1.JobQueue.GetJob:input_type -> jobqueue.v1.GetJobRequest
+	7,  // 28: jobqueue.v1.JobQueue.ListJobs:input_type -> jobqueue.v1.ListJobsRequest
+	9,  // 29: jobqueue.v1.JobQueue.CancelJob:input_type -> jobqueue.v1.CancelJobRequest
+	11, // 30: jobqueue.v1.JobQueue.RetryJob:input_type -> jobqueue.v1.RetryJobRequest
+	13, // 31: jobqueue.v1.JobQueue.ReleaseJob:input_type -> jobqueue.v1.ReleaseJobRequest
+	15, // 32: jobqueue.v1.JobQueue.DeleteJob:input_type -> jobqueue.v1.DeleteJobRequest
+	17, // 33: jobqueue.v1.JobQueue.WaitJob:input_type -> jobqueue.v1.WaitJobRequest
+	19, // 34: jobqueue.v1.JobQueue.WatchJobs:input_type -> jobqueue.v1.WatchJobsRequest
+	28, // 35: jobqueue.v1.JobQueue.Lease:input_type -> jobqueue.v1.LeaseRequest
+	29, // 36: jobqueue.v1.JobQueue.OpenSession:input_type -> jobqueue.v1.OpenSessionRequest
+	30, // 37: jobqueue.v1.JobQueue.ClaimJobs:input_type -> jobqueue.v1.ClaimJobsRequest
+	31, // 38: jobqueue.v1.JobQueue.SettleJobs:input_type -> jobqueue.v1.SettleJobsRequest
+	32, // 39: jobqueue.v1.JobQueue.HeartbeatSession:input_type -> jobqueue.v1.HeartbeatSessionRequest
+	33, // 40: jobqueue.v1.JobQueue.CloseSession:input_type -> jobqueue.v1.CloseSessionRequest
+	1,  // 41: jobqueue.v1.JobQueue.EnqueueJob:output_type -> jobqueue.v1.EnqueueJobResponse
+	3,  // 42: jobqueue.v1.JobQueue.BatchEnqueueJobs:output_type -> jobqueue.v1.BatchEnqueueJobsResponse
+	6,  // 43: jobqueue.v1.JobQueue.GetJob:output_type -> jobqueue.v1.GetJobResponse
+	8,  // 44: jobqueue.v1.JobQueue.ListJobs:output_type -> jobqueue.v1.ListJobsResponse
+	10, // 45: jobqueue.v1.JobQueue.CancelJob:output_type -> jobqueue.v1.CancelJobResponse
+	12, // 46: jobqueue.v1.JobQueue.RetryJob:output_type -> jobqueue.v1.RetryJobResponse
+	14, // 47: jobqueue.v1.JobQueue.ReleaseJob:output_type -> jobqueue.v1.ReleaseJobResponse
+	16, // 48: jobqueue.v1.JobQueue.DeleteJob:output_type -> jobqueue.v1.DeleteJobResponse
+	18, // 49: jobqueue.v1.JobQueue.WaitJob:output_type -> jobqueue.v1.WaitJobResponse
+	20, // 50: jobqueue.v1.JobQueue.WatchJobs:output_type -> jobqueue.v1.WatchJobsResponse
+	34, // 51: jobqueue.v1.JobQueue.Lease:output_type -> jobqueue.v1.LeaseResponse
+	35, // 52: jobqueue.v1.JobQueue.OpenSession:output_type -> jobqueue.v1.OpenSessionResponse
+	36, // 53: jobqueue.v1.JobQueue.ClaimJobs:output_type -> jobqueue.v1.ClaimJobsResponse
+	37, // 54: jobqueue.v1.JobQueue.SettleJobs:output_type -> jobqueue.v1.SettleJobsResponse
+	38, // 55: jobqueue.v1.JobQueue.HeartbeatSession:output_type -> jobqueue.v1.HeartbeatSessionResponse
+	39, // 56: jobqueue.v1.JobQueue.CloseSession:output_type -> jobqueue.v1.CloseSessionResponse
+	41, // [41:57] is the sub-list for method output_type
+	25, // [25:41] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_jobqueue_proto_init() }
@@ -1371,7 +1487,7 @@ func file_jobqueue_v1_jobqueue_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobqueue_v1_jobqueue_proto_rawDesc), len(file_jobqueue_v1_jobqueue_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	JobQueue_ListJobs_FullMethodName         = "/jobqueue.v1.JobQueue/ListJobs"
 	JobQueue_CancelJob_FullMethodName        = "/jobqueue.v1.JobQueue/CancelJob"
 	JobQueue_RetryJob_FullMethodName         = "/jobqueue.v1.JobQueue/RetryJob"
+	JobQueue_ReleaseJob_FullMethodName       = "/jobqueue.v1.JobQueue/ReleaseJob"
 	JobQueue_DeleteJob_FullMethodName        = "/jobqueue.v1.JobQueue/DeleteJob"
 	JobQueue_WaitJob_FullMethodName          = "/jobqueue.v1.JobQueue/WaitJob"
 	JobQueue_WatchJobs_FullMethodName        = "/jobqueue.v1.JobQueue/WatchJobs"
@@ -79,6 +80,7 @@ type JobQueueClient interface {
 	//   - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
 	//   - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
 	//     request.
+	//   - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
 	//   - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
 	EnqueueJob(ctx context.Context, in *EnqueueJobRequest, opts ...grpc.CallOption) (*EnqueueJobResponse, error)
 	// Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key.
@@ -91,6 +93,7 @@ type JobQueueClient interface {
 	//   - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
 	//   - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
 	//     request.
+	//   - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
 	//   - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
 	BatchEnqueueJobs(ctx context.Context, in *BatchEnqueueJobsRequest, opts ...grpc.CallOption) (*BatchEnqueueJobsResponse, error)
 	// Reads one job, with all its fields.
@@ -125,6 +128,16 @@ type JobQueueClient interface {
 	// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
 	// - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
 	RetryJob(ctx context.Context, in *RetryJobRequest, opts ...grpc.CallOption) (*RetryJobResponse, error)
+	// Lets a job that was enqueued with `hold` go: it is put at the end of its line, and starts as any job. A `run_at` in
+	// the future is kept. The answer is the job as this call left it. A job that was released before is refused, so a call
+	// that is sent again may be refused after it was committed.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+	//   - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+	//   - FAILED_PRECONDITION, JOB_NOT_HELD: the job is not held back by hand: it was released before, enqueued without
+	//     `hold`, or has ended; metadata `status` is its status. HTTP 409.
+	ReleaseJob(ctx context.Context, in *ReleaseJobRequest, opts ...grpc.CallOption) (*ReleaseJobResponse, error)
 	// Deletes a terminal job and its history.
 	//
 	// Errors:
@@ -300,6 +313,16 @@ func (c *jobQueueClient) RetryJob(ctx context.Context, in *RetryJobRequest, opts
 	return out, nil
 }
 
+func (c *jobQueueClient) ReleaseJob(ctx context.Context, in *ReleaseJobRequest, opts ...grpc.CallOption) (*ReleaseJobResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReleaseJobResponse)
+	err := c.cc.Invoke(ctx, JobQueue_ReleaseJob_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *jobQueueClient) DeleteJob(ctx context.Context, in *DeleteJobRequest, opts ...grpc.CallOption) (*DeleteJobResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteJobResponse)
@@ -445,6 +468,7 @@ type JobQueueServer interface {
 	//   - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
 	//   - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
 	//     request.
+	//   - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
 	//   - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
 	EnqueueJob(context.Context, *EnqueueJobRequest) (*EnqueueJobResponse, error)
 	// Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key.
@@ -457,6 +481,7 @@ type JobQueueServer interface {
 	//   - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
 	//   - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
 	//     request.
+	//   - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
 	//   - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
 	BatchEnqueueJobs(context.Context, *BatchEnqueueJobsRequest) (*BatchEnqueueJobsResponse, error)
 	// Reads one job, with all its fields.
@@ -491,6 +516,16 @@ type JobQueueServer interface {
 	// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
 	// - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
 	RetryJob(context.Context, *RetryJobRequest) (*RetryJobResponse, error)
+	// Lets a job that was enqueued with `hold` go: it is put at the end of its line, and starts as any job. A `run_at` in
+	// the future is kept. The answer is the job as this call left it. A job that was released before is refused, so a call
+	// that is sent again may be refused after it was committed.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+	//   - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+	//   - FAILED_PRECONDITION, JOB_NOT_HELD: the job is not held back by hand: it was released before, enqueued without
+	//     `hold`, or has ended; metadata `status` is its status. HTTP 409.
+	ReleaseJob(context.Context, *ReleaseJobRequest) (*ReleaseJobResponse, error)
 	// Deletes a terminal job and its history.
 	//
 	// Errors:
@@ -623,6 +658,9 @@ func (UnimplementedJobQueueServer) CancelJob(context.Context, *CancelJobRequest)
 }
 func (UnimplementedJobQueueServer) RetryJob(context.Context, *RetryJobRequest) (*RetryJobResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RetryJob not implemented")
+}
+func (UnimplementedJobQueueServer) ReleaseJob(context.Context, *ReleaseJobRequest) (*ReleaseJobResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReleaseJob not implemented")
 }
 func (UnimplementedJobQueueServer) DeleteJob(context.Context, *DeleteJobRequest) (*DeleteJobResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteJob not implemented")
@@ -776,6 +814,24 @@ func _JobQueue_RetryJob_Handler(srv interface{}, ctx context.Context, dec func(i
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(JobQueueServer).RetryJob(ctx, req.(*RetryJobRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _JobQueue_ReleaseJob_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseJobRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(JobQueueServer).ReleaseJob(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: JobQueue_ReleaseJob_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(JobQueueServer).ReleaseJob(ctx, req.(*ReleaseJobRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -954,6 +1010,10 @@ var JobQueue_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RetryJob",
 			Handler:    _JobQueue_RetryJob_Handler,
+		},
+		{
+			MethodName: "ReleaseJob",
+			Handler:    _JobQueue_ReleaseJob_Handler,
 		},
 		{
 			MethodName: "DeleteJob",

@@ -34,7 +34,9 @@ type Queue struct {
 	// The queue's jobs that are not terminal: one entry each for QUEUED, RETRYING and RUNNING, also if its count is 0.
 	Depths []*QueueDepth `protobuf:"bytes,3,rep,name=depths,proto3" json:"depths,omitempty"`
 	// The number of RUNNING jobs, as in `depths`.
-	Running       int32 `protobuf:"varint,4,opt,name=running,proto3" json:"running,omitempty"`
+	Running int32 `protobuf:"varint,4,opt,name=running,proto3" json:"running,omitempty"`
+	// The queue's jobs that are held back: one entry for each hold that a job is in. They count in `depths` too.
+	Held          []*HoldDepth `protobuf:"bytes,5,rep,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -97,17 +99,88 @@ func (x *Queue) GetRunning() int32 {
 	return 0
 }
 
+func (x *Queue) GetHeld() []*HoldDepth {
+	if x != nil {
+		return x.Held
+	}
+	return nil
+}
+
+// The number of a queue's jobs that are held back and wait for the same. Set by the server.
+type HoldDepth struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the jobs wait for.
+	Hold Job_Hold `protobuf:"varint,1,opt,name=hold,proto3,enum=jobqueue.v1.Job_Hold" json:"hold,omitempty"`
+	// The number of jobs.
+	Jobs int32 `protobuf:"varint,2,opt,name=jobs,proto3" json:"jobs,omitempty"`
+	// Whether the server stopped counting at its bound, so that there may be more than `jobs`.
+	Capped        bool `protobuf:"varint,3,opt,name=capped,proto3" json:"capped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HoldDepth) Reset() {
+	*x = HoldDepth{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldDepth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldDepth) ProtoMessage() {}
+
+func (x *HoldDepth) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldDepth.ProtoReflect.Descriptor instead.
+func (*HoldDepth) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *HoldDepth) GetHold() Job_Hold {
+	if x != nil {
+		return x.Hold
+	}
+	return Job_HOLD_UNSPECIFIED
+}
+
+func (x *HoldDepth) GetJobs() int32 {
+	if x != nil {
+		return x.Jobs
+	}
+	return 0
+}
+
+func (x *HoldDepth) GetCapped() bool {
+	if x != nil {
+		return x.Capped
+	}
+	return false
+}
+
 // The number of a queue's jobs in one status, and the age of the oldest. Set by the server.
 type QueueDepth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// QUEUED, RETRYING or RUNNING.
 	Status Job_Status `protobuf:"varint,1,opt,name=status,proto3,enum=jobqueue.v1.Job_Status" json:"status,omitempty"`
-	// The number of jobs, those with a later run_at included.
+	// The number of jobs, those with a later run_at and those that are held back included.
 	Jobs int32 `protobuf:"varint,2,opt,name=jobs,proto3" json:"jobs,omitempty"`
 	// Whether the server stopped counting at its bound, so that there may be more than `jobs`. A full count of a large
 	// backlog would slow the queue down.
 	Capped bool `protobuf:"varint,3,opt,name=capped,proto3" json:"capped,omitempty"`
-	// For QUEUED and RETRYING: for how long the first job has been due. For RUNNING: how long ago the first job was
+	// For QUEUED and RETRYING: for how long the first job has been due, of those that are not held back. For RUNNING: how long ago the first job was
 	// claimed. By the database's clock. Unset: there is no such job.
 	OldestAge     *durationpb.Duration `protobuf:"bytes,4,opt,name=oldest_age,json=oldestAge,proto3" json:"oldest_age,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -116,7 +189,7 @@ type QueueDepth struct {
 
 func (x *QueueDepth) Reset() {
 	*x = QueueDepth{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[1]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -128,7 +201,7 @@ func (x *QueueDepth) String() string {
 func (*QueueDepth) ProtoMessage() {}
 
 func (x *QueueDepth) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[1]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -141,7 +214,7 @@ func (x *QueueDepth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueDepth.ProtoReflect.Descriptor instead.
 func (*QueueDepth) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{1}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *QueueDepth) GetStatus() Job_Status {
@@ -199,7 +272,7 @@ type Kind struct {
 
 func (x *Kind) Reset() {
 	*x = Kind{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[2]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -211,7 +284,7 @@ func (x *Kind) String() string {
 func (*Kind) ProtoMessage() {}
 
 func (x *Kind) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[2]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -224,7 +297,7 @@ func (x *Kind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kind.ProtoReflect.Descriptor instead.
 func (*Kind) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{2}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Kind) GetName() string {
@@ -313,7 +386,7 @@ type ListQueuesRequest struct {
 
 func (x *ListQueuesRequest) Reset() {
 	*x = ListQueuesRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[3]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -325,7 +398,7 @@ func (x *ListQueuesRequest) String() string {
 func (*ListQueuesRequest) ProtoMessage() {}
 
 func (x *ListQueuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[3]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -338,7 +411,7 @@ func (x *ListQueuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueuesRequest.ProtoReflect.Descriptor instead.
 func (*ListQueuesRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{3}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListQueuesRequest) GetPageSize() int32 {
@@ -368,7 +441,7 @@ type ListQueuesResponse struct {
 
 func (x *ListQueuesResponse) Reset() {
 	*x = ListQueuesResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[4]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -380,7 +453,7 @@ func (x *ListQueuesResponse) String() string {
 func (*ListQueuesResponse) ProtoMessage() {}
 
 func (x *ListQueuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[4]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -393,7 +466,7 @@ func (x *ListQueuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueuesResponse.ProtoReflect.Descriptor instead.
 func (*ListQueuesResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{4}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListQueuesResponse) GetQueues() []*Queue {
@@ -421,7 +494,7 @@ type GetQueueRequest struct {
 
 func (x *GetQueueRequest) Reset() {
 	*x = GetQueueRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[5]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -433,7 +506,7 @@ func (x *GetQueueRequest) String() string {
 func (*GetQueueRequest) ProtoMessage() {}
 
 func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[5]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -446,7 +519,7 @@ func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{5}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetQueueRequest) GetName() string {
@@ -467,7 +540,7 @@ type GetQueueResponse struct {
 
 func (x *GetQueueResponse) Reset() {
 	*x = GetQueueResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[6]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -479,7 +552,7 @@ func (x *GetQueueResponse) String() string {
 func (*GetQueueResponse) ProtoMessage() {}
 
 func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[6]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -492,7 +565,7 @@ func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{6}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetQueueResponse) GetQueue() *Queue {
@@ -513,7 +586,7 @@ type PauseQueueRequest struct {
 
 func (x *PauseQueueRequest) Reset() {
 	*x = PauseQueueRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[7]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -525,7 +598,7 @@ func (x *PauseQueueRequest) String() string {
 func (*PauseQueueRequest) ProtoMessage() {}
 
 func (x *PauseQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[7]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -538,7 +611,7 @@ func (x *PauseQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseQueueRequest.ProtoReflect.Descriptor instead.
 func (*PauseQueueRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{7}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PauseQueueRequest) GetName() string {
@@ -559,7 +632,7 @@ type PauseQueueResponse struct {
 
 func (x *PauseQueueResponse) Reset() {
 	*x = PauseQueueResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[8]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -571,7 +644,7 @@ func (x *PauseQueueResponse) String() string {
 func (*PauseQueueResponse) ProtoMessage() {}
 
 func (x *PauseQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[8]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -584,7 +657,7 @@ func (x *PauseQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseQueueResponse.ProtoReflect.Descriptor instead.
 func (*PauseQueueResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{8}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PauseQueueResponse) GetQueue() *Queue {
@@ -605,7 +678,7 @@ type ResumeQueueRequest struct {
 
 func (x *ResumeQueueRequest) Reset() {
 	*x = ResumeQueueRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[9]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +690,7 @@ func (x *ResumeQueueRequest) String() string {
 func (*ResumeQueueRequest) ProtoMessage() {}
 
 func (x *ResumeQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[9]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +703,7 @@ func (x *ResumeQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeQueueRequest.ProtoReflect.Descriptor instead.
 func (*ResumeQueueRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{9}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResumeQueueRequest) GetName() string {
@@ -651,7 +724,7 @@ type ResumeQueueResponse struct {
 
 func (x *ResumeQueueResponse) Reset() {
 	*x = ResumeQueueResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[10]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +736,7 @@ func (x *ResumeQueueResponse) String() string {
 func (*ResumeQueueResponse) ProtoMessage() {}
 
 func (x *ResumeQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[10]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +749,7 @@ func (x *ResumeQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeQueueResponse.ProtoReflect.Descriptor instead.
 func (*ResumeQueueResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{10}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResumeQueueResponse) GetQueue() *Queue {
@@ -699,7 +772,7 @@ type PutKindRequest struct {
 
 func (x *PutKindRequest) Reset() {
 	*x = PutKindRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[11]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -711,7 +784,7 @@ func (x *PutKindRequest) String() string {
 func (*PutKindRequest) ProtoMessage() {}
 
 func (x *PutKindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[11]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -724,7 +797,7 @@ func (x *PutKindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutKindRequest.ProtoReflect.Descriptor instead.
 func (*PutKindRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{11}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PutKindRequest) GetKind() *Kind {
@@ -752,7 +825,7 @@ type PutKindResponse struct {
 
 func (x *PutKindResponse) Reset() {
 	*x = PutKindResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[12]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +837,7 @@ func (x *PutKindResponse) String() string {
 func (*PutKindResponse) ProtoMessage() {}
 
 func (x *PutKindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[12]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +850,7 @@ func (x *PutKindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutKindResponse.ProtoReflect.Descriptor instead.
 func (*PutKindResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{12}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PutKindResponse) GetKind() *Kind {
@@ -803,7 +876,7 @@ type ListKindsRequest struct {
 
 func (x *ListKindsRequest) Reset() {
 	*x = ListKindsRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[13]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +888,7 @@ func (x *ListKindsRequest) String() string {
 func (*ListKindsRequest) ProtoMessage() {}
 
 func (x *ListKindsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[13]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +901,7 @@ func (x *ListKindsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKindsRequest.ProtoReflect.Descriptor instead.
 func (*ListKindsRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{13}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListKindsRequest) GetPageSize() int32 {
@@ -865,7 +938,7 @@ type ListKindsResponse struct {
 
 func (x *ListKindsResponse) Reset() {
 	*x = ListKindsResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[14]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +950,7 @@ func (x *ListKindsResponse) String() string {
 func (*ListKindsResponse) ProtoMessage() {}
 
 func (x *ListKindsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[14]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +963,7 @@ func (x *ListKindsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKindsResponse.ProtoReflect.Descriptor instead.
 func (*ListKindsResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{14}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListKindsResponse) GetKinds() []*Kind {
@@ -911,12 +984,17 @@ var File_jobqueue_v1_queue_admin_proto protoreflect.FileDescriptor
 
 const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1djobqueue/v1/queue_admin.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\"\x97\x01\n" +
+	"\x1djobqueue/v1/queue_admin.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\"\xc9\x01\n" +
 	"\x05Queue\x12\x19\n" +
 	"\x04name\x18\x01 \x01(\tB\x05\xe2A\x02\x03\bR\x04name\x12\x1c\n" +
 	"\x06paused\x18\x02 \x01(\bB\x04\xe2A\x01\x03R\x06paused\x125\n" +
 	"\x06depths\x18\x03 \x03(\v2\x17.jobqueue.v1.QueueDepthB\x04\xe2A\x01\x03R\x06depths\x12\x1e\n" +
-	"\arunning\x18\x04 \x01(\x05B\x04\xe2A\x01\x03R\arunning\"\xbb\x01\n" +
+	"\arunning\x18\x04 \x01(\x05B\x04\xe2A\x01\x03R\arunning\x120\n" +
+	"\x04held\x18\x05 \x03(\v2\x16.jobqueue.v1.HoldDepthB\x04\xe2A\x01\x03R\x04held\"t\n" +
+	"\tHoldDepth\x12/\n" +
+	"\x04hold\x18\x01 \x01(\x0e2\x15.jobqueue.v1.Job.HoldB\x04\xe2A\x01\x03R\x04hold\x12\x18\n" +
+	"\x04jobs\x18\x02 \x01(\x05B\x04\xe2A\x01\x03R\x04jobs\x12\x1c\n" +
+	"\x06capped\x18\x03 \x01(\bB\x04\xe2A\x01\x03R\x06capped\"\xbb\x01\n" +
 	"\n" +
 	"QueueDepth\x125\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x17.jobqueue.v1.Job.StatusB\x04\xe2A\x01\x03R\x06status\x12\x18\n" +
@@ -997,62 +1075,66 @@ func file_jobqueue_v1_queue_admin_proto_rawDescGZIP() []byte {
 	return file_jobqueue_v1_queue_admin_proto_rawDescData
 }
 
-var file_jobqueue_v1_queue_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_jobqueue_v1_queue_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_jobqueue_v1_queue_admin_proto_goTypes = []any{
 	(*Queue)(nil),               // 0: jobqueue.v1.Queue
-	(*QueueDepth)(nil),          // 1: jobqueue.v1.QueueDepth
-	(*Kind)(nil),                // 2: jobqueue.v1.Kind
-	(*ListQueuesRequest)(nil),   // 3: jobqueue.v1.ListQueuesRequest
-	(*ListQueuesResponse)(nil),  // 4: jobqueue.v1.ListQueuesResponse
-	(*GetQueueRequest)(nil),     // 5: jobqueue.v1.GetQueueRequest
-	(*GetQueueResponse)(nil),    // 6: jobqueue.v1.GetQueueResponse
-	(*PauseQueueRequest)(nil),   // 7: jobqueue.v1.PauseQueueRequest
-	(*PauseQueueResponse)(nil),  // 8: jobqueue.v1.PauseQueueResponse
-	(*ResumeQueueRequest)(nil),  // 9: jobqueue.v1.ResumeQueueRequest
-	(*ResumeQueueResponse)(nil), // 10: jobqueue.v1.ResumeQueueResponse
-	(*PutKindRequest)(nil),      // 11: jobqueue.v1.PutKindRequest
-	(*PutKindResponse)(nil),     // 12: jobqueue.v1.PutKindResponse
-	(*ListKindsRequest)(nil),    // 13: jobqueue.v1.ListKindsRequest
-	(*ListKindsResponse)(nil),   // 14: jobqueue.v1.ListKindsResponse
-	(Job_Status)(0),             // 15: jobqueue.v1.Job.Status
-	(*durationpb.Duration)(nil), // 16: google.protobuf.Duration
-	(*structpb.Value)(nil),      // 17: google.protobuf.Value
-	(*RetryPolicy)(nil),         // 18: jobqueue.v1.RetryPolicy
-	(PayloadFormat)(0),          // 19: jobqueue.v1.PayloadFormat
+	(*HoldDepth)(nil),           // 1: jobqueue.v1.HoldDepth
+	(*QueueDepth)(nil),          // 2: jobqueue.v1.QueueDepth
+	(*Kind)(nil),                // 3: jobqueue.v1.Kind
+	(*ListQueuesRequest)(nil),   // 4: jobqueue.v1.ListQueuesRequest
+	(*ListQueuesResponse)(nil),  // 5: jobqueue.v1.ListQueuesResponse
+	(*GetQueueRequest)(nil),     // 6: jobqueue.v1.GetQueueRequest
+	(*GetQueueResponse)(nil),    // 7: jobqueue.v1.GetQueueResponse
+	(*PauseQueueRequest)(nil),   // 8: jobqueue.v1.PauseQueueRequest
+	(*PauseQueueResponse)(nil),  // 9: jobqueue.v1.PauseQueueResponse
+	(*ResumeQueueRequest)(nil),  // 10: jobqueue.v1.ResumeQueueRequest
+	(*ResumeQueueResponse)(nil), // 11: jobqueue.v1.ResumeQueueResponse
+	(*PutKindRequest)(nil),      // 12: jobqueue.v1.PutKindRequest
+	(*PutKindResponse)(nil),     // 13: jobqueue.v1.PutKindResponse
+	(*ListKindsRequest)(nil),    // 14: jobqueue.v1.ListKindsRequest
+	(*ListKindsResponse)(nil),   // 15: jobqueue.v1.ListKindsResponse
+	(Job_Hold)(0),               // 16: jobqueue.v1.Job.Hold
+	(Job_Status)(0),             // 17: jobqueue.v1.Job.Status
+	(*durationpb.Duration)(nil), // 18: google.protobuf.Duration
+	(*structpb.Value)(nil),      // 19: google.protobuf.Value
+	(*RetryPolicy)(nil),         // 20: jobqueue.v1.RetryPolicy
+	(PayloadFormat)(0),          // 21: jobqueue.v1.PayloadFormat
 }
 var file_jobqueue_v1_queue_admin_proto_depIdxs = []int32{
-	1,  // 0: jobqueue.v1.Queue.depths:type_name -> jobqueue.v1.QueueDepth
-	15, // 1: jobqueue.v1.QueueDepth.status:type_name -> jobqueue.v1.Job.Status
-	16, // 2: jobqueue.v1.QueueDepth.oldest_age:type_name -> google.protobuf.Duration
-	17, // 3: jobqueue.v1.Kind.schema:type_name -> google.protobuf.Value
-	18, // 4: jobqueue.v1.Kind.retry_policy:type_name -> jobqueue.v1.RetryPolicy
-	16, // 5: jobqueue.v1.Kind.timeout:type_name -> google.protobuf.Duration
-	0,  // 6: jobqueue.v1.ListQueuesResponse.queues:type_name -> jobqueue.v1.Queue
-	0,  // 7: jobqueue.v1.GetQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	0,  // 8: jobqueue.v1.PauseQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	0,  // 9: jobqueue.v1.ResumeQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	2,  // 10: jobqueue.v1.PutKindRequest.kind:type_name -> jobqueue.v1.Kind
-	19, // 11: jobqueue.v1.PutKindRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	2,  // 12: jobqueue.v1.PutKindResponse.kind:type_name -> jobqueue.v1.Kind
-	19, // 13: jobqueue.v1.ListKindsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	2,  // 14: jobqueue.v1.ListKindsResponse.kinds:type_name -> jobqueue.v1.Kind
-	3,  // 15: jobqueue.v1.QueueAdmin.ListQueues:input_type -> jobqueue.v1.ListQueuesRequest
-	5,  // 16: jobqueue.v1.QueueAdmin.GetQueue:input_type -> jobqueue.v1.GetQueueRequest
-	7,  // 17: jobqueue.v1.QueueAdmin.PauseQueue:input_type -> jobqueue.v1.PauseQueueRequest
-	9,  // 18: jobqueue.v1.QueueAdmin.ResumeQueue:input_type -> jobqueue.v1.ResumeQueueRequest
-	11, // 19: jobqueue.v1.QueueAdmin.PutKind:input_type -> jobqueue.v1.PutKindRequest
-	13, // 20: jobqueue.v1.QueueAdmin.ListKinds:input_type -> jobqueue.v1.ListKindsRequest
-	4,  // 21: jobqueue.v1.QueueAdmin.ListQueues:output_type -> jobqueue.v1.ListQueuesResponse
-	6,  // 22: jobqueue.v1.QueueAdmin.GetQueue:output_type -> jobqueue.v1.GetQueueResponse
-	8,  // 23: jobqueue.v1.QueueAdmin.PauseQueue:output_type -> jobqueue.v1.PauseQueueResponse
-	10, // 24: jobqueue.v1.QueueAdmin.ResumeQueue:output_type -> jobqueue.v1.ResumeQueueResponse
-	12, // 25: jobqueue.v1.QueueAdmin.PutKind:output_type -> jobqueue.v1.PutKindResponse
-	14, // 26: jobqueue.v1.QueueAdmin.ListKinds:output_type -> jobqueue.v1.ListKindsResponse
-	21, // [21:27] is the sub-list for method output_type
-	15, // [15:21] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	2,  // 0: jobqueue.v1.Queue.depths:type_name -> jobqueue.v1.QueueDepth
+	1,  // 1: jobqueue.v1.Queue.held:type_name -> jobqueue.v1.HoldDepth
+	16, // 2: jobqueue.v1.HoldDepth.hold:type_name -> jobqueue.v1.Job.Hold
+	17, // 3: jobqueue.v1.QueueDepth.status:type_name -> jobqueue.v1.Job.Status
+	18, // 4: jobqueue.v1.QueueDepth.oldest_age:type_name -> google.protobuf.Duration
+	19, // 5: jobqueue.v1.Kind.schema:type_name -> google.protobuf.Value
+	20, // 6: jobqueue.v1.Kind.retry_policy:type_name -> jobqueue.v1.RetryPolicy
+	18, // 7: jobqueue.v1.Kind.timeout:type_name -> google.protobuf.Duration
+	0,  // 8: jobqueue.v1.ListQueuesResponse.queues:type_name -> jobqueue.v1.Queue
+	0,  // 9: jobqueue.v1.GetQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	0,  // 10: jobqueue.v1.PauseQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	0,  // 11: jobqueue.v1.ResumeQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	3,  // 12: jobqueue.v1.PutKindRequest.kind:type_name -> jobqueue.v1.Kind
+	21, // 13: jobqueue.v1.PutKindRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	3,  // 14: jobqueue.v1.PutKindResponse.kind:type_name -> jobqueue.v1.Kind
+	21, // 15: jobqueue.v1.ListKindsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	3,  // 16: jobqueue.v1.ListKindsResponse.kinds:type_name -> jobqueue.v1.Kind
+	4,  // 17: jobqueue.v1.QueueAdmin.ListQueues:input_type -> jobqueue.v1.ListQueuesRequest
+	6,  // 18: jobqueue.v1.QueueAdmin.GetQueue:input_type -> jobqueue.v1.GetQueueRequest
+	8,  // 19: jobqueue.v1.QueueAdmin.PauseQueue:input_type -> jobqueue.v1.PauseQueueRequest
+	10, // 20: jobqueue.v1.QueueAdmin.ResumeQueue:input_type -> jobqueue.v1.ResumeQueueRequest
+	12, // 21: jobqueue.v1.QueueAdmin.PutKind:input_type -> jobqueue.v1.PutKindRequest
+	14, // 22: jobqueue.v1.QueueAdmin.ListKinds:input_type -> jobqueue.v1.ListKindsRequest
+	5,  // 23: jobqueue.v1.QueueAdmin.ListQueues:output_type -> jobqueue.v1.ListQueuesResponse
+	7,  // 24: jobqueue.v1.QueueAdmin.GetQueue:output_type -> jobqueue.v1.GetQueueResponse
+	9,  // 25: jobqueue.v1.QueueAdmin.PauseQueue:output_type -> jobqueue.v1.PauseQueueResponse
+	11, // 26: jobqueue.v1.QueueAdmin.ResumeQueue:output_type -> jobqueue.v1.ResumeQueueResponse
+	13, // 27: jobqueue.v1.QueueAdmin.PutKind:output_type -> jobqueue.v1.PutKindResponse
+	15, // 28: jobqueue.v1.QueueAdmin.ListKinds:output_type -> jobqueue.v1.ListKindsResponse
+	23, // [23:29] is the sub-list for method output_type
+	17, // [17:23] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_queue_admin_proto_init() }
@@ -1062,7 +1144,7 @@ func file_jobqueue_v1_queue_admin_proto_init() {
 	}
 	file_jobqueue_v1_access_proto_init()
 	file_jobqueue_v1_job_proto_init()
-	file_jobqueue_v1_queue_admin_proto_msgTypes[2].OneofWrappers = []any{
+	file_jobqueue_v1_queue_admin_proto_msgTypes[3].OneofWrappers = []any{
 		(*Kind_Schema)(nil),
 		(*Kind_SchemaJson)(nil),
 	}
@@ -1072,7 +1154,7 @@ func file_jobqueue_v1_queue_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobqueue_v1_queue_admin_proto_rawDesc), len(file_jobqueue_v1_queue_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from jobqueue.v1 import job_pb2 as pb
 from jobqueue.v1 import queue_admin_pb2 as admin_pb
 
-from ..lifecycle import Status
+from ..lifecycle import Hold, Status
 from ..model import (
     DEFAULT_QUEUE,
     DEFAULT_RETRY_POLICY,
@@ -74,6 +74,7 @@ def new_job(
         (message.idempotency_key or None) if key is None else key,
         dict(message.labels) if message.labels else NOTHING,
         headers,
+        Hold.HAND if message.hold else None,
     )
 
 
@@ -196,6 +197,8 @@ def job_message(job: Job, payload_format: int) -> pb.Job:
         labels=job.labels,
         headers=job.headers,
     )
+    if job.hold is not None:
+        message.hold = hold_number(job.hold)
     set_moment(message.run_at, job.run_at)
     set_moment(message.created_at, job.created_at)
     set_moment(message.updated_at, job.updated_at)
@@ -263,12 +266,19 @@ def queue_message(queue: Queue) -> admin_pb.Queue:
         entry = message.depths.add(status=status_number(depth.status), jobs=depth.jobs, capped=depth.capped)
         if depth.oldest_age is not None:
             set_span(entry.oldest_age, depth.oldest_age)
+    for held in queue.held:
+        message.held.add(hold=hold_number(held.hold), jobs=held.jobs, capped=held.capped)
     return message
 
 
 def status_number(status: Status) -> pb.Job.Status.ValueType:
     """A status on the wire. The numbers are the same."""
     return cast("pb.Job.Status.ValueType", int(status))
+
+
+def hold_number(hold: Hold) -> pb.Job.Hold.ValueType:
+    """A hold on the wire. The numbers are the same."""
+    return cast("pb.Job.Hold.ValueType", int(hold))
 
 
 def moment(value: Timestamp) -> datetime:

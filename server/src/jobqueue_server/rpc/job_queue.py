@@ -117,6 +117,11 @@ class JobQueueServicer:
         job = await self._changes.retry(call.scope, _checked(request))
         return rpc_pb.RetryJobResponse(job=convert.job_message(job, request.payload_format))
 
+    async def ReleaseJob(self, request: rpc_pb.ReleaseJobRequest, call: Call) -> rpc_pb.ReleaseJobResponse:
+        """Puts a job that is held back by hand at the end of its line."""
+        job = await self._changes.release(call.scope, _checked(request))
+        return rpc_pb.ReleaseJobResponse(job=convert.job_message(job, request.payload_format))
+
     async def DeleteJob(self, request: rpc_pb.DeleteJobRequest, call: Call) -> rpc_pb.DeleteJobResponse:
         """Deletes a finished job."""
         problems = Problems()
@@ -143,7 +148,13 @@ class JobQueueServicer:
 
 
 def _checked(
-    request: rpc_pb.GetJobRequest | rpc_pb.CancelJobRequest | rpc_pb.RetryJobRequest | rpc_pb.WaitJobRequest,
+    request: (
+        rpc_pb.GetJobRequest
+        | rpc_pb.CancelJobRequest
+        | rpc_pb.RetryJobRequest
+        | rpc_pb.ReleaseJobRequest
+        | rpc_pb.WaitJobRequest
+    ),
     problems: Problems | None = None,
 ) -> UUID:
     """Checks the id and the form of a request, and raises for all problems that were found."""

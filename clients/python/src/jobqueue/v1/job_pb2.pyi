@@ -129,6 +129,7 @@ class NewJob(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     HEADERS_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """The kind of the job, for example `send_email`. The kind decides the schema of the payload and which handler runs
     the job. `[a-z0-9][a-z0-9_.-]{0,127}`. The kind must be declared (PutKind), unless the server runs with open kinds.
@@ -154,6 +155,11 @@ class NewJob(_message.Message):
     request answers the job that the first request made, instead of making another. The same key with another request
     is refused (IDEMPOTENCY_KEY_REUSED). Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC
     metadata `idempotency-key` win over this field.
+    """
+    hold: _builtins.bool
+    """Whether the job is held back until ReleaseJob. It is stored, QUEUED and can be cancelled, but no worker gets it.
+    With `run_at` or `delay` it waits for both: it starts when it is released and that time has come. Default: not held
+    back.
     """
     @_builtins.property
     def payload(self) -> _struct_pb2.Value:
@@ -211,10 +217,11 @@ class NewJob(_message.Message):
         idempotency_key: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        hold: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "delay", b"delay", "payload", b"payload", "payload_json", b"payload_json", "retry_policy", b"retry_policy", "run_at", b"run_at", "start", b"start", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "delay", b"delay", "headers", b"headers", "idempotency_key", b"idempotency_key", "kind", b"kind", "labels", b"labels", "max_attempts", b"max_attempts", "payload", b"payload", "payload_json", b"payload_json", "priority", b"priority", "queue", b"queue", "retry_policy", b"retry_policy", "run_at", b"run_at", "start", b"start", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "delay", b"delay", "headers", b"headers", "hold", b"hold", "idempotency_key", b"idempotency_key", "kind", b"kind", "labels", b"labels", "max_attempts", b"max_attempts", "payload", b"payload", "payload_json", b"payload_json", "priority", b"priority", "queue", b"queue", "retry_policy", b"retry_policy", "run_at", b"run_at", "start", b"start", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["payload", "payload_json"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
@@ -271,6 +278,27 @@ class Job(_message.Message):
     """Terminal: the job failed and gets no more attempts. `reason` says why."""
     CANCELLED: Job.Status.ValueType  # 6
     """Terminal: the job was cancelled. `reason` says by whom."""
+
+    class _Hold:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _HoldEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Job._Hold.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        HOLD_UNSPECIFIED: Job._Hold.ValueType  # 0
+        """The job is not held back."""
+        HAND: Job._Hold.ValueType  # 4
+        """ReleaseJob: it was enqueued with `hold`."""
+
+    class Hold(_Hold, metaclass=_HoldEnumTypeWrapper):
+        """What a job that is held back waits for. More holds may be added; they are planned to be called KEY, TIME and JOBS. A
+        reader takes a value that it does not know as "held back".
+        """
+
+    HOLD_UNSPECIFIED: Job.Hold.ValueType  # 0
+    """The job is not held back."""
+    HAND: Job.Hold.ValueType  # 4
+    """ReleaseJob: it was enqueued with `hold`."""
 
     @_typing.final
     class LabelsEntry(_message.Message):
@@ -341,6 +369,7 @@ class Job(_message.Message):
     HEADERS_FIELD_NUMBER: _builtins.int
     FAILED_ATTEMPTS_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A UUID (version 7) in lower case with hyphens. Unique over all namespaces. Ids sort by the time of enqueuing."""
     kind: _builtins.str
@@ -382,6 +411,10 @@ class Job(_message.Message):
     """Why the job ended: ATTEMPTS_EXHAUSTED, NOT_RETRYABLE, LOST_TOO_OFTEN, CANCELLED_BY_CALLER, CANCELLED_BY_WORKER,
     CANCEL_GRACE_ENDED or BODY_MISSING. Empty while the job is not terminal, and when it succeeded. More reasons may be
     added.
+    """
+    hold: Global___Job.Hold.ValueType
+    """What the job waits for before it is in line for a worker. Its status is QUEUED or RETRYING meanwhile. Unset: it is
+    not held back.
     """
     @_builtins.property
     def payload(self) -> _struct_pb2.Value:
@@ -473,15 +506,20 @@ class Job(_message.Message):
         headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         failed_attempts: _abc.Iterable[Global___FailedAttempt] | None = ...,
         progress: Global___JobProgress | None = ...,
+        hold: Global___Job.Hold.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "created_at", b"created_at", "finished_at", b"finished_at", "locked_at", b"locked_at", "output", b"output", "output_json", b"output_json", "payload", b"payload", "payload_json", b"payload_json", "progress", b"progress", "result", b"result", "retry_policy", b"retry_policy", "run_at", b"run_at", "timeout", b"timeout", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_hold", b"_hold", "content", b"content", "created_at", b"created_at", "finished_at", b"finished_at", "hold", b"hold", "locked_at", b"locked_at", "output", b"output", "output_json", b"output_json", "payload", b"payload", "payload_json", b"payload_json", "progress", b"progress", "result", b"result", "retry_policy", b"retry_policy", "run_at", b"run_at", "timeout", b"timeout", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cancel_requested", b"cancel_requested", "content", b"content", "created_at", b"created_at", "failed_attempts", b"failed_attempts", "failures", b"failures", "finished_at", b"finished_at", "headers", b"headers", "id", b"id", "idempotency_key", b"idempotency_key", "kind", b"kind", "labels", b"labels", "last_error", b"last_error", "locked_at", b"locked_at", "locked_by", b"locked_by", "losses", b"losses", "max_attempts", b"max_attempts", "output", b"output", "output_json", b"output_json", "payload", b"payload", "payload_json", b"payload_json", "priority", b"priority", "progress", b"progress", "queue", b"queue", "reason", b"reason", "result", b"result", "retry_policy", b"retry_policy", "run_at", b"run_at", "status", b"status", "timeout", b"timeout", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hold", b"_hold", "attempts", b"attempts", "cancel_requested", b"cancel_requested", "content", b"content", "created_at", b"created_at", "failed_attempts", b"failed_attempts", "failures", b"failures", "finished_at", b"finished_at", "headers", b"headers", "hold", b"hold", "id", b"id", "idempotency_key", b"idempotency_key", "kind", b"kind", "labels", b"labels", "last_error", b"last_error", "locked_at", b"locked_at", "locked_by", b"locked_by", "losses", b"losses", "max_attempts", b"max_attempts", "output", b"output", "output_json", b"output_json", "payload", b"payload", "payload_json", b"payload_json", "priority", b"priority", "progress", b"progress", "queue", b"queue", "reason", b"reason", "result", b"result", "retry_policy", b"retry_policy", "run_at", b"run_at", "status", b"status", "timeout", b"timeout", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__hold: _TypeAlias = _typing.Literal["hold"]  # noqa: Y015
+    _WhichOneofArgType__hold: _TypeAlias = _typing.Literal["_hold", b"_hold"]  # noqa: Y015
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["payload", "payload_json"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["output", "output_json"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hold) -> _WhichOneofReturnType__hold | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
     @_typing.overload

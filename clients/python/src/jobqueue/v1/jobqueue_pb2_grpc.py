@@ -92,6 +92,11 @@ class JobQueueStub(object):
                 request_serializer=jobqueue_dot_v1_dot_jobqueue__pb2.RetryJobRequest.SerializeToString,
                 response_deserializer=jobqueue_dot_v1_dot_jobqueue__pb2.RetryJobResponse.FromString,
                 _registered_method=True)
+        self.ReleaseJob = channel.unary_unary(
+                '/jobqueue.v1.JobQueue/ReleaseJob',
+                request_serializer=jobqueue_dot_v1_dot_jobqueue__pb2.ReleaseJobRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_jobqueue__pb2.ReleaseJobResponse.FromString,
+                _registered_method=True)
         self.DeleteJob = channel.unary_unary(
                 '/jobqueue.v1.JobQueue/DeleteJob',
                 request_serializer=jobqueue_dot_v1_dot_jobqueue__pb2.DeleteJobRequest.SerializeToString,
@@ -181,6 +186,7 @@ class JobQueueServicer(object):
         - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
         - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
         request.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
         - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -198,6 +204,7 @@ class JobQueueServicer(object):
         - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
         - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
         request.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
         - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -251,6 +258,21 @@ class JobQueueServicer(object):
         - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
         - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
         - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseJob(self, request, context):
+        """Lets a job that was enqueued with `hold` go: it is put at the end of its line, and starts as any job. A `run_at` in
+        the future is kept. The answer is the job as this call left it. A job that was released before is refused, so a call
+        that is sent again may be refused after it was committed.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+        - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+        - FAILED_PRECONDITION, JOB_NOT_HELD: the job is not held back by hand: it was released before, enqueued without
+        `hold`, or has ended; metadata `status` is its status. HTTP 409.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -438,6 +460,11 @@ def add_JobQueueServicer_to_server(servicer, server):
                     servicer.RetryJob,
                     request_deserializer=jobqueue_dot_v1_dot_jobqueue__pb2.RetryJobRequest.FromString,
                     response_serializer=jobqueue_dot_v1_dot_jobqueue__pb2.RetryJobResponse.SerializeToString,
+            ),
+            'ReleaseJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseJob,
+                    request_deserializer=jobqueue_dot_v1_dot_jobqueue__pb2.ReleaseJobRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_jobqueue__pb2.ReleaseJobResponse.SerializeToString,
             ),
             'DeleteJob': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteJob,
@@ -674,6 +701,33 @@ class JobQueue(object):
             '/jobqueue.v1.JobQueue/RetryJob',
             jobqueue_dot_v1_dot_jobqueue__pb2.RetryJobRequest.SerializeToString,
             jobqueue_dot_v1_dot_jobqueue__pb2.RetryJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.JobQueue/ReleaseJob',
+            jobqueue_dot_v1_dot_jobqueue__pb2.ReleaseJobRequest.SerializeToString,
+            jobqueue_dot_v1_dot_jobqueue__pb2.ReleaseJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -73,6 +73,7 @@ class JobQueueStub:
     - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
     - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
       request.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
     - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
     """
     BatchEnqueueJobs: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.BatchEnqueueJobsRequest, _jobqueue_pb2.BatchEnqueueJobsResponse]
@@ -86,6 +87,7 @@ class JobQueueStub:
     - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
     - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
       request.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
     - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.GetJobRequest, _jobqueue_pb2.GetJobResponse]
@@ -123,6 +125,17 @@ class JobQueueStub:
     - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
     - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
     - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
+    """
+    ReleaseJob: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.ReleaseJobRequest, _jobqueue_pb2.ReleaseJobResponse]
+    """Lets a job that was enqueued with `hold` go: it is put at the end of its line, and starts as any job. A `run_at` in
+    the future is kept. The answer is the job as this call left it. A job that was released before is refused, so a call
+    that is sent again may be refused after it was committed.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+    - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+    - FAILED_PRECONDITION, JOB_NOT_HELD: the job is not held back by hand: it was released before, enqueued without
+      `hold`, or has ended; metadata `status` is its status. HTTP 409.
     """
     DeleteJob: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.DeleteJobRequest, _jobqueue_pb2.DeleteJobResponse]
     """Deletes a terminal job and its history.
@@ -283,6 +296,7 @@ class JobQueueAsyncStub(JobQueueStub):
     - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
     - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
       request.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
     - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
     """
     BatchEnqueueJobs: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.BatchEnqueueJobsRequest, _jobqueue_pb2.BatchEnqueueJobsResponse]  # type: ignore[assignment]
@@ -296,6 +310,7 @@ class JobQueueAsyncStub(JobQueueStub):
     - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
     - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
       request.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
     - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.GetJobRequest, _jobqueue_pb2.GetJobResponse]  # type: ignore[assignment]
@@ -333,6 +348,17 @@ class JobQueueAsyncStub(JobQueueStub):
     - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
     - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
     - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
+    """
+    ReleaseJob: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.ReleaseJobRequest, _jobqueue_pb2.ReleaseJobResponse]  # type: ignore[assignment]
+    """Lets a job that was enqueued with `hold` go: it is put at the end of its line, and starts as any job. A `run_at` in
+    the future is kept. The answer is the job as this call left it. A job that was released before is refused, so a call
+    that is sent again may be refused after it was committed.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+    - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+    - FAILED_PRECONDITION, JOB_NOT_HELD: the job is not held back by hand: it was released before, enqueued without
+      `hold`, or has ended; metadata `status` is its status. HTTP 409.
     """
     DeleteJob: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.DeleteJobRequest, _jobqueue_pb2.DeleteJobResponse]  # type: ignore[assignment]
     """Deletes a terminal job and its history.
@@ -496,6 +522,7 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
         - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
           request.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
         - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
         """
 
@@ -515,6 +542,7 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
         - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
           request.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
         - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
         """
 
@@ -576,6 +604,23 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
         - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
         - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseJob(
+        self,
+        request: _jobqueue_pb2.ReleaseJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobqueue_pb2.ReleaseJobResponse, _abc.Awaitable[_jobqueue_pb2.ReleaseJobResponse]]:
+        """Lets a job that was enqueued with `hold` go: it is put at the end of its line, and starts as any job. A `run_at` in
+        the future is kept. The answer is the job as this call left it. A job that was released before is refused, so a call
+        that is sent again may be refused after it was committed.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+        - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+        - FAILED_PRECONDITION, JOB_NOT_HELD: the job is not held back by hand: it was released before, enqueued without
+          `hold`, or has ended; metadata `status` is its status. HTTP 409.
         """
 
     @_abc_1.abstractmethod

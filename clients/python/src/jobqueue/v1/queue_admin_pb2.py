@@ -30,7 +30,7 @@ from jobqueue.v1 import access_pb2 as jobqueue_dot_v1_dot_access__pb2
 from jobqueue.v1 import job_pb2 as jobqueue_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djobqueue/v1/queue_admin.proto\x12\x0bjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\"x\n\x05Queue\x12\x13\n\x04name\x18\x01 \x01(\tB\x05\xe2\x41\x02\x03\x08\x12\x14\n\x06paused\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12-\n\x06\x64\x65pths\x18\x03 \x03(\x0b\x32\x17.jobqueue.v1.QueueDepthB\x04\xe2\x41\x01\x03\x12\x15\n\x07running\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\"\x9a\x01\n\nQueueDepth\x12-\n\x06status\x18\x01 \x01(\x0e\x32\x17.jobqueue.v1.Job.StatusB\x04\xe2\x41\x01\x03\x12\x12\n\x04jobs\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06\x63\x61pped\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x33\n\noldest_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\"\xee\x01\n\x04Kind\x12\x13\n\x04name\x18\x01 \x01(\tB\x05\xe2\x41\x02\x02\x08\x12(\n\x06schema\x18\x02 \x01(\x0b\x32\x16.google.protobuf.ValueH\x00\x12\x15\n\x0bschema_json\x18\x03 \x01(\x0cH\x00\x12\x34\n\x0cretry_policy\x18\x04 \x01(\x0b\x32\x18.jobqueue.v1.RetryPolicyB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cmax_attempts\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x30\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x42\x0c\n\ndefinition\"F\n\x11ListQueuesRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"Q\n\x12ListQueuesResponse\x12\"\n\x06queues\x18\x01 \x03(\x0b\x32\x12.jobqueue.v1.Queue\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x0fGetQueueRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"5\n\x10GetQueueResponse\x12!\n\x05queue\x18\x01 \x01(\x0b\x32\x12.jobqueue.v1.Queue\"\'\n\x11PauseQueueRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"7\n\x12PauseQueueResponse\x12!\n\x05queue\x18\x01 \x01(\x0b\x32\x12.jobqueue.v1.Queue\"(\n\x12ResumeQueueRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"8\n\x13ResumeQueueResponse\x12!\n\x05queue\x18\x01 \x01(\x0b\x32\x12.jobqueue.v1.Queue\"q\n\x0ePutKindRequest\x12%\n\x04kind\x18\x01 \x01(\x0b\x32\x11.jobqueue.v1.KindB\x04\xe2\x41\x01\x02\x12\x38\n\x0epayload_format\x18\x02 \x01(\x0e\x32\x1a.jobqueue.v1.PayloadFormatB\x04\xe2\x41\x01\x01\"2\n\x0fPutKindResponse\x12\x1f\n\x04kind\x18\x01 \x01(\x0b\x32\x11.jobqueue.v1.Kind\"\x7f\n\x10ListKindsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x38\n\x0epayload_format\x18\x03 \x01(\x0e\x32\x1a.jobqueue.v1.PayloadFormatB\x04\xe2\x41\x01\x01\"N\n\x11ListKindsResponse\x12 \n\x05kinds\x18\x01 \x03(\x0b\x32\x11.jobqueue.v1.Kind\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xe2\x05\n\nQueueAdmin\x12j\n\nListQueues\x12\x1e.jobqueue.v1.ListQueuesRequest\x1a\x1f.jobqueue.v1.ListQueuesResponse\"\x1b\x8a\x80\x19\x05\n\x01\x03\x10\x05\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/queues\x12r\n\x08GetQueue\x12\x1c.jobqueue.v1.GetQueueRequest\x1a\x1d.jobqueue.v1.GetQueueResponse\")\x8a\x80\x19\x05\n\x01\x03\x10\x02\x82\xd3\xe4\x93\x02\x1a\x12\x11/v1/queues/{name}b\x05queue\x12\x83\x01\n\nPauseQueue\x12\x1e.jobqueue.v1.PauseQueueRequest\x1a\x1f.jobqueue.v1.PauseQueueResponse\"4\x8a\x80\x19\x07\n\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02#\"\x17/v1/queues/{name}:pause:\x01*b\x05queue\x12\x87\x01\n\x0bResumeQueue\x12\x1f.jobqueue.v1.ResumeQueueRequest\x1a .jobqueue.v1.ResumeQueueResponse\"5\x8a\x80\x19\x07\n\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02$\"\x18/v1/queues/{name}:resume:\x01*b\x05queue\x12z\n\x07PutKind\x12\x1b.jobqueue.v1.PutKindRequest\x1a\x1c.jobqueue.v1.PutKindResponse\"4\x8a\x80\x19\x07\n\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02#\x1a\x15/v1/kinds/{kind.name}:\x04kindb\x04kind\x12h\n\tListKinds\x12\x1d.jobqueue.v1.ListKindsRequest\x1a\x1e.jobqueue.v1.ListKindsResponse\"\x1c\x8a\x80\x19\x07\n\x03\x03\x02\x04\x10\x05\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/kindsBL\n\x0f\x64\x65v.jobqueue.v1B\x0fQueueAdminProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1djobqueue/v1/queue_admin.proto\x12\x0bjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\"\xa4\x01\n\x05Queue\x12\x13\n\x04name\x18\x01 \x01(\tB\x05\xe2\x41\x02\x03\x08\x12\x14\n\x06paused\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12-\n\x06\x64\x65pths\x18\x03 \x03(\x0b\x32\x17.jobqueue.v1.QueueDepthB\x04\xe2\x41\x01\x03\x12\x15\n\x07running\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12*\n\x04held\x18\x05 \x03(\x0b\x32\x16.jobqueue.v1.HoldDepthB\x04\xe2\x41\x01\x03\"`\n\tHoldDepth\x12)\n\x04hold\x18\x01 \x01(\x0e\x32\x15.jobqueue.v1.Job.HoldB\x04\xe2\x41\x01\x03\x12\x12\n\x04jobs\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06\x63\x61pped\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x03\"\x9a\x01\n\nQueueDepth\x12-\n\x06status\x18\x01 \x01(\x0e\x32\x17.jobqueue.v1.Job.StatusB\x04\xe2\x41\x01\x03\x12\x12\n\x04jobs\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06\x63\x61pped\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x33\n\noldest_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\"\xee\x01\n\x04Kind\x12\x13\n\x04name\x18\x01 \x01(\tB\x05\xe2\x41\x02\x02\x08\x12(\n\x06schema\x18\x02 \x01(\x0b\x32\x16.google.protobuf.ValueH\x00\x12\x15\n\x0bschema_json\x18\x03 \x01(\x0cH\x00\x12\x34\n\x0cretry_policy\x18\x04 \x01(\x0b\x32\x18.jobqueue.v1.RetryPolicyB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cmax_attempts\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x30\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x42\x0c\n\ndefinition\"F\n\x11ListQueuesRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"Q\n\x12ListQueuesResponse\x12\"\n\x06queues\x18\x01 \x03(\x0b\x32\x12.jobqueue.v1.Queue\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x0fGetQueueRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"5\n\x10GetQueueResponse\x12!\n\x05queue\x18\x01 \x01(\x0b\x32\x12.jobqueue.v1.Queue\"\'\n\x11PauseQueueRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"7\n\x12PauseQueueResponse\x12!\n\x05queue\x18\x01 \x01(\x0b\x32\x12.jobqueue.v1.Queue\"(\n\x12ResumeQueueRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"8\n\x13ResumeQueueResponse\x12!\n\x05queue\x18\x01 \x01(\x0b\x32\x12.jobqueue.v1.Queue\"q\n\x0ePutKindRequest\x12%\n\x04kind\x18\x01 \x01(\x0b\x32\x11.jobqueue.v1.KindB\x04\xe2\x41\x01\x02\x12\x38\n\x0epayload_format\x18\x02 \x01(\x0e\x32\x1a.jobqueue.v1.PayloadFormatB\x04\xe2\x41\x01\x01\"2\n\x0fPutKindResponse\x12\x1f\n\x04kind\x18\x01 \x01(\x0b\x32\x11.jobqueue.v1.Kind\"\x7f\n\x10ListKindsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x38\n\x0epayload_format\x18\x03 \x01(\x0e\x32\x1a.jobqueue.v1.PayloadFormatB\x04\xe2\x41\x01\x01\"N\n\x11ListKindsResponse\x12 \n\x05kinds\x18\x01 \x03(\x0b\x32\x11.jobqueue.v1.Kind\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xe2\x05\n\nQueueAdmin\x12j\n\nListQueues\x12\x1e.jobqueue.v1.ListQueuesRequest\x1a\x1f.jobqueue.v1.ListQueuesResponse\"\x1b\x8a\x80\x19\x05\n\x01\x03\x10\x05\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/queues\x12r\n\x08GetQueue\x12\x1c.jobqueue.v1.GetQueueRequest\x1a\x1d.jobqueue.v1.GetQueueResponse\")\x8a\x80\x19\x05\n\x01\x03\x10\x02\x82\xd3\xe4\x93\x02\x1a\x12\x11/v1/queues/{name}b\x05queue\x12\x83\x01\n\nPauseQueue\x12\x1e.jobqueue.v1.PauseQueueRequest\x1a\x1f.jobqueue.v1.PauseQueueResponse\"4\x8a\x80\x19\x07\n\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02#\"\x17/v1/queues/{name}:pause:\x01*b\x05queue\x12\x87\x01\n\x0bResumeQueue\x12\x1f.jobqueue.v1.ResumeQueueRequest\x1a .jobqueue.v1.ResumeQueueResponse\"5\x8a\x80\x19\x07\n\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02$\"\x18/v1/queues/{name}:resume:\x01*b\x05queue\x12z\n\x07PutKind\x12\x1b.jobqueue.v1.PutKindRequest\x1a\x1c.jobqueue.v1.PutKindResponse\"4\x8a\x80\x19\x07\n\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02#\x1a\x15/v1/kinds/{kind.name}:\x04kindb\x04kind\x12h\n\tListKinds\x12\x1d.jobqueue.v1.ListKindsRequest\x1a\x1e.jobqueue.v1.ListKindsResponse\"\x1c\x8a\x80\x19\x07\n\x03\x03\x02\x04\x10\x05\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/kindsBL\n\x0f\x64\x65v.jobqueue.v1B\x0fQueueAdminProtoP\x01Z&jobqueue.dev/go/jobqueue/v1;jobqueuev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,6 +46,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUEUE'].fields_by_name['depths']._serialized_options = b'\342A\001\003'
   _globals['_QUEUE'].fields_by_name['running']._loaded_options = None
   _globals['_QUEUE'].fields_by_name['running']._serialized_options = b'\342A\001\003'
+  _globals['_QUEUE'].fields_by_name['held']._loaded_options = None
+  _globals['_QUEUE'].fields_by_name['held']._serialized_options = b'\342A\001\003'
+  _globals['_HOLDDEPTH'].fields_by_name['hold']._loaded_options = None
+  _globals['_HOLDDEPTH'].fields_by_name['hold']._serialized_options = b'\342A\001\003'
+  _globals['_HOLDDEPTH'].fields_by_name['jobs']._loaded_options = None
+  _globals['_HOLDDEPTH'].fields_by_name['jobs']._serialized_options = b'\342A\001\003'
+  _globals['_HOLDDEPTH'].fields_by_name['capped']._loaded_options = None
+  _globals['_HOLDDEPTH'].fields_by_name['capped']._serialized_options = b'\342A\001\003'
   _globals['_QUEUEDEPTH'].fields_by_name['status']._loaded_options = None
   _globals['_QUEUEDEPTH'].fields_by_name['status']._serialized_options = b'\342A\001\003'
   _globals['_QUEUEDEPTH'].fields_by_name['jobs']._loaded_options = None
@@ -94,36 +102,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUEUEADMIN'].methods_by_name['PutKind']._serialized_options = b'\212\200\031\007\n\001\005\020\002\030\001\202\323\344\223\002#\032\025/v1/kinds/{kind.name}:\004kindb\004kind'
   _globals['_QUEUEADMIN'].methods_by_name['ListKinds']._loaded_options = None
   _globals['_QUEUEADMIN'].methods_by_name['ListKinds']._serialized_options = b'\212\200\031\007\n\003\003\002\004\020\005\202\323\344\223\002\013\022\t/v1/kinds'
-  _globals['_QUEUE']._serialized_start=220
-  _globals['_QUEUE']._serialized_end=340
-  _globals['_QUEUEDEPTH']._serialized_start=343
-  _globals['_QUEUEDEPTH']._serialized_end=497
-  _globals['_KIND']._serialized_start=500
-  _globals['_KIND']._serialized_end=738
-  _globals['_LISTQUEUESREQUEST']._serialized_start=740
-  _globals['_LISTQUEUESREQUEST']._serialized_end=810
-  _globals['_LISTQUEUESRESPONSE']._serialized_start=812
-  _globals['_LISTQUEUESRESPONSE']._serialized_end=893
-  _globals['_GETQUEUEREQUEST']._serialized_start=895
-  _globals['_GETQUEUEREQUEST']._serialized_end=932
-  _globals['_GETQUEUERESPONSE']._serialized_start=934
-  _globals['_GETQUEUERESPONSE']._serialized_end=987
-  _globals['_PAUSEQUEUEREQUEST']._serialized_start=989
-  _globals['_PAUSEQUEUEREQUEST']._serialized_end=1028
-  _globals['_PAUSEQUEUERESPONSE']._serialized_start=1030
-  _globals['_PAUSEQUEUERESPONSE']._serialized_end=1085
-  _globals['_RESUMEQUEUEREQUEST']._serialized_start=1087
-  _globals['_RESUMEQUEUEREQUEST']._serialized_end=1127
-  _globals['_RESUMEQUEUERESPONSE']._serialized_start=1129
-  _globals['_RESUMEQUEUERESPONSE']._serialized_end=1185
-  _globals['_PUTKINDREQUEST']._serialized_start=1187
-  _globals['_PUTKINDREQUEST']._serialized_end=1300
-  _globals['_PUTKINDRESPONSE']._serialized_start=1302
-  _globals['_PUTKINDRESPONSE']._serialized_end=1352
-  _globals['_LISTKINDSREQUEST']._serialized_start=1354
-  _globals['_LISTKINDSREQUEST']._serialized_end=1481
-  _globals['_LISTKINDSRESPONSE']._serialized_start=1483
-  _globals['_LISTKINDSRESPONSE']._serialized_end=1561
-  _globals['_QUEUEADMIN']._serialized_start=1564
-  _globals['_QUEUEADMIN']._serialized_end=2302
+  _globals['_QUEUE']._serialized_start=221
+  _globals['_QUEUE']._serialized_end=385
+  _globals['_HOLDDEPTH']._serialized_start=387
+  _globals['_HOLDDEPTH']._serialized_end=483
+  _globals['_QUEUEDEPTH']._serialized_start=486
+  _globals['_QUEUEDEPTH']._serialized_end=640
+  _globals['_KIND']._serialized_start=643
+  _globals['_KIND']._serialized_end=881
+  _globals['_LISTQUEUESREQUEST']._serialized_start=883
+  _globals['_LISTQUEUESREQUEST']._serialized_end=953
+  _globals['_LISTQUEUESRESPONSE']._serialized_start=955
+  _globals['_LISTQUEUESRESPONSE']._serialized_end=1036
+  _globals['_GETQUEUEREQUEST']._serialized_start=1038
+  _globals['_GETQUEUEREQUEST']._serialized_end=1075
+  _globals['_GETQUEUERESPONSE']._serialized_start=1077
+  _globals['_GETQUEUERESPONSE']._serialized_end=1130
+  _globals['_PAUSEQUEUEREQUEST']._serialized_start=1132
+  _globals['_PAUSEQUEUEREQUEST']._serialized_end=1171
+  _globals['_PAUSEQUEUERESPONSE']._serialized_start=1173
+  _globals['_PAUSEQUEUERESPONSE']._serialized_end=1228
+  _globals['_RESUMEQUEUEREQUEST']._serialized_start=1230
+  _globals['_RESUMEQUEUEREQUEST']._serialized_end=1270
+  _globals['_RESUMEQUEUERESPONSE']._serialized_start=1272
+  _globals['_RESUMEQUEUERESPONSE']._serialized_end=1328
+  _globals['_PUTKINDREQUEST']._serialized_start=1330
+  _globals['_PUTKINDREQUEST']._serialized_end=1443
+  _globals['_PUTKINDRESPONSE']._serialized_start=1445
+  _globals['_PUTKINDRESPONSE']._serialized_end=1495
+  _globals['_LISTKINDSREQUEST']._serialized_start=1497
+  _globals['_LISTKINDSREQUEST']._serialized_end=1624
+  _globals['_LISTKINDSRESPONSE']._serialized_start=1626
+  _globals['_LISTKINDSRESPONSE']._serialized_end=1704
+  _globals['_QUEUEADMIN']._serialized_start=1707
+  _globals['_QUEUEADMIN']._serialized_end=2445
 # @@protoc_insertion_point(module_scope)

@@ -31,6 +31,7 @@ class Queue(_message.Message):
     PAUSED_FIELD_NUMBER: _builtins.int
     DEPTHS_FIELD_NUMBER: _builtins.int
     RUNNING_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`."""
     paused: _builtins.bool
@@ -41,6 +42,10 @@ class Queue(_message.Message):
     def depths(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueDepth]:
         """The queue's jobs that are not terminal: one entry each for QUEUED, RETRYING and RUNNING, also if its count is 0."""
 
+    @_builtins.property
+    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoldDepth]:
+        """The queue's jobs that are held back: one entry for each hold that a job is in. They count in `depths` too."""
+
     def __init__(
         self,
         *,
@@ -48,14 +53,45 @@ class Queue(_message.Message):
         paused: _builtins.bool = ...,
         depths: _abc.Iterable[Global___QueueDepth] | None = ...,
         running: _builtins.int = ...,
+        held: _abc.Iterable[Global___HoldDepth] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["depths", b"depths", "name", b"name", "paused", b"paused", "running", b"running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depths", b"depths", "held", b"held", "name", b"name", "paused", b"paused", "running", b"running"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Queue: _TypeAlias = Queue  # noqa: Y015
+
+@_typing.final
+class HoldDepth(_message.Message):
+    """The number of a queue's jobs that are held back and wait for the same. Set by the server."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLD_FIELD_NUMBER: _builtins.int
+    JOBS_FIELD_NUMBER: _builtins.int
+    CAPPED_FIELD_NUMBER: _builtins.int
+    hold: _job_pb2.Job.Hold.ValueType
+    """What the jobs wait for."""
+    jobs: _builtins.int
+    """The number of jobs."""
+    capped: _builtins.bool
+    """Whether the server stopped counting at its bound, so that there may be more than `jobs`."""
+    def __init__(
+        self,
+        *,
+        hold: _job_pb2.Job.Hold.ValueType = ...,
+        jobs: _builtins.int = ...,
+        capped: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capped", b"capped", "hold", b"hold", "jobs", b"jobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldDepth: _TypeAlias = HoldDepth  # noqa: Y015
 
 @_typing.final
 class QueueDepth(_message.Message):
@@ -70,14 +106,14 @@ class QueueDepth(_message.Message):
     status: _job_pb2.Job.Status.ValueType
     """QUEUED, RETRYING or RUNNING."""
     jobs: _builtins.int
-    """The number of jobs, those with a later run_at included."""
+    """The number of jobs, those with a later run_at and those that are held back included."""
     capped: _builtins.bool
     """Whether the server stopped counting at its bound, so that there may be more than `jobs`. A full count of a large
     backlog would slow the queue down.
     """
     @_builtins.property
     def oldest_age(self) -> _duration_pb2.Duration:
-        """For QUEUED and RETRYING: for how long the first job has been due. For RUNNING: how long ago the first job was
+        """For QUEUED and RETRYING: for how long the first job has been due, of those that are not held back. For RUNNING: how long ago the first job was
         claimed. By the database's clock. Unset: there is no such job.
         """
 

@@ -16,6 +16,7 @@ from ...errors import (
     NotAllowed,
     PayloadInvalid,
     PayloadTooLarge,
+    ServersDiffer,
 )
 from ...model import NewJobs
 from ...store.attempt.attempts import AttemptStore
@@ -102,6 +103,8 @@ class FollowUps:
                 )
             except _REFUSALS as error:
                 self._commits.answer_all(one, "INVALID", _named(error))
+            except ServersDiffer as error:
+                self._commits.answer_all(one, "TRY_AGAIN", error.message)
             return []
 
         async def commit(some: list[PendingOutcome]) -> list[PendingOutcome]:

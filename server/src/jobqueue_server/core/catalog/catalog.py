@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from ...errors import FieldInvalid, FieldViolation, JobQueueError, KindUnknown
 from ...grants import Permission
-from ...lifecycle import Status
+from ...lifecycle import Hold, Status
 from ...model import DEFAULT_NAMESPACE_NAME, Kind
 from ...scope import Scope
 from ...store.catalog.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
@@ -275,18 +275,22 @@ class Catalog:
         return kinds[:size], page_token(text, kinds[size - 1].name.encode()) if more else ""
 
     async def lane_depths(self, lane_ids: Collection[int]) -> list[LaneDepth]:
-        """Bounded counts of these lanes by status, without those that are zero."""
+        """Bounded counts of these lanes by status and by hold, without those that are zero."""
         per_lane = max(
             _MIN_COUNTED_PER_LANE, min(MAX_COUNTED_PER_LANE, _MAX_COUNTED // max(1, len(lane_ids)))
         )
         return await self._store.depths(list(lane_ids), per_lane=per_lane, running=_MAX_COUNTED_RUNNING)
 
-    async def depths(self) -> list[tuple[Lane, Status, int, bool, float]]:
+    async def depths(
+        self,
+    ) -> tuple[list[tuple[Lane, Status, int, bool, float]], list[tuple[Lane, Hold, int]]]:
         """For the metrics: (lane, status, jobs, capped, oldest age in seconds) of every lane and waiting status.
 
         Zeros are told too, so that a gauge falls. The age is since the job was due, or since its attempt began.
+        Then (lane, hold, jobs) of every lane and hold that a job is in.
         """
-        counted = {(depth.lane_id, depth.status): depth for depth in await self.lane_depths(self._lanes)}
+        depths = await self.lane_depths(self._lanes)
+        counted = {(depth.lane_id, depth.status): depth for depth in depths}
         rows = []
         for lane in self._lanes.values():
             for status in _WAITING_STATUSES:
@@ -296,7 +300,10 @@ class Catalog:
                 else:
                     age = depth.oldest_age.total_seconds() if depth.oldest_age is not None else 0.0
                     rows.append((lane, status, depth.jobs, depth.capped, age))
-        return rows
+        held: list[tuple[Lane, Hold, int]] = [
+            (self._lanes[depth.lane_id], depth.hold, depth.jobs) for depth in depths if depth.hold is not None
+        ]
+        return rows, held
 
 
 def _beside(payload_path: str) -> str:

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from ...errors import QueueNotFound
 from ...grants import Permission
-from ...lifecycle import Status
-from ...model import Depth, Queue
+from ...lifecycle import Hold, Status
+from ...model import Depth, HoldDepth, Queue
 from ...scope import Scope
 from ...store.catalog.catalog import CatalogStore, LaneDepth, QueueRow
 from .. import tokens
@@ -117,7 +117,15 @@ def _queue(row: QueueRow, depths: list[LaneDepth]) -> Queue:
     summed = tuple(
         _sum(status, (depth for depth in depths if depth.status == status)) for status in _STATUSES
     )
-    return Queue(row.name, row.paused, summed, running=summed[-1].jobs)
+    return Queue(row.name, row.paused, summed, running=summed[-1].jobs, held=tuple(_held(depths)))
+
+
+def _held(depths: list[LaneDepth]) -> Iterable[HoldDepth]:
+    """One for each hold that a job is in."""
+    for hold in Hold:
+        some = [depth for depth in depths if depth.hold is hold]
+        if some:
+            yield HoldDepth(hold, sum(depth.jobs for depth in some), any(depth.capped for depth in some))
 
 
 def _sum(status: Status, depths: Iterable[LaneDepth]) -> Depth:

@@ -58,6 +58,7 @@ _WRITTEN = {
     Type.SPAN: "{} // MICROSECOND",
     Type.RETRY_POLICY: "[{0}.min_backoff // MICROSECOND, {0}.max_backoff // MICROSECOND]",
     Type.TEXTS: "dict({})",
+    Type.HOLD: "True",
 }
 
 

@@ -37,6 +37,7 @@ class Enqueuer:
             NotAllowed: Its principal may not enqueue it.
             RateLimited: Its principal enqueues more often than it may.
             PayloadInvalid, KindUnknown: It does not fit.
+            ServersDiffer: It is to be held back, and an older server runs.
             IdempotencyKeyReused: Its key stands for another request.
             QueueFull: Too many wait to be stored.
             DatabaseAway: It may have been stored or not.

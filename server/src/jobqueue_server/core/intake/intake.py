@@ -14,21 +14,26 @@ from ...scope import Scope
 from ...store.intake.intake import NewRows
 from ..access.checks import require
 from ..catalog.catalog import Catalog, Lane
+from ..upkeep.levels import Levels
 from .batch import Batch, place
 from .digest import key_digest, request_digest
 from .waiting import Waiting
+
+#: Since this level servers know of jobs that are held back.
+HOLD_LEVEL = 3
 
 
 class Intake:
     """Makes the rows of each new job, whichever way its request came."""
 
-    def __init__(self, catalog: Catalog, mint: IdMint) -> None:
+    def __init__(self, catalog: Catalog, mint: IdMint, levels: Levels) -> None:
         self._catalog = catalog
         self._mint = mint
+        self._levels = levels
         self._last_headers: tuple[Mapping[str, str], bytes] = ({}, b"")
 
     def rows(self, scope: Scope, requests: Sequence[NewJobs], path: str) -> Batch | None:
-        """The rows of jobs that are to be stored together; None where a lane is not known yet.
+        """The rows of jobs that are to be stored together; None where something has to be made for them first.
 
         Args:
             scope: Whose jobs they are.
@@ -45,7 +50,7 @@ class Intake:
         first = 0
         for some in requests:
             lane = catalog.known_lane(scope, some.new.queue, some.new.kind)
-            if lane is None:
+            if lane is None or (some.new.hold is not None and not self._levels.allows(HOLD_LEVEL)):
                 return None
             if not unbounded and not scope.grants.may(Permission.ENQUEUE, lane.queue, lane.kind):
                 require(scope, Permission.ENQUEUE, lane.queue, lane.kind, f"enqueue {place(path, first)}")
@@ -60,34 +65,37 @@ class Intake:
     async def rows_in_new_lanes(
         self, scope: Scope, requests: Sequence[NewJobs], path: str, room: Waiting | None = None
     ) -> Batch:
-        """As `rows`, and makes the lanes that are not known yet.
+        """As `rows`, and makes the lanes that are not known yet. The first job that is held back raises the level.
 
         Args:
             scope: As in `rows`.
             requests: As in `rows`.
             path: As in `rows`.
-            room: The jobs count as waiting while lanes are made. Without it a flood of calls that are the first in
+            room: The jobs count as waiting meanwhile. Without it a flood of calls that are the first in
                 their lane would be read whole. Follow-ups need no room, because they end a job.
 
         Raises:
             NotAllowed: Its principal may not enqueue one of them.
             PayloadInvalid, KindUnknown: A job does not fit.
+            ServersDiffer: One is to be held back, and an older server runs.
             QueueFull: There is no room.
         """
         while (batch := self.rows(scope, requests, path)) is None:
             if room is None:
-                await self._make_lanes(scope, requests, path)
+                await self._prepare(scope, requests, path)
             else:
                 with room.held(sum(len(some.payloads) for some in requests)):
-                    await self._make_lanes(scope, requests, path)
+                    await self._prepare(scope, requests, path)
         return batch
 
-    async def _make_lanes(self, scope: Scope, requests: Sequence[NewJobs], path: str) -> None:
+    async def _prepare(self, scope: Scope, requests: Sequence[NewJobs], path: str) -> None:
         first = 0
         for some in requests:
             # A lane is made for principals that may use it.
             require(scope, Permission.ENQUEUE, some.new.queue, some.new.kind, f"enqueue {place(path, first)}")
             await self._catalog.lane(scope, some.new.queue, some.new.kind, f"{place(path, first)}.kind")
+            if some.new.hold is not None:
+                await self._levels.require(HOLD_LEVEL, "`hold` of a job")
             first += len(some.payloads)
 
     def _row(self, scope: Scope, jobs: NewJobs, lane: Lane) -> NewRows:

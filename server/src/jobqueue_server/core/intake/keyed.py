@@ -54,6 +54,7 @@ class KeyedJobs:
 
         Raises:
             PayloadInvalid, KindUnknown: It does not fit.
+            ServersDiffer: It is to be held back, and an older server runs.
             IdempotencyKeyReused: Its key stands for another request.
             QueueFull: Too many wait to be stored.
             DatabaseAway: It may have been stored or not.

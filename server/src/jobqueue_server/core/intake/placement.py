@@ -39,7 +39,7 @@ class Placement:
             # An insert that failed may have noted some.
             row.slots.clear()
             new = row.new
-            if new.delay is None and new.run_at is None:
+            if new.delay is None and new.run_at is None and new.hold is None:
                 wanted[lane, new.priority].append(row)
         for (lane, priority), some in sorted(wanted.items(), key=lambda entry: -entry[0][1]):
             sizes = [len(payload) for row in some for payload in row.payloads]
@@ -74,7 +74,7 @@ class Placement:
                     ready.add((lane.id, row.new.priority))
             if first == len(row.ids):
                 continue
-            if row.new.run_at is None and row.new.delay is None:
+            if row.new.run_at is None and row.new.delay is None and row.new.hold is None:
                 ready.add((lane.id, row.new.priority))
             else:
                 self._waits(row, lane)
@@ -128,6 +128,8 @@ class Placement:
 
     def _waits(self, row: NewRows, lane: Lane) -> None:
         new, lines = row.new, self._hand_off.lines
+        if new.hold is not None:
+            return
         if new.run_at is not None:
             lines.due_at(lane.id, new.priority, new.run_at)
         elif new.delay is not None:

@@ -37,7 +37,7 @@ class IntakeRoom:
     ) -> None:
         store, clock, load = stores.intake, upkeep.clock, claim.load
         self.waiting = waiting = Waiting(most_waiting)
-        self.intake = intake = Intake(catalog.catalog, IdMint(clock, uuid_of))
+        self.intake = intake = Intake(catalog.catalog, IdMint(clock, uuid_of), upkeep.levels)
         self.placement = placement = Placement(claim.hand_off, clock, metrics)
         window = BatchingWindow(load, waiting, tuning)
         self.plain, self.keyed = (

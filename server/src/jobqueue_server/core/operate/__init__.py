@@ -1,1 +1,1 @@
-"""What callers do to jobs that are there: cancel, retry, delete."""
+"""What callers do to jobs that are there: cancel, retry, release, delete."""

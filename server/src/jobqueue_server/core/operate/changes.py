@@ -1,4 +1,4 @@
-"""Cancels, retries and deletes, each of one job."""
+"""Cancels, retries, releases and deletes, each of one job."""
 
 from __future__ import annotations
 
@@ -63,6 +63,21 @@ class JobChanges:
         retried = await self._store.retry(scope, job_id)
         self._lines.ready(retried.lane_id, retried.priority)
         return shown(scope, retried.job)
+
+    async def release(self, scope: Scope, job_id: UUID) -> Job:
+        """Puts a job that is held back by hand at the end of its line, where it waits for its run_at and a worker.
+
+        Answers the job as this call left it, also where it has moved on since.
+
+        Raises:
+            JobNotHeld: It is not held back by hand.
+            JobNotFound: There is none, or the principal may neither do this nor read it.
+            NotAllowed: The principal may read it, and not do this.
+        """
+        await self._require(scope, Permission.OPERATE, job_id, "release the job")
+        released = await self._store.release(scope, job_id)
+        self._lines.due_at(released.lane_id, released.priority, released.run_at, isolated=released.isolated)
+        return shown(scope, released.job)
 
     async def delete(self, scope: Scope, job_id: UUID) -> None:
         """Takes away an ended job with its history. A replay of its key answers only its id.

@@ -10,8 +10,8 @@ from ...store.upkeep.levels import LevelStore, LevelTooLow
 _log = logging.getLogger(__name__)
 
 # One more in each version that writes what servers of before would break. 1: SHA-256 digests and cell bits.
-# 2: namespaces beside `default`.
-LEVEL = 2
+# 2: namespaces beside `default`. 3: jobs that are held back.
+LEVEL = 3
 
 
 class Levels:
@@ -40,6 +40,10 @@ class Levels:
                 "a newer server uses what this one would break. Upgrade this server"
             )
 
+    def allows(self, level: int) -> bool:
+        """Whether no server below this level can run any longer, as last heard."""
+        return level <= self.required
+
     async def require(self, level: int, capability: str) -> None:
         """Returns once no server below this level runs, or will: to be called before a capability is first used.
 
@@ -54,7 +58,7 @@ class Levels:
             DatabaseAway: The database does not answer; the requirement may be raised.
         """
         assert level <= self.own, "a server knows what it uses"
-        if level <= self.required:
+        if self.allows(level):
             return
         older = await self._store.raise_requirement(level)
         if older:

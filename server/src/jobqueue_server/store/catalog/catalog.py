@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from importlib.resources import files
 
-from ...lifecycle import Status
+from ...lifecycle import Hold, Status
 from ...model import Kind, RetryPolicy
 from ...scope import Scope
 from ..access.audit import audited
@@ -54,16 +54,18 @@ class QueueRow:
 
 @dataclass(frozen=True, slots=True)
 class LaneDepth:
-    """How many jobs of a lane stand in one status. `capped`: there are more than were counted.
+    """How many jobs of a lane stand in one status, or are in one hold. `capped`: there are more than were counted.
 
-    `oldest_age` is how long the first of them has waited since it was due, or has run; None where none is due.
+    `oldest_age` is how long the first of them has waited since it was due, or has run; None where none is due. A job
+    that is held back counts in its status and in its hold.
     """
 
     lane_id: int
-    status: Status
+    status: Status | None
     jobs: int
     capped: bool
-    oldest_age: timedelta | None
+    oldest_age: timedelta | None = None
+    hold: Hold | None = None
 
 
 class CatalogStore:
@@ -183,14 +185,18 @@ class CatalogStore:
         return [_queue(row) for row in rows]
 
     async def depths(self, lane_ids: Sequence[int], *, per_lane: int, running: int) -> list[LaneDepth]:
-        """Counts of the lanes by status, at most `per_lane` ready jobs of each and `running` leased ones over all."""
+        """Counts of the lanes by status and by hold.
+
+        At most `per_lane` jobs of each that are ready, and that are held back; `running` leased ones over all.
+        """
         depths = [
             LaneDepth(
                 row["lane_id"],
-                Status(row["status"]),
+                None if row["status"] is None else Status(row["status"]),
                 row["jobs"],
                 row["capped"],
                 None if row["waiting_since"] is None else row["now"] - row["waiting_since"],
+                None if row["hold"] is None else Hold(row["hold"]),
             )
             for row in await self._database.fetch("lane_depths", lane_ids, per_lane)
         ]

@@ -160,6 +160,7 @@ class IntakeStore:
             [row.request_digest for row in rows] if keyed else [],
             [row.namespace for row in rows] if keyed else [],
             self._key_ttl,
+            _column([run.new.hold for run in runs]),
             *_columns_of(runs),
         )
         if session is not None:

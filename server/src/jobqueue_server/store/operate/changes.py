@@ -1,12 +1,12 @@
-"""What a caller may change of a stored job: cancel, retry, delete."""
+"""What a caller may change of a stored job: cancel, retry, release, delete."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from ...errors import Internal, JobNotFound, JobNotTerminal, JobTerminal
+from ...errors import Internal, JobNotFound, JobNotHeld, JobNotTerminal, JobTerminal
 from ...lifecycle import Status
 from ...model import Job
 from ...scope import Scope
@@ -38,6 +38,17 @@ class Retried:
 
     lane_id: int
     priority: int
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What a release did: where the job waits now, and from when on it may start. `job` is as the release left it."""
+
+    lane_id: int
+    priority: int
+    isolated: bool
+    run_at: datetime
     job: Job
 
 
@@ -96,6 +107,26 @@ class ChangeStore:
             job = await _changed(scope, transaction, job_id)
             await transaction.tell(scope, "RetryJob", f"job:{job_id}", details=_of(job))
             return Retried(row["lane_id"], row["priority"], job)
+
+    async def release(self, scope: Scope, job_id: UUID) -> Released:
+        """Puts a job that is held back by hand at the end of its line.
+
+        Raises:
+            JobNotHeld: It is not held back by hand.
+        """
+        async with self._database.transaction() as transaction:
+            row = await transaction.fetchrow("release_job", job_id, scope.namespace)
+            if row is None:
+                found = await transaction.fetchrow("get_job", job_id, False, scope.namespace)
+                if found is None:
+                    raise JobNotFound.of(job_id)
+                status = Status(found["status"]).name
+                raise JobNotHeld(
+                    f"job is {status} and not held back: it was released before, or enqueued without `hold`",
+                    metadata={"job_id": str(job_id), "status": status},
+                )
+            job = await _changed(scope, transaction, job_id)
+            return Released(row["lane_id"], row["priority"], row["isolated"], row["run_at"], job)
 
     async def delete(self, scope: Scope, job_id: UUID) -> None:
         """Takes away an ended job with its history.

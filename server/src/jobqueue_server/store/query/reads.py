@@ -10,7 +10,7 @@ from enum import IntEnum
 from uuid import UUID
 
 from ...fields import FIELDS, SCALARS, Type
-from ...lifecycle import TERMINAL, Status
+from ...lifecycle import TERMINAL, Hold, Status
 from ...model import MAX_PAGE_BYTES, FailedAttempt, Job, JobFilter, JobProgress, RetryPolicy
 from ...scope import Scope
 from ..database import Database, Record
@@ -140,6 +140,7 @@ def job_of(row: Record) -> Job:
     return _job_of(
         row,
         status=Status(row["status"]),
+        hold=None if row["hold"] is None else Hold(row["hold"]),
         timeout=None if row["timeout_ms"] is None else row["timeout_ms"] * _MILLISECOND,
         retry_policy=policy,
         labels=json.loads(row["labels"]) if row["labels"] else {},

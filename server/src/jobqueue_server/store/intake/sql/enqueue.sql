@@ -1,12 +1,12 @@
--- enqueue: - -> queued, or leased in the same statement (hand-off)
+-- enqueue: - -> queued, held back, or leased in the same statement (hand-off)
 -- $1 id uuid[]  $2 payload bytea[] (JSON text)
 -- Jobs that follow each other and are alike in all else are a run, and what they have in common stands once:
 -- $3 number of its first job, from 1, int8[]  $4 lane_id int4[]
 -- $5 session_id int8[]  $6 epoch int4[]         the slots that a hand-off reserved; 0: to the backlog
--- $7 run_at timestamptz[]  $8 delay_ms int8[]
+-- $7 run_at timestamptz[]  $8 delay_ms int8[]  $13 hold int2[] (lifecycle.Hold; null: not held back, as no slot's job is)
 -- fields: parameters
--- $13 priority int2[]  $14 max_attempts int2[]  $15 timeout_ms int4[]  $16 min_backoff_ms int4[]
--- $17 max_backoff_ms int4[]  $18 labels text[]  $19 headers bytea[]  $20 idempotency_key text[]
+-- $14 priority int2[]  $15 max_attempts int2[]  $16 timeout_ms int4[]  $17 min_backoff_ms int4[]
+-- $18 max_backoff_ms int4[]  $19 labels text[]  $20 headers bytea[]  $21 idempotency_key text[]
 -- end of fields
 -- For each job again, but empty where no job of the batch has a key; else every job has one, is a run of its own, and
 -- each key stands once: $9 key digest bytea[]  $10 request digest bytea[]  $11 namespace int4[]  $12 ttl of keys interval
@@ -71,8 +71,8 @@ body as (
     select
         id, starts_at, ($4::int4[])[run],
         -- fields: values,
-        coalesce(($13::int2[])[run], 0), coalesce(($14::int2[])[run], 3), ($15::int4[])[run], ($16::int4[])[run],
-        ($17::int4[])[run], ($18::text[])[run]::jsonb, ($19::bytea[])[run], ($20::text[])[run],
+        coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run], ($17::int4[])[run],
+        ($18::int4[])[run], ($19::text[])[run]::jsonb, ($20::bytea[])[run], ($21::text[])[run],
         -- end of fields
         payload
     from placed
@@ -83,17 +83,18 @@ live as (
         -- fields: columns of live_job,
         priority, max_attempts, timeout_ms,
         -- end of fields
-        state, attempts, session_id, deadline
+        state, hold, attempts, session_id, deadline
     )
     select
         id, starts_at, ($4::int4[])[run],
         -- fields: values of live_job,
-        coalesce(($13::int2[])[run], 0), coalesce(($14::int2[])[run], 3), ($15::int4[])[run],
+        coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run],
         -- end of fields
-        case when holder is null then 1 else 2 end, case when holder is null then 0 else 1 end, holder,
+        case when holder is not null then 2 when ($13::int2[])[run] is null then 1 else 3 end, ($13::int2[])[run],
+        case when holder is null then 0 else 1 end, holder,
         case when holder is not null then now() + interval '1 millisecond' *
             -- fields: timeout
-            ($15::int4[])[run]
+            ($16::int4[])[run]
             -- end of fields
         end
     from placed

@@ -19,6 +19,7 @@ select j.id, q.name as queue, k.name as kind, uuid_time(j.id) as created_at,
        coalesce(f.finished_at, greatest(l.changed_at, l.cancel_requested_at)) as updated_at,
        case when l.state = 2 then l.changed_at end as locked_at,
        case when l.state = 2 then s.name end as locked_by,
+       l.hold,
        l.cancel_requested_at is not null
            or f.reason is not distinct from 'CANCELLED_BY_CALLER'
            or f.reason is not distinct from 'CANCEL_GRACE_ENDED' as cancel_requested,

@@ -13,7 +13,7 @@
 -- text. By age() 35,000 rows take 8.5 ms, by text 9.8. A row of more than 2^32 transactions ago has a number that may look like
 -- a new one; its time does not.
 -- Each source is bounded by the time of the change, which is the start of its transaction: ends by the BRIN of finished_at;
--- jobs that wait by run_at, which no change leaves in the past; those that run are few. State 3 has no way in yet.
+-- jobs that wait or are held back by run_at, which no change leaves in the past; those that run are few.
 -- `next` is the number that the next transaction gets, by the only function that gives it away: a snapshot's xmax is but the
 -- last that ended, and one with a higher number may be under way for long.
 -- Lanes are looked up in this snapshot: one that another server has just made is not missed.
@@ -70,6 +70,15 @@ version as (
         select l.id, l.changed_at, l.xmin
         from live_job l
         where l.state = 4 and l.lane_id = w.id and l.priority = p.priority and l.run_at >= $7
+    ) l
+    where $10 is null
+    union all
+    select l.id, l.changed_at, l.xmin
+    from wanted_lane w
+    cross join lateral (
+        select l.id, l.changed_at, l.xmin
+        from live_job l
+        where l.state = 3 and l.lane_id = w.id and l.run_at >= $7
     ) l
     where $10 is null
     union all
