@@ -10,9 +10,12 @@ import pytest
 
 from jobqueue import (
     AUTO,
+    Hold,
+    HoldDepth,
     IdempotencyKeyReused,
     InvalidRequest,
     JobNotFound,
+    JobNotHeld,
     JobNotTerminal,
     JobTerminal,
     Kind,
@@ -137,6 +140,21 @@ async def test_kinds_are_put_and_their_schema_is_checked(client):
         await client.enqueue("mail", {"to": 1})
     assert caught.value.violations[0].field == "job.payload.to"
     assert (await client.enqueue("mail", {"to": "abc"})).max_attempts == 7
+
+
+async def test_a_held_job_says_so_until_it_is_released(client):
+    job = await client.enqueue("a", queue="held", hold=True)
+    assert (job.status, job.hold) == (Status.QUEUED, Hold.HAND)
+    (many,) = await client.enqueue_many([NewJob("b", queue="held", hold=True)])
+    assert (await client.get(many.id)).hold is Hold.HAND
+    queue = await client.get_queue("held")
+    assert queue.held == {Hold.HAND: HoldDepth(2, False)}
+    assert queue.depths[Status.QUEUED].jobs == 2
+    assert (await client.release(job.id)).hold is None
+    with pytest.raises(JobNotHeld):
+        await client.release(job.id)
+    with pytest.raises(JobNotFound):
+        await client.release("0199aaaa-0000-7000-8000-000000000000")
 
 
 async def test_cancel_retry_delete(client):

@@ -31,7 +31,7 @@ def test_every_field_of_a_line_counts_and_its_payload_is_left_alone(cli: Cli, qu
     text = (
         f'{{"payload": {payload}, "kind": "summarize_text", "queue": "{queue}", "delay": "1h", "priority": -2, '
         '"max_attempts": 5, "timeout": "90s", "labels": {"a": "b"}, "headers": {"h": "i"}, '
-        f'"retry_policy": {{"min_backoff": "2s"}}, "idempotency_key": "{queue}"}}'
+        f'"retry_policy": {{"min_backoff": "2s"}}, "idempotency_key": "{queue}", "hold": true}}'
     )
     (result,) = cli.lines("enqueue-batch", "-", stdin=text)
     got = cli("get", result["id"], "--json").stdout
@@ -45,6 +45,7 @@ def test_every_field_of_a_line_counts_and_its_payload_is_left_alone(cli: Cli, qu
     )
     assert job["labels"] == {"a": "b"}
     assert job["headers"]["h"] == "i"
+    assert job["hold"] == "HAND"
 
 
 def test_a_first_line_that_is_wrong_promises_nothing_of_keys(cli: Cli):

@@ -155,6 +155,29 @@ def test_the_table_of_jobs_cuts_nothing_that_one_searches_for(cli: Cli, queue: s
     assert any(line.startswith(late) and "QUEUED" in line for line in lines)
 
 
+def test_a_held_job_is_shown_as_held_until_it_is_released(cli: Cli, queue: str):
+    id = cli("enqueue", "send_email", MAIL, "--queue", queue, "--hold").stdout.strip()
+    assert cli.json("get", id)["hold"] == "HAND"
+    for shown in (cli("get", id), cli("list", "--queue", queue)):
+        assert "held until it is released" in shown.stdout
+    (told,) = (each for each in cli.lines("queues", "list") if each["name"] == queue)
+    assert told["held"] == [{"hold": "HAND", "jobs": 1, "capped": False}]
+    (row,) = (line for line in cli("queues", "list").stdout.splitlines() if line.startswith(queue))
+    assert row.endswith("1 held")
+    assert cli("release", id).stdout == f"{id}  QUEUED\n"
+    assert "hold" not in cli.json("get", id)
+    again = cli("release", id)
+    assert again.returncode == 6
+    assert "not held back" in again.stderr
+
+
+def test_release_as_json_is_the_job(cli: Cli, queue: str):
+    id = cli.json("enqueue", "send_email", MAIL, "--queue", queue, "--hold")["id"]
+    released = cli.json("release", id)
+    assert (released["id"], released["status"]) == (id, "QUEUED")
+    assert "hold" not in released
+
+
 def test_cancel_retry_and_delete(cli: Cli, queue: str):
     id = cli("enqueue", "send_email", MAIL, "--queue", queue).stdout.strip()
     assert cli("delete", id).returncode == 6

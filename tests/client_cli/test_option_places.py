@@ -27,7 +27,18 @@ COMMANDS = [
     *[
         (name,)
         for name in [
-            *("enqueue", "enqueue-batch", "get", "list", "wait", "watch", "cancel", "retry", "delete"),
+            *(
+                "enqueue",
+                "enqueue-batch",
+                "get",
+                "list",
+                "wait",
+                "watch",
+                "cancel",
+                "retry",
+                "release",
+                "delete",
+            ),
             "whoami",
         ]
     ],

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
         JobNotFound as JobNotFound,
     )
     from .errors import (
+        JobNotHeld as JobNotHeld,
+    )
+    from .errors import (
         JobNotTerminal as JobNotTerminal,
     )
     from .errors import (
@@ -123,6 +126,12 @@ if TYPE_CHECKING:
         FailedAttempt as FailedAttempt,
     )
     from .jobs import (
+        Hold as Hold,
+    )
+    from .jobs import (
+        HoldDepth as HoldDepth,
+    )
+    from .jobs import (
         Job as Job,
     )
     from .jobs import (
@@ -179,12 +188,13 @@ _HOME = {
     "channel": "tls_credentials",
     "client": "Client",
     "errors": "DeadlineExceeded FieldViolation IdempotencyKeyReused IdentityElsewhere IdentityNotFound "
-    "InvalidRequest JobNotFound JobNotTerminal JobQueueError JobTerminal KeyNotFound KeyRevoked KindUnknown "
-    "NamespaceDisabled NamespaceNotFound NotAllowed NotFound NotSupported Overloaded PayloadInvalid QueueNotFound "
+    "InvalidRequest JobNotFound JobNotHeld JobNotTerminal JobQueueError JobTerminal KeyNotFound KeyRevoked "
+    "KindUnknown NamespaceDisabled NamespaceNotFound NotAllowed NotFound NotSupported Overloaded PayloadInvalid "
+    "QueueNotFound "
     "ServerFault ServersDiffer SessionEnded SessionSilent SessionSuperseded SessionUnknown TooLarge "
     "Unauthenticated Unavailable WaitTimeout WatchTokenExpired",
-    "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Job JobPage JobProgress Kind NewJob Queue QueueDepth "
-    "RetryPolicy Status",
+    "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Hold HoldDepth Job JobPage JobProgress Kind NewJob Queue "
+    "QueueDepth RetryPolicy Status",
     "outcomes": "Cancelled Discard Retry Snooze",
     "payload": "JsonText",
     "sync": "SyncClient SyncWatch",

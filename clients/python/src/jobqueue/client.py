@@ -99,6 +99,7 @@ class Client:
         labels: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         payload_json: bytes | None = None,
+        hold: bool = False,
         deadline: timedelta | None = None,
     ) -> Job:
         """Enqueues a job. When it returns, the job is committed. The arguments are those of `NewJob`.
@@ -113,6 +114,7 @@ class Client:
             KindUnknown: The kind is not declared.
             PayloadInvalid: The payload does not satisfy the kind's schema.
             IdempotencyKeyReused: The key belongs to another request.
+            ServersDiffer: `hold` is set, and an older server runs, which would not hold the job back.
         """
         job = NewJob(
             kind,
@@ -127,6 +129,7 @@ class Client:
             labels=labels,
             headers=headers,
             payload_json=payload_json,
+            hold=hold,
         )
         key = key_of(idempotency_key)
         request = pb.EnqueueJobRequest(job=convert.new_job(job, key), payload_format=_JSON)
@@ -277,6 +280,17 @@ class Client:
         """
         request = pb.RetryJobRequest(id=id, payload_format=_JSON)
         answer = await self._jobs("RetryJob", request, pb.RetryJobResponse, deadline, retry=False)
+        return convert.job(answer.job)
+
+    async def release(self, id: str, *, deadline: timedelta | None = None) -> Job:
+        """Lets a job go that was enqueued with `hold`: it waits for its `run_at` and a worker, as any job.
+
+        Raises:
+            JobNotHeld: It is not held back: it was released before, enqueued without `hold`, or has ended.
+            JobNotFound: No job has this id.
+        """
+        request = pb.ReleaseJobRequest(id=id, payload_format=_JSON)
+        answer = await self._jobs("ReleaseJob", request, pb.ReleaseJobResponse, deadline, retry=False)
         return convert.job(answer.job)
 
     async def delete(self, id: str, *, deadline: timedelta | None = None) -> None:

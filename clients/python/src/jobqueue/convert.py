@@ -10,6 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from .jobs import (
     FailedAttempt,
+    Hold,
+    HoldDepth,
     Job,
     JobProgress,
     Kind,
@@ -66,6 +68,7 @@ def new_job(job: NewJob, key: str) -> job_pb2.NewJob:
         idempotency_key=key,
         labels=job.labels,
         headers=job.headers,
+        hold=job.hold,
     )
     if job.max_attempts is not None:
         message.max_attempts = _at_least_one(job.max_attempts)
@@ -139,6 +142,7 @@ def job(message: job_pb2.Job, replayed: bool = False) -> Job:
             for each in message.failed_attempts
         ),
         progress=_progress(message),
+        hold=hold(message.hold) if message.HasField("hold") else None,
         replayed=replayed,
     )
 
@@ -160,13 +164,20 @@ def queue(message: queue_admin_pb2.Queue) -> Queue:
         status(each.status): QueueDepth(each.jobs, each.capped, _span(each, "oldest_age"))
         for each in message.depths
     }
-    return Queue(message.name, message.paused, message.running, depths)
+    held = {hold(each.hold): HoldDepth(each.jobs, each.capped) for each in message.held}
+    return Queue(message.name, message.paused, message.running, depths, held)
 
 
 def status(number: int) -> Status:
     """A status. One that this version does not know is UNSPECIFIED."""
     known = job_pb2.Job.Status.DESCRIPTOR.values_by_number.get(number)
     return Status(known.name) if known is not None else Status.UNSPECIFIED
+
+
+def hold(number: int) -> Hold:
+    """A hold. One that this version does not know is UNSPECIFIED."""
+    known = job_pb2.Job.Hold.DESCRIPTOR.values_by_number.get(number)
+    return Hold(known.name) if known is not None else Hold.UNSPECIFIED
 
 
 def status_number(value: Status | str) -> job_pb2.Job.Status.ValueType:

@@ -110,6 +110,10 @@ class JobNotTerminal(JobQueueError):
     """The job is not over: wait for it or cancel it first."""
 
 
+class JobNotHeld(JobQueueError):
+    """The job is not held back: it was released before, enqueued without `hold`, or has ended."""
+
+
 class IdempotencyKeyReused(JobQueueError):
     """The key belongs to another request: `metadata["job_id"]` names its job. Use a new key."""
 
@@ -213,6 +217,7 @@ _BY_REASON: dict[str, type[JobQueueError]] = {
     "QUEUE_NOT_FOUND": QueueNotFound,
     "JOB_TERMINAL": JobTerminal,
     "JOB_NOT_TERMINAL": JobNotTerminal,
+    "JOB_NOT_HELD": JobNotHeld,
     "IDEMPOTENCY_KEY_REUSED": IdempotencyKeyReused,
     "SERVERS_DIFFER": ServersDiffer,
     "WATCH_TOKEN_EXPIRED": WatchTokenExpired,

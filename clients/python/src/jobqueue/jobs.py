@@ -32,6 +32,15 @@ class Status(enum.StrEnum):
         return self in _TERMINAL
 
 
+class Hold(enum.StrEnum):
+    """What a job that is held back waits for."""
+
+    #: Something that this version of the client does not know.
+    UNSPECIFIED = "HOLD_UNSPECIFIED"
+    #: `Client.release`.
+    HAND = "HAND"
+
+
 _TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED_PERMANENT, Status.CANCELLED})
 
 
@@ -80,6 +89,7 @@ class NewJob:
         labels: The producer's own labels, by which jobs can be found.
         headers: Data for the handler in addition to the payload, at most 8 KiB.
         payload_json: The payload as JSON text, instead of `payload`; stored byte for byte.
+        hold: Whether no worker gets the job until `Client.release`.
     """
 
     kind: str
@@ -95,6 +105,7 @@ class NewJob:
     labels: Mapping[str, str] | None = field(default=None, kw_only=True)
     headers: Mapping[str, str] | None = field(default=None, kw_only=True)
     payload_json: bytes | None = field(default=None, kw_only=True)
+    hold: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +180,8 @@ class Job:
     headers: Mapping[str, str]
     failed_attempts: tuple[FailedAttempt, ...]
     progress: JobProgress | None
+    #: None: it is not held back.
+    hold: Hold | None = None
     #: Of an answer to `enqueue`: whether an earlier request with this idempotency key enqueued the job.
     replayed: bool = False
 
@@ -323,7 +336,7 @@ class QueueDepth:
     """The number of a queue's jobs in one status.
 
     Attributes:
-        jobs: The number of jobs, those with a later `run_at` included.
+        jobs: The number of jobs, those with a later `run_at` and those that are held back included.
         capped: Whether the server stopped counting at its bound, so that there may be more.
         oldest_age: For how long the first job has been due, or the first RUNNING job has run. None: there is no job.
     """
@@ -331,6 +344,19 @@ class QueueDepth:
     jobs: int
     capped: bool
     oldest_age: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldDepth:
+    """The number of a queue's jobs that are held back and wait for the same.
+
+    Attributes:
+        jobs: The number of jobs. They count in `Queue.depths` too.
+        capped: Whether the server stopped counting at its bound, so that there may be more.
+    """
+
+    jobs: int
+    capped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,9 +368,11 @@ class Queue:
         paused: Whether jobs of the queue may not be claimed.
         running: The number of its jobs that run.
         depths: The numbers of its jobs in QUEUED, RETRYING and RUNNING.
+        held: The numbers of its jobs that are held back, by what they wait for. Empty: none is.
     """
 
     name: str
     paused: bool
     running: int
     depths: Mapping[Status, QueueDepth]
+    held: Mapping[Hold, HoldDepth] = field(default_factory=dict)

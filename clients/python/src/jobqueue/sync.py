@@ -167,6 +167,7 @@ class SyncClient:
     list = _iterating(Client.list)
     cancel = _blocking(Client.cancel)
     retry = _blocking(Client.retry)
+    release = _blocking(Client.release)
     delete = _blocking(Client.delete)
     wait = _blocking(Client.wait)
     watch = _watching(Client.watch)

@@ -62,6 +62,7 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
         Exit.CONFLICT,
         "wait for it with `jobqueue wait ID`, or stop it with `jobqueue cancel ID`",
     ),
+    (errors.JobNotHeld, Exit.CONFLICT, "see `jobqueue get ID`"),
     (errors.IdempotencyKeyReused, Exit.CONFLICT, ""),
     (errors.IdentityElsewhere, Exit.CONFLICT, "delete it there with `jobqueue identities delete`"),
     (errors.KeyRevoked, Exit.CONFLICT, "make a new one with `jobqueue keys create`"),

@@ -65,6 +65,7 @@ def enqueue(
     header: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Given to the handler; may be repeated.")
     ] = None,
+    hold: Annotated[bool, typer.Option("--hold", help="No worker gets it until `jobqueue release`.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until it is over; then end as `jobqueue wait` does.")
     ] = False,
@@ -104,6 +105,7 @@ def enqueue(
             idempotency_key=AUTO if auto_key else key,
             labels=values.pairs(label or (), "--label"),
             headers=values.pairs(header or (), "--header"),
+            hold=hold,
         )
         if wait:
             try:
@@ -210,6 +212,19 @@ def retry(
     with connected(server, deadline, as_json) as client:
         for id in ids:
             job = client.retry(id)
+            if as_json:
+                typer.echo(json_text.write(json_text.job(job)))
+            else:
+                show.line(f"{id}  {job.status}")
+
+
+def release(
+    ids: JobIds, server: Server = DEFAULT_SERVER, deadline: Deadline = "5s", as_json: AsJson = False
+) -> None:
+    """Let jobs go that were enqueued with --hold."""
+    with connected(server, deadline, as_json) as client:
+        for id in ids:
+            job = client.release(id)
             if as_json:
                 typer.echo(json_text.write(json_text.job(job)))
             else:

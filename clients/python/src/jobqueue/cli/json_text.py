@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobqueue import FailedAttempt, Job, JobProgress, Kind, Queue, RetryPolicy, Status
+from jobqueue import FailedAttempt, Hold, Job, JobProgress, Kind, Queue, RetryPolicy, Status
 from jobqueue.v1 import job_pb2
 
 
@@ -64,7 +64,7 @@ def _value(value: Any) -> Any:
             return _policy(value)
         case JobProgress():
             return _progress(value)
-        case Status():
+        case Status() | Hold():
             return str(value)
         case Mapping():
             return dict(value)
@@ -90,7 +90,16 @@ def queue(each: Queue) -> dict[str, Any]:
         _set(status=str(status), jobs=depth.jobs, capped=depth.capped, oldest_age=_span(depth.oldest_age))
         for status, depth in each.depths.items()
     ]
-    return {"name": each.name, "paused": each.paused, "depths": depths, "running": each.running}
+    held = [
+        {"hold": str(hold), "jobs": depth.jobs, "capped": depth.capped} for hold, depth in each.held.items()
+    ]
+    return {
+        "name": each.name,
+        "paused": each.paused,
+        "depths": depths,
+        "running": each.running,
+        "held": held,
+    }
 
 
 def _failed_attempt(each: FailedAttempt) -> dict[str, Any]:

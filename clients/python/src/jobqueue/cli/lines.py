@@ -84,6 +84,12 @@ def _whole(text: str, where: str) -> int:
     return int(text)
 
 
+def _flag(text: str, where: str) -> bool:
+    if text not in ("true", "false"):
+        raise Refused(f"should be true or false, not {text[:40]}", where=where)
+    return text == "true"
+
+
 def _texts(text: str, where: str) -> dict[str, str]:
     value = json.loads(text)
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
@@ -104,6 +110,7 @@ def _policy(text: str, where: str) -> RetryPolicy:
 _CONVERT: dict[type, Callable[[str, str], Any]] = {
     str: _text,
     int: _whole,
+    bool: _flag,
     datetime: lambda text, where: values.moment(_text(text, where), where),
     timedelta: lambda text, where: values.duration(_text(text, where), where),
     RetryPolicy: _policy,

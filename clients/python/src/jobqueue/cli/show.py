@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jobqueue import Job, Kind, Queue, Status
+from jobqueue import Hold, Job, Kind, Queue, Status
 
 # Output into a file or a program is not broken into lines.
 _PIPED = not sys.stdout.isatty() and "COLUMNS" not in os.environ
@@ -125,6 +125,8 @@ def _about(job: Job) -> Text:
     if job.status is Status.RUNNING:
         asked = ", cancelling" if job.cancel_requested else ""
         return Text(f"on {job.locked_by} for {age(job.locked_at)}{asked}")
+    if job.hold is not None:
+        return Text(_HELD[job.hold])
     if (
         job.status in (Status.QUEUED, Status.RETRYING)
         and job.run_at is not None
@@ -134,6 +136,9 @@ def _about(job: Job) -> Text:
     if job.status is Status.SUCCEEDED:
         return Text("")
     return Text(": ".join(part for part in (job.reason, _short(job.last_error)) if part))
+
+
+_HELD = {Hold.HAND: "held until it is released", Hold.UNSPECIFIED: "held back"}
 
 
 def _short(text: str) -> str:
@@ -148,7 +153,8 @@ def job(each: Job) -> None:
     table.add_column(overflow="fold")
     table.add_row("id", each.id)
     table.add_row("kind", Text(each.kind))
-    table.add_row("status", status(each.status) + Text(f"  {each.reason}" if each.reason else ""))
+    why = _HELD[each.hold] if each.hold is not None else each.reason
+    table.add_row("status", status(each.status) + Text(f"  {why}" if why else ""))
     table.add_row("queue", Text(f"{each.queue}, priority {each.priority}"))
     tries = f"{each.attempts}, {each.failures} of {each.max_attempts} failures"
     table.add_row("attempts", tries + (f", {_lost(each.losses)}" if each.losses else ""))
@@ -238,6 +244,14 @@ def _schema(each: Kind) -> Text:
     return Text(", ".join(f"{name}" if name in required else f"{name}?" for name in fields))
 
 
+def _notes(each: Queue) -> Iterable[str]:
+    if each.paused:
+        yield "paused"
+    held = sum(depth.jobs for depth in each.held.values())
+    if held:
+        yield f"{held:,}{'+' if any(depth.capped for depth in each.held.values()) else ''} held"
+
+
 def queues(found: Iterable[Queue]) -> None:
     """A table of queues."""
     table = Table("queue", box=None, pad_edge=False, header_style="bold")
@@ -258,6 +272,6 @@ def queues(found: Iterable[Queue]) -> None:
             Text(each.name),
             *counts,
             span(max(waiting, default=None)),
-            Text("paused" if each.paused else "", style="yellow"),
+            Text(", ".join(_notes(each)), style="yellow"),
         )
     out.print(table)
