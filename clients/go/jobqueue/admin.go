@@ -16,11 +16,20 @@ type Queue struct {
 	Running int
 	// Depths are its jobs that are not over, by StatusQueued, StatusRetrying and StatusRunning.
 	Depths map[Status]QueueDepth
+	// Held are its jobs that are held back, by what they wait for. They count in Depths too.
+	Held map[Hold]HoldDepth
+}
+
+// HoldDepth is how many jobs of a queue are held back and wait for the same.
+type HoldDepth struct {
+	Jobs int
+	// Capped: counting stopped at its bound, so that there are at least so many.
+	Capped bool
 }
 
 // QueueDepth is how many jobs of one status there are in a queue.
 type QueueDepth struct {
-	// Jobs is how many, those with a later RunAt included.
+	// Jobs is how many, those with a later RunAt and those that are held back included.
 	Jobs int
 	// Capped: counting stopped at its bound, so that there are at least so many.
 	Capped bool
@@ -129,6 +138,10 @@ func queueOf(message *pb.Queue) *Queue {
 		Paused:  message.GetPaused(),
 		Running: int(message.GetRunning()),
 		Depths:  map[Status]QueueDepth{},
+		Held:    map[Hold]HoldDepth{},
+	}
+	for _, each := range message.GetHeld() {
+		queue.Held[holdOf(each.GetHold())] = HoldDepth{Jobs: int(each.GetJobs()), Capped: each.GetCapped()}
 	}
 	for _, each := range message.GetDepths() {
 		queue.Depths[statusOf(each.GetStatus())] = QueueDepth{

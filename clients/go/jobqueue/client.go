@@ -198,6 +198,16 @@ func (c *Client) Retry(ctx context.Context, id string) (*Job, error) {
 	return jobOf(answer.GetJob()), nil
 }
 
+// Release lets a job go that was enqueued with Hold: it waits for its RunAt and a worker, as any job.
+func (c *Client) Release(ctx context.Context, id string) (*Job, error) {
+	request := &pb.ReleaseJobRequest{Id: id, PayloadFormat: payloadJSON}
+	answer, err := call(ctx, &c.options.Access, c.options.Deadline, false, c.jobs.ReleaseJob, request)
+	if err != nil {
+		return nil, err
+	}
+	return jobOf(answer.GetJob()), nil
+}
+
 // Delete deletes a terminal job and its history.
 func (c *Client) Delete(ctx context.Context, id string) error {
 	_, err := call(ctx, &c.options.Access, c.options.Deadline, false, c.jobs.DeleteJob, &pb.DeleteJobRequest{Id: id})

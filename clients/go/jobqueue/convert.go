@@ -46,6 +46,14 @@ func timeOf(message *timestamppb.Timestamp) time.Time {
 	return message.AsTime()
 }
 
+// holdOf reads one that this version does not know as HoldUnspecified.
+func holdOf(hold pb.Job_Hold) Hold {
+	if name, ok := pb.Job_Hold_name[int32(hold)]; ok {
+		return Hold(name)
+	}
+	return HoldUnspecified
+}
+
 // statusOf reads one that this version does not know as StatusUnspecified.
 func statusOf(status pb.Job_Status) Status {
 	if name, ok := pb.Job_Status_name[int32(status)]; ok {

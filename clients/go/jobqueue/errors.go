@@ -34,6 +34,8 @@ var (
 	ErrJobTerminal = errors.New("job terminal")
 	// ErrJobNotTerminal: the job is not over: wait for it or cancel it first.
 	ErrJobNotTerminal = errors.New("job not terminal")
+	// ErrJobNotHeld: the job is not held back: it was released before, enqueued without Hold, or has ended.
+	ErrJobNotHeld = errors.New("job not held")
 	// ErrIdempotencyKeyReused: the key stands for another request: Metadata["job_id"] names its job.
 	ErrIdempotencyKeyReused = errors.New("idempotency key reused")
 	// ErrServersDiffer: an older server that still runs would break what was asked for: upgrade those in
@@ -83,6 +85,7 @@ var sentinelsByReason = map[string][]error{
 	"QUEUE_NOT_FOUND":        {ErrQueueNotFound, ErrNotFound},
 	"JOB_TERMINAL":           {ErrJobTerminal},
 	"JOB_NOT_TERMINAL":       {ErrJobNotTerminal},
+	"JOB_NOT_HELD":           {ErrJobNotHeld},
 	"IDEMPOTENCY_KEY_REUSED": {ErrIdempotencyKeyReused},
 	"SERVERS_DIFFER":         {ErrServersDiffer},
 	"WATCH_TOKEN_EXPIRED":    {ErrWatchTokenExpired},

@@ -38,6 +38,8 @@ type NewJob struct {
 	Labels map[string]string
 	// Headers are data for the handler in addition to the payload, at most 8 KiB.
 	Headers map[string]string
+	// Hold: no worker gets the job until [Client.Release].
+	Hold bool
 }
 
 // newJobMessage is a job to enqueue, as a message; path is where it stands in the request.
@@ -56,6 +58,7 @@ func newJobMessage(job *NewJob, path string) (*pb.NewJob, error) {
 		IdempotencyKey: job.IdempotencyKey,
 		Labels:         job.Labels,
 		Headers:        job.Headers,
+		Hold:           job.Hold,
 	}
 	if text != nil {
 		message.Content = &pb.NewJob_PayloadJson{PayloadJson: text}
@@ -129,6 +132,8 @@ type Job struct {
 	Headers        map[string]string
 	FailedAttempts []FailedAttempt
 	Progress       *JobProgress
+	// Hold is what the job waits for before it is in line for a worker. Empty: it is not held back.
+	Hold Hold
 	// Replayed, of an answer to Enqueue: whether the job was there before, by its idempotency key.
 	Replayed bool
 }
@@ -175,6 +180,9 @@ func jobOf(message *pb.Job) *Job {
 			StartedAt: timeOf(each.GetStartedAt()),
 			EndedAt:   timeOf(each.GetEndedAt()),
 		})
+	}
+	if message.Hold != nil {
+		job.Hold = holdOf(message.GetHold())
 	}
 	if progress := message.GetProgress(); progress != nil {
 		job.Progress = &JobProgress{progress.Fraction, progress.GetMessage(), timeOf(progress.GetUpdatedAt())}

@@ -6,6 +6,16 @@ import (
 	"time"
 )
 
+// Hold is what a job that is held back waits for.
+type Hold string
+
+// The holds. One that this version does not know is read as HoldUnspecified.
+const (
+	HoldUnspecified Hold = "HOLD_UNSPECIFIED"
+	// HoldHand: the job waits for [Client.Release].
+	HoldHand Hold = "HAND"
+)
+
 // Status is where a job is in its life.
 type Status string
 

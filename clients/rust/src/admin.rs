@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::calls::call;
 use crate::client::Client;
-use crate::convert::{count, duration_message, duration_of, policy_message, policy_of, status_of, whole};
+use crate::convert::{count, duration_message, duration_of, hold_of, policy_message, policy_of, status_of, whole};
 use crate::errors::Error;
-use crate::jobs::{RetryPolicy, Status};
+use crate::jobs::{Hold, RetryPolicy, Status};
 use crate::json::JsonText;
 use crate::v1;
 
@@ -47,13 +47,25 @@ pub struct Queue {
     pub running: u32,
     /// Its jobs that are not over, by `Queued`, `Retrying` and `Running`.
     pub depths: HashMap<Status, QueueDepth>,
+    /// Its jobs that are held back, by what they wait for. They count in `depths` too.
+    pub held: HashMap<Hold, HoldDepth>,
+}
+
+/// How many jobs of a queue are held back and wait for the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HoldDepth {
+    /// How many.
+    pub jobs: u32,
+    /// Counting stopped at its bound, so that there are at least so many.
+    pub capped: bool,
 }
 
 /// How many jobs of one status there are in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueDepth {
-    /// Those with a later `run_at` included.
+    /// Those with a later `run_at` and those that are held back included.
     pub jobs: u32,
     /// Counting stopped at its bound, so that there are at least so many.
     pub capped: bool,
@@ -171,5 +183,13 @@ fn queue_of(message: v1::Queue) -> Queue {
         let oldest_age = duration_of(each.oldest_age.as_ref());
         (status_of(each.status()), QueueDepth { jobs: count(each.jobs), capped: each.capped, oldest_age })
     });
-    Queue { depths: depths.collect(), name: message.name, paused: message.paused, running: count(message.running) }
+    let held =
+        message.held.iter().map(|each| (hold_of(each.hold), HoldDepth { jobs: count(each.jobs), capped: each.capped }));
+    Queue {
+        depths: depths.collect(),
+        held: held.collect(),
+        name: message.name,
+        paused: message.paused,
+        running: count(message.running),
+    }
 }

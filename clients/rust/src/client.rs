@@ -229,6 +229,17 @@ impl Client {
         Ok(job_of(answer.job.unwrap_or_default()))
     }
 
+    /// Lets a job go that was enqueued with `hold`: it waits for its `run_at` and a worker, as any job.
+    ///
+    /// # Errors
+    ///
+    /// `JobNotFound`, `JobNotHeld`.
+    pub async fn release(&self, id: &str) -> Result<Job, Error> {
+        let request = v1::ReleaseJobRequest { id: id.to_owned(), payload_format: v1::PayloadFormat::Json.into() };
+        let answer = call!(self.jobs.release_job, request, repeat: false).await?;
+        Ok(job_of(answer.job.unwrap_or_default()))
+    }
+
     /// Deletes a terminal job and its history.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use crate::jobs::{RetryPolicy, Status};
+use crate::jobs::{Hold, RetryPolicy, Status};
 use crate::v1;
 
 /// A number of the caller's in the contract's 32 bits; one that does not fit stays out of every range.
@@ -65,6 +65,14 @@ pub(crate) fn status_of(message: v1::job::Status) -> Status {
         v1::job::Status::Retrying => Status::Retrying,
         v1::job::Status::FailedPermanent => Status::FailedPermanent,
         v1::job::Status::Cancelled => Status::Cancelled,
+    }
+}
+
+/// One that this version does not know is `Unspecified`.
+pub(crate) fn hold_of(number: i32) -> Hold {
+    match v1::job::Hold::try_from(number) {
+        Ok(v1::job::Hold::Hand) => Hold::Hand,
+        Ok(v1::job::Hold::Unspecified) | Err(_) => Hold::Unspecified,
     }
 }
 

@@ -32,6 +32,8 @@ pub enum ErrorKind {
     JobTerminal,
     /// The job is not over: wait for it or cancel it first.
     JobNotTerminal,
+    /// The job is not held back: it was released before, enqueued without `hold`, or has ended.
+    JobNotHeld,
     /// The key belongs to another request: `job_id` in [`Error::metadata`] names its job.
     IdempotencyKeyReused,
     /// An older server that still runs would break what was asked for: upgrade those in `servers` of
@@ -82,6 +84,7 @@ impl ErrorKind {
             "QUEUE_NOT_FOUND" => Self::QueueNotFound,
             "JOB_TERMINAL" => Self::JobTerminal,
             "JOB_NOT_TERMINAL" => Self::JobNotTerminal,
+            "JOB_NOT_HELD" => Self::JobNotHeld,
             "IDEMPOTENCY_KEY_REUSED" => Self::IdempotencyKeyReused,
             "SERVERS_DIFFER" => Self::ServersDiffer,
             "WATCH_TOKEN_EXPIRED" => Self::WatchTokenExpired,

@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use serde::Deserialize;
 
-use crate::convert::{count, duration_message, duration_of, policy_message, policy_of, status_of, time_of, whole};
-use crate::jobs::{RetryPolicy, Start, Status};
+use crate::convert::{
+    count, duration_message, duration_of, hold_of, policy_message, policy_of, status_of, time_of, whole,
+};
+use crate::jobs::{Hold, RetryPolicy, Start, Status};
 use crate::json::JsonText;
 use crate::v1;
 use crate::worker::LeasedJob;
@@ -39,6 +41,8 @@ pub struct NewJob {
     pub labels: HashMap<String, String>,
     /// Data for the handler in addition to the payload, at most 8 KiB.
     pub headers: HashMap<String, String>,
+    /// No worker gets the job until [`Client::release`](crate::Client::release).
+    pub hold: bool,
 }
 
 impl NewJob {
@@ -123,6 +127,13 @@ impl NewJob {
         self.headers.insert(name.into(), value.into());
         self
     }
+
+    /// No worker gets the job until [`Client::release`](crate::Client::release).
+    #[must_use]
+    pub fn hold(mut self) -> Self {
+        self.hold = true;
+        self
+    }
 }
 
 /// A job to enqueue, as a message.
@@ -142,6 +153,7 @@ pub(crate) fn new_job_message(job: NewJob) -> v1::NewJob {
         idempotency_key: job.idempotency_key,
         labels: job.labels,
         headers: job.headers,
+        hold: job.hold,
     }
 }
 
@@ -237,6 +249,8 @@ pub struct Job {
     pub failed_attempts: Vec<FailedAttempt>,
     /// What the newest attempt last said of how far it is.
     pub progress: Option<JobProgress>,
+    /// What it waits for before it is in line for a worker. `None`: it is not held back.
+    pub hold: Option<Hold>,
     /// Of an answer to `enqueue`: whether the job was there before, by its idempotency key.
     pub replayed: bool,
 }
@@ -252,6 +266,7 @@ impl Job {
 pub(crate) fn job_of(message: v1::Job) -> Job {
     Job {
         status: status_of(message.status()),
+        hold: message.hold.map(hold_of),
         id: message.id,
         kind: message.kind,
         queue: message.queue,

@@ -40,6 +40,16 @@ impl fmt::Display for Status {
     }
 }
 
+/// What a job that is held back waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Hold {
+    /// Something that this version does not know.
+    Unspecified,
+    /// [`Client::release`](crate::Client::release).
+    Hand,
+}
+
 /// The wait between a failure and the next attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetryPolicy {

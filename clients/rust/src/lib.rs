@@ -61,11 +61,11 @@ mod watch;
 mod worker;
 
 pub use access::Access;
-pub use admin::{Kind, Queue, QueueDepth};
+pub use admin::{HoldDepth, Kind, Queue, QueueDepth};
 pub use client::{Client, ClientBuilder, JobStream};
 pub use errors::{Error, ErrorKind, FieldViolation};
 pub use job::{FailedAttempt, Job, JobProgress, NewJob};
-pub use jobs::{Cancellation, EnqueueResult, Filter, JobPage, RetryPolicy, Start, Status, new_idempotency_key};
+pub use jobs::{Cancellation, EnqueueResult, Filter, Hold, JobPage, RetryPolicy, Start, Status, new_idempotency_key};
 pub use json::{IntoOutput, JsonText};
 pub use outcomes::{HandlerError, HandlerResult, Stop, cancelled, discard, failed, retry, snooze};
 #[cfg(feature = "tls")]

@@ -205,6 +205,19 @@ export class Client {
   }
 
   /**
+   * Lets a job go that was enqueued with `hold`: it waits for its `runAt` and a worker, as any job.
+   *
+   * @throws JobNotHeld The job is not held back: it was released before, enqueued without `hold`, or has ended.
+   * @throws JobNotFound No job has this id.
+   */
+  async release(id: string, options: Call = {}): Promise<Job> {
+    const answer = await this.#call(options, false, (call) =>
+      this.#jobs.releaseJob({ id, payloadFormat: JSON_FORMAT }, call),
+    );
+    return jobOf(answer.job);
+  }
+
+  /**
    * Deletes a terminal job and its history.
    *
    * @throws JobNotTerminal The job has not ended: cancel it first.

@@ -8,8 +8,8 @@ import { Job_Status, RetryPolicySchema } from "./gen/jobqueue/v1/job_pb.js";
 import type * as pb from "./gen/jobqueue/v1/job_pb.js";
 import { KindSchema } from "./gen/jobqueue/v1/queue_admin_pb.js";
 import type * as admin from "./gen/jobqueue/v1/queue_admin_pb.js";
-import { msOf, retryPolicyOf, statusName } from "./jobs.js";
-import type { Kind, Queue, QueueDepth, RetryPolicy, Status } from "./jobs.js";
+import { holdName, msOf, retryPolicyOf, statusName } from "./jobs.js";
+import type { Hold, HoldDepth, Kind, Queue, QueueDepth, RetryPolicy, Status } from "./jobs.js";
 import { decode, encode } from "./payload.js";
 
 /** Milliseconds as a Duration. */
@@ -73,5 +73,7 @@ export function queueOf(message: admin.Queue | undefined): Queue {
     const { jobs, capped, oldestAge } = each;
     depths[statusName(each.status)] = { jobs, capped, oldestAgeMs: msOf(oldestAge) };
   }
-  return { name: message.name, paused: message.paused, running: message.running, depths };
+  const held: Partial<Record<Hold, HoldDepth>> = {};
+  for (const { hold, jobs, capped } of message.held) held[holdName(hold)] = { jobs, capped };
+  return { name: message.name, paused: message.paused, running: message.running, depths, held };
 }

@@ -85,6 +85,9 @@ export class JobTerminal extends JobQueueError {}
 /** The job is not over: wait for it or cancel it first. */
 export class JobNotTerminal extends JobQueueError {}
 
+/** The job is not held back: it was released before, enqueued without `hold`, or has ended. */
+export class JobNotHeld extends JobQueueError {}
+
 /** The key belongs to another request: `metadata.job_id` names its job. Use a new key. */
 export class IdempotencyKeyReused extends JobQueueError {}
 

@@ -6,8 +6,8 @@ import { duration, retryPolicy, timestamp } from "./convert.js";
 import { NewJobSchema } from "./gen/jobqueue/v1/job_pb.js";
 import type * as pb from "./gen/jobqueue/v1/job_pb.js";
 import type { LeasedJob as Leased } from "./gen/jobqueue/v1/lease_pb.js";
-import { dateOf, msOf, retryPolicyOf, statusName } from "./jobs.js";
-import type { RetryPolicy, Status } from "./jobs.js";
+import { dateOf, holdName, msOf, retryPolicyOf, statusName } from "./jobs.js";
+import type { Hold, RetryPolicy, Status } from "./jobs.js";
 import { JsonText, decode, encode, textOf } from "./payload.js";
 
 const NO_BYTES = new Uint8Array();
@@ -43,6 +43,8 @@ export interface JobOptions {
   headers?: Readonly<Record<string, string>> | undefined;
   /** The payload as JSON text, instead of `payload`; stored byte for byte. */
   payloadJson?: string | Uint8Array | undefined;
+  /** Whether no worker gets the job until `release`. Default false. */
+  hold?: boolean | undefined;
 }
 
 /** A job to enqueue. */
@@ -73,6 +75,7 @@ export function newJob(job: NewJob): pb.NewJob {
     idempotencyKey: keyOf(job.idempotencyKey),
     labels: { ...job.labels },
     headers: { ...job.headers },
+    hold: job.hold ?? false,
     content: { case: "payloadJson", value: payloadOf(job) },
   });
   if (job.runAt !== undefined) message.start = { case: "runAt", value: timestamp(job.runAt, "runAt") };
@@ -151,6 +154,8 @@ export class Job {
   readonly headers: Readonly<Record<string, string>>;
   readonly failedAttempts: readonly FailedAttempt[];
   readonly progress: JobProgress | undefined;
+  /** What it waits for before it is in line for a worker. Undefined: it is not held back. */
+  readonly hold: Hold | undefined;
   /** Of an answer to `enqueue`: whether the job was there before, by its idempotency key. */
   readonly replayed: boolean;
 
@@ -194,6 +199,7 @@ export class Job {
       message: job.progress.message,
       updatedAt: dateOf(job.progress.updatedAt),
     };
+    this.hold = job.hold === undefined ? undefined : holdName(job.hold);
     this.replayed = replayed;
   }
 

@@ -3,12 +3,15 @@
 import { durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
-import { Job_Status } from "./gen/jobqueue/v1/job_pb.js";
+import { Job_Hold, Job_Status } from "./gen/jobqueue/v1/job_pb.js";
 import type * as pb from "./gen/jobqueue/v1/job_pb.js";
 import type { Job } from "./job.js";
 
 /** Where a job is in its life. `STATUS_UNSPECIFIED`: one that this version does not know. */
 export type Status = keyof typeof Job_Status;
+
+/** What a job that is held back waits for: `HAND` is `release`. `HOLD_UNSPECIFIED`: one that this version does not know. */
+export type Hold = keyof typeof Job_Hold;
 
 /** The wait between a failure and the next attempt. What is undefined is the kind's value, else the default. */
 export interface RetryPolicy {
@@ -58,12 +61,19 @@ export interface Kind {
 
 /** How many jobs of one status there are in a queue. */
 export interface QueueDepth {
-  /** How many, those with a later `runAt` included. */
+  /** How many, those with a later `runAt` and those that are held back included. */
   readonly jobs: number;
   /** Whether counting stopped at its bound, so that there are at least so many. */
   readonly capped: boolean;
   /** How long the first of them has been due, or the first RUNNING one has run. Undefined: there is none. */
   readonly oldestAgeMs: number | undefined;
+}
+
+/** How many jobs of a queue are held back and wait for the same. */
+export interface HoldDepth {
+  readonly jobs: number;
+  /** Whether counting stopped at its bound, so that there are at least so many. */
+  readonly capped: boolean;
 }
 
 /** A queue as it was when it was read. */
@@ -75,11 +85,18 @@ export interface Queue {
   readonly running: number;
   /** Its jobs that are not over, by QUEUED, RETRYING and RUNNING. */
   readonly depths: Readonly<Partial<Record<Status, QueueDepth>>>;
+  /** Its jobs that are held back, by what they wait for. They count in `depths` too. */
+  readonly held: Readonly<Partial<Record<Hold, HoldDepth>>>;
 }
 
 /** The name of a status; one that this version does not know is STATUS_UNSPECIFIED. */
 export function statusName(status: Job_Status): Status {
   return (Job_Status[status] as Status | undefined) ?? "STATUS_UNSPECIFIED";
+}
+
+/** The name of a hold; one that this version does not know is HOLD_UNSPECIFIED. */
+export function holdName(hold: Job_Hold): Hold {
+  return (Job_Hold[hold] as Hold | undefined) ?? "HOLD_UNSPECIFIED";
 }
 
 /** Milliseconds of a Duration that may be unset. */

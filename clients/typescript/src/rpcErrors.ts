@@ -18,6 +18,7 @@ const BY_REASON: ReadonlyMap<string, ErrorClass> = new Map<string, ErrorClass>([
   ["QUEUE_NOT_FOUND", errors.QueueNotFound],
   ["JOB_TERMINAL", errors.JobTerminal],
   ["JOB_NOT_TERMINAL", errors.JobNotTerminal],
+  ["JOB_NOT_HELD", errors.JobNotHeld],
   ["IDEMPOTENCY_KEY_REUSED", errors.IdempotencyKeyReused],
   ["SERVERS_DIFFER", errors.ServersDiffer],
   ["WATCH_TOKEN_EXPIRED", errors.WatchTokenExpired],

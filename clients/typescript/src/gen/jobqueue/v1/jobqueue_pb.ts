@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobqueue/v1/jobqueue.proto.
  */
 export const file_jobqueue_v1_jobqueue: GenFile = /*@__PURE__*/
-  fileDesc("Chpqb2JxdWV1ZS92MS9qb2JxdWV1ZS5wcm90bxILam9icXVldWUudjEidQoRRW5xdWV1ZUpvYlJlcXVlc3QSJgoDam9iGAEgASgLMhMuam9icXVldWUudjEuTmV3Sm9iQgTiQQECEjgKDnBheWxvYWRfZm9ybWF0GAIgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASJFChJFbnF1ZXVlSm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuam9icXVldWUudjEuSm9iEhAKCHJlcGxheWVkGAIgASgIIkIKF0JhdGNoRW5xdWV1ZUpvYnNSZXF1ZXN0EicKBGpvYnMYASADKAsyEy5qb2JxdWV1ZS52MS5OZXdKb2JCBOJBAQIiRwoYQmF0Y2hFbnF1ZXVlSm9ic1Jlc3BvbnNlEisKB3Jlc3VsdHMYASADKAsyGi5qb2JxdWV1ZS52MS5FbnF1ZXVlUmVzdWx0Ii0KDUVucXVldWVSZXN1bHQSCgoCaWQYASABKAkSEAoIcmVwbGF5ZWQYAiABKAgiWwoNR2V0Sm9iUmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAhI4Cg5wYXlsb2FkX2Zvcm1hdBgCIAEoDjIaLmpvYnF1ZXVlLnYxLlBheWxvYWRGb3JtYXRCBOJBAQEiLwoOR2V0Sm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuam9icXVldWUudjEuSm9iIpcDCg9MaXN0Sm9ic1JlcXVlc3QSFwoJcGFnZV9zaXplGAEgASgFQgTiQQEBEhgKCnBhZ2VfdG9rZW4YAiABKAlCBOJBAQESEwoFcXVldWUYAyABKAlCBOJBAQESEgoEa2luZBgEIAEoCUIE4kEBARItCgZzdGF0dXMYBSADKA4yFy5qb2JxdWV1ZS52MS5Kb2IuU3RhdHVzQgTiQQEBEhQKBmxhYmVscxgGIAMoCUIE4kEBARI3Cg1jcmVhdGVkX2FmdGVyGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBARI4Cg5jcmVhdGVkX2JlZm9yZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQESKAoEdmlldxgJIAEoDjIULmpvYnF1ZXVlLnYxLkpvYlZpZXdCBOJBAQESOAoOcGF5bG9hZF9mb3JtYXQYCiABKA4yGi5qb2JxdWV1ZS52MS5QYXlsb2FkRm9ybWF0QgTiQQEBSgQICxAMUgZmaWx0ZXIiSwoQTGlzdEpvYnNSZXNwb25zZRIeCgRqb2JzGAEgAygLMhAuam9icXVldWUudjEuSm9iEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ0ChBDYW5jZWxKb2JSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEhQKBnJlYXNvbhgCIAEoCUIE4kEBARI4Cg5wYXlsb2FkX2Zvcm1hdBgDIAEoDjIaLmpvYnF1ZXVlLnYxLlBheWxvYWRGb3JtYXRCBOJBAQEiQwoRQ2FuY2VsSm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuam9icXVldWUudjEuSm9iEg8KB3BlbmRpbmcYAiABKAgiXQoPUmV0cnlKb2JSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEjgKDnBheWxvYWRfZm9ybWF0GAIgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASIxChBSZXRyeUpvYlJlc3BvbnNlEh0KA2pvYhgBIAEoCzIQLmpvYnF1ZXVlLnYxLkpvYiIkChBEZWxldGVKb2JSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECIhMKEURlbGV0ZUpvYlJlc3BvbnNlIo4BCg5XYWl0Sm9iUmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAhIwCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEjgKDnBheWxvYWRfZm9ybWF0GAMgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASIwCg9XYWl0Sm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuam9icXVldWUudjEuSm9iIuQBChBXYXRjaEpvYnNSZXF1ZXN0EhEKA2lkcxgBIAMoCUIE4kEBARITCgVxdWV1ZRgCIAEoCUIE4kEBARISCgRraW5kGAMgASgJQgTiQQEBEhQKBmxhYmVscxgEIAMoCUIE4kEBARIaCgxyZXN1bWVfdG9rZW4YBSABKAlCBOJBAQESKAoEdmlldxgGIAEoDjIULmpvYnF1ZXVlLnYxLkpvYlZpZXdCBOJBAQESOAoOcGF5bG9hZF9mb3JtYXQYByABKA4yGi5qb2JxdWV1ZS52MS5QYXlsb2FkRm9ybWF0QgTiQQEBIkgKEVdhdGNoSm9ic1Jlc3BvbnNlEhQKDHJlc3VtZV90b2tlbhgBIAEoCRIdCgNqb2IYAiABKAsyEC5qb2JxdWV1ZS52MS5Kb2Iy1Q0KCEpvYlF1ZXVlEnIKCkVucXVldWVKb2ISHi5qb2JxdWV1ZS52MS5FbnF1ZXVlSm9iUmVxdWVzdBofLmpvYnF1ZXVlLnYxLkVucXVldWVKb2JSZXNwb25zZSIjioAZBQoBAhACgtPkkwIUOgNqb2JiA2pvYiIIL3YxL2pvYnMSigEKEEJhdGNoRW5xdWV1ZUpvYnMSJC5qb2JxdWV1ZS52MS5CYXRjaEVucXVldWVKb2JzUmVxdWVzdBolLmpvYnF1ZXVlLnYxLkJhdGNoRW5xdWV1ZUpvYnNSZXNwb25zZSIpioAZBQoBAhACgtPkkwIaOgEqIhUvdjEvam9iczpiYXRjaEVucXVldWUSZgoGR2V0Sm9iEhouam9icXVldWUudjEuR2V0Sm9iUmVxdWVzdBobLmpvYnF1ZXVlLnYxLkdldEpvYlJlc3BvbnNlIiOKgBkFCgEDEAOC0+STAhRiA2pvYhINL3YxL2pvYnMve2lkfRJiCghMaXN0Sm9icxIcLmpvYnF1ZXVlLnYxLkxpc3RKb2JzUmVxdWVzdBodLmpvYnF1ZXVlLnYxLkxpc3RKb2JzUmVzcG9uc2UiGYqAGQUKAQMQBYLT5JMCChIIL3YxL2pvYnMSdwoJQ2FuY2VsSm9iEh0uam9icXVldWUudjEuQ2FuY2VsSm9iUmVxdWVzdBoeLmpvYnF1ZXVlLnYxLkNhbmNlbEpvYlJlc3BvbnNlIiuKgBkICgIFAhADGAGC0+STAhk6ASoiFC92MS9qb2JzL3tpZH06Y2FuY2VsEncKCFJldHJ5Sm9iEhwuam9icXVldWUudjEuUmV0cnlKb2JSZXF1ZXN0Gh0uam9icXVldWUudjEuUmV0cnlKb2JSZXNwb25zZSIuioAZBwoBBRADGAGC0+STAh06ASpiA2pvYiITL3YxL2pvYnMve2lkfTpyZXRyeRJsCglEZWxldGVKb2ISHS5qb2JxdWV1ZS52MS5EZWxldGVKb2JSZXF1ZXN0Gh4uam9icXVldWUudjEuRGVsZXRlSm9iUmVzcG9uc2UiIIqAGQcKAQUQAxgBgtPkkwIPKg0vdjEvam9icy97aWR9Em4KB1dhaXRKb2ISGy5qb2JxdWV1ZS52MS5XYWl0Sm9iUmVxdWVzdBocLmpvYnF1ZXVlLnYxLldhaXRKb2JSZXNwb25zZSIoioAZBQoBAxADgtPkkwIZYgNqb2ISEi92MS9qb2JzL3tpZH06d2FpdBJtCglXYXRjaEpvYnMSHS5qb2JxdWV1ZS52MS5XYXRjaEpvYnNSZXF1ZXN0Gh4uam9icXVldWUudjEuV2F0Y2hKb2JzUmVzcG9uc2UiH4qAGQUKAQMQBYLT5JMCEBIOL3YxL2pvYnM6d2F0Y2gwARJNCgVMZWFzZRIZLmpvYnF1ZXVlLnYxLkxlYXNlUmVxdWVzdBoaLmpvYnF1ZXVlLnYxLkxlYXNlUmVzcG9uc2UiCYqAGQUKAQQQBCgBMAESfwoLT3BlblNlc3Npb24SHy5qb2JxdWV1ZS52MS5PcGVuU2Vzc2lvblJlcXVlc3QaIC5qb2JxdWV1ZS52MS5PcGVuU2Vzc2lvblJlc3BvbnNlIi2KgBkFCgEEEASC0+STAh46BWhlbGxvYgd3ZWxjb21lIgwvdjEvc2Vzc2lvbnMSbgoJQ2xhaW1Kb2JzEh0uam9icXVldWUudjEuQ2xhaW1Kb2JzUmVxdWVzdBoeLmpvYnF1ZXVlLnYxLkNsYWltSm9ic1Jlc3BvbnNlIiKKgBkFCgEEEASC0+STAhM6ASoiDi92MS9qb2JzOmNsYWltEnIKClNldHRsZUpvYnMSHi5qb2JxdWV1ZS52MS5TZXR0bGVKb2JzUmVxdWVzdBofLmpvYnF1ZXVlLnYxLlNldHRsZUpvYnNSZXNwb25zZSIjioAZBQoBBBAEgtPkkwIUOgEqIg8vdjEvam9iczpzZXR0bGUSiwEKEEhlYXJ0YmVhdFNlc3Npb24SJC5qb2JxdWV1ZS52MS5IZWFydGJlYXRTZXNzaW9uUmVxdWVzdBolLmpvYnF1ZXVlLnYxLkhlYXJ0YmVhdFNlc3Npb25SZXNwb25zZSIqioAZBQoBBBAEgtPkkwIbOgEqIhYvdjEvc2Vzc2lvbnM6aGVhcnRiZWF0EnsKDENsb3NlU2Vzc2lvbhIgLmpvYnF1ZXVlLnYxLkNsb3NlU2Vzc2lvblJlcXVlc3QaIS5qb2JxdWV1ZS52MS5DbG9zZVNlc3Npb25SZXNwb25zZSImioAZBQoBBBAEgtPkkwIXOgEqIhIvdjEvc2Vzc2lvbnM6Y2xvc2VCSgoPZGV2LmpvYnF1ZXVlLnYxQg1Kb2JRdWV1ZVByb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_job, file_jobqueue_v1_lease]);
+  fileDesc("Chpqb2JxdWV1ZS92MS9qb2JxdWV1ZS5wcm90bxILam9icXVldWUudjEidQoRRW5xdWV1ZUpvYlJlcXVlc3QSJgoDam9iGAEgASgLMhMuam9icXVldWUudjEuTmV3Sm9iQgTiQQECEjgKDnBheWxvYWRfZm9ybWF0GAIgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASJFChJFbnF1ZXVlSm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuam9icXVldWUudjEuSm9iEhAKCHJlcGxheWVkGAIgASgIIkIKF0JhdGNoRW5xdWV1ZUpvYnNSZXF1ZXN0EicKBGpvYnMYASADKAsyEy5qb2JxdWV1ZS52MS5OZXdKb2JCBOJBAQIiRwoYQmF0Y2hFbnF1ZXVlSm9ic1Jlc3BvbnNlEisKB3Jlc3VsdHMYASADKAsyGi5qb2JxdWV1ZS52MS5FbnF1ZXVlUmVzdWx0Ii0KDUVucXVldWVSZXN1bHQSCgoCaWQYASABKAkSEAoIcmVwbGF5ZWQYAiABKAgiWwoNR2V0Sm9iUmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAhI4Cg5wYXlsb2FkX2Zvcm1hdBgCIAEoDjIaLmpvYnF1ZXVlLnYxLlBheWxvYWRGb3JtYXRCBOJBAQEiLwoOR2V0Sm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuam9icXVldWUudjEuSm9iIpcDCg9MaXN0Sm9ic1JlcXVlc3QSFwoJcGFnZV9zaXplGAEgASgFQgTiQQEBEhgKCnBhZ2VfdG9rZW4YAiABKAlCBOJBAQESEwoFcXVldWUYAyABKAlCBOJBAQESEgoEa2luZBgEIAEoCUIE4kEBARItCgZzdGF0dXMYBSADKA4yFy5qb2JxdWV1ZS52MS5Kb2IuU3RhdHVzQgTiQQEBEhQKBmxhYmVscxgGIAMoCUIE4kEBARI3Cg1jcmVhdGVkX2FmdGVyGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBARI4Cg5jcmVhdGVkX2JlZm9yZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQESKAoEdmlldxgJIAEoDjIULmpvYnF1ZXVlLnYxLkpvYlZpZXdCBOJBAQESOAoOcGF5bG9hZF9mb3JtYXQYCiABKA4yGi5qb2JxdWV1ZS52MS5QYXlsb2FkRm9ybWF0QgTiQQEBSgQICxAMUgZmaWx0ZXIiSwoQTGlzdEpvYnNSZXNwb25zZRIeCgRqb2JzGAEgAygLMhAuam9icXVldWUudjEuSm9iEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ0ChBDYW5jZWxKb2JSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEhQKBnJlYXNvbhgCIAEoCUIE4kEBARI4Cg5wYXlsb2FkX2Zvcm1hdBgDIAEoDjIaLmpvYnF1ZXVlLnYxLlBheWxvYWRGb3JtYXRCBOJBAQEiQwoRQ2FuY2VsSm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuam9icXVldWUudjEuSm9iEg8KB3BlbmRpbmcYAiABKAgiXQoPUmV0cnlKb2JSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEjgKDnBheWxvYWRfZm9ybWF0GAIgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASIxChBSZXRyeUpvYlJlc3BvbnNlEh0KA2pvYhgBIAEoCzIQLmpvYnF1ZXVlLnYxLkpvYiJfChFSZWxlYXNlSm9iUmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAhI4Cg5wYXlsb2FkX2Zvcm1hdBgCIAEoDjIaLmpvYnF1ZXVlLnYxLlBheWxvYWRGb3JtYXRCBOJBAQEiMwoSUmVsZWFzZUpvYlJlc3BvbnNlEh0KA2pvYhgBIAEoCzIQLmpvYnF1ZXVlLnYxLkpvYiIkChBEZWxldGVKb2JSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECIhMKEURlbGV0ZUpvYlJlc3BvbnNlIo4BCg5XYWl0Sm9iUmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAhIwCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEjgKDnBheWxvYWRfZm9ybWF0GAMgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASIwCg9XYWl0Sm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuam9icXVldWUudjEuSm9iIuQBChBXYXRjaEpvYnNSZXF1ZXN0EhEKA2lkcxgBIAMoCUIE4kEBARITCgVxdWV1ZRgCIAEoCUIE4kEBARISCgRraW5kGAMgASgJQgTiQQEBEhQKBmxhYmVscxgEIAMoCUIE4kEBARIaCgxyZXN1bWVfdG9rZW4YBSABKAlCBOJBAQESKAoEdmlldxgGIAEoDjIULmpvYnF1ZXVlLnYxLkpvYlZpZXdCBOJBAQESOAoOcGF5bG9hZF9mb3JtYXQYByABKA4yGi5qb2JxdWV1ZS52MS5QYXlsb2FkRm9ybWF0QgTiQQEBIkgKEVdhdGNoSm9ic1Jlc3BvbnNlEhQKDHJlc3VtZV90b2tlbhgBIAEoCRIdCgNqb2IYAiABKAsyEC5qb2JxdWV1ZS52MS5Kb2Iy1g4KCEpvYlF1ZXVlEnIKCkVucXVldWVKb2ISHi5qb2JxdWV1ZS52MS5FbnF1ZXVlSm9iUmVxdWVzdBofLmpvYnF1ZXVlLnYxLkVucXVldWVKb2JSZXNwb25zZSIjioAZBQoBAhACgtPkkwIUOgNqb2JiA2pvYiIIL3YxL2pvYnMSigEKEEJhdGNoRW5xdWV1ZUpvYnMSJC5qb2JxdWV1ZS52MS5CYXRjaEVucXVldWVKb2JzUmVxdWVzdBolLmpvYnF1ZXVlLnYxLkJhdGNoRW5xdWV1ZUpvYnNSZXNwb25zZSIpioAZBQoBAhACgtPkkwIaOgEqIhUvdjEvam9iczpiYXRjaEVucXVldWUSZgoGR2V0Sm9iEhouam9icXVldWUudjEuR2V0Sm9iUmVxdWVzdBobLmpvYnF1ZXVlLnYxLkdldEpvYlJlc3BvbnNlIiOKgBkFCgEDEAOC0+STAhRiA2pvYhINL3YxL2pvYnMve2lkfRJiCghMaXN0Sm9icxIcLmpvYnF1ZXVlLnYxLkxpc3RKb2JzUmVxdWVzdBodLmpvYnF1ZXVlLnYxLkxpc3RKb2JzUmVzcG9uc2UiGYqAGQUKAQMQBYLT5JMCChIIL3YxL2pvYnMSdwoJQ2FuY2VsSm9iEh0uam9icXVldWUudjEuQ2FuY2VsSm9iUmVxdWVzdBoeLmpvYnF1ZXVlLnYxLkNhbmNlbEpvYlJlc3BvbnNlIiuKgBkICgIFAhADGAGC0+STAhk6ASoiFC92MS9qb2JzL3tpZH06Y2FuY2VsEncKCFJldHJ5Sm9iEhwuam9icXVldWUudjEuUmV0cnlKb2JSZXF1ZXN0Gh0uam9icXVldWUudjEuUmV0cnlKb2JSZXNwb25zZSIuioAZBwoBBRADGAGC0+STAh06ASpiA2pvYiITL3YxL2pvYnMve2lkfTpyZXRyeRJ/CgpSZWxlYXNlSm9iEh4uam9icXVldWUudjEuUmVsZWFzZUpvYlJlcXVlc3QaHy5qb2JxdWV1ZS52MS5SZWxlYXNlSm9iUmVzcG9uc2UiMIqAGQcKAQUQAxgBgtPkkwIfOgEqYgNqb2IiFS92MS9qb2JzL3tpZH06cmVsZWFzZRJsCglEZWxldGVKb2ISHS5qb2JxdWV1ZS52MS5EZWxldGVKb2JSZXF1ZXN0Gh4uam9icXVldWUudjEuRGVsZXRlSm9iUmVzcG9uc2UiIIqAGQcKAQUQAxgBgtPkkwIPKg0vdjEvam9icy97aWR9Em4KB1dhaXRKb2ISGy5qb2JxdWV1ZS52MS5XYWl0Sm9iUmVxdWVzdBocLmpvYnF1ZXVlLnYxLldhaXRKb2JSZXNwb25zZSIoioAZBQoBAxADgtPkkwIZYgNqb2ISEi92MS9qb2JzL3tpZH06d2FpdBJtCglXYXRjaEpvYnMSHS5qb2JxdWV1ZS52MS5XYXRjaEpvYnNSZXF1ZXN0Gh4uam9icXVldWUudjEuV2F0Y2hKb2JzUmVzcG9uc2UiH4qAGQUKAQMQBYLT5JMCEBIOL3YxL2pvYnM6d2F0Y2gwARJNCgVMZWFzZRIZLmpvYnF1ZXVlLnYxLkxlYXNlUmVxdWVzdBoaLmpvYnF1ZXVlLnYxLkxlYXNlUmVzcG9uc2UiCYqAGQUKAQQQBCgBMAESfwoLT3BlblNlc3Npb24SHy5qb2JxdWV1ZS52MS5PcGVuU2Vzc2lvblJlcXVlc3QaIC5qb2JxdWV1ZS52MS5PcGVuU2Vzc2lvblJlc3BvbnNlIi2KgBkFCgEEEASC0+STAh46BWhlbGxvYgd3ZWxjb21lIgwvdjEvc2Vzc2lvbnMSbgoJQ2xhaW1Kb2JzEh0uam9icXVldWUudjEuQ2xhaW1Kb2JzUmVxdWVzdBoeLmpvYnF1ZXVlLnYxLkNsYWltSm9ic1Jlc3BvbnNlIiKKgBkFCgEEEASC0+STAhM6ASoiDi92MS9qb2JzOmNsYWltEnIKClNldHRsZUpvYnMSHi5qb2JxdWV1ZS52MS5TZXR0bGVKb2JzUmVxdWVzdBofLmpvYnF1ZXVlLnYxLlNldHRsZUpvYnNSZXNwb25zZSIjioAZBQoBBBAEgtPkkwIUOgEqIg8vdjEvam9iczpzZXR0bGUSiwEKEEhlYXJ0YmVhdFNlc3Npb24SJC5qb2JxdWV1ZS52MS5IZWFydGJlYXRTZXNzaW9uUmVxdWVzdBolLmpvYnF1ZXVlLnYxLkhlYXJ0YmVhdFNlc3Npb25SZXNwb25zZSIqioAZBQoBBBAEgtPkkwIbOgEqIhYvdjEvc2Vzc2lvbnM6aGVhcnRiZWF0EnsKDENsb3NlU2Vzc2lvbhIgLmpvYnF1ZXVlLnYxLkNsb3NlU2Vzc2lvblJlcXVlc3QaIS5qb2JxdWV1ZS52MS5DbG9zZVNlc3Npb25SZXNwb25zZSImioAZBQoBBBAEgtPkkwIXOgEqIhIvdjEvc2Vzc2lvbnM6Y2xvc2VCSgoPZGV2LmpvYnF1ZXVlLnYxQg1Kb2JRdWV1ZVByb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_job, file_jobqueue_v1_lease]);
 
 /**
  * The job to enqueue.
@@ -423,6 +423,56 @@ export const RetryJobResponseSchema: GenMessage<RetryJobResponse> = /*@__PURE__*
   messageDesc(file_jobqueue_v1_jobqueue, 12);
 
 /**
+ * The job to release.
+ *
+ * @generated from message jobqueue.v1.ReleaseJobRequest
+ */
+export type ReleaseJobRequest = Message<"jobqueue.v1.ReleaseJobRequest"> & {
+  /**
+   * The job's id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
+   *
+   * @generated from field: jobqueue.v1.PayloadFormat payload_format = 2;
+   */
+  payloadFormat: PayloadFormat;
+};
+
+/**
+ * Describes the message jobqueue.v1.ReleaseJobRequest.
+ * Use `create(ReleaseJobRequestSchema)` to create a new message.
+ */
+export const ReleaseJobRequestSchema: GenMessage<ReleaseJobRequest> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_jobqueue, 13);
+
+/**
+ * The job that was released.
+ *
+ * @generated from message jobqueue.v1.ReleaseJobResponse
+ */
+export type ReleaseJobResponse = Message<"jobqueue.v1.ReleaseJobResponse"> & {
+  /**
+   * The job as this call left it, with all its fields: QUEUED or RETRYING and without `hold`, even if it was claimed or
+   * has ended since.
+   *
+   * @generated from field: jobqueue.v1.Job job = 1;
+   */
+  job?: Job;
+};
+
+/**
+ * Describes the message jobqueue.v1.ReleaseJobResponse.
+ * Use `create(ReleaseJobResponseSchema)` to create a new message.
+ */
+export const ReleaseJobResponseSchema: GenMessage<ReleaseJobResponse> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_jobqueue, 14);
+
+/**
  * The job to delete.
  *
  * @generated from message jobqueue.v1.DeleteJobRequest
@@ -441,7 +491,7 @@ export type DeleteJobRequest = Message<"jobqueue.v1.DeleteJobRequest"> & {
  * Use `create(DeleteJobRequestSchema)` to create a new message.
  */
 export const DeleteJobRequestSchema: GenMessage<DeleteJobRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_jobqueue, 13);
+  messageDesc(file_jobqueue_v1_jobqueue, 15);
 
 /**
  * The job was deleted. The answer has no fields.
@@ -456,7 +506,7 @@ export type DeleteJobResponse = Message<"jobqueue.v1.DeleteJobResponse"> & {
  * Use `create(DeleteJobResponseSchema)` to create a new message.
  */
 export const DeleteJobResponseSchema: GenMessage<DeleteJobResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_jobqueue, 14);
+  messageDesc(file_jobqueue_v1_jobqueue, 16);
 
 /**
  * The job to wait for, and how long.
@@ -491,7 +541,7 @@ export type WaitJobRequest = Message<"jobqueue.v1.WaitJobRequest"> & {
  * Use `create(WaitJobRequestSchema)` to create a new message.
  */
 export const WaitJobRequestSchema: GenMessage<WaitJobRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_jobqueue, 15);
+  messageDesc(file_jobqueue_v1_jobqueue, 17);
 
 /**
  * The job that was waited for.
@@ -512,7 +562,7 @@ export type WaitJobResponse = Message<"jobqueue.v1.WaitJobResponse"> & {
  * Use `create(WaitJobResponseSchema)` to create a new message.
  */
 export const WaitJobResponseSchema: GenMessage<WaitJobResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_jobqueue, 16);
+  messageDesc(file_jobqueue_v1_jobqueue, 18);
 
 /**
  * Which jobs to watch. A job must match all filters that are set.
@@ -576,7 +626,7 @@ export type WatchJobsRequest = Message<"jobqueue.v1.WatchJobsRequest"> & {
  * Use `create(WatchJobsRequestSchema)` to create a new message.
  */
 export const WatchJobsRequestSchema: GenMessage<WatchJobsRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_jobqueue, 17);
+  messageDesc(file_jobqueue_v1_jobqueue, 19);
 
 /**
  * A job after a change.
@@ -605,7 +655,7 @@ export type WatchJobsResponse = Message<"jobqueue.v1.WatchJobsResponse"> & {
  * Use `create(WatchJobsResponseSchema)` to create a new message.
  */
 export const WatchJobsResponseSchema: GenMessage<WatchJobsResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_jobqueue, 18);
+  messageDesc(file_jobqueue_v1_jobqueue, 20);
 
 /**
  * Enqueues, reads and cancels jobs, and hands jobs to workers.
@@ -651,6 +701,7 @@ export const JobQueue: GenService<{
    * - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
    * - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
    *   request.
+   * - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
    * - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
    *
    * @generated from rpc jobqueue.v1.JobQueue.EnqueueJob
@@ -671,6 +722,7 @@ export const JobQueue: GenService<{
    * - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
    * - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
    *   request.
+   * - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
    * - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
    *
    * @generated from rpc jobqueue.v1.JobQueue.BatchEnqueueJobs
@@ -743,6 +795,24 @@ export const JobQueue: GenService<{
     methodKind: "unary";
     input: typeof RetryJobRequestSchema;
     output: typeof RetryJobResponseSchema;
+  },
+  /**
+   * Lets a job that was enqueued with `hold` go: it is put at the end of its line, and starts as any job. A `run_at` in
+   * the future is kept. The answer is the job as this call left it. A job that was released before is refused, so a call
+   * that is sent again may be refused after it was committed.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+   * - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+   * - FAILED_PRECONDITION, JOB_NOT_HELD: the job is not held back by hand: it was released before, enqueued without
+   *   `hold`, or has ended; metadata `status` is its status. HTTP 409.
+   *
+   * @generated from rpc jobqueue.v1.JobQueue.ReleaseJob
+   */
+  releaseJob: {
+    methodKind: "unary";
+    input: typeof ReleaseJobRequestSchema;
+    output: typeof ReleaseJobResponseSchema;
   },
   /**
    * Deletes a terminal job and its history.

@@ -9,7 +9,7 @@ import { file_google_api_field_behavior } from "../../google/api/field_behavior_
 import type { Duration, Value } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import { file_jobqueue_v1_access } from "./access_pb.js";
-import type { Job_Status, PayloadFormat, RetryPolicy } from "./job_pb.js";
+import type { Job_Hold, Job_Status, PayloadFormat, RetryPolicy } from "./job_pb.js";
 import { file_jobqueue_v1_job } from "./job_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobqueue/v1/queue_admin.proto.
  */
 export const file_jobqueue_v1_queue_admin: GenFile = /*@__PURE__*/
-  fileDesc("Ch1qb2JxdWV1ZS92MS9xdWV1ZV9hZG1pbi5wcm90bxILam9icXVldWUudjEieAoFUXVldWUSEwoEbmFtZRgBIAEoCUIF4kECAwgSFAoGcGF1c2VkGAIgASgIQgTiQQEDEi0KBmRlcHRocxgDIAMoCzIXLmpvYnF1ZXVlLnYxLlF1ZXVlRGVwdGhCBOJBAQMSFQoHcnVubmluZxgEIAEoBUIE4kEBAyKaAQoKUXVldWVEZXB0aBItCgZzdGF0dXMYASABKA4yFy5qb2JxdWV1ZS52MS5Kb2IuU3RhdHVzQgTiQQEDEhIKBGpvYnMYAiABKAVCBOJBAQMSFAoGY2FwcGVkGAMgASgIQgTiQQEDEjMKCm9sZGVzdF9hZ2UYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQMi7gEKBEtpbmQSEwoEbmFtZRgBIAEoCUIF4kECAggSKAoGc2NoZW1hGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlSAASFQoLc2NoZW1hX2pzb24YAyABKAxIABI0CgxyZXRyeV9wb2xpY3kYBCABKAsyGC5qb2JxdWV1ZS52MS5SZXRyeVBvbGljeUIE4kEBARIaCgxtYXhfYXR0ZW1wdHMYBSABKAVCBOJBAQESMAoHdGltZW91dBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBAUIMCgpkZWZpbml0aW9uIkYKEUxpc3RRdWV1ZXNSZXF1ZXN0EhcKCXBhZ2Vfc2l6ZRgBIAEoBUIE4kEBARIYCgpwYWdlX3Rva2VuGAIgASgJQgTiQQEBIlEKEkxpc3RRdWV1ZXNSZXNwb25zZRIiCgZxdWV1ZXMYASADKAsyEi5qb2JxdWV1ZS52MS5RdWV1ZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiJQoPR2V0UXVldWVSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiNQoQR2V0UXVldWVSZXNwb25zZRIhCgVxdWV1ZRgBIAEoCzISLmpvYnF1ZXVlLnYxLlF1ZXVlIicKEVBhdXNlUXVldWVSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiNwoSUGF1c2VRdWV1ZVJlc3BvbnNlEiEKBXF1ZXVlGAEgASgLMhIuam9icXVldWUudjEuUXVldWUiKAoSUmVzdW1lUXVldWVSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiOAoTUmVzdW1lUXVldWVSZXNwb25zZRIhCgVxdWV1ZRgBIAEoCzISLmpvYnF1ZXVlLnYxLlF1ZXVlInEKDlB1dEtpbmRSZXF1ZXN0EiUKBGtpbmQYASABKAsyES5qb2JxdWV1ZS52MS5LaW5kQgTiQQECEjgKDnBheWxvYWRfZm9ybWF0GAIgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASIyCg9QdXRLaW5kUmVzcG9uc2USHwoEa2luZBgBIAEoCzIRLmpvYnF1ZXVlLnYxLktpbmQifwoQTGlzdEtpbmRzUmVxdWVzdBIXCglwYWdlX3NpemUYASABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgCIAEoCUIE4kEBARI4Cg5wYXlsb2FkX2Zvcm1hdBgDIAEoDjIaLmpvYnF1ZXVlLnYxLlBheWxvYWRGb3JtYXRCBOJBAQEiTgoRTGlzdEtpbmRzUmVzcG9uc2USIAoFa2luZHMYASADKAsyES5qb2JxdWV1ZS52MS5LaW5kEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTLiBQoKUXVldWVBZG1pbhJqCgpMaXN0UXVldWVzEh4uam9icXVldWUudjEuTGlzdFF1ZXVlc1JlcXVlc3QaHy5qb2JxdWV1ZS52MS5MaXN0UXVldWVzUmVzcG9uc2UiG4qAGQUKAQMQBYLT5JMCDBIKL3YxL3F1ZXVlcxJyCghHZXRRdWV1ZRIcLmpvYnF1ZXVlLnYxLkdldFF1ZXVlUmVxdWVzdBodLmpvYnF1ZXVlLnYxLkdldFF1ZXVlUmVzcG9uc2UiKYqAGQUKAQMQAoLT5JMCGmIFcXVldWUSES92MS9xdWV1ZXMve25hbWV9EoMBCgpQYXVzZVF1ZXVlEh4uam9icXVldWUudjEuUGF1c2VRdWV1ZVJlcXVlc3QaHy5qb2JxdWV1ZS52MS5QYXVzZVF1ZXVlUmVzcG9uc2UiNIqAGQcKAQUQAhgBgtPkkwIjOgEqYgVxdWV1ZSIXL3YxL3F1ZXVlcy97bmFtZX06cGF1c2UShwEKC1Jlc3VtZVF1ZXVlEh8uam9icXVldWUudjEuUmVzdW1lUXVldWVSZXF1ZXN0GiAuam9icXVldWUudjEuUmVzdW1lUXVldWVSZXNwb25zZSI1ioAZBwoBBRACGAGC0+STAiQ6ASpiBXF1ZXVlIhgvdjEvcXVldWVzL3tuYW1lfTpyZXN1bWUSegoHUHV0S2luZBIbLmpvYnF1ZXVlLnYxLlB1dEtpbmRSZXF1ZXN0Ghwuam9icXVldWUudjEuUHV0S2luZFJlc3BvbnNlIjSKgBkHCgEFEAIYAYLT5JMCIzoEa2luZGIEa2luZBoVL3YxL2tpbmRzL3traW5kLm5hbWV9EmgKCUxpc3RLaW5kcxIdLmpvYnF1ZXVlLnYxLkxpc3RLaW5kc1JlcXVlc3QaHi5qb2JxdWV1ZS52MS5MaXN0S2luZHNSZXNwb25zZSIcioAZBwoDAwIEEAWC0+STAgsSCS92MS9raW5kc0JMCg9kZXYuam9icXVldWUudjFCD1F1ZXVlQWRtaW5Qcm90b1ABWiZqb2JxdWV1ZS5kZXYvZ28vam9icXVldWUvdjE7am9icXVldWV2MWIGcHJvdG8z", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_struct, file_jobqueue_v1_access, file_jobqueue_v1_job]);
+  fileDesc("Ch1qb2JxdWV1ZS92MS9xdWV1ZV9hZG1pbi5wcm90bxILam9icXVldWUudjEipAEKBVF1ZXVlEhMKBG5hbWUYASABKAlCBeJBAgMIEhQKBnBhdXNlZBgCIAEoCEIE4kEBAxItCgZkZXB0aHMYAyADKAsyFy5qb2JxdWV1ZS52MS5RdWV1ZURlcHRoQgTiQQEDEhUKB3J1bm5pbmcYBCABKAVCBOJBAQMSKgoEaGVsZBgFIAMoCzIWLmpvYnF1ZXVlLnYxLkhvbGREZXB0aEIE4kEBAyJgCglIb2xkRGVwdGgSKQoEaG9sZBgBIAEoDjIVLmpvYnF1ZXVlLnYxLkpvYi5Ib2xkQgTiQQEDEhIKBGpvYnMYAiABKAVCBOJBAQMSFAoGY2FwcGVkGAMgASgIQgTiQQEDIpoBCgpRdWV1ZURlcHRoEi0KBnN0YXR1cxgBIAEoDjIXLmpvYnF1ZXVlLnYxLkpvYi5TdGF0dXNCBOJBAQMSEgoEam9icxgCIAEoBUIE4kEBAxIUCgZjYXBwZWQYAyABKAhCBOJBAQMSMwoKb2xkZXN0X2FnZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBAyLuAQoES2luZBITCgRuYW1lGAEgASgJQgXiQQICCBIoCgZzY2hlbWEYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVIABIVCgtzY2hlbWFfanNvbhgDIAEoDEgAEjQKDHJldHJ5X3BvbGljeRgEIAEoCzIYLmpvYnF1ZXVlLnYxLlJldHJ5UG9saWN5QgTiQQEBEhoKDG1heF9hdHRlbXB0cxgFIAEoBUIE4kEBARIwCgd0aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBQgwKCmRlZmluaXRpb24iRgoRTGlzdFF1ZXVlc1JlcXVlc3QSFwoJcGFnZV9zaXplGAEgASgFQgTiQQEBEhgKCnBhZ2VfdG9rZW4YAiABKAlCBOJBAQEiUQoSTGlzdFF1ZXVlc1Jlc3BvbnNlEiIKBnF1ZXVlcxgBIAMoCzISLmpvYnF1ZXVlLnYxLlF1ZXVlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIlCg9HZXRRdWV1ZVJlcXVlc3QSEgoEbmFtZRgBIAEoCUIE4kEBAiI1ChBHZXRRdWV1ZVJlc3BvbnNlEiEKBXF1ZXVlGAEgASgLMhIuam9icXVldWUudjEuUXVldWUiJwoRUGF1c2VRdWV1ZVJlcXVlc3QSEgoEbmFtZRgBIAEoCUIE4kEBAiI3ChJQYXVzZVF1ZXVlUmVzcG9uc2USIQoFcXVldWUYASABKAsyEi5qb2JxdWV1ZS52MS5RdWV1ZSIoChJSZXN1bWVRdWV1ZVJlcXVlc3QSEgoEbmFtZRgBIAEoCUIE4kEBAiI4ChNSZXN1bWVRdWV1ZVJlc3BvbnNlEiEKBXF1ZXVlGAEgASgLMhIuam9icXVldWUudjEuUXVldWUicQoOUHV0S2luZFJlcXVlc3QSJQoEa2luZBgBIAEoCzIRLmpvYnF1ZXVlLnYxLktpbmRCBOJBAQISOAoOcGF5bG9hZF9mb3JtYXQYAiABKA4yGi5qb2JxdWV1ZS52MS5QYXlsb2FkRm9ybWF0QgTiQQEBIjIKD1B1dEtpbmRSZXNwb25zZRIfCgRraW5kGAEgASgLMhEuam9icXVldWUudjEuS2luZCJ/ChBMaXN0S2luZHNSZXF1ZXN0EhcKCXBhZ2Vfc2l6ZRgBIAEoBUIE4kEBARIYCgpwYWdlX3Rva2VuGAIgASgJQgTiQQEBEjgKDnBheWxvYWRfZm9ybWF0GAMgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASJOChFMaXN0S2luZHNSZXNwb25zZRIgCgVraW5kcxgBIAMoCzIRLmpvYnF1ZXVlLnYxLktpbmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMuIFCgpRdWV1ZUFkbWluEmoKCkxpc3RRdWV1ZXMSHi5qb2JxdWV1ZS52MS5MaXN0UXVldWVzUmVxdWVzdBofLmpvYnF1ZXVlLnYxLkxpc3RRdWV1ZXNSZXNwb25zZSIbioAZBQoBAxAFgtPkkwIMEgovdjEvcXVldWVzEnIKCEdldFF1ZXVlEhwuam9icXVldWUudjEuR2V0UXVldWVSZXF1ZXN0Gh0uam9icXVldWUudjEuR2V0UXVldWVSZXNwb25zZSIpioAZBQoBAxACgtPkkwIaYgVxdWV1ZRIRL3YxL3F1ZXVlcy97bmFtZX0SgwEKClBhdXNlUXVldWUSHi5qb2JxdWV1ZS52MS5QYXVzZVF1ZXVlUmVxdWVzdBofLmpvYnF1ZXVlLnYxLlBhdXNlUXVldWVSZXNwb25zZSI0ioAZBwoBBRACGAGC0+STAiM6ASpiBXF1ZXVlIhcvdjEvcXVldWVzL3tuYW1lfTpwYXVzZRKHAQoLUmVzdW1lUXVldWUSHy5qb2JxdWV1ZS52MS5SZXN1bWVRdWV1ZVJlcXVlc3QaIC5qb2JxdWV1ZS52MS5SZXN1bWVRdWV1ZVJlc3BvbnNlIjWKgBkHCgEFEAIYAYLT5JMCJDoBKmIFcXVldWUiGC92MS9xdWV1ZXMve25hbWV9OnJlc3VtZRJ6CgdQdXRLaW5kEhsuam9icXVldWUudjEuUHV0S2luZFJlcXVlc3QaHC5qb2JxdWV1ZS52MS5QdXRLaW5kUmVzcG9uc2UiNIqAGQcKAQUQAhgBgtPkkwIjOgRraW5kYgRraW5kGhUvdjEva2luZHMve2tpbmQubmFtZX0SaAoJTGlzdEtpbmRzEh0uam9icXVldWUudjEuTGlzdEtpbmRzUmVxdWVzdBoeLmpvYnF1ZXVlLnYxLkxpc3RLaW5kc1Jlc3BvbnNlIhyKgBkHCgMDAgQQBYLT5JMCCxIJL3YxL2tpbmRzQkwKD2Rldi5qb2JxdWV1ZS52MUIPUXVldWVBZG1pblByb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_struct, file_jobqueue_v1_access, file_jobqueue_v1_job]);
 
 /**
  * A named place where jobs wait. A queue exists from its first use. The server sets every field.
@@ -52,6 +52,13 @@ export type Queue = Message<"jobqueue.v1.Queue"> & {
    * @generated from field: int32 running = 4;
    */
   running: number;
+
+  /**
+   * The queue's jobs that are held back: one entry for each hold that a job is in. They count in `depths` too.
+   *
+   * @generated from field: repeated jobqueue.v1.HoldDepth held = 5;
+   */
+  held: HoldDepth[];
 };
 
 /**
@@ -60,6 +67,41 @@ export type Queue = Message<"jobqueue.v1.Queue"> & {
  */
 export const QueueSchema: GenMessage<Queue> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_queue_admin, 0);
+
+/**
+ * The number of a queue's jobs that are held back and wait for the same. Set by the server.
+ *
+ * @generated from message jobqueue.v1.HoldDepth
+ */
+export type HoldDepth = Message<"jobqueue.v1.HoldDepth"> & {
+  /**
+   * What the jobs wait for.
+   *
+   * @generated from field: jobqueue.v1.Job.Hold hold = 1;
+   */
+  hold: Job_Hold;
+
+  /**
+   * The number of jobs.
+   *
+   * @generated from field: int32 jobs = 2;
+   */
+  jobs: number;
+
+  /**
+   * Whether the server stopped counting at its bound, so that there may be more than `jobs`.
+   *
+   * @generated from field: bool capped = 3;
+   */
+  capped: boolean;
+};
+
+/**
+ * Describes the message jobqueue.v1.HoldDepth.
+ * Use `create(HoldDepthSchema)` to create a new message.
+ */
+export const HoldDepthSchema: GenMessage<HoldDepth> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 1);
 
 /**
  * The number of a queue's jobs in one status, and the age of the oldest. Set by the server.
@@ -75,7 +117,7 @@ export type QueueDepth = Message<"jobqueue.v1.QueueDepth"> & {
   status: Job_Status;
 
   /**
-   * The number of jobs, those with a later run_at included.
+   * The number of jobs, those with a later run_at and those that are held back included.
    *
    * @generated from field: int32 jobs = 2;
    */
@@ -90,7 +132,7 @@ export type QueueDepth = Message<"jobqueue.v1.QueueDepth"> & {
   capped: boolean;
 
   /**
-   * For QUEUED and RETRYING: for how long the first job has been due. For RUNNING: how long ago the first job was
+   * For QUEUED and RETRYING: for how long the first job has been due, of those that are not held back. For RUNNING: how long ago the first job was
    * claimed. By the database's clock. Unset: there is no such job.
    *
    * @generated from field: google.protobuf.Duration oldest_age = 4;
@@ -103,7 +145,7 @@ export type QueueDepth = Message<"jobqueue.v1.QueueDepth"> & {
  * Use `create(QueueDepthSchema)` to create a new message.
  */
 export const QueueDepthSchema: GenMessage<QueueDepth> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 1);
+  messageDesc(file_jobqueue_v1_queue_admin, 2);
 
 /**
  * A sort of work, with the schema of its payload and the defaults of its jobs.
@@ -172,7 +214,7 @@ export type Kind = Message<"jobqueue.v1.Kind"> & {
  * Use `create(KindSchema)` to create a new message.
  */
 export const KindSchema: GenMessage<Kind> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 2);
+  messageDesc(file_jobqueue_v1_queue_admin, 3);
 
 /**
  * Which page of queues to list.
@@ -201,7 +243,7 @@ export type ListQueuesRequest = Message<"jobqueue.v1.ListQueuesRequest"> & {
  * Use `create(ListQueuesRequestSchema)` to create a new message.
  */
 export const ListQueuesRequestSchema: GenMessage<ListQueuesRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 3);
+  messageDesc(file_jobqueue_v1_queue_admin, 4);
 
 /**
  * One page of queues.
@@ -229,7 +271,7 @@ export type ListQueuesResponse = Message<"jobqueue.v1.ListQueuesResponse"> & {
  * Use `create(ListQueuesResponseSchema)` to create a new message.
  */
 export const ListQueuesResponseSchema: GenMessage<ListQueuesResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 4);
+  messageDesc(file_jobqueue_v1_queue_admin, 5);
 
 /**
  * The queue to read.
@@ -250,7 +292,7 @@ export type GetQueueRequest = Message<"jobqueue.v1.GetQueueRequest"> & {
  * Use `create(GetQueueRequestSchema)` to create a new message.
  */
 export const GetQueueRequestSchema: GenMessage<GetQueueRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 5);
+  messageDesc(file_jobqueue_v1_queue_admin, 6);
 
 /**
  * The queue that was read.
@@ -271,7 +313,7 @@ export type GetQueueResponse = Message<"jobqueue.v1.GetQueueResponse"> & {
  * Use `create(GetQueueResponseSchema)` to create a new message.
  */
 export const GetQueueResponseSchema: GenMessage<GetQueueResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 6);
+  messageDesc(file_jobqueue_v1_queue_admin, 7);
 
 /**
  * The queue to pause.
@@ -292,7 +334,7 @@ export type PauseQueueRequest = Message<"jobqueue.v1.PauseQueueRequest"> & {
  * Use `create(PauseQueueRequestSchema)` to create a new message.
  */
 export const PauseQueueRequestSchema: GenMessage<PauseQueueRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 7);
+  messageDesc(file_jobqueue_v1_queue_admin, 8);
 
 /**
  * The queue that was paused.
@@ -313,7 +355,7 @@ export type PauseQueueResponse = Message<"jobqueue.v1.PauseQueueResponse"> & {
  * Use `create(PauseQueueResponseSchema)` to create a new message.
  */
 export const PauseQueueResponseSchema: GenMessage<PauseQueueResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 8);
+  messageDesc(file_jobqueue_v1_queue_admin, 9);
 
 /**
  * The queue to resume.
@@ -334,7 +376,7 @@ export type ResumeQueueRequest = Message<"jobqueue.v1.ResumeQueueRequest"> & {
  * Use `create(ResumeQueueRequestSchema)` to create a new message.
  */
 export const ResumeQueueRequestSchema: GenMessage<ResumeQueueRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 9);
+  messageDesc(file_jobqueue_v1_queue_admin, 10);
 
 /**
  * The queue that was resumed.
@@ -355,7 +397,7 @@ export type ResumeQueueResponse = Message<"jobqueue.v1.ResumeQueueResponse"> & {
  * Use `create(ResumeQueueResponseSchema)` to create a new message.
  */
 export const ResumeQueueResponseSchema: GenMessage<ResumeQueueResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 10);
+  messageDesc(file_jobqueue_v1_queue_admin, 11);
 
 /**
  * The kind to put.
@@ -383,7 +425,7 @@ export type PutKindRequest = Message<"jobqueue.v1.PutKindRequest"> & {
  * Use `create(PutKindRequestSchema)` to create a new message.
  */
 export const PutKindRequestSchema: GenMessage<PutKindRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 11);
+  messageDesc(file_jobqueue_v1_queue_admin, 12);
 
 /**
  * The kind that was put.
@@ -404,7 +446,7 @@ export type PutKindResponse = Message<"jobqueue.v1.PutKindResponse"> & {
  * Use `create(PutKindResponseSchema)` to create a new message.
  */
 export const PutKindResponseSchema: GenMessage<PutKindResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 12);
+  messageDesc(file_jobqueue_v1_queue_admin, 13);
 
 /**
  * Which page of kinds to list.
@@ -440,7 +482,7 @@ export type ListKindsRequest = Message<"jobqueue.v1.ListKindsRequest"> & {
  * Use `create(ListKindsRequestSchema)` to create a new message.
  */
 export const ListKindsRequestSchema: GenMessage<ListKindsRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 13);
+  messageDesc(file_jobqueue_v1_queue_admin, 14);
 
 /**
  * One page of kinds.
@@ -468,7 +510,7 @@ export type ListKindsResponse = Message<"jobqueue.v1.ListKindsResponse"> & {
  * Use `create(ListKindsResponseSchema)` to create a new message.
  */
 export const ListKindsResponseSchema: GenMessage<ListKindsResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 14);
+  messageDesc(file_jobqueue_v1_queue_admin, 15);
 
 /**
  * Reads and changes queues and kinds, for operators.

@@ -13,6 +13,7 @@ import dev.jobqueue.v1.PauseQueueRequest;
 import dev.jobqueue.v1.PayloadFormat;
 import dev.jobqueue.v1.PutKindRequest;
 import dev.jobqueue.v1.QueueAdminGrpc;
+import dev.jobqueue.v1.ReleaseJobRequest;
 import dev.jobqueue.v1.ResumeQueueRequest;
 import dev.jobqueue.v1.RetryJobRequest;
 import dev.jobqueue.v1.WaitJobRequest;
@@ -125,6 +126,13 @@ public final class AsyncClient {
         var request =
                 RetryJobRequest.newBuilder().setId(id).setPayloadFormat(JSON).build();
         return Futures.map(call(JobQueueGrpc.getRetryJobMethod(), request, false), answer -> Job.of(answer.getJob()));
+    }
+
+    /** See {@link Client#release}. */
+    public CompletableFuture<Job> release(String id) {
+        var request =
+                ReleaseJobRequest.newBuilder().setId(id).setPayloadFormat(JSON).build();
+        return Futures.map(call(JobQueueGrpc.getReleaseJobMethod(), request, false), answer -> Job.of(answer.getJob()));
     }
 
     /** See {@link Client#delete}. */

@@ -150,6 +150,11 @@ public final class Client implements AutoCloseable {
         return Futures.await(async.retry(id));
     }
 
+    /** Lets a job go that was enqueued with {@code hold}: it waits for its time and a worker, as any job. */
+    public Job release(String id) {
+        return Futures.await(async.release(id));
+    }
+
     /** Deletes a terminal job and its history. */
     public void delete(String id) {
         Futures.await(async.delete(id));

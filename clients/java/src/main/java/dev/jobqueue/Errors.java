@@ -28,6 +28,7 @@ final class Errors {
             Map.entry("JOB_NOT_FOUND", JobQueueException.JobNotFound::new),
             Map.entry("QUEUE_NOT_FOUND", JobQueueException.QueueNotFound::new),
             Map.entry("JOB_TERMINAL", JobQueueException.JobTerminal::new),
+            Map.entry("JOB_NOT_HELD", JobQueueException.JobNotHeld::new),
             Map.entry("JOB_NOT_TERMINAL", JobQueueException.JobNotTerminal::new),
             Map.entry("IDEMPOTENCY_KEY_REUSED", JobQueueException.IdempotencyKeyReused::new),
             Map.entry("SERVERS_DIFFER", JobQueueException.ServersDiffer::new),

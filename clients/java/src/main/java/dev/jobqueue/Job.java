@@ -163,6 +163,11 @@ public final class Job {
         return message.hasProgress() ? Optional.of(JobProgress.of(message.getProgress())) : Optional.empty();
     }
 
+    /** What it waits for before it is in line for a worker. Empty: it is not held back. */
+    public Optional<Hold> hold() {
+        return message.hasHold() ? Optional.of(Hold.of(message.getHold())) : Optional.empty();
+    }
+
     /** Of the answer to an enqueue: whether the job was there before, by its idempotency key. */
     public boolean replayed() {
         return replayed;

@@ -162,6 +162,13 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
+    /** The job is not held back: it was released before, enqueued without {@code hold}, or has ended. */
+    public static final class JobNotHeld extends JobQueueException {
+        JobNotHeld(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
     /** The key belongs to another request: {@code metadata().get("job_id")} names its job. */
     public static final class IdempotencyKeyReused extends JobQueueException {
         IdempotencyKeyReused(Facts facts, Throwable cause) {

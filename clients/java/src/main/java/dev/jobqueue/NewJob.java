@@ -153,6 +153,12 @@ public final class NewJob {
             return this;
         }
 
+        /** Whether no worker gets the job until {@link Client#release}. */
+        public Builder hold(boolean hold) {
+            message.setHold(hold);
+            return this;
+        }
+
         /** The job. */
         public NewJob build() {
             return new NewJob(this);

@@ -6,7 +6,7 @@ import java.util.Optional;
 /**
  * How many jobs of one status there are in a queue.
  *
- * @param jobs how many, those with a later {@code runAt} included
+ * @param jobs how many, those with a later {@code runAt} and those that are held back included
  * @param capped whether counting stopped at its bound, so that there are at least so many
  * @param oldestAge how long the first of them has been due, or the first running one has run; empty: there is none
  */
