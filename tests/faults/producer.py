@@ -51,11 +51,15 @@ class Producer(Caller):
         id: str = answer.job.id
         return id
 
-    async def put_many(self, count: int, kind: str = "work", **payload: Any) -> list[str]:
+    async def put_many(
+        self, count: int, kind: str = "work", *, hold: bool = False, **payload: Any
+    ) -> list[str]:
         """Enqueues many jobs in batches, never tried again; their ids."""
         ids: list[str] = []
         while len(ids) < count:
             jobs = [self._job(kind, payload) for _ in range(min(_MAX_BATCH, count - len(ids)))]
+            for job in jobs:
+                job.hold = hold
             tokens = [json.loads(job.payload_json)["token"] for job in jobs]
             self._journal.note_all(("enqueuing", {"token": token}) for token in tokens)
             request = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=jobs)

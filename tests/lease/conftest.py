@@ -28,6 +28,7 @@ _EMPTY = "; ".join(
     [
         *(f"delete from {table}" for table in _TABLES),
         "update amnesty set granted_at = default, left_at = default",
+        "update requirement set min_level = 1",
     ]
 )
 

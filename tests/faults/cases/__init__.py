@@ -10,6 +10,7 @@ _FILES = (
     "connections",
     "streams",
     "settlements",
+    "holds",
     "commits",
     "restarts",
     "across",
