@@ -96,9 +96,10 @@ async def _busy(server: ServerProcess, folder: Path, processes: list[Process]) -
     theirs = (await worker.line("metrics are served on")).split()[-1]
     async with Client(server.address) as client:
         await client.enqueue("summarize_text", {"text": "One."}, queue="elsewhere")
+        await client.enqueue("summarize_text", {"text": "One."}, hold=True)
         job = await client.enqueue("summarize_text", {"text": "One."})
         await client.wait(job.id)
-    while "jobqueue_queue_oldest_age_seconds{" not in (ours := _read(f"http://127.0.0.1:{port}/metrics")):
+    while "jobqueue_queue_held{" not in (ours := _read(f"http://127.0.0.1:{port}/metrics")):
         await asyncio.sleep(LOOK)  # depths are read every few seconds
     return [ours, _read(theirs)]
 

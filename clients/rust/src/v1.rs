@@ -38,7 +38,7 @@ pub mod access {
         Read = 3,
         /// Lease jobs and settle them.
         Work = 4,
-        /// Cancel, retry and delete jobs; pause queues; declare kinds.
+        /// Cancel, retry, release and delete jobs; pause queues; declare kinds.
         Operate = 5,
         /// Manage the keys and identities of the namespace, and read its audit log.
         Admin = 6,

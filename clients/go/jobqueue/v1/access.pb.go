@@ -36,7 +36,7 @@ const (
 	Access_READ Access_Permission = 3
 	// Lease jobs and settle them.
 	Access_WORK Access_Permission = 4
-	// Cancel, retry and delete jobs; pause queues; declare kinds.
+	// Cancel, retry, release and delete jobs; pause queues; declare kinds.
 	Access_OPERATE Access_Permission = 5
 	// Manage the keys and identities of the namespace, and read its audit log.
 	Access_ADMIN Access_Permission = 6

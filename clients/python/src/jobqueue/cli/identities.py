@@ -49,7 +49,7 @@ def put(
     read: Annotated[list[str] | None, queues_option("Let it read the jobs of these queues.")] = None,
     operate: Annotated[
         list[str] | None,
-        queues_option("Let it cancel, retry and delete jobs of these queues, and pause them."),
+        queues_option("Let it cancel, retry, release and delete jobs of these queues, and pause them."),
     ] = None,
     admin: Annotated[
         bool, typer.Option("--admin", help="Let it manage keys, none wider than itself.")

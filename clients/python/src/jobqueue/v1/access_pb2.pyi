@@ -44,7 +44,7 @@ class Access(_message.Message):
         WORK: Access._Permission.ValueType  # 4
         """Lease jobs and settle them."""
         OPERATE: Access._Permission.ValueType  # 5
-        """Cancel, retry and delete jobs; pause queues; declare kinds."""
+        """Cancel, retry, release and delete jobs; pause queues; declare kinds."""
         ADMIN: Access._Permission.ValueType  # 6
         """Manage the keys and identities of the namespace, and read its audit log."""
 
@@ -62,7 +62,7 @@ class Access(_message.Message):
     WORK: Access.Permission.ValueType  # 4
     """Lease jobs and settle them."""
     OPERATE: Access.Permission.ValueType  # 5
-    """Cancel, retry and delete jobs; pause queues; declare kinds."""
+    """Cancel, retry, release and delete jobs; pause queues; declare kinds."""
     ADMIN: Access.Permission.ValueType  # 6
     """Manage the keys and identities of the namespace, and read its audit log."""
 

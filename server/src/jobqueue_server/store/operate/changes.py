@@ -125,8 +125,13 @@ class ChangeStore:
                     f"job is {status} and not held back: it was released before, or enqueued without `hold`",
                     metadata={"job_id": str(job_id), "status": status},
                 )
-            job = await _changed(scope, transaction, job_id)
-            return Released(row["lane_id"], row["priority"], row["isolated"], row["run_at"], job)
+            return Released(
+                row["lane_id"],
+                row["priority"],
+                row["isolated"],
+                row["run_at"],
+                await _changed(scope, transaction, job_id),
+            )
 
     async def delete(self, scope: Scope, job_id: UUID) -> None:
         """Takes away an ended job with its history.

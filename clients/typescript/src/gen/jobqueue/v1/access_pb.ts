@@ -91,7 +91,7 @@ export enum Access_Permission {
   WORK = 4,
 
   /**
-   * Cancel, retry and delete jobs; pause queues; declare kinds.
+   * Cancel, retry, release and delete jobs; pause queues; declare kinds.
    *
    * @generated from enum value: OPERATE = 5;
    */
