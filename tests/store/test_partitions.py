@@ -87,13 +87,21 @@ async def test_a_partition_refuses_to_be_dropped_while_a_job_lives_or_ended_late
         store = RetentionStore(database, retention=RETENTION, expected=right)
         await store.ensure_partitions(WIDTH, behind=40, ahead=0)
         waiting, recent, present = id_at(ago(days=8)), id_at(ago(days=9)), id_at(ago(hours=1))
-        await live(connection, [waiting])
+        held = id_at(ago(days=8, hours=12))
+        await live(connection, [waiting, held])
+        await connection.execute("update live_job set state = 3, hold = 4 where id = $1", held)
         await finished(connection, [recent], ago(days=6, hours=23))
-        for id, fate in ((waiting, Fate.LIVE), (recent, Fate.RECENT), (present, Fate.YOUNG)):
+        fates = (
+            (waiting, Fate.LIVE),
+            (held, Fate.LIVE),
+            (recent, Fate.RECENT),
+            (present, Fate.YOUNG),
+        )
+        for id, fate in fates:
             partition = await partition_of(store, id)
             assert partition is not None
             assert await store.drop_partition(partition.name) is fate
-        assert (await rows(connection, [waiting, recent]))["job"] == 2
+        assert (await rows(connection, [waiting, held, recent]))["job"] == 3
 
 
 async def test_a_retry_and_a_late_enqueue_win_against_a_drop(dsn):

@@ -12,7 +12,8 @@ import java.util.Map;
  * @param depths its jobs that are not over, by QUEUED, RETRYING and RUNNING
  * @param held its jobs that are held back, by what they wait for; they count in depths too
  */
-public record Queue(String name, boolean paused, int running, Map<Status, QueueDepth> depths, Map<Hold, HoldDepth> held) {
+public record Queue(
+        String name, boolean paused, int running, Map<Status, QueueDepth> depths, Map<Hold, HoldDepth> held) {
     /** Keeps copies of the maps. */
     public Queue {
         depths = Map.copyOf(depths);
