@@ -264,6 +264,50 @@ func TestAWatchGoesOnWhereItsStreamBroke(t *testing.T) {
 	}
 }
 
+func TestAHeldJobIsReleased(t *testing.T) {
+	hand, later := pb.Job_HAND, pb.Job_Hold(99)
+	releases := 0
+	client := answering(t, func(method string, request any, _ metadata.MD) (any, error) {
+		switch asked := request.(type) {
+		case *pb.EnqueueJobRequest:
+			if !asked.Job.Hold {
+				return nil, fmt.Errorf("it is not to be held")
+			}
+			return &pb.EnqueueJobResponse{Job: &pb.Job{Id: "1", Hold: &hand}}, nil
+		case *pb.GetJobRequest:
+			return &pb.GetJobResponse{Job: &pb.Job{Id: "1", Hold: &later}}, nil
+		case *pb.ReleaseJobRequest:
+			if releases++; releases > 1 {
+				return nil, refusal(codes.FailedPrecondition, "JOB_NOT_HELD")
+			}
+			return &pb.ReleaseJobResponse{Job: &pb.Job{Id: asked.Id}}, nil
+		case *pb.GetQueueRequest:
+			held := []*pb.HoldDepth{{Hold: hand, Jobs: 3, Capped: true}}
+			return &pb.GetQueueResponse{Queue: &pb.Queue{Name: asked.Name, Held: held}}, nil
+		}
+		return nil, fmt.Errorf("%s was not to be called", method)
+	})
+	ctx := context.Background()
+
+	job, err := client.Enqueue(ctx, jobqueue.NewJob{Kind: "k", Hold: true})
+	if err != nil || job.Hold != jobqueue.HoldHand {
+		t.Errorf("%+v %v", job, err)
+	}
+	if job, err = client.Get(ctx, "1"); err != nil || job.Hold != jobqueue.HoldUnspecified {
+		t.Errorf("%+v %v", job, err)
+	}
+	if job, err = client.Release(ctx, "1"); err != nil || job.ID != "1" || job.Hold != "" {
+		t.Errorf("%+v %v", job, err)
+	}
+	if _, err = client.Release(ctx, "1"); !errors.Is(err, jobqueue.ErrJobNotHeld) {
+		t.Error(err)
+	}
+	queue, err := client.GetQueue(ctx, "q")
+	if err != nil || queue.Held[jobqueue.HoldHand] != (jobqueue.HoldDepth{Jobs: 3, Capped: true}) {
+		t.Errorf("%+v %v", queue, err)
+	}
+}
+
 func TestKindsAndQueuesAreReadPageByPage(t *testing.T) {
 	client := answering(t, func(method string, request any, _ metadata.MD) (any, error) {
 		switch asked := request.(type) {

@@ -26,7 +26,7 @@ import {
   RetryInfoSchema,
 } from "../src/gen/google/rpc/error_details_pb.js";
 import { JobSchema, Job_Status } from "../src/gen/jobqueue/v1/job_pb.js";
-import type { NewJob } from "../src/gen/jobqueue/v1/job_pb.js";
+import type { Job_Hold, NewJob } from "../src/gen/jobqueue/v1/job_pb.js";
 import { VERSION } from "../src/version.js";
 import { ScriptedServer } from "./scripted.js";
 
@@ -80,18 +80,37 @@ test("an enqueue without a key is asked once, one with a key again, under the sa
   assert.equal(keys[1], keys[2]);
 });
 
-test("cancel, retry and delete are asked once", async (t) => {
+test("cancel, retry, release and delete are asked once", async (t) => {
   let calls = 0;
   const refuse = (): never => {
     calls += 1;
     throw away();
   };
-  const server = await ScriptedServer.start(t, { cancelJob: refuse, retryJob: refuse, deleteJob: refuse });
+  const server = await ScriptedServer.start(t, {
+    cancelJob: refuse,
+    retryJob: refuse,
+    releaseJob: refuse,
+    deleteJob: refuse,
+  });
   const client = new Client(server.address);
   await assert.rejects(client.cancel("j1"), Unavailable);
   await assert.rejects(client.retry("j1"), Unavailable);
+  await assert.rejects(client.release("j1"), Unavailable);
   await assert.rejects(client.delete("j1"), Unavailable);
-  assert.equal(calls, 3);
+  assert.equal(calls, 4);
+});
+
+test("a held job says so until it is released", async (t) => {
+  const server = await ScriptedServer.start(t, {
+    enqueueJob: (request) => ({ job: request.job?.hold ? { id: "j1", hold: 4 } : { id: "j1" } }),
+    getJob: () => ({ job: { id: "j1", hold: 99 as number as Job_Hold } }),
+    releaseJob: () => ({ job: { id: "j1" } }),
+  });
+  const client = new Client(server.address);
+  assert.equal((await client.enqueue("k", null, { hold: true })).hold, "HAND");
+  assert.equal((await client.enqueue("k")).hold, undefined);
+  assert.equal((await client.get("j1")).hold, "HOLD_UNSPECIFIED");
+  assert.equal((await client.release("j1")).hold, undefined);
 });
 
 test("tries end with the deadline, and the error says what was wrong all the time", async (t) => {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt};
 use jobqueue::{
-    Error, ErrorKind, Filter, HandlerResult, Job, JsonText, LeasedJob, NewJob, RetryPolicy, Status, WatchFilter,
+    Error, ErrorKind, Filter, HandlerResult, Hold, Job, JsonText, LeasedJob, NewJob, RetryPolicy, Status, WatchFilter,
     Worker, failed, new_idempotency_key, retry,
 };
 use serde_json::json;
@@ -110,6 +110,21 @@ async fn cancel_retry_and_delete_do_what_they_say_and_say_why_they_do_not() -> D
         let gone = gone.ok_or("it is still there")?;
         assert!(gone.kind() == ErrorKind::JobNotFound && gone.is(ErrorKind::NotFound));
     }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn a_held_job_says_so_until_it_is_released() -> Done {
+    let (client, queue) = (client()?, own());
+    let held = client.enqueue(NewJob::new("k").queue(&queue).hold()).await?;
+    assert_eq!((held.status, held.hold), (Status::Queued, Some(Hold::Hand)));
+    let depth = client.get_queue(&queue).await?.held[&Hold::Hand];
+    assert_eq!((depth.jobs, depth.capped), (1, false));
+    assert_eq!(client.release(&held.id).await?.hold, None);
+    let again = client.release(&held.id).await.unwrap_err();
+    assert_eq!((again.kind(), again.reason()), (ErrorKind::JobNotHeld, "JOB_NOT_HELD"));
+    client.cancel(&held.id, "").await?;
     Ok(())
 }
 
