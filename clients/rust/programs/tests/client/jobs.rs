@@ -152,7 +152,7 @@ async fn a_cancel_of_a_running_job_is_pending_and_its_handler_answers_it() -> Do
         release.send_replace(true);
         client.wait(&job.id, WITHIN).await
     });
-    let job = job.await?;
+    let job = Box::pin(job).await?;
     assert_eq!((job.status, job.reason.as_str()), (Status::Cancelled, "CANCELLED_BY_CALLER"));
     Ok(())
 }
