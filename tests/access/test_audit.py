@@ -94,6 +94,7 @@ async def one_of_each(house: House) -> dict[str, Any]:
     return {
         "CancelJob": jobqueue_pb2.CancelJobRequest(id=(await house.enqueue(queue="mail")).id, reason="why"),
         "RetryJob": jobqueue_pb2.RetryJobRequest(id=await ended(house)),
+        "ReleaseJob": jobqueue_pb2.ReleaseJobRequest(id=(await house.enqueue(queue="mail", hold=True)).id),
         "DeleteJob": jobqueue_pb2.DeleteJobRequest(id=await ended(house)),
         "PauseQueue": queue_admin_pb2.PauseQueueRequest(name="mail"),
         "ResumeQueue": queue_admin_pb2.ResumeQueueRequest(name="mail"),
@@ -112,6 +113,7 @@ async def one_of_each(house: House) -> dict[str, Any]:
 OBJECTS = {
     "CancelJob": "job:{id}",
     "RetryJob": "job:{id}",
+    "ReleaseJob": "job:{id}",
     "DeleteJob": "job:{id}",
     "PauseQueue": "queue:{name}",
     "ResumeQueue": "queue:{name}",
@@ -185,6 +187,8 @@ async def test_a_change_that_is_refused_by_its_state_leaves_no_row(house: House)
     assert (
         await refused_for(house.stub.RetryJob(jobqueue_pb2.RetryJobRequest(id=job.id))) == "JOB_NOT_TERMINAL"
     )
+    released = jobqueue_pb2.ReleaseJobRequest(id=job.id)
+    assert await refused_for(house.stub.ReleaseJob(released)) == "JOB_NOT_HELD"
     assert not await listed(house, object=f"job:{job.id}")
 
 

@@ -114,7 +114,7 @@ class ChangeStore:
         Raises:
             JobNotHeld: It is not held back by hand.
         """
-        async with self._database.transaction() as transaction:
+        async with audited(self._database) as transaction:
             row = await transaction.fetchrow("release_job", job_id, scope.namespace)
             if row is None:
                 found = await transaction.fetchrow("get_job", job_id, False, scope.namespace)
@@ -125,13 +125,9 @@ class ChangeStore:
                     f"job is {status} and not held back: it was released before, or enqueued without `hold`",
                     metadata={"job_id": str(job_id), "status": status},
                 )
-            return Released(
-                row["lane_id"],
-                row["priority"],
-                row["isolated"],
-                row["run_at"],
-                await _changed(scope, transaction, job_id),
-            )
+            released = await _changed(scope, transaction, job_id)
+            await transaction.tell(scope, "ReleaseJob", f"job:{job_id}", details=_of(released))
+            return Released(row["lane_id"], row["priority"], row["isolated"], row["run_at"], released)
 
     async def delete(self, scope: Scope, job_id: UUID) -> None:
         """Takes away an ended job with its history.
