@@ -222,7 +222,7 @@ async def test_jobs_that_come_and_go_write_no_row_and_run_no_statement_for_it(
         await worker.succeed(await worker.job())
     await house.app.access.denials.write()
     assert "enqueue" in ran
-    assert not [name for name in ran if "audit" in name]
+    assert "insert_audit" not in ran
     assert not await house.value("select count(*) from audit where transport <> ''")
 
 
