@@ -120,13 +120,15 @@ class Server:
 
     @property
     def warnings(self) -> list[str]:
-        """What it logged as a warning or worse."""
-        found = []
+        """What it logged as a warning or worse once it was ready. Before, it may warn of the bench's database."""
+        found: list[str] = []
         for line in self.said.splitlines():
             try:
                 fields = json.loads(line)
             except ValueError:
                 continue
+            if fields.get("message") == "jobqueue-server is ready":
+                found.clear()
             if str(fields.get("level", "")).lower() in ("warning", "error", "critical"):
                 found.append(str(fields.get("event", fields.get("message", line))))
         return found

@@ -89,7 +89,10 @@ async def test_the_gate_counts_pairs_memory_and_statements(cluster: Cluster, mon
     assert [found.values[f"{name} keys"] for name in ("G1", "G2", "G3")] == [1.1] * 3
     assert [found.values[f"{name} traceparent"] for name in ("G2", "G3")] == [1.2] * 2
     assert "G3 keys 1.1 x without (95 %: 1.100-1.100)" in line("auth", found)
-    assert found.values["a wrong key"] == 0, found.detail["wrong_key"]
+    # The background runs some too, and not as many in each second.
+    wrong = found.values["a wrong key"]
+    assert wrong is not None
+    assert wrong <= 0.01, found.detail["wrong_key"]
     assert found.detail["memory_mb"]["keys"] == 100
 
 

@@ -47,6 +47,7 @@ COMMANDS = [
     *[("keys", name) for name in ("create", "list", "show", "rotate", "revoke")],
     *[("identities", name) for name in ("put", "list", "delete")],
     *[("namespaces", name) for name in ("create", "list", "disable", "enable")],
+    ("audit", "list"),
 ]
 
 
@@ -63,7 +64,7 @@ def _help(*arguments: str) -> str:
 
 
 def test_the_commands_here_are_all_that_there_are():
-    for group in ((), ("kinds",), ("queues",), ("keys",), ("identities",), ("namespaces",)):
+    for group in ((), ("kinds",), ("queues",), ("keys",), ("identities",), ("namespaces",), ("audit",)):
         told = _help(*group).partition("Commands")[2]
         found = set(re.findall(r"^│ ([a-z-]+) ", told, re.MULTILINE))
         here = {command[len(group)] for command in COMMANDS if command[: len(group)] == group}

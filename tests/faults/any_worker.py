@@ -73,7 +73,7 @@ class AnyWorker:
         self._say(
             do="start", addresses=addresses, queues=["default"], kinds=["work"], slots=options.slots,
             slots_by_kind={}, name=options.name, labels={}, session_ttl_s=options.ttl,
-            shutdown_grace_s=options.grace, stop_when_lost=False,
+            shutdown_grace_s=options.grace, stop_when_lost=False, tokens=False,
         )  # fmt: skip
         async for raw in process.stdout:
             self._heard(json.loads(raw))
