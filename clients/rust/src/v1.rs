@@ -483,7 +483,7 @@ pub struct Identity {
     /// What is matched, as it was put.
     #[prost(string, tag = "3")]
     pub pattern: ::prost::alloc::string::String,
-    /// The issuer of its tokens. Empty: the server's.
+    /// The issuer of its tokens. Empty: the server's, if it has only one.
     #[prost(string, tag = "4")]
     pub issuer: ::prost::alloc::string::String,
     /// The claim that is matched. Empty: the one that names the caller.
@@ -514,7 +514,7 @@ pub struct PutIdentityRequest {
     /// A name, or its beginning and `*`, such as `spiffe://example.org/ns/prod/*`. 1..512 characters.
     #[prost(string, tag = "2")]
     pub pattern: ::prost::alloc::string::String,
-    /// For `jwt`: the issuer of its tokens, at most 512 characters. Empty: the server's.
+    /// For `jwt`: the issuer of its tokens, at most 512 characters. Empty: the server's, if it has only one.
     #[prost(string, tag = "3")]
     pub issuer: ::prost::alloc::string::String,
     /// For `jwt`: the claim that is matched, a text or a list of texts, such as `groups`. At most 100 characters. Empty: the

@@ -1672,7 +1672,7 @@ type Identity struct {
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// What is matched, as it was put.
 	Pattern string `protobuf:"bytes,3,opt,name=pattern,proto3" json:"pattern,omitempty"`
-	// The issuer of its tokens. Empty: the server's.
+	// The issuer of its tokens. Empty: the server's, if it has only one.
 	Issuer string `protobuf:"bytes,4,opt,name=issuer,proto3" json:"issuer,omitempty"`
 	// The claim that is matched. Empty: the one that names the caller.
 	Claim string `protobuf:"bytes,5,opt,name=claim,proto3" json:"claim,omitempty"`
@@ -1797,7 +1797,7 @@ type PutIdentityRequest struct {
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// A name, or its beginning and `*`, such as `spiffe://example.org/ns/prod/*`. 1..512 characters.
 	Pattern string `protobuf:"bytes,2,opt,name=pattern,proto3" json:"pattern,omitempty"`
-	// For `jwt`: the issuer of its tokens, at most 512 characters. Empty: the server's.
+	// For `jwt`: the issuer of its tokens, at most 512 characters. Empty: the server's, if it has only one.
 	Issuer string `protobuf:"bytes,3,opt,name=issuer,proto3" json:"issuer,omitempty"`
 	// For `jwt`: the claim that is matched, a text or a list of texts, such as `groups`. At most 100 characters. Empty: the
 	// claim that names the caller.

@@ -897,7 +897,7 @@ class Identity(_message.Message):
     pattern: _builtins.str
     """What is matched, as it was put."""
     issuer: _builtins.str
-    """The issuer of its tokens. Empty: the server's."""
+    """The issuer of its tokens. Empty: the server's, if it has only one."""
     claim: _builtins.str
     """The claim that is matched. Empty: the one that names the caller."""
     namespace: _builtins.str
@@ -956,7 +956,7 @@ class PutIdentityRequest(_message.Message):
     pattern: _builtins.str
     """A name, or its beginning and `*`, such as `spiffe://example.org/ns/prod/*`. 1..512 characters."""
     issuer: _builtins.str
-    """For `jwt`: the issuer of its tokens, at most 512 characters. Empty: the server's."""
+    """For `jwt`: the issuer of its tokens, at most 512 characters. Empty: the server's, if it has only one."""
     claim: _builtins.str
     """For `jwt`: the claim that is matched, a text or a list of texts, such as `groups`. At most 100 characters. Empty: the
     claim that names the caller.

@@ -953,7 +953,7 @@ export type Identity = Message<"jobqueue.v1.Identity"> & {
   pattern: string;
 
   /**
-   * The issuer of its tokens. Empty: the server's.
+   * The issuer of its tokens. Empty: the server's, if it has only one.
    *
    * @generated from field: string issuer = 4;
    */
@@ -1030,7 +1030,7 @@ export type PutIdentityRequest = Message<"jobqueue.v1.PutIdentityRequest"> & {
   pattern: string;
 
   /**
-   * For `jwt`: the issuer of its tokens, at most 512 characters. Empty: the server's.
+   * For `jwt`: the issuer of its tokens, at most 512 characters. Empty: the server's, if it has only one.
    *
    * @generated from field: string issuer = 3;
    */
