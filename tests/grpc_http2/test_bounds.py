@@ -273,6 +273,19 @@ async def test_error_answers_that_are_not_read_are_bounded(
         assert (await wire.answer(await wire.call("/t.T/Echo", None, grpc_timeout="0S"))).status is not None
 
 
+async def test_a_caller_is_read_no_further_also_where_its_last_frame_is_one_too_many(serve: Serve) -> None:
+    served = await serve()
+    async with await Wire.open(served.port, buffer=4096) as wire:
+        [connection] = served.server._terms.connections
+        block = wire.encoder.encode(call_fields("/t.T/" + "x" * 250))
+        async with asyncio.timeout(30):
+            while not connection.out.deaf:
+                # So few that they come alone, and none is left when the server halts.
+                await wire.send(b"".join(frame(1, 4 | END_STREAM, wire.next(), block) for _ in range(10)))
+                await asyncio.sleep(0.0001)
+        assert not connection._transport.is_reading()
+
+
 async def test_a_caller_that_reads_nothing_for_too_long_loses_its_connection(serve: Serve) -> None:
     served = await serve(limits=Limits(stall=1))
     async with await Wire.open(served.port, buffer=4096) as wire:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -125,13 +126,17 @@ async def test_a_message_that_is_too_large_once_decompressed_is_refused(
     async with await Caller.greet(served.port) as caller:
         for size in (MOST_BYTES + 1, 200 << 20):
             stream = await caller.begin("/t.T/Size", ("grpc-encoding", encoding))
-            await caller.say(stream, packed(encoding, bytes(size)), end=True)
+            bomb = packed(encoding, bytes(size))
+            tracemalloc.start()
+            await caller.say(stream, bomb, end=True)
             answer = await caller.answer(stream)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
             assert answer.status == RESOURCE_EXHAUSTED
-            # It was not decompressed to its end.
             assert (
                 answer.text == f"the message has over {MOST_BYTES} bytes once decompressed; that is the most"
             )
+            assert peak < 100 << 20, "it was not decompressed to its end"
 
 
 async def test_what_waits_decompressed_is_bounded_for_a_connection(served: Served) -> None:
