@@ -74,7 +74,7 @@ begin
             continue;
         end if;
         if not locked then
-            -- Somebody may have made it meanwhile: look again.
+            -- Another server may have made it meanwhile: look again.
             perform lock_audit_partitions();
             locked := true;
             continue;
@@ -117,7 +117,7 @@ declare
     definer regprocedure;
 begin
     -- As in 0002: a function that runs with its owner's rights looks names up in the schema it was made in, and nowhere
-    -- else. The service's role is granted these by name; nobody else is.
+    -- else. The service's role is granted these by name, and no other role is.
     foreach definer in array array[
         'ensure_audit_partitions(interval, int4, int4)'::regprocedure,
         'drop_audit_partition(interval)'::regprocedure
