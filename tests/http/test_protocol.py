@@ -411,7 +411,8 @@ async def test_a_caller_that_sends_much_at_once_does_not_keep_others_waiting(
         while pipe.sent.count(b"HTTP/1.1 ") < 2:
             await asyncio.sleep(0)
             turns += 1
-    assert turns >= len(sent) // (128 << 10)
+    # Without time each piece is a turn.
+    assert turns >= len(sent) // ((128 if turn else 64) << 10)
     await saying
     ((created, _), (other, _)) = await pipe.answers(2)
     assert (created[9:12], other[9:12]) == (b"201", b"400")
