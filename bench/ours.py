@@ -20,7 +20,7 @@ from .load import Load, grpc_calls, rest, wire
 from .meter import Meter, per_job
 from .postgres import Cluster
 from .processes import DONE, MESSAGES, Processes, merged
-from .server import Server, declare
+from .server import Server, declare, limit_keys, limit_queue
 from .workers import Workers, work
 
 GRAIN = 0.25
@@ -39,6 +39,8 @@ class Scenario:
         servers: Processes on the same database. Producers and streams are spread evenly, unless `uneven`.
         uneven: Whether all streams but one of each other server are at the first.
         keys: Whether the servers ask for keys, which all callers then show.
+        of_a_key: How many jobs of one job key run at once in the default queue. None: any number.
+        of_the_queue: How many jobs of the default queue run at once. None: any number.
     """
 
     load: Load
@@ -47,6 +49,8 @@ class Scenario:
     servers: int = 1
     uneven: bool = False
     keys: bool = False
+    of_a_key: int | None = None
+    of_the_queue: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,10 @@ async def measure(cluster: Cluster, scenario: Scenario, checkout: Checkout | Non
         key = (await first_key(dsn, "bench", force=False)).text if scenario.keys else ""
         staged = stage(dsn, scenario.servers, scenario.workers.kinds, checkout, key)
         servers = await up.enter_async_context(staged)
+        if scenario.of_a_key is not None:
+            await limit_keys(servers[0], scenario.of_a_key)
+        if scenario.of_the_queue is not None:
+            await limit_queue(servers[0], scenario.of_the_queue)
         connection = await asyncpg.connect(dsn)
         try:
             return await _measure(cluster, scenario, servers, connection)

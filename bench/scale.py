@@ -18,6 +18,8 @@ class Scale:
         idle_streams: Of G10.
         pairs: Of the gate `auth`: how often each of its scenarios is run.
         known_keys: Of the gate `auth`, whose memory is measured.
+        held_jobs: Of the gate `keys`: how many wait for their keys.
+        limits_hold_seconds: Of the gate `totals`: how long its snapshots are held.
     """
 
     factor: float = 1.0
@@ -28,6 +30,8 @@ class Scale:
     idle_streams: int = 10_000
     pairs: int = 6
     known_keys: int = 10_000
+    held_jobs: int = 1_000_000
+    limits_hold_seconds: float = 600
 
     def smaller(self, gate: str) -> bool:
         """Whether less was measured for a gate than a full run does."""
@@ -40,6 +44,8 @@ class Scale:
             "G11": "soak_seconds",
             "G12": "large_backlog",
             "auth": "pairs",
+            "keys": "held_jobs",
+            "totals": "limits_hold_seconds",
         }
         names = ["factor", *([of_its_own[gate]] if gate in of_its_own else [])]
         return any(getattr(self, name) < getattr(full, name) for name in names)

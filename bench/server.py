@@ -60,7 +60,8 @@ class Server:
         self._checkout = checkout
         self.grpc = self.http = self._metrics = ""
         self.pid = 0
-        self._said = ""
+        # Once it has ended, when its file is gone.
+        self._said: str | None = None
 
     async def __aenter__(self) -> Server:
         self.grpc, self.http, self._metrics = (f"127.0.0.1:{port}" for port in _free_ports(3))
@@ -111,7 +112,7 @@ class Server:
     @property
     def said(self) -> str:
         """Its log."""
-        return self._said or Path(self._log.name).read_text(errors="replace")
+        return Path(self._log.name).read_text(errors="replace") if self._said is None else self._said
 
     def check(self) -> None:
         """Raises BenchError where it has ended."""
@@ -165,6 +166,25 @@ async def declare(server: Server, kinds: tuple[str, ...]) -> None:
         for kind in kinds:
             request = queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name=kind))
             await admin.PutKind(request, metadata=bearer(server.key))
+
+
+async def limit_keys(server: Server, max_running: int) -> None:
+    """So many jobs of one key run at once in the default queue from now on."""
+    policy = queue_admin_pb2.KeyPolicy(max_running=max_running)
+    await _update(server, queue_admin_pb2.Queue(name="default", key_policy=policy))
+
+
+async def limit_queue(server: Server, max_running: int) -> None:
+    """So many jobs of the default queue run at once from now on."""
+    limits = queue_admin_pb2.Limits(max_running=max_running)
+    await _update(server, queue_admin_pb2.Queue(name="default", limits=limits))
+
+
+async def _update(server: Server, queue: queue_admin_pb2.Queue) -> None:
+    async with grpc.aio.insecure_channel(server.grpc) as channel:
+        admin = queue_admin_pb2_grpc.QueueAdminStub(channel)
+        request = queue_admin_pb2.UpdateQueueRequest(queue=queue, allow_missing=True)
+        await admin.UpdateQueue(request, metadata=bearer(server.key))
 
 
 def _free_ports(count: int) -> list[int]:

@@ -49,6 +49,7 @@ JOB_REASONS = {
     Reason.CANCELLED_BY_CALLER: "CANCELLED: by CancelJob.",
     Reason.CANCELLED_BY_WORKER: "CANCELLED: by its worker, without having been asked.",
     Reason.CANCEL_GRACE_ENDED: "CANCELLED: its worker was asked to stop and did not answer within the grace.",
+    Reason.KEY_CANCELLED: "CANCELLED: one before it of its key failed or was cancelled; its queue cancels the rest.",
 }
 ATTEMPT_REASONS = {
     Reason.HANDLER_FAILED: "The worker reported a failure.",

@@ -40,7 +40,9 @@ def _sent(column: Column) -> str:
 
 
 def _value(column: Column) -> str:
-    """What an insert stores: of the run that the row names by its number."""
+    """What an insert stores: the row's own, or that of the run that the row names by its number."""
+    if column.each:
+        return column.name
     value = f"(${_number(column)}::{_sent(column)})[run]"
     if column.sent:
         value += f"::{column.type}"
@@ -62,19 +64,34 @@ def _bytes(columns: Iterable[Column], prefix: str) -> list[str]:
     ]
 
 
+def _parameters(*, each: bool) -> list[str]:
+    return [f"${_number(column)} {column.name} {_sent(column)}" for column in COLUMNS if column.each == each]
+
+
+def _own(prefix: str = "") -> list[str]:
+    """The columns that each job has its own values of."""
+    return [prefix + column.name for column in COLUMNS if column.each]
+
+
 _LIVE = [column for column in COLUMNS if column.live]
 
 #: From the name of a list to its items and what stands between them. `$n` in a name is any parameter.
 LISTS: dict[str, tuple[Callable[[str], list[str]], str]] = {
-    "parameters": (
-        lambda _: [f"${_number(column)} {column.name} {_sent(column)}" for column in COLUMNS],
-        "  ",
+    "parameters": (lambda _: _parameters(each=False), "  "),
+    "parameters of each job": (lambda _: _parameters(each=True), "  "),
+    "arguments of each job": (
+        lambda _: [f"${_number(column)}::{_sent(column)}" for column in COLUMNS if column.each],
+        ", ",
     ),
+    "of each job": (lambda _: _own(), ", "),
+    "of each job from a": (lambda _: _own("a."), ", "),
     "columns": (lambda _: [column.name for column in COLUMNS], ", "),
     "values": (lambda _: [_value(column) for column in COLUMNS], ", "),
     "columns of live_job": (lambda _: [column.name for column in _LIVE], ", "),
     "values of live_job": (lambda _: [_value(column) for column in _LIVE], ", "),
     "columns of live_job from b": (lambda _: [f"b.{column.name}" for column in _LIVE], ", "),
+    "argument of the stile": (lambda _: [f"${FIRST_PARAMETER + len(COLUMNS)}::int8[]"], ", "),
+    "parameter of the stile": (lambda _: [f"${FIRST_PARAMETER + len(COLUMNS)} stile int8[]"], ""),
     "timeout": (lambda _: [_value(column) for column in COLUMNS if column.name == "timeout_ms"], ", "),
     "shown in every view": (lambda _: [_read(column, "j.") for column in _shown(View.BASIC)], ", "),
     "shown in full, where $n": (
@@ -91,7 +108,15 @@ LISTS: dict[str, tuple[Callable[[str], list[str]], str]] = {
     "bytes in every view": (lambda _: _bytes(_shown(View.BASIC), "d."), " "),
     "bytes in full": (lambda _: _bytes(_shown(View.FULL), "j."), " "),
     "delivered": (
-        lambda _: [_read(column) for field in FIELDS if field.delivered for column in field.columns],
+        # First those of each job, then those that leases share.
+        lambda _: [
+            _read(column)
+            for each in (True, False)
+            for field in FIELDS
+            if field.delivered
+            for column in field.columns
+            if column.each == each
+        ],
         ", ",
     ),
 }  # fmt: skip
@@ -114,7 +139,7 @@ def made(name: str, comma: str, indent: str) -> str:
     make, between = LISTS[known(name)]
     # What is one item is not broken.
     items = [item.replace(" ", "\0") for item in make(parameter[0] if parameter else "")]
-    begin = indent + "-- " if name == "parameters" else indent
+    begin = indent + "-- " if name.startswith("parameter") else indent
     text = textwrap.fill(
         between.join(items) + comma,
         WIDTH,

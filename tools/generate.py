@@ -1,4 +1,5 @@
-"""Generates from `proto/` all that is made of it: the Python stubs of the client, and the new rows of bindings.txt.
+"""Generates what is made of .proto files: the Python stubs of the client and the new rows of bindings.txt of `proto/`,
+and in the server the messages of FOREIGN.
 
     python -m tools.generate               write them
     python -m tools.generate --check       write nothing; fail if something would change
@@ -15,6 +16,7 @@ import argparse
 import difflib
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,8 +30,22 @@ PROTO = ROOT / "proto"
 BUILD = ROOT / ".build"
 # buf.yaml says why this is its name.
 GOOGLEAPIS = BUILD / "googleapis (run make install)"
-IMPORTED = ("google/api/annotations.proto", "google/api/field_behavior.proto", "google/api/http.proto")
+#: By its name in imports: its name in the wheel.
+IMPORTED = {
+    name: name
+    for name in (
+        "google/api/annotations.proto",
+        "google/api/client.proto",
+        "google/api/field_behavior.proto",
+        "google/api/http.proto",
+        "google/api/launch_stage.proto",
+        "google/rpc/status.proto",
+    )
+} | {"google/longrunning/operations.proto": "google/longrunning/operations_proto.proto"}
 STUBS = Path("clients/python/src")
+# Interfaces of others that the server serves. They are no part of the contract, and lie beside what serves them.
+SERVER = Path("server/src")
+FOREIGN = (Path("jobqueue_server/rpc/keda/externalscaler.proto"),)
 
 # Stubs run on the release that made them and on later ones, up to the next major of protobuf: those of grpcio-tools
 # 1.73.0 (protobuf 6.31.0) on grpcio >= 1.73 and protobuf 6.31 to 7.x, which is what the client asks for.
@@ -48,8 +64,10 @@ def run(*command: str | Path) -> None:
 def lay_out_googleapis() -> None:
     """Copies the files that `proto/` imports out of the wheel, to a place that buf.yaml can name."""
     wheel = metadata.distribution("googleapis-common-protos")
-    for name in IMPORTED:
-        target, content = GOOGLEAPIS / name, Path(str(wheel.locate_file(name))).read_bytes()
+    for name, stored in IMPORTED.items():
+        target, content = GOOGLEAPIS / name, Path(str(wheel.locate_file(stored))).read_bytes()
+        # A comment names the hosts of package managers, and would stand in stubs.
+        content = re.sub(rb"(to package managers) like [^\n]*", rb"\1.", content)
         if not target.exists() or target.read_bytes() != content:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
@@ -72,7 +90,7 @@ def compilers() -> Path:
 
 
 def stubs() -> dict[Path, str]:
-    """The stubs of all of `proto/`, by their place in the repository."""
+    """What is made of all of `proto/` and of FOREIGN, by its place in the repository."""
     programs = compilers()
     protos = sorted(path.relative_to(PROTO) for path in PROTO.rglob("*.proto"))
     services = [path for path in protos if "\nservice " in (PROTO / path).read_text()]
@@ -81,8 +99,17 @@ def stubs() -> dict[Path, str]:
     with tempfile.TemporaryDirectory() as folder:
         run(*protoc, *plugins, f"--python_out={folder}", f"--mypy_out=quiet:{folder}", *protos)
         run(*protoc, *plugins, f"--grpc_python_out={folder}", f"--mypy_grpc_out=quiet:{folder}", *services)
-        made = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-        return {STUBS / path.relative_to(folder): path.read_text() for path in made}
+        found = made(STUBS, folder)
+    foreign = (programs / "python", "-m", "grpc_tools.protoc", f"-I{SERVER}")
+    with tempfile.TemporaryDirectory() as folder:
+        run(*foreign, *plugins, f"--python_out={folder}", f"--mypy_out=quiet:{folder}", *FOREIGN)
+        return found | made(SERVER, folder)
+
+
+def made(home: Path, folder: str) -> dict[Path, str]:
+    """The files of a folder, by their place under `home`."""
+    paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return {home / path.relative_to(folder): path.read_text() for path in paths}
 
 
 def stale(wanted: Mapping[Path, str]) -> set[Path]:

@@ -1,4 +1,6 @@
-"""Generates the Rust client's stubs, `clients/rust/src/v1.rs`, from `proto/`. Needs cargo and buf.
+"""Generates the Rust client's stubs, `v1.rs` and `longrunning.rs` in `clients/rust/src`, from `proto/`.
+
+Needs cargo and buf.
 
     python -m tools.rust_stubs          write them
     python -m tools.rust_stubs --check  write nothing; fail if something would change
@@ -19,11 +21,12 @@ from pathlib import Path
 from tools.cargo import CRATE, cargo
 from tools.generate import PROTO, ROOT, lay_out_googleapis, run
 
-STUBS = CRATE / "src" / "v1.rs"
+#: By their names in the crate: the packages.
+STUBS = {"v1.rs": "jobqueue.v1", "longrunning.rs": "google.longrunning"}
 
 
-def stubs() -> str:
-    """The stubs of all of `proto/`: one package, one file."""
+def stubs() -> dict[Path, str]:
+    """The stubs of all of `proto/`, and of google.longrunning: one package, one file."""
     lay_out_googleapis()
     with tempfile.TemporaryDirectory() as folder:
         descriptors = Path(folder) / "descriptors.binpb"
@@ -32,7 +35,10 @@ def stubs() -> str:
         # There, for its .cargo/config.toml.
         if code := subprocess.run(command, cwd=CRATE).returncode:
             sys.exit(code)
-        return (Path(folder) / "jobqueue.v1.rs").read_text()
+        return {
+            CRATE / "src" / name: (Path(folder) / f"{package}.rs").read_text()
+            for name, package in STUBS.items()
+        }
 
 
 def main() -> None:
@@ -47,11 +53,12 @@ def main() -> None:
         )
         return
     wanted = stubs()
-    if STUBS.exists() and STUBS.read_text() == wanted:
-        return
-    if arguments.check:
-        sys.exit(f"rust_stubs: {STUBS.relative_to(ROOT)} is not what proto/ makes: run `make generate`")
-    STUBS.write_text(wanted)
+    for path, text in wanted.items():
+        if path.exists() and path.read_text() == text:
+            continue
+        if arguments.check:
+            sys.exit(f"rust_stubs: {path.relative_to(ROOT)} is not what proto/ makes: run `make generate`")
+        path.write_text(text)
 
 
 if __name__ == "__main__":

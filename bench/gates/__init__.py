@@ -7,6 +7,7 @@ from .backlog import Backlog
 from .costs import Costs
 from .gate import Found, Gate, Part
 from .idle import IdleStreams
+from .keys import Keys
 from .latency import StartLatency
 from .mixed import Mixed
 from .others import Others
@@ -17,6 +18,7 @@ from .servers import Servers
 from .snapshot import HeldSnapshot
 from .soak import Soak
 from .throughput import Drain, HandOff, ManyStreams, Rest, Unary
+from .totals import Totals
 
 _ALL: tuple[Gate, ...] = (
     HandOff(),
@@ -36,6 +38,8 @@ _ALL: tuple[Gate, ...] = (
     Mixed(),
     Overload(),
     Auth(),
+    Keys(),
+    Totals(),
 )
 GATES: dict[str, Gate] = {gate.name: gate for gate in _ALL}
 

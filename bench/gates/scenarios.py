@@ -47,6 +47,12 @@ def many_streams(scale: Scale) -> Scenario:
     return replace(hand_off(scale), workers=Workers(streams=200, slots=10))
 
 
+def servers(scale: Scale, count: int) -> Scenario:
+    """The hand-off on several servers, as much under way as on one, eight streams that are spread over them."""
+    load = Load(scale.jobs(300_000), "batch", producers=4, in_flight=4)
+    return Scenario(load, Workers(streams=8, slots=1000), servers=count)
+
+
 def on_schedule(scale: Scale, sort: str = "runtime") -> Scenario:
     """Unary calls at a rate that is nowhere near the capacity.
 

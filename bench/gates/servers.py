@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from ..load import Load
-from ..ours import Scenario
-from ..workers import Workers
+from . import scenarios
 from .gate import Found, Part
 from .round import Round
 
@@ -32,14 +31,12 @@ class Servers:
 
     async def measure(self, bench: Round) -> Found:
         """One, then the others."""
-        load = Load(bench.scale.jobs(300_000), "batch", producers=4, in_flight=4)
-        workers = Workers(streams=8, slots=1000)
-        one = await bench.ours("one server", Scenario(load, workers))
+        one = await bench.ours("one server", scenarios.servers(bench.scale, 1))
         values: dict[str, float | None] = {}
         detail: dict[str, Any] = {"one": one.told()}
         for part in self.parts:
             count, uneven = 2 if part.name.startswith("two") else 4, part.name.endswith("uneven")
-            scenario = Scenario(load, workers, servers=count, uneven=uneven)
+            scenario = replace(scenarios.servers(bench.scale, count), uneven=uneven)
             found = await bench.ours(f"{part.name} servers", scenario)
             values[part.name] = round(100 * found.rate / one.rate, 1)
             detail[part.name] = found.told()

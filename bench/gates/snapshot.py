@@ -6,9 +6,10 @@ from typing import Any
 
 import asyncpg
 
-from ..flow import flowing
+from ..flow import Flow, flowing
 from ..load import Load
 from ..ours import stage
+from ..scale import Scale
 from ..workers import Workers
 from .gate import Found, Part
 from .round import Round
@@ -55,13 +56,19 @@ class HeldSnapshot:
         load, workers = Load(_ENOUGH, "batch", in_flight=8, delay=_DELAY if backlog else 0.0), Workers()
         async with bench.cluster.fresh(ours=True) as dsn, stage(dsn, kinds=workers.kinds) as servers:
             async with flowing(servers, load, workers, ahead=backlog or None) as flow:
-                await flow.rate(_WARM if bench.scale.factor == 1 else 1.0)
-                if not held:
-                    return await flow.rates(seconds)
-                connection = await asyncpg.connect(dsn)
-                try:
-                    async with connection.transaction(isolation="repeatable_read"):
-                        await connection.fetchval("select count(*) from live_job")
-                        return await flow.rates(seconds)
-                finally:
-                    await connection.close()
+                return await rates(flow, dsn, bench.scale, bench.scale.hold_seconds, held=held)
+
+
+async def rates(flow: Flow, dsn: str, scale: Scale, span: float, *, held: bool) -> list[float]:
+    """Jobs ended in each second of a span, after a few to warm up, with a snapshot held all the while or without."""
+    seconds = scale.seconds(span, least=3)
+    await flow.rate(_WARM if scale.factor == 1 else 1.0)
+    if not held:
+        return await flow.rates(seconds)
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction(isolation="repeatable_read"):
+            await connection.fetchval("select count(*) from live_job")
+            return await flow.rates(seconds)
+    finally:
+        await connection.close()

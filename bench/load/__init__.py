@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import lcm
 from typing import Literal, TypeVar
 
 from google.rpc import error_details_pb2, status_pb2
@@ -45,6 +46,7 @@ class Load:
         bare: Whether calls over gRPC are made without a gRPC library, which would cost more than the server.
         key: What each call shows as `authorization: Bearer`; empty: none is sent.
         traceparent: Whether each call has a `traceparent` of its own.
+        keys: How many job keys the jobs have in turns, at `batch` with a library. 0: they have none.
     """
 
     jobs: int
@@ -62,6 +64,7 @@ class Load:
     bare: bool = False
     key: str = field(default="", repr=False)
     traceparent: bool = False
+    keys: int = 0
 
     @property
     def calls(self) -> int:
@@ -85,6 +88,17 @@ def new_job(load: Load, due: int) -> job_pb2.NewJob:
     if load.delay:
         job.delay.FromTimedelta(timedelta(seconds=load.delay))
     return job
+
+
+def keyed_batches(load: Load) -> list[list[job_pb2.NewJob]]:
+    """The jobs of each of the next calls, until they would come again: keys go round."""
+    job = new_job(load, 0)
+    jobs = []
+    for number in range(lcm(load.keys, load.batch)):
+        jobs.append(job_pb2.NewJob())
+        jobs[-1].CopyFrom(job)
+        jobs[-1].key = f"key-{number % load.keys}"
+    return [jobs[start : start + load.batch] for start in range(0, len(jobs), load.batch)]
 
 
 def by_due(load: Load, make: Callable[[int], T]) -> Callable[[int], T]:

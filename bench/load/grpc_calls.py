@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from itertools import cycle
 from typing import Any
 
 import grpc.aio
@@ -16,7 +17,7 @@ from ..errors import BenchError
 from ..latency import Latencies
 from ..processes import DONE, LATE, MESSAGES, REFUSED, Mailbox
 from ..ticks import Ticks
-from . import MOST_UNDER_WAY, Load, by_due, metadata, new_job, padded, says_when_to_come_back
+from . import MOST_UNDER_WAY, Load, by_due, keyed_batches, metadata, new_job, padded, says_when_to_come_back
 
 #: Makes a call whose jobs were due at a moment of `time.monotonic_ns`.
 Call = Callable[[int], Awaitable[None]]
@@ -33,6 +34,20 @@ async def enqueue_one(target: str, kind: str) -> None:
         stub = jobqueue_pb2_grpc.JobQueueStub(channel)
         job = job_pb2.NewJob(kind=kind, payload_json=padded(0))
         await stub.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=job))
+
+
+async def enqueue_keyed(target: str, kind: str, key: str, jobs: int) -> None:
+    """Jobs of one job key, 1,000 a call, eight calls at once."""
+    job = job_pb2.NewJob(kind=kind, key=key, payload_json=padded(128))
+    sizes = iter([*[1_000] * (jobs // 1_000), *([jobs % 1_000] if jobs % 1_000 else [])])
+    async with grpc.aio.insecure_channel(target) as channel:
+        stub = jobqueue_pb2_grpc.JobQueueStub(channel)
+
+        async def caller() -> None:
+            for size in sizes:
+                await stub.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[job] * size))
+
+        await asyncio.gather(*(caller() for _ in range(8)))
 
 
 async def _produce(mailbox: Mailbox, target: str, load: Load) -> None:
@@ -143,16 +158,23 @@ def _unary(stub: Any, load: Load) -> Call:
 
 
 def _batch(stub: Any, load: Load) -> Call:
-    request = by_due(
-        load, lambda due: jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[new_job(load, due)] * load.batch)
-    )
-
+    if load.keys:
+        request = _in_turns(load)
+    else:
+        request = by_due(
+            load, lambda due: jobqueue_pb2.BatchEnqueueJobsRequest(jobs=[new_job(load, due)] * load.batch)
+        )
     more = metadata(load)
 
     async def call(due: int) -> None:
         await stub.BatchEnqueueJobs(request(due), timeout=load.deadline, metadata=more())
 
     return call
+
+
+def _in_turns(load: Load) -> Callable[[int], jobqueue_pb2.BatchEnqueueJobsRequest]:
+    turns = cycle([jobqueue_pb2.BatchEnqueueJobsRequest(jobs=jobs) for jobs in keyed_batches(load)])
+    return lambda due: next(turns)
 
 
 async def _pipelined(mailbox: Mailbox, stub: Any, load: Load, acks: Latencies) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 # How jobs come in and what is timed; docs/benchmarks/peers.md says it in full.
-WORKLOADS = ("continuous", "drain", "singles", "rest_enqueue", "rest", "own")
+WORKLOADS = ("continuous", "drain", "singles", "keyed", "rest_enqueue", "rest", "own")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@ module jobqueue.dev/go
 go 1.25.0
 
 require (
+	cloud.google.com/go/longrunning v0.7.0
 	google.golang.org/genproto/googleapis/api v0.0.0-20260706201446-f0a921348800
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260706201446-f0a921348800
 	google.golang.org/grpc v1.84.0

@@ -13,9 +13,10 @@ from typing import Any
 import asyncpg
 import grpc.aio
 import pytest
+from google.longrunning import operations_pb2
 
 from jobqueue.v1 import access_admin_pb2 as pb
-from jobqueue.v1 import access_pb2, job_pb2, jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1 import access_pb2, bulk_pb2, job_pb2, jobqueue_pb2, queue_admin_pb2
 from jobqueue_server import logs
 from jobqueue_server.core.access import denials
 from jobqueue_server.core.access.denials import Denials
@@ -82,6 +83,20 @@ async def ended(house: House) -> str:
     return job.id
 
 
+async def blocked_key(house: House) -> queue_admin_pb2.UnblockQueueKeyRequest:
+    """A request for a key that a failed job blocks."""
+    await house.enqueue(queue="ordered")
+    await house.sql(
+        "update queue set key_max_running = 1, key_order = 1, key_on_failure = 2 where name = 'ordered'"
+    )
+    await house.sql(
+        "insert into turnstile (id, queue_id, taken, waiting, granted, blocked_by) "
+        "select stile_of(id, 'ada'), id, 0, 0, 0, '01a20e70-3333-7f3e-9d52-000000000001' "
+        "from queue where name = 'ordered'"
+    )
+    return queue_admin_pb2.UnblockQueueKeyRequest(queue="ordered", key="ada")
+
+
 async def one_of_each(house: House) -> dict[str, Any]:
     """A request for each method that is audited, by the method's name."""
     key = (await house.key(grant(Permission.READ))).id
@@ -91,13 +106,39 @@ async def one_of_each(house: House) -> dict[str, Any]:
         await house.access.PutIdentity(pb.PutIdentityRequest(kind="mtls", pattern="a*", grants=[MAILER]))
     ).identity
     await house.enqueue(queue="mail")
+    # The jobs of this test are in other queues.
+    chosen = bulk_pb2.JobFilter(queue="none")
+    cancelled, deleted = [
+        (await house.bulk.DeleteJobs(bulk_pb2.DeleteJobsRequest(filter=chosen, force=True))).operation.name
+        for _ in range(2)
+    ]
+    for name in (cancelled, deleted):
+        await house.operations.WaitOperation(operations_pb2.WaitOperationRequest(name=name))
+    # One that goes on, on a server that does nothing.
+    await house.sql(
+        "update operation set state = 2, owner = 0, heard_at = now() + interval '9 seconds', ended_at = null"
+        " where id = $1::text::uuid",
+        cancelled.partition("/")[2],
+    )
     return {
+        "RetryJobs": bulk_pb2.RetryJobsRequest(filter=chosen, force=True),
+        "CancelJobs": bulk_pb2.CancelJobsRequest(filter=chosen, force=True, reason="why"),
+        "DeleteJobs": bulk_pb2.DeleteJobsRequest(filter=chosen, force=True),
+        "CancelOperation": operations_pb2.CancelOperationRequest(name=cancelled),
+        "DeleteOperation": operations_pb2.DeleteOperationRequest(name=deleted),
         "CancelJob": jobqueue_pb2.CancelJobRequest(id=(await house.enqueue(queue="mail")).id, reason="why"),
         "RetryJob": jobqueue_pb2.RetryJobRequest(id=await ended(house)),
         "ReleaseJob": jobqueue_pb2.ReleaseJobRequest(id=(await house.enqueue(queue="mail", hold=True)).id),
         "DeleteJob": jobqueue_pb2.DeleteJobRequest(id=await ended(house)),
-        "PauseQueue": queue_admin_pb2.PauseQueueRequest(name="mail"),
+        "PauseQueue": queue_admin_pb2.PauseQueueRequest(name="mail", reason="the printer burns"),
         "ResumeQueue": queue_admin_pb2.ResumeQueueRequest(name="mail"),
+        "UpdateQueue": queue_admin_pb2.UpdateQueueRequest(
+            queue=queue_admin_pb2.Queue(name="mail", key_policy=queue_admin_pb2.KeyPolicy(max_running=7))
+        ),
+        "UpdateQueueKey": queue_admin_pb2.UpdateQueueKeyRequest(
+            queue_key=queue_admin_pb2.QueueKey(queue="mail", key="ada", max_running=7, paused=True)
+        ),
+        "UnblockQueueKey": await blocked_key(house),
         "PutKind": queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name="letter", max_attempts=5)),
         "CreateKey": pb.CreateKeyRequest(name="mailer", grants=[MAILER]),
         "RotateKey": pb.RotateKeyRequest(id=key),
@@ -117,6 +158,9 @@ OBJECTS = {
     "DeleteJob": "job:{id}",
     "PauseQueue": "queue:{name}",
     "ResumeQueue": "queue:{name}",
+    "UpdateQueue": "queue:{queue.name}",
+    "UpdateQueueKey": "queue:{queue_key.queue}",
+    "UnblockQueueKey": "queue:{queue}",
     "PutKind": "kind:{kind.name}",
     "RotateKey": "key:{id}",
     "RevokeKey": "key:{id}",
@@ -124,6 +168,8 @@ OBJECTS = {
     "CreateNamespace": "namespace:{name}",
     "DisableNamespace": "namespace:{name}",
     "EnableNamespace": "namespace:{name}",
+    "CancelOperation": "{name}",
+    "DeleteOperation": "{name}",
 }
 
 
@@ -133,7 +179,8 @@ async def test_each_audited_call_writes_one_row_of_who_what_where_and_when(house
     own = await house.access.GetAccess(pb.GetAccessRequest())
     for name, request in requests.items():
         before = {record.id for record in await listed(house)}
-        stub = next(each for each in (house.stub, house.admin, house.access) if hasattr(each, name))
+        stubs = (house.stub, house.admin, house.access, house.bulk, house.operations)
+        stub = next(each for each in stubs if hasattr(each, name))
         answer = await getattr(stub, name)(request, metadata=(("x-request-id", f"to {name}"),))
         (record,) = [record for record in await listed(house) if record.id not in before]
         assert (record.action, record.outcome, record.count) == (name, "OK", 1)
@@ -141,19 +188,30 @@ async def test_each_audited_call_writes_one_row_of_who_what_where_and_when(house
         assert (record.address, record.transport) == ("127.0.0.1", "grpc")
         assert record.request_id == f"to {name}"
         assert record.namespace == ("beta" if "Namespace" in name else "default")
-        made = {"CreateKey": "key:{key.id}", "PutIdentity": "identity:{identity.id}"}
+        made = {"CreateKey": "key:{key.id}", "PutIdentity": "identity:{identity.id}"} | dict.fromkeys(
+            ("RetryJobs", "CancelJobs", "DeleteJobs"), "{operation.name}"
+        )
         wanted = made[name] if name in made else OBJECTS[name]
-        assert record.object == wanted.format_map(_Fields(answer if name in made else request))
+        wanted = wanted.format_map(_Fields(answer if name in made else request))
+        assert record.object == wanted.replace("operations/", "operation:")
         assert record.reason == getattr(request, "reason", "")
         stored = await house.value("select now() - uuid_time($1::text::uuid)", record.id)
         assert timedelta(0) <= stored < timedelta(minutes=1)
     details = {record.action: dict(record.details) for record in reversed(await listed(house))}
+    assert details["RetryJobs"] == {"queue": "none"}
     assert details["DeleteJob"] == {"queue": "mail", "kind": "work"}
     assert json.loads(details["CreateKey"]["grants"])[0]["queues"] == ["mail*"]
     assert details["RotateKey"].keys() == {"successor", "grace"}
     assert details["PutIdentity"].items() >= {"kind": "jwt", "pattern": "mailer"}.items()
     assert details["DeleteIdentity"] == {"kind": "mtls", "pattern": "a*"}
     assert details["PutKind"] == {"max_attempts": "5"}
+    assert details["UpdateQueue"] == {"key_max_running": "7"}
+    assert details["UpdateQueueKey"] == {"key": "ada", "max_running": "7", "paused": "True"}
+    assert details["UnblockQueueKey"] == {
+        "key": "ada",
+        "blocked_by": "01a20e70-3333-7f3e-9d52-000000000001",
+        "waiting": "0",
+    }
 
 
 class _Fields(dict[str, Any]):
@@ -170,6 +228,16 @@ async def test_a_row_comes_and_goes_with_its_change(house: House, monkeypatch: p
         house.access.RevokeKey(pb.RevokeKeyRequest(id=key)),
         house.stub.CancelJob(jobqueue_pb2.CancelJobRequest(id=job.id)),
         house.admin.PauseQueue(queue_admin_pb2.PauseQueueRequest(name="mail")),
+        house.admin.UpdateQueue(
+            queue_admin_pb2.UpdateQueueRequest(
+                queue=queue_admin_pb2.Queue(name="mail", key_policy=queue_admin_pb2.KeyPolicy(max_running=7))
+            )
+        ),
+        house.admin.UpdateQueueKey(
+            queue_admin_pb2.UpdateQueueKeyRequest(
+                queue_key=queue_admin_pb2.QueueKey(queue="mail", key="ada", paused=True)
+            )
+        ),
         house.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=queue_admin_pb2.Kind(name="letter"))),
         house.access.CreateNamespace(pb.CreateNamespaceRequest(name="beta")),
     ):
@@ -177,7 +245,10 @@ async def test_a_row_comes_and_goes_with_its_change(house: House, monkeypatch: p
     assert not (await house.access.GetKey(pb.GetKeyRequest(id=key))).key.HasField("revoked_at")
     found = (await house.stub.GetJob(jobqueue_pb2.GetJobRequest(id=job.id))).job
     assert found.status == job_pb2.Job.QUEUED
-    assert not (await house.admin.GetQueue(queue_admin_pb2.GetQueueRequest(name="mail"))).queue.paused
+    queue = (await house.admin.GetQueue(queue_admin_pb2.GetQueueRequest(name="mail"))).queue
+    assert not queue.paused
+    assert not queue.HasField("key_policy")
+    assert not await house.value("select count(*) from queue_key")
     assert not await house.value("select count(*) from kind where name = 'letter'")
     assert not await house.value("select count(*) from namespace where name = 'beta'")
 

@@ -334,6 +334,26 @@ async def test_a_replay_tells_the_job_to_whom_may_read_it_and_its_id_to_others(
     assert await refused(elsewhere.stub.EnqueueJob(request)) == "NOT_ALLOWED"
 
 
+async def test_a_job_that_was_kept_is_told_to_whom_may_read_it_and_its_id_to_others(house: House) -> None:
+    """What may be read is that of the job that is there, which may be of another queue."""
+    unique = job_pb2.Unique(key="k")
+    kept = await house.get((await house.enqueue(payload=b'{"a": 1}', queue="news", unique=unique)).id)
+    here, seeing = (
+        await house.caller(grant(ENQUEUE | READ | PAYLOADS, "default")),
+        await house.caller(grant(ENQUEUE | READ | PAYLOADS)),
+    )
+    new = job_pb2.NewJob(kind="work", payload_json=b"{}", unique=unique)
+    request = jobqueue_pb2.EnqueueJobRequest(job=new, payload_format=job_pb2.PAYLOAD_FORMAT_JSON)
+    for caller, shown in ((here, False), (seeing, True)):
+        answer = await caller.stub.EnqueueJob(request)
+        assert answer.unique_action == job_pb2.Unique.KEPT
+        assert answer.job == (kept if shown else job_pb2.Job(id=kept.id))
+    new.idempotency_key = "k"
+    request.job.CopyFrom(new)
+    answer = await here.stub.EnqueueJob(request)
+    assert (answer.unique_action, answer.job) == (job_pb2.Unique.KEPT, job_pb2.Job(id=kept.id))
+
+
 async def test_a_call_with_a_key_counts_once_against_the_rate(house: House) -> None:
     await house.enqueue()
     caller = house.with_key((await house.key(grant(ENQUEUE), limit=Limit(1, 5))).text)

@@ -20,32 +20,61 @@ from uuid import uuid4
 import aiohttp
 import grpc.aio
 import pytest
-from google.api import annotations_pb2
+from google.longrunning import operations_pb2
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.json_format import MessageToDict
 
-from jobqueue.v1 import access_admin_pb2, access_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from jobqueue.v1 import (
+    access_admin_pb2,
+    access_pb2,
+    bulk_pb2,
+    insight_pb2,
+    job_pb2,
+    jobqueue_pb2,
+    lease_pb2,
+    queue_admin_pb2,
+)
 from jobqueue_server.core.access import keys
 from jobqueue_server.core.access.failures import FailedAttempts
+from jobqueue_server.core.catalog import queues
+from jobqueue_server.gate import declared_access
 from jobqueue_server.grants import EVERY, Permission
+from jobqueue_server.http import contract
+from jobqueue_server.http.transcoding.transcoder import Transcoder
+from jobqueue_server.rpc.keda import externalscaler_pb2
 from tests.lease.hand_worker import reason_of, span
 from tests.lease.place import Caller
 
 from .house import ALL, House, grant
 
-FILES = (jobqueue_pb2, queue_admin_pb2, access_admin_pb2)
+FILES = (
+    jobqueue_pb2,
+    queue_admin_pb2,
+    access_admin_pb2,
+    insight_pb2,
+    externalscaler_pb2,
+    bulk_pb2,
+    operations_pb2,
+)
 METHODS = [
     method
     for file in FILES
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]
+#: The binding of each method that has one, by its full name.
+BINDINGS = {
+    binding.selector: binding
+    for binding in Transcoder(
+        [service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()], contract.OPTIONS
+    ).bindings
+}
 OBJECTS = ("own", "other queue", "other namespace", "absent")
 #: What a caller is told that may not, or that may not know.
 REFUSALS = {
     "CREDENTIALS_MISSING", "CREDENTIALS_INVALID", "CREDENTIALS_EXPIRED", "CREDENTIALS_REVOKED", "NOT_ALLOWED",
     "JOB_NOT_FOUND", "QUEUE_NOT_FOUND", "SESSION_UNKNOWN", "KEY_NOT_FOUND",
-    "IDENTITY_NOT_FOUND", "NAMESPACE_NOT_FOUND",
+    "IDENTITY_NOT_FOUND", "NAMESPACE_NOT_FOUND", "OPERATION_NOT_FOUND",
 }  # fmt: skip
 #: By the object: a queue of that sort, and the namespaces in which it is there.
 QUEUES = {
@@ -58,6 +87,12 @@ QUEUES = {
 JOBS = {"own": ("default", "q1"), "other queue": ("default", "q2"), "other namespace": ("beta", "q1")}
 #: By the object: the namespace of a key of that sort.
 KEYS = {"own": "default", "other queue": "default", "other namespace": "beta"}
+
+
+#: Each of these names an operation that does not exist. The answer is the same as for one that was deleted.
+ABSENT = dict.fromkeys(
+    ("GetOperation", "WaitOperation", "CancelOperation", "DeleteOperation"), "OPERATION_NOT_FOUND"
+)
 
 
 @dataclass
@@ -77,7 +112,7 @@ class Principal:
 
 def declared(method: MethodDescriptor) -> tuple[set[str], str]:
     """The permissions of which one is enough, and the rule of the object."""
-    access = method.GetOptions().Extensions[access_pb2.access]
+    access = declared_access(method)
     return (
         {access_pb2.Access.Permission.Name(each) for each in access.any_of},
         access_pb2.Access.ObjectRule.Name(access.object),
@@ -104,10 +139,17 @@ def expected(principal: Principal, method: MethodDescriptor, thing: str) -> str:
         case "NAMESPACE" if method.name == "ListAudit" and thing == "absent":
             return "NAMESPACE_NOT_FOUND" if principal.namespace == "default" else "NOT_ALLOWED"
         case "FILTERED" | "NAMESPACE":
+            return ABSENT.get(method.name, "OK")
+        # What a trigger says is checked and nothing is looked up; else a queue that is not there wants nothing.
+        case "QUEUE_OF_REQUEST" if method.name.endswith("MetricSpec"):
             return "OK"
+        case "QUEUE_OF_REQUEST" if method.containing_service.name == "ExternalScaler":
+            return "OK" if principal.has("READ", queue) else "QUEUE_NOT_FOUND"
         case "QUEUE_OF_REQUEST" if method.name == "PutKind":
             return "OK" if principal.may["OPERATE"] == "*" else "NOT_ALLOWED"
-        case "QUEUE_OF_REQUEST" if method.name.endswith("Queue"):
+        case "QUEUE_OF_REQUEST" if (
+            method.name.endswith("Queue") or "QueueKey" in method.name or method.name == "GetQueueDemand"
+        ):
             seen = principal.has("READ", queue)
             if not any(principal.has(each, queue) for each in any_of):
                 return "NOT_ALLOWED" if seen else "QUEUE_NOT_FOUND"
@@ -232,6 +274,10 @@ def job(queue: str, rest: bool) -> job_pb2.NewJob:
     return new
 
 
+def trigger(thing: str) -> externalscaler_pb2.ScaledObjectRef:
+    return externalscaler_pb2.ScaledObjectRef(scalerMetadata={"queue": QUEUES[thing][0]})
+
+
 #: By the method: its request, of the world, the principal, the object, and whether it goes over REST.
 REQUESTS: dict[str, Callable[[World, Principal, str, bool], Any]] = {
     "EnqueueJob": lambda w, p, thing, rest: jobqueue_pb2.EnqueueJobRequest(
@@ -263,10 +309,51 @@ REQUESTS: dict[str, Callable[[World, Principal, str, bool], Any]] = {
     ),
     # Its own is closed with the last cell, and another one's never.
     "CloseSession": lambda w, p, thing, rest: lease_pb2.CloseSessionRequest(session_token=w.token(p, thing)),
+    "ExplainJob": lambda w, p, thing, rest: insight_pb2.ExplainJobRequest(id=w.job(thing)),
+    "GetQueueDemand": lambda w, p, thing, rest: insight_pb2.GetQueueDemandRequest(queue=QUEUES[thing][0]),
+    **dict.fromkeys(
+        ("IsActive", "StreamIsActive", "GetMetricSpec", "StreamMetricSpec"),
+        lambda w, p, thing, rest: trigger(thing),
+    ),
+    "GetMetrics": lambda w, p, thing, rest: externalscaler_pb2.GetMetricsRequest(
+        scaledObjectRef=trigger(thing), metricName="wanted_slots"
+    ),
+    # Without force; nothing of what others count on is changed.
+    "RetryJobs": lambda w, p, thing, rest: bulk_pb2.RetryJobsRequest(
+        filter=bulk_pb2.JobFilter(queue=QUEUES[thing][0])
+    ),
+    "CancelJobs": lambda w, p, thing, rest: bulk_pb2.CancelJobsRequest(
+        filter=bulk_pb2.JobFilter(queue=QUEUES[thing][0])
+    ),
+    "DeleteJobs": lambda w, p, thing, rest: bulk_pb2.DeleteJobsRequest(
+        filter=bulk_pb2.JobFilter(queue=QUEUES[thing][0])
+    ),
+    "ListOperations": lambda w, p, thing, rest: operations_pb2.ListOperationsRequest(name="operations"),
+    **{
+        f"{verb}Operation": lambda w, p, thing, rest, verb=verb: getattr(  # type: ignore[misc]
+            operations_pb2, f"{verb}OperationRequest"
+        )(name=f"operations/{uuid4()}")
+        for verb in ("Get", "Wait", "Cancel", "Delete")
+    },
     "ListQueues": lambda w, p, thing, rest: queue_admin_pb2.ListQueuesRequest(),
     "GetQueue": lambda w, p, thing, rest: queue_admin_pb2.GetQueueRequest(name=QUEUES[thing][0]),
     "PauseQueue": lambda w, p, thing, rest: queue_admin_pb2.PauseQueueRequest(name=QUEUES[thing][0]),
     "ResumeQueue": lambda w, p, thing, rest: queue_admin_pb2.ResumeQueueRequest(name=QUEUES[thing][0]),
+    "UpdateQueue": lambda w, p, thing, rest: queue_admin_pb2.UpdateQueueRequest(
+        queue=queue_admin_pb2.Queue(
+            name=QUEUES[thing][0], key_policy=queue_admin_pb2.KeyPolicy(max_running=7)
+        )
+    ),
+    "ListQueueKeys": lambda w, p, thing, rest: queue_admin_pb2.ListQueueKeysRequest(queue=QUEUES[thing][0]),
+    "GetQueueKey": lambda w, p, thing, rest: queue_admin_pb2.GetQueueKeyRequest(
+        queue=QUEUES[thing][0], key="ada"
+    ),
+    "UpdateQueueKey": lambda w, p, thing, rest: queue_admin_pb2.UpdateQueueKeyRequest(
+        queue_key=queue_admin_pb2.QueueKey(queue=QUEUES[thing][0], key="ada", max_running=7)
+    ),
+    "UnblockQueueKey": lambda w, p, thing, rest: queue_admin_pb2.UnblockQueueKeyRequest(
+        queue=QUEUES[thing][0], key="ada"
+    ),
     "PutKind": lambda w, p, thing, rest: queue_admin_pb2.PutKindRequest(
         kind=queue_admin_pb2.Kind(name="work")
     ),
@@ -322,21 +409,20 @@ async def over_grpc(channel: grpc.aio.Channel, method: MethodDescriptor, request
 
 def over_rest(method: MethodDescriptor, request: Any) -> tuple[str, str, bytes | None]:
     """Verb, path and body of a request, by the binding of the method."""
-    binding = method.GetOptions().Extensions[annotations_pb2.http]
-    verb = binding.WhichOneof("pattern")
-    path: str = getattr(binding, verb)
+    binding = BINDINGS[method.full_name]
+    verb, path = binding.http_method, binding.template.text
     fields = MessageToDict(request, preserving_proto_field_name=True)
-    for name in [part.partition("}")[0] for part in path.split("{")[1:]]:
-        holder, steps = fields, name.split(".")
+    for variable in [part.partition("}")[0] for part in path.split("{")[1:]]:
+        holder, steps = fields, variable.partition("=")[0].split(".")
         for step in steps[:-1]:
             holder = holder[step]
-        path = path.replace(f"{{{name}}}", quote(str(holder.pop(steps[-1]))))
+        path = path.replace(f"{{{variable}}}", quote(str(holder.pop(steps[-1]))))
     if binding.body == "*":
-        return verb.upper(), path, json.dumps(fields).encode()
+        return verb, path, json.dumps(fields).encode()
     if binding.body:
         body = fields.pop(binding.body, {})
-        return verb.upper(), path, json.dumps(body).encode()
-    return verb.upper(), f"{path}?{urlencode(fields, doseq=True)}" if fields else path, None
+        return verb, path, json.dumps(body).encode()
+    return verb, f"{path}?{urlencode(fields, doseq=True)}" if fields else path, None
 
 
 async def answered(
@@ -361,6 +447,8 @@ async def answered(
 async def world(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     # All of the matrix comes from one address.
     monkeypatch.setattr(FailedAttempts, "refuses", lambda *_: False)
+    # Each change of a queue would wait until the other server knows it.
+    monkeypatch.setattr(queues, "KNOWN_WITHIN", timedelta())
     async with (
         House(dsn, http_addr="127.0.0.1:0", fast_path="on") as on,
         House(dsn, http_addr="127.0.0.1:0", fast_path="off") as off,
@@ -380,15 +468,21 @@ def cells(world: World) -> Iterator[tuple[House, bool, Principal, MethodDescript
     order = {
         "ListQueues": 0,
         "GetQueue": 0,
+        "GetQueueDemand": 0,
         "PauseQueue": 0,
         "ResumeQueue": 0,
+        "UpdateQueue": 0,
+        "ListQueueKeys": 0,
+        "GetQueueKey": 0,
+        "UpdateQueueKey": 0,
+        "UnblockQueueKey": 0,
         "CloseSession": 2,
         "RevokeKey": 2,
     }
     for method in sorted(METHODS, key=lambda method: order.get(method.name, 1)):
         for house in world.houses:
             for rest in (False, True):
-                if rest and not method.GetOptions().HasExtension(annotations_pb2.http):
+                if rest and method.full_name not in BINDINGS:
                     continue
                 for principal in world.principals:
                     for thing in OBJECTS:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 
 import asyncpg
 import pytest
@@ -107,3 +110,11 @@ async def test_a_process_may_have_more_to_tell_than_a_pipe_holds():
         processes.go()
         reports = await processes.stop()
     assert len(reports[0]["seen"]) == size
+
+
+async def test_of_a_server_that_ends_without_a_word_it_is_told_that_it_ended():
+    silent: Any = SimpleNamespace(command=(sys.executable, "-c", ""), environment={}, check=lambda said: None)
+    server = Server("", checkout=silent)
+    with pytest.raises(BenchError, match="the server ended with 0"):
+        await server.__aenter__()
+    assert server.said == ""

@@ -10,23 +10,49 @@ import pytest
 
 from jobqueue import (
     AUTO,
+    BulkState,
+    Duplicate,
+    EtagMismatch,
     Hold,
     HoldDepth,
     IdempotencyKeyReused,
     InvalidRequest,
+    JobFilter,
     JobNotFound,
     JobNotHeld,
     JobNotTerminal,
     JobTerminal,
+    KeyFilter,
+    KeyNotBlocked,
+    KeyOrder,
+    KeyPolicy,
+    KeyPolicyConflict,
     Kind,
+    Limits,
     NewJob,
+    OnConflict,
+    OnKeyFailure,
+    OperationNotFound,
+    Overloaded,
+    PauseDetail,
     PayloadInvalid,
     QueueNotFound,
+    Rate,
+    ReasonCode,
+    RequestIdReused,
     RetryPolicy,
     Status,
     TooLarge,
+    Unique,
+    UniqueAction,
+    UniqueField,
+    UniqueScope,
+    Until,
     WaitTimeout,
+    WorkersDetail,
 )
+from jobqueue.insight import explanation
+from jobqueue.v1 import insight_pb2
 
 
 async def test_what_is_enqueued_is_read_back_with_all_its_digits(client):
@@ -42,6 +68,7 @@ async def test_what_is_enqueued_is_read_back_with_all_its_digits(client):
         retry_policy=RetryPolicy(min_backoff=timedelta(seconds=2)),
         labels={"team": "a"},
         headers={"x-request-id": "r-1"},
+        key="customer 42",
     )
     assert (job.status, job.attempts, job.replayed) == (Status.QUEUED, 0, False)
     read = await client.get(job.id)
@@ -51,6 +78,7 @@ async def test_what_is_enqueued_is_read_back_with_all_its_digits(client):
     assert read.retry_policy is not None
     assert read.retry_policy.min_backoff == timedelta(seconds=2)
     assert (read.labels, read.headers["x-request-id"]) == ({"team": "a"}, "r-1")
+    assert read.key == "customer 42"
     late = read.run_at - read.created_at - timedelta(hours=1)
     assert (
         timedelta(0) <= late < timedelta(seconds=10)
@@ -72,6 +100,52 @@ async def test_the_same_key_is_the_same_job(client):
         await client.enqueue("hello", {"n": 2}, idempotency_key="k")
     assert caught.value.metadata["job_id"] == first.id
     assert caught.value.code == "ALREADY_EXISTS"
+
+
+async def test_a_job_whose_name_is_held_is_answered_by_the_one_that_holds_it(client):
+    first = await client.enqueue("hello", 1, unique=Unique("user-7", until=Until.ENDS))
+    again = await client.enqueue("hello", 2, unique=Unique("user-7"))
+    assert (again.id, again.unique_action, again.replayed, again.payload) == (
+        first.id,
+        UniqueAction.KEPT,
+        False,
+        1,
+    )
+    assert first.unique_action is None
+    with pytest.raises(Duplicate) as caught:
+        await client.enqueue("hello", unique=Unique("user-7", on_conflict=OnConflict.REJECT))
+    assert caught.value.metadata["job_id"] == first.id
+    once = Unique(payload_fields=["/user"], scope=UniqueScope.NAMESPACE, period=timedelta(minutes=1))
+    many = [NewJob("hello", {"user": user, "n": n}, unique=once) for n, user in enumerate((7, 8, 7))]
+    results = await client.enqueue_many(many)
+    assert [result.unique_action for result in results] == [None, None, UniqueAction.KEPT]
+    assert results[2].id == results[0].id
+
+
+async def test_a_job_that_waits_is_replaced_and_debounced(client):
+    latest = Unique("user-8", on_conflict=OnConflict.REPLACE)
+    first = await client.enqueue("hello", 1, unique=latest)
+    second = await client.enqueue("hello", 2, unique=latest)
+    assert (second.id, second.unique_action, second.payload) == (first.id, UniqueAction.REPLACED, 2)
+    later = Unique(
+        "user-8",
+        on_conflict=OnConflict.DEBOUNCE,
+        replace=[UniqueField.PAYLOAD],
+        max_delay=timedelta(minutes=10),
+    )
+    third = await client.enqueue("hello", 3, delay=timedelta(minutes=10), unique=later)
+    assert (third.id, third.unique_action, third.payload) == (first.id, UniqueAction.DEBOUNCED, 3)
+    assert third.run_at == third.created_at + timedelta(minutes=10)
+
+
+async def test_what_can_not_be_a_name_is_refused(client):
+    with pytest.raises(ValueError, match="'now' is not a valid Until"):
+        await client.enqueue("hello", unique=Unique("k", until=cast(Any, "now")))
+    with pytest.raises(TypeError, match=r"unique\.period is 5; it must be a timedelta"):
+        await client.enqueue("hello", unique=Unique("k", period=cast(Any, 5)))
+    with pytest.raises(InvalidRequest) as caught:
+        await client.enqueue("hello", unique=Unique("k", until=Until.PERIOD))
+    assert caught.value.violations[0].field == "job.unique.period"
 
 
 async def test_auto_makes_a_key_for_each_call(client):
@@ -142,6 +216,15 @@ async def test_kinds_are_put_and_their_schema_is_checked(client):
     assert (await client.enqueue("mail", {"to": "abc"})).max_attempts == 7
 
 
+async def test_the_limits_of_a_kind_are_put_read_and_taken_back_by_a_put_without_them(client):
+    limits = Limits(max_running=7, rate=Rate(100, timedelta(seconds=1), burst=5))
+    put = await client.put_kind(Kind(name="narrow", limits=limits))
+    assert put == Kind(name="narrow", limits=limits)
+    assert put.limits.rate.most_in_a_period == 104
+    assert put in await client.list_kinds()
+    assert (await client.put_kind(Kind(name="narrow"))).limits is None
+
+
 async def test_a_held_job_says_so_until_it_is_released(client):
     job = await client.enqueue("a", queue="held", hold=True)
     assert (job.status, job.hold) == (Status.QUEUED, Hold.HAND)
@@ -155,6 +238,117 @@ async def test_a_held_job_says_so_until_it_is_released(client):
         await client.release(job.id)
     with pytest.raises(JobNotFound):
         await client.release("0199aaaa-0000-7000-8000-000000000000")
+
+
+async def test_a_queue_is_changed_with_its_etag(client):
+    rate = Rate(10, timedelta(minutes=1), burst=3)
+    policy = KeyPolicy(max_running=1, rate=rate, max_waiting=9, require_key=True, fair=True)
+    with pytest.raises(QueueNotFound):
+        await client.update_queue("limited", policy)
+    made = await client.update_queue("limited", policy, allow_missing=True)
+    assert made.key_policy == policy
+    assert made.key_policy.rate.most_in_a_period == 15
+    assert (await client.get_queue("limited")).etag == made.etag
+    with pytest.raises(InvalidRequest):
+        await client.enqueue("a", queue="limited")
+    assert (await client.enqueue("a", queue="limited", key="k")).key == "k"
+    less = await client.update_queue("limited", None, fields=["rate", "require_key", "fair"], etag=made.etag)
+    assert less.key_policy == KeyPolicy(max_running=1, max_waiting=9)
+    with pytest.raises(EtagMismatch) as refused:
+        await client.update_queue("limited", None, etag=made.etag)
+    assert refused.value.metadata["etag"] == less.etag
+    assert (await client.update_queue("limited", None)).key_policy is None
+
+
+async def test_a_queue_limits_how_many_of_its_jobs_run_and_start(client):
+    limits = Limits(max_running=2, rate=Rate(1, timedelta(hours=1), burst=1))
+    made = await client.update_queue("slow", limits=limits, allow_missing=True)
+    assert made.limits == limits
+    assert made.limits.rate.most_in_a_period == 1
+    less = await client.update_queue("slow", limits=Limits(), limit_fields=["max_running"])
+    assert less.limits == Limits(rate=limits.rate)
+    assert (await client.update_queue("slow", limits=Limits())).limits is None
+
+
+async def test_a_key_in_strict_order_is_blocked_by_a_job_that_ends_badly_and_unblocked(client):
+    policy = KeyPolicy(max_running=1, order=KeyOrder.STRICT, on_failure=OnKeyFailure.HOLD)
+    made = await client.update_queue("ordered", policy, allow_missing=True)
+    assert made.key_policy == policy
+    with pytest.raises(KeyPolicyConflict) as refused:
+        await client.update_queue("ordered", KeyPolicy(max_running=2), fields=["max_running"])
+    assert [each.field for each in refused.value.violations] == ["queue.key_policy.max_running"]
+    with pytest.raises(InvalidRequest):
+        await client.enqueue("a", queue="ordered", key="k", priority=1)
+    first = await client.enqueue("a", queue="ordered", key="k")
+    second = await client.enqueue("a", queue="ordered", key="k")
+    why = await client.explain(second.id)
+    assert why.reasons[0].code is ReasonCode.KEY_ORDER
+    await client.cancel(first.id)
+    why = await client.explain(second.id)
+    assert (why.reasons[0].code, why.reasons[0].detail.blocked_by) == (ReasonCode.KEY_BLOCKED, first.id)
+    assert await client.unblock_queue_key("ordered", "k") == first.id
+    with pytest.raises(KeyNotBlocked):
+        await client.unblock_queue_key("ordered", "k")
+    assert (await client.update_queue("ordered", None)).key_policy is None
+
+
+async def test_how_many_jobs_may_wait_is_changed_alone_or_with_the_policy(client):
+    made = await client.update_queue("few", KeyPolicy(max_running=2), max_waiting=2, allow_missing=True)
+    assert (made.max_waiting, made.key_policy) == (2, KeyPolicy(max_running=2))
+    await client.enqueue_many([NewJob("a", queue="few") for _ in range(2)])
+    with pytest.raises(Overloaded) as refused:
+        await client.enqueue("a", queue="few")
+    assert (refused.value.reason, refused.value.metadata["limit"]) == ("QUEUE_BACKLOG_FULL", "2")
+    assert refused.value.retry_after is not None
+    more = await client.update_queue("few", max_waiting=3)
+    assert (more.max_waiting, more.key_policy) == (3, KeyPolicy(max_running=2))
+    await client.enqueue("a", queue="few")
+    kept = await client.update_queue("few", None)
+    assert (kept.max_waiting, kept.key_policy) == (3, None)
+    assert (await client.update_queue("few", max_waiting=0)).max_waiting == 0
+    await client.enqueue("a", queue="few")
+    with pytest.raises(InvalidRequest, match="update_mask"):
+        await client.update_queue("few")
+
+
+async def test_a_key_of_a_queue_is_read_listed_and_changed_with_its_etag(client):
+    with pytest.raises(QueueNotFound):
+        await client.get_queue_key("keyed", "ada")
+    await client.update_queue("keyed", KeyPolicy(max_running=1), allow_missing=True)
+    jobs = [await client.enqueue("a", queue="keyed", key=key) for key in ("ada", "ada", "ada", "bob", "bob")]
+    key = await client.get_queue_key("keyed", "ada")
+    assert (key.limit, key.taken, key.waiting, key.paused) == (1, 1, 2, False)
+    assert [(holder.job_id, holder.worker) for holder in key.holders] == [(jobs[0].id, "")]
+    paused = await client.update_queue_key("keyed", "bob", paused=True, max_running=7)
+    assert (paused.paused, paused.max_running, paused.paused_at is None) == (True, 7, False)
+    reason = (await client.explain(jobs[-1].id)).reasons[0]
+    assert (reason.code, reason.detail.pause.since) == (ReasonCode.KEY_PAUSED, paused.paused_at)
+
+    async def names(**options):
+        return [key.key for key in await client.list_queue_keys("keyed", **options)]
+
+    assert await names() == ["ada", "bob"]
+    assert await names(most=1) == ["ada"]
+    assert await names(only=KeyFilter.PAUSED) == ["bob"]
+    assert await names(most_waiting_first=True) == ["ada", "bob"]
+    resumed = await client.update_queue_key("keyed", "bob", paused=False, etag=paused.etag)
+    assert (resumed.paused, resumed.max_running) == (False, 7)
+    with pytest.raises(EtagMismatch):
+        await client.update_queue_key("keyed", "bob", max_running=0, etag=paused.etag)
+    assert (await client.update_queue_key("keyed", "bob", max_running=0)).limit == 1
+
+
+async def test_how_many_jobs_may_run_is_changed_alone(client):
+    made = await client.update_queue(
+        "narrow", KeyPolicy(max_running=2), limits=Limits(max_running=4), allow_missing=True
+    )
+    assert (made.limits, made.key_policy) == (Limits(max_running=4), KeyPolicy(max_running=2))
+    more = await client.update_queue("narrow", limits=Limits(max_running=5))
+    assert (more.limits, more.key_policy) == (Limits(max_running=5), KeyPolicy(max_running=2))
+    assert (await client.update_queue("narrow", None)).limits == Limits(max_running=5)
+    assert (await client.update_queue("narrow", limits=Limits())).limits is None
+    with pytest.raises(InvalidRequest, match=r"queue\.limits\.max_running"):
+        await client.update_queue("narrow", limits=Limits(max_running=-1))
 
 
 async def test_cancel_retry_delete(client):
@@ -213,6 +407,41 @@ async def test_queues_are_paused_and_resumed(client):
     assert (await client.get_queue("q")).depths[Status.QUEUED].jobs == 1
 
 
+async def test_a_job_is_explained_and_a_queues_demand_is_told(client):
+    job = await client.enqueue("hello", queue="q")
+    found = await client.explain(job.id)
+    assert (found.job_id, found.status, found.unknown) == (job.id, Status.QUEUED, ())
+    (reason,) = found.reasons
+    assert reason.code is ReasonCode.NO_WORKER
+    assert reason.unblocked_by == ("a worker that takes kind hello in queue q",)
+    assert reason.detail == WorkersDetail(0, 0, 0, 0, 0, 0, 0, ())
+    assert found.could_start_at is None
+    demand = await client.get_queue_demand("q")
+    assert (demand.runnable, demand.wanted_slots, demand.more_workers_would_help) == (1, 1, True)
+    assert demand.oldest_runnable_age > timedelta(0)
+    await client.pause_queue("q", reason="the printer burns")
+    found = await client.explain(job.id)
+    assert [each.code for each in found.reasons] == [ReasonCode.QUEUE_PAUSED, ReasonCode.NO_WORKER]
+    pause = found.reasons[0].detail
+    assert isinstance(pause, PauseDetail)
+    assert (pause.by, pause.reason) == ("anonymous", "the printer burns")
+    assert found.read_at - pause.since < timedelta(minutes=1)
+    await client.cancel(job.id)
+    (reason,) = (await client.explain(job.id)).reasons
+    assert (reason.code, reason.detail.reason) == (ReasonCode.TERMINAL, "CANCELLED_BY_CALLER")
+    with pytest.raises(JobNotFound):
+        await client.explain(str(uuid4()))
+    with pytest.raises(QueueNotFound):
+        await client.get_queue_demand("nobody")
+
+
+async def test_a_reason_that_this_client_does_not_know_is_told_by_its_words():
+    answer = insight_pb2.ExplainJobResponse(reasons=[insight_pb2.Reason(message="the moon is full")])
+    answer.reasons[0].code = cast(Any, 999)
+    (reason,) = explanation(answer).reasons
+    assert (reason.code, reason.message, reason.detail) == (ReasonCode.UNSPECIFIED, "the moon is full", None)
+
+
 @pytest.mark.parametrize(
     ("job", "error", "says"),
     [
@@ -229,3 +458,39 @@ async def test_queues_are_paused_and_resumed(client):
 async def test_what_can_be_seen_here_is_refused_here(client, job, error, says):
     with pytest.raises(error, match=says):
         await client.enqueue_many([job])
+
+
+async def test_many_jobs_are_counted_retried_cancelled_and_deleted(client):
+    ids = [(await client.enqueue("hello", queue="q")).id for _ in range(3)]
+    chosen = JobFilter(queue="q")
+    counted = await client.cancel_jobs(chosen)
+    assert (counted.name, counted.done, counted.dry_run, counted.estimate) == ("", True, True, 3)
+    assert list(counted.sample_ids) == sorted(ids)
+    begun = await client.cancel_jobs(chosen, force=True, reason="enough", request_id="r")
+    assert (await client.cancel_jobs(chosen, force=True, reason="enough", request_id="r")).name == begun.name
+    with pytest.raises(RequestIdReused):
+        await client.cancel_jobs(chosen, force=True, request_id="r")
+    done = await client.wait_operation(begun.name)
+    assert (done.verb, done.state, done.changed, done.error) == ("CancelJobs", BulkState.SUCCEEDED, 3, "")
+    assert done.created_at <= done.updated_at == done.ended_at
+    retried = JobFilter(ids=ids[:2], status=[Status.CANCELLED], reason="CANCELLED_BY_CALLER")
+    begun = await client.retry_jobs(
+        retried, force=True, spread=timedelta(hours=1), per_second=1000, max_jobs=1, to_queue="q",
+        delay=timedelta(hours=1), reset_checkpoint=True,
+    )  # fmt: skip
+    assert (await client.wait_operation(begun.name)).changed == 1
+    (later,) = (await client.list_page(queue="q", status=Status.QUEUED)).jobs
+    assert timedelta(hours=1) <= later.run_at - later.updated_at <= timedelta(hours=2)
+    with pytest.raises(QueueNotFound):
+        await client.retry_jobs(retried, to_queue="never")
+    with pytest.raises(ValueError, match="run_at and delay"):
+        await client.retry_jobs(retried, run_at=later.run_at, delay=timedelta(hours=1))
+    begun = await client.delete_jobs(JobFilter(everything=True), force=True)
+    assert (await client.wait_operation(begun.name, timeout=timedelta(minutes=1))).changed == 2
+    assert [each.verb for each in await client.list_operations()] == ["DeleteJobs", "RetryJobs", "CancelJobs"]
+    await client.cancel_operation(begun.name)
+    await client.delete_operation(begun.name)
+    with pytest.raises(OperationNotFound):
+        await client.get_operation(begun.name)
+    with pytest.raises(InvalidRequest, match="condition"):
+        await client.delete_jobs(JobFilter())

@@ -38,13 +38,17 @@ async def test_a_job_runs_and_its_output_is_read(server, client, serve):
     @worker.handler("hello")
     async def hello(ctx):
         ctx.progress(0.5, "half")
-        return {"greeting": f"Hello {ctx.job.payload['name']}", "request": ctx.job.headers["x-request-id"]}
+        return {
+            "greeting": f"Hello {ctx.job.payload['name']}",
+            "request": ctx.job.headers["x-request-id"],
+            "key": ctx.job.key,
+        }
 
     serve(worker)
-    job = await client.enqueue("hello", {"name": "x"}, headers={"x-request-id": "r-1"})
+    job = await client.enqueue("hello", {"name": "x"}, headers={"x-request-id": "r-1"}, key="customer 42")
     done = await client.wait(job.id, timeout=WITHIN)
     assert (done.status, done.attempts) == (Status.SUCCEEDED, 1)
-    assert done.output == {"greeting": "Hello x", "request": "r-1"}
+    assert done.output == {"greeting": "Hello x", "request": "r-1", "key": "customer 42"}
 
 
 async def test_each_end_of_a_handler_is_the_status_that_it_means(server, client, serve):

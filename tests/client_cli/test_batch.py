@@ -48,6 +48,39 @@ def test_every_field_of_a_line_counts_and_its_payload_is_left_alone(cli: Cli, qu
     assert job["hold"] == "HAND"
 
 
+def test_a_line_can_be_unique(cli: Cli, queue: str):
+    once = '{"key": "user-7", "scope": "queue", "until": "ENDS", "period": "10m", "on_conflict": "KEEP"}'
+    text = "".join(
+        f'{{"kind": "summarize_text", "queue": "{queue}", "payload": {{"text": "t"}}, "unique": {unique}}}\n'
+        for unique in (once, once, '{"payload_fields": ["/text"]}')
+    )
+    results = cli.lines("enqueue-batch", "-", stdin=text)
+    assert [each.get("unique_action") for each in results] == [None, "KEPT", None]
+    assert cli("enqueue-batch", "-", stdin=text).stdout.startswith("3 jobs, 3 of them were there before")
+
+
+@pytest.mark.parametrize(
+    ("unique", "says"),
+    [
+        ("7", 'unique should be an object such as {"key" "user-7"}'),
+        ('{"name": "k"}', "unique has no field name; there are key, payload_fields"),
+        ('{"payload_fields": "/a"}', "unique.payload_fields should be a list of texts"),
+        ('{"key": 7}', "unique.key should be a text, not 7"),
+        ('{"replace": "PAYLOAD"}', "unique.replace should be a list of texts such as PAYLOAD"),
+        ('{"replace": ["payloads"]}', "unique.replace 'payloads' should be one of PAYLOAD, RUN_AT"),
+        ('{"until": "never"}', "unique.until 'never' should be one of STARTS, ENDS, PERIOD"),
+        ('{"period": "soon"}', "unique.period 'soon' should be a number with a unit"),
+    ],
+)
+def test_what_is_wrong_with_the_name_of_a_line_is_said_before_anything_is_sent(
+    cli: Cli, unique: str, says: str
+):
+    line = f'{{"kind": "summarize_text", "payload": {{"text": "t"}}, "unique": {unique}}}\n'
+    done = cli("enqueue-batch", "-", stdin=line)
+    assert done.returncode == 2
+    assert says in done.stderr.replace(": ", " ")
+
+
 def test_a_first_line_that_is_wrong_promises_nothing_of_keys(cli: Cli):
     done = cli("enqueue-batch", "-", stdin="no JSON\n")
     assert done.returncode == 2

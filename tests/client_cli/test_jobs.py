@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from jobqueue.cli.exits import Exit
 from tests.client_cli.programs import Cli, working
 
 pytestmark = pytest.mark.slow
@@ -22,6 +23,59 @@ def test_enqueue_prints_the_id_and_nothing_else(cli: Cli, queue: str):
     assert UUID(done.stdout.strip()).version == 7
 
 
+def test_a_job_is_enqueued_once_by_a_name(cli: Cli, queue: str):
+    once = ("enqueue", "send_email", MAIL, "--queue", queue, "--scope", "queue", "--unique-key", "user-7")
+    first = cli(*once, "--until", "starts")
+    again = cli(*once, "--until", "ENDS", "--period", "10m")
+    assert again.stdout == first.stdout
+    assert "This job has the name already, and was kept; none was enqueued." in again.stderr
+    assert cli.json(*once)["unique_action"] == "KEPT"
+    refused = cli(*once, "--on-conflict", "reject")
+    assert refused.returncode == Exit.CONFLICT
+    assert "wait for it with `jobqueue wait ID`" in refused.stderr
+    assert first.stdout.strip() in refused.stderr
+
+
+def test_a_job_that_waits_is_replaced_and_debounced(cli: Cli, queue: str):
+    once = (
+        "enqueue",
+        "send_email",
+        "--queue",
+        queue,
+        "--unique-key",
+        queue,
+        "--delay",
+        "10m",
+        "--on-conflict",
+    )
+    first = cli(*once[:2], MAIL, *once[2:], "replace")
+    again = cli(*once[:2], MAIL.replace('"s"', '"other"'), *once[2:], "replace")
+    assert again.stdout == first.stdout
+    assert "This job has the name already, and has what you gave now; none was enqueued." in again.stderr
+    moved = cli(*once[:2], MAIL, *once[2:], "debounce", "--max-delay", "10m", "--replace", "priority")
+    assert "This job has the name already, and starts after the delay; none was enqueued." in moved.stderr
+    assert cli.json("get", first.stdout.strip())["payload"]["subject"] == "other"
+
+
+def test_a_payload_or_a_part_of_it_makes_a_name(cli: Cli, queue: str):
+    whole = ("enqueue", "send_email", MAIL, "--queue", queue, "--scope", "queue", "--unique")
+    part = ("enqueue", "send_email", MAIL, "--queue", queue, "--scope", "queue", "--unique-field", "/to")
+    first, second = cli.json(*whole), cli.json(*part)
+    assert first["id"] != second["id"]
+    assert cli.json(*whole)["id"] == first["id"]
+    other = MAIL.replace('"s"', '"other"')
+    assert cli.json(*part[:2], other, *part[3:])["id"] == second["id"]
+
+
+def test_options_of_a_name_want_a_name(cli: Cli, queue: str):
+    refused = cli("enqueue", "send_email", MAIL, "--queue", queue, "--until", "ends")
+    assert refused.returncode != 0
+    assert "want --unique, --unique-key or --unique-field" in refused.stderr
+    unknown = cli("enqueue", "send_email", MAIL, "--queue", queue, "--unique", "--until", "never")
+    assert unknown.returncode == 2
+    assert "starts" in unknown.stderr.lower()
+
+
 def test_every_field_of_a_job_can_be_given(cli: Cli, queue: str):
     arguments = [
         "--priority",
@@ -34,6 +88,8 @@ def test_every_field_of_a_job_can_be_given(cli: Cli, queue: str):
         "90s",
         "--key",
         f"{queue}-k",
+        "--job-key",
+        "customer 42",
     ]
     arguments += [
         "--label",
@@ -56,6 +112,7 @@ def test_every_field_of_a_job_can_be_given(cli: Cli, queue: str):
         "90s",
         f"{queue}-k",
     )
+    assert read["key"] == "customer 42"
     assert read["labels"] == {"a": "1", "b": "x=y"}
     assert read["headers"]["trace"] == "7"
     assert read["retry_policy"] == {"min_backoff": "2s", "max_backoff": "60s"}
@@ -163,7 +220,7 @@ def test_a_held_job_is_shown_as_held_until_it_is_released(cli: Cli, queue: str):
     (told,) = (each for each in cli.lines("queues", "list") if each["name"] == queue)
     assert told["held"] == [{"hold": "HAND", "jobs": 1, "capped": False}]
     (row,) = (line for line in cli("queues", "list").stdout.splitlines() if line.startswith(queue))
-    assert row.endswith("1 held")
+    assert row.rstrip().endswith("1 held")
     assert cli("release", id).stdout == f"{id}  QUEUED\n"
     assert "hold" not in cli.json("get", id)
     again = cli("release", id)

@@ -38,16 +38,20 @@ COMMANDS = [
                 "retry",
                 "release",
                 "delete",
+                "explain",
+                "demand",
             ),
             "whoami",
         ]
     ],
     *[("kinds", name) for name in ("list", "put")],
-    *[("queues", name) for name in ("list", "show", "pause", "resume")],
+    *[("queues", name) for name in ("list", "show", "pause", "resume", "set", "keys", "key", "unblock")],
     *[("keys", name) for name in ("create", "list", "show", "rotate", "revoke")],
     *[("identities", name) for name in ("put", "list", "delete")],
     *[("namespaces", name) for name in ("create", "list", "disable", "enable")],
     ("audit", "list"),
+    *[("jobs", name) for name in ("retry", "cancel", "delete")],
+    *[("operations", name) for name in ("list", "get", "cancel", "wait")],
 ]
 
 
@@ -64,7 +68,8 @@ def _help(*arguments: str) -> str:
 
 
 def test_the_commands_here_are_all_that_there_are():
-    for group in ((), ("kinds",), ("queues",), ("keys",), ("identities",), ("namespaces",), ("audit",)):
+    groups = ("kinds", "queues", "keys", "identities", "namespaces", "audit", "jobs", "operations")
+    for group in ((), *((name,) for name in groups)):
         told = _help(*group).partition("Commands")[2]
         found = set(re.findall(r"^│ ([a-z-]+) ", told, re.MULTILINE))
         here = {command[len(group)] for command in COMMANDS if command[: len(group)] == group}
@@ -84,7 +89,7 @@ def test_an_option_means_the_same_in_every_place(address: str, command: tuple[st
     for arguments in _places(command, "--server", address):
         assert elsewhere(*arguments).returncode == 0, "and it goes before the environment"
     here = Cli(address)
-    for arguments in _places(command, "--server", NOBODY, "--deadline", "200ms", "--json"):
+    for arguments in _places(command, "--server", NOBODY, "--deadline", "2s", "--json"):
         done = here(*arguments)
         assert done.returncode == 4
         assert NOBODY in json.loads(done.stderr)["error"]["message"]

@@ -21,7 +21,7 @@ OFFLINE = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "htt
     "command",
     [
         ("lint",),
-        ("format", "--diff", "--exit-code"),
+        ("format", "proto", "--diff", "--exit-code"),
         ("breaking", "proto", "--against", "proto/baseline.binpb", "--exclude-imports"),
     ],
     ids=lambda command: command[0],

@@ -71,12 +71,12 @@ def test_the_contract_has_the_fields_that_are_declared(
 def test_the_servers_values_have_the_fields_that_are_declared() -> None:
     assert names(asked) == of_dataclass(model.NewJob)
     assert names(shown) == of_dataclass(model.Job)
-    of_kind = of_dataclass(model.Kind) - {"name", "schema"}
+    of_kind = of_dataclass(model.Kind) - {"name", "schema", "max_running", "rate"}
     assert names(lambda field: field.by_kind) == of_kind
 
 
 def test_what_is_asked_for_is_shown_or_is_not_kept() -> None:
-    assert names(lambda field: asked(field) and not shown(field)) == {"delay"}
+    assert names(lambda field: asked(field) and not shown(field)) == {"delay", "unique"}
 
 
 def test_each_attribute_that_the_list_names_is_there() -> None:
@@ -204,6 +204,6 @@ def test_each_client_has_each_field(source: Source) -> None:
 def test_the_client_in_python_has_each_field() -> None:
     new, told = of_dataclass(jobqueue.NewJob), of_dataclass(jobqueue.Job)
     assert {name.removesuffix("_json") for name in new} == names(asked)
-    assert {name.removesuffix("_json") for name in told} == names(shown) | {"replayed"}
+    assert {name.removesuffix("_json") for name in told} == names(shown) | {"replayed", "unique_action"}
     given = inspect.signature(jobqueue.Client.enqueue).parameters.keys() - {"self", "deadline"}
     assert given == new

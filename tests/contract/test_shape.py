@@ -8,13 +8,29 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto
 
-from jobqueue.v1 import access_admin_pb2, access_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from jobqueue.v1 import (
+    access_admin_pb2,
+    access_pb2,
+    insight_pb2,
+    job_pb2,
+    jobqueue_pb2,
+    lease_pb2,
+    queue_admin_pb2,
+)
 
 pytestmark = pytest.mark.unit
 
 FILES = [
     module.DESCRIPTOR
-    for module in (access_admin_pb2, access_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2)
+    for module in (
+        access_admin_pb2,
+        access_pb2,
+        insight_pb2,
+        job_pb2,
+        jobqueue_pb2,
+        lease_pb2,
+        queue_admin_pb2,
+    )
 ]
 METHODS = [
     method for file in FILES for service in file.services_by_name.values() for method in service.methods
@@ -102,7 +118,9 @@ def test_times_end_in_at() -> None:
     bounds = {"created_after", "created_before", "since", "until"}
     for field in (field for message in MESSAGES for field in message.fields):
         time = type_name(field) == "google.protobuf.Timestamp"
-        assert time == (field.name.endswith("_at") or field.name in bounds), field
+        named = field.name.endswith("_at") or field.name in bounds
+        # Until when a name is held is a choice (Unique.until).
+        assert time == (named and field.enum_type is None), field
 
 
 @pytest.mark.parametrize("enum", ENUMS, ids=by_name)
@@ -115,9 +133,16 @@ def test_the_enums_that_people_read_have_no_prefix() -> None:
     assert [enum.full_name for enum in NESTED_ENUMS] == [
         "jobqueue.v1.Access.Permission",
         "jobqueue.v1.Access.ObjectRule",
+        "jobqueue.v1.Reason.Code",
+        "jobqueue.v1.Unique.Scope",
+        "jobqueue.v1.Unique.Until",
+        "jobqueue.v1.Unique.OnConflict",
+        "jobqueue.v1.Unique.Field",
+        "jobqueue.v1.Unique.Action",
         "jobqueue.v1.Job.Status",
         "jobqueue.v1.Job.Hold",
         "jobqueue.v1.SettleResult.Verdict",
+        "jobqueue.v1.ListQueueKeysRequest.Only",
     ]
     assert job_pb2.Job.Status.Name(job_pb2.Job.QUEUED) == "QUEUED"
 

@@ -10,11 +10,14 @@ from jobqueue_server.core.catalog.catalog import Lane
 from jobqueue_server.core.claim.activity import Activity
 from jobqueue_server.core.claim.admission import Admission
 from jobqueue_server.core.claim.delivery import Delivery
+from jobqueue_server.core.claim.full import FullLimits
 from jobqueue_server.core.claim.handoff import HandOff
 from jobqueue_server.core.claim.lines import Lines
+from jobqueue_server.core.claim.offers import Offers
 from jobqueue_server.core.claim.takers import Takers
 from jobqueue_server.core.events.database_state import DatabaseState
 from jobqueue_server.core.events.ends import Ends
+from jobqueue_server.core.events.key_calls import KeyCalls
 from jobqueue_server.core.lease.early_cancels import EarlyCancels
 from jobqueue_server.core.lease.session import Session
 from jobqueue_server.core.tuning import Tuning
@@ -118,12 +121,26 @@ class Brain:
         self.activity = Activity()
         self.takers = Takers(catalog, self.activity, self.database)
         self.lines = Lines(catalog, clock, self.activity, self.ends, peers, self.database)
+        self.key_calls = KeyCalls()
         self.delivery = Delivery(
-            NOT_USED, catalog, self.takers, self.activity, NOT_USED, EarlyCancels(timedelta(), 1.0), Metrics()
+            NOT_USED,
+            catalog,
+            self.takers,
+            self.activity,
+            NOT_USED,
+            EarlyCancels(timedelta(), 1.0),
+            self.key_calls,
+            Metrics(),
         )
-        self.admission = Admission(self.takers, self.lines, self.activity, self.load, tuning)
+        self.metrics = Metrics()
+        self.full = FullLimits(self.activity, self.ends, self.metrics)
+        self.admission = Admission(self.takers, self.lines, self.activity, self.load, self.full, tuning)
         self.hand_off = HandOff(
             self.takers, self.lines, self.admission, self.delivery, self.activity, self.load, tuning
+        )
+
+        self.offers = Offers(
+            self.takers, self.lines, self.delivery, self.activity, self.load, tuning or Tuning()
         )
 
     def attach(self, *sessions: Session) -> None:

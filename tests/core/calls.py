@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from jobqueue_server.core.events.ends import Ended, Ends
+from jobqueue_server.core.events.key_calls import KeyCalls
 from jobqueue_server.core.operate.changes import JobChanges
 from jobqueue_server.core.query.reads import JobReads
 from jobqueue_server.core.query.waiters import Waiters
@@ -58,7 +59,7 @@ async def service(dsn: str, look_every: timedelta = NEVER) -> AsyncIterator[Serv
         ends.subscribe(told.ended.extend)
         others: Any = told
         reads = JobReads(s.reads, waiters)
-        changes = JobChanges(s.changes, s.reads, others, others, ends)
+        changes = JobChanges(s.changes, s.reads, others, others, ends, KeyCalls())
         looking = asyncio.create_task(waiters.run())
         try:
             yield Service(s, reads, changes, waiters, ends, told)

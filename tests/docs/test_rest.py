@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from google.longrunning import operations_pb2
 
-from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1 import bulk_pb2, insight_pb2, jobqueue_pb2, queue_admin_pb2
 from jobqueue_server.errors import QueueNotFound, registry
+from jobqueue_server.http.contract import OPTIONS
 from jobqueue_server.http.docs import PATHS as OF_DOCUMENTS
 from jobqueue_server.http.errors import REASONS, STATUS_OF, ErrorForm
 from jobqueue_server.http.ops import PATHS
@@ -71,8 +73,11 @@ def test_every_method_of_the_contract_is_called() -> None:
     services = [
         jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"],
         queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"],
+        insight_pb2.DESCRIPTOR.services_by_name["Insight"],
+        bulk_pb2.DESCRIPTOR.services_by_name["Bulk"],
+        operations_pb2.DESCRIPTOR.services_by_name["Operations"],
     ]
-    transcoder = Transcoder(services)
+    transcoder = Transcoder(services, OPTIONS)
     left = {binding.selector for binding in transcoder.bindings}
     for method, path in called():
         for binding in transcoder.bindings:

@@ -48,6 +48,22 @@ def add_handlers(worker: Worker, journal: Journal) -> None:
         journal.note("ran", ctx)
         await asyncio.sleep(ctx.job.payload)
 
+    @worker.handler("step")
+    async def step(ctx: JobContext) -> None:
+        journal.note("started", ctx)
+        await asyncio.sleep(ctx.job.payload)
+        journal.note("ended", ctx)
+
+    @worker.handler("step_or_fail")
+    async def step_or_fail(ctx: JobContext) -> None:
+        journal.note("started", ctx)
+        await asyncio.sleep(0.005)
+        # Each third number fails at first, and each seventh for good.
+        number = ctx.job.payload
+        if number % 7 == 0 or (number % 3 == 0 and ctx.job.attempt == 1):
+            raise RuntimeError(f"attempt {ctx.job.attempt} fails")
+        journal.note("ended", ctx)
+
     @worker.handler("echo")
     async def echo(ctx: JobContext) -> dict[str, str]:
         payload = ctx.job.payload

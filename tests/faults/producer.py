@@ -13,7 +13,7 @@ from uuid import uuid4
 import grpc.aio
 
 from jobqueue.v1 import job_pb2, jobqueue_pb2
-from tests.lease.hand_worker import PATIENCE
+from tests.lease.hand_worker import PATIENCE, span
 from tests.lease.place import Caller
 
 from .journal import Journal
@@ -31,15 +31,31 @@ class Producer(Caller):
         self._numbers = itertools.count()
 
     async def put(
-        self, kind: str = "work", *, key: str = "", token: str = "", timeout: float = PATIENCE, **payload: Any
+        self,
+        kind: str = "work",
+        *,
+        key: str = "",
+        token: str = "",
+        unique: str = "",
+        timeout: float = PATIENCE,
+        queue_key: str = "",
+        backoff: float | None = None,
+        **payload: Any,
     ) -> str:
-        """Enqueues one job by one call, never tried again; its id.
+        """Enqueues one job by one call, never tried again; its id. `unique` is the name that it is to hold.
+
+        `queue_key` is what the job is about. `backoff` is how long it waits after a failure, in seconds.
 
         Raises:
             grpc.aio.AioRpcError: It was not acknowledged; the job may be there all the same.
         """
         job = self._job(kind, payload, token)
-        job.idempotency_key = key
+        job.idempotency_key, job.key = key, queue_key
+        if unique:
+            job.unique.key = unique
+        if backoff is not None:
+            job.retry_policy.min_backoff.CopyFrom(span(backoff))
+            job.retry_policy.max_backoff.CopyFrom(span(backoff))
         token = json.loads(job.payload_json)["token"]
         self._journal.note("enqueuing", token=token, key=key)
         try:
@@ -52,14 +68,14 @@ class Producer(Caller):
         return id
 
     async def put_many(
-        self, count: int, kind: str = "work", *, hold: bool = False, **payload: Any
+        self, count: int, kind: str = "work", *, hold: bool = False, queue_key: str = "", **payload: Any
     ) -> list[str]:
-        """Enqueues many jobs in batches, never tried again; their ids."""
+        """Enqueues many jobs in batches, never tried again; their ids. `queue_key` is what the jobs are about."""
         ids: list[str] = []
         while len(ids) < count:
             jobs = [self._job(kind, payload) for _ in range(min(_MAX_BATCH, count - len(ids)))]
             for job in jobs:
-                job.hold = hold
+                job.hold, job.key = hold, queue_key
             tokens = [json.loads(job.payload_json)["token"] for job in jobs]
             self._journal.note_all(("enqueuing", {"token": token}) for token in tokens)
             request = jobqueue_pb2.BatchEnqueueJobsRequest(jobs=jobs)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import jobqueue.worker.link as link
-from jobqueue import JobContext, Snooze, Worker
+from jobqueue import Discard, JobContext, Snooze, Worker
 from jobqueue.channel import Access
 from jobqueue.v1 import lease_pb2
 from jobqueue.worker.stream import Stream, StreamEnded
@@ -62,6 +62,12 @@ def add_handlers(worker: Worker, journal: Journal) -> None:
         await work(ctx)
         if ctx.job.attempt == 1:
             raise RuntimeError("the first attempt fails")
+
+    @worker.handler("breaks")
+    async def breaks(ctx: JobContext) -> None:
+        await work(ctx)
+        if ctx.job.attempt == 1:
+            raise Discard("the first attempt fails for good")
 
     @worker.handler("snoozing")
     async def snoozing(ctx: JobContext) -> None:

@@ -12,12 +12,18 @@ from .place import Place
 
 # In the order of their references. Partitions, migrations and the default namespace stay.
 _TABLES = [
+    "operation",
     "live_job",
+    "queue_key",
+    "queue_rate",
+    "kind_rate",
+    "turnstile",
     "job",
     "finished_job",
     "attempt",
     "job_progress",
     "idempotency_key",
+    "unique_hold",
     "worker_session",
     "server",
     "lane",

@@ -12,10 +12,13 @@ from typing import Any, Self
 import asyncpg
 import grpc.aio
 import pytest
+from google.longrunning import operations_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from jobqueue.v1 import (
     access_admin_pb2_grpc,
+    bulk_pb2_grpc,
+    insight_pb2_grpc,
     job_pb2,
     jobqueue_pb2,
     jobqueue_pb2_grpc,
@@ -145,6 +148,9 @@ class Caller:
         self.stub: Any = jobqueue_pb2_grpc.JobQueueStub(self.channel)
         self.admin: Any = queue_admin_pb2_grpc.QueueAdminStub(self.channel)
         self.access: Any = access_admin_pb2_grpc.AccessAdminStub(self.channel)
+        self.insight: Any = insight_pb2_grpc.InsightStub(self.channel)
+        self.bulk: Any = bulk_pb2_grpc.BulkStub(self.channel)
+        self.operations: Any = operations_pb2_grpc.OperationsStub(self.channel)
         self._health: Any = health_pb2_grpc.HealthStub(self.channel)
         self._workers: list[HandWorker] = []
 
@@ -229,9 +235,9 @@ class Caller:
         job: job_pb2.Job = (await self.stub.RetryJob(jobqueue_pb2.RetryJobRequest(id=job_id))).job
         return job
 
-    async def pause(self, queue: str) -> None:
+    async def pause(self, queue: str, reason: str = "") -> None:
         """Pauses a queue."""
-        await self.admin.PauseQueue(queue_admin_pb2.PauseQueueRequest(name=queue))
+        await self.admin.PauseQueue(queue_admin_pb2.PauseQueueRequest(name=queue, reason=reason))
 
     async def unpause(self, queue: str) -> None:
         """Lets a queue's jobs be claimed again."""

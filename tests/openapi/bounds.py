@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from tools.openapi import limits
-from tools.openapi.fields import DURATION, INT64
+from tools.openapi.fields import DURATION, FIELD_MASK, INT64
 
 from .conftest import Document
 
@@ -25,6 +25,8 @@ PATTERNS: dict[str, tuple[list[str], list[str]]] = {
         ["A/b=", "a" * 63 + "=", "a=" + "v" * 255],
         ["a", "=v", "a b=v", "a" * 64 + "=", "a=" + "v" * 256, "a=\t"],
     ),
+    limits.LIMITS["RetryJobsRequest.max_jobs"]["pattern"]: (["0", "1", "9" * 18], ["-1", "a", "1.5"]),
+    limits.LIMITS["JobFilter.reason"]["items"]["pattern"]: (["A", "A_9", "A" * 63], ["", "a", "A" * 64, "9"]),
     limits.KEY_ID["pattern"]: (
         ["0123456789", "zyxwvtsrqp"],
         ["", "012345678", "01234567890", "A123456789", "i123456789"],
@@ -41,8 +43,24 @@ PATTERNS: dict[str, tuple[list[str], list[str]]] = {
         ["*", "a*", "a.b-*", "a" * 127 + "*", "a" * 128],
         ["", "**", "*a", "a*b", "A*", "-*", "a" * 128 + "*", "a" * 129],
     ),
+    limits.LIMITS["ListQueueKeysRequest.order_by"]["pattern"]: (
+        ["", "key", "waiting desc"],
+        ["waiting", "key desc", "name"],
+    ),
+    limits.LIMITS["UpdateQueueKeyRequest.update_mask"]["pattern"]: (
+        ["", "paused", "paused,maxRunning"],
+        ["max_running", "paused,", "limit"],
+    ),
     INT64["pattern"]: (["0", "-1", "9223372036854775807"], ["1.5", "a", ""]),
     limits.LIMITS["Capacity.bytes"]["pattern"]: (["0", "9223372036854775807"], ["-1", "1.5", "a"]),
+    limits.LIMITS["Unique.payload_fields"]["items"]["pattern"]: (
+        ["/a", "/a/0", "/", "//", "/~0~1"],
+        ["", "a", "a/b", "/~", "/~2", "/\x00"],
+    ),
+    FIELD_MASK["pattern"]: (
+        ["", "keyPolicy", "keyPolicy.maxRunning,keyPolicy.rate"],
+        ["key_policy", "keyPolicy,", "keyPolicy maxRunning"],
+    ),
 }
 #: Of names in maps.
 NAME_PATTERNS: dict[str, tuple[list[str], list[str]]] = {
@@ -52,6 +70,7 @@ NAME_PATTERNS: dict[str, tuple[list[str], list[str]]] = {
 _LEASE = {"job_id": str(uuid4()), "attempt": 1}
 #: An element of a list, of which a thousand may stand beside each other, by the list's name.
 ELEMENTS: dict[str, Callable[[int], Any]] = {
+    "reason": lambda index: f"R{index}",
     "grants": lambda index: {"permissions": ["READ"]},
     "networks": lambda index: f"10.0.0.{index}",
     "queues": lambda index: f"q{index}",
@@ -63,6 +82,8 @@ ELEMENTS: dict[str, Callable[[int], Any]] = {
     "labels": lambda index: f"k{index}=",
     "leases": lambda index: _LEASE,
     "outcomes": lambda index: {**_LEASE, "release": {}},
+    "payload_fields": lambda index: f"/p{index}",
+    "replace": lambda index: "PAYLOAD",
     "subscriptions": lambda index: {"kinds": [f"k{index}"]},
     "unanswered": lambda index: _LEASE,
 }
@@ -113,12 +134,14 @@ def _texts(schema: Document) -> Iterator[Bound]:
     if schema.get("format") == "date-time":
         yield Bound("2026-01-01T00:00:00.123456789+02:00", True)
         yield from (Bound(value, False) for value in ("2026-01-01", "soon", ""))
+    # A JSON pointer begins with a slash, and may have nothing else.
+    fill = "/" if schema.get("pattern", "").startswith("^(/") else "a"
     if "maxLength" in schema:
-        yield Bound("a" * schema["maxLength"], True)
-        yield Bound("a" * (schema["maxLength"] + 1), False)
+        yield Bound(fill * schema["maxLength"], True)
+        yield Bound(fill * (schema["maxLength"] + 1), False)
     if "minLength" in schema:
-        yield Bound("a" * schema["minLength"], True)
-        yield Bound("a" * (schema["minLength"] - 1), False)
+        yield Bound(fill * schema["minLength"], True)
+        yield Bound(fill * (schema["minLength"] - 1), False)
     if "enum" in schema:
         yield from (Bound(value, True) for value in schema["enum"])
         yield from (Bound(value, False) for value in ("NONE_OF_THEM", ""))

@@ -27,6 +27,7 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
     assert (await checked("EnqueueJob", JOB, {"Idempotency_Key": "k"})).status == 200
     await checked("BatchEnqueueJobs", {"jobs": [{**JOB, "delay": "60s"}, {**JOB, "queue": "later"}]})
     await checked("GetJob", id=job)
+    await checked("ExplainJob", id=job)
     await checked("ListJobs", status="queued", view="JOB_VIEW_FULL", page_size="1")
     assert (await checked("WaitJob", id=job, timeout="0s")).json["status"] == "QUEUED"
 
@@ -55,10 +56,36 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
         assert watched.headers["Content-Type"].startswith(form)
     await checked("DeleteJob", id=job)
 
+    for verb in ("Retry", "Cancel", "Delete"):
+        chosen = {"filter": {"queue": "nobodys"}}
+        assert (await checked(f"{verb}Jobs", chosen)).json["metadata"]["dry_run"] is True
+        begun = await checked(f"{verb}Jobs", {**chosen, "force": True})
+        assert begun.status == 202
+        name = begun.json["name"].removeprefix("operations/")
+        await checked("GetOperation", name=name)
+        assert (await checked("WaitOperation", name=name, timeout="30s")).json["done"] is True
+        await checked("CancelOperation", {}, name=name)
+    await checked("ListOperations")
+    await checked("DeleteOperation", name=name)
+
     await checked("ListQueues")
     await checked("GetQueue", name="later")
-    await checked("PauseQueue", {}, name="later")
+    await checked("GetQueueDemand", queue="later")
+    await checked("PauseQueue", {"reason": "a test"}, name="later")
     await checked("ResumeQueue", {}, name="later")
+    await checked(
+        "UpdateQueue", {"key_policy": {"rate": {"count": 1, "period": "1s"}, "fair": True}}, name="later"
+    )
+    await checked("ListQueueKeys", only="WAITING", order_by="waiting desc", queue="later")
+    await checked("UpdateQueueKey", {"max_running": 5, "paused": True}, queue="later", key="a%2Fb%20c%3Ad")
+    await checked("GetQueueKey", queue="later", key="a%2Fb%20c%3Ad")
+    ordered = {"key_policy": {"order": "KEY_ORDER_STRICT", "on_failure": "ON_KEY_FAILURE_HOLD"}}
+    await checked("UpdateQueue", ordered, name="ordered", allow_missing="true")
+    stopped = (await checked("EnqueueJob", {**JOB, "queue": "ordered", "key": "a/b c:d"})).json["id"]
+    await checked("CancelJob", {}, id=stopped)
+    assert (await checked("UnblockQueueKey", {}, queue="ordered", key="a%2Fb%20c%3Ad")).json[
+        "blocked_by"
+    ] == stopped
     await checked("PutKind", {"schema": {"type": "object"}, "retry_policy": {"min_backoff": "2s"}}, name="a")
     await checked("ListKinds", page_size="1")
 
@@ -93,7 +120,7 @@ async def test_each_operation_succeeds_as_it_is_told(checked: Checked, document:
 
 async def test_errors_are_those_that_are_told(checked: Checked, call: Caller) -> None:
     nobody = str(uuid4())
-    for name in ("GetJob", "RetryJob", "ReleaseJob", "CancelJob", "DeleteJob", "WaitJob"):
+    for name in ("GetJob", "ExplainJob", "RetryJob", "ReleaseJob", "CancelJob", "DeleteJob", "WaitJob"):
         assert (await checked(name, id=nobody)).status == 404
         assert (await checked(name, id="1")).status == 400
     job = (await checked("EnqueueJob", JOB, {"Idempotency_Key": "k"})).json["id"]

@@ -7,8 +7,17 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from google.longrunning import operations_pb2
 
-from jobqueue.v1 import access_admin_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from jobqueue.v1 import (
+    access_admin_pb2,
+    bulk_pb2,
+    insight_pb2,
+    job_pb2,
+    jobqueue_pb2,
+    lease_pb2,
+    queue_admin_pb2,
+)
 from tests.http.conftest import Caller
 from tests.lease.place import Place
 from tools.openapi.limits import LIMITS
@@ -22,6 +31,32 @@ NEW_JOB: dict[str, tuple[list[Any], list[Any]]] = {
     "priority": ([-10, 10], [-11, 11]),
     "max_attempts": ([0, 1, 1000], [-1, 1001]),
     "idempotency_key": (["", "a b é", "k" * 255], ["k" * 256, "a\n", "\x7f"]),
+    "key": (["", "a\n é/", "k" * 255], ["k" * 256, "a\0"]),
+    "unique": (
+        [
+            {},
+            {"key": "k" * 255, "scope": "NAMESPACE", "until": "ENDS", "on_conflict": "KEEP"},
+            {"payload_fields": ["/a~1b~0/0", "/"], "until": "STARTS", "period": "1s"},
+            {"payload_fields": ["/" + "a" * 254] * 16},
+            {"key": "p", "until": "PERIOD", "period": "34560000s"},
+            {"key": "r", "on_conflict": "REPLACE", "replace": ["PAYLOAD", "RUN_AT"], "cancel_running": False},
+        ],
+        [
+            {"key": "k" * 256},
+            {"key": "a\0"},
+            {"payload_fields": ["a"]},
+            {"payload_fields": [""]},
+            {"payload_fields": ["/~2"]},
+            {"payload_fields": ["/" + "a" * 255]},
+            {"payload_fields": ["/a"] * 17},
+            {"scope": "ALL"},
+            {"until": "NEVER"},
+            {"on_conflict": "REPLACED"},
+            {"replace": ["KIND"]},
+            {"replace": ["PAYLOAD"] * 8},
+            {"cancel_running": True},
+        ],
+    ),
     "labels": (
         [{}, {"A/b": ""}, {"a" * 63: "v" * 255}, {f"n{i}": "" for i in range(32)}],
         [
@@ -96,7 +131,16 @@ async def test_a_parameter_is_taken_exactly_where_its_schema_takes_it(
 def test_each_limit_is_of_a_field_that_there_is() -> None:
     fields = {
         f"{message.name}.{field.name}"
-        for file in (access_admin_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2)
+        for file in (
+            access_admin_pb2,
+            bulk_pb2,
+            insight_pb2,
+            job_pb2,
+            jobqueue_pb2,
+            lease_pb2,
+            operations_pb2,
+            queue_admin_pb2,
+        )
         for message in file.DESCRIPTOR.message_types_by_name.values()
         for field in message.fields
     }

@@ -7,27 +7,41 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
+from google.longrunning import operations_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from jobqueue.v1 import access_admin_pb2, access_pb2, jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1 import access_admin_pb2, access_pb2, bulk_pb2, insight_pb2, jobqueue_pb2, queue_admin_pb2
 from jobqueue_server.errors import registry
+from jobqueue_server.gate import declared_access
 from jobqueue_server.http import ops
 from jobqueue_server.http.errors import REASONS, STATUS_OF
 from jobqueue_server.http.transcoding.errors import Problem, TranscodingError
 from tools import bindings as contract
 from tools import comments
+from tools.openapi import longrunning
+from tools.openapi.operations import path as path_of
+from tools.openapi.operations import varies
 from tools.openapi.responses import REASONS_OF
 
 from .conftest import Document, bindings, operations
 
 METHODS = [
     method
-    for file in (jobqueue_pb2.DESCRIPTOR, queue_admin_pb2.DESCRIPTOR, access_admin_pb2.DESCRIPTOR)
+    for file in (
+        jobqueue_pb2.DESCRIPTOR,
+        queue_admin_pb2.DESCRIPTOR,
+        access_admin_pb2.DESCRIPTOR,
+        insight_pb2.DESCRIPTOR,
+        bulk_pb2.DESCRIPTOR,
+        operations_pb2.DESCRIPTOR,
+    )
     for service in file.services_by_name.values()
     for method in service.methods
 ]
 BOUND = sorted(bindings())
+#: Those whose .proto file is not ours.
+FOREIGN = {name for name in BOUND if bindings()[name].method.containing_service == longrunning.SERVICE}
 # Served with the page at /docs, by which alone they are asked for.
 ASSETS = re.compile(r"/docs/.+")
 
@@ -42,12 +56,11 @@ def test_each_binding_is_one_operation_and_each_operation_a_binding_or_operation
 ) -> None:
     rows = [row.split("\t") for row in contract.rows()]
     of_descriptors = {(name.rpartition(".")[2], method, spelled(path)) for name, method, path, *_ in rows}
-    of_router = {
-        (name, binding.http_method, spelled(binding.template.text)) for name, binding in bindings().items()
-    }
+    of_router = {(name, binding.http_method, path_of(binding)) for name, binding in bindings().items()}
     of_document = {(name, method, path) for name, (method, path, _) in operations(document).items()}
     operational = {("GET", path) for path in ops.PATHS if not ASSETS.fullmatch(path)}
-    assert of_descriptors == of_router
+    assert of_descriptors == {each for each in of_router if each[0] not in FOREIGN}
+    assert {method.name for method in longrunning.SERVICE.methods} == FOREIGN
     assert of_router <= of_document
     assert {(method, path) for _, method, path in of_document - of_router} == operational
     for name, (_, path, said) in operations(document).items():
@@ -77,7 +90,7 @@ def candidates(message: Descriptor) -> Iterator[tuple[str, FieldDescriptor]]:
 def sample(field: FieldDescriptor) -> str:
     """A text that such a field takes."""
     if field.message_type is not None:
-        return {"Timestamp": "2026-01-01T00:00:00Z"}.get(field.message_type.name, "1s")
+        return {"Timestamp": "2026-01-01T00:00:00Z", "FieldMask": "a"}.get(field.message_type.name, "1s")
     if field.enum_type is not None:
         return field.enum_type.values[-1].name
     return "a" if field.type == FieldDescriptor.TYPE_STRING else "1"
@@ -98,7 +111,9 @@ def test_a_parameter_of_the_document_is_taken_and_every_one_that_is_taken_is_in_
             continue
         taken.add(parameter)
     assert given(said, "query") == taken
-    assert given(said, "path") == {variable.rpartition(".")[2] for variable in binding.variables}
+    assert given(said, "path") == {
+        variable.rpartition(".")[2] for variable in binding.variables if varies(binding, variable)
+    }
     assert all(each["required"] for each in said["parameters"] if each.get("in") == "path")
 
 
@@ -134,9 +149,9 @@ def listed() -> dict[str, set[tuple[int, str]]]:
         }
 
     common = of(said["JobQueue"])
-    return {
-        name.rpartition(".")[2]: of(comment) | common for name, comment in comments.methods(files).items()
-    }
+    ours = {name.rpartition(".")[2]: comment for name, comment in comments.methods(files).items()}
+    foreign = {name: "\n".join(lines) for name, (*_, lines) in longrunning.SAID.items()}
+    return {name: of(comment) | common for name, comment in {**ours, **foreign}.items()}
 
 
 def told(said: Document) -> set[tuple[int, str]]:
@@ -168,7 +183,7 @@ def test_each_reason_of_http_alone_is_at_some_operation(document: Document) -> N
 
 @pytest.mark.parametrize("name", BOUND)
 def test_each_operation_has_the_permission_that_its_method_declares(name: str, document: Document) -> None:
-    declared = bindings()[name].method.GetOptions().Extensions[access_pb2.access]
+    declared = declared_access(bindings()[name].method)
     said = operations(document)[name][2]
     names = [access_pb2.Access.Permission.Name(each) for each in declared.any_of]
     assert said["x-permissions"] == names
@@ -183,7 +198,7 @@ def test_the_scheme_of_keys_is_told_and_a_server_may_ask_nobody(document: Docume
     assert document["security"] == [{name: []}, {}]
 
 
-@pytest.mark.parametrize("name", BOUND)
+@pytest.mark.parametrize("name", [name for name in BOUND if name not in FOREIGN])
 def test_version_2_lists_the_same_statuses_as_the_contract(name: str, swagger: Document) -> None:
     binding = bindings()[name]
     said = swagger["paths"][spelled(binding.template.text)][binding.http_method.lower()]

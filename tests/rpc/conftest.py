@@ -30,6 +30,7 @@ from jobqueue_server.rpc.audit import AuditServicer
 from jobqueue_server.rpc.identities import IdentityServicer
 from jobqueue_server.rpc.job_queue import JobQueueServicer
 from jobqueue_server.rpc.queue_admin import QueueAdminServicer
+from jobqueue_server.rpc.queue_keys import QueueKeyServicer
 from jobqueue_server.rpc.server import GrpcServer
 from jobqueue_server.rpc.union import ServicerUnion
 from jobqueue_server.scope import Scope
@@ -129,7 +130,7 @@ class Core:
         await self._called("get_queue", name)
         return Queue(name, False)
 
-    async def pause_queue(self, scope: Scope, name: str) -> Queue:
+    async def pause_queue(self, scope: Scope, name: str, reason: str = "") -> Queue:
         await self._called("pause_queue", name)
         return Queue(name, True)
 
@@ -200,7 +201,10 @@ async def serving(job_queue: object = None, **chain_options: Any) -> AsyncIterat
         chain,
         [
             (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], servicer),
-            (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], QueueAdminServicer(core, core)),
+            (
+                queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"],
+                ServicerUnion(QueueAdminServicer(core, core), QueueKeyServicer(core)),
+            ),
             (
                 access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"],
                 ServicerUnion(AccessAdminServicer(core), IdentityServicer(core), AuditServicer(core)),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobqueue.v1 import access_admin_pb2, access_pb2, job_pb2, jobqueue_pb2, queue_admin_pb2
-from jobqueue.v1.job_pb2 import NewJob, RetryPolicy
+from jobqueue.v1.job_pb2 import NewJob, RetryPolicy, Unique
 
 from .conftest import NOW, Refusal, Served, refused
 
@@ -84,9 +85,103 @@ WRONG_JOBS: list[tuple[str, dict[str, Any], str]] = [
         {"retry_policy": RetryPolicy(min_backoff=of(9), max_backoff=of(8))},
         "retry_policy.max_backoff",
     ),
-    ("key of 256 characters", {"idempotency_key": "k" * 256}, "idempotency_key"),
-    ("key with a line break", {"idempotency_key": "a\nb"}, "idempotency_key"),
-    ("key with NUL", {"idempotency_key": "a\0"}, "idempotency_key"),
+    ("idempotency key of 256 characters", {"idempotency_key": "k" * 256}, "idempotency_key"),
+    ("idempotency key with a line break", {"idempotency_key": "a\nb"}, "idempotency_key"),
+    ("idempotency key with NUL", {"idempotency_key": "a\0"}, "idempotency_key"),
+    ("key of 256 characters", {"key": "k" * 256}, "key"),
+    ("key with NUL", {"key": "a\0"}, "key"),
+    ("a name of 256 characters", {"unique": Unique(key="k" * 256)}, "unique.key"),
+    ("a name with NUL", {"unique": Unique(key="a\0")}, "unique.key"),
+    (
+        "no name of a large payload",
+        {"unique": Unique(), "payload_json": b" " * (64 << 10) + b"1"},
+        "unique.key",
+    ),
+    ("a name by two means", {"unique": Unique(key="k", payload_fields=["/a"])}, "unique.payload_fields"),
+    ("17 pointers", {"unique": Unique(payload_fields=["/a"] * 17)}, "unique.payload_fields"),
+    ("a pointer without a slash", {"unique": Unique(payload_fields=["/a", "a"])}, "unique.payload_fields[1]"),
+    ("an empty pointer", {"unique": Unique(payload_fields=[""])}, "unique.payload_fields[0]"),
+    ("a pointer with a lone ~", {"unique": Unique(payload_fields=["/~2"])}, "unique.payload_fields[0]"),
+    (
+        "a pointer of 256 characters",
+        {"unique": Unique(payload_fields=["/" * 256])},
+        "unique.payload_fields[0]",
+    ),
+    ("an unknown scope", {"unique": Unique(scope=cast(Any, 9))}, "unique.scope"),
+    ("an unknown until", {"unique": Unique(until=cast(Any, 9))}, "unique.until"),
+    ("an unknown conflict", {"unique": Unique(on_conflict=cast(Any, 9))}, "unique.on_conflict"),
+    ("a change of what is kept", {"unique": Unique(key="k", replace=[Unique.PAYLOAD])}, "unique.replace"),
+    (
+        "a change of what is rejected",
+        {"unique": Unique(key="k", on_conflict=Unique.REJECT, replace=[Unique.PAYLOAD])},
+        "unique.replace",
+    ),
+    (
+        "an unknown field to replace",
+        {"unique": Unique(key="k", on_conflict=Unique.REPLACE, replace=[Unique.PAYLOAD, cast(Any, 9)])},
+        "unique.replace[1]",
+    ),
+    (
+        "8 fields to replace",
+        {"unique": Unique(key="k", on_conflict=Unique.REPLACE, replace=[Unique.PAYLOAD] * 8)},
+        "unique.replace",
+    ),
+    (
+        "REPLACE among all kinds",
+        {"unique": Unique(key="k", on_conflict=Unique.REPLACE, scope=Unique.NAMESPACE)},
+        "unique.scope",
+    ),
+    (
+        "DEBOUNCE among the kinds of a queue",
+        {"unique": Unique(key="k", on_conflict=Unique.DEBOUNCE, scope=Unique.QUEUE), "delay": of(2)},
+        "unique.scope",
+    ),
+    (
+        "DEBOUNCE without a delay",
+        {"unique": Unique(key="k", on_conflict=Unique.DEBOUNCE)},
+        "unique.on_conflict",
+    ),
+    (
+        "DEBOUNCE at a time",
+        {"unique": Unique(key="k", on_conflict=Unique.DEBOUNCE), "run_at": at(NOW)},
+        "unique.on_conflict",
+    ),
+    (
+        "DEBOUNCE for a period",
+        {
+            "unique": Unique(key="k", on_conflict=Unique.DEBOUNCE, until=Unique.PERIOD, period=of(9)),
+            "delay": of(2),
+        },
+        "unique.until",
+    ),
+    (
+        "DEBOUNCE that replaces the start",
+        {"unique": Unique(key="k", on_conflict=Unique.DEBOUNCE, replace=[Unique.RUN_AT]), "delay": of(2)},
+        "unique.replace[0]",
+    ),
+    (
+        "a longest delay without DEBOUNCE",
+        {"unique": Unique(key="k", on_conflict=Unique.REPLACE, max_delay=of(9)), "delay": of(2)},
+        "unique.max_delay",
+    ),
+    (
+        "a longest delay below the delay",
+        {"unique": Unique(key="k", on_conflict=Unique.DEBOUNCE, max_delay=of(1)), "delay": of(2)},
+        "unique.max_delay",
+    ),
+    (
+        "a longest delay over 400 days",
+        {"unique": Unique(key="k", on_conflict=Unique.DEBOUNCE, max_delay=of(400 * DAY + 1)), "delay": of(2)},
+        "unique.max_delay",
+    ),
+    (
+        "a stop of the job that runs",
+        {"unique": Unique(key="k", on_conflict=Unique.REPLACE, cancel_running=True)},
+        "unique.cancel_running",
+    ),
+    ("PERIOD without a period", {"unique": Unique(until=Unique.PERIOD)}, "unique.period"),
+    ("a period under a second", {"unique": Unique(period=of(0, 999_999_999))}, "unique.period"),
+    ("a period over 400 days", {"unique": Unique(period=of(400 * DAY + 1))}, "unique.period"),
     ("33 labels", {"labels": {f"l{n}": "" for n in range(33)}}, "labels"),
     ("label without a name", {"labels": {"": "x"}}, "labels['']"),
     ("label with a name of 64 characters", {"labels": {"a" * 64: "x"}}, f"labels[{('a' * 63 + '...')!r}]"),
@@ -168,6 +263,13 @@ async def test_what_is_allowed_at_the_edges_is_taken(served: Served) -> None:
         {"delay": of(), "retry_policy": RetryPolicy(min_backoff=of(0, 1_000_000), max_backoff=of(7 * DAY))},
         {"labels": {f"l{n}": "v" * 255 for n in range(31)} | {"a" * 63: ""}},
         {"headers": {"a": "x" * 8191}},
+        {"key": "ключ\n\x7f/" * 36 + "abc"},
+        {"unique": Unique(key="ключ" * 63 + "abc", until=Unique.PERIOD, period=of(400 * DAY))},
+        {"unique": Unique(payload_fields=["/" * 255] * 16, period=of(1), on_conflict=Unique.REJECT)},
+        {"unique": Unique(), "payload_json": b" " * ((64 << 10) - 1) + b"1"},
+        {"unique": Unique(key="k", on_conflict=Unique.REPLACE, replace=Unique.Field.values()[1:])},
+        {"unique": Unique(key="k", on_conflict=Unique.DEBOUNCE, max_delay=of(2)), "delay": of(2)},
+        {"unique": Unique(key="k", on_conflict=Unique.DEBOUNCE, max_delay=of(400 * DAY)), "delay": of()},
         {"payload_json": b'"' + b"x" * ((1 << 20) - 2) + b'"'},
         {"payload_json": deep(100)},
         {},
@@ -303,12 +405,56 @@ def a_kind(**fields: Any) -> dict[str, Any]:
     return {"kind": queue_admin_pb2.Kind(**{"name": "send_email", **fields})}
 
 
+def a_limited_kind(max_running: int = 0, **rate: Any) -> dict[str, Any]:
+    starts = queue_admin_pb2.Rate(**rate) if rate else None
+    return a_kind(limits=queue_admin_pb2.Limits(max_running=max_running, rate=starts))
+
+
+def a_policy(*mask: str, name: str = "mail", etag: str = "", **policy: Any) -> dict[str, Any]:
+    queue = queue_admin_pb2.Queue(name=name, etag=etag, key_policy=queue_admin_pb2.KeyPolicy(**policy))
+    return {"queue": queue, "update_mask": FieldMask(paths=mask)}
+
+
+def a_limit(most: int) -> queue_admin_pb2.Queue:
+    return queue_admin_pb2.Queue(name="mail", max_waiting=most)
+
+
+def a_key(*mask: str, queue: str = "mail", key: str = "ada", **fields: Any) -> dict[str, Any]:
+    return {
+        "queue_key": queue_admin_pb2.QueueKey(queue=queue, key=key, **fields),
+        "update_mask": FieldMask(paths=mask),
+    }
+
+
+def a_total(most: int) -> dict[str, Any]:
+    return {"queue": queue_admin_pb2.Queue(name="mail", limits=queue_admin_pb2.Limits(max_running=most))}
+
+
+def a_total_rate(**rate: Any) -> dict[str, Any]:
+    limits = queue_admin_pb2.Limits(rate=queue_admin_pb2.Rate(**rate))
+    return {"queue": queue_admin_pb2.Queue(name="mail", limits=limits)}
+
+
+def a_rate(**rate: Any) -> dict[str, Any]:
+    return a_policy(rate=queue_admin_pb2.Rate(**rate))
+
+
 WRONG_ADMIN: list[tuple[str, str, dict[str, Any], str]] = [
     ("no kind", "PutKind", {}, "kind"),
     ("kind without a name", "PutKind", a_kind(name=""), "kind.name"),
     ("kind in capitals", "PutKind", a_kind(name="Mail"), "kind.name"),
     ("negative max_attempts", "PutKind", a_kind(max_attempts=-1), "kind.max_attempts"),
     ("max_attempts 1001", "PutKind", a_kind(max_attempts=1001), "kind.max_attempts"),
+    ("negative max_running of a kind", "PutKind", a_limited_kind(-1), "kind.limits.max_running"),
+    ("max_running 1000001 of a kind", "PutKind", a_limited_kind(1_000_001), "kind.limits.max_running"),
+    ("kind's rate of nothing", "PutKind", a_limited_kind(period=of(1)), "kind.limits.rate.count"),
+    ("kind's rate without a period", "PutKind", a_limited_kind(count=1), "kind.limits.rate.period"),
+    (
+        "kind's burst of 1000001",
+        "PutKind",
+        a_limited_kind(count=1, period=of(1), burst=1_000_001),
+        "kind.limits.rate.burst",
+    ),
     ("timeout of zero", "PutKind", a_kind(timeout=of()), "kind.timeout"),
     ("timeout beyond time", "PutKind", a_kind(timeout=of(2**62)), "kind.timeout"),
     (
@@ -327,7 +473,91 @@ WRONG_ADMIN: list[tuple[str, str, dict[str, Any], str]] = [
     ("endless token of queues", "ListQueues", {"page_token": "x" * 2000}, "page_token"),
     ("queue without a name", "GetQueue", {"name": ""}, "name"),
     ("queue in capitals", "PauseQueue", {"name": "MAIL"}, "name"),
+    ("pause with a long reason", "PauseQueue", {"name": "a", "reason": "x" * 256}, "reason"),
+    ("pause with NUL", "PauseQueue", {"name": "a", "reason": "a\0"}, "reason"),
     ("queue with NUL", "ResumeQueue", {"name": "a\0"}, "name"),
+    ("change of a queue without a name", "UpdateQueue", a_policy(name="", max_running=1), "queue.name"),
+    ("change of a queue in capitals", "UpdateQueue", a_policy(name="MAIL", max_running=1), "queue.name"),
+    ("etag of 65 characters", "UpdateQueue", a_policy(etag="x" * 65, max_running=1), "queue.etag"),
+    ("etag with NUL", "UpdateQueue", a_policy(etag="\0", max_running=1), "queue.etag"),
+    ("nothing to change", "UpdateQueue", a_policy(), "update_mask"),
+    ("mask of a field that is not there", "UpdateQueue", a_policy("speed"), "update_mask"),
+    ("mask of what the server sets", "UpdateQueue", a_policy("depths"), "update_mask"),
+    ("mask of what PauseQueue changes", "UpdateQueue", a_policy("paused"), "update_mask"),
+    ("mask of a part of a rate", "UpdateQueue", a_policy("key_policy.rate.count"), "update_mask"),
+    ("negative max_running", "UpdateQueue", a_policy(max_running=-1), "queue.key_policy.max_running"),
+    ("max_running 1000001", "UpdateQueue", a_policy(max_running=1_000_001), "queue.key_policy.max_running"),
+    ("negative max_waiting", "UpdateQueue", a_policy(max_waiting=-1), "queue.key_policy.max_waiting"),
+    ("negative max_waiting of a queue", "UpdateQueue", {"queue": a_limit(-1)}, "queue.max_waiting"),
+    ("max_waiting 1000001 of a queue", "UpdateQueue", {"queue": a_limit(1_000_001)}, "queue.max_waiting"),
+    ("negative max_running of a queue", "UpdateQueue", a_total(-1), "queue.limits.max_running"),
+    ("max_running 1000001 of a queue", "UpdateQueue", a_total(1_000_001), "queue.limits.max_running"),
+    ("mask of a part of a queue's rate", "UpdateQueue", a_policy("limits.rate.count"), "update_mask"),
+    ("queue's rate of nothing", "UpdateQueue", a_total_rate(period=of(1)), "queue.limits.rate.count"),
+    ("queue's rate without a period", "UpdateQueue", a_total_rate(count=1), "queue.limits.rate.period"),
+    (
+        "queue's burst of 1000001",
+        "UpdateQueue",
+        a_total_rate(count=1, period=of(1), burst=1_000_001),
+        "queue.limits.rate.burst",
+    ),
+    ("rate of nothing", "UpdateQueue", a_rate(count=0, period=of(1)), "queue.key_policy.rate.count"),
+    ("rate of 1000001", "UpdateQueue", a_rate(count=1_000_001, period=of(9)), "queue.key_policy.rate.count"),
+    (
+        "rate of two in a microsecond",
+        "UpdateQueue",
+        a_rate(count=2001, period=of(0, 2_000_000)),
+        "queue.key_policy.rate.count",
+    ),
+    ("rate without a period", "UpdateQueue", a_rate(count=1), "queue.key_policy.rate.period"),
+    (
+        "rate with a period of zero",
+        "UpdateQueue",
+        a_rate(count=1, period=of()),
+        "queue.key_policy.rate.period",
+    ),
+    (
+        "rate with a period over a day",
+        "UpdateQueue",
+        a_rate(count=1, period=of(DAY, 1)),
+        "queue.key_policy.rate.period",
+    ),
+    (
+        "rate with a period between milliseconds",
+        "UpdateQueue",
+        a_rate(count=1, period=of(1, 1)),
+        "queue.key_policy.rate.period",
+    ),
+    ("order 9", "UpdateQueue", a_policy(order=9), "queue.key_policy.order"),
+    ("failure 9", "UpdateQueue", a_policy(order=1, on_failure=9), "queue.key_policy.on_failure"),
+    ("key to unblock of no queue", "UnblockQueueKey", {"queue": "", "key": "ada"}, "queue"),
+    ("unblock of no key", "UnblockQueueKey", {"queue": "mail"}, "key"),
+    ("unblock of a key of 256 characters", "UnblockQueueKey", {"queue": "mail", "key": "k" * 256}, "key"),
+    ("unblock of a key with NUL", "UnblockQueueKey", {"queue": "mail", "key": "a\0"}, "key"),
+    ("negative burst", "UpdateQueue", a_rate(count=1, period=of(1), burst=-1), "queue.key_policy.rate.burst"),
+    ("keys of no queue", "ListQueueKeys", {"queue": ""}, "queue"),
+    ("negative page of keys", "ListQueueKeys", {"queue": "a", "page_size": -1}, "page_size"),
+    ("token of 1537 characters", "ListQueueKeys", {"queue": "a", "page_token": "x" * 1537}, "page_token"),
+    ("keys that are nothing", "ListQueueKeys", {"queue": "a", "only": 9}, "only"),
+    ("keys in no order", "ListQueueKeys", {"queue": "a", "order_by": "waiting"}, "order_by"),
+    ("key of a queue in capitals", "GetQueueKey", {"queue": "A", "key": "ada"}, "queue"),
+    ("no key", "GetQueueKey", {"queue": "a"}, "key"),
+    ("key of 256 characters", "GetQueueKey", {"queue": "a", "key": "k" * 256}, "key"),
+    ("change of a key of no queue", "UpdateQueueKey", a_key(queue="", paused=True), "queue_key.queue"),
+    ("change of no key", "UpdateQueueKey", a_key(key="", paused=True), "queue_key.key"),
+    ("change of a key with NUL", "UpdateQueueKey", a_key(key="a\0", paused=True), "queue_key.key"),
+    ("etag of a key of 65", "UpdateQueueKey", a_key(etag="x" * 65, paused=True), "queue_key.etag"),
+    ("nothing to change of a key", "UpdateQueueKey", a_key(), "update_mask"),
+    ("mask of what is not of a key", "UpdateQueueKey", a_key("weight"), "update_mask"),
+    ("mask of what the server counts", "UpdateQueueKey", a_key("taken", taken=1), "update_mask"),
+    ("negative limit of a key", "UpdateQueueKey", a_key(max_running=-1), "queue_key.max_running"),
+    ("limit 1000001 of a key", "UpdateQueueKey", a_key(max_running=1_000_001), "queue_key.max_running"),
+    (
+        "burst 1000001",
+        "UpdateQueue",
+        a_rate(count=1, period=of(1), burst=1_000_001),
+        "queue.key_policy.rate.burst",
+    ),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -43,9 +44,10 @@ def at_once(messages: list[bytes]) -> list[NewJob] | None:
             run.new.priority,
             labels=run.new.labels,
             headers=run.new.headers,
+            key=key,
         )
         for run in runs
-        for payload in run.payloads
+        for payload, key in zip_longest(run.payloads, run.keys or ())
     ]
 
 
@@ -64,6 +66,7 @@ PAYLOADS = [
     text(16_384),
     text(70_000),
 ]
+KEYS = ["k", "customer 42", "ключ", "k" * 127, "k" * 128, "ü" * 255, "\U0001f511" * 255, "\n"]
 WRONG = [b"", b"{", b'{"a":1,"a":2}', b"\xff", b"1,2", b'"\\ud800"']
 
 
@@ -73,6 +76,7 @@ def draw_job(draw: random.Random, payloads: list[bytes]) -> pb.NewJob:
         payload_json=draw.choice(payloads),
         queue=draw.choice(["", "default", "q"]),
         priority=draw.choice([0, 0, 3, -1]),
+        key=draw.choice(["", draw.choice(KEYS)]),
     )
 
 
@@ -85,6 +89,8 @@ def test_a_batch_reads_as_its_jobs_do_one_by_one(seed: int) -> None:
         for _ in range(draw.choice([1, 2, 9])):
             alike = pb.NewJob.FromString(job.SerializeToString())
             alike.payload_json = draw.choice(PAYLOADS)
+            if alike.key:
+                alike.key = draw.choice([*KEYS, ""])
             jobs.append(alike)
     found = at_once([job.SerializeToString() for job in jobs])
     assert found == one_by_one(jobs)
@@ -107,6 +113,8 @@ def test_a_payload_that_is_not_simple_takes_the_general_path(wrong: bytes, place
         pb.NewJob(delay=Duration()),
         pb.NewJob(max_attempts=1),
         pb.NewJob(hold=True),
+        pb.NewJob(key="\0"),
+        pb.NewJob(key="k" * 256),
         pb.NewJob(kind="B"),
         pb.NewJob(priority=11),
         pb.NewJob(payload_json=b"2", queue="Q"),
@@ -145,8 +153,46 @@ def test_a_payload_that_ends_as_other_fields_would_is_not_taken_for_them() -> No
         assert at_once([first, message]) == one_by_one([pb.NewJob.FromString(first), parsed])
 
 
+def test_jobs_that_differ_in_their_keys_alone_are_one_run() -> None:
+    jobs = [pb.NewJob(kind="a", payload_json=b"1", priority=2, key=f"k{number}") for number in range(100)]
+    runs = decode_batch([job.SerializeToString() for job in jobs], HEADERS)
+    assert runs is not None
+    (run,) = runs
+    assert run.keys == [job.key for job in jobs]
+    assert run.payloads == [b"1"] * 100
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("wrong", ["\0", "k" * 256], ids=["NUL", "too long"])
+def test_a_key_that_is_refused_takes_the_general_path(wrong: str, place: int) -> None:
+    jobs = [pb.NewJob(kind="a", payload_json=b"1", key="k") for _ in range(3)]
+    jobs[place].key = wrong
+    assert at_once([job.SerializeToString() for job in jobs]) is None
+
+
+def test_bytes_behind_a_key_and_keys_that_look_like_fields_are_read_as_they_are_one_by_one() -> None:
+    first = pb.NewJob(kind="a", payload_json=b"1", queue="q", priority=1, key="k").SerializeToString()
+    tail = pb.NewJob(queue="q", priority=1, key="x").SerializeToString()
+    like_fields = pb.NewJob(kind="a", payload_json=b"1", queue="q", priority=1, key=tail.decode())
+    empty_key = first[: -len(b"\x01k")] + b"\x00"
+    for message in (like_fields.SerializeToString(), first + tail, first + b"r\x01y", empty_key, first[:-3]):
+        parsed = pb.NewJob.FromString(message)
+        assert at_once([first, message]) == one_by_one([pb.NewJob.FromString(first), parsed])
+
+
+@pytest.mark.parametrize("octets", [b"\xff", b"\xed\xa0\x80", b"\xc0\x80"], ids=repr)
+def test_a_key_that_is_not_utf_8_is_refused_by_the_reader(octets: bytes) -> None:
+    first = pb.NewJob(kind="a", payload_json=b"1", key="k").SerializeToString()
+    wrong = first[: -len(b"\x01k")] + bytes([len(octets)]) + octets
+    with pytest.raises(DecodeError):
+        decode_batch([first, wrong], HEADERS)
+
+
 @pytest.mark.parametrize("cut", [1, 2, 3, 4, 5, 8])
 def test_a_malformed_job_is_refused_by_the_reader(cut: int) -> None:
-    plain = pb.NewJob(kind="a", payload_json=b"12345").SerializeToString()
-    with pytest.raises(DecodeError):
-        decode_batch([plain, plain[:-cut]], HEADERS)
+    for plain in (
+        pb.NewJob(kind="a", payload_json=b"12345").SerializeToString(),
+        pb.NewJob(kind="a", payload_json=b"1", key="12345").SerializeToString(),
+    ):
+        with pytest.raises(DecodeError):
+            decode_batch([plain, plain[:-cut]], HEADERS)

@@ -16,19 +16,27 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from jobqueue.v1 import job_pb2, jobqueue_pb2, queue_admin_pb2
 from jobqueue_server.lifecycle import Hold, Status
 from jobqueue_server.model import (
+    REPLACED,
     Depth,
     FailedAttempt,
     JobFilter,
     JobProgress,
     Kind,
     NewJob,
+    OnConflict,
     Queue,
     RetryPolicy,
+    Unique,
+    UniqueField,
+    UniqueScope,
+    Until,
 )
 from jobqueue_server.rpc.convert import job_message, kind_message, queue_message
 from jobqueue_server.rpc.values import TooDeep, fill, text_of
 
 from .conftest import NOW, Served, a_job
+
+U = job_pb2.Unique
 
 
 def value_of(text: str) -> Value:
@@ -82,6 +90,15 @@ async def test_every_field_of_a_new_job_reaches_the_core(served: Served) -> None
         idempotency_key="k",
         labels={"a": "b"},
         headers={"x-request-id": "r"},
+        hold=True,
+        key="customer 42",
+        unique=job_pb2.Unique(
+            key="user-7",
+            scope=job_pb2.Unique.QUEUE,
+            until=job_pb2.Unique.ENDS,
+            period=Duration(seconds=60),
+            on_conflict=job_pb2.Unique.REJECT,
+        ),
     )
     await served.jobs.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=job))
     assert served.core.enqueued == [
@@ -98,8 +115,37 @@ async def test_every_field_of_a_new_job_reaches_the_core(served: Served) -> None
             "k",
             {"a": "b"},
             {"x-request-id": "r"},
+            Hold.HAND,
+            "customer 42",
+            Unique("user-7", (), UniqueScope.QUEUE, Until.ENDS, timedelta(seconds=60), OnConflict.REJECT),
         )
     ]
+
+
+async def test_what_is_not_said_of_a_name_is_the_default(served: Served) -> None:
+    job = job_pb2.NewJob(kind="a", unique=job_pb2.Unique(payload_fields=["/a"]))
+    await served.jobs.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=job))
+    assert served.core.enqueued[0].unique == Unique(
+        None, ("/a",), UniqueScope.KIND, Until.STARTS, None, OnConflict.KEEP, (), None
+    )
+
+
+async def test_what_is_to_be_replaced_is_said_or_the_content(served: Served) -> None:
+    for on_conflict, said, replace in (
+        (U.REPLACE, [], REPLACED),
+        (U.REPLACE, [U.TIMEOUT, U.RUN_AT, U.TIMEOUT], (UniqueField.RUN_AT, UniqueField.TIMEOUT)),
+        (U.DEBOUNCE, [], ()),
+        (U.DEBOUNCE, [U.PAYLOAD], (UniqueField.PAYLOAD,)),
+    ):
+        job = job_pb2.NewJob(kind="a", unique=U(key="k", on_conflict=on_conflict, replace=said))
+        if on_conflict == U.DEBOUNCE:
+            job.delay.seconds = 2
+            job.unique.max_delay.seconds = 10
+        await served.jobs.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=job))
+        unique = served.core.enqueued[-1].unique
+        assert unique is not None
+        assert (unique.on_conflict, unique.replace) == (on_conflict, replace)
+        assert unique.max_delay == (timedelta(seconds=10) if on_conflict == U.DEBOUNCE else None)
 
 
 async def test_what_is_not_said_stays_not_said(served: Served) -> None:
@@ -165,6 +211,7 @@ FULL = a_job(
     failed_attempts=(FailedAttempt(1, "HANDLER_FAILED", "ValueError", "boom", "w1", NOW, NOW),),
     progress=JobProgress(0.0, "half", NOW),
     hold=Hold.HAND,
+    key="ключ",
 )
 
 
@@ -176,6 +223,7 @@ def test_every_field_of_a_job_is_shown() -> None:
     assert message.id == str(FULL.id)
     assert message.status == job_pb2.Job.FAILED_PERMANENT
     assert message.hold == job_pb2.Job.HAND
+    assert message.key == "ключ"
     assert message.payload_json == FULL.payload
     assert message.finished_at.ToDatetime(UTC) == FULL.finished_at
     assert message.timeout.ToTimedelta() == FULL.timeout

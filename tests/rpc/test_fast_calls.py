@@ -26,6 +26,8 @@ PATIENCE = 10.0
 class Job:
     """What an insert is to answer."""
 
+    pressure = 0.0
+
     def __init__(self) -> None:
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 

@@ -66,6 +66,8 @@ async def test_it_answers_what_the_general_way_answers(fast: list[Any], place: P
         {"queue": "other"},
         {"priority": -10},
         {"priority": 10, "queue": "other", "payload_json": b'"' + b"x" * 70_000 + b'"'},
+        {"key": "customer 42"},
+        {"key": "ü" * 255, "queue": "other", "priority": 1},
     ):
         await place.stub.EnqueueJob(ask(**fields))
         fast.clear()

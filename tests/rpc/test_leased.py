@@ -29,6 +29,7 @@ SOME: dict[str, list[Any]] = {
     "labels": [None, '{"a": "b", "c": "ü"}'],
     "headers": [None, b'{"x-request-id": "r"}'],
 }
+KEYS = ["customer 42", "ü" * 255]
 
 
 def lease(number: int, template: LeaseTemplate, draw: random.Random) -> Lease:
@@ -40,6 +41,8 @@ def lease(number: int, template: LeaseTemplate, draw: random.Random) -> Lease:
         draw.choice([b"null", b"{}" * 64, b"[" + b" " * 20_000 + b"]"]),
     )
     given.checkpoint = draw.choice([b"", b"\x00checkpoint"])
+    if template.keyed:
+        given.has_key(draw.choice(KEYS))
     return given
 
 
@@ -50,6 +53,7 @@ def some_template(draw: random.Random) -> LeaseTemplate:
         draw.choice([0, 3]),
         datetime.now(UTC),
         tuple(draw.choice(SOME[column.name]) for column in TERMS),
+        keyed=draw.choice([False, True]),
     )
 
 
@@ -70,6 +74,7 @@ def told(lease: Lease) -> lease_pb2.LeasedJob:
         labels=json.loads(terms["labels"] or "{}"),
         headers=json.loads(terms["headers"] or "{}"),
         checkpoint=lease.checkpoint,
+        key=lease.key,
     )
     job.created_at.FromMilliseconds(lease.job_id.int >> 80)
     if terms["timeout_ms"] is not None:
@@ -98,7 +103,8 @@ def test_what_may_be_long_of_the_terms_counts_towards_a_deliverys_size() -> None
     for _ in range(20):
         template = some_template(random.Random())
         terms = dict(zip([column.name for column in TERMS], template.terms, strict=True))
-        assert length_of_terms(template.terms) == len(terms["labels"] or "") + len(terms["headers"] or b"")
+        long = (terms["labels"] or "", terms["headers"] or b"")
+        assert length_of_terms(template.terms) == sum(map(len, long))
 
 
 def test_numbers_of_every_length_are_written_as_protobuf_writes_them() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import Iterator
 
@@ -47,13 +48,16 @@ async def test_a_server_behind_session_mode_has_its_settings_and_hears_others(mi
                 return second.app.events.peers.listen
 
             await eventually(acquainted)
+            took = []
             for _ in range(10):
                 started = time.monotonic()
                 job = await second.enqueue()
                 leased = await worker.job()
                 assert leased.id == job.id
                 assert await worker.succeed(leased) == []
-                assert time.monotonic() - started < 1
+                took.append(time.monotonic() - started)
+            # Without notices each job would wait for the next poll.
+            assert statistics.median(took) < 1
             assert first.app.events.exchange._echoed
 
 

@@ -15,10 +15,22 @@ from uuid import uuid4
 import asyncpg
 import grpc.aio
 import pytest
+from google.longrunning import operations_pb2
 
-from jobqueue.v1 import access_admin_pb2, access_pb2, job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from jobqueue.v1 import (
+    access_admin_pb2,
+    access_pb2,
+    bulk_pb2,
+    insight_pb2,
+    job_pb2,
+    jobqueue_pb2,
+    lease_pb2,
+    queue_admin_pb2,
+)
 from jobqueue_server.chain import Anybody, Call
+from jobqueue_server.rpc.keda import externalscaler_pb2
 from jobqueue_server.scope import Scope
+from tests.lease import keda
 from tests.lease.hand_worker import HandWorker, reason_of, span
 from tests.lease.place import Caller, Place
 
@@ -55,10 +67,11 @@ class Things:
     key: str
     api_key: str
     namespace: str
+    operation: str
 
     def out_of(self, text: str) -> str:
         """A text that shows nothing but that it named one of these."""
-        for name in ("waiting", "running", "ended"):
+        for name in ("waiting", "running", "ended", "operation"):
             text = text.replace(getattr(self, name), "<id>")
         for name in ("queue", "kind", "api_key"):
             text = text.replace(getattr(self, name), f"<{name}>")
@@ -99,6 +112,7 @@ class World:
                 "lane": _OF_US,
                 "api_key": "namespace_id = 1",
                 "namespace": "true",
+                "operation": "namespace_id = 1",
             }.items()
         }
 
@@ -110,7 +124,7 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
         await place.sql("insert into namespace (id, name) values (2, 'theirs')")
         await place.app.access.access.load()
         us, them = Caller(place.address, OURS.principal), Caller(place.address, THEIRS.principal)
-        ours = Things("", "", "", "q-ours", "k-ours", {"of": "ours"}, "key", "", "default")
+        ours = Things("", "", "", "q-ours", "k-ours", {"of": "ours"}, "key", "", "default", "")
         await put_kind(us, ours.kind)
         job: dict[str, Any] = {"queue": ours.queue, "kind": ours.kind, "labels": ours.labels}
         running = await us.enqueue(**job)
@@ -123,7 +137,19 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
             await place.sql("update lane set namespace_id = null")
             await place.app.catalog.catalog.refresh()
         api_key = (await us.access.CreateKey(new_key())).key.id
-        ours = replace(ours, waiting=waiting.id, running=running.id, ended=ended.id, api_key=api_key)
+        nobodys = bulk_pb2.JobFilter(queue="q-empty")
+        made = await us.bulk.RetryJobs(bulk_pb2.RetryJobsRequest(filter=nobodys, force=True))
+        operation = made.operation.name
+        done = await us.operations.WaitOperation(operations_pb2.WaitOperationRequest(name=operation))
+        assert done.done
+        ours = replace(
+            ours,
+            waiting=waiting.id,
+            running=running.id,
+            ended=ended.id,
+            api_key=api_key,
+            operation=operation.partition("/")[2],
+        )
         nothing = Things(
             str(uuid4()),
             str(uuid4()),
@@ -134,6 +160,7 @@ async def world(request: pytest.FixtureRequest, dsn: str, monkeypatch: Any) -> A
             "none",
             "0123456789",
             "never",
+            str(uuid4()),
         )
         yield World(place, us, them, ours, nothing, worker)
         await us.close()
@@ -196,6 +223,130 @@ def by_queue(method: str, request: Any) -> None:
 by_queue("GetQueue", queue_admin_pb2.GetQueueRequest)
 by_queue("PauseQueue", queue_admin_pb2.PauseQueueRequest)
 by_queue("ResumeQueue", queue_admin_pb2.ResumeQueueRequest)
+
+
+@case("UpdateQueue")
+async def update_queue(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    policy = queue_admin_pb2.KeyPolicy(max_running=7)
+    queue = queue_admin_pb2.Queue(name=things.queue, key_policy=policy)
+    request = queue_admin_pb2.UpdateQueueRequest(queue=queue)
+    return [await answer_of(caller.admin.UpdateQueue(request))]
+
+
+@case("ListQueueKeys")
+async def list_queue_keys(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    request = queue_admin_pb2.ListQueueKeysRequest(queue=things.queue)
+    return [await answer_of(caller.admin.ListQueueKeys(request))]
+
+
+@case("GetQueueKey")
+async def get_queue_key(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    request = queue_admin_pb2.GetQueueKeyRequest(queue=things.queue, key="ada")
+    return [await answer_of(caller.admin.GetQueueKey(request))]
+
+
+@case("UpdateQueueKey")
+async def update_queue_key(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    key = queue_admin_pb2.QueueKey(queue=things.queue, key="ada", max_running=7)
+    request = queue_admin_pb2.UpdateQueueKeyRequest(queue_key=key)
+    return [await answer_of(caller.admin.UpdateQueueKey(request))]
+
+
+@case("UnblockQueueKey")
+async def unblock_queue_key(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    request = queue_admin_pb2.UnblockQueueKeyRequest(queue=things.queue, key="ada")
+    return [await answer_of(caller.admin.UnblockQueueKey(request))]
+
+
+@case("ExplainJob")
+async def explain_job(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    requests = [insight_pb2.ExplainJobRequest(id=getattr(things, status)) for status in STATUSES]
+    return [await answer_of(caller.insight.ExplainJob(request)) for request in requests]
+
+
+@case("GetQueueDemand")
+async def get_queue_demand(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    request = insight_pb2.GetQueueDemandRequest(queue=things.queue)
+    return [await answer_of(caller.insight.GetQueueDemand(request))]
+
+
+@case("IsActive")
+async def is_active(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    return [await answer_of(keda.ask(caller, "IsActive", keda.ref(queue=things.queue)))]
+
+
+@case("GetMetrics")
+async def get_metrics(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    request = externalscaler_pb2.GetMetricsRequest(
+        scaledObjectRef=keda.ref(queue=things.queue), metricName="wanted_slots"
+    )
+    return [await answer_of(keda.ask(caller, "GetMetrics", request))]
+
+
+@case("GetMetricSpec")
+async def get_metric_spec(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    return [await answer_of(keda.ask(caller, "GetMetricSpec", keda.ref(queue=things.queue)))]
+
+
+@case("StreamIsActive")
+async def stream_is_active(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    return [await first_of(keda.stream(caller, "StreamIsActive", keda.ref(queue=things.queue)))]
+
+
+@case("StreamMetricSpec")
+async def stream_metric_spec(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    return [await first_of(keda.stream(caller, "StreamMetricSpec", keda.ref(queue=things.queue)))]
+
+
+async def first_of(call: Any) -> tuple[Any, ...]:
+    answer = await answer_of(call.read())
+    call.cancel()
+    return answer
+
+
+def by_filter(method: str, request: Any) -> None:
+    """A change of many jobs: all of its filters name things, and nothing of another namespace is counted."""
+
+    async def ask(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+        ids = [getattr(things, status) for status in STATUSES]
+        filters = [
+            bulk_pb2.JobFilter(ids=ids),
+            bulk_pb2.JobFilter(queue=things.queue),
+            bulk_pb2.JobFilter(kind=things.kind),
+            bulk_pb2.JobFilter(labels=[f"{name}={value}" for name, value in things.labels.items()]),
+        ]
+        answers: list[tuple[Any, ...]] = []
+        for each in filters:
+            counted = bulk_pb2.BulkMetadata()
+            (await getattr(caller.bulk, method)(request(filter=each))).operation.metadata.Unpack(counted)
+            answers.append((counted.estimate, str(list(counted.sample_ids))))
+        return answers
+
+    CASES[method] = ask
+
+
+by_filter("RetryJobs", bulk_pb2.RetryJobsRequest)
+by_filter("CancelJobs", bulk_pb2.CancelJobsRequest)
+by_filter("DeleteJobs", bulk_pb2.DeleteJobsRequest)
+
+
+def by_operation(method: str, request: Any) -> None:
+    """A method that names an operation."""
+
+    async def ask(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+        wanted = request(name=f"operations/{things.operation}")
+        return [await answer_of(getattr(caller.operations, method)(wanted))]
+
+    CASES[method] = ask
+
+
+for _verb in ("Get", "Wait", "Cancel", "Delete"):
+    by_operation(f"{_verb}Operation", getattr(operations_pb2, f"{_verb}OperationRequest"))
+
+
+@case("ListOperations")
+async def list_operations(world: World, caller: Caller, things: Things) -> list[tuple[Any, ...]]:
+    return [await answer_of(caller.operations.ListOperations(operations_pb2.ListOperationsRequest()))]
 
 
 @case("ListQueues")
@@ -437,12 +588,16 @@ def test_no_call_is_left_out() -> None:
         jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"],
         queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"],
         access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"],
+        insight_pb2.DESCRIPTOR.services_by_name["Insight"],
+        keda.SERVICE,
+        bulk_pb2.DESCRIPTOR.services_by_name["Bulk"],
+        operations_pb2.DESCRIPTOR.services_by_name["Operations"],
     )
     assert set(CASES) == {method.name for service in services for method in service.methods}
 
 
-#: What answers the owner alike: these make a thing, or are about a session of the caller's own.
-ALIKE = {"PutKind", "OpenSession", "HeartbeatSession", "CloseSession"}
+#: What answers the owner alike: these make a thing, are about a session of the caller's own, or look nothing up.
+ALIKE = {"PutKind", "OpenSession", "HeartbeatSession", "CloseSession", "GetMetricSpec", "StreamMetricSpec"}
 
 
 @pytest.mark.parametrize("method", sorted(CASES))

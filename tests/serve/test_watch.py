@@ -66,11 +66,11 @@ async def test_a_watch_of_a_queue_tells_each_job_from_its_enqueue_to_its_end(pla
     worker = await place.worker(queues={"mail": ["work"]})
     async with Watcher(place, queue="mail") as watcher:
         assert (watcher.answers, watcher.told) == (1, []), "the first answer says only that it has begun"
-        job = await place.enqueue(queue="mail", delay=0.3)
+        job = await place.enqueue(queue="mail", delay=2)
         await watcher.sees(job.id, "QUEUED")
         running = await worker.job()
         await watcher.sees(job.id, "RUNNING")
-        await worker.fail(running, retry_after=timedelta(seconds=0.3))
+        await worker.fail(running, retry_after=timedelta(seconds=2))
         told = await watcher.sees(job.id, "RETRYING")
         assert told.last_error == "boom"
         again = await worker.job()

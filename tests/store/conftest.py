@@ -11,8 +11,9 @@ import pytest
 from .stored import Stored, stored
 
 EVERYTHING = (
-    "job", "live_job", "finished_job", "attempt", "job_progress", "idempotency_key", "worker_session", "server",
-    "lane", "queue", "kind",
+    "operation", "queue_key", "queue_rate", "kind_rate", "turnstile", "job", "live_job", "finished_job", "attempt",
+    "job_progress", "idempotency_key", "unique_hold", "worker_session",
+    "server", "lane", "queue", "kind",
 )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def new_row(
     job = NewJob(lane.kind, payloads[0], lane.queue, **fields)
     row = NewRows(
         s.mint.mint_many(len(payloads)), payloads, lane.id, job, job.max_attempts, milliseconds(job.timeout),
-        labels=labels_text, **own,
+        labels=labels_text, keys=None if job.key is None else [job.key] * len(payloads), **own,
     )  # fmt: skip
     if slot is not None:
         row.slots = [(Slot(*slot), len(payloads))]

@@ -15,12 +15,16 @@ from uuid import UUID
 import asyncpg
 
 from jobqueue_server.core.catalog.catalog import Catalog, Lane
+from jobqueue_server.core.catalog.queues import QueueService
+from jobqueue_server.core.upkeep.levels import Levels
 from jobqueue_server.fields import milliseconds
 from jobqueue_server.ids import IdMint
 from jobqueue_server.lifecycle import Event
 from jobqueue_server.model import DEFAULT_NAMESPACE, Kind, NewJob
 from jobqueue_server.scope import Scope
 from jobqueue_server.store.attempt.attempts import AttemptEnd, AttemptStore
+from jobqueue_server.store.bulk.jobs import BulkStore
+from jobqueue_server.store.bulk.operations import OperationStore
 from jobqueue_server.store.catalog.catalog import CatalogStore
 from jobqueue_server.store.claim.claims import ClaimStore, ClaimTarget
 from jobqueue_server.store.connect import Connector
@@ -31,6 +35,7 @@ from jobqueue_server.store.operate.changes import ChangeStore
 from jobqueue_server.store.query.reads import ReadStore
 from jobqueue_server.store.session.sessions import SessionStore
 from jobqueue_server.store.upkeep.clock import Expected
+from jobqueue_server.store.upkeep.levels import LevelStore
 
 GRACE = timedelta(seconds=30)
 #: Whose everything is, where a test says nothing else.
@@ -58,7 +63,9 @@ class Stored:
         self.database = database
         self.sql = connection
         self.catalog_store = CatalogStore(database)
-        self.catalog = Catalog(self.catalog_store, open_kinds=False)
+        self.levels = Levels(LevelStore(database))
+        self.catalog = Catalog(self.catalog_store, self.levels, open_kinds=False)
+        self.queues = QueueService(self.catalog, self.catalog_store, self.levels)
         self.expected: Expected = right
         self.intake = IntakeStore(database, key_ttl=timedelta(days=1))
         self.claims = ClaimStore(database)
@@ -66,6 +73,8 @@ class Stored:
         self.sessions = SessionStore(database, self.attempts, expected=lambda: self.expected())
         self.reads = ReadStore(database)
         self.changes = ChangeStore(database, cancel_grace=GRACE)
+        self.operations = OperationStore(database)
+        self.bulk = BulkStore(database, cancel_grace=GRACE)
         self.mint = IdMint(_Now())
 
     async def lane(self, queue: str = "default", kind: str = "hello") -> Lane:
@@ -91,6 +100,7 @@ class Stored:
             milliseconds(new.timeout),
             labels=None if not new.labels else json.dumps(dict(new.labels)),
             headers=None if not new.headers else json.dumps(dict(new.headers)).encode(),
+            keys=None if new.key is None else [new.key],
         )
 
     async def session(self, name: str = "worker-1") -> tuple[int, int]:
@@ -118,8 +128,8 @@ class Stored:
 
     async def succeed(self, job_id: UUID, attempt: int, session_id: int, output: bytes | None = None) -> bool:
         """Settles the lease as succeeded; whether it matched."""
-        _, settled = await self.attempts.settle_with_output([(job_id, attempt, session_id, output)])
-        return settled is None
+        settled = await self.attempts.settle_with_output([(job_id, attempt, session_id, output)])
+        return settled.ids is None
 
     async def end_attempt(
         self, job_id: UUID, attempt: int, session_id: int, event: Event, **more: Any

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import timedelta
 
 import pytest
 
 from jobqueue_server.core.catalog.catalog import Catalog
-from jobqueue_server.core.catalog.queues import QueueService
 from jobqueue_server.errors import KindUnknown, PageTokenInvalid, QueueNotFound
-from jobqueue_server.lifecycle import Status
+from jobqueue_server.lifecycle import Hold, Status
 from jobqueue_server.model import Kind, RetryPolicy
 from jobqueue_server.store.catalog.catalog import CatalogStore
+from jobqueue_server.store.database import COLD_SETTINGS
+from jobqueue_server.store.statements import statement
 
 from .stored import SCOPE, stored
 
@@ -23,7 +25,7 @@ async def test_the_four_built_in_kinds_are_declared_at_start_and_an_operators_ch
         assert ({kind.name for kind in kinds}, token) == (BUILT_IN, "")
         assert all(kind.schema for kind in kinds)
         await s.catalog.put_kind(SCOPE, Kind("send_email", '{"type":"object"}'))
-        again = Catalog(s.catalog_store, open_kinds=False)
+        again = Catalog(s.catalog_store, s.levels, open_kinds=False)
         await again.load()
         kind = again.kind(SCOPE, "send_email")
         assert kind is not None
@@ -44,7 +46,7 @@ async def test_kinds_and_queues_come_in_pages_by_name(dsn):
     async with stored(dsn) as s:
         for name in ("b", "a", "c"):
             await s.lane(name)
-        service = QueueService(s.catalog, s.catalog_store)
+        service = s.queues
         page, token = await service.list_queues(SCOPE, 2, "")
         assert [queue.name for queue in page] == ["a", "b"]
         page, last = await service.list_queues(SCOPE, 2, token)
@@ -60,7 +62,7 @@ async def test_kinds_and_queues_come_in_pages_by_name(dsn):
 async def test_a_lane_is_made_once_however_many_ask_and_on_however_many_servers(dsn):
     async with stored(dsn) as s:
         await s.catalog.put_kind(SCOPE, Kind("hello"))
-        other = Catalog(CatalogStore(s.database), open_kinds=False)
+        other = Catalog(CatalogStore(s.database), s.levels, open_kinds=False)
         await other.load()
         lanes = await asyncio.gather(
             *(c.lane(SCOPE, "q", "hello") for _ in range(20) for c in (s.catalog, other))
@@ -81,7 +83,7 @@ async def test_an_undeclared_kind_is_unknown_unless_kinds_are_open(dsn):
             await s.catalog.lane(SCOPE, "default", "send_mail", "jobs[3].kind")
         assert caught.value.violations[0].field == "jobs[3].kind"
         assert await s.sql.fetchval("select count(*) from queue") == 0
-        opened = Catalog(s.catalog_store, open_kinds=True)
+        opened = Catalog(s.catalog_store, s.levels, open_kinds=True)
         await opened.load()
         lane = await opened.lane(SCOPE, "default", "anything")
         opened.check_payload(lane, b"{}")
@@ -99,7 +101,7 @@ async def test_an_undeclared_kind_is_unknown_unless_kinds_are_open(dsn):
 
 async def test_a_kind_declared_on_another_server_is_known_at_its_first_use(dsn):
     async with stored(dsn) as s:
-        other = Catalog(s.catalog_store, open_kinds=False)
+        other = Catalog(s.catalog_store, s.levels, open_kinds=False)
         await other.load()
         await other.put_kind(SCOPE, Kind("fresh", '{"type":"object"}'))
         assert (await s.catalog.lane(SCOPE, "default", "fresh")).kind == "fresh"
@@ -108,7 +110,7 @@ async def test_a_kind_declared_on_another_server_is_known_at_its_first_use(dsn):
 
 async def test_a_schema_changed_on_another_server_is_taken_over_by_a_refresh(dsn):
     async with stored(dsn) as s:
-        other = Catalog(s.catalog_store, open_kinds=False)
+        other = Catalog(s.catalog_store, s.levels, open_kinds=False)
         await other.load()
         lane = await s.lane(kind="fresh")
         for number in range(3):
@@ -122,7 +124,7 @@ async def test_pausing_gates_the_lanes_and_those_born_later_and_tells_the_listen
         lane, elsewhere = await s.lane("q"), await s.lane("other")
         told = []
         s.catalog.on_change.append(lambda: told.append(lane.gated))
-        service = QueueService(s.catalog, s.catalog_store)
+        service = s.queues
         assert (await service.pause_queue(SCOPE, "q")).paused
         assert (lane.gated, elsewhere.gated, told) == (True, False, [True])
         paused_at = await s.sql.fetchval("select paused_at from queue where name = 'q'")
@@ -167,7 +169,7 @@ async def test_a_queue_tells_its_depths_and_ages_by_status(dsn):
         await s.sql.execute(
             "update live_job set run_at = now() - interval '1 hour' where id = $1", waiting[0]
         )
-        queue = await QueueService(s.catalog, s.catalog_store).get_queue(SCOPE, "q")
+        queue = await s.queues.get_queue(SCOPE, "q")
         depths = {depth.status: depth for depth in queue.depths}
         assert {status: (depth.jobs, depth.capped) for status, depth in depths.items()} == {
             Status.QUEUED: (4, False),
@@ -214,6 +216,38 @@ async def test_a_deep_queue_is_counted_along_its_partial_index(dsn):
         counted = {depth.status: depth for depth in await s.catalog.lane_depths([lane.id])}
         assert (counted[Status.QUEUED].jobs, counted[Status.QUEUED].capped) == (10_000, True)
         assert (counted[Status.RUNNING].jobs, counted[Status.RUNNING].capped) == (1, False)
+
+
+async def test_what_waits_in_a_queue_is_counted_to_its_bound_along_the_partial_indexes(dsn):
+    async with stored(dsn) as s:
+        lane, other = await s.lane(), await s.lane(queue="other")
+        most = {lane.queue_id: 500, other.queue_id: 500}
+        # Prepared while the table is empty.
+        assert await s.catalog_store.waiting_counts(most) == {lane.queue_id: 0, other.queue_id: 0}
+        await s.sql.execute(
+            """insert into live_job (id, run_at, lane_id, priority, max_attempts, state)
+               select id, now(), $2, 0, 3, 1 from unnest($1::uuid[]) id""",
+            s.mint.mint_many(30_000),
+            lane.id,
+        )
+        await s.queued(queue="other")
+        await s.queued(queue="other", kind="another")
+        await s.queued(queue="other", hold=Hold.HAND)
+        await s.queued(queue="other", delay=timedelta(days=1))
+        await s.running(queue="other", priority=9)
+        assert await s.catalog_store.waiting_counts(most) == {lane.queue_id: 500, other.queue_id: 4}
+        for name, value in COLD_SETTINGS.items():
+            await s.sql.execute(f"set {name} = {value}")
+        await s.sql.execute("set plan_cache_mode = force_generic_plan")
+        plan = await s.sql.fetch(
+            f"explain (analyze, format text) {statement('waiting_counts')}", list(most), list(most.values())
+        )
+        lines = [row[0] for row in plan]
+        reads = [line for line in lines if " on live_job " in line]
+        assert len(reads) == 3, lines
+        assert all("Index" in line for line in reads), lines
+        rows = [float(found) for line in reads for found in re.findall(r"actual .*rows=([0-9.]+)", line)]
+        assert max(rows) <= 500, lines
 
 
 async def test_a_kind_whose_stored_schema_is_broken_refuses_and_says_how_to_mend_it(dsn):

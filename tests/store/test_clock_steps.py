@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from jobqueue_server.core.access import keys
+from jobqueue_server.core.intake.names import UniqueNames
 from jobqueue_server.core.upkeep.expected_clock import DELETE_AFTER_STEP, REAP_AFTER_STEP
 from jobqueue_server.grants import NOTHING
 from jobqueue_server.lifecycle import Event
+from jobqueue_server.model import Until
 from jobqueue_server.store.access.access import AccessStore, NewKey
 from jobqueue_server.store.attempt.attempts import AttemptEnd
+from jobqueue_server.store.intake.intake import Name, NewRows
 from jobqueue_server.store.statements import names, statement
 from jobqueue_server.store.upkeep.retention import Fate, RetentionStore
 from tests.clock_step import make_settable, set_clock
@@ -26,6 +29,7 @@ from tests.conftest import Cluster, run_apart
 from .factories import keyed_row, lease, look, new_row
 from .past import RETENTION, WIDTH, ago, finished, id_at, partition_of
 from .stored import SCOPE, Stored
+from .test_bulk import OTHER, opened
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "clocks.md"
 HOUR = timedelta(hours=1)
@@ -244,6 +248,22 @@ async def expires_at(scene: Scene) -> Watched:
     return Watched(over, LATER)
 
 
+async def name_held_until(scene: Scene) -> Watched:
+    s, lane, names = scene.s, await scene.s.lane(), UniqueNames(scene.s.intake)
+
+    def row() -> NewRows:
+        made = new_row(s, lane)
+        made.of_name(Name(b"n" * 16, Until.PERIOD, LATER * SECOND))
+        return made
+
+    await names.enqueue([row()])
+
+    async def over() -> bool:
+        return not (await names.enqueue([row()])).conflicts
+
+    return Watched(over, LATER)
+
+
 async def key_expires_at(scene: Scene) -> Watched:
     access, key = AccessStore(scene.s.database), keys.mint()
     new = NewKey(key.id, "key", key.secret_hash, NOTHING, "tests", LATER * SECOND)
@@ -254,6 +274,29 @@ async def key_expires_at(scene: Scene) -> Watched:
         return found is not None and found.expired
 
     return Watched(over, LATER)
+
+
+async def operation_ended_at(scene: Scene) -> Watched:
+    operation = await opened(scene.s)
+    await scene.s.sql.execute(
+        "update operation set state = 3, ended_at = now() - $1::interval where id = $2",
+        RETENTION - LATER * SECOND,
+        operation.id,
+    )
+
+    async def over() -> bool:
+        return sum([swept async for swept in scene.retention.sweep_operations()]) == 1
+
+    return Watched(over, LATER, DELETE_AFTER_STEP)
+
+
+async def operation_heard_at(scene: Scene) -> Watched:
+    await opened(scene.s)
+
+    async def over() -> bool:
+        return bool(await scene.s.operations.claim(OTHER, 1))
+
+    return Watched(over, 10)
 
 
 async def started_at(scene: Scene) -> Watched:
@@ -277,17 +320,22 @@ SCENES = {
     "amnesty.left_at": left_at,
     "finished_job.finished_at": finished_at,
     "idempotency_key.expires_at": expires_at,
+    "unique_hold.holds_until": name_held_until,
     "api_key.expires_at": key_expires_at,
+    "operation.ended_at": operation_ended_at,
+    "operation.heard_at": operation_heard_at,
     "retention_sweep.started_at": started_at,
 }
 #: What comes by these does not wait until the clock is believed.
 BELIEVE_AT_ONCE = {
-    "live_job.run_at", "idempotency_key.expires_at", "api_key.expires_at", "retention_sweep.started_at"
+    "live_job.run_at", "idempotency_key.expires_at", "unique_hold.holds_until", "api_key.expires_at",
+    "operation.heard_at", "retention_sweep.started_at",
 }  # fmt: skip
 #: What the table says: by how many seconds it may be late at least and at most; early where that is negative.
 COSTS = {
     "nothing": (-GRAIN, GRAIN),
     "a minute early": (-60, -GRAIN),
+    "10 s early": (-10, -GRAIN),
     "an hour early": (-3600 - GRAIN, -1800),
     "an hour late": (3600 - GRAIN, 3600 + GRAIN),
     "the ttl anew": (GRAIN, TTL),
@@ -356,7 +404,7 @@ async def test_servers_that_set_times_back_at_once_do_not_wait_for_each_other(sc
         await s.sql.execute("update worker_session set silent_since = now() + interval '1 hour'")
         await s.sql.execute("update amnesty set granted_at = now() + interval '1 hour', left_at = granted_at")
         rows = await asyncio.gather(
-            *(s.database.fetchrow("server_heartbeat", server) for server in servers for _ in range(3))
+            *(s.database.fetchrow("server_heartbeat", server, None) for server in servers for _ in range(3))
         )
         assert all(row is not None and not row["amnesty"] for row in rows)
         for table, column in (("server", "heartbeat_at"), ("worker_session", "silent_since")):
@@ -400,8 +448,8 @@ async def test_each_time_that_is_stored_is_in_the_document(s: Stored):
 #: What takes something away for good because a time is over, and waits while the clock is in doubt.
 GUARDED = {
     "drop_audit_partition", "drop_partition", "due", "end_attempt", "expired_sessions", "held", "lock_sessions",
-    "merge_partitions", "reap_sessions", "stray", "sweep_finished", "sweep_keys", "sweep_progress", "sweep_servers",
-    "sweep_sessions",
+    "merge_partitions", "reap_sessions", "stray", "sweep_finished", "sweep_keys", "sweep_names", "sweep_operations",
+    "sweep_progress", "sweep_servers", "sweep_sessions",
 }  # fmt: skip
 
 

@@ -57,8 +57,15 @@ async def test_a_batch_is_stored_whole_with_what_was_asked(s):
         {"labels_text": '"\\u0000"'},
         {"max_attempts": 0},
         {"idempotency_key": "\x00"},
+        {"key": "\x00"},
     ],
-    ids=["labels that are no JSON", "a zero in labels", "no attempt allowed", "a zero in a key"],
+    ids=[
+        "labels that are no JSON",
+        "a zero in labels",
+        "no attempt allowed",
+        "a zero in an idempotency key",
+        "a zero in a key",
+    ],
 )
 async def test_one_row_that_is_refused_keeps_the_whole_batch_out(s, bad):
     lane = await s.lane()
@@ -89,6 +96,7 @@ async def test_columns_that_only_some_rows_use_stay_with_their_rows(s):
         {"retry_policy": RetryPolicy(timedelta(seconds=2), timedelta(minutes=3))},
         {"labels_text": json.dumps({"team": "blue"})},
         {"headers": b'{"trace":"1"}'},
+        {"key": "customer 42"},
         {"run_at": run_at},
         {"delay": timedelta(hours=1)},
         {},
@@ -98,6 +106,7 @@ async def test_columns_that_only_some_rows_use_stay_with_their_rows(s):
     plain: dict[str, Any] = {
         "priority": 0, "timeout_ms": None, "max_attempts": 3, "min_backoff_ms": None, "max_backoff_ms": None,
         "labels": None, "headers": None, "run_at": stored_at, "idempotency_key": None, "content_type": None,
+        "key": None,
     }  # fmt: skip
     wanted: list[dict[str, Any]] = [
         {},
@@ -107,6 +116,7 @@ async def test_columns_that_only_some_rows_use_stay_with_their_rows(s):
         {"min_backoff_ms": 2000, "max_backoff_ms": 180_000},
         {"labels": '{"team": "blue"}'},
         {"headers": b'{"trace":"1"}'},
+        {"key": "customer 42"},
         {"run_at": run_at},
         {"run_at": stored_at + timedelta(hours=1)},
         {},

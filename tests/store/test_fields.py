@@ -98,8 +98,9 @@ async def test_a_claim_delivers_what_a_hand_off_delivers(s: Stored, new: NewJob)
     row = await s.row(new)
     await s.intake.enqueue([row])
     (body,) = await s.claims.bodies([row.id])
-    assert list(body.keys()) == ["id", "payload", *(column.name for column in TERMS)]
-    assert body[2:] == terms_of(row)
+    assert list(body.keys()) == ["id", "payload", "key", *(column.name for column in TERMS)]
+    assert body["key"] == new.key
+    assert body[3:] == terms_of(row)
 
 
 async def test_the_table_of_jobs_has_the_columns_that_are_declared(s: Stored) -> None:
@@ -159,7 +160,7 @@ def test_a_new_column_goes_into_each_list(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(lists, "COLUMNS", (*COLUMNS, *colour.columns))
     texts = {path.stem: text for path, text in lists.stale().items()}
     number = lists.FIRST_PARAMETER + len(COLUMNS)
-    assert texts.keys() == {"bodies", "enqueue", "get_job", "list_jobs", "watch_jobs"}
+    assert texts.keys() == {"bodies", "enqueue", "enqueue_limited", "get_job", "list_jobs", "watch_jobs"}
     assert (
         f"-- ${number} colour text[]" in texts["enqueue"] or f"  ${number} colour text[]" in texts["enqueue"]
     )

@@ -10,7 +10,6 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from jobqueue_server.core.catalog.queues import QueueService
 from jobqueue_server.errors import JobNotFound, JobNotHeld
 from jobqueue_server.lifecycle import Hold, State, Status
 from jobqueue_server.model import HoldDepth, JobFilter, NewJob, WatchFilter
@@ -237,7 +236,7 @@ async def test_depths_count_held_jobs_in_their_status_and_by_their_hold(s: Store
     await lost_twice(s, await held(s, queue="q"))
     await held(s, queue="other")
     await s.sql.execute("update live_job set run_at = now() - interval '1 hour' where id = $1", oldest)
-    queue = await QueueService(s.catalog, s.catalog_store).get_queue(SCOPE, "q")
+    queue = await s.queues.get_queue(SCOPE, "q")
     depths = {depth.status: depth for depth in queue.depths}
     assert {status: depth.jobs for status, depth in depths.items()} == {
         Status.QUEUED: 3,
@@ -272,5 +271,5 @@ async def test_counts_of_held_jobs_stop_at_their_bound_and_say_so(s: Stored) -> 
 
 async def test_queues_without_held_jobs_have_no_holds(s: Stored) -> None:
     await s.queued()
-    assert (await QueueService(s.catalog, s.catalog_store).get_queue(SCOPE, "default")).held == ()
+    assert (await s.queues.get_queue(SCOPE, "default")).held == ()
     assert (await s.catalog.depths())[1] == []

@@ -519,7 +519,7 @@ async def test_a_heartbeat_looks_for_times_of_the_future_among_the_sessions_that
         server = await connection.fetchval("insert into server (name) values ('one') returning id")
         if statistics == "fresh":
             await connection.execute("analyze worker_session")
-        prepared = Prepared(connection, "server_heartbeat", [server])
+        prepared = Prepared(connection, "server_heartbeat", [server, None])
         await prepared.prepare()
         plan = await prepared.explain()
         await transaction.rollback()

@@ -158,7 +158,8 @@ async def test_each_index_of_the_table_that_churns_serves_a_path_and_there_are_n
 
     That of the jobs to be cancelled is paid for by these alone: without it each server would read, once a second, every
     running job whose deadline is within the grace. That of the jobs that are held back is paid for by these alone too:
-    without it watches would not find them, and depths not count them.
+    without it watches would not find them, and depths not count them. The last three are paid for by the jobs that
+    their queue limits by their key: who holds the tokens, who is next, and whose time has come. No job is in two.
     """
     rows = await s.sql.fetch("select indexname, indexdef from pg_indexes where tablename = 'live_job'")
     found = {row["indexname"]: row["indexdef"].partition(" USING btree ")[2] for row in rows}
@@ -170,6 +171,10 @@ async def test_each_index_of_the_table_that_churns_serves_a_path_and_there_are_n
         "live_job_due": "(deadline) WHERE (deadline IS NOT NULL)",
         "live_job_cancelling": "(session_id) WHERE (cancel_requested_at IS NOT NULL)",
         "live_job_held_back": "(lane_id, run_at, id) WHERE (state = 3)",
+        "live_job_with_token": "(stile) WHERE ((stile IS NOT NULL) AND (hold IS NULL))",
+        "live_job_waits_for_key": "(stile, priority DESC, run_at, id) WHERE (hold = 1)",
+        "live_job_ripens": "(run_at) WHERE ((state = 3) AND (hold = 2))",
+        "live_job_counted": "(lane_id) WHERE ((state = 2) AND counted)",
     }
 
 

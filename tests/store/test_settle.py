@@ -17,7 +17,7 @@ from jobqueue_server.store.attempt.attempts import AttemptEnd, Report
 from .factories import enqueue, everything, lease, look, until_waiting_for_a_lock
 from .stored import SCOPE
 
-WAYS = ["settle_succeeded", "settle_with_output", "end_attempt"]
+WAYS = ["settle_succeeded", "settle_with_output", "end_attempt", "settle_limited"]
 
 
 def failures(leases: list[tuple[UUID, int, int]]) -> list[AttemptEnd]:
@@ -26,18 +26,19 @@ def failures(leases: list[tuple[UUID, int, int]]) -> list[AttemptEnd]:
 
 async def succeed(s, way, leases):
     """Settles successes in this order, those of one session and attempt that follow each other as a run."""
-    if way == "settle_with_output":
-        return await s.attempts.settle_with_output([(*triple, b'{"n":1}') for triple in leases])
+    if way != "settle_succeeded":
+        outputs = [(*triple, b'{"n":1}') for triple in leases]
+        return await getattr(s.attempts, way)(outputs)
     runs = groupby(leases, key=itemgetter(1, 2))
     return await s.attempts.settle_succeeded([([triple[0] for triple in run], *key) for key, run in runs])
 
 
 async def settle(s, way, leases):
-    """Settles by one of the three statements; the ids that counted."""
+    """Settles by one of the four statements; the ids that counted."""
     if way == "end_attempt":
         rows = await s.attempts.end_attempt(failures(leases))
         return {row["id"] for row in rows}
-    _, settled = await succeed(s, way, sorted(leases))
+    _, settled, _ = await succeed(s, way, sorted(leases))
     return {triple[0] for triple in leases} if settled is None else set(settled)
 
 

@@ -16,6 +16,7 @@ COLUMNS = {
     "last_error": "text", "run_at": "timestamp with time zone", "locked_at": "timestamp with time zone",
     "locked_by": "text", "cancel_requested": "boolean", "idempotency_key": "text",
     "created_at": "timestamp with time zone", "updated_at": "timestamp with time zone", "hold": "text",
+    "key": "text",
 }  # fmt: skip
 
 
@@ -52,7 +53,7 @@ async def _row(connection, id) -> asyncpg.Record:
     return found[0]
 
 
-async def test_its_columns_are_the_fourteen_and_hold_in_their_order_each_with_a_comment(dsn):
+async def test_its_columns_are_the_fourteen_then_hold_and_key_each_with_a_comment(dsn):
     async with connected(dsn) as connection:
         columns = await connection.fetch(
             "select attname, format_type(atttypid, atttypmod) as type, col_description(attrelid, attnum) as says "

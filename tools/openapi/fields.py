@@ -21,6 +21,12 @@ DURATION: Schema = {
     "examples": ["30s", "1.5s"],
 }
 TIMESTAMP: Schema = {"type": "string", "format": "date-time"}
+_PATH = r"[a-z][a-zA-Z0-9]*(\.[a-z][a-zA-Z0-9]*)*"
+FIELD_MASK: Schema = {
+    "type": "string",
+    "pattern": f"^({_PATH}(,{_PATH})*)?$",
+    "examples": ["keyPolicy.maxRunning"],
+}
 INT64: Schema = {"type": "string", "format": "int64", "pattern": "^-?[0-9]{1,19}$"}
 
 _SCALARS: dict[int, Schema] = {
@@ -32,10 +38,16 @@ _SCALARS: dict[int, Schema] = {
     FieldDescriptor.TYPE_BYTES: {"type": "string", "contentEncoding": "base64"},
 }
 _STRINGS: dict[str, Schema] = {
+    "google.protobuf.FieldMask": FIELD_MASK,
     "google.protobuf.Duration": DURATION,
     "google.protobuf.Timestamp": TIMESTAMP,
     # Any JSON.
     "google.protobuf.Value": {},
+    "google.protobuf.Any": {
+        "type": "object",
+        "properties": {"@type": {"type": "string", "description": "The type of the message."}},
+        "required": ["@type"],
+    },
 }
 
 

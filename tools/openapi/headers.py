@@ -94,10 +94,20 @@ ANSWERED: dict[str, Schema] = {
         "required": True,
         "schema": {"type": "string", "format": "uri-reference", "pattern": "^/v1/jobs/"},
     },
+    "Jobqueue-Pressure": {
+        "description": (
+            "How near the server is to refusing jobs, where it is near: the greatest of how full the line of those is "
+            "that wait to be stored, and what part of a second the last commit took. Without it: there is room."
+        ),
+        "schema": {"type": "string", "pattern": "^(0\\.[5-9][0-9]|1\\.00)$"},
+    },
     "Idempotency-Replayed": {
-        "description": "Nothing was enqueued: the job existed already.",
-        "required": True,
+        "description": "Nothing was enqueued: the job of an earlier request with the same key existed already.",
         "schema": {"type": "string", "const": "true"},
+    },
+    "Unique-Action": {
+        "description": "Nothing was enqueued: another job holds the name of a job with `unique`.",
+        "schema": {"type": "string", "enum": ["kept", "replaced", "debounced"]},
     },
 }
 

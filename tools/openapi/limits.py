@@ -17,22 +17,35 @@ from jobqueue_server.model import (
     MAX_ATTEMPTS_LIMIT,
     MAX_BACKOFF,
     MAX_BATCH_JOBS,
+    MAX_ERROR_TYPE_CHARS,
     MAX_FOLLOW_UPS,
     MAX_HEADERS_BYTES,
+    MAX_KEY_CHARS,
     MAX_LABEL_NAME,
     MAX_LABEL_VALUE,
     MAX_LABELS,
+    MAX_POINTER_CHARS,
+    MAX_POINTERS,
     MAX_PRIORITY,
+    MAX_RATE_COUNT,
+    MAX_RATE_PERIOD,
+    MAX_RUNNING_OF_A_KEY,
+    MAX_RUNNING_OF_A_QUEUE,
     MAX_SESSION_TTL,
     MAX_SETTLE_OUTCOMES,
     MAX_TIMEOUT,
     MAX_WAIT,
+    MAX_WAITING,
+    MAX_WAITING_OF_A_KEY,
     MAX_WATCHED_IDS,
     MAX_WORKER_NAME,
     MIN_BACKOFF,
     MIN_PRIORITY,
+    MIN_RATE_PERIOD,
     MIN_SESSION_TTL,
     MIN_TIMEOUT,
+    MIN_UNIQUE_PERIOD,
+    UniqueField,
 )
 from jobqueue_server.rpc.access_admin import (
     MAX_GRACE,
@@ -49,10 +62,14 @@ from jobqueue_server.rpc.audit import (
     MAX_OUTCOME_CHARS,
     MAX_PRINCIPAL_CHARS,
 )
+from jobqueue_server.rpc.bulk import MAX_FILTER_IDS, MAX_PER_SECOND, MAX_REASONS, MAX_SPREAD
 from jobqueue_server.rpc.checks import MAX_PAGE_TOKEN_CHARS, MAX_REASON_CHARS, MAX_WATCH_TOKEN_CHARS
 from jobqueue_server.rpc.hello import MAX_CLIENT, MAX_NAMED, MAX_SLOTS, MAX_SUBSCRIPTIONS
 from jobqueue_server.rpc.identities import KINDS as KINDS_OF_IDENTITIES
 from jobqueue_server.rpc.identities import MAX_CLAIM_CHARS, MAX_ISSUER_CHARS, MAX_PATTERN_CHARS
+from jobqueue_server.rpc.key_policy import MAX_ETAG_CHARS
+from jobqueue_server.rpc.queue_keys import BY_NAME, BY_WAITING
+from jobqueue_server.rpc.queue_keys import MAX_TOKEN_CHARS as MAX_KEYS_TOKEN_CHARS
 from jobqueue_server.rpc.unary_sessions import MAX_TOKEN_CHARS
 
 Schema = dict[str, Any]
@@ -60,9 +77,15 @@ Schema = dict[str, Any]
 _NAME = "[a-z0-9][a-z0-9_.-]{0,127}"
 _NO_CONTROL = r"[^\u0000-\u001f\u007f-\u009f]"
 _NO_NUL = r"^[^\u0000]*$"
+_POINTER = r"^(/([^~/\u0000]|~[01])*)+$"
 _LABEL = f"[A-Za-z0-9][A-Za-z0-9_./-]{{0,{MAX_LABEL_NAME - 1}}}"
 
 _LARGEST_INT32 = 2**31 - 1
+_OF_OPERATIONS: dict[str, Schema] = {
+    "per_second": {"minimum": 0, "maximum": MAX_PER_SECOND},
+    "max_jobs": {"pattern": "^[0-9]{1,18}$"},
+    "request_id": {"maxLength": MAX_KEY_CHARS, "pattern": f"^{_NO_CONTROL}*$"},
+}
 
 
 def _span(low: timedelta, high: timedelta) -> Schema:
@@ -80,6 +103,7 @@ NAME_OR_EMPTY: Schema = {"pattern": f"^({_NAME})?$"}
 UUID: Schema = {"format": "uuid", "minLength": 36, "maxLength": 36}
 PAGE_SIZE: Schema = {"minimum": 0, "maximum": _LARGEST_INT32}
 PAGE_TOKEN: Schema = {"maxLength": MAX_PAGE_TOKEN_CHARS, "pattern": _NO_NUL}
+KEY: Schema = {"minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": _NO_NUL}
 MAX_ATTEMPTS: Schema = {"minimum": 0, "maximum": MAX_ATTEMPTS_LIMIT}
 LABELS: Schema = {
     "maxProperties": MAX_LABELS,
@@ -132,6 +156,16 @@ LIMITS: dict[str, Schema] = {
         for field in FIELDS
         if field.most
     },
+    "NewJob.key": {"maxLength": MAX_KEY_CHARS, "pattern": _NO_NUL},
+    "Unique.key": {"maxLength": MAX_KEY_CHARS, "pattern": _NO_NUL},
+    "Unique.payload_fields": {
+        "maxItems": MAX_POINTERS,
+        "items": {"type": "string", "maxLength": MAX_POINTER_CHARS, "pattern": _POINTER},
+    },
+    "Unique.period": _span(MIN_UNIQUE_PERIOD, MAX_AHEAD),
+    "Unique.replace": {"maxItems": len(UniqueField)},
+    "Unique.max_delay": AHEAD,
+    "Unique.cancel_running": {"const": False},
     "NewJob.labels": LABELS,
     "NewJob.delay": AHEAD,
     "NewJob.timeout": TIMEOUT,
@@ -169,6 +203,32 @@ LIMITS: dict[str, Schema] = {
     "WatchJobsRequest.kind": NAME_OR_EMPTY,
     "WatchJobsRequest.labels": LABEL_FILTER,
     "WatchJobsRequest.resume_token": RESUME_TOKEN,
+    "JobFilter.ids": {"maxItems": MAX_FILTER_IDS, "items": {"type": "string", **UUID}},
+    "JobFilter.queue": NAME_OR_EMPTY,
+    "JobFilter.kind": NAME_OR_EMPTY,
+    "JobFilter.labels": LABEL_FILTER,
+    "JobFilter.reason": {
+        "maxItems": MAX_REASONS,
+        "items": {"type": "string", "pattern": "^[A-Z][A-Z0-9_]{0,62}$"},
+    },
+    "JobFilter.error_type": {"maxLength": MAX_ERROR_TYPE_CHARS, "pattern": f"^{_NO_CONTROL}*$"},
+    **{
+        f"{verb}JobsRequest.{field}": limit
+        for verb in ("Retry", "Cancel", "Delete")
+        for field, limit in _OF_OPERATIONS.items()
+    },
+    "RetryJobsRequest.spread": _span(timedelta(), MAX_SPREAD),
+    "RetryJobsRequest.delay": AHEAD,
+    "RetryJobsRequest.to_queue": NAME_OR_EMPTY,
+    "CancelJobsRequest.reason": {"maxLength": MAX_REASON_CHARS, "pattern": _NO_NUL},
+    "ListOperationsRequest.filter": {"maxLength": 0},
+    "ListOperationsRequest.page_size": PAGE_SIZE,
+    "ListOperationsRequest.page_token": PAGE_TOKEN,
+    "GetOperationRequest.name": UUID,
+    "WaitOperationRequest.name": UUID,
+    "WaitOperationRequest.timeout": WAIT,
+    "CancelOperationRequest.name": UUID,
+    "DeleteOperationRequest.name": UUID,
     "Hello.worker": {"minLength": 1, "maxLength": MAX_WORKER_NAME, "pattern": _NO_NUL},
     "Hello.client": {"maxLength": MAX_CLIENT, "pattern": _NO_NUL},
     "Hello.labels": LABELS,
@@ -204,7 +264,35 @@ LIMITS: dict[str, Schema] = {
     "CloseSessionRequest.session_token": TOKEN,
     "Success.follow_ups": {"maxItems": MAX_FOLLOW_UPS},
     "GetQueueRequest.name": NAME,
+    "ListQueueKeysRequest.queue": NAME,
+    "ListQueueKeysRequest.page_size": PAGE_SIZE,
+    "ListQueueKeysRequest.page_token": {"maxLength": MAX_KEYS_TOKEN_CHARS, "pattern": _NO_NUL},
+    "ListQueueKeysRequest.order_by": {"pattern": f"^({BY_NAME}|{BY_WAITING})?$"},
+    "GetQueueKeyRequest.queue": NAME,
+    "GetQueueKeyRequest.key": KEY,
+    "UpdateQueueKeyRequest.update_mask": {
+        "pattern": r"^((maxRunning|paused)(,(maxRunning|paused))*)?$",
+        "examples": ["maxRunning,paused"],
+    },
+    "QueueKey.queue": NAME,
+    "QueueKey.key": KEY,
+    "QueueKey.max_running": {"minimum": 0, "maximum": MAX_RUNNING_OF_A_KEY},
+    "QueueKey.etag": {"maxLength": MAX_ETAG_CHARS, "pattern": _NO_NUL},
+    "UnblockQueueKeyRequest.queue": NAME,
+    "UnblockQueueKeyRequest.key": KEY,
+    "Queue.name": NAME,
+    "Limits.max_running": {"minimum": 0, "maximum": MAX_RUNNING_OF_A_QUEUE},
+    "Queue.max_waiting": {"minimum": 0, "maximum": MAX_WAITING},
+    "Queue.etag": {"maxLength": MAX_ETAG_CHARS, "pattern": _NO_NUL},
+    "KeyPolicy.max_running": {"minimum": 0, "maximum": MAX_RUNNING_OF_A_KEY},
+    "KeyPolicy.max_waiting": {"minimum": 0, "maximum": MAX_WAITING_OF_A_KEY},
+    "Rate.count": {"minimum": 1, "maximum": MAX_RATE_COUNT},
+    "Rate.period": _span(MIN_RATE_PERIOD, MAX_RATE_PERIOD),
+    "Rate.burst": {"minimum": 0, "maximum": MAX_RATE_COUNT},
     "PauseQueueRequest.name": NAME,
+    "PauseQueueRequest.reason": {"maxLength": MAX_REASON_CHARS, "pattern": _NO_NUL},
+    "ExplainJobRequest.id": UUID,
+    "GetQueueDemandRequest.queue": NAME,
     "ResumeQueueRequest.name": NAME,
     "ListQueuesRequest.page_size": PAGE_SIZE,
     "ListQueuesRequest.page_token": PAGE_TOKEN,
@@ -272,5 +360,7 @@ LIMITS: dict[str, Schema] = {
 #: Values of enums that a request may not give, by the field that holds them.
 NOT_TAKEN: dict[str, frozenset[str]] = {
     "ListJobsRequest.status": frozenset({"STATUS_UNSPECIFIED"}),
+    "JobFilter.status": frozenset({"STATUS_UNSPECIFIED"}),
     "Grant.permissions": frozenset({"PERMISSION_UNSPECIFIED", "PUBLIC"}),
+    "Unique.replace": frozenset({"FIELD_UNSPECIFIED"}),
 }

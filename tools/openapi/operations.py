@@ -66,6 +66,7 @@ class Operations:
         made = [
             self._parameter(variable_name(name), variable.where.field, "path")
             for name, variable in binding.variables.items()
+            if varies(binding, name)
         ]
         made += [self._parameter(field.name, field, "query") for field in _query(binding)]
         names = list(headers.EVERY_CALL)
@@ -157,8 +158,19 @@ def path(binding: Binding) -> str:
     """A binding's path as OpenAPI writes one: variables without their patterns, named by the field alone."""
     text = binding.template.text
     for name in binding.variables:
-        text = re.sub(rf"\{{{re.escape(name)}(=[^}}]*)?\}}", f"{{{variable_name(name)}}}", text)
+        variable = f"{{{variable_name(name)}}}"
+        text = re.sub(
+            rf"\{{{re.escape(name)}(?:=([^}}]*))?\}}",
+            # What a pattern has before its wildcard stands in the path; where it has none, nothing is left to vary.
+            lambda found: re.sub(r"\*+$", variable, found[1] or "*"),  # noqa: B023
+            text,
+        )
     return text
+
+
+def varies(binding: Binding, name: str) -> bool:
+    """Whether a variable of the path can have more than one value."""
+    return f"{{{variable_name(name)}}}" in path(binding)
 
 
 _OF_HTTP = {

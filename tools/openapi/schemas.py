@@ -14,6 +14,8 @@ from .names import schema_name
 from .texts import flowing
 
 Comments = Mapping[str, str]
+# Their schemas are in fields.py, and that of google.rpc.Status is in responses.py.
+_KNOWN = ("google.protobuf.", "google.rpc.")
 
 
 class Schemas:
@@ -85,7 +87,7 @@ class Schemas:
         kind = field.message_type
         if kind is not None and kind.GetOptions().map_entry:
             self._reach_field(kind.fields_by_name["value"], way)
-        elif kind is not None and not kind.full_name.startswith("google.protobuf."):
+        elif kind is not None and not kind.full_name.startswith(_KNOWN):
             self._reach(kind, way)
         elif field.enum_type is not None and not fields.lists_its_values(field):
             enum = field.enum_type

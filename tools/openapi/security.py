@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf.descriptor import MethodDescriptor
 
 from jobqueue.v1 import access_pb2
+from jobqueue_server.gate import declared_access
 
 Schema = dict[str, Any]
 
@@ -29,8 +30,7 @@ REQUIREMENTS: list[Schema] = [{"key": []}, {}]
 
 def permissions(method: MethodDescriptor) -> list[str]:
     """The names of the permissions of which a caller needs one."""
-    declared = method.GetOptions().Extensions[access_pb2.access]
-    return [access_pb2.Access.Permission.Name(each) for each in declared.any_of]
+    return [access_pb2.Access.Permission.Name(each) for each in declared_access(method).any_of]
 
 
 def told(method: MethodDescriptor) -> str:

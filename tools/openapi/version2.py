@@ -25,6 +25,8 @@ _OPTIONS = (
     "allow_merge=true",
     "merge_file_name=jobqueue",
     "json_names_for_fields=false",
+    # Else it would hide the `update_mask` of a PATCH.
+    "allow_patch_feature=false",
     "simple_operation_ids=true",
     "openapi_naming_strategy=simple",
     "disable_default_responses=true",
@@ -55,7 +57,10 @@ def make(plugin: Path) -> str:
 
 def tidied(document: dict[str, Any]) -> dict[str, Any]:
     """What the plugin made, with names that generators can use, and nothing in it that a linter calls an error."""
-    paths = {_OF_A_MESSAGE.sub(r"{\1}", path): item for path, item in document["paths"].items()}
+    paths: dict[str, dict[str, Any]] = {}
+    for path, item in document["paths"].items():
+        # Paths that differ in the names of variables alone are one path: `{name}` and `{queue.name}`.
+        paths.setdefault(_OF_A_MESSAGE.sub(r"{\1}", path), {}).update(item)
     for operation in (each for item in paths.values() for each in item.values()):
         for parameter in operation.get("parameters", []):
             if parameter["in"] == "path":

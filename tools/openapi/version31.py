@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jobqueue.v1 import access_admin_pb2, jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1 import access_admin_pb2, bulk_pb2, insight_pb2, jobqueue_pb2, queue_admin_pb2
 from jobqueue_server.http import contract
 from jobqueue_server.http.transcoding.transcoder import Transcoder
 from tools import bindings, comments
 from tools.generate import lay_out_googleapis
 
-from . import headers, operational, responses, security
+from . import headers, longrunning, operational, responses, security
 from .operations import Operations, path
 from .programs import ROOT
 from .schemas import Schemas
@@ -42,10 +42,22 @@ def make(version2: Mapping[str, Any]) -> str:
     """
     lay_out_googleapis()
     said = {each.name: each.comment for file in bindings.contract() for each in comments.elements(file)}
-    schemas = Schemas(version2["definitions"], said)
-    operations = Operations(version2, said, schemas)
+    said |= longrunning.COMMENTS
+    served = routes().bindings
+    foreign = {
+        f"{each.http_method} {path(each)}": each
+        for each in served
+        if each.method.containing_service == longrunning.SERVICE
+    }
+    known = {
+        **version2,
+        "paths": {**version2["paths"], **longrunning.paths(version2, foreign)},
+        "definitions": {**version2["definitions"], **longrunning.definitions()},
+    }
+    schemas = Schemas(known["definitions"], said)
+    operations = Operations(known, said, schemas)
     paths: dict[str, Any] = {}
-    for binding in routes().bindings:
+    for binding in served:
         made = paths.setdefault(path(binding), {})
         made[binding.http_method.lower()] = operations.operation(binding)
     document = {
@@ -58,7 +70,7 @@ def make(version2: Mapping[str, Any]) -> str:
         },
         "servers": [{"url": "/", "description": "The server that this document came from."}],
         "security": security.REQUIREMENTS,
-        "tags": [*map(_tag, version2["tags"]), operational.TAG],
+        "tags": [*map(_tag, version2["tags"]), longrunning.TAG, operational.TAG],
         "paths": paths | operational.paths(operations.of_any_method),
         "components": {
             "schemas": dict(sorted({**schemas.all(), **responses.SCHEMAS}.items())),
@@ -71,9 +83,15 @@ def make(version2: Mapping[str, Any]) -> str:
 
 def routes() -> Transcoder:
     """The routes that the server has."""
-    files = (jobqueue_pb2.DESCRIPTOR, queue_admin_pb2.DESCRIPTOR, access_admin_pb2.DESCRIPTOR)
+    files = (
+        jobqueue_pb2.DESCRIPTOR,
+        queue_admin_pb2.DESCRIPTOR,
+        access_admin_pb2.DESCRIPTOR,
+        insight_pb2.DESCRIPTOR,
+        bulk_pb2.DESCRIPTOR,
+    )
     services = [service for file in files for service in file.services_by_name.values()]
-    return Transcoder(services, contract.OPTIONS)
+    return Transcoder([*services, longrunning.SERVICE], contract.OPTIONS)
 
 
 def _tag(tag: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ class Graphile(NodeProgram):
     """With the batching of its performance page."""
 
     name = "graphile"
-    workloads = frozenset({"continuous", "drain", "singles"})
+    workloads = frozenset({"continuous", "drain", "singles", "keyed"})
     does = (
         "Jobs come through addJobs (in `singles` addJob, 32 callers), a function in the database that announces them. "
         "Two worker processes, 24 jobs at once each: claims of up to 500 into a local queue, ends gathered and written "

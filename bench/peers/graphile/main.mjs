@@ -14,6 +14,7 @@ const STORE_BATCH = 5000;
 const CALLERS = 8;
 const SINGLE_CALLERS = 32;
 const WORKERS = 2;
+const KEYS = 1000; // of `keyed`: a named queue each, which runs one job at a time
 const preset = {
   worker: {
     concurrentJobs: 24,
@@ -75,9 +76,12 @@ async function measure(workload, jobs, payload) {
   const utils = await makeWorkerUtils({ pgPool: pool, logger });
   await utils.migrate();
   const spec = { identifier: "noop", payload: { pad: "x".repeat(Math.max(0, payload - '{"pad":""}'.length)) } };
-  const many = (count) => utils.addJobs(Array.from({ length: count }, () => spec));
+  let made = 0;
+  const next = workload === "keyed" ? () => ({ ...spec, queueName: `key-${made++ % KEYS}` }) : () => spec;
+  const many = (count) => utils.addJobs(Array.from({ length: count }, next));
   const producers = {
     drain: () => {},
+    keyed: () => {},
     continuous: () => share(jobs, BATCH, CALLERS, many),
     singles: () => share(jobs, 1, SINGLE_CALLERS, () => utils.addJob(spec.identifier, spec.payload)),
   };
@@ -85,7 +89,7 @@ async function measure(workload, jobs, payload) {
   const workers = counts.map(() => fork(import.meta.filename, ["work"]));
   await Promise.all(workers.map((worker) => new Promise((resolve) => worker.once("message", resolve))));
   workers.forEach((worker, place) => worker.on("message", (count) => (counts[place] = count)));
-  if (workload === "drain") {
+  if (workload === "drain" || workload === "keyed") {
     const stored = performance.now();
     await share(jobs, STORE_BATCH, 2, many);
     say("stored", { seconds: (performance.now() - stored) / 1000 });

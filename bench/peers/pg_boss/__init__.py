@@ -9,7 +9,7 @@ class PgBoss(NodeProgram):
     """By fetch and complete, many jobs a call."""
 
     name = "pg_boss"
-    workloads = frozenset({"continuous", "drain", "singles"})
+    workloads = frozenset({"continuous", "drain", "singles", "keyed"})
     does = (
         "Jobs come through insert (in `singles` send, 32 callers). Two worker processes, four loops each that fetch "
         "500 and complete them, a statement each. Priorities, schedules, retries, expiry, dead letters, singletons. "

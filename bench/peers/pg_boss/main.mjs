@@ -18,6 +18,7 @@ const SINGLE_CALLERS = 32;
 const WORKERS = 2;
 const LOOPS = 4; // of each worker
 const IDLE_MS = 5;
+const KEYS = 1000; // of `keyed`: a group each, of which one job runs at a time
 const connectionString = process.env.DATABASE_URL;
 
 function say(stage, fields = {}) {
@@ -45,12 +46,13 @@ async function share(jobs, size, callers, insert) {
 }
 
 /** A worker: works from the word `go` on, and tells how many it has done. */
-async function work() {
+async function work(workload) {
+  const limits = workload === "keyed" ? { groupConcurrency: 1 } : {};
   const boss = await started(LOOPS, { supervise: false, schedule: false, migrate: false });
   let done = 0;
   const loop = async () => {
     for (;;) {
-      const jobs = await boss.fetch(QUEUE, { batchSize: FETCH_BATCH });
+      const jobs = await boss.fetch(QUEUE, { batchSize: FETCH_BATCH, ...limits });
       if (jobs.length === 0) {
         await sleep(IDLE_MS);
         continue;
@@ -69,17 +71,20 @@ async function measure(workload, jobs, payload) {
   const boss = await started(workload === "singles" ? SINGLE_CALLERS : CALLERS);
   await boss.createQueue(QUEUE);
   const data = { pad: "x".repeat(Math.max(0, payload - '{"pad":""}'.length)) };
-  const many = (count) => boss.insert(QUEUE, Array.from({ length: count }, () => ({ data })));
+  let made = 0;
+  const next = workload === "keyed" ? () => ({ data, group: { id: `key-${made++ % KEYS}` } }) : () => ({ data });
+  const many = (count) => boss.insert(QUEUE, Array.from({ length: count }, next));
   const producers = {
     drain: () => {},
+    keyed: () => {},
     continuous: () => share(jobs, BATCH, CALLERS, many),
     singles: () => share(jobs, 1, SINGLE_CALLERS, () => boss.send(QUEUE, data)),
   };
   const counts = Array.from({ length: WORKERS }, () => 0);
-  const workers = counts.map(() => fork(import.meta.filename, ["work"]));
+  const workers = counts.map(() => fork(import.meta.filename, ["work", workload]));
   await Promise.all(workers.map((worker) => new Promise((resolve) => worker.once("message", resolve))));
   workers.forEach((worker, place) => worker.on("message", (count) => (counts[place] = count)));
-  if (workload === "drain") {
+  if (workload === "drain" || workload === "keyed") {
     const stored = performance.now();
     await share(jobs, STORE_BATCH, 4, many);
     say("stored", { seconds: (performance.now() - stored) / 1000 });
@@ -108,5 +113,5 @@ function versions() {
 
 const [command, jobs, payload] = process.argv.slice(2);
 if (command === "versions") versions();
-else if (command === "work") await work();
+else if (command === "work") await work(jobs);
 else await measure(command, Number(jobs), Number(payload));

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
 	pb "jobqueue.dev/go/jobqueue/v1"
 )
 
@@ -18,6 +20,82 @@ type Queue struct {
 	Depths map[Status]QueueDepth
 	// Held are its jobs that are held back, by what they wait for. They count in Depths too.
 	Held map[Hold]HoldDepth
+	// KeyPolicy is what it allows of the jobs of one key. nil: keys are marks, and limit nothing.
+	KeyPolicy *KeyPolicy
+	// MaxWaiting is how many of its jobs may wait before enqueues are refused. 0: any number.
+	MaxWaiting int
+	// Limits are what it allows of all its jobs together. nil: their workers alone limit them.
+	Limits *Limits
+	// Etag stands for this version of KeyPolicy, MaxWaiting and Limits, for [Client.UpdateQueue].
+	Etag string
+}
+
+// Limits are what a queue or a kind allows of all its jobs together. 0: no limit.
+type Limits struct {
+	// MaxRunning is how many of them run at once, over all workers and servers, 1..1000000.
+	MaxRunning int
+	// Rate is how many of them start in a time, over all workers and servers.
+	Rate *Rate
+}
+
+// KeyPolicy is what a queue allows of the jobs of one key ([NewJob.Key]). 0 and nil: no limit.
+type KeyPolicy struct {
+	// MaxRunning is how many of them run at once, 1..1000000.
+	MaxRunning int
+	// Rate is how many of them start in a time.
+	Rate *Rate
+	// MaxWaiting is how many of them may wait for the key.
+	MaxWaiting int
+	// RequireKey: a job without a key is refused.
+	RequireKey bool
+	// Order is in what order they start; KeyOrderStrict lets one run at once. Empty: none is promised.
+	Order KeyOrder
+	// OnFailure is what becomes of a key in strict order whose job failed for good or was cancelled.
+	OnFailure OnKeyFailure
+	// Fair: keys take turns, so that one with many jobs delays another by a round at most.
+	Fair bool
+}
+
+// KeyOrder is in what order jobs of one key start.
+type KeyOrder string
+
+// KeyOrderStrict: in the order in which their enqueues were answered, one after the other.
+const KeyOrderStrict KeyOrder = "KEY_ORDER_STRICT"
+
+// OnKeyFailure is what becomes of a key in strict order whose job failed for good or was cancelled.
+type OnKeyFailure string
+
+const (
+	// OnKeyFailureContinue: the next job goes.
+	OnKeyFailureContinue OnKeyFailure = "ON_KEY_FAILURE_CONTINUE"
+	// OnKeyFailureHold: the key is blocked, until that job is retried or deleted, or [Client.UnblockQueueKey].
+	OnKeyFailureHold OnKeyFailure = "ON_KEY_FAILURE_HOLD"
+	// OnKeyFailureCancelRest: the jobs that wait for the key are cancelled.
+	OnKeyFailureCancelRest OnKeyFailure = "ON_KEY_FAILURE_CANCEL_REST"
+)
+
+// Rate is how many jobs may start in a time.
+type Rate struct {
+	// Count is how many in each Period, 1..1000000.
+	Count int
+	// Period is 1 ms to 24 h, in whole milliseconds.
+	Period time.Duration
+	// Burst is how many may start at once after a pause. 0: what the rate lets start in 50 ms, 1 at least.
+	Burst int
+	// MostInAPeriod, of an answer: the most that start in any span as long as Period.
+	MostInAPeriod int
+}
+
+// QueueChange is what to change of a queue.
+type QueueChange struct {
+	// KeyPolicy is the new policy. nil: keys limit nothing any longer.
+	KeyPolicy *KeyPolicy
+	// Fields are those of the policy that are changed, as the contract calls them, such as `max_running`. Empty: all.
+	Fields []string
+	// Etag is [Queue.Etag]: the queue is changed only if it still has it. Empty: whatever was changed since.
+	Etag string
+	// AllowMissing: a queue that was never used is made.
+	AllowMissing bool
 }
 
 // HoldDepth is how many jobs of a queue are held back and wait for the same.
@@ -44,6 +122,9 @@ func (c *Client) PutKind(ctx context.Context, kind Kind) (*Kind, error) {
 		RetryPolicy: policyMessage(kind.RetryPolicy),
 		MaxAttempts: whole(kind.MaxAttempts),
 		Timeout:     durationMessage(kind.Timeout),
+	}
+	if limits := kind.Limits; limits != nil {
+		message.Limits = &pb.Limits{MaxRunning: whole(limits.MaxRunning), Rate: rateMessage(limits.Rate)}
 	}
 	if kind.Schema != nil {
 		message.Definition = &pb.Kind_SchemaJson{SchemaJson: kind.Schema}
@@ -122,6 +203,104 @@ func (c *Client) ResumeQueue(ctx context.Context, name string) (*Queue, error) {
 	return queueOf(answer.GetQueue()), nil
 }
 
+// UpdateQueue changes what a queue allows of the jobs of one key. All servers know it when this returns.
+// ErrQueueNotFound: no job was ever enqueued in it. ErrEtagMismatch: it was changed since its Etag was read.
+func (c *Client) UpdateQueue(ctx context.Context, name string, change QueueChange) (*Queue, error) {
+	mask := &fieldmaskpb.FieldMask{}
+	for _, field := range change.Fields {
+		mask.Paths = append(mask.Paths, "key_policy."+field)
+	}
+	if len(mask.Paths) == 0 {
+		mask.Paths = []string{"key_policy"}
+	}
+	request := &pb.UpdateQueueRequest{
+		Queue:        &pb.Queue{Name: name, Etag: change.Etag, KeyPolicy: keyPolicyMessage(change.KeyPolicy)},
+		UpdateMask:   mask,
+		AllowMissing: change.AllowMissing,
+	}
+	// A change that is made twice finds the etag of the first.
+	answer, err := call(ctx, &c.options.Access, c.options.Deadline, change.Etag == "", c.admin.UpdateQueue, request)
+	if err != nil {
+		return nil, err
+	}
+	return queueOf(answer.GetQueue()), nil
+}
+
+// UnblockQueueKey lets a key go on with its next job, though one that failed or was cancelled blocks it: the id of that job,
+// which stays as it ended. ErrQueueNotFound: no job was ever enqueued in the queue. ErrKeyNotBlocked: no job blocks the key.
+func (c *Client) UnblockQueueKey(ctx context.Context, queue, key string) (string, error) {
+	request := &pb.UnblockQueueKeyRequest{Queue: queue, Key: key}
+	answer, err := call(ctx, &c.options.Access, c.options.Deadline, false, c.admin.UnblockQueueKey, request)
+	if err != nil {
+		return "", err
+	}
+	return answer.GetBlockedBy(), nil
+}
+
+func keyPolicyMessage(policy *KeyPolicy) *pb.KeyPolicy {
+	if policy == nil {
+		return nil
+	}
+	message := &pb.KeyPolicy{
+		MaxRunning: whole(policy.MaxRunning), MaxWaiting: whole(policy.MaxWaiting), RequireKey: policy.RequireKey,
+	}
+	if order, ok := pb.KeyOrder_value[string(policy.Order)]; ok {
+		message.Order = pb.KeyOrder(order).Enum()
+	}
+	if failure, ok := pb.OnKeyFailure_value[string(policy.OnFailure)]; ok {
+		message.OnFailure = pb.OnKeyFailure(failure).Enum()
+	}
+	if policy.Fair {
+		message.Fair = &policy.Fair
+	}
+	message.Rate = rateMessage(policy.Rate)
+	return message
+}
+
+func rateMessage(rate *Rate) *pb.Rate {
+	if rate == nil {
+		return nil
+	}
+	return &pb.Rate{Count: whole(rate.Count), Period: durationMessage(rate.Period), Burst: whole(rate.Burst)}
+}
+
+func keyPolicyOf(message *pb.KeyPolicy) *KeyPolicy {
+	if message == nil {
+		return nil
+	}
+	policy := &KeyPolicy{
+		MaxRunning: int(message.GetMaxRunning()),
+		MaxWaiting: int(message.GetMaxWaiting()),
+		RequireKey: message.GetRequireKey(),
+		Fair:       message.GetFair(),
+	}
+	if message.Order != nil {
+		policy.Order = KeyOrder(message.GetOrder().String())
+	}
+	if message.OnFailure != nil {
+		policy.OnFailure = OnKeyFailure(message.GetOnFailure().String())
+	}
+	policy.Rate = rateOf(message.GetRate())
+	return policy
+}
+
+func rateOf(message *pb.Rate) *Rate {
+	if message == nil {
+		return nil
+	}
+	return &Rate{
+		Count: int(message.GetCount()), Period: message.GetPeriod().AsDuration(), Burst: int(message.GetBurst()),
+		MostInAPeriod: int(message.GetMostInAPeriod()),
+	}
+}
+
+func limitsOf(message *pb.Limits) *Limits {
+	if message == nil {
+		return nil
+	}
+	return &Limits{MaxRunning: int(message.GetMaxRunning()), Rate: rateOf(message.GetRate())}
+}
+
 func kindOf(message *pb.Kind) *Kind {
 	return &Kind{
 		Name:        message.GetName(),
@@ -129,16 +308,21 @@ func kindOf(message *pb.Kind) *Kind {
 		RetryPolicy: policyOf(message.GetRetryPolicy()),
 		MaxAttempts: int(message.GetMaxAttempts()),
 		Timeout:     message.GetTimeout().AsDuration(),
+		Limits:      limitsOf(message.GetLimits()),
 	}
 }
 
 func queueOf(message *pb.Queue) *Queue {
 	queue := &Queue{
-		Name:    message.GetName(),
-		Paused:  message.GetPaused(),
-		Running: int(message.GetRunning()),
-		Depths:  map[Status]QueueDepth{},
-		Held:    map[Hold]HoldDepth{},
+		Name:       message.GetName(),
+		Paused:     message.GetPaused(),
+		Running:    int(message.GetRunning()),
+		Depths:     map[Status]QueueDepth{},
+		Held:       map[Hold]HoldDepth{},
+		KeyPolicy:  keyPolicyOf(message.GetKeyPolicy()),
+		MaxWaiting: int(message.GetMaxWaiting()),
+		Limits:     limitsOf(message.GetLimits()),
+		Etag:       message.GetEtag(),
 	}
 	for _, each := range message.GetHeld() {
 		queue.Held[holdOf(each.GetHold())] = HoldDepth{Jobs: int(each.GetJobs()), Capped: each.GetCapped()}

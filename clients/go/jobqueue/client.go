@@ -38,6 +38,7 @@ type Client struct {
 	connection *grpc.ClientConn
 	jobs       pb.JobQueueClient
 	admin      pb.QueueAdminClient
+	insight    pb.InsightClient
 }
 
 // NewClient makes a client; it connects at the first call. The target is the server's address, for example
@@ -55,6 +56,7 @@ func NewClient(target string, options ClientOptions) (*Client, error) {
 		connection: connection,
 		jobs:       pb.NewJobQueueClient(connection),
 		admin:      pb.NewQueueAdminClient(connection),
+		insight:    pb.NewInsightClient(connection),
 	}, nil
 }
 
@@ -64,7 +66,8 @@ func (c *Client) Close() error { return c.connection.Close() }
 // Enqueue enqueues one job. Once it returns, the job is committed.
 //
 // Without a key an error may leave open whether the job was enqueued. With one the client repeats the call safely, and
-// so may you. The job is as it was enqueued; if the key was used before, as it is now, with Replayed set.
+// so may you. The job is as it was enqueued; if the key was used before, as it is now, with Replayed set; if another job
+// holds its name (Unique), that job with UniqueAction set, its ID alone if it was deleted since or may not be read.
 func (c *Client) Enqueue(ctx context.Context, job NewJob) (*Job, error) {
 	message, err := newJobMessage(&job, "job")
 	if err != nil {
@@ -77,6 +80,7 @@ func (c *Client) Enqueue(ctx context.Context, job NewJob) (*Job, error) {
 	}
 	enqueued := jobOf(answer.GetJob())
 	enqueued.Replayed = answer.GetReplayed()
+	enqueued.UniqueAction = UniqueAction(answer.GetUniqueAction())
 	return enqueued, nil
 }
 
@@ -103,7 +107,9 @@ func (c *Client) EnqueueMany(ctx context.Context, jobs []NewJob) ([]EnqueueResul
 			return results, rebased(err, len(results))
 		}
 		for _, each := range answer.GetResults() {
-			results = append(results, EnqueueResult{each.GetId(), each.GetReplayed()})
+			results = append(results, EnqueueResult{
+				each.GetId(), each.GetReplayed(), UniqueAction(each.GetUniqueAction()),
+			})
 		}
 		messages = messages[size:]
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"jobqueue.dev/go/jobqueue"
 	pb "jobqueue.dev/go/jobqueue/v1"
@@ -115,6 +117,47 @@ func TestTheContextsDeadlineBoundsAllTriesAndTheCauseIsTold(t *testing.T) {
 	}
 }
 
+func TestAUniqueJobGoesOutWithItsNameAndTheOneThatWasKeptComesBack(t *testing.T) {
+	var got *pb.Unique
+	kept, replaced := pb.Unique_KEPT, pb.Unique_REPLACED
+	client := answering(t, func(_ string, request any, _ metadata.MD) (any, error) {
+		if batch, ok := request.(*pb.BatchEnqueueJobsRequest); ok {
+			return &pb.BatchEnqueueJobsResponse{Results: []*pb.EnqueueResult{
+				{Id: "1"}, {Id: "1", UniqueAction: &kept},
+			}[:len(batch.Jobs)]}, nil
+		}
+		got = request.(*pb.EnqueueJobRequest).Job.Unique
+		if got.OnConflict == pb.Unique_REJECT {
+			return nil, refusal(codes.AlreadyExists, "DUPLICATE")
+		}
+		return &pb.EnqueueJobResponse{Job: &pb.Job{Id: "1"}, UniqueAction: &replaced}, nil
+	})
+	unique := &jobqueue.Unique{
+		Key: "user-7", Scope: jobqueue.ScopeQueue, Until: jobqueue.UntilPeriod, Period: time.Minute,
+		OnConflict: jobqueue.ConflictReplace, Replace: []jobqueue.UniqueField{jobqueue.ReplacePayload, jobqueue.ReplaceRunAt},
+		MaxDelay: time.Second,
+	}
+
+	job, err := client.Enqueue(context.Background(), jobqueue.NewJob{Kind: "k", Unique: unique})
+	if err != nil || job.UniqueAction != jobqueue.ActionReplaced || job.Replayed {
+		t.Fatalf("%+v %v", job, err)
+	}
+	if got.Key != "user-7" || got.Scope != pb.Unique_QUEUE || got.Until != pb.Unique_PERIOD || got.Period.AsDuration() != time.Minute {
+		t.Errorf("%v", got)
+	}
+	if got.OnConflict != pb.Unique_REPLACE || len(got.Replace) != 2 || got.Replace[1] != pb.Unique_RUN_AT || got.MaxDelay.AsDuration() != time.Second {
+		t.Errorf("%v", got)
+	}
+	results, err := client.EnqueueMany(context.Background(), []jobqueue.NewJob{{Kind: "k"}, {Kind: "k"}})
+	if err != nil || results[0].UniqueAction != 0 || results[1].UniqueAction != jobqueue.ActionKept {
+		t.Errorf("%v %v", results, err)
+	}
+	unique.OnConflict = jobqueue.ConflictReject
+	if _, err = client.Enqueue(context.Background(), jobqueue.NewJob{Kind: "k", Unique: unique}); !errors.Is(err, jobqueue.ErrDuplicate) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestAJobGoesOutAsItIsGiven(t *testing.T) {
 	payload := json.RawMessage(`{ "n": 12345678901234567890 }`)
 	var got *pb.NewJob
@@ -122,13 +165,13 @@ func TestAJobGoesOutAsItIsGiven(t *testing.T) {
 	client := answering(t, func(_ string, request any, md metadata.MD) (any, error) {
 		got, token = request.(*pb.EnqueueJobRequest).Job, md.Get("authorization")
 		return &pb.EnqueueJobResponse{Job: &pb.Job{
-			Id: "1", Status: 77, Content: &pb.Job_PayloadJson{PayloadJson: got.GetPayloadJson()},
+			Id: "1", Status: 77, Key: got.Key, Content: &pb.Job_PayloadJson{PayloadJson: got.GetPayloadJson()},
 		}, Replayed: true}, nil
 	})
 
 	job, err := client.Enqueue(context.Background(), jobqueue.NewJob{
 		Kind: "k", Payload: payload, Delay: time.Minute, RetryPolicy: &jobqueue.RetryPolicy{MinBackoff: time.Second},
-		Labels: map[string]string{"a": "b"}, Priority: 3,
+		Labels: map[string]string{"a": "b"}, Priority: 3, Key: "customer 42",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +181,7 @@ func TestAJobGoesOutAsItIsGiven(t *testing.T) {
 		got.RetryPolicy.MinBackoff.AsDuration() != time.Second || got.RetryPolicy.MaxBackoff != nil || got.Labels["a"] != "b" {
 		t.Errorf("%v", got)
 	}
-	if string(job.Payload) != string(payload) || job.Status != jobqueue.StatusUnspecified || !job.Replayed {
+	if string(job.Payload) != string(payload) || job.Status != jobqueue.StatusUnspecified || !job.Replayed || job.Key != "customer 42" {
 		t.Errorf("%+v", job)
 	}
 	if len(token) != 1 || token[0] != "Bearer t0ken" {
@@ -308,6 +351,107 @@ func TestAHeldJobIsReleased(t *testing.T) {
 	}
 }
 
+func TestAQueueIsChangedWithItsEtag(t *testing.T) {
+	var masks [][]string
+	client := answering(t, func(_ string, request any, _ metadata.MD) (any, error) {
+		asked := request.(*pb.UpdateQueueRequest)
+		masks = append(masks, asked.UpdateMask.GetPaths())
+		if asked.Queue.Etag == "old" {
+			return nil, refusal(codes.Aborted, "ETAG_MISMATCH")
+		}
+		queue := &pb.Queue{
+			Name: asked.Queue.Name, KeyPolicy: asked.Queue.KeyPolicy, MaxWaiting: 70, Limits: &pb.Limits{MaxRunning: 40, Rate: &pb.Rate{Count: 7}}, Etag: "new",
+		}
+		if rate := queue.GetKeyPolicy().GetRate(); rate != nil {
+			rate.MostInAPeriod = 15
+		}
+		return &pb.UpdateQueueResponse{Queue: queue}, nil
+	})
+	ctx := context.Background()
+
+	rate := jobqueue.Rate{Count: 10, Period: time.Minute, Burst: 3}
+	policy := jobqueue.KeyPolicy{
+		MaxRunning: 1, Rate: &rate, MaxWaiting: 9, RequireKey: true,
+		Order: jobqueue.KeyOrderStrict, OnFailure: jobqueue.OnKeyFailureHold, Fair: true,
+	}
+	queue, err := client.UpdateQueue(ctx, "q", jobqueue.QueueChange{KeyPolicy: &policy})
+	if err != nil || queue.Etag != "new" || queue.MaxWaiting != 70 || queue.Limits.MaxRunning != 40 || queue.Limits.Rate.Count != 7 ||
+		queue.KeyPolicy.MaxRunning != 1 || queue.KeyPolicy.MaxWaiting != 9 ||
+		queue.KeyPolicy.Order != policy.Order || queue.KeyPolicy.OnFailure != policy.OnFailure || !queue.KeyPolicy.Fair ||
+		!queue.KeyPolicy.RequireKey || *queue.KeyPolicy.Rate != (jobqueue.Rate{Count: 10, Period: time.Minute, Burst: 3, MostInAPeriod: 15}) {
+		t.Errorf("%+v %v", queue, err)
+	}
+	queue, err = client.UpdateQueue(ctx, "q", jobqueue.QueueChange{Fields: []string{"rate", "max_running"}})
+	if err != nil || queue.KeyPolicy != nil {
+		t.Errorf("%+v %v", queue, err)
+	}
+	if want := [][]string{{"key_policy"}, {"key_policy.rate", "key_policy.max_running"}}; !reflect.DeepEqual(masks, want) {
+		t.Error(masks)
+	}
+	if _, err = client.UpdateQueue(ctx, "q", jobqueue.QueueChange{Etag: "old"}); !errors.Is(err, jobqueue.ErrEtagMismatch) {
+		t.Error(err)
+	}
+}
+
+func TestAKeyOfAQueueIsListedAndChangedWithItsEtag(t *testing.T) {
+	var masks [][]string
+	var asked []*pb.ListQueueKeysRequest
+	client := answering(t, func(_ string, request any, _ metadata.MD) (any, error) {
+		switch request := request.(type) {
+		case *pb.ListQueueKeysRequest:
+			asked = append(asked, request)
+			if request.PageToken == "" {
+				return &pb.ListQueueKeysResponse{Keys: []*pb.QueueKey{{Key: "a", Waiting: 3}}, NextPageToken: "t"}, nil
+			}
+			return &pb.ListQueueKeysResponse{Keys: []*pb.QueueKey{{Key: "b"}}}, nil
+		case *pb.UpdateQueueKeyRequest:
+			masks = append(masks, request.UpdateMask.GetPaths())
+			if request.QueueKey.Etag == "old" {
+				return nil, refusal(codes.Aborted, "ETAG_MISMATCH")
+			}
+			request.QueueKey.Etag = "new"
+			return &pb.UpdateQueueKeyResponse{QueueKey: request.QueueKey}, nil
+		}
+		asked := request.(*pb.GetQueueKeyRequest)
+		holders := []*pb.KeyHolder{{JobId: "j", Worker: "w", Since: timestamppb.New(time.Unix(7, 0))}}
+		return &pb.GetQueueKeyResponse{QueueKey: &pb.QueueKey{Key: asked.Key, Limit: 2, Taken: 1, Holders: holders}}, nil
+	})
+	ctx := context.Background()
+
+	options := jobqueue.ListKeysOptions{Only: jobqueue.KeysWaiting, MostWaitingFirst: true}
+	keys, err := client.ListQueueKeys(ctx, "q", options)
+	if err != nil || len(keys) != 2 || keys[0].Waiting != 3 || keys[1].Key != "b" {
+		t.Errorf("%+v %v", keys, err)
+	}
+	if first := asked[0]; first.OrderBy != "waiting desc" || first.Only != pb.ListQueueKeysRequest_WAITING {
+		t.Error(first)
+	}
+	if keys, err = client.ListQueueKeys(ctx, "q", jobqueue.ListKeysOptions{Most: 1}); err != nil || len(keys) != 1 {
+		t.Errorf("%+v %v", keys, err)
+	}
+	key, err := client.GetQueueKey(ctx, "q", "a/b")
+	holder := jobqueue.KeyHolder{JobID: "j", Worker: "w", Since: time.Unix(7, 0).UTC()}
+	if err != nil || key.Key != "a/b" || key.Limit != 2 || !reflect.DeepEqual(key.Holders, []jobqueue.KeyHolder{holder}) {
+		t.Errorf("%+v %v", key, err)
+	}
+	most, paused := 5, true
+	key, err = client.UpdateQueueKey(ctx, "q", "a", jobqueue.QueueKeyChange{MaxRunning: &most, Paused: &paused})
+	if err != nil || key.MaxRunning != 5 || !key.Paused || key.Etag != "new" {
+		t.Errorf("%+v %v", key, err)
+	}
+	paused = false
+	if key, err = client.UpdateQueueKey(ctx, "q", "a", jobqueue.QueueKeyChange{Paused: &paused}); err != nil || key.Paused {
+		t.Errorf("%+v %v", key, err)
+	}
+	if want := [][]string{{"max_running", "paused"}, {"paused"}}; !reflect.DeepEqual(masks, want) {
+		t.Error(masks)
+	}
+	change := jobqueue.QueueKeyChange{Paused: &paused, Etag: "old"}
+	if _, err = client.UpdateQueueKey(ctx, "q", "a", change); !errors.Is(err, jobqueue.ErrEtagMismatch) {
+		t.Error(err)
+	}
+}
+
 func TestKindsAndQueuesAreReadPageByPage(t *testing.T) {
 	client := answering(t, func(method string, request any, _ metadata.MD) (any, error) {
 		switch asked := request.(type) {
@@ -332,8 +476,12 @@ func TestKindsAndQueuesAreReadPageByPage(t *testing.T) {
 	})
 	ctx := context.Background()
 
-	kind, err := client.PutKind(ctx, jobqueue.Kind{Name: "k", Schema: json.RawMessage("{}"), Timeout: time.Hour})
-	if err != nil || kind.Name != "k" || string(kind.Schema) != "{}" || kind.Timeout != time.Hour {
+	kind, err := client.PutKind(ctx, jobqueue.Kind{
+		Name: "k", Schema: json.RawMessage("{}"), Timeout: time.Hour,
+		Limits: &jobqueue.Limits{MaxRunning: 7, Rate: &jobqueue.Rate{Count: 10, Period: time.Minute}},
+	})
+	if err != nil || kind.Name != "k" || string(kind.Schema) != "{}" || kind.Timeout != time.Hour ||
+		kind.Limits.MaxRunning != 7 || *kind.Limits.Rate != (jobqueue.Rate{Count: 10, Period: time.Minute}) {
 		t.Errorf("%+v %v", kind, err)
 	}
 	kinds, err := client.ListKinds(ctx)
@@ -353,6 +501,55 @@ func TestKindsAndQueuesAreReadPageByPage(t *testing.T) {
 		t.Errorf("%+v %v", queue, err)
 	}
 	if _, err = client.ResumeQueue(ctx, "q"); !errors.Is(err, jobqueue.ErrQueueNotFound) {
+		t.Error(err)
+	}
+}
+
+func TestAJobIsExplainedAndAQueuesDemandIsTold(t *testing.T) {
+	client := answering(t, func(method string, request any, _ metadata.MD) (any, error) {
+		switch asked := request.(type) {
+		case *pb.ExplainJobRequest:
+			paused := &pb.Reason{
+				Code: pb.Reason_QUEUE_PAUSED, Message: "the queue q is paused", UnblockedBy: []string{"ResumeQueue q"},
+				Detail: &pb.Reason_Pause{Pause: &pb.PauseDetail{By: "ada"}},
+			}
+			return &pb.ExplainJobResponse{
+				JobId: asked.Id, Status: pb.Job_QUEUED, Reasons: []*pb.Reason{paused, {Code: 99}}, Unknown: []string{"s"},
+				Estimate: &pb.Estimate{Ahead: 7, EndsPerSecond: 1.5},
+			}, nil
+		case *pb.GetQueueDemandRequest:
+			if asked.Queue != "q" {
+				return nil, refusal(codes.NotFound, "QUEUE_NOT_FOUND")
+			}
+			return &pb.GetQueueDemandResponse{
+				Runnable: 3, Running: 2, Held: 4, HeldByKey: 3, WantedSlots: 5, OldestRunnableAge: durationpb.New(time.Minute),
+				ArrivalsPerSecond: 2.5, EndsPerSecond: 1.5,
+			}, nil
+		}
+		return nil, fmt.Errorf("%s was not to be called", method)
+	})
+	ctx := context.Background()
+
+	found, err := client.Explain(ctx, "1")
+	if err != nil || found.JobID != "1" || found.Status != jobqueue.StatusQueued || len(found.Reasons) != 2 {
+		t.Fatalf("%+v %v", found, err)
+	}
+	first := found.Reasons[0]
+	if first.Code != "QUEUE_PAUSED" || first.UnblockedBy[0] != "ResumeQueue q" || first.Detail.GetPause().GetBy() != "ada" {
+		t.Errorf("%+v", first)
+	}
+	if found.Reasons[1].Code != "CODE_UNSPECIFIED" || !found.CouldStartAt.IsZero() || found.Unknown[0] != "s" {
+		t.Errorf("%+v", found)
+	}
+	if turn := found.Estimate; turn == nil || turn.Ahead != 7 || turn.EndsPerSecond != 1.5 || !turn.LatestAt.IsZero() {
+		t.Errorf("%+v", turn)
+	}
+	demand, err := client.GetQueueDemand(ctx, "q")
+	if err != nil || demand.WantedSlots != 5 || demand.OldestRunnableAge != time.Minute || demand.HeldByKey != 3 ||
+		demand.ArrivalsPerSecond != 2.5 || demand.EndsPerSecond != 1.5 {
+		t.Errorf("%+v %v", demand, err)
+	}
+	if _, err = client.GetQueueDemand(ctx, "other"); !errors.Is(err, jobqueue.ErrQueueNotFound) {
 		t.Error(err)
 	}
 }

@@ -38,9 +38,17 @@ var (
 	ErrJobNotHeld = errors.New("job not held")
 	// ErrIdempotencyKeyReused: the key stands for another request: Metadata["job_id"] names its job.
 	ErrIdempotencyKeyReused = errors.New("idempotency key reused")
+	// ErrDuplicate: another job, Metadata["job_id"], holds the name of a unique one: wait for it, or leave the work to it.
+	ErrDuplicate = errors.New("duplicate")
 	// ErrServersDiffer: an older server that still runs would break what was asked for: upgrade those in
 	// Metadata["servers"] first.
 	ErrServersDiffer = errors.New("servers differ")
+	// ErrEtagMismatch: the queue was changed since its Etag was read: read it again and decide anew.
+	ErrEtagMismatch = errors.New("etag mismatch")
+	// ErrKeyPolicyConflict: parts of a queue's key policy would contradict each other.
+	ErrKeyPolicyConflict = errors.New("key policy conflict")
+	// ErrKeyNotBlocked: no failed job blocks the key: it was unblocked before, or its job was retried or deleted.
+	ErrKeyNotBlocked = errors.New("key not blocked")
 	// ErrOverloaded: the server takes no more for now: try again after RetryAfter.
 	ErrOverloaded = errors.New("overloaded")
 	// ErrUnavailable: no server answered, or it can't reach its database or the issuer of tokens. What was asked for may
@@ -87,7 +95,11 @@ var sentinelsByReason = map[string][]error{
 	"JOB_NOT_TERMINAL":       {ErrJobNotTerminal},
 	"JOB_NOT_HELD":           {ErrJobNotHeld},
 	"IDEMPOTENCY_KEY_REUSED": {ErrIdempotencyKeyReused},
+	"DUPLICATE":              {ErrDuplicate},
 	"SERVERS_DIFFER":         {ErrServersDiffer},
+	"ETAG_MISMATCH":          {ErrEtagMismatch},
+	"KEY_POLICY_CONFLICT":    {ErrKeyPolicyConflict},
+	"KEY_NOT_BLOCKED":        {ErrKeyNotBlocked},
 	"WATCH_TOKEN_EXPIRED":    {ErrWatchTokenExpired},
 	"SESSION_UNKNOWN":        {ErrSessionUnknown},
 	"SESSION_ENDED":          {ErrSessionEnded, ErrSessionUnknown},

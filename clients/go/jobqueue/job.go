@@ -40,6 +40,11 @@ type NewJob struct {
 	Headers map[string]string
 	// Hold: no worker gets the job until [Client.Release].
 	Hold bool
+	// Key is what the job is about, for example a customer: its queue may limit how many jobs of one key run. Empty:
+	// none.
+	Key string
+	// Unique is the name of the job's work, if it is to be done once. nil: the job is not unique.
+	Unique *Unique
 }
 
 // newJobMessage is a job to enqueue, as a message; path is where it stands in the request.
@@ -59,6 +64,8 @@ func newJobMessage(job *NewJob, path string) (*pb.NewJob, error) {
 		Labels:         job.Labels,
 		Headers:        job.Headers,
 		Hold:           job.Hold,
+		Key:            job.Key,
+		Unique:         uniqueMessage(job.Unique),
 	}
 	if text != nil {
 		message.Content = &pb.NewJob_PayloadJson{PayloadJson: text}
@@ -134,8 +141,13 @@ type Job struct {
 	Progress       *JobProgress
 	// Hold is what the job waits for before it is in line for a worker. Empty: it is not held back.
 	Hold Hold
+	// Key is that by which its queue may limit it. Empty: none.
+	Key string
 	// Replayed, of an answer to Enqueue: whether the job was there before, by its idempotency key.
 	Replayed bool
+	// UniqueAction, of an answer to Enqueue: what was done with this job, which holds the name of the one that was to be
+	// enqueued (Unique). 0: that one was stored, or Replayed.
+	UniqueAction UniqueAction
 }
 
 // IsTerminal says whether the job has ended.
@@ -169,6 +181,7 @@ func jobOf(message *pb.Job) *Job {
 		RetryPolicy:     policyOf(message.GetRetryPolicy()),
 		Labels:          message.GetLabels(),
 		Headers:         message.GetHeaders(),
+		Key:             message.GetKey(),
 	}
 	for _, each := range message.GetFailedAttempts() {
 		job.FailedAttempts = append(job.FailedAttempts, FailedAttempt{
@@ -212,6 +225,8 @@ type LeasedJob struct {
 	Headers map[string]string
 	// Checkpoint is what the attempts before left behind. Empty: nothing.
 	Checkpoint []byte
+	// Key is that by which the queue may limit the job. Empty: none.
+	Key string
 
 	report    func(*pb.Progress)
 	mu        sync.Mutex
@@ -234,6 +249,7 @@ func leasedJob(message *pb.LeasedJob, report func(*pb.Progress)) *LeasedJob {
 		Labels:      message.GetLabels(),
 		Headers:     message.GetHeaders(),
 		Checkpoint:  message.GetCheckpoint(),
+		Key:         message.GetKey(),
 		report:      report,
 	}
 }

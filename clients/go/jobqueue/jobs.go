@@ -12,6 +12,10 @@ type Hold string
 // The holds. One that this version does not know is read as HoldUnspecified.
 const (
 	HoldUnspecified Hold = "HOLD_UNSPECIFIED"
+	// HoldKey: the job waits for its key, of which as many jobs run as the queue allows, or whose rate allows no more now.
+	HoldKey Hold = "KEY"
+	// HoldTime: the job waits for its RunAt, and then for its key.
+	HoldTime Hold = "TIME"
 	// HoldHand: the job waits for [Client.Release].
 	HoldHand Hold = "HAND"
 )
@@ -52,6 +56,9 @@ type EnqueueResult struct {
 	ID string
 	// Replayed says whether it was there before, by its idempotency key.
 	Replayed bool
+	// UniqueAction is what was done with this job, which holds the name of the one that was to be enqueued. 0: that one was
+	// stored.
+	UniqueAction UniqueAction
 }
 
 // Cancellation is the answer to Cancel.
@@ -87,4 +94,6 @@ type Kind struct {
 	RetryPolicy *RetryPolicy
 	MaxAttempts int
 	Timeout     time.Duration
+	// Limits are what it allows of all its jobs together, over all queues. nil: no limit.
+	Limits *Limits
 }

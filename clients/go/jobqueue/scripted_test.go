@@ -42,6 +42,7 @@ func newScripted(t *testing.T, options ...grpc.ServerOption) *scripted {
 	server := grpc.NewServer(append(options, grpc.Creds(insecure.NewCredentials()))...)
 	pb.RegisterJobQueueServer(server, s)
 	pb.RegisterQueueAdminServer(server, pb.UnimplementedQueueAdminServer{})
+	pb.RegisterInsightServer(server, pb.UnimplementedInsightServer{})
 	go func() { _ = server.Serve(s.listener) }()
 	t.Cleanup(server.Stop)
 	return s

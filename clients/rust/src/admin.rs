@@ -26,6 +26,8 @@ pub struct Kind {
     pub max_attempts: Option<u32>,
     /// For jobs without their own value.
     pub timeout: Option<Duration>,
+    /// What it allows of all its jobs together, over all queues. `None`: no limit.
+    pub limits: Option<Limits>,
 }
 
 impl Kind {
@@ -49,6 +51,88 @@ pub struct Queue {
     pub depths: HashMap<Status, QueueDepth>,
     /// Its jobs that are held back, by what they wait for. They count in `depths` too.
     pub held: HashMap<Hold, HoldDepth>,
+    /// What it allows of the jobs of one key. `None`: keys are marks, and limit nothing.
+    pub key_policy: Option<KeyPolicy>,
+    /// How many of its jobs may wait before enqueues are refused. `None`: any number.
+    pub max_waiting: Option<u32>,
+    /// What it allows of all its jobs together. `None`: their workers alone limit them.
+    pub limits: Option<Limits>,
+    /// Stands for this version of its `key_policy`, `max_waiting` and `limits`, for [`Client::update_queue`].
+    pub etag: String,
+}
+
+/// What a queue or a kind allows of all its jobs together. `None`: no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// How many of them run at once, over all workers and servers, 1..1000000.
+    pub max_running: Option<u32>,
+    /// How many of them start in a time, over all workers and servers.
+    pub rate: Option<Rate>,
+}
+
+/// What a queue allows of the jobs of one key ([`NewJob::key`](crate::NewJob::key)). `None`: no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyPolicy {
+    /// How many of them run at once, 1..1000000.
+    pub max_running: Option<u32>,
+    /// How many of them start in a time.
+    pub rate: Option<Rate>,
+    /// How many of them may wait for the key.
+    pub max_waiting: Option<u32>,
+    /// A job without a key is refused.
+    pub require_key: bool,
+    /// In what order they start; `Strict` lets one run at once. `None`: none is promised.
+    pub order: Option<KeyOrder>,
+    /// What becomes of a key in strict order whose job failed for good or was cancelled.
+    pub on_failure: Option<OnKeyFailure>,
+    /// Keys take turns, so that one with many jobs delays another by a round at most.
+    pub fair: bool,
+}
+
+/// In what order jobs of one key start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyOrder {
+    /// In the order in which their enqueues were answered, one after the other.
+    Strict,
+}
+
+/// What becomes of a key in strict order whose job failed for good or was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnKeyFailure {
+    /// The next job goes.
+    Continue,
+    /// The key is blocked, until that job is retried or deleted, or [`Client::unblock_queue_key`].
+    Hold,
+    /// The jobs that wait for the key are cancelled.
+    CancelRest,
+}
+
+/// How many jobs may start in a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rate {
+    /// So many in each period, 1..1000000.
+    pub count: u32,
+    /// 1 ms to 24 h, in whole milliseconds.
+    pub period: Duration,
+    /// So many may start at once after a pause. `None`: what the rate lets start in 50 ms, 1 at least.
+    pub burst: Option<u32>,
+    /// In answers: the most that start in any span as long as the period.
+    pub most_in_a_period: u32,
+}
+
+/// What to change of a queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QueueChange {
+    /// The new policy. `None`: keys limit nothing any longer.
+    pub key_policy: Option<KeyPolicy>,
+    /// The fields of the policy that are changed, such as `max_running`. Empty: all.
+    pub fields: Vec<String>,
+    /// [`Queue::etag`]: the queue is changed only if it still has it. Empty: whatever was changed since.
+    pub etag: String,
+    /// A queue that was never used is made.
+    pub allow_missing: bool,
 }
 
 /// How many jobs of a queue are held back and wait for the same.
@@ -87,6 +171,10 @@ impl Client {
                 retry_policy: kind.retry_policy.map(policy_message),
                 max_attempts: whole(kind.max_attempts),
                 timeout: kind.timeout.map(duration_message),
+                limits: kind.limits.map(|limits| v1::Limits {
+                    max_running: whole(limits.max_running),
+                    rate: limits.rate.map(rate_message),
+                }),
             }),
             payload_format: v1::PayloadFormat::Json.into(),
         };
@@ -148,7 +236,7 @@ impl Client {
     ///
     /// `InvalidRequest`.
     pub async fn pause_queue(&self, name: &str) -> Result<Queue, Error> {
-        let request = v1::PauseQueueRequest { name: name.to_owned() };
+        let request = v1::PauseQueueRequest { name: name.to_owned(), reason: String::new() };
         let answer = call!(self.admin.pause_queue, request, repeat: true).await?;
         Ok(queue_of(answer.queue.unwrap_or_default()))
     }
@@ -165,6 +253,108 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Changes what a queue allows of the jobs of one key. All servers know it when this returns.
+    ///
+    /// # Errors
+    ///
+    /// `QueueNotFound`: no job was ever enqueued in it. `EtagMismatch`: it was changed since its etag was read.
+    pub async fn update_queue(&self, name: &str, change: QueueChange) -> Result<Queue, Error> {
+        let paths = if change.fields.is_empty() {
+            vec!["key_policy".to_owned()]
+        } else {
+            change.fields.iter().map(|each| format!("key_policy.{each}")).collect()
+        };
+        // A change that is made twice finds the etag of the first.
+        let repeat = change.etag.is_empty();
+        let queue = v1::Queue {
+            name: name.to_owned(),
+            key_policy: change.key_policy.map(key_policy_message),
+            etag: change.etag,
+            ..v1::Queue::default()
+        };
+        let request = v1::UpdateQueueRequest {
+            queue: Some(queue),
+            update_mask: Some(prost_types::FieldMask { paths }),
+            allow_missing: change.allow_missing,
+        };
+        let answer = call!(self.admin.update_queue, request, repeat: repeat).await?;
+        Ok(queue_of(answer.queue.unwrap_or_default()))
+    }
+
+    /// Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it: the id of that
+    /// job, which stays as it ended.
+    ///
+    /// # Errors
+    ///
+    /// `QueueNotFound`: no job was ever enqueued in the queue. `KeyNotBlocked`: no job blocks the key.
+    pub async fn unblock_queue_key(&self, queue: &str, key: &str) -> Result<String, Error> {
+        let request = v1::UnblockQueueKeyRequest { queue: queue.to_owned(), key: key.to_owned() };
+        Ok(call!(self.admin.unblock_queue_key, request, repeat: false).await?.blocked_by)
+    }
+}
+
+fn key_policy_message(policy: KeyPolicy) -> v1::KeyPolicy {
+    v1::KeyPolicy {
+        max_running: whole(policy.max_running),
+        rate: policy.rate.map(rate_message),
+        max_waiting: whole(policy.max_waiting),
+        require_key: policy.require_key,
+        order: policy.order.map(|KeyOrder::Strict| v1::KeyOrder::Strict.into()),
+        on_failure: policy.on_failure.map(|failure| {
+            match failure {
+                OnKeyFailure::Continue => v1::OnKeyFailure::Continue,
+                OnKeyFailure::Hold => v1::OnKeyFailure::Hold,
+                OnKeyFailure::CancelRest => v1::OnKeyFailure::CancelRest,
+            }
+            .into()
+        }),
+        fair: policy.fair.then_some(true),
+    }
+}
+
+fn key_policy_of(message: v1::KeyPolicy) -> KeyPolicy {
+    KeyPolicy {
+        max_running: Some(count(message.max_running)).filter(|most| *most > 0),
+        rate: message.rate.map(rate_of),
+        max_waiting: Some(count(message.max_waiting)).filter(|most| *most > 0),
+        require_key: message.require_key,
+        order: match message.order.map(v1::KeyOrder::try_from) {
+            Some(Ok(v1::KeyOrder::Strict)) => Some(KeyOrder::Strict),
+            _ => None,
+        },
+        on_failure: match message.on_failure.map(v1::OnKeyFailure::try_from) {
+            Some(Ok(v1::OnKeyFailure::Continue)) => Some(OnKeyFailure::Continue),
+            Some(Ok(v1::OnKeyFailure::Hold)) => Some(OnKeyFailure::Hold),
+            Some(Ok(v1::OnKeyFailure::CancelRest)) => Some(OnKeyFailure::CancelRest),
+            _ => None,
+        },
+        fair: message.fair.unwrap_or_default(),
+    }
+}
+
+fn rate_message(rate: Rate) -> v1::Rate {
+    v1::Rate {
+        count: whole(Some(rate.count)),
+        period: Some(duration_message(rate.period)),
+        burst: whole(rate.burst),
+        most_in_a_period: 0,
+    }
+}
+
+fn rate_of(message: v1::Rate) -> Rate {
+    Rate {
+        count: count(message.count),
+        period: duration_of(message.period.as_ref()).unwrap_or_default(),
+        burst: Some(count(message.burst)).filter(|burst| *burst > 0),
+        most_in_a_period: count(message.most_in_a_period),
+    }
+}
+
+fn limits_of(message: v1::Limits) -> Limits {
+    Limits { max_running: Some(count(message.max_running)).filter(|most| *most > 0), rate: message.rate.map(rate_of) }
+}
+
 fn kind_of(message: v1::Kind) -> Kind {
     Kind {
         name: message.name,
@@ -175,6 +365,7 @@ fn kind_of(message: v1::Kind) -> Kind {
         retry_policy: message.retry_policy.as_ref().map(policy_of),
         max_attempts: Some(count(message.max_attempts)).filter(|attempts| *attempts > 0),
         timeout: duration_of(message.timeout.as_ref()),
+        limits: message.limits.map(limits_of),
     }
 }
 
@@ -191,5 +382,9 @@ fn queue_of(message: v1::Queue) -> Queue {
         name: message.name,
         paused: message.paused,
         running: count(message.running),
+        key_policy: message.key_policy.map(key_policy_of),
+        max_waiting: Some(count(message.max_waiting)).filter(|most| *most > 0),
+        limits: message.limits.map(limits_of),
+        etag: message.etag,
     }
 }

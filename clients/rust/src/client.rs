@@ -15,7 +15,9 @@ use crate::convert::{duration_message, label_filter, status_message, view_of, wh
 use crate::errors::Error;
 use crate::job::{Job, NewJob, job_of, new_job_message};
 use crate::jobs::{Cancellation, EnqueueResult, Filter, JobPage};
+use crate::unique::unique_action;
 use crate::v1;
+use crate::v1::insight_client::InsightClient;
 use crate::v1::job_queue_client::JobQueueClient;
 use crate::v1::queue_admin_client::QueueAdminClient;
 use crate::watch::{Watch, WatchFilter};
@@ -61,9 +63,10 @@ impl ClientBuilder {
             jobs: JobQueueClient::new(channel.clone())
                 .max_decoding_message_size(MESSAGE_BYTES)
                 .max_encoding_message_size(MESSAGE_BYTES),
-            admin: QueueAdminClient::new(channel)
+            admin: QueueAdminClient::new(channel.clone())
                 .max_decoding_message_size(MESSAGE_BYTES)
                 .max_encoding_message_size(MESSAGE_BYTES),
+            insight: InsightClient::new(channel),
             access: self.access,
             deadline: self.deadline,
         })
@@ -79,6 +82,7 @@ impl ClientBuilder {
 pub struct Client {
     pub(crate) jobs: JobQueueClient<Channel>,
     pub(crate) admin: QueueAdminClient<Channel>,
+    pub(crate) insight: InsightClient<Channel>,
     pub(crate) access: Access,
     pub(crate) deadline: Duration,
 }
@@ -101,18 +105,22 @@ impl Client {
     /// Enqueues one job. Once it returns, the job is committed.
     ///
     /// Without a key an error may leave open whether the job was enqueued. With one the client repeats the call safely,
-    /// and so may you. The job is as it was enqueued; if the key was used before, as it is now, with `replayed` set.
+    /// and so may you. The job is as it was enqueued; if the key was used before, as it is now, with `replayed` set;
+    /// if another job holds the name of [`Unique`](crate::Unique), that job with `unique_action` set, or its id alone if it may not
+    /// be read.
     ///
     /// # Errors
     ///
-    /// `KindUnknown`, `PayloadInvalid`, `TooLarge`, `IdempotencyKeyReused`, `InvalidRequest`; `Overloaded`.
+    /// `KindUnknown`, `PayloadInvalid`, `TooLarge`, `IdempotencyKeyReused`, `Duplicate`, `InvalidRequest`; `Overloaded`.
     pub async fn enqueue(&self, job: NewJob) -> Result<Job, Error> {
         let keyed = !job.idempotency_key.is_empty();
         let request =
             v1::EnqueueJobRequest { job: Some(new_job_message(job)), payload_format: v1::PayloadFormat::Json.into() };
         let answer = call!(self.jobs.enqueue_job, request, repeat: keyed).await?;
+        let action = unique_action(answer.unique_action);
         let mut enqueued = job_of(answer.job.unwrap_or_default());
         enqueued.replayed = answer.replayed;
+        enqueued.unique_action = action;
         Ok(enqueued)
     }
 
@@ -132,9 +140,11 @@ impl Client {
             let request = v1::BatchEnqueueJobsRequest { jobs: messages };
             messages = rest;
             match call!(self.jobs.batch_enqueue_jobs, request, repeat: keyed).await {
-                Ok(answer) => results.extend(
-                    answer.results.into_iter().map(|each| EnqueueResult { id: each.id, replayed: each.replayed }),
-                ),
+                Ok(answer) => results.extend(answer.results.into_iter().map(|each| EnqueueResult {
+                    unique_action: unique_action(each.unique_action),
+                    id: each.id,
+                    replayed: each.replayed,
+                })),
                 Err(error) => return Err(rebased(error, results.len()).after_batches(results)),
             }
         }

@@ -71,6 +71,8 @@ pub(crate) fn status_of(message: v1::job::Status) -> Status {
 /// One that this version does not know is `Unspecified`.
 pub(crate) fn hold_of(number: i32) -> Hold {
     match v1::job::Hold::try_from(number) {
+        Ok(v1::job::Hold::Key) => Hold::Key,
+        Ok(v1::job::Hold::Time) => Hold::Time,
         Ok(v1::job::Hold::Hand) => Hold::Hand,
         Ok(v1::job::Hold::Unspecified) | Err(_) => Hold::Unspecified,
     }

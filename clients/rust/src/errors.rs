@@ -36,9 +36,18 @@ pub enum ErrorKind {
     JobNotHeld,
     /// The key belongs to another request: `job_id` in [`Error::metadata`] names its job.
     IdempotencyKeyReused,
+    /// Another job, `job_id` in [`Error::metadata`], holds the name of a unique one: wait for it, or leave the work to it.
+    Duplicate,
     /// An older server that still runs would break what was asked for: upgrade those in `servers` of
     /// [`Error::metadata`] first.
     ServersDiffer,
+    /// The queue was changed since its `etag` was read: read it again and decide anew; `etag` of [`Error::metadata`] is
+    /// its etag.
+    EtagMismatch,
+    /// Parts of a queue's key policy would contradict each other.
+    KeyPolicyConflict,
+    /// No failed job blocks the key: it was unblocked before, or its job was retried or deleted.
+    KeyNotBlocked,
     /// The server has too much to do: try again after [`Error::retry_after`].
     Overloaded,
     /// No server answered, or it can't reach its database or the issuer of tokens. What was asked for may have been
@@ -86,7 +95,11 @@ impl ErrorKind {
             "JOB_NOT_TERMINAL" => Self::JobNotTerminal,
             "JOB_NOT_HELD" => Self::JobNotHeld,
             "IDEMPOTENCY_KEY_REUSED" => Self::IdempotencyKeyReused,
+            "DUPLICATE" => Self::Duplicate,
             "SERVERS_DIFFER" => Self::ServersDiffer,
+            "ETAG_MISMATCH" => Self::EtagMismatch,
+            "KEY_POLICY_CONFLICT" => Self::KeyPolicyConflict,
+            "KEY_NOT_BLOCKED" => Self::KeyNotBlocked,
             "WATCH_TOKEN_EXPIRED" => Self::WatchTokenExpired,
             "SESSION_UNKNOWN" => Self::SessionUnknown,
             "SESSION_ENDED" => Self::SessionEnded,

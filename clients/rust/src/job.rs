@@ -11,6 +11,7 @@ use crate::convert::{
 };
 use crate::jobs::{Hold, RetryPolicy, Start, Status};
 use crate::json::JsonText;
+use crate::unique::{Unique, UniqueAction, unique_message};
 use crate::v1;
 use crate::worker::LeasedJob;
 
@@ -43,6 +44,10 @@ pub struct NewJob {
     pub headers: HashMap<String, String>,
     /// No worker gets the job until [`Client::release`](crate::Client::release).
     pub hold: bool,
+    /// What the job is about, for example a customer: its queue may limit how many jobs of one key run. Empty: none.
+    pub key: String,
+    /// The name of the job's work, if it is to be done once. `None`: the job is not unique.
+    pub unique: Option<Unique>,
 }
 
 impl NewJob {
@@ -134,6 +139,20 @@ impl NewJob {
         self.hold = true;
         self
     }
+
+    /// Sets what the job is about, by which its queue may limit it.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = key.into();
+        self
+    }
+
+    /// Names the job's work, which is to be done once.
+    #[must_use]
+    pub fn unique(mut self, unique: Unique) -> Self {
+        self.unique = Some(unique);
+        self
+    }
 }
 
 /// A job to enqueue, as a message.
@@ -154,6 +173,8 @@ pub(crate) fn new_job_message(job: NewJob) -> v1::NewJob {
         labels: job.labels,
         headers: job.headers,
         hold: job.hold,
+        key: job.key,
+        unique: job.unique.map(unique_message),
     }
 }
 
@@ -251,8 +272,13 @@ pub struct Job {
     pub progress: Option<JobProgress>,
     /// What it waits for before it is in line for a worker. `None`: it is not held back.
     pub hold: Option<Hold>,
+    /// That by which its queue may limit it. Empty: none.
+    pub key: String,
     /// Of an answer to `enqueue`: whether the job was there before, by its idempotency key.
     pub replayed: bool,
+    /// Of an answer to `enqueue`: what was done with this job, which holds the name of the one that was to be enqueued
+    /// ([`Unique`]). None: that one was stored, or `replayed`.
+    pub unique_action: Option<UniqueAction>,
 }
 
 impl Job {
@@ -297,6 +323,7 @@ pub(crate) fn job_of(message: v1::Job) -> Job {
         retry_policy: message.retry_policy.as_ref().map(policy_of),
         labels: message.labels,
         headers: message.headers,
+        key: message.key,
         failed_attempts: message.failed_attempts.into_iter().map(attempt_of).collect(),
         progress: message.progress.map(|progress| JobProgress {
             fraction: progress.fraction,
@@ -304,6 +331,7 @@ pub(crate) fn job_of(message: v1::Job) -> Job {
             updated_at: time_of(progress.updated_at.as_ref()),
         }),
         replayed: false,
+        unique_action: None,
     }
 }
 
@@ -393,6 +421,11 @@ impl LeasedJob {
     /// The producer's headers, with `x-request-id` and `traceparent` of the call that enqueued the job.
     pub fn headers(&self) -> &HashMap<String, String> {
         &self.inner.message.headers
+    }
+
+    /// The key by which the queue may limit the job. Empty: none.
+    pub fn key(&self) -> &str {
+        &self.inner.message.key
     }
 
     /// The last checkpoint of the earlier attempts. Empty: none.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::job::Job;
+use crate::unique::UniqueAction;
 
 /// Where a job is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,6 +47,10 @@ impl fmt::Display for Status {
 pub enum Hold {
     /// Something that this version does not know.
     Unspecified,
+    /// Its key: as many jobs of the key run as the queue allows, or its rate allows no more now.
+    Key,
+    /// Its `run_at`, and then its key.
+    Time,
     /// [`Client::release`](crate::Client::release).
     Hand,
 }
@@ -87,6 +92,9 @@ pub struct EnqueueResult {
     pub id: String,
     /// Whether it was there before, by its idempotency key.
     pub replayed: bool,
+    /// What was done with this job, which holds the name of the one that was to be enqueued ([`Unique`](crate::Unique)).
+    /// None: that one was stored.
+    pub unique_action: Option<UniqueAction>,
 }
 
 /// The answer to `cancel`.

@@ -48,12 +48,18 @@ mod calls;
 mod client;
 mod convert;
 mod errors;
+mod insight;
 mod job;
 mod jobs;
 mod json;
 mod outcomes;
+mod queue_keys;
 #[cfg(feature = "tls")]
 mod tls;
+mod unique;
+#[allow(missing_docs, clippy::all, clippy::pedantic, rustdoc::all)]
+#[rustfmt::skip]
+pub mod longrunning;
 #[allow(missing_docs, clippy::all, clippy::pedantic, rustdoc::all)]
 #[rustfmt::skip]
 pub mod v1;
@@ -61,17 +67,20 @@ mod watch;
 mod worker;
 
 pub use access::Access;
-pub use admin::{HoldDepth, Kind, Queue, QueueDepth};
+pub use admin::{HoldDepth, KeyOrder, KeyPolicy, Kind, Limits, OnKeyFailure, Queue, QueueChange, QueueDepth, Rate};
 pub use client::{Client, ClientBuilder, JobStream};
 pub use errors::{Error, ErrorKind, FieldViolation};
+pub use insight::{Explanation, QueueDemand, Reason};
 pub use job::{FailedAttempt, Job, JobProgress, NewJob};
 pub use jobs::{Cancellation, EnqueueResult, Filter, Hold, JobPage, RetryPolicy, Start, Status, new_idempotency_key};
 pub use json::{IntoOutput, JsonText};
 pub use outcomes::{HandlerError, HandlerResult, Stop, cancelled, discard, failed, retry, snooze};
+pub use queue_keys::{KeyFilter, KeyHolder, QueueKey, QueueKeyChange, QueueKeys};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 /// gRPC's own, for [`Error::code`].
 pub use tonic::Code;
+pub use unique::{OnConflict, Unique, UniqueAction, UniqueField, UniqueScope, Until};
 pub use watch::{Watch, WatchFilter};
 pub use worker::{AttemptOutcome, LeasedJob, Observer, Worker, WorkerBuilder};
 

@@ -97,7 +97,7 @@ pub mod access {
         QueueOfJob = 3,
         /// Each queue and kind to which the session subscribes.
         QueuesOfSession = 4,
-        /// The answer has only what the caller may read.
+        /// The answer has only what the caller may read, and the call changes only what the caller may change.
         Filtered = 5,
     }
     impl ObjectRule {
@@ -1194,6 +1194,16 @@ pub struct NewJob {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// What the job is about, for example a customer or an account, 1..255 characters of any kind but NUL. A queue can
+    /// limit how many jobs of one key run at once, and how many start in a time (`Queue.key_policy`); without such limits
+    /// the key is a mark. It is not unique, and not the idempotency key. Empty: the job has no key.
+    #[prost(string, tag = "14")]
+    pub key: ::prost::alloc::string::String,
+    /// The work that the job does, where it is to be done once: while another job holds the same name, this one is not
+    /// stored. Judged at the enqueue alone; a retry of a job never fails for it. An idempotency key is judged before. Unset:
+    /// the job is not unique.
+    #[prost(message, optional, tag = "15")]
+    pub unique: ::core::option::Option<Unique>,
     /// Whether the job is held back until ReleaseJob. It is stored, QUEUED and can be cancelled, but no worker gets it.
     /// With `run_at` or `delay` it waits for both: it starts when it is released and that time has come. Default: not held
     /// back.
@@ -1232,6 +1242,309 @@ pub mod new_job {
         /// A time from now, 0 to 400 days.
         #[prost(message, tag = "7")]
         Delay(::prost_types::Duration),
+    }
+}
+/// A name for the work of a job, and how long the job that takes it holds it. The job that holds a name decides how long;
+/// the others decide what becomes of themselves.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Unique {
+    /// The name, 1..255 characters of any kind but NUL. Empty: the name is made of the payload. It is neither the key by
+    /// which a queue limits jobs nor the idempotency key.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// JSON pointers (RFC 6901) to the parts of the payload that make the name, such as `/user/id`; at most 16, each of at
+    /// most 255 characters. A part that is missing is one that differs from all others. Not together with `key`. Neither
+    /// set: the whole payload makes the name, and it may have at most 65536 bytes then. Payloads are compared as JSON: the
+    /// order of keys and the spaces do not matter, the digits of a number do.
+    #[prost(string, repeated, tag = "2")]
+    pub payload_fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Among which jobs the name stands once. Default KIND.
+    #[prost(enumeration = "unique::Scope", tag = "3")]
+    pub scope: i32,
+    /// Until when the job holds the name. Default STARTS.
+    #[prost(enumeration = "unique::Until", tag = "4")]
+    pub until: i32,
+    /// The job holds the name at least for so long from its enqueue on, by the database's clock. 1 s to 400 days. Required
+    /// by PERIOD. Unset: `until` alone decides.
+    #[prost(message, optional, tag = "5")]
+    pub period: ::core::option::Option<::prost_types::Duration>,
+    /// What becomes of the job if another one holds the name. Default KEEP. REPLACE and DEBOUNCE want a scope of one kind,
+    /// and a job that is there in the same queue and with the same `key`: a job never changes these.
+    #[prost(enumeration = "unique::OnConflict", tag = "6")]
+    pub on_conflict: i32,
+    /// What the job that is there gets of this one, with REPLACE and DEBOUNCE. None: PAYLOAD, LABELS and HEADERS with REPLACE,
+    /// and only its start with DEBOUNCE.
+    #[prost(enumeration = "unique::Field", repeated, tag = "7")]
+    pub replace: ::prost::alloc::vec::Vec<i32>,
+    /// With DEBOUNCE, the job that is there starts at most so long after its own enqueue, however often others come. `delay`
+    /// to 400 days. Unset: no such bound.
+    #[prost(message, optional, tag = "8")]
+    pub max_delay: ::core::option::Option<::prost_types::Duration>,
+    /// Must be false. It is kept for REPLACE of a job that runs: cancel it, and start this one after its end.
+    #[prost(bool, tag = "9")]
+    pub cancel_running: bool,
+}
+/// Nested message and enum types in `Unique`.
+pub mod unique {
+    /// Among which jobs of the namespace the name stands once.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Scope {
+        /// The same as KIND.
+        Unspecified = 0,
+        /// Those of the same kind, in all queues.
+        Kind = 1,
+        /// Those of the same kind in the same queue.
+        QueueAndKind = 2,
+        /// Those of the same queue, of all kinds.
+        Queue = 3,
+        /// All of them.
+        Namespace = 4,
+    }
+    impl Scope {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "SCOPE_UNSPECIFIED",
+                Self::Kind => "KIND",
+                Self::QueueAndKind => "QUEUE_AND_KIND",
+                Self::Queue => "QUEUE",
+                Self::Namespace => "NAMESPACE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "SCOPE_UNSPECIFIED" => Some(Self::Unspecified),
+                "KIND" => Some(Self::Kind),
+                "QUEUE_AND_KIND" => Some(Self::QueueAndKind),
+                "QUEUE" => Some(Self::Queue),
+                "NAMESPACE" => Some(Self::Namespace),
+                _ => None,
+            }
+        }
+    }
+    /// Until when a job holds its name.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Until {
+        /// The same as STARTS.
+        Unspecified = 0,
+        /// Until a worker gets it: one job may wait beside one that runs. Held back, it waits too.
+        Starts = 1,
+        /// Until it is terminal or deleted.
+        Ends = 2,
+        /// For `period`, whatever becomes of it.
+        Period = 3,
+    }
+    impl Until {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "UNTIL_UNSPECIFIED",
+                Self::Starts => "STARTS",
+                Self::Ends => "ENDS",
+                Self::Period => "PERIOD",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "UNTIL_UNSPECIFIED" => Some(Self::Unspecified),
+                "STARTS" => Some(Self::Starts),
+                "ENDS" => Some(Self::Ends),
+                "PERIOD" => Some(Self::Period),
+                _ => None,
+            }
+        }
+    }
+    /// What becomes of a job whose name is held by another one.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum OnConflict {
+        /// The same as KEEP.
+        Unspecified = 0,
+        /// It is not stored, and the answer is the job that is there.
+        Keep = 1,
+        /// The call fails with DUPLICATE, and stores nothing.
+        Reject = 2,
+        /// The job that is there gets what this one brings (`replace`), and is the answer. It keeps its id, its queue, kind and
+        /// key. It must wait: one that runs or has ended is kept as it is, and the answer says KEPT.
+        Replace = 3,
+        /// As REPLACE, and the job that is there starts `delay` from now, so after a pause of its name. Wants `delay`.
+        Debounce = 4,
+    }
+    impl OnConflict {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "ON_CONFLICT_UNSPECIFIED",
+                Self::Keep => "KEEP",
+                Self::Reject => "REJECT",
+                Self::Replace => "REPLACE",
+                Self::Debounce => "DEBOUNCE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ON_CONFLICT_UNSPECIFIED" => Some(Self::Unspecified),
+                "KEEP" => Some(Self::Keep),
+                "REJECT" => Some(Self::Reject),
+                "REPLACE" => Some(Self::Replace),
+                "DEBOUNCE" => Some(Self::Debounce),
+                _ => None,
+            }
+        }
+    }
+    /// What REPLACE and DEBOUNCE change of the job that is there.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Field {
+        /// No field.
+        Unspecified = 0,
+        /// `payload` or `payload_json`.
+        Payload = 1,
+        /// When it may start: `run_at` or `delay`, now if neither is set. A job that waits for its key keeps its time.
+        RunAt = 2,
+        /// `priority`. A job that waits for its key keeps its own.
+        Priority = 3,
+        /// `labels`.
+        Labels = 4,
+        /// `headers`.
+        Headers = 5,
+        /// `max_attempts`; one more than its failures at least.
+        MaxAttempts = 6,
+        /// `timeout`.
+        Timeout = 7,
+    }
+    impl Field {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "FIELD_UNSPECIFIED",
+                Self::Payload => "PAYLOAD",
+                Self::RunAt => "RUN_AT",
+                Self::Priority => "PRIORITY",
+                Self::Labels => "LABELS",
+                Self::Headers => "HEADERS",
+                Self::MaxAttempts => "MAX_ATTEMPTS",
+                Self::Timeout => "TIMEOUT",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "FIELD_UNSPECIFIED" => Some(Self::Unspecified),
+                "PAYLOAD" => Some(Self::Payload),
+                "RUN_AT" => Some(Self::RunAt),
+                "PRIORITY" => Some(Self::Priority),
+                "LABELS" => Some(Self::Labels),
+                "HEADERS" => Some(Self::Headers),
+                "MAX_ATTEMPTS" => Some(Self::MaxAttempts),
+                "TIMEOUT" => Some(Self::Timeout),
+                _ => None,
+            }
+        }
+    }
+    /// What was done instead of storing a job. More may be added.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Action {
+        /// The job was stored.
+        Unspecified = 0,
+        /// Another job holds the name and was kept.
+        Kept = 1,
+        /// Another job holds the name, and got what this one brought.
+        Replaced = 2,
+        /// Another job holds the name, and starts later now.
+        Debounced = 3,
+    }
+    impl Action {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "ACTION_UNSPECIFIED",
+                Self::Kept => "KEPT",
+                Self::Replaced => "REPLACED",
+                Self::Debounced => "DEBOUNCED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ACTION_UNSPECIFIED" => Some(Self::Unspecified),
+                "KEPT" => Some(Self::Kept),
+                "REPLACED" => Some(Self::Replaced),
+                "DEBOUNCED" => Some(Self::Debounced),
+                _ => None,
+            }
+        }
     }
 }
 /// A job as it is stored. The server sets every field.
@@ -1327,6 +1640,9 @@ pub struct Job {
     /// The last progress that the newest attempt reported. Unset: none yet.
     #[prost(message, optional, tag = "29")]
     pub progress: ::core::option::Option<JobProgress>,
+    /// The key by which its queue may limit it. Empty: none.
+    #[prost(string, tag = "30")]
+    pub key: ::prost::alloc::string::String,
     /// What the job waits for before it is in line for a worker. Its status is QUEUED or RETRYING meanwhile. Unset: it is
     /// not held back.
     #[prost(enumeration = "job::Hold", optional, tag = "31")]
@@ -1400,7 +1716,7 @@ pub mod job {
             }
         }
     }
-    /// What a job that is held back waits for. More holds may be added; they are planned to be called KEY, TIME and JOBS. A
+    /// What a job that is held back waits for. More holds may be added; one is planned to be called JOBS. A
     /// reader takes a value that it does not know as "held back".
     #[derive(
         Clone,
@@ -1417,6 +1733,10 @@ pub mod job {
     pub enum Hold {
         /// The job is not held back.
         Unspecified = 0,
+        /// Its key: as many jobs of the key run as the queue allows, or its rate allows no more now.
+        Key = 1,
+        /// Its run_at, and then its key.
+        Time = 2,
         /// ReleaseJob: it was enqueued with `hold`.
         Hand = 4,
     }
@@ -1428,6 +1748,8 @@ pub mod job {
         pub fn as_str_name(&self) -> &'static str {
             match self {
                 Self::Unspecified => "HOLD_UNSPECIFIED",
+                Self::Key => "KEY",
+                Self::Time => "TIME",
                 Self::Hand => "HAND",
             }
         }
@@ -1435,6 +1757,8 @@ pub mod job {
         pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
             match value {
                 "HOLD_UNSPECIFIED" => Some(Self::Unspecified),
+                "KEY" => Some(Self::Key),
+                "TIME" => Some(Self::Time),
                 "HAND" => Some(Self::Hand),
                 _ => None,
             }
@@ -1575,6 +1899,1105 @@ impl PayloadFormat {
             "PAYLOAD_FORMAT_VALUE" => Some(Self::Value),
             "PAYLOAD_FORMAT_JSON" => Some(Self::Json),
             _ => None,
+        }
+    }
+}
+/// Which jobs. A job must match all conditions that are set. It must also be one that the caller may both read and operate
+/// on; others are passed over.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JobFilter {
+    /// These jobs, 1000 at most. Repeated ids count once, and ids without a job count for nothing. Empty: any.
+    #[prost(string, repeated, tag = "1")]
+    pub ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// In this queue. Empty: in any.
+    #[prost(string, tag = "2")]
+    pub queue: ::prost::alloc::string::String,
+    /// Of this kind. Empty: of any.
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    /// In one of these statuses. Empty: for RetryJobs FAILED_PERMANENT or CANCELLED, for CancelJobs any that is not terminal,
+    /// for DeleteJobs any that is.
+    #[prost(enumeration = "job::Status", repeated, tag = "4")]
+    pub status: ::prost::alloc::vec::Vec<i32>,
+    /// With all of these labels, each written `key=value`.
+    #[prost(string, repeated, tag = "5")]
+    pub labels: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Enqueued at this time or later.
+    #[prost(message, optional, tag = "6")]
+    pub created_after: ::core::option::Option<::prost_types::Timestamp>,
+    /// Enqueued before this time.
+    #[prost(message, optional, tag = "7")]
+    pub created_before: ::core::option::Option<::prost_types::Timestamp>,
+    /// Ended at this time or later. Not for CancelJobs.
+    #[prost(message, optional, tag = "8")]
+    pub ended_after: ::core::option::Option<::prost_types::Timestamp>,
+    /// Ended before this time. Not for CancelJobs.
+    #[prost(message, optional, tag = "9")]
+    pub ended_before: ::core::option::Option<::prost_types::Timestamp>,
+    /// Ended for one of these reasons, such as ATTEMPTS_EXHAUSTED (`Job.reason`), 20 at most. Not for CancelJobs.
+    #[prost(string, repeated, tag = "10")]
+    pub reason: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The last attempt that failed did so with an error of this type, such as `TimeoutError`. No index serves this
+    /// condition: each job that the others let through is looked at.
+    #[prost(string, tag = "11")]
+    pub error_type: ::prost::alloc::string::String,
+    /// All jobs, if no other condition is set.
+    #[prost(bool, tag = "12")]
+    pub everything: bool,
+}
+/// The jobs to retry.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryJobsRequest {
+    /// Which jobs.
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<JobFilter>,
+    /// Retry them. Without it nothing changes, and the answer is how many match.
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+    /// How many jobs a second, 1..100000. 0: as fast as the service takes it without harm to others.
+    #[prost(int32, tag = "3")]
+    pub per_second: i32,
+    /// The operation is done after so many jobs. 0: after all.
+    #[prost(int64, tag = "4")]
+    pub max_jobs: i64,
+    /// A text of the caller's choice, 1..255 characters without control characters. A request that is sent again with it, by
+    /// the same principal, is answered the operation of the first.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Each job gets a `run_at` that is drawn evenly from the time after its earliest start that is so long, up to 7 days. So
+    /// what has failed under load does not meet the same load at once. Default 0: each may start at its earliest.
+    #[prost(message, optional, tag = "6")]
+    pub spread: ::core::option::Option<::prost_types::Duration>,
+    /// The queue in which the jobs wait from now on. It must exist, and the caller must have OPERATE on all of its kinds. What
+    /// it says of enqueues, such as `max_waiting` and `require_key`, does not hold for them; its limits by key do. Empty: each
+    /// job stays in its queue.
+    #[prost(string, tag = "9")]
+    pub to_queue: ::prost::alloc::string::String,
+    /// Each job starts from the beginning: the checkpoint that its attempts left is forgotten. Default: only one that had
+    /// succeeded does.
+    #[prost(bool, tag = "10")]
+    pub reset_checkpoint: bool,
+    /// The earliest time at which a job may start, by the database's clock. Neither set: that of its retry.
+    #[prost(oneof = "retry_jobs_request::Start", tags = "7, 8")]
+    pub start: ::core::option::Option<retry_jobs_request::Start>,
+}
+/// Nested message and enum types in `RetryJobsRequest`.
+pub mod retry_jobs_request {
+    /// The earliest time at which a job may start, by the database's clock. Neither set: that of its retry.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Start {
+        /// An absolute time, at most 400 days from now. A time in the past counts as now.
+        #[prost(message, tag = "7")]
+        RunAt(::prost_types::Timestamp),
+        /// A time from the job's retry, 0 to 400 days.
+        #[prost(message, tag = "8")]
+        Delay(::prost_types::Duration),
+    }
+}
+/// The operation that retries.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RetryJobsResponse {
+    /// Its metadata is a BulkMetadata, its response a BulkResult.
+    #[prost(message, optional, tag = "1")]
+    pub operation: ::core::option::Option<crate::longrunning::Operation>,
+}
+/// The jobs to cancel.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelJobsRequest {
+    /// Which jobs.
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<JobFilter>,
+    /// Cancel them. Without it nothing changes, and the answer is how many match.
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+    /// How many jobs a second, 1..100000. 0: as fast as the service takes it without harm to others.
+    #[prost(int32, tag = "3")]
+    pub per_second: i32,
+    /// The operation is done after so many jobs. 0: after all.
+    #[prost(int64, tag = "4")]
+    pub max_jobs: i64,
+    /// As in RetryJobsRequest.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Why, for workers and people, up to 255 characters.
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// The operation that cancels.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CancelJobsResponse {
+    /// Its metadata is a BulkMetadata, its response a BulkResult.
+    #[prost(message, optional, tag = "1")]
+    pub operation: ::core::option::Option<crate::longrunning::Operation>,
+}
+/// The jobs to delete.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteJobsRequest {
+    /// Which jobs.
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<JobFilter>,
+    /// Delete them. Without it nothing changes, and the answer is how many match.
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+    /// How many jobs a second, 1..100000. 0: as fast as the service takes it without harm to others.
+    #[prost(int32, tag = "3")]
+    pub per_second: i32,
+    /// The operation is done after so many jobs. 0: after all.
+    #[prost(int64, tag = "4")]
+    pub max_jobs: i64,
+    /// As in RetryJobsRequest.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The operation that deletes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeleteJobsResponse {
+    /// Its metadata is a BulkMetadata, its response a BulkResult.
+    #[prost(message, optional, tag = "1")]
+    pub operation: ::core::option::Option<crate::longrunning::Operation>,
+}
+/// The metadata of an operation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BulkMetadata {
+    /// The name of its method, such as `RetryJobs`.
+    #[prost(string, tag = "1")]
+    pub verb: ::prost::alloc::string::String,
+    /// Which jobs.
+    #[prost(message, optional, tag = "2")]
+    pub filter: ::core::option::Option<JobFilter>,
+    /// How it stands.
+    #[prost(enumeration = "BulkState", tag = "3")]
+    pub state: i32,
+    /// Whether nothing is changed, since the request had no `force`.
+    #[prost(bool, tag = "4")]
+    pub dry_run: bool,
+    /// How many jobs were looked at.
+    #[prost(int64, tag = "5")]
+    pub looked: i64,
+    /// How many jobs were changed.
+    #[prost(int64, tag = "6")]
+    pub changed: i64,
+    /// How many jobs matched and were changed by another caller just before their turn.
+    #[prost(int64, tag = "7")]
+    pub skipped: i64,
+    /// How many jobs matched when they were counted, before the first was changed.
+    #[prost(int64, tag = "8")]
+    pub estimate: i64,
+    /// Whether counting ended at its bound, 100,000 jobs looked at or 2 s: more jobs may match.
+    #[prost(bool, tag = "9")]
+    pub estimate_capped: bool,
+    /// The limit of the request. 0: none.
+    #[prost(int32, tag = "10")]
+    pub per_second: i32,
+    /// The limit of the request. 0: none.
+    #[prost(int64, tag = "11")]
+    pub max_jobs: i64,
+    /// The first ids that matched when they were counted, 20 at most.
+    #[prost(string, repeated, tag = "12")]
+    pub sample_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When it was made. Not set in a dry run.
+    #[prost(message, optional, tag = "13")]
+    pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it last changed jobs, or was changed itself. Not set in a dry run.
+    #[prost(message, optional, tag = "14")]
+    pub updated_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was done. Not set before, nor in a dry run.
+    #[prost(message, optional, tag = "15")]
+    pub ended_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// The response of an operation that is done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BulkResult {
+    /// How many jobs were changed. 0 in a dry run.
+    #[prost(int64, tag = "1")]
+    pub changed: i64,
+    /// How many jobs matched and were changed by another caller just before their turn.
+    #[prost(int64, tag = "2")]
+    pub skipped: i64,
+}
+/// How an operation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BulkState {
+    /// None.
+    Unspecified = 0,
+    /// It was made, and no server has begun it.
+    Waiting = 1,
+    /// A server works on it.
+    Running = 2,
+    /// It is done.
+    Succeeded = 3,
+    /// It was cancelled. What it had done stays done.
+    Cancelled = 4,
+    /// It has ended by a fault of the server. What it had done stays done.
+    Failed = 5,
+}
+impl BulkState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BULK_STATE_UNSPECIFIED",
+            Self::Waiting => "BULK_STATE_WAITING",
+            Self::Running => "BULK_STATE_RUNNING",
+            Self::Succeeded => "BULK_STATE_SUCCEEDED",
+            Self::Cancelled => "BULK_STATE_CANCELLED",
+            Self::Failed => "BULK_STATE_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BULK_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "BULK_STATE_WAITING" => Some(Self::Waiting),
+            "BULK_STATE_RUNNING" => Some(Self::Running),
+            "BULK_STATE_SUCCEEDED" => Some(Self::Succeeded),
+            "BULK_STATE_CANCELLED" => Some(Self::Cancelled),
+            "BULK_STATE_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod bulk_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Changes many jobs at once: all that match a filter, in small steps, while everything else goes on.
+    ///
+    /// Without `force` a call changes nothing. It answers an operation that is done, whose metadata has how many jobs match and
+    /// some of their ids. With `force` it answers an operation that runs on the servers until it is done, also when the caller
+    /// has gone and when a server ends. It changes the jobs that were enqueued before it was made, each of them at most once,
+    /// and none that was enqueued later.
+    ///
+    /// Operations are read, waited for, cancelled and deleted by the service google.longrunning.Operations of this server:
+    /// GetOperation, ListOperations, WaitOperation, CancelOperation, DeleteOperation. Over REST they are `/v1/operations`. A
+    /// principal sees the operations that it made; who has ADMIN sees those of the namespace. An operation is kept as long as
+    /// jobs are (the retention).
+    ///
+    /// Errors of google.longrunning.Operations:
+    /// - INVALID_ARGUMENT, FIELD_INVALID: the name is not `operations/` and a UUID, or a field is out of its range.
+    /// - NOT_FOUND, OPERATION_NOT_FOUND: no operation has this name; it never existed, was deleted, or its retention ended.
+    /// - FAILED_PRECONDITION, OPERATION_NOT_DONE: DeleteOperation of one that is not done; cancel it first. HTTP 409.
+    ///
+    /// In addition to the errors listed at each method, every method may answer those that are listed at the service
+    /// JobQueue.
+    #[derive(Debug, Clone)]
+    pub struct BulkClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl BulkClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> BulkClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> BulkClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            BulkClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Makes jobs that have ended QUEUED again, as RetryJob does with one.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or is not for jobs that have ended.
+        /// - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
+        /// - NOT_FOUND, QUEUE_NOT_FOUND: there is no queue `to_queue`; a queue exists from its first use.
+        /// - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
+        ///   operation.
+        /// - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
+        pub async fn retry_jobs(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetryJobsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryJobsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Bulk/RetryJobs",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Bulk", "RetryJobs"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Cancels jobs that have not ended, as CancelJob does with one: waiting jobs end at once, and the workers of running
+        /// ones are asked to stop.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or is for jobs that have ended.
+        /// - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
+        /// - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
+        ///   operation.
+        /// - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
+        pub async fn cancel_jobs(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CancelJobsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelJobsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Bulk/CancelJobs",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Bulk", "CancelJobs"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes jobs that have ended, with their history, as DeleteJob does with one.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or is not for jobs that have ended.
+        /// - INVALID_ARGUMENT, FILTER_EMPTY: no condition of the filter is set, and `everything` is not either.
+        /// - ALREADY_EXISTS, REQUEST_ID_REUSED: another request was made with this request_id; metadata `operation` is its
+        ///   operation.
+        /// - RESOURCE_EXHAUSTED, TOO_MANY_OPERATIONS: 1000 operations of the namespace are not done yet.
+        pub async fn delete_jobs(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteJobsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteJobsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Bulk/DeleteJobs",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Bulk", "DeleteJobs"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// The job to explain.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainJobRequest {
+    /// The job's id.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// Why the job waits, or how it runs or ended.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainJobResponse {
+    /// The job's id.
+    #[prost(string, tag = "1")]
+    pub job_id: ::prost::alloc::string::String,
+    /// The job's status.
+    #[prost(enumeration = "job::Status", tag = "2")]
+    pub status: i32,
+    /// One sentence for people: why the job waits, and what would start it.
+    #[prost(string, tag = "3")]
+    pub summary: ::prost::alloc::string::String,
+    /// What holds the job now comes first, then what would hold it next. At least one.
+    #[prost(message, repeated, tag = "4")]
+    pub reasons: ::prost::alloc::vec::Vec<Reason>,
+    /// When the job can start, if nothing but time is awaited. Unset: not known.
+    #[prost(message, optional, tag = "5")]
+    pub could_start_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When this was so, by the database's clock.
+    #[prost(message, optional, tag = "6")]
+    pub read_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The servers that were not heard for 5 s, or that are too old to say what their workers take. Workers of these are
+    /// left out.
+    #[prost(string, repeated, tag = "7")]
+    pub unknown: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When the job may start, where it waits for its turn alone: its reasons are NO_CREDIT, BEHIND, QUEUE_AT_LIMIT or
+    /// QUEUE_RATE. Unset: it waits for something else, or no job of the queue ended in the last minute.
+    #[prost(message, optional, tag = "8")]
+    pub estimate: ::core::option::Option<Estimate>,
+}
+/// When a job may start, if the jobs of its queue go on ending as they did in the last minute. No promise: jobs of a higher
+/// priority may come, and workers may leave.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Estimate {
+    /// How many jobs go before it, as in LineDetail.
+    #[prost(int32, tag = "1")]
+    pub ahead: i32,
+    /// Whether the server stopped counting at its bound, so that there may be more.
+    #[prost(bool, tag = "2")]
+    pub capped: bool,
+    /// How many jobs of the kinds that are counted in `ahead` ended in each second of the last minute.
+    #[prost(double, tag = "3")]
+    pub ends_per_second: f64,
+    /// The job hardly starts before this.
+    #[prost(message, optional, tag = "4")]
+    pub earliest_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The job hardly starts after this. Unset: too few jobs ended to say so, or `capped`.
+    #[prost(message, optional, tag = "5")]
+    pub latest_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// One reason why a job waits.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Reason {
+    /// What it is.
+    #[prost(enumeration = "reason::Code", tag = "1")]
+    pub code: i32,
+    /// The same for people, without a full stop.
+    #[prost(string, tag = "2")]
+    pub message: ::prost::alloc::string::String,
+    /// What would end it, each enough by itself: a method with what it is called on, such as `ResumeQueue reports`, or
+    /// words. Empty: nothing can be done about it, or need be.
+    #[prost(string, repeated, tag = "3")]
+    pub unblocked_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What is known of it; which one follows from `code`.
+    #[prost(oneof = "reason::Detail", tags = "4, 5, 6, 7, 8, 9, 10, 12")]
+    pub detail: ::core::option::Option<reason::Detail>,
+}
+/// Nested message and enum types in `Reason`.
+pub mod reason {
+    /// What it is. Expect more values than these.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Code {
+        /// None.
+        Unspecified = 0,
+        /// The job has ended. `end` says how.
+        Terminal = 1,
+        /// A worker has the job. `attempt` says which.
+        IsRunning = 2,
+        /// The job was enqueued with `hold`, and was not released yet.
+        HeldByHand = 3,
+        /// The job's run_at has not come yet. `due` says when.
+        NotDue = 4,
+        /// An attempt failed, and the job waits for its next one. `due` says when, and how the last one ended.
+        Backoff = 5,
+        /// The job's queue is paused. `pause` says since when, by whom, and why.
+        QueuePaused = 6,
+        /// No connected worker takes the job's kind from its queue. `workers` says which workers come near.
+        NoWorker = 7,
+        /// Every slot of the workers that take it is taken. `workers` says how many there are.
+        NoCredit = 8,
+        /// The workers that take it are connected, and take no more jobs: they stop, or connect elsewhere.
+        WorkersDraining = 9,
+        /// The job lost its worker twice, so it runs on a worker that has no other such job, and each of them has one.
+        RunsAlone = 10,
+        /// Other jobs of the queue go first. `line` says how many.
+        Behind = 11,
+        /// Nothing holds the job back: it is about to start.
+        AboutToStart = 12,
+        /// As many jobs of its key are in line or run as the queue allows. `key` says which ones.
+        KeyAtLimit = 13,
+        /// The rate of its key lets no more start now. `key` says when it does.
+        KeyRate = 14,
+        /// Its key is paused. `key` says since when, and by whom.
+        KeyPaused = 15,
+        /// Another job of its key goes first, in strict order. `key` says which one runs or is in line.
+        KeyOrder = 16,
+        /// A job of its key failed or was cancelled, and the queue holds the key since. `key` says which job.
+        KeyBlocked = 17,
+        /// As many jobs of the queue run as it allows. `total` says how many.
+        QueueAtLimit = 18,
+        /// The rate of the queue lets no more of its jobs start now. `total` says when it does.
+        QueueRate = 19,
+        /// As many jobs of its kind run as the kind allows, over all queues. `total` says how many.
+        KindAtLimit = 20,
+        /// The rate of its kind lets no more of its jobs start now. `total` says when it does.
+        KindRate = 21,
+        /// Jobs of its key stand in line already, and the queue is fair: it is let in when the turn of its key comes. `key` says
+        /// how many of the key go before it.
+        KeyTurn = 22,
+    }
+    impl Code {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "CODE_UNSPECIFIED",
+                Self::Terminal => "TERMINAL",
+                Self::IsRunning => "IS_RUNNING",
+                Self::HeldByHand => "HELD_BY_HAND",
+                Self::NotDue => "NOT_DUE",
+                Self::Backoff => "BACKOFF",
+                Self::QueuePaused => "QUEUE_PAUSED",
+                Self::NoWorker => "NO_WORKER",
+                Self::NoCredit => "NO_CREDIT",
+                Self::WorkersDraining => "WORKERS_DRAINING",
+                Self::RunsAlone => "RUNS_ALONE",
+                Self::Behind => "BEHIND",
+                Self::AboutToStart => "ABOUT_TO_START",
+                Self::KeyAtLimit => "KEY_AT_LIMIT",
+                Self::KeyRate => "KEY_RATE",
+                Self::KeyPaused => "KEY_PAUSED",
+                Self::KeyOrder => "KEY_ORDER",
+                Self::KeyBlocked => "KEY_BLOCKED",
+                Self::QueueAtLimit => "QUEUE_AT_LIMIT",
+                Self::QueueRate => "QUEUE_RATE",
+                Self::KindAtLimit => "KIND_AT_LIMIT",
+                Self::KindRate => "KIND_RATE",
+                Self::KeyTurn => "KEY_TURN",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "CODE_UNSPECIFIED" => Some(Self::Unspecified),
+                "TERMINAL" => Some(Self::Terminal),
+                "IS_RUNNING" => Some(Self::IsRunning),
+                "HELD_BY_HAND" => Some(Self::HeldByHand),
+                "NOT_DUE" => Some(Self::NotDue),
+                "BACKOFF" => Some(Self::Backoff),
+                "QUEUE_PAUSED" => Some(Self::QueuePaused),
+                "NO_WORKER" => Some(Self::NoWorker),
+                "NO_CREDIT" => Some(Self::NoCredit),
+                "WORKERS_DRAINING" => Some(Self::WorkersDraining),
+                "RUNS_ALONE" => Some(Self::RunsAlone),
+                "BEHIND" => Some(Self::Behind),
+                "ABOUT_TO_START" => Some(Self::AboutToStart),
+                "KEY_AT_LIMIT" => Some(Self::KeyAtLimit),
+                "KEY_RATE" => Some(Self::KeyRate),
+                "KEY_PAUSED" => Some(Self::KeyPaused),
+                "KEY_ORDER" => Some(Self::KeyOrder),
+                "KEY_BLOCKED" => Some(Self::KeyBlocked),
+                "QUEUE_AT_LIMIT" => Some(Self::QueueAtLimit),
+                "QUEUE_RATE" => Some(Self::QueueRate),
+                "KIND_AT_LIMIT" => Some(Self::KindAtLimit),
+                "KIND_RATE" => Some(Self::KindRate),
+                "KEY_TURN" => Some(Self::KeyTurn),
+                _ => None,
+            }
+        }
+    }
+    /// What is known of it; which one follows from `code`.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Detail {
+        /// Of TERMINAL.
+        #[prost(message, tag = "4")]
+        End(super::EndDetail),
+        /// Of IS_RUNNING.
+        #[prost(message, tag = "5")]
+        Attempt(super::AttemptDetail),
+        /// Of NOT_DUE and BACKOFF.
+        #[prost(message, tag = "6")]
+        Due(super::DueDetail),
+        /// Of QUEUE_PAUSED.
+        #[prost(message, tag = "7")]
+        Pause(super::PauseDetail),
+        /// Of NO_WORKER, NO_CREDIT, WORKERS_DRAINING and RUNS_ALONE.
+        #[prost(message, tag = "8")]
+        Workers(super::WorkersDetail),
+        /// Of BEHIND.
+        #[prost(message, tag = "9")]
+        Line(super::LineDetail),
+        /// Of KEY_AT_LIMIT, KEY_RATE, KEY_PAUSED, KEY_ORDER, KEY_BLOCKED and KEY_TURN.
+        #[prost(message, tag = "10")]
+        Key(super::KeyDetail),
+        /// Of QUEUE_AT_LIMIT, QUEUE_RATE, KIND_AT_LIMIT and KIND_RATE.
+        #[prost(message, tag = "12")]
+        Total(super::TotalDetail),
+    }
+}
+/// What holds back a job whose queue or kind limits all its jobs together.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TotalDetail {
+    /// How many may run. 0, of a rate: as many as there are.
+    #[prost(int32, tag = "1")]
+    pub max_running: i32,
+    /// Of QUEUE_AT_LIMIT and KIND_AT_LIMIT: how many run now.
+    #[prost(int32, tag = "2")]
+    pub running: i32,
+    /// Of QUEUE_RATE and KIND_RATE: when the rate lets the next one start.
+    #[prost(message, optional, tag = "3")]
+    pub next_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// How a job ended.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndDetail {
+    /// Why the job is terminal, as in `Job.reason`.
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    /// When it ended.
+    #[prost(message, optional, tag = "2")]
+    pub finished_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// The attempt that runs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttemptDetail {
+    /// The number of the attempt.
+    #[prost(int32, tag = "1")]
+    pub attempt: i32,
+    /// The name of the worker.
+    #[prost(string, tag = "2")]
+    pub worker: ::prost::alloc::string::String,
+    /// When the attempt began.
+    #[prost(message, optional, tag = "3")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it is stopped at the latest. Unset: it has no timeout.
+    #[prost(message, optional, tag = "4")]
+    pub deadline_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether a cancel was asked for.
+    #[prost(bool, tag = "5")]
+    pub cancel_requested: bool,
+}
+/// When a job is due.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DueDetail {
+    /// The job's run_at.
+    #[prost(message, optional, tag = "1")]
+    pub run_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The number of attempts that failed.
+    #[prost(int32, tag = "2")]
+    pub failures: i32,
+    /// After this many failures the job ends as FAILED_PERMANENT.
+    #[prost(int32, tag = "3")]
+    pub max_attempts: i32,
+    /// How the last attempt ended, as in `FailedAttempt.reason`. Empty: none failed.
+    #[prost(string, tag = "4")]
+    pub last_reason: ::prost::alloc::string::String,
+    /// The error of the last attempt, at most 1000 characters. Empty also for callers that may not see payloads.
+    #[prost(string, tag = "5")]
+    pub last_error: ::prost::alloc::string::String,
+}
+/// Who paused a queue.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseDetail {
+    /// When.
+    #[prost(message, optional, tag = "1")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// The principal. Empty: it is not known.
+    #[prost(string, tag = "2")]
+    pub by: ::prost::alloc::string::String,
+    /// PauseQueueRequest.reason.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// Workers that take the job's kind from its queue, of all servers.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WorkersDetail {
+    /// The sessions that take jobs.
+    #[prost(int32, tag = "1")]
+    pub sessions: i32,
+    /// Their slots for this kind.
+    #[prost(int32, tag = "2")]
+    pub slots: i32,
+    /// Of these, the slots that are free.
+    #[prost(int32, tag = "3")]
+    pub free_slots: i32,
+    /// The sessions whose slots for this kind are taken (`Capacity.slots_by_kind`), while others are free.
+    #[prost(int32, tag = "4")]
+    pub full_by_kind: i32,
+    /// The sessions that hold as many bytes as they take (`Capacity.bytes`).
+    #[prost(int32, tag = "5")]
+    pub full_by_bytes: i32,
+    /// The sessions that are connected and take no more jobs.
+    #[prost(int32, tag = "6")]
+    pub draining: i32,
+    /// Of the sessions that take jobs, those that have a job that runs alone.
+    #[prost(int32, tag = "7")]
+    pub isolating: i32,
+    /// If there is no such session: what comes near it, at most 5.
+    #[prost(message, repeated, tag = "8")]
+    pub nearest: ::prost::alloc::vec::Vec<WorkerSubscription>,
+}
+/// What some workers take.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WorkerSubscription {
+    /// The queue.
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// The kind.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// How many sessions take it.
+    #[prost(int32, tag = "3")]
+    pub sessions: i32,
+}
+/// A job's place in its line.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LineDetail {
+    /// How many jobs go before it: those of a higher priority, and earlier ones of the same. Of the kinds that workers take
+    /// from the queue, and that the caller may read.
+    #[prost(int32, tag = "1")]
+    pub ahead: i32,
+    /// Whether the server stopped counting at its bound, so that there may be more.
+    #[prost(bool, tag = "2")]
+    pub capped: bool,
+}
+/// What holds back a job whose queue limits its key.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KeyDetail {
+    /// The key.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// How many of its jobs may be in line or run at once. 0: as many as there are.
+    #[prost(int32, tag = "2")]
+    pub max_running: i32,
+    /// How many are.
+    #[prost(int32, tag = "3")]
+    pub taken: i32,
+    /// Of these, at most 20, those that run first. Those of kinds that the caller may not read are left out.
+    #[prost(message, repeated, tag = "4")]
+    pub holders: ::prost::alloc::vec::Vec<KeyHolder>,
+    /// How many jobs of the key wait and go before the job. At most 1,000 are counted.
+    #[prost(int32, tag = "5")]
+    pub ahead: i32,
+    /// Whether the server stopped counting at its bound, so that there may be more.
+    #[prost(bool, tag = "6")]
+    pub capped: bool,
+    /// When the rate lets the next one in. Unset: an end must come first.
+    #[prost(message, optional, tag = "7")]
+    pub next_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who paused the key, without a reason. Unset: it is not paused.
+    #[prost(message, optional, tag = "8")]
+    pub pause: ::core::option::Option<PauseDetail>,
+    /// The job that failed or was cancelled, since when none of the key starts. Empty: none.
+    #[prost(string, tag = "9")]
+    pub blocked_by: ::prost::alloc::string::String,
+}
+/// A job that counts against what its queue allows of its key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeyHolder {
+    /// The job's id.
+    #[prost(string, tag = "1")]
+    pub job_id: ::prost::alloc::string::String,
+    /// The name of the worker that runs it. Empty: it is in line.
+    #[prost(string, tag = "2")]
+    pub worker: ::prost::alloc::string::String,
+    /// Since when it runs, or is in line.
+    #[prost(message, optional, tag = "3")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// The queue whose demand is asked for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetQueueDemandRequest {
+    /// The queue's name.
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+}
+/// How many slots a queue wants.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetQueueDemandResponse {
+    /// The jobs that could start now if there were slots: due, not held back, and their queue is not paused, and it and
+    /// their kinds let so many run and start. Jobs of kinds that the caller may read, as in all counts of this answer.
+    #[prost(int32, tag = "1")]
+    pub runnable: i32,
+    /// Whether the server stopped counting `runnable` at its bound of 10,000 for each kind.
+    #[prost(bool, tag = "2")]
+    pub capped: bool,
+    /// The jobs that run.
+    #[prost(int32, tag = "3")]
+    pub running: i32,
+    /// The jobs that are held back; at most 1,000 of each kind are counted, as of the next two.
+    #[prost(int32, tag = "4")]
+    pub held: i32,
+    /// The jobs that are due later.
+    #[prost(int32, tag = "5")]
+    pub later: i32,
+    /// The jobs that are due, while the queue is paused.
+    #[prost(int32, tag = "6")]
+    pub paused: i32,
+    /// The sessions of workers that take jobs of the queue, of any kind.
+    #[prost(int32, tag = "7")]
+    pub workers: i32,
+    /// Their slots. They may take jobs of other queues too.
+    #[prost(int32, tag = "8")]
+    pub slots: i32,
+    /// Of these, the slots that are free.
+    #[prost(int32, tag = "9")]
+    pub free_slots: i32,
+    /// For how long the first of the runnable jobs has been due. Unset: there is none.
+    #[prost(message, optional, tag = "10")]
+    pub oldest_runnable_age: ::core::option::Option<::prost_types::Duration>,
+    /// How many slots the queue wants: `running` and `runnable` together. It is never below `running`, so that no busy worker
+    /// is taken away.
+    #[prost(int32, tag = "11")]
+    pub wanted_slots: i32,
+    /// Whether jobs could run now and no slot is free for them.
+    #[prost(bool, tag = "12")]
+    pub more_workers_would_help: bool,
+    /// Why, for people.
+    #[prost(string, tag = "13")]
+    pub why: ::prost::alloc::string::String,
+    /// When this was so, by the database's clock.
+    #[prost(message, optional, tag = "14")]
+    pub read_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// As in ExplainJobResponse: the servers whose workers are left out.
+    #[prost(string, repeated, tag = "15")]
+    pub unknown: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of `held`, the jobs that wait for their key. More workers would not help them. Those that wait for the turn of their key,
+    /// and for no limit, are runnable instead.
+    #[prost(int32, tag = "16")]
+    pub held_by_key: i32,
+    /// The jobs that are due, and more than the queue or their kind lets run or start now (`Queue.limits`, `Kind.limits`). They
+    /// are not runnable, and more workers would not help them.
+    #[prost(int32, tag = "18")]
+    pub beyond_limit: i32,
+    /// How many jobs were enqueued in each second of the last minute, of kinds that the caller may read. Each server counts
+    /// what it stored, and says so every 2 s. Retries are not counted. What a server that has ended had counted is left out,
+    /// as is that of the servers in `unknown`.
+    #[prost(double, tag = "19")]
+    pub arrivals_per_second: f64,
+    /// How many jobs ended in each second of the last minute, in the same way: those that succeeded, failed for good or were
+    /// cancelled, with an attempt. A queue whose arrivals exceed its ends for long wants more workers.
+    #[prost(double, tag = "20")]
+    pub ends_per_second: f64,
+}
+/// Generated client implementations.
+pub mod insight_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Says why a job waits, and how many slots a queue wants.
+    ///
+    /// In addition to the errors listed at each method, every method may answer those that are listed at the service
+    /// JobQueue.
+    #[derive(Debug, Clone)]
+    pub struct InsightClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl InsightClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> InsightClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InsightClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            InsightClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Says why a job waits and what would start it, or how it runs or ended. It changes nothing, and reads a bounded
+        /// number of jobs.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+        /// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+        pub async fn explain_job(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainJobRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainJobResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Insight/ExplainJob",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Insight", "ExplainJob"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says how many jobs of a queue could run now, how many run, and how many slots of workers they want. Jobs that are
+        /// held back, that are due later, or whose queue is paused want none. The answer may be a second old.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue.
+        /// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+        pub async fn get_queue_demand(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetQueueDemandRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetQueueDemandResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.Insight/GetQueueDemand",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.Insight", "GetQueueDemand"));
+            self.inner.unary(req, path, codec).await
         }
     }
 }
@@ -2048,6 +3471,9 @@ pub struct LeasedJob {
     /// The last `Progress.checkpoint` of the earlier attempts. Empty: none.
     #[prost(bytes = "bytes", tag = "15")]
     pub checkpoint: ::prost::bytes::Bytes,
+    /// The key by which the queue may limit the job. Empty: none.
+    #[prost(string, tag = "16")]
+    pub key: ::prost::alloc::string::String,
     /// The handler's input, in the form of `Hello.payload_format`.
     #[prost(oneof = "leased_job::Content", tags = "5, 6")]
     pub content: ::core::option::Option<leased_job::Content>,
@@ -2349,13 +3775,16 @@ pub struct EnqueueJobRequest {
 /// The job that was enqueued.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EnqueueJobResponse {
-    /// The job as it was enqueued: QUEUED, without attempts. For a replay: the job as it is now, or its id alone if it was
-    /// deleted since.
+    /// The job as it was enqueued: QUEUED, without attempts. For a replay, and for a job that was kept: the job as it is now,
+    /// or its id alone if it was deleted since or the caller may not read it.
     #[prost(message, optional, tag = "1")]
     pub job: ::core::option::Option<Job>,
     /// Whether an earlier request with this idempotency key enqueued the job.
     #[prost(bool, tag = "2")]
     pub replayed: bool,
+    /// What was done instead of storing the job (NewJob.unique). Unset: it was stored, or `replayed`.
+    #[prost(enumeration = "unique::Action", optional, tag = "3")]
+    pub unique_action: ::core::option::Option<i32>,
 }
 /// The jobs to enqueue.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2380,6 +3809,9 @@ pub struct EnqueueResult {
     /// Whether an earlier request with this idempotency key enqueued the job.
     #[prost(bool, tag = "2")]
     pub replayed: bool,
+    /// What was done instead of storing the job (NewJob.unique). Unset: it was stored, or `replayed`.
+    #[prost(enumeration = "unique::Action", optional, tag = "3")]
+    pub unique_action: ::core::option::Option<i32>,
 }
 /// The job to read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2688,7 +4120,10 @@ pub mod job_queue_client {
         }
         /// Enqueues one job. OK means that the job is committed. A request with an idempotency key is safe to send again: the
         /// answer is then the job as it is now. Over REST the answer is 201 with `Location`, or 200 with
-        /// `Idempotency-Replayed: true` for a replay.
+        /// `Idempotency-Replayed: true` for a replay, and 200 with `Unique-Action` (kept, replaced, debounced) for another job of its name (`unique`).
+        ///
+        /// The trailers of an answer, over REST its headers, hold `jobqueue-pressure` where the server is near to refusing jobs:
+        /// a number above 0.50 up to 1.00. Who enqueues less at once then is not refused.
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
@@ -2697,8 +4132,15 @@ pub mod job_queue_client {
         /// - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
         /// - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
         ///   request.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
-        /// - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
+        /// - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
+        ///   job. Nothing was stored.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
+        /// - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
+        ///   how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
+        /// - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
+        ///   `waiting` and `limit` say more, and RetryInfo as for QUEUE_FULL. A known idempotency key is answered all the same.
+        /// - RESOURCE_EXHAUSTED, KEY_BACKLOG_FULL: as many jobs of a key wait as its queue allows; RetryInfo says when to try
+        ///   again, and `BadRequest` names the keys. Nothing was stored.
         pub async fn enqueue_job(
             &mut self,
             request: impl tonic::IntoRequest<super::EnqueueJobRequest>,
@@ -2723,7 +4165,8 @@ pub mod job_queue_client {
                 .insert(GrpcMethod::new("jobqueue.v1.JobQueue", "EnqueueJob"));
             self.inner.unary(req, path, codec).await
         }
-        /// Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key.
+        /// Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key. The answer may say
+        /// `jobqueue-pressure` as that of EnqueueJob.
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `jobs[3].priority`; there is
@@ -2733,8 +4176,15 @@ pub mod job_queue_client {
         /// - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
         /// - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
         ///   request.
-        /// - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
-        /// - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
+        /// - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
+        ///   job. Nothing was stored.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
+        /// - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
+        ///   how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
+        /// - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
+        ///   `waiting` and `limit` say more, and RetryInfo as for QUEUE_FULL. A known idempotency key is answered all the same.
+        /// - RESOURCE_EXHAUSTED, KEY_BACKLOG_FULL: as many jobs of a key wait as its queue allows; RetryInfo says when to try
+        ///   again, and `BadRequest` names the keys. Nothing was stored.
         pub async fn batch_enqueue_jobs(
             &mut self,
             request: impl tonic::IntoRequest<super::BatchEnqueueJobsRequest>,
@@ -3227,10 +4677,11 @@ pub mod job_queue_client {
         }
     }
 }
-/// A named place where jobs wait. A queue exists from its first use. The server sets every field.
+/// A named place where jobs wait. A queue exists from its first use. UpdateQueue changes `limits`, `key_policy` and
+/// `max_waiting`; the server sets every other field.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Queue {
-    /// The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`.
+    /// The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST the path holds it, and the body may leave it out.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// Whether jobs of the queue may not be claimed. PauseQueue and ResumeQueue change it.
@@ -3245,6 +4696,122 @@ pub struct Queue {
     /// The queue's jobs that are held back: one entry for each hold that a job is in. They count in `depths` too.
     #[prost(message, repeated, tag = "5")]
     pub held: ::prost::alloc::vec::Vec<HoldDepth>,
+    /// What the queue allows of all its jobs together. Unset: they are limited by their workers alone.
+    #[prost(message, optional, tag = "6")]
+    pub limits: ::core::option::Option<Limits>,
+    /// What the queue allows of the jobs of one key (`NewJob.key`). Unset: keys are marks, and limit nothing.
+    #[prost(message, optional, tag = "7")]
+    pub key_policy: ::core::option::Option<KeyPolicy>,
+    /// How many of the queue's jobs may wait, 1..1000000: those that no worker has, also those that are due later or held
+    /// back. While so many wait, enqueues are refused: QUEUE_BACKLOG_FULL. Follow-ups, retries and releases are not. Each
+    /// server counts about once a second, and below the limit a batch is taken whole. 0: any number may wait.
+    #[prost(int32, tag = "8")]
+    pub max_waiting: i32,
+    /// Stands for this version of what UpdateQueue changes. In UpdateQueue: the queue is changed only if it still has it.
+    /// Empty: whatever was changed since. At most 64 characters.
+    #[prost(string, tag = "9")]
+    pub etag: ::prost::alloc::string::String,
+}
+/// What a queue or a kind allows of all its jobs together. 0: no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Limits {
+    /// How many of its jobs run at once, over all workers and servers, 1..1000000. Jobs that began before there was a limit
+    /// are not counted. 0: no limit.
+    #[prost(int32, tag = "1")]
+    pub max_running: i32,
+    /// How many of its jobs start in a time, over all workers and servers, by the database's clock. Each start counts, also that
+    /// of a retry. Unset: no limit.
+    #[prost(message, optional, tag = "2")]
+    pub rate: ::core::option::Option<Rate>,
+}
+/// What a queue allows of the jobs of one key. A key counts in its queue alone. 0 and unset: no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeyPolicy {
+    /// How many jobs of one key run at once, 1..1000000. 0: no limit.
+    #[prost(int32, tag = "1")]
+    pub max_running: i32,
+    /// How many jobs of one key start in a time. Each start counts, those after a failure too. Unset: no limit.
+    #[prost(message, optional, tag = "2")]
+    pub rate: ::core::option::Option<Rate>,
+    /// In what order jobs of one key start. Unset: in none that is promised; those of the highest priority go first.
+    #[prost(enumeration = "KeyOrder", optional, tag = "3")]
+    pub order: ::core::option::Option<i32>,
+    /// What becomes of a key in strict order whose job failed for good or was cancelled. Without an order it can't be set.
+    /// Default, in strict order: ON_KEY_FAILURE_CONTINUE.
+    #[prost(enumeration = "OnKeyFailure", optional, tag = "4")]
+    pub on_failure: ::core::option::Option<i32>,
+    /// Whether keys take turns. Jobs of one key stand in line a few at a time, and the others wait for their turn: so a key
+    /// with many jobs delays another one by a round at most, and keys that have enough jobs start equally many. Without
+    /// `max_running` any number of one key run at once. A higher priority still goes before every lower one. Default: those
+    /// who came first go first, whatever their key.
+    #[prost(bool, optional, tag = "5")]
+    pub fair: ::core::option::Option<bool>,
+    /// How many jobs of one key may wait for it, 1 or more. Beyond that an enqueue is refused. 0: no limit.
+    #[prost(int32, tag = "6")]
+    pub max_waiting: i32,
+    /// Whether a job without a key is refused: FIELD_INVALID, `job.key`. Default: it is taken, and not limited.
+    #[prost(bool, tag = "7")]
+    pub require_key: bool,
+}
+/// How many jobs may start in a time, over all servers, by the database's clock.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rate {
+    /// So many in each period, 1..1000000, and one in each microsecond at most.
+    #[prost(int32, tag = "1")]
+    pub count: i32,
+    /// 1 ms to 24 h, in whole milliseconds.
+    #[prost(message, optional, tag = "2")]
+    pub period: ::core::option::Option<::prost_types::Duration>,
+    /// So many may start at once after a pause, 1..1000000. 0: what the rate lets start in 50 ms, 1 at least.
+    #[prost(int32, tag = "3")]
+    pub burst: i32,
+    /// The most jobs that start in any span as long as the period, set by the server. Of a queue or a kind: count + burst - 1. Of a key:
+    /// count + 2 * burst - 1, since as many as `burst` may have been let in before, while workers had no room.
+    #[prost(int32, tag = "4")]
+    pub most_in_a_period: i32,
+}
+/// One key of a queue. UpdateQueueKey changes `max_running` and `paused`; the server sets every other field.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QueueKey {
+    /// The queue's name. Over REST the path holds it and the key, and the body may leave them out.
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// The key, as in `NewJob.key`. In a path of REST each of its characters that is no letter, digit, `-`, `.`, `_` or `~` is
+    /// percent-encoded, slashes too.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// How many jobs of this key run at once, instead of what the queue allows, 1..1000000. 0: as many as the queue allows.
+    #[prost(int32, tag = "3")]
+    pub max_running: i32,
+    /// Whether no more of its jobs are let in. They are taken, and wait for the key.
+    #[prost(bool, tag = "4")]
+    pub paused: bool,
+    /// Since when it is paused. Unset: it is not.
+    #[prost(message, optional, tag = "5")]
+    pub paused_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The principal who paused it. Empty: it is not paused, or that is not known.
+    #[prost(string, tag = "6")]
+    pub paused_by: ::prost::alloc::string::String,
+    /// How many of its jobs may be in line or run at once, once it is not paused: its own `max_running`, or else the queue's.
+    /// 0: no limit.
+    #[prost(int32, tag = "7")]
+    pub limit: i32,
+    /// How many of its jobs were let in: they are in line or run.
+    #[prost(int32, tag = "8")]
+    pub taken: i32,
+    /// How many of its jobs wait for it. Those that wait for their run_at first are not counted.
+    #[prost(int32, tag = "9")]
+    pub waiting: i32,
+    /// When the rate lets the next one in. Unset: none waits, one that was let in must end first, or the key is paused.
+    #[prost(message, optional, tag = "10")]
+    pub next_start_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Of the jobs that were let in, at most 20, those that run first. ListQueueKeys leaves them out.
+    #[prost(message, repeated, tag = "11")]
+    pub holders: ::prost::alloc::vec::Vec<KeyHolder>,
+    /// Stands for this version of what UpdateQueueKey changes. In UpdateQueueKey: the key is changed only if it still has it.
+    /// Empty: whatever was changed since. At most 64 characters.
+    #[prost(string, tag = "12")]
+    pub etag: ::prost::alloc::string::String,
 }
 /// The number of a queue's jobs that are held back and wait for the same. Set by the server.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3293,6 +4860,9 @@ pub struct Kind {
     /// How long one attempt may run from its claim, 1 s to 7 days, for jobs without a value of their own. Unset: no limit.
     #[prost(message, optional, tag = "6")]
     pub timeout: ::core::option::Option<::prost_types::Duration>,
+    /// What the kind allows of all its jobs together, over all queues. Unset: they are limited by their queues and workers alone.
+    #[prost(message, optional, tag = "7")]
+    pub limits: ::core::option::Option<Limits>,
     /// A JSON Schema (2020-12) that payloads must satisfy when they are enqueued. At most 256 KiB as text, and without
     /// references to other documents. If a payload breaks a rule such as a pattern, the error shows the `title` or the
     /// `description` of the schema with that rule. Neither set: every JSON value is valid.
@@ -3356,6 +4926,9 @@ pub struct PauseQueueRequest {
     /// The queue's name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// Why, for people. ExplainJob tells it to callers that may read the queue's jobs. At most 255 characters.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// The queue that was paused.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3377,6 +4950,169 @@ pub struct ResumeQueueResponse {
     /// The queue as it is now.
     #[prost(message, optional, tag = "1")]
     pub queue: ::core::option::Option<Queue>,
+}
+/// What to change of a queue.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateQueueRequest {
+    /// The queue: its name, and the new values. Fields that the server sets are passed over.
+    #[prost(message, optional, tag = "1")]
+    pub queue: ::core::option::Option<Queue>,
+    /// What is changed: `max_waiting`; `limits`, or of it `limits.max_running` and `limits.rate`; `key_policy`, or of it
+    /// `key_policy.max_running`, `key_policy.rate`, `key_policy.order`, `key_policy.on_failure`, `key_policy.fair`,
+    /// `key_policy.max_waiting` and `key_policy.require_key`. What it names and `queue` does not set is set back to no limit.
+    /// Empty: what is set in `queue`. Over REST its paths are written as `keyPolicy.maxRunning`.
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+    /// Whether a queue that was never used is made. Default: QUEUE_NOT_FOUND.
+    #[prost(bool, tag = "3")]
+    pub allow_missing: bool,
+}
+/// The queue that was changed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateQueueResponse {
+    /// The queue as it is now.
+    #[prost(message, optional, tag = "1")]
+    pub queue: ::core::option::Option<Queue>,
+}
+/// Which page of the keys of a queue to list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListQueueKeysRequest {
+    /// The queue's name.
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// The most keys in the answer. 0: 50. Above 1000: 1000.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// `next_page_token` of the previous page. Empty: the first page.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Which keys to list. Default: all.
+    #[prost(enumeration = "list_queue_keys_request::Only", tag = "4")]
+    pub only: i32,
+    /// `key`: by name. `waiting desc`: those for which most jobs wait first, and of equals in an order of the server's own.
+    /// Default: `key`.
+    #[prost(string, tag = "5")]
+    pub order_by: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `ListQueueKeysRequest`.
+pub mod list_queue_keys_request {
+    /// Which keys to list. Expect more values than these.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Only {
+        /// All.
+        Unspecified = 0,
+        /// Those of which as many jobs are in line or run as are allowed.
+        AtLimit = 1,
+        /// Those that are paused.
+        Paused = 2,
+        /// Those for which jobs wait.
+        Waiting = 3,
+    }
+    impl Only {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "ONLY_UNSPECIFIED",
+                Self::AtLimit => "AT_LIMIT",
+                Self::Paused => "PAUSED",
+                Self::Waiting => "WAITING",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ONLY_UNSPECIFIED" => Some(Self::Unspecified),
+                "AT_LIMIT" => Some(Self::AtLimit),
+                "PAUSED" => Some(Self::Paused),
+                "WAITING" => Some(Self::Waiting),
+                _ => None,
+            }
+        }
+    }
+}
+/// One page of the keys of a queue.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListQueueKeysResponse {
+    /// The keys, without holders.
+    #[prost(message, repeated, tag = "1")]
+    pub keys: ::prost::alloc::vec::Vec<QueueKey>,
+    /// The `page_token` of the next page. Empty: this is the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// Whether the server stopped at a bound, so that there may be more keys than the pages have: it looks at 1,000,000 keys of
+    /// all queues, and sorts by name the 10,000 of the queue for which most jobs wait.
+    #[prost(bool, tag = "3")]
+    pub capped: bool,
+}
+/// The key to read.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetQueueKeyRequest {
+    /// The queue's name.
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// The key, as in `QueueKey.key`.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+}
+/// The key that was read.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetQueueKeyResponse {
+    /// The key as it is now.
+    #[prost(message, optional, tag = "1")]
+    pub queue_key: ::core::option::Option<QueueKey>,
+}
+/// What to change of a key.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateQueueKeyRequest {
+    /// The key: its queue, its name, and the new values. Fields that the server sets are passed over.
+    #[prost(message, optional, tag = "1")]
+    pub queue_key: ::core::option::Option<QueueKey>,
+    /// What is changed: `max_running` and `paused`. What it names and `queue_key` does not set is set back: the limit to the
+    /// queue's, and the key is not paused. Empty: what is set in `queue_key`. Over REST its paths are written as `maxRunning`.
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+}
+/// The key that was changed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateQueueKeyResponse {
+    /// The key as it is now.
+    #[prost(message, optional, tag = "1")]
+    pub queue_key: ::core::option::Option<QueueKey>,
+}
+/// The key to unblock.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnblockQueueKeyRequest {
+    /// The queue's name.
+    #[prost(string, tag = "1")]
+    pub queue: ::prost::alloc::string::String,
+    /// The key, as in `NewJob.key`. In a path of REST each of its characters that is no letter, digit, `-`, `.`, `_` or `~` is
+    /// percent-encoded, slashes too.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+}
+/// The key that goes on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnblockQueueKeyResponse {
+    /// The job that blocked it.
+    #[prost(string, tag = "1")]
+    pub blocked_by: ::prost::alloc::string::String,
+    /// How many jobs wait for the key.
+    #[prost(int32, tag = "2")]
+    pub waiting: i32,
 }
 /// The kind to put.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3418,6 +5154,76 @@ pub struct ListKindsResponse {
     /// The `page_token` of the next page. Empty: this is the last page.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+}
+/// In what order jobs of one key start. Expect more values than these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum KeyOrder {
+    /// In none that is promised.
+    Unspecified = 0,
+    /// In the order in which their enqueues were answered, whatever server they went to, one after the other: `max_running` is
+    /// 1, which is set where it is unset. A job that is retried, snoozed, lost or released keeps its place: none of its key
+    /// starts meanwhile. Jobs with a key are refused that ask for a `priority`, `run_at` or `delay`: FIELD_INVALID. A follow-up
+    /// takes its place once its job has ended, and one that was enqueued with `hold` once it is released.
+    Strict = 1,
+}
+impl KeyOrder {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "KEY_ORDER_UNSPECIFIED",
+            Self::Strict => "KEY_ORDER_STRICT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "KEY_ORDER_UNSPECIFIED" => Some(Self::Unspecified),
+            "KEY_ORDER_STRICT" => Some(Self::Strict),
+            _ => None,
+        }
+    }
+}
+/// What becomes of a key in strict order whose job failed for good or was cancelled. Expect more values than these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OnKeyFailure {
+    /// The default.
+    Unspecified = 0,
+    /// The next job goes.
+    Continue = 1,
+    /// The key is blocked by that job. RetryJob of it lets it run again, before those that wait; DeleteJob of it, or
+    /// UnblockQueueKey, lets the next one go. ExplainJob of a job that waits says KEY_BLOCKED.
+    Hold = 2,
+    /// The jobs that wait for the key end as CANCELLED, with the reason KEY_CANCELLED. Those that come later start anew.
+    CancelRest = 3,
+}
+impl OnKeyFailure {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ON_KEY_FAILURE_UNSPECIFIED",
+            Self::Continue => "ON_KEY_FAILURE_CONTINUE",
+            Self::Hold => "ON_KEY_FAILURE_HOLD",
+            Self::CancelRest => "ON_KEY_FAILURE_CANCEL_REST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ON_KEY_FAILURE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ON_KEY_FAILURE_CONTINUE" => Some(Self::Continue),
+            "ON_KEY_FAILURE_HOLD" => Some(Self::Hold),
+            "ON_KEY_FAILURE_CANCEL_REST" => Some(Self::CancelRest),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod queue_admin_client {
@@ -3573,10 +5379,10 @@ pub mod queue_admin_client {
             self.inner.unary(req, path, codec).await
         }
         /// Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
-        /// To pause a paused queue changes nothing.
+        /// To pause a paused queue changes nothing. Who paused it, and why, is kept: ExplainJob tells it.
         ///
         /// Errors:
-        /// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+        /// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue, or reason is too long.
         /// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
         pub async fn pause_queue(
             &mut self,
@@ -3631,12 +5437,179 @@ pub mod queue_admin_client {
                 .insert(GrpcMethod::new("jobqueue.v1.QueueAdmin", "ResumeQueue"));
             self.inner.unary(req, path, codec).await
         }
+        /// Changes what a queue allows of its jobs, and of those of one key. What is named neither by
+        /// `update_mask` nor by what is set stays. It is changed as a whole or not at all. When the answer comes, all servers
+        /// know it: that takes 2 s where there are several.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as
+        ///   `queue.key_policy.rate.period`; or update_mask names what can't be changed here, or nothing is to be changed.
+        /// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name, and allow_missing is not set.
+        /// - ABORTED, ETAG_MISMATCH: the queue was changed since its `etag` was read; metadata `etag` is the one that it has,
+        ///   empty where it was never used. HTTP 409.
+        /// - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
+        ///   `max_running` above 1. The violation says which one. HTTP 409.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
+        pub async fn update_queue(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateQueueRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateQueueResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.QueueAdmin/UpdateQueue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.QueueAdmin", "UpdateQueue"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
+        /// or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of
+        ///   its enum, or order_by is not one of those that are told.
+        /// - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or with another queue, only or
+        ///   order_by.
+        /// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+        pub async fn list_queue_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListQueueKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListQueueKeysResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.QueueAdmin/ListQueueKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.QueueAdmin", "ListQueueKeys"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Reads one key of a queue. Every key is there: one of which nothing is known has no jobs and the limits of its queue.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+        /// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+        pub async fn get_queue_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetQueueKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetQueueKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.QueueAdmin/GetQueueKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.QueueAdmin", "GetQueueKey"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives one key of a queue a limit of its own, or pauses it. What is named neither by `update_mask` nor by what is set
+        /// stays. It holds from the commit on, over all servers: of a paused key no more jobs are let in, and what was let in
+        /// goes on. In a queue that had no limit, it holds for jobs that come after the answer.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `queue_key.max_running`; or
+        ///   update_mask names what can't be changed here, or nothing is to be changed.
+        /// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+        /// - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
+        /// - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
+        pub async fn update_queue_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateQueueKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateQueueKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.QueueAdmin/UpdateQueueKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.QueueAdmin", "UpdateQueueKey"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it
+        /// (ON_KEY_FAILURE_HOLD). That job stays as it ended. RetryJob of it lets the key go on with it instead, and
+        /// DeleteJob of it does as this.
+        ///
+        /// Errors:
+        /// - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+        /// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+        /// - FAILED_PRECONDITION, KEY_NOT_BLOCKED: no job blocks the key. HTTP 409.
+        pub async fn unblock_queue_key(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UnblockQueueKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnblockQueueKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jobqueue.v1.QueueAdmin/UnblockQueueKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jobqueue.v1.QueueAdmin", "UnblockQueueKey"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
-        /// before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
+        /// before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
         ///
         /// Errors:
         /// - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
         ///   the violation says where.
+        /// - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
         pub async fn put_kind(
             &mut self,
             request: impl tonic::IntoRequest<super::PutKindRequest>,

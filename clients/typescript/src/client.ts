@@ -12,14 +12,21 @@ import { call } from "./calls.js";
 import type { Call } from "./calls.js";
 import * as convert from "./convert.js";
 import { WaitTimeout } from "./errors.js";
+import { Insight } from "./gen/jobqueue/v1/insight_pb.js";
 import { JobView, PayloadFormat } from "./gen/jobqueue/v1/job_pb.js";
 import type * as pb from "./gen/jobqueue/v1/job_pb.js";
 import { JobQueue, ListJobsRequestSchema, WatchJobsRequestSchema } from "./gen/jobqueue/v1/jobqueue_pb.js";
-import { QueueAdmin } from "./gen/jobqueue/v1/queue_admin_pb.js";
+import { ListQueueKeysRequest_Only, QueueAdmin } from "./gen/jobqueue/v1/queue_admin_pb.js";
+import { demandOf, explanationOf } from "./insight.js";
+import type { Explanation, QueueDemand } from "./insight.js";
 import { Job, newJob } from "./job.js";
 import type { JobOptions, NewJob } from "./job.js";
-import type { Cancellation, EnqueueResult, JobPage, Kind, Queue, Status } from "./jobs.js";
+import type { Cancellation, EnqueueResult, JobPage, KeyPolicy, Kind, Queue, Status } from "./jobs.js";
+import { queueKeyOf } from "./queueKeys.js";
+import type { KeyFilter, QueueKey, QueueKeyChange } from "./queueKeys.js";
 import { fromRpc } from "./rpcErrors.js";
+import { uniqueAction } from "./unique.js";
+import type { UniqueAction } from "./unique.js";
 import { Watch } from "./watch.js";
 
 const JSON_FORMAT = PayloadFormat.JSON;
@@ -50,6 +57,32 @@ export interface ListOptions extends Call {
   full?: boolean;
   /** At most so many in a page; default 50, above 1000 is 1000. */
   pageSize?: number;
+}
+
+/** How to change a queue. */
+export interface UpdateQueueOptions extends Call {
+  /** The fields of the policy that are changed, as the contract calls them, such as `max_running`. Default: all. */
+  fields?: readonly string[] | undefined;
+  /** `Queue.etag`: the queue is changed only if it still has it. Default: whatever was changed since. */
+  etag?: string | undefined;
+  /** Whether a queue that was never used is made. Default false. */
+  allowMissing?: boolean | undefined;
+}
+
+/** Which keys of a queue to list. */
+export interface ListQueueKeysOptions extends Call {
+  /** Default: all. */
+  only?: KeyFilter | undefined;
+  /** Whether those that most jobs wait for come first. Default false: by name. */
+  mostWaitingFirst?: boolean | undefined;
+  /** How many keys at most. Default 1000. */
+  most?: number | undefined;
+}
+
+/** How to change a key. */
+export interface UpdateQueueKeyOptions extends Call {
+  /** `QueueKey.etag`: the key is changed only if it still has it. Default: whatever was changed since. */
+  etag?: string | undefined;
 }
 
 /** Which jobs to watch. What is given must all match. */
@@ -83,6 +116,7 @@ export class Client {
   readonly #deadlineMs: number;
   readonly #jobs: Stub<typeof JobQueue>;
   readonly #admin: Stub<typeof QueueAdmin>;
+  readonly #insight: Stub<typeof Insight>;
 
   /** @param target The server's address, for example `127.0.0.1:50051` or `dns:///jobs.internal:50051`. */
   constructor(target: string, options: ClientOptions = {}) {
@@ -90,6 +124,7 @@ export class Client {
     this.#deadlineMs = options.deadlineMs ?? 30_000;
     this.#jobs = createClient(JobQueue, this.#connection.transport);
     this.#admin = createClient(QueueAdmin, this.#connection.transport);
+    this.#insight = createClient(Insight, this.#connection.transport);
   }
 
   /** Closes the connection, and ends what is under way. A later call opens it again. */
@@ -103,17 +138,19 @@ export class Client {
    * Without a key an error may leave open whether the job was enqueued. `idempotencyKey: AUTO` lets the client repeat
    * the call safely; a key of your own lets you repeat it as well.
    *
-   * @returns The job as it was enqueued; if the key was used before, the job as it is now, with `replayed` set.
+   * @returns The job as it was enqueued; if the key was used before, the job as it is now, with `replayed` set;
+   *     if another job holds the name of `unique`, that job with `uniqueAction` set, or its id alone if it may not be read.
    * @throws KindUnknown The kind is not declared.
    * @throws PayloadInvalid The payload does not satisfy the kind's schema.
    * @throws IdempotencyKeyReused The key belongs to another request.
+   * @throws Duplicate Another job holds the name, and `unique` has REJECT.
    */
   async enqueue(kind: string, payload?: unknown, options: JobOptions & Call = {}): Promise<Job> {
     const job = newJob({ ...options, kind, payload });
     const answer = await this.#call(options, Boolean(job.idempotencyKey), (call) =>
       this.#jobs.enqueueJob({ job, payloadFormat: JSON_FORMAT }, call),
     );
-    return jobOf(answer.job, answer.replayed);
+    return jobOf(answer.job, answer.replayed, uniqueAction(answer.uniqueAction));
   }
 
   /**
@@ -136,7 +173,13 @@ export class Client {
         const answer = await this.#call(options, keyed, (call) =>
           this.#jobs.batchEnqueueJobs({ jobs: batch }, call),
         );
-        for (const { id, replayed } of answer.results) results.push({ id, replayed });
+        for (const each of answer.results) {
+          results.push({
+            id: each.id,
+            replayed: each.replayed,
+            uniqueAction: uniqueAction(each.uniqueAction),
+          });
+        }
       } catch (error) {
         options.signal?.throwIfAborted();
         throw rebased(fromRpc(error), results);
@@ -254,6 +297,15 @@ export class Client {
   }
 
   /**
+   * Asks why a job waits, and what would start it.
+   *
+   * @throws JobNotFound No job has this id.
+   */
+  async explain(id: string, options: Call = {}): Promise<Explanation> {
+    return explanationOf(await this.#call(options, true, (call) => this.#insight.explainJob({ id }, call)));
+  }
+
+  /**
    * Watches jobs: `for await (const job of client.watch({ queue: "mail" }))`.
    *
    * Each change of a job is followed by the job as it then is, or as it is later: steps may be skipped, a terminal
@@ -320,6 +372,16 @@ export class Client {
     return convert.queueOf(answer.queue);
   }
 
+  /**
+   * Asks how many slots of workers a queue wants. The answer may be a second old.
+   *
+   * @throws QueueNotFound No job was ever enqueued in it.
+   */
+  async getQueueDemand(name: string, options: Call = {}): Promise<QueueDemand> {
+    const request = { queue: name };
+    return demandOf(await this.#call(options, true, (call) => this.#insight.getQueueDemand(request, call)));
+  }
+
   /** Stops the claiming of jobs from a queue. Running jobs continue. */
   async pauseQueue(name: string, options: Call = {}): Promise<Queue> {
     const answer = await this.#call(options, true, (call) => this.#admin.pauseQueue({ name }, call));
@@ -332,15 +394,117 @@ export class Client {
     return convert.queueOf(answer.queue);
   }
 
+  /**
+   * Changes what a queue allows of the jobs of one key. All servers know it when this returns.
+   *
+   * @param keyPolicy The new policy. Undefined: keys limit nothing any longer.
+   * @throws QueueNotFound No job was ever enqueued in it, and `allowMissing` is not set.
+   * @throws EtagMismatch It was changed since its `etag` was read.
+   */
+  async updateQueue(
+    name: string,
+    keyPolicy: KeyPolicy | undefined,
+    options: UpdateQueueOptions = {},
+  ): Promise<Queue> {
+    const { fields = [], etag = "", allowMissing = false } = options;
+    const request = {
+      queue: { name, etag, ...(keyPolicy && { keyPolicy: convert.keyPolicyMessage(keyPolicy) }) },
+      updateMask: { paths: fields.length > 0 ? fields.map((each) => `key_policy.${each}`) : ["key_policy"] },
+      allowMissing,
+    };
+    // A change that is made twice finds the etag of the first.
+    const answer = await this.#call(options, etag === "", (call) => this.#admin.updateQueue(request, call));
+    return convert.queueOf(answer.queue);
+  }
+
+  /**
+   * Reads the keys of a queue that have jobs, or of which something is said.
+   *
+   * @throws QueueNotFound No job was ever enqueued in it.
+   */
+  async listQueueKeys(queue: string, options: ListQueueKeysOptions = {}): Promise<QueueKey[]> {
+    const { only, mostWaitingFirst = false, most = 1000 } = options;
+    const keys: QueueKey[] = [];
+    let pageToken = "";
+    do {
+      const request = {
+        queue,
+        only: ListQueueKeysRequest_Only[only ?? "ONLY_UNSPECIFIED"],
+        orderBy: mostWaitingFirst ? "waiting desc" : "key",
+        pageSize: Math.min(most - keys.length, 1000),
+        pageToken,
+      };
+      const answer = await this.#call(options, true, (call) => this.#admin.listQueueKeys(request, call));
+      keys.push(...answer.keys.map(queueKeyOf));
+      pageToken = answer.nextPageToken;
+    } while (pageToken && keys.length < most);
+    return keys;
+  }
+
+  /**
+   * Reads one key of a queue, with the jobs that hold it. Every key is there, also one without jobs.
+   *
+   * @throws QueueNotFound No job was ever enqueued in it.
+   */
+  async getQueueKey(queue: string, key: string, options: Call = {}): Promise<QueueKey> {
+    const request = { queue, key };
+    const answer = await this.#call(options, true, (call) => this.#admin.getQueueKey(request, call));
+    return queueKeyOf(answer.queueKey);
+  }
+
+  /**
+   * Gives one key of a queue a limit of its own, or pauses it.
+   *
+   * @throws QueueNotFound No job was ever enqueued in it.
+   * @throws EtagMismatch The key was changed since its `etag` was read.
+   */
+  async updateQueueKey(
+    queue: string,
+    key: string,
+    change: QueueKeyChange,
+    options: UpdateQueueKeyOptions = {},
+  ): Promise<QueueKey> {
+    const { etag = "" } = options;
+    const { maxRunning, paused } = change;
+    const paths = [
+      ...(maxRunning === undefined ? [] : ["max_running"]),
+      ...(paused === undefined ? [] : ["paused"]),
+    ];
+    const request = {
+      queueKey: { queue, key, etag, maxRunning: maxRunning ?? 0, paused: paused ?? false },
+      updateMask: { paths },
+    };
+    // A change that is made twice finds the etag of the first.
+    const answer = await this.#call(options, etag === "", (call) =>
+      this.#admin.updateQueueKey(request, call),
+    );
+    return queueKeyOf(answer.queueKey);
+  }
+
+  /**
+   * Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it. That job stays as
+   * it ended.
+   *
+   * @returns The id of the job that blocked it.
+   * @throws QueueNotFound No job was ever enqueued in the queue.
+   * @throws KeyNotBlocked No job blocks the key.
+   */
+  async unblockQueueKey(queue: string, key: string, options: Call = {}): Promise<string> {
+    const answer = await this.#call(options, false, (call) =>
+      this.#admin.unblockQueueKey({ queue, key }, call),
+    );
+    return answer.blockedBy;
+  }
+
   #call<T>(options: Call, retry: boolean, method: (call: CallOptions) => Promise<T>): Promise<T> {
     const { deadlineMs = this.#deadlineMs, signal } = options;
     return call(method, { deadlineMs, signal, retry });
   }
 }
 
-function jobOf(job: pb.Job | undefined, replayed = false): Job {
+function jobOf(job: pb.Job | undefined, replayed = false, action?: UniqueAction): Job {
   if (!job) throw new TypeError("the server answered no job");
-  return new Job(job, replayed);
+  return new Job(job, replayed, action);
 }
 
 function listFilter(options: ListOptions): MessageInitShape<typeof ListJobsRequestSchema> {

@@ -6,10 +6,28 @@ import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 import { Job_Status, RetryPolicySchema } from "./gen/jobqueue/v1/job_pb.js";
 import type * as pb from "./gen/jobqueue/v1/job_pb.js";
-import { KindSchema } from "./gen/jobqueue/v1/queue_admin_pb.js";
+import {
+  KeyOrder,
+  KeyPolicySchema,
+  KindSchema,
+  LimitsSchema,
+  OnKeyFailure,
+  RateSchema,
+} from "./gen/jobqueue/v1/queue_admin_pb.js";
 import type * as admin from "./gen/jobqueue/v1/queue_admin_pb.js";
 import { holdName, msOf, retryPolicyOf, statusName } from "./jobs.js";
-import type { Hold, HoldDepth, Kind, Queue, QueueDepth, RetryPolicy, Status } from "./jobs.js";
+import type {
+  Hold,
+  HoldDepth,
+  KeyPolicy,
+  Kind,
+  Limits,
+  Queue,
+  QueueDepth,
+  Rate,
+  RetryPolicy,
+  Status,
+} from "./jobs.js";
 import { decode, encode } from "./payload.js";
 
 /** Milliseconds as a Duration. */
@@ -49,6 +67,11 @@ export function kindMessage(kind: Kind): admin.Kind {
   }
   if (kind.retryPolicy !== undefined) message.retryPolicy = retryPolicy(kind.retryPolicy);
   if (kind.timeoutMs !== undefined) message.timeout = duration(kind.timeoutMs, "timeoutMs");
+  if (kind.limits !== undefined) {
+    const { maxRunning, rate } = kind.limits;
+    message.limits = create(LimitsSchema, { maxRunning: maxRunning ?? 0 });
+    if (rate !== undefined) message.limits.rate = rateMessage(rate);
+  }
   return message;
 }
 
@@ -62,6 +85,7 @@ export function kindOf(message: admin.Kind | undefined): Kind {
     retryPolicy: retryPolicyOf(message.retryPolicy),
     maxAttempts: message.maxAttempts || undefined,
     timeoutMs: msOf(message.timeout),
+    limits: limitsOf(message.limits),
   };
 }
 
@@ -75,5 +99,63 @@ export function queueOf(message: admin.Queue | undefined): Queue {
   }
   const held: Partial<Record<Hold, HoldDepth>> = {};
   for (const { hold, jobs, capped } of message.held) held[holdName(hold)] = { jobs, capped };
-  return { name: message.name, paused: message.paused, running: message.running, depths, held };
+  const { name, paused, running, etag } = message;
+  const keyPolicy = keyPolicyOf(message.keyPolicy);
+  return {
+    name,
+    paused,
+    running,
+    depths,
+    held,
+    keyPolicy,
+    maxWaiting: message.maxWaiting || undefined,
+    limits: limitsOf(message.limits),
+    etag,
+  };
+}
+
+function keyPolicyOf(message: admin.KeyPolicy | undefined): KeyPolicy | undefined {
+  if (!message) return undefined;
+  return {
+    maxRunning: message.maxRunning || undefined,
+    rate: rateOf(message.rate),
+    maxWaiting: message.maxWaiting || undefined,
+    requireKey: message.requireKey,
+    order: message.order === undefined ? undefined : (KeyOrder[message.order] as keyof typeof KeyOrder),
+    onFailure:
+      message.onFailure === undefined
+        ? undefined
+        : (OnKeyFailure[message.onFailure] as keyof typeof OnKeyFailure),
+    fair: message.fair,
+  };
+}
+
+function limitsOf(message: admin.Limits | undefined): Limits | undefined {
+  return message && { maxRunning: message.maxRunning || undefined, rate: rateOf(message.rate) };
+}
+
+function rateOf(message: admin.Rate | undefined): Rate | undefined {
+  if (!message) return undefined;
+  const { count, period, burst, mostInAPeriod } = message;
+  return { count, periodMs: msOf(period) ?? 0, burst: burst || undefined, mostInAPeriod };
+}
+
+/** A policy of keys as a message. */
+export function keyPolicyMessage(policy: KeyPolicy): admin.KeyPolicy {
+  const message = create(KeyPolicySchema, {
+    maxRunning: policy.maxRunning ?? 0,
+    maxWaiting: policy.maxWaiting ?? 0,
+    requireKey: policy.requireKey ?? false,
+    ...(policy.order && { order: KeyOrder[policy.order] }),
+    ...(policy.onFailure && { onFailure: OnKeyFailure[policy.onFailure] }),
+    ...(policy.fair && { fair: true }),
+  });
+  const { rate } = policy;
+  if (rate !== undefined) message.rate = rateMessage(rate);
+  return message;
+}
+
+function rateMessage(rate: Rate): admin.Rate {
+  const period = duration(rate.periodMs, "periodMs");
+  return create(RateSchema, { count: rate.count, period, burst: rate.burst ?? 0 });
 }

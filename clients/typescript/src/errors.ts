@@ -91,8 +91,20 @@ export class JobNotHeld extends JobQueueError {}
 /** The key belongs to another request: `metadata.job_id` names its job. Use a new key. */
 export class IdempotencyKeyReused extends JobQueueError {}
 
+/** Another job, `metadata.job_id`, holds the name of a unique one: wait for it, or leave the work to it. */
+export class Duplicate extends JobQueueError {}
+
 /** An older server that still runs would break what was asked for: upgrade those in `metadata.servers` first. */
 export class ServersDiffer extends JobQueueError {}
+
+/** The queue was changed since its `etag` was read: read it again and decide anew; `metadata["etag"]` is its etag. */
+export class EtagMismatch extends JobQueueError {}
+
+/** Parts of a queue's key policy would contradict each other. */
+export class KeyPolicyConflict extends JobQueueError {}
+
+/** No failed job blocks the key: it was unblocked before, or its job was retried or deleted. */
+export class KeyNotBlocked extends JobQueueError {}
 
 /** The server has too much to do: try again after `retryAfterMs`. */
 export class Overloaded extends JobQueueError {}

@@ -3,13 +3,23 @@
 export type { AccessOptions, TlsOptions, Token } from "./access.js";
 export type { Call } from "./calls.js";
 export { Client } from "./client.js";
-export type { ClientOptions, ListOptions, WatchOptions } from "./client.js";
+export type {
+  ClientOptions,
+  ListOptions,
+  ListQueueKeysOptions,
+  UpdateQueueKeyOptions,
+  UpdateQueueOptions,
+  WatchOptions,
+} from "./client.js";
 export * from "./errors.js";
+export type { Explanation, QueueDemand, Reason, ReasonCode } from "./insight.js";
 export { AUTO, Job } from "./job.js";
 export type { FailedAttempt, JobOptions, JobProgress, LeasedJob, NewJob } from "./job.js";
 export type * from "./jobs.js";
 export { Cancelled, Discard, Retry, Snooze } from "./outcomes.js";
 export { JsonText } from "./payload.js";
+export type { KeyFilter, KeyHolder, QueueKey, QueueKeyChange } from "./queueKeys.js";
+export type { Unique, UniqueAction, UniqueField } from "./unique.js";
 export type { Watch } from "./watch.js";
 export { Stopped } from "./worker/context.js";
 export type { JobContext, Stop } from "./worker/context.js";

@@ -9,6 +9,8 @@ import type { LeasedJob as Leased } from "./gen/jobqueue/v1/lease_pb.js";
 import { dateOf, holdName, msOf, retryPolicyOf, statusName } from "./jobs.js";
 import type { Hold, RetryPolicy, Status } from "./jobs.js";
 import { JsonText, decode, encode, textOf } from "./payload.js";
+import { uniqueMessage } from "./unique.js";
+import type { Unique, UniqueAction } from "./unique.js";
 
 const NO_BYTES = new Uint8Array();
 const TERMINAL: ReadonlySet<Status> = new Set(["SUCCEEDED", "FAILED_PERMANENT", "CANCELLED"] as const);
@@ -45,6 +47,10 @@ export interface JobOptions {
   payloadJson?: string | Uint8Array | undefined;
   /** Whether no worker gets the job until `release`. Default false. */
   hold?: boolean | undefined;
+  /** What the job is about, for example a customer: its queue may limit how many jobs of one key run. Default: no key. */
+  key?: string | undefined;
+  /** The name of the job's work, if it is to be done once. Default: the job is not unique. */
+  unique?: Unique | undefined;
 }
 
 /** A job to enqueue. */
@@ -76,12 +82,14 @@ export function newJob(job: NewJob): pb.NewJob {
     labels: { ...job.labels },
     headers: { ...job.headers },
     hold: job.hold ?? false,
+    key: job.key ?? "",
     content: { case: "payloadJson", value: payloadOf(job) },
   });
   if (job.runAt !== undefined) message.start = { case: "runAt", value: timestamp(job.runAt, "runAt") };
   if (job.delayMs !== undefined) message.start = { case: "delay", value: duration(job.delayMs, "delayMs") };
   if (job.timeoutMs !== undefined) message.timeout = duration(job.timeoutMs, "timeoutMs");
   if (job.retryPolicy !== undefined) message.retryPolicy = retryPolicy(job.retryPolicy);
+  if (job.unique !== undefined) message.unique = uniqueMessage(job.unique);
   return message;
 }
 
@@ -148,6 +156,8 @@ export class Job {
   readonly lockedBy: string;
   readonly cancelRequested: boolean;
   readonly idempotencyKey: string;
+  /** The key by which its queue may limit it. Empty: none. */
+  readonly key: string;
   readonly timeoutMs: number | undefined;
   readonly retryPolicy: RetryPolicy | undefined;
   readonly labels: Readonly<Record<string, string>>;
@@ -158,8 +168,13 @@ export class Job {
   readonly hold: Hold | undefined;
   /** Of an answer to `enqueue`: whether the job was there before, by its idempotency key. */
   readonly replayed: boolean;
+  /**
+   * Of an answer to `enqueue`: what was done with this job, which holds the name of the one that was to be enqueued
+   * (`unique`). Undefined: that one was stored, or `replayed`.
+   */
+  readonly uniqueAction: UniqueAction | undefined;
 
-  constructor(job: pb.Job, replayed = false) {
+  constructor(job: pb.Job, replayed = false, uniqueAction?: UniqueAction) {
     this.id = job.id;
     this.kind = job.kind;
     this.queue = job.queue;
@@ -181,6 +196,7 @@ export class Job {
     this.lockedBy = job.lockedBy;
     this.cancelRequested = job.cancelRequested;
     this.idempotencyKey = job.idempotencyKey;
+    this.key = job.key;
     this.timeoutMs = msOf(job.timeout);
     this.retryPolicy = retryPolicyOf(job.retryPolicy);
     this.labels = job.labels;
@@ -201,6 +217,7 @@ export class Job {
     };
     this.hold = job.hold === undefined ? undefined : holdName(job.hold);
     this.replayed = replayed;
+    this.uniqueAction = uniqueAction;
   }
 
   /** The payload, decoded. Integers above 2^53 lose digits: those are in `payloadJson`. */
@@ -247,6 +264,11 @@ export class LeasedJob<P = any> {
   /** The job's kind. */
   get kind(): string {
     return this.#message.kind;
+  }
+
+  /** The key by which the queue may limit the job. Empty: none. */
+  get key(): string {
+    return this.#message.key;
   }
 
   /** The queue that it was claimed from. */

@@ -4,14 +4,28 @@ import { durationMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 
 import { Job_Hold, Job_Status } from "./gen/jobqueue/v1/job_pb.js";
+import type {
+  KeyOrder as KeyOrders,
+  OnKeyFailure as OnKeyFailures,
+} from "./gen/jobqueue/v1/queue_admin_pb.js";
 import type * as pb from "./gen/jobqueue/v1/job_pb.js";
 import type { Job } from "./job.js";
+import type { UniqueAction } from "./unique.js";
 
 /** Where a job is in its life. `STATUS_UNSPECIFIED`: one that this version does not know. */
 export type Status = keyof typeof Job_Status;
 
-/** What a job that is held back waits for: `HAND` is `release`. `HOLD_UNSPECIFIED`: one that this version does not know. */
+/**
+ * What a job that is held back waits for: `KEY` is its key, `TIME` its run_at and then its key, `HAND` is `release`.
+ * `HOLD_UNSPECIFIED`: one that this version does not know.
+ */
 export type Hold = keyof typeof Job_Hold;
+
+/** In what order jobs of one key start; the names of the contract, without their prefix. */
+export type KeyOrder = keyof typeof KeyOrders;
+
+/** What becomes of a key in strict order whose job failed for good; the names of the contract, without their prefix. */
+export type OnKeyFailure = keyof typeof OnKeyFailures;
 
 /** The wait between a failure and the next attempt. What is undefined is the kind's value, else the default. */
 export interface RetryPolicy {
@@ -27,6 +41,8 @@ export interface EnqueueResult {
   readonly id: string;
   /** Whether it was there before, by its idempotency key. */
   readonly replayed: boolean;
+  /** What was done with this job, which holds the name of the one that was to be enqueued. Undefined: that was stored. */
+  readonly uniqueAction: UniqueAction | undefined;
 }
 
 /** One page of a list. It may be short, even empty, and still have a next one. */
@@ -57,6 +73,8 @@ export interface Kind {
   maxAttempts?: number | undefined;
   /** For jobs without their own value. Default: no limit. */
   timeoutMs?: number | undefined;
+  /** What it allows of all its jobs together, over all queues. Default: no limit. */
+  limits?: Limits | undefined;
 }
 
 /** How many jobs of one status there are in a queue. */
@@ -87,6 +105,52 @@ export interface Queue {
   readonly depths: Readonly<Partial<Record<Status, QueueDepth>>>;
   /** Its jobs that are held back, by what they wait for. They count in `depths` too. */
   readonly held: Readonly<Partial<Record<Hold, HoldDepth>>>;
+  /** What it allows of the jobs of one key. Undefined: keys are marks, and limit nothing. */
+  readonly keyPolicy: KeyPolicy | undefined;
+  /** How many of its jobs may wait before enqueues are refused. Undefined: any number. */
+  readonly maxWaiting: number | undefined;
+  /** What it allows of all its jobs together. Undefined: their workers alone limit them. */
+  readonly limits: Limits | undefined;
+  /** Stands for this version of its `keyPolicy`, `maxWaiting` and `limits`, for `updateQueue`. */
+  readonly etag: string;
+}
+
+/** What a queue or a kind allows of all its jobs together. What is undefined is no limit. */
+export interface Limits {
+  /** How many of them run at once, over all workers and servers, 1..1000000. */
+  readonly maxRunning?: number | undefined;
+  /** How many of them start in a time, over all workers and servers. */
+  readonly rate?: Rate | undefined;
+}
+
+/** What a queue allows of the jobs of one key (`NewJob.key`). What is undefined is no limit. */
+export interface KeyPolicy {
+  /** How many of them run at once, 1..1000000. */
+  readonly maxRunning?: number | undefined;
+  /** How many of them start in a time. */
+  readonly rate?: Rate | undefined;
+  /** How many of them may wait for the key. */
+  readonly maxWaiting?: number | undefined;
+  /** Whether a job without a key is refused. Default false. */
+  readonly requireKey?: boolean | undefined;
+  /** In what order they start; STRICT, in that of their enqueues, lets one run at once. Undefined: none is promised. */
+  readonly order?: KeyOrder | undefined;
+  /** What becomes of a key in strict order whose job failed for good or was cancelled. */
+  readonly onFailure?: OnKeyFailure | undefined;
+  /** Whether keys take turns, so that one with many jobs delays another by a round at most. */
+  readonly fair?: boolean | undefined;
+}
+
+/** How many jobs may start in a time. */
+export interface Rate {
+  /** So many in each period, 1..1000000. */
+  readonly count: number;
+  /** 1 ms to 24 h, whole. */
+  readonly periodMs: number;
+  /** So many may start at once after a pause. Undefined: what the rate lets start in 50 ms, 1 at least. */
+  readonly burst?: number | undefined;
+  /** In answers: the most that start in any span as long as the period. */
+  readonly mostInAPeriod?: number | undefined;
 }
 
 /** The name of a status; one that this version does not know is STATUS_UNSPECIFIED. */

@@ -2,6 +2,8 @@
 
 export * from "./gen/jobqueue/v1/access_admin_pb.js";
 export * from "./gen/jobqueue/v1/access_pb.js";
+export * from "./gen/jobqueue/v1/bulk_pb.js";
+export * from "./gen/jobqueue/v1/insight_pb.js";
 export * from "./gen/jobqueue/v1/job_pb.js";
 export * from "./gen/jobqueue/v1/jobqueue_pb.js";
 export * from "./gen/jobqueue/v1/lease_pb.js";

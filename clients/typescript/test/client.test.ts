@@ -11,6 +11,7 @@ import {
   AUTO,
   Client,
   DeadlineExceeded,
+  EtagMismatch,
   JobNotFound,
   JsonText,
   KindUnknown,
@@ -19,14 +20,23 @@ import {
   Unavailable,
   WaitTimeout,
 } from "../src/index.js";
-import type { JobQueueError } from "../src/index.js";
+import type { JobQueueError, KeyPolicy } from "../src/index.js";
 import {
   BadRequestSchema,
   ErrorInfoSchema,
   RetryInfoSchema,
 } from "../src/gen/google/rpc/error_details_pb.js";
-import { JobSchema, Job_Status } from "../src/gen/jobqueue/v1/job_pb.js";
+import {
+  JobSchema,
+  Job_Status,
+  Unique_Action,
+  Unique_Field,
+  Unique_OnConflict,
+  Unique_Scope,
+  Unique_Until,
+} from "../src/gen/jobqueue/v1/job_pb.js";
 import type { Job_Hold, NewJob } from "../src/gen/jobqueue/v1/job_pb.js";
+import { LimitsSchema } from "../src/gen/jobqueue/v1/queue_admin_pb.js";
 import { VERSION } from "../src/version.js";
 import { ScriptedServer } from "./scripted.js";
 
@@ -80,6 +90,40 @@ test("an enqueue without a key is asked once, one with a key again, under the sa
   assert.equal(keys[1], keys[2]);
 });
 
+test("a unique job goes out with its name, and the one that was kept comes back", async (t) => {
+  const server = await ScriptedServer.start(t, {
+    enqueueJob: (request) => {
+      const unique = request.job?.unique;
+      assert.deepEqual(
+        [unique?.key, unique?.payloadFields, unique?.scope, unique?.until, unique?.onConflict],
+        ["", ["/user/id"], Unique_Scope.QUEUE_AND_KIND, Unique_Until.PERIOD, Unique_OnConflict.REPLACE],
+      );
+      assert.deepEqual(unique?.replace, [Unique_Field.PAYLOAD, Unique_Field.RUN_AT]);
+      assert.equal(unique?.maxDelay?.seconds, 2n);
+      assert.equal(unique?.period?.seconds, 60n);
+      return { job, uniqueAction: Unique_Action.REPLACED };
+    },
+    batchEnqueueJobs: () => ({ results: [{ id: "j1" }, { id: "j1", uniqueAction: Unique_Action.KEPT }] }),
+  });
+  const client = new Client(server.address);
+  const unique = {
+    payloadFields: ["/user/id"],
+    scope: "QUEUE_AND_KIND",
+    until: "PERIOD",
+    periodMs: 60_000,
+    onConflict: "REPLACE",
+    replace: ["PAYLOAD", "RUN_AT"],
+    maxDelayMs: 2_000,
+  } as const;
+  const answer = await client.enqueue("k", { user: { id: 7 } }, { unique });
+  assert.deepEqual([answer.id, answer.uniqueAction, answer.replayed], ["j1", "REPLACED", false]);
+  const results = await client.enqueueMany([{ kind: "k" }, { kind: "k" }]);
+  assert.deepEqual(
+    results.map((each) => each.uniqueAction),
+    [undefined, "KEPT"],
+  );
+});
+
 test("cancel, retry, release and delete are asked once", async (t) => {
   let calls = 0;
   const refuse = (): never => {
@@ -111,6 +155,125 @@ test("a held job says so until it is released", async (t) => {
   assert.equal((await client.enqueue("k")).hold, undefined);
   assert.equal((await client.get("j1")).hold, "HOLD_UNSPECIFIED");
   assert.equal((await client.release("j1")).hold, undefined);
+});
+
+test("a job is explained, and a queue's demand is told", async (t) => {
+  const pause = { code: 6, unblockedBy: ["ResumeQueue q"], detail: { case: "pause", value: { by: "ada" } } };
+  const server = await ScriptedServer.start(
+    t,
+    {},
+    {
+      explainJob: ({ id }) =>
+        ({ jobId: id, status: 1, reasons: [pause, { code: 99 as number as 1 }] }) as never,
+      getQueueDemand: () =>
+        ({
+          runnable: 3,
+          held: 4,
+          heldByKey: 3,
+          wantedSlots: 5,
+          oldestRunnableAge: { seconds: 60n },
+        }) as never,
+    },
+  );
+  const client = new Client(server.address);
+  const { jobId, status, reasons, couldStartAt } = await client.explain("j1");
+  assert.deepEqual([jobId, status, couldStartAt], ["j1", "QUEUED", undefined]);
+  assert.deepEqual([reasons[0]?.code, reasons[0]?.unblockedBy], ["QUEUE_PAUSED", ["ResumeQueue q"]]);
+  const detail = reasons[0]?.detail;
+  assert.equal(detail?.case === "pause" && detail.value.by, "ada");
+  assert.equal(reasons[1]?.code, "CODE_UNSPECIFIED");
+  const demand = await client.getQueueDemand("q");
+  assert.deepEqual([demand.runnable, demand.wantedSlots, demand.oldestRunnableAgeMs], [3, 5, 60_000]);
+  assert.deepEqual([demand.held, demand.heldByKey, demand.readAt], [4, 3, undefined]);
+});
+
+test("a queue is changed with its etag", async (t) => {
+  const masks: string[][] = [];
+  const server = await ScriptedServer.start(
+    t,
+    {},
+    {},
+    {
+      updateQueue: ({ queue, updateMask }) => {
+        masks.push(updateMask?.paths ?? []);
+        if (queue?.etag === "old") throw refusal(Code.Aborted, "ETAG_MISMATCH");
+        if (queue?.keyPolicy?.rate) queue.keyPolicy.rate.mostInAPeriod = 15;
+        const limits = create(LimitsSchema, {
+          maxRunning: 40,
+          rate: { count: 7, period: { seconds: 1n }, mostInAPeriod: 7 },
+        });
+        return { queue: { ...queue!, maxWaiting: 70, limits, etag: "new" } };
+      },
+    },
+  );
+  const client = new Client(server.address);
+  const rate = { count: 10, periodMs: 60_000, burst: 3 };
+  const policy: KeyPolicy = {
+    maxRunning: 1,
+    rate,
+    maxWaiting: 9,
+    requireKey: true,
+    order: "STRICT",
+    onFailure: "HOLD",
+    fair: true,
+  };
+  const starts = { count: 7, periodMs: 1000, burst: undefined, mostInAPeriod: 7 };
+  const queue = await client.updateQueue("q", policy);
+  assert.deepEqual(
+    [queue.etag, queue.maxWaiting, queue.limits, queue.keyPolicy],
+    ["new", 70, { maxRunning: 40, rate: starts }, { ...policy, rate: { ...rate, mostInAPeriod: 15 } }],
+  );
+  assert.equal(
+    (await client.updateQueue("q", undefined, { fields: ["rate", "max_running"] })).keyPolicy,
+    undefined,
+  );
+  assert.deepEqual(masks, [["key_policy"], ["key_policy.rate", "key_policy.max_running"]]);
+  await assert.rejects(client.updateQueue("q", policy, { etag: "old" }), EtagMismatch);
+});
+
+test("a key of a queue is listed, and changed with its etag", async (t) => {
+  const masks: string[][] = [];
+  const orders: string[] = [];
+  const server = await ScriptedServer.start(
+    t,
+    {},
+    {},
+    {
+      listQueueKeys: ({ orderBy, only, pageToken }) => {
+        orders.push(`${orderBy} ${only} ${pageToken}`);
+        return pageToken
+          ? { keys: [{ key: "b" }] }
+          : { keys: [{ key: "a", waiting: 3 }], nextPageToken: "t" };
+      },
+      getQueueKey: ({ key }) => ({
+        queueKey: { key, limit: 2, taken: 1, holders: [{ jobId: "j", worker: "w", since: { seconds: 7n } }] },
+      }),
+      updateQueueKey: ({ queueKey, updateMask }) => {
+        masks.push(updateMask?.paths ?? []);
+        if (queueKey?.etag === "old") throw refusal(Code.Aborted, "ETAG_MISMATCH");
+        return { queueKey: { ...queueKey!, etag: "new" } };
+      },
+    },
+  );
+  const client = new Client(server.address);
+  const keys = await client.listQueueKeys("q", { only: "WAITING", mostWaitingFirst: true });
+  assert.deepEqual(
+    keys.map(({ key, waiting }) => [key, waiting]),
+    [
+      ["a", 3],
+      ["b", 0],
+    ],
+  );
+  assert.deepEqual(orders, ["waiting desc 3 ", "waiting desc 3 t"]);
+  assert.equal((await client.listQueueKeys("q", { most: 1 })).length, 1);
+  const key = await client.getQueueKey("q", "a/b");
+  assert.deepEqual([key.key, key.limit, key.taken, key.maxRunning], ["a/b", 2, 1, undefined]);
+  assert.deepEqual(key.holders, [{ jobId: "j", worker: "w", since: new Date(7000) }]);
+  const changed = await client.updateQueueKey("q", "a", { maxRunning: 5, paused: true });
+  assert.deepEqual([changed.maxRunning, changed.paused, changed.etag], [5, true, "new"]);
+  assert.equal((await client.updateQueueKey("q", "a", { paused: false })).paused, false);
+  assert.deepEqual(masks, [["max_running", "paused"], ["paused"]]);
+  await assert.rejects(client.updateQueueKey("q", "a", { paused: true }, { etag: "old" }), EtagMismatch);
 });
 
 test("tries end with the deadline, and the error says what was wrong all the time", async (t) => {
@@ -220,6 +383,7 @@ test("what a job is given travels as it was given", async (t) => {
     idempotencyKey: "key",
     labels: { a: "b" },
     headers: { c: "d" },
+    key: "customer 42",
   });
   assert.equal(token, "Bearer secret");
   assert.ok(seen?.content.case === "payloadJson" && seen.start.case === "runAt");
@@ -231,7 +395,10 @@ test("what a job is given travels as it was given", async (t) => {
     [seen.retryPolicy?.minBackoff?.nanos, seen.retryPolicy?.maxBackoff?.seconds],
     [250_000_000, 60n],
   );
-  assert.deepEqual([{ ...seen.labels }, { ...seen.headers }], [{ a: "b" }, { c: "d" }]);
+  assert.deepEqual(
+    [{ ...seen.labels }, { ...seen.headers }, seen.key],
+    [{ a: "b" }, { c: "d" }, "customer 42"],
+  );
 });
 
 test("what can't be sent is refused before it is", async () => {

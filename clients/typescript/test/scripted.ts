@@ -10,7 +10,9 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 
+import { Insight } from "../src/gen/jobqueue/v1/insight_pb.js";
 import { JobQueue } from "../src/gen/jobqueue/v1/jobqueue_pb.js";
+import { QueueAdmin } from "../src/gen/jobqueue/v1/queue_admin_pb.js";
 import { LeaseResponseSchema } from "../src/gen/jobqueue/v1/lease_pb.js";
 import type { Worker } from "../src/index.js";
 import type { Hello, LeaseRequest, LeaseResponse, LeasedJob } from "../src/gen/jobqueue/v1/lease_pb.js";
@@ -130,25 +132,32 @@ export class ScriptedServer {
   readonly #accepted: ScriptedStream[] = [];
   readonly #workers: (() => Promise<void>)[] = [];
 
-  constructor(methods: Partial<ServiceImpl<typeof JobQueue>>) {
+  constructor(
+    methods: Partial<ServiceImpl<typeof JobQueue>>,
+    insight: Partial<ServiceImpl<typeof Insight>>,
+    admin: Partial<ServiceImpl<typeof QueueAdmin>>,
+  ) {
     const streams = this.#streams;
     const handler = connectNodeAdapter({
       routes: (router) =>
-        router.service(JobQueue, {
-          async *lease(requests, context) {
-            const gone = new Promise<void>((resolve) => {
-              context.signal.addEventListener("abort", () => resolve());
-            });
-            const stream = new ScriptedStream(context.requestHeader.get("authorization"), gone);
-            void feed(requests, stream, streams);
-            for (;;) {
-              const response = await stream.responses.take("response of the script").catch(() => undefined);
-              if (response === undefined) return;
-              yield response;
-            }
-          },
-          ...methods,
-        }),
+        router
+          .service(Insight, insight)
+          .service(QueueAdmin, admin)
+          .service(JobQueue, {
+            async *lease(requests, context) {
+              const gone = new Promise<void>((resolve) => {
+                context.signal.addEventListener("abort", () => resolve());
+              });
+              const stream = new ScriptedStream(context.requestHeader.get("authorization"), gone);
+              void feed(requests, stream, streams);
+              for (;;) {
+                const response = await stream.responses.take("response of the script").catch(() => undefined);
+                if (response === undefined) return;
+                yield response;
+              }
+            },
+            ...methods,
+          }),
     });
     this.#server = http2.createServer(handler);
     this.#server.on("session", (session) => {
@@ -161,8 +170,10 @@ export class ScriptedServer {
   static async start(
     t: TestContext,
     methods: Partial<ServiceImpl<typeof JobQueue>> = {},
+    insight: Partial<ServiceImpl<typeof Insight>> = {},
+    admin: Partial<ServiceImpl<typeof QueueAdmin>> = {},
   ): Promise<ScriptedServer> {
-    const server = new ScriptedServer(methods);
+    const server = new ScriptedServer(methods, insight, admin);
     await server.listen();
     t.after(() => server.close());
     return server;

@@ -15,11 +15,14 @@ from .addresses import check_free
 from .background import Background
 from .core.access.room import AccessRoom
 from .core.attempt.room import AttemptRoom
+from .core.bulk.room import BulkRoom
 from .core.catalog.room import CatalogRoom
 from .core.claim.room import ClaimRoom
 from .core.events.room import EventsRoom
+from .core.insight.room import InsightRoom
 from .core.intake.room import IntakeRoom
 from .core.lease.room import LeaseRoom
+from .core.limits.room import LimitsRoom
 from .core.operate.room import OperateRoom
 from .core.query.room import QueryRoom
 from .core.session.room import SessionRoom
@@ -115,7 +118,7 @@ class App:
 
         # The core, room by room.
         self.upkeep = upkeep = UpkeepRoom(stores, expected, level=self._level, retention=retention)
-        self.catalog = catalog = CatalogRoom(stores, open_kinds=settings.kinds == "open")
+        self.catalog = catalog = CatalogRoom(stores, upkeep, open_kinds=settings.kinds == "open")
         self.events = events = EventsRoom(stores, catalog, metrics, tuning, exchanges=settings.notify == "on")
         self.access = access = AccessRoom(
             stores, upkeep, events.server.count, events.peers, metrics, tuning, issuers=read_issuers(settings),
@@ -126,35 +129,37 @@ class App:
         )
         self.lease = lease = LeaseRoom(stores, catalog, events, tuning, cancel_grace=cancel_grace)
         self.claim = claim = ClaimRoom(stores, upkeep, catalog, events, lease, metrics, tuning)
+        self.limits = limits = LimitsRoom(stores, upkeep, catalog, events, claim, metrics, tuning)
         self.intake = intake = IntakeRoom(
-            stores, upkeep, catalog, claim, metrics, tuning, most_waiting=settings.enqueue_queue_limit
+            stores, upkeep, catalog, events, claim, metrics, tuning, most_waiting=settings.enqueue_queue_limit
         )
-        self.attempt = attempt = AttemptRoom(stores, events, lease, claim, intake, metrics, tuning)
+        self.attempt = attempt = AttemptRoom(stores, catalog, events, lease, claim, limits, intake, metrics, tuning)
         self.session = session = SessionRoom(
             stores, upkeep, access, catalog, events, lease, claim, attempt, tuning,
             server_name=self.name, on_outdated=self._too_old, most=settings.max_sessions,
             max_age=settings.connection_max_age, cancel_grace=cancel_grace,
         )
-        operate = OperateRoom(stores, events, claim, session)
+        self.insight = insight = InsightRoom(stores, upkeep, catalog, events, session)
+        bulk = BulkRoom(stores, catalog, events, claim, intake, session, metrics)
 
         # The transports, over one chain.
         self.chain = chain = chain_of(settings, access, metrics)
         services = services_of(
-            settings, upkeep, access, catalog, query, lease, intake, attempt, session, operate,
-            server_name=self.name,
+            settings, upkeep, access, catalog, query, lease, limits, intake, attempt, session,
+            OperateRoom(stores, events, claim, session), insight, bulk, server_name=self.name,
         )
         self.transports = Transports(
             settings, chain, services, metrics, events.database, self._tls, reuse_port=self._reuse_port
         )
 
         # What runs all the time, and how it ends.
-        gauges = Gauges(metrics, chain, session.sessions, query.watches, catalog.catalog, upkeep.clock)
-        rooms = (upkeep, access, catalog, events, query, lease, claim, intake, attempt, session)
+        gauges = Gauges(metrics, chain, session.sessions, query.watches, insight, catalog.catalog, upkeep.clock)
+        rooms = (upkeep, access, catalog, events, query, lease, claim, limits, intake, attempt, session, bulk)
         self.background = Background(
             *(room.background() for room in rooms),
             {"depths": gauges.run, "free memory": FreeMemory().run} | watching(self._tls, metrics),
         )
-        return Drain(chain, self.transports.serving, query, claim, attempt, session, tuning, grace=grace)
+        return Drain(chain, self.transports.serving, query, claim, attempt, session, insight, tuning, grace=grace)
     # fmt: on
 
     # ---- start and stop

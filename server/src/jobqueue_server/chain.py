@@ -36,6 +36,8 @@ UNARY_SECONDS = 30.0
 #: How many seconds a call that asked to wait gets in addition to its wait, for the answer.
 BEYOND_WAIT_SECONDS = 5.0
 MAX_REQUEST_ID_CHARS = 128
+#: The name in an answer of how near the server is to refusing jobs, and above what it is told.
+PRESSURE, NOTABLE_PRESSURE = "jobqueue-pressure", 0.5
 #: The scope of every call to a server without credentials.
 ANONYMOUS = Scope(DEFAULT_NAMESPACE, "anonymous")
 
@@ -121,6 +123,11 @@ class Call:
     def source(self) -> Source:
         """Whence it came, for the audit log."""
         return Source(self.address, self.transport, self.request_id)
+
+    def tell_pressure(self, pressure: float) -> None:
+        """Tells the caller how near the server is to refusing jobs, from 0 to 1, if it is near."""
+        if pressure > NOTABLE_PRESSURE:
+            self.answer_metadata[PRESSURE] = f"{pressure:.2f}"
 
     def remaining(self) -> float | None:
         """Seconds until the deadline, negative after it; None if the call has no deadline."""

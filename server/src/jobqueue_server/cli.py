@@ -24,7 +24,7 @@ from .errors import JobQueueError
 from .security import check
 from .settings import Settings, SettingsInvalid, default_text, environment_name, misspelt
 from .store import migrate
-from .store.pooler import PoolerUnusable
+from .store.pooler import OTHERS_STATEMENT, PoolerUnusable
 from .store.upkeep.levels import LevelTooLow
 from .tls import TlsUnusable
 
@@ -303,6 +303,9 @@ def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         PoolerUnusable,
     ) as error:
         _fail(str(error))
+    except OTHERS_STATEMENT:
+        # The check before the start may have had one connection all the time by luck.
+        _fail(str(PoolerUnusable()))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

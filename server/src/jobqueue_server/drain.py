@@ -12,6 +12,7 @@ from . import logs
 from .chain import Chain
 from .core.attempt.room import AttemptRoom
 from .core.claim.room import ClaimRoom
+from .core.insight.room import InsightRoom
 from .core.query.room import QueryRoom
 from .core.session.room import SessionRoom
 from .core.tuning import Tuning
@@ -35,6 +36,7 @@ class Drain:
         claim: ClaimRoom,
         attempt: AttemptRoom,
         session: SessionRoom,
+        insight: InsightRoom,
         tuning: Tuning,
         *,
         grace: timedelta,
@@ -46,6 +48,7 @@ class Drain:
         self._settler = attempt.settler
         self._sessions = session.sessions
         self._unary = session.unary
+        self._scaling = insight.scaling
         self._tuning = tuning
         self._grace = grace
         self.now = asyncio.Event()
@@ -69,6 +72,7 @@ class Drain:
                 await self._activity.quiet()
         self._unary.leave()
         self._watches.leave()
+        self._scaling.leave()
         linked = self._sessions.linked()
         spread = min(tuning.drain_all, tuning.drain_each * len(linked))
         for session in linked:

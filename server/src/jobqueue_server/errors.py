@@ -108,6 +108,52 @@ class QueueNotFound(JobQueueError):
 
     reason, code = "QUEUE_NOT_FOUND", "NOT_FOUND"
 
+    @classmethod
+    def of(cls, name: str, field: str = "name") -> QueueNotFound:
+        """No queue has this name, which stood in this field of the request."""
+        return cls(
+            f"{field}: there is no queue {name!r}; a queue exists from its first use",
+            metadata={"queue": name},
+        )
+
+
+class FilterEmpty(JobQueueError):
+    """The filter has no condition, so that it would match all jobs. Set one, or `everything`."""
+
+    reason, code = "FILTER_EMPTY", "INVALID_ARGUMENT"
+
+
+class OperationNotFound(JobQueueError):
+    """No operation has this name: it never existed, was deleted, is another principal's, or its retention ended."""
+
+    reason, code = "OPERATION_NOT_FOUND", "NOT_FOUND"
+
+    @classmethod
+    def of(cls, name: str) -> OperationNotFound:
+        """No operation has this name."""
+        return cls(
+            f"there is no operation {name}: it never was, or it was deleted, or its retention ended",
+            metadata={"operation": name},
+        )
+
+
+class OperationNotDone(JobQueueError):
+    """The operation is not done, so it can't be deleted. Wait for it, or cancel it first."""
+
+    reason, code, http_status = "OPERATION_NOT_DONE", "FAILED_PRECONDITION", 409
+
+
+class RequestIdReused(JobQueueError):
+    """The request id belongs to another request, whose operation is in `metadata.operation`. Choose a new one."""
+
+    reason, code = "REQUEST_ID_REUSED", "ALREADY_EXISTS"
+
+
+class TooManyOperations(JobQueueError):
+    """As many operations of the namespace are not done as there may be. Wait for one, or cancel one."""
+
+    reason, code = "TOO_MANY_OPERATIONS", "RESOURCE_EXHAUSTED"
+
 
 class JobTerminal(JobQueueError):
     """The job has ended, so it can't be cancelled."""
@@ -131,6 +177,12 @@ class IdempotencyKeyReused(JobQueueError):
     """The key belongs to another request, whose job is in `metadata.job_id`. Choose a new key for this request."""
 
     reason, code = "IDEMPOTENCY_KEY_REUSED", "ALREADY_EXISTS"
+
+
+class Duplicate(JobQueueError):
+    """Another job, in `metadata.job_id`, holds the name of a unique job. Wait for it, or leave the work to it."""
+
+    reason, code = "DUPLICATE", "ALREADY_EXISTS"
 
 
 class PageTokenInvalid(JobQueueError):
@@ -185,6 +237,24 @@ class QueueFull(JobQueueError):
     """Too many enqueues wait to be stored. Call again after `RetryInfo`."""
 
     reason, code = "QUEUE_FULL", "RESOURCE_EXHAUSTED"
+
+
+class QueueBacklogFull(JobQueueError):
+    """As many jobs wait in the queue as its `max_waiting` allows. Call again after `RetryInfo`, or add workers."""
+
+    reason, code = "QUEUE_BACKLOG_FULL", "RESOURCE_EXHAUSTED"
+
+
+class KeyBacklogFull(JobQueueError):
+    """As many jobs as the queue allows wait for the key of a job. Back off for the time in `RetryInfo`."""
+
+    reason, code = "KEY_BACKLOG_FULL", "RESOURCE_EXHAUSTED"
+
+
+class QueueKeysFull(JobQueueError):
+    """Something is said of as many keys of the queue as may be. Set back some of them first (UpdateQueueKey)."""
+
+    reason, code, http_status = "QUEUE_KEYS_FULL", "FAILED_PRECONDITION", 409
 
 
 class TooManyCalls(JobQueueError):
@@ -314,6 +384,24 @@ class ServersDiffer(JobQueueError):
     """An older server that still runs would break what the request uses. Upgrade those in `metadata.servers` first."""
 
     reason, code = "SERVERS_DIFFER", "FAILED_PRECONDITION"
+
+
+class EtagMismatch(JobQueueError):
+    """The queue was changed since its etag was read. Read it again and decide anew; `metadata.etag` is its etag now."""
+
+    reason, code, http_status = "ETAG_MISMATCH", "ABORTED", 409
+
+
+class KeyPolicyConflict(JobQueueError):
+    """Parts of the queue's key policy would contradict each other. Change both in one call, as the violation says."""
+
+    reason, code, http_status = "KEY_POLICY_CONFLICT", "FAILED_PRECONDITION", 409
+
+
+class KeyNotBlocked(JobQueueError):
+    """No failed job blocks the key. It was unblocked before, or its job was retried or deleted."""
+
+    reason, code, http_status = "KEY_NOT_BLOCKED", "FAILED_PRECONDITION", 409
 
 
 class MethodNotImplemented(JobQueueError):

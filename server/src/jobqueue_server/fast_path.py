@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from .chain import Begun, time_is_up
+from .chain import NOTABLE_PRESSURE, Begun, time_is_up
 from .errors import JobQueueError
 from .model import Ticket
 
@@ -123,6 +123,8 @@ class FastCall(ABC, Generic[Answer]):
         if error is not None:
             self._refuse(error)
             return
+        if self._ticket.pressure > NOTABLE_PRESSURE:
+            self._begun.call.tell_pressure(self._ticket.pressure)
         try:
             answer = self._answer(done.result())
         except Exception as fault:

@@ -43,6 +43,7 @@ class Type(Enum):
     STATUS = "status"
     #: A flag in a NewJob.
     HOLD = "hold"
+    UNIQUE = "unique"
     SPAN = "span"
     RETRY_POLICY = "retry policy"
     TEXTS = "texts"
@@ -75,7 +76,7 @@ class ByKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the table `job` that an insert fills, once for each run of jobs with the same values.
+    """A column of the table `job` that an insert fills: for each run of jobs with the same values, or for each job.
 
     Attributes:
         name: The column's name.
@@ -86,6 +87,7 @@ class Column:
         unset: The value of a field that was left out: None, or 0 for a number that is never null.
         sent: The type of the argument.
         live: Whether `live_job` has the column too.
+        each: Whether each job of a run has its own value. `of` is then a list, or None where no job of the run has one.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Column:
     unset: int | None = None
     sent: str = ""
     live: bool = False
+    each: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ class Field:
         digested: Whether a request with another value is another request for the idempotency key.
         shown: Which answers show it; None: no Job has it.
         delivered: Whether a LeasedJob has it. The values of its columns are in `LeaseTemplate.terms`
-            (core/lease/lease.py).
+            (core/lease/lease.py), and of columns with `each` in the lease.
         of_template: The attribute of `LeaseTemplate` that has a delivered field without columns. Empty: each lease has
             its own value.
         by_kind: When the value of the job's kind is used instead.
@@ -250,8 +253,21 @@ FIELDS = (
         own=True,
         most=MAX_KEY_CHARS,
     ),
+    Field(
+        "key",
+        Type.TEXT,
+        (Column("key", "text", "keys", each=True),),
+        asked=True,
+        digested=True,
+        shown=View.BASIC,
+        delivered=True,
+        simple=True,
+        own=True,
+    ),
     # `live_job` alone has its column, since a retry does not hold the job back again.
     Field("hold", Type.HOLD, asked=True, digested=True, shown=View.BASIC),
+    # `unique_hold` knows which job holds a name; a job does not show the one that it came with.
+    Field("unique", Type.UNIQUE, asked=True, digested=True),
     # The job's state.
     Field("status", Type.STATUS, shown=View.BASIC),
     Field("attempts", Type.NUMBER, shown=View.BASIC),
@@ -275,8 +291,8 @@ FIELDS = (
 #: The columns that an insert fills, in the order of its arguments.
 COLUMNS = tuple(column for field in FIELDS for column in field.columns)
 
-#: The columns of the delivered fields.
-TERMS = tuple(column for field in FIELDS if field.delivered for column in field.columns)
+#: The columns of the delivered fields that the leases of a template share.
+TERMS = tuple(column for field in FIELDS if field.delivered for column in field.columns if not column.each)
 
 _DEFAULTS = {
     field.name: field.default_factory() if field.default_factory is not MISSING else field.default

@@ -13,10 +13,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from operator import attrgetter
 
+from google.longrunning import operations_pb2
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from grpc_http2 import PeerCertificate
-from jobqueue.v1 import access_admin_pb2, access_pb2, jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1 import (
+    access_admin_pb2,
+    access_pb2,
+    bulk_pb2,
+    insight_pb2,
+    jobqueue_pb2,
+    queue_admin_pb2,
+)
 
 from .chain import DOCUMENTS, METRICS, Call, CallObserver, Chain
 from .core.access.access import Access
@@ -32,6 +40,7 @@ from .errors import (
 )
 from .grants import EVERY, NOTHING, Grant, Grants, Permission
 from .model import DEFAULT_NAMESPACE
+from .rpc.keda import externalscaler_pb2
 from .scope import Scope
 from .settings import Settings
 
@@ -86,6 +95,26 @@ _PAID_OTHERWISE = {
     f"/jobqueue.v1.JobQueue/{name}"
     for name in ("EnqueueJob", "BatchEnqueueJobs", "SettleJobs", "HeartbeatSession", "CloseSession")
 }
+#: Of methods whose .proto file is not ours, so that it can't say. They are served in the same way as ours.
+DECLARED_HERE: Mapping[str, access_pb2.Access] = {
+    f"google.longrunning.Operations.{name}": access_pb2.Access(
+        any_of=[access_pb2.Access.OPERATE, access_pb2.Access.ADMIN],
+        object=access_pb2.Access.FILTERED,
+        audited=audited,
+    )
+    for name, audited in (
+        ("ListOperations", False),
+        ("GetOperation", False),
+        ("WaitOperation", False),
+        ("CancelOperation", True),
+        ("DeleteOperation", True),
+    )
+} | {
+    f"externalscaler.ExternalScaler.{name}": access_pb2.Access(
+        any_of=[access_pb2.Access.READ], object=access_pb2.Access.QUEUE_OF_REQUEST
+    )
+    for name in ("IsActive", "StreamIsActive", "GetMetricSpec", "GetMetrics", "StreamMetricSpec")
+}
 #: Metrics tell of all namespaces: `Gate.decide` lets administrators of `default` alone read them.
 _OPERATIONAL = {DOCUMENTS: Rule(EVERY, False), METRICS: Rule(Permission.ADMIN, False)}
 
@@ -103,11 +132,18 @@ def rules_of(services: Iterable[ServiceDescriptor]) -> dict[str, Rule]:
     }
 
 
+def declared_access(method: MethodDescriptor) -> access_pb2.Access:
+    """What is declared of a method: in its .proto file, or here where that is not ours; empty: nothing is."""
+    here = DECLARED_HERE.get(method.full_name)
+    return method.GetOptions().Extensions[access_pb2.access] if here is None else here
+
+
 def _rule(method: MethodDescriptor) -> Rule:
-    declared = method.GetOptions().Extensions[access_pb2.access]
+    declared = declared_access(method)
     if not declared.any_of or not declared.object:
         raise PermissionNotDeclared(
-            f"{method.full_name} declares no permission: give it `option (access)` in its .proto"
+            f"{method.full_name} declares no permission: give it `option (access)` in its .proto, "
+            "or an entry in DECLARED_HERE where the .proto is not ours"
         )
     any_of = Permission.NONE
     for permission in declared.any_of:
@@ -116,12 +152,10 @@ def _rule(method: MethodDescriptor) -> Rule:
 
 
 def rules_of_contract() -> dict[str, Rule]:
-    """The rule of each method of our own services."""
-    return rules_of(
-        service
-        for file in (jobqueue_pb2, queue_admin_pb2, access_admin_pb2)
-        for service in file.DESCRIPTOR.services_by_name.values()
-    )
+    """The rule of each method of the services that are served."""
+    ours = (jobqueue_pb2, queue_admin_pb2, access_admin_pb2, insight_pb2, bulk_pb2)
+    files = (*ours, operations_pb2, externalscaler_pb2)
+    return rules_of(service for file in files for service in file.DESCRIPTOR.services_by_name.values())
 
 
 def audited_methods() -> frozenset[str]:

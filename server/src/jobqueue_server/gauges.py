@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 from .chain import Chain
 from .core.catalog.catalog import Catalog
+from .core.insight.room import InsightRoom
 from .core.query.watch import Watches
 from .core.session.registry import Sessions
 from .core.upkeep.clock import Clock
 from .core.upkeep.duty_cycle import DutyCycle
 from .errors import JobQueueError
-from .metrics import Backlog, Held, Metrics
+from .metrics import Backlog, Blocked, Held, Metrics, Wanted
 
 DEPTHS_EVERY = 5.0
+#: What queues want is read while metrics are: for so many seconds after each scrape.
+SCRAPED_LATELY = 120.0
 
 
 class Gauges:
@@ -27,6 +32,7 @@ class Gauges:
         chain: Chain,
         sessions: Sessions,
         watches: Watches,
+        insight: InsightRoom,
         catalog: Catalog,
         clock: Clock,
     ) -> None:
@@ -34,11 +40,17 @@ class Gauges:
         self._backlogs: list[Backlog] = []
         metrics.watch_clock(lambda: clock.host_ahead.total_seconds())
         self._held: list[Held] = []
-        metrics.watch_backlogs(lambda: self._backlogs, lambda: self._held)
+        self._blocked: list[Blocked] = []
+        self._demands = insight.demands
+        scaling = insight.scaling
+        self._wanted: list[Wanted] = []
+        self._scraped_at = -SCRAPED_LATELY
+        metrics.watch_wanted(self._scraped)
+        metrics.watch_backlogs(lambda: self._backlogs, lambda: self._held, lambda: self._blocked)
         metrics.watch(
             {
                 "sessions": lambda: len(sessions),
-                "streams": lambda: chain.open_streams - len(watches),
+                "streams": lambda: chain.open_streams - len(watches) - len(scaling),
                 "watches": lambda: len(watches),
                 "credit": lambda: sum(max(session.free, 0) for session in sessions.all()),
                 "leases": lambda: sum(len(session.leases) for session in sessions.all()),
@@ -46,8 +58,12 @@ class Gauges:
             }
         )
 
+    def _scraped(self) -> Sequence[Wanted]:
+        self._scraped_at = time.monotonic()
+        return self._wanted
+
     async def run(self) -> None:
-        """Counts the depths of queues until cancelled."""
+        """Counts the depths of queues until cancelled, and what they want where Prometheus reads that."""
         pace = DutyCycle(DEPTHS_EVERY)
         while True:
             with contextlib.suppress(JobQueueError), pace.done():
@@ -67,4 +83,17 @@ class Gauges:
                     Held(lane.queue, lane.kind, hold.name.lower(), jobs, lane.namespace_name)
                     for lane, hold, jobs in held
                 ]
+                self._blocked = [
+                    Blocked(lane.queue, keys, lane.namespace_name)
+                    for lane, keys in await self._catalog.blocked_keys()
+                ]
+                # What is old is not told to who comes back later.
+                lately = time.monotonic() - self._scraped_at < SCRAPED_LATELY
+                self._wanted = await self._wants() if lately else []
             await asyncio.sleep(pace.left)
+
+    async def _wants(self) -> list[Wanted]:
+        return [
+            Wanted(queue.name, queue.runnable, queue.wanted_slots, queue.namespace_name)
+            for queue in await self._demands.of_all_queues()
+        ]

@@ -88,7 +88,7 @@ class Grants:
         unbounded: Whether one of them permits everything everywhere, payloads too.
     """
 
-    __slots__ = ("_readable", "_remembered", "anywhere", "bits", "each", "unbounded")
+    __slots__ = ("_places", "_remembered", "anywhere", "bits", "each", "unbounded")
 
     def __init__(self, each: Iterable[Grant] = ()) -> None:
         self.each = tuple(each)
@@ -99,7 +99,7 @@ class Grants:
         everything = Grant(EVERY | Permission.PAYLOADS)
         self.unbounded = any(grant.covers(everything) for grant in self.each)
         self._remembered: dict[tuple[str, str], int] = {}
-        self._readable: tuple[list[str], list[str]] | None = None
+        self._places: dict[Permission, tuple[list[str], list[str]]] = {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Grants) and self.each == other.each
@@ -163,20 +163,24 @@ class Grants:
             for grant in self.each
         )
 
-    def readable(self) -> tuple[list[str] | None, list[str] | None]:
-        """Whose jobs may be read, for statements: patterns of LIKE, in pairs of queue and kind; None: all jobs."""
+    def places(self, permission: Permission) -> tuple[list[str] | None, list[str] | None]:
+        """Where a permission is granted, for statements: patterns of LIKE, pairs of queue and kind; None: anywhere."""
         if self.unbounded:
             return None, None
-        if self._readable is None:
+        if permission not in self._places:
             pairs = [
                 (_like(queue), _like(kind))
                 for grant in self.each
-                if Permission.READ in grant.permissions
+                if permission in grant.permissions
                 for queue in grant.queues
                 for kind in grant.kinds
             ]
-            self._readable = [queue for queue, _ in pairs], [kind for _, kind in pairs]
-        return self._readable
+            self._places[permission] = [queue for queue, _ in pairs], [kind for _, kind in pairs]
+        return self._places[permission]
+
+    def readable(self) -> tuple[list[str] | None, list[str] | None]:
+        """Whose jobs may be read, as `places` answers it."""
+        return self.places(Permission.READ)
 
     def queues_seen(self) -> list[str] | None:
         """Which queues are there for the principal, for statements: patterns of LIKE; None: all."""

@@ -38,6 +38,10 @@ class State(IntEnum):
 class Hold(IntEnum):
     """What a job that is held back waits for: the value of `live_job.hold`, and the number of `Job.Hold`."""
 
+    #: A token of its key: another job of the key must end first, or its rate allows no more now.
+    KEY = 1
+    #: Its run_at, and then a token of its key.
+    TIME = 2
     #: ReleaseJob.
     HAND = 4
 
@@ -74,6 +78,7 @@ class Reason:
     CANCELLED_BY_CALLER = "CANCELLED_BY_CALLER"
     CANCELLED_BY_WORKER = "CANCELLED_BY_WORKER"
     CANCEL_GRACE_ENDED = "CANCEL_GRACE_ENDED"
+    KEY_CANCELLED = "KEY_CANCELLED"
     BODY_MISSING = "BODY_MISSING"
     HANDLER_FAILED = "HANDLER_FAILED"
     TIMED_OUT = "TIMED_OUT"

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,14 +20,18 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder, make_wsgi_app
 from prometheus_client.registry import Collector
 
-from .model import DEFAULT_NAMESPACE_NAME
+from .model import DEFAULT_NAMESPACE_NAME, UniqueAction
 from .scrape import Pages
 
 #: The values of the label `outcome`. `error` counts outcomes that the server could not settle.
 OUTCOMES = ("succeeded", "retrying", "failed_permanent", "cancelled", "error")
 #: The values of the label `op`.
-OPS = ("enqueue", "claim", "settle", "watch")
+OPS = ("enqueue", "claim", "promote", "settle", "watch")
 #: The values of the label `cause`.
+#: What the counter of unique jobs counts.
+_DUPLICATES = (
+    "Unique jobs that were not stored, since another one held their name: what was done with that one."
+)
 REFUSALS = ("timeline", "cluster")
 
 # A handler ends within milliseconds or within days; a call within 60 s.
@@ -58,12 +63,73 @@ class Held:
     namespace: str = DEFAULT_NAMESPACE_NAME
 
 
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The number of keys of a queue in strict order that a failed job blocks."""
+
+    queue: str
+    keys: int
+    namespace: str = DEFAULT_NAMESPACE_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a queue wants: how many of its jobs could run now, and how many slots."""
+
+    queue: str
+    runnable: int
+    wanted_slots: int
+    namespace: str = DEFAULT_NAMESPACE_NAME
+
+
+class _WantedCollector(Collector):
+    """Reads what queues want at each scrape."""
+
+    def __init__(self, wanted: Callable[[], Iterable[Wanted]]) -> None:
+        self._wanted = wanted
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return self._families()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        wanted = list(self._wanted())
+        # As of depths.
+        named = any(each.namespace != DEFAULT_NAMESPACE_NAME for each in wanted)
+        runnable, slots = self._families(("namespace",) if named else ())
+        for each in wanted:
+            labels = [each.queue, *([each.namespace] if named else [])]
+            runnable.add_metric(labels, each.runnable)
+            slots.add_metric(labels, each.wanted_slots)
+        yield runnable
+        yield slots
+
+    @staticmethod
+    def _families(more: tuple[str, ...] = ()) -> tuple[GaugeMetricFamily, ...]:
+        labels = ("queue", *more)
+        return (
+            GaugeMetricFamily(
+                "jobqueue_queue_runnable", "Jobs that could start now if there were slots.", labels=labels
+            ),
+            GaugeMetricFamily(
+                "jobqueue_queue_wanted_slots",
+                "Slots that the queue wants: for what runs, and for what could run now.",
+                labels=labels,
+            ),
+        )
+
+
 class _BacklogCollector(Collector):
     """Reads the depths at each scrape, so that a queue that is empty again leaves no stale series."""
 
-    def __init__(self, backlogs: Callable[[], Iterable[Backlog]], held: Callable[[], Iterable[Held]]) -> None:
+    def __init__(
+        self,
+        backlogs: Callable[[], Iterable[Backlog]],
+        held: Callable[[], Iterable[Held]],
+        blocked: Callable[[], Iterable[Blocked]],
+    ) -> None:
         self._backlogs = backlogs
         self._held = held
+        self._blocked = blocked
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         return self._families()
@@ -72,7 +138,7 @@ class _BacklogCollector(Collector):
         backlogs = list(self._backlogs())
         # The label is there once there is a second namespace: who has one alone never sees it.
         named = any(backlog.namespace != DEFAULT_NAMESPACE_NAME for backlog in backlogs)
-        depth, age, held = self._families(("namespace",) if named else ())
+        depth, age, held, blocked = self._families(("namespace",) if named else ())
         for backlog in backlogs:
             labels = [backlog.queue, backlog.kind, backlog.status]
             if named:
@@ -82,9 +148,12 @@ class _BacklogCollector(Collector):
                 age.add_metric(labels, backlog.oldest_age.total_seconds())
         for one in self._held():
             held.add_metric([one.queue, one.kind, one.hold, *([one.namespace] if named else [])], one.jobs)
+        for each in self._blocked():
+            blocked.add_metric([each.queue, *([each.namespace] if named else [])], each.keys)
         yield depth
         yield age
         yield held
+        yield blocked
 
     @staticmethod
     def _families(more: tuple[str, ...] = ()) -> tuple[GaugeMetricFamily, ...]:
@@ -101,10 +170,67 @@ class _BacklogCollector(Collector):
                 "Jobs that are held back, by what they wait for.",
                 labels=("queue", "kind", "hold", *more),
             ),
+            GaugeMetricFamily(
+                "jobqueue_queue_blocked_keys",
+                "Keys that a failed job blocks, of queues that hold them then.",
+                labels=("queue", *more),
+            ),
         )
 
 
-class Metrics:
+class _OfLimits:
+    """What limits of keys, queues and kinds did. A server without them shows none of it."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _counters(self, name: str, text: str, *labels: str) -> _Counters:
+        return _Counters(self._counter(name, text, *labels))
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+    @cached_property
+    def _drifted(self) -> _Counters:
+        text = "Keys whose count of tokens was not that of their jobs, and was mended. It should stay 0."
+        return _Counters(self._counter("jobqueue_gate_drift", text, "queue"))
+
+    @cached_property
+    def _promoted(self) -> _Counters:
+        text = "Jobs that waited for their key and were let in: into their line, or straight into a lease."
+        return _Counters(self._counter("jobqueue_promoted", text, "queue", "into"))
+
+    @cached_property
+    def _at_limit(self) -> _Counters:
+        text = "For how long a limit of the queue let no more of its jobs start, as this server saw it."
+        return _Counters(self._counter("jobqueue_queue_at_limit_seconds", text, "queue", "limit"))
+
+    @cached_property
+    def _kind_at_limit(self) -> _Counters:
+        text = "For how long a limit of the kind let no more of its jobs start, as this server saw it."
+        return _Counters(self._counter("jobqueue_kind_at_limit_seconds", text, "kind", "limit"))
+
+    def kind_at_limit(self, kind: str, limit: str, seconds: float) -> None:
+        """Counts for how long `max_running` or `rate` of a kind let no more jobs start, while some could wait."""
+        self._kind_at_limit[kind, limit].inc(seconds)
+
+    def at_limit(self, queue: str, limit: str, seconds: float) -> None:
+        """Counts for how long `max_running` or `rate` of a queue let no more jobs start, while some could wait."""
+        self._at_limit[queue, limit].inc(seconds)
+
+    def promoted(self, queue: str, into: str, jobs: int) -> None:
+        """Counts jobs that were let in by their key, `into` line or lease."""
+        self._promoted[queue, into].inc(jobs)
+
+    def drifted(self, queue: str) -> None:
+        """Counts a key whose tokens were counted anew."""
+        self._drifted[(queue,)].inc()
+
+
+class Metrics(_OfLimits):
     """The registry of one server, and its metrics.
 
     Every method is fast enough to be called for each call or each batch (about 1 us a value): the children of labelled
@@ -113,14 +239,13 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        super().__init__()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self._enqueued = _Counters(self._counter("jobqueue_jobs_enqueued", "Jobs stored.", "kind"))
-        self._finished = _Counters(
-            self._counter(
-                "jobqueue_jobs_finished", "Attempts that ended, by what became of the job.", "kind", "outcome"
-            )
+        self._enqueued = self._counters("jobqueue_jobs_enqueued", "Jobs stored.", "kind")
+        self._duplicates = self._counters("jobqueue_unique_conflicts", _DUPLICATES, "kind", "action")
+        self._finished = self._counters(
+            "jobqueue_jobs_finished", "Attempts that ended, by what became of the job.", "kind", "outcome"
         )
         self._wait = JobSeconds("jobqueue_job_wait_seconds", "From run_at to the claim.")
         self._run = JobSeconds("jobqueue_job_run_seconds", "From the claim to its settlement.")
@@ -138,18 +263,20 @@ class Metrics:
         self._calls = _Histograms(
             self._histogram("grpc_server_handling_seconds", "Calls, until their answer.", _CALL_SECONDS, *rpc)
         )
-        self._handled = _Counters(
-            self._counter("grpc_server_handled", "Calls answered, over both transports.", *rpc, "grpc_code")
+        self._handled = self._counters(
+            "grpc_server_handled", "Calls answered, over both transports.", *rpc, "grpc_code"
         )
-        self._notices = _Counters(
-            self._counter(
-                "jobqueue_notices", "Notices between servers: sent by this one, received.", "direction"
-            )
+        self._notices = self._counters(
+            "jobqueue_notices", "Notices between servers: sent by this one, received.", "direction"
         )
         self._listens = Counter(
             "jobqueue_listens", "Times that this server began to listen for notices.", registry=self.registry
         )
-        self._denied = _Counters(self._counter("jobqueue_denials", "Refused calls, by the reason.", "reason"))
+        self._bulk()
+        self._enqueue_refused = self._counters(
+            "jobqueue_enqueue_refused", "Enqueues refused for want of room, by the reason.", "reason"
+        )
+        self._denied = self._counters("jobqueue_denials", "Refused calls, by the reason.", "reason")
         self._denials_dropped = self._counter(
             "jobqueue_audit_denials_dropped",
             "Refused calls without a row of their own in the audit log, since too many others waited.",
@@ -172,11 +299,12 @@ class Metrics:
             )
         }
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
-
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+    def _bulk(self) -> None:
+        text = "Jobs of operations that this server changed, or skipped."
+        self._bulk_jobs = self._counters("jobqueue_bulk_jobs", text, "verb", "outcome")
+        self._operations = Gauge(
+            "jobqueue_operations", "Operations that are kept.", ("verb", "state"), registry=self.registry
+        )
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics as text, with its content type, in the format that an `Accept` header asks for."""
@@ -208,6 +336,14 @@ class Metrics:
         """Counts stored jobs of a kind. Replays do not count."""
         self._enqueued[(kind,)].inc(jobs)
 
+    def duplicate(self, kind: str, action: UniqueAction | None) -> None:
+        """Counts a unique job that was not stored, by what was done with the one there is; None: refused."""
+        self._duplicates[kind, "rejected" if action is None else action.name.lower()].inc()
+
+    def enqueue_refused(self, reason: str) -> None:
+        """Counts a call whose jobs there was no room for."""
+        self._enqueue_refused[(reason,)].inc()
+
     def finished(self, kind: str, outcome: str, jobs: int = 1) -> None:
         """Counts attempts of a kind that ended. `outcome` is one of OUTCOMES."""
         self._finished[kind, outcome].inc(jobs)
@@ -231,6 +367,15 @@ class Metrics:
     def listening(self) -> None:
         """Counts openings of the connection for notices. Each one after the first means that a connection was lost."""
         self._listens.inc()
+
+    def bulk_jobs(self, verb: str, outcome: str, jobs: int) -> None:
+        """Counts jobs of operations. `outcome` is `changed`, or `skipped` where another caller was first."""
+        if jobs:
+            self._bulk_jobs[verb, outcome].inc(jobs)
+
+    def operations(self, verb: str, state: str, operations: int) -> None:
+        """Sets how many operations there are, of all servers."""
+        self._operations.labels(verb, state).set(operations)
 
     def denied(self, reason: str) -> None:
         """Counts a call that was refused for this reason."""
@@ -262,6 +407,14 @@ class Metrics:
             registry=self.registry,
         ).set_function(ahead)
 
+    def watch_pressure(self, pressure: Callable[[], float]) -> None:
+        """Reads how near the server is to refusing enqueues, from 0 to 1, when it is asked for."""
+        Gauge(
+            "jobqueue_enqueue_pressure",
+            "How near this server is to refusing enqueues: 0 is idle, 1 is full.",
+            registry=self.registry,
+        ).set_function(pressure)
+
     def watch_certificate(self, not_after: Callable[[], float]) -> None:
         """Reads when the server's certificate ends, in seconds since 1970, when it is asked for."""
         Gauge(
@@ -271,15 +424,27 @@ class Metrics:
         ).set_function(not_after)
 
     def watch_backlogs(
-        self, backlogs: Callable[[], Iterable[Backlog]], held: Callable[[], Iterable[Held]] = tuple
+        self,
+        backlogs: Callable[[], Iterable[Backlog]],
+        held: Callable[[], Iterable[Held]] = tuple,
+        blocked: Callable[[], Iterable[Blocked]] = tuple,
     ) -> None:
         """Sets the function that gives the depths of queues at each scrape.
 
         Args:
             backlogs: Answers the depths from memory. The endpoint's thread calls it, so it must not use the database.
             held: Answers the jobs that are held back, likewise.
+            blocked: Answers the keys that are blocked, likewise.
         """
-        self.registry.register(_BacklogCollector(backlogs, held))
+        self.registry.register(_BacklogCollector(backlogs, held, blocked))
+
+    def watch_wanted(self, wanted: Callable[[], Iterable[Wanted]]) -> None:
+        """Sets the function that gives what queues want at each scrape, likewise from memory.
+
+        Args:
+            wanted: Answers it; that it is called says that Prometheus reads it.
+        """
+        self.registry.register(_WantedCollector(wanted))
 
 
 class JobSeconds(Collector):

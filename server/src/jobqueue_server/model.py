@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import IntEnum
 from types import MappingProxyType
 from typing import Protocol
 from uuid import UUID
@@ -40,6 +41,15 @@ MAX_PAGE_BYTES = 3 << 20
 MAX_MESSAGE_BYTES = 4 << 20
 MAX_DELIVERY_BYTES = 1 << 20
 DEFAULT_WAIT, MAX_WAIT = timedelta(seconds=30), timedelta(seconds=60)
+MAX_RUNNING_OF_A_KEY = 1_000_000
+MAX_RUNNING_OF_A_QUEUE = MAX_RUNNING_OF_A_KIND = 1_000_000
+MAX_WAITING = 1_000_000
+MAX_WAITING_OF_A_KEY = 2**31 - 1
+MAX_RATE_COUNT = 1_000_000
+MIN_RATE_PERIOD, MAX_RATE_PERIOD = timedelta(milliseconds=1), timedelta(days=1)
+MAX_POINTERS, MAX_POINTER_CHARS = 16, 255
+MAX_NAMING_PAYLOAD_BYTES = 64 << 10
+MIN_UNIQUE_PERIOD = timedelta(seconds=1)
 MIN_SESSION_TTL, MAX_SESSION_TTL = timedelta(seconds=5), timedelta(hours=1)
 
 
@@ -52,6 +62,186 @@ class RetryPolicy:
 
 
 DEFAULT_RETRY_POLICY = RetryPolicy(timedelta(seconds=1), timedelta(seconds=60))
+
+
+#: What a claim takes at once: a rate without a burst of its own lets so much of it start together.
+_RATE_BURST = timedelta(milliseconds=50)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many jobs may start in a time.
+
+    Attributes:
+        count: So many in each period, 1 to MAX_RATE_COUNT.
+        period: MIN_RATE_PERIOD to MAX_RATE_PERIOD, in whole milliseconds.
+        burst: So many may start at once. None: what the rate lets start in 50 ms, 1 at least.
+    """
+
+    count: int
+    period: timedelta
+    burst: int | None = None
+
+    @property
+    def at_once(self) -> int:
+        """How many may start at once."""
+        if self.burst is not None:
+            return self.burst
+        return max(1, -(-self.count * _RATE_BURST // self.period))
+
+    @property
+    def most_in_a_period(self) -> int:
+        """The most of one key that start in any span as long as the period.
+
+        `count + at_once - 1` are let in; as many as may start at once can have been let in before, and start in it.
+        """
+        return self.most_started_in_a_period + self.at_once
+
+    @property
+    def most_started_in_a_period(self) -> int:
+        """The same of a rate that counts jobs as they start, as that of a queue does."""
+        return self.count + self.at_once - 1
+
+
+class OnKeyFailure(IntEnum):
+    """What becomes of a key in strict order whose job failed or was cancelled. The contract has these numbers."""
+
+    CONTINUE = 1
+    HOLD = 2
+    CANCEL_REST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPolicy:
+    """What a queue allows of the jobs of one key. None: no limit.
+
+    Attributes:
+        max_running: How many of them run at once, 1 to MAX_RUNNING_OF_A_KEY.
+        rate: How many of them start in a time.
+        max_waiting: How many of them may wait for the key, 1 or more.
+        require_key: Whether a job without a key is refused.
+        strict: Whether they start in the order in which their enqueues were answered, one after the other.
+        on_failure: What becomes of a key whose job failed or was cancelled, in strict order.
+        fair: Whether keys take turns: jobs of one key stand in line a few at a time.
+    """
+
+    max_running: int | None = None
+    rate: Rate | None = None
+    max_waiting: int | None = None
+    require_key: bool = False
+    strict: bool = False
+    on_failure: OnKeyFailure = OnKeyFailure.CONTINUE
+    fair: bool = False
+
+    @property
+    def limits(self) -> bool:
+        """Whether jobs may have to wait for their key."""
+        return self.max_running is not None or self.rate is not None or self.fair
+
+
+class UniqueScope(IntEnum):
+    """Among which jobs of a namespace a name stands once. The contract has these numbers."""
+
+    KIND = 1
+    QUEUE_AND_KIND = 2
+    QUEUE = 3
+    NAMESPACE = 4
+
+
+class Until(IntEnum):
+    """Until when a job holds its name. The contract has these numbers."""
+
+    STARTS = 1
+    ENDS = 2
+    PERIOD = 3
+
+
+class OnConflict(IntEnum):
+    """What becomes of a job whose name another one holds. The contract has these numbers."""
+
+    KEEP = 1
+    REJECT = 2
+    REPLACE = 3
+    DEBOUNCE = 4
+
+    @property
+    def changes(self) -> bool:
+        """Whether the job that is there is changed."""
+        return self >= OnConflict.REPLACE
+
+
+class UniqueField(IntEnum):
+    """What of the job that is there is changed. The contract has these numbers."""
+
+    PAYLOAD = 1
+    RUN_AT = 2
+    PRIORITY = 3
+    LABELS = 4
+    HEADERS = 5
+    MAX_ATTEMPTS = 6
+    TIMEOUT = 7
+
+
+class UniqueAction(IntEnum):
+    """What was done instead of storing a job. The contract has these numbers."""
+
+    KEPT = 1
+    REPLACED = 2
+    DEBOUNCED = 3
+
+
+#: What REPLACE changes where nothing else is said.
+REPLACED = (UniqueField.PAYLOAD, UniqueField.LABELS, UniqueField.HEADERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """The name of a job's work, which is to be done once.
+
+    Attributes:
+        key: The name; None: the payload makes it.
+        payload_fields: JSON pointers to the parts of the payload that make it; none: all of it.
+        scope: Among which jobs it stands once.
+        until: Until when the job holds it.
+        period: At least so long. PERIOD has one.
+        on_conflict: What becomes of the job if another one holds the name.
+        replace: What of that one is changed then, in order.
+        max_delay: With DEBOUNCE, how long after its enqueue that one starts at most.
+    """
+
+    key: str | None = None
+    payload_fields: tuple[str, ...] = ()
+    scope: UniqueScope = UniqueScope.KIND
+    until: Until = Until.STARTS
+    period: timedelta | None = None
+    on_conflict: OnConflict = OnConflict.KEEP
+    replace: tuple[UniqueField, ...] = ()
+    max_delay: timedelta | None = None
+
+    @property
+    def said(self) -> dict[str, object]:
+        """What differs from the defaults, as JSON: a part of the request that an idempotency key stands for."""
+        said: dict[str, object] = {}
+        if self.key is not None:
+            said["key"] = self.key
+        if self.payload_fields:
+            said["payload_fields"] = list(self.payload_fields)
+        if self.scope is not UniqueScope.KIND:
+            said["scope"] = int(self.scope)
+        if self.until is not Until.STARTS:
+            said["until"] = int(self.until)
+        if self.period is not None:
+            said["period"] = self.period // timedelta(microseconds=1)
+        if self.on_conflict is not OnConflict.KEEP:
+            said["on_conflict"] = int(self.on_conflict)
+        if self.replace:
+            said["replace"] = [int(field) for field in self.replace]
+        if self.max_delay is not None:
+            said["max_delay"] = self.max_delay // timedelta(microseconds=1)
+        return said
+
+
+NO_KEY_POLICY = KeyPolicy()
 
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -82,19 +272,25 @@ class NewJob:
     labels: Mapping[str, str] = field(default_factory=_nothing)
     headers: Mapping[str, str] = field(default_factory=_nothing)
     hold: Hold | None = None
+    key: str | None = None
+    unique: Unique | None = None
 
 
 @dataclass(slots=True)
 class NewJobs:
-    """Jobs of one request that differ only in their payloads. `new` is the first of them."""
+    """Jobs of one request that differ only in their payloads and keys. `new` is the first of them.
+
+    `keys`: that of each; None: they have none.
+    """
 
     new: NewJob
     payloads: list[bytes]
+    keys: list[str] | None = None
 
     @classmethod
     def of(cls, new: NewJob) -> NewJobs:
         """A single job."""
-        return cls(new, [new.payload])
+        return cls(new, [new.payload], None if new.key is None else [new.key])
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,26 +347,41 @@ class Job:
     failed_attempts: tuple[FailedAttempt, ...] = ()
     progress: JobProgress | None = None
     hold: Hold | None = None
+    key: str | None = None
 
 
 @dataclass(slots=True)
 class Enqueued:
     """The answer to an enqueue: the job, or its id alone if the job of the first request was deleted since.
 
-    It is not frozen, for the same reason as NewJob.
+    `pressure` is how near the server was to refusing jobs: 0 to 1. `action`: what became of the job instead, which
+    holds the name. It is not frozen, for the same reason as NewJob.
     """
 
     id: UUID
     replayed: bool
     job: Job | None = None
+    pressure: float = 0.0
+    action: UniqueAction | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EnqueuedBatch:
-    """The answer to a batch: the ids in the order of the request, and the ids of jobs of earlier requests."""
+    """The answer to a batch.
+
+    Attributes:
+        ids: The ids in the order of the request.
+        replayed: Those of jobs of earlier requests with the same idempotency keys.
+        pressure: As in Enqueued.
+        actions: By their places in `ids`, what became of jobs that hold the names of others, which were not stored.
+        at: When it was stored; None where that is not known.
+    """
 
     ids: list[UUID]
     replayed: frozenset[UUID] = frozenset()
+    pressure: float = 0.0
+    actions: Mapping[int, UniqueAction] = field(default_factory=dict)
+    at: datetime | None = None
 
 
 class Ticket(Protocol):
@@ -195,6 +406,10 @@ class Ticket(Protocol):
         """That of the first job."""
 
     @property
+    def key(self) -> str | None:
+        """The key of the first job, by which its queue may limit it."""
+
+    @property
     def instead(self) -> Enqueued | None:
         """After `done`, the answer if the job was not stored, because its key stands for another one; else None."""
 
@@ -205,6 +420,10 @@ class Ticket(Protocol):
     @property
     def shared(self) -> Hashable:
         """For comparison: if it is equal, the first jobs of two tickets differ only in the fields with `Field.own`."""
+
+    @property
+    def pressure(self) -> float:
+        """After `done`, how near the server was to refusing jobs: 0 to 1."""
 
     def job(self, at: datetime) -> Job:
         """The first job, as it was enqueued at this time."""
@@ -245,13 +464,18 @@ class WatchFilter:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A declared kind. `schema` is a JSON Schema 2020-12 as text; None: every JSON value is valid."""
+    """A declared kind. `schema` is a JSON Schema 2020-12 as text; None: every JSON value is valid.
+
+    `max_running` and `rate`: how many of its jobs run at once and start in a time; None: any number.
+    """
 
     name: str
     schema: str | None = None
     retry_policy: RetryPolicy | None = None
     max_attempts: int | None = None
     timeout: timedelta | None = None
+    max_running: int | None = None
+    rate: Rate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +498,48 @@ class HoldDepth:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """A job that counts against what its queue allows of its key. `worker` empty: it is in line."""
+
+    job_id: UUID
+    worker: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QueueKey:
+    """One key of a queue.
+
+    Attributes:
+        queue: The queue's name.
+        key: As in `NewJob.key`.
+        max_running: How many of its jobs run at once, instead of what the queue allows. None: as the queue says.
+        paused: Whether no more of its jobs are let in.
+        paused_at: Since when; None: it is not paused.
+        paused_by: The principal who paused it; empty where that is not known.
+        limit: How many may be in line or run at once, by what is said of it or else of its queue. None: no limit.
+        taken: How many were let in.
+        waiting: How many wait for it.
+        next_start_at: When the rate lets the next one in; None: an end must come first, or none waits.
+        holders: Of those that were let in, some. Empty in lists.
+        revision: Stands for what is said of it; 1: nothing.
+    """
+
+    queue: str
+    key: str
+    max_running: int | None = None
+    paused: bool = False
+    paused_at: datetime | None = None
+    paused_by: str = ""
+    limit: int | None = None
+    taken: int = 0
+    waiting: int = 0
+    next_start_at: datetime | None = None
+    holders: tuple[KeyHolder, ...] = ()
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """A queue with the depths of the statuses that are not terminal, and of the holds that jobs of it are in."""
 
@@ -282,3 +548,9 @@ class Queue:
     depths: tuple[Depth, ...] = ()
     running: int = 0
     held: tuple[HoldDepth, ...] = ()
+    keys: KeyPolicy | None = None
+    revision: int = 1
+    #: How many of its jobs may wait, run, and start in a time. None: any number.
+    max_waiting: int | None = None
+    max_running: int | None = None
+    rate: Rate | None = None

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from jobqueue_server.core.events.ends import EndCounter, Ended, Ends, Waits, ended_jobs
+from jobqueue_server.core.events.key_calls import KeyCalls
 from jobqueue_server.core.lease.attempt_ends import AttemptEnds
 from jobqueue_server.lifecycle import Event, Status
 from jobqueue_server.metrics import Metrics
@@ -25,7 +26,8 @@ SOON = NOON + timedelta(seconds=5)
 def row(event: Event, status: Status, *, waits: bool, lane_id: int = 1) -> dict[str, Any]:
     """As `end_attempt.sql` answers it."""
     return {
-        "id": uuid4(), "lane_id": lane_id, "priority": 3, "isolated": False, "run_at": SOON if waits else None,
+        "id": uuid4(), "lane_id": lane_id, "priority": 3, "isolated": False, "stile": None,
+        "run_at": SOON if waits else None,
         "event": event, "status": status, "at": NOON, "started_at": NOON - timedelta(seconds=2),
     }  # fmt: skip
 
@@ -48,7 +50,7 @@ class Store:
 
 def attempt_ends(store: Any, ends: Ends) -> AttemptEnds:
     lanes: Any = Lanes(ONE)
-    return AttemptEnds(store, lanes, store, ends)
+    return AttemptEnds(store, lanes, store, ends, KeyCalls())
 
 
 @pytest.fixture

@@ -15,12 +15,13 @@ from jobqueue_server.core.intake.digest import (
     check_json,
     is_simple_json,
     key_digest,
+    name_digest,
     request_digest,
 )
 from jobqueue_server.errors import FieldInvalid
 from jobqueue_server.fields import FIELDS, Field, Type
 from jobqueue_server.lifecycle import Hold
-from jobqueue_server.model import NewJob, RetryPolicy
+from jobqueue_server.model import NewJob, OnConflict, RetryPolicy, Unique, UniqueScope, Until
 
 pytestmark = pytest.mark.unit
 
@@ -84,6 +85,7 @@ def test_spacing_key_headers_and_defaults_do_not_matter(same):
         replace(MAIL, timeout=timedelta(seconds=1)),
         replace(MAIL, retry_policy=RetryPolicy(timedelta(seconds=1), timedelta(seconds=60))),
         replace(MAIL, labels={"a": "b"}),
+        replace(MAIL, key="customer 42"),
     ],
 )
 def test_every_field_that_is_set_matters(other):
@@ -99,6 +101,7 @@ OTHER: dict[Type, Any] = {
     Type.TEXTS: {"other": "value"},
     Type.JSON: b'"other"',
     Type.HOLD: Hold.HAND,
+    Type.UNIQUE: Unique("other"),
 }
 
 
@@ -253,3 +256,72 @@ def test_most_payloads_are_simple_json():
     ):
         assert is_simple_json(payload)
     assert not is_simple_json(b'{"a": 1, "a": 1}')
+
+
+# ---- names
+
+
+def name(payload: bytes = b'{"user":{"id":7},"n":1}', **said: Any) -> bytes:
+    return name_digest(1, replace(MAIL, payload=payload), Unique(**said))
+
+
+@pytest.mark.parametrize(
+    ("said", "digest"),
+    [
+        ({"key": "user-7"}, "13fbbb1eeda2d7a5c63742d363706fbe"),
+        ({"key": "user-7", "scope": UniqueScope.QUEUE_AND_KIND}, "b80411e3c7a300542f9f0f7e3f4cf620"),
+        ({"key": "user-7", "scope": UniqueScope.QUEUE}, "335e616c8085bb27206011b6114f6fe9"),
+        ({"key": "user-7", "scope": UniqueScope.NAMESPACE}, "b45492d72e2b8ba361c4db0a888fc736"),
+        ({}, "1534e764233dfddec178437562545785"),
+        ({"payload_fields": ("/user/id", "/nobody")}, "752e426cbba7c547c95a65c8c23c93a1"),
+    ],
+)
+def test_the_form_of_a_name_is_kept_for_ever(said, digest):
+    assert name(**said).hex() == digest
+
+
+def test_what_a_job_does_with_a_name_is_no_part_of_it():
+    assert name(key="k", until=Until.ENDS, period=timedelta(hours=1), on_conflict=OnConflict.REJECT) == name(
+        key="k"
+    )
+
+
+def test_a_name_stands_once_in_its_namespace_and_scope_alone():
+    other = replace(MAIL, kind="other", queue="other")
+    for scope in UniqueScope:
+        unique = Unique("k", scope=scope)
+        assert name_digest(1, MAIL, unique) != name_digest(2, MAIL, unique)
+        assert (name_digest(1, MAIL, unique) == name_digest(1, other, unique)) == (
+            scope is UniqueScope.NAMESPACE
+        )
+
+
+def test_a_key_is_never_the_name_that_a_payload_makes():
+    assert name(b'"k"') != name(b'"k"', key="k")
+    assert name(b"7", payload_fields=("/a",)) != name(b'[["/a"]]')
+
+
+@pytest.mark.parametrize(
+    ("pointer", "found"),
+    [
+        ("/a/b", b"1"),
+        ("/a~1b", b"2"),
+        ("/m~0n", b"3"),
+        ("/list/1", b"4"),
+        ("/", b"5"),
+        ("/~01", b"6"),
+    ],
+)
+def test_a_pointer_finds_its_part(pointer, found):
+    whole = b'{"a":{"b":1},"a/b":2,"m~n":3,"list":[0,4],"":5,"~1":6}'
+    part = b'{"a":{"b":%b},"a/b":%b,"m~n":%b,"list":[1,%b],"":%b,"~1":%b,"more":true}' % ((found,) * 6)
+    assert name(whole, payload_fields=(pointer,)) == name(part, payload_fields=(pointer,))
+    assert name(whole, payload_fields=(pointer,)) != name(b"{}", payload_fields=(pointer,))
+
+
+@pytest.mark.parametrize(
+    "pointer", ["/list/2", "/list/01", "/list/-", "/list/-1", "/a/b/c", "/nobody", "/list/x"]
+)
+def test_a_pointer_beside_everything_finds_nothing(pointer):
+    whole = b'{"a":{"b":1},"list":[0,4]}'
+    assert name(whole, payload_fields=(pointer,)) == name(b"null", payload_fields=(pointer,))

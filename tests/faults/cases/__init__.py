@@ -11,6 +11,8 @@ _FILES = (
     "streams",
     "settlements",
     "holds",
+    "limits",
+    "orders",
     "commits",
     "restarts",
     "across",

@@ -204,3 +204,34 @@ async def killed_amid_follow_ups(stage: Stage) -> None:
     [whole] = await stage.sql(stored)
     stage.figure("jobs of one success and its three follow-ups", whole[0], 4, "")
     assert tuple(whole) == (4, 4), tuple(whole)
+
+
+@case(
+    "killed_amid_unique",
+    "kill -9 of the server whose enqueue has taken a name and not committed: the call that waits for the name has it",
+    bound=60,
+)
+async def killed_amid_unique(stage: Stage) -> None:
+    await stage.database()
+    stage.all_jobs_over = False
+    first, second = await stage.server("first"), await stage.server("second")
+    here, there = stage.producer(first.address), stage.producer(second.address)
+    await here.put()
+    await there.put()
+    async with locked(stage, "job"):
+        losing = asyncio.create_task(here.put(unique="user-7"))
+        await waits_for_lock(stage, "enqueue")
+        winning = asyncio.create_task(there.put(unique="user-7"))
+        await waits_for_lock(stage, "names")
+        stage.fault("kill -9 of the server, whose enqueue has taken the name")
+        first.kill()
+        [outcome] = await asyncio.gather(losing, return_exceptions=True)
+        assert isinstance(outcome, grpc.aio.AioRpcError), f"acknowledged before its commit: {outcome}"
+    id = await winning
+    named = await stage.sql(
+        "select u.job_id::text as id from unique_hold u join live_job l on l.id = u.job_id"
+    )
+    assert [row["id"] for row in named] == [id], f"{named} holds the name, and {id} was answered"
+    stage.figure(
+        "jobs stored, two of them without a name", await stage.value("select count(*) from job"), 3, ""
+    )

@@ -105,7 +105,7 @@ const (
 	Access_QUEUE_OF_JOB Access_ObjectRule = 3
 	// Each queue and kind to which the session subscribes.
 	Access_QUEUES_OF_SESSION Access_ObjectRule = 4
-	// The answer has only what the caller may read.
+	// The answer has only what the caller may read, and the call changes only what the caller may change.
 	Access_FILTERED Access_ObjectRule = 5
 )
 

@@ -131,6 +131,316 @@ func (PayloadFormat) EnumDescriptor() ([]byte, []int) {
 	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{1}
 }
 
+// Among which jobs of the namespace the name stands once.
+type Unique_Scope int32
+
+const (
+	// The same as KIND.
+	Unique_SCOPE_UNSPECIFIED Unique_Scope = 0
+	// Those of the same kind, in all queues.
+	Unique_KIND Unique_Scope = 1
+	// Those of the same kind in the same queue.
+	Unique_QUEUE_AND_KIND Unique_Scope = 2
+	// Those of the same queue, of all kinds.
+	Unique_QUEUE Unique_Scope = 3
+	// All of them.
+	Unique_NAMESPACE Unique_Scope = 4
+)
+
+// Enum value maps for Unique_Scope.
+var (
+	Unique_Scope_name = map[int32]string{
+		0: "SCOPE_UNSPECIFIED",
+		1: "KIND",
+		2: "QUEUE_AND_KIND",
+		3: "QUEUE",
+		4: "NAMESPACE",
+	}
+	Unique_Scope_value = map[string]int32{
+		"SCOPE_UNSPECIFIED": 0,
+		"KIND":              1,
+		"QUEUE_AND_KIND":    2,
+		"QUEUE":             3,
+		"NAMESPACE":         4,
+	}
+)
+
+func (x Unique_Scope) Enum() *Unique_Scope {
+	p := new(Unique_Scope)
+	*p = x
+	return p
+}
+
+func (x Unique_Scope) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Unique_Scope) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobqueue_v1_job_proto_enumTypes[2].Descriptor()
+}
+
+func (Unique_Scope) Type() protoreflect.EnumType {
+	return &file_jobqueue_v1_job_proto_enumTypes[2]
+}
+
+func (x Unique_Scope) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Unique_Scope.Descriptor instead.
+func (Unique_Scope) EnumDescriptor() ([]byte, []int) {
+	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{1, 0}
+}
+
+// Until when a job holds its name.
+type Unique_Until int32
+
+const (
+	// The same as STARTS.
+	Unique_UNTIL_UNSPECIFIED Unique_Until = 0
+	// Until a worker gets it: one job may wait beside one that runs. Held back, it waits too.
+	Unique_STARTS Unique_Until = 1
+	// Until it is terminal or deleted.
+	Unique_ENDS Unique_Until = 2
+	// For `period`, whatever becomes of it.
+	Unique_PERIOD Unique_Until = 3
+)
+
+// Enum value maps for Unique_Until.
+var (
+	Unique_Until_name = map[int32]string{
+		0: "UNTIL_UNSPECIFIED",
+		1: "STARTS",
+		2: "ENDS",
+		3: "PERIOD",
+	}
+	Unique_Until_value = map[string]int32{
+		"UNTIL_UNSPECIFIED": 0,
+		"STARTS":            1,
+		"ENDS":              2,
+		"PERIOD":            3,
+	}
+)
+
+func (x Unique_Until) Enum() *Unique_Until {
+	p := new(Unique_Until)
+	*p = x
+	return p
+}
+
+func (x Unique_Until) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Unique_Until) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobqueue_v1_job_proto_enumTypes[3].Descriptor()
+}
+
+func (Unique_Until) Type() protoreflect.EnumType {
+	return &file_jobqueue_v1_job_proto_enumTypes[3]
+}
+
+func (x Unique_Until) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Unique_Until.Descriptor instead.
+func (Unique_Until) EnumDescriptor() ([]byte, []int) {
+	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{1, 1}
+}
+
+// What becomes of a job whose name is held by another one.
+type Unique_OnConflict int32
+
+const (
+	// The same as KEEP.
+	Unique_ON_CONFLICT_UNSPECIFIED Unique_OnConflict = 0
+	// It is not stored, and the answer is the job that is there.
+	Unique_KEEP Unique_OnConflict = 1
+	// The call fails with DUPLICATE, and stores nothing.
+	Unique_REJECT Unique_OnConflict = 2
+	// The job that is there gets what this one brings (`replace`), and is the answer. It keeps its id, its queue, kind and
+	// key. It must wait: one that runs or has ended is kept as it is, and the answer says KEPT.
+	Unique_REPLACE Unique_OnConflict = 3
+	// As REPLACE, and the job that is there starts `delay` from now, so after a pause of its name. Wants `delay`.
+	Unique_DEBOUNCE Unique_OnConflict = 4
+)
+
+// Enum value maps for Unique_OnConflict.
+var (
+	Unique_OnConflict_name = map[int32]string{
+		0: "ON_CONFLICT_UNSPECIFIED",
+		1: "KEEP",
+		2: "REJECT",
+		3: "REPLACE",
+		4: "DEBOUNCE",
+	}
+	Unique_OnConflict_value = map[string]int32{
+		"ON_CONFLICT_UNSPECIFIED": 0,
+		"KEEP":                    1,
+		"REJECT":                  2,
+		"REPLACE":                 3,
+		"DEBOUNCE":                4,
+	}
+)
+
+func (x Unique_OnConflict) Enum() *Unique_OnConflict {
+	p := new(Unique_OnConflict)
+	*p = x
+	return p
+}
+
+func (x Unique_OnConflict) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Unique_OnConflict) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobqueue_v1_job_proto_enumTypes[4].Descriptor()
+}
+
+func (Unique_OnConflict) Type() protoreflect.EnumType {
+	return &file_jobqueue_v1_job_proto_enumTypes[4]
+}
+
+func (x Unique_OnConflict) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Unique_OnConflict.Descriptor instead.
+func (Unique_OnConflict) EnumDescriptor() ([]byte, []int) {
+	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{1, 2}
+}
+
+// What REPLACE and DEBOUNCE change of the job that is there.
+type Unique_Field int32
+
+const (
+	// No field.
+	Unique_FIELD_UNSPECIFIED Unique_Field = 0
+	// `payload` or `payload_json`.
+	Unique_PAYLOAD Unique_Field = 1
+	// When it may start: `run_at` or `delay`, now if neither is set. A job that waits for its key keeps its time.
+	Unique_RUN_AT Unique_Field = 2
+	// `priority`. A job that waits for its key keeps its own.
+	Unique_PRIORITY Unique_Field = 3
+	// `labels`.
+	Unique_LABELS Unique_Field = 4
+	// `headers`.
+	Unique_HEADERS Unique_Field = 5
+	// `max_attempts`; one more than its failures at least.
+	Unique_MAX_ATTEMPTS Unique_Field = 6
+	// `timeout`.
+	Unique_TIMEOUT Unique_Field = 7
+)
+
+// Enum value maps for Unique_Field.
+var (
+	Unique_Field_name = map[int32]string{
+		0: "FIELD_UNSPECIFIED",
+		1: "PAYLOAD",
+		2: "RUN_AT",
+		3: "PRIORITY",
+		4: "LABELS",
+		5: "HEADERS",
+		6: "MAX_ATTEMPTS",
+		7: "TIMEOUT",
+	}
+	Unique_Field_value = map[string]int32{
+		"FIELD_UNSPECIFIED": 0,
+		"PAYLOAD":           1,
+		"RUN_AT":            2,
+		"PRIORITY":          3,
+		"LABELS":            4,
+		"HEADERS":           5,
+		"MAX_ATTEMPTS":      6,
+		"TIMEOUT":           7,
+	}
+)
+
+func (x Unique_Field) Enum() *Unique_Field {
+	p := new(Unique_Field)
+	*p = x
+	return p
+}
+
+func (x Unique_Field) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Unique_Field) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobqueue_v1_job_proto_enumTypes[5].Descriptor()
+}
+
+func (Unique_Field) Type() protoreflect.EnumType {
+	return &file_jobqueue_v1_job_proto_enumTypes[5]
+}
+
+func (x Unique_Field) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Unique_Field.Descriptor instead.
+func (Unique_Field) EnumDescriptor() ([]byte, []int) {
+	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{1, 3}
+}
+
+// What was done instead of storing a job. More may be added.
+type Unique_Action int32
+
+const (
+	// The job was stored.
+	Unique_ACTION_UNSPECIFIED Unique_Action = 0
+	// Another job holds the name and was kept.
+	Unique_KEPT Unique_Action = 1
+	// Another job holds the name, and got what this one brought.
+	Unique_REPLACED Unique_Action = 2
+	// Another job holds the name, and starts later now.
+	Unique_DEBOUNCED Unique_Action = 3
+)
+
+// Enum value maps for Unique_Action.
+var (
+	Unique_Action_name = map[int32]string{
+		0: "ACTION_UNSPECIFIED",
+		1: "KEPT",
+		2: "REPLACED",
+		3: "DEBOUNCED",
+	}
+	Unique_Action_value = map[string]int32{
+		"ACTION_UNSPECIFIED": 0,
+		"KEPT":               1,
+		"REPLACED":           2,
+		"DEBOUNCED":          3,
+	}
+)
+
+func (x Unique_Action) Enum() *Unique_Action {
+	p := new(Unique_Action)
+	*p = x
+	return p
+}
+
+func (x Unique_Action) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Unique_Action) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobqueue_v1_job_proto_enumTypes[6].Descriptor()
+}
+
+func (Unique_Action) Type() protoreflect.EnumType {
+	return &file_jobqueue_v1_job_proto_enumTypes[6]
+}
+
+func (x Unique_Action) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Unique_Action.Descriptor instead.
+func (Unique_Action) EnumDescriptor() ([]byte, []int) {
+	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{1, 4}
+}
+
 // The status of a job. A reader takes a value that it does not know as STATUS_UNSPECIFIED.
 type Job_Status int32
 
@@ -184,11 +494,11 @@ func (x Job_Status) String() string {
 }
 
 func (Job_Status) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobqueue_v1_job_proto_enumTypes[2].Descriptor()
+	return file_jobqueue_v1_job_proto_enumTypes[7].Descriptor()
 }
 
 func (Job_Status) Type() protoreflect.EnumType {
-	return &file_jobqueue_v1_job_proto_enumTypes[2]
+	return &file_jobqueue_v1_job_proto_enumTypes[7]
 }
 
 func (x Job_Status) Number() protoreflect.EnumNumber {
@@ -197,16 +507,20 @@ func (x Job_Status) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Job_Status.Descriptor instead.
 func (Job_Status) EnumDescriptor() ([]byte, []int) {
-	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{1, 0}
+	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{2, 0}
 }
 
-// What a job that is held back waits for. More holds may be added; they are planned to be called KEY, TIME and JOBS. A
+// What a job that is held back waits for. More holds may be added; one is planned to be called JOBS. A
 // reader takes a value that it does not know as "held back".
 type Job_Hold int32
 
 const (
 	// The job is not held back.
 	Job_HOLD_UNSPECIFIED Job_Hold = 0
+	// Its key: as many jobs of the key run as the queue allows, or its rate allows no more now.
+	Job_KEY Job_Hold = 1
+	// Its run_at, and then its key.
+	Job_TIME Job_Hold = 2
 	// ReleaseJob: it was enqueued with `hold`.
 	Job_HAND Job_Hold = 4
 )
@@ -215,10 +529,14 @@ const (
 var (
 	Job_Hold_name = map[int32]string{
 		0: "HOLD_UNSPECIFIED",
+		1: "KEY",
+		2: "TIME",
 		4: "HAND",
 	}
 	Job_Hold_value = map[string]int32{
 		"HOLD_UNSPECIFIED": 0,
+		"KEY":              1,
+		"TIME":             2,
 		"HAND":             4,
 	}
 )
@@ -234,11 +552,11 @@ func (x Job_Hold) String() string {
 }
 
 func (Job_Hold) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobqueue_v1_job_proto_enumTypes[3].Descriptor()
+	return file_jobqueue_v1_job_proto_enumTypes[8].Descriptor()
 }
 
 func (Job_Hold) Type() protoreflect.EnumType {
-	return &file_jobqueue_v1_job_proto_enumTypes[3]
+	return &file_jobqueue_v1_job_proto_enumTypes[8]
 }
 
 func (x Job_Hold) Number() protoreflect.EnumNumber {
@@ -247,7 +565,7 @@ func (x Job_Hold) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Job_Hold.Descriptor instead.
 func (Job_Hold) EnumDescriptor() ([]byte, []int) {
-	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{1, 1}
+	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{2, 1}
 }
 
 // A job as a producer asks for it. The server adds the id, the times and the status.
@@ -298,6 +616,14 @@ type NewJob struct {
 	// together. The server adds `x-request-id` and `traceparent` of the call that enqueues the job, unless they are given
 	// here. Headers are not part of the request that an idempotency key stands for.
 	Headers map[string]string `protobuf:"bytes,13,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What the job is about, for example a customer or an account, 1..255 characters of any kind but NUL. A queue can
+	// limit how many jobs of one key run at once, and how many start in a time (`Queue.key_policy`); without such limits
+	// the key is a mark. It is not unique, and not the idempotency key. Empty: the job has no key.
+	Key string `protobuf:"bytes,14,opt,name=key,proto3" json:"key,omitempty"`
+	// The work that the job does, where it is to be done once: while another job holds the same name, this one is not
+	// stored. Judged at the enqueue alone; a retry of a job never fails for it. An idempotency key is judged before. Unset:
+	// the job is not unique.
+	Unique *Unique `protobuf:"bytes,15,opt,name=unique,proto3" json:"unique,omitempty"`
 	// Whether the job is held back until ReleaseJob. It is stored, QUEUED and can be cancelled, but no worker gets it.
 	// With `run_at` or `delay` it waits for both: it starts when it is released and that time has come. Default: not held
 	// back.
@@ -449,6 +775,20 @@ func (x *NewJob) GetHeaders() map[string]string {
 	return nil
 }
 
+func (x *NewJob) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *NewJob) GetUnique() *Unique {
+	if x != nil {
+		return x.Unique
+	}
+	return nil
+}
+
 func (x *NewJob) GetHold() bool {
 	if x != nil {
 		return x.Hold
@@ -494,6 +834,133 @@ type NewJob_Delay struct {
 func (*NewJob_RunAt) isNewJob_Start() {}
 
 func (*NewJob_Delay) isNewJob_Start() {}
+
+// A name for the work of a job, and how long the job that takes it holds it. The job that holds a name decides how long;
+// the others decide what becomes of themselves.
+type Unique struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name, 1..255 characters of any kind but NUL. Empty: the name is made of the payload. It is neither the key by
+	// which a queue limits jobs nor the idempotency key.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// JSON pointers (RFC 6901) to the parts of the payload that make the name, such as `/user/id`; at most 16, each of at
+	// most 255 characters. A part that is missing is one that differs from all others. Not together with `key`. Neither
+	// set: the whole payload makes the name, and it may have at most 65536 bytes then. Payloads are compared as JSON: the
+	// order of keys and the spaces do not matter, the digits of a number do.
+	PayloadFields []string `protobuf:"bytes,2,rep,name=payload_fields,json=payloadFields,proto3" json:"payload_fields,omitempty"`
+	// Among which jobs the name stands once. Default KIND.
+	Scope Unique_Scope `protobuf:"varint,3,opt,name=scope,proto3,enum=jobqueue.v1.Unique_Scope" json:"scope,omitempty"`
+	// Until when the job holds the name. Default STARTS.
+	Until Unique_Until `protobuf:"varint,4,opt,name=until,proto3,enum=jobqueue.v1.Unique_Until" json:"until,omitempty"`
+	// The job holds the name at least for so long from its enqueue on, by the database's clock. 1 s to 400 days. Required
+	// by PERIOD. Unset: `until` alone decides.
+	Period *durationpb.Duration `protobuf:"bytes,5,opt,name=period,proto3" json:"period,omitempty"`
+	// What becomes of the job if another one holds the name. Default KEEP. REPLACE and DEBOUNCE want a scope of one kind,
+	// and a job that is there in the same queue and with the same `key`: a job never changes these.
+	OnConflict Unique_OnConflict `protobuf:"varint,6,opt,name=on_conflict,json=onConflict,proto3,enum=jobqueue.v1.Unique_OnConflict" json:"on_conflict,omitempty"`
+	// What the job that is there gets of this one, with REPLACE and DEBOUNCE. None: PAYLOAD, LABELS and HEADERS with REPLACE,
+	// and only its start with DEBOUNCE.
+	Replace []Unique_Field `protobuf:"varint,7,rep,packed,name=replace,proto3,enum=jobqueue.v1.Unique_Field" json:"replace,omitempty"`
+	// With DEBOUNCE, the job that is there starts at most so long after its own enqueue, however often others come. `delay`
+	// to 400 days. Unset: no such bound.
+	MaxDelay *durationpb.Duration `protobuf:"bytes,8,opt,name=max_delay,json=maxDelay,proto3" json:"max_delay,omitempty"`
+	// Must be false. It is kept for REPLACE of a job that runs: cancel it, and start this one after its end.
+	CancelRunning bool `protobuf:"varint,9,opt,name=cancel_running,json=cancelRunning,proto3" json:"cancel_running,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Unique) Reset() {
+	*x = Unique{}
+	mi := &file_jobqueue_v1_job_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Unique) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Unique) ProtoMessage() {}
+
+func (x *Unique) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_job_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Unique.ProtoReflect.Descriptor instead.
+func (*Unique) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Unique) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Unique) GetPayloadFields() []string {
+	if x != nil {
+		return x.PayloadFields
+	}
+	return nil
+}
+
+func (x *Unique) GetScope() Unique_Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return Unique_SCOPE_UNSPECIFIED
+}
+
+func (x *Unique) GetUntil() Unique_Until {
+	if x != nil {
+		return x.Until
+	}
+	return Unique_UNTIL_UNSPECIFIED
+}
+
+func (x *Unique) GetPeriod() *durationpb.Duration {
+	if x != nil {
+		return x.Period
+	}
+	return nil
+}
+
+func (x *Unique) GetOnConflict() Unique_OnConflict {
+	if x != nil {
+		return x.OnConflict
+	}
+	return Unique_ON_CONFLICT_UNSPECIFIED
+}
+
+func (x *Unique) GetReplace() []Unique_Field {
+	if x != nil {
+		return x.Replace
+	}
+	return nil
+}
+
+func (x *Unique) GetMaxDelay() *durationpb.Duration {
+	if x != nil {
+		return x.MaxDelay
+	}
+	return nil
+}
+
+func (x *Unique) GetCancelRunning() bool {
+	if x != nil {
+		return x.CancelRunning
+	}
+	return false
+}
 
 // A job as it is stored. The server sets every field.
 type Job struct {
@@ -572,6 +1039,8 @@ type Job struct {
 	FailedAttempts []*FailedAttempt `protobuf:"bytes,28,rep,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
 	// The last progress that the newest attempt reported. Unset: none yet.
 	Progress *JobProgress `protobuf:"bytes,29,opt,name=progress,proto3" json:"progress,omitempty"`
+	// The key by which its queue may limit it. Empty: none.
+	Key string `protobuf:"bytes,30,opt,name=key,proto3" json:"key,omitempty"`
 	// What the job waits for before it is in line for a worker. Its status is QUEUED or RETRYING meanwhile. Unset: it is
 	// not held back.
 	Hold          *Job_Hold `protobuf:"varint,31,opt,name=hold,proto3,enum=jobqueue.v1.Job_Hold,oneof" json:"hold,omitempty"`
@@ -581,7 +1050,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_jobqueue_v1_job_proto_msgTypes[1]
+	mi := &file_jobqueue_v1_job_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -593,7 +1062,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_job_proto_msgTypes[1]
+	mi := &file_jobqueue_v1_job_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -606,7 +1075,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{1}
+	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Job) GetId() string {
@@ -834,6 +1303,13 @@ func (x *Job) GetProgress() *JobProgress {
 	return nil
 }
 
+func (x *Job) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
 func (x *Job) GetHold() Job_Hold {
 	if x != nil && x.Hold != nil {
 		return *x.Hold
@@ -892,7 +1368,7 @@ type RetryPolicy struct {
 
 func (x *RetryPolicy) Reset() {
 	*x = RetryPolicy{}
-	mi := &file_jobqueue_v1_job_proto_msgTypes[2]
+	mi := &file_jobqueue_v1_job_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +1380,7 @@ func (x *RetryPolicy) String() string {
 func (*RetryPolicy) ProtoMessage() {}
 
 func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_job_proto_msgTypes[2]
+	mi := &file_jobqueue_v1_job_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1393,7 @@ func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryPolicy.ProtoReflect.Descriptor instead.
 func (*RetryPolicy) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{2}
+	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *RetryPolicy) GetMinBackoff() *durationpb.Duration {
@@ -957,7 +1433,7 @@ type FailedAttempt struct {
 
 func (x *FailedAttempt) Reset() {
 	*x = FailedAttempt{}
-	mi := &file_jobqueue_v1_job_proto_msgTypes[3]
+	mi := &file_jobqueue_v1_job_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1445,7 @@ func (x *FailedAttempt) String() string {
 func (*FailedAttempt) ProtoMessage() {}
 
 func (x *FailedAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_job_proto_msgTypes[3]
+	mi := &file_jobqueue_v1_job_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1458,7 @@ func (x *FailedAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedAttempt.ProtoReflect.Descriptor instead.
 func (*FailedAttempt) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{3}
+	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FailedAttempt) GetAttempt() int32 {
@@ -1049,7 +1525,7 @@ type JobProgress struct {
 
 func (x *JobProgress) Reset() {
 	*x = JobProgress{}
-	mi := &file_jobqueue_v1_job_proto_msgTypes[4]
+	mi := &file_jobqueue_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1537,7 @@ func (x *JobProgress) String() string {
 func (*JobProgress) ProtoMessage() {}
 
 func (x *JobProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_job_proto_msgTypes[4]
+	mi := &file_jobqueue_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1550,7 @@ func (x *JobProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobProgress.ProtoReflect.Descriptor instead.
 func (*JobProgress) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_jobqueue_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *JobProgress) GetFraction() float64 {
@@ -1102,7 +1578,7 @@ var File_jobqueue_v1_job_proto protoreflect.FileDescriptor
 
 const file_jobqueue_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x15jobqueue/v1/job.proto\x12\vjobqueue.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x06\n" +
+	"\x15jobqueue/v1/job.proto\x12\vjobqueue.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe8\x06\n" +
 	"\x06NewJob\x12\x18\n" +
 	"\x04kind\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x04kind\x122\n" +
 	"\apayload\x18\x02 \x01(\v2\x16.google.protobuf.ValueH\x00R\apayload\x12#\n" +
@@ -1117,7 +1593,9 @@ const file_jobqueue_v1_job_proto_rawDesc = "" +
 	" \x01(\v2\x18.jobqueue.v1.RetryPolicyB\x04\xe2A\x01\x01R\vretryPolicy\x12-\n" +
 	"\x0fidempotency_key\x18\v \x01(\tB\x04\xe2A\x01\x01R\x0eidempotencyKey\x12=\n" +
 	"\x06labels\x18\f \x03(\v2\x1f.jobqueue.v1.NewJob.LabelsEntryB\x04\xe2A\x01\x01R\x06labels\x12@\n" +
-	"\aheaders\x18\r \x03(\v2 .jobqueue.v1.NewJob.HeadersEntryB\x04\xe2A\x01\x01R\aheaders\x12\x18\n" +
+	"\aheaders\x18\r \x03(\v2 .jobqueue.v1.NewJob.HeadersEntryB\x04\xe2A\x01\x01R\aheaders\x12\x16\n" +
+	"\x03key\x18\x0e \x01(\tB\x04\xe2A\x01\x01R\x03key\x121\n" +
+	"\x06unique\x18\x0f \x01(\v2\x13.jobqueue.v1.UniqueB\x04\xe2A\x01\x01R\x06unique\x12\x18\n" +
 	"\x04hold\x18\x13 \x01(\bB\x04\xe2A\x01\x01R\x04hold\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -1126,7 +1604,55 @@ const file_jobqueue_v1_job_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n" +
 	"\acontentB\a\n" +
-	"\x05start\"\xef\r\n" +
+	"\x05start\"\x9f\a\n" +
+	"\x06Unique\x12\x16\n" +
+	"\x03key\x18\x01 \x01(\tB\x04\xe2A\x01\x01R\x03key\x12+\n" +
+	"\x0epayload_fields\x18\x02 \x03(\tB\x04\xe2A\x01\x01R\rpayloadFields\x125\n" +
+	"\x05scope\x18\x03 \x01(\x0e2\x19.jobqueue.v1.Unique.ScopeB\x04\xe2A\x01\x01R\x05scope\x125\n" +
+	"\x05until\x18\x04 \x01(\x0e2\x19.jobqueue.v1.Unique.UntilB\x04\xe2A\x01\x01R\x05until\x127\n" +
+	"\x06period\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x01R\x06period\x12E\n" +
+	"\von_conflict\x18\x06 \x01(\x0e2\x1e.jobqueue.v1.Unique.OnConflictB\x04\xe2A\x01\x01R\n" +
+	"onConflict\x129\n" +
+	"\areplace\x18\a \x03(\x0e2\x19.jobqueue.v1.Unique.FieldB\x04\xe2A\x01\x01R\areplace\x12<\n" +
+	"\tmax_delay\x18\b \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x01R\bmaxDelay\x12+\n" +
+	"\x0ecancel_running\x18\t \x01(\bB\x04\xe2A\x01\x01R\rcancelRunning\"V\n" +
+	"\x05Scope\x12\x15\n" +
+	"\x11SCOPE_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04KIND\x10\x01\x12\x12\n" +
+	"\x0eQUEUE_AND_KIND\x10\x02\x12\t\n" +
+	"\x05QUEUE\x10\x03\x12\r\n" +
+	"\tNAMESPACE\x10\x04\"@\n" +
+	"\x05Until\x12\x15\n" +
+	"\x11UNTIL_UNSPECIFIED\x10\x00\x12\n" +
+	"\n" +
+	"\x06STARTS\x10\x01\x12\b\n" +
+	"\x04ENDS\x10\x02\x12\n" +
+	"\n" +
+	"\x06PERIOD\x10\x03\"Z\n" +
+	"\n" +
+	"OnConflict\x12\x1b\n" +
+	"\x17ON_CONFLICT_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04KEEP\x10\x01\x12\n" +
+	"\n" +
+	"\x06REJECT\x10\x02\x12\v\n" +
+	"\aREPLACE\x10\x03\x12\f\n" +
+	"\bDEBOUNCE\x10\x04\"}\n" +
+	"\x05Field\x12\x15\n" +
+	"\x11FIELD_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aPAYLOAD\x10\x01\x12\n" +
+	"\n" +
+	"\x06RUN_AT\x10\x02\x12\f\n" +
+	"\bPRIORITY\x10\x03\x12\n" +
+	"\n" +
+	"\x06LABELS\x10\x04\x12\v\n" +
+	"\aHEADERS\x10\x05\x12\x10\n" +
+	"\fMAX_ATTEMPTS\x10\x06\x12\v\n" +
+	"\aTIMEOUT\x10\a\"G\n" +
+	"\x06Action\x12\x16\n" +
+	"\x12ACTION_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04KEPT\x10\x01\x12\f\n" +
+	"\bREPLACED\x10\x02\x12\r\n" +
+	"\tDEBOUNCED\x10\x03\"\x9a\x0e\n" +
 	"\x03Job\x12\x15\n" +
 	"\x02id\x18\x01 \x01(\tB\x05\xe2A\x02\x03\bR\x02id\x12\x18\n" +
 	"\x04kind\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x04kind\x128\n" +
@@ -1162,7 +1688,8 @@ const file_jobqueue_v1_job_proto_rawDesc = "" +
 	"\x06labels\x18\x1a \x03(\v2\x1c.jobqueue.v1.Job.LabelsEntryB\x04\xe2A\x01\x03R\x06labels\x12=\n" +
 	"\aheaders\x18\x1b \x03(\v2\x1d.jobqueue.v1.Job.HeadersEntryB\x04\xe2A\x01\x03R\aheaders\x12I\n" +
 	"\x0ffailed_attempts\x18\x1c \x03(\v2\x1a.jobqueue.v1.FailedAttemptB\x04\xe2A\x01\x03R\x0efailedAttempts\x12:\n" +
-	"\bprogress\x18\x1d \x01(\v2\x18.jobqueue.v1.JobProgressB\x04\xe2A\x01\x03R\bprogress\x124\n" +
+	"\bprogress\x18\x1d \x01(\v2\x18.jobqueue.v1.JobProgressB\x04\xe2A\x01\x03R\bprogress\x12\x16\n" +
+	"\x03key\x18\x1e \x01(\tB\x04\xe2A\x01\x03R\x03key\x124\n" +
 	"\x04hold\x18\x1f \x01(\x0e2\x15.jobqueue.v1.Job.HoldB\x04\xe2A\x01\x03H\x02R\x04hold\x88\x01\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -1178,9 +1705,11 @@ const file_jobqueue_v1_job_proto_rawDesc = "" +
 	"\tSUCCEEDED\x10\x03\x12\f\n" +
 	"\bRETRYING\x10\x04\x12\x14\n" +
 	"\x10FAILED_PERMANENT\x10\x05\x12\r\n" +
-	"\tCANCELLED\x10\x06\"&\n" +
+	"\tCANCELLED\x10\x06\"9\n" +
 	"\x04Hold\x12\x14\n" +
-	"\x10HOLD_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x10HOLD_UNSPECIFIED\x10\x00\x12\a\n" +
+	"\x03KEY\x10\x01\x12\b\n" +
+	"\x04TIME\x10\x02\x12\b\n" +
 	"\x04HAND\x10\x04B\t\n" +
 	"\acontentB\b\n" +
 	"\x06resultB\a\n" +
@@ -1228,59 +1757,72 @@ func file_jobqueue_v1_job_proto_rawDescGZIP() []byte {
 	return file_jobqueue_v1_job_proto_rawDescData
 }
 
-var file_jobqueue_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_jobqueue_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_jobqueue_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_jobqueue_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_jobqueue_v1_job_proto_goTypes = []any{
 	(JobView)(0),                  // 0: jobqueue.v1.JobView
 	(PayloadFormat)(0),            // 1: jobqueue.v1.PayloadFormat
-	(Job_Status)(0),               // 2: jobqueue.v1.Job.Status
-	(Job_Hold)(0),                 // 3: jobqueue.v1.Job.Hold
-	(*NewJob)(nil),                // 4: jobqueue.v1.NewJob
-	(*Job)(nil),                   // 5: jobqueue.v1.Job
-	(*RetryPolicy)(nil),           // 6: jobqueue.v1.RetryPolicy
-	(*FailedAttempt)(nil),         // 7: jobqueue.v1.FailedAttempt
-	(*JobProgress)(nil),           // 8: jobqueue.v1.JobProgress
-	nil,                           // 9: jobqueue.v1.NewJob.LabelsEntry
-	nil,                           // 10: jobqueue.v1.NewJob.HeadersEntry
-	nil,                           // 11: jobqueue.v1.Job.LabelsEntry
-	nil,                           // 12: jobqueue.v1.Job.HeadersEntry
-	(*structpb.Value)(nil),        // 13: google.protobuf.Value
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(Unique_Scope)(0),             // 2: jobqueue.v1.Unique.Scope
+	(Unique_Until)(0),             // 3: jobqueue.v1.Unique.Until
+	(Unique_OnConflict)(0),        // 4: jobqueue.v1.Unique.OnConflict
+	(Unique_Field)(0),             // 5: jobqueue.v1.Unique.Field
+	(Unique_Action)(0),            // 6: jobqueue.v1.Unique.Action
+	(Job_Status)(0),               // 7: jobqueue.v1.Job.Status
+	(Job_Hold)(0),                 // 8: jobqueue.v1.Job.Hold
+	(*NewJob)(nil),                // 9: jobqueue.v1.NewJob
+	(*Unique)(nil),                // 10: jobqueue.v1.Unique
+	(*Job)(nil),                   // 11: jobqueue.v1.Job
+	(*RetryPolicy)(nil),           // 12: jobqueue.v1.RetryPolicy
+	(*FailedAttempt)(nil),         // 13: jobqueue.v1.FailedAttempt
+	(*JobProgress)(nil),           // 14: jobqueue.v1.JobProgress
+	nil,                           // 15: jobqueue.v1.NewJob.LabelsEntry
+	nil,                           // 16: jobqueue.v1.NewJob.HeadersEntry
+	nil,                           // 17: jobqueue.v1.Job.LabelsEntry
+	nil,                           // 18: jobqueue.v1.Job.HeadersEntry
+	(*structpb.Value)(nil),        // 19: google.protobuf.Value
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
 }
 var file_jobqueue_v1_job_proto_depIdxs = []int32{
-	13, // 0: jobqueue.v1.NewJob.payload:type_name -> google.protobuf.Value
-	14, // 1: jobqueue.v1.NewJob.run_at:type_name -> google.protobuf.Timestamp
-	15, // 2: jobqueue.v1.NewJob.delay:type_name -> google.protobuf.Duration
-	15, // 3: jobqueue.v1.NewJob.timeout:type_name -> google.protobuf.Duration
-	6,  // 4: jobqueue.v1.NewJob.retry_policy:type_name -> jobqueue.v1.RetryPolicy
-	9,  // 5: jobqueue.v1.NewJob.labels:type_name -> jobqueue.v1.NewJob.LabelsEntry
-	10, // 6: jobqueue.v1.NewJob.headers:type_name -> jobqueue.v1.NewJob.HeadersEntry
-	13, // 7: jobqueue.v1.Job.payload:type_name -> google.protobuf.Value
-	2,  // 8: jobqueue.v1.Job.status:type_name -> jobqueue.v1.Job.Status
-	14, // 9: jobqueue.v1.Job.run_at:type_name -> google.protobuf.Timestamp
-	14, // 10: jobqueue.v1.Job.locked_at:type_name -> google.protobuf.Timestamp
-	14, // 11: jobqueue.v1.Job.created_at:type_name -> google.protobuf.Timestamp
-	14, // 12: jobqueue.v1.Job.updated_at:type_name -> google.protobuf.Timestamp
-	14, // 13: jobqueue.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
-	13, // 14: jobqueue.v1.Job.output:type_name -> google.protobuf.Value
-	15, // 15: jobqueue.v1.Job.timeout:type_name -> google.protobuf.Duration
-	6,  // 16: jobqueue.v1.Job.retry_policy:type_name -> jobqueue.v1.RetryPolicy
-	11, // 17: jobqueue.v1.Job.labels:type_name -> jobqueue.v1.Job.LabelsEntry
-	12, // 18: jobqueue.v1.Job.headers:type_name -> jobqueue.v1.Job.HeadersEntry
-	7,  // 19: jobqueue.v1.Job.failed_attempts:type_name -> jobqueue.v1.FailedAttempt
-	8,  // 20: jobqueue.v1.Job.progress:type_name -> jobqueue.v1.JobProgress
-	3,  // 21: jobqueue.v1.Job.hold:type_name -> jobqueue.v1.Job.Hold
-	15, // 22: jobqueue.v1.RetryPolicy.min_backoff:type_name -> google.protobuf.Duration
-	15, // 23: jobqueue.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
-	14, // 24: jobqueue.v1.FailedAttempt.started_at:type_name -> google.protobuf.Timestamp
-	14, // 25: jobqueue.v1.FailedAttempt.ended_at:type_name -> google.protobuf.Timestamp
-	14, // 26: jobqueue.v1.JobProgress.updated_at:type_name -> google.protobuf.Timestamp
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	19, // 0: jobqueue.v1.NewJob.payload:type_name -> google.protobuf.Value
+	20, // 1: jobqueue.v1.NewJob.run_at:type_name -> google.protobuf.Timestamp
+	21, // 2: jobqueue.v1.NewJob.delay:type_name -> google.protobuf.Duration
+	21, // 3: jobqueue.v1.NewJob.timeout:type_name -> google.protobuf.Duration
+	12, // 4: jobqueue.v1.NewJob.retry_policy:type_name -> jobqueue.v1.RetryPolicy
+	15, // 5: jobqueue.v1.NewJob.labels:type_name -> jobqueue.v1.NewJob.LabelsEntry
+	16, // 6: jobqueue.v1.NewJob.headers:type_name -> jobqueue.v1.NewJob.HeadersEntry
+	10, // 7: jobqueue.v1.NewJob.unique:type_name -> jobqueue.v1.Unique
+	2,  // 8: jobqueue.v1.Unique.scope:type_name -> jobqueue.v1.Unique.Scope
+	3,  // 9: jobqueue.v1.Unique.until:type_name -> jobqueue.v1.Unique.Until
+	21, // 10: jobqueue.v1.Unique.period:type_name -> google.protobuf.Duration
+	4,  // 11: jobqueue.v1.Unique.on_conflict:type_name -> jobqueue.v1.Unique.OnConflict
+	5,  // 12: jobqueue.v1.Unique.replace:type_name -> jobqueue.v1.Unique.Field
+	21, // 13: jobqueue.v1.Unique.max_delay:type_name -> google.protobuf.Duration
+	19, // 14: jobqueue.v1.Job.payload:type_name -> google.protobuf.Value
+	7,  // 15: jobqueue.v1.Job.status:type_name -> jobqueue.v1.Job.Status
+	20, // 16: jobqueue.v1.Job.run_at:type_name -> google.protobuf.Timestamp
+	20, // 17: jobqueue.v1.Job.locked_at:type_name -> google.protobuf.Timestamp
+	20, // 18: jobqueue.v1.Job.created_at:type_name -> google.protobuf.Timestamp
+	20, // 19: jobqueue.v1.Job.updated_at:type_name -> google.protobuf.Timestamp
+	20, // 20: jobqueue.v1.Job.finished_at:type_name -> google.protobuf.Timestamp
+	19, // 21: jobqueue.v1.Job.output:type_name -> google.protobuf.Value
+	21, // 22: jobqueue.v1.Job.timeout:type_name -> google.protobuf.Duration
+	12, // 23: jobqueue.v1.Job.retry_policy:type_name -> jobqueue.v1.RetryPolicy
+	17, // 24: jobqueue.v1.Job.labels:type_name -> jobqueue.v1.Job.LabelsEntry
+	18, // 25: jobqueue.v1.Job.headers:type_name -> jobqueue.v1.Job.HeadersEntry
+	13, // 26: jobqueue.v1.Job.failed_attempts:type_name -> jobqueue.v1.FailedAttempt
+	14, // 27: jobqueue.v1.Job.progress:type_name -> jobqueue.v1.JobProgress
+	8,  // 28: jobqueue.v1.Job.hold:type_name -> jobqueue.v1.Job.Hold
+	21, // 29: jobqueue.v1.RetryPolicy.min_backoff:type_name -> google.protobuf.Duration
+	21, // 30: jobqueue.v1.RetryPolicy.max_backoff:type_name -> google.protobuf.Duration
+	20, // 31: jobqueue.v1.FailedAttempt.started_at:type_name -> google.protobuf.Timestamp
+	20, // 32: jobqueue.v1.FailedAttempt.ended_at:type_name -> google.protobuf.Timestamp
+	20, // 33: jobqueue.v1.JobProgress.updated_at:type_name -> google.protobuf.Timestamp
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_job_proto_init() }
@@ -1294,20 +1836,20 @@ func file_jobqueue_v1_job_proto_init() {
 		(*NewJob_RunAt)(nil),
 		(*NewJob_Delay)(nil),
 	}
-	file_jobqueue_v1_job_proto_msgTypes[1].OneofWrappers = []any{
+	file_jobqueue_v1_job_proto_msgTypes[2].OneofWrappers = []any{
 		(*Job_Payload)(nil),
 		(*Job_PayloadJson)(nil),
 		(*Job_Output)(nil),
 		(*Job_OutputJson)(nil),
 	}
-	file_jobqueue_v1_job_proto_msgTypes[4].OneofWrappers = []any{}
+	file_jobqueue_v1_job_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobqueue_v1_job_proto_rawDesc), len(file_jobqueue_v1_job_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   9,
+			NumEnums:      9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

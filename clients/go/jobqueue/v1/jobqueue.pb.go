@@ -82,11 +82,13 @@ func (x *EnqueueJobRequest) GetPayloadFormat() PayloadFormat {
 // The job that was enqueued.
 type EnqueueJobResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The job as it was enqueued: QUEUED, without attempts. For a replay: the job as it is now, or its id alone if it was
-	// deleted since.
+	// The job as it was enqueued: QUEUED, without attempts. For a replay, and for a job that was kept: the job as it is now,
+	// or its id alone if it was deleted since or the caller may not read it.
 	Job *Job `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	// Whether an earlier request with this idempotency key enqueued the job.
-	Replayed      bool `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Replayed bool `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	// What was done instead of storing the job (NewJob.unique). Unset: it was stored, or `replayed`.
+	UniqueAction  *Unique_Action `protobuf:"varint,3,opt,name=unique_action,json=uniqueAction,proto3,enum=jobqueue.v1.Unique_Action,oneof" json:"unique_action,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,6 +135,13 @@ func (x *EnqueueJobResponse) GetReplayed() bool {
 		return x.Replayed
 	}
 	return false
+}
+
+func (x *EnqueueJobResponse) GetUniqueAction() Unique_Action {
+	if x != nil && x.UniqueAction != nil {
+		return *x.UniqueAction
+	}
+	return Unique_ACTION_UNSPECIFIED
 }
 
 // The jobs to enqueue.
@@ -233,7 +242,9 @@ type EnqueueResult struct {
 	// The job's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Whether an earlier request with this idempotency key enqueued the job.
-	Replayed      bool `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Replayed bool `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	// What was done instead of storing the job (NewJob.unique). Unset: it was stored, or `replayed`.
+	UniqueAction  *Unique_Action `protobuf:"varint,3,opt,name=unique_action,json=uniqueAction,proto3,enum=jobqueue.v1.Unique_Action,oneof" json:"unique_action,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -280,6 +291,13 @@ func (x *EnqueueResult) GetReplayed() bool {
 		return x.Replayed
 	}
 	return false
+}
+
+func (x *EnqueueResult) GetUniqueAction() Unique_Action {
+	if x != nil && x.UniqueAction != nil {
+		return *x.UniqueAction
+	}
+	return Unique_ACTION_UNSPECIFIED
 }
 
 // The job to read.
@@ -1245,17 +1263,21 @@ const file_jobqueue_v1_jobqueue_proto_rawDesc = "" +
 	"\x1ajobqueue/v1/jobqueue.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\x1a\x17jobqueue/v1/lease.proto\"\x89\x01\n" +
 	"\x11EnqueueJobRequest\x12+\n" +
 	"\x03job\x18\x01 \x01(\v2\x13.jobqueue.v1.NewJobB\x04\xe2A\x01\x02R\x03job\x12G\n" +
-	"\x0epayload_format\x18\x02 \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\"T\n" +
+	"\x0epayload_format\x18\x02 \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\"\xac\x01\n" +
 	"\x12EnqueueJobResponse\x12\"\n" +
 	"\x03job\x18\x01 \x01(\v2\x10.jobqueue.v1.JobR\x03job\x12\x1a\n" +
-	"\breplayed\x18\x02 \x01(\bR\breplayed\"H\n" +
+	"\breplayed\x18\x02 \x01(\bR\breplayed\x12D\n" +
+	"\runique_action\x18\x03 \x01(\x0e2\x1a.jobqueue.v1.Unique.ActionH\x00R\funiqueAction\x88\x01\x01B\x10\n" +
+	"\x0e_unique_action\"H\n" +
 	"\x17BatchEnqueueJobsRequest\x12-\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x13.jobqueue.v1.NewJobB\x04\xe2A\x01\x02R\x04jobs\"P\n" +
 	"\x18BatchEnqueueJobsResponse\x124\n" +
-	"\aresults\x18\x01 \x03(\v2\x1a.jobqueue.v1.EnqueueResultR\aresults\";\n" +
+	"\aresults\x18\x01 \x03(\v2\x1a.jobqueue.v1.EnqueueResultR\aresults\"\x93\x01\n" +
 	"\rEnqueueResult\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
-	"\breplayed\x18\x02 \x01(\bR\breplayed\"n\n" +
+	"\breplayed\x18\x02 \x01(\bR\breplayed\x12D\n" +
+	"\runique_action\x18\x03 \x01(\x0e2\x1a.jobqueue.v1.Unique.ActionH\x00R\funiqueAction\x88\x01\x01B\x10\n" +
+	"\x0e_unique_action\"n\n" +
 	"\rGetJobRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\x12G\n" +
 	"\x0epayload_format\x18\x02 \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\"4\n" +
@@ -1391,86 +1413,89 @@ var file_jobqueue_v1_jobqueue_proto_goTypes = []any{
 	(*NewJob)(nil),                   // 21: jobqueue.v1.NewJob
 	(PayloadFormat)(0),               // 22: jobqueue.v1.PayloadFormat
 	(*Job)(nil),                      // 23: jobqueue.v1.Job
-	(Job_Status)(0),                  // 24: jobqueue.v1.Job.Status
-	(*timestamppb.Timestamp)(nil),    // 25: google.protobuf.Timestamp
-	(JobView)(0),                     // 26: jobqueue.v1.JobView
-	(*durationpb.Duration)(nil),      // 27: google.protobuf.Duration
-	(*LeaseRequest)(nil),             // 28: jobqueue.v1.LeaseRequest
-	(*OpenSessionRequest)(nil),       // 29: jobqueue.v1.OpenSessionRequest
-	(*ClaimJobsRequest)(nil),         // 30: jobqueue.v1.ClaimJobsRequest
-	(*SettleJobsRequest)(nil),        // 31: jobqueue.v1.SettleJobsRequest
-	(*HeartbeatSessionRequest)(nil),  // 32: jobqueue.v1.HeartbeatSessionRequest
-	(*CloseSessionRequest)(nil),      // 33: jobqueue.v1.CloseSessionRequest
-	(*LeaseResponse)(nil),            // 34: jobqueue.v1.LeaseResponse
-	(*OpenSessionResponse)(nil),      // 35: jobqueue.v1.OpenSessionResponse
-	(*ClaimJobsResponse)(nil),        // 36: jobqueue.v1.ClaimJobsResponse
-	(*SettleJobsResponse)(nil),       // 37: jobqueue.v1.SettleJobsResponse
-	(*HeartbeatSessionResponse)(nil), // 38: jobqueue.v1.HeartbeatSessionResponse
-	(*CloseSessionResponse)(nil),     // 39: jobqueue.v1.CloseSessionResponse
+	(Unique_Action)(0),               // 24: jobqueue.v1.Unique.Action
+	(Job_Status)(0),                  // 25: jobqueue.v1.Job.Status
+	(*timestamppb.Timestamp)(nil),    // 26: google.protobuf.Timestamp
+	(JobView)(0),                     // 27: jobqueue.v1.JobView
+	(*durationpb.Duration)(nil),      // 28: google.protobuf.Duration
+	(*LeaseRequest)(nil),             // 29: jobqueue.v1.LeaseRequest
+	(*OpenSessionRequest)(nil),       // 30: jobqueue.v1.OpenSessionRequest
+	(*ClaimJobsRequest)(nil),         // 31: jobqueue.v1.ClaimJobsRequest
+	(*SettleJobsRequest)(nil),        // 32: jobqueue.v1.SettleJobsRequest
+	(*HeartbeatSessionRequest)(nil),  // 33: jobqueue.v1.HeartbeatSessionRequest
+	(*CloseSessionRequest)(nil),      // 34: jobqueue.v1.CloseSessionRequest
+	(*LeaseResponse)(nil),            // 35: jobqueue.v1.LeaseResponse
+	(*OpenSessionResponse)(nil),      // 36: jobqueue.v1.OpenSessionResponse
+	(*ClaimJobsResponse)(nil),        // 37: jobqueue.v1.ClaimJobsResponse
+	(*SettleJobsResponse)(nil),       // 38: jobqueue.v1.SettleJobsResponse
+	(*HeartbeatSessionResponse)(nil), // 39: jobqueue.v1.HeartbeatSessionResponse
+	(*CloseSessionResponse)(nil),     // 40: jobqueue.v1.CloseSessionResponse
 }
 var file_jobqueue_v1_jobqueue_proto_depIdxs = []int32{
 	21, // 0: jobqueue.v1.EnqueueJobRequest.job:type_name -> jobqueue.v1.NewJob
 	22, // 1: jobqueue.v1.EnqueueJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
 	23, // 2: jobqueue.v1.EnqueueJobResponse.job:type_name -> jobqueue.v1.Job
-	21, // 3: jobqueue.v1.BatchEnqueueJobsRequest.jobs:type_name -> jobqueue.v1.NewJob
-	4,  // 4: jobqueue.v1.BatchEnqueueJobsResponse.results:type_name -> jobqueue.v1.EnqueueResult
-	22, // 5: jobqueue.v1.GetJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	23, // 6: jobqueue.v1.GetJobResponse.job:type_name -> jobqueue.v1.Job
-	24, // 7: jobqueue.v1.ListJobsRequest.status:type_name -> jobqueue.v1.Job.Status
-	25, // 8: jobqueue.v1.ListJobsRequest.created_after:type_name -> google.protobuf.Timestamp
-	25, // 9: jobqueue.v1.ListJobsRequest.created_before:type_name -> google.protobuf.Timestamp
-	26, // 10: jobqueue.v1.ListJobsRequest.view:type_name -> jobqueue.v1.JobView
-	22, // 11: jobqueue.v1.ListJobsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	23, // 12: jobqueue.v1.ListJobsResponse.jobs:type_name -> jobqueue.v1.Job
-	22, // 13: jobqueue.v1.CancelJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	23, // 14: jobqueue.v1.CancelJobResponse.job:type_name -> jobqueue.v1.Job
-	22, // 15: jobqueue.v1.RetryJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	23, // 16: jobqueue.v1.RetryJobResponse.job:type_name -> jobqueue.v1.Job
-	22, // 17: jobqueue.v1.ReleaseJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	23, // 18: jobqueue.v1.ReleaseJobResponse.job:type_name -> jobqueue.v1.Job
-	27, // 19: jobqueue.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
-	22, // 20: jobqueue.v1.WaitJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	23, // 21: jobqueue.v1.WaitJobResponse.job:type_name -> jobqueue.v1.Job
-	26, // 22: jobqueue.v1.WatchJobsRequest.view:type_name -> jobqueue.v1.JobView
-	22, // 23: jobqueue.v1.WatchJobsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	23, // 24: jobqueue.v1.WatchJobsResponse.job:type_name -> jobqueue.v1.Job
-	0,  // 25: jobqueue.v1.JobQueue.EnqueueJob:input_type -> jobqueue.v1.EnqueueJobRequest
-	2,  // 26: jobqueue.v1.JobQueue.BatchEnqueueJobs:input_type -> jobqueue.v1.BatchEnqueueJobsRequest
-	5,  // 27: jobqueue.v1.JobQueue.GetJob:input_type -> jobqueue.v1.GetJobRequest
-	7,  // 28: jobqueue.v1.JobQueue.ListJobs:input_type -> jobqueue.v1.ListJobsRequest
-	9,  // 29: jobqueue.v1.JobQueue.CancelJob:input_type -> jobqueue.v1.CancelJobRequest
-	11, // 30: jobqueue.v1.JobQueue.RetryJob:input_type -> jobqueue.v1.RetryJobRequest
-	13, // 31: jobqueue.v1.JobQueue.ReleaseJob:input_type -> jobqueue.v1.ReleaseJobRequest
-	15, // 32: jobqueue.v1.JobQueue.DeleteJob:input_type -> jobqueue.v1.DeleteJobRequest
-	17, // 33: jobqueue.v1.JobQueue.WaitJob:input_type -> jobqueue.v1.WaitJobRequest
-	19, // 34: jobqueue.v1.JobQueue.WatchJobs:input_type -> jobqueue.v1.WatchJobsRequest
-	28, // 35: jobqueue.v1.JobQueue.Lease:input_type -> jobqueue.v1.LeaseRequest
-	29, // 36: jobqueue.v1.JobQueue.OpenSession:input_type -> jobqueue.v1.OpenSessionRequest
-	30, // 37: jobqueue.v1.JobQueue.ClaimJobs:input_type -> jobqueue.v1.ClaimJobsRequest
-	31, // 38: jobqueue.v1.JobQueue.SettleJobs:input_type -> jobqueue.v1.SettleJobsRequest
-	32, // 39: jobqueue.v1.JobQueue.HeartbeatSession:input_type -> jobqueue.v1.HeartbeatSessionRequest
-	33, // 40: jobqueue.v1.JobQueue.CloseSession:input_type -> jobqueue.v1.CloseSessionRequest
-	1,  // 41: jobqueue.v1.JobQueue.EnqueueJob:output_type -> jobqueue.v1.EnqueueJobResponse
-	3,  // 42: jobqueue.v1.JobQueue.BatchEnqueueJobs:output_type -> jobqueue.v1.BatchEnqueueJobsResponse
-	6,  // 43: jobqueue.v1.JobQueue.GetJob:output_type -> jobqueue.v1.GetJobResponse
-	8,  // 44: jobqueue.v1.JobQueue.ListJobs:output_type -> jobqueue.v1.ListJobsResponse
-	10, // 45: jobqueue.v1.JobQueue.CancelJob:output_type -> jobqueue.v1.CancelJobResponse
-	12, // 46: jobqueue.v1.JobQueue.RetryJob:output_type -> jobqueue.v1.RetryJobResponse
-	14, // 47: jobqueue.v1.JobQueue.ReleaseJob:output_type -> jobqueue.v1.ReleaseJobResponse
-	16, // 48: jobqueue.v1.JobQueue.DeleteJob:output_type -> jobqueue.v1.DeleteJobResponse
-	18, // 49: jobqueue.v1.JobQueue.WaitJob:output_type -> jobqueue.v1.WaitJobResponse
-	20, // 50: jobqueue.v1.JobQueue.WatchJobs:output_type -> jobqueue.v1.WatchJobsResponse
-	34, // 51: jobqueue.v1.JobQueue.Lease:output_type -> jobqueue.v1.LeaseResponse
-	35, // 52: jobqueue.v1.JobQueue.OpenSession:output_type -> jobqueue.v1.OpenSessionResponse
-	36, // 53: jobqueue.v1.JobQueue.ClaimJobs:output_type -> jobqueue.v1.ClaimJobsResponse
-	37, // 54: jobqueue.v1.JobQueue.SettleJobs:output_type -> jobqueue.v1.SettleJobsResponse
-	38, // 55: jobqueue.v1.JobQueue.HeartbeatSession:output_type -> jobqueue.v1.HeartbeatSessionResponse
-	39, // 56: jobqueue.v1.JobQueue.CloseSession:output_type -> jobqueue.v1.CloseSessionResponse
-	41, // [41:57] is the sub-list for method output_type
-	25, // [25:41] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	24, // 3: jobqueue.v1.EnqueueJobResponse.unique_action:type_name -> jobqueue.v1.Unique.Action
+	21, // 4: jobqueue.v1.BatchEnqueueJobsRequest.jobs:type_name -> jobqueue.v1.NewJob
+	4,  // 5: jobqueue.v1.BatchEnqueueJobsResponse.results:type_name -> jobqueue.v1.EnqueueResult
+	24, // 6: jobqueue.v1.EnqueueResult.unique_action:type_name -> jobqueue.v1.Unique.Action
+	22, // 7: jobqueue.v1.GetJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 8: jobqueue.v1.GetJobResponse.job:type_name -> jobqueue.v1.Job
+	25, // 9: jobqueue.v1.ListJobsRequest.status:type_name -> jobqueue.v1.Job.Status
+	26, // 10: jobqueue.v1.ListJobsRequest.created_after:type_name -> google.protobuf.Timestamp
+	26, // 11: jobqueue.v1.ListJobsRequest.created_before:type_name -> google.protobuf.Timestamp
+	27, // 12: jobqueue.v1.ListJobsRequest.view:type_name -> jobqueue.v1.JobView
+	22, // 13: jobqueue.v1.ListJobsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 14: jobqueue.v1.ListJobsResponse.jobs:type_name -> jobqueue.v1.Job
+	22, // 15: jobqueue.v1.CancelJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 16: jobqueue.v1.CancelJobResponse.job:type_name -> jobqueue.v1.Job
+	22, // 17: jobqueue.v1.RetryJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 18: jobqueue.v1.RetryJobResponse.job:type_name -> jobqueue.v1.Job
+	22, // 19: jobqueue.v1.ReleaseJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 20: jobqueue.v1.ReleaseJobResponse.job:type_name -> jobqueue.v1.Job
+	28, // 21: jobqueue.v1.WaitJobRequest.timeout:type_name -> google.protobuf.Duration
+	22, // 22: jobqueue.v1.WaitJobRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 23: jobqueue.v1.WaitJobResponse.job:type_name -> jobqueue.v1.Job
+	27, // 24: jobqueue.v1.WatchJobsRequest.view:type_name -> jobqueue.v1.JobView
+	22, // 25: jobqueue.v1.WatchJobsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	23, // 26: jobqueue.v1.WatchJobsResponse.job:type_name -> jobqueue.v1.Job
+	0,  // 27: jobqueue.v1.JobQueue.EnqueueJob:input_type -> jobqueue.v1.EnqueueJobRequest
+	2,  // 28: jobqueue.v1.JobQueue.BatchEnqueueJobs:input_type -> jobqueue.v1.BatchEnqueueJobsRequest
+	5,  // 29: jobqueue.v1.JobQueue.GetJob:input_type -> jobqueue.v1.GetJobRequest
+	7,  // 30: jobqueue.v1.JobQueue.ListJobs:input_type -> jobqueue.v1.ListJobsRequest
+	9,  // 31: jobqueue.v1.JobQueue.CancelJob:input_type -> jobqueue.v1.CancelJobRequest
+	11, // 32: jobqueue.v1.JobQueue.RetryJob:input_type -> jobqueue.v1.RetryJobRequest
+	13, // 33: jobqueue.v1.JobQueue.ReleaseJob:input_type -> jobqueue.v1.ReleaseJobRequest
+	15, // 34: jobqueue.v1.JobQueue.DeleteJob:input_type -> jobqueue.v1.DeleteJobRequest
+	17, // 35: jobqueue.v1.JobQueue.WaitJob:input_type -> jobqueue.v1.WaitJobRequest
+	19, // 36: jobqueue.v1.JobQueue.WatchJobs:input_type -> jobqueue.v1.WatchJobsRequest
+	29, // 37: jobqueue.v1.JobQueue.Lease:input_type -> jobqueue.v1.LeaseRequest
+	30, // 38: jobqueue.v1.JobQueue.OpenSession:input_type -> jobqueue.v1.OpenSessionRequest
+	31, // 39: jobqueue.v1.JobQueue.ClaimJobs:input_type -> jobqueue.v1.ClaimJobsRequest
+	32, // 40: jobqueue.v1.JobQueue.SettleJobs:input_type -> jobqueue.v1.SettleJobsRequest
+	33, // 41: jobqueue.v1.JobQueue.HeartbeatSession:input_type -> jobqueue.v1.HeartbeatSessionRequest
+	34, // 42: jobqueue.v1.JobQueue.CloseSession:input_type -> jobqueue.v1.CloseSessionRequest
+	1,  // 43: jobqueue.v1.JobQueue.EnqueueJob:output_type -> jobqueue.v1.EnqueueJobResponse
+	3,  // 44: jobqueue.v1.JobQueue.BatchEnqueueJobs:output_type -> jobqueue.v1.BatchEnqueueJobsResponse
+	6,  // 45: jobqueue.v1.JobQueue.GetJob:output_type -> jobqueue.v1.GetJobResponse
+	8,  // 46: jobqueue.v1.JobQueue.ListJobs:output_type -> jobqueue.v1.ListJobsResponse
+	10, // 47: jobqueue.v1.JobQueue.CancelJob:output_type -> jobqueue.v1.CancelJobResponse
+	12, // 48: jobqueue.v1.JobQueue.RetryJob:output_type -> jobqueue.v1.RetryJobResponse
+	14, // 49: jobqueue.v1.JobQueue.ReleaseJob:output_type -> jobqueue.v1.ReleaseJobResponse
+	16, // 50: jobqueue.v1.JobQueue.DeleteJob:output_type -> jobqueue.v1.DeleteJobResponse
+	18, // 51: jobqueue.v1.JobQueue.WaitJob:output_type -> jobqueue.v1.WaitJobResponse
+	20, // 52: jobqueue.v1.JobQueue.WatchJobs:output_type -> jobqueue.v1.WatchJobsResponse
+	35, // 53: jobqueue.v1.JobQueue.Lease:output_type -> jobqueue.v1.LeaseResponse
+	36, // 54: jobqueue.v1.JobQueue.OpenSession:output_type -> jobqueue.v1.OpenSessionResponse
+	37, // 55: jobqueue.v1.JobQueue.ClaimJobs:output_type -> jobqueue.v1.ClaimJobsResponse
+	38, // 56: jobqueue.v1.JobQueue.SettleJobs:output_type -> jobqueue.v1.SettleJobsResponse
+	39, // 57: jobqueue.v1.JobQueue.HeartbeatSession:output_type -> jobqueue.v1.HeartbeatSessionResponse
+	40, // 58: jobqueue.v1.JobQueue.CloseSession:output_type -> jobqueue.v1.CloseSessionResponse
+	43, // [43:59] is the sub-list for method output_type
+	27, // [27:43] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_jobqueue_proto_init() }
@@ -1481,6 +1506,8 @@ func file_jobqueue_v1_jobqueue_proto_init() {
 	file_jobqueue_v1_access_proto_init()
 	file_jobqueue_v1_job_proto_init()
 	file_jobqueue_v1_lease_proto_init()
+	file_jobqueue_v1_jobqueue_proto_msgTypes[1].OneofWrappers = []any{}
+	file_jobqueue_v1_jobqueue_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

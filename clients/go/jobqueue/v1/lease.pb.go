@@ -1939,7 +1939,9 @@ type LeasedJob struct {
 	// The producer's headers, with `x-request-id` and `traceparent` of the call that enqueued the job.
 	Headers map[string]string `protobuf:"bytes,14,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The last `Progress.checkpoint` of the earlier attempts. Empty: none.
-	Checkpoint    []byte `protobuf:"bytes,15,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Checkpoint []byte `protobuf:"bytes,15,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// The key by which the queue may limit the job. Empty: none.
+	Key           string `protobuf:"bytes,16,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2088,6 +2090,13 @@ func (x *LeasedJob) GetCheckpoint() []byte {
 		return x.Checkpoint
 	}
 	return nil
+}
+
+func (x *LeasedJob) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
 }
 
 type isLeasedJob_Content interface {
@@ -3298,7 +3307,7 @@ const file_jobqueue_v1_lease_proto_rawDesc = "" +
 	"\x05slots\x18\v \x01(\x05R\x05slots\"H\n" +
 	"\bDelivery\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12*\n" +
-	"\x04jobs\x18\x02 \x03(\v2\x16.jobqueue.v1.LeasedJobR\x04jobs\"\xbb\x05\n" +
+	"\x04jobs\x18\x02 \x03(\v2\x16.jobqueue.v1.LeasedJobR\x04jobs\"\xcd\x05\n" +
 	"\tLeasedJob\x12\x19\n" +
 	"\blease_id\x18\x01 \x01(\x03R\aleaseId\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n" +
@@ -3318,7 +3327,8 @@ const file_jobqueue_v1_lease_proto_rawDesc = "" +
 	"\aheaders\x18\x0e \x03(\v2#.jobqueue.v1.LeasedJob.HeadersEntryR\aheaders\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x0f \x01(\fR\n" +
-	"checkpoint\x1a9\n" +
+	"checkpoint\x12\x10\n" +
+	"\x03key\x18\x10 \x01(\tR\x03key\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +

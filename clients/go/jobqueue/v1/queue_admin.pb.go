@@ -11,7 +11,9 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -24,10 +26,178 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// A named place where jobs wait. A queue exists from its first use. The server sets every field.
+// In what order jobs of one key start. Expect more values than these.
+type KeyOrder int32
+
+const (
+	// In none that is promised.
+	KeyOrder_KEY_ORDER_UNSPECIFIED KeyOrder = 0
+	// In the order in which their enqueues were answered, whatever server they went to, one after the other: `max_running` is
+	// 1, which is set where it is unset. A job that is retried, snoozed, lost or released keeps its place: none of its key
+	// starts meanwhile. Jobs with a key are refused that ask for a `priority`, `run_at` or `delay`: FIELD_INVALID. A follow-up
+	// takes its place once its job has ended, and one that was enqueued with `hold` once it is released.
+	KeyOrder_KEY_ORDER_STRICT KeyOrder = 1
+)
+
+// Enum value maps for KeyOrder.
+var (
+	KeyOrder_name = map[int32]string{
+		0: "KEY_ORDER_UNSPECIFIED",
+		1: "KEY_ORDER_STRICT",
+	}
+	KeyOrder_value = map[string]int32{
+		"KEY_ORDER_UNSPECIFIED": 0,
+		"KEY_ORDER_STRICT":      1,
+	}
+)
+
+func (x KeyOrder) Enum() *KeyOrder {
+	p := new(KeyOrder)
+	*p = x
+	return p
+}
+
+func (x KeyOrder) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (KeyOrder) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobqueue_v1_queue_admin_proto_enumTypes[0].Descriptor()
+}
+
+func (KeyOrder) Type() protoreflect.EnumType {
+	return &file_jobqueue_v1_queue_admin_proto_enumTypes[0]
+}
+
+func (x KeyOrder) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use KeyOrder.Descriptor instead.
+func (KeyOrder) EnumDescriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{0}
+}
+
+// What becomes of a key in strict order whose job failed for good or was cancelled. Expect more values than these.
+type OnKeyFailure int32
+
+const (
+	// The default.
+	OnKeyFailure_ON_KEY_FAILURE_UNSPECIFIED OnKeyFailure = 0
+	// The next job goes.
+	OnKeyFailure_ON_KEY_FAILURE_CONTINUE OnKeyFailure = 1
+	// The key is blocked by that job. RetryJob of it lets it run again, before those that wait; DeleteJob of it, or
+	// UnblockQueueKey, lets the next one go. ExplainJob of a job that waits says KEY_BLOCKED.
+	OnKeyFailure_ON_KEY_FAILURE_HOLD OnKeyFailure = 2
+	// The jobs that wait for the key end as CANCELLED, with the reason KEY_CANCELLED. Those that come later start anew.
+	OnKeyFailure_ON_KEY_FAILURE_CANCEL_REST OnKeyFailure = 3
+)
+
+// Enum value maps for OnKeyFailure.
+var (
+	OnKeyFailure_name = map[int32]string{
+		0: "ON_KEY_FAILURE_UNSPECIFIED",
+		1: "ON_KEY_FAILURE_CONTINUE",
+		2: "ON_KEY_FAILURE_HOLD",
+		3: "ON_KEY_FAILURE_CANCEL_REST",
+	}
+	OnKeyFailure_value = map[string]int32{
+		"ON_KEY_FAILURE_UNSPECIFIED": 0,
+		"ON_KEY_FAILURE_CONTINUE":    1,
+		"ON_KEY_FAILURE_HOLD":        2,
+		"ON_KEY_FAILURE_CANCEL_REST": 3,
+	}
+)
+
+func (x OnKeyFailure) Enum() *OnKeyFailure {
+	p := new(OnKeyFailure)
+	*p = x
+	return p
+}
+
+func (x OnKeyFailure) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OnKeyFailure) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobqueue_v1_queue_admin_proto_enumTypes[1].Descriptor()
+}
+
+func (OnKeyFailure) Type() protoreflect.EnumType {
+	return &file_jobqueue_v1_queue_admin_proto_enumTypes[1]
+}
+
+func (x OnKeyFailure) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OnKeyFailure.Descriptor instead.
+func (OnKeyFailure) EnumDescriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{1}
+}
+
+// Which keys to list. Expect more values than these.
+type ListQueueKeysRequest_Only int32
+
+const (
+	// All.
+	ListQueueKeysRequest_ONLY_UNSPECIFIED ListQueueKeysRequest_Only = 0
+	// Those of which as many jobs are in line or run as are allowed.
+	ListQueueKeysRequest_AT_LIMIT ListQueueKeysRequest_Only = 1
+	// Those that are paused.
+	ListQueueKeysRequest_PAUSED ListQueueKeysRequest_Only = 2
+	// Those for which jobs wait.
+	ListQueueKeysRequest_WAITING ListQueueKeysRequest_Only = 3
+)
+
+// Enum value maps for ListQueueKeysRequest_Only.
+var (
+	ListQueueKeysRequest_Only_name = map[int32]string{
+		0: "ONLY_UNSPECIFIED",
+		1: "AT_LIMIT",
+		2: "PAUSED",
+		3: "WAITING",
+	}
+	ListQueueKeysRequest_Only_value = map[string]int32{
+		"ONLY_UNSPECIFIED": 0,
+		"AT_LIMIT":         1,
+		"PAUSED":           2,
+		"WAITING":          3,
+	}
+)
+
+func (x ListQueueKeysRequest_Only) Enum() *ListQueueKeysRequest_Only {
+	p := new(ListQueueKeysRequest_Only)
+	*p = x
+	return p
+}
+
+func (x ListQueueKeysRequest_Only) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ListQueueKeysRequest_Only) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobqueue_v1_queue_admin_proto_enumTypes[2].Descriptor()
+}
+
+func (ListQueueKeysRequest_Only) Type() protoreflect.EnumType {
+	return &file_jobqueue_v1_queue_admin_proto_enumTypes[2]
+}
+
+func (x ListQueueKeysRequest_Only) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ListQueueKeysRequest_Only.Descriptor instead.
+func (ListQueueKeysRequest_Only) EnumDescriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{18, 0}
+}
+
+// A named place where jobs wait. A queue exists from its first use. UpdateQueue changes `limits`, `key_policy` and
+// `max_waiting`; the server sets every other field.
 type Queue struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`.
+	// The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST the path holds it, and the body may leave it out.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Whether jobs of the queue may not be claimed. PauseQueue and ResumeQueue change it.
 	Paused bool `protobuf:"varint,2,opt,name=paused,proto3" json:"paused,omitempty"`
@@ -36,7 +206,18 @@ type Queue struct {
 	// The number of RUNNING jobs, as in `depths`.
 	Running int32 `protobuf:"varint,4,opt,name=running,proto3" json:"running,omitempty"`
 	// The queue's jobs that are held back: one entry for each hold that a job is in. They count in `depths` too.
-	Held          []*HoldDepth `protobuf:"bytes,5,rep,name=held,proto3" json:"held,omitempty"`
+	Held []*HoldDepth `protobuf:"bytes,5,rep,name=held,proto3" json:"held,omitempty"`
+	// What the queue allows of all its jobs together. Unset: they are limited by their workers alone.
+	Limits *Limits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
+	// What the queue allows of the jobs of one key (`NewJob.key`). Unset: keys are marks, and limit nothing.
+	KeyPolicy *KeyPolicy `protobuf:"bytes,7,opt,name=key_policy,json=keyPolicy,proto3" json:"key_policy,omitempty"`
+	// How many of the queue's jobs may wait, 1..1000000: those that no worker has, also those that are due later or held
+	// back. While so many wait, enqueues are refused: QUEUE_BACKLOG_FULL. Follow-ups, retries and releases are not. Each
+	// server counts about once a second, and below the limit a batch is taken whole. 0: any number may wait.
+	MaxWaiting int32 `protobuf:"varint,8,opt,name=max_waiting,json=maxWaiting,proto3" json:"max_waiting,omitempty"`
+	// Stands for this version of what UpdateQueue changes. In UpdateQueue: the queue is changed only if it still has it.
+	// Empty: whatever was changed since. At most 64 characters.
+	Etag          string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -106,6 +287,417 @@ func (x *Queue) GetHeld() []*HoldDepth {
 	return nil
 }
 
+func (x *Queue) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Queue) GetKeyPolicy() *KeyPolicy {
+	if x != nil {
+		return x.KeyPolicy
+	}
+	return nil
+}
+
+func (x *Queue) GetMaxWaiting() int32 {
+	if x != nil {
+		return x.MaxWaiting
+	}
+	return 0
+}
+
+func (x *Queue) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// What a queue or a kind allows of all its jobs together. 0: no limit.
+type Limits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many of its jobs run at once, over all workers and servers, 1..1000000. Jobs that began before there was a limit
+	// are not counted. 0: no limit.
+	MaxRunning int32 `protobuf:"varint,1,opt,name=max_running,json=maxRunning,proto3" json:"max_running,omitempty"`
+	// How many of its jobs start in a time, over all workers and servers, by the database's clock. Each start counts, also that
+	// of a retry. Unset: no limit.
+	Rate          *Rate `protobuf:"bytes,2,opt,name=rate,proto3" json:"rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limits) Reset() {
+	*x = Limits{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limits) ProtoMessage() {}
+
+func (x *Limits) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limits.ProtoReflect.Descriptor instead.
+func (*Limits) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Limits) GetMaxRunning() int32 {
+	if x != nil {
+		return x.MaxRunning
+	}
+	return 0
+}
+
+func (x *Limits) GetRate() *Rate {
+	if x != nil {
+		return x.Rate
+	}
+	return nil
+}
+
+// What a queue allows of the jobs of one key. A key counts in its queue alone. 0 and unset: no limit.
+type KeyPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many jobs of one key run at once, 1..1000000. 0: no limit.
+	MaxRunning int32 `protobuf:"varint,1,opt,name=max_running,json=maxRunning,proto3" json:"max_running,omitempty"`
+	// How many jobs of one key start in a time. Each start counts, those after a failure too. Unset: no limit.
+	Rate *Rate `protobuf:"bytes,2,opt,name=rate,proto3" json:"rate,omitempty"`
+	// In what order jobs of one key start. Unset: in none that is promised; those of the highest priority go first.
+	Order *KeyOrder `protobuf:"varint,3,opt,name=order,proto3,enum=jobqueue.v1.KeyOrder,oneof" json:"order,omitempty"`
+	// What becomes of a key in strict order whose job failed for good or was cancelled. Without an order it can't be set.
+	// Default, in strict order: ON_KEY_FAILURE_CONTINUE.
+	OnFailure *OnKeyFailure `protobuf:"varint,4,opt,name=on_failure,json=onFailure,proto3,enum=jobqueue.v1.OnKeyFailure,oneof" json:"on_failure,omitempty"`
+	// Whether keys take turns. Jobs of one key stand in line a few at a time, and the others wait for their turn: so a key
+	// with many jobs delays another one by a round at most, and keys that have enough jobs start equally many. Without
+	// `max_running` any number of one key run at once. A higher priority still goes before every lower one. Default: those
+	// who came first go first, whatever their key.
+	Fair *bool `protobuf:"varint,5,opt,name=fair,proto3,oneof" json:"fair,omitempty"`
+	// How many jobs of one key may wait for it, 1 or more. Beyond that an enqueue is refused. 0: no limit.
+	MaxWaiting int32 `protobuf:"varint,6,opt,name=max_waiting,json=maxWaiting,proto3" json:"max_waiting,omitempty"`
+	// Whether a job without a key is refused: FIELD_INVALID, `job.key`. Default: it is taken, and not limited.
+	RequireKey    bool `protobuf:"varint,7,opt,name=require_key,json=requireKey,proto3" json:"require_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyPolicy) Reset() {
+	*x = KeyPolicy{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyPolicy) ProtoMessage() {}
+
+func (x *KeyPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyPolicy.ProtoReflect.Descriptor instead.
+func (*KeyPolicy) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *KeyPolicy) GetMaxRunning() int32 {
+	if x != nil {
+		return x.MaxRunning
+	}
+	return 0
+}
+
+func (x *KeyPolicy) GetRate() *Rate {
+	if x != nil {
+		return x.Rate
+	}
+	return nil
+}
+
+func (x *KeyPolicy) GetOrder() KeyOrder {
+	if x != nil && x.Order != nil {
+		return *x.Order
+	}
+	return KeyOrder_KEY_ORDER_UNSPECIFIED
+}
+
+func (x *KeyPolicy) GetOnFailure() OnKeyFailure {
+	if x != nil && x.OnFailure != nil {
+		return *x.OnFailure
+	}
+	return OnKeyFailure_ON_KEY_FAILURE_UNSPECIFIED
+}
+
+func (x *KeyPolicy) GetFair() bool {
+	if x != nil && x.Fair != nil {
+		return *x.Fair
+	}
+	return false
+}
+
+func (x *KeyPolicy) GetMaxWaiting() int32 {
+	if x != nil {
+		return x.MaxWaiting
+	}
+	return 0
+}
+
+func (x *KeyPolicy) GetRequireKey() bool {
+	if x != nil {
+		return x.RequireKey
+	}
+	return false
+}
+
+// How many jobs may start in a time, over all servers, by the database's clock.
+type Rate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// So many in each period, 1..1000000, and one in each microsecond at most.
+	Count int32 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	// 1 ms to 24 h, in whole milliseconds.
+	Period *durationpb.Duration `protobuf:"bytes,2,opt,name=period,proto3" json:"period,omitempty"`
+	// So many may start at once after a pause, 1..1000000. 0: what the rate lets start in 50 ms, 1 at least.
+	Burst int32 `protobuf:"varint,3,opt,name=burst,proto3" json:"burst,omitempty"`
+	// The most jobs that start in any span as long as the period, set by the server. Of a queue or a kind: count + burst - 1. Of a key:
+	// count + 2 * burst - 1, since as many as `burst` may have been let in before, while workers had no room.
+	MostInAPeriod int32 `protobuf:"varint,4,opt,name=most_in_a_period,json=mostInAPeriod,proto3" json:"most_in_a_period,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rate) Reset() {
+	*x = Rate{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rate) ProtoMessage() {}
+
+func (x *Rate) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rate.ProtoReflect.Descriptor instead.
+func (*Rate) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Rate) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Rate) GetPeriod() *durationpb.Duration {
+	if x != nil {
+		return x.Period
+	}
+	return nil
+}
+
+func (x *Rate) GetBurst() int32 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
+func (x *Rate) GetMostInAPeriod() int32 {
+	if x != nil {
+		return x.MostInAPeriod
+	}
+	return 0
+}
+
+// One key of a queue. UpdateQueueKey changes `max_running` and `paused`; the server sets every other field.
+type QueueKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The queue's name. Over REST the path holds it and the key, and the body may leave them out.
+	Queue string `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	// The key, as in `NewJob.key`. In a path of REST each of its characters that is no letter, digit, `-`, `.`, `_` or `~` is
+	// percent-encoded, slashes too.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// How many jobs of this key run at once, instead of what the queue allows, 1..1000000. 0: as many as the queue allows.
+	MaxRunning int32 `protobuf:"varint,3,opt,name=max_running,json=maxRunning,proto3" json:"max_running,omitempty"`
+	// Whether no more of its jobs are let in. They are taken, and wait for the key.
+	Paused bool `protobuf:"varint,4,opt,name=paused,proto3" json:"paused,omitempty"`
+	// Since when it is paused. Unset: it is not.
+	PausedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=paused_at,json=pausedAt,proto3" json:"paused_at,omitempty"`
+	// The principal who paused it. Empty: it is not paused, or that is not known.
+	PausedBy string `protobuf:"bytes,6,opt,name=paused_by,json=pausedBy,proto3" json:"paused_by,omitempty"`
+	// How many of its jobs may be in line or run at once, once it is not paused: its own `max_running`, or else the queue's.
+	// 0: no limit.
+	Limit int32 `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`
+	// How many of its jobs were let in: they are in line or run.
+	Taken int32 `protobuf:"varint,8,opt,name=taken,proto3" json:"taken,omitempty"`
+	// How many of its jobs wait for it. Those that wait for their run_at first are not counted.
+	Waiting int32 `protobuf:"varint,9,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// When the rate lets the next one in. Unset: none waits, one that was let in must end first, or the key is paused.
+	NextStartAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=next_start_at,json=nextStartAt,proto3" json:"next_start_at,omitempty"`
+	// Of the jobs that were let in, at most 20, those that run first. ListQueueKeys leaves them out.
+	Holders []*KeyHolder `protobuf:"bytes,11,rep,name=holders,proto3" json:"holders,omitempty"`
+	// Stands for this version of what UpdateQueueKey changes. In UpdateQueueKey: the key is changed only if it still has it.
+	// Empty: whatever was changed since. At most 64 characters.
+	Etag          string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueKey) Reset() {
+	*x = QueueKey{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueKey) ProtoMessage() {}
+
+func (x *QueueKey) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueKey.ProtoReflect.Descriptor instead.
+func (*QueueKey) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *QueueKey) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *QueueKey) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *QueueKey) GetMaxRunning() int32 {
+	if x != nil {
+		return x.MaxRunning
+	}
+	return 0
+}
+
+func (x *QueueKey) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *QueueKey) GetPausedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PausedAt
+	}
+	return nil
+}
+
+func (x *QueueKey) GetPausedBy() string {
+	if x != nil {
+		return x.PausedBy
+	}
+	return ""
+}
+
+func (x *QueueKey) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *QueueKey) GetTaken() int32 {
+	if x != nil {
+		return x.Taken
+	}
+	return 0
+}
+
+func (x *QueueKey) GetWaiting() int32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *QueueKey) GetNextStartAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextStartAt
+	}
+	return nil
+}
+
+func (x *QueueKey) GetHolders() []*KeyHolder {
+	if x != nil {
+		return x.Holders
+	}
+	return nil
+}
+
+func (x *QueueKey) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // The number of a queue's jobs that are held back and wait for the same. Set by the server.
 type HoldDepth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -121,7 +713,7 @@ type HoldDepth struct {
 
 func (x *HoldDepth) Reset() {
 	*x = HoldDepth{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[1]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -133,7 +725,7 @@ func (x *HoldDepth) String() string {
 func (*HoldDepth) ProtoMessage() {}
 
 func (x *HoldDepth) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[1]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -146,7 +738,7 @@ func (x *HoldDepth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldDepth.ProtoReflect.Descriptor instead.
 func (*HoldDepth) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{1}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HoldDepth) GetHold() Job_Hold {
@@ -189,7 +781,7 @@ type QueueDepth struct {
 
 func (x *QueueDepth) Reset() {
 	*x = QueueDepth{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[2]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -201,7 +793,7 @@ func (x *QueueDepth) String() string {
 func (*QueueDepth) ProtoMessage() {}
 
 func (x *QueueDepth) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[2]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -214,7 +806,7 @@ func (x *QueueDepth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueDepth.ProtoReflect.Descriptor instead.
 func (*QueueDepth) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{2}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *QueueDepth) GetStatus() Job_Status {
@@ -265,14 +857,16 @@ type Kind struct {
 	// After this many failures a job ends as FAILED_PERMANENT, for jobs without a value of their own. 1..1000. 0: 3.
 	MaxAttempts int32 `protobuf:"varint,5,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
 	// How long one attempt may run from its claim, 1 s to 7 days, for jobs without a value of their own. Unset: no limit.
-	Timeout       *durationpb.Duration `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Timeout *durationpb.Duration `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// What the kind allows of all its jobs together, over all queues. Unset: they are limited by their queues and workers alone.
+	Limits        *Limits `protobuf:"bytes,7,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Kind) Reset() {
 	*x = Kind{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[3]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -284,7 +878,7 @@ func (x *Kind) String() string {
 func (*Kind) ProtoMessage() {}
 
 func (x *Kind) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[3]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -297,7 +891,7 @@ func (x *Kind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kind.ProtoReflect.Descriptor instead.
 func (*Kind) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{3}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Kind) GetName() string {
@@ -353,6 +947,13 @@ func (x *Kind) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
+func (x *Kind) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
 type isKind_Definition interface {
 	isKind_Definition()
 }
@@ -386,7 +987,7 @@ type ListQueuesRequest struct {
 
 func (x *ListQueuesRequest) Reset() {
 	*x = ListQueuesRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[4]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +999,7 @@ func (x *ListQueuesRequest) String() string {
 func (*ListQueuesRequest) ProtoMessage() {}
 
 func (x *ListQueuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[4]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +1012,7 @@ func (x *ListQueuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueuesRequest.ProtoReflect.Descriptor instead.
 func (*ListQueuesRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{4}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListQueuesRequest) GetPageSize() int32 {
@@ -441,7 +1042,7 @@ type ListQueuesResponse struct {
 
 func (x *ListQueuesResponse) Reset() {
 	*x = ListQueuesResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[5]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +1054,7 @@ func (x *ListQueuesResponse) String() string {
 func (*ListQueuesResponse) ProtoMessage() {}
 
 func (x *ListQueuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[5]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +1067,7 @@ func (x *ListQueuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueuesResponse.ProtoReflect.Descriptor instead.
 func (*ListQueuesResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{5}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListQueuesResponse) GetQueues() []*Queue {
@@ -494,7 +1095,7 @@ type GetQueueRequest struct {
 
 func (x *GetQueueRequest) Reset() {
 	*x = GetQueueRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[6]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +1107,7 @@ func (x *GetQueueRequest) String() string {
 func (*GetQueueRequest) ProtoMessage() {}
 
 func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[6]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +1120,7 @@ func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{6}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetQueueRequest) GetName() string {
@@ -540,7 +1141,7 @@ type GetQueueResponse struct {
 
 func (x *GetQueueResponse) Reset() {
 	*x = GetQueueResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[7]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +1153,7 @@ func (x *GetQueueResponse) String() string {
 func (*GetQueueResponse) ProtoMessage() {}
 
 func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[7]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +1166,7 @@ func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{7}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetQueueResponse) GetQueue() *Queue {
@@ -579,14 +1180,16 @@ func (x *GetQueueResponse) GetQueue() *Queue {
 type PauseQueueRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The queue's name.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Why, for people. ExplainJob tells it to callers that may read the queue's jobs. At most 255 characters.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PauseQueueRequest) Reset() {
 	*x = PauseQueueRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[8]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +1201,7 @@ func (x *PauseQueueRequest) String() string {
 func (*PauseQueueRequest) ProtoMessage() {}
 
 func (x *PauseQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[8]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,12 +1214,19 @@ func (x *PauseQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseQueueRequest.ProtoReflect.Descriptor instead.
 func (*PauseQueueRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{8}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PauseQueueRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *PauseQueueRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
 	}
 	return ""
 }
@@ -632,7 +1242,7 @@ type PauseQueueResponse struct {
 
 func (x *PauseQueueResponse) Reset() {
 	*x = PauseQueueResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[9]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -644,7 +1254,7 @@ func (x *PauseQueueResponse) String() string {
 func (*PauseQueueResponse) ProtoMessage() {}
 
 func (x *PauseQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[9]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -657,7 +1267,7 @@ func (x *PauseQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseQueueResponse.ProtoReflect.Descriptor instead.
 func (*PauseQueueResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{9}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PauseQueueResponse) GetQueue() *Queue {
@@ -678,7 +1288,7 @@ type ResumeQueueRequest struct {
 
 func (x *ResumeQueueRequest) Reset() {
 	*x = ResumeQueueRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[10]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +1300,7 @@ func (x *ResumeQueueRequest) String() string {
 func (*ResumeQueueRequest) ProtoMessage() {}
 
 func (x *ResumeQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[10]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +1313,7 @@ func (x *ResumeQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeQueueRequest.ProtoReflect.Descriptor instead.
 func (*ResumeQueueRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{10}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ResumeQueueRequest) GetName() string {
@@ -724,7 +1334,7 @@ type ResumeQueueResponse struct {
 
 func (x *ResumeQueueResponse) Reset() {
 	*x = ResumeQueueResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[11]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +1346,7 @@ func (x *ResumeQueueResponse) String() string {
 func (*ResumeQueueResponse) ProtoMessage() {}
 
 func (x *ResumeQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[11]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +1359,7 @@ func (x *ResumeQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeQueueResponse.ProtoReflect.Descriptor instead.
 func (*ResumeQueueResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{11}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ResumeQueueResponse) GetQueue() *Queue {
@@ -757,6 +1367,581 @@ func (x *ResumeQueueResponse) GetQueue() *Queue {
 		return x.Queue
 	}
 	return nil
+}
+
+// What to change of a queue.
+type UpdateQueueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The queue: its name, and the new values. Fields that the server sets are passed over.
+	Queue *Queue `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	// What is changed: `max_waiting`; `limits`, or of it `limits.max_running` and `limits.rate`; `key_policy`, or of it
+	// `key_policy.max_running`, `key_policy.rate`, `key_policy.order`, `key_policy.on_failure`, `key_policy.fair`,
+	// `key_policy.max_waiting` and `key_policy.require_key`. What it names and `queue` does not set is set back to no limit.
+	// Empty: what is set in `queue`. Over REST its paths are written as `keyPolicy.maxRunning`.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// Whether a queue that was never used is made. Default: QUEUE_NOT_FOUND.
+	AllowMissing  bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateQueueRequest) Reset() {
+	*x = UpdateQueueRequest{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateQueueRequest) ProtoMessage() {}
+
+func (x *UpdateQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateQueueRequest.ProtoReflect.Descriptor instead.
+func (*UpdateQueueRequest) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *UpdateQueueRequest) GetQueue() *Queue {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
+func (x *UpdateQueueRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateQueueRequest) GetAllowMissing() bool {
+	if x != nil {
+		return x.AllowMissing
+	}
+	return false
+}
+
+// The queue that was changed.
+type UpdateQueueResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The queue as it is now.
+	Queue         *Queue `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateQueueResponse) Reset() {
+	*x = UpdateQueueResponse{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateQueueResponse) ProtoMessage() {}
+
+func (x *UpdateQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateQueueResponse.ProtoReflect.Descriptor instead.
+func (*UpdateQueueResponse) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UpdateQueueResponse) GetQueue() *Queue {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
+// Which page of the keys of a queue to list.
+type ListQueueKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The queue's name.
+	Queue string `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	// The most keys in the answer. 0: 50. Above 1000: 1000.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the previous page. Empty: the first page.
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Which keys to list. Default: all.
+	Only ListQueueKeysRequest_Only `protobuf:"varint,4,opt,name=only,proto3,enum=jobqueue.v1.ListQueueKeysRequest_Only" json:"only,omitempty"`
+	// `key`: by name. `waiting desc`: those for which most jobs wait first, and of equals in an order of the server's own.
+	// Default: `key`.
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQueueKeysRequest) Reset() {
+	*x = ListQueueKeysRequest{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQueueKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQueueKeysRequest) ProtoMessage() {}
+
+func (x *ListQueueKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQueueKeysRequest.ProtoReflect.Descriptor instead.
+func (*ListQueueKeysRequest) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ListQueueKeysRequest) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *ListQueueKeysRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListQueueKeysRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListQueueKeysRequest) GetOnly() ListQueueKeysRequest_Only {
+	if x != nil {
+		return x.Only
+	}
+	return ListQueueKeysRequest_ONLY_UNSPECIFIED
+}
+
+func (x *ListQueueKeysRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+// One page of the keys of a queue.
+type ListQueueKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The keys, without holders.
+	Keys []*QueueKey `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	// The `page_token` of the next page. Empty: this is the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Whether the server stopped at a bound, so that there may be more keys than the pages have: it looks at 1,000,000 keys of
+	// all queues, and sorts by name the 10,000 of the queue for which most jobs wait.
+	Capped        bool `protobuf:"varint,3,opt,name=capped,proto3" json:"capped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListQueueKeysResponse) Reset() {
+	*x = ListQueueKeysResponse{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListQueueKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListQueueKeysResponse) ProtoMessage() {}
+
+func (x *ListQueueKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListQueueKeysResponse.ProtoReflect.Descriptor instead.
+func (*ListQueueKeysResponse) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ListQueueKeysResponse) GetKeys() []*QueueKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *ListQueueKeysResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListQueueKeysResponse) GetCapped() bool {
+	if x != nil {
+		return x.Capped
+	}
+	return false
+}
+
+// The key to read.
+type GetQueueKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The queue's name.
+	Queue string `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	// The key, as in `QueueKey.key`.
+	Key           string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetQueueKeyRequest) Reset() {
+	*x = GetQueueKeyRequest{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetQueueKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetQueueKeyRequest) ProtoMessage() {}
+
+func (x *GetQueueKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetQueueKeyRequest.ProtoReflect.Descriptor instead.
+func (*GetQueueKeyRequest) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GetQueueKeyRequest) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *GetQueueKeyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+// The key that was read.
+type GetQueueKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key as it is now.
+	QueueKey      *QueueKey `protobuf:"bytes,1,opt,name=queue_key,json=queueKey,proto3" json:"queue_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetQueueKeyResponse) Reset() {
+	*x = GetQueueKeyResponse{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetQueueKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetQueueKeyResponse) ProtoMessage() {}
+
+func (x *GetQueueKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetQueueKeyResponse.ProtoReflect.Descriptor instead.
+func (*GetQueueKeyResponse) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *GetQueueKeyResponse) GetQueueKey() *QueueKey {
+	if x != nil {
+		return x.QueueKey
+	}
+	return nil
+}
+
+// What to change of a key.
+type UpdateQueueKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key: its queue, its name, and the new values. Fields that the server sets are passed over.
+	QueueKey *QueueKey `protobuf:"bytes,1,opt,name=queue_key,json=queueKey,proto3" json:"queue_key,omitempty"`
+	// What is changed: `max_running` and `paused`. What it names and `queue_key` does not set is set back: the limit to the
+	// queue's, and the key is not paused. Empty: what is set in `queue_key`. Over REST its paths are written as `maxRunning`.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateQueueKeyRequest) Reset() {
+	*x = UpdateQueueKeyRequest{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateQueueKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateQueueKeyRequest) ProtoMessage() {}
+
+func (x *UpdateQueueKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateQueueKeyRequest.ProtoReflect.Descriptor instead.
+func (*UpdateQueueKeyRequest) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *UpdateQueueKeyRequest) GetQueueKey() *QueueKey {
+	if x != nil {
+		return x.QueueKey
+	}
+	return nil
+}
+
+func (x *UpdateQueueKeyRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+// The key that was changed.
+type UpdateQueueKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key as it is now.
+	QueueKey      *QueueKey `protobuf:"bytes,1,opt,name=queue_key,json=queueKey,proto3" json:"queue_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateQueueKeyResponse) Reset() {
+	*x = UpdateQueueKeyResponse{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateQueueKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateQueueKeyResponse) ProtoMessage() {}
+
+func (x *UpdateQueueKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateQueueKeyResponse.ProtoReflect.Descriptor instead.
+func (*UpdateQueueKeyResponse) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *UpdateQueueKeyResponse) GetQueueKey() *QueueKey {
+	if x != nil {
+		return x.QueueKey
+	}
+	return nil
+}
+
+// The key to unblock.
+type UnblockQueueKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The queue's name.
+	Queue string `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	// The key, as in `NewJob.key`. In a path of REST each of its characters that is no letter, digit, `-`, `.`, `_` or `~` is
+	// percent-encoded, slashes too.
+	Key           string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnblockQueueKeyRequest) Reset() {
+	*x = UnblockQueueKeyRequest{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnblockQueueKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnblockQueueKeyRequest) ProtoMessage() {}
+
+func (x *UnblockQueueKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnblockQueueKeyRequest.ProtoReflect.Descriptor instead.
+func (*UnblockQueueKeyRequest) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *UnblockQueueKeyRequest) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *UnblockQueueKeyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+// The key that goes on.
+type UnblockQueueKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job that blocked it.
+	BlockedBy string `protobuf:"bytes,1,opt,name=blocked_by,json=blockedBy,proto3" json:"blocked_by,omitempty"`
+	// How many jobs wait for the key.
+	Waiting       int32 `protobuf:"varint,2,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnblockQueueKeyResponse) Reset() {
+	*x = UnblockQueueKeyResponse{}
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnblockQueueKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnblockQueueKeyResponse) ProtoMessage() {}
+
+func (x *UnblockQueueKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnblockQueueKeyResponse.ProtoReflect.Descriptor instead.
+func (*UnblockQueueKeyResponse) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UnblockQueueKeyResponse) GetBlockedBy() string {
+	if x != nil {
+		return x.BlockedBy
+	}
+	return ""
+}
+
+func (x *UnblockQueueKeyResponse) GetWaiting() int32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
 }
 
 // The kind to put.
@@ -772,7 +1957,7 @@ type PutKindRequest struct {
 
 func (x *PutKindRequest) Reset() {
 	*x = PutKindRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[12]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +1969,7 @@ func (x *PutKindRequest) String() string {
 func (*PutKindRequest) ProtoMessage() {}
 
 func (x *PutKindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[12]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +1982,7 @@ func (x *PutKindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutKindRequest.ProtoReflect.Descriptor instead.
 func (*PutKindRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{12}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PutKindRequest) GetKind() *Kind {
@@ -825,7 +2010,7 @@ type PutKindResponse struct {
 
 func (x *PutKindResponse) Reset() {
 	*x = PutKindResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[13]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +2022,7 @@ func (x *PutKindResponse) String() string {
 func (*PutKindResponse) ProtoMessage() {}
 
 func (x *PutKindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[13]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +2035,7 @@ func (x *PutKindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutKindResponse.ProtoReflect.Descriptor instead.
 func (*PutKindResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{13}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PutKindResponse) GetKind() *Kind {
@@ -876,7 +2061,7 @@ type ListKindsRequest struct {
 
 func (x *ListKindsRequest) Reset() {
 	*x = ListKindsRequest{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[14]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +2073,7 @@ func (x *ListKindsRequest) String() string {
 func (*ListKindsRequest) ProtoMessage() {}
 
 func (x *ListKindsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[14]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +2086,7 @@ func (x *ListKindsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKindsRequest.ProtoReflect.Descriptor instead.
 func (*ListKindsRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{14}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListKindsRequest) GetPageSize() int32 {
@@ -938,7 +2123,7 @@ type ListKindsResponse struct {
 
 func (x *ListKindsResponse) Reset() {
 	*x = ListKindsResponse{}
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[15]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +2135,7 @@ func (x *ListKindsResponse) String() string {
 func (*ListKindsResponse) ProtoMessage() {}
 
 func (x *ListKindsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[15]
+	mi := &file_jobqueue_v1_queue_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -963,7 +2148,7 @@ func (x *ListKindsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKindsResponse.ProtoReflect.Descriptor instead.
 func (*ListKindsResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{15}
+	return file_jobqueue_v1_queue_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListKindsResponse) GetKinds() []*Kind {
@@ -984,13 +2169,58 @@ var File_jobqueue_v1_queue_admin_proto protoreflect.FileDescriptor
 
 const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1djobqueue/v1/queue_admin.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\"\xc9\x01\n" +
+	"\x1djobqueue/v1/queue_admin.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jobqueue/v1/access.proto\x1a\x19jobqueue/v1/insight.proto\x1a\x15jobqueue/v1/job.proto\"\xfa\x02\n" +
 	"\x05Queue\x12\x19\n" +
-	"\x04name\x18\x01 \x01(\tB\x05\xe2A\x02\x03\bR\x04name\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\x05\xe2A\x02\x02\bR\x04name\x12\x1c\n" +
 	"\x06paused\x18\x02 \x01(\bB\x04\xe2A\x01\x03R\x06paused\x125\n" +
 	"\x06depths\x18\x03 \x03(\v2\x17.jobqueue.v1.QueueDepthB\x04\xe2A\x01\x03R\x06depths\x12\x1e\n" +
 	"\arunning\x18\x04 \x01(\x05B\x04\xe2A\x01\x03R\arunning\x120\n" +
-	"\x04held\x18\x05 \x03(\v2\x16.jobqueue.v1.HoldDepthB\x04\xe2A\x01\x03R\x04held\"t\n" +
+	"\x04held\x18\x05 \x03(\v2\x16.jobqueue.v1.HoldDepthB\x04\xe2A\x01\x03R\x04held\x121\n" +
+	"\x06limits\x18\x06 \x01(\v2\x13.jobqueue.v1.LimitsB\x04\xe2A\x01\x01R\x06limits\x12;\n" +
+	"\n" +
+	"key_policy\x18\a \x01(\v2\x16.jobqueue.v1.KeyPolicyB\x04\xe2A\x01\x01R\tkeyPolicy\x12%\n" +
+	"\vmax_waiting\x18\b \x01(\x05B\x04\xe2A\x01\x01R\n" +
+	"maxWaiting\x12\x18\n" +
+	"\x04etag\x18\t \x01(\tB\x04\xe2A\x01\x01R\x04etag\"\\\n" +
+	"\x06Limits\x12%\n" +
+	"\vmax_running\x18\x01 \x01(\x05B\x04\xe2A\x01\x01R\n" +
+	"maxRunning\x12+\n" +
+	"\x04rate\x18\x02 \x01(\v2\x11.jobqueue.v1.RateB\x04\xe2A\x01\x01R\x04rate\"\xeb\x02\n" +
+	"\tKeyPolicy\x12%\n" +
+	"\vmax_running\x18\x01 \x01(\x05B\x04\xe2A\x01\x01R\n" +
+	"maxRunning\x12+\n" +
+	"\x04rate\x18\x02 \x01(\v2\x11.jobqueue.v1.RateB\x04\xe2A\x01\x01R\x04rate\x126\n" +
+	"\x05order\x18\x03 \x01(\x0e2\x15.jobqueue.v1.KeyOrderB\x04\xe2A\x01\x01H\x00R\x05order\x88\x01\x01\x12C\n" +
+	"\n" +
+	"on_failure\x18\x04 \x01(\x0e2\x19.jobqueue.v1.OnKeyFailureB\x04\xe2A\x01\x01H\x01R\tonFailure\x88\x01\x01\x12\x1d\n" +
+	"\x04fair\x18\x05 \x01(\bB\x04\xe2A\x01\x01H\x02R\x04fair\x88\x01\x01\x12%\n" +
+	"\vmax_waiting\x18\x06 \x01(\x05B\x04\xe2A\x01\x01R\n" +
+	"maxWaiting\x12%\n" +
+	"\vrequire_key\x18\a \x01(\bB\x04\xe2A\x01\x01R\n" +
+	"requireKeyB\b\n" +
+	"\x06_orderB\r\n" +
+	"\v_on_failureB\a\n" +
+	"\x05_fair\"\xa6\x01\n" +
+	"\x04Rate\x12\x1a\n" +
+	"\x05count\x18\x01 \x01(\x05B\x04\xe2A\x01\x02R\x05count\x127\n" +
+	"\x06period\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x02R\x06period\x12\x1a\n" +
+	"\x05burst\x18\x03 \x01(\x05B\x04\xe2A\x01\x01R\x05burst\x12-\n" +
+	"\x10most_in_a_period\x18\x04 \x01(\x05B\x04\xe2A\x01\x03R\rmostInAPeriod\"\xd5\x03\n" +
+	"\bQueueKey\x12\x1a\n" +
+	"\x05queue\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x05queue\x12\x16\n" +
+	"\x03key\x18\x02 \x01(\tB\x04\xe2A\x01\x02R\x03key\x12%\n" +
+	"\vmax_running\x18\x03 \x01(\x05B\x04\xe2A\x01\x01R\n" +
+	"maxRunning\x12\x1c\n" +
+	"\x06paused\x18\x04 \x01(\bB\x04\xe2A\x01\x01R\x06paused\x12=\n" +
+	"\tpaused_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\bpausedAt\x12!\n" +
+	"\tpaused_by\x18\x06 \x01(\tB\x04\xe2A\x01\x03R\bpausedBy\x12\x1a\n" +
+	"\x05limit\x18\a \x01(\x05B\x04\xe2A\x01\x03R\x05limit\x12\x1a\n" +
+	"\x05taken\x18\b \x01(\x05B\x04\xe2A\x01\x03R\x05taken\x12\x1e\n" +
+	"\awaiting\x18\t \x01(\x05B\x04\xe2A\x01\x03R\awaiting\x12D\n" +
+	"\rnext_start_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vnextStartAt\x126\n" +
+	"\aholders\x18\v \x03(\v2\x16.jobqueue.v1.KeyHolderB\x04\xe2A\x01\x03R\aholders\x12\x18\n" +
+	"\x04etag\x18\f \x01(\tB\x04\xe2A\x01\x01R\x04etag\"t\n" +
 	"\tHoldDepth\x12/\n" +
 	"\x04hold\x18\x01 \x01(\x0e2\x15.jobqueue.v1.Job.HoldB\x04\xe2A\x01\x03R\x04hold\x12\x18\n" +
 	"\x04jobs\x18\x02 \x01(\x05B\x04\xe2A\x01\x03R\x04jobs\x12\x1c\n" +
@@ -1001,7 +2231,7 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\x04jobs\x18\x02 \x01(\x05B\x04\xe2A\x01\x03R\x04jobs\x12\x1c\n" +
 	"\x06capped\x18\x03 \x01(\bB\x04\xe2A\x01\x03R\x06capped\x12>\n" +
 	"\n" +
-	"oldest_age\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x03R\toldestAge\"\xab\x02\n" +
+	"oldest_age\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x03R\toldestAge\"\xde\x02\n" +
 	"\x04Kind\x12\x19\n" +
 	"\x04name\x18\x01 \x01(\tB\x05\xe2A\x02\x02\bR\x04name\x120\n" +
 	"\x06schema\x18\x02 \x01(\v2\x16.google.protobuf.ValueH\x00R\x06schema\x12!\n" +
@@ -1009,7 +2239,8 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"schemaJson\x12A\n" +
 	"\fretry_policy\x18\x04 \x01(\v2\x18.jobqueue.v1.RetryPolicyB\x04\xe2A\x01\x01R\vretryPolicy\x12'\n" +
 	"\fmax_attempts\x18\x05 \x01(\x05B\x04\xe2A\x01\x01R\vmaxAttempts\x129\n" +
-	"\atimeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x01R\atimeoutB\f\n" +
+	"\atimeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x01R\atimeout\x121\n" +
+	"\x06limits\x18\a \x01(\v2\x13.jobqueue.v1.LimitsB\x04\xe2A\x01\x01R\x06limitsB\f\n" +
 	"\n" +
 	"definition\"[\n" +
 	"\x11ListQueuesRequest\x12!\n" +
@@ -1022,15 +2253,58 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\x0fGetQueueRequest\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x04name\"<\n" +
 	"\x10GetQueueResponse\x12(\n" +
-	"\x05queue\x18\x01 \x01(\v2\x12.jobqueue.v1.QueueR\x05queue\"-\n" +
+	"\x05queue\x18\x01 \x01(\v2\x12.jobqueue.v1.QueueR\x05queue\"K\n" +
 	"\x11PauseQueueRequest\x12\x18\n" +
-	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x04name\">\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x04name\x12\x1c\n" +
+	"\x06reason\x18\x02 \x01(\tB\x04\xe2A\x01\x01R\x06reason\">\n" +
 	"\x12PauseQueueResponse\x12(\n" +
 	"\x05queue\x18\x01 \x01(\v2\x12.jobqueue.v1.QueueR\x05queue\".\n" +
 	"\x12ResumeQueueRequest\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x04name\"?\n" +
 	"\x13ResumeQueueResponse\x12(\n" +
-	"\x05queue\x18\x01 \x01(\v2\x12.jobqueue.v1.QueueR\x05queue\"\x86\x01\n" +
+	"\x05queue\x18\x01 \x01(\v2\x12.jobqueue.v1.QueueR\x05queue\"\xb2\x01\n" +
+	"\x12UpdateQueueRequest\x12.\n" +
+	"\x05queue\x18\x01 \x01(\v2\x12.jobqueue.v1.QueueB\x04\xe2A\x01\x02R\x05queue\x12A\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
+	"updateMask\x12)\n" +
+	"\rallow_missing\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\fallowMissing\"?\n" +
+	"\x13UpdateQueueResponse\x12(\n" +
+	"\x05queue\x18\x01 \x01(\v2\x12.jobqueue.v1.QueueR\x05queue\"\xa2\x02\n" +
+	"\x14ListQueueKeysRequest\x12\x1a\n" +
+	"\x05queue\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x05queue\x12!\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\x04\xe2A\x01\x01R\bpageSize\x12#\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\tpageToken\x12@\n" +
+	"\x04only\x18\x04 \x01(\x0e2&.jobqueue.v1.ListQueueKeysRequest.OnlyB\x04\xe2A\x01\x01R\x04only\x12\x1f\n" +
+	"\border_by\x18\x05 \x01(\tB\x04\xe2A\x01\x01R\aorderBy\"C\n" +
+	"\x04Only\x12\x14\n" +
+	"\x10ONLY_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bAT_LIMIT\x10\x01\x12\n" +
+	"\n" +
+	"\x06PAUSED\x10\x02\x12\v\n" +
+	"\aWAITING\x10\x03\"\x82\x01\n" +
+	"\x15ListQueueKeysResponse\x12)\n" +
+	"\x04keys\x18\x01 \x03(\v2\x15.jobqueue.v1.QueueKeyR\x04keys\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x16\n" +
+	"\x06capped\x18\x03 \x01(\bR\x06capped\"H\n" +
+	"\x12GetQueueKeyRequest\x12\x1a\n" +
+	"\x05queue\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x05queue\x12\x16\n" +
+	"\x03key\x18\x02 \x01(\tB\x04\xe2A\x01\x02R\x03key\"I\n" +
+	"\x13GetQueueKeyResponse\x122\n" +
+	"\tqueue_key\x18\x01 \x01(\v2\x15.jobqueue.v1.QueueKeyR\bqueueKey\"\x94\x01\n" +
+	"\x15UpdateQueueKeyRequest\x128\n" +
+	"\tqueue_key\x18\x01 \x01(\v2\x15.jobqueue.v1.QueueKeyB\x04\xe2A\x01\x02R\bqueueKey\x12A\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
+	"updateMask\"L\n" +
+	"\x16UpdateQueueKeyResponse\x122\n" +
+	"\tqueue_key\x18\x01 \x01(\v2\x15.jobqueue.v1.QueueKeyR\bqueueKey\"L\n" +
+	"\x16UnblockQueueKeyRequest\x12\x1a\n" +
+	"\x05queue\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x05queue\x12\x16\n" +
+	"\x03key\x18\x02 \x01(\tB\x04\xe2A\x01\x02R\x03key\"R\n" +
+	"\x17UnblockQueueKeyResponse\x12\x1d\n" +
+	"\n" +
+	"blocked_by\x18\x01 \x01(\tR\tblockedBy\x12\x18\n" +
+	"\awaiting\x18\x02 \x01(\x05R\awaiting\"\x86\x01\n" +
 	"\x0ePutKindRequest\x12+\n" +
 	"\x04kind\x18\x01 \x01(\v2\x11.jobqueue.v1.KindB\x04\xe2A\x01\x02R\x04kind\x12G\n" +
 	"\x0epayload_format\x18\x02 \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\"8\n" +
@@ -1043,7 +2317,15 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\x0epayload_format\x18\x03 \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\"d\n" +
 	"\x11ListKindsResponse\x12'\n" +
 	"\x05kinds\x18\x01 \x03(\v2\x11.jobqueue.v1.KindR\x05kinds\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xe2\x05\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*;\n" +
+	"\bKeyOrder\x12\x19\n" +
+	"\x15KEY_ORDER_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10KEY_ORDER_STRICT\x10\x01*\x84\x01\n" +
+	"\fOnKeyFailure\x12\x1e\n" +
+	"\x1aON_KEY_FAILURE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17ON_KEY_FAILURE_CONTINUE\x10\x01\x12\x17\n" +
+	"\x13ON_KEY_FAILURE_HOLD\x10\x02\x12\x1e\n" +
+	"\x1aON_KEY_FAILURE_CANCEL_REST\x10\x032\xd4\v\n" +
 	"\n" +
 	"QueueAdmin\x12j\n" +
 	"\n" +
@@ -1056,7 +2338,17 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"PauseQueue\x12\x1e.jobqueue.v1.PauseQueueRequest\x1a\x1f.jobqueue.v1.PauseQueueResponse\"4\x8a\x80\x19\a\n" +
 	"\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02#:\x01*b\x05queue\"\x17/v1/queues/{name}:pause\x12\x87\x01\n" +
 	"\vResumeQueue\x12\x1f.jobqueue.v1.ResumeQueueRequest\x1a .jobqueue.v1.ResumeQueueResponse\"5\x8a\x80\x19\a\n" +
-	"\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02$:\x01*b\x05queue\"\x18/v1/queues/{name}:resume\x12z\n" +
+	"\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02$:\x01*b\x05queue\"\x18/v1/queues/{name}:resume\x12\x8a\x01\n" +
+	"\vUpdateQueue\x12\x1f.jobqueue.v1.UpdateQueueRequest\x1a .jobqueue.v1.UpdateQueueResponse\"8\x8a\x80\x19\a\n" +
+	"\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02':\x05queueb\x05queue2\x17/v1/queues/{queue.name}\x12\x80\x01\n" +
+	"\rListQueueKeys\x12!.jobqueue.v1.ListQueueKeysRequest\x1a\".jobqueue.v1.ListQueueKeysResponse\"(\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x02\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/queues/{queue}/keys\x12\x8b\x01\n" +
+	"\vGetQueueKey\x12\x1f.jobqueue.v1.GetQueueKeyRequest\x1a .jobqueue.v1.GetQueueKeyResponse\"9\x8a\x80\x19\x05\n" +
+	"\x01\x03\x10\x02\x82\xd3\xe4\x93\x02*b\tqueue_key\x12\x1d/v1/queues/{queue}/keys/{key}\x12\xb5\x01\n" +
+	"\x0eUpdateQueueKey\x12\".jobqueue.v1.UpdateQueueKeyRequest\x1a#.jobqueue.v1.UpdateQueueKeyResponse\"Z\x8a\x80\x19\a\n" +
+	"\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02I:\tqueue_keyb\tqueue_key21/v1/queues/{queue_key.queue}/keys/{queue_key.key}\x12\x99\x01\n" +
+	"\x0fUnblockQueueKey\x12#.jobqueue.v1.UnblockQueueKeyRequest\x1a$.jobqueue.v1.UnblockQueueKeyResponse\";\x8a\x80\x19\a\n" +
+	"\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/queues/{queue}/keys/{key}:unblock\x12z\n" +
 	"\aPutKind\x12\x1b.jobqueue.v1.PutKindRequest\x1a\x1c.jobqueue.v1.PutKindResponse\"4\x8a\x80\x19\a\n" +
 	"\x01\x05\x10\x02\x18\x01\x82\xd3\xe4\x93\x02#:\x04kindb\x04kind\x1a\x15/v1/kinds/{kind.name}\x12h\n" +
 	"\tListKinds\x12\x1d.jobqueue.v1.ListKindsRequest\x1a\x1e.jobqueue.v1.ListKindsResponse\"\x1c\x8a\x80\x19\a\n" +
@@ -1075,66 +2367,117 @@ func file_jobqueue_v1_queue_admin_proto_rawDescGZIP() []byte {
 	return file_jobqueue_v1_queue_admin_proto_rawDescData
 }
 
-var file_jobqueue_v1_queue_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_jobqueue_v1_queue_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_jobqueue_v1_queue_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_jobqueue_v1_queue_admin_proto_goTypes = []any{
-	(*Queue)(nil),               // 0: jobqueue.v1.Queue
-	(*HoldDepth)(nil),           // 1: jobqueue.v1.HoldDepth
-	(*QueueDepth)(nil),          // 2: jobqueue.v1.QueueDepth
-	(*Kind)(nil),                // 3: jobqueue.v1.Kind
-	(*ListQueuesRequest)(nil),   // 4: jobqueue.v1.ListQueuesRequest
-	(*ListQueuesResponse)(nil),  // 5: jobqueue.v1.ListQueuesResponse
-	(*GetQueueRequest)(nil),     // 6: jobqueue.v1.GetQueueRequest
-	(*GetQueueResponse)(nil),    // 7: jobqueue.v1.GetQueueResponse
-	(*PauseQueueRequest)(nil),   // 8: jobqueue.v1.PauseQueueRequest
-	(*PauseQueueResponse)(nil),  // 9: jobqueue.v1.PauseQueueResponse
-	(*ResumeQueueRequest)(nil),  // 10: jobqueue.v1.ResumeQueueRequest
-	(*ResumeQueueResponse)(nil), // 11: jobqueue.v1.ResumeQueueResponse
-	(*PutKindRequest)(nil),      // 12: jobqueue.v1.PutKindRequest
-	(*PutKindResponse)(nil),     // 13: jobqueue.v1.PutKindResponse
-	(*ListKindsRequest)(nil),    // 14: jobqueue.v1.ListKindsRequest
-	(*ListKindsResponse)(nil),   // 15: jobqueue.v1.ListKindsResponse
-	(Job_Hold)(0),               // 16: jobqueue.v1.Job.Hold
-	(Job_Status)(0),             // 17: jobqueue.v1.Job.Status
-	(*durationpb.Duration)(nil), // 18: google.protobuf.Duration
-	(*structpb.Value)(nil),      // 19: google.protobuf.Value
-	(*RetryPolicy)(nil),         // 20: jobqueue.v1.RetryPolicy
-	(PayloadFormat)(0),          // 21: jobqueue.v1.PayloadFormat
+	(KeyOrder)(0),                   // 0: jobqueue.v1.KeyOrder
+	(OnKeyFailure)(0),               // 1: jobqueue.v1.OnKeyFailure
+	(ListQueueKeysRequest_Only)(0),  // 2: jobqueue.v1.ListQueueKeysRequest.Only
+	(*Queue)(nil),                   // 3: jobqueue.v1.Queue
+	(*Limits)(nil),                  // 4: jobqueue.v1.Limits
+	(*KeyPolicy)(nil),               // 5: jobqueue.v1.KeyPolicy
+	(*Rate)(nil),                    // 6: jobqueue.v1.Rate
+	(*QueueKey)(nil),                // 7: jobqueue.v1.QueueKey
+	(*HoldDepth)(nil),               // 8: jobqueue.v1.HoldDepth
+	(*QueueDepth)(nil),              // 9: jobqueue.v1.QueueDepth
+	(*Kind)(nil),                    // 10: jobqueue.v1.Kind
+	(*ListQueuesRequest)(nil),       // 11: jobqueue.v1.ListQueuesRequest
+	(*ListQueuesResponse)(nil),      // 12: jobqueue.v1.ListQueuesResponse
+	(*GetQueueRequest)(nil),         // 13: jobqueue.v1.GetQueueRequest
+	(*GetQueueResponse)(nil),        // 14: jobqueue.v1.GetQueueResponse
+	(*PauseQueueRequest)(nil),       // 15: jobqueue.v1.PauseQueueRequest
+	(*PauseQueueResponse)(nil),      // 16: jobqueue.v1.PauseQueueResponse
+	(*ResumeQueueRequest)(nil),      // 17: jobqueue.v1.ResumeQueueRequest
+	(*ResumeQueueResponse)(nil),     // 18: jobqueue.v1.ResumeQueueResponse
+	(*UpdateQueueRequest)(nil),      // 19: jobqueue.v1.UpdateQueueRequest
+	(*UpdateQueueResponse)(nil),     // 20: jobqueue.v1.UpdateQueueResponse
+	(*ListQueueKeysRequest)(nil),    // 21: jobqueue.v1.ListQueueKeysRequest
+	(*ListQueueKeysResponse)(nil),   // 22: jobqueue.v1.ListQueueKeysResponse
+	(*GetQueueKeyRequest)(nil),      // 23: jobqueue.v1.GetQueueKeyRequest
+	(*GetQueueKeyResponse)(nil),     // 24: jobqueue.v1.GetQueueKeyResponse
+	(*UpdateQueueKeyRequest)(nil),   // 25: jobqueue.v1.UpdateQueueKeyRequest
+	(*UpdateQueueKeyResponse)(nil),  // 26: jobqueue.v1.UpdateQueueKeyResponse
+	(*UnblockQueueKeyRequest)(nil),  // 27: jobqueue.v1.UnblockQueueKeyRequest
+	(*UnblockQueueKeyResponse)(nil), // 28: jobqueue.v1.UnblockQueueKeyResponse
+	(*PutKindRequest)(nil),          // 29: jobqueue.v1.PutKindRequest
+	(*PutKindResponse)(nil),         // 30: jobqueue.v1.PutKindResponse
+	(*ListKindsRequest)(nil),        // 31: jobqueue.v1.ListKindsRequest
+	(*ListKindsResponse)(nil),       // 32: jobqueue.v1.ListKindsResponse
+	(*durationpb.Duration)(nil),     // 33: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),   // 34: google.protobuf.Timestamp
+	(*KeyHolder)(nil),               // 35: jobqueue.v1.KeyHolder
+	(Job_Hold)(0),                   // 36: jobqueue.v1.Job.Hold
+	(Job_Status)(0),                 // 37: jobqueue.v1.Job.Status
+	(*structpb.Value)(nil),          // 38: google.protobuf.Value
+	(*RetryPolicy)(nil),             // 39: jobqueue.v1.RetryPolicy
+	(*fieldmaskpb.FieldMask)(nil),   // 40: google.protobuf.FieldMask
+	(PayloadFormat)(0),              // 41: jobqueue.v1.PayloadFormat
 }
 var file_jobqueue_v1_queue_admin_proto_depIdxs = []int32{
-	2,  // 0: jobqueue.v1.Queue.depths:type_name -> jobqueue.v1.QueueDepth
-	1,  // 1: jobqueue.v1.Queue.held:type_name -> jobqueue.v1.HoldDepth
-	16, // 2: jobqueue.v1.HoldDepth.hold:type_name -> jobqueue.v1.Job.Hold
-	17, // 3: jobqueue.v1.QueueDepth.status:type_name -> jobqueue.v1.Job.Status
-	18, // 4: jobqueue.v1.QueueDepth.oldest_age:type_name -> google.protobuf.Duration
-	19, // 5: jobqueue.v1.Kind.schema:type_name -> google.protobuf.Value
-	20, // 6: jobqueue.v1.Kind.retry_policy:type_name -> jobqueue.v1.RetryPolicy
-	18, // 7: jobqueue.v1.Kind.timeout:type_name -> google.protobuf.Duration
-	0,  // 8: jobqueue.v1.ListQueuesResponse.queues:type_name -> jobqueue.v1.Queue
-	0,  // 9: jobqueue.v1.GetQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	0,  // 10: jobqueue.v1.PauseQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	0,  // 11: jobqueue.v1.ResumeQueueResponse.queue:type_name -> jobqueue.v1.Queue
-	3,  // 12: jobqueue.v1.PutKindRequest.kind:type_name -> jobqueue.v1.Kind
-	21, // 13: jobqueue.v1.PutKindRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	3,  // 14: jobqueue.v1.PutKindResponse.kind:type_name -> jobqueue.v1.Kind
-	21, // 15: jobqueue.v1.ListKindsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
-	3,  // 16: jobqueue.v1.ListKindsResponse.kinds:type_name -> jobqueue.v1.Kind
-	4,  // 17: jobqueue.v1.QueueAdmin.ListQueues:input_type -> jobqueue.v1.ListQueuesRequest
-	6,  // 18: jobqueue.v1.QueueAdmin.GetQueue:input_type -> jobqueue.v1.GetQueueRequest
-	8,  // 19: jobqueue.v1.QueueAdmin.PauseQueue:input_type -> jobqueue.v1.PauseQueueRequest
-	10, // 20: jobqueue.v1.QueueAdmin.ResumeQueue:input_type -> jobqueue.v1.ResumeQueueRequest
-	12, // 21: jobqueue.v1.QueueAdmin.PutKind:input_type -> jobqueue.v1.PutKindRequest
-	14, // 22: jobqueue.v1.QueueAdmin.ListKinds:input_type -> jobqueue.v1.ListKindsRequest
-	5,  // 23: jobqueue.v1.QueueAdmin.ListQueues:output_type -> jobqueue.v1.ListQueuesResponse
-	7,  // 24: jobqueue.v1.QueueAdmin.GetQueue:output_type -> jobqueue.v1.GetQueueResponse
-	9,  // 25: jobqueue.v1.QueueAdmin.PauseQueue:output_type -> jobqueue.v1.PauseQueueResponse
-	11, // 26: jobqueue.v1.QueueAdmin.ResumeQueue:output_type -> jobqueue.v1.ResumeQueueResponse
-	13, // 27: jobqueue.v1.QueueAdmin.PutKind:output_type -> jobqueue.v1.PutKindResponse
-	15, // 28: jobqueue.v1.QueueAdmin.ListKinds:output_type -> jobqueue.v1.ListKindsResponse
-	23, // [23:29] is the sub-list for method output_type
-	17, // [17:23] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	9,  // 0: jobqueue.v1.Queue.depths:type_name -> jobqueue.v1.QueueDepth
+	8,  // 1: jobqueue.v1.Queue.held:type_name -> jobqueue.v1.HoldDepth
+	4,  // 2: jobqueue.v1.Queue.limits:type_name -> jobqueue.v1.Limits
+	5,  // 3: jobqueue.v1.Queue.key_policy:type_name -> jobqueue.v1.KeyPolicy
+	6,  // 4: jobqueue.v1.Limits.rate:type_name -> jobqueue.v1.Rate
+	6,  // 5: jobqueue.v1.KeyPolicy.rate:type_name -> jobqueue.v1.Rate
+	0,  // 6: jobqueue.v1.KeyPolicy.order:type_name -> jobqueue.v1.KeyOrder
+	1,  // 7: jobqueue.v1.KeyPolicy.on_failure:type_name -> jobqueue.v1.OnKeyFailure
+	33, // 8: jobqueue.v1.Rate.period:type_name -> google.protobuf.Duration
+	34, // 9: jobqueue.v1.QueueKey.paused_at:type_name -> google.protobuf.Timestamp
+	34, // 10: jobqueue.v1.QueueKey.next_start_at:type_name -> google.protobuf.Timestamp
+	35, // 11: jobqueue.v1.QueueKey.holders:type_name -> jobqueue.v1.KeyHolder
+	36, // 12: jobqueue.v1.HoldDepth.hold:type_name -> jobqueue.v1.Job.Hold
+	37, // 13: jobqueue.v1.QueueDepth.status:type_name -> jobqueue.v1.Job.Status
+	33, // 14: jobqueue.v1.QueueDepth.oldest_age:type_name -> google.protobuf.Duration
+	38, // 15: jobqueue.v1.Kind.schema:type_name -> google.protobuf.Value
+	39, // 16: jobqueue.v1.Kind.retry_policy:type_name -> jobqueue.v1.RetryPolicy
+	33, // 17: jobqueue.v1.Kind.timeout:type_name -> google.protobuf.Duration
+	4,  // 18: jobqueue.v1.Kind.limits:type_name -> jobqueue.v1.Limits
+	3,  // 19: jobqueue.v1.ListQueuesResponse.queues:type_name -> jobqueue.v1.Queue
+	3,  // 20: jobqueue.v1.GetQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	3,  // 21: jobqueue.v1.PauseQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	3,  // 22: jobqueue.v1.ResumeQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	3,  // 23: jobqueue.v1.UpdateQueueRequest.queue:type_name -> jobqueue.v1.Queue
+	40, // 24: jobqueue.v1.UpdateQueueRequest.update_mask:type_name -> google.protobuf.FieldMask
+	3,  // 25: jobqueue.v1.UpdateQueueResponse.queue:type_name -> jobqueue.v1.Queue
+	2,  // 26: jobqueue.v1.ListQueueKeysRequest.only:type_name -> jobqueue.v1.ListQueueKeysRequest.Only
+	7,  // 27: jobqueue.v1.ListQueueKeysResponse.keys:type_name -> jobqueue.v1.QueueKey
+	7,  // 28: jobqueue.v1.GetQueueKeyResponse.queue_key:type_name -> jobqueue.v1.QueueKey
+	7,  // 29: jobqueue.v1.UpdateQueueKeyRequest.queue_key:type_name -> jobqueue.v1.QueueKey
+	40, // 30: jobqueue.v1.UpdateQueueKeyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	7,  // 31: jobqueue.v1.UpdateQueueKeyResponse.queue_key:type_name -> jobqueue.v1.QueueKey
+	10, // 32: jobqueue.v1.PutKindRequest.kind:type_name -> jobqueue.v1.Kind
+	41, // 33: jobqueue.v1.PutKindRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	10, // 34: jobqueue.v1.PutKindResponse.kind:type_name -> jobqueue.v1.Kind
+	41, // 35: jobqueue.v1.ListKindsRequest.payload_format:type_name -> jobqueue.v1.PayloadFormat
+	10, // 36: jobqueue.v1.ListKindsResponse.kinds:type_name -> jobqueue.v1.Kind
+	11, // 37: jobqueue.v1.QueueAdmin.ListQueues:input_type -> jobqueue.v1.ListQueuesRequest
+	13, // 38: jobqueue.v1.QueueAdmin.GetQueue:input_type -> jobqueue.v1.GetQueueRequest
+	15, // 39: jobqueue.v1.QueueAdmin.PauseQueue:input_type -> jobqueue.v1.PauseQueueRequest
+	17, // 40: jobqueue.v1.QueueAdmin.ResumeQueue:input_type -> jobqueue.v1.ResumeQueueRequest
+	19, // 41: jobqueue.v1.QueueAdmin.UpdateQueue:input_type -> jobqueue.v1.UpdateQueueRequest
+	21, // 42: jobqueue.v1.QueueAdmin.ListQueueKeys:input_type -> jobqueue.v1.ListQueueKeysRequest
+	23, // 43: jobqueue.v1.QueueAdmin.GetQueueKey:input_type -> jobqueue.v1.GetQueueKeyRequest
+	25, // 44: jobqueue.v1.QueueAdmin.UpdateQueueKey:input_type -> jobqueue.v1.UpdateQueueKeyRequest
+	27, // 45: jobqueue.v1.QueueAdmin.UnblockQueueKey:input_type -> jobqueue.v1.UnblockQueueKeyRequest
+	29, // 46: jobqueue.v1.QueueAdmin.PutKind:input_type -> jobqueue.v1.PutKindRequest
+	31, // 47: jobqueue.v1.QueueAdmin.ListKinds:input_type -> jobqueue.v1.ListKindsRequest
+	12, // 48: jobqueue.v1.QueueAdmin.ListQueues:output_type -> jobqueue.v1.ListQueuesResponse
+	14, // 49: jobqueue.v1.QueueAdmin.GetQueue:output_type -> jobqueue.v1.GetQueueResponse
+	16, // 50: jobqueue.v1.QueueAdmin.PauseQueue:output_type -> jobqueue.v1.PauseQueueResponse
+	18, // 51: jobqueue.v1.QueueAdmin.ResumeQueue:output_type -> jobqueue.v1.ResumeQueueResponse
+	20, // 52: jobqueue.v1.QueueAdmin.UpdateQueue:output_type -> jobqueue.v1.UpdateQueueResponse
+	22, // 53: jobqueue.v1.QueueAdmin.ListQueueKeys:output_type -> jobqueue.v1.ListQueueKeysResponse
+	24, // 54: jobqueue.v1.QueueAdmin.GetQueueKey:output_type -> jobqueue.v1.GetQueueKeyResponse
+	26, // 55: jobqueue.v1.QueueAdmin.UpdateQueueKey:output_type -> jobqueue.v1.UpdateQueueKeyResponse
+	28, // 56: jobqueue.v1.QueueAdmin.UnblockQueueKey:output_type -> jobqueue.v1.UnblockQueueKeyResponse
+	30, // 57: jobqueue.v1.QueueAdmin.PutKind:output_type -> jobqueue.v1.PutKindResponse
+	32, // 58: jobqueue.v1.QueueAdmin.ListKinds:output_type -> jobqueue.v1.ListKindsResponse
+	48, // [48:59] is the sub-list for method output_type
+	37, // [37:48] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_queue_admin_proto_init() }
@@ -1143,8 +2486,10 @@ func file_jobqueue_v1_queue_admin_proto_init() {
 		return
 	}
 	file_jobqueue_v1_access_proto_init()
+	file_jobqueue_v1_insight_proto_init()
 	file_jobqueue_v1_job_proto_init()
-	file_jobqueue_v1_queue_admin_proto_msgTypes[3].OneofWrappers = []any{
+	file_jobqueue_v1_queue_admin_proto_msgTypes[2].OneofWrappers = []any{}
+	file_jobqueue_v1_queue_admin_proto_msgTypes[7].OneofWrappers = []any{
 		(*Kind_Schema)(nil),
 		(*Kind_SchemaJson)(nil),
 	}
@@ -1153,13 +2498,14 @@ func file_jobqueue_v1_queue_admin_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobqueue_v1_queue_admin_proto_rawDesc), len(file_jobqueue_v1_queue_admin_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   16,
+			NumEnums:      3,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_jobqueue_v1_queue_admin_proto_goTypes,
 		DependencyIndexes: file_jobqueue_v1_queue_admin_proto_depIdxs,
+		EnumInfos:         file_jobqueue_v1_queue_admin_proto_enumTypes,
 		MessageInfos:      file_jobqueue_v1_queue_admin_proto_msgTypes,
 	}.Build()
 	File_jobqueue_v1_queue_admin_proto = out.File

@@ -19,12 +19,17 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	QueueAdmin_ListQueues_FullMethodName  = "/jobqueue.v1.QueueAdmin/ListQueues"
-	QueueAdmin_GetQueue_FullMethodName    = "/jobqueue.v1.QueueAdmin/GetQueue"
-	QueueAdmin_PauseQueue_FullMethodName  = "/jobqueue.v1.QueueAdmin/PauseQueue"
-	QueueAdmin_ResumeQueue_FullMethodName = "/jobqueue.v1.QueueAdmin/ResumeQueue"
-	QueueAdmin_PutKind_FullMethodName     = "/jobqueue.v1.QueueAdmin/PutKind"
-	QueueAdmin_ListKinds_FullMethodName   = "/jobqueue.v1.QueueAdmin/ListKinds"
+	QueueAdmin_ListQueues_FullMethodName      = "/jobqueue.v1.QueueAdmin/ListQueues"
+	QueueAdmin_GetQueue_FullMethodName        = "/jobqueue.v1.QueueAdmin/GetQueue"
+	QueueAdmin_PauseQueue_FullMethodName      = "/jobqueue.v1.QueueAdmin/PauseQueue"
+	QueueAdmin_ResumeQueue_FullMethodName     = "/jobqueue.v1.QueueAdmin/ResumeQueue"
+	QueueAdmin_UpdateQueue_FullMethodName     = "/jobqueue.v1.QueueAdmin/UpdateQueue"
+	QueueAdmin_ListQueueKeys_FullMethodName   = "/jobqueue.v1.QueueAdmin/ListQueueKeys"
+	QueueAdmin_GetQueueKey_FullMethodName     = "/jobqueue.v1.QueueAdmin/GetQueueKey"
+	QueueAdmin_UpdateQueueKey_FullMethodName  = "/jobqueue.v1.QueueAdmin/UpdateQueueKey"
+	QueueAdmin_UnblockQueueKey_FullMethodName = "/jobqueue.v1.QueueAdmin/UnblockQueueKey"
+	QueueAdmin_PutKind_FullMethodName         = "/jobqueue.v1.QueueAdmin/PutKind"
+	QueueAdmin_ListKinds_FullMethodName       = "/jobqueue.v1.QueueAdmin/ListKinds"
 )
 
 // QueueAdminClient is the client API for QueueAdmin service.
@@ -49,10 +54,10 @@ type QueueAdminClient interface {
 	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	GetQueue(ctx context.Context, in *GetQueueRequest, opts ...grpc.CallOption) (*GetQueueResponse, error)
 	// Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
-	// To pause a paused queue changes nothing.
+	// To pause a paused queue changes nothing. Who paused it, and why, is kept: ExplainJob tells it.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue, or reason is too long.
 	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	PauseQueue(ctx context.Context, in *PauseQueueRequest, opts ...grpc.CallOption) (*PauseQueueResponse, error)
 	// Allows the claiming of jobs from a paused queue again. To resume a queue that is not paused changes nothing.
@@ -61,12 +66,64 @@ type QueueAdminClient interface {
 	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
 	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	ResumeQueue(ctx context.Context, in *ResumeQueueRequest, opts ...grpc.CallOption) (*ResumeQueueResponse, error)
+	// Changes what a queue allows of its jobs, and of those of one key. What is named neither by
+	// `update_mask` nor by what is set stays. It is changed as a whole or not at all. When the answer comes, all servers
+	// know it: that takes 2 s where there are several.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as
+	//     `queue.key_policy.rate.period`; or update_mask names what can't be changed here, or nothing is to be changed.
+	//   - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name, and allow_missing is not set.
+	//   - ABORTED, ETAG_MISMATCH: the queue was changed since its `etag` was read; metadata `etag` is the one that it has,
+	//     empty where it was never used. HTTP 409.
+	//   - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
+	//     `max_running` above 1. The violation says which one. HTTP 409.
+	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
+	UpdateQueue(ctx context.Context, in *UpdateQueueRequest, opts ...grpc.CallOption) (*UpdateQueueResponse, error)
+	// Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
+	// or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of
+	//     its enum, or order_by is not one of those that are told.
+	//   - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or with another queue, only or
+	//     order_by.
+	//   - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+	ListQueueKeys(ctx context.Context, in *ListQueueKeysRequest, opts ...grpc.CallOption) (*ListQueueKeysResponse, error)
+	// Reads one key of a queue. Every key is there: one of which nothing is known has no jobs and the limits of its queue.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+	GetQueueKey(ctx context.Context, in *GetQueueKeyRequest, opts ...grpc.CallOption) (*GetQueueKeyResponse, error)
+	// Gives one key of a queue a limit of its own, or pauses it. What is named neither by `update_mask` nor by what is set
+	// stays. It holds from the commit on, over all servers: of a paused key no more jobs are let in, and what was let in
+	// goes on. In a queue that had no limit, it holds for jobs that come after the answer.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `queue_key.max_running`; or
+	//     update_mask names what can't be changed here, or nothing is to be changed.
+	//   - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+	//   - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
+	//   - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
+	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
+	UpdateQueueKey(ctx context.Context, in *UpdateQueueKeyRequest, opts ...grpc.CallOption) (*UpdateQueueKeyResponse, error)
+	// Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it
+	// (ON_KEY_FAILURE_HOLD). That job stays as it ended. RetryJob of it lets the key go on with it instead, and
+	// DeleteJob of it does as this.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+	// - FAILED_PRECONDITION, KEY_NOT_BLOCKED: no job blocks the key. HTTP 409.
+	UnblockQueueKey(ctx context.Context, in *UnblockQueueKeyRequest, opts ...grpc.CallOption) (*UnblockQueueKeyResponse, error)
 	// Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
-	// before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
+	// before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
 	//     the violation says where.
+	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
 	PutKind(ctx context.Context, in *PutKindRequest, opts ...grpc.CallOption) (*PutKindResponse, error)
 	// Lists the kinds, ordered by name.
 	//
@@ -124,6 +181,56 @@ func (c *queueAdminClient) ResumeQueue(ctx context.Context, in *ResumeQueueReque
 	return out, nil
 }
 
+func (c *queueAdminClient) UpdateQueue(ctx context.Context, in *UpdateQueueRequest, opts ...grpc.CallOption) (*UpdateQueueResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateQueueResponse)
+	err := c.cc.Invoke(ctx, QueueAdmin_UpdateQueue_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queueAdminClient) ListQueueKeys(ctx context.Context, in *ListQueueKeysRequest, opts ...grpc.CallOption) (*ListQueueKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListQueueKeysResponse)
+	err := c.cc.Invoke(ctx, QueueAdmin_ListQueueKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queueAdminClient) GetQueueKey(ctx context.Context, in *GetQueueKeyRequest, opts ...grpc.CallOption) (*GetQueueKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetQueueKeyResponse)
+	err := c.cc.Invoke(ctx, QueueAdmin_GetQueueKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queueAdminClient) UpdateQueueKey(ctx context.Context, in *UpdateQueueKeyRequest, opts ...grpc.CallOption) (*UpdateQueueKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateQueueKeyResponse)
+	err := c.cc.Invoke(ctx, QueueAdmin_UpdateQueueKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queueAdminClient) UnblockQueueKey(ctx context.Context, in *UnblockQueueKeyRequest, opts ...grpc.CallOption) (*UnblockQueueKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UnblockQueueKeyResponse)
+	err := c.cc.Invoke(ctx, QueueAdmin_UnblockQueueKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *queueAdminClient) PutKind(ctx context.Context, in *PutKindRequest, opts ...grpc.CallOption) (*PutKindResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PutKindResponse)
@@ -166,10 +273,10 @@ type QueueAdminServer interface {
 	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	GetQueue(context.Context, *GetQueueRequest) (*GetQueueResponse, error)
 	// Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
-	// To pause a paused queue changes nothing.
+	// To pause a paused queue changes nothing. Who paused it, and why, is kept: ExplainJob tells it.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue, or reason is too long.
 	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	PauseQueue(context.Context, *PauseQueueRequest) (*PauseQueueResponse, error)
 	// Allows the claiming of jobs from a paused queue again. To resume a queue that is not paused changes nothing.
@@ -178,12 +285,64 @@ type QueueAdminServer interface {
 	// - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
 	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
 	ResumeQueue(context.Context, *ResumeQueueRequest) (*ResumeQueueResponse, error)
+	// Changes what a queue allows of its jobs, and of those of one key. What is named neither by
+	// `update_mask` nor by what is set stays. It is changed as a whole or not at all. When the answer comes, all servers
+	// know it: that takes 2 s where there are several.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as
+	//     `queue.key_policy.rate.period`; or update_mask names what can't be changed here, or nothing is to be changed.
+	//   - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name, and allow_missing is not set.
+	//   - ABORTED, ETAG_MISMATCH: the queue was changed since its `etag` was read; metadata `etag` is the one that it has,
+	//     empty where it was never used. HTTP 409.
+	//   - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
+	//     `max_running` above 1. The violation says which one. HTTP 409.
+	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
+	UpdateQueue(context.Context, *UpdateQueueRequest) (*UpdateQueueResponse, error)
+	// Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
+	// or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of
+	//     its enum, or order_by is not one of those that are told.
+	//   - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or with another queue, only or
+	//     order_by.
+	//   - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+	ListQueueKeys(context.Context, *ListQueueKeysRequest) (*ListQueueKeysResponse, error)
+	// Reads one key of a queue. Every key is there: one of which nothing is known has no jobs and the limits of its queue.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+	GetQueueKey(context.Context, *GetQueueKeyRequest) (*GetQueueKeyResponse, error)
+	// Gives one key of a queue a limit of its own, or pauses it. What is named neither by `update_mask` nor by what is set
+	// stays. It holds from the commit on, over all servers: of a paused key no more jobs are let in, and what was let in
+	// goes on. In a queue that had no limit, it holds for jobs that come after the answer.
+	//
+	// Errors:
+	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `queue_key.max_running`; or
+	//     update_mask names what can't be changed here, or nothing is to be changed.
+	//   - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+	//   - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
+	//   - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
+	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
+	UpdateQueueKey(context.Context, *UpdateQueueKeyRequest) (*UpdateQueueKeyResponse, error)
+	// Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it
+	// (ON_KEY_FAILURE_HOLD). That job stays as it ended. RetryJob of it lets the key go on with it instead, and
+	// DeleteJob of it does as this.
+	//
+	// Errors:
+	// - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+	// - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+	// - FAILED_PRECONDITION, KEY_NOT_BLOCKED: no job blocks the key. HTTP 409.
+	UnblockQueueKey(context.Context, *UnblockQueueKeyRequest) (*UnblockQueueKeyResponse, error)
 	// Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
-	// before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
+	// before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
 	//
 	// Errors:
 	//   - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
 	//     the violation says where.
+	//   - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
 	PutKind(context.Context, *PutKindRequest) (*PutKindResponse, error)
 	// Lists the kinds, ordered by name.
 	//
@@ -212,6 +371,21 @@ func (UnimplementedQueueAdminServer) PauseQueue(context.Context, *PauseQueueRequ
 }
 func (UnimplementedQueueAdminServer) ResumeQueue(context.Context, *ResumeQueueRequest) (*ResumeQueueResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResumeQueue not implemented")
+}
+func (UnimplementedQueueAdminServer) UpdateQueue(context.Context, *UpdateQueueRequest) (*UpdateQueueResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateQueue not implemented")
+}
+func (UnimplementedQueueAdminServer) ListQueueKeys(context.Context, *ListQueueKeysRequest) (*ListQueueKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListQueueKeys not implemented")
+}
+func (UnimplementedQueueAdminServer) GetQueueKey(context.Context, *GetQueueKeyRequest) (*GetQueueKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetQueueKey not implemented")
+}
+func (UnimplementedQueueAdminServer) UpdateQueueKey(context.Context, *UpdateQueueKeyRequest) (*UpdateQueueKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateQueueKey not implemented")
+}
+func (UnimplementedQueueAdminServer) UnblockQueueKey(context.Context, *UnblockQueueKeyRequest) (*UnblockQueueKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UnblockQueueKey not implemented")
 }
 func (UnimplementedQueueAdminServer) PutKind(context.Context, *PutKindRequest) (*PutKindResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PutKind not implemented")
@@ -312,6 +486,96 @@ func _QueueAdmin_ResumeQueue_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _QueueAdmin_UpdateQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateQueueRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueueAdminServer).UpdateQueue(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueueAdmin_UpdateQueue_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueueAdminServer).UpdateQueue(ctx, req.(*UpdateQueueRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _QueueAdmin_ListQueueKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListQueueKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueueAdminServer).ListQueueKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueueAdmin_ListQueueKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueueAdminServer).ListQueueKeys(ctx, req.(*ListQueueKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _QueueAdmin_GetQueueKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetQueueKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueueAdminServer).GetQueueKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueueAdmin_GetQueueKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueueAdminServer).GetQueueKey(ctx, req.(*GetQueueKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _QueueAdmin_UpdateQueueKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateQueueKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueueAdminServer).UpdateQueueKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueueAdmin_UpdateQueueKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueueAdminServer).UpdateQueueKey(ctx, req.(*UpdateQueueKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _QueueAdmin_UnblockQueueKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnblockQueueKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueueAdminServer).UnblockQueueKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QueueAdmin_UnblockQueueKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueueAdminServer).UnblockQueueKey(ctx, req.(*UnblockQueueKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _QueueAdmin_PutKind_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(PutKindRequest)
 	if err := dec(in); err != nil {
@@ -370,6 +634,26 @@ var QueueAdmin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ResumeQueue",
 			Handler:    _QueueAdmin_ResumeQueue_Handler,
+		},
+		{
+			MethodName: "UpdateQueue",
+			Handler:    _QueueAdmin_UpdateQueue_Handler,
+		},
+		{
+			MethodName: "ListQueueKeys",
+			Handler:    _QueueAdmin_ListQueueKeys_Handler,
+		},
+		{
+			MethodName: "GetQueueKey",
+			Handler:    _QueueAdmin_GetQueueKey_Handler,
+		},
+		{
+			MethodName: "UpdateQueueKey",
+			Handler:    _QueueAdmin_UpdateQueueKey_Handler,
+		},
+		{
+			MethodName: "UnblockQueueKey",
+			Handler:    _QueueAdmin_UnblockQueueKey_Handler,
 		},
 		{
 			MethodName: "PutKind",

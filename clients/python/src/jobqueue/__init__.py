@@ -12,10 +12,25 @@ __version__ = "0.1.0"
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 if TYPE_CHECKING:
+    from .bulk import (
+        BulkState as BulkState,
+    )
+    from .bulk import (
+        JobFilter as JobFilter,
+    )
+    from .bulk import (
+        Operation as Operation,
+    )
     from .channel import tls_credentials as tls_credentials
     from .client import Client as Client
     from .errors import (
         DeadlineExceeded as DeadlineExceeded,
+    )
+    from .errors import (
+        Duplicate as Duplicate,
+    )
+    from .errors import (
+        EtagMismatch as EtagMismatch,
     )
     from .errors import (
         FieldViolation as FieldViolation,
@@ -48,7 +63,13 @@ if TYPE_CHECKING:
         JobTerminal as JobTerminal,
     )
     from .errors import (
+        KeyNotBlocked as KeyNotBlocked,
+    )
+    from .errors import (
         KeyNotFound as KeyNotFound,
+    )
+    from .errors import (
+        KeyPolicyConflict as KeyPolicyConflict,
     )
     from .errors import (
         KeyRevoked as KeyRevoked,
@@ -72,6 +93,12 @@ if TYPE_CHECKING:
         NotSupported as NotSupported,
     )
     from .errors import (
+        OperationNotDone as OperationNotDone,
+    )
+    from .errors import (
+        OperationNotFound as OperationNotFound,
+    )
+    from .errors import (
         Overloaded as Overloaded,
     )
     from .errors import (
@@ -79,6 +106,9 @@ if TYPE_CHECKING:
     )
     from .errors import (
         QueueNotFound as QueueNotFound,
+    )
+    from .errors import (
+        RequestIdReused as RequestIdReused,
     )
     from .errors import (
         ServerFault as ServerFault,
@@ -113,6 +143,45 @@ if TYPE_CHECKING:
     from .errors import (
         WatchTokenExpired as WatchTokenExpired,
     )
+    from .insight import (
+        AttemptDetail as AttemptDetail,
+    )
+    from .insight import (
+        DueDetail as DueDetail,
+    )
+    from .insight import (
+        EndDetail as EndDetail,
+    )
+    from .insight import (
+        Estimate as Estimate,
+    )
+    from .insight import (
+        Explanation as Explanation,
+    )
+    from .insight import (
+        KeyHolder as KeyHolder,
+    )
+    from .insight import (
+        LineDetail as LineDetail,
+    )
+    from .insight import (
+        PauseDetail as PauseDetail,
+    )
+    from .insight import (
+        QueueDemand as QueueDemand,
+    )
+    from .insight import (
+        Reason as Reason,
+    )
+    from .insight import (
+        ReasonCode as ReasonCode,
+    )
+    from .insight import (
+        WorkersDetail as WorkersDetail,
+    )
+    from .insight import (
+        WorkerSubscription as WorkerSubscription,
+    )
     from .jobs import (
         AUTO as AUTO,
     )
@@ -141,10 +210,25 @@ if TYPE_CHECKING:
         JobProgress as JobProgress,
     )
     from .jobs import (
+        KeyOrder as KeyOrder,
+    )
+    from .jobs import (
+        KeyPolicy as KeyPolicy,
+    )
+    from .jobs import (
         Kind as Kind,
     )
     from .jobs import (
+        Limits as Limits,
+    )
+    from .jobs import (
         NewJob as NewJob,
+    )
+    from .jobs import (
+        OnConflict as OnConflict,
+    )
+    from .jobs import (
+        OnKeyFailure as OnKeyFailure,
     )
     from .jobs import (
         Queue as Queue,
@@ -153,16 +237,40 @@ if TYPE_CHECKING:
         QueueDepth as QueueDepth,
     )
     from .jobs import (
+        Rate as Rate,
+    )
+    from .jobs import (
         RetryPolicy as RetryPolicy,
     )
     from .jobs import (
         Status as Status,
+    )
+    from .jobs import (
+        Unique as Unique,
+    )
+    from .jobs import (
+        UniqueAction as UniqueAction,
+    )
+    from .jobs import (
+        UniqueField as UniqueField,
+    )
+    from .jobs import (
+        UniqueScope as UniqueScope,
+    )
+    from .jobs import (
+        Until as Until,
     )
     from .outcomes import Cancelled as Cancelled
     from .outcomes import Discard as Discard
     from .outcomes import Retry as Retry
     from .outcomes import Snooze as Snooze
     from .payload import JsonText as JsonText
+    from .queue_keys import (
+        KeyFilter as KeyFilter,
+    )
+    from .queue_keys import (
+        QueueKey as QueueKey,
+    )
     from .sync import SyncClient as SyncClient
     from .sync import SyncWatch as SyncWatch
     from .watch import Watch as Watch
@@ -187,16 +295,21 @@ if TYPE_CHECKING:
 _HOME = {
     "channel": "tls_credentials",
     "client": "Client",
-    "errors": "DeadlineExceeded FieldViolation IdempotencyKeyReused IdentityElsewhere IdentityNotFound "
-    "InvalidRequest JobNotFound JobNotHeld JobNotTerminal JobQueueError JobTerminal KeyNotFound KeyRevoked "
-    "KindUnknown NamespaceDisabled NamespaceNotFound NotAllowed NotFound NotSupported Overloaded PayloadInvalid "
-    "QueueNotFound "
-    "ServerFault ServersDiffer SessionEnded SessionSilent SessionSuperseded SessionUnknown TooLarge "
-    "Unauthenticated Unavailable WaitTimeout WatchTokenExpired",
-    "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Hold HoldDepth Job JobPage JobProgress Kind NewJob Queue "
-    "QueueDepth RetryPolicy Status",
+    "errors": "DeadlineExceeded Duplicate EtagMismatch FieldViolation IdempotencyKeyReused IdentityElsewhere "
+    "IdentityNotFound InvalidRequest JobNotFound JobNotHeld JobNotTerminal JobQueueError JobTerminal "
+    "KeyNotBlocked KeyNotFound KeyPolicyConflict KeyRevoked KindUnknown NamespaceDisabled "
+    "NamespaceNotFound NotAllowed NotFound NotSupported OperationNotDone OperationNotFound Overloaded "
+    "PayloadInvalid QueueNotFound RequestIdReused ServerFault ServersDiffer SessionEnded SessionSilent "
+    "SessionSuperseded SessionUnknown TooLarge Unauthenticated Unavailable WaitTimeout WatchTokenExpired",
+    "bulk": "BulkState JobFilter Operation",
+    "insight": "AttemptDetail DueDetail EndDetail Estimate Explanation KeyHolder LineDetail PauseDetail QueueDemand "
+    "Reason ReasonCode WorkerSubscription WorkersDetail",
+    "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Hold HoldDepth Job JobPage JobProgress KeyOrder KeyPolicy "
+    "Kind Limits NewJob OnConflict OnKeyFailure Queue QueueDepth Rate RetryPolicy Status Unique UniqueAction "
+    "UniqueField UniqueScope Until",
     "outcomes": "Cancelled Discard Retry Snooze",
     "payload": "JsonText",
+    "queue_keys": "KeyFilter QueueKey",
     "sync": "SyncClient SyncWatch",
     "watch": "Watch",
     "worker": "JobContext JobLogFilter LeasedJob Observer Worker",

@@ -12,6 +12,7 @@ import grpc
 from .backoff import Backoff
 from .channel import Access
 from .errors import DeadlineExceeded, JobQueueError, Overloaded, Unavailable, from_rpc
+from .window import Turn
 
 Answer = TypeVar("Answer")
 
@@ -24,6 +25,7 @@ async def call(
     deadline: timedelta,
     retry: bool,
     answer: type[Answer],
+    turn: Turn | None = None,
 ) -> Answer:
     """Makes a call, again and again while it may be repeated and there is time.
 
@@ -36,6 +38,7 @@ async def call(
         deadline: For all tries together.
         retry: Whether a second call does no harm where the first one was done.
         answer: What the method answers.
+        turn: Hears how the server answers; None: no turns are taken.
 
     Raises:
         JobQueueError: It failed; the class says how.
@@ -46,9 +49,15 @@ async def call(
     while True:
         try:
             left = max(0.0, ends - loop.time())
-            return cast(Answer, await method(request, timeout=left, metadata=access.metadata()))
+            made = method(request, timeout=left, metadata=access.metadata())
+            answered = cast(Answer, await made)
+            if turn is not None:
+                turn.answered(await made.trailing_metadata())
+            return answered
         except grpc.aio.AioRpcError as raised:
             error = from_rpc(raised)
+        if turn is not None:
+            turn.refused(error)
         wait = pause_after(error, backoff) if retry else None
         if wait is None:
             raise error

@@ -4,35 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
 import grpc
+from google.longrunning import operations_pb2 as lro_pb
+from google.longrunning.operations_pb2_grpc import OperationsStub
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.field_mask_pb2 import FieldMask
 
-from . import convert
+from . import bulk, convert
 from .batches import batches, key_of, rebased
+from .bulk import JobFilter, Operation
 from .calls import call
 from .channel import Access, Token
-from .errors import JobQueueError, WaitTimeout
+from .errors import DeadlineExceeded, JobQueueError, WaitTimeout
+from .insight import Explanation, QueueDemand, demand, explanation
 from .jobs import (
+    SAME,
     Auto,
     Cancellation,
     EnqueueResult,
     Job,
     JobPage,
+    KeyPolicy,
     Kind,
+    Limits,
     NewJob,
     Queue,
     RetryPolicy,
+    Same,
     Status,
+    Unique,
 )
-from .v1 import job_pb2
+from .queue_keys import KeyFilter, QueueKey, queue_key
+from .v1 import bulk_pb2, insight_pb2, job_pb2
 from .v1 import jobqueue_pb2 as pb
 from .v1 import queue_admin_pb2 as admin_pb
+from .v1.bulk_pb2_grpc import BulkStub
+from .v1.insight_pb2_grpc import InsightStub
 from .v1.jobqueue_pb2_grpc import JobQueueStub
 from .v1.queue_admin_pb2_grpc import QueueAdminStub
 from .watch import Watch
+from .window import Turn, Window
 
 Answer = TypeVar("Answer")
 
@@ -53,6 +69,9 @@ class Client:
         credentials: TLS, as of `tls_credentials` or `grpc.ssl_channel_credentials`. None: plain text.
         token: Sent as `authorization: Bearer <token>`. A function is called at each call.
         deadline: For calls without their own.
+        adaptive: Whether enqueues wait for their turns within the client while the server says that it is nearly full.
+            At most 64 are in flight at first: hints and refusals make that fewer, answers without them more, up to
+            1000. The client refuses nothing by itself, and the wait is part of the call's deadline.
     """
 
     def __init__(
@@ -62,12 +81,14 @@ class Client:
         credentials: grpc.ChannelCredentials | None = None,
         token: Token | None = None,
         deadline: timedelta = timedelta(seconds=30),
+        adaptive: bool = False,
     ) -> None:
+        self._window = Window() if adaptive else None
         self._target = target
         self._access = Access(credentials, token)
         self._deadline = deadline
         self._channel: grpc.aio.Channel | None = None
-        self._stubs: tuple[Any, Any] | None = None
+        self._stubs: tuple[Any, Any, Any, Any, Any] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,6 +121,8 @@ class Client:
         headers: Mapping[str, str] | None = None,
         payload_json: bytes | None = None,
         hold: bool = False,
+        key: str = "",
+        unique: Unique | None = None,
         deadline: timedelta | None = None,
     ) -> Job:
         """Enqueues a job. When it returns, the job is committed. The arguments are those of `NewJob`.
@@ -108,12 +131,15 @@ class Client:
         client can repeat the call safely. With a key of your own, you can repeat it too.
 
         Returns:
-            The job as it was enqueued. If the key was used before: the job as it is now, with `replayed` set.
+            The job as it was enqueued. If the key was used before: the job as it is now, with `replayed` set. If
+            another job holds the name of `unique`: that job as it is now, with `unique_action` set; its id alone if it
+            was deleted since or this caller may not read it.
 
         Raises:
             KindUnknown: The kind is not declared.
             PayloadInvalid: The payload does not satisfy the kind's schema.
             IdempotencyKeyReused: The key belongs to another request.
+            Duplicate: Another job holds the name, and `unique` has REJECT.
             ServersDiffer: `hold` is set, and an older server runs, which would not hold the job back.
         """
         job = NewJob(
@@ -130,11 +156,13 @@ class Client:
             headers=headers,
             payload_json=payload_json,
             hold=hold,
+            key=key,
+            unique=unique,
         )
-        key = key_of(idempotency_key)
-        request = pb.EnqueueJobRequest(job=convert.new_job(job, key), payload_format=_JSON)
-        answer = await self._jobs("EnqueueJob", request, pb.EnqueueJobResponse, deadline, retry=bool(key))
-        return convert.job(answer.job, answer.replayed)
+        once = key_of(idempotency_key)
+        request = pb.EnqueueJobRequest(job=convert.new_job(job, once), payload_format=_JSON)
+        answer = await self._enqueue("EnqueueJob", request, pb.EnqueueJobResponse, deadline, retry=bool(once))
+        return convert.job(answer.job, answer.replayed, convert.unique_action(answer))
 
     async def enqueue_many(
         self, jobs: Iterable[NewJob], *, deadline: timedelta | None = None
@@ -157,12 +185,14 @@ class Client:
             keyed = all(job.idempotency_key for job in batch)
             request = pb.BatchEnqueueJobsRequest(jobs=batch)
             try:
-                answer = await self._jobs(
+                answer = await self._enqueue(
                     "BatchEnqueueJobs", request, pb.BatchEnqueueJobsResponse, deadline, retry=keyed
                 )
             except JobQueueError as error:
                 raise rebased(error, results) from None
-            results.extend(EnqueueResult(each.id, each.replayed) for each in answer.results)
+            results.extend(
+                EnqueueResult(each.id, each.replayed, convert.unique_action(each)) for each in answer.results
+            )
         return results
 
     async def get(self, id: str, *, deadline: timedelta | None = None) -> Job:
@@ -302,6 +332,173 @@ class Client:
         """
         await self._jobs("DeleteJob", pb.DeleteJobRequest(id=id), pb.DeleteJobResponse, deadline, retry=False)
 
+    async def retry_jobs(
+        self,
+        filter: JobFilter,
+        *,
+        force: bool = False,
+        per_second: int = 0,
+        max_jobs: int = 0,
+        request_id: str = "",
+        to_queue: str = "",
+        run_at: datetime | None = None,
+        delay: timedelta | None = None,
+        spread: timedelta | None = None,
+        reset_checkpoint: bool = False,
+        deadline: timedelta | None = None,
+    ) -> Operation:
+        """Makes many jobs that have ended QUEUED again, by an operation that goes on without this program.
+
+        Args:
+            filter: Which jobs.
+            force: Do it. Without it nothing changes, and the answer has how many match and some of them.
+            per_second: How many jobs a second. 0: as fast as the service takes it.
+            max_jobs: After so many it is done. 0: after all.
+            request_id: A text of your own: the same call again is answered the operation of the first. Without one the
+                call is not tried again when the server is away.
+            to_queue: The queue in which they wait from now on, which must exist. Empty: each stays in its own.
+            run_at: The earliest time at which they start. None: the retry, and `delay`.
+            delay: How long after its retry a job may start.
+            spread: Draws each start evenly from so long after the earliest.
+            reset_checkpoint: Each starts from the beginning, without the checkpoint that its attempts left.
+            deadline: For the call.
+
+        Raises:
+            QueueNotFound: No job was ever enqueued in `to_queue`.
+        """
+        request = bulk_pb2.RetryJobsRequest(
+            filter=bulk.job_filter(filter),
+            **bulk.limits(per_second, max_jobs, request_id, force=force),
+            **bulk.starts(spread, run_at, delay),
+            to_queue=to_queue,
+            reset_checkpoint=reset_checkpoint,
+        )
+        again = not force or bool(request_id)
+        answer = await self._bulk("RetryJobs", request, bulk_pb2.RetryJobsResponse, deadline, retry=again)
+        return bulk.operation(answer.operation)
+
+    async def cancel_jobs(
+        self,
+        filter: JobFilter,
+        *,
+        force: bool = False,
+        per_second: int = 0,
+        max_jobs: int = 0,
+        request_id: str = "",
+        reason: str = "",
+        deadline: timedelta | None = None,
+    ) -> Operation:
+        """Cancels many jobs that have not ended, by an operation that goes on without this program.
+
+        Args:
+            filter: Which jobs.
+            force: Do it. Without it nothing changes, and the answer has how many match and some of them.
+            per_second: How many jobs a second. 0: as fast as the service takes it.
+            max_jobs: After so many it is done. 0: after all.
+            request_id: A text of your own: the same call again is answered the operation of the first. Without one the
+                call is not tried again when the server is away.
+            reason: Why, for workers and people. At most 255 characters.
+            deadline: For the call.
+        """
+        request = bulk_pb2.CancelJobsRequest(
+            filter=bulk.job_filter(filter),
+            **bulk.limits(per_second, max_jobs, request_id, force=force),
+            reason=reason,
+        )
+        again = not force or bool(request_id)
+        answer = await self._bulk("CancelJobs", request, bulk_pb2.CancelJobsResponse, deadline, retry=again)
+        return bulk.operation(answer.operation)
+
+    async def delete_jobs(
+        self,
+        filter: JobFilter,
+        *,
+        force: bool = False,
+        per_second: int = 0,
+        max_jobs: int = 0,
+        request_id: str = "",
+        deadline: timedelta | None = None,
+    ) -> Operation:
+        """Deletes many jobs that have ended, by an operation that goes on without this program.
+
+        Args:
+            filter: Which jobs.
+            force: Do it. Without it nothing changes, and the answer has how many match and some of them.
+            per_second: How many jobs a second. 0: as fast as the service takes it.
+            max_jobs: After so many it is done. 0: after all.
+            request_id: A text of your own: the same call again is answered the operation of the first. Without one the
+                call is not tried again when the server is away.
+            deadline: For the call.
+        """
+        request = bulk_pb2.DeleteJobsRequest(
+            filter=bulk.job_filter(filter),
+            **bulk.limits(per_second, max_jobs, request_id, force=force),
+        )
+        again = not force or bool(request_id)
+        answer = await self._bulk("DeleteJobs", request, bulk_pb2.DeleteJobsResponse, deadline, retry=again)
+        return bulk.operation(answer.operation)
+
+    async def get_operation(self, name: str, *, deadline: timedelta | None = None) -> Operation:
+        """Reads an operation.
+
+        Raises:
+            OperationNotFound: There is none of this name.
+        """
+        request = lro_pb.GetOperationRequest(name=name)
+        return bulk.operation(await self._operations("GetOperation", request, lro_pb.Operation, deadline))
+
+    async def list_operations(self, *, deadline: timedelta | None = None) -> builtins.list[Operation]:
+        """Reads the operations that are kept, newest first: your own, or with ADMIN those of the namespace."""
+        found: builtins.list[Operation] = []
+        request = lro_pb.ListOperationsRequest(name="operations", page_size=1000)
+        while True:
+            answer = await self._operations(
+                "ListOperations", request, lro_pb.ListOperationsResponse, deadline
+            )
+            found += [bulk.operation(each) for each in answer.operations]
+            request.page_token = answer.next_page_token
+            if not request.page_token:
+                return found
+
+    async def wait_operation(self, name: str, *, timeout: timedelta | None = None) -> Operation:
+        """Waits until an operation is done.
+
+        Args:
+            name: The operation's.
+            timeout: After so long the answer is the operation as it then is. None: never.
+
+        Raises:
+            OperationNotFound: There is none of this name.
+        """
+        until = None if timeout is None else time.monotonic() + timeout.total_seconds()
+        while True:
+            left = (
+                _ONE_WAIT
+                if until is None
+                else min(_ONE_WAIT, timedelta(seconds=max(0.0, until - time.monotonic())))
+            )
+            request = lro_pb.WaitOperationRequest(name=name, timeout=convert.duration(left, "timeout"))
+            answer = await self._operations("WaitOperation", request, lro_pb.Operation, left + self._deadline)
+            if answer.done or (until is not None and time.monotonic() >= until):
+                return bulk.operation(answer)
+
+    async def cancel_operation(self, name: str, *, deadline: timedelta | None = None) -> None:
+        """Asks an operation to stop after the step that it is in. What it has done stays done.
+
+        Raises:
+            OperationNotFound: There is none of this name.
+        """
+        await self._operations("CancelOperation", lro_pb.CancelOperationRequest(name=name), Empty, deadline)
+
+    async def delete_operation(self, name: str, *, deadline: timedelta | None = None) -> None:
+        """Deletes an operation that is done.
+
+        Raises:
+            OperationNotDone: It is not.
+            OperationNotFound: There is none of this name.
+        """
+        await self._operations("DeleteOperation", lro_pb.DeleteOperationRequest(name=name), Empty, deadline)
+
     async def wait(self, id: str, *, timeout: timedelta | None = None) -> Job:
         """Waits until a job has ended.
 
@@ -333,6 +530,17 @@ class Client:
             if ends is not None and loop.time() >= ends:
                 seconds = timeout.total_seconds() if timeout is not None else 0.0
                 raise WaitTimeout(f"job {id} is {job.status} and not over after {seconds:g} s", job)
+
+    async def explain(self, id: str, *, deadline: timedelta | None = None) -> Explanation:
+        """Asks why a job waits, and what would start it.
+
+        Raises:
+            JobNotFound: No job has this id.
+        """
+        request = insight_pb2.ExplainJobRequest(id=id)
+        return explanation(
+            await self._insight("ExplainJob", request, insight_pb2.ExplainJobResponse, deadline)
+        )
 
     def watch(
         self,
@@ -380,6 +588,7 @@ class Client:
 
         Raises:
             InvalidRequest: A field is out of its range, or the schema is no JSON Schema.
+            ServersDiffer: An older server runs, which would not keep to its limits.
         """
         request = admin_pb.PutKindRequest(kind=convert.kind_message(kind), payload_format=_JSON)
         answer = await self._admin("PutKind", request, admin_pb.PutKindResponse, deadline)
@@ -419,9 +628,26 @@ class Client:
         answer = await self._admin("GetQueue", request, admin_pb.GetQueueResponse, deadline)
         return convert.queue(answer.queue)
 
-    async def pause_queue(self, name: str, *, deadline: timedelta | None = None) -> Queue:
-        """Stops the claiming of jobs from a queue. Running jobs continue."""
-        request = admin_pb.PauseQueueRequest(name=name)
+    async def get_queue_demand(self, name: str, *, deadline: timedelta | None = None) -> QueueDemand:
+        """Asks how many slots of workers a queue wants. The answer may be a second old.
+
+        Raises:
+            QueueNotFound: No job was ever enqueued in the queue.
+        """
+        request = insight_pb2.GetQueueDemandRequest(queue=name)
+        return demand(
+            await self._insight("GetQueueDemand", request, insight_pb2.GetQueueDemandResponse, deadline)
+        )
+
+    async def pause_queue(self, name: str, *, reason: str = "", deadline: timedelta | None = None) -> Queue:
+        """Stops the claiming of jobs from a queue. Running jobs continue.
+
+        Args:
+            name: The queue's name.
+            reason: Why, for people; `explain` tells it.
+            deadline: For this call.
+        """
+        request = admin_pb.PauseQueueRequest(name=name, reason=reason)
         answer = await self._admin("PauseQueue", request, admin_pb.PauseQueueResponse, deadline)
         return convert.queue(answer.queue)
 
@@ -435,10 +661,192 @@ class Client:
         answer = await self._admin("ResumeQueue", request, admin_pb.ResumeQueueResponse, deadline)
         return convert.queue(answer.queue)
 
+    async def update_queue(
+        self,
+        name: str,
+        key_policy: KeyPolicy | Same | None = SAME,
+        *,
+        fields: Iterable[str] = (),
+        max_waiting: int | None = None,
+        limits: Limits | None = None,
+        limit_fields: Iterable[str] = (),
+        etag: str = "",
+        allow_missing: bool = False,
+        deadline: timedelta | None = None,
+    ) -> Queue:
+        """Changes what a queue allows of its jobs, and of those of one key.
+
+        All servers know it when this returns.
+
+        Args:
+            name: The queue's name.
+            key_policy: The new policy. None: keys limit nothing any longer. If it is not given, the policy stays.
+            fields: The attributes of the policy that are changed, such as `max_running`. Empty: all.
+            max_waiting: How many jobs may wait before enqueues are refused, 1..1000000. 0: any number. None: as it is.
+            limits: What it allows of all its jobs together; `Limits()`: anything. None: as it is.
+            limit_fields: The attributes of `limits` that are changed, such as `rate`. Empty: all.
+            etag: `Queue.etag`: the queue is changed only if it still has it. Empty: whatever was changed since.
+            allow_missing: Whether a queue that was never used is made.
+            deadline: For this call.
+
+        Raises:
+            QueueNotFound: No job was ever enqueued in the queue, and `allow_missing` is not set.
+            EtagMismatch: The queue was changed since its `etag` was read.
+            KeyPolicyConflict: Parts of the policy would contradict each other.
+            ServersDiffer: An older server runs, which would not keep to the policy.
+        """
+        queue = admin_pb.Queue(name=name, etag=etag)
+        paths = []
+        if key_policy is not SAME:
+            paths += [f"key_policy.{each}" for each in fields] or ["key_policy"]
+            if key_policy is not None:
+                queue.key_policy.CopyFrom(convert.key_policy_message(key_policy))
+        if max_waiting is not None:
+            paths.append("max_waiting")
+            queue.max_waiting = max_waiting
+        if limits is not None:
+            paths += [f"limits.{each}" for each in limit_fields] or ["limits"]
+            queue.limits.CopyFrom(convert.limits_message(limits))
+        request = admin_pb.UpdateQueueRequest(
+            queue=queue, update_mask=FieldMask(paths=paths), allow_missing=allow_missing
+        )
+        answer = await self._admin(
+            "UpdateQueue", request, admin_pb.UpdateQueueResponse, deadline, retry=not etag
+        )
+        return convert.queue(answer.queue)
+
+    async def list_queue_keys(
+        self,
+        queue: str,
+        *,
+        only: KeyFilter | None = None,
+        most_waiting_first: bool = False,
+        most: int = 1000,
+        deadline: timedelta | None = None,
+    ) -> builtins.list[QueueKey]:
+        """Reads the keys of a queue that have jobs, or of which something is said.
+
+        Args:
+            queue: The queue's name.
+            only: Which of them. None: all.
+            most_waiting_first: Whether those that most jobs wait for come first. Else they come by name.
+            most: How many keys at most.
+            deadline: For each call.
+
+        Raises:
+            QueueNotFound: No job was ever enqueued in the queue.
+        """
+        request = admin_pb.ListQueueKeysRequest(
+            queue=queue, order_by="waiting desc" if most_waiting_first else "key"
+        )
+        if only is not None:
+            request.only = admin_pb.ListQueueKeysRequest.Only.Value(only)
+        keys: builtins.list[QueueKey] = []
+        while len(keys) < most:
+            request.page_size = min(most - len(keys), 1000)
+            answer = await self._admin("ListQueueKeys", request, admin_pb.ListQueueKeysResponse, deadline)
+            keys.extend(queue_key(each) for each in answer.keys)
+            request.page_token = answer.next_page_token
+            if not request.page_token:
+                break
+        return keys
+
+    async def get_queue_key(self, queue: str, key: str, *, deadline: timedelta | None = None) -> QueueKey:
+        """Reads one key of a queue, with the jobs that hold it. Every key is there, also one without jobs.
+
+        Raises:
+            QueueNotFound: No job was ever enqueued in the queue.
+        """
+        request = admin_pb.GetQueueKeyRequest(queue=queue, key=key)
+        answer = await self._admin("GetQueueKey", request, admin_pb.GetQueueKeyResponse, deadline)
+        return queue_key(answer.queue_key)
+
+    async def update_queue_key(
+        self,
+        queue: str,
+        key: str,
+        *,
+        max_running: int | None = None,
+        paused: bool | None = None,
+        etag: str = "",
+        deadline: timedelta | None = None,
+    ) -> QueueKey:
+        """Gives one key of a queue a limit of its own, or pauses it.
+
+        Args:
+            queue: The queue's name.
+            key: The key.
+            max_running: How many of its jobs run at once. 0: as many as the queue allows. None: as it is.
+            paused: Whether no more of its jobs are let in. None: as it is.
+            etag: `QueueKey.etag`: the key is changed only if it still has it. Empty: whatever was changed since.
+            deadline: For this call.
+
+        Raises:
+            QueueNotFound: No job was ever enqueued in the queue.
+            EtagMismatch: The key was changed since its `etag` was read.
+            ServersDiffer: An older server runs, which would not keep to it.
+        """
+        given = {"max_running": max_running, "paused": paused}
+        mask = FieldMask(paths=[name for name, value in given.items() if value is not None])
+        changed = admin_pb.QueueKey(
+            queue=queue, key=key, max_running=max_running or 0, paused=bool(paused), etag=etag
+        )
+        request = admin_pb.UpdateQueueKeyRequest(queue_key=changed, update_mask=mask)
+        answer = await self._admin(
+            "UpdateQueueKey", request, admin_pb.UpdateQueueKeyResponse, deadline, retry=not etag
+        )
+        return queue_key(answer.queue_key)
+
+    async def unblock_queue_key(self, queue: str, key: str, *, deadline: timedelta | None = None) -> str:
+        """Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it.
+
+        That job stays as it ended. A `retry` of it lets the key go on with it instead, and a `delete` does as this.
+
+        Returns:
+            The id of the job that blocked it.
+
+        Raises:
+            QueueNotFound: No job was ever enqueued in the queue.
+            KeyNotBlocked: No job blocks the key.
+        """
+        request = admin_pb.UnblockQueueKeyRequest(queue=queue, key=key)
+        answer = await self._admin(
+            "UnblockQueueKey", request, admin_pb.UnblockQueueKeyResponse, deadline, retry=False
+        )
+        return answer.blocked_by
+
     # --- calls ---
 
-    async def _jobs(
+    async def _enqueue(
         self, method: str, request: Any, answer: type[Answer], deadline: timedelta | None, *, retry: bool
+    ) -> Answer:
+        if self._window is None:
+            return await self._jobs(method, request, answer, deadline, retry=retry)
+        deadline = deadline if deadline is not None else self._deadline
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(deadline.total_seconds()):
+                turn = await self._window.turn()
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"the call was not sent: for {deadline.total_seconds():g} s the server had no room for more than the "
+                f"{self._window.in_flight} enqueues in flight",
+                code="DEADLINE_EXCEEDED",
+            ) from None
+        with turn:
+            left = deadline - timedelta(seconds=loop.time() - began)
+            return await self._jobs(method, request, answer, left, retry=retry, turn=turn)
+
+    async def _jobs(
+        self,
+        method: str,
+        request: Any,
+        answer: type[Answer],
+        deadline: timedelta | None,
+        *,
+        retry: bool,
+        turn: Turn | None = None,
     ) -> Answer:
         return await call(
             self._method(0, method),
@@ -447,14 +855,33 @@ class Client:
             deadline=deadline if deadline is not None else self._deadline,
             retry=retry,
             answer=answer,
+            turn=turn,
         )
 
     async def _admin(
-        self, method: str, request: Any, answer: type[Answer], deadline: timedelta | None
+        self,
+        method: str,
+        request: Any,
+        answer: type[Answer],
+        deadline: timedelta | None,
+        *,
+        retry: bool = True,
     ) -> Answer:
-        # All of QueueAdmin may be done twice: a kind is put as a whole, a paused queue is paused.
+        # What QueueAdmin does without an etag may be done twice: a kind is put as a whole, a paused queue is paused.
         return await call(
             self._method(1, method),
+            request,
+            self._access,
+            deadline=deadline if deadline is not None else self._deadline,
+            retry=retry,
+            answer=answer,
+        )
+
+    async def _insight(
+        self, method: str, request: Any, answer: type[Answer], deadline: timedelta | None
+    ) -> Answer:
+        return await call(
+            self._method(2, method),
             request,
             self._access,
             deadline=deadline if deadline is not None else self._deadline,
@@ -462,10 +889,42 @@ class Client:
             answer=answer,
         )
 
+    async def _bulk(
+        self, method: str, request: Any, answer: type[Answer], deadline: timedelta | None, *, retry: bool
+    ) -> Answer:
+        return await call(
+            self._method(3, method),
+            request,
+            self._access,
+            deadline=deadline if deadline is not None else self._deadline,
+            retry=retry,
+            answer=answer,
+        )
+
+    async def _operations(
+        self, method: str, request: Any, answer: type[Answer], deadline: timedelta | None
+    ) -> Answer:
+        return await call(
+            self._method(4, method),
+            request,
+            self._access,
+            deadline=deadline if deadline is not None else self._deadline,
+            # To delete one again is refused, and done.
+            retry=method != "DeleteOperation",
+            answer=answer,
+        )
+
     def _method(self, stub: int, name: str) -> Callable[..., Any]:
         if self._stubs is None:
             # Here and not in __init__: the channel belongs to the loop that runs.
             self._channel = self._access.async_channel(self._target)
-            self._stubs = (JobQueueStub(self._channel), QueueAdminStub(self._channel))
+            channel = self._channel
+            self._stubs = (
+                JobQueueStub(channel),
+                QueueAdminStub(channel),
+                InsightStub(channel),
+                BulkStub(channel),
+                OperationsStub(channel),
+            )
         method: Callable[..., Any] = getattr(self._stubs[stub], name)
         return method

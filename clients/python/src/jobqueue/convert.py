@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -14,15 +15,28 @@ from .jobs import (
     HoldDepth,
     Job,
     JobProgress,
+    KeyOrder,
+    KeyPolicy,
     Kind,
+    Limits,
     NewJob,
+    OnConflict,
+    OnKeyFailure,
     Queue,
     QueueDepth,
+    Rate,
     RetryPolicy,
     Status,
+    Unique,
+    UniqueAction,
+    UniqueField,
+    UniqueScope,
+    Until,
 )
 from .payload import decode, encode
-from .v1 import job_pb2, queue_admin_pb2
+from .v1 import job_pb2, jobqueue_pb2, queue_admin_pb2
+
+Named = TypeVar("Named", bound=StrEnum)
 
 
 def duration(value: timedelta, what: str) -> Duration:
@@ -69,6 +83,7 @@ def new_job(job: NewJob, key: str) -> job_pb2.NewJob:
         labels=job.labels,
         headers=job.headers,
         hold=job.hold,
+        key=job.key,
     )
     if job.max_attempts is not None:
         message.max_attempts = _at_least_one(job.max_attempts)
@@ -80,7 +95,37 @@ def new_job(job: NewJob, key: str) -> job_pb2.NewJob:
         message.timeout.CopyFrom(duration(job.timeout, "timeout"))
     if job.retry_policy is not None:
         message.retry_policy.CopyFrom(_policy(job.retry_policy))
+    if job.unique is not None:
+        message.unique.CopyFrom(_unique(job.unique))
     return message
+
+
+def _unique(unique: Unique) -> job_pb2.Unique:
+    message = job_pb2.Unique(
+        key=unique.key,
+        payload_fields=unique.payload_fields,
+        scope=job_pb2.Unique.Scope.Value(UniqueScope(unique.scope)),
+        until=job_pb2.Unique.Until.Value(Until(unique.until)),
+        on_conflict=job_pb2.Unique.OnConflict.Value(OnConflict(unique.on_conflict)),
+    )
+    message.replace.extend(job_pb2.Unique.Field.Value(UniqueField(each)) for each in unique.replace)
+    if unique.period is not None:
+        message.period.CopyFrom(duration(unique.period, "unique.period"))
+    if unique.max_delay is not None:
+        message.max_delay.CopyFrom(duration(unique.max_delay, "unique.max_delay"))
+    return message
+
+
+def unique_action(
+    answer: jobqueue_pb2.EnqueueJobResponse | jobqueue_pb2.EnqueueResult,
+) -> UniqueAction | None:
+    """What was done instead of storing a job. What this version does not know is shown as KEPT."""
+    if not answer.unique_action:
+        return None
+    try:
+        return UniqueAction(job_pb2.Unique.Action.Name(answer.unique_action))
+    except ValueError:
+        return UniqueAction.KEPT
 
 
 def kind_message(kind: Kind) -> queue_admin_pb2.Kind:
@@ -94,10 +139,12 @@ def kind_message(kind: Kind) -> queue_admin_pb2.Kind:
         message.max_attempts = _at_least_one(kind.max_attempts)
     if kind.timeout is not None:
         message.timeout.CopyFrom(duration(kind.timeout, "timeout"))
+    if kind.limits is not None:
+        message.limits.CopyFrom(limits_message(kind.limits))
     return message
 
 
-def job(message: job_pb2.Job, replayed: bool = False) -> Job:
+def job(message: job_pb2.Job, replayed: bool = False, action: UniqueAction | None = None) -> Job:
     """The job in an answer."""
     payload = message.payload_json if message.WhichOneof("content") == "payload_json" else None
     output = message.output_json if message.WhichOneof("result") == "output_json" else None
@@ -143,7 +190,9 @@ def job(message: job_pb2.Job, replayed: bool = False) -> Job:
         ),
         progress=_progress(message),
         hold=hold(message.hold) if message.HasField("hold") else None,
+        key=message.key,
         replayed=replayed,
+        unique_action=action,
     )
 
 
@@ -155,6 +204,7 @@ def kind(message: queue_admin_pb2.Kind) -> Kind:
         retry_policy=_policy_of(message),
         max_attempts=message.max_attempts or None,
         timeout=_span(message, "timeout"),
+        limits=_limits(message.limits) if message.HasField("limits") else None,
     )
 
 
@@ -165,7 +215,75 @@ def queue(message: queue_admin_pb2.Queue) -> Queue:
         for each in message.depths
     }
     held = {hold(each.hold): HoldDepth(each.jobs, each.capped) for each in message.held}
-    return Queue(message.name, message.paused, message.running, depths, held)
+    policy = key_policy(message.key_policy) if message.HasField("key_policy") else None
+    return Queue(
+        message.name,
+        message.paused,
+        message.running,
+        depths,
+        held,
+        policy,
+        message.etag,
+        message.max_waiting,
+        _limits(message.limits) if message.HasField("limits") else None,
+    )
+
+
+def _limits(message: queue_admin_pb2.Limits) -> Limits:
+    rate = _rate(message.rate) if message.HasField("rate") else None
+    return Limits(max_running=message.max_running, rate=rate)
+
+
+def _rate(message: queue_admin_pb2.Rate) -> Rate:
+    period, most = message.period.ToTimedelta(), message.most_in_a_period
+    return Rate(message.count, period, burst=message.burst, most_in_a_period=most)
+
+
+def key_policy(message: queue_admin_pb2.KeyPolicy) -> KeyPolicy:
+    """A policy in an answer."""
+    rate = _rate(message.rate) if message.HasField("rate") else None
+    return KeyPolicy(
+        max_running=message.max_running,
+        rate=rate,
+        max_waiting=message.max_waiting,
+        require_key=message.require_key,
+        order=_named(queue_admin_pb2.KeyOrder, message.order, KeyOrder),
+        on_failure=_named(queue_admin_pb2.OnKeyFailure, message.on_failure, OnKeyFailure),
+        fair=message.fair,
+    )
+
+
+def _named(enum: Any, number: int, kind: type[Named]) -> Named:
+    """A value by its name in the contract. One that this version does not know is UNSPECIFIED."""
+    known = enum.DESCRIPTOR.values_by_number.get(number)
+    return kind(known.name) if known is not None else kind["UNSPECIFIED"]
+
+
+def key_policy_message(policy: KeyPolicy) -> queue_admin_pb2.KeyPolicy:
+    """A policy to set, as a message."""
+    message = queue_admin_pb2.KeyPolicy(
+        max_running=policy.max_running, max_waiting=policy.max_waiting, require_key=policy.require_key
+    )
+    if policy.order is not KeyOrder.UNSPECIFIED:
+        message.order = queue_admin_pb2.KeyOrder.Value(policy.order)
+    if policy.on_failure is not OnKeyFailure.UNSPECIFIED:
+        message.on_failure = queue_admin_pb2.OnKeyFailure.Value(policy.on_failure)
+    if policy.fair:
+        message.fair = True
+    if policy.rate is not None:
+        message.rate.CopyFrom(_rate_message(policy.rate))
+    return message
+
+
+def limits_message(limits: Limits) -> queue_admin_pb2.Limits:
+    """Limits of a queue to set, as a message."""
+    rate = None if limits.rate is None else _rate_message(limits.rate)
+    return queue_admin_pb2.Limits(max_running=limits.max_running, rate=rate)
+
+
+def _rate_message(rate: Rate) -> queue_admin_pb2.Rate:
+    period = duration(rate.period, "rate.period")
+    return queue_admin_pb2.Rate(count=rate.count, burst=rate.burst, period=period)
 
 
 def status(number: int) -> Status:

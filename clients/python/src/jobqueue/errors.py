@@ -118,6 +118,34 @@ class IdempotencyKeyReused(JobQueueError):
     """The key belongs to another request: `metadata["job_id"]` names its job. Use a new key."""
 
 
+class Duplicate(JobQueueError):
+    """Another job, `metadata["job_id"]`, holds the name of a unique job: wait for it, or leave the work to it."""
+
+
+class EtagMismatch(JobQueueError):
+    """The queue was changed since its `etag` was read. Read it again and decide anew; `metadata["etag"]` is its own."""
+
+
+class KeyPolicyConflict(JobQueueError):
+    """Parts of a queue's key policy would contradict each other. `violations` says which one must be another."""
+
+
+class KeyNotBlocked(JobQueueError):
+    """No failed job blocks the key. It was unblocked before, or its job was retried or deleted."""
+
+
+class OperationNotFound(NotFound):
+    """No operation has this name: it never existed, was deleted, is another's, or its retention ended."""
+
+
+class OperationNotDone(JobQueueError):
+    """The operation is not done. Wait for it, or cancel it first."""
+
+
+class RequestIdReused(JobQueueError):
+    """The request id belongs to another request, whose operation is in `metadata["operation"]`. Choose a new one."""
+
+
 class ServersDiffer(JobQueueError):
     """An older server that still runs would break what the call uses: upgrade those in `metadata["servers"]` first."""
 
@@ -219,7 +247,14 @@ _BY_REASON: dict[str, type[JobQueueError]] = {
     "JOB_NOT_TERMINAL": JobNotTerminal,
     "JOB_NOT_HELD": JobNotHeld,
     "IDEMPOTENCY_KEY_REUSED": IdempotencyKeyReused,
+    "DUPLICATE": Duplicate,
+    "OPERATION_NOT_FOUND": OperationNotFound,
+    "OPERATION_NOT_DONE": OperationNotDone,
+    "REQUEST_ID_REUSED": RequestIdReused,
     "SERVERS_DIFFER": ServersDiffer,
+    "ETAG_MISMATCH": EtagMismatch,
+    "KEY_POLICY_CONFLICT": KeyPolicyConflict,
+    "KEY_NOT_BLOCKED": KeyNotBlocked,
     "WATCH_TOKEN_EXPIRED": WatchTokenExpired,
     "SESSION_UNKNOWN": SessionUnknown,
     "SESSION_ENDED": SessionEnded,

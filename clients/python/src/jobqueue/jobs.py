@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -37,8 +37,94 @@ class Hold(enum.StrEnum):
 
     #: Something that this version of the client does not know.
     UNSPECIFIED = "HOLD_UNSPECIFIED"
+    #: Its key: as many jobs of the key run as the queue allows, or its rate allows no more now.
+    KEY = "KEY"
+    #: Its run_at, and then its key.
+    TIME = "TIME"
     #: `Client.release`.
     HAND = "HAND"
+
+
+class KeyOrder(enum.StrEnum):
+    """In what order jobs of one key start."""
+
+    #: In none that is promised; or in one that this version of the client does not know.
+    UNSPECIFIED = "KEY_ORDER_UNSPECIFIED"
+    #: In the order in which their enqueues were answered, one after the other.
+    STRICT = "KEY_ORDER_STRICT"
+
+
+class OnKeyFailure(enum.StrEnum):
+    """What becomes of a key in strict order whose job failed for good or was cancelled."""
+
+    #: `CONTINUE`, if there is an order; or something that this version of the client does not know.
+    UNSPECIFIED = "ON_KEY_FAILURE_UNSPECIFIED"
+    #: The next job goes.
+    CONTINUE = "ON_KEY_FAILURE_CONTINUE"
+    #: The key is blocked, until `Client.retry` or `Client.delete` of that job, or `Client.unblock_queue_key`.
+    HOLD = "ON_KEY_FAILURE_HOLD"
+    #: The jobs that wait for the key are cancelled.
+    CANCEL_REST = "ON_KEY_FAILURE_CANCEL_REST"
+
+
+class UniqueScope(enum.StrEnum):
+    """Among which jobs of the namespace a name stands once."""
+
+    #: Those of the same kind, in all queues.
+    KIND = "KIND"
+    QUEUE_AND_KIND = "QUEUE_AND_KIND"
+    #: Those of the same queue, of all kinds.
+    QUEUE = "QUEUE"
+    #: All.
+    NAMESPACE = "NAMESPACE"
+
+
+class Until(enum.StrEnum):
+    """Until when a unique job holds its name."""
+
+    #: Until a worker gets it: one may wait beside one that runs.
+    STARTS = "STARTS"
+    #: Until it has ended.
+    ENDS = "ENDS"
+    #: For `period`, whatever becomes of it.
+    PERIOD = "PERIOD"
+
+
+class OnConflict(enum.StrEnum):
+    """What becomes of a unique job whose name another one holds."""
+
+    #: It is not stored, and the other one is the answer.
+    KEEP = "KEEP"
+    #: The call fails with `Duplicate`.
+    REJECT = "REJECT"
+    #: The other one, if it waits, gets what this one brings, and is the answer.
+    REPLACE = "REPLACE"
+    #: As REPLACE, and it starts `delay` from now.
+    DEBOUNCE = "DEBOUNCE"
+
+
+class UniqueField(enum.StrEnum):
+    """What REPLACE and DEBOUNCE change of the job that is there."""
+
+    PAYLOAD = "PAYLOAD"
+    #: `run_at` or `delay`; now if neither is given.
+    RUN_AT = "RUN_AT"
+    PRIORITY = "PRIORITY"
+    LABELS = "LABELS"
+    HEADERS = "HEADERS"
+    MAX_ATTEMPTS = "MAX_ATTEMPTS"
+    TIMEOUT = "TIMEOUT"
+
+
+class UniqueAction(enum.StrEnum):
+    """What was done instead of storing a unique job."""
+
+    #: Another job holds the name, and is as it was.
+    KEPT = "KEPT"
+    #: Another job holds the name, and got what this one brought.
+    REPLACED = "REPLACED"
+    #: Another job holds the name, and starts later now.
+    DEBOUNCED = "DEBOUNCED"
 
 
 _TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED_PERMANENT, Status.CANCELLED})
@@ -57,6 +143,19 @@ class Auto(enum.Enum):
 AUTO = Auto.AUTO
 
 
+class Same(enum.Enum):
+    """The type of `SAME`."""
+
+    SAME = "same"
+
+    def __repr__(self) -> str:
+        return "SAME"
+
+
+#: As a new value: what is there stays.
+SAME = Same.SAME
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
     """The wait between a failure and the next attempt. None: the kind's value, or the default.
@@ -68,6 +167,33 @@ class RetryPolicy:
 
     min_backoff: timedelta | None = None
     max_backoff: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """The name of work that is to be done once: while a job holds it, others of the name are not stored.
+
+    Attributes:
+        key: The name, 1..255 characters. Empty: the payload makes it.
+        payload_fields: JSON pointers to the parts of the payload that make it, such as `/user/id`; at most 16. Empty:
+            all of it, which may then have at most 64 KiB.
+        scope: Among which jobs the name stands once.
+        until: Until when the job holds it.
+        period: At least so long, 1 s to 400 days. `Until.PERIOD` wants one.
+        on_conflict: What becomes of the job if another one holds the name.
+        replace: With REPLACE and DEBOUNCE, what of that one is changed. Empty: payload, labels and headers with
+            REPLACE, and its start alone with DEBOUNCE.
+        max_delay: With DEBOUNCE, that one starts at most so long after its own enqueue.
+    """
+
+    key: str = ""
+    payload_fields: Sequence[str] = field(default=(), kw_only=True)
+    scope: UniqueScope = field(default=UniqueScope.KIND, kw_only=True)
+    until: Until = field(default=Until.STARTS, kw_only=True)
+    period: timedelta | None = field(default=None, kw_only=True)
+    on_conflict: OnConflict = field(default=OnConflict.KEEP, kw_only=True)
+    replace: Sequence[UniqueField] = field(default=(), kw_only=True)
+    max_delay: timedelta | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +216,9 @@ class NewJob:
         headers: Data for the handler in addition to the payload, at most 8 KiB.
         payload_json: The payload as JSON text, instead of `payload`; stored byte for byte.
         hold: Whether no worker gets the job until `Client.release`.
+        key: What the job is about, for example a customer: its queue may limit how many jobs of one key run. Empty:
+            none.
+        unique: The name of the job's work, if it is to be done once. None: the job is not unique.
     """
 
     kind: str
@@ -106,6 +235,8 @@ class NewJob:
     headers: Mapping[str, str] | None = field(default=None, kw_only=True)
     payload_json: bytes | None = field(default=None, kw_only=True)
     hold: bool = field(default=False, kw_only=True)
+    key: str = field(default="", kw_only=True)
+    unique: Unique | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +246,13 @@ class EnqueueResult:
     Attributes:
         id: The job's id.
         replayed: Whether an earlier request with this idempotency key enqueued the job.
+        unique_action: What was done with this job, which holds the name of the one that was to be enqueued. None: that
+            one was stored.
     """
 
     id: str
     replayed: bool
+    unique_action: UniqueAction | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +316,13 @@ class Job:
     progress: JobProgress | None
     #: None: it is not held back.
     hold: Hold | None = None
+    #: The key by which its queue may limit it. Empty: none.
+    key: str = ""
     #: Of an answer to `enqueue`: whether an earlier request with this idempotency key enqueued the job.
     replayed: bool = False
+    #: Of an answer to `enqueue`: what was done with this job, which holds the name of the one that was to be enqueued
+    #: (`Unique`). None: that one was stored, or `replayed`.
+    unique_action: UniqueAction | None = None
 
     @property
     def is_terminal(self) -> bool:
@@ -273,6 +412,11 @@ class LeasedJob:
         return self._message.labels
 
     @property
+    def key(self) -> str:
+        """The key by which the queue may limit the job. Empty: none."""
+        return self._message.key
+
+    @property
     def headers(self) -> Mapping[str, str]:
         """The producer's headers, with `x-request-id` and `traceparent` of the call that enqueued the job."""
         return self._message.headers
@@ -322,6 +466,7 @@ class Kind:
         retry_policy: For jobs without their own value.
         max_attempts: For jobs without their own value. None: 3.
         timeout: For jobs without their own value. None: no limit.
+        limits: What it allows of all its jobs together, over all queues. None: no limit.
     """
 
     name: str
@@ -329,6 +474,7 @@ class Kind:
     retry_policy: RetryPolicy | None = None
     max_attempts: int | None = None
     timeout: timedelta | None = None
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +506,59 @@ class HoldDepth:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """How many jobs may start in a time.
+
+    Attributes:
+        count: So many in each period, 1..1000000.
+        period: 1 ms to 24 h, in whole milliseconds.
+        burst: So many may start at once after a pause. 0: what the rate lets start in 50 ms, 1 at least.
+        most_in_a_period: In answers: the most that start in any span as long as the period.
+    """
+
+    count: int
+    period: timedelta
+    burst: int = field(default=0, kw_only=True)
+    most_in_a_period: int = field(default=0, kw_only=True, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a queue or a kind allows of all its jobs together. 0: no limit.
+
+    Attributes:
+        max_running: How many of them run at once, over all workers and servers, 1..1000000.
+        rate: How many of them start in a time, over all workers and servers. Each start counts, also that of a retry.
+    """
+
+    max_running: int = 0
+    rate: Rate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPolicy:
+    """What a queue allows of the jobs of one key (`NewJob.key`). 0 and None: no limit.
+
+    Attributes:
+        max_running: How many of them run at once, 1..1000000.
+        rate: How many of them start in a time.
+        max_waiting: How many of them may wait for the key.
+        require_key: Whether a job without a key is refused.
+        order: In what order they start. STRICT lets one run at once.
+        on_failure: What becomes of a key in strict order whose job failed for good or was cancelled.
+        fair: Whether keys take turns, so that one with many jobs delays another by a round at most.
+    """
+
+    max_running: int = 0
+    rate: Rate | None = None
+    max_waiting: int = 0
+    require_key: bool = False
+    order: KeyOrder = KeyOrder.UNSPECIFIED
+    on_failure: OnKeyFailure = OnKeyFailure.UNSPECIFIED
+    fair: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """A queue, as it was when it was read.
 
@@ -369,6 +568,10 @@ class Queue:
         running: The number of its jobs that run.
         depths: The numbers of its jobs in QUEUED, RETRYING and RUNNING.
         held: The numbers of its jobs that are held back, by what they wait for. Empty: none is.
+        key_policy: What it allows of the jobs of one key. None: keys are marks, and limit nothing.
+        etag: Stands for this version of its limits, for `Client.update_queue`.
+        max_waiting: How many of its jobs may wait before enqueues are refused. 0: any number.
+        limits: What it allows of all its jobs together. None: they are limited by their workers alone.
     """
 
     name: str
@@ -376,3 +579,7 @@ class Queue:
     running: int
     depths: Mapping[Status, QueueDepth]
     held: Mapping[Hold, HoldDepth] = field(default_factory=dict)
+    key_policy: KeyPolicy | None = None
+    etag: str = ""
+    max_waiting: int = 0
+    limits: Limits | None = None

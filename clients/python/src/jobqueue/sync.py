@@ -140,6 +140,7 @@ class SyncClient:
         credentials: TLS, as of `tls_credentials` or `grpc.ssl_channel_credentials`. None: plain text.
         token: Sent as `authorization: Bearer <token>`; a function is asked anew at each call.
         deadline: For calls without their own.
+        adaptive: As of `Client`, for all threads together.
     """
 
     def __init__(
@@ -149,8 +150,11 @@ class SyncClient:
         credentials: grpc.ChannelCredentials | None = None,
         token: Token | None = None,
         deadline: timedelta = timedelta(seconds=30),
+        adaptive: bool = False,
     ) -> None:
-        self._client = Client(target, credentials=credentials, token=token, deadline=deadline)
+        self._client = Client(
+            target, credentials=credentials, token=token, deadline=deadline, adaptive=adaptive
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -169,11 +173,26 @@ class SyncClient:
     retry = _blocking(Client.retry)
     release = _blocking(Client.release)
     delete = _blocking(Client.delete)
+    retry_jobs = _blocking(Client.retry_jobs)
+    cancel_jobs = _blocking(Client.cancel_jobs)
+    delete_jobs = _blocking(Client.delete_jobs)
+    get_operation = _blocking(Client.get_operation)
+    list_operations = _blocking(Client.list_operations)
+    wait_operation = _blocking(Client.wait_operation)
+    cancel_operation = _blocking(Client.cancel_operation)
+    delete_operation = _blocking(Client.delete_operation)
     wait = _blocking(Client.wait)
+    explain = _blocking(Client.explain)
     watch = _watching(Client.watch)
     put_kind = _blocking(Client.put_kind)
     list_kinds = _blocking(Client.list_kinds)
     list_queues = _blocking(Client.list_queues)
     get_queue = _blocking(Client.get_queue)
+    get_queue_demand = _blocking(Client.get_queue_demand)
     pause_queue = _blocking(Client.pause_queue)
+    update_queue = _blocking(Client.update_queue)
+    list_queue_keys = _blocking(Client.list_queue_keys)
+    get_queue_key = _blocking(Client.get_queue_key)
+    update_queue_key = _blocking(Client.update_queue_key)
+    unblock_queue_key = _blocking(Client.unblock_queue_key)
     resume_queue = _blocking(Client.resume_queue)

@@ -34,6 +34,21 @@ class Tuning:
     #: How many lines one statement of a sweep reads.
     sweep_lines: int = 2000
 
+    # ---- limits by key
+
+    #: How often every server looks for keys that may let one in, and for jobs whose time has come: what a crash left
+    #: waits no longer.
+    keys_sweep_every: float = 0.25
+    #: How many keys, and how many jobs, one promote lets in: each takes its turn.
+    keys_called: int = 1000
+    keys_let_in: int = 1000
+    #: A job that was locked by a cancel is let in so much later.
+    keys_again_after: float = 0.02
+    #: How often how many turnstiles are compared with what they count, and how many rows are counted for each.
+    keys_audit_every: float = 2.0
+    keys_audited: int = 500
+    keys_rows_counted: int = 1000
+
     # ---- inserts
 
     #: How many jobs, and how many bytes of their payloads, share an insert.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from google.api import http_pb2
 from google.protobuf.message import Message
 
 from jobqueue.v1 import job_pb2
@@ -44,6 +45,7 @@ class Contract:
 
 _PAYLOAD = ("payload", "payload_json")
 _OUTPUT = ("output", "output_json")
+_OPERATION = "/v1/{name=operations/*}"
 
 #: JSON of callers, workers and kinds is kept as text, so that 20 digits survive and `7` stays `7`.
 OPTIONS = Options(
@@ -53,7 +55,16 @@ OPTIONS = Options(
         "jobqueue.v1.LeasedJob": _PAYLOAD,
         "jobqueue.v1.Success": _OUTPUT,
         "jobqueue.v1.Kind": ("schema", "schema_json"),
-    }
+    },
+    # Its .proto file has `operations/**`, which also answers at `operations` itself, and gives WaitOperation none.
+    rules={
+        "google.longrunning.Operations.GetOperation": http_pb2.HttpRule(get=_OPERATION),
+        "google.longrunning.Operations.DeleteOperation": http_pb2.HttpRule(delete=_OPERATION),
+        "google.longrunning.Operations.CancelOperation": http_pb2.HttpRule(
+            post=f"{_OPERATION}:cancel", body="*"
+        ),
+        "google.longrunning.Operations.WaitOperation": http_pb2.HttpRule(get=f"{_OPERATION}:wait"),
+    },
 )
 
 JOBQUEUE = Contract(
@@ -63,7 +74,9 @@ JOBQUEUE = Contract(
 )
 
 # Parameters of other list interfaces. Here a token names the next page, so that no job is missed or comes twice.
-_PAGED = frozenset({"/v1/jobs", "/v1/queues", "/v1/kinds", "/v1/keys", "/v1/namespaces"})
+_PAGED = frozenset(
+    {"/v1/jobs", "/v1/queues", "/v1/kinds", "/v1/keys", "/v1/namespaces", "/v1/{name=operations}"}
+)
 _INSTEAD = {
     "limit": "is not a parameter here; page_size says how many, page_token where to go on",
     "offset": "is not a parameter here; page_token, the next_page_token of the page before, says where to go on, "

@@ -13,7 +13,10 @@ from .errors import Refused
 ANY = "*"
 
 # The headers of an answer that a page's script can read, in addition to those that browsers always show.
-_EXPOSED = "Allow, Idempotency-Replayed, Location, Retry-After, WWW-Authenticate, X-Request-Id"
+_EXPOSED = (
+    "Allow, Idempotency-Replayed, Jobqueue-Pressure, Location, Retry-After, Unique-Action, WWW-Authenticate, "
+    "X-Request-Id"
+)
 # The answer to the call says whether the path has the method. A page can read that, but not a failed preflight.
 _METHODS = "DELETE, GET, HEAD, PATCH, POST, PUT"
 # The longest time for which today's browsers keep the answer. Each call is checked in any case.

@@ -25,7 +25,10 @@ from ..model import (
     MAX_LABEL_NAME,
     MAX_LABEL_VALUE,
     MAX_LABELS,
+    MAX_NAMING_PAYLOAD_BYTES,
     MAX_PAYLOAD_BYTES,
+    MAX_POINTER_CHARS,
+    MAX_POINTERS,
     MAX_PRIORITY,
     MAX_TIMEOUT,
     MAX_WAIT,
@@ -33,6 +36,7 @@ from ..model import (
     MIN_BACKOFF,
     MIN_PRIORITY,
     MIN_TIMEOUT,
+    MIN_UNIQUE_PERIOD,
     NewJob,
 )
 
@@ -130,13 +134,9 @@ def new_job(job: pb.NewJob, at: str, now: datetime, problems: Problems) -> None:
         problems.add(f"{at}priority", f"must be from {MIN_PRIORITY} to {MAX_PRIORITY}, higher first")
     start = job.WhichOneof("start")
     if start == "run_at":
-        if (
-            timestamp(job.run_at, f"{at}run_at", problems)
-            and job.run_at.seconds > (now + MAX_AHEAD).timestamp()
-        ):
-            problems.add(f"{at}run_at", f"must be at most {_words(MAX_AHEAD)} from now")
+        run_at(job.run_at, f"{at}run_at", now, problems)
     elif start == "delay":
-        duration(job.delay, f"{at}delay", timedelta(), MAX_AHEAD, problems)
+        delay(job.delay, f"{at}delay", problems)
     max_attempts(job.max_attempts, at, problems)
     if job.HasField("timeout"):
         timeout(job.timeout, f"{at}timeout", problems)
@@ -146,10 +146,27 @@ def new_job(job: pb.NewJob, at: str, now: datetime, problems: Problems) -> None:
         value = getattr(job, name)
         if value:
             short_text(value, f"{at}{name}", most, problems)
+    if job.key:
+        key(job.key, f"{at}key", problems)
     if job.labels:
         labels(job.labels, f"{at}labels", problems)
     if job.headers:
         headers(job.headers, f"{at}headers", problems)
+
+
+def run_at(value: Timestamp, field: str, now: datetime, problems: Problems) -> bool:
+    """Checks when a job may start. `now` is the time of the database's clock."""
+    if not timestamp(value, field, problems):
+        return False
+    if value.seconds > (now + MAX_AHEAD).timestamp():
+        problems.add(field, f"must be at most {_words(MAX_AHEAD)} from now")
+        return False
+    return True
+
+
+def delay(value: Duration, field: str, problems: Problems) -> bool:
+    """Checks how long from now a job may start."""
+    return duration(value, field, timedelta(), MAX_AHEAD, problems)
 
 
 def payload_json(payload: bytes, field: str, problems: Problems) -> None:
@@ -230,6 +247,119 @@ def is_simple_key(value: str) -> bool:
     return 0 < len(value) <= MAX_KEY_CHARS and value.isascii() and value.isprintable()
 
 
+def is_key(value: str) -> bool:
+    """Whether a job may have this key, by which its queue may limit it."""
+    return 1 <= len(value) <= MAX_KEY_CHARS and "\0" not in value
+
+
+def key(value: str, field: str, problems: Problems) -> None:
+    """Checks the key of a job by which its queue may limit it."""
+    if not is_key(value):
+        problems.add(field, f"must be 1 to {MAX_KEY_CHARS} characters, none of them NUL")
+
+
+_is_pointer = re.compile(r"(?:/(?:[^~\x00/]|~[01])*)*").fullmatch
+_SCOPES = {name: number for name, number in pb.Unique.Scope.items() if number}
+_UNTIL = {name: number for name, number in pb.Unique.Until.items() if number}
+_ON_CONFLICT = {name: number for name, number in pb.Unique.OnConflict.items() if number}
+_REPLACE = {name: number for name, number in pb.Unique.Field.items() if number}
+_CHANGES = {pb.Unique.REPLACE: "REPLACE", pb.Unique.DEBOUNCE: "DEBOUNCE"}
+
+
+def unique(job: pb.NewJob, at: str, payload_size: int, problems: Problems) -> None:
+    """Checks what makes the name of a job, how long the job holds it, and what becomes of others.
+
+    Args:
+        job: The job, which has `unique`.
+        at: The path of that with a dot at the end, such as `job.unique.`.
+        payload_size: The bytes of the job's payload.
+        problems: Gets what is wrong.
+    """
+    given = job.unique
+    _unique_name(given, at, payload_size, problems)
+    if given.scope:
+        enum(given.scope, _SCOPES, f"{at}scope", problems)
+    if given.until:
+        enum(given.until, _UNTIL, f"{at}until", problems)
+    if given.on_conflict:
+        enum(given.on_conflict, _ON_CONFLICT, f"{at}on_conflict", problems)
+    if given.HasField("period"):
+        duration(given.period, f"{at}period", MIN_UNIQUE_PERIOD, MAX_AHEAD, problems)
+    elif given.until == pb.Unique.PERIOD:
+        problems.add(f"{at}period", "is required with `until` PERIOD, such as 600s")
+    _unique_changes(given, at, problems)
+    if given.on_conflict == pb.Unique.DEBOUNCE and not job.HasField("delay"):
+        problems.add(
+            f"{at}on_conflict",
+            "DEBOUNCE wants `delay` of the job, such as 2s: it starts so long after the last one of its name",
+        )
+    if given.HasField("max_delay"):
+        shortest = job.delay.ToTimedelta() if job.HasField("delay") and not problems else timedelta()
+        duration(given.max_delay, f"{at}max_delay", shortest, MAX_AHEAD, problems)
+
+
+def _unique_changes(given: pb.Unique, at: str, problems: Problems) -> None:
+    """Checks what is to be changed of the job that is there."""
+    doing = _CHANGES.get(given.on_conflict)
+    debounces = given.on_conflict == pb.Unique.DEBOUNCE
+    if doing is None:
+        if given.replace:
+            problems.add(f"{at}replace", "must be empty unless `on_conflict` is REPLACE or DEBOUNCE")
+    elif given.scope in (pb.Unique.QUEUE, pb.Unique.NAMESPACE):
+        problems.add(
+            f"{at}scope",
+            f"must be KIND or QUEUE_AND_KIND with {doing}: in others a job of another kind may hold the name, "
+            "and a job never changes its kind",
+        )
+    if given.HasField("max_delay") and not debounces:
+        problems.add(f"{at}max_delay", "must be unset unless `on_conflict` is DEBOUNCE")
+    if debounces and given.until == pb.Unique.PERIOD:
+        problems.add(
+            f"{at}until",
+            "must be STARTS or ENDS with DEBOUNCE, which moves a job that waits; for at most one in a time, the "
+            "last of them kept for the next, use STARTS with `delay` and `max_delay` of that time",
+        )
+    if len(given.replace) > len(_REPLACE):
+        problems.add(f"{at}replace", f"must be at most {len(_REPLACE)} fields, not {len(given.replace)}")
+    for index, each in enumerate(given.replace[: len(_REPLACE)]):
+        enum(each, _REPLACE, f"{at}replace[{index}]", problems)
+        if debounces and each == pb.Unique.RUN_AT:
+            problems.add(f"{at}replace[{index}]", "must not be RUN_AT: DEBOUNCE moves the start by `delay`")
+    if given.cancel_running:
+        problems.add(
+            f"{at}cancel_running",
+            "must be false: this one would have to start after the end of the job that runs, and jobs that wait "
+            "for others are not known yet; use `until` STARTS, with which this one waits beside it, or CancelJob",
+        )
+
+
+def _unique_name(given: pb.Unique, at: str, payload_size: int, problems: Problems) -> None:
+    """Checks what makes the name."""
+    if given.key:
+        key(given.key, f"{at}key", problems)
+        if given.payload_fields:
+            problems.add(
+                f"{at}payload_fields", "must be empty where `key` is set: either of them makes the name"
+            )
+    elif not given.payload_fields and payload_size > MAX_NAMING_PAYLOAD_BYTES:
+        problems.add(
+            f"{at}key",
+            f"is required for a payload of {payload_size} bytes: a whole payload makes a name up to "
+            f"{MAX_NAMING_PAYLOAD_BYTES} bytes; set `key`, or `payload_fields` such as /user/id",
+        )
+    if len(given.payload_fields) > MAX_POINTERS:
+        problems.add(
+            f"{at}payload_fields", f"must be at most {MAX_POINTERS} pointers, not {len(given.payload_fields)}"
+        )
+    for index, pointer in enumerate(given.payload_fields[:MAX_POINTERS]):
+        if not pointer or len(pointer) > MAX_POINTER_CHARS or not _is_pointer(pointer):
+            problems.add(
+                f"{at}payload_fields[{index}]",
+                f"must be a JSON pointer of 1 to {MAX_POINTER_CHARS} characters such as /user/id, with ~1 for / "
+                "and ~0 for ~ in a name",
+            )
+
+
 def short_text(value: str, field: str, most: int, problems: Problems) -> None:
     """Checks the length of a text that was given."""
     if not 1 <= len(value) <= most or _find_control(value):
@@ -244,12 +374,12 @@ def labels(given: Mapping[str, str], field: str, problems: Problems) -> None:
         _label(label, value, f"{field}[{_shown(label)}]", problems)
 
 
-def label_filter(given: Iterable[str], problems: Problems) -> dict[str, str]:
-    """Checks and reads filters by label, each `key=value`."""
+def label_filter(given: Iterable[str], problems: Problems, at: str = "labels") -> dict[str, str]:
+    """Checks and reads filters by label, each `key=value`, of the field at this path."""
     found: dict[str, str] = {}
     for index, text in enumerate(given):
         label, equals, value = text.partition("=")
-        field = f"labels[{index}]"
+        field = f"{at}[{index}]"
         if not equals:
             problems.add(field, "must be written key=value")
         else:
@@ -257,7 +387,7 @@ def label_filter(given: Iterable[str], problems: Problems) -> dict[str, str]:
             if found.setdefault(label, value) != value:
                 problems.add(field, f"gives the label {label} a second value; a label has one")
     if len(found) > MAX_LABELS:
-        problems.add("labels", f"must be at most {MAX_LABELS} labels, not {len(found)}")
+        problems.add(at, f"must be at most {MAX_LABELS} labels, not {len(found)}")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
 from uuid import UUID
 
 from jobqueue.v1 import job_pb2 as pb
@@ -52,6 +53,7 @@ class JobQueueServicer:
         )
         problems.raise_if_any()
         enqueued = await self._enqueuer.enqueue(call.scope, new)
+        call.tell_pressure(enqueued.pressure)
         return enqueued_message(enqueued, request.payload_format, call)
 
     async def BatchEnqueueJobs(
@@ -72,10 +74,15 @@ class JobQueueServicer:
         checks.distinct_keys(new, "jobs", problems)
         problems.raise_if_any()
         batch = await self._enqueuer.enqueue_batch(call.scope, [NewJobs.of(job) for job in new])
+        call.tell_pressure(batch.pressure)
         return rpc_pb.BatchEnqueueJobsResponse(
             results=[
-                rpc_pb.EnqueueResult(id=str(job_id), replayed=job_id in batch.replayed)
-                for job_id in batch.ids
+                rpc_pb.EnqueueResult(
+                    id=str(job_id),
+                    replayed=index not in batch.actions and job_id in batch.replayed,
+                    unique_action=cast("pb.Unique.Action.ValueType | None", batch.actions.get(index)),
+                )
+                for index, job_id in enumerate(batch.ids)
             ]
         )
 

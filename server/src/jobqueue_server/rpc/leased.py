@@ -13,19 +13,24 @@ from pydantic_core import from_json
 from jobqueue.v1 import lease_pb2
 
 from ..core.lease.lease import Lease, LeaseTemplate
-from ..fields import FIELDS, LONG, TERMS, Field, Type
+from ..fields import FIELDS, LONG, TERMS, Field
 from .convert import filled
-from .wire import length_of, map_of, tag, varint
+from .wire import length_of, map_of, tag, text_of, varint
 
 _JOB = lease_pb2.LeasedJob.DESCRIPTOR.fields_by_name
 _LEASE_ID = tag(_JOB["lease_id"])
 # An id is a UUID of 36 characters.
 _ID = tag(_JOB["id"]) + length_of(36)
 _PAYLOAD = tag(_JOB["payload_json"])
+_KEY = tag(_JOB["key"])
 # Caches of the parts that leases share. Texts have their own cache, because there are many more of them.
-_SHARED = [field for field in FIELDS if field.delivered and (field.of_template or field.columns)]
-_COMMON = [field for field in _SHARED if field.type is not Type.TEXTS]
-_TEXTS = [field for field in _SHARED if field.type is Type.TEXTS]
+_SHARED = [
+    field
+    for field in FIELDS
+    if field.delivered and (field.of_template or any(not column.each for column in field.columns))
+]
+_TEXTS = [field for field in _SHARED if any(column.type in LONG for column in field.columns)]
+_COMMON = [field for field in _SHARED if field not in _TEXTS]
 _TEXT_TAGS = [tag(_JOB[field.name]) for field in _TEXTS]
 _DELIVERY = tag(lease_pb2.LeaseResponse.DESCRIPTOR.fields_by_name["delivery"])
 _JOBS = tag(lease_pb2.Delivery.DESCRIPTOR.fields_by_name["jobs"])
@@ -41,12 +46,13 @@ def delivery_bytes(seq: int, leases: Sequence[Lease]) -> bytes:
     are serialized once, and the fields of each job are added: 2 us a job instead of 6 by messages.
     """
     parts = [lease_pb2.Delivery(seq=seq).SerializeToString()]
-    template, time = None, ""
+    template, time, keyed = None, "", False
     alike, length_alike, high, number = b"", 0, -1, b""
     for lease in leases:
         payload, lease_id, text = lease.payload, lease.lease_id, str(lease.job_id)
         if lease.template is not template or text[:_TIME] != time:
             template, time = lease.template, text[:_TIME]
+            keyed = template.keyed
             alike = _in_common(template, lease.job_id)
             length_alike = len(alike) + _LENGTH_OF_REST
         if lease_id >> 14 != high:
@@ -56,6 +62,8 @@ def delivery_bytes(seq: int, leases: Sequence[Lease]) -> bytes:
         more = (
             lease_pb2.LeasedJob(checkpoint=lease.checkpoint).SerializeToString() if lease.checkpoint else b""
         )
+        if keyed:
+            more += text_of(_KEY, lease.key)
         parts += (
             _JOBS,
             length_of(length_alike + len(number) + len(length) + len(payload) + len(more)),
@@ -141,6 +149,8 @@ def leased_job(lease: Lease, *, as_value: bool) -> lease_pb2.LeasedJob:
     message.lease_id, message.id = lease.lease_id, str(lease.job_id)
     if lease.checkpoint:
         message.checkpoint = lease.checkpoint
+    if lease.key:
+        message.key = lease.key
     if not (as_value and filled(message.payload, lease.payload)):
         message.payload_json = lease.payload
     return message

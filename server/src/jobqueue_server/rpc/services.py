@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from google.longrunning import operations_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 
-from jobqueue.v1 import access_admin_pb2, jobqueue_pb2, queue_admin_pb2
+from jobqueue.v1 import access_admin_pb2, bulk_pb2, insight_pb2, jobqueue_pb2, queue_admin_pb2
 
 from ..core.access.room import AccessRoom
 from ..core.attempt.room import AttemptRoom
+from ..core.bulk.room import BulkRoom
 from ..core.catalog.room import CatalogRoom
+from ..core.insight.room import InsightRoom
 from ..core.intake.room import IntakeRoom
 from ..core.lease.room import LeaseRoom
+from ..core.limits.room import LimitsRoom
 from ..core.operate.room import OperateRoom
 from ..core.query.room import QueryRoom
 from ..core.session.room import SessionRoom
@@ -18,11 +22,17 @@ from ..core.upkeep.room import UpkeepRoom
 from ..settings import Settings
 from .access_admin import AccessAdminServicer
 from .audit import AuditServicer
+from .bulk import BulkServicer
 from .fast.servicer import FastPathServicer
 from .identities import IdentityServicer
+from .insight import InsightServicer
 from .job_queue import JobQueueServicer
+from .keda import externalscaler_pb2
+from .keda.servicer import ExternalScalerServicer
 from .lease import LeaseServicer
+from .operations import OperationsServicer
 from .queue_admin import QueueAdminServicer
+from .queue_keys import QueueKeyServicer
 from .unary_sessions import UnarySessionServicer
 from .union import ServicerUnion
 from .watch import WatchServicer
@@ -37,10 +47,13 @@ def services_of(
     catalog: CatalogRoom,
     query: QueryRoom,
     lease: LeaseRoom,
+    limits: LimitsRoom,
     intake: IntakeRoom,
     attempt: AttemptRoom,
     session: SessionRoom,
     operate: OperateRoom,
+    insight: InsightRoom,
+    bulk: BulkRoom,
     *,
     server_name: str,
 ) -> Services:
@@ -66,9 +79,24 @@ def services_of(
         IdentityServicer(access.identities),
         AuditServicer(access.audit_log),
     )
-    queue_admin = QueueAdminServicer(catalog.catalog, catalog.queues)
+    queue_admin = ServicerUnion(
+        QueueAdminServicer(catalog.catalog, catalog.queues), QueueKeyServicer(limits.queue_keys)
+    )
     return [
         (jobqueue_pb2.DESCRIPTOR.services_by_name["JobQueue"], job_queue),
         (queue_admin_pb2.DESCRIPTOR.services_by_name["QueueAdmin"], queue_admin),
         (access_admin_pb2.DESCRIPTOR.services_by_name["AccessAdmin"], access_admin),
+        (
+            insight_pb2.DESCRIPTOR.services_by_name["Insight"],
+            InsightServicer(insight.explain, insight.demands),
+        ),
+        (
+            externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"],
+            ExternalScalerServicer(insight.scaling),
+        ),
+        (bulk_pb2.DESCRIPTOR.services_by_name["Bulk"], BulkServicer(bulk.operations, clock)),
+        (
+            operations_pb2.DESCRIPTOR.services_by_name["Operations"],
+            OperationsServicer(bulk.operations),
+        ),
     ]

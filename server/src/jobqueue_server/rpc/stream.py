@@ -14,7 +14,7 @@ from jobqueue.v1 import lease_pb2
 from ..core.attempt.outcome import Answer
 from ..core.lease.lease import Lease
 from ..core.lease.session import Session
-from ..model import MAX_DELIVERY_BYTES
+from ..model import MAX_DELIVERY_BYTES, MAX_KEY_CHARS
 from .convert import VALUE_GROWTH, set_span
 from .leased import delivery_bytes, leased_job, length_of_terms
 from .outcomes import result_message
@@ -241,7 +241,7 @@ def _chunks(leases: list[Lease], growth: int) -> list[list[Lease]]:
             template = lease.template
             isolated = template.isolated
             cut = cut or isolated
-            beside = JOB_OVERHEAD + length_of_terms(template.terms)
+            beside = JOB_OVERHEAD + length_of_terms(template.terms) + (MAX_KEY_CHARS if template.keyed else 0)
         own = lease.size * growth + beside + len(lease.checkpoint)
         if chunk and (cut or size + own > MAX_DELIVERY_BYTES or len(chunk) >= MAX_DELIVERY_JOBS):
             chunks.append(chunk)

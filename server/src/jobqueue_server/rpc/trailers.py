@@ -24,17 +24,20 @@ def trailing(call: Call) -> Metadata:
 def refusal(call: Call, error: JobQueueError) -> tuple[grpc.StatusCode, str, Metadata]:
     """The status, the text and the trailers of a failed call."""
     details: bytes
-    if error.metadata or error.violations:
+    if error.violations or (error.metadata and error.retry_after is None):
         details = status_of(error).SerializeToString()
     else:
-        details = _details(error.code, error.reason, error.message, error.retry_after)
+        metadata = tuple(error.metadata.items())
+        details = _details(error.code, error.reason, error.message, error.retry_after, metadata)
     return code_of(error), message_of(error), (*trailing(call), (DETAILS_KEY, details))
 
 
-@lru_cache(maxsize=64)
-def _details(code: str, reason: str, message: str, retry_after: timedelta | None) -> bytes:
-    """The same for an error without details. It is cached: under overload many calls get the same error."""
-    error = JobQueueError(message, retry_after=retry_after)
+@lru_cache(maxsize=256)
+def _details(
+    code: str, reason: str, message: str, retry_after: timedelta | None, metadata: tuple[tuple[str, str], ...]
+) -> bytes:
+    """The same for an error that says little. It is cached: under overload many calls get the same error."""
+    error = JobQueueError(message, metadata=dict(metadata), retry_after=retry_after)
     error.code, error.reason = code, reason
     details: bytes = status_of(error).SerializeToString()
     return details

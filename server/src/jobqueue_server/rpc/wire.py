@@ -70,3 +70,9 @@ def map_of(field: bytes, values: Mapping[str, str]) -> bytes:
         entry = b"\n%b%b\x12%b%b" % (length_of(len(key)), key, length_of(len(content)), content)
         entries.append(b"%b%b%b" % (field, length_of(len(entry)), entry))
     return b"".join(entries)
+
+
+def text_of(field: bytes, text: str | bytes) -> bytes:
+    """A serialized text, for the tag of its field."""
+    octets = text.encode() if isinstance(text, str) else text
+    return b"%b%b%b" % (field, length_of(len(octets)), octets)

@@ -46,8 +46,19 @@ _AWAY = (
 )
 _FULL = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError)
 
+#: What `refuse_backlog` raises.
+_BACKLOG = "JQ001"
+
 Record: TypeAlias = asyncpg.Record
 DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+
+
+class BacklogRefused(Exception):
+    """A statement was ended by `refuse_backlog` (migration 0023). `stiles` has the turnstiles whose keys are full."""
+
+    def __init__(self, stiles: list[int]) -> None:
+        super().__init__("the backlog of a key is full")
+        self.stiles = stiles
 
 
 class scrubbed:
@@ -63,6 +74,10 @@ class scrubbed:
             raise DatabaseFull("the database has no room left") from error
         if isinstance(error, _AWAY):
             raise DatabaseAway("the database does not answer") from error
+        if isinstance(error, asyncpg.PostgresError) and error.sqlstate == _BACKLOG:
+            raise BacklogRefused(
+                [int(stile) for stile in str(error.detail).strip("{}").split(",")]
+            ) from error
 
 
 def _lost(connection: Any) -> bool:

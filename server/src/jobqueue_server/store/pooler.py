@@ -9,8 +9,10 @@ import asyncpg
 
 from . import migrate
 
-# What asyncpg meets where a statement was prepared on another connection than the one that it is to run on.
-_OTHERS_STATEMENT = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
+# A pooler that gives connections in turn gives the same one again while it has made but one: so it is asked more often.
+_ROUNDS = 3
+#: What asyncpg meets where a statement was prepared on another connection than the one that it is to run on.
+OTHERS_STATEMENT = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
 
 
 class PoolerUnusable(Exception):
@@ -35,25 +37,30 @@ async def check(dsn: str) -> None:
         MigrationError: The database refuses the connection.
         DatabaseAway: The database does not answer.
     """
-    token = secrets.token_hex(8)
     try:
         async with migrate.connected(dsn) as first, migrate.connected(dsn) as second:
-            # By execute without arguments, which prepares nothing.
-            await first.execute(f"set jobqueue.probe = '{token}'")
-            await _kept(first, token)
-            try:
-                await second.execute("begin")
-            except asyncpg.PostgresConnectionError as error:
-                # pgbouncer in statement mode hangs up: "transaction blocks not allowed in statement pooling mode".
-                if "pooling mode" in str(error):
-                    raise PoolerUnusable from error
-                raise
-            await _kept(first, token)
-            await second.execute("rollback")
+            for _ in range(_ROUNDS):
+                await _try(first, second)
     except migrate.MigrationError as error:
-        if isinstance(error.__cause__, _OTHERS_STATEMENT):
+        if isinstance(error.__cause__, OTHERS_STATEMENT):
             raise PoolerUnusable from error
         raise
+
+
+async def _try(first: Any, second: Any) -> None:
+    # By execute without arguments, which prepares nothing.
+    token = secrets.token_hex(8)
+    await first.execute(f"set jobqueue.probe = '{token}'")
+    await _kept(first, token)
+    try:
+        await second.execute("begin")
+    except asyncpg.PostgresConnectionError as error:
+        # pgbouncer in statement mode hangs up: "transaction blocks not allowed in statement pooling mode".
+        if "pooling mode" in str(error):
+            raise PoolerUnusable from error
+        raise
+    await _kept(first, token)
+    await second.execute("rollback")
 
 
 async def _kept(connection: Any, token: str) -> None:

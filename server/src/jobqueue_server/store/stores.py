@@ -11,13 +11,18 @@ from . import migrate, pooler
 from .access.access import AccessStore
 from .access.audit import AuditStore
 from .attempt.attempts import AttemptStore
+from .bulk.jobs import BulkStore
+from .bulk.operations import OperationStore
 from .catalog.catalog import CatalogStore
 from .claim.claims import ClaimStore
 from .connect import Connector
 from .database import Database
 from .dsn import cause_of, place_of
 from .events.notices import Notices
+from .insight.insight import InsightStore
 from .intake.intake import IntakeStore
+from .limits.queue_keys import QueueKeyStore
+from .limits.turnstiles import TurnstileStore
 from .operate.changes import ChangeStore
 from .query.reads import ReadStore
 from .query.watch import WatchStore
@@ -72,9 +77,14 @@ class Stores:
         self.audit = AuditStore(database)
         self.intake = IntakeStore(database, key_ttl=key_ttl)
         self.claims = ClaimStore(database)
+        self.turnstiles = TurnstileStore(database)
+        self.queue_keys = QueueKeyStore(database)
+        self.insight = InsightStore(database)
         self.reads = ReadStore(database)
         self.watch = WatchStore(database)
         self.changes = ChangeStore(database, cancel_grace=cancel_grace)
+        self.operations = OperationStore(database)
+        self.bulk = BulkStore(database, cancel_grace=cancel_grace)
         self.catalog = CatalogStore(database)
         self.clock = ClockStore(database)
         self.levels = LevelStore(database)

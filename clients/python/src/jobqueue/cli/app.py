@@ -8,7 +8,21 @@ import typer
 
 import jobqueue
 
-from . import access, audit, batch, identities, jobs, keys, kinds, namespaces, queues, watch
+from . import (
+    access,
+    audit,
+    batch,
+    bulk,
+    identities,
+    insight,
+    jobs,
+    keys,
+    kinds,
+    namespaces,
+    operations,
+    queues,
+    watch,
+)
 from .exits import EXIT_CODES
 from .options import command, group
 
@@ -57,7 +71,11 @@ app.command()(command(jobs.cancel))
 app.command()(command(jobs.retry))
 app.command()(command(jobs.release))
 app.command()(command(jobs.delete))
+app.command()(command(insight.explain))
+app.command()(command(insight.demand))
 app.command()(command(access.whoami))
+app.add_typer(bulk.app, name="jobs")
+app.add_typer(operations.app, name="operations")
 app.add_typer(kinds.app, name="kinds")
 app.add_typer(queues.app, name="queues")
 app.add_typer(keys.app, name="keys")

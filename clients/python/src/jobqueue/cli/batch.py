@@ -67,7 +67,7 @@ def enqueue_batch(
             bar.update(task, advance=sum(len(line) for _, line in chunk), jobs=batches.done)
         seconds = time.monotonic() - began
     if not as_json:
-        there = f", {batches.replayed:,} of them were there before" if batches.replayed else ""
+        there = f", {batches.there:,} of them were there before" if batches.there else ""
         typer.echo(f"{batches.done:,} jobs{there}, in {seconds:.1f} s")
 
 
@@ -111,7 +111,7 @@ class _Batches:
         # Not known before a batch is read.
         self._keyless: bool | None = None
         self.done = 0
-        self.replayed = 0
+        self.there = 0
 
     def send(self, chunk: list[tuple[int, bytes]]) -> None:
         """Enqueues these lines."""
@@ -127,10 +127,13 @@ class _Batches:
         self, chunk: list[tuple[int, bytes]], results: list[EnqueueResult] | tuple[EnqueueResult, ...]
     ) -> None:
         self.done += len(results)
-        self.replayed += sum(result.replayed for result in results)
+        self.there += sum(bool(result.replayed or result.unique_action) for result in results)
         if self._as_json:
             for (number, _), result in zip(chunk, results, strict=False):
-                typer.echo(json_text.write({"line": number, "id": result.id, "replayed": result.replayed}))
+                line = {"line": number, "id": result.id, "replayed": result.replayed}
+                if result.unique_action is not None:
+                    line["unique_action"] = result.unique_action
+                typer.echo(json_text.write(line))
 
     def placed(
         self, error: JobQueueError | Refused, chunk: list[tuple[int, bytes]]

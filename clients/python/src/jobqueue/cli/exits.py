@@ -55,6 +55,7 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
     (errors.KeyNotFound, Exit.NOT_FOUND, "see `jobqueue keys list`"),
     (errors.IdentityNotFound, Exit.NOT_FOUND, "see `jobqueue identities list`"),
     (errors.NamespaceNotFound, Exit.NOT_FOUND, "see `jobqueue namespaces list`"),
+    (errors.OperationNotFound, Exit.NOT_FOUND, "see `jobqueue operations list`"),
     (errors.NotFound, Exit.NOT_FOUND, ""),
     (errors.JobTerminal, Exit.CONFLICT, "run it again with `jobqueue retry ID`"),
     (
@@ -64,9 +65,19 @@ _CODES: tuple[tuple[type[JobQueueError], Exit, str], ...] = (
     ),
     (errors.JobNotHeld, Exit.CONFLICT, "see `jobqueue get ID`"),
     (errors.IdempotencyKeyReused, Exit.CONFLICT, ""),
+    (errors.Duplicate, Exit.CONFLICT, "wait for it with `jobqueue wait ID`"),
+    (
+        errors.OperationNotDone,
+        Exit.CONFLICT,
+        "wait for it with `jobqueue operations wait ID`, or stop it with `jobqueue operations cancel ID`",
+    ),
+    (errors.RequestIdReused, Exit.CONFLICT, ""),
     (errors.IdentityElsewhere, Exit.CONFLICT, "delete it there with `jobqueue identities delete`"),
     (errors.KeyRevoked, Exit.CONFLICT, "make a new one with `jobqueue keys create`"),
     (errors.ServersDiffer, Exit.CONFLICT, "upgrade the servers that it names"),
+    (errors.EtagMismatch, Exit.CONFLICT, "see `jobqueue queues show NAME`"),
+    (errors.KeyPolicyConflict, Exit.CONFLICT, "see `jobqueue queues show NAME`"),
+    (errors.KeyNotBlocked, Exit.CONFLICT, "see `jobqueue explain ID` of a job that waits"),
     (
         errors.WatchTokenExpired,
         Exit.USAGE,

@@ -10,13 +10,32 @@ from typing import Annotated
 
 import typer
 
-from jobqueue import AUTO, Job, RetryPolicy, Status, SyncClient, WaitTimeout
+from jobqueue import (
+    AUTO,
+    Job,
+    OnConflict,
+    RetryPolicy,
+    Status,
+    SyncClient,
+    UniqueAction,
+    UniqueField,
+    UniqueScope,
+    Until,
+    WaitTimeout,
+)
 
 from . import json_text, show, values
 from .exits import Exit, Refused, fail
 from .options import DEFAULT_SERVER, AsJson, Deadline, JobId, JobIds, Server, connected
 
 _PAGE = 1000
+
+#: What `enqueue` says where no job was stored for its name.
+_DONE_INSTEAD = {
+    UniqueAction.KEPT: "This job has the name already, and was kept; none was enqueued.",
+    UniqueAction.REPLACED: "This job has the name already, and has what you gave now; none was enqueued.",
+    UniqueAction.DEBOUNCED: "This job has the name already, and starts after the delay; none was enqueued.",
+}
 
 
 def enqueue(
@@ -65,6 +84,54 @@ def enqueue(
     header: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Given to the handler; may be repeated.")
     ] = None,
+    job_key: Annotated[
+        str, typer.Option(metavar="KEY", help="What it is about; its queue may limit jobs by it.")
+    ] = "",
+    unique: Annotated[
+        bool, typer.Option("--unique", help="Once: not beside a job that has the same payload and waits.")
+    ] = False,
+    unique_key: Annotated[
+        str, typer.Option(metavar="NAME", help="Once: not beside a job of the same name that waits.")
+    ] = "",
+    unique_field: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="POINTER", help="Once by this part of the payload, as /user/id; may be repeated."
+        ),
+    ] = None,
+    scope: Annotated[
+        UniqueScope | None,
+        typer.Option(case_sensitive=False, help="Among which jobs it is to be unique. Default: its kind."),
+    ] = None,
+    until: Annotated[
+        Until | None,
+        typer.Option(
+            case_sensitive=False, help="What lets go of its name: it starts (default), ends, or a period."
+        ),
+    ] = None,
+    period: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="It keeps its name at least so long, as 10m.")
+    ] = None,
+    on_conflict: Annotated[
+        OnConflict | None,
+        typer.Option(
+            case_sensitive=False, help="Keep the job that is there (default), change it, or reject this one."
+        ),
+    ] = None,
+    replace: Annotated[
+        list[UniqueField] | None,
+        typer.Option(
+            case_sensitive=False,
+            help="What of the job that is there to change; may be repeated. Default: payload, labels, headers.",
+        ),
+    ] = None,
+    max_delay: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="With debounce: the job that is there starts at most so long after its enqueue.",
+        ),
+    ] = None,
     hold: Annotated[bool, typer.Option("--hold", help="No worker gets it until `jobqueue release`.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until it is over; then end as `jobqueue wait` does.")
@@ -85,6 +152,24 @@ def enqueue(
             raise Refused("--delay and --run-at are both given; one of them says when the job starts")
         if wait_timeout is not None and not wait:
             raise Refused("--wait-timeout is given without --wait")
+        once = None
+        if unique or unique_key or unique_field:
+            once = values.unique(
+                lambda name: f"--{name.replace('_', '-')}",
+                unique_field or (),
+                replace or (),
+                key=unique_key,
+                scope=scope,
+                until=until,
+                period=period,
+                on_conflict=on_conflict,
+                max_delay=max_delay,
+            )
+        elif any(each is not None for each in (scope, until, period, on_conflict, replace, max_delay)):
+            raise Refused(
+                "--scope, --until, --period, --on-conflict, --replace and --max-delay want --unique, --unique-key or "
+                "--unique-field"
+            )
         longest = values.optional_duration(wait_timeout, "--wait-timeout")
         policy = None
         if min_backoff is not None or max_backoff is not None:
@@ -106,6 +191,8 @@ def enqueue(
             labels=values.pairs(label or (), "--label"),
             headers=values.pairs(header or (), "--header"),
             hold=hold,
+            key=job_key,
+            unique=once,
         )
         if wait:
             try:
@@ -114,10 +201,13 @@ def enqueue(
                 typer.echo(f"\nThe job goes on; wait for it with jobqueue wait {job.id}", err=True)
                 raise
         elif as_json:
-            typer.echo(json_text.write({**json_text.job(job), "replayed": job.replayed}))
+            action = {} if job.unique_action is None else {"unique_action": job.unique_action}
+            typer.echo(json_text.write({**json_text.job(job), "replayed": job.replayed, **action}))
         else:
             typer.echo(job.id)
-            if job.replayed:
+            if job.unique_action is not None:
+                typer.echo(_DONE_INSTEAD[job.unique_action], err=True)
+            elif job.replayed:
                 typer.echo(f"The key stands for this job already; it is {job.status}.", err=True)
 
 

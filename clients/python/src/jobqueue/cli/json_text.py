@@ -4,11 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
-from jobqueue import FailedAttempt, Hold, Job, JobProgress, Kind, Queue, RetryPolicy, Status
-from jobqueue.v1 import job_pb2
+from jobqueue import (
+    Explanation,
+    FailedAttempt,
+    Hold,
+    Job,
+    JobProgress,
+    KeyOrder,
+    KeyPolicy,
+    Kind,
+    Limits,
+    OnKeyFailure,
+    Operation,
+    Queue,
+    QueueDemand,
+    QueueKey,
+    Rate,
+    Reason,
+    RetryPolicy,
+    Status,
+)
+from jobqueue.v1 import insight_pb2, job_pb2
 
 
 class Raw(str):
@@ -81,6 +102,36 @@ def kind(each: Kind) -> dict[str, Any]:
         retry_policy=_policy(each.retry_policy),
         max_attempts=each.max_attempts or 0,
         timeout=_span(each.timeout),
+        limits=_limits(each.limits),
+    )
+
+
+def _limits(limits: Limits | None) -> dict[str, Any] | None:
+    return None if limits is None else _set(max_running=limits.max_running, rate=_rate(limits.rate))
+
+
+def _rate(rate: Rate | None) -> dict[str, Any] | None:
+    if rate is None:
+        return None
+    return {
+        "count": rate.count,
+        "period": _span(rate.period),
+        "burst": rate.burst,
+        "most_in_a_period": rate.most_in_a_period,
+    }
+
+
+def _key_policy(policy: KeyPolicy | None) -> dict[str, Any] | None:
+    if policy is None:
+        return None
+    return _set(
+        max_running=policy.max_running,
+        rate=_rate(policy.rate),
+        max_waiting=policy.max_waiting,
+        require_key=policy.require_key,
+        order=None if policy.order is KeyOrder.UNSPECIFIED else str(policy.order),
+        on_failure=None if policy.on_failure is OnKeyFailure.UNSPECIFIED else str(policy.on_failure),
+        fair=policy.fair or None,
     )
 
 
@@ -99,7 +150,64 @@ def queue(each: Queue) -> dict[str, Any]:
         "depths": depths,
         "running": each.running,
         "held": held,
+        **_set(limits=_limits(each.limits)),
+        **_set(key_policy=_key_policy(each.key_policy)),
+        "max_waiting": each.max_waiting,
+        "etag": each.etag,
     }
+
+
+def queue_key(each: QueueKey) -> dict[str, Any]:
+    """A key of a queue."""
+    return _fields(each)
+
+
+def explanation(each: Explanation) -> dict[str, Any]:
+    """Why a job waits."""
+    return {**_fields(each), "reasons": [_reason(reason) for reason in each.reasons]}
+
+
+def operation(each: Operation) -> dict[str, Any]:
+    """A change of many jobs."""
+    return _fields(each)
+
+
+def demand(each: QueueDemand) -> dict[str, Any]:
+    """How many slots a queue wants."""
+    return _fields(each)
+
+
+# The field of each detail, by the name of its message, which is that of its class.
+_DETAILS = {
+    field.message_type.name: field.name
+    for field in insight_pb2.Reason.DESCRIPTOR.fields
+    if field.message_type is not None
+}
+
+
+def _reason(each: Reason) -> dict[str, Any]:
+    told = _fields(each)
+    if each.detail is not None:
+        told[_DETAILS[type(each.detail).__name__]] = told.pop("detail")
+    return told
+
+
+def _plain(value: Any) -> Any:
+    """A value of the client as JSON has it: what is not set is left out."""
+    match value:
+        case datetime():
+            return _moment(value)
+        case timedelta():
+            return _span(value)
+        case tuple():
+            return [_plain(each) for each in value]
+        case StrEnum():
+            return str(value)
+    return _fields(value) if is_dataclass(value) else value
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return _set(**{field.name: _plain(getattr(value, field.name)) for field in fields(value)})
 
 
 def _failed_attempt(each: FailedAttempt) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jobqueue import Kind, RetryPolicy
+from jobqueue import Kind, Limits, RetryPolicy
 
 from . import json_text, show, values
 from .exits import Refused
@@ -53,6 +53,18 @@ def put(
     max_backoff: Annotated[
         str | None, typer.Option(metavar="DURATION", help="The longest wait after a failure. Default: 60s.")
     ] = None,
+    max_running: Annotated[
+        int | None,
+        typer.Option("--max-running", metavar="N", help="Jobs of the kind at once. Default: no limit."),
+    ] = None,
+    rate: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="Jobs of the kind that start in a time: 100/s. Default: no limit."),
+    ] = None,
+    rate_burst: Annotated[
+        int | None,
+        typer.Option("--rate-burst", metavar="N", help="With --rate: so many may start at once."),
+    ] = None,
     server: Server = DEFAULT_SERVER,
     deadline: Deadline = "5s",
     as_json: AsJson = False,
@@ -65,6 +77,12 @@ def put(
                 min_backoff=values.optional_duration(min_backoff, "--min-backoff"),
                 max_backoff=values.optional_duration(max_backoff, "--max-backoff"),
             )
+        if rate_burst is not None and rate in (None, "none"):
+            raise Refused("--rate-burst is given without a --rate")
+        limits = Limits(
+            max_running=max_running or 0,
+            rate=values.rate(rate, rate_burst, "--rate") if rate not in (None, "none") else None,
+        )
         kind = client.put_kind(
             Kind(
                 name=name,
@@ -72,6 +90,7 @@ def put(
                 retry_policy=policy,
                 max_attempts=max_attempts,
                 timeout=values.optional_duration(timeout, "--timeout"),
+                limits=limits if limits != Limits() else None,
             )
         )
         if as_json:

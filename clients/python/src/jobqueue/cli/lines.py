@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, get_args, get_origin, get_type_hints
 
-from jobqueue import NewJob, RetryPolicy
+from jobqueue import NewJob, RetryPolicy, Unique
 
 from . import values
 from .exits import Refused
@@ -106,6 +107,28 @@ def _policy(text: str, where: str) -> RetryPolicy:
     return RetryPolicy(**{name: values.duration(each, f"{where}.{name}") for name, each in value.items()})
 
 
+_LISTS = {"payload_fields": "/user/id", "replace": "PAYLOAD"}
+
+
+def _unique(text: str, where: str) -> Unique:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise Refused(f'should be an object such as {{"key": "user-7"}}, not {text[:40]}', where=where)
+    names = [each.name for each in fields(Unique)]
+    if unknown := value.keys() - set(names):
+        raise Refused(f"has no field {min(unknown)}; there are {', '.join(names)}", where=where)
+    for name, example in _LISTS.items():
+        some = value.get(name, [])
+        if not isinstance(some, list) or not all(isinstance(each, str) for each in some):
+            raise Refused(f"should be a list of texts such as {example}", where=f"{where}.{name}")
+    texts = {name: each for name, each in value.items() if name not in _LISTS}
+    for name, each in texts.items():
+        if not isinstance(each, str):
+            raise Refused(f"should be a text, not {json.dumps(each)[:40]}", where=f"{where}.{name}")
+    pointers, replace = (value.get(name, []) for name in _LISTS)
+    return values.unique(lambda name: f"{where}.{name}", pointers, replace, **texts)
+
+
 # How the text of a field becomes a value of its type.
 _CONVERT: dict[type, Callable[[str, str], Any]] = {
     str: _text,
@@ -114,6 +137,7 @@ _CONVERT: dict[type, Callable[[str, str], Any]] = {
     datetime: lambda text, where: values.moment(_text(text, where), where),
     timedelta: lambda text, where: values.duration(_text(text, where), where),
     RetryPolicy: _policy,
+    Unique: _unique,
     Mapping: _texts,
 }
 

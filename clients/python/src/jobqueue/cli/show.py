@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jobqueue import Hold, Job, Kind, Queue, Status
+from jobqueue import Hold, Job, KeyOrder, KeyPolicy, Kind, Limits, OnKeyFailure, Queue, QueueKey, Rate, Status
 
 # Output into a file or a program is not broken into lines.
 _PIPED = not sys.stdout.isatty() and "COLUMNS" not in os.environ
@@ -138,7 +138,12 @@ def _about(job: Job) -> Text:
     return Text(": ".join(part for part in (job.reason, _short(job.last_error)) if part))
 
 
-_HELD = {Hold.HAND: "held until it is released", Hold.UNSPECIFIED: "held back"}
+_HELD = {
+    Hold.KEY: "waits for its key",
+    Hold.TIME: "waits for its time, then for its key",
+    Hold.HAND: "held until it is released",
+    Hold.UNSPECIFIED: "held back",
+}
 
 
 def _short(text: str) -> str:
@@ -173,8 +178,10 @@ def job(each: Job) -> None:
         table.add_row("progress", Text(f"{share}{each.progress.message}"))
     if each.timeout is not None:
         table.add_row("timeout", span(each.timeout))
+    if each.key:
+        table.add_row("key", Text(each.key))
     if each.idempotency_key:
-        table.add_row("key", Text(each.idempotency_key))
+        table.add_row("idempotency key", Text(each.idempotency_key))
     for name, values in (("labels", each.labels), ("headers", each.headers)):
         if values:
             table.add_row(name, Text("\n".join(f"{key}={value}" for key, value in values.items())))
@@ -216,11 +223,14 @@ def _bare(text: str) -> str:
     return "".join(text.split())
 
 
-def kinds(found: Iterable[Kind]) -> None:
-    """A table of kinds."""
+def kinds(found: Sequence[Kind]) -> None:
+    """A table of kinds. Without a kind that has limits, it has no column of them."""
     table = Table(
         "kind", "schema", "failures", "timeout", "backoff", box=None, pad_edge=False, header_style="bold"
     )
+    limited = any(each.limits is not None for each in found)
+    if limited:
+        table.add_column("limits")
     for each in found:
         policy = each.retry_policy
         backoff = (
@@ -228,9 +238,9 @@ def kinds(found: Iterable[Kind]) -> None:
             if policy is None
             else f"{span(policy.min_backoff) or '1s'} to {span(policy.max_backoff) or '60s'}"
         )
-        table.add_row(
-            Text(each.name), _schema(each), str(each.max_attempts or 3), span(each.timeout) or "none", backoff
-        )
+        limits = ["; ".join(_limits(each.limits))] if limited else []
+        timeout = span(each.timeout) or "none"
+        table.add_row(Text(each.name), _schema(each), str(each.max_attempts or 3), timeout, backoff, *limits)
     out.print(table)
 
 
@@ -244,12 +254,86 @@ def _schema(each: Kind) -> Text:
     return Text(", ".join(f"{name}" if name in required else f"{name}?" for name in fields))
 
 
+def _limits(limits: Limits | None) -> Iterable[str]:
+    if limits is not None and limits.max_running:
+        yield f"{limits.max_running:,} may run"
+    if limits is not None and limits.rate is not None:
+        yield f"{_of_rate(limits.rate)} may start"
+
+
 def _notes(each: Queue) -> Iterable[str]:
     if each.paused:
         yield "paused"
     held = sum(depth.jobs for depth in each.held.values())
+    yield from _limits(each.limits)
+    if each.max_waiting:
+        yield f"{each.max_waiting:,} may wait"
+    if each.key_policy is not None:
+        yield _of_keys(each.key_policy)
     if held:
         yield f"{held:,}{'+' if any(depth.capped for depth in each.held.values()) else ''} held"
+
+
+_AFTER_FAILURE = {
+    OnKeyFailure.HOLD: "held after a failure",
+    OnKeyFailure.CANCEL_REST: "the rest is cancelled after a failure",
+}
+
+
+def _of_rate(rate: Rate) -> str:
+    burst = f", {rate.burst:,} at once" if rate.burst else ""
+    return f"{rate.count:,} in {span(rate.period)}{burst}"
+
+
+def _of_keys(policy: KeyPolicy) -> str:
+    """What is allowed of a key, in a few words."""
+    words = []
+    if policy.max_running:
+        words.append(f"{policy.max_running:,} running")
+    if policy.rate is not None:
+        words.append(_of_rate(policy.rate))
+    if policy.max_waiting:
+        words.append(f"{policy.max_waiting:,} waiting")
+    if policy.order is KeyOrder.STRICT:
+        words.append("in strict order")
+    if policy.fair:
+        words.append("in turn")
+    if (then := _AFTER_FAILURE.get(policy.on_failure)) is not None:
+        words.append(then)
+    text = f"of a key: {', '.join(words)}" if words else ""
+    return "; ".join(filter(None, [text, "each job has a key" if policy.require_key else ""]))
+
+
+def queue_keys(found: Iterable[QueueKey]) -> None:
+    """A table of the keys of a queue."""
+    table = Table("key", box=None, pad_edge=False, header_style="bold")
+    for name in ("let in", "limit", "waiting"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for each in found:
+        notes = []
+        if each.paused:
+            by = f" by {each.paused_by}" if each.paused_by else ""
+            notes.append(f"paused{by} {age(each.paused_at)} ago")
+        if each.max_running:
+            notes.append("limit of its own")
+        if each.next_start_at is not None:
+            notes.append(f"next start {each.next_start_at:%H:%M:%SZ}")
+        table.add_row(
+            Text(each.key),
+            f"{each.taken:,}",
+            f"{each.limit:,}" if each.limit else "-",
+            f"{each.waiting:,}",
+            Text(", ".join(notes), style="yellow"),
+        )
+    out.print(table)
+
+
+def holders(of: QueueKey) -> None:
+    """The jobs that hold a key."""
+    for each in of.holders:
+        where = f"on {each.worker}" if each.worker else "in line"
+        out.print(Text(f"  {each.job_id}  {where}  {age(each.since)}"))
 
 
 def queues(found: Iterable[Queue]) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+
+from jobqueue import OnConflict, Rate, Unique, UniqueField, UniqueScope, Until
 
 from .exits import Refused
 
@@ -29,9 +32,59 @@ def duration(text: str, where: str) -> timedelta:
         raise Refused(f"{text!r} is longer than time itself", where=where) from None
 
 
+_RATE = re.compile(r"(\d{1,9})/(?:(\d+(?:\.\d+)?))?(ms|s|sec|m|min|h|hour|d|day)", re.ASCII)
+_RATE_UNITS = {**_UNITS, "sec": 1, "min": 60, "hour": 3600, "day": 86_400}
+
+
+def rate(text: str, burst: int | None, where: str) -> Rate:
+    """`10/min`, `5/s` or `100/15m` as a rate."""
+    parts = _RATE.fullmatch(text)
+    if parts is None:
+        raise Refused(f"{text!r} should be starts in a time, such as 10/min, 5/s or 100/15m", where=where)
+    count, number, unit = parts.groups()
+    period = timedelta(seconds=float(number or 1) * _RATE_UNITS[unit])
+    return Rate(int(count), period, burst=burst or 0)
+
+
 def optional_duration(text: str | None, where: str) -> timedelta | None:
     """As `duration`, of an option that may be left out."""
     return None if text is None else duration(text, where)
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+_CHOICES: dict[str, type[StrEnum]] = {"scope": UniqueScope, "until": Until, "on_conflict": OnConflict}
+
+
+def unique(
+    place: Callable[[str], str], fields: Sequence[str] = (), replace: Sequence[str] = (), **given: str | None
+) -> Unique:
+    """The name of a job's work, of texts as people write them.
+
+    Args:
+        place: What to call an attribute of `Unique` in an error.
+        fields: Its `payload_fields`.
+        replace: Its `replace`.
+        given: Its other attributes; None where one is left out.
+    """
+    values: dict[str, Any] = {}
+    for name, text in given.items():
+        if text is None:
+            continue
+        if name in ("period", "max_delay"):
+            values[name] = duration(text, place(name))
+        elif name in _CHOICES:
+            values[name] = _choice(_CHOICES[name], text, place(name))
+        else:
+            values[name] = text
+    changed = tuple(_choice(UniqueField, each, place("replace")) for each in replace)
+    return Unique(payload_fields=tuple(fields), replace=changed, **values)
+
+
+def _choice(choices: type[_Choice], text: str, where: str) -> _Choice:
+    """A member of an enum by its name."""
+    if text.upper() not in choices.__members__:
+        raise Refused(f"{text!r} should be one of {', '.join(choices.__members__)}", where=where)
+    return choices[text.upper()]
 
 
 def moment(text: str | None, where: str) -> datetime | None:

@@ -83,7 +83,7 @@ class Access(_message.Message):
         QUEUES_OF_SESSION: Access._ObjectRule.ValueType  # 4
         """Each queue and kind to which the session subscribes."""
         FILTERED: Access._ObjectRule.ValueType  # 5
-        """The answer has only what the caller may read."""
+        """The answer has only what the caller may read, and the call changes only what the caller may change."""
 
     class ObjectRule(_ObjectRule, metaclass=_ObjectRuleEnumTypeWrapper):
         """The object on which a permission is needed."""
@@ -99,7 +99,7 @@ class Access(_message.Message):
     QUEUES_OF_SESSION: Access.ObjectRule.ValueType  # 4
     """Each queue and kind to which the session subscribes."""
     FILTERED: Access.ObjectRule.ValueType  # 5
-    """The answer has only what the caller may read."""
+    """The answer has only what the caller may read, and the call changes only what the caller may change."""
 
     ANY_OF_FIELD_NUMBER: _builtins.int
     OBJECT_FIELD_NUMBER: _builtins.int

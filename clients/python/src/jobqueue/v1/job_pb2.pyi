@@ -129,6 +129,8 @@ class NewJob(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     HEADERS_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    UNIQUE_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """The kind of the job, for example `send_email`. The kind decides the schema of the payload and which handler runs
@@ -155,6 +157,11 @@ class NewJob(_message.Message):
     request answers the job that the first request made, instead of making another. The same key with another request
     is refused (IDEMPOTENCY_KEY_REUSED). Empty: no key. In EnqueueJob the REST header `Idempotency-Key` and the gRPC
     metadata `idempotency-key` win over this field.
+    """
+    key: _builtins.str
+    """What the job is about, for example a customer or an account, 1..255 characters of any kind but NUL. A queue can
+    limit how many jobs of one key run at once, and how many start in a time (`Queue.key_policy`); without such limits
+    the key is a mark. It is not unique, and not the idempotency key. Empty: the job has no key.
     """
     hold: _builtins.bool
     """Whether the job is held back until ReleaseJob. It is stored, QUEUED and can be cancelled, but no worker gets it.
@@ -201,6 +208,13 @@ class NewJob(_message.Message):
         here. Headers are not part of the request that an idempotency key stands for.
         """
 
+    @_builtins.property
+    def unique(self) -> Global___Unique:
+        """The work that the job does, where it is to be done once: while another job holds the same name, this one is not
+        stored. Judged at the enqueue alone; a retry of a job never fails for it. An idempotency key is judged before. Unset:
+        the job is not unique.
+        """
+
     def __init__(
         self,
         *,
@@ -217,11 +231,13 @@ class NewJob(_message.Message):
         idempotency_key: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        key: _builtins.str = ...,
+        unique: Global___Unique | None = ...,
         hold: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "delay", b"delay", "payload", b"payload", "payload_json", b"payload_json", "retry_policy", b"retry_policy", "run_at", b"run_at", "start", b"start", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "delay", b"delay", "payload", b"payload", "payload_json", b"payload_json", "retry_policy", b"retry_policy", "run_at", b"run_at", "start", b"start", "timeout", b"timeout", "unique", b"unique"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "delay", b"delay", "headers", b"headers", "hold", b"hold", "idempotency_key", b"idempotency_key", "kind", b"kind", "labels", b"labels", "max_attempts", b"max_attempts", "payload", b"payload", "payload_json", b"payload_json", "priority", b"priority", "queue", b"queue", "retry_policy", b"retry_policy", "run_at", b"run_at", "start", b"start", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "delay", b"delay", "headers", b"headers", "hold", b"hold", "idempotency_key", b"idempotency_key", "key", b"key", "kind", b"kind", "labels", b"labels", "max_attempts", b"max_attempts", "payload", b"payload", "payload_json", b"payload_json", "priority", b"priority", "queue", b"queue", "retry_policy", b"retry_policy", "run_at", b"run_at", "start", b"start", "timeout", b"timeout", "unique", b"unique"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["payload", "payload_json"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
@@ -233,6 +249,247 @@ class NewJob(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_start) -> _WhichOneofReturnType_start | None: ...
 
 Global___NewJob: _TypeAlias = NewJob  # noqa: Y015
+
+@_typing.final
+class Unique(_message.Message):
+    """A name for the work of a job, and how long the job that takes it holds it. The job that holds a name decides how long;
+    the others decide what becomes of themselves.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Scope:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Unique._Scope.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        SCOPE_UNSPECIFIED: Unique._Scope.ValueType  # 0
+        """The same as KIND."""
+        KIND: Unique._Scope.ValueType  # 1
+        """Those of the same kind, in all queues."""
+        QUEUE_AND_KIND: Unique._Scope.ValueType  # 2
+        """Those of the same kind in the same queue."""
+        QUEUE: Unique._Scope.ValueType  # 3
+        """Those of the same queue, of all kinds."""
+        NAMESPACE: Unique._Scope.ValueType  # 4
+        """All of them."""
+
+    class Scope(_Scope, metaclass=_ScopeEnumTypeWrapper):
+        """Among which jobs of the namespace the name stands once."""
+
+    SCOPE_UNSPECIFIED: Unique.Scope.ValueType  # 0
+    """The same as KIND."""
+    KIND: Unique.Scope.ValueType  # 1
+    """Those of the same kind, in all queues."""
+    QUEUE_AND_KIND: Unique.Scope.ValueType  # 2
+    """Those of the same kind in the same queue."""
+    QUEUE: Unique.Scope.ValueType  # 3
+    """Those of the same queue, of all kinds."""
+    NAMESPACE: Unique.Scope.ValueType  # 4
+    """All of them."""
+
+    class _Until:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _UntilEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Unique._Until.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        UNTIL_UNSPECIFIED: Unique._Until.ValueType  # 0
+        """The same as STARTS."""
+        STARTS: Unique._Until.ValueType  # 1
+        """Until a worker gets it: one job may wait beside one that runs. Held back, it waits too."""
+        ENDS: Unique._Until.ValueType  # 2
+        """Until it is terminal or deleted."""
+        PERIOD: Unique._Until.ValueType  # 3
+        """For `period`, whatever becomes of it."""
+
+    class Until(_Until, metaclass=_UntilEnumTypeWrapper):
+        """Until when a job holds its name."""
+
+    UNTIL_UNSPECIFIED: Unique.Until.ValueType  # 0
+    """The same as STARTS."""
+    STARTS: Unique.Until.ValueType  # 1
+    """Until a worker gets it: one job may wait beside one that runs. Held back, it waits too."""
+    ENDS: Unique.Until.ValueType  # 2
+    """Until it is terminal or deleted."""
+    PERIOD: Unique.Until.ValueType  # 3
+    """For `period`, whatever becomes of it."""
+
+    class _OnConflict:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OnConflictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Unique._OnConflict.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ON_CONFLICT_UNSPECIFIED: Unique._OnConflict.ValueType  # 0
+        """The same as KEEP."""
+        KEEP: Unique._OnConflict.ValueType  # 1
+        """It is not stored, and the answer is the job that is there."""
+        REJECT: Unique._OnConflict.ValueType  # 2
+        """The call fails with DUPLICATE, and stores nothing."""
+        REPLACE: Unique._OnConflict.ValueType  # 3
+        """The job that is there gets what this one brings (`replace`), and is the answer. It keeps its id, its queue, kind and
+        key. It must wait: one that runs or has ended is kept as it is, and the answer says KEPT.
+        """
+        DEBOUNCE: Unique._OnConflict.ValueType  # 4
+        """As REPLACE, and the job that is there starts `delay` from now, so after a pause of its name. Wants `delay`."""
+
+    class OnConflict(_OnConflict, metaclass=_OnConflictEnumTypeWrapper):
+        """What becomes of a job whose name is held by another one."""
+
+    ON_CONFLICT_UNSPECIFIED: Unique.OnConflict.ValueType  # 0
+    """The same as KEEP."""
+    KEEP: Unique.OnConflict.ValueType  # 1
+    """It is not stored, and the answer is the job that is there."""
+    REJECT: Unique.OnConflict.ValueType  # 2
+    """The call fails with DUPLICATE, and stores nothing."""
+    REPLACE: Unique.OnConflict.ValueType  # 3
+    """The job that is there gets what this one brings (`replace`), and is the answer. It keeps its id, its queue, kind and
+    key. It must wait: one that runs or has ended is kept as it is, and the answer says KEPT.
+    """
+    DEBOUNCE: Unique.OnConflict.ValueType  # 4
+    """As REPLACE, and the job that is there starts `delay` from now, so after a pause of its name. Wants `delay`."""
+
+    class _Field:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _FieldEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Unique._Field.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        FIELD_UNSPECIFIED: Unique._Field.ValueType  # 0
+        """No field."""
+        PAYLOAD: Unique._Field.ValueType  # 1
+        """`payload` or `payload_json`."""
+        RUN_AT: Unique._Field.ValueType  # 2
+        """When it may start: `run_at` or `delay`, now if neither is set. A job that waits for its key keeps its time."""
+        PRIORITY: Unique._Field.ValueType  # 3
+        """`priority`. A job that waits for its key keeps its own."""
+        LABELS: Unique._Field.ValueType  # 4
+        """`labels`."""
+        HEADERS: Unique._Field.ValueType  # 5
+        """`headers`."""
+        MAX_ATTEMPTS: Unique._Field.ValueType  # 6
+        """`max_attempts`; one more than its failures at least."""
+        TIMEOUT: Unique._Field.ValueType  # 7
+        """`timeout`."""
+
+    class Field(_Field, metaclass=_FieldEnumTypeWrapper):
+        """What REPLACE and DEBOUNCE change of the job that is there."""
+
+    FIELD_UNSPECIFIED: Unique.Field.ValueType  # 0
+    """No field."""
+    PAYLOAD: Unique.Field.ValueType  # 1
+    """`payload` or `payload_json`."""
+    RUN_AT: Unique.Field.ValueType  # 2
+    """When it may start: `run_at` or `delay`, now if neither is set. A job that waits for its key keeps its time."""
+    PRIORITY: Unique.Field.ValueType  # 3
+    """`priority`. A job that waits for its key keeps its own."""
+    LABELS: Unique.Field.ValueType  # 4
+    """`labels`."""
+    HEADERS: Unique.Field.ValueType  # 5
+    """`headers`."""
+    MAX_ATTEMPTS: Unique.Field.ValueType  # 6
+    """`max_attempts`; one more than its failures at least."""
+    TIMEOUT: Unique.Field.ValueType  # 7
+    """`timeout`."""
+
+    class _Action:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Unique._Action.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACTION_UNSPECIFIED: Unique._Action.ValueType  # 0
+        """The job was stored."""
+        KEPT: Unique._Action.ValueType  # 1
+        """Another job holds the name and was kept."""
+        REPLACED: Unique._Action.ValueType  # 2
+        """Another job holds the name, and got what this one brought."""
+        DEBOUNCED: Unique._Action.ValueType  # 3
+        """Another job holds the name, and starts later now."""
+
+    class Action(_Action, metaclass=_ActionEnumTypeWrapper):
+        """What was done instead of storing a job. More may be added."""
+
+    ACTION_UNSPECIFIED: Unique.Action.ValueType  # 0
+    """The job was stored."""
+    KEPT: Unique.Action.ValueType  # 1
+    """Another job holds the name and was kept."""
+    REPLACED: Unique.Action.ValueType  # 2
+    """Another job holds the name, and got what this one brought."""
+    DEBOUNCED: Unique.Action.ValueType  # 3
+    """Another job holds the name, and starts later now."""
+
+    KEY_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELDS_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    ON_CONFLICT_FIELD_NUMBER: _builtins.int
+    REPLACE_FIELD_NUMBER: _builtins.int
+    MAX_DELAY_FIELD_NUMBER: _builtins.int
+    CANCEL_RUNNING_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The name, 1..255 characters of any kind but NUL. Empty: the name is made of the payload. It is neither the key by
+    which a queue limits jobs nor the idempotency key.
+    """
+    scope: Global___Unique.Scope.ValueType
+    """Among which jobs the name stands once. Default KIND."""
+    until: Global___Unique.Until.ValueType
+    """Until when the job holds the name. Default STARTS."""
+    on_conflict: Global___Unique.OnConflict.ValueType
+    """What becomes of the job if another one holds the name. Default KEEP. REPLACE and DEBOUNCE want a scope of one kind,
+    and a job that is there in the same queue and with the same `key`: a job never changes these.
+    """
+    cancel_running: _builtins.bool
+    """Must be false. It is kept for REPLACE of a job that runs: cancel it, and start this one after its end."""
+    @_builtins.property
+    def payload_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """JSON pointers (RFC 6901) to the parts of the payload that make the name, such as `/user/id`; at most 16, each of at
+        most 255 characters. A part that is missing is one that differs from all others. Not together with `key`. Neither
+        set: the whole payload makes the name, and it may have at most 65536 bytes then. Payloads are compared as JSON: the
+        order of keys and the spaces do not matter, the digits of a number do.
+        """
+
+    @_builtins.property
+    def period(self) -> _duration_pb2.Duration:
+        """The job holds the name at least for so long from its enqueue on, by the database's clock. 1 s to 400 days. Required
+        by PERIOD. Unset: `until` alone decides.
+        """
+
+    @_builtins.property
+    def replace(self) -> _containers.RepeatedScalarFieldContainer[Global___Unique.Field.ValueType]:
+        """What the job that is there gets of this one, with REPLACE and DEBOUNCE. None: PAYLOAD, LABELS and HEADERS with REPLACE,
+        and only its start with DEBOUNCE.
+        """
+
+    @_builtins.property
+    def max_delay(self) -> _duration_pb2.Duration:
+        """With DEBOUNCE, the job that is there starts at most so long after its own enqueue, however often others come. `delay`
+        to 400 days. Unset: no such bound.
+        """
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        payload_fields: _abc.Iterable[_builtins.str] | None = ...,
+        scope: Global___Unique.Scope.ValueType = ...,
+        until: Global___Unique.Until.ValueType = ...,
+        period: _duration_pb2.Duration | None = ...,
+        on_conflict: Global___Unique.OnConflict.ValueType = ...,
+        replace: _abc.Iterable[Global___Unique.Field.ValueType] | None = ...,
+        max_delay: _duration_pb2.Duration | None = ...,
+        cancel_running: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_delay", b"max_delay", "period", b"period"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_running", b"cancel_running", "key", b"key", "max_delay", b"max_delay", "on_conflict", b"on_conflict", "payload_fields", b"payload_fields", "period", b"period", "replace", b"replace", "scope", b"scope", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unique: _TypeAlias = Unique  # noqa: Y015
 
 @_typing.final
 class Job(_message.Message):
@@ -287,16 +544,24 @@ class Job(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         HOLD_UNSPECIFIED: Job._Hold.ValueType  # 0
         """The job is not held back."""
+        KEY: Job._Hold.ValueType  # 1
+        """Its key: as many jobs of the key run as the queue allows, or its rate allows no more now."""
+        TIME: Job._Hold.ValueType  # 2
+        """Its run_at, and then its key."""
         HAND: Job._Hold.ValueType  # 4
         """ReleaseJob: it was enqueued with `hold`."""
 
     class Hold(_Hold, metaclass=_HoldEnumTypeWrapper):
-        """What a job that is held back waits for. More holds may be added; they are planned to be called KEY, TIME and JOBS. A
+        """What a job that is held back waits for. More holds may be added; one is planned to be called JOBS. A
         reader takes a value that it does not know as "held back".
         """
 
     HOLD_UNSPECIFIED: Job.Hold.ValueType  # 0
     """The job is not held back."""
+    KEY: Job.Hold.ValueType  # 1
+    """Its key: as many jobs of the key run as the queue allows, or its rate allows no more now."""
+    TIME: Job.Hold.ValueType  # 2
+    """Its run_at, and then its key."""
     HAND: Job.Hold.ValueType  # 4
     """ReleaseJob: it was enqueued with `hold`."""
 
@@ -369,6 +634,7 @@ class Job(_message.Message):
     HEADERS_FIELD_NUMBER: _builtins.int
     FAILED_ATTEMPTS_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A UUID (version 7) in lower case with hyphens. Unique over all namespaces. Ids sort by the time of enqueuing."""
@@ -412,6 +678,8 @@ class Job(_message.Message):
     CANCEL_GRACE_ENDED or BODY_MISSING. Empty while the job is not terminal, and when it succeeded. More reasons may be
     added.
     """
+    key: _builtins.str
+    """The key by which its queue may limit it. Empty: none."""
     hold: Global___Job.Hold.ValueType
     """What the job waits for before it is in line for a worker. Its status is QUEUED or RETRYING meanwhile. Unset: it is
     not held back.
@@ -506,11 +774,12 @@ class Job(_message.Message):
         headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         failed_attempts: _abc.Iterable[Global___FailedAttempt] | None = ...,
         progress: Global___JobProgress | None = ...,
+        key: _builtins.str = ...,
         hold: Global___Job.Hold.ValueType | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_hold", b"_hold", "content", b"content", "created_at", b"created_at", "finished_at", b"finished_at", "hold", b"hold", "locked_at", b"locked_at", "output", b"output", "output_json", b"output_json", "payload", b"payload", "payload_json", b"payload_json", "progress", b"progress", "result", b"result", "retry_policy", b"retry_policy", "run_at", b"run_at", "timeout", b"timeout", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hold", b"_hold", "attempts", b"attempts", "cancel_requested", b"cancel_requested", "content", b"content", "created_at", b"created_at", "failed_attempts", b"failed_attempts", "failures", b"failures", "finished_at", b"finished_at", "headers", b"headers", "hold", b"hold", "id", b"id", "idempotency_key", b"idempotency_key", "kind", b"kind", "labels", b"labels", "last_error", b"last_error", "locked_at", b"locked_at", "locked_by", b"locked_by", "losses", b"losses", "max_attempts", b"max_attempts", "output", b"output", "output_json", b"output_json", "payload", b"payload", "payload_json", b"payload_json", "priority", b"priority", "progress", b"progress", "queue", b"queue", "reason", b"reason", "result", b"result", "retry_policy", b"retry_policy", "run_at", b"run_at", "status", b"status", "timeout", b"timeout", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hold", b"_hold", "attempts", b"attempts", "cancel_requested", b"cancel_requested", "content", b"content", "created_at", b"created_at", "failed_attempts", b"failed_attempts", "failures", b"failures", "finished_at", b"finished_at", "headers", b"headers", "hold", b"hold", "id", b"id", "idempotency_key", b"idempotency_key", "key", b"key", "kind", b"kind", "labels", b"labels", "last_error", b"last_error", "locked_at", b"locked_at", "locked_by", b"locked_by", "losses", b"losses", "max_attempts", b"max_attempts", "output", b"output", "output_json", b"output_json", "payload", b"payload", "payload_json", b"payload_json", "priority", b"priority", "progress", b"progress", "queue", b"queue", "reason", b"reason", "result", b"result", "retry_policy", b"retry_policy", "run_at", b"run_at", "status", b"status", "timeout", b"timeout", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hold: _TypeAlias = _typing.Literal["hold"]  # noqa: Y015
     _WhichOneofArgType__hold: _TypeAlias = _typing.Literal["_hold", b"_hold"]  # noqa: Y015

@@ -57,12 +57,15 @@ class EnqueueJobResponse(_message.Message):
 
     JOB_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    UNIQUE_ACTION_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
     """Whether an earlier request with this idempotency key enqueued the job."""
+    unique_action: _job_pb2.Unique.Action.ValueType
+    """What was done instead of storing the job (NewJob.unique). Unset: it was stored, or `replayed`."""
     @_builtins.property
     def job(self) -> _job_pb2.Job:
-        """The job as it was enqueued: QUEUED, without attempts. For a replay: the job as it is now, or its id alone if it was
-        deleted since.
+        """The job as it was enqueued: QUEUED, without attempts. For a replay, and for a job that was kept: the job as it is now,
+        or its id alone if it was deleted since or the caller may not read it.
         """
 
     def __init__(
@@ -70,12 +73,15 @@ class EnqueueJobResponse(_message.Message):
         *,
         job: _job_pb2.Job | None = ...,
         replayed: _builtins.bool = ...,
+        unique_action: _job_pb2.Unique.Action.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_unique_action", b"_unique_action", "job", b"job", "unique_action", b"unique_action"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unique_action", b"_unique_action", "job", b"job", "replayed", b"replayed", "unique_action", b"unique_action"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__unique_action: _TypeAlias = _typing.Literal["unique_action"]  # noqa: Y015
+    _WhichOneofArgType__unique_action: _TypeAlias = _typing.Literal["_unique_action", b"_unique_action"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unique_action) -> _WhichOneofReturnType__unique_action | None: ...
 
 Global___EnqueueJobResponse: _TypeAlias = EnqueueJobResponse  # noqa: Y015
 
@@ -135,21 +141,27 @@ class EnqueueResult(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    UNIQUE_ACTION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The job's id."""
     replayed: _builtins.bool
     """Whether an earlier request with this idempotency key enqueued the job."""
+    unique_action: _job_pb2.Unique.Action.ValueType
+    """What was done instead of storing the job (NewJob.unique). Unset: it was stored, or `replayed`."""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         replayed: _builtins.bool = ...,
+        unique_action: _job_pb2.Unique.Action.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_unique_action", b"_unique_action", "unique_action", b"unique_action"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unique_action", b"_unique_action", "id", b"id", "replayed", b"replayed", "unique_action", b"unique_action"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__unique_action: _TypeAlias = _typing.Literal["unique_action"]  # noqa: Y015
+    _WhichOneofArgType__unique_action: _TypeAlias = _typing.Literal["_unique_action", b"_unique_action"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unique_action) -> _WhichOneofReturnType__unique_action | None: ...
 
 Global___EnqueueResult: _TypeAlias = EnqueueResult  # noqa: Y015
 

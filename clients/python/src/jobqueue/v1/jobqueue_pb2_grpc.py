@@ -177,7 +177,10 @@ class JobQueueServicer(object):
     def EnqueueJob(self, request, context):
         """Enqueues one job. OK means that the job is committed. A request with an idempotency key is safe to send again: the
         answer is then the job as it is now. Over REST the answer is 201 with `Location`, or 200 with
-        `Idempotency-Replayed: true` for a replay.
+        `Idempotency-Replayed: true` for a replay, and 200 with `Unique-Action` (kept, replaced, debounced) for another job of its name (`unique`).
+
+        The trailers of an answer, over REST its headers, hold `jobqueue-pressure` where the server is near to refusing jobs:
+        a number above 0.50 up to 1.00. Who enqueues less at once then is not refused.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
@@ -186,15 +189,23 @@ class JobQueueServicer(object):
         - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
         - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
         request.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
-        - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
+        - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
+        job. Nothing was stored.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
+        - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
+        how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
+        - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
+        `waiting` and `limit` say more, and RetryInfo as for QUEUE_FULL. A known idempotency key is answered all the same.
+        - RESOURCE_EXHAUSTED, KEY_BACKLOG_FULL: as many jobs of a key wait as its queue allows; RetryInfo says when to try
+        again, and `BadRequest` names the keys. Nothing was stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchEnqueueJobs(self, request, context):
-        """Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key.
+        """Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key. The answer may say
+        `jobqueue-pressure` as that of EnqueueJob.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `jobs[3].priority`; there is
@@ -204,8 +215,15 @@ class JobQueueServicer(object):
         - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
         - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
         request.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
-        - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
+        - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
+        job. Nothing was stored.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
+        - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
+        how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
+        - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
+        `waiting` and `limit` say more, and RetryInfo as for QUEUE_FULL. A known idempotency key is answered all the same.
+        - RESOURCE_EXHAUSTED, KEY_BACKLOG_FULL: as many jobs of a key wait as its queue allows; RetryInfo says when to try
+        again, and `BadRequest` names the keys. Nothing was stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

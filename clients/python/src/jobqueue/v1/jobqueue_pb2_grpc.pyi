@@ -64,7 +64,10 @@ class JobQueueStub:
     EnqueueJob: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.EnqueueJobRequest, _jobqueue_pb2.EnqueueJobResponse]
     """Enqueues one job. OK means that the job is committed. A request with an idempotency key is safe to send again: the
     answer is then the job as it is now. Over REST the answer is 201 with `Location`, or 200 with
-    `Idempotency-Replayed: true` for a replay.
+    `Idempotency-Replayed: true` for a replay, and 200 with `Unique-Action` (kept, replaced, debounced) for another job of its name (`unique`).
+
+    The trailers of an answer, over REST its headers, hold `jobqueue-pressure` where the server is near to refusing jobs:
+    a number above 0.50 up to 1.00. Who enqueues less at once then is not refused.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
@@ -73,11 +76,19 @@ class JobQueueStub:
     - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
     - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
       request.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
-    - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
+    - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
+      job. Nothing was stored.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
+    - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
+      how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
+    - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
+      `waiting` and `limit` say more, and RetryInfo as for QUEUE_FULL. A known idempotency key is answered all the same.
+    - RESOURCE_EXHAUSTED, KEY_BACKLOG_FULL: as many jobs of a key wait as its queue allows; RetryInfo says when to try
+      again, and `BadRequest` names the keys. Nothing was stored.
     """
     BatchEnqueueJobs: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.BatchEnqueueJobsRequest, _jobqueue_pb2.BatchEnqueueJobsResponse]
-    """Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key.
+    """Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key. The answer may say
+    `jobqueue-pressure` as that of EnqueueJob.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `jobs[3].priority`; there is
@@ -87,8 +98,15 @@ class JobQueueStub:
     - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
     - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
       request.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
-    - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
+    - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
+      job. Nothing was stored.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
+    - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
+      how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
+    - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
+      `waiting` and `limit` say more, and RetryInfo as for QUEUE_FULL. A known idempotency key is answered all the same.
+    - RESOURCE_EXHAUSTED, KEY_BACKLOG_FULL: as many jobs of a key wait as its queue allows; RetryInfo says when to try
+      again, and `BadRequest` names the keys. Nothing was stored.
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.GetJobRequest, _jobqueue_pb2.GetJobResponse]
     """Reads one job, with all its fields.
@@ -287,7 +305,10 @@ class JobQueueAsyncStub(JobQueueStub):
     EnqueueJob: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.EnqueueJobRequest, _jobqueue_pb2.EnqueueJobResponse]  # type: ignore[assignment]
     """Enqueues one job. OK means that the job is committed. A request with an idempotency key is safe to send again: the
     answer is then the job as it is now. Over REST the answer is 201 with `Location`, or 200 with
-    `Idempotency-Replayed: true` for a replay.
+    `Idempotency-Replayed: true` for a replay, and 200 with `Unique-Action` (kept, replaced, debounced) for another job of its name (`unique`).
+
+    The trailers of an answer, over REST its headers, hold `jobqueue-pressure` where the server is near to refusing jobs:
+    a number above 0.50 up to 1.00. Who enqueues less at once then is not refused.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
@@ -296,11 +317,19 @@ class JobQueueAsyncStub(JobQueueStub):
     - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
     - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
       request.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
-    - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
+    - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
+      job. Nothing was stored.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
+    - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
+      how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
+    - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
+      `waiting` and `limit` say more, and RetryInfo as for QUEUE_FULL. A known idempotency key is answered all the same.
+    - RESOURCE_EXHAUSTED, KEY_BACKLOG_FULL: as many jobs of a key wait as its queue allows; RetryInfo says when to try
+      again, and `BadRequest` names the keys. Nothing was stored.
     """
     BatchEnqueueJobs: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.BatchEnqueueJobsRequest, _jobqueue_pb2.BatchEnqueueJobsResponse]  # type: ignore[assignment]
-    """Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key.
+    """Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key. The answer may say
+    `jobqueue-pressure` as that of EnqueueJob.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `jobs[3].priority`; there is
@@ -310,8 +339,15 @@ class JobQueueAsyncStub(JobQueueStub):
     - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
     - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
       request.
-    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
-    - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
+    - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
+      job. Nothing was stored.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
+    - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
+      how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
+    - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
+      `waiting` and `limit` say more, and RetryInfo as for QUEUE_FULL. A known idempotency key is answered all the same.
+    - RESOURCE_EXHAUSTED, KEY_BACKLOG_FULL: as many jobs of a key wait as its queue allows; RetryInfo says when to try
+      again, and `BadRequest` names the keys. Nothing was stored.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.GetJobRequest, _jobqueue_pb2.GetJobResponse]  # type: ignore[assignment]
     """Reads one job, with all its fields.
@@ -513,7 +549,10 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_jobqueue_pb2.EnqueueJobResponse, _abc.Awaitable[_jobqueue_pb2.EnqueueJobResponse]]:
         """Enqueues one job. OK means that the job is committed. A request with an idempotency key is safe to send again: the
         answer is then the job as it is now. Over REST the answer is 201 with `Location`, or 200 with
-        `Idempotency-Replayed: true` for a replay.
+        `Idempotency-Replayed: true` for a replay, and 200 with `Unique-Action` (kept, replaced, debounced) for another job of its name (`unique`).
+
+        The trailers of an answer, over REST its headers, hold `jobqueue-pressure` where the server is near to refusing jobs:
+        a number above 0.50 up to 1.00. Who enqueues less at once then is not refused.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
@@ -522,8 +561,15 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
         - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
           request.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
-        - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
+        - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
+          job. Nothing was stored.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
+        - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
+          how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
+        - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
+          `waiting` and `limit` say more, and RetryInfo as for QUEUE_FULL. A known idempotency key is answered all the same.
+        - RESOURCE_EXHAUSTED, KEY_BACKLOG_FULL: as many jobs of a key wait as its queue allows; RetryInfo says when to try
+          again, and `BadRequest` names the keys. Nothing was stored.
         """
 
     @_abc_1.abstractmethod
@@ -532,7 +578,8 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         request: _jobqueue_pb2.BatchEnqueueJobsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_jobqueue_pb2.BatchEnqueueJobsResponse, _abc.Awaitable[_jobqueue_pb2.BatchEnqueueJobsResponse]]:
-        """Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key.
+        """Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key. The answer may say
+        `jobqueue-pressure` as that of EnqueueJob.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `jobs[3].priority`; there is
@@ -542,8 +589,15 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
         - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
           request.
-        - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
-        - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
+        - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
+          job. Nothing was stored.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
+        - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
+          how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
+        - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
+          `waiting` and `limit` say more, and RetryInfo as for QUEUE_FULL. A known idempotency key is answered all the same.
+        - RESOURCE_EXHAUSTED, KEY_BACKLOG_FULL: as many jobs of a key wait as its queue allows; RetryInfo says when to try
+          again, and `BadRequest` names the keys. Nothing was stored.
         """
 
     @_abc_1.abstractmethod

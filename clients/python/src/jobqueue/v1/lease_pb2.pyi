@@ -1004,6 +1004,7 @@ class LeasedJob(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     HEADERS_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.int
     """The lease's number, unique in its session. Heartbeat, Settle, Progress and Control name the lease by it. 0 in
     answers to unary calls.
@@ -1028,6 +1029,8 @@ class LeasedJob(_message.Message):
     """-10..10. Jobs of a higher priority are claimed first."""
     checkpoint: _builtins.bytes
     """The last `Progress.checkpoint` of the earlier attempts. Empty: none."""
+    key: _builtins.str
+    """The key by which the queue may limit the job. Empty: none."""
     @_builtins.property
     def payload(self) -> _struct_pb2.Value:
         """The payload as a JSON value."""
@@ -1066,10 +1069,11 @@ class LeasedJob(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         checkpoint: _builtins.bytes = ...,
+        key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "created_at", b"created_at", "payload", b"payload", "payload_json", b"payload_json", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "checkpoint", b"checkpoint", "content", b"content", "created_at", b"created_at", "failures", b"failures", "headers", b"headers", "id", b"id", "kind", b"kind", "labels", b"labels", "lease_id", b"lease_id", "max_attempts", b"max_attempts", "payload", b"payload", "payload_json", b"payload_json", "priority", b"priority", "queue", b"queue", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "checkpoint", b"checkpoint", "content", b"content", "created_at", b"created_at", "failures", b"failures", "headers", b"headers", "id", b"id", "key", b"key", "kind", b"kind", "labels", b"labels", "lease_id", b"lease_id", "max_attempts", b"max_attempts", "payload", b"payload", "payload_json", b"payload_json", "priority", b"priority", "queue", b"queue", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["payload_json", "payload"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015

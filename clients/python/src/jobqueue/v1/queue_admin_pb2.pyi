@@ -6,9 +6,13 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from jobqueue.v1 import insight_pb2 as _insight_pb2
 from jobqueue.v1 import job_pb2 as _job_pb2
 import builtins as _builtins
 import sys
@@ -21,9 +25,71 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _KeyOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _KeyOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KeyOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    KEY_ORDER_UNSPECIFIED: _KeyOrder.ValueType  # 0
+    """In none that is promised."""
+    KEY_ORDER_STRICT: _KeyOrder.ValueType  # 1
+    """In the order in which their enqueues were answered, whatever server they went to, one after the other: `max_running` is
+    1, which is set where it is unset. A job that is retried, snoozed, lost or released keeps its place: none of its key
+    starts meanwhile. Jobs with a key are refused that ask for a `priority`, `run_at` or `delay`: FIELD_INVALID. A follow-up
+    takes its place once its job has ended, and one that was enqueued with `hold` once it is released.
+    """
+
+class KeyOrder(_KeyOrder, metaclass=_KeyOrderEnumTypeWrapper):
+    """In what order jobs of one key start. Expect more values than these."""
+
+KEY_ORDER_UNSPECIFIED: KeyOrder.ValueType  # 0
+"""In none that is promised."""
+KEY_ORDER_STRICT: KeyOrder.ValueType  # 1
+"""In the order in which their enqueues were answered, whatever server they went to, one after the other: `max_running` is
+1, which is set where it is unset. A job that is retried, snoozed, lost or released keeps its place: none of its key
+starts meanwhile. Jobs with a key are refused that ask for a `priority`, `run_at` or `delay`: FIELD_INVALID. A follow-up
+takes its place once its job has ended, and one that was enqueued with `hold` once it is released.
+"""
+Global___KeyOrder: _TypeAlias = KeyOrder  # noqa: Y015
+
+class _OnKeyFailure:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnKeyFailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnKeyFailure.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_KEY_FAILURE_UNSPECIFIED: _OnKeyFailure.ValueType  # 0
+    """The default."""
+    ON_KEY_FAILURE_CONTINUE: _OnKeyFailure.ValueType  # 1
+    """The next job goes."""
+    ON_KEY_FAILURE_HOLD: _OnKeyFailure.ValueType  # 2
+    """The key is blocked by that job. RetryJob of it lets it run again, before those that wait; DeleteJob of it, or
+    UnblockQueueKey, lets the next one go. ExplainJob of a job that waits says KEY_BLOCKED.
+    """
+    ON_KEY_FAILURE_CANCEL_REST: _OnKeyFailure.ValueType  # 3
+    """The jobs that wait for the key end as CANCELLED, with the reason KEY_CANCELLED. Those that come later start anew."""
+
+class OnKeyFailure(_OnKeyFailure, metaclass=_OnKeyFailureEnumTypeWrapper):
+    """What becomes of a key in strict order whose job failed for good or was cancelled. Expect more values than these."""
+
+ON_KEY_FAILURE_UNSPECIFIED: OnKeyFailure.ValueType  # 0
+"""The default."""
+ON_KEY_FAILURE_CONTINUE: OnKeyFailure.ValueType  # 1
+"""The next job goes."""
+ON_KEY_FAILURE_HOLD: OnKeyFailure.ValueType  # 2
+"""The key is blocked by that job. RetryJob of it lets it run again, before those that wait; DeleteJob of it, or
+UnblockQueueKey, lets the next one go. ExplainJob of a job that waits says KEY_BLOCKED.
+"""
+ON_KEY_FAILURE_CANCEL_REST: OnKeyFailure.ValueType  # 3
+"""The jobs that wait for the key end as CANCELLED, with the reason KEY_CANCELLED. Those that come later start anew."""
+Global___OnKeyFailure: _TypeAlias = OnKeyFailure  # noqa: Y015
+
 @_typing.final
 class Queue(_message.Message):
-    """A named place where jobs wait. A queue exists from its first use. The server sets every field."""
+    """A named place where jobs wait. A queue exists from its first use. UpdateQueue changes `limits`, `key_policy` and
+    `max_waiting`; the server sets every other field.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -32,12 +98,25 @@ class Queue(_message.Message):
     DEPTHS_FIELD_NUMBER: _builtins.int
     RUNNING_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    KEY_POLICY_FIELD_NUMBER: _builtins.int
+    MAX_WAITING_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`."""
+    """The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST the path holds it, and the body may leave it out."""
     paused: _builtins.bool
     """Whether jobs of the queue may not be claimed. PauseQueue and ResumeQueue change it."""
     running: _builtins.int
     """The number of RUNNING jobs, as in `depths`."""
+    max_waiting: _builtins.int
+    """How many of the queue's jobs may wait, 1..1000000: those that no worker has, also those that are due later or held
+    back. While so many wait, enqueues are refused: QUEUE_BACKLOG_FULL. Follow-ups, retries and releases are not. Each
+    server counts about once a second, and below the limit a batch is taken whole. 0: any number may wait.
+    """
+    etag: _builtins.str
+    """Stands for this version of what UpdateQueue changes. In UpdateQueue: the queue is changed only if it still has it.
+    Empty: whatever was changed since. At most 64 characters.
+    """
     @_builtins.property
     def depths(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueDepth]:
         """The queue's jobs that are not terminal: one entry each for QUEUED, RETRYING and RUNNING, also if its count is 0."""
@@ -45,6 +124,14 @@ class Queue(_message.Message):
     @_builtins.property
     def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoldDepth]:
         """The queue's jobs that are held back: one entry for each hold that a job is in. They count in `depths` too."""
+
+    @_builtins.property
+    def limits(self) -> Global___Limits:
+        """What the queue allows of all its jobs together. Unset: they are limited by their workers alone."""
+
+    @_builtins.property
+    def key_policy(self) -> Global___KeyPolicy:
+        """What the queue allows of the jobs of one key (`NewJob.key`). Unset: keys are marks, and limit nothing."""
 
     def __init__(
         self,
@@ -54,14 +141,231 @@ class Queue(_message.Message):
         depths: _abc.Iterable[Global___QueueDepth] | None = ...,
         running: _builtins.int = ...,
         held: _abc.Iterable[Global___HoldDepth] | None = ...,
+        limits: Global___Limits | None = ...,
+        key_policy: Global___KeyPolicy | None = ...,
+        max_waiting: _builtins.int = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key_policy", b"key_policy", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["depths", b"depths", "held", b"held", "name", b"name", "paused", b"paused", "running", b"running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depths", b"depths", "etag", b"etag", "held", b"held", "key_policy", b"key_policy", "limits", b"limits", "max_waiting", b"max_waiting", "name", b"name", "paused", b"paused", "running", b"running"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Queue: _TypeAlias = Queue  # noqa: Y015
+
+@_typing.final
+class Limits(_message.Message):
+    """What a queue or a kind allows of all its jobs together. 0: no limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    max_running: _builtins.int
+    """How many of its jobs run at once, over all workers and servers, 1..1000000. Jobs that began before there was a limit
+    are not counted. 0: no limit.
+    """
+    @_builtins.property
+    def rate(self) -> Global___Rate:
+        """How many of its jobs start in a time, over all workers and servers, by the database's clock. Each start counts, also that
+        of a retry. Unset: no limit.
+        """
+
+    def __init__(
+        self,
+        *,
+        max_running: _builtins.int = ...,
+        rate: Global___Rate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate", b"rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_running", b"max_running", "rate", b"rate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Limits: _TypeAlias = Limits  # noqa: Y015
+
+@_typing.final
+class KeyPolicy(_message.Message):
+    """What a queue allows of the jobs of one key. A key counts in its queue alone. 0 and unset: no limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    ON_FAILURE_FIELD_NUMBER: _builtins.int
+    FAIR_FIELD_NUMBER: _builtins.int
+    MAX_WAITING_FIELD_NUMBER: _builtins.int
+    REQUIRE_KEY_FIELD_NUMBER: _builtins.int
+    max_running: _builtins.int
+    """How many jobs of one key run at once, 1..1000000. 0: no limit."""
+    order: Global___KeyOrder.ValueType
+    """In what order jobs of one key start. Unset: in none that is promised; those of the highest priority go first."""
+    on_failure: Global___OnKeyFailure.ValueType
+    """What becomes of a key in strict order whose job failed for good or was cancelled. Without an order it can't be set.
+    Default, in strict order: ON_KEY_FAILURE_CONTINUE.
+    """
+    fair: _builtins.bool
+    """Whether keys take turns. Jobs of one key stand in line a few at a time, and the others wait for their turn: so a key
+    with many jobs delays another one by a round at most, and keys that have enough jobs start equally many. Without
+    `max_running` any number of one key run at once. A higher priority still goes before every lower one. Default: those
+    who came first go first, whatever their key.
+    """
+    max_waiting: _builtins.int
+    """How many jobs of one key may wait for it, 1 or more. Beyond that an enqueue is refused. 0: no limit."""
+    require_key: _builtins.bool
+    """Whether a job without a key is refused: FIELD_INVALID, `job.key`. Default: it is taken, and not limited."""
+    @_builtins.property
+    def rate(self) -> Global___Rate:
+        """How many jobs of one key start in a time. Each start counts, those after a failure too. Unset: no limit."""
+
+    def __init__(
+        self,
+        *,
+        max_running: _builtins.int = ...,
+        rate: Global___Rate | None = ...,
+        order: Global___KeyOrder.ValueType | None = ...,
+        on_failure: Global___OnKeyFailure.ValueType | None = ...,
+        fair: _builtins.bool | None = ...,
+        max_waiting: _builtins.int = ...,
+        require_key: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fair", b"_fair", "_on_failure", b"_on_failure", "_order", b"_order", "fair", b"fair", "on_failure", b"on_failure", "order", b"order", "rate", b"rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fair", b"_fair", "_on_failure", b"_on_failure", "_order", b"_order", "fair", b"fair", "max_running", b"max_running", "max_waiting", b"max_waiting", "on_failure", b"on_failure", "order", b"order", "rate", b"rate", "require_key", b"require_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__fair: _TypeAlias = _typing.Literal["fair"]  # noqa: Y015
+    _WhichOneofArgType__fair: _TypeAlias = _typing.Literal["_fair", b"_fair"]  # noqa: Y015
+    _WhichOneofReturnType__on_failure: _TypeAlias = _typing.Literal["on_failure"]  # noqa: Y015
+    _WhichOneofArgType__on_failure: _TypeAlias = _typing.Literal["_on_failure", b"_on_failure"]  # noqa: Y015
+    _WhichOneofReturnType__order: _TypeAlias = _typing.Literal["order"]  # noqa: Y015
+    _WhichOneofArgType__order: _TypeAlias = _typing.Literal["_order", b"_order"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fair) -> _WhichOneofReturnType__fair | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__on_failure) -> _WhichOneofReturnType__on_failure | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__order) -> _WhichOneofReturnType__order | None: ...
+
+Global___KeyPolicy: _TypeAlias = KeyPolicy  # noqa: Y015
+
+@_typing.final
+class Rate(_message.Message):
+    """How many jobs may start in a time, over all servers, by the database's clock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    BURST_FIELD_NUMBER: _builtins.int
+    MOST_IN_A_PERIOD_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """So many in each period, 1..1000000, and one in each microsecond at most."""
+    burst: _builtins.int
+    """So many may start at once after a pause, 1..1000000. 0: what the rate lets start in 50 ms, 1 at least."""
+    most_in_a_period: _builtins.int
+    """The most jobs that start in any span as long as the period, set by the server. Of a queue or a kind: count + burst - 1. Of a key:
+    count + 2 * burst - 1, since as many as `burst` may have been let in before, while workers had no room.
+    """
+    @_builtins.property
+    def period(self) -> _duration_pb2.Duration:
+        """1 ms to 24 h, in whole milliseconds."""
+
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        period: _duration_pb2.Duration | None = ...,
+        burst: _builtins.int = ...,
+        most_in_a_period: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["period", b"period"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "count", b"count", "most_in_a_period", b"most_in_a_period", "period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rate: _TypeAlias = Rate  # noqa: Y015
+
+@_typing.final
+class QueueKey(_message.Message):
+    """One key of a queue. UpdateQueueKey changes `max_running` and `paused`; the server sets every other field."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    PAUSED_AT_FIELD_NUMBER: _builtins.int
+    PAUSED_BY_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    TAKEN_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    NEXT_START_AT_FIELD_NUMBER: _builtins.int
+    HOLDERS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    queue: _builtins.str
+    """The queue's name. Over REST the path holds it and the key, and the body may leave them out."""
+    key: _builtins.str
+    """The key, as in `NewJob.key`. In a path of REST each of its characters that is no letter, digit, `-`, `.`, `_` or `~` is
+    percent-encoded, slashes too.
+    """
+    max_running: _builtins.int
+    """How many jobs of this key run at once, instead of what the queue allows, 1..1000000. 0: as many as the queue allows."""
+    paused: _builtins.bool
+    """Whether no more of its jobs are let in. They are taken, and wait for the key."""
+    paused_by: _builtins.str
+    """The principal who paused it. Empty: it is not paused, or that is not known."""
+    limit: _builtins.int
+    """How many of its jobs may be in line or run at once, once it is not paused: its own `max_running`, or else the queue's.
+    0: no limit.
+    """
+    taken: _builtins.int
+    """How many of its jobs were let in: they are in line or run."""
+    waiting: _builtins.int
+    """How many of its jobs wait for it. Those that wait for their run_at first are not counted."""
+    etag: _builtins.str
+    """Stands for this version of what UpdateQueueKey changes. In UpdateQueueKey: the key is changed only if it still has it.
+    Empty: whatever was changed since. At most 64 characters.
+    """
+    @_builtins.property
+    def paused_at(self) -> _timestamp_pb2.Timestamp:
+        """Since when it is paused. Unset: it is not."""
+
+    @_builtins.property
+    def next_start_at(self) -> _timestamp_pb2.Timestamp:
+        """When the rate lets the next one in. Unset: none waits, one that was let in must end first, or the key is paused."""
+
+    @_builtins.property
+    def holders(self) -> _containers.RepeatedCompositeFieldContainer[_insight_pb2.KeyHolder]:
+        """Of the jobs that were let in, at most 20, those that run first. ListQueueKeys leaves them out."""
+
+    def __init__(
+        self,
+        *,
+        queue: _builtins.str = ...,
+        key: _builtins.str = ...,
+        max_running: _builtins.int = ...,
+        paused: _builtins.bool = ...,
+        paused_at: _timestamp_pb2.Timestamp | None = ...,
+        paused_by: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        taken: _builtins.int = ...,
+        waiting: _builtins.int = ...,
+        next_start_at: _timestamp_pb2.Timestamp | None = ...,
+        holders: _abc.Iterable[_insight_pb2.KeyHolder] | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_start_at", b"next_start_at", "paused_at", b"paused_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "holders", b"holders", "key", b"key", "limit", b"limit", "max_running", b"max_running", "next_start_at", b"next_start_at", "paused", b"paused", "paused_at", b"paused_at", "paused_by", b"paused_by", "queue", b"queue", "taken", b"taken", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueueKey: _TypeAlias = QueueKey  # noqa: Y015
 
 @_typing.final
 class HoldDepth(_message.Message):
@@ -145,6 +449,7 @@ class Kind(_message.Message):
     RETRY_POLICY_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The kind's name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST the path holds it, and the body may leave it out."""
     schema_json: _builtins.bytes
@@ -167,6 +472,10 @@ class Kind(_message.Message):
     def timeout(self) -> _duration_pb2.Duration:
         """How long one attempt may run from its claim, 1 s to 7 days, for jobs without a value of their own. Unset: no limit."""
 
+    @_builtins.property
+    def limits(self) -> Global___Limits:
+        """What the kind allows of all its jobs together, over all queues. Unset: they are limited by their queues and workers alone."""
+
     def __init__(
         self,
         *,
@@ -176,10 +485,11 @@ class Kind(_message.Message):
         retry_policy: _job_pb2.RetryPolicy | None = ...,
         max_attempts: _builtins.int = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        limits: Global___Limits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "retry_policy", b"retry_policy", "schema", b"schema", "schema_json", b"schema_json", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "limits", b"limits", "retry_policy", b"retry_policy", "schema", b"schema", "schema_json", b"schema_json", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "max_attempts", b"max_attempts", "name", b"name", "retry_policy", b"retry_policy", "schema", b"schema", "schema_json", b"schema_json", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "limits", b"limits", "max_attempts", b"max_attempts", "name", b"name", "retry_policy", b"retry_policy", "schema", b"schema", "schema_json", b"schema_json", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_definition: _TypeAlias = _typing.Literal["schema", "schema_json"]  # noqa: Y015
     _WhichOneofArgType_definition: _TypeAlias = _typing.Literal["definition", b"definition"]  # noqa: Y015
@@ -296,16 +606,20 @@ class PauseQueueRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The queue's name."""
+    reason: _builtins.str
+    """Why, for people. ExplainJob tells it to callers that may read the queue's jobs. At most 255 characters."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -380,6 +694,329 @@ class ResumeQueueResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeQueueResponse: _TypeAlias = ResumeQueueResponse  # noqa: Y015
+
+@_typing.final
+class UpdateQueueRequest(_message.Message):
+    """What to change of a queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    allow_missing: _builtins.bool
+    """Whether a queue that was never used is made. Default: QUEUE_NOT_FOUND."""
+    @_builtins.property
+    def queue(self) -> Global___Queue:
+        """The queue: its name, and the new values. Fields that the server sets are passed over."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """What is changed: `max_waiting`; `limits`, or of it `limits.max_running` and `limits.rate`; `key_policy`, or of it
+        `key_policy.max_running`, `key_policy.rate`, `key_policy.order`, `key_policy.on_failure`, `key_policy.fair`,
+        `key_policy.max_waiting` and `key_policy.require_key`. What it names and `queue` does not set is set back to no limit.
+        Empty: what is set in `queue`. Over REST its paths are written as `keyPolicy.maxRunning`.
+        """
+
+    def __init__(
+        self,
+        *,
+        queue: Global___Queue | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        allow_missing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["queue", b"queue", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "queue", b"queue", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateQueueRequest: _TypeAlias = UpdateQueueRequest  # noqa: Y015
+
+@_typing.final
+class UpdateQueueResponse(_message.Message):
+    """The queue that was changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def queue(self) -> Global___Queue:
+        """The queue as it is now."""
+
+    def __init__(
+        self,
+        *,
+        queue: Global___Queue | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["queue", b"queue"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue", b"queue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateQueueResponse: _TypeAlias = UpdateQueueResponse  # noqa: Y015
+
+@_typing.final
+class ListQueueKeysRequest(_message.Message):
+    """Which page of the keys of a queue to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Only:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OnlyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ListQueueKeysRequest._Only.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ONLY_UNSPECIFIED: ListQueueKeysRequest._Only.ValueType  # 0
+        """All."""
+        AT_LIMIT: ListQueueKeysRequest._Only.ValueType  # 1
+        """Those of which as many jobs are in line or run as are allowed."""
+        PAUSED: ListQueueKeysRequest._Only.ValueType  # 2
+        """Those that are paused."""
+        WAITING: ListQueueKeysRequest._Only.ValueType  # 3
+        """Those for which jobs wait."""
+
+    class Only(_Only, metaclass=_OnlyEnumTypeWrapper):
+        """Which keys to list. Expect more values than these."""
+
+    ONLY_UNSPECIFIED: ListQueueKeysRequest.Only.ValueType  # 0
+    """All."""
+    AT_LIMIT: ListQueueKeysRequest.Only.ValueType  # 1
+    """Those of which as many jobs are in line or run as are allowed."""
+    PAUSED: ListQueueKeysRequest.Only.ValueType  # 2
+    """Those that are paused."""
+    WAITING: ListQueueKeysRequest.Only.ValueType  # 3
+    """Those for which jobs wait."""
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ONLY_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    queue: _builtins.str
+    """The queue's name."""
+    page_size: _builtins.int
+    """The most keys in the answer. 0: 50. Above 1000: 1000."""
+    page_token: _builtins.str
+    """`next_page_token` of the previous page. Empty: the first page."""
+    only: Global___ListQueueKeysRequest.Only.ValueType
+    """Which keys to list. Default: all."""
+    order_by: _builtins.str
+    """`key`: by name. `waiting desc`: those for which most jobs wait first, and of equals in an order of the server's own.
+    Default: `key`.
+    """
+    def __init__(
+        self,
+        *,
+        queue: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        only: Global___ListQueueKeysRequest.Only.ValueType = ...,
+        order_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["only", b"only", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "queue", b"queue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQueueKeysRequest: _TypeAlias = ListQueueKeysRequest  # noqa: Y015
+
+@_typing.final
+class ListQueueKeysResponse(_message.Message):
+    """One page of the keys of a queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CAPPED_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The `page_token` of the next page. Empty: this is the last page."""
+    capped: _builtins.bool
+    """Whether the server stopped at a bound, so that there may be more keys than the pages have: it looks at 1,000,000 keys of
+    all queues, and sorts by name the 10,000 of the queue for which most jobs wait.
+    """
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueKey]:
+        """The keys, without holders."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___QueueKey] | None = ...,
+        next_page_token: _builtins.str = ...,
+        capped: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capped", b"capped", "keys", b"keys", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQueueKeysResponse: _TypeAlias = ListQueueKeysResponse  # noqa: Y015
+
+@_typing.final
+class GetQueueKeyRequest(_message.Message):
+    """The key to read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    queue: _builtins.str
+    """The queue's name."""
+    key: _builtins.str
+    """The key, as in `QueueKey.key`."""
+    def __init__(
+        self,
+        *,
+        queue: _builtins.str = ...,
+        key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "queue", b"queue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetQueueKeyRequest: _TypeAlias = GetQueueKeyRequest  # noqa: Y015
+
+@_typing.final
+class GetQueueKeyResponse(_message.Message):
+    """The key that was read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def queue_key(self) -> Global___QueueKey:
+        """The key as it is now."""
+
+    def __init__(
+        self,
+        *,
+        queue_key: Global___QueueKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["queue_key", b"queue_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue_key", b"queue_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetQueueKeyResponse: _TypeAlias = GetQueueKeyResponse  # noqa: Y015
+
+@_typing.final
+class UpdateQueueKeyRequest(_message.Message):
+    """What to change of a key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_KEY_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def queue_key(self) -> Global___QueueKey:
+        """The key: its queue, its name, and the new values. Fields that the server sets are passed over."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """What is changed: `max_running` and `paused`. What it names and `queue_key` does not set is set back: the limit to the
+        queue's, and the key is not paused. Empty: what is set in `queue_key`. Over REST its paths are written as `maxRunning`.
+        """
+
+    def __init__(
+        self,
+        *,
+        queue_key: Global___QueueKey | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["queue_key", b"queue_key", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue_key", b"queue_key", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateQueueKeyRequest: _TypeAlias = UpdateQueueKeyRequest  # noqa: Y015
+
+@_typing.final
+class UpdateQueueKeyResponse(_message.Message):
+    """The key that was changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def queue_key(self) -> Global___QueueKey:
+        """The key as it is now."""
+
+    def __init__(
+        self,
+        *,
+        queue_key: Global___QueueKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["queue_key", b"queue_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue_key", b"queue_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateQueueKeyResponse: _TypeAlias = UpdateQueueKeyResponse  # noqa: Y015
+
+@_typing.final
+class UnblockQueueKeyRequest(_message.Message):
+    """The key to unblock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    queue: _builtins.str
+    """The queue's name."""
+    key: _builtins.str
+    """The key, as in `NewJob.key`. In a path of REST each of its characters that is no letter, digit, `-`, `.`, `_` or `~` is
+    percent-encoded, slashes too.
+    """
+    def __init__(
+        self,
+        *,
+        queue: _builtins.str = ...,
+        key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "queue", b"queue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnblockQueueKeyRequest: _TypeAlias = UnblockQueueKeyRequest  # noqa: Y015
+
+@_typing.final
+class UnblockQueueKeyResponse(_message.Message):
+    """The key that goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCKED_BY_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    blocked_by: _builtins.str
+    """The job that blocked it."""
+    waiting: _builtins.int
+    """How many jobs wait for the key."""
+    def __init__(
+        self,
+        *,
+        blocked_by: _builtins.str = ...,
+        waiting: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnblockQueueKeyResponse: _TypeAlias = UnblockQueueKeyResponse  # noqa: Y015
 
 @_typing.final
 class PutKindRequest(_message.Message):

@@ -58,6 +58,31 @@ class QueueAdminStub(object):
                 request_serializer=jobqueue_dot_v1_dot_queue__admin__pb2.ResumeQueueRequest.SerializeToString,
                 response_deserializer=jobqueue_dot_v1_dot_queue__admin__pb2.ResumeQueueResponse.FromString,
                 _registered_method=True)
+        self.UpdateQueue = channel.unary_unary(
+                '/jobqueue.v1.QueueAdmin/UpdateQueue',
+                request_serializer=jobqueue_dot_v1_dot_queue__admin__pb2.UpdateQueueRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_queue__admin__pb2.UpdateQueueResponse.FromString,
+                _registered_method=True)
+        self.ListQueueKeys = channel.unary_unary(
+                '/jobqueue.v1.QueueAdmin/ListQueueKeys',
+                request_serializer=jobqueue_dot_v1_dot_queue__admin__pb2.ListQueueKeysRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_queue__admin__pb2.ListQueueKeysResponse.FromString,
+                _registered_method=True)
+        self.GetQueueKey = channel.unary_unary(
+                '/jobqueue.v1.QueueAdmin/GetQueueKey',
+                request_serializer=jobqueue_dot_v1_dot_queue__admin__pb2.GetQueueKeyRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_queue__admin__pb2.GetQueueKeyResponse.FromString,
+                _registered_method=True)
+        self.UpdateQueueKey = channel.unary_unary(
+                '/jobqueue.v1.QueueAdmin/UpdateQueueKey',
+                request_serializer=jobqueue_dot_v1_dot_queue__admin__pb2.UpdateQueueKeyRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_queue__admin__pb2.UpdateQueueKeyResponse.FromString,
+                _registered_method=True)
+        self.UnblockQueueKey = channel.unary_unary(
+                '/jobqueue.v1.QueueAdmin/UnblockQueueKey',
+                request_serializer=jobqueue_dot_v1_dot_queue__admin__pb2.UnblockQueueKeyRequest.SerializeToString,
+                response_deserializer=jobqueue_dot_v1_dot_queue__admin__pb2.UnblockQueueKeyResponse.FromString,
+                _registered_method=True)
         self.PutKind = channel.unary_unary(
                 '/jobqueue.v1.QueueAdmin/PutKind',
                 request_serializer=jobqueue_dot_v1_dot_queue__admin__pb2.PutKindRequest.SerializeToString,
@@ -101,10 +126,10 @@ class QueueAdminServicer(object):
 
     def PauseQueue(self, request, context):
         """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
-        To pause a paused queue changes nothing.
+        To pause a paused queue changes nothing. Who paused it, and why, is kept: ExplainJob tells it.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+        - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue, or reason is too long.
         - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -122,13 +147,90 @@ class QueueAdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateQueue(self, request, context):
+        """Changes what a queue allows of its jobs, and of those of one key. What is named neither by
+        `update_mask` nor by what is set stays. It is changed as a whole or not at all. When the answer comes, all servers
+        know it: that takes 2 s where there are several.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as
+        `queue.key_policy.rate.period`; or update_mask names what can't be changed here, or nothing is to be changed.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name, and allow_missing is not set.
+        - ABORTED, ETAG_MISMATCH: the queue was changed since its `etag` was read; metadata `etag` is the one that it has,
+        empty where it was never used. HTTP 409.
+        - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
+        `max_running` above 1. The violation says which one. HTTP 409.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQueueKeys(self, request, context):
+        """Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
+        or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of
+        its enum, or order_by is not one of those that are told.
+        - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or with another queue, only or
+        order_by.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetQueueKey(self, request, context):
+        """Reads one key of a queue. Every key is there: one of which nothing is known has no jobs and the limits of its queue.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateQueueKey(self, request, context):
+        """Gives one key of a queue a limit of its own, or pauses it. What is named neither by `update_mask` nor by what is set
+        stays. It holds from the commit on, over all servers: of a paused key no more jobs are let in, and what was let in
+        goes on. In a queue that had no limit, it holds for jobs that come after the answer.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `queue_key.max_running`; or
+        update_mask names what can't be changed here, or nothing is to be changed.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+        - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
+        - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnblockQueueKey(self, request, context):
+        """Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it
+        (ON_KEY_FAILURE_HOLD). That job stays as it ended. RetryJob of it lets the key go on with it instead, and
+        DeleteJob of it does as this.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+        - FAILED_PRECONDITION, KEY_NOT_BLOCKED: no job blocks the key. HTTP 409.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PutKind(self, request, context):
         """Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
-        before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
+        before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
         the violation says where.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,6 +269,31 @@ def add_QueueAdminServicer_to_server(servicer, server):
                     servicer.ResumeQueue,
                     request_deserializer=jobqueue_dot_v1_dot_queue__admin__pb2.ResumeQueueRequest.FromString,
                     response_serializer=jobqueue_dot_v1_dot_queue__admin__pb2.ResumeQueueResponse.SerializeToString,
+            ),
+            'UpdateQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateQueue,
+                    request_deserializer=jobqueue_dot_v1_dot_queue__admin__pb2.UpdateQueueRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_queue__admin__pb2.UpdateQueueResponse.SerializeToString,
+            ),
+            'ListQueueKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQueueKeys,
+                    request_deserializer=jobqueue_dot_v1_dot_queue__admin__pb2.ListQueueKeysRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_queue__admin__pb2.ListQueueKeysResponse.SerializeToString,
+            ),
+            'GetQueueKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetQueueKey,
+                    request_deserializer=jobqueue_dot_v1_dot_queue__admin__pb2.GetQueueKeyRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_queue__admin__pb2.GetQueueKeyResponse.SerializeToString,
+            ),
+            'UpdateQueueKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateQueueKey,
+                    request_deserializer=jobqueue_dot_v1_dot_queue__admin__pb2.UpdateQueueKeyRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_queue__admin__pb2.UpdateQueueKeyResponse.SerializeToString,
+            ),
+            'UnblockQueueKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnblockQueueKey,
+                    request_deserializer=jobqueue_dot_v1_dot_queue__admin__pb2.UnblockQueueKeyRequest.FromString,
+                    response_serializer=jobqueue_dot_v1_dot_queue__admin__pb2.UnblockQueueKeyResponse.SerializeToString,
             ),
             'PutKind': grpc.unary_unary_rpc_method_handler(
                     servicer.PutKind,
@@ -291,6 +418,141 @@ class QueueAdmin(object):
             '/jobqueue.v1.QueueAdmin/ResumeQueue',
             jobqueue_dot_v1_dot_queue__admin__pb2.ResumeQueueRequest.SerializeToString,
             jobqueue_dot_v1_dot_queue__admin__pb2.ResumeQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.QueueAdmin/UpdateQueue',
+            jobqueue_dot_v1_dot_queue__admin__pb2.UpdateQueueRequest.SerializeToString,
+            jobqueue_dot_v1_dot_queue__admin__pb2.UpdateQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQueueKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.QueueAdmin/ListQueueKeys',
+            jobqueue_dot_v1_dot_queue__admin__pb2.ListQueueKeysRequest.SerializeToString,
+            jobqueue_dot_v1_dot_queue__admin__pb2.ListQueueKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetQueueKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.QueueAdmin/GetQueueKey',
+            jobqueue_dot_v1_dot_queue__admin__pb2.GetQueueKeyRequest.SerializeToString,
+            jobqueue_dot_v1_dot_queue__admin__pb2.GetQueueKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateQueueKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.QueueAdmin/UpdateQueueKey',
+            jobqueue_dot_v1_dot_queue__admin__pb2.UpdateQueueKeyRequest.SerializeToString,
+            jobqueue_dot_v1_dot_queue__admin__pb2.UpdateQueueKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnblockQueueKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jobqueue.v1.QueueAdmin/UnblockQueueKey',
+            jobqueue_dot_v1_dot_queue__admin__pb2.UnblockQueueKeyRequest.SerializeToString,
+            jobqueue_dot_v1_dot_queue__admin__pb2.UnblockQueueKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,10 +53,10 @@ class QueueAdminStub:
     """
     PauseQueue: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.PauseQueueRequest, _queue_admin_pb2.PauseQueueResponse]
     """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
-    To pause a paused queue changes nothing.
+    To pause a paused queue changes nothing. Who paused it, and why, is kept: ExplainJob tells it.
 
     Errors:
-    - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+    - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue, or reason is too long.
     - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
     """
     ResumeQueue: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.ResumeQueueRequest, _queue_admin_pb2.ResumeQueueResponse]
@@ -66,13 +66,70 @@ class QueueAdminStub:
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
     - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
     """
+    UpdateQueue: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.UpdateQueueRequest, _queue_admin_pb2.UpdateQueueResponse]
+    """Changes what a queue allows of its jobs, and of those of one key. What is named neither by
+    `update_mask` nor by what is set stays. It is changed as a whole or not at all. When the answer comes, all servers
+    know it: that takes 2 s where there are several.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as
+      `queue.key_policy.rate.period`; or update_mask names what can't be changed here, or nothing is to be changed.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name, and allow_missing is not set.
+    - ABORTED, ETAG_MISMATCH: the queue was changed since its `etag` was read; metadata `etag` is the one that it has,
+      empty where it was never used. HTTP 409.
+    - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
+      `max_running` above 1. The violation says which one. HTTP 409.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
+    """
+    ListQueueKeys: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.ListQueueKeysRequest, _queue_admin_pb2.ListQueueKeysResponse]
+    """Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
+    or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of
+      its enum, or order_by is not one of those that are told.
+    - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or with another queue, only or
+      order_by.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+    """
+    GetQueueKey: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.GetQueueKeyRequest, _queue_admin_pb2.GetQueueKeyResponse]
+    """Reads one key of a queue. Every key is there: one of which nothing is known has no jobs and the limits of its queue.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+    """
+    UpdateQueueKey: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.UpdateQueueKeyRequest, _queue_admin_pb2.UpdateQueueKeyResponse]
+    """Gives one key of a queue a limit of its own, or pauses it. What is named neither by `update_mask` nor by what is set
+    stays. It holds from the commit on, over all servers: of a paused key no more jobs are let in, and what was let in
+    goes on. In a queue that had no limit, it holds for jobs that come after the answer.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `queue_key.max_running`; or
+      update_mask names what can't be changed here, or nothing is to be changed.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+    - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
+    - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
+    """
+    UnblockQueueKey: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.UnblockQueueKeyRequest, _queue_admin_pb2.UnblockQueueKeyResponse]
+    """Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it
+    (ON_KEY_FAILURE_HOLD). That job stays as it ended. RetryJob of it lets the key go on with it instead, and
+    DeleteJob of it does as this.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+    - FAILED_PRECONDITION, KEY_NOT_BLOCKED: no job blocks the key. HTTP 409.
+    """
     PutKind: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.PutKindRequest, _queue_admin_pb2.PutKindResponse]
     """Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
-    before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
+    before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
       the violation says where.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
     """
     ListKinds: _grpc.UnaryUnaryMultiCallable[_queue_admin_pb2.ListKindsRequest, _queue_admin_pb2.ListKindsResponse]
     """Lists the kinds, ordered by name.
@@ -107,10 +164,10 @@ class QueueAdminAsyncStub(QueueAdminStub):
     """
     PauseQueue: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.PauseQueueRequest, _queue_admin_pb2.PauseQueueResponse]  # type: ignore[assignment]
     """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
-    To pause a paused queue changes nothing.
+    To pause a paused queue changes nothing. Who paused it, and why, is kept: ExplainJob tells it.
 
     Errors:
-    - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+    - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue, or reason is too long.
     - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
     """
     ResumeQueue: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.ResumeQueueRequest, _queue_admin_pb2.ResumeQueueResponse]  # type: ignore[assignment]
@@ -120,13 +177,70 @@ class QueueAdminAsyncStub(QueueAdminStub):
     - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
     - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
     """
+    UpdateQueue: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.UpdateQueueRequest, _queue_admin_pb2.UpdateQueueResponse]  # type: ignore[assignment]
+    """Changes what a queue allows of its jobs, and of those of one key. What is named neither by
+    `update_mask` nor by what is set stays. It is changed as a whole or not at all. When the answer comes, all servers
+    know it: that takes 2 s where there are several.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as
+      `queue.key_policy.rate.period`; or update_mask names what can't be changed here, or nothing is to be changed.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name, and allow_missing is not set.
+    - ABORTED, ETAG_MISMATCH: the queue was changed since its `etag` was read; metadata `etag` is the one that it has,
+      empty where it was never used. HTTP 409.
+    - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
+      `max_running` above 1. The violation says which one. HTTP 409.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
+    """
+    ListQueueKeys: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.ListQueueKeysRequest, _queue_admin_pb2.ListQueueKeysResponse]  # type: ignore[assignment]
+    """Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
+    or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of
+      its enum, or order_by is not one of those that are told.
+    - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or with another queue, only or
+      order_by.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+    """
+    GetQueueKey: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.GetQueueKeyRequest, _queue_admin_pb2.GetQueueKeyResponse]  # type: ignore[assignment]
+    """Reads one key of a queue. Every key is there: one of which nothing is known has no jobs and the limits of its queue.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+    """
+    UpdateQueueKey: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.UpdateQueueKeyRequest, _queue_admin_pb2.UpdateQueueKeyResponse]  # type: ignore[assignment]
+    """Gives one key of a queue a limit of its own, or pauses it. What is named neither by `update_mask` nor by what is set
+    stays. It holds from the commit on, over all servers: of a paused key no more jobs are let in, and what was let in
+    goes on. In a queue that had no limit, it holds for jobs that come after the answer.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `queue_key.max_running`; or
+      update_mask names what can't be changed here, or nothing is to be changed.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+    - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
+    - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
+    """
+    UnblockQueueKey: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.UnblockQueueKeyRequest, _queue_admin_pb2.UnblockQueueKeyResponse]  # type: ignore[assignment]
+    """Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it
+    (ON_KEY_FAILURE_HOLD). That job stays as it ended. RetryJob of it lets the key go on with it instead, and
+    DeleteJob of it does as this.
+
+    Errors:
+    - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+    - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+    - FAILED_PRECONDITION, KEY_NOT_BLOCKED: no job blocks the key. HTTP 409.
+    """
     PutKind: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.PutKindRequest, _queue_admin_pb2.PutKindResponse]  # type: ignore[assignment]
     """Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
-    before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
+    before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
 
     Errors:
     - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
       the violation says where.
+    - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
     """
     ListKinds: _aio.UnaryUnaryMultiCallable[_queue_admin_pb2.ListKindsRequest, _queue_admin_pb2.ListKindsResponse]  # type: ignore[assignment]
     """Lists the kinds, ordered by name.
@@ -176,10 +290,10 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_queue_admin_pb2.PauseQueueResponse, _abc.Awaitable[_queue_admin_pb2.PauseQueueResponse]]:
         """Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
-        To pause a paused queue changes nothing.
+        To pause a paused queue changes nothing. Who paused it, and why, is kept: ExplainJob tells it.
 
         Errors:
-        - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+        - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue, or reason is too long.
         - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
         """
 
@@ -197,17 +311,104 @@ class QueueAdminServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def UpdateQueue(
+        self,
+        request: _queue_admin_pb2.UpdateQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_admin_pb2.UpdateQueueResponse, _abc.Awaitable[_queue_admin_pb2.UpdateQueueResponse]]:
+        """Changes what a queue allows of its jobs, and of those of one key. What is named neither by
+        `update_mask` nor by what is set stays. It is changed as a whole or not at all. When the answer comes, all servers
+        know it: that takes 2 s where there are several.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as
+          `queue.key_policy.rate.period`; or update_mask names what can't be changed here, or nothing is to be changed.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name, and allow_missing is not set.
+        - ABORTED, ETAG_MISMATCH: the queue was changed since its `etag` was read; metadata `etag` is the one that it has,
+          empty where it was never used. HTTP 409.
+        - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
+          `max_running` above 1. The violation says which one. HTTP 409.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
+        """
+
+    @_abc_1.abstractmethod
+    def ListQueueKeys(
+        self,
+        request: _queue_admin_pb2.ListQueueKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_admin_pb2.ListQueueKeysResponse, _abc.Awaitable[_queue_admin_pb2.ListQueueKeysResponse]]:
+        """Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
+        or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of
+          its enum, or order_by is not one of those that are told.
+        - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or with another queue, only or
+          order_by.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+        """
+
+    @_abc_1.abstractmethod
+    def GetQueueKey(
+        self,
+        request: _queue_admin_pb2.GetQueueKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_admin_pb2.GetQueueKeyResponse, _abc.Awaitable[_queue_admin_pb2.GetQueueKeyResponse]]:
+        """Reads one key of a queue. Every key is there: one of which nothing is known has no jobs and the limits of its queue.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateQueueKey(
+        self,
+        request: _queue_admin_pb2.UpdateQueueKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_admin_pb2.UpdateQueueKeyResponse, _abc.Awaitable[_queue_admin_pb2.UpdateQueueKeyResponse]]:
+        """Gives one key of a queue a limit of its own, or pauses it. What is named neither by `update_mask` nor by what is set
+        stays. It holds from the commit on, over all servers: of a paused key no more jobs are let in, and what was let in
+        goes on. In a queue that had no limit, it holds for jobs that come after the answer.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `queue_key.max_running`; or
+          update_mask names what can't be changed here, or nothing is to be changed.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+        - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
+        - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
+        """
+
+    @_abc_1.abstractmethod
+    def UnblockQueueKey(
+        self,
+        request: _queue_admin_pb2.UnblockQueueKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_admin_pb2.UnblockQueueKeyResponse, _abc.Awaitable[_queue_admin_pb2.UnblockQueueKeyResponse]]:
+        """Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it
+        (ON_KEY_FAILURE_HOLD). That job stays as it ended. RetryJob of it lets the key go on with it instead, and
+        DeleteJob of it does as this.
+
+        Errors:
+        - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+        - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+        - FAILED_PRECONDITION, KEY_NOT_BLOCKED: no job blocks the key. HTTP 409.
+        """
+
+    @_abc_1.abstractmethod
     def PutKind(
         self,
         request: _queue_admin_pb2.PutKindRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_admin_pb2.PutKindResponse, _abc.Awaitable[_queue_admin_pb2.PutKindResponse]]:
         """Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
-        before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
+        before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
 
         Errors:
         - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
           the violation says where.
+        - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
         """
 
     @_abc_1.abstractmethod

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use jobqueue::{ErrorKind, JsonText, Kind, NewJob, RetryPolicy, Status, Worker};
+use jobqueue::v1::reason::Detail;
+use jobqueue::{ErrorKind, JsonText, Kind, Limits, NewJob, RetryPolicy, Status, Worker};
 use serde_json::json;
 
 use crate::{Done, WITHIN, beside, client, echoes, own, server};
@@ -19,6 +20,7 @@ async fn a_kind_is_put_read_and_held_to_its_schema() -> Done {
         }),
         max_attempts: Some(5),
         timeout: Some(Duration::from_secs(60)),
+        limits: Some(Limits { max_running: Some(7), rate: None }),
         ..Kind::new(&name)
     };
     assert_eq!(client.put_kind(kind.clone()).await?, kind);
@@ -64,5 +66,29 @@ async fn a_queue_is_read_paused_and_resumed() -> Done {
         client.wait(&job.id, WITHIN).await
     });
     assert_eq!(done.await?.status, Status::Succeeded);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn a_job_is_explained_and_a_queues_demand_is_told() -> Done {
+    let (client, name) = (client()?, own());
+    assert_eq!(client.get_queue_demand(&name).await.unwrap_err().kind(), ErrorKind::QueueNotFound);
+    let job = client.enqueue(NewJob::new("echo").queue(&name)).await?;
+    client.pause_queue(&name).await?;
+
+    let found = client.explain(&job.id).await?;
+    assert_eq!((found.job_id.as_str(), found.status), (job.id.as_str(), Status::Queued));
+    assert_eq!(found.reasons[0].code, "QUEUE_PAUSED");
+    assert_eq!(found.reasons[0].unblocked_by, [format!("ResumeQueue {name}")]);
+    assert!(matches!(found.reasons[0].detail, Some(Detail::Pause(_))));
+    let demand = client.get_queue_demand(&name).await?;
+    assert_eq!((demand.paused, demand.runnable, demand.wanted_slots), (1, 0, 0));
+    assert!(demand.read_at.is_some() && demand.oldest_runnable_age.is_none());
+
+    client.cancel(&job.id, "").await?;
+    assert_eq!(client.explain(&job.id).await?.reasons[0].code, "TERMINAL");
+    let unknown = "00000000-0000-7000-8000-000000000000";
+    assert_eq!(client.explain(unknown).await.unwrap_err().kind(), ErrorKind::JobNotFound);
     Ok(())
 }

@@ -5,14 +5,44 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt};
 use jobqueue::{
-    Error, ErrorKind, Filter, HandlerResult, Hold, Job, JsonText, LeasedJob, NewJob, RetryPolicy, Status, WatchFilter,
-    Worker, failed, new_idempotency_key, retry,
+    Error, ErrorKind, Filter, HandlerResult, Hold, Job, JsonText, KeyFilter, KeyOrder, KeyPolicy, LeasedJob, NewJob,
+    OnKeyFailure, QueueChange, QueueKey, QueueKeyChange, QueueKeys, Rate, RetryPolicy, Status, Unique, UniqueAction,
+    UniqueField, UniqueScope, Until, WatchFilter, Worker, failed, new_idempotency_key, retry,
 };
 use serde_json::json;
 use tokio::sync::watch::{Receiver, channel};
 use tokio::time::timeout;
 
 use crate::{Done, WITHIN, beside, client, echoes, of_queue, own, server, told};
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn a_job_whose_name_is_held_is_answered_by_the_one_that_holds_it() -> Done {
+    let (client, queue) = (client()?, own());
+    let unique = Unique::key("user-7").scope(UniqueScope::Queue).until(Until::Ends).period(Duration::from_secs(60));
+    let first = client.enqueue(NewJob::new("k").queue(&queue).unique(unique.clone())).await?;
+    let kept = client.enqueue(NewJob::new("k").queue(&queue).unique(unique.clone())).await?;
+    assert_eq!((kept.id, kept.unique_action, first.unique_action), (first.id.clone(), Some(UniqueAction::Kept), None));
+    let refused = client.enqueue(NewJob::new("k").queue(&queue).unique(unique.reject())).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Duplicate);
+    assert_eq!(refused.metadata().get("job_id"), Some(&first.id));
+    let pointed = Unique::payload_fields(["/user"]).scope(UniqueScope::Queue);
+    let jobs =
+        [7, 8, 7].map(|user| NewJob::new("k").queue(&queue).payload(json!({ "user": user })).unique(pointed.clone()));
+    let results = client.enqueue_many(jobs).await?;
+    assert_eq!(
+        results.iter().map(|each| each.unique_action).collect::<Vec<_>>(),
+        [None, None, Some(UniqueAction::Kept)]
+    );
+    let latest = Unique::key("user-8").scope(UniqueScope::QueueAndKind).replace([UniqueField::Payload]);
+    let first = client.enqueue(NewJob::new("k").queue(&queue).payload(json!(1)).unique(latest.clone())).await?;
+    let replaced = client.enqueue(NewJob::new("k").queue(&queue).payload(json!(2)).unique(latest)).await?;
+    assert_eq!((replaced.id, replaced.unique_action), (first.id, Some(UniqueAction::Replaced)));
+    let later = Unique::key("user-8").scope(UniqueScope::QueueAndKind).debounce(Duration::from_secs(60), []);
+    let moved = client.enqueue(NewJob::new("k").queue(&queue).delay(Duration::from_secs(60)).unique(later)).await?;
+    assert_eq!(moved.unique_action, Some(UniqueAction::Debounced));
+    Ok(())
+}
 
 #[tokio::test]
 #[ignore = "wants a server"]
@@ -31,7 +61,8 @@ async fn a_job_goes_out_as_it_is_given_and_is_read_as_it_was() -> Done {
         .retry_policy(policy)
         .idempotency_key(&key)
         .label("team", "a")
-        .header("trace", "b");
+        .header("trace", "b")
+        .key("customer 42");
 
     let enqueued = client.enqueue(job.clone()).await?;
     let read = client.get(&enqueued.id).await?;
@@ -43,6 +74,7 @@ async fn a_job_goes_out_as_it_is_given_and_is_read_as_it_was() -> Done {
     assert_eq!(read.retry_policy.and_then(|policy| policy.min_backoff), policy.min_backoff);
     assert_eq!(read.labels, HashMap::from([("team".into(), "a".into())]));
     assert_eq!(read.headers.get("trace").map(String::as_str), Some("b"));
+    assert_eq!(read.key, "customer 42");
     assert!(read.run_at > Some(SystemTime::now() + Duration::from_secs(30)));
     let again = client.enqueue(job.clone()).await?;
     assert_eq!((again.id, again.replayed), (enqueued.id.clone(), true));
@@ -125,6 +157,72 @@ async fn a_held_job_says_so_until_it_is_released() -> Done {
     let again = client.release(&held.id).await.unwrap_err();
     assert_eq!((again.kind(), again.reason()), (ErrorKind::JobNotHeld, "JOB_NOT_HELD"));
     client.cancel(&held.id, "").await?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn a_queue_is_changed_with_its_etag() -> Done {
+    let (client, queue) = (client()?, own());
+    let rate = Rate { count: 10, period: Duration::from_secs(60), burst: Some(3), most_in_a_period: 15 };
+    let policy = KeyPolicy {
+        max_running: Some(1),
+        rate: Some(rate),
+        max_waiting: Some(9),
+        require_key: true,
+        order: Some(KeyOrder::Strict),
+        on_failure: Some(OnKeyFailure::Hold),
+        fair: false,
+    };
+    let change = QueueChange { key_policy: Some(policy), ..QueueChange::default() };
+    let missing = client.update_queue(&queue, change.clone()).await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::QueueNotFound);
+    let made = client.update_queue(&queue, QueueChange { allow_missing: true, ..change.clone() }).await?;
+    assert_eq!(made.key_policy, Some(policy));
+    let fields = vec!["rate".into(), "require_key".into()];
+    let less = QueueChange { fields, etag: made.etag.clone(), ..QueueChange::default() };
+    let changed = client.update_queue(&queue, less.clone()).await?;
+    assert_eq!(changed.key_policy, Some(KeyPolicy { rate: None, require_key: false, ..policy }));
+    let again = client.update_queue(&queue, less).await.unwrap_err();
+    assert_eq!((again.kind(), again.metadata().get("etag")), (ErrorKind::EtagMismatch, Some(&changed.etag)));
+    assert_eq!(client.update_queue(&queue, QueueChange::default()).await?.key_policy, None);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn a_key_of_a_queue_is_read_listed_and_changed_with_its_etag() -> Done {
+    let (client, queue) = (client()?, own());
+    let missing = client.get_queue_key(&queue, "a/b").await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::QueueNotFound);
+    let policy = KeyPolicy { max_running: Some(1), ..KeyPolicy::default() };
+    client
+        .update_queue(&queue, QueueChange { key_policy: Some(policy), allow_missing: true, ..QueueChange::default() })
+        .await?;
+    let mut ids = Vec::new();
+    for key in ["a/b", "a/b", "c"] {
+        ids.push(client.enqueue(NewJob::new("a").queue(&queue).key(key)).await?.id);
+    }
+    let key = client.get_queue_key(&queue, "a/b").await?;
+    assert_eq!((key.limit, key.taken, key.waiting, key.max_running), (Some(1), 1, 1, None));
+    assert_eq!((key.holders[0].job_id.as_str(), key.holders[0].worker.as_str()), (ids[0].as_str(), ""));
+    let change = QueueKeyChange { max_running: Some(5), paused: Some(true), ..QueueKeyChange::default() };
+    let paused = client.update_queue_key(&queue, "c", change).await?;
+    assert_eq!((paused.max_running, paused.paused, paused.paused_at.is_some()), (Some(5), true, true));
+    let names = |keys: Vec<QueueKey>| keys.into_iter().map(|each| each.key).collect::<Vec<_>>();
+    assert_eq!(names(client.list_queue_keys(&queue, QueueKeys::default()).await?), ["a/b", "c"]);
+    let demand = client.get_queue_demand(&queue).await?;
+    assert_eq!((demand.held, demand.held_by_key), (1, 1));
+    let read = client.get_queue(&queue).await?;
+    assert_eq!((read.max_waiting, read.limits), (None, None));
+    let only = QueueKeys { only: KeyFilter::Paused, ..QueueKeys::default() };
+    assert_eq!(names(client.list_queue_keys(&queue, only).await?), ["c"]);
+    let first = QueueKeys { most_waiting_first: true, most: 1, ..QueueKeys::default() };
+    assert_eq!(names(client.list_queue_keys(&queue, first).await?), ["a/b"]);
+    let resume = QueueKeyChange { paused: Some(false), etag: paused.etag.clone(), ..QueueKeyChange::default() };
+    let resumed = client.update_queue_key(&queue, "c", resume.clone()).await?;
+    assert_eq!((resumed.paused, resumed.max_running), (false, Some(5)));
+    assert_eq!(client.update_queue_key(&queue, "c", resume).await.unwrap_err().kind(), ErrorKind::EtagMismatch);
     Ok(())
 }
 

@@ -36,7 +36,7 @@ async fn an_enqueue_whose_answer_was_lost_is_repeated_under_its_key_and_is_one_j
     let keyed = |queue: &str| NewJob::new("k").queue(queue).idempotency_key(new_idempotency_key());
 
     let queue = own();
-    let (answer, job) = lost(&line, &queue, client.enqueue(keyed(&queue))).await?;
+    let (answer, job) = lost(&line, &queue, Box::pin(client.enqueue(keyed(&queue)))).await?;
     let answer = answer?;
     assert_eq!((answer.id, answer.replayed), (job.id, true));
 
@@ -55,7 +55,7 @@ async fn an_enqueue_without_a_key_is_not_repeated() -> Done {
     client.list_queues().await?;
 
     let queue = own();
-    let (answer, _) = lost(&line, &queue, client.enqueue(NewJob::new("k").queue(&queue))).await?;
+    let (answer, _) = lost(&line, &queue, Box::pin(client.enqueue(NewJob::new("k").queue(&queue)))).await?;
     assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
 
     let queue = own();

@@ -69,7 +69,7 @@ async fn a_worker_connects_again_with_a_renewed_token() -> Done {
     let worker = Worker::builder(&line.address).access(access).queue(&queue).handle("tell", handler).build()?;
     beside(worker, async {
         for turn in 1..=3 {
-            let job = direct.enqueue(NewJob::new("tell").queue(&queue)).await?;
+            let job = Box::pin(direct.enqueue(NewJob::new("tell").queue(&queue))).await?;
             // Its outcome goes over the line that it came on, or over the next one, which wants another token.
             assert_eq!(timeout(WITHIN, told.recv()).await.expect("nothing begins"), Some(job.id.clone()));
             line.cut();

@@ -33,7 +33,9 @@ def shown(scope: Scope, job: Job) -> Job:
     )
     if Permission.READ in permitted:
         return job
-    return replace(job, labels={}, idempotency_key=None, locked_by=None, progress=None, failed_attempts=())
+    return replace(
+        job, labels={}, idempotency_key=None, key=None, locked_by=None, progress=None, failed_attempts=()
+    )
 
 
 def require_on_job(scope: Scope, any_of: Permission, job: Job, doing: str) -> None:

@@ -4,29 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from uuid import UUID
 
 from ...errors import DatabaseAway, DatabaseFull
 from ...lifecycle import Event, Status, status_of
 from ...metrics import Metrics
-from ...store.attempt.attempts import AttemptEnd, AttemptStore
+from ...store.attempt.attempts import AttemptEnd, AttemptStore, Settled, Settling
 from ...store.database import DataError, Record
+from ..catalog.catalog import Catalog
+from ..claim.offers import Offers
 from ..events.ends import Ended, Ends
 from ..lease.attempt_ends import AttemptEnds
+from ..lease.lease import Lease
+from ..lease.session import Session
+from ..limits.promoter import Promoter
 from .outcome import Answer, PendingOutcome, Succeeded, SuccessBatch
 
 _log = logging.getLogger(__name__)
 
 
 class Commits:
-    """Ends attempts as their workers say, and answers each outcome after its commit."""
+    """Ends attempts as their workers say, and answers each outcome after its commit.
 
-    def __init__(self, store: AttemptStore, attempts: AttemptEnds, ends: Ends, metrics: Metrics) -> None:
+    Attributes:
+        some_wait: Whether jobs waited for the tokens that came back last. A wrong guess costs time alone.
+    """
+
+    def __init__(
+        self,
+        store: AttemptStore,
+        attempts: AttemptEnds,
+        catalog: Catalog,
+        ends: Ends,
+        offers: Offers,
+        promoter: Promoter,
+        metrics: Metrics,
+        most_let_in: int,
+    ) -> None:
         self._store = store
         self._attempts = attempts
+        self._catalog = catalog
         self._ends = ends
+        self._offers = offers
+        self._promoter = promoter
+        self._most_let_in = most_let_in
+        self.some_wait = False
         self._metrics = metrics
 
     async def commit(self, batches: Sequence[SuccessBatch], items: Sequence[PendingOutcome]) -> None:
@@ -36,17 +59,23 @@ class Commits:
         succeeded = [item for item in items if item.outcome.event is Event.SUCCEED]
         others = [item for item in items if item.outcome.event is not Event.SUCCEED]
         stale: list[PendingOutcome] = []
-        if batches:
-            stale += await self._succeed_batches(batches)
-        for some, commit in ((succeeded, self._succeed), (others, self._leave)):
-            if some:
-                stale += await self.guarded(some, commit)
-        await self.explain(stale)
         jobs = sum(len(batch.leases) for batch in batches) + len(items)
+        if limited := self.limited(batches):
+            batches = [batch for batch in batches if batch not in limited]
+        for some, settle in ((batches, self._settle_plain), (limited, self._settle_limited)):
+            if some:
+                stale += await self._succeed_batches(some, settle)
+        for single, commit in ((succeeded, self._succeed), (others, self._leave)):
+            if single:
+                stale += await self.guarded(single, commit)
+        await self.explain(stale)
         self._metrics.observe_batch("settle", loop.time() - started, jobs)
 
-    async def _succeed_batches(self, batches: Sequence[SuccessBatch]) -> list[PendingOutcome]:
-        """Commits plain successes. Returns those that matched no lease."""
+    def limited(self, batches: Sequence[SuccessBatch]) -> list[SuccessBatch]:
+        """Those of them that have jobs of limited queues."""
+        return [batch for batch in batches if _limited(batch.leases)] if self._catalog.limits else []
+
+    async def _settle_plain(self, batches: Sequence[SuccessBatch]) -> Settled:
         runs: list[tuple[list[UUID], int, int]] = []
         for batch in batches:
             attempt = 0
@@ -55,8 +84,43 @@ class Commits:
                     attempt, ids = lease.template.attempt, list[UUID]()
                     runs.append((ids, attempt, batch.session.id))
                 ids.append(lease.job_id)
+        return await self._store.settle_succeeded(runs)
+
+    async def _settle_limited(self, batches: Sequence[SuccessBatch]) -> Settled:
+        return await self._settle_and_let_in(
+            [(batch.session, lease) for batch in batches for lease in batch.leases],
+            [
+                (lease.job_id, lease.template.attempt, batch.session.id, None)
+                for batch in batches
+                for lease in batch.leases
+            ],
+        )
+
+    async def _settle_and_let_in(
+        self, leases: Sequence[tuple[Session, Lease]], settling: Sequence[Settling]
+    ) -> Settled:
+        """Ends jobs that hold tokens. Who waits for these takes slots at once, if nothing in line goes before it.
+
+        Where keys take turns, jobs wait though an end lets in none: a settlement that did not look would call each key.
+        """
+        turns = self._catalog.fair and any(lease.template.lane.fair for _, lease in leases)
+        if self.some_wait or turns:
+            with self._offers.offer(leases) as offer:
+                done = await self._store.settle_limited(settling, self._most_let_in, offer.slots)
+                offer.taken(done.let_in.leased)
+        else:
+            done = await self._store.settle_limited(settling)
+        self.some_wait = bool(done.let_in.jobs or done.let_in.again)
+        return done
+
+    async def _succeed_batches(
+        self,
+        batches: Sequence[SuccessBatch],
+        settle: Callable[[Sequence[SuccessBatch]], Awaitable[Settled]],
+    ) -> list[PendingOutcome]:
+        """Commits plain successes. Returns those that matched no lease."""
         try:
-            at, settled = await self._store.settle_succeeded(runs)
+            at, settled, let_in = await settle(batches)
         except Exception as error:
             failed, items = error, [batch.pending(lease) for batch in batches for lease in batch.leases]
 
@@ -66,6 +130,7 @@ class Commits:
                 return await self._succeed(some)
 
             return await self.guarded(items, again)
+        self._promoter.let_in(let_in)
         stale: list[PendingOutcome] = []
         ended = Succeeded(at)
         for batch in batches:
@@ -122,13 +187,16 @@ class Commits:
             item.reply.done(Answer(item.lease_id, item.job_id, item.attempt, verdict, message=message))
 
     async def _succeed(self, items: list[PendingOutcome]) -> list[PendingOutcome]:
-        at, settled = await self._store.settle_with_output([item.succeeding for item in items])
-        return self.succeeded(items, at, settled)
+        settling = [item.succeeding for item in items]
+        leases = [(item.session, item.lease) for item in items if item.lease is not None]
+        if self._catalog.limits and _limited(lease for _, lease in leases):
+            return self.succeeded(items, await self._settle_and_let_in(leases, settling))
+        return self.succeeded(items, await self._store.settle_with_output(settling))
 
-    def succeeded(
-        self, items: list[PendingOutcome], at: datetime, settled: frozenset[UUID] | None
-    ) -> list[PendingOutcome]:
-        """Successes are committed: answers those that were settled (None: all), and returns the others."""
+    def succeeded(self, items: list[PendingOutcome], done: Settled) -> list[PendingOutcome]:
+        """Successes are committed: answers those that were settled, and returns the others."""
+        at, settled, let_in = done
+        self._promoter.let_in(let_in)
         stale: list[PendingOutcome] = []
         if settled is not None:
             stale = [item for item in items if item.job_id not in settled]
@@ -185,6 +253,11 @@ class Commits:
                 Answer(item.lease_id, item.job_id, item.attempt, verdict, status, message=message)
             )
         return []
+
+
+def _limited(leases: Iterable[Lease]) -> bool:
+    """Whether their jobs hold tokens of their keys, as far as is known here; the statement finds out by itself."""
+    return any(lease.template.lane.limits for lease in leases)
 
 
 def _explain(item: PendingOutcome, row: Record | None) -> tuple[str, int, str]:

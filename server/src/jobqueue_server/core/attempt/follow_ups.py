@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from ...errors import (
+    Duplicate,
     FieldInvalid,
     IdempotencyKeyReused,
     JobQueueError,
@@ -19,11 +20,11 @@ from ...errors import (
     ServersDiffer,
 )
 from ...model import NewJobs
-from ...store.attempt.attempts import AttemptStore
+from ...store.attempt.attempts import AttemptStore, Settled
 from ..intake.batch import Batch
 from ..intake.intake import Intake
 from ..intake.keyed import KeyedBatches, KeyVanished
-from ..intake.placement import Placement
+from ..intake.placement import Placement, StoredWithin
 from ..tuning import Tuning
 from .commits import Commits
 from .outcome import PendingOutcome
@@ -33,7 +34,7 @@ _REFUSALS = (FieldInvalid, KindUnknown, NotAllowed, PayloadInvalid, PayloadTooLa
 
 
 class FollowUps:
-    """The line of such settlements. Those without idempotency keys share a transaction; each other has its own."""
+    """The line of such settlements. Those without keys and names share a transaction; each other has its own."""
 
     def __init__(
         self,
@@ -112,42 +113,62 @@ class FollowUps:
 
         for item in items:
             await self._commits.guarded([item], prepare)
-        shared = [item for item, batch in batches.items() if not batch.keyed]
+        alone = [item for item, batch in batches.items() if batch.keyed or batch.named]
+        shared = [item for item in batches if item not in alone]
         groups = [shared] if shared else []
-        groups += [[item] for item, batch in batches.items() if batch.keyed]
+        groups += [[item] for item in alone]
         for group in groups:
             await self._commits.explain(await self._commits.guarded(group, commit))
 
     async def _store_with(self, settlements: list[tuple[PendingOutcome, Batch]]) -> list[PendingOutcome]:
         """One transaction: the successes, and the follow-ups of those whose lease was still theirs."""
         items = [item for item, _ in settlements]
+        scope = items[0].session.scope
         for _ in range(self._tuning.key_tries):
             try:
                 async with self._store.transaction() as session:
-                    at, settled = await self._store.settle_with_output(
-                        [item.succeeding for item in items], session
+                    # Names lock before the turnstiles that a settlement locks, as in an enqueue.
+                    taken = await self._keyed_batches.take_names(
+                        scope, session, settlements[0][1], items[0].job_id
                     )
+                    done = await self._store.settle_with_output([item.succeeding for item in items], session)
+                    settled = done.ids
+                    if taken is not None and settled is not None and items[0].job_id not in settled:
+                        raise _NotSettled(done)
                     stored = Batch.joined(
                         (batch for item, batch in settlements if settled is None or item.job_id in settled),
                         _PATH,
                     )
-                    replays = (
-                        # Those with keys are of one settlement.
-                        await self._keyed_batches.store_within(items[0].session.scope, session, stored)
+                    # Those with keys are of one settlement. What their queues limit asks for its key afterwards: this
+                    # transaction has locked turnstiles already.
+                    how = (
+                        await self._keyed_batches.store_within(
+                            scope, session, stored, later=True, taken=taken
+                        )
                         if stored.rows
-                        else {}
+                        else StoredWithin()
                     )
             except KeyVanished:
                 continue
-            except IdempotencyKeyReused as error:
+            except _NotSettled as error:
+                return self._commits.succeeded(items, error.done)
+            except (Duplicate, FieldInvalid, IdempotencyKeyReused) as error:
                 self._commits.answer_all(items, "INVALID", _named(error))
                 return []
-            self._placement.announce(stored, replays)
-            return self._commits.succeeded(items, at, settled)
+            self._placement.announce(stored, how)
+            return self._commits.succeeded(items, done)
         self._commits.answer_all(
             items, "TRY_AGAIN", "the idempotency keys changed hands too often; try again"
         )
         return []
+
+
+class _NotSettled(Exception):
+    """The lease is not its worker's any more, so that no name may be taken."""
+
+    def __init__(self, done: Settled) -> None:
+        super().__init__()
+        self.done = done
 
 
 def _named(error: JobQueueError) -> str:

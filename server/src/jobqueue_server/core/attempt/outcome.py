@@ -151,5 +151,5 @@ class Succeeded:
         if ids is None:
             ids = self._alike[key] = []
             ran = (self._at - started_at).total_seconds()
-            self.ends.append(Ended(ids, lane.kind, "succeeded", ran))
+            self.ends.append(Ended(ids, lane.kind, "succeeded", ran, None, lane.id))
         return ids

@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable
 
 from ...metrics import Metrics
 from ...store.stores import Stores
+from ..catalog.room import CatalogRoom
 from ..claim.room import ClaimRoom
 from ..events.room import EventsRoom
 from ..intake.room import IntakeRoom
 from ..lease.room import LeaseRoom
+from ..limits.room import LimitsRoom
 from ..tuning import Tuning
 from .commits import Commits
 from .follow_ups import FollowUps
@@ -22,15 +24,26 @@ class AttemptRoom:
     def __init__(
         self,
         stores: Stores,
+        catalog: CatalogRoom,
         events: EventsRoom,
         lease: LeaseRoom,
         claim: ClaimRoom,
+        limits: LimitsRoom,
         intake: IntakeRoom,
         metrics: Metrics,
         tuning: Tuning,
     ) -> None:
         store, ends = stores.attempts, events.ends
-        commits = Commits(store, lease.attempts, ends, metrics)
+        commits = Commits(
+            store,
+            lease.attempts,
+            catalog.catalog,
+            ends,
+            claim.offers,
+            limits.promoter,
+            metrics,
+            tuning.keys_let_in,
+        )
         self.follow_ups = FollowUps(
             commits, store, intake.intake, intake.keyed_batches, intake.placement, tuning
         )
@@ -38,4 +51,8 @@ class AttemptRoom:
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""
-        return {"settle": self.settler.run, "follow-ups": self.follow_ups.run}
+        return {
+            "settle": self.settler.run,
+            "settle-beside": self.settler.run_beside,
+            "follow-ups": self.follow_ups.run,
+        }

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ...errors import FieldInvalid, FieldViolation, JobQueueError, KindUnknown
 from ...grants import Permission
 from ...lifecycle import Hold, Status
-from ...model import DEFAULT_NAMESPACE_NAME, Kind
+from ...model import DEFAULT_NAMESPACE_NAME, KeyPolicy, Kind, OnKeyFailure, Rate
 from ...scope import Scope
 from ...store.catalog.catalog import CatalogStore, KindRow, LaneDepth, LaneRow
 from .. import tokens
 from ..access.checks import not_allowed
 from ..names import page_name
 from ..pages import page_size, page_token
+from ..upkeep.levels import LIMITS_LEVEL, Levels
 from .kinds import check_kind
 from .schema import PayloadSchema, SchemaInvalid
+from .waiting_limits import WaitingLimit, WaitingLimits
 
 _log = logging.getLogger(__name__)
 
@@ -49,11 +51,76 @@ class Lane:
     gated: bool
     namespace: int
     namespace_name: str = DEFAULT_NAMESPACE_NAME
+    #: What its queue allows of the jobs of one key, and the revision of the queue that says so. None: nothing is said.
+    keys: KeyPolicy | None = None
+    revision: int = 1
+    #: How many jobs may wait in its queue. None: any number.
+    backlog: WaitingLimit | None = None
+    #: Whether something is said of single keys of its queue.
+    says_of_keys: bool = False
+    paused: bool = False
+    #: How many jobs of its queue may run. None: any number.
+    max_running: int | None = None
+    #: How many jobs of its queue may start in a time. None: any number.
+    rate: Rate | None = None
+    #: The same of its kind, over all queues of its namespace.
+    kind_max_running: int | None = None
+    kind_rate: Rate | None = None
 
-    def gate(self, gated: bool) -> bool:
-        """Its queue is paused, or no longer. Whether that is news."""
-        news = self.gated != gated
-        self.gated = gated
+    @classmethod
+    def of(cls, row: LaneRow, backlog: WaitingLimit | None) -> Lane:
+        """The lane as it is stored."""
+        return cls(
+            row.id,
+            row.queue_id,
+            row.kind_id,
+            row.queue,
+            row.kind,
+            row.gated,
+            row.namespace,
+            row.namespace_name,
+            row.keys,
+            row.revision,
+            backlog,
+            row.says_of_keys,
+            row.paused,
+            row.max_running,
+            row.rate,
+            row.kind_max_running,
+            row.kind_rate,
+        )
+
+    @property
+    def limits(self) -> bool:
+        """Whether its jobs may have to wait for their key."""
+        return (self.keys is not None and self.keys.limits) or self.says_of_keys
+
+    @property
+    def fair(self) -> bool:
+        """Whether its keys take turns."""
+        return self.keys is not None and self.keys.fair
+
+    @property
+    def counted(self) -> bool:
+        """Whether its jobs are leased by the statements alone that ask how many may run and start."""
+        limited = self.max_running is not None or self.rate is not None or self.kind_limited
+        return limited and not self.paused
+
+    @property
+    def kind_limited(self) -> bool:
+        """Whether its kind limits how many of its jobs run or start."""
+        return self.kind_max_running is not None or self.kind_rate is not None
+
+    def take(self, row: LaneRow, backlog: WaitingLimit | None) -> bool:
+        """What may change of its queue, as stored now. Whether that is news."""
+        known = self.gated, self.paused, self.revision, self.says_of_keys, self.kind_limited
+        self.gated, self.paused, self.says_of_keys = row.gated, row.paused, row.says_of_keys
+        self.max_running, self.rate = row.max_running, row.rate
+        self.kind_max_running, self.kind_rate = row.kind_max_running, row.kind_rate
+        news = known != (row.gated, row.paused, row.revision, row.says_of_keys, self.kind_limited)
+        if self.revision != row.revision:
+            self.keys, self.revision = row.keys, row.revision
+        self.backlog = backlog
         return news
 
 
@@ -70,11 +137,15 @@ class Catalog:
     """Lanes and kinds of all namespaces in memory; a caller finds those of its own.
 
     Attributes:
-        on_change: Called, without arguments, when a lane was added or a gate changed.
+        limits: Whether a queue limits the jobs of one key.
+        fair: Whether the keys of a queue take turns.
+        on_change: Called, without arguments, when a lane was added, or a gate or a policy of keys changed.
+        backlogs: How many jobs may wait in which queues.
     """
 
-    def __init__(self, store: CatalogStore, *, open_kinds: bool) -> None:
+    def __init__(self, store: CatalogStore, levels: Levels, *, open_kinds: bool) -> None:
         self._store = store
+        self._levels = levels
         self._open_kinds = open_kinds
         self._lanes: dict[int, Lane] = {}
         # By namespace, queue and kind.
@@ -84,7 +155,9 @@ class Catalog:
         self._newest = _LONG_AGO
         self._interning = asyncio.Lock()
         self._refreshing = asyncio.Lock()
+        self.limits = self.fair = False
         self.on_change: list[Callable[[], None]] = []
+        self.backlogs = WaitingLimits(store)
 
     async def load(self) -> None:
         """Declares the built-in kinds where they are missing, and reads everything. Done before the server is ready."""
@@ -138,22 +211,17 @@ class Catalog:
 
     def _take_lanes(self, rows: list[LaneRow]) -> bool:
         changed = False
+        self.backlogs.take(rows)
         for row in rows:
+            backlog = self.backlogs.of_queue(row.queue_id)
             lane = self._lanes.get(row.id)
             if lane is None:
-                self._lanes[row.id] = lane = Lane(
-                    row.id,
-                    row.queue_id,
-                    row.kind_id,
-                    row.queue,
-                    row.kind,
-                    row.gated,
-                    row.namespace,
-                    row.namespace_name,
-                )
+                self._lanes[row.id] = Lane.of(row, backlog)
                 changed = True
-            elif lane.gate(row.gated):
+            elif lane.take(row, backlog):
                 changed = True
+        self.limits = any(lane.limits for lane in self._lanes.values())
+        self.fair = any(lane.fair for lane in self._lanes.values())
         self._usable = {
             (lane.namespace, lane.queue, lane.kind): lane
             for lane in self._lanes.values()
@@ -184,7 +252,9 @@ class Catalog:
                 and self.kind(scope, kind) is None
                 and not await self._store.is_declared(scope, kind)
             ):
-                raise self._unknown(scope, kind, path)
+                raise _unknown(
+                    [name for name in self._named(scope) if scope.grants.sees_kind(name)], kind, path
+                )
             await self._store.intern_lane(scope, queue, kind, make_kind=self._open_kinds)
             await self.refresh()
             return self._usable[scope.namespace, queue, kind]
@@ -193,18 +263,6 @@ class Catalog:
         """The caller's kinds, by name."""
         rows = (known.row for known in self._kinds.values())
         return {row.kind.name: row.kind for row in rows if row.namespace == scope.namespace}
-
-    def _unknown(self, scope: Scope, kind: str, path: str) -> KindUnknown:
-        near = difflib.get_close_matches(
-            kind, [name for name in self._named(scope) if scope.grants.sees_kind(name)], n=3
-        )
-        meant = f" (did you mean {' or '.join(near)}?)" if near else ""
-        description = f"the kind {kind!r} is not declared{meant}"
-        return KindUnknown(
-            f"{path}: {description}; declare it with PutKind or `jobqueue kinds put {kind}`",
-            metadata={"kind": kind, "nearest": ",".join(near)},
-            violations=[FieldViolation(path, description)],
-        )
 
     def lane_by_id(self, lane_id: int) -> Lane | None:
         """The lane with this number, if this server has seen it."""
@@ -249,13 +307,18 @@ class Catalog:
     async def put_kind(self, scope: Scope, kind: Kind) -> Kind:
         """Declares the kind, or replaces all that is declared of it. Other servers follow within about a second.
 
+        Its limits hold from the commit on, whatever a server knows.
+
         Raises:
             FieldInvalid: The name, the schema or a bound breaks its rule.
+            ServersDiffer: An older server runs, which would not keep to its limits.
             NotAllowed: The principal may not declare it: that takes OPERATE on the kind in all queues.
         """
         check_kind(kind)
         if not scope.grants.may_kind(Permission.OPERATE, kind.name):
             raise not_allowed("OPERATE", "declare the kind", queue="*", kind=kind.name)
+        if kind.max_running is not None or kind.rate is not None:
+            await self._levels.require(LIMITS_LEVEL, "`limits` of a kind")
         await self._store.put_kind(scope, kind)
         await self.refresh()
         return kind
@@ -304,6 +367,30 @@ class Catalog:
             (self._lanes[depth.lane_id], depth.hold, depth.jobs) for depth in depths if depth.hold is not None
         ]
         return rows, held
+
+    async def blocked_keys(self) -> list[tuple[Lane, int]]:
+        """For the metrics: how many keys are blocked in each queue that holds keys after a failure, by a lane of it."""
+        queues = {
+            lane.queue_id: lane
+            for lane in self._lanes.values()
+            if lane.keys is not None and lane.keys.on_failure is OnKeyFailure.HOLD
+        }
+        if not queues:
+            return []
+        blocked = await self._store.blocked_keys(MAX_COUNTED_PER_LANE)
+        return [(lane, blocked.get(queue_id, 0)) for queue_id, lane in queues.items()]
+
+
+def _unknown(names: Sequence[str], kind: str, path: str) -> KindUnknown:
+    """What is told of a kind that is not among these names."""
+    near = difflib.get_close_matches(kind, names, n=3)
+    meant = f" (did you mean {' or '.join(near)}?)" if near else ""
+    description = f"the kind {kind!r} is not declared{meant}"
+    return KindUnknown(
+        f"{path}: {description}; declare it with PutKind or `jobqueue kinds put {kind}`",
+        metadata={"kind": kind, "nearest": ",".join(near)},
+        violations=[FieldViolation(path, description)],
+    )
 
 
 def _beside(payload_path: str) -> str:

@@ -1,35 +1,48 @@
-"""What operators see of queues, and their pausing."""
+"""What operators see of queues, their pausing, and what they allow of the jobs of one key."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
-from ...errors import QueueNotFound
+from ...errors import EtagMismatch, FieldViolation, KeyNotBlocked, KeyPolicyConflict, QueueNotFound
 from ...grants import Permission
 from ...lifecycle import Hold, Status
-from ...model import Depth, HoldDepth, Queue
+from ...model import NO_KEY_POLICY, Depth, HoldDepth, Queue
 from ...scope import Scope
-from ...store.catalog.catalog import CatalogStore, LaneDepth, QueueRow
+from ...store.catalog.catalog import CatalogStore, LaneDepth, PolicyConflict, QueueRow, RevisionDiffers
 from .. import tokens
 from ..access.checks import not_allowed
 from ..names import is_name, page_name
 from ..pages import page_size, page_token
+from ..upkeep.levels import LIMITS_LEVEL, Levels
 from .catalog import Catalog
+from .etags import etag_of, revision_of
 
+#: Since this level servers keep to what queues allow of the jobs of one key.
+KEY_POLICY_LEVEL = 4
+#: A server that lives reads the catalog again within this time after a commit.
+KNOWN_WITHIN = timedelta(seconds=2)
+
+# As the contract names them.
+_OWN = {"max_waiting": "max_waiting", "max_running": "limits.max_running", "rate": "limits.rate"}
 _STATUSES = (Status.QUEUED, Status.RETRYING, Status.RUNNING)
 
 
 class QueueService:
-    """Lists, pauses and resumes queues.
+    """Lists, pauses, resumes and changes queues.
 
     Raises (every method): DatabaseAway.
     """
 
-    def __init__(self, catalog: Catalog, store: CatalogStore) -> None:
+    def __init__(self, catalog: Catalog, store: CatalogStore, levels: Levels) -> None:
         self._catalog = catalog
         self._store = store
+        self._levels = levels
 
     async def list_queues(self, scope: Scope, asked_size: int, token: str) -> tuple[list[Queue], str]:
         """A page of queues by name, and the token of the next one ("" after the last).
@@ -54,18 +67,20 @@ class QueueService:
         """
         row = await self._store.get_queue(scope, name) if is_name(name) else None
         if row is None or not scope.grants.sees_queue(name):
-            raise _not_found(name)
+            raise QueueNotFound.of(name)
         (queue,) = await self._with_depths(scope, [row])
         return queue
 
-    async def pause_queue(self, scope: Scope, name: str) -> Queue:
+    async def pause_queue(self, scope: Scope, name: str, reason: str = "") -> Queue:
         """Stops claims and hand-offs from the queue; what runs goes on, and enqueues are taken. Idempotent.
+
+        Who does so and why is kept; of a queue that is paused already, who did and why.
 
         Raises:
             QueueNotFound: It was never used, or the principal may neither do this nor read its jobs.
             NotAllowed: The principal may read some of its jobs, and not do this.
         """
-        return await self._set_paused(scope, name, paused=True)
+        return await self._set_paused(scope, name, paused=True, reason=reason)
 
     async def resume_queue(self, scope: Scope, name: str) -> Queue:
         """Lets the queue's jobs be claimed again. Idempotent.
@@ -76,20 +91,125 @@ class QueueService:
         """
         return await self._set_paused(scope, name, paused=False)
 
-    async def _set_paused(self, scope: Scope, name: str, *, paused: bool) -> Queue:
+    async def update_queue(
+        self,
+        scope: Scope,
+        name: str,
+        changes: Mapping[str, Any],
+        *,
+        own: Mapping[str, Any] | None = None,
+        etag: str = "",
+        make: bool = False,
+    ) -> Queue:
+        """Changes what the queue allows of its jobs and of those of one key, as a whole or not at all.
+
+        It answers when every server that lives knows it: each reads the catalog about once a second.
+
+        Args:
+            scope: Who asks.
+            name: The queue's name.
+            changes: New values of attributes of its `KeyPolicy`; the others stay.
+            own: `max_waiting`, `max_running` and `rate`, those of them that are changed; None: any number.
+            etag: The one that the queue must have; empty: any.
+            make: Whether a queue that was never used is made.
+
+        Raises:
+            QueueNotFound: It was never used and is not to be made, or the principal may neither do this nor read its
+                jobs.
+            NotAllowed: The principal may read some of its jobs, and not do this.
+            EtagMismatch: The queue has another etag, or was never used.
+            KeyPolicyConflict: Parts of the policy would contradict each other.
+            ServersDiffer: An older server runs, which would not keep to this.
+        """
+        self._require_operate(scope, name, "change the queue", "queue.name")
+        await self._require_level(changes, own or {})
+        try:
+            found = await self._store.set_key_policy(
+                scope, name, changes, own=own, revision=revision_of(etag), make=make
+            )
+        except RevisionDiffers as differs:
+            raise EtagMismatch(
+                f"queue.etag: the queue {name!r} has another etag, since it was changed: read it again",
+                metadata={"queue": name, "etag": etag_of(differs.revision)},
+            ) from None
+        except PolicyConflict as conflict:
+            field = f"queue.key_policy.{conflict.field}"
+            raise KeyPolicyConflict(
+                f"{field}: {conflict.what}",
+                metadata={"queue": name},
+                violations=[FieldViolation(field, conflict.what)],
+            ) from None
+        if not found:
+            raise QueueNotFound.of(name, "queue.name")
+        others = await self._store.other_servers()
+        known = asyncio.get_running_loop().time() + KNOWN_WITHIN.total_seconds()
+        queue = await self._refreshed(scope, name, "queue.name")
+        if own and "max_waiting" in own:
+            await self._catalog.backlogs.count()
+        if others:
+            await asyncio.sleep(known - asyncio.get_running_loop().time())
+        return queue
+
+    async def unblock_key(self, scope: Scope, queue: str, key: str) -> tuple[UUID, int]:
+        """Lets a key go on with its next job, though a failed one blocks it. It goes on within a sweep of the keys.
+
+        Returns:
+            The job that blocked it, which stays as it ended, and how many jobs wait for the key.
+
+        Raises:
+            QueueNotFound: It was never used, or the principal may neither do this nor read its jobs.
+            NotAllowed: The principal may read some of its jobs, and not do this.
+            KeyNotBlocked: No job blocks it.
+        """
+        self._require_operate(scope, queue, "unblock a key of the queue", "queue")
+        found = await self._store.unblock_key(scope, queue, key)
+        if found is None:
+            raise QueueNotFound.of(queue, "queue")
+        blocked_by, waiting = found
+        if blocked_by is None:
+            raise KeyNotBlocked(
+                f"no failed job blocks the key {key!r} of the queue {queue!r}",
+                metadata={"queue": queue, "key": key},
+            )
+        return blocked_by, waiting
+
+    async def _require_level(self, changes: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+        needs = []
+        if replace(NO_KEY_POLICY, **changes) != NO_KEY_POLICY:
+            needs.append((KEY_POLICY_LEVEL, "`key_policy` of a queue"))
+        if changes.get("strict"):
+            needs.append((LIMITS_LEVEL, "`key_policy.order` of a queue"))
+        if changes.get("fair"):
+            needs.append((LIMITS_LEVEL, "`key_policy.fair` of a queue"))
+        for limit, value in own.items():
+            if value:
+                level = KEY_POLICY_LEVEL if limit == "max_waiting" else LIMITS_LEVEL
+                needs.append((level, f"`{_OWN[limit]}` of a queue"))
+        if needs:
+            # The highest alone: a change that is refused for one has not raised the requirement for another.
+            await self._levels.require(*max(needs))
+
+    def _require_operate(self, scope: Scope, name: str, doing: str, field: str = "name") -> None:
         if is_name(name) and not scope.grants.may_queue(Permission.OPERATE, name):
             if not scope.grants.sees_queue(name):
-                raise _not_found(name)
-            doing = "pause the queue" if paused else "resume the queue"
+                raise QueueNotFound.of(name, field)
             raise not_allowed("OPERATE", doing, queue=name, kind="*")
-        if not is_name(name) or not await self._store.set_queue_paused(scope, name, paused=paused):
-            raise _not_found(name)
+
+    async def _refreshed(self, scope: Scope, name: str, field: str = "name") -> Queue:
         await self._catalog.refresh()
         row = await self._store.get_queue(scope, name)
         if row is None:
-            raise _not_found(name)
+            raise QueueNotFound.of(name, field)
         (queue,) = await self._with_depths(scope, [row])
         return queue
+
+    async def _set_paused(self, scope: Scope, name: str, *, paused: bool, reason: str = "") -> Queue:
+        self._require_operate(scope, name, "pause the queue" if paused else "resume the queue")
+        if not is_name(name) or not await self._store.set_queue_paused(
+            scope, name, paused=paused, reason=reason
+        ):
+            raise QueueNotFound.of(name)
+        return await self._refreshed(scope, name)
 
     async def _with_depths(self, scope: Scope, rows: list[QueueRow]) -> list[Queue]:
         rows = [replace(row, lane_ids=self._readable(scope, row.lane_ids)) for row in rows]
@@ -117,7 +237,18 @@ def _queue(row: QueueRow, depths: list[LaneDepth]) -> Queue:
     summed = tuple(
         _sum(status, (depth for depth in depths if depth.status == status)) for status in _STATUSES
     )
-    return Queue(row.name, row.paused, summed, running=summed[-1].jobs, held=tuple(_held(depths)))
+    return Queue(
+        row.name,
+        row.paused,
+        summed,
+        running=summed[-1].jobs,
+        held=tuple(_held(depths)),
+        keys=row.keys,
+        revision=row.revision,
+        max_waiting=row.max_waiting,
+        max_running=row.max_running,
+        rate=row.rate,
+    )
 
 
 def _held(depths: list[LaneDepth]) -> Iterable[HoldDepth]:
@@ -136,9 +267,3 @@ def _sum(status: Status, depths: Iterable[LaneDepth]) -> Depth:
         if depth.oldest_age is not None:
             oldest = max(oldest or timedelta(), depth.oldest_age)
     return Depth(status, jobs, capped, oldest)
-
-
-def _not_found(name: str) -> QueueNotFound:
-    return QueueNotFound(
-        f"name: there is no queue {name!r}; a queue exists from its first use", metadata={"queue": name}
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from ...store.stores import Stores
+from ..upkeep.room import UpkeepRoom
 from .catalog import Catalog
 from .queues import QueueService
 
@@ -12,10 +13,10 @@ from .queues import QueueService
 class CatalogRoom:
     """Its parts are its attributes."""
 
-    def __init__(self, stores: Stores, *, open_kinds: bool) -> None:
-        self.catalog = Catalog(stores.catalog, open_kinds=open_kinds)
-        self.queues = QueueService(self.catalog, stores.catalog)
+    def __init__(self, stores: Stores, upkeep: UpkeepRoom, *, open_kinds: bool) -> None:
+        self.catalog = Catalog(stores.catalog, upkeep.levels, open_kinds=open_kinds)
+        self.queues = QueueService(self.catalog, stores.catalog, upkeep.levels)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""
-        return {"catalog": self.catalog.run}
+        return {"catalog": self.catalog.run, "waiting jobs": self.catalog.backlogs.run}

@@ -14,7 +14,7 @@ class Activity:
         claims: How many are on their way to the database.
         deliveries: How many claims have rows that no session has yet.
         rounds: How many rounds of claims have ended.
-        settling: Whether a commit of settlements is under way, which brings credit back.
+        settling: How many commits of settlements are under way, which bring credit back.
         settlements_wait: Whether settlements wait for the next commit.
         paused: Whether nothing is claimed or handed off any more.
     """
@@ -23,7 +23,7 @@ class Activity:
         self.claims = 0
         self.deliveries = 0
         self.rounds = 0
-        self.settling = False
+        self.settling = 0
         self.settlements_wait = False
         self.paused = False
         self._hand_offs = 0
@@ -108,11 +108,11 @@ class Activity:
     @contextmanager
     def settling_now(self) -> Iterator[None]:
         """Around a commit of settlements."""
-        self.settling = True
+        self.settling += 1
         try:
             yield
         finally:
-            self.settling = False
+            self.settling -= 1
             self.progressed()
             self.wake()
 

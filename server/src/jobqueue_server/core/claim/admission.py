@@ -6,9 +6,11 @@ import asyncio
 
 from ..tuning import Tuning
 from .activity import Activity
+from .full import FullLimits
 from .lines import Lines
 from .load import Load
 from .takers import Takers
+from .targets import Group
 
 
 class Admission:
@@ -18,12 +20,19 @@ class Admission:
     """
 
     def __init__(
-        self, takers: Takers, lines: Lines, activity: Activity, load: Load, tuning: Tuning | None = None
+        self,
+        takers: Takers,
+        lines: Lines,
+        activity: Activity,
+        load: Load,
+        full: FullLimits,
+        tuning: Tuning | None = None,
     ) -> None:
         self._takers = takers
         self._lines = lines
         self._activity = activity
         self._load = load
+        self._full = full
         self._tuning = tuning or Tuning()
         # How many jobs inserts may bring because others have ended.
         self._allowance = 0.0
@@ -71,7 +80,13 @@ class Admission:
         self._load.have_ended(jobs)
 
     def _backlog(self) -> bool:
-        return any(group.waiting(self._lines) for group in self._takers.groups)
+        return any(group.waiting(self._lines) or self._counted_waits(group) for group in self._takers.groups)
 
     def _claimable(self) -> bool:
-        return any(group.has_credit() and group.targets(self._lines, 1)[0] for group in self._takers.groups)
+        return any(
+            group.has_credit() and (group.targets(self._lines, 1)[0] or self._counted_waits(group))
+            for group in self._takers.groups
+        )
+
+    def _counted_waits(self, group: Group) -> bool:
+        return any(True for _ in group.counted(self._lines, self._full))

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from ...errors import JobQueueError
 from ...metrics import Metrics
-from ...store.claim.claims import ClaimStore
+from ...store.claim.claims import Allowed, ClaimStore
 from ...store.database import Record
 from ..catalog.catalog import Lane
 from ..lease.session import Session
@@ -22,6 +22,7 @@ from ..tuning import Tuning
 from .activity import Activity
 from .deal import deal
 from .delivery import Delivery
+from .full import FullLimits
 from .lines import Lines
 from .load import Load
 from .plan import Plan, fitting
@@ -42,6 +43,7 @@ class Claimer:
         delivery: Delivery,
         activity: Activity,
         load: Load,
+        full: FullLimits,
         metrics: Metrics,
         tuning: Tuning | None = None,
     ) -> None:
@@ -51,6 +53,7 @@ class Claimer:
         self._delivery = delivery
         self._activity = activity
         self._load = load
+        self._full = full
         self._metrics = metrics
         self._tuning = tuning or Tuning()
         # The last delivery that began; those before it end before it does.
@@ -114,6 +117,10 @@ class Claimer:
         for group in self._takers.turns():
             again |= await self._claim_isolated(group)
             again |= await self._claim(group)
+        for group in self._takers.asking():
+            for lanes in list(group.counted(self._lines, self._full)):
+                again |= await self._claim_counted(group, lanes)
+            group.asked()
         self._activity.round_ended()
         return again
 
@@ -123,12 +130,9 @@ class Claimer:
             return False
         if self._saturated is group:
             self._second_may_claim.set()
-        slots, targets = plan.slots, plan.targets
+        slots, targets, ids = plan.slots, plan.targets, [session.id for session in plan.slots]
         self._last_claim_multi_lane = len(targets) > 1
-        rows = await self._take(
-            slots,
-            self._store.claim(targets, [session.id for session in slots], _epochs(slots)),
-        )
+        rows = await self._take(slots, self._store.claim(targets, ids, _epochs(slots)))
         group.turned()
         whole = len(rows) == self._tuning.most_claimed and len(targets) == 1 and not slots[0].bounded
         self._saturated = group if whole else None
@@ -137,16 +141,41 @@ class Claimer:
         # priorities below: without another round they would wait for the next sweep, a second for each priority.
         return bool(rows) or group.waiting(self._lines)
 
-    async def _plan(self, group: Group) -> Plan | None:
-        """The next claim of a group, once it may be made; None without a job to claim or a session to take it."""
+    async def _claim_counted(self, group: Group, lanes: list[Lane]) -> bool:
+        """One claim of these lanes, whose queue or kind limits how many jobs run or start."""
+        plan = None if self._full.holds(lanes[0]) else await self._plan(group, lanes)
+        if plan is None:
+            return False
+        slots, allowed, ids = plan.slots, Allowed(0), [session.id for session in plan.slots]
+        self._full.asks(lanes[0], group.kinds_beside(lanes[0]))
+
+        async def claim() -> list[Record]:
+            nonlocal allowed
+            allowed, rows = await self._store.claim_counted(
+                lanes[0].queue_id, plan.targets, ids, _epochs(slots), _kind(lanes)
+            )
+            return rows
+
+        rows = await self._take(slots, claim())
+        plan.note(rows, allowed.room)
+        if len(rows) >= allowed.room:
+            self._full.add(lanes[0], allowed)
+            return False
+        return bool(rows) or group.waiting(self._lines, lanes)
+
+    async def _plan(self, group: Group, counted: list[Lane] | None = None) -> Plan | None:
+        """The next claim of a group, once it may be made; None without a job to claim or a session to take it.
+
+        With `counted`, the next one there: lanes of a claim that asks for limits.
+        """
         waited = False
         while True:
-            if self._activity.paused or not group.waiting(self._lines):
+            if self._activity.paused or not group.waiting(self._lines, counted):
                 return None
             slots = deal(group.by_room(), self._tuning.most_claimed, whole=self._load.cpu_overcommitted)
             if not slots:
                 return None
-            targets, lines = group.targets(self._lines, len(slots))
+            targets, lines = group.targets(self._lines, len(slots), counted)
             if not targets:
                 return None
             if self._activity.settling and not waited and len(slots) < self._tuning.few_claimed:
@@ -168,20 +197,37 @@ class Claimer:
 
     async def _claim_isolated(self, group: Group) -> bool:
         lanes = [lane for lane in group.lanes if lane.id in self._lines.isolated and not lane.gated]
-        if not lanes:
-            return False
+        again = await self._claim_isolated_in(group, lanes) if lanes else False
+        for lanes in group.counted_isolated(self._lines, self._full):
+            if not self._full.holds(lanes[0]):
+                again |= await self._claim_isolated_in(group, lanes, counted=True)
+        return again
+
+    async def _claim_isolated_in(self, group: Group, lanes: list[Lane], *, counted: bool = False) -> bool:
         slots = [session for session in group.sessions if session.free > 0 and session.isolated == 0]
         if slots and any(session.capacity.by_kind for session in group.sessions):
             lanes = [lane for lane in lanes if any(session.free_for(lane.kind) > 0 for session in slots)]
         if not slots or not lanes or not await self._isolated_fits(slots[0], lanes):
             return False
         marks = {lane.id: self._lines.isolated[lane.id] for lane in lanes}
-        rows = await self._take(
-            slots,
-            self._store.claim_isolated([lane.id for lane in lanes], _epochs(slots)),
-            isolated=True,
-        )
-        if len(rows) < len(slots):
+        allowed = Allowed(len(slots))
+        if counted:
+            self._full.asks(lanes[0], group.kinds_beside(lanes[0]))
+
+        async def claim() -> list[Record]:
+            nonlocal allowed
+            ids = [lane.id for lane in lanes]
+            if not counted:
+                return await self._store.claim_isolated(ids, _epochs(slots))
+            allowed, rows = await self._store.claim_isolated_counted(
+                lanes[0].queue_id, ids, _epochs(slots), _kind(lanes)
+            )
+            return rows
+
+        rows = await self._take(slots, claim(), isolated=True)
+        if counted and len(rows) >= allowed.room:
+            self._full.add(lanes[0], allowed)
+        elif len(rows) < len(slots):
             self._lines.none_isolated(marks)
         return bool(rows)
 
@@ -239,6 +285,11 @@ class Claimer:
 
 def _epochs(slots: Sequence[Session]) -> dict[int, int]:
     return {session.id: session.epoch for session in slots}
+
+
+def _kind(lanes: Sequence[Lane]) -> int | None:
+    """The kind that a claim asks."""
+    return lanes[0].kind_id if lanes[0].kind_limited else None
 
 
 def _give_back(slots: Sequence[Session]) -> None:

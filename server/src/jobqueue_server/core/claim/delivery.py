@@ -13,7 +13,9 @@ from ...metrics import Metrics
 from ...store.attempt.attempts import AttemptEnd
 from ...store.claim.claims import ClaimStore
 from ...store.database import Record
+from ...store.limits.turnstiles import Leased
 from ..catalog.catalog import Catalog, Lane
+from ..events.key_calls import KeyCalls
 from ..lease.attempt_ends import AttemptEnds
 from ..lease.early_cancels import EarlyCancels
 from ..lease.lease import Lease, LeaseTemplate
@@ -33,6 +35,7 @@ class Delivery:
         activity: Activity,
         attempts: AttemptEnds,
         cancels: EarlyCancels,
+        key_calls: KeyCalls,
         metrics: Metrics,
     ) -> None:
         self._store = store
@@ -41,21 +44,22 @@ class Delivery:
         self._activity = activity
         self._attempts = attempts
         self._cancels = cancels
+        self._key_calls = key_calls
         self._metrics = metrics
         self._orphans: list[AttemptEnd] = []
 
     async def deliver(
         self,
-        rows: Sequence[Record],
+        rows: Sequence[Record | Leased],
         sessions: Mapping[int, Session],
         *,
-        isolated: bool,
+        isolated: bool = False,
         after: asyncio.Task[None] | None = None,
     ) -> None:
-        """Reads the payloads of a claim's rows, and hands the leases over.
+        """Reads the payloads of jobs that were just leased, and hands the leases over.
 
         Args:
-            rows: As `claim.sql` and `claim_isolated.sql` answer them.
+            rows: As `claim.sql` and `claim_isolated.sql` answer them, or of jobs that were let in by their keys.
             sessions: By their ids.
             isolated: Whether the jobs run isolated.
             after: The delivery before this one, whose leases go first.
@@ -69,9 +73,7 @@ class Delivery:
             checkpoints = await self._store.checkpoints(again) if again else {}
         except JobQueueError:
             # They are leased, and no session will hear of them.
-            self._orphans += [
-                AttemptEnd(row["id"], row["attempts"], row["session_id"], Event.UNDELIVERED) for row in rows
-            ]
+            self._orphans += [AttemptEnd(row[0], row[4], row[5], Event.UNDELIVERED) for row in rows]
             raise
         if after is not None and not after.done():
             await asyncio.wait((after,))
@@ -80,7 +82,7 @@ class Delivery:
 
     def _leases(
         self,
-        rows: Iterable[Record],
+        rows: Iterable[Record | Leased],
         sessions: Mapping[int, Session],
         bodies: Mapping[UUID, Record],
         checkpoints: Mapping[UUID, bytes],
@@ -109,20 +111,29 @@ class Delivery:
                     self._orphans.append(AttemptEnd(job_id, attempt, session.id, Event.UNDELIVERED))
                     continue
                 weight[session] += len(payload)
-            terms = body[2:]
-            key = (lane_id, attempt, failures, terms)
-            template = templates.get(key)
+            key, terms = body[2], body[3:]
+            alike = (lane_id, attempt, failures, terms, key is None)
+            template = templates.get(alike)
             if template is None:
                 lane = self._catalog.lane_by_id(lane_id)
                 assert lane is not None, "a claim names only lanes that are known here"
-                template = templates[key] = LeaseTemplate(lane, attempt, failures, at, terms, isolated)
+                template = LeaseTemplate(lane, attempt, failures, at, terms, isolated, key is not None)
+                templates[alike] = template
             waits[template.lane].append((at - run_at).total_seconds())
             lease = Lease(session.next_lease_id(), job_id, template, payload)
+            if key is not None:
+                lease.has_key(key)
             if job_id in checkpoints:
                 lease.goes_on_from(checkpoints[job_id])
             given[session].append(lease)
         for lane, seconds in waits.items():
             self._metrics.waited(lane.kind, seconds)
+            if lane.backlog is not None:
+                lane.backlog.went(len(seconds))
+            if lane.fair:
+                leases = (lease for some in given.values() for lease in some)
+                keys = [lease.key for lease in leases if lease.key and lease.template.lane is lane]
+                self._key_calls.started(lane.queue_id, keys)
         if len(self._orphans) > orphans:
             self._activity.wake()
         return given

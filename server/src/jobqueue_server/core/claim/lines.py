@@ -129,9 +129,9 @@ class Lines:
         """Every line known in a queue."""
         return self._by_queue.get(queue_id, {}).values()
 
-    def ready(self, lane_id: int, priority: int) -> None:
+    def ready(self, lane_id: int, priority: int, *, isolated: bool = False) -> None:
         """A job was made ready here: the lines know, and the other servers are told."""
-        self._fire(lane_id, priority, isolated=False, told=False)
+        self._fire(lane_id, priority, isolated=isolated, told=False)
 
     def seen(self, lane_id: int, priority: int, isolated: bool = False) -> None:
         """A job is ready, as a sweep saw or another server said. `isolated`: one that is to run isolated."""
@@ -187,8 +187,8 @@ class Lines:
     def _ended(self, ended: Sequence[Ended]) -> None:
         """Jobs went back to their lines, by a retry, snooze, release or loss."""
         for each in ended:
-            if each.waits is not None:
-                lane_id, priority, isolated, run_at = each.waits
+            if each.waits is not None and not each.waits.held:
+                lane_id, priority, isolated, run_at, _ = each.waits
                 self.due_at(lane_id, priority, run_at, isolated=isolated)
 
     async def _database_changed(self, change: DatabaseChange) -> None:

@@ -38,8 +38,12 @@ class Plan:
         """With the marks as they are now."""
         return cls(slots, targets, lines, [line.mark for line in lines])
 
-    def note(self, rows: Sequence[Record]) -> None:
-        """Takes in what the claim brought: where the next one starts, and which lines have no more."""
+    def note(self, rows: Sequence[Record], room: int | None = None) -> None:
+        """Takes in what the claim brought: where the next one starts, and which lines have no more.
+
+        `room`: how many it might have brought, where that was not up to its slots alone.
+        """
+        most = len(self.slots) if room is None else min(room, len(self.slots))
         found = Counter(map(_LINE_OF, rows))
         newest: dict[tuple[int, int], datetime] = {}
         for key, run_at in zip(map(_LINE_OF, rows), map(_RUN_AT_OF, rows), strict=True):
@@ -53,7 +57,7 @@ class Plan:
             if key in newest:
                 line.claimed(newest[key])
             # With fewer rows than slots, and than its queue may give, nothing was cut off: the claim found all.
-            cut_off = len(rows) >= len(self.slots) or of_queue[target.queue_number] >= target.most
+            cut_off = len(rows) >= most or of_queue[target.queue_number] >= target.most
             line.read(found[key], target.take, mark, cut_off=cut_off)
 
 

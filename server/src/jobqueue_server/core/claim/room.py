@@ -15,9 +15,11 @@ from .activity import Activity
 from .admission import Admission
 from .claimer import Claimer
 from .delivery import Delivery
+from .full import FullLimits
 from .handoff import HandOff
 from .lines import Lines
 from .load import Load
+from .offers import Offers
 from .sweep import Sweep
 from .takers import Takers
 
@@ -43,11 +45,20 @@ class ClaimRoom:
             catalog.catalog, upkeep.clock, activity, events.ends, events.peers, database
         )
         self.delivery = Delivery(
-            store, catalog.catalog, takers, activity, lease.attempts, lease.early_cancels, metrics
+            store,
+            catalog.catalog,
+            takers,
+            activity,
+            lease.attempts,
+            lease.early_cancels,
+            events.key_calls,
+            metrics,
         )
-        self.admission = Admission(takers, lines, activity, load, tuning)
+        self.full = full = FullLimits(activity, events.ends, metrics)
+        self.admission = Admission(takers, lines, activity, load, full, tuning)
         self.hand_off = HandOff(takers, lines, self.admission, self.delivery, activity, load, tuning)
-        self.claimer = Claimer(store, takers, lines, self.delivery, activity, load, metrics, tuning)
+        self.offers = Offers(takers, lines, self.delivery, activity, load, tuning)
+        self.claimer = Claimer(store, takers, lines, self.delivery, activity, load, full, metrics, tuning)
         self.sweep = Sweep(store, takers, lines, tuning)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:

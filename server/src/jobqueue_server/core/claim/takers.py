@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from ..catalog.catalog import Catalog, Lane
 from ..events.database_state import DatabaseChange, DatabaseState
 from ..lease.session import Session
 from .activity import Activity
-from .targets import Group
+from .targets import Group, turns
 
 
 class Takers:
@@ -25,6 +25,8 @@ class Takers:
         self._groups: dict[object, Group] = {}
         self._group_of: dict[Session, object] = {}
         self._by_lane: dict[int, list[Group]] = {}
+        self._by_queue: dict[int, list[int]] = {}
+        self._asking_turn = 0
         self.new_lanes = asyncio.Event()
         catalog.on_change.append(self._lanes_changed)
         database.subscribe(self._database_changed)
@@ -61,10 +63,13 @@ class Takers:
 
     def _lanes_changed(self) -> None:
         self._by_lane = {}
+        of_queue: dict[int, set[int]] = {}
         for group in self._groups.values():
             group.see(self._catalog.lanes())
             for lane in group.lanes:
                 self._by_lane.setdefault(lane.id, []).append(group)
+                of_queue.setdefault(lane.queue_id, set()).add(lane.id)
+        self._by_queue = {queue_id: sorted(lane_ids) for queue_id, lane_ids in of_queue.items()}
         self.sweep_anew()
 
     async def _database_changed(self, change: DatabaseChange) -> None:
@@ -92,9 +97,19 @@ class Takers:
             if group is not None:
                 yield group
 
+    def asking(self) -> list[Group]:
+        """Those with lanes that limits hold, each the first one in its turn."""
+        found = [group for group in self._groups.values() if group.asks]
+        self._asking_turn += 1
+        return turns(found, self._asking_turn)
+
     def of_lane(self, lane_id: int) -> list[Group]:
         """The groups that take jobs of a lane."""
         return self._by_lane.get(lane_id, [])
+
+    def lanes_of(self, queue_id: int) -> Sequence[int]:
+        """The lanes of a queue that a session here takes jobs from."""
+        return self._by_queue.get(queue_id, ())
 
     def lanes(self) -> list[Lane]:
         """Every lane that a session here takes jobs from."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from ...store.claim.claims import ClaimTarget
 from ..catalog.catalog import Lane
 from ..lease.session import Session
+from .full import FullLimits
 from .lines import Line, Lines
 
 # A claim of several queues takes so many jobs of each at least, if they are there.
 LEAST_OF_QUEUE = 20
 UNBOUNDED = (1 << 31) - 1
+_Each = TypeVar("_Each")
 
 
 class Group:
@@ -27,6 +30,10 @@ class Group:
         self._room_of: dict[Session, int] = {}
         self.queues: list[list[Lane]] = []
         self.turn = 0
+        # By queue, of what lanes each claim is that asks for limits.
+        self._asking: list[list[list[Lane]]] = []
+        self._asking_turn = 0
+        self._kinds: dict[int, frozenset[str]] = {}
 
     def add(self, session: Session) -> None:
         """A session takes part."""
@@ -77,6 +84,15 @@ class Group:
                 break
         return credit
 
+    def slots(self, enough: int) -> int:
+        """The slots of its sessions, free or not. It stops as soon as that is `enough`."""
+        slots = 0
+        for session in self.sessions:
+            slots += session.capacity.slots
+            if slots >= enough:
+                break
+        return slots
+
     def _has_room(self, session: Session) -> None:
         """What a session has free may have grown."""
         free = session.free
@@ -105,23 +121,86 @@ class Group:
             if lane.namespace == self.namespace and (lane.queue, lane.kind) in self.subscriptions:
                 by_queue[lane.queue_id].append(lane)
         self.queues = [by_queue[queue_id] for queue_id in sorted(by_queue)]
+        asking = ([lane for lane in lanes if lane.gated] for lanes in self.queues)
+        self._asking = [_claimed_together(lanes) for lanes in asking if lanes]
+        self._kinds = {
+            each[0][0].queue_id: frozenset(lane.kind for lanes in each for lane in lanes)
+            for each in self._asking
+        }
 
     @property
     def lanes(self) -> list[Lane]:
         """All of its lanes."""
         return [lane for lanes in self.queues for lane in lanes]
 
-    def waiting(self, lines: Lines) -> bool:
-        """Whether a job may be waiting in one of its lanes."""
-        return any(self._ready(lanes, lines) for lanes in self.queues)
+    def waiting(self, lines: Lines, counted: list[Lane] | None = None) -> bool:
+        """Whether a job may be waiting in one of its lanes, those aside of which a queue or a kind limits how many run.
+
+        With `counted`, such lanes of one queue, whether one may be waiting there.
+        """
+        queues = self.queues if counted is None else [counted]
+        return any(self._ready(lanes, lines, counted is not None) for lanes in queues)
+
+    def counted(self, lines: Lines, full: FullLimits) -> Iterator[list[Lane]]:
+        """The lanes of each claim that asks for limits, where none of these is used up and a job may be waiting.
+
+        The queues take turns. In a queue those of the highest priority go first, and of equals each in its turn.
+        """
+        for each in turns(self._asking, self._asking_turn):
+            found: list[tuple[int, list[Lane]]] = []
+            for lanes in turns(each, self._asking_turn // len(self._asking)):
+                if lanes[0].counted and not full.holds(lanes[0]):
+                    ready = self._ready(lanes, lines, counted=True)
+                    if ready:
+                        found.append((max(line.priority for line in ready), lanes))
+            yield from (lanes for _, lanes in sorted(found, key=lambda one: -one[0]))
+
+    @property
+    def asks(self) -> bool:
+        """Whether a claim of it may have to ask for limits."""
+        return bool(self._asking)
+
+    def kinds_beside(self, lane: Lane) -> frozenset[str]:
+        """The kinds of its gated lanes in the queue of this one."""
+        return self._kinds.get(lane.queue_id, frozenset([lane.kind]))
+
+    def asked(self) -> None:
+        """Claims that ask for limits were made for it: the next ones begin with the next queue."""
+        self._asking_turn += 1
+
+    def counted_isolated(self, lines: Lines, full: FullLimits) -> list[list[Lane]]:
+        """As `counted`, those lanes in which an isolated job may be waiting."""
+        if not lines.isolated:
+            return []
+        found = (
+            [lane for lane in lanes if lane.id in lines.isolated]
+            for each in self._asking
+            for lanes in each
+            if lanes[0].counted and not full.holds(lanes[0])
+        )
+        return [lanes for lanes in found if lanes]
+
+    def slots_left(self, lines: Lines, wanted: int, most_claimed: int) -> int:
+        """How many slots jobs may take, `wanted` at most, that have not stood in any of its lines.
+
+        What waits in line goes first, at any priority and in any queue. Where only a few jobs wait these are the slots
+        that the next claim, of `most_claimed` jobs, can't use. A claim that is under way has its slots already.
+        """
+        ready = [line for lanes in self.queues for line in self._ready(lanes, lines)]
+        if any(line.saturated for line in ready):
+            return 0
+        kept = most_claimed if ready and not any(session.claiming for session in self.sessions) else 0
+        return max(min(self.credit(kept + wanted) - kept, wanted), 0)
 
     @staticmethod
-    def _ready(lanes: list[Lane], lines: Lines) -> list[Line]:
-        own = {lane.id for lane in lanes if not lane.gated}
+    def _ready(lanes: list[Lane], lines: Lines, counted: bool = False) -> list[Line]:
+        own = {lane.id for lane in lanes if (lane.counted if counted else not lane.gated)}
         return [line for line in lines.of_queue(lanes[0].queue_id) if line.ready and line.lane.id in own]
 
-    def targets(self, lines: Lines, most: int) -> tuple[list[ClaimTarget], list[Line]]:
-        """The targets of a claim of `most` jobs, with their lines.
+    def targets(
+        self, lines: Lines, most: int, counted: list[Lane] | None = None
+    ) -> tuple[list[ClaimTarget], list[Line]]:
+        """The targets of a claim of `most` jobs, with their lines; with `counted`, of one in these lanes.
 
         The queues take turns, each down to its first saturated priority. A line that is not saturated is asked for
         `most` jobs; saturated lines share them. Mostly, a queue gives no more than its turns come to. The commit
@@ -129,11 +208,12 @@ class Group:
         """
         caps = self._caps()
         chosen: list[tuple[int, Line]] = []
-        for turn in range(len(self.queues)):
+        own = self.queues if counted is None else [counted]
+        for turn in range(len(own)):
             # A kind whose slots are all taken does not stand in the way of lower priorities.
             ready = [
                 line
-                for line in self._ready(self.queues[(turn + self.turn) % len(self.queues)], lines)
+                for line in self._ready(own[(turn + self.turn) % len(own)], lines, counted is not None)
                 if caps.get(line.lane.kind, most) > 0
             ]
             saturated = max((line.priority for line in ready if line.saturated), default=None)
@@ -143,7 +223,7 @@ class Group:
         queues = len({turn for turn, _ in chosen})
         # Of kinds of one priority the oldest job goes first, so none may be cut off before the others. And a claim must
         # take the jobs whose sizes were compared.
-        by_turn = len({(turn, line.priority) for turn, line in chosen}) == len(chosen) and not self._bounded
+        by_turn = len({(turn, line.priority) for turn, line in chosen}) == len(chosen) and not self.bounded
         of_queue = UNBOUNDED
         if by_turn:
             of_queue = max(math.ceil(most / queues), LEAST_OF_QUEUE) if queues > 1 else most
@@ -160,7 +240,7 @@ class Group:
         return targets, read
 
     @property
-    def _bounded(self) -> bool:
+    def bounded(self) -> bool:
         """Whether its one session bounds kinds or bytes."""
         return any(session.bounded for session in self.sessions) if len(self.sessions) == 1 else False
 
@@ -171,3 +251,15 @@ class Group:
         return {
             kind: session.free_for(kind) for session in self.sessions for kind in session.capacity.by_kind
         }
+
+
+def turns(all_of_them: list[_Each], turn: int) -> list[_Each]:
+    """All of them, beginning with the one whose turn it is."""
+    first = turn % max(len(all_of_them), 1)
+    return all_of_them[first:] + all_of_them[:first]
+
+
+def _claimed_together(lanes: list[Lane]) -> list[list[Lane]]:
+    """Gated lanes of one queue as claims lease from them: a claim asks for one kind with limits at most."""
+    alike = [lane for lane in lanes if not lane.kind_limited]
+    return ([alike] if alike else []) + [[lane] for lane in lanes if lane.kind_limited]

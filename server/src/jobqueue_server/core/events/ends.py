@@ -14,12 +14,13 @@ _log = logging.getLogger(__name__)
 
 
 class Waits(NamedTuple):
-    """Where the job of an attempt that ended waits for its next one."""
+    """Where the job of an attempt that ended waits for its next one. `held`: in no line, since its key is limited."""
 
     lane_id: int
     priority: int
     isolated: bool
     run_at: datetime
+    held: bool = False
 
 
 class Ended(NamedTuple):
@@ -33,6 +34,7 @@ class Ended(NamedTuple):
         outcome: What became of them, one of `metrics.OUTCOMES`.
         ran: Seconds from the claim to the end; None where no attempt ran.
         waits: Where the one job waits now; None: the jobs have ended.
+        lane_id: Theirs; None where no attempt ran.
     """
 
     job_ids: Collection[UUID]
@@ -40,6 +42,7 @@ class Ended(NamedTuple):
     outcome: str = ""
     ran: float | None = None
     waits: Waits | None = None
+    lane_id: int | None = None
 
 
 Listener = Callable[[Sequence[Ended]], None]
@@ -79,7 +82,7 @@ class EndCounter:
         ends.subscribe(self._count)
 
     def _count(self, ended: Sequence[Ended]) -> None:
-        for job_ids, kind, outcome, ran, _ in ended:
+        for job_ids, kind, outcome, ran, *_ in ended:
             if kind is not None:
                 self._metrics.finished(kind, outcome, len(job_ids))
                 if ran is not None:

@@ -11,6 +11,8 @@ from ..tuning import Tuning
 from .database_state import DatabaseState
 from .ends import EndCounter, Ends
 from .exchange import Exchange
+from .flows import Flows
+from .key_calls import KeyCalls
 from .notices import Peers
 from .this_server import ThisServer
 
@@ -33,7 +35,9 @@ class EventsRoom:
         self.peers = Peers(self.server, tuning)
         self.database = DatabaseState()
         self.ends = Ends()
+        self.key_calls = KeyCalls()
         EndCounter(self.ends, metrics)
+        self.flows = Flows(self.ends)
         self.exchange = Exchange(stores.notices, self.peers, self.server, catalog.catalog, metrics, tuning)
         self._exchanges = exchanges
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
 
+from ...errors import FieldViolation, KeyBacklogFull
 from ...fields import FIELDS, answer_key
 from ...lifecycle import Status
 from ...model import DEFAULT_MAX_ATTEMPTS, Job
-from ...store.intake.intake import NewRows, Stored
+from ...store.intake.intake import Conflict, NewRows, Stored
 from ..catalog.catalog import Lane
+from ..catalog.waiting_limits import WaitingLimit
 from .waiting import Waiting
+
+#: When a caller whose key has a full backlog should try again.
+BACKLOG_RETRY = timedelta(seconds=1)
 
 
 def _unanswered() -> asyncio.Future[datetime]:
@@ -29,10 +35,14 @@ class Batch:
         path: Where the jobs stand in the request: `job` for one job, `jobs[]` for a list.
         jobs: How many jobs the rows hold.
         size: The bytes of their payloads.
+        backlogs: Of the queues that limit how many jobs wait, each with how many of the jobs go there.
         done: Ends when the jobs are stored, with the time by the database's clock, or with the error.
         room: What counts the jobs as waiting; None before they are in line, and once they wait no longer.
         taken: Whether an insert has them.
-        lost_key: Whether the insert found that the key of its only row stands for another job.
+        lost_key: Whether the insert found that the key of its only row stands for another job, or its name is held.
+        conflict: The job that holds the name of its only row, which was not stored.
+        pressure: As in `model.Ticket`.
+        limited: Whether the queue of one of the jobs limits its key.
         instead: As in `model.Ticket`.
     """
 
@@ -43,19 +53,31 @@ class Batch:
     path: str
     jobs: int
     size: int
+    backlogs: Sequence[tuple[WaitingLimit, int]] = ()
     room: Waiting | None = None
     taken: bool = False
     lost_key: bool = False
+    conflict: Conflict | None = None
+    pressure: float = 0.0
+    limited: bool = False
     done: asyncio.Future[datetime] = field(default_factory=_unanswered)
 
     @classmethod
-    def of(cls, rows: list[NewRows], lanes: list[Lane], path: str) -> Batch:
+    def of(
+        cls,
+        rows: list[NewRows],
+        lanes: list[Lane],
+        path: str,
+        backlogs: Sequence[tuple[WaitingLimit, int]] = (),
+    ) -> Batch:
         """Counts the jobs and their bytes."""
         if len(rows) == 1:
-            payloads = rows[0].payloads
-            return cls(rows, lanes, path, len(payloads), sum(map(len, payloads)))
+            payloads, limited = rows[0].payloads, rows[0].stiles is not None
+            return cls(rows, lanes, path, len(payloads), sum(map(len, payloads)), backlogs, limited=limited)
         jobs = sum(len(row.ids) for row in rows)
-        return cls(rows, lanes, path, jobs, sum(sum(map(len, row.payloads)) for row in rows))
+        size = sum(sum(map(len, row.payloads)) for row in rows)
+        limited = any(row.stiles is not None for row in rows)
+        return cls(rows, lanes, path, jobs, size, backlogs, limited=limited)
 
     @classmethod
     def joined(cls, batches: Iterable[Batch], path: str) -> Batch:
@@ -65,9 +87,39 @@ class Batch:
         return cls.of(rows, [lane for batch in batches for lane in batch.lanes], path)
 
     @property
+    def backlog_full(self) -> bool:
+        """Whether it was refused since a key has as many waiting jobs as its queue allows."""
+        return (
+            self.done.done()
+            and not self.done.cancelled()
+            and isinstance(self.done.exception(), KeyBacklogFull)
+        )
+
+    def jobs_of(self, stiles: Collection[int]) -> Counter[int]:
+        """How many of the jobs are of each of these keys."""
+        counts = Counter[int]()
+        for row in self.rows:
+            if row.stiles is not None:
+                counts.update(stile for stile in row.stiles if stile in stiles)
+        return counts
+
+    @property
     def keyed(self) -> bool:
         """Whether one of the jobs has an idempotency key."""
         return any(row.key_digest is not None for row in self.rows)
+
+    @property
+    def named(self) -> bool:
+        """Whether one of the jobs is unique."""
+        return any(row.name is not None for row in self.rows)
+
+    @property
+    def full_limit(self) -> WaitingLimit | None:
+        """The first limit of these queues that is reached; None: there is room for the jobs."""
+        for limit, _ in self.backlogs:
+            if limit.full:
+                return limit
+        return None
 
     @property
     def ids(self) -> Sequence[UUID]:
@@ -83,8 +135,13 @@ class Batch:
 
     @property
     def idempotency_key(self) -> str | None:
-        """The key of the first job."""
+        """The idempotency key of the first job."""
         return self.rows[0].new.idempotency_key
+
+    @property
+    def key(self) -> str | None:
+        """The key of the first job, by which its queue may limit it."""
+        return self.rows[0].new.key
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -99,6 +156,10 @@ class Batch:
     def place(self, index: int) -> str:
         """The path of the job with that index."""
         return place(self.path, index)
+
+    def place_of(self, row: NewRows) -> str:
+        """The path of the first job of one of its rows."""
+        return self.place(sum(len(one.ids) for one in self.rows[: self.rows.index(row)]))
 
     def job(self, at: datetime) -> Job:
         """The first job as it was enqueued at that time. What followed since is read by GetJob."""
@@ -130,11 +191,15 @@ class Batch:
         room.check(self.jobs)
         room.enter(self.jobs)
         self.room = room
+        for limit, jobs in self.backlogs:
+            limit.enters(jobs)
 
     def _leave(self) -> None:
         if self.room is not None:
             self.room.leave(self.jobs)
             self.room = None
+            for limit, jobs in self.backlogs:
+                limit.leaves(jobs)
 
     def take(self) -> bool:
         """An insert takes the jobs. False where their caller has given up."""
@@ -151,12 +216,19 @@ class Batch:
             self.rows, self.lanes, self.jobs, self.size = [], [], 0, 0
             self.done.cancel()
 
-    def succeed(self, stored: Stored) -> None:
-        """The insert is committed."""
+    def succeed(self, stored: Stored, pressure: float) -> None:
+        """The insert is committed. Its jobs may be told how near the server is to refusing more."""
         self._leave()
+        self.lost_key = bool(stored.lost_keys) and self.rows[0].id in stored.lost_keys
+        if stored.conflicts:
+            self.conflict = stored.conflicts.get(self.rows[0].id)
+        for limit, jobs in self.backlogs:
+            if not self.lost_key:
+                limit.came(jobs)
+            pressure = max(pressure, limit.fill)
+        self.pressure = pressure
         if self.done.done():
             return
-        self.lost_key = bool(stored.lost_keys) and self.rows[0].id in stored.lost_keys
         self.done.set_result(stored.at)
 
     def fail(self, error: Exception) -> None:
@@ -166,6 +238,24 @@ class Batch:
             self.done.set_exception(error)
             # A caller that gave up meanwhile never looks at it.
             self.done.exception()
+
+
+def backlog_full(batch: Batch, stiles: Collection[int]) -> KeyBacklogFull:
+    """What a caller is told whose jobs would pass what their queue lets wait for these keys."""
+    violations, first, keys = [], 0, set()
+    description = "as many jobs as its queue allows wait for this key; try again once some have started"
+    for row in batch.rows:
+        for index, (stile, key) in enumerate(zip(row.stiles or (), row.keys or (), strict=True), first):
+            if stile in stiles:
+                keys.add(key)
+                violations.append(FieldViolation(f"{batch.place(index)}.key", description))
+        first += len(row.ids)
+    some = ", ".join(sorted(keys)[:3]) + (" and others" if len(keys) > 3 else "")
+    return KeyBacklogFull(
+        f"as many jobs as the queue allows wait for the key {some}; none of the call's jobs was stored",
+        violations=violations[:100],
+        retry_after=BACKLOG_RETRY,
+    )
 
 
 def place(path: str, index: int) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from datetime import datetime
 
 from ...errors import JobQueueError, QueueFull
 from ...metrics import Metrics
 from ...store.database import DataError
-from ...store.intake.intake import IntakeStore
+from ...store.intake.intake import BacklogOfKeys, IntakeStore
 from ..claim.handoff import HandOff, SlotReservation
 from ..claim.load import Load
 from ..tuning import Tuning
-from .batch import Batch
+from .batch import Batch, backlog_full
 from .callers import FairLine
+from .names import UniqueNames
 from .placement import Placement
 from .waiting import Waiting
 from .window import BatchingWindow
@@ -25,7 +27,9 @@ _log = logging.getLogger(__name__)
 class Batcher:
     """A line of batches and the inserts that they share.
 
-    In one line either every row has an idempotency key, or none has.
+    In one line either every row has an idempotency key, or none has. Batches with a job whose queue limits its key have
+    lines of their own (`limited`), so that others do not wait for the locks of keys; and so have unique jobs.
+    `names`: of unique jobs, which are not handed off.
     """
 
     def __init__(
@@ -38,8 +42,13 @@ class Batcher:
         load: Load,
         metrics: Metrics,
         tuning: Tuning,
+        *,
+        limited: bool = False,
+        names: UniqueNames | None = None,
     ) -> None:
         self._store = store
+        self._limited = limited
+        self._names = names
         self._hand_off = hand_off
         self._placement = placement
         self._waiting = waiting
@@ -93,11 +102,15 @@ class Batcher:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._line:
-                await self._window.wait()
-                batches = self._gather(min(await self._hand_off.admit(), self._most_jobs))
-                if batches:
-                    await self._insert(batches)
+            self._waiting.storing_begins()
+            try:
+                while self._line:
+                    await self._window.wait()
+                    batches = self._gather(min(await self._hand_off.admit(), self._most_jobs))
+                    if batches:
+                        await self._insert(batches)
+            finally:
+                self._waiting.storing_ends()
 
     def _gather(self, most: int) -> list[Batch]:
         """The next batches, within the bounds of one insert: so many jobs, or one batch."""
@@ -121,9 +134,13 @@ class Batcher:
         started = loop.time()
         kept: list[SlotReservation] = []
         try:
-            self._placement.reserve(rows, lanes, kept)
-            with self._hand_off.handing_off():
-                stored = await self._store.enqueue(rows)
+            if self._names is not None:
+                stored = await self._names.enqueue(rows)
+            else:
+                self._placement.reserve(rows, lanes, kept)
+                with self._hand_off.handing_off():
+                    enqueue = self._store.enqueue_limited if self._limited else self._store.enqueue
+                    stored = await enqueue(rows)
         except Exception as error:
             await self._failed(batches, error)
             return
@@ -132,21 +149,63 @@ class Batcher:
                 slots.release()
         jobs = sum(batch.jobs for batch in batches)
         self._hand_off.brought(jobs)
-        self._metrics.observe_batch("enqueue", loop.time() - started, jobs)
+        seconds = loop.time() - started
+        self._metrics.observe_batch("enqueue", seconds, jobs)
+        pressure = self._waiting.stored(jobs, seconds)
         try:
             self._placement.stored(rows, lanes, stored)
         finally:
             # They are committed, whatever becomes of the hand-off.
             for batch in batches:
-                batch.succeed(stored)
+                batch.succeed(stored, pressure)
 
     async def _failed(self, batches: list[Batch], error: Exception) -> None:
-        """A value that PostgreSQL refuses harms its own batch only. Any other error is the answer to all of them."""
+        """What PostgreSQL refuses harms its own batch only. Any other error is the answer to all of them."""
+        if isinstance(error, BacklogOfKeys) and len(batches) > 1:
+            await self._insert_apart(batches, error.stiles)
+            return
         if isinstance(error, DataError) and len(batches) > 1:
             for batch in batches:
                 await self._insert([batch])
             return
+        if isinstance(error, BacklogOfKeys):
+            error = self._waiting.refused(backlog_full(batches[0], error.stiles))
         if not isinstance(error, JobQueueError):
             _log.error("an insert of %d calls failed", len(batches), exc_info=error)
         for batch in batches:
             batch.fail(error)
+
+    async def _insert_apart(self, batches: list[Batch], full: Collection[int]) -> None:
+        """Those that want none of the full keys go first, and together. Of the others some may fit, each by itself.
+
+        One that wants no fewer jobs of a key than one that was just refused is refused without an insert. Else a flood
+        of calls for a full key would cost its neighbours an insert each.
+        """
+        wanted = {batch: batch.jobs_of(full) for batch in batches}
+        others = [batch for batch in batches if not wanted[batch]]
+        if others:
+            await self._insert(others)
+        refused: dict[int, int] = {}
+        for batch in batches:
+            wants = wanted[batch]
+            if not wants:
+                continue
+            if too_many := [stile for stile, jobs in wants.items() if jobs >= refused.get(stile, jobs + 1)]:
+                batch.fail(self._waiting.refused(backlog_full(batch, too_many)))
+                continue
+            await self._insert([batch])
+            if batch.backlog_full and len(wants) == 1:
+                ((stile, jobs),) = wants.items()
+                refused[stile] = jobs
+
+
+class Batchers:
+    """Two lines: of batches that no queue limits by their key, and of the others."""
+
+    def __init__(self, plain: Batcher, limited: Batcher) -> None:
+        self._plain = plain
+        self._limited = limited
+
+    def of(self, batch: Batch) -> Batcher:
+        """The line of a batch."""
+        return self._limited if batch.limited else self._plain

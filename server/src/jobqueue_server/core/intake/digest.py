@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from ...errors import FieldInvalid
 from ...fields import FIELDS, Type, required, unset
-from ...model import NewJob
+from ...model import NewJob, Unique, UniqueScope
 
 DIGEST_BYTES = 16
 MAX_DEPTH = 100
@@ -31,6 +31,44 @@ def key_digest(namespace: int, key: str) -> bytes:
     In SQL: `substring(sha256(convert_to(namespace || ':' || key, 'UTF8')) for 16)`.
     """
     return sha256(f"{namespace}:{key}".encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
+
+
+def name_digest(namespace: int, new: NewJob, unique: Unique) -> bytes:
+    """The 16 bytes under which the name of a job is kept. Payloads are compared as in `request_digest`.
+
+    The form is kept for ever, as names live across upgrades.
+    """
+    scope = unique.scope
+    where = [
+        new.queue if scope in (UniqueScope.QUEUE, UniqueScope.QUEUE_AND_KIND) else None,
+        new.kind if scope in (UniqueScope.KIND, UniqueScope.QUEUE_AND_KIND) else None,
+    ]
+    if unique.key is not None:
+        what: list[object] = ["key", unique.key]
+    else:
+        payload = _decode_keeping_numbers(new.payload.decode())
+        if unique.payload_fields:
+            what = ["parts", [[pointer, *_part(payload, pointer)] for pointer in unique.payload_fields]]
+        else:
+            what = ["payload", payload]
+    said = _encode_sorted([namespace, *where, *what])
+    return sha256(said.encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
+
+
+def _part(value: Any, pointer: str) -> list[object]:
+    """The part of a JSON value that a pointer (RFC 6901) names, in a list; an empty list if there is none."""
+    for step in pointer.split("/")[1:]:
+        step = step.replace("~1", "/").replace("~0", "~")
+        if type(value) is dict and step in value:
+            value = value[step]
+        elif type(value) is list and _is_index(step) and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return []
+    return [value]
+
+
+_is_index = re.compile(r"0|[1-9][0-9]{0,8}").fullmatch
 
 
 def request_digest(new: NewJob) -> bytes:
@@ -59,6 +97,7 @@ _WRITTEN = {
     Type.RETRY_POLICY: "[{0}.min_backoff // MICROSECOND, {0}.max_backoff // MICROSECOND]",
     Type.TEXTS: "dict({})",
     Type.HOLD: "True",
+    Type.UNIQUE: "{}.said",
 }
 
 

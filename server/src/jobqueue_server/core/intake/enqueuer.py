@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from ...model import Enqueued, EnqueuedBatch, NewJob, NewJobs, Ticket
 from ...scope import Scope
 from .batch import Batch
-from .batcher import Batcher
+from .batcher import Batchers
 from .intake import Intake
 from .keyed import KeyedBatches, KeyedJobs
+from .unique import UniqueJobs
 from .waiting import Waiting
 
 
@@ -19,65 +20,82 @@ class Enqueuer:
     def __init__(
         self,
         intake: Intake,
-        batcher: Batcher,
+        batchers: Batchers,
         keyed_jobs: KeyedJobs,
         keyed_batches: KeyedBatches,
+        unique_jobs: UniqueJobs,
         waiting: Waiting,
     ) -> None:
         self._intake = intake
-        self._batcher = batcher
+        self._batchers = batchers
         self._keyed_jobs = keyed_jobs
         self._keyed_batches = keyed_batches
+        self._unique_jobs = unique_jobs
         self._waiting = waiting
 
     async def enqueue(self, scope: Scope, new: NewJob) -> Enqueued:
-        """Stores one job, or answers the one that its idempotency key stands for.
+        """Stores one job, or answers the one that its idempotency key stands for or that holds its name.
 
         Raises:
             NotAllowed: Its principal may not enqueue it.
             RateLimited: Its principal enqueues more often than it may.
             PayloadInvalid, KindUnknown: It does not fit.
-            ServersDiffer: It is to be held back, and an older server runs.
+            ServersDiffer: It is to be held back or unique, and an older server runs.
             IdempotencyKeyReused: Its key stands for another request.
+            Duplicate: Another job holds its name, and it asked to be refused then.
             QueueFull: Too many wait to be stored.
+            QueueBacklogFull: Too many wait in its queue, and its key, if it has one, stands for no job.
             DatabaseAway: It may have been stored or not.
         """
         _pay(scope, 1)
+        if new.unique is not None:
+            return await self._unique_jobs.enqueue(scope, new)
         if new.idempotency_key is not None:
             return await self._keyed_jobs.enqueue(scope, new)
         batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
-        at = await self._batcher.stored(batch)
-        return Enqueued(batch.rows[0].id, False, batch.job(at))
+        self._check_limits(batch)
+        at = await self._batchers.of(batch).stored(batch)
+        return Enqueued(batch.rows[0].id, False, batch.job(at), batch.pressure)
 
-    def start(self, scope: Scope, jobs: Sequence[NewJobs], caller: str) -> Batch | None:
-        """Puts jobs without keys in line, without waiting for them; None where `enqueue` has more to do.
+    def start(self, scope: Scope, jobs: Sequence[NewJobs], caller: str, path: str) -> Batch | None:
+        """Puts jobs without idempotency keys in line, without waiting for them; None where `enqueue` has more to do.
+
+        Args:
+            scope: Whose jobs they are.
+            jobs: The jobs.
+            caller: As in `Batcher.put`.
+            path: As in `Intake.rows`.
 
         Raises:
             NotAllowed: Its principal may not enqueue one of them.
             RateLimited: Its principal enqueues more often than it may.
             PayloadInvalid: One does not fit.
         """
-        batch = self._intake.rows(scope, jobs, "jobs[]")
-        if batch is None or not self._waiting.has_room(batch.jobs):
+        batch = self._intake.rows(scope, jobs, path)
+        if batch is None or not self._waiting.has_room(batch.jobs) or (batch.backlogs and batch.full_limit):
             return None
         _pay(scope, batch.jobs)
-        self._batcher.put(batch, caller)
+        self._batchers.of(batch).put(batch, caller)
         return batch
 
     def start_keyed(self, scope: Scope, new: NewJob, caller: str) -> Ticket | None:
-        """As `start`, for one job with a key. None also where its key is being stored right now.
+        """As `start`, for one job with an idempotency key. None also where that key is being stored right now.
 
         Raises:
             As `start`.
         """
         batch = self._intake.rows(scope, [NewJobs.of(new)], "job")
-        if batch is None or not self._waiting.has_room(1) or self._keyed_jobs.stores_key_of(batch):
+        if batch is None or not self._waiting.has_room(1) or (batch.backlogs and batch.full_limit):
+            return None
+        if self._keyed_jobs.stores_key_of(batch):
             return None
         _pay(scope, 1)
         return self._keyed_jobs.start(scope, batch, caller)
 
     async def enqueue_batch(self, scope: Scope, jobs: Sequence[NewJobs]) -> EnqueuedBatch:
         """Stores all of them, or none. Those with a key that was used before answer the job that it stands for.
+
+        Those whose name is held answer the job that holds it.
 
         Raises:
             As `enqueue`; the violations name the jobs by their place, `jobs[3].payload`.
@@ -86,10 +104,11 @@ class Enqueuer:
         self._waiting.check(count)
         _pay(scope, count)
         batch = await self._intake.rows_in_new_lanes(scope, jobs, "jobs[]", self._waiting)
-        if batch.keyed:
+        if batch.keyed or batch.named:
             return await self._keyed_batches.enqueue(scope, batch)
-        await self._batcher.stored(batch)
-        return EnqueuedBatch(list(batch.ids))
+        self._check_limits(batch)
+        await self._batchers.of(batch).stored(batch)
+        return EnqueuedBatch(list(batch.ids), pressure=batch.pressure)
 
     def check_room(self, jobs: int) -> None:
         """Refuses jobs that there is no room for.
@@ -98,6 +117,11 @@ class Enqueuer:
             QueueFull: Too many wait to be stored.
         """
         self._waiting.check(jobs)
+
+    def _check_limits(self, batch: Batch) -> None:
+        full = batch.full_limit
+        if full is not None:
+            raise self._waiting.refusal(full)
 
 
 def _pay(scope: Scope, jobs: int) -> None:

@@ -6,21 +6,26 @@ import json
 from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring
 
+from ...errors import FieldInvalid, FieldViolation
 from ...fields import milliseconds
 from ...grants import Permission
 from ...ids import IdMint
-from ...model import NewJobs
+from ...model import NewJob, NewJobs
 from ...scope import Scope
-from ...store.intake.intake import NewRows
+from ...store.intake.intake import Name, NewRows
+from ...store.limits.turnstiles import turnstile_of
 from ..access.checks import require
 from ..catalog.catalog import Catalog, Lane
+from ..catalog.waiting_limits import WaitingLimit
 from ..upkeep.levels import Levels
 from .batch import Batch, place
-from .digest import key_digest, request_digest
+from .digest import key_digest, name_digest, request_digest
 from .waiting import Waiting
 
 #: Since this level servers know of jobs that are held back.
 HOLD_LEVEL = 3
+#: Since this level servers know of unique jobs.
+UNIQUE_LEVEL = 6
 
 
 class Intake:
@@ -42,30 +47,40 @@ class Intake:
 
         Raises:
             NotAllowed: Its principal may not enqueue one of them.
+            FieldInvalid: A job has no key, and its queue requires one; or it asks for what the order of keys forbids.
             PayloadInvalid: A payload does not fit the schema of its kind.
         """
         catalog, unbounded = self._catalog, scope.grants.unbounded
         rows: list[NewRows] = []
         lanes: list[Lane] = []
+        backlogs: tuple[tuple[WaitingLimit, int], ...] = ()
         first = 0
         for some in requests:
             lane = catalog.known_lane(scope, some.new.queue, some.new.kind)
             if lane is None or (some.new.hold is not None and not self._levels.allows(HOLD_LEVEL)):
                 return None
+            if some.new.unique is not None and not self._levels.allows(UNIQUE_LEVEL):
+                return None
             if not unbounded and not scope.grants.may(Permission.ENQUEUE, lane.queue, lane.kind):
                 require(scope, Permission.ENQUEUE, lane.queue, lane.kind, f"enqueue {place(path, first)}")
+            if lane.keys is not None and lane.keys.require_key and some.keys is None:
+                raise FieldInvalid.of(f"{place(path, first)}.key", f"is required by the queue {lane.queue!r}")
+            if some.keys is not None and lane.keys is not None and lane.keys.strict:
+                _check_order(some.new, lane, place(path, first))
             if not catalog.takes_any_json(lane):
                 for index, payload in enumerate(some.payloads, first):
                     catalog.check_payload(lane, payload, f"{place(path, index)}.payload")
             rows.append(self._row(scope, some, lane))
             lanes.append(lane)
+            if lane.backlog is not None:
+                backlogs = (*backlogs, (lane.backlog, len(some.payloads)))
             first += len(some.payloads)
-        return Batch.of(rows, lanes, path)
+        return Batch.of(rows, lanes, path, backlogs)
 
     async def rows_in_new_lanes(
         self, scope: Scope, requests: Sequence[NewJobs], path: str, room: Waiting | None = None
     ) -> Batch:
-        """As `rows`, and makes the lanes that are not known yet. The first job that is held back raises the level.
+        """As `rows`, and makes the lanes that are not known yet. The first with `hold` or `unique` raises the level.
 
         Args:
             scope: As in `rows`.
@@ -77,7 +92,7 @@ class Intake:
         Raises:
             NotAllowed: Its principal may not enqueue one of them.
             PayloadInvalid, KindUnknown: A job does not fit.
-            ServersDiffer: One is to be held back, and an older server runs.
+            ServersDiffer: One is to be held back or unique, and an older server runs.
             QueueFull: There is no room.
         """
         while (batch := self.rows(scope, requests, path)) is None:
@@ -96,6 +111,8 @@ class Intake:
             await self._catalog.lane(scope, some.new.queue, some.new.kind, f"{place(path, first)}.kind")
             if some.new.hold is not None:
                 await self._levels.require(HOLD_LEVEL, "`hold` of a job")
+            if some.new.unique is not None:
+                await self._levels.require(UNIQUE_LEVEL, "`unique` of a job")
             first += len(some.payloads)
 
     def _row(self, scope: Scope, jobs: NewJobs, lane: Lane) -> NewRows:
@@ -114,6 +131,22 @@ class Intake:
         )
         if new.idempotency_key is not None:
             row.key(scope.namespace, key_digest(scope.namespace, new.idempotency_key), request_digest(new))
+        if new.unique is not None:
+            unique = new.unique
+            digest = name_digest(scope.namespace, new, unique)
+            row.of_name(
+                Name(
+                    digest,
+                    unique.until,
+                    unique.period,
+                    unique.on_conflict,
+                    unique.replace,
+                    unique.max_delay,
+                )
+            )
+        if jobs.keys is not None:
+            stiles = [turnstile_of(lane.queue_id, key) for key in jobs.keys] if lane.limits else None
+            row.of_keys(jobs.keys, stiles)
         return row
 
     def _encode_headers(self, headers: Mapping[str, str]) -> bytes:
@@ -135,3 +168,27 @@ class Intake:
             )
             self._last_headers = headers, f"{{{text}}}".encode()
         return self._last_headers[1]
+
+
+def _check_order(new: NewJob, lane: Lane, path: str) -> None:
+    """In strict order a job's place is that of its enqueue.
+
+    Raises:
+        FieldInvalid: It asks for another place.
+    """
+    asked = {
+        "priority": "0" if new.priority else "",
+        "run_at": "unset" if new.run_at is not None else "",
+        "delay": "unset" if new.delay is not None else "",
+    }
+    violations = [
+        FieldViolation(
+            f"{path}.{name}",
+            f"must be {right}: the queue {lane.queue!r} keeps the jobs of one key in strict order",
+        )
+        for name, right in asked.items()
+        if right
+    ]
+    if violations:
+        first = violations[0]
+        raise FieldInvalid(f"{first.field} {first.description}", violations=violations)

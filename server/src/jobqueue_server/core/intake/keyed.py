@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from uuid import UUID
 
 from ...errors import FieldViolation, IdempotencyKeyReused, Internal
 from ...grants import Permission
+from ...metrics import Metrics
 from ...model import Enqueued, EnqueuedBatch, Job, NewJob, NewJobs
 from ...scope import Scope
 from ...store.database import Session
-from ...store.intake.intake import IntakeStore, NewRows
+from ...store.intake.intake import BacklogOfKeys, IntakeStore, NewRows
 from ...store.query.reads import ReadStore
 from ..tuning import Tuning
-from .batch import Batch
-from .batcher import Batcher
+from .batch import Batch, backlog_full
+from .batcher import Batchers
 from .callers import CALLER
 from .intake import Intake
 from .keyed_ticket import KeyedTicket
-from .placement import Placement
+from .names import Taken, UniqueNames, refusal
+from .placement import Placement, StoredWithin
 from .waiting import Waiting
 
 
 class KeyVanished(Exception):
-    """A key that was taken a moment ago is free now."""
+    """A key that was taken a moment ago is free now, or one that was free is taken."""
 
 
 class KeyedJobs:
@@ -34,14 +37,14 @@ class KeyedJobs:
     def __init__(
         self,
         intake: Intake,
-        batcher: Batcher,
+        batchers: Batchers,
         store: IntakeStore,
         reads: ReadStore,
         waiting: Waiting,
         tuning: Tuning,
     ) -> None:
         self._intake = intake
-        self._batcher = batcher
+        self._batchers = batchers
         self._store = store
         self._reads = reads
         self._waiting = waiting
@@ -54,9 +57,10 @@ class KeyedJobs:
 
         Raises:
             PayloadInvalid, KindUnknown: It does not fit.
-            ServersDiffer: It is to be held back, and an older server runs.
+            ServersDiffer: It is to be held back or unique, and an older server runs.
             IdempotencyKeyReused: Its key stands for another request.
             QueueFull: Too many wait to be stored.
+            QueueBacklogFull: Too many wait in its queue, and its key stands for no job.
             DatabaseAway: It may have been stored or not.
         """
         for _ in range(self._tries):
@@ -65,11 +69,16 @@ class KeyedJobs:
             if pending is not None:
                 # The same key is being stored right now: what comes of it decides about this one.
                 await asyncio.wait([pending])
+            elif (full := batch.full_limit) is not None:
+                replay = await self._replay(scope, batch)
+                if replay is None:
+                    raise self._waiting.refusal(full)
+                return replay
             else:
                 self._note_pending(batch)
-                at = await self._batcher.stored(batch)
+                at = await self._batchers.of(batch).stored(batch)
                 if not batch.lost_key:
-                    return Enqueued(batch.rows[0].id, False, batch.job(at))
+                    return Enqueued(batch.rows[0].id, False, batch.job(at), batch.pressure)
             replay = await self._replay(scope, batch)
             if replay is not None:
                 return replay
@@ -87,7 +96,7 @@ class KeyedJobs:
             batch: The job. There is room for it.
             caller: As in `Batcher.put`.
         """
-        self._batcher.put(batch, caller)
+        self._batchers.of(batch).put(batch, caller)
         self._note_pending(batch)
         return KeyedTicket(batch, partial(self._replay_or_enqueue, scope, batch, caller))
 
@@ -103,7 +112,7 @@ class KeyedJobs:
         if winner is None:
             return None
         check_same_request(winner, row, f"{batch.path}.idempotency_key")
-        return Enqueued(winner[0], True, await self._replayed(scope, row.new, winner[0]))
+        return Enqueued(winner[0], True, await self._replayed(scope, row.new, winner[0]), batch.pressure)
 
     async def _replayed(self, scope: Scope, new: NewJob, job_id: UUID) -> Job | None:
         """The job of a replay as it is now, for a principal that may read it; a producer is told its id alone."""
@@ -120,12 +129,22 @@ class KeyedJobs:
 
 
 class KeyedBatches:
-    """Batches in which a job has a key. Each has a transaction of its own, and its jobs all go to the backlog."""
+    """Batches in which a job has a key or is unique. Each has a transaction of its own, and all go to the backlog."""
 
-    def __init__(self, store: IntakeStore, placement: Placement, waiting: Waiting, tuning: Tuning) -> None:
+    def __init__(
+        self,
+        store: IntakeStore,
+        names: UniqueNames,
+        placement: Placement,
+        waiting: Waiting,
+        metrics: Metrics,
+        tuning: Tuning,
+    ) -> None:
         self._store = store
+        self._names = names
         self._placement = placement
         self._waiting = waiting
+        self._metrics = metrics
         self._tries = tuning.key_tries
         self._turns = asyncio.Semaphore(tuning.keyed_batches)
 
@@ -134,43 +153,117 @@ class KeyedBatches:
 
         Raises:
             IdempotencyKeyReused: A key stands for another request.
+            Duplicate: A name is held, and its job asked to be refused then.
+            FieldInvalid: A name is held by a job that can't be changed as was asked.
+            KeyBacklogFull: As many jobs as its queue allows wait for a key.
             QueueFull: Too many wait to be stored.
+            QueueBacklogFull: Too many wait in the queue of a job that is new.
             DatabaseAway: It may have been stored or not.
         """
         with self._waiting.held(batch.jobs):
-            async with self._turns:
-                for _ in range(self._tries):
-                    try:
-                        async with self._store.transaction() as session:
-                            replays = await self.store_within(scope, session, batch)
-                    except KeyVanished:
-                        continue
-                    self._placement.announce(batch, replays)
-                    return EnqueuedBatch(
-                        [replays.get(job_id, job_id) for job_id in batch.ids], frozenset(replays.values())
-                    )
+            self._waiting.storing_begins()
+            try:
+                return await self._enqueue(scope, batch)
+            finally:
+                self._waiting.storing_ends()
+
+    async def _enqueue(self, scope: Scope, batch: Batch) -> EnqueuedBatch:
+        loop = asyncio.get_running_loop()
+        async with self._turns:
+            await self._check_limits(scope, batch)
+            for _ in range(self._tries):
+                started = loop.time()
+                try:
+                    async with self._store.transaction() as session:
+                        how = await self.store_within(scope, session, batch)
+                except KeyVanished:
+                    continue
+                except BacklogOfKeys as error:
+                    raise self._waiting.refused(backlog_full(batch, error.stiles)) from error
+                pressure = self._waiting.stored(batch.jobs, loop.time() - started)
+                self._placement.announce(batch, how)
+                replays, conflicts = how.replays, how.conflicts
+                for row, lane in zip(batch.rows, batch.lanes, strict=True):
+                    if (conflict := conflicts.get(row.id)) is not None:
+                        self._metrics.duplicate(lane.kind, conflict.action)
+                    elif lane.backlog is not None and row.id not in replays:
+                        lane.backlog.came(len(row.ids))
+                        pressure = max(pressure, lane.backlog.fill)
+                instead = {**replays, **{row_id: conflict.job_id for row_id, conflict in conflicts.items()}}
+                return EnqueuedBatch(
+                    [instead.get(job_id, job_id) for job_id in batch.ids],
+                    frozenset(replays.values()),
+                    pressure,
+                    {
+                        index: conflict.action
+                        for index, job_id in enumerate(batch.ids)
+                        if (conflict := conflicts.get(job_id)) is not None and conflict.action is not None
+                    },
+                    how.at,
+                )
         raise Internal("the idempotency keys changed hands too often; try again")
 
-    async def store_within(self, scope: Scope, session: Session, batch: Batch) -> dict[UUID, UUID]:
+    async def _check_limits(self, scope: Scope, batch: Batch) -> None:
+        """Refuses a batch of which a job is new and goes into a queue that is at its limit."""
+        if batch.full_limit is None:
+            return
+        digests = [row.key_digest for row in batch.rows if row.key_digest is not None]
+        known = await self._store.find_keys(scope, digests)
+        for row, lane in zip(batch.rows, batch.lanes, strict=True):
+            if lane.backlog is not None and lane.backlog.full and row.key_digest not in known:
+                raise self._waiting.refusal(lane.backlog)
+
+    async def take_names(
+        self, scope: Scope, session: Session, batch: Batch, settling: UUID | None = None
+    ) -> Taken | None:
+        """Locks the names of a batch, before anything else that its transaction does; None: it has none.
+
+        Args:
+            scope: Whose jobs they are.
+            session: The transaction.
+            batch: The jobs.
+            settling: As in `UniqueNames.take`.
+        """
+        return await self._names.take(scope, session, batch.rows, settling) if batch.named else None
+
+    async def store_within(
+        self,
+        scope: Scope,
+        session: Session,
+        batch: Batch,
+        *,
+        later: bool = False,
+        taken: Taken | None = None,
+    ) -> StoredWithin:
         """Stores a batch within a transaction that is open, none of it handed off.
 
         Args:
             scope: That of the jobs that have keys.
             session: The transaction.
             batch: Its jobs.
-
-        Returns:
-            The rows that were not stored because their key stands for a job already: id of the row -> that job.
+            later: As in `IntakeStore.enqueue_limited`.
+            taken: What `take_names` has answered in this transaction.
 
         Raises:
-            KeyVanished: A key was taken and is free now; try again in a new transaction.
+            KeyVanished: A key was taken and is free now, or the other way round; try again in a new transaction.
             IdempotencyKeyReused: A key stands for another request.
+            Duplicate: A name is held, and its job asked to be refused then.
+            FieldInvalid: A name is held by a job that can't be changed as was asked.
         """
+        if taken is not None or (taken := await self.take_names(scope, session, batch)) is not None:
+            return await self._store_named(session, batch, taken, later=later)
         keyed = [row for row in batch.rows if row.key_digest is not None]
         plain = [row for row in batch.rows if row.key_digest is None]
         replays: dict[UUID, UUID] = {}
-        if keyed:
+        kept: frozenset[UUID] = frozenset()
+        calling: Sequence[int] = ()
+        if batch.limited:
+            # In one statement: two of a transaction would lock turnstiles in any order.
+            stored = await self._store.enqueue_limited(batch.rows, session, later=later)
+            kept, calling, plain = stored.kept, stored.calling, []
+        elif keyed:
             stored = await self._store.enqueue(keyed, session)
+        if keyed:
             lost = [row for row in keyed if row.id in stored.lost_keys]
             winners = (
                 await self._store.find_keys(scope, [digest_of(row) for row in lost], session) if lost else {}
@@ -179,12 +272,49 @@ class KeyedBatches:
                 winner = winners.get(digest_of(row))
                 if winner is None:
                     raise KeyVanished
-                index = sum(len(one.ids) for one in batch.rows[: batch.rows.index(row)])
-                check_same_request(winner, row, f"{batch.place(index)}.idempotency_key")
+                check_same_request(winner, row, f"{batch.place_of(row)}.idempotency_key")
                 replays[row.id] = winner[0]
         if plain:
             await self._store.enqueue(plain, session)
-        return replays
+        return StoredWithin(replays, {}, kept, calling, later)
+
+    async def _store_named(
+        self, session: Session, batch: Batch, taken: Taken, *, later: bool
+    ) -> StoredWithin:
+        """Keys first, then names. A key whose job was not stored, since its name is held, stands for the holder."""
+        replays: dict[UUID, UUID] = {}
+        for row in batch.rows:
+            if (winner := taken.known.get(row.id)) is not None:
+                check_same_request(winner, row, f"{batch.place_of(row)}.idempotency_key")
+                replays[row.id] = winner[0]
+        judgement = await self._names.judge(session, taken)
+        conflicts = judgement.conflicts
+        for row, lane in zip(batch.rows, batch.lanes, strict=True):
+            if (conflict := conflicts.get(row.id)) is not None and conflict.action is None:
+                self._metrics.duplicate(lane.kind, None)
+                raise refusal(conflict, f"{batch.place_of(row)}.unique")
+        kept_keys = [row for row in batch.rows if row.id in conflicts and row.key_digest is not None]
+        if kept_keys and not await self._store.keep_keys(
+            kept_keys, [conflicts[row.id].job_id for row in kept_keys], session
+        ):
+            raise KeyVanished
+        left = [row for row in taken.rows if row.id not in conflicts]
+        kept: frozenset[UUID] = frozenset()
+        calling: Sequence[int] = ()
+        if any(row.stiles is not None for row in left):
+            stored = await self._store.enqueue_limited(left, session, later=later)
+            if stored.lost_keys.intersection(row.id for row in left if row.key_digest is not None):
+                raise KeyVanished
+            kept, calling = stored.kept, stored.calling
+        else:
+            for some in (
+                [row for row in left if row.key_digest is not None],
+                [row for row in left if row.key_digest is None],
+            ):
+                if some and (await self._store.enqueue(some, session)).lost_keys:
+                    raise KeyVanished
+        changed = await self._names.change(session, judgement)
+        return StoredWithin(replays, conflicts, kept, calling, later, taken.at, changed)
 
 
 def digest_of(row: NewRows) -> bytes:

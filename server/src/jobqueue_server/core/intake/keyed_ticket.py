@@ -40,8 +40,13 @@ class KeyedTicket:
 
     @property
     def idempotency_key(self) -> str | None:
-        """Its key."""
+        """Its idempotency key."""
         return self._batch.idempotency_key
+
+    @property
+    def key(self) -> str | None:
+        """The key by which its queue may limit it."""
+        return self._batch.key
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -52,6 +57,11 @@ class KeyedTicket:
     def shared(self) -> Hashable:
         """As the batch has it."""
         return self._batch.shared
+
+    @property
+    def pressure(self) -> float:
+        """As the batch has it."""
+        return self._batch.pressure
 
     def job(self, at: datetime) -> Job:
         """The job as it was enqueued at that time."""

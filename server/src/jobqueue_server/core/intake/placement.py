@@ -3,28 +3,61 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import cast
 from uuid import UUID
 
 from ...fields import terms_of
+from ...lifecycle import Hold
 from ...metrics import Metrics
-from ...store.intake.intake import NewRows, Stored
+from ...model import NewJob
+from ...store.intake.intake import Changed, Conflict, NewRows, Stored
 from ..catalog.catalog import Lane
 from ..claim.handoff import HandOff, SlotReservation
+from ..events.flows import Flows
+from ..events.key_calls import KeyCalls
 from ..lease.lease import Lease, LeaseTemplate
 from ..lease.session import Session
 from ..upkeep.clock import Clock
 from .batch import Batch
 
 
+@dataclass(frozen=True, slots=True)
+class StoredWithin:
+    """What was stored within a transaction of others.
+
+    Attributes:
+        replays: The rows that were not stored because their key stands for a job already: id of the row -> that job.
+        conflicts: The rows that were not stored because a job holds their name.
+        kept: The jobs that wait for their key.
+        calling: The keys that may let one in now.
+        later: Whether jobs that are limited have not asked for their key yet.
+        at: When it was stored; None where that was not asked for.
+        changed: Jobs that got what later ones of their name brought.
+    """
+
+    replays: Mapping[UUID, UUID] = field(default_factory=dict)
+    conflicts: Mapping[UUID, Conflict] = field(default_factory=dict)
+    kept: Collection[UUID] = ()
+    calling: Sequence[int] = ()
+    later: bool = False
+    at: datetime | None = None
+    changed: Sequence[Changed] = ()
+
+
 class Placement:
     """Reserves slots before an insert. After its commit, delivers the jobs in them and tells the lines of the rest."""
 
-    def __init__(self, hand_off: HandOff, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, hand_off: HandOff, clock: Clock, key_calls: KeyCalls, metrics: Metrics, flows: Flows
+    ) -> None:
         self._hand_off = hand_off
+        self._key_calls = key_calls
         self._clock = clock
         self._metrics = metrics
+        self._flows = flows
 
     def reserve(self, rows: Sequence[NewRows], lanes: Sequence[Lane], kept: list[SlotReservation]) -> None:
         """Keeps slots for the jobs that may start at once, and notes them in their rows.
@@ -39,7 +72,7 @@ class Placement:
             # An insert that failed may have noted some.
             row.slots.clear()
             new = row.new
-            if new.delay is None and new.run_at is None and new.hold is None:
+            if _starts_now(new) and not _waits_for_rate(row, lane):
                 wanted[lane, new.priority].append(row)
         for (lane, priority), some in sorted(wanted.items(), key=lambda entry: -entry[0][1]):
             sizes = [len(payload) for row in some for payload in row.payloads]
@@ -62,7 +95,11 @@ class Placement:
         given: dict[Session, list[Lease]] = defaultdict(list)
         counts: dict[Lane, int] = defaultdict(int)
         ready: set[tuple[int, int]] = set()
-        lost, refused = stored.lost_keys, stored.refused
+        lost, kept = stored.lost_keys, stored.kept
+        # Neither has a lease.
+        refused = stored.refused | kept if kept else stored.refused
+        self._key_calls.may_let_in(stored.calling)
+        self._changed(stored.changed)
         for row, lane in zip(rows, lanes, strict=True):
             if lost and row.id in lost:
                 continue
@@ -70,9 +107,11 @@ class Placement:
             first = 0
             if row.slots:
                 first, whole = self._lease(row, lane, stored, refused, given)
-                if not whole:
+                if lane.backlog is not None:
+                    lane.backlog.went(first)
+                if not whole and not _all_kept(row, kept):
                     ready.add((lane.id, row.new.priority))
-            if first == len(row.ids):
+            if first == len(row.ids) or _all_kept(row, kept):
                 continue
             if row.new.run_at is None and row.new.delay is None and row.new.hold is None:
                 ready.add((lane.id, row.new.priority))
@@ -84,6 +123,7 @@ class Placement:
             self._hand_off.lines.ready(lane_id, priority)
         for lane, count in counts.items():
             self._metrics.enqueued(lane.kind, count)
+            self._flows.arrived(lane.id, count)
 
     def _lease(
         self,
@@ -94,8 +134,8 @@ class Placement:
         given: dict[Session, list[Lease]],
     ) -> tuple[int, bool]:
         """Makes the leases of a row's jobs that have slots: how many these are, and whether none was refused."""
-        ids, payloads = row.ids, row.payloads
-        template = LeaseTemplate(lane, 1, 0, stored.at, terms_of(row))
+        ids, payloads, keys = row.ids, row.payloads, row.keys
+        template = LeaseTemplate(lane, 1, 0, stored.at, terms_of(row), keyed=keys is not None)
         first, whole = 0, True
         for holder, count in row.slots:
             session, end = cast(Session, holder), first + count
@@ -104,8 +144,12 @@ class Placement:
                 for lease_id, job_id, payload in zip(
                     session.next_lease_ids(count), ids[first:end], payloads[first:end], strict=True
                 )
-                if not (refused and job_id in refused)
             ]
+            if keys is not None:
+                for lease, key in zip(leases, keys[first:end], strict=True):
+                    lease.has_key(key)
+            if refused:
+                leases = [lease for lease in leases if lease.job_id not in refused]
             if leases:
                 given[session] += leases
                 self._metrics.waited_not(lane.kind, len(leases))
@@ -114,21 +158,33 @@ class Placement:
             first = end
         return first, whole
 
-    def announce(self, batch: Batch, replays: Collection[UUID]) -> None:
-        """A batch that was stored without slots is committed: tells the lines of its jobs.
-
-        Args:
-            batch: Its rows.
-            replays: The ids of the rows that were not stored, because their key stands for another job.
-        """
+    def announce(self, batch: Batch, how: StoredWithin) -> None:
+        """A batch that was stored without slots is committed: tells the lines of its jobs."""
+        self._key_calls.may_let_in(how.calling)
+        self._changed(how.changed)
+        if how.later and batch.limited:
+            self._key_calls.ripe()
         for row, lane in zip(batch.rows, batch.lanes, strict=True):
-            if row.id not in replays:
-                self._waits(row, lane)
+            if row.id not in how.replays and row.id not in how.conflicts:
+                if not (how.later and row.stiles is not None) and not _all_kept(row, how.kept):
+                    self._waits(row, lane)
                 self._metrics.enqueued(lane.kind, len(row.ids))
+                self._flows.arrived(lane.id, len(row.ids))
+
+    def _changed(self, jobs: Sequence[Changed]) -> None:
+        """Jobs were changed by later ones of their names, and may start at another time."""
+        for job in jobs:
+            if job.hold is None:
+                self._hand_off.lines.due_at(job.lane_id, job.priority, job.run_at, isolated=job.isolated)
+            elif job.hold is Hold.TIME:
+                self._key_calls.ripe()
 
     def _waits(self, row: NewRows, lane: Lane) -> None:
         new, lines = row.new, self._hand_off.lines
         if new.hold is not None:
+            return
+        if row.stiles is not None and (new.run_at is not None or new.delay is not None):
+            # It asks for its key at its time, which the sweep of the keys finds.
             return
         if new.run_at is not None:
             lines.due_at(lane.id, new.priority, new.run_at)
@@ -136,3 +192,18 @@ class Placement:
             lines.due_at(lane.id, new.priority, self._clock.now() + new.delay)
         else:
             lines.ready(lane.id, new.priority)
+
+
+def _starts_now(new: NewJob) -> bool:
+    """Whether nothing of what was asked for makes the job wait."""
+    return new.delay is None and new.run_at is None and new.hold is None
+
+
+def _waits_for_rate(row: NewRows, lane: Lane) -> bool:
+    """Whether its jobs wait for their key in any case: the rate of a key is looked after where jobs are let in."""
+    return row.stiles is not None and lane.keys is not None and lane.keys.rate is not None
+
+
+def _all_kept(row: NewRows, kept: Collection[UUID]) -> bool:
+    """Whether each of its jobs waits for its key."""
+    return bool(kept) and all(job_id in kept for job_id in row.ids)

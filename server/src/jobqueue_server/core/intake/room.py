@@ -10,13 +10,16 @@ from ...store.stores import Stores
 from ...store.upkeep.clock import uuid_of
 from ..catalog.room import CatalogRoom
 from ..claim.room import ClaimRoom
+from ..events.room import EventsRoom
 from ..tuning import Tuning
 from ..upkeep.room import UpkeepRoom
-from .batcher import Batcher
+from .batcher import Batcher, Batchers
 from .enqueuer import Enqueuer
 from .intake import Intake
 from .keyed import KeyedBatches, KeyedJobs
+from .names import UniqueNames
 from .placement import Placement
+from .unique import UniqueJobs
 from .waiting import Waiting
 from .window import BatchingWindow
 
@@ -29,6 +32,7 @@ class IntakeRoom:
         stores: Stores,
         upkeep: UpkeepRoom,
         catalog: CatalogRoom,
+        events: EventsRoom,
         claim: ClaimRoom,
         metrics: Metrics,
         tuning: Tuning,
@@ -36,18 +40,42 @@ class IntakeRoom:
         most_waiting: int,
     ) -> None:
         store, clock, load = stores.intake, upkeep.clock, claim.load
-        self.waiting = waiting = Waiting(most_waiting)
-        self.intake = intake = Intake(catalog.catalog, IdMint(clock, uuid_of), upkeep.levels)
-        self.placement = placement = Placement(claim.hand_off, clock, metrics)
+        self.waiting = waiting = Waiting(most_waiting, metrics)
+        self.mint = IdMint(clock, uuid_of)
+        self.intake = intake = Intake(catalog.catalog, self.mint, upkeep.levels)
+        self.placement = placement = Placement(claim.hand_off, clock, events.key_calls, metrics, events.flows)
+        metrics.watch_pressure(lambda: waiting.pressure)
         window = BatchingWindow(load, waiting, tuning)
-        self.plain, self.keyed = (
-            Batcher(store, claim.hand_off, placement, waiting, window, load, metrics, tuning)
-            for _ in range(2)
+        names = UniqueNames(store)
+        self._lines = {
+            name: Batcher(
+                store,
+                claim.hand_off,
+                placement,
+                waiting,
+                window,
+                load,
+                metrics,
+                tuning,
+                limited=limited,
+                names=of_names,
+            )
+            for name, limited, of_names in (
+                ("enqueue", False, None),
+                ("enqueue keyed", False, None),
+                ("enqueue limited", True, None),
+                ("enqueue keyed and limited", True, None),
+                ("enqueue unique", True, names),
+            )
+        }
+        plain, keyed, plain_limited, keyed_limited, unique = self._lines.values()
+        keyed_jobs = KeyedJobs(intake, Batchers(keyed, keyed_limited), store, stores.reads, waiting, tuning)
+        self.keyed_batches = KeyedBatches(store, names, placement, waiting, metrics, tuning)
+        unique_jobs = UniqueJobs(intake, unique, self.keyed_batches, stores.reads, waiting, metrics)
+        self.enqueuer = Enqueuer(
+            intake, Batchers(plain, plain_limited), keyed_jobs, self.keyed_batches, unique_jobs, waiting
         )
-        keyed_jobs = KeyedJobs(intake, self.keyed, store, stores.reads, waiting, tuning)
-        self.keyed_batches = KeyedBatches(store, placement, waiting, tuning)
-        self.enqueuer = Enqueuer(intake, self.plain, keyed_jobs, self.keyed_batches, waiting)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""
-        return {"enqueue": self.plain.run, "enqueue keyed": self.keyed.run}
+        return {name: line.run for name, line in self._lines.items()}

@@ -9,6 +9,7 @@ from ...store.attempt.attempts import AttemptEnd, AttemptStore
 from ...store.database import Record
 from ..catalog.catalog import Catalog
 from ..events.ends import Ended, Ends, Waits
+from ..events.key_calls import KeyCalls
 from .progress import ProgressReports
 
 #: The label `outcome` of what a job became.
@@ -26,11 +27,19 @@ _NOT_RUN = frozenset({Event.UNDELIVERED, Event.UNSEEN})
 class AttemptEnds:
     """Ends attempts, and tells of attempts that a transaction of others has ended."""
 
-    def __init__(self, store: AttemptStore, catalog: Catalog, progress: ProgressReports, ends: Ends) -> None:
+    def __init__(
+        self,
+        store: AttemptStore,
+        catalog: Catalog,
+        progress: ProgressReports,
+        ends: Ends,
+        key_calls: KeyCalls,
+    ) -> None:
         self._store = store
         self._catalog = catalog
         self._progress = progress
         self._ends = ends
+        self._key_calls = key_calls
 
     async def end(self, ends: Sequence[AttemptEnd]) -> list[Record]:
         """Takes leases out of RUNNING. Answers a row for each that matched its fence.
@@ -49,12 +58,21 @@ class AttemptEnds:
         """Attempts have left RUNNING by `end_attempt.sql`: tells where their jobs wait now, or that they have ended."""
         if rows:
             self._ends.tell([self._told(row) for row in rows])
+            freed = [row["stile"] for row in rows if row["stile"] is not None]
+            if freed:
+                self._key_calls.may_let_in(freed)
+                # Those whose run_at is ahead are found by the sweep, at their time.
+                self._key_calls.ripe()
 
     def _told(self, row: Record) -> Ended:
         run_at = row["run_at"]
-        waits = None if run_at is None else Waits(row["lane_id"], row["priority"], row["isolated"], run_at)
+        waits = (
+            None
+            if run_at is None
+            else Waits(row["lane_id"], row["priority"], row["isolated"], run_at, row["stile"] is not None)
+        )
         lane = self._catalog.lane_by_id(row["lane_id"])
         if lane is None or row["event"] in _NOT_RUN:
             return Ended((row["id"],), waits=waits)
         ran = (row["at"] - row["started_at"]).total_seconds()
-        return Ended((row["id"],), lane.kind, _OUTCOMES[row["status"]], ran, waits)
+        return Ended((row["id"],), lane.kind, _OUTCOMES[row["status"]], ran, waits, lane.id)

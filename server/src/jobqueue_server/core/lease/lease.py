@@ -27,7 +27,10 @@ class CancelRequest:
 
 @dataclass(slots=True, eq=False)
 class LeaseTemplate:
-    """What leases of one claim or insert share. `terms`: the values of `fields.TERMS`; empty after a resume."""
+    """What leases of one claim or insert share.
+
+    `terms`: the values of `fields.TERMS`; empty after a resume. `keyed`: whether each of the jobs has a key.
+    """
 
     lane: Lane
     attempt: int
@@ -35,6 +38,7 @@ class LeaseTemplate:
     started_at: datetime
     terms: tuple[Any, ...] = ()
     isolated: bool = False
+    keyed: bool = False
     since: float = field(default_factory=time.monotonic)
 
 
@@ -46,6 +50,7 @@ class Lease:
     Attributes:
         lease_id, job_id, template: What it is.
         payload, checkpoint: Of the job, and of the attempts before; let go once they are sent.
+        key: That of the job; empty: it has none.
         size: Bytes of the payload.
         seq: The delivery that carried it; 0: not sent yet.
         fraction: The progress that its worker last told.
@@ -55,6 +60,7 @@ class Lease:
     """
 
     checkpoint = b""
+    key = ""
     seq = 0
     fraction = 0.0
     settling = False
@@ -114,6 +120,10 @@ class Lease:
     def goes_on_from(self, checkpoint: bytes) -> None:
         """Gives the lease the checkpoint of an earlier attempt."""
         self.checkpoint = checkpoint
+
+    def has_key(self, key: str) -> None:
+        """The job has this key."""
+        self.key = key
 
     def progressed(self, fraction: float) -> None:
         """The worker reported progress."""

@@ -27,7 +27,9 @@ class LeaseRoom:
         cancel_grace: timedelta,
     ) -> None:
         self.progress = ProgressReports(stores.attempts)
-        self.attempts = AttemptEnds(stores.attempts, catalog.catalog, self.progress, events.ends)
+        self.attempts = AttemptEnds(
+            stores.attempts, catalog.catalog, self.progress, events.ends, events.key_calls
+        )
         self.early_cancels = EarlyCancels(cancel_grace, tuning.cancels_kept)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:

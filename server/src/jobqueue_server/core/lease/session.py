@@ -198,11 +198,11 @@ class Session(Holding):
         if self._on_room is not None:
             self._on_room(self)
 
-    def reserve(self, kind: str, size: int, jobs: int = 1) -> None:
-        """Keeps slots for jobs that are being stored; `size` is of all their payloads."""
+    def reserve(self, kind: str | None, size: int, jobs: int = 1) -> None:
+        """Keeps slots for jobs that are being stored or let in; `size` is of all their payloads, where it is known."""
         self.capacity.keep(jobs, kind, size)
 
-    def unreserve(self, kind: str, size: int, jobs: int = 1) -> None:
+    def unreserve(self, kind: str | None, size: int, jobs: int = 1) -> None:
         """Gives these slots back; a lease that came of one is counted by itself."""
         self.capacity.let_go(jobs, kind, size)
         self.has_room()

@@ -13,6 +13,7 @@ from ...store.query.reads import ReadStore
 from ..access.views import require_on_job, shown
 from ..claim.lines import Lines
 from ..events.ends import Ended, Ends
+from ..events.key_calls import KeyCalls
 from ..session.cancels import Cancels
 
 
@@ -23,13 +24,20 @@ class JobChanges:
     """
 
     def __init__(
-        self, store: ChangeStore, reads: ReadStore, cancels: Cancels, lines: Lines, ends: Ends
+        self,
+        store: ChangeStore,
+        reads: ReadStore,
+        cancels: Cancels,
+        lines: Lines,
+        ends: Ends,
+        key_calls: KeyCalls,
     ) -> None:
         self._store = store
         self._reads = reads
         self._cancels = cancels
         self._lines = lines
         self._ends = ends
+        self._key_calls = key_calls
 
     async def cancel(self, scope: Scope, job_id: UUID, reason: str = "") -> tuple[Job, bool]:
         """Cancels a waiting job at once; asks a running one to stop, which is pending until its worker answers.
@@ -43,6 +51,7 @@ class JobChanges:
         """
         await self._require(scope, Permission.OPERATE | Permission.ENQUEUE, job_id, "cancel the job")
         cancelled = await self._store.cancel(scope, job_id, reason)
+        self._key_calls.may_let_in(cancelled.calling)
         if cancelled.session_id is not None:
             self._cancels.cancel(job_id, cancelled.session_id, cancelled.attempt, reason)
         if not cancelled.pending:
@@ -61,7 +70,10 @@ class JobChanges:
         """
         await self._require(scope, Permission.OPERATE, job_id, "retry the job")
         retried = await self._store.retry(scope, job_id)
-        self._lines.ready(retried.lane_id, retried.priority)
+        if retried.held:
+            self._key_calls.ripe()
+        else:
+            self._lines.ready(retried.lane_id, retried.priority)
         return shown(scope, retried.job)
 
     async def release(self, scope: Scope, job_id: UUID) -> Job:
@@ -76,7 +88,12 @@ class JobChanges:
         """
         await self._require(scope, Permission.OPERATE, job_id, "release the job")
         released = await self._store.release(scope, job_id)
-        self._lines.due_at(released.lane_id, released.priority, released.run_at, isolated=released.isolated)
+        if released.held:
+            self._key_calls.ripe()
+        else:
+            self._lines.due_at(
+                released.lane_id, released.priority, released.run_at, isolated=released.isolated
+            )
         return shown(scope, released.job)
 
     async def delete(self, scope: Scope, job_id: UUID) -> None:

@@ -13,4 +13,6 @@ class OperateRoom:
     """Its parts are its attributes."""
 
     def __init__(self, stores: Stores, events: EventsRoom, claim: ClaimRoom, session: SessionRoom) -> None:
-        self.changes = JobChanges(stores.changes, stores.reads, session.cancels, claim.lines, events.ends)
+        self.changes = JobChanges(
+            stores.changes, stores.reads, session.cancels, claim.lines, events.ends, events.key_calls
+        )

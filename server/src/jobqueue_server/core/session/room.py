@@ -18,6 +18,7 @@ from ..upkeep.room import UpkeepRoom
 from .audit import Audit
 from .cancels import Cancels
 from .credentials import Credentials
+from .load import Load, add_flows, measured, written
 from .losses import Losses
 from .reaper import Reaper
 from .registry import Sessions
@@ -50,8 +51,9 @@ class SessionRoom:
         max_age: timedelta,
         cancel_grace: timedelta,
     ) -> None:
-        peers, server, database = events.peers, events.server, events.database
-        store = stores.sessions
+        peers, server, database, store = events.peers, events.server, events.database, stores.sessions
+        self._takers = claim.takers
+        self._flows, self._lane_by_id = events.flows, catalog.catalog.lane_by_id
         attempts, early = lease.attempts, lease.early_cancels
         silences = Silences(store)
         self.sessions = Sessions(
@@ -89,8 +91,18 @@ class SessionRoom:
             server,
         )
         self.heartbeat = ServerHeartbeat(
-            store, server, server_name, database, on_outdated, upkeep.expected, upkeep.levels
+            store, server, server_name, database, on_outdated, upkeep.expected, upkeep.levels, self.load_text
         )
+
+    async def load(self) -> Load:
+        """What the workers that are connected here take, now, and what passed this server in the last minute."""
+        load = await measured(self.sessions, self._takers.groups)
+        add_flows(load, self._flows.last_minute(), self._lane_by_id)
+        return load
+
+    async def load_text(self) -> str:
+        """The same, as it is written."""
+        return written(await self.load())
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs all the time."""

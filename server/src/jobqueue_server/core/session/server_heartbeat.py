@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ...errors import JobQueueError
 from ...store.database import Record
@@ -31,6 +31,8 @@ TELL_EVERY = 5.0
 class ServerHeartbeat:
     """Says that this server lives, and tells `database` whether it can be reached.
 
+    With a heartbeat goes what `load` says of its workers, where that has changed.
+
     Each heartbeat also reads the database's clock, for `clocks`, and the level that the database requires. Where that
     is above this server's, `on_outdated` is called with the reason, once. Heartbeats go on while the server drains.
 
@@ -46,6 +48,7 @@ class ServerHeartbeat:
         on_outdated: Callable[[LevelTooLow], None],
         clocks: ExpectedClocks,
         levels: Levels,
+        load: Callable[[], Awaitable[str]],
     ):
         self._store = store
         self._server = server
@@ -54,6 +57,9 @@ class ServerHeartbeat:
         self._on_outdated = on_outdated
         self._clocks = clocks
         self._levels = levels
+        self._load = load
+        # What was last written of it.
+        self._load_told: str | None = None
         self._outdated = False
         self.reachable = True
 
@@ -68,6 +74,7 @@ class ServerHeartbeat:
         sent = time.monotonic()
         row = await self._store.register_server(self._name, self._levels.own)
         self._levels.heard(row["min_level"])
+        self._load_told = None
         self._server.registered(row["id"])
         self._heard(row, sent)
 
@@ -81,10 +88,13 @@ class ServerHeartbeat:
             try:
                 async with asyncio.timeout(EVERY):
                     sent = time.monotonic()
-                    row = await self._store.server_heartbeat(self._server.id)
+                    load = await self._load()
+                    news = load if load != self._load_told else None
+                    row = await self._store.server_heartbeat(self._server.id, news)
                     if row is None:
                         await self.start()
                     else:
+                        self._load_told = load
                         self._server.counted(row["peers"])
                         self._heard(row, sent)
                     await self._store.check_connections()

@@ -104,9 +104,11 @@ class Retention:
                 older = None
         await self._relieve()
         keys = await self._paced(self._store.sweep_keys(), until)
+        names = await self._paced(self._store.sweep_names(), until)
         sessions = await self._paced(self._store.sweep_sessions(), until)
+        operations = await self._paced(self._store.sweep_operations(), until)
         servers = await self._store.sweep_servers()
-        log.debug("swept", keys=keys, sessions=sessions, servers=servers)
+        log.debug("swept", keys=keys, names=names, sessions=sessions, operations=operations, servers=servers)
 
     async def _run_ensure(self) -> None:
         while True:

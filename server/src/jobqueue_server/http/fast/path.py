@@ -39,6 +39,7 @@ _FULL_NAME = "/jobqueue.v1.JobQueue/EnqueueJob"
 _body = re.compile(
     rb'[ \t\r\n]*\{[ \t\r\n]*"kind"[ \t\r\n]*:[ \t\r\n]*"([a-z0-9_.-]+)"[ \t\r\n]*,[ \t\r\n]*'
     rb'(?:"queue"[ \t\r\n]*:[ \t\r\n]*"([a-z0-9_.-]+)"[ \t\r\n]*,[ \t\r\n]*)?'
+    rb'(?:"key"[ \t\r\n]*:[ \t\r\n]*"([ !#-\[\]-~]+)"[ \t\r\n]*,[ \t\r\n]*)?'
     rb'"payload"[ \t\r\n]*:[ \t\r\n]*(.*[^ \t\r\n])[ \t\r\n]*\}[ \t\r\n]*',
     re.DOTALL,
 ).fullmatch
@@ -50,7 +51,9 @@ _MOST_TEMPLATES = 10_000
 class FastServicer(Protocol):
     """The two halves of EnqueueJob for a job that says little, as `rpc` has them."""
 
-    def fast_enqueue(self, kind: str, queue: str, payload: bytes, call: Call) -> Ticket | None:
+    def fast_enqueue(
+        self, kind: str, queue: str, payload: bytes, call: Call, job_key: str | None = None
+    ) -> Ticket | None:
         """Puts it in line; None where EnqueueJob has more to do or to say."""
 
     def fast_response(self, ticket: Ticket, at: datetime) -> Message:
@@ -129,14 +132,15 @@ class HttpFastPath:
         found = _body(body)
         if found is None:
             return None
-        kind, queue, payload = found.groups()
+        kind, queue, key, payload = found.groups()
         call = Call(_FULL_NAME, "http", metadata, peer=peer, certificate=certificate)
         begun = self._chain.begin(call)
         if begun is None:
             return None
         ticket = None
         try:
-            ticket = self._enqueue(kind.decode(), queue.decode() if queue else DEFAULT_QUEUE, payload, call)
+            in_queue = queue.decode() if queue else DEFAULT_QUEUE
+            ticket = self._enqueue(kind.decode(), in_queue, payload, call, key.decode() if key else None)
         finally:
             if ticket is None:
                 begun.cancel()
@@ -155,7 +159,7 @@ class HttpFastPath:
                 self._response(ticket, at),
                 headers,
             )
-        return template.filled(ticket.ids[0], ticket.payload, ticket.idempotency_key, at, headers)
+        return template.filled(ticket.ids[0], ticket.payload, ticket.idempotency_key, ticket.key, at, headers)
 
     def answer_instead(self, enqueued: Enqueued, call: Call) -> Answer:
         """The answer where the job of a ticket was not stored."""

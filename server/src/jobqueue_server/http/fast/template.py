@@ -25,7 +25,8 @@ class AnswerTemplate:
         job = response.job
         job.id = _MARKS["id"]
         job.payload_json = _quoted(_MARKS["payload"])
-        job.idempotency_key = _MARKS["key"]
+        job.idempotency_key = _MARKS["idempotency_key"]
+        job.key = _MARKS["key"]
         marks = {name: _quoted(mark) for name, mark in _MARKS.items()}
         for name in headers:
             job.headers[name] = f"@ {name} @"
@@ -44,18 +45,27 @@ class AnswerTemplate:
         for place, name in places:
             self._parts.append(text[end:place])
             self._places[name] = len(self._parts)
-            self._parts.append(b"")
+            self._parts.append(_EMPTY)
             end = place + len(marks[name])
         self._parts.append(text[end:])
 
     def filled(
-        self, job_id: UUID, payload: bytes, key: str | None, at: datetime, headers: Mapping[str, str]
+        self,
+        job_id: UUID,
+        payload: bytes,
+        idempotency_key: str | None,
+        key: str | None,
+        at: datetime,
+        headers: Mapping[str, str],
     ) -> bytes:
         """The answer of one job."""
         parts, places = self._parts.copy(), self._places
         parts[places["id"]] = b'"%b"' % str(job_id).encode()
         parts[places["payload"]] = payload
-        parts[places["key"]] = b'""' if key is None else encode_basestring(key).encode()
+        if idempotency_key is not None:
+            parts[places["idempotency_key"]] = encode_basestring(idempotency_key).encode()
+        if key is not None:
+            parts[places["key"]] = encode_basestring(key).encode()
         for name, value in headers.items():
             parts[places[name]] = encode_basestring(value).encode()
         parts[places["created_at"]] = _millisecond_text(job_id.int >> 80)
@@ -63,7 +73,9 @@ class AnswerTemplate:
         return b"".join(parts)
 
 
-_MARKS = {"id": "@ id @", "payload": "@ payload @", "key": "@ key @"}
+# What stands in a place until it is filled, and stays where a job has no such text.
+_EMPTY = b'""'
+_MARKS = {name: f"@ {name.replace('_', ' ')} @" for name in ("id", "payload", "idempotency_key", "key")}
 
 
 def _quoted(text: str) -> bytes:

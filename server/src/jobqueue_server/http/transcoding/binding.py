@@ -101,12 +101,14 @@ def bindings(method: MethodDescriptor, options: Options) -> Iterator[Binding]:
     Raises:
         RuleError: A rule is wrong. The text has the method's name.
     """
-    method_options = method.GetOptions()
-    if not method_options.HasExtension(annotations_pb2.http):
-        return
+    rule = options.rules.get(method.full_name)
+    if rule is None:
+        method_options = method.GetOptions()
+        if not method_options.HasExtension(annotations_pb2.http):
+            return
+        rule = method_options.Extensions[annotations_pb2.http]
     if method.client_streaming:
         raise RuleError(f"{method.full_name}: a stream of requests has no HTTP binding")
-    rule = method_options.Extensions[annotations_pb2.http]
     yield _binding(method, rule, options)
     for other in rule.additional_bindings:
         if other.additional_bindings:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from google.api import http_pb2
+
 from .percent import UnescapeSpec
 
 # The JSON field of a message, and its bytes field.
@@ -72,6 +74,8 @@ class Options:
         raw_json: For the full name of a message: its JSON field and its `bytes` field, or several such pairs. JSON
             that a caller gives for the first field is stored in the second as text. The second field's bytes are
             written unchanged under the first field's name. So no number is read as a double.
+        rules: For the full name of a method: its rule, instead of that of its .proto file, as the rules of a service's
+            configuration are. For methods whose .proto file is not ours.
         ignore_unknown_query_parameters: Whether unknown query parameters are ignored instead of refused.
         ignored_query_parameters: Names of query parameters to ignore, unless the request has a field of that name.
         case_insensitive_enum_parsing: Whether names of enums may be in any case.
@@ -84,6 +88,7 @@ class Options:
     """
 
     raw_json: Mapping[str, Pair | tuple[Pair, ...]] = field(default_factory=dict)
+    rules: Mapping[str, http_pb2.HttpRule] = field(default_factory=dict)
     ignore_unknown_query_parameters: bool = False
     ignored_query_parameters: frozenset[str] = SYSTEM_PARAMETERS
     case_insensitive_enum_parsing: bool = True

@@ -23,7 +23,7 @@ from ...model import Enqueued, Ticket
 from ..convert import set_moment
 from ..trailers import refusal, trailing
 from ..transport import ImmediateContext
-from ..wire import entries_of, length_of, map_of, tag
+from ..wire import entries_of, length_of, map_of, tag, text_of
 from .servicer import FastPathServicer
 
 _jobs_of = entries_of(rpc_pb.BatchEnqueueJobsRequest.DESCRIPTOR.fields_by_name["jobs"])
@@ -36,8 +36,9 @@ _RESULT = (
 ).decode()
 _JOB = tag(rpc_pb.EnqueueJobResponse.DESCRIPTOR.fields_by_name["job"])
 _ID = tag(pb.Job.DESCRIPTOR.fields_by_name["id"]) + length_of(36)
-_PAYLOAD, _KEY, _HEADERS = (
-    tag(pb.Job.DESCRIPTOR.fields_by_name[name]) for name in ("payload_json", "idempotency_key", "headers")
+_PAYLOAD, _IDEMPOTENCY_KEY, _KEY, _HEADERS = (
+    tag(pb.Job.DESCRIPTOR.fields_by_name[name])
+    for name in ("payload_json", "idempotency_key", "key", "headers")
 )
 # The fields of an answer that are a job's own; a payload is asked for as text.
 _OWN = [name.replace("payload", "payload_json") for name in names(lambda field: field.shown and field.own)]
@@ -124,20 +125,22 @@ class FastEnqueueJob(FastMethod):
 
     def answer(self, ticket: Ticket, at: datetime) -> bytes:
         """EnqueueJobResponse, put together as `leased.delivery_bytes` puts a Delivery together."""
-        key = ticket.shared
-        shared = self._shared.get(key)
+        alike = ticket.shared
+        shared = self._shared.get(alike)
         if shared is None:
             message: Any = self._servicer.fast_response(ticket, at).job
             for name in _OWN:
                 message.ClearField(name)
             if len(self._shared) >= _MOST_TEMPLATES:
                 self._shared.clear()
-            shared = self._shared[key] = message.SerializeToString()
-        job_id, payload, idempotency_key = ticket.ids[0], ticket.payload, ticket.idempotency_key
+            shared = self._shared[alike] = message.SerializeToString()
+        job_id, payload = ticket.ids[0], ticket.payload
+        idempotency_key, key = ticket.idempotency_key, ticket.key
         job = b"".join(
             (
                 _ID, str(job_id).encode(), _PAYLOAD, length_of(len(payload)), payload,
-                b"" if idempotency_key is None else _key(idempotency_key),
+                b"" if idempotency_key is None else text_of(_IDEMPOTENCY_KEY, idempotency_key),
+                b"" if key is None else text_of(_KEY, key),
                 _created_at(job_id.int >> 80), _stored_at(at), map_of(_HEADERS, ticket.headers), shared,
             )
         )  # fmt: skip
@@ -178,10 +181,6 @@ def _refuse(context: ImmediateContext, call: Call, error: JobQueueError | None) 
         return
     code, text, metadata = refusal(call, error)
     context.finish(code.value[0], text, metadata)
-
-
-def _key(key: str) -> bytes:
-    return _KEY + length_of(len(key)) + key.encode()
 
 
 @lru_cache(maxsize=1024)

@@ -28,13 +28,20 @@ class FastPathServicer:
     def __init__(self, enqueuer: Enqueuer) -> None:
         self._enqueuer = enqueuer
 
-    def fast_enqueue(self, kind: str, queue: str, payload: bytes, call: Call) -> Ticket | None:
-        """Puts a job in line of which no more is said than this, and maybe a key in the metadata."""
+    def fast_enqueue(
+        self, kind: str, queue: str, payload: bytes, call: Call, job_key: str | None = None
+    ) -> Ticket | None:
+        """Puts a job in line of which no more is said than this, and maybe an idempotency key in the metadata."""
         if not checks.is_name(kind) or not checks.is_name(queue) or not checks.is_simple_payload(payload):
             return None
+        if job_key is not None and not checks.is_key(job_key):
+            return None
         key = call.text(KEY) if KEY in call.metadata else None
-        new = NewJob(kind, payload, queue, idempotency_key=key, labels=NOTHING, headers=job_headers(call))
-        return self._start([NewJobs.of(new)], call) if key is None else self._start_keyed(new, key, call)
+        headers = job_headers(call)
+        new = NewJob(kind, payload, queue, idempotency_key=key, labels=NOTHING, headers=headers, key=job_key)
+        return (
+            self._start([NewJobs.of(new)], call, "job") if key is None else self._start_keyed(new, key, call)
+        )
 
     def fast_enqueue_message(self, message: pb.NewJob, call: Call) -> Ticket | None:
         """Puts a job in line that came as a message, which may be changed."""
@@ -45,7 +52,9 @@ class FastPathServicer:
         new = convert.decode_simple(message, job_headers(call), key)
         if new is None:
             return None
-        return self._start([NewJobs.of(new)], call) if key is None else self._start_keyed(new, key, call)
+        return (
+            self._start([NewJobs.of(new)], call, "job") if key is None else self._start_keyed(new, key, call)
+        )
 
     def fast_batch(self, messages: Sequence[bytes], call: Call) -> Ticket | None:
         """Puts a batch in line, whose jobs are messages on the wire.
@@ -58,7 +67,7 @@ class FastPathServicer:
             return None
         self._enqueuer.check_room(len(messages))
         jobs = decode_batch(messages, job_headers(call))
-        return None if jobs is None else self._start(jobs, call)
+        return None if jobs is None else self._start(jobs, call, "jobs[]")
 
     def _start_keyed(self, new: NewJob, key: str, call: Call) -> Ticket | None:
         if not checks.is_simple_key(key):
@@ -68,9 +77,9 @@ class FastPathServicer:
         except JobQueueError:
             return None
 
-    def _start(self, jobs: Sequence[NewJobs], call: Call) -> Ticket | None:
+    def _start(self, jobs: Sequence[NewJobs], call: Call, path: str) -> Ticket | None:
         try:
-            return self._enqueuer.start(call.scope, jobs, call.peer)
+            return self._enqueuer.start(call.scope, jobs, call.peer, path)
         except JobQueueError:
             return None
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from ...fields import milliseconds
@@ -17,6 +18,7 @@ from ...lifecycle import Event
 from ...model import DEFAULT_RETRY_POLICY, RetryPolicy
 from ...scope import Scope
 from ..database import Database, Record, Session
+from ..limits.turnstiles import NO_SLOTS, LetIn, Slots
 from ..upkeep.clock import Expected
 
 
@@ -47,10 +49,16 @@ class Report:
     checkpoint: bytes | None = None
 
 
-def _settled(record: Record | None) -> tuple[datetime, frozenset[UUID] | None]:
-    assert record is not None
-    settled = record["settled"]
-    return record["at"], None if settled is None else frozenset(settled)
+class Settled(NamedTuple):
+    """What a settlement did: when; the ids that matched their lease, None for all; and whom it let in."""
+
+    at: datetime
+    ids: frozenset[UUID] | None
+    let_in: LetIn = LetIn()
+
+
+#: (id, attempt, session, output)
+Settling = tuple[UUID, int, int, bytes | None]
 
 
 class AttemptStore:
@@ -69,16 +77,11 @@ class AttemptStore:
         """A transaction for the end of an attempt that enqueues jobs."""
         return self._database.transaction(hot=True)
 
-    async def settle_succeeded(
-        self, leases: Sequence[tuple[Sequence[UUID], int, int]]
-    ) -> tuple[datetime, frozenset[UUID] | None]:
+    async def settle_succeeded(self, leases: Sequence[tuple[Sequence[UUID], int, int]]) -> Settled:
         """Ends leases as succeeded, without outputs.
 
         Args:
             leases: Runs of (ids, attempt, session), in any order: the scan of the primary key sorts them. Each id once.
-
-        Returns:
-            When, and the ids that were settled where some were not; None for all.
         """
         ids: list[UUID] = []
         firsts: list[int] = []
@@ -86,18 +89,66 @@ class AttemptStore:
             firsts.append(len(ids) + 1)
             ids += some
         _, attempts, sessions = zip(*leases, strict=True)
-        return _settled(
-            await self._database.fetchrow("settle_succeeded", ids, firsts, attempts, sessions, hot=True)
+        record = await self._database.fetchrow("settle_succeeded", ids, firsts, attempts, sessions, hot=True)
+        assert record is not None
+        if record["settled"] is None:
+            return Settled(record["at"], None)
+        return await self._settle_the_rest(
+            record, [(id, attempt, of, None) for some, attempt, of in leases for id in some], None
         )
 
-    async def settle_with_output(
-        self, leases: Sequence[tuple[UUID, int, int, bytes | None]], session: Session | None = None
-    ) -> tuple[datetime, frozenset[UUID] | None]:
-        """As `settle_succeeded`, of leases (id, attempt, session, output); with `session`, inside its transaction."""
+    async def settle_with_output(self, leases: Sequence[Settling], session: Session | None = None) -> Settled:
+        """Ends leases as succeeded; with `session`, inside its transaction. Each as (id, attempt, session, output)."""
         columns = zip(*leases, strict=True)
         if session is not None:
-            return _settled(await session.fetchrow("settle_with_output", *columns))
-        return _settled(await self._database.fetchrow("settle_with_output", *columns, hot=True))
+            record = await session.fetchrow("settle_with_output", *columns)
+        else:
+            record = await self._database.fetchrow("settle_with_output", *columns, hot=True)
+        assert record is not None
+        if record["settled"] is None:
+            return Settled(record["at"], None)
+        return await self._settle_the_rest(record, leases, session)
+
+    async def _settle_the_rest(
+        self, record: Record, leases: Sequence[Settling], session: Session | None
+    ) -> Settled:
+        """What the plain statements left: jobs that hold tokens, and leases that are over."""
+        done = frozenset(record["settled"])
+        rest = await self.settle_limited([lease for lease in leases if lease[0] not in done], session=session)
+        return rest if rest.ids is None else rest._replace(ids=done | rest.ids)
+
+    async def settle_limited(
+        self,
+        leases: Sequence[Settling],
+        most: int = 0,
+        slots: Slots = NO_SLOTS,
+        *,
+        session: Session | None = None,
+    ) -> Settled:
+        """As `settle_with_output`, of jobs that hold tokens of their keys, or may hold them.
+
+        Args:
+            leases: Each as (id, attempt, session, output).
+            most: How many that wait for these tokens are let in by the same statement; the others are named in `again`.
+                0: none is, at half the cost.
+            slots: Which they may take.
+            session: The transaction, if it has one.
+        """
+        ids, attempts, sessions, outputs = zip(*leases, strict=True)
+        outputs = outputs if any(each is not None for each in outputs) else ()
+        name = "promote" if most else "settle_limited"
+        before = ((), most, *slots.columns) if most else ()
+        # Where keys take turns, an end lets one job of the key stand in line; starts let in more.
+        arguments = (*before, ids, attempts, sessions, outputs, *((1,) if most else ()))
+        if session is not None:
+            record = await session.fetchrow(name, *arguments)
+        else:
+            record = await self._database.fetchrow(name, *arguments, hot=True)
+        assert record is not None
+        settled = None if record["settled"] is None else frozenset(record["settled"])
+        if most:
+            return Settled(record["now"], settled, LetIn.of(record))
+        return Settled(record["at"], settled, LetIn(again=record["calling"] or ()))
 
     async def end_attempt(self, ends: Sequence[AttemptEnd], session: Session | None = None) -> list[Record]:
         """Takes leases out of RUNNING, otherwise than by success. Answers a row for each that matched its fence."""

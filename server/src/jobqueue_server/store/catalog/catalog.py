@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from importlib.resources import files
+from typing import Any
+from uuid import UUID
 
 from ...lifecycle import Hold, Status
-from ...model import Kind, RetryPolicy
+from ...model import NO_KEY_POLICY, KeyPolicy, Kind, OnKeyFailure, Rate, RetryPolicy
 from ...scope import Scope
 from ..access.audit import audited
 from ..database import Database, Record
 
 _BUILTIN_KINDS = "kinds"
+#: `queue.key_order` of a queue whose keys have an order.
+_STRICT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +31,17 @@ class LaneRow:
     queue: str
     kind: str
     gated: bool
+    paused: bool
     namespace: int
     namespace_name: str
+    keys: KeyPolicy | None
+    revision: int
+    max_waiting: int | None
+    says_of_keys: bool
+    max_running: int | None
+    rate: Rate | None
+    kind_max_running: int | None
+    kind_rate: Rate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,37 @@ class QueueRow:
     name: str
     paused: bool
     lane_ids: tuple[int, ...]
+    keys: KeyPolicy | None
+    revision: int
+    max_waiting: int | None
+    max_running: int | None
+    rate: Rate | None
+
+
+class RevisionDiffers(Exception):
+    """The queue has another revision than the one that was asked for. Nothing was changed.
+
+    Attributes:
+        revision: The one that it has; 0: there is no such queue.
+    """
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(revision)
+        self.revision = revision
+
+
+class PolicyConflict(Exception):
+    """The policy would not be one: its parts contradict each other. Nothing was changed.
+
+    Attributes:
+        field: The attribute of `KeyPolicy` that must be another one.
+        what: What is wrong with it, and what would be right.
+    """
+
+    def __init__(self, field: str, what: str) -> None:
+        super().__init__(f"{field} {what}")
+        self.field = field
+        self.what = what
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +131,17 @@ class CatalogStore:
                 row["queue"],
                 row["kind"],
                 row["gated"],
+                row["paused"],
                 row["namespace_id"],
                 row["namespace"],
+                _key_policy(row),
+                row["revision"],
+                row["max_waiting"],
+                row["says_of_keys"],
+                row["max_running"],
+                _rate(row),
+                row["kind_max_running"],
+                _rate(row, "kind_"),
             )
             for row in await self._database.fetch("catalog_lanes")
         ]
@@ -115,10 +168,10 @@ class CatalogStore:
         return [_kind(row) for row in rows]
 
     async def put_kind(self, scope: Scope, kind: Kind) -> None:
-        """Declares the kind, or replaces all that is declared of it."""
+        """Declares the kind, or replaces all that is declared of it, with the gates of its lanes."""
         policy = kind.retry_policy
         async with audited(self._database) as transaction:
-            await transaction.fetchrow(
+            row = await transaction.fetchrow(
                 "put_kind",
                 scope.namespace,
                 kind.name,
@@ -127,19 +180,16 @@ class CatalogStore:
                 _milliseconds(policy.max_backoff) if policy else None,
                 kind.max_attempts,
                 _milliseconds(kind.timeout) if kind.timeout is not None else None,
+                kind.max_running,
+                *_stored_rate(kind.rate),
             )
-            digest = sha256((kind.schema or "").encode("utf-8", "surrogatepass")).hexdigest()
+            assert row is not None
+            await transaction.fetch("gate_lanes_of_kind", row["id"])
             await transaction.tell(
                 scope,
                 "PutKind",
                 f"kind:{kind.name}",
-                details={
-                    "schema_sha256": None if kind.schema is None else digest,
-                    "min_backoff": policy.min_backoff if policy else None,
-                    "max_backoff": policy.max_backoff if policy else None,
-                    "max_attempts": kind.max_attempts,
-                    "timeout": kind.timeout,
-                },
+                details=_put(kind),
             )
 
     async def declare_builtin_kinds(self, namespace: int | None = None) -> None:
@@ -162,15 +212,111 @@ class CatalogStore:
                 await transaction.fetch("intern_kind", scope.namespace, kind)
             await transaction.fetch("intern_lane", scope.namespace, queue, kind)
 
-    async def set_queue_paused(self, scope: Scope, queue: str, *, paused: bool) -> bool:
-        """Pauses or resumes the queue, with the gates of all its lanes. Answers False if there is no such queue."""
+    async def set_queue_paused(self, scope: Scope, queue: str, *, paused: bool, reason: str = "") -> bool:
+        """Pauses or resumes the queue, with the gates of all its lanes. Answers False if there is no such queue.
+
+        A pause keeps who made it, and why.
+        """
         async with audited(self._database) as transaction:
             row = await transaction.fetchrow("lock_queue", scope.namespace, queue)
             if row is None:
                 return False
-            await transaction.fetch("set_queue_paused", row["id"], paused)
-            await transaction.tell(scope, "PauseQueue" if paused else "ResumeQueue", f"queue:{queue}")
+            await transaction.fetch("lock_kinds_of_queue", row["id"])
+            await transaction.fetch(
+                "set_queue_paused", row["id"], paused, scope.principal or None, reason or None
+            )
+            action = "PauseQueue" if paused else "ResumeQueue"
+            await transaction.tell(scope, action, f"queue:{queue}", reason=reason)
             return True
+
+    async def set_key_policy(
+        self,
+        scope: Scope,
+        queue: str,
+        changes: Mapping[str, Any],
+        *,
+        own: Mapping[str, Any] | None = None,
+        revision: int | None = None,
+        make: bool = False,
+    ) -> bool:
+        """Changes the policy of the queue's keys, and how many jobs may wait, run and start. False: no such queue.
+
+        Args:
+            scope: Whose queue it is.
+            queue: Its name.
+            changes: New values of attributes of its `KeyPolicy`; the others stay.
+            own: `max_waiting`, `max_running` and `rate`, those of them that are changed; None: any number.
+            revision: The one that the queue must have; None: any.
+            make: Whether a queue that does not exist is made.
+
+        Raises:
+            RevisionDiffers: The queue has another revision, or does not exist and was not to be changed at any.
+            PolicyConflict: The policy as it would be then contradicts itself.
+        """
+        async with audited(self._database) as transaction:
+            row = await transaction.fetchrow("lock_queue", scope.namespace, queue)
+            if row is None and make and revision is None:
+                await transaction.fetch("intern_queue", scope.namespace, queue)
+                row = await transaction.fetchrow("lock_queue", scope.namespace, queue)
+            if row is None:
+                if make:
+                    raise RevisionDiffers(0)
+                return False
+            if revision is not None and row["revision"] != revision:
+                raise RevisionDiffers(row["revision"])
+            before = _key_policy(row) or NO_KEY_POLICY
+            after = _agreed(replace(before, **changes), changes)
+            before_own = {**{name: row[name] for name in ("max_waiting", "max_running")}, "rate": _rate(row)}
+            after_own = {**before_own, **(own or {})}
+            if after != before or after_own != before_own:
+                await transaction.fetch("lock_kinds_of_queue", row["id"])
+                await transaction.fetch(
+                    "set_key_policy",
+                    row["id"],
+                    after.max_running,
+                    *_stored_rate(after.rate),
+                    after.max_waiting,
+                    after.require_key or None,
+                    after_own["max_waiting"],
+                    _STRICT if after.strict else None,
+                    _stored_failure(after.on_failure),
+                    after_own["max_running"],
+                    *_stored_rate(after_own["rate"]),
+                    after.fair or None,
+                )
+            details = {**_limits_of(after), **_rate_of(after_own.pop("rate")), **after_own}
+            await transaction.tell(scope, "UpdateQueue", f"queue:{queue}", details=details)
+            return True
+
+    async def unblock_key(self, scope: Scope, queue: str, key: str) -> tuple[UUID | None, int] | None:
+        """Lets a key go on that a failed job blocks. None: there is no such queue.
+
+        Who lets jobs in finds that it calls.
+
+        Returns:
+            The job that blocked it, and how many jobs wait for it; no job where it was not blocked.
+        """
+        async with audited(self._database) as transaction:
+            row = await transaction.fetchrow("unblock_key", scope.namespace, queue, key)
+            if row is None:
+                return None
+            if row["blocked_by"] is None:
+                return None, 0
+            details = {"key": key, "blocked_by": str(row["blocked_by"]), "waiting": row["waiting"]}
+            await transaction.tell(scope, "UnblockQueueKey", f"queue:{queue}", details=details)
+            return row["blocked_by"], row["waiting"]
+
+    async def blocked_keys(self, most: int) -> dict[int, int]:
+        """How many keys of each queue are blocked; of all queues at most so many are counted."""
+        rows = await self._database.fetch("blocked_keys", most)
+        return {row["queue_id"]: row["keys"] for row in rows}
+
+    async def other_servers(self) -> bool:
+        """Whether there is another server than this one, as far as was heard within the last minute."""
+        row = await self._database.fetchrow("several_servers")
+        assert row is not None
+        several: bool = row["several"]
+        return several
 
     async def get_queue(self, scope: Scope, queue: str) -> QueueRow | None:
         """The queue, or None."""
@@ -183,6 +329,11 @@ class CatalogStore:
             "list_queues", scope.namespace, after, limit, scope.grants.queues_seen()
         )
         return [_queue(row) for row in rows]
+
+    async def waiting_counts(self, most: Mapping[int, int]) -> dict[int, int]:
+        """How many jobs wait in each of these queues; of each at most so many are counted."""
+        rows = await self._database.fetch("waiting_counts", list(most), list(most.values()))
+        return {row["queue_id"]: row["jobs"] for row in rows}
 
     async def depths(self, lane_ids: Sequence[int], *, per_lane: int, running: int) -> list[LaneDepth]:
         """Counts of the lanes by status and by hold.
@@ -216,11 +367,110 @@ def _kind(row: Record) -> Kind:
             timedelta(milliseconds=row["min_backoff_ms"]), timedelta(milliseconds=row["max_backoff_ms"])
         )
     timeout = None if row["timeout_ms"] is None else timedelta(milliseconds=row["timeout_ms"])
-    return Kind(row["name"], row["schema"], policy, row["max_attempts"], timeout)
+    return Kind(
+        row["name"], row["schema"], policy, row["max_attempts"], timeout, row["max_running"], _rate(row)
+    )
 
 
 def _queue(row: Record) -> QueueRow:
-    return QueueRow(row["name"], row["paused"], tuple(row["lane_ids"]))
+    return QueueRow(
+        row["name"],
+        row["paused"],
+        tuple(row["lane_ids"]),
+        _key_policy(row),
+        row["revision"],
+        row["max_waiting"],
+        row["max_running"],
+        _rate(row),
+    )
+
+
+def _put(kind: Kind) -> dict[str, int | str | timedelta | None]:
+    """What the audit log has of a kind that was put."""
+    digest = sha256((kind.schema or "").encode("utf-8", "surrogatepass")).hexdigest()
+    policy = kind.retry_policy
+    return {
+        "schema_sha256": None if kind.schema is None else digest,
+        "min_backoff": policy.min_backoff if policy else None,
+        "max_backoff": policy.max_backoff if policy else None,
+        "max_attempts": kind.max_attempts,
+        "timeout": kind.timeout,
+        "max_running": kind.max_running,
+        **_rate_of(kind.rate),
+    }
+
+
+def _rate_of(rate: Rate | None, of: str = "") -> dict[str, int | timedelta | None]:
+    """What the audit log has of a rate."""
+    return {
+        f"{of}rate_count": rate.count if rate else None,
+        f"{of}rate_period": rate.period if rate else None,
+        f"{of}rate_burst": rate.burst if rate else None,
+    }
+
+
+def _limits_of(keys: KeyPolicy) -> dict[str, int | bool | str | timedelta | None]:
+    """What the audit log has of the limits of a queue's keys."""
+    return {
+        "key_max_running": keys.max_running,
+        **_rate_of(keys.rate, "key_"),
+        "key_max_waiting": keys.max_waiting,
+        "require_key": keys.require_key or None,
+        "key_order": "strict" if keys.strict else None,
+        "key_on_failure": keys.on_failure.name.lower() if keys.strict else None,
+        "key_fair": keys.fair or None,
+    }
+
+
+def _key_policy(row: Record) -> KeyPolicy | None:
+    """None where nothing is said of the queue's keys."""
+    policy = KeyPolicy(
+        row["key_max_running"],
+        _rate(row, "key_"),
+        row["key_max_waiting"],
+        bool(row["require_key"]),
+        row["key_order"] is not None,
+        OnKeyFailure(row["key_on_failure"] or OnKeyFailure.CONTINUE),
+        bool(row["key_fair"]),
+    )
+    return None if policy == NO_KEY_POLICY else policy
+
+
+def _rate(row: Record, of: str = "") -> Rate | None:
+    if row[f"{of}rate_count"] is None:
+        return None
+    period = timedelta(milliseconds=row[f"{of}rate_period_ms"])
+    return Rate(row[f"{of}rate_count"], period, row[f"{of}rate_burst"])
+
+
+def _stored_rate(rate: Rate | None) -> tuple[int | None, ...]:
+    return (rate.count, _milliseconds(rate.period), rate.burst) if rate else (None, None, None)
+
+
+def _agreed(policy: KeyPolicy, changes: Mapping[str, Any]) -> KeyPolicy:
+    """The policy with what follows from its order.
+
+    Raises:
+        PolicyConflict: Its parts contradict each other.
+    """
+    if policy.strict:
+        if policy.max_running not in (None, 1):
+            raise PolicyConflict(
+                "max_running", f"must be 1 or unset in strict order, and would be {policy.max_running}"
+            )
+        return replace(policy, max_running=1)
+    if policy.on_failure is OnKeyFailure.CONTINUE:
+        return policy
+    if "on_failure" in changes:
+        raise PolicyConflict(
+            "on_failure", f"{policy.on_failure.name} wants the order KEY_ORDER_STRICT, which is not set"
+        )
+    # The order was taken back, and with it what it says of failures.
+    return replace(policy, on_failure=OnKeyFailure.CONTINUE)
+
+
+def _stored_failure(on_failure: OnKeyFailure) -> int | None:
+    return None if on_failure is OnKeyFailure.CONTINUE else int(on_failure)
 
 
 def _milliseconds(duration: timedelta) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from ..database import Database, Record
@@ -37,6 +37,23 @@ def _target_columns(targets: Sequence[ClaimTarget]) -> tuple[list[Any], ...]:
     )
 
 
+class Allowed(NamedTuple):
+    """What limits let a claim lease, and for how many seconds after it a rate lets none start.
+
+    `by_kind`: the limits of the kind were the closer ones, and the wait is that of its rate. Else those of the queue.
+    """
+
+    room: int
+    wait: float = 0.0
+    by_kind: bool = False
+
+
+def _counted(rows: list[Record]) -> tuple[Allowed, list[Record]]:
+    (of,) = (row for row in rows if row["id"] is None)
+    wait = 0.0 if of["run_at"] is None else (of["run_at"] - of["changed_at"]).total_seconds()
+    return Allowed(of["attempts"], wait, of["failures"] == 1), [row for row in rows if row["id"] is not None]
+
+
 class ClaimStore:
     """Leases jobs in PostgreSQL.
 
@@ -60,6 +77,34 @@ class ClaimStore:
             hot=True,
         )
 
+    async def claim_counted(
+        self,
+        queue_id: int,
+        targets: Sequence[ClaimTarget],
+        slots: Sequence[int],
+        epochs: dict[int, int],
+        kind_id: int | None = None,
+    ) -> tuple[Allowed, list[Record]]:
+        """As `claim`, where a queue or a kind limits how many of its jobs run or start. Answers also what it allowed.
+
+        `kind_id`: the kind of all targets, where it has limits.
+        """
+        lanes, priorities, takes, floors, _ = _target_columns(targets)
+        rows = await self._database.fetch(
+            "claim_counted",
+            lanes,
+            priorities,
+            takes,
+            floors,
+            queue_id,
+            slots,
+            list(epochs),
+            list(epochs.values()),
+            kind_id,
+            hot=True,
+        )
+        return _counted(rows)
+
     async def peek(self, targets: Sequence[ClaimTarget], most: int) -> list[int]:
         """The sizes in bytes of the jobs that a claim would take now, in its order."""
         rows = await self._database.fetch("peek", *_target_columns(targets), most, hot=True)
@@ -71,13 +116,28 @@ class ClaimStore:
             "claim_isolated", lane_ids, list(epochs), list(epochs.values()), hot=True
         )
 
+    async def claim_isolated_counted(
+        self, queue_id: int, lane_ids: Sequence[int], epochs: dict[int, int], kind_id: int | None = None
+    ) -> tuple[Allowed, list[Record]]:
+        """As `claim_isolated`, where a queue or a kind has limits; arguments and answer as of `claim_counted`."""
+        rows = await self._database.fetch(
+            "claim_isolated_counted",
+            lane_ids,
+            queue_id,
+            list(epochs),
+            list(epochs.values()),
+            kind_id,
+            hot=True,
+        )
+        return _counted(rows)
+
     async def peek_isolated(self, lane_ids: Sequence[int]) -> int:
         """The size in bytes of the isolated job that `claim_isolated` would take now; 0 where there is none."""
         row = await self._database.fetchrow("peek_isolated", lane_ids, hot=True)
         return 0 if row is None else int(row["size"])
 
     async def bodies(self, ids: Sequence[UUID]) -> list[Record]:
-        """Id, payload and the `fields.TERMS` of jobs that were just claimed."""
+        """Id, payload, key and the `fields.TERMS` of jobs that were just claimed."""
         return await self._database.fetch("bodies", ids, min(ids), max(ids), hot=True)
 
     async def checkpoints(self, ids: Sequence[UUID]) -> dict[UUID, bytes]:

@@ -6,7 +6,7 @@ cost as much as the job.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,9 +14,10 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from ...fields import COLUMNS, milliseconds, reading
-from ...model import NewJob
+from ...lifecycle import Hold
+from ...model import NewJob, OnConflict, UniqueAction, UniqueField, Until
 from ...scope import Scope
-from ..database import Database, Session
+from ..database import BacklogRefused, Database, Record, Session
 
 
 class Holder(Protocol):
@@ -26,13 +27,87 @@ class Holder(Protocol):
     epoch: int
 
 
+@dataclass(frozen=True, slots=True)
+class Name:
+    """The name that a job wants to hold.
+
+    Attributes:
+        digest: Of the name, its scope and its namespace.
+        until: What ends its hold.
+        period: How long it holds it at least.
+        on_conflict: What becomes of the job if another one holds the name.
+        replace: What of that one is changed then.
+        max_delay: How long after its enqueue that one starts at most.
+    """
+
+    digest: bytes
+    until: Until
+    period: timedelta | None
+    on_conflict: OnConflict = OnConflict.KEEP
+    replace: tuple[UniqueField, ...] = ()
+    max_delay: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NameHolder:
+    """The job that holds a name.
+
+    Attributes:
+        job_id: The job.
+        waits: Whether it waits; it is locked then. Of names that nothing changes, False.
+        lane_id: Its lane, where it waits.
+        key: Its key, where it waits.
+    """
+
+    job_id: UUID
+    waits: bool = False
+    lane_id: int | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The job that holds the name of one that was not stored.
+
+    Attributes:
+        job_id: The one that holds it.
+        action: What was done with it. None: the other one is refused.
+        apart: Whether it is refused since the two differ in what is never changed.
+    """
+
+    job_id: UUID
+    action: UniqueAction | None
+    apart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Where a job waits that got what a later one of its name brought.
+
+    Attributes:
+        lane_id: Its lane.
+        priority: Its priority.
+        run_at: When it may start.
+        isolated: Whether it is to run alone.
+        hold: What holds it back.
+    """
+
+    lane_id: int
+    priority: int
+    run_at: datetime
+    isolated: bool
+    hold: Hold | None
+
+
 @dataclass(slots=True, eq=False)
 class NewRows:
-    """Jobs to be stored that differ only in their ids and payloads, as those of a batch mostly do.
+    """Jobs to be stored that differ only in their ids, payloads and keys, as those of a batch mostly do.
 
-    `new` has what they share; its payload is that of the first job. `slots` are the slots that a hand-off reserved:
-    each session takes so many of the jobs, in their order. The jobs beyond them go to the backlog. A job with a key has
-    rows of its own, and `namespace` is the key's.
+    `new` has what they share; its payload and key are those of the first job. `slots` are the slots that a hand-off
+    reserved: each session takes so many of the jobs, in their order. The jobs beyond them go to the backlog. A job with
+    an idempotency key has rows of its own, and `namespace` is the key's. `keys` has the key of each job; None: they
+    have none. `stiles` has the turnstile of each key; None: nothing limits the jobs. `name` is the name that the one
+    job of the row wants to hold.
     """
 
     ids: list[UUID]
@@ -47,6 +122,9 @@ class NewRows:
     key_digest: bytes | None = None
     request_digest: bytes | None = None
     namespace: int | None = None
+    keys: list[str] | None = None
+    stiles: list[int] | None = None
+    name: Name | None = None
 
     @property
     def id(self) -> UUID:
@@ -57,14 +135,44 @@ class NewRows:
         """The one job of the row has an idempotency key."""
         self.namespace, self.key_digest, self.request_digest = namespace, key_digest, request_digest
 
+    def of_name(self, name: Name) -> None:
+        """The one job of the row is unique."""
+        self.name = name
+
+    def of_keys(self, keys: list[str], stiles: list[int] | None) -> None:
+        """Each of the jobs has a key, and the turnstile of its key where the queue limits keys."""
+        self.keys, self.stiles = keys, stiles
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What an enqueue did: when, by the database's clock; whose key was taken; which reserved slots were gone."""
+    """What an enqueue did.
+
+    Attributes:
+        at: When, by the database's clock.
+        lost_keys: The jobs whose idempotency key was taken.
+        refused: The jobs whose reserved slot was gone.
+        kept: The jobs that wait for their key.
+        calling: The keys that may let one in now.
+        conflicts: The jobs that were not stored since another one holds their name.
+        changed: Jobs that got what later ones of their name brought.
+    """
 
     at: datetime
     lost_keys: frozenset[UUID]
     refused: frozenset[UUID]
+    kept: frozenset[UUID] = frozenset()
+    calling: Sequence[int] = ()
+    conflicts: Mapping[UUID, Conflict] = field(default_factory=dict)
+    changed: Sequence[Changed] = ()
+
+
+class BacklogOfKeys(Exception):
+    """Keys have as many waiting jobs as their queues allow, so nothing was stored. `stiles` has their turnstiles."""
+
+    def __init__(self, stiles: frozenset[int]) -> None:
+        super().__init__("the backlog of a key is full")
+        self.stiles = stiles
 
 
 #: No session has this number.
@@ -79,25 +187,54 @@ def _column(values: list[Any]) -> list[Any]:
     return []
 
 
+def _each(rows: Sequence[NewRows], lists: list[list[Any] | None]) -> list[Any]:
+    """One value for each job, of rows that have a list of them or None; or an empty column if no row has one."""
+    if not any(lists):
+        return []
+    if len(rows) == 1:
+        return lists[0] or []
+    values: list[Any] = []
+    for row, some in zip(rows, lists, strict=True):
+        values += [None] * len(row.ids) if some is None else some
+    return values
+
+
 def _numbers(values: list[int]) -> list[int]:
     """As `_column`, for numbers: 0 is stored where a request names none."""
     return values if any(values) else []
 
 
-def _compiled() -> Callable[[Sequence[NewRows]], list[list[Any]]]:
-    """Makes the function that answers what runs have in each of `fields.COLUMNS`.
+def _starts_later(new: NewJob) -> bool:
+    return new.run_at is not None or new.delay is not None
+
+
+def _stored(record: Record, ids: Sequence[UUID], keyed: bool, limited: bool) -> Stored:
+    lost: frozenset[UUID] = frozenset()
+    if keyed:
+        lost = frozenset(ids).difference(record["stored"] or ())
+    refused = frozenset(record["refused"] or ())
+    if limited:
+        return Stored(record["at"], lost, refused, frozenset(record["kept"] or ()), record["calling"] or ())
+    return Stored(record["at"], lost, refused)
+
+
+def _compiled() -> Callable[[Sequence[NewRows], Sequence[NewRows]], list[list[Any]]]:
+    """Makes the function that answers what rows, and the runs of them, have in each of `fields.COLUMNS`.
 
     Its text is made of the list, as dataclasses make theirs: with a loop over the list an insert of 200 calls takes a
     fifth more here.
     """
-    lines = ["def columns_of(runs):", "    new = [run.new for run in runs]", "    return ["]
-    names: dict[str, Any] = {"column": _column, "numbers": _numbers}
+    lines = ["def columns_of(rows, runs):", "    new = [run.new for run in runs]", "    return ["]
+    names: dict[str, Any] = {"column": _column, "numbers": _numbers, "each": _each}
     for each in COLUMNS:
+        if each.each:
+            lines.append(f"        each(rows, [one.{each.of} for one in rows]),")
+            continue
         used = "column" if each.unset is None else "numbers"
         runs = "new" if each.of.startswith("new.") else "runs"
         lines.append(f"        {used}([{reading(each, 'one', names)} for one in {runs}]),")
     exec("\n".join([*lines, "    ]"]), names)
-    made: Callable[[Sequence[NewRows]], list[list[Any]]] = names["columns_of"]
+    made: Callable[[Sequence[NewRows], Sequence[NewRows]], list[list[Any]]] = names["columns_of"]
     return made
 
 
@@ -119,11 +256,61 @@ class IntakeStore:
         return self._database.transaction(hot=True)
 
     async def enqueue(self, rows: Sequence[NewRows], session: Session | None = None) -> Stored:
-        """Stores jobs, all or none; with `session`, inside its transaction.
+        """Stores jobs that nothing limits, all or none; with `session`, inside its transaction.
 
         Either every row has a key or none has, and no key stands twice. Rows whose key is taken are left out and
         named in `lost_keys`.
         """
+        keyed = bool(rows) and rows[0].key_digest is not None
+        ids, runs, arguments = self._arguments(rows, keyed)
+        record = await self._run(
+            "enqueue", session, *arguments, _column([run.new.hold for run in runs]), *_columns_of(rows, runs)
+        )
+        return _stored(record, ids, keyed, limited=False)
+
+    async def enqueue_limited(
+        self, rows: Sequence[NewRows], session: Session | None = None, *, later: bool = False
+    ) -> Stored:
+        """As `enqueue`, of jobs some of which have a turnstile; and of rows with and without idempotency keys.
+
+        Args:
+            rows: What is to be stored.
+            session: The transaction, if it has one. Turnstiles stay locked until its end, so no later statement of it
+                may ask for turnstiles or idempotency keys.
+            later: Turnstiles are not asked now, but by `TurnstileStore.ripen` once this is committed.
+
+        Raises:
+            BacklogOfKeys: A key has as many waiting jobs as its queue allows. Nothing is stored.
+        """
+        keyed = any(row.key_digest is not None for row in rows)
+        ids, runs, arguments = self._arguments(rows, keyed)
+        holds = [
+            Hold.TIME
+            if run.stiles is not None and run.new.hold is None and (later or _starts_later(run.new))
+            else run.new.hold
+            for run in runs
+        ]
+        stiles = _each(rows, [row.stiles for row in rows])
+        try:
+            record = await self._run(
+                "enqueue_limited", session, *arguments, _column(holds), *_columns_of(rows, runs), stiles
+            )
+        except BacklogRefused as error:
+            raise BacklogOfKeys(frozenset(error.stiles)) from error
+        return _stored(record, ids, keyed, limited=True)
+
+    async def _run(self, name: str, session: Session | None, *arguments: object) -> Record:
+        if session is not None:
+            record = await session.fetchrow(name, *arguments)
+        else:
+            record = await self._database.fetchrow(name, *arguments, hot=True)
+        assert record is not None
+        return record
+
+    def _arguments(
+        self, rows: Sequence[NewRows], keyed: bool
+    ) -> tuple[list[UUID], list[NewRows], tuple[object, ...]]:
+        """The ids, the runs, and what both statements begin with."""
         ids: list[UUID] = []
         payloads: list[bytes] = []
         # What jobs have in common is sent once for each run of them: an array's element costs the driver 0.3 us.
@@ -146,7 +333,8 @@ class IntakeStore:
                 firsts.append(first)
                 sessions.append(_NO_SESSION)
                 epochs.append(0)
-        keyed = bool(rows) and rows[0].key_digest is not None
+        # One of each job: a row with a key has one job.
+        each = [row for row in rows for _ in row.ids] if keyed else []
         arguments = (
             ids,
             payloads,
@@ -156,22 +344,12 @@ class IntakeStore:
             epochs,
             _column([run.new.run_at for run in runs]),
             _column([milliseconds(run.new.delay) for run in runs]),
-            [row.key_digest for row in rows] if keyed else [],
-            [row.request_digest for row in rows] if keyed else [],
-            [row.namespace for row in rows] if keyed else [],
+            [row.key_digest for row in each],
+            [row.request_digest for row in each],
+            [row.namespace for row in each],
             self._key_ttl,
-            _column([run.new.hold for run in runs]),
-            *_columns_of(runs),
         )
-        if session is not None:
-            record = await session.fetchrow("enqueue", *arguments)
-        else:
-            record = await self._database.fetchrow("enqueue", *arguments, hot=True)
-        assert record is not None
-        lost: frozenset[UUID] = frozenset()
-        if keyed:
-            lost = frozenset(ids).difference(record["stored"] or ())
-        return Stored(record["at"], lost, frozenset(record["refused"] or ()))
+        return ids, runs, arguments
 
     async def find_keys(
         self, scope: Scope, digests: Sequence[bytes], session: Session | None = None
@@ -183,3 +361,112 @@ class IntakeStore:
         else:
             records = await self._database.fetch("find_keys", scope.namespace, ordered, hot=True)
         return {record["key_digest"]: (record["job_id"], record["request_digest"]) for record in records}
+
+    async def keep_keys(self, rows: Sequence[NewRows], jobs: Sequence[UUID], session: Session) -> bool:
+        """Lets the idempotency key of each row stand for the job beside it; False where one was taken meanwhile."""
+        ordered = sorted(zip(rows, jobs, strict=True), key=lambda one: one[0].key_digest or b"")
+        record = await session.fetchrow(
+            "keep_keys",
+            [row.key_digest for row, _ in ordered],
+            [job for _, job in ordered],
+            [row.request_digest for row, _ in ordered],
+            [row.namespace for row, _ in ordered],
+            self._key_ttl,
+        )
+        return record is not None and record["kept"] == len(ordered)
+
+    async def standing_keys(
+        self, scope: Scope, digests: Sequence[bytes], session: Session
+    ) -> dict[bytes, tuple[UUID, bytes]]:
+        """As `find_keys`, of the keys that have not expired."""
+        records = await session.fetch("standing_keys", scope.namespace, sorted(digests))
+        return {record["key_digest"]: (record["job_id"], record["request_digest"]) for record in records}
+
+    async def take_names(
+        self, wanted: Mapping[bytes, NewRows], session: Session
+    ) -> tuple[datetime, frozenset[bytes]]:
+        """Locks names until the transaction ends: when it began, and the names that were free, which are taken.
+
+        Args:
+            wanted: By the digest of the name, the row that wants to hold it.
+            session: The transaction.
+        """
+        record = await session.fetchrow("take_names", *_names(wanted))
+        assert record is not None
+        return record["at"], frozenset(record["taken"] or ())
+
+    async def lock_holders(self, digests: Sequence[bytes], also: UUID, session: Session) -> None:
+        """Locks the jobs that hold names, and another one, in the order in which all lock jobs.
+
+        Args:
+            digests: Names that this transaction has locked.
+            also: A job that the transaction is going to lock.
+            session: The transaction.
+        """
+        await session.fetch("lock_holders", digests, also)
+
+    async def judge_names(
+        self, wanted: Mapping[bytes, NewRows], changing: Sequence[bytes], session: Session
+    ) -> dict[bytes, NameHolder]:
+        """Takes over locked names whose jobs let go of them: the jobs that hold the others.
+
+        Args:
+            wanted: As in `take_names`, of names that it has locked in this transaction and not taken.
+            changing: The names whose jobs are to be changed. Those jobs are locked.
+            session: The transaction.
+        """
+        records = await session.fetch("judge_names", *_names(wanted), changing)
+        return {
+            record["digest"]: NameHolder(record["job_id"], record["waits"], record["lane_id"], record["key"])
+            for record in records
+        }
+
+    async def change_jobs(
+        self, changes: Mapping[UUID, Mapping[UniqueField, NewRows]], session: Session
+    ) -> list[Changed]:
+        """Changes jobs that wait, which this transaction has locked or stored.
+
+        Args:
+            changes: For each of the jobs, and each field, the job that it comes from.
+            session: The transaction.
+        """
+        jobs = sorted(changes)
+        each = [changes[job] for job in jobs]
+
+        def of(field: UniqueField, value: Callable[[NewRows], Any]) -> list[Any]:
+            return [value(one[field]) if field in one else None for one in each]
+
+        records = await session.fetch(
+            "change_jobs",
+            jobs,
+            [sum(1 << field for field in one) for one in each],
+            of(UniqueField.PAYLOAD, lambda row: row.payloads[0]),
+            of(UniqueField.HEADERS, lambda row: row.headers),
+            of(UniqueField.LABELS, lambda row: row.labels),
+            of(UniqueField.PRIORITY, lambda row: row.new.priority),
+            of(UniqueField.MAX_ATTEMPTS, lambda row: row.max_attempts),
+            of(UniqueField.TIMEOUT, lambda row: row.timeout_ms),
+            of(UniqueField.RUN_AT, lambda row: row.new.run_at),
+            of(UniqueField.RUN_AT, lambda row: row.new.delay),
+            of(UniqueField.RUN_AT, lambda row: row.name and row.name.max_delay),
+            jobs[0],
+            jobs[-1],
+        )
+        return [
+            Changed(
+                record["lane_id"],
+                record["priority"],
+                record["run_at"],
+                record["isolated"],
+                None if record["hold"] is None else Hold(record["hold"]),
+            )
+            for record in records
+        ]
+
+
+def _names(wanted: Mapping[bytes, NewRows]) -> tuple[list[Any], ...]:
+    """The arguments of both statements, in the order in which the names are locked."""
+    digests = sorted(wanted)
+    rows = [wanted[digest] for digest in digests]
+    names = [row.name for row in rows if row.name is not None]
+    return digests, [row.id for row in rows], [int(one.until) for one in names], [one.period for one in names]

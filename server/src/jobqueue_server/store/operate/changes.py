@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -23,30 +24,39 @@ _TURNS = 10
 class Cancelled:
     """What a cancel did. Pending: the job runs, and the session that holds its lease must be told.
 
-    `job` is as the cancel left it.
+    `job` is as the cancel left it. `calling` has its key, where another of its jobs may be let in now.
     """
 
     pending: bool
     session_id: int | None
     attempt: int
     job: Job
+    calling: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """What a retry did: the lane and the priority where the job waits now. `job` is as the retry left it."""
+    """What a retry did: the lane and the priority where the job waits now. `job` is as the retry left it.
+
+    `held`: it is in no line, until `TurnstileStore.ripen` sends it to its key.
+    """
 
     lane_id: int
     priority: int
+    held: bool
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What a release did: where the job waits now, and from when on it may start. `job` is as the release left it."""
+    """What a release did: where the job waits now, and from when on it may start. `job` is as the release left it.
+
+    `held` is as in `Retried`.
+    """
 
     lane_id: int
     priority: int
+    held: bool
     isolated: bool
     run_at: datetime
     job: Job
@@ -84,7 +94,8 @@ class ChangeStore:
                         reason=reason,
                         details={**_of(job), "running": "yes" if row["pending"] else None},
                     )
-                    return Cancelled(row["pending"], row["session_id"], row["attempts"], job)
+                    calling = () if row["calling"] is None else (row["calling"],)
+                    return Cancelled(row["pending"], row["session_id"], row["attempts"], job, calling)
                 status = await _terminal_status(scope, transaction, job_id)
             if status is not None:
                 raise JobTerminal(
@@ -104,9 +115,11 @@ class ChangeStore:
             row = await transaction.fetchrow("retry_job", job_id)
             if row is None:
                 raise JobNotFound.of(job_id)
+            # The job that blocks its key has its token back at once.
+            held = row["held"] and not await transaction.fetch("unblock_retried", [job_id])
             job = await _changed(scope, transaction, job_id)
             await transaction.tell(scope, "RetryJob", f"job:{job_id}", details=_of(job))
-            return Retried(row["lane_id"], row["priority"], job)
+            return Retried(row["lane_id"], row["priority"], held, job)
 
     async def release(self, scope: Scope, job_id: UUID) -> Released:
         """Puts a job that is held back by hand at the end of its line.
@@ -127,7 +140,9 @@ class ChangeStore:
                 )
             released = await _changed(scope, transaction, job_id)
             await transaction.tell(scope, "ReleaseJob", f"job:{job_id}", details=_of(released))
-            return Released(row["lane_id"], row["priority"], row["isolated"], row["run_at"], released)
+            return Released(
+                row["lane_id"], row["priority"], row["held"], row["isolated"], row["run_at"], released
+            )
 
     async def delete(self, scope: Scope, job_id: UUID) -> None:
         """Takes away an ended job with its history.
@@ -138,6 +153,8 @@ class ChangeStore:
         async with audited(self._database) as transaction:
             await _lock_finished(scope, transaction, job_id)
             row = await transaction.fetchrow("delete_job", job_id)
+            if row is not None and row["stile"] is not None:
+                await transaction.fetch("unblock_deleted", [row["stile"]], [job_id])
             details = None if row is None else {"queue": row["queue"], "kind": row["kind"]}
             await transaction.tell(scope, "DeleteJob", f"job:{job_id}", details=details)
 

@@ -39,13 +39,13 @@ class SessionStore:
         assert record is not None
         return record
 
-    async def server_heartbeat(self, server_id: int) -> Record | None:
+    async def server_heartbeat(self, server_id: int, load: str | None = None) -> Record | None:
         """Says that this server lives: when (at), how many others do (peers), and whether an amnesty was granted.
 
-        With the level that is required of it (min_level).
+        With the level that is required of it (min_level). `load`: JSON text, what its workers take; None: as before.
         None: its row is gone, and it must register again.
         """
-        return await self._database.fetchrow("server_heartbeat", server_id, vital=True)
+        return await self._database.fetchrow("server_heartbeat", server_id, load, vital=True)
 
     async def check_connections(self) -> None:
         """Raises DatabaseAway while no connection can be made, also where those that there are still serve."""

@@ -86,6 +86,7 @@ class RetentionStore:
         self._retention = retention
         self._age = retention + timedelta(days=1)
         self._batch = batch
+        self._names_after = b""
 
     async def ensure_partitions(self, width: timedelta, *, behind: int, ahead: int) -> int:
         """Makes the partitions from `behind` widths ago to `ahead` widths from now; how many were missing.
@@ -161,6 +162,31 @@ class RetentionStore:
         """Deletes idempotency keys whose time is over."""
         while True:
             row = await self._database.fetchrow("sweep_keys", self._batch, self._expected())
+            if row is None or row["swept"] == 0:
+                return
+            yield row["swept"]
+            if row["swept"] < self._batch:
+                return
+
+    async def sweep_names(self) -> AsyncGenerator[int, None]:
+        """Deletes names whose job is gone; goes on where the last sweep of this server stopped."""
+        while True:
+            row = await self._database.fetchrow(
+                "sweep_names", self._names_after, self._batch, self._expected()
+            )
+            assert row is not None
+            done = row["looked"] < self._batch
+            self._names_after = b"" if done else row["last"]
+            yield row["swept"]
+            if done:
+                return
+
+    async def sweep_operations(self) -> AsyncGenerator[int, None]:
+        """Deletes operations that ended before the retention."""
+        while True:
+            row = await self._database.fetchrow(
+                "sweep_operations", self._retention, self._batch, self._expected()
+            )
             if row is None or row["swept"] == 0:
                 return
             yield row["swept"]

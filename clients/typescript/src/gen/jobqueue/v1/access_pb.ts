@@ -153,7 +153,7 @@ export enum Access_ObjectRule {
   QUEUES_OF_SESSION = 4,
 
   /**
-   * The answer has only what the caller may read.
+   * The answer has only what the caller may read, and the call changes only what the caller may change.
    *
    * @generated from enum value: FILTERED = 5;
    */

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobqueue/v1/job.proto.
  */
 export const file_jobqueue_v1_job: GenFile = /*@__PURE__*/
-  fileDesc("ChVqb2JxdWV1ZS92MS9qb2IucHJvdG8SC2pvYnF1ZXVlLnYxIoAFCgZOZXdKb2ISEgoEa2luZBgBIAEoCUIE4kEBAhIpCgdwYXlsb2FkGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlSAASFgoMcGF5bG9hZF9qc29uGAMgASgMSAASEwoFcXVldWUYBCABKAlCBOJBAQESFgoIcHJpb3JpdHkYBSABKAVCBOJBAQESLAoGcnVuX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgBEioKBWRlbGF5GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSAESGgoMbWF4X2F0dGVtcHRzGAggASgFQgTiQQEBEjAKB3RpbWVvdXQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQESNAoMcmV0cnlfcG9saWN5GAogASgLMhguam9icXVldWUudjEuUmV0cnlQb2xpY3lCBOJBAQESHQoPaWRlbXBvdGVuY3lfa2V5GAsgASgJQgTiQQEBEjUKBmxhYmVscxgMIAMoCzIfLmpvYnF1ZXVlLnYxLk5ld0pvYi5MYWJlbHNFbnRyeUIE4kEBARI3CgdoZWFkZXJzGA0gAygLMiAuam9icXVldWUudjEuTmV3Sm9iLkhlYWRlcnNFbnRyeUIE4kEBARISCgRob2xkGBMgASgIQgTiQQEBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLgoMSGVhZGVyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCQoHY29udGVudEIHCgVzdGFydCKpCwoDSm9iEhEKAmlkGAEgASgJQgXiQQIDCBISCgRraW5kGAIgASgJQgTiQQEDEi8KB3BheWxvYWQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVCBOJBAQNIABIcCgxwYXlsb2FkX2pzb24YBCABKAxCBOJBAQNIABItCgZzdGF0dXMYBSABKA4yFy5qb2JxdWV1ZS52MS5Kb2IuU3RhdHVzQgTiQQEDEhYKCGF0dGVtcHRzGAYgASgFQgTiQQEDEhoKDG1heF9hdHRlbXB0cxgHIAEoBUIE4kEBAxIYCgpsYXN0X2Vycm9yGAggASgJQgTiQQEDEjAKBnJ1bl9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSMwoJbG9ja2VkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIXCglsb2NrZWRfYnkYCyABKAlCBOJBAQMSHgoQY2FuY2VsX3JlcXVlc3RlZBgMIAEoCEIE4kEBAxIdCg9pZGVtcG90ZW5jeV9rZXkYDSABKAlCBOJBAQMSNAoKY3JlYXRlZF9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSNAoKdXBkYXRlZF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSEwoFcXVldWUYECABKAlCBOJBAQMSFgoIcHJpb3JpdHkYESABKAVCBOJBAQMSFgoIZmFpbHVyZXMYEiABKAVCBOJBAQMSFAoGbG9zc2VzGBMgASgFQgTiQQEDEjUKC2ZpbmlzaGVkX2F0GBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIuCgZvdXRwdXQYFSABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVCBOJBAQNIARIbCgtvdXRwdXRfanNvbhgWIAEoDEIE4kEBA0gBEhQKBnJlYXNvbhgXIAEoCUIE4kEBAxIwCgd0aW1lb3V0GBggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEDEjQKDHJldHJ5X3BvbGljeRgZIAEoCzIYLmpvYnF1ZXVlLnYxLlJldHJ5UG9saWN5QgTiQQEDEjIKBmxhYmVscxgaIAMoCzIcLmpvYnF1ZXVlLnYxLkpvYi5MYWJlbHNFbnRyeUIE4kEBAxI0CgdoZWFkZXJzGBsgAygLMh0uam9icXVldWUudjEuSm9iLkhlYWRlcnNFbnRyeUIE4kEBAxI5Cg9mYWlsZWRfYXR0ZW1wdHMYHCADKAsyGi5qb2JxdWV1ZS52MS5GYWlsZWRBdHRlbXB0QgTiQQEDEjAKCHByb2dyZXNzGB0gASgLMhguam9icXVldWUudjEuSm9iUHJvZ3Jlc3NCBOJBAQMSLgoEaG9sZBgfIAEoDjIVLmpvYnF1ZXVlLnYxLkpvYi5Ib2xkQgTiQQEDSAKIAQEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ7CgZTdGF0dXMSFgoSU1RBVFVTX1VOU1BFQ0lGSUVEEAASCgoGUVVFVUVEEAESCwoHUlVOTklORxACEg0KCVNVQ0NFRURFRBADEgwKCFJFVFJZSU5HEAQSFAoQRkFJTEVEX1BFUk1BTkVOVBAFEg0KCUNBTkNFTExFRBAGIiYKBEhvbGQSFAoQSE9MRF9VTlNQRUNJRklFRBAAEggKBEhBTkQQBEIJCgdjb250ZW50QggKBnJlc3VsdEIHCgVfaG9sZCJ5CgtSZXRyeVBvbGljeRI0CgttaW5fYmFja29mZhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBARI0CgttYXhfYmFja29mZhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBASLrAQoNRmFpbGVkQXR0ZW1wdBIVCgdhdHRlbXB0GAEgASgFQgTiQQEDEhQKBnJlYXNvbhgCIAEoCUIE4kEBAxIYCgplcnJvcl90eXBlGAMgASgJQgTiQQEDEhMKBWVycm9yGAQgASgJQgTiQQEDEhQKBndvcmtlchgFIAEoCUIE4kEBAxI0CgpzdGFydGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIyCghlbmRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMihAEKC0pvYlByb2dyZXNzEhsKCGZyYWN0aW9uGAEgASgBQgTiQQEDSACIAQESFQoHbWVzc2FnZRgCIAEoCUIE4kEBAxI0Cgp1cGRhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBA0ILCglfZnJhY3Rpb24qSgoHSm9iVmlldxIYChRKT0JfVklFV19VTlNQRUNJRklFRBAAEhIKDkpPQl9WSUVXX0JBU0lDEAESEQoNSk9CX1ZJRVdfRlVMTBACKmIKDVBheWxvYWRGb3JtYXQSHgoaUEFZTE9BRF9GT1JNQVRfVU5TUEVDSUZJRUQQABIYChRQQVlMT0FEX0ZPUk1BVF9WQUxVRRABEhcKE1BBWUxPQURfRk9STUFUX0pTT04QAkJFCg9kZXYuam9icXVldWUudjFCCEpvYlByb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChVqb2JxdWV1ZS92MS9qb2IucHJvdG8SC2pvYnF1ZXVlLnYxIr4FCgZOZXdKb2ISEgoEa2luZBgBIAEoCUIE4kEBAhIpCgdwYXlsb2FkGAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlSAASFgoMcGF5bG9hZF9qc29uGAMgASgMSAASEwoFcXVldWUYBCABKAlCBOJBAQESFgoIcHJpb3JpdHkYBSABKAVCBOJBAQESLAoGcnVuX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgBEioKBWRlbGF5GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSAESGgoMbWF4X2F0dGVtcHRzGAggASgFQgTiQQEBEjAKB3RpbWVvdXQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQESNAoMcmV0cnlfcG9saWN5GAogASgLMhguam9icXVldWUudjEuUmV0cnlQb2xpY3lCBOJBAQESHQoPaWRlbXBvdGVuY3lfa2V5GAsgASgJQgTiQQEBEjUKBmxhYmVscxgMIAMoCzIfLmpvYnF1ZXVlLnYxLk5ld0pvYi5MYWJlbHNFbnRyeUIE4kEBARI3CgdoZWFkZXJzGA0gAygLMiAuam9icXVldWUudjEuTmV3Sm9iLkhlYWRlcnNFbnRyeUIE4kEBARIRCgNrZXkYDiABKAlCBOJBAQESKQoGdW5pcXVlGA8gASgLMhMuam9icXVldWUudjEuVW5pcXVlQgTiQQEBEhIKBGhvbGQYEyABKAhCBOJBAQEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIJCgdjb250ZW50QgcKBXN0YXJ0IscGCgZVbmlxdWUSEQoDa2V5GAEgASgJQgTiQQEBEhwKDnBheWxvYWRfZmllbGRzGAIgAygJQgTiQQEBEi4KBXNjb3BlGAMgASgOMhkuam9icXVldWUudjEuVW5pcXVlLlNjb3BlQgTiQQEBEi4KBXVudGlsGAQgASgOMhkuam9icXVldWUudjEuVW5pcXVlLlVudGlsQgTiQQEBEi8KBnBlcmlvZBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBARI5Cgtvbl9jb25mbGljdBgGIAEoDjIeLmpvYnF1ZXVlLnYxLlVuaXF1ZS5PbkNvbmZsaWN0QgTiQQEBEjAKB3JlcGxhY2UYByADKA4yGS5qb2JxdWV1ZS52MS5VbmlxdWUuRmllbGRCBOJBAQESMgoJbWF4X2RlbGF5GAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEhwKDmNhbmNlbF9ydW5uaW5nGAkgASgIQgTiQQEBIlYKBVNjb3BlEhUKEVNDT1BFX1VOU1BFQ0lGSUVEEAASCAoES0lORBABEhIKDlFVRVVFX0FORF9LSU5EEAISCQoFUVVFVUUQAxINCglOQU1FU1BBQ0UQBCJACgVVbnRpbBIVChFVTlRJTF9VTlNQRUNJRklFRBAAEgoKBlNUQVJUUxABEggKBEVORFMQAhIKCgZQRVJJT0QQAyJaCgpPbkNvbmZsaWN0EhsKF09OX0NPTkZMSUNUX1VOU1BFQ0lGSUVEEAASCAoES0VFUBABEgoKBlJFSkVDVBACEgsKB1JFUExBQ0UQAxIMCghERUJPVU5DRRAEIn0KBUZpZWxkEhUKEUZJRUxEX1VOU1BFQ0lGSUVEEAASCwoHUEFZTE9BRBABEgoKBlJVTl9BVBACEgwKCFBSSU9SSVRZEAMSCgoGTEFCRUxTEAQSCwoHSEVBREVSUxAFEhAKDE1BWF9BVFRFTVBUUxAGEgsKB1RJTUVPVVQQByJHCgZBY3Rpb24SFgoSQUNUSU9OX1VOU1BFQ0lGSUVEEAASCAoES0VQVBABEgwKCFJFUExBQ0VEEAISDQoJREVCT1VOQ0VEEAMizwsKA0pvYhIRCgJpZBgBIAEoCUIF4kECAwgSEgoEa2luZBgCIAEoCUIE4kEBAxIvCgdwYXlsb2FkGAMgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlQgTiQQEDSAASHAoMcGF5bG9hZF9qc29uGAQgASgMQgTiQQEDSAASLQoGc3RhdHVzGAUgASgOMhcuam9icXVldWUudjEuSm9iLlN0YXR1c0IE4kEBAxIWCghhdHRlbXB0cxgGIAEoBUIE4kEBAxIaCgxtYXhfYXR0ZW1wdHMYByABKAVCBOJBAQMSGAoKbGFzdF9lcnJvchgIIAEoCUIE4kEBAxIwCgZydW5fYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjMKCWxvY2tlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSFwoJbG9ja2VkX2J5GAsgASgJQgTiQQEDEh4KEGNhbmNlbF9yZXF1ZXN0ZWQYDCABKAhCBOJBAQMSHQoPaWRlbXBvdGVuY3lfa2V5GA0gASgJQgTiQQEDEjQKCmNyZWF0ZWRfYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjQKCnVwZGF0ZWRfYXQYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhMKBXF1ZXVlGBAgASgJQgTiQQEDEhYKCHByaW9yaXR5GBEgASgFQgTiQQEDEhYKCGZhaWx1cmVzGBIgASgFQgTiQQEDEhQKBmxvc3NlcxgTIAEoBUIE4kEBAxI1CgtmaW5pc2hlZF9hdBgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMSLgoGb3V0cHV0GBUgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlQgTiQQEDSAESGwoLb3V0cHV0X2pzb24YFiABKAxCBOJBAQNIARIUCgZyZWFzb24YFyABKAlCBOJBAQMSMAoHdGltZW91dBgYIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBAxI0CgxyZXRyeV9wb2xpY3kYGSABKAsyGC5qb2JxdWV1ZS52MS5SZXRyeVBvbGljeUIE4kEBAxIyCgZsYWJlbHMYGiADKAsyHC5qb2JxdWV1ZS52MS5Kb2IuTGFiZWxzRW50cnlCBOJBAQMSNAoHaGVhZGVycxgbIAMoCzIdLmpvYnF1ZXVlLnYxLkpvYi5IZWFkZXJzRW50cnlCBOJBAQMSOQoPZmFpbGVkX2F0dGVtcHRzGBwgAygLMhouam9icXVldWUudjEuRmFpbGVkQXR0ZW1wdEIE4kEBAxIwCghwcm9ncmVzcxgdIAEoCzIYLmpvYnF1ZXVlLnYxLkpvYlByb2dyZXNzQgTiQQEDEhEKA2tleRgeIAEoCUIE4kEBAxIuCgRob2xkGB8gASgOMhUuam9icXVldWUudjEuSm9iLkhvbGRCBOJBAQNIAogBARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi4KDEhlYWRlcnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBInsKBlN0YXR1cxIWChJTVEFUVVNfVU5TUEVDSUZJRUQQABIKCgZRVUVVRUQQARILCgdSVU5OSU5HEAISDQoJU1VDQ0VFREVEEAMSDAoIUkVUUllJTkcQBBIUChBGQUlMRURfUEVSTUFORU5UEAUSDQoJQ0FOQ0VMTEVEEAYiOQoESG9sZBIUChBIT0xEX1VOU1BFQ0lGSUVEEAASBwoDS0VZEAESCAoEVElNRRACEggKBEhBTkQQBEIJCgdjb250ZW50QggKBnJlc3VsdEIHCgVfaG9sZCJ5CgtSZXRyeVBvbGljeRI0CgttaW5fYmFja29mZhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBARI0CgttYXhfYmFja29mZhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBASLrAQoNRmFpbGVkQXR0ZW1wdBIVCgdhdHRlbXB0GAEgASgFQgTiQQEDEhQKBnJlYXNvbhgCIAEoCUIE4kEBAxIYCgplcnJvcl90eXBlGAMgASgJQgTiQQEDEhMKBWVycm9yGAQgASgJQgTiQQEDEhQKBndvcmtlchgFIAEoCUIE4kEBAxI0CgpzdGFydGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIyCghlbmRlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQMihAEKC0pvYlByb2dyZXNzEhsKCGZyYWN0aW9uGAEgASgBQgTiQQEDSACIAQESFQoHbWVzc2FnZRgCIAEoCUIE4kEBAxI0Cgp1cGRhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBA0ILCglfZnJhY3Rpb24qSgoHSm9iVmlldxIYChRKT0JfVklFV19VTlNQRUNJRklFRBAAEhIKDkpPQl9WSUVXX0JBU0lDEAESEQoNSk9CX1ZJRVdfRlVMTBACKmIKDVBheWxvYWRGb3JtYXQSHgoaUEFZTE9BRF9GT1JNQVRfVU5TUEVDSUZJRUQQABIYChRQQVlMT0FEX0ZPUk1BVF9WQUxVRRABEhcKE1BBWUxPQURfRk9STUFUX0pTT04QAkJFCg9kZXYuam9icXVldWUudjFCCEpvYlByb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * A job as a producer asks for it. The server adds the id, the times and the status.
@@ -147,6 +147,24 @@ export type NewJob = Message<"jobqueue.v1.NewJob"> & {
   headers: { [key: string]: string };
 
   /**
+   * What the job is about, for example a customer or an account, 1..255 characters of any kind but NUL. A queue can
+   * limit how many jobs of one key run at once, and how many start in a time (`Queue.key_policy`); without such limits
+   * the key is a mark. It is not unique, and not the idempotency key. Empty: the job has no key.
+   *
+   * @generated from field: string key = 14;
+   */
+  key: string;
+
+  /**
+   * The work that the job does, where it is to be done once: while another job holds the same name, this one is not
+   * stored. Judged at the enqueue alone; a retry of a job never fails for it. An idempotency key is judged before. Unset:
+   * the job is not unique.
+   *
+   * @generated from field: jobqueue.v1.Unique unique = 15;
+   */
+  unique?: Unique;
+
+  /**
    * Whether the job is held back until ReleaseJob. It is stored, QUEUED and can be cancelled, but no worker gets it.
    * With `run_at` or `delay` it waits for both: it starts when it is released and that time has come. Default: not held
    * back.
@@ -162,6 +180,340 @@ export type NewJob = Message<"jobqueue.v1.NewJob"> & {
  */
 export const NewJobSchema: GenMessage<NewJob> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_job, 0);
+
+/**
+ * A name for the work of a job, and how long the job that takes it holds it. The job that holds a name decides how long;
+ * the others decide what becomes of themselves.
+ *
+ * @generated from message jobqueue.v1.Unique
+ */
+export type Unique = Message<"jobqueue.v1.Unique"> & {
+  /**
+   * The name, 1..255 characters of any kind but NUL. Empty: the name is made of the payload. It is neither the key by
+   * which a queue limits jobs nor the idempotency key.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * JSON pointers (RFC 6901) to the parts of the payload that make the name, such as `/user/id`; at most 16, each of at
+   * most 255 characters. A part that is missing is one that differs from all others. Not together with `key`. Neither
+   * set: the whole payload makes the name, and it may have at most 65536 bytes then. Payloads are compared as JSON: the
+   * order of keys and the spaces do not matter, the digits of a number do.
+   *
+   * @generated from field: repeated string payload_fields = 2;
+   */
+  payloadFields: string[];
+
+  /**
+   * Among which jobs the name stands once. Default KIND.
+   *
+   * @generated from field: jobqueue.v1.Unique.Scope scope = 3;
+   */
+  scope: Unique_Scope;
+
+  /**
+   * Until when the job holds the name. Default STARTS.
+   *
+   * @generated from field: jobqueue.v1.Unique.Until until = 4;
+   */
+  until: Unique_Until;
+
+  /**
+   * The job holds the name at least for so long from its enqueue on, by the database's clock. 1 s to 400 days. Required
+   * by PERIOD. Unset: `until` alone decides.
+   *
+   * @generated from field: google.protobuf.Duration period = 5;
+   */
+  period?: Duration;
+
+  /**
+   * What becomes of the job if another one holds the name. Default KEEP. REPLACE and DEBOUNCE want a scope of one kind,
+   * and a job that is there in the same queue and with the same `key`: a job never changes these.
+   *
+   * @generated from field: jobqueue.v1.Unique.OnConflict on_conflict = 6;
+   */
+  onConflict: Unique_OnConflict;
+
+  /**
+   * What the job that is there gets of this one, with REPLACE and DEBOUNCE. None: PAYLOAD, LABELS and HEADERS with REPLACE,
+   * and only its start with DEBOUNCE.
+   *
+   * @generated from field: repeated jobqueue.v1.Unique.Field replace = 7;
+   */
+  replace: Unique_Field[];
+
+  /**
+   * With DEBOUNCE, the job that is there starts at most so long after its own enqueue, however often others come. `delay`
+   * to 400 days. Unset: no such bound.
+   *
+   * @generated from field: google.protobuf.Duration max_delay = 8;
+   */
+  maxDelay?: Duration;
+
+  /**
+   * Must be false. It is kept for REPLACE of a job that runs: cancel it, and start this one after its end.
+   *
+   * @generated from field: bool cancel_running = 9;
+   */
+  cancelRunning: boolean;
+};
+
+/**
+ * Describes the message jobqueue.v1.Unique.
+ * Use `create(UniqueSchema)` to create a new message.
+ */
+export const UniqueSchema: GenMessage<Unique> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_job, 1);
+
+/**
+ * Among which jobs of the namespace the name stands once.
+ *
+ * @generated from enum jobqueue.v1.Unique.Scope
+ */
+export enum Unique_Scope {
+  /**
+   * The same as KIND.
+   *
+   * @generated from enum value: SCOPE_UNSPECIFIED = 0;
+   */
+  SCOPE_UNSPECIFIED = 0,
+
+  /**
+   * Those of the same kind, in all queues.
+   *
+   * @generated from enum value: KIND = 1;
+   */
+  KIND = 1,
+
+  /**
+   * Those of the same kind in the same queue.
+   *
+   * @generated from enum value: QUEUE_AND_KIND = 2;
+   */
+  QUEUE_AND_KIND = 2,
+
+  /**
+   * Those of the same queue, of all kinds.
+   *
+   * @generated from enum value: QUEUE = 3;
+   */
+  QUEUE = 3,
+
+  /**
+   * All of them.
+   *
+   * @generated from enum value: NAMESPACE = 4;
+   */
+  NAMESPACE = 4,
+}
+
+/**
+ * Describes the enum jobqueue.v1.Unique.Scope.
+ */
+export const Unique_ScopeSchema: GenEnum<Unique_Scope> = /*@__PURE__*/
+  enumDesc(file_jobqueue_v1_job, 1, 0);
+
+/**
+ * Until when a job holds its name.
+ *
+ * @generated from enum jobqueue.v1.Unique.Until
+ */
+export enum Unique_Until {
+  /**
+   * The same as STARTS.
+   *
+   * @generated from enum value: UNTIL_UNSPECIFIED = 0;
+   */
+  UNTIL_UNSPECIFIED = 0,
+
+  /**
+   * Until a worker gets it: one job may wait beside one that runs. Held back, it waits too.
+   *
+   * @generated from enum value: STARTS = 1;
+   */
+  STARTS = 1,
+
+  /**
+   * Until it is terminal or deleted.
+   *
+   * @generated from enum value: ENDS = 2;
+   */
+  ENDS = 2,
+
+  /**
+   * For `period`, whatever becomes of it.
+   *
+   * @generated from enum value: PERIOD = 3;
+   */
+  PERIOD = 3,
+}
+
+/**
+ * Describes the enum jobqueue.v1.Unique.Until.
+ */
+export const Unique_UntilSchema: GenEnum<Unique_Until> = /*@__PURE__*/
+  enumDesc(file_jobqueue_v1_job, 1, 1);
+
+/**
+ * What becomes of a job whose name is held by another one.
+ *
+ * @generated from enum jobqueue.v1.Unique.OnConflict
+ */
+export enum Unique_OnConflict {
+  /**
+   * The same as KEEP.
+   *
+   * @generated from enum value: ON_CONFLICT_UNSPECIFIED = 0;
+   */
+  ON_CONFLICT_UNSPECIFIED = 0,
+
+  /**
+   * It is not stored, and the answer is the job that is there.
+   *
+   * @generated from enum value: KEEP = 1;
+   */
+  KEEP = 1,
+
+  /**
+   * The call fails with DUPLICATE, and stores nothing.
+   *
+   * @generated from enum value: REJECT = 2;
+   */
+  REJECT = 2,
+
+  /**
+   * The job that is there gets what this one brings (`replace`), and is the answer. It keeps its id, its queue, kind and
+   * key. It must wait: one that runs or has ended is kept as it is, and the answer says KEPT.
+   *
+   * @generated from enum value: REPLACE = 3;
+   */
+  REPLACE = 3,
+
+  /**
+   * As REPLACE, and the job that is there starts `delay` from now, so after a pause of its name. Wants `delay`.
+   *
+   * @generated from enum value: DEBOUNCE = 4;
+   */
+  DEBOUNCE = 4,
+}
+
+/**
+ * Describes the enum jobqueue.v1.Unique.OnConflict.
+ */
+export const Unique_OnConflictSchema: GenEnum<Unique_OnConflict> = /*@__PURE__*/
+  enumDesc(file_jobqueue_v1_job, 1, 2);
+
+/**
+ * What REPLACE and DEBOUNCE change of the job that is there.
+ *
+ * @generated from enum jobqueue.v1.Unique.Field
+ */
+export enum Unique_Field {
+  /**
+   * No field.
+   *
+   * @generated from enum value: FIELD_UNSPECIFIED = 0;
+   */
+  FIELD_UNSPECIFIED = 0,
+
+  /**
+   * `payload` or `payload_json`.
+   *
+   * @generated from enum value: PAYLOAD = 1;
+   */
+  PAYLOAD = 1,
+
+  /**
+   * When it may start: `run_at` or `delay`, now if neither is set. A job that waits for its key keeps its time.
+   *
+   * @generated from enum value: RUN_AT = 2;
+   */
+  RUN_AT = 2,
+
+  /**
+   * `priority`. A job that waits for its key keeps its own.
+   *
+   * @generated from enum value: PRIORITY = 3;
+   */
+  PRIORITY = 3,
+
+  /**
+   * `labels`.
+   *
+   * @generated from enum value: LABELS = 4;
+   */
+  LABELS = 4,
+
+  /**
+   * `headers`.
+   *
+   * @generated from enum value: HEADERS = 5;
+   */
+  HEADERS = 5,
+
+  /**
+   * `max_attempts`; one more than its failures at least.
+   *
+   * @generated from enum value: MAX_ATTEMPTS = 6;
+   */
+  MAX_ATTEMPTS = 6,
+
+  /**
+   * `timeout`.
+   *
+   * @generated from enum value: TIMEOUT = 7;
+   */
+  TIMEOUT = 7,
+}
+
+/**
+ * Describes the enum jobqueue.v1.Unique.Field.
+ */
+export const Unique_FieldSchema: GenEnum<Unique_Field> = /*@__PURE__*/
+  enumDesc(file_jobqueue_v1_job, 1, 3);
+
+/**
+ * What was done instead of storing a job. More may be added.
+ *
+ * @generated from enum jobqueue.v1.Unique.Action
+ */
+export enum Unique_Action {
+  /**
+   * The job was stored.
+   *
+   * @generated from enum value: ACTION_UNSPECIFIED = 0;
+   */
+  ACTION_UNSPECIFIED = 0,
+
+  /**
+   * Another job holds the name and was kept.
+   *
+   * @generated from enum value: KEPT = 1;
+   */
+  KEPT = 1,
+
+  /**
+   * Another job holds the name, and got what this one brought.
+   *
+   * @generated from enum value: REPLACED = 2;
+   */
+  REPLACED = 2,
+
+  /**
+   * Another job holds the name, and starts later now.
+   *
+   * @generated from enum value: DEBOUNCED = 3;
+   */
+  DEBOUNCED = 3,
+}
+
+/**
+ * Describes the enum jobqueue.v1.Unique.Action.
+ */
+export const Unique_ActionSchema: GenEnum<Unique_Action> = /*@__PURE__*/
+  enumDesc(file_jobqueue_v1_job, 1, 4);
 
 /**
  * A job as it is stored. The server sets every field.
@@ -401,6 +753,13 @@ export type Job = Message<"jobqueue.v1.Job"> & {
   progress?: JobProgress;
 
   /**
+   * The key by which its queue may limit it. Empty: none.
+   *
+   * @generated from field: string key = 30;
+   */
+  key: string;
+
+  /**
    * What the job waits for before it is in line for a worker. Its status is QUEUED or RETRYING meanwhile. Unset: it is
    * not held back.
    *
@@ -414,7 +773,7 @@ export type Job = Message<"jobqueue.v1.Job"> & {
  * Use `create(JobSchema)` to create a new message.
  */
 export const JobSchema: GenMessage<Job> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_job, 1);
+  messageDesc(file_jobqueue_v1_job, 2);
 
 /**
  * The status of a job. A reader takes a value that it does not know as STATUS_UNSPECIFIED.
@@ -476,10 +835,10 @@ export enum Job_Status {
  * Describes the enum jobqueue.v1.Job.Status.
  */
 export const Job_StatusSchema: GenEnum<Job_Status> = /*@__PURE__*/
-  enumDesc(file_jobqueue_v1_job, 1, 0);
+  enumDesc(file_jobqueue_v1_job, 2, 0);
 
 /**
- * What a job that is held back waits for. More holds may be added; they are planned to be called KEY, TIME and JOBS. A
+ * What a job that is held back waits for. More holds may be added; one is planned to be called JOBS. A
  * reader takes a value that it does not know as "held back".
  *
  * @generated from enum jobqueue.v1.Job.Hold
@@ -493,6 +852,20 @@ export enum Job_Hold {
   HOLD_UNSPECIFIED = 0,
 
   /**
+   * Its key: as many jobs of the key run as the queue allows, or its rate allows no more now.
+   *
+   * @generated from enum value: KEY = 1;
+   */
+  KEY = 1,
+
+  /**
+   * Its run_at, and then its key.
+   *
+   * @generated from enum value: TIME = 2;
+   */
+  TIME = 2,
+
+  /**
    * ReleaseJob: it was enqueued with `hold`.
    *
    * @generated from enum value: HAND = 4;
@@ -504,7 +877,7 @@ export enum Job_Hold {
  * Describes the enum jobqueue.v1.Job.Hold.
  */
 export const Job_HoldSchema: GenEnum<Job_Hold> = /*@__PURE__*/
-  enumDesc(file_jobqueue_v1_job, 1, 1);
+  enumDesc(file_jobqueue_v1_job, 2, 1);
 
 /**
  * How long a job waits between a failure and its next attempt. The server draws the wait evenly from `min_backoff` to
@@ -534,7 +907,7 @@ export type RetryPolicy = Message<"jobqueue.v1.RetryPolicy"> & {
  * Use `create(RetryPolicySchema)` to create a new message.
  */
 export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_job, 2);
+  messageDesc(file_jobqueue_v1_job, 3);
 
 /**
  * One attempt that did not succeed. The server sets it from what the worker reported.
@@ -597,7 +970,7 @@ export type FailedAttempt = Message<"jobqueue.v1.FailedAttempt"> & {
  * Use `create(FailedAttemptSchema)` to create a new message.
  */
 export const FailedAttemptSchema: GenMessage<FailedAttempt> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_job, 3);
+  messageDesc(file_jobqueue_v1_job, 4);
 
 /**
  * How far a running attempt is. The server sets it from the worker's Progress.
@@ -632,7 +1005,7 @@ export type JobProgress = Message<"jobqueue.v1.JobProgress"> & {
  * Use `create(JobProgressSchema)` to create a new message.
  */
 export const JobProgressSchema: GenMessage<JobProgress> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_job, 4);
+  messageDesc(file_jobqueue_v1_job, 5);
 
 /**
  * Which fields of each job an answer has.

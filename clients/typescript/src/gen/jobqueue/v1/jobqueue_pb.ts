@@ -9,7 +9,7 @@ import { file_google_api_field_behavior } from "../../google/api/field_behavior_
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_jobqueue_v1_access } from "./access_pb.js";
-import type { Job, Job_Status, JobView, NewJob, PayloadFormat } from "./job_pb.js";
+import type { Job, Job_Status, JobView, NewJob, PayloadFormat, Unique_Action } from "./job_pb.js";
 import { file_jobqueue_v1_job } from "./job_pb.js";
 import type { ClaimJobsRequestSchema, ClaimJobsResponseSchema, CloseSessionRequestSchema, CloseSessionResponseSchema, HeartbeatSessionRequestSchema, HeartbeatSessionResponseSchema, LeaseRequestSchema, LeaseResponseSchema, OpenSessionRequestSchema, OpenSessionResponseSchema, SettleJobsRequestSchema, SettleJobsResponseSchema } from "./lease_pb.js";
 import { file_jobqueue_v1_lease } from "./lease_pb.js";
@@ -19,7 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobqueue/v1/jobqueue.proto.
  */
 export const file_jobqueue_v1_jobqueue: GenFile = /*@__PURE__*/
-  fileDesc("Chpqb2JxdWV1ZS92MS9qb2JxdWV1ZS5wcm90bxILam9icXVldWUudjEidQoRRW5xdWV1ZUpvYlJlcXVlc3QSJgoDam9iGAEgASgLMhMuam9icXVldWUudjEuTmV3Sm9iQgTiQQECEjgKDnBheWxvYWRfZm9ybWF0GAIgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASJFChJFbnF1ZXVlSm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuam9icXVldWUudjEuSm9iEhAKCHJlcGxheWVkGAIgASgIIkIKF0JhdGNoRW5xdWV1ZUpvYnNSZXF1ZXN0EicKBGpvYnMYASADKAsyEy5qb2JxdWV1ZS52MS5OZXdKb2JCBOJBAQIiRwoYQmF0Y2hFbnF1ZXVlSm9ic1Jlc3BvbnNlEisKB3Jlc3VsdHMYASADKAsyGi5qb2JxdWV1ZS52MS5FbnF1ZXVlUmVzdWx0Ii0KDUVucXVldWVSZXN1bHQSCgoCaWQYASABKAkSEAoIcmVwbGF5ZWQYAiABKAgiWwoNR2V0Sm9iUmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAhI4Cg5wYXlsb2FkX2Zvcm1hdBgCIAEoDjIaLmpvYnF1ZXVlLnYxLlBheWxvYWRGb3JtYXRCBOJBAQEiLwoOR2V0Sm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuam9icXVldWUudjEuSm9iIpcDCg9MaXN0Sm9ic1JlcXVlc3QSFwoJcGFnZV9zaXplGAEgASgFQgTiQQEBEhgKCnBhZ2VfdG9rZW4YAiABKAlCBOJBAQESEwoFcXVldWUYAyABKAlCBOJBAQESEgoEa2luZBgEIAEoCUIE4kEBARItCgZzdGF0dXMYBSADKA4yFy5qb2JxdWV1ZS52MS5Kb2IuU3RhdHVzQgTiQQEBEhQKBmxhYmVscxgGIAMoCUIE4kEBARI3Cg1jcmVhdGVkX2FmdGVyGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBARI4Cg5jcmVhdGVkX2JlZm9yZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBOJBAQESKAoEdmlldxgJIAEoDjIULmpvYnF1ZXVlLnYxLkpvYlZpZXdCBOJBAQESOAoOcGF5bG9hZF9mb3JtYXQYCiABKA4yGi5qb2JxdWV1ZS52MS5QYXlsb2FkRm9ybWF0QgTiQQEBSgQICxAMUgZmaWx0ZXIiSwoQTGlzdEpvYnNSZXNwb25zZRIeCgRqb2JzGAEgAygLMhAuam9icXVldWUudjEuSm9iEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ0ChBDYW5jZWxKb2JSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEhQKBnJlYXNvbhgCIAEoCUIE4kEBARI4Cg5wYXlsb2FkX2Zvcm1hdBgDIAEoDjIaLmpvYnF1ZXVlLnYxLlBheWxvYWRGb3JtYXRCBOJBAQEiQwoRQ2FuY2VsSm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuam9icXVldWUudjEuSm9iEg8KB3BlbmRpbmcYAiABKAgiXQoPUmV0cnlKb2JSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEjgKDnBheWxvYWRfZm9ybWF0GAIgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASIxChBSZXRyeUpvYlJlc3BvbnNlEh0KA2pvYhgBIAEoCzIQLmpvYnF1ZXVlLnYxLkpvYiJfChFSZWxlYXNlSm9iUmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAhI4Cg5wYXlsb2FkX2Zvcm1hdBgCIAEoDjIaLmpvYnF1ZXVlLnYxLlBheWxvYWRGb3JtYXRCBOJBAQEiMwoSUmVsZWFzZUpvYlJlc3BvbnNlEh0KA2pvYhgBIAEoCzIQLmpvYnF1ZXVlLnYxLkpvYiIkChBEZWxldGVKb2JSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECIhMKEURlbGV0ZUpvYlJlc3BvbnNlIo4BCg5XYWl0Sm9iUmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAhIwCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEjgKDnBheWxvYWRfZm9ybWF0GAMgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASIwCg9XYWl0Sm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuam9icXVldWUudjEuSm9iIuQBChBXYXRjaEpvYnNSZXF1ZXN0EhEKA2lkcxgBIAMoCUIE4kEBARITCgVxdWV1ZRgCIAEoCUIE4kEBARISCgRraW5kGAMgASgJQgTiQQEBEhQKBmxhYmVscxgEIAMoCUIE4kEBARIaCgxyZXN1bWVfdG9rZW4YBSABKAlCBOJBAQESKAoEdmlldxgGIAEoDjIULmpvYnF1ZXVlLnYxLkpvYlZpZXdCBOJBAQESOAoOcGF5bG9hZF9mb3JtYXQYByABKA4yGi5qb2JxdWV1ZS52MS5QYXlsb2FkRm9ybWF0QgTiQQEBIkgKEVdhdGNoSm9ic1Jlc3BvbnNlEhQKDHJlc3VtZV90b2tlbhgBIAEoCRIdCgNqb2IYAiABKAsyEC5qb2JxdWV1ZS52MS5Kb2Iy1g4KCEpvYlF1ZXVlEnIKCkVucXVldWVKb2ISHi5qb2JxdWV1ZS52MS5FbnF1ZXVlSm9iUmVxdWVzdBofLmpvYnF1ZXVlLnYxLkVucXVldWVKb2JSZXNwb25zZSIjioAZBQoBAhACgtPkkwIUOgNqb2JiA2pvYiIIL3YxL2pvYnMSigEKEEJhdGNoRW5xdWV1ZUpvYnMSJC5qb2JxdWV1ZS52MS5CYXRjaEVucXVldWVKb2JzUmVxdWVzdBolLmpvYnF1ZXVlLnYxLkJhdGNoRW5xdWV1ZUpvYnNSZXNwb25zZSIpioAZBQoBAhACgtPkkwIaOgEqIhUvdjEvam9iczpiYXRjaEVucXVldWUSZgoGR2V0Sm9iEhouam9icXVldWUudjEuR2V0Sm9iUmVxdWVzdBobLmpvYnF1ZXVlLnYxLkdldEpvYlJlc3BvbnNlIiOKgBkFCgEDEAOC0+STAhRiA2pvYhINL3YxL2pvYnMve2lkfRJiCghMaXN0Sm9icxIcLmpvYnF1ZXVlLnYxLkxpc3RKb2JzUmVxdWVzdBodLmpvYnF1ZXVlLnYxLkxpc3RKb2JzUmVzcG9uc2UiGYqAGQUKAQMQBYLT5JMCChIIL3YxL2pvYnMSdwoJQ2FuY2VsSm9iEh0uam9icXVldWUudjEuQ2FuY2VsSm9iUmVxdWVzdBoeLmpvYnF1ZXVlLnYxLkNhbmNlbEpvYlJlc3BvbnNlIiuKgBkICgIFAhADGAGC0+STAhk6ASoiFC92MS9qb2JzL3tpZH06Y2FuY2VsEncKCFJldHJ5Sm9iEhwuam9icXVldWUudjEuUmV0cnlKb2JSZXF1ZXN0Gh0uam9icXVldWUudjEuUmV0cnlKb2JSZXNwb25zZSIuioAZBwoBBRADGAGC0+STAh06ASpiA2pvYiITL3YxL2pvYnMve2lkfTpyZXRyeRJ/CgpSZWxlYXNlSm9iEh4uam9icXVldWUudjEuUmVsZWFzZUpvYlJlcXVlc3QaHy5qb2JxdWV1ZS52MS5SZWxlYXNlSm9iUmVzcG9uc2UiMIqAGQcKAQUQAxgBgtPkkwIfOgEqYgNqb2IiFS92MS9qb2JzL3tpZH06cmVsZWFzZRJsCglEZWxldGVKb2ISHS5qb2JxdWV1ZS52MS5EZWxldGVKb2JSZXF1ZXN0Gh4uam9icXVldWUudjEuRGVsZXRlSm9iUmVzcG9uc2UiIIqAGQcKAQUQAxgBgtPkkwIPKg0vdjEvam9icy97aWR9Em4KB1dhaXRKb2ISGy5qb2JxdWV1ZS52MS5XYWl0Sm9iUmVxdWVzdBocLmpvYnF1ZXVlLnYxLldhaXRKb2JSZXNwb25zZSIoioAZBQoBAxADgtPkkwIZYgNqb2ISEi92MS9qb2JzL3tpZH06d2FpdBJtCglXYXRjaEpvYnMSHS5qb2JxdWV1ZS52MS5XYXRjaEpvYnNSZXF1ZXN0Gh4uam9icXVldWUudjEuV2F0Y2hKb2JzUmVzcG9uc2UiH4qAGQUKAQMQBYLT5JMCEBIOL3YxL2pvYnM6d2F0Y2gwARJNCgVMZWFzZRIZLmpvYnF1ZXVlLnYxLkxlYXNlUmVxdWVzdBoaLmpvYnF1ZXVlLnYxLkxlYXNlUmVzcG9uc2UiCYqAGQUKAQQQBCgBMAESfwoLT3BlblNlc3Npb24SHy5qb2JxdWV1ZS52MS5PcGVuU2Vzc2lvblJlcXVlc3QaIC5qb2JxdWV1ZS52MS5PcGVuU2Vzc2lvblJlc3BvbnNlIi2KgBkFCgEEEASC0+STAh46BWhlbGxvYgd3ZWxjb21lIgwvdjEvc2Vzc2lvbnMSbgoJQ2xhaW1Kb2JzEh0uam9icXVldWUudjEuQ2xhaW1Kb2JzUmVxdWVzdBoeLmpvYnF1ZXVlLnYxLkNsYWltSm9ic1Jlc3BvbnNlIiKKgBkFCgEEEASC0+STAhM6ASoiDi92MS9qb2JzOmNsYWltEnIKClNldHRsZUpvYnMSHi5qb2JxdWV1ZS52MS5TZXR0bGVKb2JzUmVxdWVzdBofLmpvYnF1ZXVlLnYxLlNldHRsZUpvYnNSZXNwb25zZSIjioAZBQoBBBAEgtPkkwIUOgEqIg8vdjEvam9iczpzZXR0bGUSiwEKEEhlYXJ0YmVhdFNlc3Npb24SJC5qb2JxdWV1ZS52MS5IZWFydGJlYXRTZXNzaW9uUmVxdWVzdBolLmpvYnF1ZXVlLnYxLkhlYXJ0YmVhdFNlc3Npb25SZXNwb25zZSIqioAZBQoBBBAEgtPkkwIbOgEqIhYvdjEvc2Vzc2lvbnM6aGVhcnRiZWF0EnsKDENsb3NlU2Vzc2lvbhIgLmpvYnF1ZXVlLnYxLkNsb3NlU2Vzc2lvblJlcXVlc3QaIS5qb2JxdWV1ZS52MS5DbG9zZVNlc3Npb25SZXNwb25zZSImioAZBQoBBBAEgtPkkwIXOgEqIhIvdjEvc2Vzc2lvbnM6Y2xvc2VCSgoPZGV2LmpvYnF1ZXVlLnYxQg1Kb2JRdWV1ZVByb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_job, file_jobqueue_v1_lease]);
+  fileDesc("Chpqb2JxdWV1ZS92MS9qb2JxdWV1ZS5wcm90bxILam9icXVldWUudjEidQoRRW5xdWV1ZUpvYlJlcXVlc3QSJgoDam9iGAEgASgLMhMuam9icXVldWUudjEuTmV3Sm9iQgTiQQECEjgKDnBheWxvYWRfZm9ybWF0GAIgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASKPAQoSRW5xdWV1ZUpvYlJlc3BvbnNlEh0KA2pvYhgBIAEoCzIQLmpvYnF1ZXVlLnYxLkpvYhIQCghyZXBsYXllZBgCIAEoCBI2Cg11bmlxdWVfYWN0aW9uGAMgASgOMhouam9icXVldWUudjEuVW5pcXVlLkFjdGlvbkgAiAEBQhAKDl91bmlxdWVfYWN0aW9uIkIKF0JhdGNoRW5xdWV1ZUpvYnNSZXF1ZXN0EicKBGpvYnMYASADKAsyEy5qb2JxdWV1ZS52MS5OZXdKb2JCBOJBAQIiRwoYQmF0Y2hFbnF1ZXVlSm9ic1Jlc3BvbnNlEisKB3Jlc3VsdHMYASADKAsyGi5qb2JxdWV1ZS52MS5FbnF1ZXVlUmVzdWx0IncKDUVucXVldWVSZXN1bHQSCgoCaWQYASABKAkSEAoIcmVwbGF5ZWQYAiABKAgSNgoNdW5pcXVlX2FjdGlvbhgDIAEoDjIaLmpvYnF1ZXVlLnYxLlVuaXF1ZS5BY3Rpb25IAIgBAUIQCg5fdW5pcXVlX2FjdGlvbiJbCg1HZXRKb2JSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEjgKDnBheWxvYWRfZm9ybWF0GAIgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASIvCg5HZXRKb2JSZXNwb25zZRIdCgNqb2IYASABKAsyEC5qb2JxdWV1ZS52MS5Kb2IilwMKD0xpc3RKb2JzUmVxdWVzdBIXCglwYWdlX3NpemUYASABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgCIAEoCUIE4kEBARITCgVxdWV1ZRgDIAEoCUIE4kEBARISCgRraW5kGAQgASgJQgTiQQEBEi0KBnN0YXR1cxgFIAMoDjIXLmpvYnF1ZXVlLnYxLkpvYi5TdGF0dXNCBOJBAQESFAoGbGFiZWxzGAYgAygJQgTiQQEBEjcKDWNyZWF0ZWRfYWZ0ZXIYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEBEjgKDmNyZWF0ZWRfYmVmb3JlGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBARIoCgR2aWV3GAkgASgOMhQuam9icXVldWUudjEuSm9iVmlld0IE4kEBARI4Cg5wYXlsb2FkX2Zvcm1hdBgKIAEoDjIaLmpvYnF1ZXVlLnYxLlBheWxvYWRGb3JtYXRCBOJBAQFKBAgLEAxSBmZpbHRlciJLChBMaXN0Sm9ic1Jlc3BvbnNlEh4KBGpvYnMYASADKAsyEC5qb2JxdWV1ZS52MS5Kb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInQKEENhbmNlbEpvYlJlcXVlc3QSEAoCaWQYASABKAlCBOJBAQISFAoGcmVhc29uGAIgASgJQgTiQQEBEjgKDnBheWxvYWRfZm9ybWF0GAMgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASJDChFDYW5jZWxKb2JSZXNwb25zZRIdCgNqb2IYASABKAsyEC5qb2JxdWV1ZS52MS5Kb2ISDwoHcGVuZGluZxgCIAEoCCJdCg9SZXRyeUpvYlJlcXVlc3QSEAoCaWQYASABKAlCBOJBAQISOAoOcGF5bG9hZF9mb3JtYXQYAiABKA4yGi5qb2JxdWV1ZS52MS5QYXlsb2FkRm9ybWF0QgTiQQEBIjEKEFJldHJ5Sm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuam9icXVldWUudjEuSm9iIl8KEVJlbGVhc2VKb2JSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEjgKDnBheWxvYWRfZm9ybWF0GAIgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASIzChJSZWxlYXNlSm9iUmVzcG9uc2USHQoDam9iGAEgASgLMhAuam9icXVldWUudjEuSm9iIiQKEERlbGV0ZUpvYlJlcXVlc3QSEAoCaWQYASABKAlCBOJBAQIiEwoRRGVsZXRlSm9iUmVzcG9uc2UijgEKDldhaXRKb2JSZXF1ZXN0EhAKAmlkGAEgASgJQgTiQQECEjAKB3RpbWVvdXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQESOAoOcGF5bG9hZF9mb3JtYXQYAyABKA4yGi5qb2JxdWV1ZS52MS5QYXlsb2FkRm9ybWF0QgTiQQEBIjAKD1dhaXRKb2JSZXNwb25zZRIdCgNqb2IYASABKAsyEC5qb2JxdWV1ZS52MS5Kb2Ii5AEKEFdhdGNoSm9ic1JlcXVlc3QSEQoDaWRzGAEgAygJQgTiQQEBEhMKBXF1ZXVlGAIgASgJQgTiQQEBEhIKBGtpbmQYAyABKAlCBOJBAQESFAoGbGFiZWxzGAQgAygJQgTiQQEBEhoKDHJlc3VtZV90b2tlbhgFIAEoCUIE4kEBARIoCgR2aWV3GAYgASgOMhQuam9icXVldWUudjEuSm9iVmlld0IE4kEBARI4Cg5wYXlsb2FkX2Zvcm1hdBgHIAEoDjIaLmpvYnF1ZXVlLnYxLlBheWxvYWRGb3JtYXRCBOJBAQEiSAoRV2F0Y2hKb2JzUmVzcG9uc2USFAoMcmVzdW1lX3Rva2VuGAEgASgJEh0KA2pvYhgCIAEoCzIQLmpvYnF1ZXVlLnYxLkpvYjLWDgoISm9iUXVldWUScgoKRW5xdWV1ZUpvYhIeLmpvYnF1ZXVlLnYxLkVucXVldWVKb2JSZXF1ZXN0Gh8uam9icXVldWUudjEuRW5xdWV1ZUpvYlJlc3BvbnNlIiOKgBkFCgECEAKC0+STAhQ6A2pvYmIDam9iIggvdjEvam9icxKKAQoQQmF0Y2hFbnF1ZXVlSm9icxIkLmpvYnF1ZXVlLnYxLkJhdGNoRW5xdWV1ZUpvYnNSZXF1ZXN0GiUuam9icXVldWUudjEuQmF0Y2hFbnF1ZXVlSm9ic1Jlc3BvbnNlIimKgBkFCgECEAKC0+STAho6ASoiFS92MS9qb2JzOmJhdGNoRW5xdWV1ZRJmCgZHZXRKb2ISGi5qb2JxdWV1ZS52MS5HZXRKb2JSZXF1ZXN0Ghsuam9icXVldWUudjEuR2V0Sm9iUmVzcG9uc2UiI4qAGQUKAQMQA4LT5JMCFGIDam9iEg0vdjEvam9icy97aWR9EmIKCExpc3RKb2JzEhwuam9icXVldWUudjEuTGlzdEpvYnNSZXF1ZXN0Gh0uam9icXVldWUudjEuTGlzdEpvYnNSZXNwb25zZSIZioAZBQoBAxAFgtPkkwIKEggvdjEvam9icxJ3CglDYW5jZWxKb2ISHS5qb2JxdWV1ZS52MS5DYW5jZWxKb2JSZXF1ZXN0Gh4uam9icXVldWUudjEuQ2FuY2VsSm9iUmVzcG9uc2UiK4qAGQgKAgUCEAMYAYLT5JMCGToBKiIUL3YxL2pvYnMve2lkfTpjYW5jZWwSdwoIUmV0cnlKb2ISHC5qb2JxdWV1ZS52MS5SZXRyeUpvYlJlcXVlc3QaHS5qb2JxdWV1ZS52MS5SZXRyeUpvYlJlc3BvbnNlIi6KgBkHCgEFEAMYAYLT5JMCHToBKmIDam9iIhMvdjEvam9icy97aWR9OnJldHJ5En8KClJlbGVhc2VKb2ISHi5qb2JxdWV1ZS52MS5SZWxlYXNlSm9iUmVxdWVzdBofLmpvYnF1ZXVlLnYxLlJlbGVhc2VKb2JSZXNwb25zZSIwioAZBwoBBRADGAGC0+STAh86ASpiA2pvYiIVL3YxL2pvYnMve2lkfTpyZWxlYXNlEmwKCURlbGV0ZUpvYhIdLmpvYnF1ZXVlLnYxLkRlbGV0ZUpvYlJlcXVlc3QaHi5qb2JxdWV1ZS52MS5EZWxldGVKb2JSZXNwb25zZSIgioAZBwoBBRADGAGC0+STAg8qDS92MS9qb2JzL3tpZH0SbgoHV2FpdEpvYhIbLmpvYnF1ZXVlLnYxLldhaXRKb2JSZXF1ZXN0Ghwuam9icXVldWUudjEuV2FpdEpvYlJlc3BvbnNlIiiKgBkFCgEDEAOC0+STAhliA2pvYhISL3YxL2pvYnMve2lkfTp3YWl0Em0KCVdhdGNoSm9icxIdLmpvYnF1ZXVlLnYxLldhdGNoSm9ic1JlcXVlc3QaHi5qb2JxdWV1ZS52MS5XYXRjaEpvYnNSZXNwb25zZSIfioAZBQoBAxAFgtPkkwIQEg4vdjEvam9iczp3YXRjaDABEk0KBUxlYXNlEhkuam9icXVldWUudjEuTGVhc2VSZXF1ZXN0Ghouam9icXVldWUudjEuTGVhc2VSZXNwb25zZSIJioAZBQoBBBAEKAEwARJ/CgtPcGVuU2Vzc2lvbhIfLmpvYnF1ZXVlLnYxLk9wZW5TZXNzaW9uUmVxdWVzdBogLmpvYnF1ZXVlLnYxLk9wZW5TZXNzaW9uUmVzcG9uc2UiLYqAGQUKAQQQBILT5JMCHjoFaGVsbG9iB3dlbGNvbWUiDC92MS9zZXNzaW9ucxJuCglDbGFpbUpvYnMSHS5qb2JxdWV1ZS52MS5DbGFpbUpvYnNSZXF1ZXN0Gh4uam9icXVldWUudjEuQ2xhaW1Kb2JzUmVzcG9uc2UiIoqAGQUKAQQQBILT5JMCEzoBKiIOL3YxL2pvYnM6Y2xhaW0ScgoKU2V0dGxlSm9icxIeLmpvYnF1ZXVlLnYxLlNldHRsZUpvYnNSZXF1ZXN0Gh8uam9icXVldWUudjEuU2V0dGxlSm9ic1Jlc3BvbnNlIiOKgBkFCgEEEASC0+STAhQ6ASoiDy92MS9qb2JzOnNldHRsZRKLAQoQSGVhcnRiZWF0U2Vzc2lvbhIkLmpvYnF1ZXVlLnYxLkhlYXJ0YmVhdFNlc3Npb25SZXF1ZXN0GiUuam9icXVldWUudjEuSGVhcnRiZWF0U2Vzc2lvblJlc3BvbnNlIiqKgBkFCgEEEASC0+STAhs6ASoiFi92MS9zZXNzaW9uczpoZWFydGJlYXQSewoMQ2xvc2VTZXNzaW9uEiAuam9icXVldWUudjEuQ2xvc2VTZXNzaW9uUmVxdWVzdBohLmpvYnF1ZXVlLnYxLkNsb3NlU2Vzc2lvblJlc3BvbnNlIiaKgBkFCgEEEASC0+STAhc6ASoiEi92MS9zZXNzaW9uczpjbG9zZUJKCg9kZXYuam9icXVldWUudjFCDUpvYlF1ZXVlUHJvdG9QAVomam9icXVldWUuZGV2L2dvL2pvYnF1ZXVlL3YxO2pvYnF1ZXVldjFiBnByb3RvMw", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_job, file_jobqueue_v1_lease]);
 
 /**
  * The job to enqueue.
@@ -56,8 +56,8 @@ export const EnqueueJobRequestSchema: GenMessage<EnqueueJobRequest> = /*@__PURE_
  */
 export type EnqueueJobResponse = Message<"jobqueue.v1.EnqueueJobResponse"> & {
   /**
-   * The job as it was enqueued: QUEUED, without attempts. For a replay: the job as it is now, or its id alone if it was
-   * deleted since.
+   * The job as it was enqueued: QUEUED, without attempts. For a replay, and for a job that was kept: the job as it is now,
+   * or its id alone if it was deleted since or the caller may not read it.
    *
    * @generated from field: jobqueue.v1.Job job = 1;
    */
@@ -69,6 +69,13 @@ export type EnqueueJobResponse = Message<"jobqueue.v1.EnqueueJobResponse"> & {
    * @generated from field: bool replayed = 2;
    */
   replayed: boolean;
+
+  /**
+   * What was done instead of storing the job (NewJob.unique). Unset: it was stored, or `replayed`.
+   *
+   * @generated from field: optional jobqueue.v1.Unique.Action unique_action = 3;
+   */
+  uniqueAction?: Unique_Action;
 };
 
 /**
@@ -139,6 +146,13 @@ export type EnqueueResult = Message<"jobqueue.v1.EnqueueResult"> & {
    * @generated from field: bool replayed = 2;
    */
   replayed: boolean;
+
+  /**
+   * What was done instead of storing the job (NewJob.unique). Unset: it was stored, or `replayed`.
+   *
+   * @generated from field: optional jobqueue.v1.Unique.Action unique_action = 3;
+   */
+  uniqueAction?: Unique_Action;
 };
 
 /**
@@ -692,7 +706,10 @@ export const JobQueue: GenService<{
   /**
    * Enqueues one job. OK means that the job is committed. A request with an idempotency key is safe to send again: the
    * answer is then the job as it is now. Over REST the answer is 201 with `Location`, or 200 with
-   * `Idempotency-Replayed: true` for a replay.
+   * `Idempotency-Replayed: true` for a replay, and 200 with `Unique-Action` (kept, replaced, debounced) for another job of its name (`unique`).
+   *
+   * The trailers of an answer, over REST its headers, hold `jobqueue-pressure` where the server is near to refusing jobs:
+   * a number above 0.50 up to 1.00. Who enqueues less at once then is not refused.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range; the violation names it.
@@ -701,8 +718,15 @@ export const JobQueue: GenService<{
    * - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: the payload is over 1 MiB. HTTP 413.
    * - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: the key belongs to another request; metadata `job_id` is the job of that
    *   request.
-   * - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
-   * - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
+   * - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
+   *   job. Nothing was stored.
+   * - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
+   * - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
+   *   how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
+   * - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
+   *   `waiting` and `limit` say more, and RetryInfo as for QUEUE_FULL. A known idempotency key is answered all the same.
+   * - RESOURCE_EXHAUSTED, KEY_BACKLOG_FULL: as many jobs of a key wait as its queue allows; RetryInfo says when to try
+   *   again, and `BadRequest` names the keys. Nothing was stored.
    *
    * @generated from rpc jobqueue.v1.JobQueue.EnqueueJob
    */
@@ -712,7 +736,8 @@ export const JobQueue: GenService<{
     output: typeof EnqueueJobResponseSchema;
   },
   /**
-   * Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key.
+   * Enqueues up to 1000 jobs: all of them or none. Each job carries its own idempotency key. The answer may say
+   * `jobqueue-pressure` as that of EnqueueJob.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `jobs[3].priority`; there is
@@ -722,8 +747,15 @@ export const JobQueue: GenService<{
    * - INVALID_ARGUMENT, PAYLOAD_TOO_LARGE: a payload is over 1 MiB. HTTP 413.
    * - ALREADY_EXISTS, IDEMPOTENCY_KEY_REUSED: a key belongs to another request; metadata `job_id` is the job of that
    *   request.
-   * - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` is set, and an older server runs, which would not hold the job back.
-   * - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; RetryInfo says when to try again.
+   * - ALREADY_EXISTS, DUPLICATE: another job holds the name of a job with `unique` and REJECT; metadata `job_id` is that
+   *   job. Nothing was stored.
+   * - FAILED_PRECONDITION, SERVERS_DIFFER: `hold` or `unique` is set, and an older server runs, which does not know it.
+   * - RESOURCE_EXHAUSTED, QUEUE_FULL: too many enqueues wait to be stored; metadata `waiting` says how many jobs, `limit`
+   *   how many may. RetryInfo says when there is room at the present rate, 0.2 to 30 s from now.
+   * - RESOURCE_EXHAUSTED, QUEUE_BACKLOG_FULL: as many jobs wait in the queue as its `max_waiting` allows; metadata `queue`,
+   *   `waiting` and `limit` say more, and RetryInfo as for QUEUE_FULL. A known idempotency key is answered all the same.
+   * - RESOURCE_EXHAUSTED, KEY_BACKLOG_FULL: as many jobs of a key wait as its queue allows; RetryInfo says when to try
+   *   again, and `BadRequest` names the keys. Nothing was stored.
    *
    * @generated from rpc jobqueue.v1.JobQueue.BatchEnqueueJobs
    */

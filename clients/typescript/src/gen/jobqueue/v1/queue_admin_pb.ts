@@ -2,13 +2,15 @@
 // @generated from file jobqueue/v1/queue_admin.proto (package jobqueue.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_api_annotations } from "../../google/api/annotations_pb.js";
 import { file_google_api_field_behavior } from "../../google/api/field_behavior_pb.js";
-import type { Duration, Value } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_duration, file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import type { Duration, FieldMask, Timestamp, Value } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_jobqueue_v1_access } from "./access_pb.js";
+import type { KeyHolder } from "./insight_pb.js";
+import { file_jobqueue_v1_insight } from "./insight_pb.js";
 import type { Job_Hold, Job_Status, PayloadFormat, RetryPolicy } from "./job_pb.js";
 import { file_jobqueue_v1_job } from "./job_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -17,16 +19,17 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobqueue/v1/queue_admin.proto.
  */
 export const file_jobqueue_v1_queue_admin: GenFile = /*@__PURE__*/
-  fileDesc("Ch1qb2JxdWV1ZS92MS9xdWV1ZV9hZG1pbi5wcm90bxILam9icXVldWUudjEipAEKBVF1ZXVlEhMKBG5hbWUYASABKAlCBeJBAgMIEhQKBnBhdXNlZBgCIAEoCEIE4kEBAxItCgZkZXB0aHMYAyADKAsyFy5qb2JxdWV1ZS52MS5RdWV1ZURlcHRoQgTiQQEDEhUKB3J1bm5pbmcYBCABKAVCBOJBAQMSKgoEaGVsZBgFIAMoCzIWLmpvYnF1ZXVlLnYxLkhvbGREZXB0aEIE4kEBAyJgCglIb2xkRGVwdGgSKQoEaG9sZBgBIAEoDjIVLmpvYnF1ZXVlLnYxLkpvYi5Ib2xkQgTiQQEDEhIKBGpvYnMYAiABKAVCBOJBAQMSFAoGY2FwcGVkGAMgASgIQgTiQQEDIpoBCgpRdWV1ZURlcHRoEi0KBnN0YXR1cxgBIAEoDjIXLmpvYnF1ZXVlLnYxLkpvYi5TdGF0dXNCBOJBAQMSEgoEam9icxgCIAEoBUIE4kEBAxIUCgZjYXBwZWQYAyABKAhCBOJBAQMSMwoKb2xkZXN0X2FnZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBAyLuAQoES2luZBITCgRuYW1lGAEgASgJQgXiQQICCBIoCgZzY2hlbWEYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVIABIVCgtzY2hlbWFfanNvbhgDIAEoDEgAEjQKDHJldHJ5X3BvbGljeRgEIAEoCzIYLmpvYnF1ZXVlLnYxLlJldHJ5UG9saWN5QgTiQQEBEhoKDG1heF9hdHRlbXB0cxgFIAEoBUIE4kEBARIwCgd0aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBQgwKCmRlZmluaXRpb24iRgoRTGlzdFF1ZXVlc1JlcXVlc3QSFwoJcGFnZV9zaXplGAEgASgFQgTiQQEBEhgKCnBhZ2VfdG9rZW4YAiABKAlCBOJBAQEiUQoSTGlzdFF1ZXVlc1Jlc3BvbnNlEiIKBnF1ZXVlcxgBIAMoCzISLmpvYnF1ZXVlLnYxLlF1ZXVlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIlCg9HZXRRdWV1ZVJlcXVlc3QSEgoEbmFtZRgBIAEoCUIE4kEBAiI1ChBHZXRRdWV1ZVJlc3BvbnNlEiEKBXF1ZXVlGAEgASgLMhIuam9icXVldWUudjEuUXVldWUiJwoRUGF1c2VRdWV1ZVJlcXVlc3QSEgoEbmFtZRgBIAEoCUIE4kEBAiI3ChJQYXVzZVF1ZXVlUmVzcG9uc2USIQoFcXVldWUYASABKAsyEi5qb2JxdWV1ZS52MS5RdWV1ZSIoChJSZXN1bWVRdWV1ZVJlcXVlc3QSEgoEbmFtZRgBIAEoCUIE4kEBAiI4ChNSZXN1bWVRdWV1ZVJlc3BvbnNlEiEKBXF1ZXVlGAEgASgLMhIuam9icXVldWUudjEuUXVldWUicQoOUHV0S2luZFJlcXVlc3QSJQoEa2luZBgBIAEoCzIRLmpvYnF1ZXVlLnYxLktpbmRCBOJBAQISOAoOcGF5bG9hZF9mb3JtYXQYAiABKA4yGi5qb2JxdWV1ZS52MS5QYXlsb2FkRm9ybWF0QgTiQQEBIjIKD1B1dEtpbmRSZXNwb25zZRIfCgRraW5kGAEgASgLMhEuam9icXVldWUudjEuS2luZCJ/ChBMaXN0S2luZHNSZXF1ZXN0EhcKCXBhZ2Vfc2l6ZRgBIAEoBUIE4kEBARIYCgpwYWdlX3Rva2VuGAIgASgJQgTiQQEBEjgKDnBheWxvYWRfZm9ybWF0GAMgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASJOChFMaXN0S2luZHNSZXNwb25zZRIgCgVraW5kcxgBIAMoCzIRLmpvYnF1ZXVlLnYxLktpbmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMuIFCgpRdWV1ZUFkbWluEmoKCkxpc3RRdWV1ZXMSHi5qb2JxdWV1ZS52MS5MaXN0UXVldWVzUmVxdWVzdBofLmpvYnF1ZXVlLnYxLkxpc3RRdWV1ZXNSZXNwb25zZSIbioAZBQoBAxAFgtPkkwIMEgovdjEvcXVldWVzEnIKCEdldFF1ZXVlEhwuam9icXVldWUudjEuR2V0UXVldWVSZXF1ZXN0Gh0uam9icXVldWUudjEuR2V0UXVldWVSZXNwb25zZSIpioAZBQoBAxACgtPkkwIaYgVxdWV1ZRIRL3YxL3F1ZXVlcy97bmFtZX0SgwEKClBhdXNlUXVldWUSHi5qb2JxdWV1ZS52MS5QYXVzZVF1ZXVlUmVxdWVzdBofLmpvYnF1ZXVlLnYxLlBhdXNlUXVldWVSZXNwb25zZSI0ioAZBwoBBRACGAGC0+STAiM6ASpiBXF1ZXVlIhcvdjEvcXVldWVzL3tuYW1lfTpwYXVzZRKHAQoLUmVzdW1lUXVldWUSHy5qb2JxdWV1ZS52MS5SZXN1bWVRdWV1ZVJlcXVlc3QaIC5qb2JxdWV1ZS52MS5SZXN1bWVRdWV1ZVJlc3BvbnNlIjWKgBkHCgEFEAIYAYLT5JMCJDoBKmIFcXVldWUiGC92MS9xdWV1ZXMve25hbWV9OnJlc3VtZRJ6CgdQdXRLaW5kEhsuam9icXVldWUudjEuUHV0S2luZFJlcXVlc3QaHC5qb2JxdWV1ZS52MS5QdXRLaW5kUmVzcG9uc2UiNIqAGQcKAQUQAhgBgtPkkwIjOgRraW5kYgRraW5kGhUvdjEva2luZHMve2tpbmQubmFtZX0SaAoJTGlzdEtpbmRzEh0uam9icXVldWUudjEuTGlzdEtpbmRzUmVxdWVzdBoeLmpvYnF1ZXVlLnYxLkxpc3RLaW5kc1Jlc3BvbnNlIhyKgBkHCgMDAgQQBYLT5JMCCxIJL3YxL2tpbmRzQkwKD2Rldi5qb2JxdWV1ZS52MUIPUXVldWVBZG1pblByb3RvUAFaJmpvYnF1ZXVlLmRldi9nby9qb2JxdWV1ZS92MTtqb2JxdWV1ZXYxYgZwcm90bzM", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_struct, file_jobqueue_v1_access, file_jobqueue_v1_job]);
+  fileDesc("Ch1qb2JxdWV1ZS92MS9xdWV1ZV9hZG1pbi5wcm90bxILam9icXVldWUudjEisAIKBVF1ZXVlEhMKBG5hbWUYASABKAlCBeJBAgIIEhQKBnBhdXNlZBgCIAEoCEIE4kEBAxItCgZkZXB0aHMYAyADKAsyFy5qb2JxdWV1ZS52MS5RdWV1ZURlcHRoQgTiQQEDEhUKB3J1bm5pbmcYBCABKAVCBOJBAQMSKgoEaGVsZBgFIAMoCzIWLmpvYnF1ZXVlLnYxLkhvbGREZXB0aEIE4kEBAxIpCgZsaW1pdHMYBiABKAsyEy5qb2JxdWV1ZS52MS5MaW1pdHNCBOJBAQESMAoKa2V5X3BvbGljeRgHIAEoCzIWLmpvYnF1ZXVlLnYxLktleVBvbGljeUIE4kEBARIZCgttYXhfd2FpdGluZxgIIAEoBUIE4kEBARISCgRldGFnGAkgASgJQgTiQQEBIkoKBkxpbWl0cxIZCgttYXhfcnVubmluZxgBIAEoBUIE4kEBARIlCgRyYXRlGAIgASgLMhEuam9icXVldWUudjEuUmF0ZUIE4kEBASKpAgoJS2V5UG9saWN5EhkKC21heF9ydW5uaW5nGAEgASgFQgTiQQEBEiUKBHJhdGUYAiABKAsyES5qb2JxdWV1ZS52MS5SYXRlQgTiQQEBEi8KBW9yZGVyGAMgASgOMhUuam9icXVldWUudjEuS2V5T3JkZXJCBOJBAQFIAIgBARI4Cgpvbl9mYWlsdXJlGAQgASgOMhkuam9icXVldWUudjEuT25LZXlGYWlsdXJlQgTiQQEBSAGIAQESFwoEZmFpchgFIAEoCEIE4kEBAUgCiAEBEhkKC21heF93YWl0aW5nGAYgASgFQgTiQQEBEhkKC3JlcXVpcmVfa2V5GAcgASgIQgTiQQEBQggKBl9vcmRlckINCgtfb25fZmFpbHVyZUIHCgVfZmFpciKBAQoEUmF0ZRITCgVjb3VudBgBIAEoBUIE4kEBAhIvCgZwZXJpb2QYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBOJBAQISEwoFYnVyc3QYAyABKAVCBOJBAQESHgoQbW9zdF9pbl9hX3BlcmlvZBgEIAEoBUIE4kEBAyLuAgoIUXVldWVLZXkSEwoFcXVldWUYASABKAlCBOJBAQISEQoDa2V5GAIgASgJQgTiQQECEhkKC21heF9ydW5uaW5nGAMgASgFQgTiQQEBEhQKBnBhdXNlZBgEIAEoCEIE4kEBARIzCglwYXVzZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEhcKCXBhdXNlZF9ieRgGIAEoCUIE4kEBAxITCgVsaW1pdBgHIAEoBUIE4kEBAxITCgV0YWtlbhgIIAEoBUIE4kEBAxIVCgd3YWl0aW5nGAkgASgFQgTiQQEDEjcKDW5leHRfc3RhcnRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEi0KB2hvbGRlcnMYCyADKAsyFi5qb2JxdWV1ZS52MS5LZXlIb2xkZXJCBOJBAQMSEgoEZXRhZxgMIAEoCUIE4kEBASJgCglIb2xkRGVwdGgSKQoEaG9sZBgBIAEoDjIVLmpvYnF1ZXVlLnYxLkpvYi5Ib2xkQgTiQQEDEhIKBGpvYnMYAiABKAVCBOJBAQMSFAoGY2FwcGVkGAMgASgIQgTiQQEDIpoBCgpRdWV1ZURlcHRoEi0KBnN0YXR1cxgBIAEoDjIXLmpvYnF1ZXVlLnYxLkpvYi5TdGF0dXNCBOJBAQMSEgoEam9icxgCIAEoBUIE4kEBAxIUCgZjYXBwZWQYAyABKAhCBOJBAQMSMwoKb2xkZXN0X2FnZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIE4kEBAyKZAgoES2luZBITCgRuYW1lGAEgASgJQgXiQQICCBIoCgZzY2hlbWEYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWVIABIVCgtzY2hlbWFfanNvbhgDIAEoDEgAEjQKDHJldHJ5X3BvbGljeRgEIAEoCzIYLmpvYnF1ZXVlLnYxLlJldHJ5UG9saWN5QgTiQQEBEhoKDG1heF9hdHRlbXB0cxgFIAEoBUIE4kEBARIwCgd0aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgTiQQEBEikKBmxpbWl0cxgHIAEoCzITLmpvYnF1ZXVlLnYxLkxpbWl0c0IE4kEBAUIMCgpkZWZpbml0aW9uIkYKEUxpc3RRdWV1ZXNSZXF1ZXN0EhcKCXBhZ2Vfc2l6ZRgBIAEoBUIE4kEBARIYCgpwYWdlX3Rva2VuGAIgASgJQgTiQQEBIlEKEkxpc3RRdWV1ZXNSZXNwb25zZRIiCgZxdWV1ZXMYASADKAsyEi5qb2JxdWV1ZS52MS5RdWV1ZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiJQoPR2V0UXVldWVSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQIiNQoQR2V0UXVldWVSZXNwb25zZRIhCgVxdWV1ZRgBIAEoCzISLmpvYnF1ZXVlLnYxLlF1ZXVlIj0KEVBhdXNlUXVldWVSZXF1ZXN0EhIKBG5hbWUYASABKAlCBOJBAQISFAoGcmVhc29uGAIgASgJQgTiQQEBIjcKElBhdXNlUXVldWVSZXNwb25zZRIhCgVxdWV1ZRgBIAEoCzISLmpvYnF1ZXVlLnYxLlF1ZXVlIigKElJlc3VtZVF1ZXVlUmVxdWVzdBISCgRuYW1lGAEgASgJQgTiQQECIjgKE1Jlc3VtZVF1ZXVlUmVzcG9uc2USIQoFcXVldWUYASABKAsyEi5qb2JxdWV1ZS52MS5RdWV1ZSKRAQoSVXBkYXRlUXVldWVSZXF1ZXN0EicKBXF1ZXVlGAEgASgLMhIuam9icXVldWUudjEuUXVldWVCBOJBAQISNQoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQgTiQQEBEhsKDWFsbG93X21pc3NpbmcYAyABKAhCBOJBAQEiOAoTVXBkYXRlUXVldWVSZXNwb25zZRIhCgVxdWV1ZRgBIAEoCzISLmpvYnF1ZXVlLnYxLlF1ZXVlIvcBChRMaXN0UXVldWVLZXlzUmVxdWVzdBITCgVxdWV1ZRgBIAEoCUIE4kEBAhIXCglwYWdlX3NpemUYAiABKAVCBOJBAQESGAoKcGFnZV90b2tlbhgDIAEoCUIE4kEBARI6CgRvbmx5GAQgASgOMiYuam9icXVldWUudjEuTGlzdFF1ZXVlS2V5c1JlcXVlc3QuT25seUIE4kEBARIWCghvcmRlcl9ieRgFIAEoCUIE4kEBASJDCgRPbmx5EhQKEE9OTFlfVU5TUEVDSUZJRUQQABIMCghBVF9MSU1JVBABEgoKBlBBVVNFRBACEgsKB1dBSVRJTkcQAyJlChVMaXN0UXVldWVLZXlzUmVzcG9uc2USIwoEa2V5cxgBIAMoCzIVLmpvYnF1ZXVlLnYxLlF1ZXVlS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIOCgZjYXBwZWQYAyABKAgiPAoSR2V0UXVldWVLZXlSZXF1ZXN0EhMKBXF1ZXVlGAEgASgJQgTiQQECEhEKA2tleRgCIAEoCUIE4kEBAiI/ChNHZXRRdWV1ZUtleVJlc3BvbnNlEigKCXF1ZXVlX2tleRgBIAEoCzIVLmpvYnF1ZXVlLnYxLlF1ZXVlS2V5In4KFVVwZGF0ZVF1ZXVlS2V5UmVxdWVzdBIuCglxdWV1ZV9rZXkYASABKAsyFS5qb2JxdWV1ZS52MS5RdWV1ZUtleUIE4kEBAhI1Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCBOJBAQEiQgoWVXBkYXRlUXVldWVLZXlSZXNwb25zZRIoCglxdWV1ZV9rZXkYASABKAsyFS5qb2JxdWV1ZS52MS5RdWV1ZUtleSJAChZVbmJsb2NrUXVldWVLZXlSZXF1ZXN0EhMKBXF1ZXVlGAEgASgJQgTiQQECEhEKA2tleRgCIAEoCUIE4kEBAiI+ChdVbmJsb2NrUXVldWVLZXlSZXNwb25zZRISCgpibG9ja2VkX2J5GAEgASgJEg8KB3dhaXRpbmcYAiABKAUicQoOUHV0S2luZFJlcXVlc3QSJQoEa2luZBgBIAEoCzIRLmpvYnF1ZXVlLnYxLktpbmRCBOJBAQISOAoOcGF5bG9hZF9mb3JtYXQYAiABKA4yGi5qb2JxdWV1ZS52MS5QYXlsb2FkRm9ybWF0QgTiQQEBIjIKD1B1dEtpbmRSZXNwb25zZRIfCgRraW5kGAEgASgLMhEuam9icXVldWUudjEuS2luZCJ/ChBMaXN0S2luZHNSZXF1ZXN0EhcKCXBhZ2Vfc2l6ZRgBIAEoBUIE4kEBARIYCgpwYWdlX3Rva2VuGAIgASgJQgTiQQEBEjgKDnBheWxvYWRfZm9ybWF0GAMgASgOMhouam9icXVldWUudjEuUGF5bG9hZEZvcm1hdEIE4kEBASJOChFMaXN0S2luZHNSZXNwb25zZRIgCgVraW5kcxgBIAMoCzIRLmpvYnF1ZXVlLnYxLktpbmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJKjsKCEtleU9yZGVyEhkKFUtFWV9PUkRFUl9VTlNQRUNJRklFRBAAEhQKEEtFWV9PUkRFUl9TVFJJQ1QQASqEAQoMT25LZXlGYWlsdXJlEh4KGk9OX0tFWV9GQUlMVVJFX1VOU1BFQ0lGSUVEEAASGwoXT05fS0VZX0ZBSUxVUkVfQ09OVElOVUUQARIXChNPTl9LRVlfRkFJTFVSRV9IT0xEEAISHgoaT05fS0VZX0ZBSUxVUkVfQ0FOQ0VMX1JFU1QQAzLUCwoKUXVldWVBZG1pbhJqCgpMaXN0UXVldWVzEh4uam9icXVldWUudjEuTGlzdFF1ZXVlc1JlcXVlc3QaHy5qb2JxdWV1ZS52MS5MaXN0UXVldWVzUmVzcG9uc2UiG4qAGQUKAQMQBYLT5JMCDBIKL3YxL3F1ZXVlcxJyCghHZXRRdWV1ZRIcLmpvYnF1ZXVlLnYxLkdldFF1ZXVlUmVxdWVzdBodLmpvYnF1ZXVlLnYxLkdldFF1ZXVlUmVzcG9uc2UiKYqAGQUKAQMQAoLT5JMCGmIFcXVldWUSES92MS9xdWV1ZXMve25hbWV9EoMBCgpQYXVzZVF1ZXVlEh4uam9icXVldWUudjEuUGF1c2VRdWV1ZVJlcXVlc3QaHy5qb2JxdWV1ZS52MS5QYXVzZVF1ZXVlUmVzcG9uc2UiNIqAGQcKAQUQAhgBgtPkkwIjOgEqYgVxdWV1ZSIXL3YxL3F1ZXVlcy97bmFtZX06cGF1c2UShwEKC1Jlc3VtZVF1ZXVlEh8uam9icXVldWUudjEuUmVzdW1lUXVldWVSZXF1ZXN0GiAuam9icXVldWUudjEuUmVzdW1lUXVldWVSZXNwb25zZSI1ioAZBwoBBRACGAGC0+STAiQ6ASpiBXF1ZXVlIhgvdjEvcXVldWVzL3tuYW1lfTpyZXN1bWUSigEKC1VwZGF0ZVF1ZXVlEh8uam9icXVldWUudjEuVXBkYXRlUXVldWVSZXF1ZXN0GiAuam9icXVldWUudjEuVXBkYXRlUXVldWVSZXNwb25zZSI4ioAZBwoBBRACGAGC0+STAic6BXF1ZXVlYgVxdWV1ZTIXL3YxL3F1ZXVlcy97cXVldWUubmFtZX0SgAEKDUxpc3RRdWV1ZUtleXMSIS5qb2JxdWV1ZS52MS5MaXN0UXVldWVLZXlzUmVxdWVzdBoiLmpvYnF1ZXVlLnYxLkxpc3RRdWV1ZUtleXNSZXNwb25zZSIoioAZBQoBAxACgtPkkwIZEhcvdjEvcXVldWVzL3txdWV1ZX0va2V5cxKLAQoLR2V0UXVldWVLZXkSHy5qb2JxdWV1ZS52MS5HZXRRdWV1ZUtleVJlcXVlc3QaIC5qb2JxdWV1ZS52MS5HZXRRdWV1ZUtleVJlc3BvbnNlIjmKgBkFCgEDEAKC0+STAipiCXF1ZXVlX2tleRIdL3YxL3F1ZXVlcy97cXVldWV9L2tleXMve2tleX0StQEKDlVwZGF0ZVF1ZXVlS2V5EiIuam9icXVldWUudjEuVXBkYXRlUXVldWVLZXlSZXF1ZXN0GiMuam9icXVldWUudjEuVXBkYXRlUXVldWVLZXlSZXNwb25zZSJaioAZBwoBBRACGAGC0+STAkk6CXF1ZXVlX2tleWIJcXVldWVfa2V5MjEvdjEvcXVldWVzL3txdWV1ZV9rZXkucXVldWV9L2tleXMve3F1ZXVlX2tleS5rZXl9EpkBCg9VbmJsb2NrUXVldWVLZXkSIy5qb2JxdWV1ZS52MS5VbmJsb2NrUXVldWVLZXlSZXF1ZXN0GiQuam9icXVldWUudjEuVW5ibG9ja1F1ZXVlS2V5UmVzcG9uc2UiO4qAGQcKAQUQAhgBgtPkkwIqOgEqIiUvdjEvcXVldWVzL3txdWV1ZX0va2V5cy97a2V5fTp1bmJsb2NrEnoKB1B1dEtpbmQSGy5qb2JxdWV1ZS52MS5QdXRLaW5kUmVxdWVzdBocLmpvYnF1ZXVlLnYxLlB1dEtpbmRSZXNwb25zZSI0ioAZBwoBBRACGAGC0+STAiM6BGtpbmRiBGtpbmQaFS92MS9raW5kcy97a2luZC5uYW1lfRJoCglMaXN0S2luZHMSHS5qb2JxdWV1ZS52MS5MaXN0S2luZHNSZXF1ZXN0Gh4uam9icXVldWUudjEuTGlzdEtpbmRzUmVzcG9uc2UiHIqAGQcKAwMCBBAFgtPkkwILEgkvdjEva2luZHNCTAoPZGV2LmpvYnF1ZXVlLnYxQg9RdWV1ZUFkbWluUHJvdG9QAVomam9icXVldWUuZGV2L2dvL2pvYnF1ZXVlL3YxO2pvYnF1ZXVldjFiBnByb3RvMw", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_struct, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_insight, file_jobqueue_v1_job]);
 
 /**
- * A named place where jobs wait. A queue exists from its first use. The server sets every field.
+ * A named place where jobs wait. A queue exists from its first use. UpdateQueue changes `limits`, `key_policy` and
+ * `max_waiting`; the server sets every other field.
  *
  * @generated from message jobqueue.v1.Queue
  */
 export type Queue = Message<"jobqueue.v1.Queue"> & {
   /**
-   * The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`.
+   * The queue's name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST the path holds it, and the body may leave it out.
    *
    * @generated from field: string name = 1;
    */
@@ -59,6 +62,37 @@ export type Queue = Message<"jobqueue.v1.Queue"> & {
    * @generated from field: repeated jobqueue.v1.HoldDepth held = 5;
    */
   held: HoldDepth[];
+
+  /**
+   * What the queue allows of all its jobs together. Unset: they are limited by their workers alone.
+   *
+   * @generated from field: jobqueue.v1.Limits limits = 6;
+   */
+  limits?: Limits;
+
+  /**
+   * What the queue allows of the jobs of one key (`NewJob.key`). Unset: keys are marks, and limit nothing.
+   *
+   * @generated from field: jobqueue.v1.KeyPolicy key_policy = 7;
+   */
+  keyPolicy?: KeyPolicy;
+
+  /**
+   * How many of the queue's jobs may wait, 1..1000000: those that no worker has, also those that are due later or held
+   * back. While so many wait, enqueues are refused: QUEUE_BACKLOG_FULL. Follow-ups, retries and releases are not. Each
+   * server counts about once a second, and below the limit a batch is taken whole. 0: any number may wait.
+   *
+   * @generated from field: int32 max_waiting = 8;
+   */
+  maxWaiting: number;
+
+  /**
+   * Stands for this version of what UpdateQueue changes. In UpdateQueue: the queue is changed only if it still has it.
+   * Empty: whatever was changed since. At most 64 characters.
+   *
+   * @generated from field: string etag = 9;
+   */
+  etag: string;
 };
 
 /**
@@ -67,6 +101,247 @@ export type Queue = Message<"jobqueue.v1.Queue"> & {
  */
 export const QueueSchema: GenMessage<Queue> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_queue_admin, 0);
+
+/**
+ * What a queue or a kind allows of all its jobs together. 0: no limit.
+ *
+ * @generated from message jobqueue.v1.Limits
+ */
+export type Limits = Message<"jobqueue.v1.Limits"> & {
+  /**
+   * How many of its jobs run at once, over all workers and servers, 1..1000000. Jobs that began before there was a limit
+   * are not counted. 0: no limit.
+   *
+   * @generated from field: int32 max_running = 1;
+   */
+  maxRunning: number;
+
+  /**
+   * How many of its jobs start in a time, over all workers and servers, by the database's clock. Each start counts, also that
+   * of a retry. Unset: no limit.
+   *
+   * @generated from field: jobqueue.v1.Rate rate = 2;
+   */
+  rate?: Rate;
+};
+
+/**
+ * Describes the message jobqueue.v1.Limits.
+ * Use `create(LimitsSchema)` to create a new message.
+ */
+export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 1);
+
+/**
+ * What a queue allows of the jobs of one key. A key counts in its queue alone. 0 and unset: no limit.
+ *
+ * @generated from message jobqueue.v1.KeyPolicy
+ */
+export type KeyPolicy = Message<"jobqueue.v1.KeyPolicy"> & {
+  /**
+   * How many jobs of one key run at once, 1..1000000. 0: no limit.
+   *
+   * @generated from field: int32 max_running = 1;
+   */
+  maxRunning: number;
+
+  /**
+   * How many jobs of one key start in a time. Each start counts, those after a failure too. Unset: no limit.
+   *
+   * @generated from field: jobqueue.v1.Rate rate = 2;
+   */
+  rate?: Rate;
+
+  /**
+   * In what order jobs of one key start. Unset: in none that is promised; those of the highest priority go first.
+   *
+   * @generated from field: optional jobqueue.v1.KeyOrder order = 3;
+   */
+  order?: KeyOrder;
+
+  /**
+   * What becomes of a key in strict order whose job failed for good or was cancelled. Without an order it can't be set.
+   * Default, in strict order: ON_KEY_FAILURE_CONTINUE.
+   *
+   * @generated from field: optional jobqueue.v1.OnKeyFailure on_failure = 4;
+   */
+  onFailure?: OnKeyFailure;
+
+  /**
+   * Whether keys take turns. Jobs of one key stand in line a few at a time, and the others wait for their turn: so a key
+   * with many jobs delays another one by a round at most, and keys that have enough jobs start equally many. Without
+   * `max_running` any number of one key run at once. A higher priority still goes before every lower one. Default: those
+   * who came first go first, whatever their key.
+   *
+   * @generated from field: optional bool fair = 5;
+   */
+  fair?: boolean;
+
+  /**
+   * How many jobs of one key may wait for it, 1 or more. Beyond that an enqueue is refused. 0: no limit.
+   *
+   * @generated from field: int32 max_waiting = 6;
+   */
+  maxWaiting: number;
+
+  /**
+   * Whether a job without a key is refused: FIELD_INVALID, `job.key`. Default: it is taken, and not limited.
+   *
+   * @generated from field: bool require_key = 7;
+   */
+  requireKey: boolean;
+};
+
+/**
+ * Describes the message jobqueue.v1.KeyPolicy.
+ * Use `create(KeyPolicySchema)` to create a new message.
+ */
+export const KeyPolicySchema: GenMessage<KeyPolicy> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 2);
+
+/**
+ * How many jobs may start in a time, over all servers, by the database's clock.
+ *
+ * @generated from message jobqueue.v1.Rate
+ */
+export type Rate = Message<"jobqueue.v1.Rate"> & {
+  /**
+   * So many in each period, 1..1000000, and one in each microsecond at most.
+   *
+   * @generated from field: int32 count = 1;
+   */
+  count: number;
+
+  /**
+   * 1 ms to 24 h, in whole milliseconds.
+   *
+   * @generated from field: google.protobuf.Duration period = 2;
+   */
+  period?: Duration;
+
+  /**
+   * So many may start at once after a pause, 1..1000000. 0: what the rate lets start in 50 ms, 1 at least.
+   *
+   * @generated from field: int32 burst = 3;
+   */
+  burst: number;
+
+  /**
+   * The most jobs that start in any span as long as the period, set by the server. Of a queue or a kind: count + burst - 1. Of a key:
+   * count + 2 * burst - 1, since as many as `burst` may have been let in before, while workers had no room.
+   *
+   * @generated from field: int32 most_in_a_period = 4;
+   */
+  mostInAPeriod: number;
+};
+
+/**
+ * Describes the message jobqueue.v1.Rate.
+ * Use `create(RateSchema)` to create a new message.
+ */
+export const RateSchema: GenMessage<Rate> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 3);
+
+/**
+ * One key of a queue. UpdateQueueKey changes `max_running` and `paused`; the server sets every other field.
+ *
+ * @generated from message jobqueue.v1.QueueKey
+ */
+export type QueueKey = Message<"jobqueue.v1.QueueKey"> & {
+  /**
+   * The queue's name. Over REST the path holds it and the key, and the body may leave them out.
+   *
+   * @generated from field: string queue = 1;
+   */
+  queue: string;
+
+  /**
+   * The key, as in `NewJob.key`. In a path of REST each of its characters that is no letter, digit, `-`, `.`, `_` or `~` is
+   * percent-encoded, slashes too.
+   *
+   * @generated from field: string key = 2;
+   */
+  key: string;
+
+  /**
+   * How many jobs of this key run at once, instead of what the queue allows, 1..1000000. 0: as many as the queue allows.
+   *
+   * @generated from field: int32 max_running = 3;
+   */
+  maxRunning: number;
+
+  /**
+   * Whether no more of its jobs are let in. They are taken, and wait for the key.
+   *
+   * @generated from field: bool paused = 4;
+   */
+  paused: boolean;
+
+  /**
+   * Since when it is paused. Unset: it is not.
+   *
+   * @generated from field: google.protobuf.Timestamp paused_at = 5;
+   */
+  pausedAt?: Timestamp;
+
+  /**
+   * The principal who paused it. Empty: it is not paused, or that is not known.
+   *
+   * @generated from field: string paused_by = 6;
+   */
+  pausedBy: string;
+
+  /**
+   * How many of its jobs may be in line or run at once, once it is not paused: its own `max_running`, or else the queue's.
+   * 0: no limit.
+   *
+   * @generated from field: int32 limit = 7;
+   */
+  limit: number;
+
+  /**
+   * How many of its jobs were let in: they are in line or run.
+   *
+   * @generated from field: int32 taken = 8;
+   */
+  taken: number;
+
+  /**
+   * How many of its jobs wait for it. Those that wait for their run_at first are not counted.
+   *
+   * @generated from field: int32 waiting = 9;
+   */
+  waiting: number;
+
+  /**
+   * When the rate lets the next one in. Unset: none waits, one that was let in must end first, or the key is paused.
+   *
+   * @generated from field: google.protobuf.Timestamp next_start_at = 10;
+   */
+  nextStartAt?: Timestamp;
+
+  /**
+   * Of the jobs that were let in, at most 20, those that run first. ListQueueKeys leaves them out.
+   *
+   * @generated from field: repeated jobqueue.v1.KeyHolder holders = 11;
+   */
+  holders: KeyHolder[];
+
+  /**
+   * Stands for this version of what UpdateQueueKey changes. In UpdateQueueKey: the key is changed only if it still has it.
+   * Empty: whatever was changed since. At most 64 characters.
+   *
+   * @generated from field: string etag = 12;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message jobqueue.v1.QueueKey.
+ * Use `create(QueueKeySchema)` to create a new message.
+ */
+export const QueueKeySchema: GenMessage<QueueKey> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 4);
 
 /**
  * The number of a queue's jobs that are held back and wait for the same. Set by the server.
@@ -101,7 +376,7 @@ export type HoldDepth = Message<"jobqueue.v1.HoldDepth"> & {
  * Use `create(HoldDepthSchema)` to create a new message.
  */
 export const HoldDepthSchema: GenMessage<HoldDepth> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 1);
+  messageDesc(file_jobqueue_v1_queue_admin, 5);
 
 /**
  * The number of a queue's jobs in one status, and the age of the oldest. Set by the server.
@@ -145,7 +420,7 @@ export type QueueDepth = Message<"jobqueue.v1.QueueDepth"> & {
  * Use `create(QueueDepthSchema)` to create a new message.
  */
 export const QueueDepthSchema: GenMessage<QueueDepth> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 2);
+  messageDesc(file_jobqueue_v1_queue_admin, 6);
 
 /**
  * A sort of work, with the schema of its payload and the defaults of its jobs.
@@ -207,6 +482,13 @@ export type Kind = Message<"jobqueue.v1.Kind"> & {
    * @generated from field: google.protobuf.Duration timeout = 6;
    */
   timeout?: Duration;
+
+  /**
+   * What the kind allows of all its jobs together, over all queues. Unset: they are limited by their queues and workers alone.
+   *
+   * @generated from field: jobqueue.v1.Limits limits = 7;
+   */
+  limits?: Limits;
 };
 
 /**
@@ -214,7 +496,7 @@ export type Kind = Message<"jobqueue.v1.Kind"> & {
  * Use `create(KindSchema)` to create a new message.
  */
 export const KindSchema: GenMessage<Kind> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 3);
+  messageDesc(file_jobqueue_v1_queue_admin, 7);
 
 /**
  * Which page of queues to list.
@@ -243,7 +525,7 @@ export type ListQueuesRequest = Message<"jobqueue.v1.ListQueuesRequest"> & {
  * Use `create(ListQueuesRequestSchema)` to create a new message.
  */
 export const ListQueuesRequestSchema: GenMessage<ListQueuesRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 4);
+  messageDesc(file_jobqueue_v1_queue_admin, 8);
 
 /**
  * One page of queues.
@@ -271,7 +553,7 @@ export type ListQueuesResponse = Message<"jobqueue.v1.ListQueuesResponse"> & {
  * Use `create(ListQueuesResponseSchema)` to create a new message.
  */
 export const ListQueuesResponseSchema: GenMessage<ListQueuesResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 5);
+  messageDesc(file_jobqueue_v1_queue_admin, 9);
 
 /**
  * The queue to read.
@@ -292,7 +574,7 @@ export type GetQueueRequest = Message<"jobqueue.v1.GetQueueRequest"> & {
  * Use `create(GetQueueRequestSchema)` to create a new message.
  */
 export const GetQueueRequestSchema: GenMessage<GetQueueRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 6);
+  messageDesc(file_jobqueue_v1_queue_admin, 10);
 
 /**
  * The queue that was read.
@@ -313,7 +595,7 @@ export type GetQueueResponse = Message<"jobqueue.v1.GetQueueResponse"> & {
  * Use `create(GetQueueResponseSchema)` to create a new message.
  */
 export const GetQueueResponseSchema: GenMessage<GetQueueResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 7);
+  messageDesc(file_jobqueue_v1_queue_admin, 11);
 
 /**
  * The queue to pause.
@@ -327,6 +609,13 @@ export type PauseQueueRequest = Message<"jobqueue.v1.PauseQueueRequest"> & {
    * @generated from field: string name = 1;
    */
   name: string;
+
+  /**
+   * Why, for people. ExplainJob tells it to callers that may read the queue's jobs. At most 255 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
 };
 
 /**
@@ -334,7 +623,7 @@ export type PauseQueueRequest = Message<"jobqueue.v1.PauseQueueRequest"> & {
  * Use `create(PauseQueueRequestSchema)` to create a new message.
  */
 export const PauseQueueRequestSchema: GenMessage<PauseQueueRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 8);
+  messageDesc(file_jobqueue_v1_queue_admin, 12);
 
 /**
  * The queue that was paused.
@@ -355,7 +644,7 @@ export type PauseQueueResponse = Message<"jobqueue.v1.PauseQueueResponse"> & {
  * Use `create(PauseQueueResponseSchema)` to create a new message.
  */
 export const PauseQueueResponseSchema: GenMessage<PauseQueueResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 9);
+  messageDesc(file_jobqueue_v1_queue_admin, 13);
 
 /**
  * The queue to resume.
@@ -376,7 +665,7 @@ export type ResumeQueueRequest = Message<"jobqueue.v1.ResumeQueueRequest"> & {
  * Use `create(ResumeQueueRequestSchema)` to create a new message.
  */
 export const ResumeQueueRequestSchema: GenMessage<ResumeQueueRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 10);
+  messageDesc(file_jobqueue_v1_queue_admin, 14);
 
 /**
  * The queue that was resumed.
@@ -397,7 +686,349 @@ export type ResumeQueueResponse = Message<"jobqueue.v1.ResumeQueueResponse"> & {
  * Use `create(ResumeQueueResponseSchema)` to create a new message.
  */
 export const ResumeQueueResponseSchema: GenMessage<ResumeQueueResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 11);
+  messageDesc(file_jobqueue_v1_queue_admin, 15);
+
+/**
+ * What to change of a queue.
+ *
+ * @generated from message jobqueue.v1.UpdateQueueRequest
+ */
+export type UpdateQueueRequest = Message<"jobqueue.v1.UpdateQueueRequest"> & {
+  /**
+   * The queue: its name, and the new values. Fields that the server sets are passed over.
+   *
+   * @generated from field: jobqueue.v1.Queue queue = 1;
+   */
+  queue?: Queue;
+
+  /**
+   * What is changed: `max_waiting`; `limits`, or of it `limits.max_running` and `limits.rate`; `key_policy`, or of it
+   * `key_policy.max_running`, `key_policy.rate`, `key_policy.order`, `key_policy.on_failure`, `key_policy.fair`,
+   * `key_policy.max_waiting` and `key_policy.require_key`. What it names and `queue` does not set is set back to no limit.
+   * Empty: what is set in `queue`. Over REST its paths are written as `keyPolicy.maxRunning`.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 2;
+   */
+  updateMask?: FieldMask;
+
+  /**
+   * Whether a queue that was never used is made. Default: QUEUE_NOT_FOUND.
+   *
+   * @generated from field: bool allow_missing = 3;
+   */
+  allowMissing: boolean;
+};
+
+/**
+ * Describes the message jobqueue.v1.UpdateQueueRequest.
+ * Use `create(UpdateQueueRequestSchema)` to create a new message.
+ */
+export const UpdateQueueRequestSchema: GenMessage<UpdateQueueRequest> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 16);
+
+/**
+ * The queue that was changed.
+ *
+ * @generated from message jobqueue.v1.UpdateQueueResponse
+ */
+export type UpdateQueueResponse = Message<"jobqueue.v1.UpdateQueueResponse"> & {
+  /**
+   * The queue as it is now.
+   *
+   * @generated from field: jobqueue.v1.Queue queue = 1;
+   */
+  queue?: Queue;
+};
+
+/**
+ * Describes the message jobqueue.v1.UpdateQueueResponse.
+ * Use `create(UpdateQueueResponseSchema)` to create a new message.
+ */
+export const UpdateQueueResponseSchema: GenMessage<UpdateQueueResponse> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 17);
+
+/**
+ * Which page of the keys of a queue to list.
+ *
+ * @generated from message jobqueue.v1.ListQueueKeysRequest
+ */
+export type ListQueueKeysRequest = Message<"jobqueue.v1.ListQueueKeysRequest"> & {
+  /**
+   * The queue's name.
+   *
+   * @generated from field: string queue = 1;
+   */
+  queue: string;
+
+  /**
+   * The most keys in the answer. 0: 50. Above 1000: 1000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the previous page. Empty: the first page.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+
+  /**
+   * Which keys to list. Default: all.
+   *
+   * @generated from field: jobqueue.v1.ListQueueKeysRequest.Only only = 4;
+   */
+  only: ListQueueKeysRequest_Only;
+
+  /**
+   * `key`: by name. `waiting desc`: those for which most jobs wait first, and of equals in an order of the server's own.
+   * Default: `key`.
+   *
+   * @generated from field: string order_by = 5;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message jobqueue.v1.ListQueueKeysRequest.
+ * Use `create(ListQueueKeysRequestSchema)` to create a new message.
+ */
+export const ListQueueKeysRequestSchema: GenMessage<ListQueueKeysRequest> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 18);
+
+/**
+ * Which keys to list. Expect more values than these.
+ *
+ * @generated from enum jobqueue.v1.ListQueueKeysRequest.Only
+ */
+export enum ListQueueKeysRequest_Only {
+  /**
+   * All.
+   *
+   * @generated from enum value: ONLY_UNSPECIFIED = 0;
+   */
+  ONLY_UNSPECIFIED = 0,
+
+  /**
+   * Those of which as many jobs are in line or run as are allowed.
+   *
+   * @generated from enum value: AT_LIMIT = 1;
+   */
+  AT_LIMIT = 1,
+
+  /**
+   * Those that are paused.
+   *
+   * @generated from enum value: PAUSED = 2;
+   */
+  PAUSED = 2,
+
+  /**
+   * Those for which jobs wait.
+   *
+   * @generated from enum value: WAITING = 3;
+   */
+  WAITING = 3,
+}
+
+/**
+ * Describes the enum jobqueue.v1.ListQueueKeysRequest.Only.
+ */
+export const ListQueueKeysRequest_OnlySchema: GenEnum<ListQueueKeysRequest_Only> = /*@__PURE__*/
+  enumDesc(file_jobqueue_v1_queue_admin, 18, 0);
+
+/**
+ * One page of the keys of a queue.
+ *
+ * @generated from message jobqueue.v1.ListQueueKeysResponse
+ */
+export type ListQueueKeysResponse = Message<"jobqueue.v1.ListQueueKeysResponse"> & {
+  /**
+   * The keys, without holders.
+   *
+   * @generated from field: repeated jobqueue.v1.QueueKey keys = 1;
+   */
+  keys: QueueKey[];
+
+  /**
+   * The `page_token` of the next page. Empty: this is the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+
+  /**
+   * Whether the server stopped at a bound, so that there may be more keys than the pages have: it looks at 1,000,000 keys of
+   * all queues, and sorts by name the 10,000 of the queue for which most jobs wait.
+   *
+   * @generated from field: bool capped = 3;
+   */
+  capped: boolean;
+};
+
+/**
+ * Describes the message jobqueue.v1.ListQueueKeysResponse.
+ * Use `create(ListQueueKeysResponseSchema)` to create a new message.
+ */
+export const ListQueueKeysResponseSchema: GenMessage<ListQueueKeysResponse> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 19);
+
+/**
+ * The key to read.
+ *
+ * @generated from message jobqueue.v1.GetQueueKeyRequest
+ */
+export type GetQueueKeyRequest = Message<"jobqueue.v1.GetQueueKeyRequest"> & {
+  /**
+   * The queue's name.
+   *
+   * @generated from field: string queue = 1;
+   */
+  queue: string;
+
+  /**
+   * The key, as in `QueueKey.key`.
+   *
+   * @generated from field: string key = 2;
+   */
+  key: string;
+};
+
+/**
+ * Describes the message jobqueue.v1.GetQueueKeyRequest.
+ * Use `create(GetQueueKeyRequestSchema)` to create a new message.
+ */
+export const GetQueueKeyRequestSchema: GenMessage<GetQueueKeyRequest> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 20);
+
+/**
+ * The key that was read.
+ *
+ * @generated from message jobqueue.v1.GetQueueKeyResponse
+ */
+export type GetQueueKeyResponse = Message<"jobqueue.v1.GetQueueKeyResponse"> & {
+  /**
+   * The key as it is now.
+   *
+   * @generated from field: jobqueue.v1.QueueKey queue_key = 1;
+   */
+  queueKey?: QueueKey;
+};
+
+/**
+ * Describes the message jobqueue.v1.GetQueueKeyResponse.
+ * Use `create(GetQueueKeyResponseSchema)` to create a new message.
+ */
+export const GetQueueKeyResponseSchema: GenMessage<GetQueueKeyResponse> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 21);
+
+/**
+ * What to change of a key.
+ *
+ * @generated from message jobqueue.v1.UpdateQueueKeyRequest
+ */
+export type UpdateQueueKeyRequest = Message<"jobqueue.v1.UpdateQueueKeyRequest"> & {
+  /**
+   * The key: its queue, its name, and the new values. Fields that the server sets are passed over.
+   *
+   * @generated from field: jobqueue.v1.QueueKey queue_key = 1;
+   */
+  queueKey?: QueueKey;
+
+  /**
+   * What is changed: `max_running` and `paused`. What it names and `queue_key` does not set is set back: the limit to the
+   * queue's, and the key is not paused. Empty: what is set in `queue_key`. Over REST its paths are written as `maxRunning`.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 2;
+   */
+  updateMask?: FieldMask;
+};
+
+/**
+ * Describes the message jobqueue.v1.UpdateQueueKeyRequest.
+ * Use `create(UpdateQueueKeyRequestSchema)` to create a new message.
+ */
+export const UpdateQueueKeyRequestSchema: GenMessage<UpdateQueueKeyRequest> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 22);
+
+/**
+ * The key that was changed.
+ *
+ * @generated from message jobqueue.v1.UpdateQueueKeyResponse
+ */
+export type UpdateQueueKeyResponse = Message<"jobqueue.v1.UpdateQueueKeyResponse"> & {
+  /**
+   * The key as it is now.
+   *
+   * @generated from field: jobqueue.v1.QueueKey queue_key = 1;
+   */
+  queueKey?: QueueKey;
+};
+
+/**
+ * Describes the message jobqueue.v1.UpdateQueueKeyResponse.
+ * Use `create(UpdateQueueKeyResponseSchema)` to create a new message.
+ */
+export const UpdateQueueKeyResponseSchema: GenMessage<UpdateQueueKeyResponse> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 23);
+
+/**
+ * The key to unblock.
+ *
+ * @generated from message jobqueue.v1.UnblockQueueKeyRequest
+ */
+export type UnblockQueueKeyRequest = Message<"jobqueue.v1.UnblockQueueKeyRequest"> & {
+  /**
+   * The queue's name.
+   *
+   * @generated from field: string queue = 1;
+   */
+  queue: string;
+
+  /**
+   * The key, as in `NewJob.key`. In a path of REST each of its characters that is no letter, digit, `-`, `.`, `_` or `~` is
+   * percent-encoded, slashes too.
+   *
+   * @generated from field: string key = 2;
+   */
+  key: string;
+};
+
+/**
+ * Describes the message jobqueue.v1.UnblockQueueKeyRequest.
+ * Use `create(UnblockQueueKeyRequestSchema)` to create a new message.
+ */
+export const UnblockQueueKeyRequestSchema: GenMessage<UnblockQueueKeyRequest> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 24);
+
+/**
+ * The key that goes on.
+ *
+ * @generated from message jobqueue.v1.UnblockQueueKeyResponse
+ */
+export type UnblockQueueKeyResponse = Message<"jobqueue.v1.UnblockQueueKeyResponse"> & {
+  /**
+   * The job that blocked it.
+   *
+   * @generated from field: string blocked_by = 1;
+   */
+  blockedBy: string;
+
+  /**
+   * How many jobs wait for the key.
+   *
+   * @generated from field: int32 waiting = 2;
+   */
+  waiting: number;
+};
+
+/**
+ * Describes the message jobqueue.v1.UnblockQueueKeyResponse.
+ * Use `create(UnblockQueueKeyResponseSchema)` to create a new message.
+ */
+export const UnblockQueueKeyResponseSchema: GenMessage<UnblockQueueKeyResponse> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_queue_admin, 25);
 
 /**
  * The kind to put.
@@ -425,7 +1056,7 @@ export type PutKindRequest = Message<"jobqueue.v1.PutKindRequest"> & {
  * Use `create(PutKindRequestSchema)` to create a new message.
  */
 export const PutKindRequestSchema: GenMessage<PutKindRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 12);
+  messageDesc(file_jobqueue_v1_queue_admin, 26);
 
 /**
  * The kind that was put.
@@ -446,7 +1077,7 @@ export type PutKindResponse = Message<"jobqueue.v1.PutKindResponse"> & {
  * Use `create(PutKindResponseSchema)` to create a new message.
  */
 export const PutKindResponseSchema: GenMessage<PutKindResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 13);
+  messageDesc(file_jobqueue_v1_queue_admin, 27);
 
 /**
  * Which page of kinds to list.
@@ -482,7 +1113,7 @@ export type ListKindsRequest = Message<"jobqueue.v1.ListKindsRequest"> & {
  * Use `create(ListKindsRequestSchema)` to create a new message.
  */
 export const ListKindsRequestSchema: GenMessage<ListKindsRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 14);
+  messageDesc(file_jobqueue_v1_queue_admin, 28);
 
 /**
  * One page of kinds.
@@ -510,7 +1141,79 @@ export type ListKindsResponse = Message<"jobqueue.v1.ListKindsResponse"> & {
  * Use `create(ListKindsResponseSchema)` to create a new message.
  */
 export const ListKindsResponseSchema: GenMessage<ListKindsResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_queue_admin, 15);
+  messageDesc(file_jobqueue_v1_queue_admin, 29);
+
+/**
+ * In what order jobs of one key start. Expect more values than these.
+ *
+ * @generated from enum jobqueue.v1.KeyOrder
+ */
+export enum KeyOrder {
+  /**
+   * In none that is promised.
+   *
+   * @generated from enum value: KEY_ORDER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * In the order in which their enqueues were answered, whatever server they went to, one after the other: `max_running` is
+   * 1, which is set where it is unset. A job that is retried, snoozed, lost or released keeps its place: none of its key
+   * starts meanwhile. Jobs with a key are refused that ask for a `priority`, `run_at` or `delay`: FIELD_INVALID. A follow-up
+   * takes its place once its job has ended, and one that was enqueued with `hold` once it is released.
+   *
+   * @generated from enum value: KEY_ORDER_STRICT = 1;
+   */
+  STRICT = 1,
+}
+
+/**
+ * Describes the enum jobqueue.v1.KeyOrder.
+ */
+export const KeyOrderSchema: GenEnum<KeyOrder> = /*@__PURE__*/
+  enumDesc(file_jobqueue_v1_queue_admin, 0);
+
+/**
+ * What becomes of a key in strict order whose job failed for good or was cancelled. Expect more values than these.
+ *
+ * @generated from enum jobqueue.v1.OnKeyFailure
+ */
+export enum OnKeyFailure {
+  /**
+   * The default.
+   *
+   * @generated from enum value: ON_KEY_FAILURE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The next job goes.
+   *
+   * @generated from enum value: ON_KEY_FAILURE_CONTINUE = 1;
+   */
+  CONTINUE = 1,
+
+  /**
+   * The key is blocked by that job. RetryJob of it lets it run again, before those that wait; DeleteJob of it, or
+   * UnblockQueueKey, lets the next one go. ExplainJob of a job that waits says KEY_BLOCKED.
+   *
+   * @generated from enum value: ON_KEY_FAILURE_HOLD = 2;
+   */
+  HOLD = 2,
+
+  /**
+   * The jobs that wait for the key end as CANCELLED, with the reason KEY_CANCELLED. Those that come later start anew.
+   *
+   * @generated from enum value: ON_KEY_FAILURE_CANCEL_REST = 3;
+   */
+  CANCEL_REST = 3,
+}
+
+/**
+ * Describes the enum jobqueue.v1.OnKeyFailure.
+ */
+export const OnKeyFailureSchema: GenEnum<OnKeyFailure> = /*@__PURE__*/
+  enumDesc(file_jobqueue_v1_queue_admin, 1);
 
 /**
  * Reads and changes queues and kinds, for operators.
@@ -551,10 +1254,10 @@ export const QueueAdmin: GenService<{
   },
   /**
    * Stops the claiming of jobs from a queue, until ResumeQueue. Jobs can still be enqueued, and running jobs continue.
-   * To pause a paused queue changes nothing.
+   * To pause a paused queue changes nothing. Who paused it, and why, is kept: ExplainJob tells it.
    *
    * Errors:
-   * - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue.
+   * - INVALID_ARGUMENT, FIELD_INVALID: name is not a valid name of a queue, or reason is too long.
    * - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
    *
    * @generated from rpc jobqueue.v1.QueueAdmin.PauseQueue
@@ -579,12 +1282,104 @@ export const QueueAdmin: GenService<{
     output: typeof ResumeQueueResponseSchema;
   },
   /**
+   * Changes what a queue allows of its jobs, and of those of one key. What is named neither by
+   * `update_mask` nor by what is set stays. It is changed as a whole or not at all. When the answer comes, all servers
+   * know it: that takes 2 s where there are several.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as
+   *   `queue.key_policy.rate.period`; or update_mask names what can't be changed here, or nothing is to be changed.
+   * - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name, and allow_missing is not set.
+   * - ABORTED, ETAG_MISMATCH: the queue was changed since its `etag` was read; metadata `etag` is the one that it has,
+   *   empty where it was never used. HTTP 409.
+   * - FAILED_PRECONDITION, KEY_POLICY_CONFLICT: parts of `key_policy` would contradict each other, such as an order and
+   *   `max_running` above 1. The violation says which one. HTTP 409.
+   * - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to the policy.
+   *
+   * @generated from rpc jobqueue.v1.QueueAdmin.UpdateQueue
+   */
+  updateQueue: {
+    methodKind: "unary";
+    input: typeof UpdateQueueRequestSchema;
+    output: typeof UpdateQueueResponseSchema;
+  },
+  /**
+   * Lists the keys of a queue (`NewJob.key`) that its limits count now: those with jobs that wait for the key, are in line
+   * or run, and those of which UpdateQueueKey said something. It reads a bounded number of them.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, page_size is negative, only is not a value of
+   *   its enum, or order_by is not one of those that are told.
+   * - INVALID_ARGUMENT, PAGE_TOKEN_INVALID: page_token was not answered by this method, or with another queue, only or
+   *   order_by.
+   * - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+   *
+   * @generated from rpc jobqueue.v1.QueueAdmin.ListQueueKeys
+   */
+  listQueueKeys: {
+    methodKind: "unary";
+    input: typeof ListQueueKeysRequestSchema;
+    output: typeof ListQueueKeysResponseSchema;
+  },
+  /**
+   * Reads one key of a queue. Every key is there: one of which nothing is known has no jobs and the limits of its queue.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+   * - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+   *
+   * @generated from rpc jobqueue.v1.QueueAdmin.GetQueueKey
+   */
+  getQueueKey: {
+    methodKind: "unary";
+    input: typeof GetQueueKeyRequestSchema;
+    output: typeof GetQueueKeyResponseSchema;
+  },
+  /**
+   * Gives one key of a queue a limit of its own, or pauses it. What is named neither by `update_mask` nor by what is set
+   * stays. It holds from the commit on, over all servers: of a paused key no more jobs are let in, and what was let in
+   * goes on. In a queue that had no limit, it holds for jobs that come after the answer.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, such as `queue_key.max_running`; or
+   *   update_mask names what can't be changed here, or nothing is to be changed.
+   * - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+   * - ABORTED, ETAG_MISMATCH: the key was changed since its `etag` was read; metadata `etag` is the one that it has. HTTP 409.
+   * - FAILED_PRECONDITION, QUEUE_KEYS_FULL: something was said of 10,000 keys of the queue already. HTTP 409.
+   * - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to it.
+   *
+   * @generated from rpc jobqueue.v1.QueueAdmin.UpdateQueueKey
+   */
+  updateQueueKey: {
+    methodKind: "unary";
+    input: typeof UpdateQueueKeyRequestSchema;
+    output: typeof UpdateQueueKeyResponseSchema;
+  },
+  /**
+   * Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it
+   * (ON_KEY_FAILURE_HOLD). That job stays as it ended. RetryJob of it lets the key go on with it instead, and
+   * DeleteJob of it does as this.
+   *
+   * Errors:
+   * - INVALID_ARGUMENT, FIELD_INVALID: queue is not a valid name of a queue, or key is not a valid key.
+   * - NOT_FOUND, QUEUE_NOT_FOUND: no queue has this name; a queue exists from its first use.
+   * - FAILED_PRECONDITION, KEY_NOT_BLOCKED: no job blocks the key. HTTP 409.
+   *
+   * @generated from rpc jobqueue.v1.QueueAdmin.UnblockQueueKey
+   */
+  unblockQueueKey: {
+    methodKind: "unary";
+    input: typeof UnblockQueueKeyRequestSchema;
+    output: typeof UnblockQueueKeyResponseSchema;
+  },
+  /**
    * Declares a kind, or replaces it as a whole: a field that is not set gets its default. Jobs that were enqueued
-   * before keep the values that they got then, except the kind's retry_policy, which applies to them from now on.
+   * before keep the values that they got then, except the kind's retry_policy and limits, which apply to them from now on.
    *
    * Errors:
    * - INVALID_ARGUMENT, FIELD_INVALID: a field is malformed or out of its range, or the schema is not a JSON Schema;
    *   the violation says where.
+   * - FAILED_PRECONDITION, SERVERS_DIFFER: an older server runs, which would not keep to `kind.limits`.
    *
    * @generated from rpc jobqueue.v1.QueueAdmin.PutKind
    */

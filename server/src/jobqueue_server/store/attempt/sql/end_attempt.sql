@@ -7,6 +7,8 @@
 -- Every way out of RUNNING but success, by the table in lifecycle.py. The triple (id, attempt, session) is the fence;
 -- a timeout and the end of a cancel grace also want the deadline still to be over. Rows lock in the order of ids.
 -- A job whose losses and unseen ends come to two waits isolated (state 4; ISOLATED_FROM in lifecycle.py).
+-- A job with a token of its key gives it back. If it goes on, it is held back until its run_at, then by its key. But in strict
+-- order it keeps the token and waits in its line; and where it fails for good, its key may be blocked, by what its queue says.
 with told as materialized (
     select *
     from unnest(
@@ -26,7 +28,10 @@ held as materialized (
 charged as materialized (
     select
         h.id, h.lane_id, h.priority, h.attempts, h.session_id, h.changed_at, h.cancel_requested_at, h.max_attempts,
-        h.backoff_ms, t.event, coalesce(t.permanent, false) as permanent, t.error_type, t.message, t.stack,
+        h.backoff_ms, h.stile,
+        h.stile is not null
+            and coalesce((select q.key_order is not null from queue q where q.id = lane.queue_id), false) as strict,
+        t.event, coalesce(t.permanent, false) as permanent, t.error_type, t.message, t.stack,
         h.failures + case when t.event in (1, 8) then 1 else 0 end as failures,
         h.losses + case when t.event = 7 then 1 else 0 end as losses,
         case when t.event = 12 then coalesce(h.unseen, 0) + 1 else h.unseen end as unseen,
@@ -69,7 +74,8 @@ verdict as materialized (
 ),
 back as (
     update live_job l
-    set state = case when v.isolated then 4 else 1 end,
+    set state = case when v.stile is not null and not v.strict then 3 when v.isolated then 4 else 1 end,
+        hold = case when v.stile is not null and not v.strict then 2 end,
         session_id = null,
         deadline = null,
         changed_at = now(),
@@ -108,9 +114,45 @@ tried as (
         case event when 1 then 'HANDLER_FAILED' when 7 then 'SESSION_LOST' when 8 then 'TIMED_OUT' when 11 then 'BODY_MISSING' end,
         error_type, message, stack
     from verdict
+),
+freed as materialized (
+    select
+        array_agg(stile order by stile) as ids,
+        array_agg(n order by stile) as n,
+        bool_or(failed is not null) as any_failed,
+        array_agg(failed order by stile) as failed
+    from (
+        select stile, count(*)::int4 as n, (array_agg(id order by id) filter (where strict))[1] as failed
+        from verdict where stile is not null and not (strict and status in (1, 4))
+        group by stile
+    ) s
+),
+turned as (
+    update turnstile t
+    set taken = t.taken - ((select n from freed))[width_bucket(t.id, (select ids from freed))],
+        calls_at = case when t.waiting > 0 then coalesce(t.calls_at, now()) end,
+        blocked_by = case
+            when t.blocked_by is null and (select any_failed from freed) then (
+                select ((select failed from freed))[width_bucket(t.id, (select ids from freed))]
+                from queue q
+                where q.id = t.queue_id and (q.key_on_failure = 2 or (q.key_on_failure = 3 and t.waiting > 0))
+            )
+            else t.blocked_by
+        end,
+        cancels_to = case
+            when t.blocked_by is null and t.waiting > 0 and (select any_failed from freed) then (
+                select coalesce(t.last_at, now())
+                from queue q
+                where q.id = t.queue_id and q.key_on_failure = 3
+                    and ((select failed from freed))[width_bucket(t.id, (select ids from freed))] is not null
+            )
+            else t.cancels_to
+        end
+    where t.id = any((select ids from freed)::int8[])
 )
 select
     id, attempts, session_id, event, lane_id, priority, status, failures, losses, isolated,
     changed_at as started_at, now() as at,
-    case when status in (1, 4) then next_run_at end as run_at
+    case when status in (1, 4) then next_run_at end as run_at,
+    case when not (strict and status in (1, 4)) then stile end as stile
 from verdict

@@ -6,6 +6,7 @@
 -- 200 ms instead of 4 until the next ANALYZE. No predicate on the state, which would make
 -- the planner take the partial index of held rows; a row with this session is leased, by its constraint. Rows lock in
 -- the order of ids (an index scan on the primary key), so that two settlements never deadlock.
+-- What holds a token of its key is left to settle_limited.sql, whatever the caller knows of limits.
 with gone as (
     delete from live_job
     where id = any($1::uuid[])
@@ -13,6 +14,7 @@ with gone as (
             select l.id, ($3::int4[])[width_bucket(l.number, $2::int8[])], ($4::int8[])[width_bucket(l.number, $2::int8[])]
             from unnest($1::uuid[]) with ordinality as l (id, number)
         )) is true
+        and stile is null
     returning id, changed_at, session_id, attempts, failures, losses
 ),
 ended as (

@@ -7,7 +7,9 @@ with want as materialized (
     select w.*
     from unnest($1::int4[], $2::int2[], $3::int4[], $4::timestamptz[], $5::int4[])
         as w (lane_id, priority, take, floor, queue)
-    where w.lane_id not in (select id from lane where id = any($1::int4[]) and gated)
+    where w.lane_id not in (
+        select n.id from lane n join queue q on q.id = n.queue_id where n.id = any($1::int4[]) and q.paused_at is not null
+    )
 ),
 line as materialized (
     select ready.id, ready.run_at, w.priority, w.queue

@@ -8,6 +8,10 @@
 -- $14 priority int2[]  $15 max_attempts int2[]  $16 timeout_ms int4[]  $17 min_backoff_ms int4[]
 -- $18 max_backoff_ms int4[]  $19 labels text[]  $20 headers bytea[]  $21 idempotency_key text[]
 -- end of fields
+-- For each job, and empty where no job of the batch has one:
+-- fields: parameters of each job
+-- $22 key text[]
+-- end of fields
 -- For each job again, but empty where no job of the batch has a key; else every job has one, is a run of its own, and
 -- each key stands once: $9 key digest bytea[]  $10 request digest bytea[]  $11 namespace int4[]  $12 ttl of keys interval
 -- An array of $7, $8 or from $13 on that is empty gives nulls. A column that no job of the batch uses is sent as that.
@@ -54,17 +58,31 @@ placed as materialized (
     select
         a.id,
         a.payload,
+        -- fields: of each job from a,
+        a.key,
+        -- end of fields
         width_bucket(a.number, $3::int8[]) as run,
         ((select starts_at from run))[width_bucket(a.number, $3::int8[])] as starts_at,
         nullif(((select holder from run))[width_bucket(a.number, $3::int8[])], 0) as holder
-    from unnest($1::uuid[], $2::bytea[]) with ordinality as a (id, payload, number)
+    from unnest(
+        $1::uuid[], $2::bytea[],
+        -- fields: arguments of each job
+        $22::text[]
+        -- end of fields
+    ) with ordinality as a (
+        id, payload,
+        -- fields: of each job,
+        key,
+        -- end of fields
+        number
+    )
     where cardinality($9::bytea[]) = 0 or a.id in (select job_id from keyed)
 ),
 body as (
     insert into job (
         id, run_at, lane_id,
         -- fields: columns,
-        priority, max_attempts, timeout_ms, min_backoff_ms, max_backoff_ms, labels, headers, idempotency_key,
+        priority, max_attempts, timeout_ms, min_backoff_ms, max_backoff_ms, labels, headers, idempotency_key, key,
         -- end of fields
         payload
     )
@@ -72,7 +90,7 @@ body as (
         id, starts_at, ($4::int4[])[run],
         -- fields: values,
         coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run], ($17::int4[])[run],
-        ($18::int4[])[run], ($19::text[])[run]::jsonb, ($20::bytea[])[run], ($21::text[])[run],
+        ($18::int4[])[run], ($19::text[])[run]::jsonb, ($20::bytea[])[run], ($21::text[])[run], key,
         -- end of fields
         payload
     from placed

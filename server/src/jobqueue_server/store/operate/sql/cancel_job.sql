@@ -4,9 +4,11 @@
 -- No row: the job is not live; it may have ended, or never was.
 -- The lock waits for a claim or a settlement that is under way and then sees what they made of the row; so a job that is
 -- claimed at this moment is asked to stop, and one that ends at this moment stays as it is.
+-- One that holds a token of its key gives it back, and one that waits for a token waits no longer; `calling` is the key, if
+-- another may be let in now. In strict order the key of one that held its token may be blocked, by what its queue says.
 -- The first request sets the grace; a repeat changes nothing. The run timeout stays if it comes earlier.
 with held as materialized (
-    select id, state, lane_id, session_id, attempts, failures, losses, cancel_requested_at
+    select id, state, lane_id, session_id, attempts, failures, losses, cancel_requested_at, hold, stile
     from live_job l
     where id = $1
         and (
@@ -27,5 +29,34 @@ asked as (
     set cancel_requested_at = now(), deadline = least(l.deadline, now() + $2), cancel_reason = $3::text
     from held h
     where l.id = h.id and h.state = 2 and h.cancel_requested_at is null
+),
+turned as (
+    update turnstile t
+    set taken = t.taken - (select count(*)::int4 from held where hold is null),
+        waiting = t.waiting - (select count(*)::int4 from held where hold = 1),
+        calls_at = case
+            when t.waiting <= (select count(*) from held where hold = 1) then null
+            when exists (select from held where hold is null) then coalesce(t.calls_at, now())
+            else t.calls_at
+        end,
+        blocked_by = case
+            when t.blocked_by is null and exists (select from held where hold is null) then (
+                select $1
+                from queue q
+                where q.id = t.queue_id and (q.key_on_failure = 2 or (q.key_on_failure = 3 and t.waiting > 0))
+            )
+            else t.blocked_by
+        end,
+        cancels_to = case
+            when t.blocked_by is null and t.waiting > 0 and exists (select from held where hold is null) then (
+                select coalesce(t.last_at, now()) from queue q where q.id = t.queue_id and q.key_on_failure = 3
+            )
+            else t.cancels_to
+        end
+    where t.id = (select stile from held where state <> 2 and coalesce(hold, 1) = 1)
+    returning t.id, t.calls_at
 )
-select state = 2 as pending, session_id, attempts from held
+select
+    state = 2 as pending, session_id, attempts,
+    (select id from turned where calls_at <= now()) as calling
+from held

@@ -1,10 +1,18 @@
--- retry: succeeded, failed_permanent, cancelled -> queued
+-- retry: succeeded, failed_permanent, cancelled -> queued, or held back by its key
 -- $1 uuid: the job, whose finished row this transaction has locked
 -- Attempts go on counting, since they are the fence; failures and losses start again. What the finished row knew of the last
 -- attempt is kept in `attempt`, unless it is there already or there was none (started_at is null: cancelled while waiting).
 -- No row: the body is gone, so there is nothing to run; the transaction is rolled back.
 with body as materialized (
     select id, lane_id,
+        (
+            select stile_of(q.id, job.key) from lane n join queue q on q.id = n.queue_id
+            where n.id = job.lane_id
+                and (
+                    q.key_max_running is not null or q.key_rate_count is not null or q.key_fair
+                    or exists (select from queue_key k where k.queue_id = q.id)
+                )
+        ) as stile,
         -- fields: columns of live_job
         priority, max_attempts, timeout_ms
         -- end of fields
@@ -33,14 +41,14 @@ insert into live_job (
     -- fields: columns of live_job,
     priority, max_attempts, timeout_ms,
     -- end of fields
-    state, attempts
+    state, hold, stile, attempts
 )
 select
     b.id, now(), b.lane_id,
     -- fields: columns of live_job from b,
     b.priority, b.max_attempts, b.timeout_ms,
     -- end of fields
-    1, e.attempts
+    case when b.stile is null then 1 else 3 end, case when b.stile is not null then 2 end, b.stile, e.attempts
 from ended e
 join body b on b.id = e.id
-returning lane_id, priority
+returning lane_id, priority, state = 3 as held

@@ -1,5 +1,5 @@
 -- server: alive -> alive, with an amnesty where no server was heard for 10 s
--- $1 server id int8. One row written each few seconds stands for every running job of this server.
+-- $1 server id int8; $2 jsonb: what its workers take, null: as before. One row written each few seconds stands for every running job of this server.
 -- First it reads the other heartbeats. If none is fresher than 10 s, the database or every server was away. Then no server
 -- could hear a worker, and every reaping is put off. A reaping needs a fresh heartbeat, which becomes visible together with
 -- the amnesty: so nothing is reaped before it. Two servers that read at the same time both grant it, at the same moment.
@@ -46,7 +46,7 @@ sessions_set_back as (
         opened_at = case when s.opened_at > now() then now() else s.opened_at end
     where s.id = any(array(select id from sessions_ahead))
 )
-update server set heartbeat_at = now()
+update server set heartbeat_at = now(), load = coalesce($2::jsonb, load)
 from seen, told
 where id = $1::int8
 returning now() as at, peers, amnesty, (select r.min_level from requirement r) as min_level

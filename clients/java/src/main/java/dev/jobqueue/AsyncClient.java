@@ -4,8 +4,12 @@ import dev.jobqueue.v1.BatchEnqueueJobsRequest;
 import dev.jobqueue.v1.CancelJobRequest;
 import dev.jobqueue.v1.DeleteJobRequest;
 import dev.jobqueue.v1.EnqueueJobRequest;
+import dev.jobqueue.v1.ExplainJobRequest;
 import dev.jobqueue.v1.GetJobRequest;
+import dev.jobqueue.v1.GetQueueDemandRequest;
+import dev.jobqueue.v1.GetQueueKeyRequest;
 import dev.jobqueue.v1.GetQueueRequest;
+import dev.jobqueue.v1.InsightGrpc;
 import dev.jobqueue.v1.JobQueueGrpc;
 import dev.jobqueue.v1.ListKindsRequest;
 import dev.jobqueue.v1.ListQueuesRequest;
@@ -16,6 +20,8 @@ import dev.jobqueue.v1.QueueAdminGrpc;
 import dev.jobqueue.v1.ReleaseJobRequest;
 import dev.jobqueue.v1.ResumeQueueRequest;
 import dev.jobqueue.v1.RetryJobRequest;
+import dev.jobqueue.v1.UnblockQueueKeyRequest;
+import dev.jobqueue.v1.UnblockQueueKeyResponse;
 import dev.jobqueue.v1.WaitJobRequest;
 import io.grpc.MethodDescriptor;
 import java.time.Duration;
@@ -25,6 +31,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Function;
 
 /**
@@ -55,7 +62,7 @@ public final class AsyncClient {
                 .build();
         return Futures.map(
                 call(JobQueueGrpc.getEnqueueJobMethod(), request, job.keyed()),
-                answer -> new Job(answer.getJob(), answer.getReplayed()));
+                answer -> new Job(answer.getJob(), answer.getReplayed(), Unique.Action.of(answer.getUniqueAction())));
     }
 
     /** See {@link Client#enqueueMany}. */
@@ -90,7 +97,9 @@ public final class AsyncClient {
                 result.completeExceptionally(failure);
                 return;
             }
-            answer.getResultsList().forEach(each -> done.add(new EnqueueResult(each.getId(), each.getReplayed())));
+            answer.getResultsList()
+                    .forEach(each -> done.add(new EnqueueResult(
+                            each.getId(), each.getReplayed(), Unique.Action.of(each.getUniqueAction()))));
             nextBatch(jobs, done, result);
         });
     }
@@ -178,6 +187,12 @@ public final class AsyncClient {
         });
     }
 
+    /** See {@link Client#explain}. */
+    public CompletableFuture<Explanation> explain(String id) {
+        var request = ExplainJobRequest.newBuilder().setId(id).build();
+        return Futures.map(call(InsightGrpc.getExplainJobMethod(), request, true), Explanation::of);
+    }
+
     /** See {@link Client#putKind}. */
     public CompletableFuture<Kind> putKind(Kind kind) {
         var request = PutKindRequest.newBuilder()
@@ -251,6 +266,12 @@ public final class AsyncClient {
                 call(QueueAdminGrpc.getGetQueueMethod(), request, true), answer -> Queue.of(answer.getQueue()));
     }
 
+    /** See {@link Client#getQueueDemand}. */
+    public CompletableFuture<QueueDemand> getQueueDemand(String name) {
+        var request = GetQueueDemandRequest.newBuilder().setQueue(name).build();
+        return Futures.map(call(InsightGrpc.getGetQueueDemandMethod(), request, true), QueueDemand::of);
+    }
+
     /** See {@link Client#pauseQueue}. */
     public CompletableFuture<Queue> pauseQueue(String name) {
         var request = PauseQueueRequest.newBuilder().setName(name).build();
@@ -263,6 +284,61 @@ public final class AsyncClient {
         var request = ResumeQueueRequest.newBuilder().setName(name).build();
         return Futures.map(
                 call(QueueAdminGrpc.getResumeQueueMethod(), request, true), answer -> Queue.of(answer.getQueue()));
+    }
+
+    /** See {@link Client#updateQueue}. */
+    public CompletableFuture<Queue> updateQueue(String name, QueueChange change) {
+        // A change that is made twice finds the etag of the first.
+        return Futures.map(
+                call(
+                        QueueAdminGrpc.getUpdateQueueMethod(),
+                        change.message(name),
+                        change.etag().isEmpty()),
+                answer -> Queue.of(answer.getQueue()));
+    }
+
+    /** See {@link Client#listQueueKeys}. */
+    public CompletableFuture<List<QueueKey>> listQueueKeys(String queue, QueueKeys which) {
+        var left = new AtomicInteger(which.most());
+        return pages(token -> {
+            var request = which.message(queue)
+                    .setPageSize(Math.min(left.get(), PAGE))
+                    .setPageToken(token)
+                    .build();
+            return Futures.map(call(QueueAdminGrpc.getListQueueKeysMethod(), request, true), answer -> {
+                var keys = answer.getKeysList().stream().map(QueueKey::of).toList();
+                var more = left.addAndGet(-keys.size()) > 0;
+                return Map.entry(keys, more ? answer.getNextPageToken() : "");
+            });
+        });
+    }
+
+    /** See {@link Client#getQueueKey}. */
+    public CompletableFuture<QueueKey> getQueueKey(String queue, String key) {
+        var request =
+                GetQueueKeyRequest.newBuilder().setQueue(queue).setKey(key).build();
+        return Futures.map(
+                call(QueueAdminGrpc.getGetQueueKeyMethod(), request, true),
+                answer -> QueueKey.of(answer.getQueueKey()));
+    }
+
+    /** See {@link Client#updateQueueKey}. */
+    public CompletableFuture<QueueKey> updateQueueKey(String queue, String key, QueueKeyChange change) {
+        // A change that is made twice finds the etag of the first.
+        return Futures.map(
+                call(
+                        QueueAdminGrpc.getUpdateQueueKeyMethod(),
+                        change.message(queue, key),
+                        change.etag().isEmpty()),
+                answer -> QueueKey.of(answer.getQueueKey()));
+    }
+
+    /** See {@link Client#unblockQueueKey}. */
+    public CompletableFuture<String> unblockQueueKey(String queue, String key) {
+        var request =
+                UnblockQueueKeyRequest.newBuilder().setQueue(queue).setKey(key).build();
+        return Futures.map(
+                call(QueueAdminGrpc.getUnblockQueueKeyMethod(), request, false), UnblockQueueKeyResponse::getBlockedBy);
     }
 
     private <Q, A> CompletableFuture<A> call(MethodDescriptor<Q, A> method, Q request, boolean retry) {

@@ -77,7 +77,8 @@ public final class Client implements AutoCloseable {
      * Enqueues one job. Once it returns, the job is committed.
      *
      * <p>Without a key an error may leave open whether the job was enqueued. With one the client repeats the call safely,
-     * and so may you. The job is as it was enqueued; if the key was used before, as it is now, and {@code replayed()}.
+     * and so may you. The job is as it was enqueued; if the key was used before, as it is now, and {@code replayed()};
+     * if another job holds the name of {@link NewJob.Builder#unique}, that job, and {@code uniqueAction()} says what was done with it.
      */
     public Job enqueue(NewJob job) {
         return Futures.await(async.enqueue(job));
@@ -176,6 +177,15 @@ public final class Client implements AutoCloseable {
     }
 
     /**
+     * Asks why a job waits, and what would start it.
+     *
+     * @throws JobQueueException.JobNotFound no job has this id
+     */
+    public Explanation explain(String id) {
+        return Futures.await(async.explain(id));
+    }
+
+    /**
      * Watches jobs; nothing is sent before the watch is used.
      *
      * <p>Each change of a job is followed by the job as it then is, or as it is later: steps may be skipped, a terminal
@@ -210,6 +220,15 @@ public final class Client implements AutoCloseable {
         return Futures.await(async.getQueue(name));
     }
 
+    /**
+     * Asks how many slots of workers a queue wants. The answer may be a second old.
+     *
+     * @throws JobQueueException.QueueNotFound no job was ever enqueued in it
+     */
+    public QueueDemand getQueueDemand(String name) {
+        return Futures.await(async.getQueueDemand(name));
+    }
+
     /** Stops the claiming of jobs from a queue. Running jobs continue. */
     public Queue pauseQueue(String name) {
         return Futures.await(async.pauseQueue(name));
@@ -218,6 +237,47 @@ public final class Client implements AutoCloseable {
     /** Lets jobs be claimed from a queue again. */
     public Queue resumeQueue(String name) {
         return Futures.await(async.resumeQueue(name));
+    }
+
+    /** Changes what a queue allows of the jobs of one key. All servers know it when this returns. */
+    public Queue updateQueue(String name, QueueChange change) {
+        return Futures.await(async.updateQueue(name, change));
+    }
+
+    /**
+     * Reads the keys of a queue that have jobs, or of which something is said.
+     *
+     * @throws JobQueueException.QueueNotFound no job was ever enqueued in it
+     */
+    public List<QueueKey> listQueueKeys(String queue, QueueKeys which) {
+        return Futures.await(async.listQueueKeys(queue, which));
+    }
+
+    /**
+     * Reads one key of a queue, with the jobs that hold it. Every key is there, also one without jobs.
+     *
+     * @throws JobQueueException.QueueNotFound no job was ever enqueued in it
+     */
+    public QueueKey getQueueKey(String queue, String key) {
+        return Futures.await(async.getQueueKey(queue, key));
+    }
+
+    /**
+     * Gives one key of a queue a limit of its own, or pauses it.
+     *
+     * @throws JobQueueException.QueueNotFound no job was ever enqueued in it
+     * @throws JobQueueException.EtagMismatch the key was changed since its etag was read
+     */
+    public QueueKey updateQueueKey(String queue, String key, QueueKeyChange change) {
+        return Futures.await(async.updateQueueKey(queue, key, change));
+    }
+
+    /**
+     * Lets a key of a queue go on with its next job, though one that failed or was cancelled blocks it: the id of that
+     * job, which stays as it ended.
+     */
+    public String unblockQueueKey(String queue, String key) {
+        return Futures.await(async.unblockQueueKey(queue, key));
     }
 
     /** Makes a client. */

@@ -13,14 +13,16 @@ import java.util.Optional;
 public final class Job {
     private final dev.jobqueue.v1.Job message;
     private final boolean replayed;
+    private final Unique.Action uniqueAction;
 
-    Job(dev.jobqueue.v1.Job message, boolean replayed) {
+    Job(dev.jobqueue.v1.Job message, boolean replayed, Unique.Action uniqueAction) {
         this.message = message;
         this.replayed = replayed;
+        this.uniqueAction = uniqueAction;
     }
 
     static Job of(dev.jobqueue.v1.Job message) {
-        return new Job(message, false);
+        return new Job(message, false, null);
     }
 
     /** Its id. Sorts by the time of enqueuing. */
@@ -133,6 +135,11 @@ public final class Job {
         return message.getIdempotencyKey();
     }
 
+    /** The key by which its queue may limit it. Empty: none. */
+    public String key() {
+        return message.getKey();
+    }
+
     /** How long one attempt may run. Empty: no limit. */
     public Optional<Duration> timeout() {
         return message.hasTimeout() ? Optional.of(Times.of(message.getTimeout())) : Optional.empty();
@@ -173,9 +180,20 @@ public final class Job {
         return replayed;
     }
 
+    /**
+     * Of the answer to an enqueue: what was done with this job, which holds the name of the one that was to be enqueued
+     * ({@link Unique}); null: that one was stored, or {@link #replayed()}.
+     */
+    public Unique.Action uniqueAction() {
+        return uniqueAction;
+    }
+
     @Override
     public boolean equals(Object other) {
-        return other instanceof Job job && job.message.equals(message) && job.replayed == replayed;
+        return other instanceof Job job
+                && job.message.equals(message)
+                && job.replayed == replayed
+                && job.uniqueAction == uniqueAction;
     }
 
     @Override

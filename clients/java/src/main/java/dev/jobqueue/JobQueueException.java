@@ -176,6 +176,34 @@ public sealed class JobQueueException extends RuntimeException {
         }
     }
 
+    /** Another job, {@code metadata().get("job_id")}, holds the name of a unique one: leave the work to it. */
+    public static final class Duplicate extends JobQueueException {
+        Duplicate(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** The queue was changed since its etag was read: read it again and decide anew. */
+    public static final class EtagMismatch extends JobQueueException {
+        EtagMismatch(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** Parts of a queue's key policy would contradict each other. */
+    public static final class KeyPolicyConflict extends JobQueueException {
+        KeyPolicyConflict(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
+    /** No failed job blocks the key: it was unblocked before, or its job was retried or deleted. */
+    public static final class KeyNotBlocked extends JobQueueException {
+        KeyNotBlocked(Facts facts, Throwable cause) {
+            super(facts, cause);
+        }
+    }
+
     /**
      * An older server that still runs would break what was asked for: upgrade those in
      * {@code metadata().get("servers")} first.

@@ -11,8 +11,10 @@ import java.util.Objects;
  * @param retryPolicy the wait between attempts, for jobs without their own value; null: the default
  * @param maxAttempts after how many failures a job without its own value ends, 1..1000; 0: 3
  * @param timeout how long one attempt may run, for jobs without their own value, 1 s to 7 days; null: no limit
+ * @param limits what it allows of all its jobs together, over all queues; null: no limit
  */
-public record Kind(String name, Json schema, RetryPolicy retryPolicy, int maxAttempts, Duration timeout) {
+public record Kind(
+        String name, Json schema, RetryPolicy retryPolicy, int maxAttempts, Duration timeout, Limits limits) {
     /** Checks that there is a name. */
     public Kind {
         Objects.requireNonNull(name, "name");
@@ -20,27 +22,32 @@ public record Kind(String name, Json schema, RetryPolicy retryPolicy, int maxAtt
 
     /** One that takes every payload, with the defaults. */
     public static Kind of(String name) {
-        return new Kind(name, null, null, 0, null);
+        return new Kind(name, null, null, 0, null, null);
     }
 
     /** The same, with this schema. */
     public Kind withSchema(Json schema) {
-        return new Kind(name, schema, retryPolicy, maxAttempts, timeout);
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits);
     }
 
     /** The same, with this wait between attempts. */
     public Kind withRetryPolicy(RetryPolicy retryPolicy) {
-        return new Kind(name, schema, retryPolicy, maxAttempts, timeout);
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits);
     }
 
     /** The same, with so many failures. */
     public Kind withMaxAttempts(int maxAttempts) {
-        return new Kind(name, schema, retryPolicy, maxAttempts, timeout);
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits);
     }
 
     /** The same, with this limit for an attempt. */
     public Kind withTimeout(Duration timeout) {
-        return new Kind(name, schema, retryPolicy, maxAttempts, timeout);
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits);
+    }
+
+    /** The same, with these limits for all of its jobs together. */
+    public Kind withLimits(Limits limits) {
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits);
     }
 
     static Kind of(dev.jobqueue.v1.Kind message) {
@@ -49,7 +56,8 @@ public record Kind(String name, Json schema, RetryPolicy retryPolicy, int maxAtt
                 message.hasSchemaJson() ? new Json(message.getSchemaJson()) : null,
                 message.hasRetryPolicy() ? RetryPolicy.of(message.getRetryPolicy()) : null,
                 message.getMaxAttempts(),
-                message.hasTimeout() ? Times.of(message.getTimeout()) : null);
+                message.hasTimeout() ? Times.of(message.getTimeout()) : null,
+                message.hasLimits() ? Limits.of(message.getLimits()) : null);
     }
 
     dev.jobqueue.v1.Kind message() {
@@ -62,6 +70,9 @@ public record Kind(String name, Json schema, RetryPolicy retryPolicy, int maxAtt
         }
         if (timeout != null) {
             message.setTimeout(Times.message(timeout));
+        }
+        if (limits != null) {
+            message.setLimits(limits.message());
         }
         return message.build();
     }

@@ -89,6 +89,11 @@ public final class LeasedJob {
         return message.getPriority();
     }
 
+    /** The key by which the queue may limit the job. Empty: none. */
+    public String key() {
+        return message.getKey();
+    }
+
     /** When the job was enqueued, by the database's clock. */
     public Instant createdAt() {
         return Times.of(message.getCreatedAt());

@@ -159,6 +159,18 @@ public final class NewJob {
             return this;
         }
 
+        /** What the job is about, for example a customer: its queue may limit how many jobs of one key run. */
+        public Builder key(String key) {
+            message.setKey(key);
+            return this;
+        }
+
+        /** The name of the job's work, which is to be done once. */
+        public Builder unique(Unique unique) {
+            message.setUnique(unique.message());
+            return this;
+        }
+
         /** The job. */
         public NewJob build() {
             return new NewJob(this);

@@ -2,6 +2,7 @@ package dev.jobqueue;
 
 import java.util.EnumMap;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * A queue as it was when it was read.
@@ -11,9 +12,21 @@ import java.util.Map;
  * @param running how many of its jobs run
  * @param depths its jobs that are not over, by QUEUED, RETRYING and RUNNING
  * @param held its jobs that are held back, by what they wait for; they count in depths too
+ * @param keyPolicy what it allows of the jobs of one key; empty: keys are marks, and limit nothing
+ * @param maxWaiting how many of its jobs may wait before enqueues are refused; 0: any number
+ * @param limits what it allows of all its jobs together; empty: their workers alone limit them
+ * @param etag stands for this version of keyPolicy, maxWaiting and limits, for {@link Client#updateQueue}
  */
 public record Queue(
-        String name, boolean paused, int running, Map<Status, QueueDepth> depths, Map<Hold, HoldDepth> held) {
+        String name,
+        boolean paused,
+        int running,
+        Map<Status, QueueDepth> depths,
+        Map<Hold, HoldDepth> held,
+        Optional<KeyPolicy> keyPolicy,
+        int maxWaiting,
+        Optional<Limits> limits,
+        String etag) {
     /** Keeps copies of the maps. */
     public Queue {
         depths = Map.copyOf(depths);
@@ -25,6 +38,19 @@ public record Queue(
         message.getDepthsList().forEach(each -> depths.put(Status.of(each.getStatus()), QueueDepth.of(each)));
         var held = new EnumMap<Hold, HoldDepth>(Hold.class);
         message.getHeldList().forEach(each -> held.put(Hold.of(each.getHold()), HoldDepth.of(each)));
-        return new Queue(message.getName(), message.getPaused(), message.getRunning(), depths, held);
+        var policy = message.hasKeyPolicy()
+                ? Optional.of(KeyPolicy.of(message.getKeyPolicy()))
+                : Optional.<KeyPolicy>empty();
+        var limits = message.hasLimits() ? Optional.of(Limits.of(message.getLimits())) : Optional.<Limits>empty();
+        return new Queue(
+                message.getName(),
+                message.getPaused(),
+                message.getRunning(),
+                depths,
+                held,
+                policy,
+                message.getMaxWaiting(),
+                limits,
+                message.getEtag());
     }
 }

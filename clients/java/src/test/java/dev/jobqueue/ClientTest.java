@@ -3,6 +3,7 @@ package dev.jobqueue;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -17,11 +18,18 @@ import dev.jobqueue.v1.BatchEnqueueJobsResponse;
 import dev.jobqueue.v1.EnqueueJobRequest;
 import dev.jobqueue.v1.EnqueueJobResponse;
 import dev.jobqueue.v1.EnqueueResult;
+import dev.jobqueue.v1.ExplainJobRequest;
+import dev.jobqueue.v1.ExplainJobResponse;
 import dev.jobqueue.v1.GetJobRequest;
 import dev.jobqueue.v1.GetJobResponse;
+import dev.jobqueue.v1.GetQueueDemandRequest;
+import dev.jobqueue.v1.GetQueueDemandResponse;
+import dev.jobqueue.v1.InsightGrpc;
 import dev.jobqueue.v1.JobQueueGrpc;
 import dev.jobqueue.v1.ListJobsRequest;
 import dev.jobqueue.v1.ListJobsResponse;
+import dev.jobqueue.v1.PauseDetail;
+import dev.jobqueue.v1.Reason;
 import dev.jobqueue.v1.WaitJobRequest;
 import dev.jobqueue.v1.WaitJobResponse;
 import dev.jobqueue.v1.WatchJobsRequest;
@@ -71,6 +79,7 @@ class ClientTest {
         try {
             return Grpc.newServerBuilderForPort(0, InsecureServerCredentials.create())
                     .addService(new Answering())
+                    .addService(new Explaining())
                     .intercept(new ServerInterceptor() {
                         @Override
                         public <Q, A> ServerCall.Listener<Q> interceptCall(
@@ -95,21 +104,33 @@ class ClientTest {
         server.shutdownNow();
     }
 
-    private final class Answering extends JobQueueGrpc.JobQueueImplBase {
-        @SuppressWarnings("unchecked")
-        private <A> void answer(Message request, StreamObserver<A> answer) {
-            asked.add(request);
-            var given = answers.poll();
-            if (given instanceof RuntimeException error) {
-                answer.onError(error);
-            } else if (given != SILENCE) {
-                answer.onNext((A) given);
-                answer.onCompleted();
-            } else {
-                Context.current().addListener(context -> cancelled.complete(null), Runnable::run);
-            }
+    @SuppressWarnings("unchecked")
+    private <A> void answer(Message request, StreamObserver<A> answer) {
+        asked.add(request);
+        var given = answers.poll();
+        if (given instanceof RuntimeException error) {
+            answer.onError(error);
+        } else if (given != SILENCE) {
+            answer.onNext((A) given);
+            answer.onCompleted();
+        } else {
+            Context.current().addListener(context -> cancelled.complete(null), Runnable::run);
+        }
+    }
+
+    private final class Explaining extends InsightGrpc.InsightImplBase {
+        @Override
+        public void explainJob(ExplainJobRequest request, StreamObserver<ExplainJobResponse> answer) {
+            answer(request, answer);
         }
 
+        @Override
+        public void getQueueDemand(GetQueueDemandRequest request, StreamObserver<GetQueueDemandResponse> answer) {
+            answer(request, answer);
+        }
+    }
+
+    private final class Answering extends JobQueueGrpc.JobQueueImplBase {
         @Override
         public void enqueueJob(EnqueueJobRequest request, StreamObserver<EnqueueJobResponse> answer) {
             answer(request, answer);
@@ -168,6 +189,39 @@ class ClientTest {
 
     private static RuntimeException away() {
         return refusal(Code.UNAVAILABLE, "DATABASE_AWAY");
+    }
+
+    @Test
+    void aUniqueJobGoesOutWithItsNameAndTheOneThatWasKeptComesBack() throws Exception {
+        answers.add(EnqueueJobResponse.newBuilder()
+                .setJob(job("1"))
+                .setUniqueAction(dev.jobqueue.v1.Unique.Action.KEPT)
+                .build());
+        var unique = Unique.payload("/user/id")
+                .scope(Unique.Scope.NAMESPACE)
+                .until(Unique.Until.PERIOD)
+                .period(Duration.ofMinutes(1))
+                .rejecting();
+        var enqueued = client.enqueue(NewJob.builder("k").unique(unique).build());
+        assertEquals(Unique.Action.KEPT, enqueued.uniqueAction());
+        var sent = ((EnqueueJobRequest) asked.take()).getJob().getUnique();
+        assertEquals(List.of("/user/id"), sent.getPayloadFieldsList());
+        assertEquals(dev.jobqueue.v1.Unique.Scope.NAMESPACE, sent.getScope());
+        assertEquals(dev.jobqueue.v1.Unique.Until.PERIOD, sent.getUntil());
+        assertEquals(60, sent.getPeriod().getSeconds());
+        assertEquals(dev.jobqueue.v1.Unique.OnConflict.REJECT, sent.getOnConflict());
+        assertEquals("user-7", Unique.key("user-7").message().getKey());
+        var replacing =
+                unique.replacing(Unique.Field.PAYLOAD, Unique.Field.RUN_AT).message();
+        assertEquals(dev.jobqueue.v1.Unique.OnConflict.REPLACE, replacing.getOnConflict());
+        assertEquals(dev.jobqueue.v1.Unique.Field.RUN_AT, replacing.getReplace(1));
+        var debouncing = unique.debouncing(Duration.ofSeconds(2)).message();
+        assertEquals(dev.jobqueue.v1.Unique.OnConflict.DEBOUNCE, debouncing.getOnConflict());
+        assertEquals(2, debouncing.getMaxDelay().getSeconds());
+        for (var action : Unique.Action.values()) {
+            assertEquals(action, Unique.Action.of(dev.jobqueue.v1.Unique.Action.valueOf(action.name())));
+        }
+        assertNull(Unique.Action.of(dev.jobqueue.v1.Unique.Action.ACTION_UNSPECIFIED));
     }
 
     @Test
@@ -357,6 +411,39 @@ class ClientTest {
                 assertEquals(want, tokens.take());
             }
         }
+    }
+
+    @Test
+    void aJobIsExplainedAndAQueuesDemandIsTold() {
+        answers.add(ExplainJobResponse.newBuilder()
+                .setJobId("j1")
+                .setStatus(dev.jobqueue.v1.Job.Status.QUEUED)
+                .addReasons(Reason.newBuilder()
+                        .setCode(Reason.Code.QUEUE_PAUSED)
+                        .addUnblockedBy("ResumeQueue q")
+                        .setPause(PauseDetail.newBuilder().setBy("ada")))
+                .addReasons(Reason.newBuilder().setCodeValue(99))
+                .build());
+        var found = client.explain("j1");
+        assertEquals("j1", found.jobId());
+        assertEquals(Status.QUEUED, found.status());
+        assertEquals("QUEUE_PAUSED", found.reasons().get(0).code());
+        assertEquals(List.of("ResumeQueue q"), found.reasons().get(0).unblockedBy());
+        assertEquals("ada", found.reasons().get(0).detail().getPause().getBy());
+        assertEquals("CODE_UNSPECIFIED", found.reasons().get(1).code());
+        assertTrue(found.couldStartAt().isEmpty());
+
+        answers.add(GetQueueDemandResponse.newBuilder()
+                .setRunnable(3)
+                .setHeld(4)
+                .setHeldByKey(3)
+                .setWantedSlots(5)
+                .setOldestRunnableAge(com.google.protobuf.Duration.newBuilder().setSeconds(60))
+                .build());
+        var demand = client.getQueueDemand("q");
+        assertEquals(5, demand.wantedSlots());
+        assertEquals(List.of(4, 3), List.of(demand.held(), demand.heldByKey()));
+        assertEquals(Duration.ofMinutes(1), demand.oldestRunnableAge().orElseThrow());
     }
 
     @Test

@@ -1,0 +1,59 @@
+"""What the rooms below are told of the jobs that a step has changed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from uuid import UUID
+
+from ...metrics import Metrics
+from ...store.bulk.jobs import Step
+from ..catalog.catalog import Catalog
+from ..claim.lines import Lines
+from ..events.ends import Ended, Ends
+from ..events.key_calls import KeyCalls
+from ..session.cancels import Cancels
+
+
+class Effects:
+    """Tells lines, workers, waiters and metrics, after the commit of a step."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        lines: Lines,
+        cancels: Cancels,
+        ends: Ends,
+        key_calls: KeyCalls,
+        metrics: Metrics,
+    ) -> None:
+        self._catalog = catalog
+        self._lines = lines
+        self._cancels = cancels
+        self._ends = ends
+        self._key_calls = key_calls
+        self._metrics = metrics
+
+    def tell(self, step: Step) -> None:
+        """What this step did is committed."""
+        operation = step.operation
+        for lane_id, priority, run_at in {
+            (each.lane_id, each.priority, each.run_at) for each in step.retried if not each.held
+        }:
+            self._lines.due_at(lane_id, priority, run_at)
+        if any(each.held for each in step.retried):
+            self._key_calls.ripe()
+        self._key_calls.may_let_in(each.calling for each in step.cancelled if each.calling is not None)
+        ended: defaultdict[str | None, list[UUID]] = defaultdict(list)
+        for each in step.cancelled:
+            if each.session_id is not None:
+                self._cancels.cancel(each.job_id, each.session_id, each.attempt, operation.request.reason)
+            if not each.pending:
+                lane = self._catalog.lane_by_id(each.lane_id)
+                ended[None if lane is None else lane.kind].append(each.job_id)
+        if ended:
+            self._ends.tell([Ended(ids, kind, "cancelled") for kind, ids in ended.items()])
+        if step.deleted:
+            # Who waits for them learns that they are gone.
+            self._ends.tell([Ended(step.deleted)])
+        self._metrics.bulk_jobs(operation.verb.label, "changed", step.changed)
+        self._metrics.bulk_jobs(operation.verb.label, "skipped", step.skipped)

@@ -1,0 +1,50 @@
+"""The parts that change many jobs at once, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from ...metrics import Metrics
+from ...store.stores import Stores
+from ..catalog.room import CatalogRoom
+from ..claim.room import ClaimRoom
+from ..events.room import EventsRoom
+from ..intake.room import IntakeRoom
+from ..session.room import SessionRoom
+from .effects import Effects
+from .operations import Operations
+from .preview import Previews
+from .runner import Runner
+
+
+class BulkRoom:
+    """Its parts are its attributes."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        catalog: CatalogRoom,
+        events: EventsRoom,
+        claim: ClaimRoom,
+        intake: IntakeRoom,
+        session: SessionRoom,
+        metrics: Metrics,
+    ) -> None:
+        effects = Effects(
+            catalog.catalog, claim.lines, session.cancels, events.ends, events.key_calls, metrics
+        )
+        previews = Previews(stores.bulk)
+        self.runner = runner = Runner(
+            stores.operations,
+            stores.bulk,
+            previews,
+            effects,
+            events.server,
+            intake.waiting.is_half_full,
+            metrics,
+        )
+        self.operations = Operations(stores.operations, stores.catalog, previews, intake.mint, runner.wake)
+
+    def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What runs all the time."""
+        return {"operations": self.runner.run}

@@ -1,0 +1,86 @@
+"""How many jobs of each lane came and ended in the last minute, as far as this server stored or settled them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from .ends import Ended, Ends
+
+#: Seconds that are counted together.
+SPAN = 60
+
+
+@dataclass(slots=True)
+class Flow:
+    """Jobs that were enqueued, and jobs that ended with an attempt."""
+
+    arrived: int = 0
+    ended: int = 0
+
+    def add(self, arrived: int = 0, ended: int = 0) -> None:
+        """So many more of each; less where it is negative."""
+        self.arrived += arrived
+        self.ended += ended
+
+
+class Flows:
+    """Counts by whole seconds, and keeps the sum of the last SPAN of them. What happens now counts a second later.
+
+    A count costs one look-up for many jobs that came or ended alike. Lanes without jobs cost nothing.
+
+    Args:
+        ends: Tells of ends.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, ends: Ends, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        # Of seconds in which anything happened, the oldest first; the last one may still go on.
+        self._seconds: deque[tuple[int, dict[int, Flow]]] = deque()
+        self._summed: dict[int, Flow] = {}
+        ends.subscribe(self._ended)
+
+    def arrived(self, lane_id: int, jobs: int) -> None:
+        """Jobs of a lane were stored."""
+        self._of(lane_id).add(arrived=jobs)
+
+    def last_minute(self) -> Iterator[tuple[int, Flow]]:
+        """Each lane with jobs in it, with their number."""
+        now = int(self._clock())
+        if self._seconds and self._seconds[-1][0] < now:
+            self._begin(now)
+        return iter(self._summed.items())
+
+    def _ended(self, ended: Sequence[Ended]) -> None:
+        for each in ended:
+            if each.lane_id is not None and each.waits is None:
+                self._of(each.lane_id).add(ended=len(each.job_ids))
+
+    def _of(self, lane_id: int) -> Flow:
+        now = int(self._clock())
+        if not self._seconds or self._seconds[-1][0] < now:
+            self._begin(now)
+        flows = self._seconds[-1][1]
+        flow = flows.get(lane_id)
+        if flow is None:
+            flow = flows[lane_id] = Flow()
+        return flow
+
+    def _begin(self, now: int) -> None:
+        """The second before is over, and counts."""
+        if self._seconds:
+            for lane_id, flow in self._seconds[-1][1].items():
+                self._summed.setdefault(lane_id, Flow()).add(flow.arrived, flow.ended)
+        self._seconds.append((now, {}))
+        while self._seconds[0][0] < now - SPAN:
+            self._forget(self._seconds.popleft()[1])
+
+    def _forget(self, flows: dict[int, Flow]) -> None:
+        for lane_id, flow in flows.items():
+            summed = self._summed[lane_id]
+            summed.add(-flow.arrived, -flow.ended)
+            if not summed.arrived and not summed.ended:
+                del self._summed[lane_id]

@@ -1,0 +1,308 @@
+"""How many slots a queue wants."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from ...errors import QueueNotFound
+from ...grants import Permission
+from ...model import MAX_RUNNING_OF_A_KIND
+from ...scope import Scope
+from ...store.catalog.catalog import CatalogStore
+from ...store.database import Record
+from ...store.insight.insight import InsightStore
+from ..catalog.catalog import Catalog, Lane
+from ..events.flows import SPAN
+from ..names import is_name
+from ..session.load import Workers
+from ..upkeep.clock import Clock
+from .cached import Cached
+from .workers import AllWorkers, Fleet
+
+READ_EVERY = 1.0
+#: The queues of which metrics tell, those that want most first.
+MOST_QUEUES = 1_000
+#: How many due jobs of a lane are counted, and how many that are due later or held back.
+MOST_DUE = 10_000
+MOST_WAITING = 1_000
+#: How many running jobs are counted, of all queues together.
+MOST_RUNNING = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a queue wants. The fields are those of the contract."""
+
+    runnable: int
+    capped: bool
+    running: int
+    held: int
+    held_by_key: int
+    later: int
+    paused: int
+    beyond_limit: int
+    workers: Workers
+    oldest_runnable_age: timedelta | None
+    more_workers_would_help: bool
+    why: str
+    read_at: datetime
+    unknown: tuple[str, ...]
+    arrivals_per_second: float
+    ends_per_second: float
+
+    @property
+    def wanted_slots(self) -> int:
+        """Never below what runs: a worker that keeps up with its queue is not idle."""
+        return self.running + self.runnable
+
+
+@dataclass(frozen=True, slots=True)
+class QueueWants:
+    """What a queue of any namespace wants, for metrics."""
+
+    namespace_name: str
+    name: str
+    runnable: int
+    wanted_slots: int
+
+
+class Demands:
+    """Answers the demand of queues, each read at most once a second."""
+
+    def __init__(
+        self, store: InsightStore, queues: CatalogStore, catalog: Catalog, fleet: Fleet, clock: Clock
+    ) -> None:
+        self._store = store
+        self._queues = queues
+        self._catalog = catalog
+        self._fleet = fleet
+        self._clock = clock
+        self._answers: Cached[Demand] = Cached(READ_EVERY)
+        self._running: Cached[Mapping[int, int]] = Cached(READ_EVERY)
+
+    async def of_queue(
+        self,
+        scope: Scope,
+        name: str,
+        kinds: frozenset[str] = frozenset(),
+        *,
+        max_age: float | None = None,
+    ) -> Demand:
+        """What the queue wants, as far as the principal may read its jobs.
+
+        Args:
+            scope: Who asks.
+            name: The queue.
+            kinds: Its jobs of these kinds alone; none: all.
+            max_age: How old the answer may be, in seconds. None: READ_EVERY.
+
+        Raises:
+            QueueNotFound: It was never used, or the principal may read none of its jobs.
+            DatabaseAway: It can't be read now.
+        """
+        lanes = {
+            lane.id: lane.kind
+            for lane in self._catalog.lanes()
+            if lane.namespace == scope.namespace
+            and lane.queue == name
+            and (not kinds or lane.kind in kinds)
+            and scope.grants.may(Permission.READ, name, lane.kind)
+        }
+        if not is_name(name) or not scope.grants.sees_queue(name):
+            raise QueueNotFound.of(name, "queue")
+        key = (scope.namespace, name, frozenset(lanes))
+        return await self._answers.get(key, lambda: self._read(scope, name, lanes), max_age=max_age)
+
+    async def of_all_queues(self) -> list[QueueWants]:
+        """What the queues of all namespaces want; of more than MOST_QUEUES those that want most.
+
+        Raises:
+            DatabaseAway: It can't be read now.
+        """
+        lanes = {lane.id: lane for lane in self._catalog.lanes()}
+        rows = await self._store.queue_demand(list(lanes), most=MOST_DUE, most_waiting=0)
+        running = await self._running_now()
+        left = await self._left_of_kinds(lanes.values(), running)
+        found: dict[tuple[str, str], tuple[int, int]] = {}
+        for row in rows:
+            lane = lanes[row["lane_id"]]
+            runnable, wanted = found.get((lane.namespace_name, lane.queue), (0, 0))
+            due = 0 if lane.paused else min(row["due"], left.get(lane.id, row["due"]))
+            found[lane.namespace_name, lane.queue] = (
+                runnable + due,
+                wanted + due + running.get(lane.id, 0),
+            )
+        queues = {(lane.namespace_name, lane.queue): lane for lane in lanes.values()}
+        starts = await self._starts(queues.values())
+        wants = [
+            QueueWants(*place, *_within(queues[place], starts, runnable, wanted - runnable))
+            for place, (runnable, wanted) in found.items()
+        ]
+        return sorted(wants, key=lambda queue: queue.wanted_slots, reverse=True)[:MOST_QUEUES]
+
+    async def _starts(self, lanes: Collection[Lane]) -> Mapping[int, int]:
+        """How many jobs may start now, by queue, of those of these lanes that have a rate."""
+        rated = {lane.queue_id for lane in lanes if lane.rate is not None}
+        return await self._store.queue_starts(list(rated)) if rated else {}
+
+    async def _left_of_kinds(self, lanes: Collection[Lane], running: Mapping[int, int]) -> Mapping[int, int]:
+        """How many jobs the limits of their kind let start now, by lane, of those of these lanes that have some.
+
+        Each of the lanes of a kind has all that is left of it.
+        """
+        limited = [lane for lane in lanes if lane.kind_limited]
+        if not limited:
+            return {}
+        rated = {lane.kind_id for lane in limited if lane.kind_rate is not None}
+        starts = await self._store.kind_starts(list(rated)) if rated else {}
+        runs: Counter[int] = Counter()
+        for lane in self._catalog.lanes():
+            runs[lane.kind_id] += running.get(lane.id, 0)
+        left: dict[int, int] = {}
+        for lane in limited:
+            most = starts.get(lane.kind_id, MAX_RUNNING_OF_A_KIND)
+            if lane.kind_max_running is not None:
+                most = min(most, max(lane.kind_max_running - runs[lane.kind_id], 0))
+            left[lane.id] = most
+        return left
+
+    async def _running_now(self) -> Mapping[int, int]:
+        """How many jobs run, by lane, read once for all who ask."""
+        return await self._running.get(None, lambda: self._store.running(MOST_RUNNING))
+
+    async def _read(self, scope: Scope, name: str, lanes: Mapping[int, str]) -> Demand:
+        queue = await self._queues.get_queue(scope, name)
+        if queue is None:
+            raise QueueNotFound.of(name, "queue")
+        workers = await self._fleet.now()
+        rows = await self._store.queue_demand(list(lanes), most=MOST_DUE, most_waiting=MOST_WAITING)
+        running = await self._running_now()
+        now = rows[0]["now"] if rows else self._clock.now()
+        # Those that the principal may not read count too in what the queue lets run.
+        all_running = sum(running.get(lane_id, 0) for lane_id in queue.lane_ids)
+        runs = None if queue.max_running is None else max(queue.max_running - all_running, 0)
+        known = [lane for lane in map(self._catalog.lane_by_id, lanes) if lane is not None]
+        starts = min((await self._starts(known)).values(), default=None)
+        left = await self._left_of_kinds(known, running)
+        return _demand(
+            name,
+            queue.paused,
+            [
+                _Waiting(
+                    row,
+                    min(row["due"], left.get(row["lane_id"], row["due"])),
+                    workers.of(scope.namespace, name, lanes[row["lane_id"]]),
+                )
+                for row in rows
+            ],
+            sum(running.get(lane_id, 0) for lane_id in lanes),
+            workers,
+            workers.of(scope.namespace, name),
+            now,
+            runs,
+            starts,
+        )
+
+
+class _Waiting(NamedTuple):
+    """What waits in a lane, how many of the due jobs its kind lets start, and who takes them."""
+
+    row: Record
+    may: int
+    takers: Workers
+
+
+def _within(queue: Lane, starts: Mapping[int, int], runnable: int, running: int) -> tuple[int, int]:
+    """How many jobs of a lane's queue could start, and how many slots it wants, within what it lets run and start."""
+    if queue.max_running is not None:
+        runnable = min(runnable, max(queue.max_running - running, 0))
+    runnable = min(runnable, starts.get(queue.queue_id, runnable))
+    return runnable, runnable + running
+
+
+def _demand(
+    name: str,
+    paused: bool,
+    lanes: Sequence[_Waiting],
+    running: int,
+    known: AllWorkers,
+    workers: Workers,
+    now: datetime,
+    runs: int | None,
+    starts: int | None,
+) -> Demand:
+    rows = [lane.row for lane in lanes]
+    due = sum(row["due"] for row in rows)
+    may = sum(lane.may for lane in lanes)
+    runnable = 0 if paused else min(most for most in (may, runs, starts) if most is not None)
+    held_by_key = sum(row["held_by_key"] for row in rows)
+    since = min((row["due_since"] for row in rows if row["due_since"] is not None), default=None)
+    # Of a kind whose workers are full; others may have room in vain.
+    short = min(runnable, sum(lane.may for lane in lanes if not lane.takers.free))
+    return Demand(
+        runnable=runnable,
+        capped=not paused and any(row["due"] >= MOST_DUE for row in rows),
+        running=running,
+        held=sum(row["held"] for row in rows),
+        held_by_key=held_by_key,
+        later=sum(row["later"] for row in rows),
+        paused=due if paused else 0,
+        beyond_limit=0 if paused else due - runnable,
+        workers=workers,
+        oldest_runnable_age=now - since if runnable and since is not None else None,
+        more_workers_would_help=short > 0,
+        why=_why(
+            name,
+            paused,
+            due,
+            runnable,
+            short,
+            held_by_key,
+            workers,
+            all_run=runs == 0,
+            none_starts=starts == 0,
+            none_of_kinds=may == 0,
+        ),
+        read_at=now,
+        unknown=known.unknown,
+        arrivals_per_second=sum(lane.takers.arrived for lane in lanes) / SPAN,
+        ends_per_second=sum(lane.takers.ended for lane in lanes) / SPAN,
+    )
+
+
+def _why(
+    name: str,
+    paused: bool,
+    due: int,
+    runnable: int,
+    short: int,
+    held_by_key: int,
+    workers: Workers,
+    *,
+    all_run: bool,
+    none_starts: bool,
+    none_of_kinds: bool,
+) -> str:
+    if paused:
+        return f"the queue {name} is paused, with {due} jobs that are due: more workers would not help"
+    if not runnable:
+        if all_run and due:
+            return f"as many jobs run as the queue {name} lets run, and {due} are due: more workers would not help"
+        if none_starts and due:
+            return (
+                f"the rate of the queue {name} lets none of {due} jobs start now: more workers would not help"
+            )
+        if none_of_kinds and due:
+            return f"the limits of their kinds let none of {due} jobs start now: more workers would not help"
+        if held_by_key:
+            return f"{held_by_key} jobs wait for their keys and none for a slot: more workers would not help"
+        return "no job waits for a slot"
+    if not short:
+        return f"{runnable} runnable, {workers.free} slots free: they are about to start"
+    if not workers.sessions:
+        return f"{runnable} runnable, and no worker takes jobs of the queue {name}"
+    return f"{runnable} runnable, and no slot is free for {short} of them"

@@ -1,0 +1,151 @@
+"""Why a job waits, and what would start it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from ...errors import JobNotFound
+from ...grants import Permission
+from ...lifecycle import Hold, Status
+from ...model import KeyHolder
+from ...scope import Scope
+from ...store.insight.insight import InsightStore
+from ..catalog.catalog import Catalog
+from .estimate import Estimate, estimate_of
+from .reasons import Code, Facts, KeyOf, Pause, Reason, Total, reasons_of, status_of, summary_of
+from .workers import Fleet
+
+#: How many jobs before a job are counted.
+MOST_AHEAD = 10_000
+#: How many that wait for the same key are counted, and how many jobs are named that hold it.
+MOST_OF_KEY = 1_000
+MOST_HOLDERS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a job waits, or how it runs or ended.
+
+    Attributes:
+        job_id: Which one.
+        status: Its status.
+        summary: One sentence.
+        reasons: At least one; what holds it now comes first.
+        could_start_at: When it can start, where nothing but time is awaited.
+        read_at: When this was so.
+        unknown: The servers whose workers are not known.
+        estimate: When the job may start, where it waits for its turn alone.
+    """
+
+    job_id: UUID
+    status: Status
+    summary: str
+    reasons: tuple[Reason, ...]
+    could_start_at: datetime | None
+    read_at: datetime
+    unknown: tuple[str, ...]
+    estimate: Estimate | None
+
+
+class Explain:
+    """Explains jobs to callers."""
+
+    def __init__(
+        self, store: InsightStore, catalog: Catalog, fleet: Fleet, *, most_ahead: int = MOST_AHEAD
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._fleet = fleet
+        self._most_ahead = most_ahead
+
+    async def explain(self, scope: Scope, job_id: UUID) -> Explanation:
+        """Why the job waits, or how it runs or ended.
+
+        Raises:
+            JobNotFound: There is none that the principal may read.
+            DatabaseAway: It can't be read now.
+        """
+        workers = await self._fleet.now()
+        # The lanes that workers take jobs from. Jobs of the others go before none, nor do those of kinds that are full.
+        known = (
+            self._catalog.known_lane(scope, *place)
+            for place in workers.subscribed(scope)
+            if not workers.of(scope.namespace, *place).kind_is_full
+        )
+        lanes = [lane.id for lane in known if lane is not None]
+        row = await self._store.explain_job(scope, job_id, lanes, most=self._most_ahead)
+        if row is None or not scope.grants.may(Permission.READ, row["queue"], row["kind"]):
+            raise JobNotFound.of(job_id)
+        queue, kind = row["queue"], row["kind"]
+        takers = workers.of(scope.namespace, queue, kind)
+        key = await self._key(scope, job_id) if row["hold"] == Hold.KEY else None
+        reasons = reasons_of(
+            Facts(
+                row,
+                takers,
+                () if takers.sessions or takers.draining else workers.nearest(scope, queue, kind),
+                len(workers.unknown),
+                scope.grants.may(Permission.READ | Permission.PAYLOADS, queue, kind),
+                self._most_ahead,
+                key,
+            )
+        )
+        status = status_of(row)
+        starts = None
+        if [reason.code for reason in reasons] in ([Code.NOT_DUE], [Code.BACKOFF]):
+            starts = row["run_at"]
+        elif {reason.code for reason in reasons} <= {Code.QUEUE_RATE, Code.KIND_RATE}:
+            starts = _later(reasons)
+        elif reasons[0].code is Code.ABOUT_TO_START:
+            starts = row["now"]
+        estimate = estimate_of(
+            reasons, row["ahead"], self._most_ahead, workers.ended(scope, queue), row["now"]
+        )
+        return Explanation(
+            job_id,
+            status,
+            summary_of(status, reasons),
+            reasons,
+            starts,
+            row["now"],
+            workers.unknown,
+            estimate,
+        )
+
+    async def _key(self, scope: Scope, job_id: UUID) -> KeyOf | None:
+        row = await self._store.explain_key(job_id, most_holders=MOST_HOLDERS, most=MOST_OF_KEY)
+        if row is None:
+            return None
+        holders = zip(
+            row["holders"] or (), row["lanes"] or (), row["workers"] or (), row["since"] or (), strict=True
+        )
+        return KeyOf(
+            row["key"],
+            row["max_running"],
+            row["taken"],
+            tuple(
+                KeyHolder(holder, worker, since)
+                for holder, lane_id, worker, since in holders
+                if (lane := self._catalog.lane_by_id(lane_id)) is not None
+                and scope.grants.may(Permission.READ, lane.queue, lane.kind)
+            ),
+            row["ahead"],
+            row["ahead"] >= MOST_OF_KEY,
+            row["calls_at"] if row["rated"] and row["paused_at"] is None else None,
+            None if row["paused_at"] is None else Pause(row["paused_at"], row["paused_by"] or "", ""),
+            row["of_its_own"],
+            row["strict"],
+            None if row["cancels"] else row["blocked_by"],
+            row["fair"],
+        )
+
+
+def _later(reasons: Sequence[Reason]) -> datetime | None:
+    """When the last of these rates lets the job start."""
+    details = (reason.detail for reason in reasons)
+    return max(
+        (of.next_at for of in details if isinstance(of, Total) and of.next_at is not None), default=None
+    )

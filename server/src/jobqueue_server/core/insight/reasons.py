@@ -1,0 +1,395 @@
+"""The reasons why a job waits, as values, and how they follow from what is known of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+from uuid import UUID
+
+from ... import lifecycle
+from ...lifecycle import Event, Hold, State, Status
+from ...model import KeyHolder
+from ..session.load import Workers
+from .workers import Subscribed
+
+_FAILED = frozenset({Event.FAIL, Event.LOST, Event.TIMEOUT})
+
+
+class Code(IntEnum):
+    """The numbers are those of the contract."""
+
+    TERMINAL = 1
+    IS_RUNNING = 2
+    HELD_BY_HAND = 3
+    NOT_DUE = 4
+    BACKOFF = 5
+    QUEUE_PAUSED = 6
+    NO_WORKER = 7
+    NO_CREDIT = 8
+    WORKERS_DRAINING = 9
+    RUNS_ALONE = 10
+    BEHIND = 11
+    ABOUT_TO_START = 12
+    KEY_AT_LIMIT = 13
+    KEY_RATE = 14
+    KEY_PAUSED = 15
+    KEY_ORDER = 16
+    KEY_BLOCKED = 17
+    QUEUE_AT_LIMIT = 18
+    QUEUE_RATE = 19
+    KIND_AT_LIMIT = 20
+    KIND_RATE = 21
+    KEY_TURN = 22
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a job ended."""
+
+    reason: str
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The attempt that runs."""
+
+    attempt: int
+    worker: str
+    since: datetime
+    deadline_at: datetime | None
+    cancel_requested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When a job is due, and how its last attempt failed."""
+
+    run_at: datetime
+    failures: int
+    max_attempts: int
+    last_reason: str
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Who paused a queue."""
+
+    since: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersOf:
+    """The workers that take a job, and if there is none what comes near."""
+
+    workers: Workers
+    nearest: tuple[Subscribed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """How many jobs go before one."""
+
+    ahead: int
+    capped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOf:
+    """What holds back a job whose queue limits its key. The fields are those of the contract.
+
+    `of_its_own`: whether `max_running` is the key's own, and not its queue's.
+    `strict`: its jobs start in the order of their enqueues. `blocked_by`: the job that failed, since when none starts.
+    `fair`: its queue's keys take turns.
+    """
+
+    key: str
+    max_running: int | None
+    taken: int
+    holders: tuple[KeyHolder, ...]
+    ahead: int
+    capped: bool
+    next_at: datetime | None
+    pause: Pause | None = None
+    of_its_own: bool = False
+    strict: bool = False
+    blocked_by: UUID | None = None
+    fair: bool = False
+
+    @property
+    def at_limit(self) -> bool:
+        """Whether one of its jobs must end before another may start."""
+        return self.max_running is not None and self.taken >= self.max_running
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What holds back a job whose queue or kind limits all its jobs together. The fields are those of the contract."""
+
+    max_running: int | None
+    running: int = 0
+    next_at: datetime | None = None
+
+
+Detail = Total | End | Attempt | Due | Pause | WorkersOf | Line | KeyOf
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason: in a few words, and what would end it."""
+
+    code: Code
+    message: str
+    unblocked_by: tuple[str, ...] = ()
+    detail: Detail | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a job.
+
+    Attributes:
+        row: Of explain_job.sql.
+        workers: Those that take its kind from its queue.
+        nearest: If there is none, what comes near.
+        unknown: How many servers were not heard.
+        errors: Whether the caller may see errors.
+        most_ahead: How many jobs before it were counted at most.
+        key: What its key waits for; None: it does not wait for its key.
+    """
+
+    row: Mapping[str, Any]
+    workers: Workers
+    nearest: Sequence[Subscribed]
+    unknown: int
+    errors: bool
+    most_ahead: int
+    key: KeyOf | None = None
+
+
+def status_of(row: Mapping[str, Any]) -> Status:
+    """The job's status."""
+    if row["ended"] is not None:
+        return Status(row["ended"])
+    return lifecycle.status_of(row["state"], row["failures"], row["losses"])
+
+
+def reasons_of(facts: Facts) -> tuple[Reason, ...]:
+    """What holds the job now comes first, then what would hold it next."""
+    row = facts.row
+    if row["ended"] is not None:
+        return (_ended(row),)
+    if row["state"] == State.LEASED:
+        return (_running(row),)
+    found = tuple(_waits(facts))
+    return found or (Reason(Code.ABOUT_TO_START, "nothing holds it back"),)
+
+
+def summary_of(status: Status, reasons: Sequence[Reason]) -> str:
+    """One sentence."""
+    first = reasons[0]
+    by = " or ".join(first.unblocked_by)
+    if first.code is Code.TERMINAL:
+        return f"The job {first.message}; {by} would start it again."
+    if first.code is Code.IS_RUNNING:
+        return f"The job {first.message}."
+    if first.code is Code.ABOUT_TO_START:
+        return "The job is about to start: nothing holds it back."
+    then = "".join(f"; then {reason.message}" for reason in reasons[1:])
+    return f"The job waits, since {first.message}; {by} would {'let it go on' if then else 'start it'}{then}."
+
+
+def _ended(row: Mapping[str, Any]) -> Reason:
+    why = f" ({row['reason']})" if row["reason"] else ""
+    return Reason(
+        Code.TERMINAL,
+        f"ended as {Status(row['ended']).name}{why} at {_at(row['finished_at'])}",
+        (f"RetryJob {row['id']}",),
+        End(row["reason"] or "", row["finished_at"]),
+    )
+
+
+def _running(row: Mapping[str, Any]) -> Reason:
+    worker = row["worker"] or ""
+    return Reason(
+        Code.IS_RUNNING,
+        f"runs, attempt {row['attempts']} on {worker} since {_at(row['changed_at'])}",
+        (),
+        Attempt(row["attempts"], worker, row["changed_at"], row["deadline"], row["cancel_requested"]),
+    )
+
+
+def _waits(facts: Facts) -> Iterator[Reason]:
+    row = facts.row
+    held = row["hold"] is not None
+    due = row["run_at"] <= row["now"]
+    paused = row["paused_at"] is not None
+    if row["hold"] == Hold.HAND:
+        yield Reason(Code.HELD_BY_HAND, "it is held back by hand", (f"ReleaseJob {row['id']}",))
+    if facts.key is not None:
+        yield from _key(row, facts.key)
+    if not due:
+        yield _not_due(facts)
+    if paused:
+        yield _paused(row)
+    if due:
+        yield from _limited(row)
+    yield from _no_worker(facts)
+    if due and not held and not paused and facts.workers.sessions:
+        yield from _no_room(facts)
+        if row["ahead"]:
+            yield _behind(facts)
+
+
+def _key(row: Mapping[str, Any], of: KeyOf) -> Iterator[Reason]:
+    before = f"; {of.ahead}{' or more' if of.capped else ''} of the key go before it" if of.ahead else ""
+    of_key = f"UpdateQueueKey {row['queue']} {of.key}"
+    policy = of_key if of.of_its_own else f"UpdateQueue {row['queue']}"
+    if of.pause is not None:
+        by = f" by {of.pause.by}" if of.pause.by else ""
+        message = f"its key {of.key} is paused since {_at(of.pause.since)}{by}"
+        yield Reason(Code.KEY_PAUSED, message + (before if not of.at_limit else ""), (of_key,), of)
+    if of.blocked_by is not None:
+        failed = of.blocked_by
+        ways = (f"RetryJob {failed}", f"DeleteJob {failed}", f"UnblockQueueKey {row['queue']} {of.key}")
+        yield Reason(
+            Code.KEY_BLOCKED,
+            f"its key {of.key} is blocked, as job {failed} failed or was cancelled{before}",
+            ways,
+            of,
+        )
+    elif of.at_limit and of.strict:
+        first = f"job {of.holders[0].job_id}" if of.holders else "another job"
+        message = f"{first} of its key {of.key} goes first, in strict order{before}"
+        yield Reason(Code.KEY_ORDER, message, ("the end of that job", policy), of)
+    elif of.at_limit:
+        message = f"{of.taken} of {of.max_running} jobs of its key {of.key} run or are in line{before}"
+        yield Reason(Code.KEY_AT_LIMIT, message, ("the end of one of them", policy), of)
+    elif of.next_at is not None:
+        message = f"the rate of its key {of.key} lets the next one start at {_at(of.next_at)}{before}"
+        yield Reason(Code.KEY_RATE, message, ("time alone", policy), of)
+    elif of.fair and of.pause is None:
+        message = f"other jobs of its key {of.key} have the turn{before}"
+        yield Reason(Code.KEY_TURN, message, ("turns of its key", policy), of)
+
+
+def _not_due(facts: Facts) -> Reason:
+    row = facts.row
+    failed = row["outcome"] in _FAILED
+    reason = row["last_reason"] or "" if failed else ""
+    error = row["last_error"] or "" if failed and facts.errors else ""
+    due = Due(row["run_at"], row["failures"], row["max_attempts"], reason, error)
+    if not failed:
+        return Reason(Code.NOT_DUE, f"it is due at {_at(row['run_at'])}", ("time alone",), due)
+    how = f"its last attempt failed ({reason})" if reason else "its last attempt failed"
+    count = f"failure {row['failures']} of {row['max_attempts']}"
+    message = f"{how}, {count}, and the next one is due at {_at(row['run_at'])}"
+    return Reason(Code.BACKOFF, message, ("time alone",), due)
+
+
+def _paused(row: Mapping[str, Any]) -> Reason:
+    by = f" by {row['paused_by']}" if row["paused_by"] else ""
+    why = f" ({row['pause_reason']})" if row["pause_reason"] else ""
+    return Reason(
+        Code.QUEUE_PAUSED,
+        f"the queue {row['queue']} is paused since {_at(row['paused_at'])}{by}{why}",
+        (f"ResumeQueue {row['queue']}",),
+        Pause(row["paused_at"], row["paused_by"] or "", row["pause_reason"] or ""),
+    )
+
+
+def _limited(row: Mapping[str, Any]) -> Iterator[Reason]:
+    """By all jobs of its queue together, or of its kind."""
+    for of, at_limit, rate, change in (
+        ("queue", Code.QUEUE_AT_LIMIT, Code.QUEUE_RATE, "UpdateQueue"),
+        ("kind", Code.KIND_AT_LIMIT, Code.KIND_RATE, "PutKind"),
+    ):
+        name, most, running, at = (
+            row[f"{of}{what}"] for what in ("", "_max_running", "_counted", "_next_start")
+        )
+        if most is not None and running >= most:
+            message = f"{running} of {most} jobs of the {of} {name} run"
+            yield Reason(
+                at_limit, message, ("the end of one of them", f"{change} {name}"), Total(most, running)
+            )
+        if at is not None and at > row["now"]:
+            message = f"the rate of the {of} {name} lets the next job start at {_at(at)}"
+            yield Reason(rate, message, ("time alone", f"{change} {name}"), Total(most, next_at=at))
+
+
+def _no_worker(facts: Facts) -> Iterator[Reason]:
+    row, workers = facts.row, facts.workers
+    if workers.sessions:
+        return
+    another = _a_worker(row)
+    takes = f"kind {row['kind']} in queue {row['queue']}"
+    if workers.draining:
+        subject = _workers(workers.draining, f"takes {takes} takes", f"take {takes} take")
+        yield Reason(Code.WORKERS_DRAINING, f"{subject} no more jobs", (f"a{another}",), WorkersOf(workers))
+        return
+    near = "".join(
+        f"; {each.sessions} {'worker takes' if each.sessions == 1 else 'workers take'} kind {each.kind} "
+        f"in queue {each.queue}"
+        for each in facts.nearest[:1]
+    )
+    unheard = f"; {facts.unknown} of the servers were not heard" if facts.unknown else ""
+    yield Reason(
+        Code.NO_WORKER,
+        f"no worker takes {takes}{near}{unheard}",
+        (f"a{another}",),
+        WorkersOf(workers, tuple(facts.nearest)),
+    )
+
+
+def _no_room(facts: Facts) -> Iterator[Reason]:
+    row, workers = facts.row, facts.workers
+    another = f"another{_a_worker(row)}"
+    if not workers.free:
+        subject = _workers(workers.sessions, "takes it", "take it")
+        yield Reason(
+            Code.NO_CREDIT,
+            f"none of the {workers.slots} slots of {subject} is free",
+            ("the end of a job there", another),
+            WorkersOf(workers),
+        )
+    elif row["size"] > workers.largest:
+        yield Reason(
+            Code.NO_CREDIT,
+            f"its payload of {row['size']} bytes is more than a worker with a free slot takes now",
+            ("the end of a job there", another),
+            WorkersOf(workers),
+        )
+    elif row["state"] == State.READY_ISOLATED and workers.isolating >= workers.sessions:
+        subject = _workers(workers.sessions, "takes it has", "take it have")
+        yield Reason(
+            Code.RUNS_ALONE,
+            f"it lost its worker twice, so it runs apart from other such jobs, and {subject} one",
+            ("the end of that job", another),
+            WorkersOf(workers),
+        )
+
+
+def _behind(facts: Facts) -> Reason:
+    ahead = facts.row["ahead"]
+    capped = ahead >= facts.most_ahead
+    more = " or more" if capped else ""
+    verb = "job goes" if ahead == 1 else "jobs go"
+    return Reason(Code.BEHIND, f"{ahead}{more} {verb} first", ("their start",), Line(ahead, capped))
+
+
+def _workers(count: int, one: str, many: str) -> str:
+    return f"the one worker that {one}" if count == 1 else f"the {count} workers that {many}"
+
+
+def _a_worker(row: Mapping[str, Any]) -> str:
+    return f" worker that takes kind {row['kind']} in queue {row['queue']}"
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,149 @@
+"""The workers of all servers: those of this one from memory, the others' from what they wrote with their heartbeats."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ...grants import Permission
+from ...scope import Scope
+from ...store.database import Record
+from ...store.insight.insight import InsightStore
+from ..events.this_server import ThisServer
+from ..session.load import ANY_SIZE, Load, Workers, read
+from ..session.unary import UnarySessionOptions
+from .cached import Cached
+
+#: Others' heartbeats come each 2 s; to read them more often brings little.
+READ_EVERY = 1.0
+#: What was measured here holds for so many times as long as that took.
+MEASURE_AGAIN_AFTER = 5
+MOST_NEAREST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """A queue and a kind that some sessions take."""
+
+    queue: str
+    kind: str
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class AllWorkers:
+    """What the workers of all servers take.
+
+    Attributes:
+        loads: That of this server, and those of the others.
+        unknown: The servers that were not heard, or do not say.
+    """
+
+    loads: Sequence[Load]
+    unknown: tuple[str, ...] = ()
+
+    def of(self, namespace: int, queue: str, kind: str = "") -> Workers:
+        """The workers that take a kind from a queue; without a kind, those that take any."""
+        found = Workers()
+        for load in self.loads:
+            workers = load.get((namespace, queue, kind))
+            if workers is not None:
+                found.add(workers)
+        return found
+
+    def ended(self, scope: Scope, queue: str) -> int:
+        """How many jobs of a queue ended in the last minute, of kinds that workers take and the principal may read."""
+        kinds = [kind for where, kind in self.subscribed(scope) if where == queue]
+        return sum(self.of(scope.namespace, queue, kind).ended for kind in kinds)
+
+    def subscribed(self, scope: Scope) -> Iterator[tuple[str, str]]:
+        """What sessions take that take jobs, as far as the principal may read its jobs."""
+        seen: set[tuple[str, str]] = set()
+        for load in self.loads:
+            for (namespace, queue, kind), workers in load.items():
+                if (
+                    kind
+                    and workers.sessions
+                    and namespace == scope.namespace
+                    and (queue, kind) not in seen
+                    and scope.grants.may(Permission.READ, queue, kind)
+                ):
+                    seen.add((queue, kind))
+                    yield queue, kind
+
+    def nearest(self, scope: Scope, queue: str, kind: str) -> tuple[Subscribed, ...]:
+        """Subscriptions that are easily mistaken for these.
+
+        First those to a like kind of the queue, then those to the kind in a like queue, then in any other one.
+        """
+        subscribed = sorted(self.subscribed(scope))
+        kinds = [other for where, other in subscribed if where == queue]
+        queues = [where for where, other in subscribed if other == kind]
+        found = [(queue, like) for like in difflib.get_close_matches(kind, kinds, MOST_NEAREST)]
+        found += [(like, kind) for like in difflib.get_close_matches(queue, queues, MOST_NEAREST)]
+        found += [(where, kind) for where in queues if (where, kind) not in found]
+        return tuple(
+            Subscribed(where, other, self.of(scope.namespace, where, other).sessions)
+            for where, other in found[:MOST_NEAREST]
+        )
+
+
+class Fleet:
+    """Answers what the workers of all servers take, at most about 3 s old; of this server, now."""
+
+    def __init__(self, store: InsightStore, own: Callable[[], Awaitable[Load]], server: ThisServer) -> None:
+        self._store = store
+        self._own = own
+        self._server = server
+        self._measured_last: Load = {}
+        self._measure_from = 0.0
+        self._others: Cached[AllWorkers] = Cached(READ_EVERY)
+
+    async def now(self) -> AllWorkers:
+        """What they take."""
+        others = await self._others.get(None, self._read)
+        return AllWorkers((await self._measured(), *others.loads), others.unknown)
+
+    async def _measured(self) -> Load:
+        """That of this server. To measure ten thousand sessions takes milliseconds, so many calls share that."""
+        began = time.monotonic()
+        if began >= self._measure_from:
+            self._measured_last = await self._own()
+            ended = time.monotonic()
+            self._measure_from = ended + MEASURE_AGAIN_AFTER * (ended - began)
+        return self._measured_last
+
+    async def _read(self) -> AllWorkers:
+        servers = await self._store.server_loads(self._server.id)
+        load: Load = {}
+        unknown = []
+        for row in servers:
+            theirs = None if row["silent"] or row["load"] is None else _readable(row["load"])
+            if theirs is None:
+                unknown.append(row["name"])
+                continue
+            for place, workers in theirs.items():
+                load.setdefault(place, Workers()).add(workers)
+        for row in await self._store.calling_sessions():
+            _add_calling(load, row)
+        return AllWorkers((load,), tuple(unknown))
+
+
+def _readable(text: str) -> Load | None:
+    """A load; None: it is of a form that this version does not know."""
+    try:
+        return read(text)
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def _add_calling(load: Load, row: Record) -> None:
+    """Counts a session without a stream. Where it bounds nothing it has one slot free, for its next call."""
+    options = UnarySessionOptions.of(row["greeting"])
+    slots = options.slots or row["held"] + 1
+    free = max(0, slots - row["held"])
+    workers = Workers(sessions=1, slots=slots, free=free, largest=ANY_SIZE if free else 0)
+    for queue, kind in {*options.subscriptions, *((queue, "") for queue, _ in options.subscriptions)}:
+        load.setdefault((row["namespace_id"], queue, kind), Workers()).add(workers)

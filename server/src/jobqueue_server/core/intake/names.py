@@ -1,0 +1,187 @@
+"""Names that one job at a time holds, so that the same work is enqueued once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from ...errors import Duplicate, FieldInvalid, FieldViolation, JobQueueError
+from ...model import OnConflict, UniqueAction, UniqueField
+from ...scope import Scope
+from ...store.database import Session
+from ...store.intake.intake import Changed, Conflict, IntakeStore, Name, NameHolder, NewRows, Stored
+
+_ACTIONS = {OnConflict.REPLACE: UniqueAction.REPLACED, OnConflict.DEBOUNCE: UniqueAction.DEBOUNCED}
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Names that a transaction has locked.
+
+    Attributes:
+        at: When the transaction began.
+        rows: The jobs that want them, in their order.
+        wanted: By the digest of the name, the first job that wants it.
+        free: The names that were free.
+        known: Jobs that want nothing, as their idempotency key stands for a job: that job and its request's digest.
+    """
+
+    at: datetime
+    rows: Sequence[NewRows]
+    wanted: Mapping[bytes, NewRows]
+    free: frozenset[bytes]
+    known: Mapping[UUID, tuple[UUID, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What becomes of jobs that want names.
+
+    Attributes:
+        conflicts: Those that are not to be stored, as another one holds their name.
+        changes: For each job that is to be changed, and each field, the job that it comes from: the last one.
+    """
+
+    conflicts: Mapping[UUID, Conflict]
+    changes: Mapping[UUID, Mapping[UniqueField, NewRows]]
+
+
+class UniqueNames:
+    """Decides which jobs get the names that they want.
+
+    A name is first locked and then judged, by two statements: the second one sees what those had stored for whose end
+    the first one waited. Names lock in the order of their digests, before all else that a transaction locks and waits
+    for. Of jobs with the same name in one transaction the first one counts. None of them is handed off, so the first
+    one still waits when the others are answered. Jobs that are to be changed lock after names, in the order of their
+    ids, and before idempotency keys and turnstiles.
+    """
+
+    def __init__(self, store: IntakeStore) -> None:
+        self._store = store
+
+    async def take(
+        self, scope: Scope, session: Session, rows: Sequence[NewRows], settling: UUID | None = None
+    ) -> Taken:
+        """Locks the names of jobs, except of those whose idempotency key is known.
+
+        Args:
+            scope: Whose jobs they are.
+            session: The transaction.
+            rows: The jobs.
+            settling: A job that the transaction is going to settle.
+        """
+        digests = [row.key_digest for row in rows if row.key_digest is not None]
+        standing = await self._store.standing_keys(scope, digests, session) if digests else {}
+        known = {
+            row.id: standing[row.key_digest]
+            for row in rows
+            if row.key_digest is not None and row.key_digest in standing
+        }
+        taken = await self._take(session, [row for row in rows if row.id not in known], known)
+        if settling is not None and (changing := _changing(taken)):
+            await self._store.lock_holders(changing, settling, session)
+        return taken
+
+    async def _take(
+        self, session: Session, rows: Sequence[NewRows], known: Mapping[UUID, tuple[UUID, bytes]]
+    ) -> Taken:
+        wanted: dict[bytes, NewRows] = {}
+        for row in rows:
+            if row.name is not None:
+                wanted.setdefault(row.name.digest, row)
+        at, free = await self._store.take_names(wanted, session)
+        return Taken(at, rows, wanted, free, known)
+
+    async def judge(self, session: Session, taken: Taken) -> Judgement:
+        """Which jobs are not to be stored, and what is to be changed of those that hold their names."""
+        asked = {digest: row for digest, row in taken.wanted.items() if digest not in taken.free}
+        holders = await self._store.judge_names(asked, _changing(taken), session) if asked else {}
+        conflicts: dict[UUID, Conflict] = {}
+        changes: defaultdict[UUID, dict[UniqueField, NewRows]] = defaultdict(dict)
+        for row in taken.rows:
+            if row.name is None:
+                continue
+            holder = holders.get(row.name.digest)
+            if holder is None:
+                first = taken.wanted[row.name.digest]
+                if first is row:
+                    continue
+                holder = NameHolder(first.id, True, first.lane_id, first.new.key)
+            conflict = conflicts[row.id] = _conflict(row, row.name, holder)
+            if conflict.action in _ACTIONS.values():
+                changes[holder.job_id].update(dict.fromkeys(row.name.replace, row))
+                if row.name.on_conflict is OnConflict.DEBOUNCE:
+                    changes[holder.job_id][UniqueField.RUN_AT] = row
+        return Judgement(conflicts, changes)
+
+    async def change(self, session: Session, judgement: Judgement) -> Sequence[Changed]:
+        """Changes the jobs that hold names, once those that take them now are stored."""
+        return await self._store.change_jobs(judgement.changes, session) if judgement.changes else ()
+
+    async def enqueue(self, rows: Sequence[NewRows]) -> Stored:
+        """Stores jobs without idempotency keys whose names are free, in a transaction of their own.
+
+        Raises:
+            BacklogOfKeys: As `IntakeStore.enqueue_limited`.
+        """
+        async with self._store.transaction() as session:
+            taken = await self._take(session, rows, {})
+            judgement = await self.judge(session, taken)
+            conflicts = judgement.conflicts
+            left = [row for row in rows if row.id not in conflicts]
+            stored = Stored(taken.at, frozenset(), frozenset())
+            if left:
+                limited = any(row.stiles is not None for row in left)
+                enqueue = self._store.enqueue_limited if limited else self._store.enqueue
+                stored = await enqueue(left, session)
+            changed = await self.change(session, judgement)
+        return replace(stored, lost_keys=frozenset(conflicts), conflicts=conflicts, changed=changed)
+
+
+def _changing(taken: Taken) -> list[bytes]:
+    """The names that others hold whose jobs are to be changed."""
+    names = {row.name.digest for row in taken.rows if row.name is not None and row.name.on_conflict.changes}
+    return sorted(names - taken.free)
+
+
+def _conflict(row: NewRows, name: Name, holder: NameHolder) -> Conflict:
+    if name.on_conflict is OnConflict.REJECT:
+        return Conflict(holder.job_id, None)
+    if name.on_conflict is OnConflict.KEEP or not holder.waits:
+        return Conflict(holder.job_id, UniqueAction.KEPT)
+    if (holder.lane_id, holder.key) != (row.lane_id, row.new.key):
+        return Conflict(holder.job_id, None, apart=True)
+    return Conflict(holder.job_id, _ACTIONS[name.on_conflict])
+
+
+def name_of(row: NewRows) -> Name:
+    """The name that the one job of a row wants."""
+    assert row.name is not None
+    return row.name
+
+
+def refusal(conflict: Conflict, path: str) -> JobQueueError:
+    """What a caller is told whose job is not to be stored beside the one that holds its name.
+
+    Args:
+        conflict: That job, with no action.
+        path: Where the name stands in the request.
+    """
+    if conflict.apart:
+        return FieldInvalid.of(
+            f"{path}.on_conflict",
+            f"must be KEEP or REJECT here: the job {conflict.job_id} holds this name in another queue or with "
+            "another `key`, and a job never changes these; with `scope` QUEUE_AND_KIND each queue has names of its own",
+        )
+    message = (
+        f"the job {conflict.job_id} holds this name; it is to be done once, "
+        "and this one asked to be rejected then"
+    )
+    return Duplicate(
+        f"{path}: {message}",
+        metadata={"job_id": str(conflict.job_id)},
+        violations=[FieldViolation(path, message)],
+    )

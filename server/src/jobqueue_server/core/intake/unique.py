@@ -1,0 +1,82 @@
+"""Single jobs that are unique: the job that holds their name already is answered instead of stored."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from ...grants import Permission
+from ...metrics import Metrics
+from ...model import Enqueued, Job, NewJob, NewJobs
+from ...scope import Scope
+from ...store.query.reads import ReadStore
+from .batch import Batch
+from .batcher import Batcher
+from .intake import Intake
+from .keyed import KeyedBatches
+from .names import refusal
+from .waiting import Waiting
+
+
+class UniqueJobs:
+    """Those without idempotency keys share inserts, in a line of their own. Each other is a batch of one."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        batcher: Batcher,
+        keyed_batches: KeyedBatches,
+        reads: ReadStore,
+        waiting: Waiting,
+        metrics: Metrics,
+    ) -> None:
+        self._intake = intake
+        self._batcher = batcher
+        self._keyed_batches = keyed_batches
+        self._reads = reads
+        self._waiting = waiting
+        self._metrics = metrics
+
+    async def enqueue(self, scope: Scope, new: NewJob) -> Enqueued:
+        """Stores a job, or answers the one that holds its name.
+
+        Raises:
+            Duplicate: Another job holds the name, and this one asked to be refused then.
+            FieldInvalid: Another job holds the name, and can't be changed by this one.
+            PayloadInvalid, KindUnknown: It does not fit.
+            ServersDiffer: An older server runs.
+            IdempotencyKeyReused: Its key stands for another request.
+            QueueFull, QueueBacklogFull: Too many wait.
+            DatabaseAway: It may have been stored or not.
+        """
+        batch = await self._intake.rows_in_new_lanes(scope, [NewJobs.of(new)], "job", self._waiting)
+        if new.idempotency_key is not None:
+            return await self._enqueue_keyed(scope, batch)
+        full = batch.full_limit
+        if full is not None:
+            raise self._waiting.refusal(full)
+        at = await self._batcher.stored(batch)
+        row = batch.rows[0]
+        conflict = batch.conflict
+        if conflict is None:
+            return Enqueued(row.id, False, batch.job(at), batch.pressure)
+        action = conflict.action
+        self._metrics.duplicate(new.kind, action)
+        if action is None:
+            raise refusal(conflict, f"{batch.path}.unique")
+        job = await self._read(scope, conflict.job_id)
+        return Enqueued(conflict.job_id, False, job, batch.pressure, action)
+
+    async def _enqueue_keyed(self, scope: Scope, batch: Batch) -> Enqueued:
+        done = await self._keyed_batches.enqueue(scope, batch)
+        job_id = done.ids[0]
+        if done.at is not None and job_id == batch.rows[0].id:
+            return Enqueued(job_id, False, batch.job(done.at), done.pressure)
+        job = await self._read(scope, job_id)
+        return Enqueued(job_id, job_id in done.replayed, job, done.pressure, done.actions.get(0))
+
+    async def _read(self, scope: Scope, job_id: UUID) -> Job | None:
+        """The job as it is now, for a principal that may read it: it may be of another queue or kind."""
+        job = await self._reads.get(scope, job_id)
+        if job is None or not scope.grants.may(Permission.READ | Permission.PAYLOADS, job.queue, job.kind):
+            return None
+        return job

@@ -1,0 +1,1 @@
+"""Jobs that wait for their key are let in; the counts of keys are kept right."""

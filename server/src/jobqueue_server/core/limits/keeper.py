@@ -1,0 +1,105 @@
+"""Walks through all turnstiles: after a change of a limit, and all the time to see that they count what is there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from ...errors import JobQueueError
+from ...metrics import Metrics
+from ...store.limits.turnstiles import TurnstileStore
+from ..catalog.catalog import Catalog
+from ..catalog.queues import KEY_POLICY_LEVEL
+from ..events.key_calls import KeyCalls
+from ..tuning import Tuning
+from ..upkeep.levels import Levels
+
+_log = logging.getLogger(__name__)
+
+#: Before every turnstile.
+BEGINNING = -(2**63)
+
+
+class Keeper:
+    """Each server walks by itself, in small steps, and what one did another one finds done.
+
+    So a change of a limit needs no owner: a server that dies on its way leaves the rest to the others.
+    """
+
+    def __init__(
+        self,
+        store: TurnstileStore,
+        catalog: Catalog,
+        key_calls: KeyCalls,
+        levels: Levels,
+        metrics: Metrics,
+        tuning: Tuning,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._key_calls = key_calls
+        self._levels = levels
+        self._metrics = metrics
+        self._tuning = tuning
+        self._changed = asyncio.Event()
+        # The revisions of the queues for which all keys were asked whether they may let one in now.
+        self._walked: dict[int, int] = {}
+        self._after = BEGINNING
+        catalog.on_change.append(self._changed.set)
+
+    async def run(self) -> None:
+        """Walks until cancelled. While the database is away it waits."""
+        while True:
+            try:
+                if self._levels.allows(KEY_POLICY_LEVEL):
+                    await self.follow()
+                    await self.audit()
+            except JobQueueError as error:
+                _log.debug("the audit of keys waits: %s", error)
+            try:
+                async with asyncio.timeout(self._tuning.keys_audit_every):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            self._changed.clear()
+
+    async def follow(self) -> None:
+        """If a queue's limits have changed since the last time, lets the keys call that may let one in now.
+
+        Raises:
+            DatabaseAway: The next time begins anew.
+        """
+        revisions = {lane.queue_id: lane.revision for lane in self._catalog.lanes()}
+        if revisions == self._walked:
+            return
+        after: int | None = BEGINNING
+        while after is not None:
+            walked = await self._store.call_keys(after, self._tuning.keys_called)
+            self._key_calls.may_let_in(walked.calling)
+            after = walked.last
+        self._walked = revisions
+
+    async def audit(self) -> None:
+        """A step of the audit: some turnstiles are compared, those of keys without jobs forgotten.
+
+        What has drifted is counted anew. It never should: each statement that moves a token changes the count.
+
+        Raises:
+            DatabaseAway: The next step begins at the same place.
+        """
+        after = self._after
+        called = await self._store.call_keys(after, self._tuning.keys_audited)
+        self._key_calls.may_let_in(called.calling)
+        walked = await self._store.audit_keys(
+            after, self._tuning.keys_audited, self._tuning.keys_rows_counted
+        )
+        self._after = BEGINNING if walked.last is None else walked.last
+        for stile, queue_id in walked.drifted:
+            lane = next((lane for lane in self._catalog.lanes() if lane.queue_id == queue_id), None)
+            queue = "" if lane is None else lane.queue
+            _log.error(
+                "the turnstile %d of queue %s did not count what is there; it is counted anew", stile, queue
+            )
+            self._metrics.drifted(queue)
+            await self._store.recount(stile)
+            self._key_calls.may_let_in([stile])

@@ -1,0 +1,1 @@
+"""Changes of many jobs: operations, and the statements of their steps."""

@@ -1,0 +1,154 @@
+"""What an operation is asked to do, and the form in which it is stored."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Any
+from uuid import UUID
+
+from ...lifecycle import TERMINAL, Status
+
+_MICROSECOND = timedelta(microseconds=1)
+_LIVE = frozenset(Status) - TERMINAL
+
+
+class Verb(IntEnum):
+    """What is done to each job; the numbers are those of `operation.verb`."""
+
+    RETRY = 1
+    CANCEL = 2
+    DELETE = 3
+
+    @property
+    def method(self) -> str:
+        """The name of the method."""
+        return f"{self.name.capitalize()}Jobs"
+
+    @property
+    def label(self) -> str:
+        """Its name in metrics."""
+        return self.name.lower()
+
+    @property
+    def statuses(self) -> frozenset[Status]:
+        """The statuses of the jobs that it can be done to."""
+        return _LIVE if self is Verb.CANCEL else TERMINAL
+
+    @property
+    def default_statuses(self) -> frozenset[Status]:
+        """The statuses where none are named: a retry leaves out what has succeeded."""
+        return self.statuses - {Status.SUCCEEDED} if self is Verb.RETRY else self.statuses
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which jobs: those that match all that is set. `ids` None means any id, empty `statuses` those of the verb."""
+
+    ids: tuple[UUID, ...] | None = None
+    queue: str | None = None
+    kind: str | None = None
+    statuses: frozenset[Status] = frozenset()
+    labels: dict[str, str] = field(default_factory=dict)
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    ended_after: datetime | None = None
+    ended_before: datetime | None = None
+    reasons: tuple[str, ...] = ()
+    error_type: str | None = None
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an operation is to do.
+
+    Attributes:
+        selection: Which jobs.
+        per_second: How many of them a second; 0: as fast as it goes.
+        max_jobs: After how many it is done; 0: after all.
+        spread: Of a retry: over how long their starts are spread.
+        reason: Of a cancel: why.
+        run_at: Of a retry: the earliest start. None: the retry, and `delay`.
+        delay: Of a retry: how long after it the earliest start is.
+        to_queue: Of a retry: the queue in which the jobs wait then. None: each stays in its own.
+        reset_checkpoint: Of a retry: whether each begins anew.
+    """
+
+    selection: Selection
+    per_second: int = 0
+    max_jobs: int = 0
+    spread: timedelta = timedelta()
+    reason: str = ""
+    run_at: datetime | None = None
+    delay: timedelta = timedelta()
+    to_queue: str | None = None
+    reset_checkpoint: bool = False
+
+
+def to_json(request: Request) -> str:
+    """As it is stored. The text is the same for equal requests."""
+    chosen = request.selection
+    stored = {
+        "ids": None if chosen.ids is None else [str(each) for each in chosen.ids],
+        "queue": chosen.queue,
+        "kind": chosen.kind,
+        "statuses": sorted(chosen.statuses),
+        "labels": chosen.labels,
+        "created_after": _text(chosen.created_after),
+        "created_before": _text(chosen.created_before),
+        "ended_after": _text(chosen.ended_after),
+        "ended_before": _text(chosen.ended_before),
+        "reasons": list(chosen.reasons),
+        "error_type": chosen.error_type,
+        "everything": chosen.everything,
+        "per_second": request.per_second,
+        "max_jobs": request.max_jobs,
+        "spread_us": request.spread // _MICROSECOND,
+        "reason": request.reason,
+        "run_at": _text(request.run_at),
+        "delay_us": request.delay // _MICROSECOND,
+        "to_queue": request.to_queue,
+        "reset_checkpoint": request.reset_checkpoint,
+    }
+    return json.dumps({name: value for name, value in stored.items() if value}, sort_keys=True)
+
+
+def from_json(text: str) -> Request:
+    """What `to_json` made."""
+    stored: dict[str, Any] = json.loads(text)
+    ids = stored.get("ids")
+    return Request(
+        Selection(
+            None if ids is None else tuple(UUID(each) for each in ids),
+            stored.get("queue"),
+            stored.get("kind"),
+            frozenset(Status(each) for each in stored.get("statuses", ())),
+            stored.get("labels", {}),
+            _moment(stored.get("created_after")),
+            _moment(stored.get("created_before")),
+            _moment(stored.get("ended_after")),
+            _moment(stored.get("ended_before")),
+            tuple(stored.get("reasons", ())),
+            stored.get("error_type"),
+            stored.get("everything", False),
+        ),
+        stored.get("per_second", 0),
+        stored.get("max_jobs", 0),
+        stored.get("spread_us", 0) * _MICROSECOND,
+        stored.get("reason", ""),
+        _moment(stored.get("run_at")),
+        stored.get("delay_us", 0) * _MICROSECOND,
+        stored.get("to_queue"),
+        stored.get("reset_checkpoint", False),
+    )
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

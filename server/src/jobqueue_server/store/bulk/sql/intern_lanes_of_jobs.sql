@@ -1,0 +1,17 @@
+-- lane: made by the first retry that brings a kind into a queue, gated as intern_lane has it
+-- $1 uuid[]: jobs that have ended, whose finished rows this transaction has locked; $2, $3 uuid: the smallest, the greatest
+-- $4 int4: namespace; $5 text: the queue
+-- As intern_lane, for the kinds of these jobs. Where no lane is missing, the queue is not locked.
+insert into lane (queue_id, kind_id, gated, namespace_id)
+select q.id, k.id, gates(q, k), q.namespace_id
+from queue q
+join kind k on k.namespace_id = q.namespace_id
+where q.namespace_id = $4 and q.name = $5
+    and k.id = any(array(
+        select n.kind_id
+        from job j join lane n on n.id = j.lane_id
+        where j.id = any($1::uuid[]) and j.id >= $2 and j.id <= $3
+    ))
+    and not exists (select from lane o where o.queue_id = q.id and o.kind_id = k.id)
+for share of q, k
+on conflict (queue_id, kind_id) do nothing

@@ -1,0 +1,1 @@
+"""Why jobs wait, and what queues want."""

@@ -1,0 +1,52 @@
+-- read: what holds back a job that waits for its key
+-- $1 uuid: the job, which a statement with the namespace has found; $2 int4: holders at most; $3 int4: jobs before it at most
+-- Bounded reads of one index. No row: it waits for its key no longer, or the queue's limits are gone.
+with own as materialized (
+    select l.id, l.stile, l.priority, l.run_at, j.key, t.taken, t.calls_at, q.key_rate_count,
+        k.max_running as own, k.paused_at, k.paused_by, q.key_order is not null as strict, t.blocked_by,
+        coalesce(case when q.key_order is null then k.max_running end, q.key_max_running) as max_running,
+        t.cancels_to is not null as cancels, coalesce(q.key_fair, false) as fair
+    from live_job l
+    join job j on j.id = l.id
+    join turnstile t on t.id = l.stile
+    join queue q on q.id = t.queue_id
+    left join queue_key k on k.id = t.id
+    where l.id = $1 and l.hold = 1
+),
+holder as materialized (
+    select h.id, h.lane_id, h.state, h.session_id, h.changed_at, h.run_at
+    from own
+    cross join lateral (
+        select l.id, l.lane_id, l.state, l.session_id, l.changed_at, l.run_at
+        from live_job l where l.stile = own.stile and l.hold is null limit 1000
+    ) h
+    order by h.state = 2 desc, h.run_at, h.id
+    limit $2
+),
+ahead as (
+    select count(*)::int4 as jobs
+    from own
+    cross join lateral (
+        select from live_job l
+        where l.stile = own.stile and l.hold = 1
+            and (l.priority > own.priority or (l.priority = own.priority and (l.run_at, l.id) < (own.run_at, own.id)))
+        limit $3
+    ) b
+)
+select
+    own.key, own.taken, own.max_running, own.own is not null as of_its_own, own.paused_at, own.paused_by,
+    own.key_rate_count is not null as rated, own.calls_at, own.strict, own.blocked_by, own.cancels, own.fair,
+    (select jobs from ahead) as ahead,
+    (select array_agg(h.id order by h.state = 2 desc, h.run_at, h.id) from holder h) as holders,
+    (select array_agg(h.lane_id order by h.state = 2 desc, h.run_at, h.id) from holder h) as lanes,
+    (
+        select array_agg(coalesce((select s.name from worker_session s where s.id = h.session_id), '')
+            order by h.state = 2 desc, h.run_at, h.id)
+        from holder h
+    ) as workers,
+    (
+        select array_agg(case when h.state = 2 then h.changed_at else h.run_at end
+            order by h.state = 2 desc, h.run_at, h.id)
+        from holder h
+    ) as since
+from own

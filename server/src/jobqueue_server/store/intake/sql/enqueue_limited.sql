@@ -1,0 +1,282 @@
+-- enqueue: - -> queued, held back, or leased in the same statement (hand-off), of jobs whose queue limits their key
+-- $1 .. $13 as in enqueue.sql; but among jobs with idempotency keys ($9; $11 namespace int4[]) there may be some without.
+-- fields: parameters
+-- $14 priority int2[]  $15 max_attempts int2[]  $16 timeout_ms int4[]  $17 min_backoff_ms int4[]
+-- $18 max_backoff_ms int4[]  $19 labels text[]  $20 headers bytea[]  $21 idempotency_key text[]
+-- end of fields
+-- For each job, and empty where no job of the batch has one:
+-- fields: parameters of each job
+-- $22 key text[]
+-- end of fields
+-- For each job too, turnstile.id; null: nothing limits the job.
+-- fields: parameter of the stile
+-- $23 stile int8[]
+-- end of fields
+-- A job with a stile and no hold asks for a token. Those that get none wait for their key, and are among `kept`. Where
+-- others wait already, none gets one: a key's jobs go in turn. Nor does one where the queue has a rate, which promote.sql
+-- looks after. A job with a stile and a hold asks when it is let go.
+-- Turnstiles lock in the order of their ids, after the idempotency keys; nothing else here waits for a lock.
+-- `granted` brings the limit to a row that is there, and the answer back. A key of which something is said has a row, which
+-- has its own limit. Jobs wait behind a row that was written if, and only if, a job of this statement does: only then are
+-- its jobs counted through (`waits`). In strict order the limit is 1.
+-- Where keys take turns, one that has no job in line and none that runs gets one token; who is let in next is up to promote.sql.
+-- In strict order a job that waits gets a run_at after that of all that came before, under the lock: of two enqueues the one
+-- that is answered first goes first, whatever the clock does. Those of one insert are in the order of their ids. Of a blocked
+-- key none is let in.
+with keyed as (
+    insert into idempotency_key (namespace_id, key_digest, job_id, request_digest, expires_at)
+    select k.namespace_id, k.digest, k.job_id, k.request_digest, now() + $12::interval
+    from unnest($9::bytea[], $1::uuid[], $10::bytea[], $11::int4[]) as k (digest, job_id, request_digest, namespace_id)
+    where k.digest is not null
+    order by k.digest
+    on conflict (namespace_id, key_digest) do update
+        set job_id = excluded.job_id, request_digest = excluded.request_digest, expires_at = excluded.expires_at
+        where idempotency_key.expires_at <= now()
+    returning job_id
+),
+present as materialized (
+    select s.id, s.epoch from worker_session s where s.id = any($5::int8[]) and s.ended_at is null
+),
+gate as materialized (
+    select id from lane where id = any($4::int4[]) and gated
+),
+run as materialized (
+    select
+        array_agg(
+            case
+                when (r.session_id, r.epoch) in (select id, epoch from present) and r.lane_id not in (select id from gate)
+                    then r.session_id
+                else 0
+            end order by r.number
+        ) as holder,
+        array_agg(
+            greatest(coalesce(r.run_at, now() + r.delay_ms * interval '1 millisecond', now()), now())
+            order by r.number
+        ) as starts_at
+    from unnest($4::int4[], $5::int8[], $6::int4[], $7::timestamptz[], $8::int8[])
+        with ordinality as r (lane_id, session_id, epoch, run_at, delay_ms, number)
+),
+came as materialized (
+    select
+        a.id,
+        a.payload,
+        -- fields: of each job from a,
+        a.key,
+        -- end of fields
+        a.stile,
+        a.number,
+        width_bucket(a.number, $3::int8[]) as run,
+        case when ($13::int2[])[width_bucket(a.number, $3::int8[])] is null then a.stile end as asks
+    from unnest(
+        $1::uuid[], $2::bytea[],
+        -- fields: arguments of each job,
+        $22::text[],
+        -- end of fields
+        -- fields: argument of the stile,
+        $23::int8[],
+        -- end of fields
+        $9::bytea[]
+    ) with ordinality as a (
+        id, payload,
+        -- fields: of each job,
+        key,
+        -- end of fields
+        stile, digest, number
+    )
+    where cardinality($9::bytea[]) = 0 or a.digest is null or a.id in (select job_id from keyed)
+),
+policy as materialized (
+    select
+        array_agg(n.id order by n.id) as lanes,
+        array_agg(q.id order by n.id) as queues,
+        array_agg(
+            case
+                when q.key_rate_count is not null then 0
+                when q.key_fair then 1
+                else coalesce(q.key_max_running, 2147483647)
+            end order by n.id
+        ) as most,
+        array_agg(case when q.key_rate_count is not null or q.key_fair then now() end order by n.id) as calls_at,
+        array_agg(q.key_order is not null order by n.id) as ordered,
+        array_agg(q.id) filter (where q.key_fair) as fair
+    from lane n
+    join queue q on q.id = n.queue_id
+    where n.id = any($4::int4[])
+),
+asked as (
+    insert into turnstile (id, queue_id, taken, waiting, granted, calls_at, last_at)
+    select
+        c.id, ((select queues from policy))[c.place], least(c.jobs, c.most), c.jobs - least(c.jobs, c.most), c.most,
+        case when c.jobs > c.most then ((select calls_at from policy))[c.place] end,
+        case when ((select ordered from policy))[c.place] then now() end
+    from (
+        select c.id, c.jobs, c.place, ((select most from policy))[c.place] as most
+        from (
+            select
+                asks as id, count(*)::int4 as jobs, width_bucket(min(($4::int4[])[run]), (select lanes from policy)) as place
+            from came where asks is not null group by asks
+        ) c
+    ) c
+    order by c.id
+    on conflict (id) do update set
+        granted = case
+            when turnstile.waiting > 0 or excluded.granted = 0 or turnstile.blocked_by is not null then 0
+            else greatest(
+                least(
+                    coalesce(turnstile.own_limit, excluded.granted) - turnstile.taken,
+                    case
+                        when excluded.last_at is not null or excluded.queue_id = any((select fair from policy)::int4[])
+                            then 1 - turnstile.taken
+                    end,
+                    excluded.taken + excluded.waiting
+                ),
+                0
+            )
+        end,
+        taken = turnstile.taken + case
+            when turnstile.waiting > 0 or excluded.granted = 0 or turnstile.blocked_by is not null then 0
+            else greatest(
+                least(
+                    coalesce(turnstile.own_limit, excluded.granted) - turnstile.taken,
+                    case
+                        when excluded.last_at is not null or excluded.queue_id = any((select fair from policy)::int4[])
+                            then 1 - turnstile.taken
+                    end,
+                    excluded.taken + excluded.waiting
+                ),
+                0
+            )
+        end,
+        waiting = turnstile.waiting + excluded.taken + excluded.waiting - case
+            when turnstile.waiting > 0 or excluded.granted = 0 or turnstile.blocked_by is not null then 0
+            else greatest(
+                least(
+                    coalesce(turnstile.own_limit, excluded.granted) - turnstile.taken,
+                    case
+                        when excluded.last_at is not null or excluded.queue_id = any((select fair from policy)::int4[])
+                            then 1 - turnstile.taken
+                    end,
+                    excluded.taken + excluded.waiting
+                ),
+                0
+            )
+        end,
+        -- Also where the limit was raised, and the key does not call yet.
+        calls_at = coalesce(
+            turnstile.calls_at,
+            excluded.calls_at,
+            case
+                when turnstile.waiting > 0 and turnstile.taken < coalesce(turnstile.own_limit, excluded.granted)
+                    and turnstile.blocked_by is null
+                    then now()
+            end,
+            -- Nothing waited. Where a job of the key has a worker, its turn may be now.
+            case
+                when turnstile.waiting = 0 and turnstile.taken + excluded.taken + excluded.waiting > 1
+                    and turnstile.blocked_by is null and excluded.queue_id = any((select fair from policy)::int4[])
+                    then now()
+            end
+        ),
+        last_at = case
+            when excluded.last_at is not null
+                then greatest(excluded.last_at, turnstile.last_at + interval '1 microsecond')
+        end
+    returning
+        id, granted, waiting, last_at,
+        case
+            when waiting > 0 then waiting > (select q.key_max_waiting from queue q where q.id = turnstile.queue_id)
+        end as passes,
+        calls_at <= now() as calls
+),
+let_in as materialized (
+    select
+        array_agg(id order by id) filter (where waiting > 0) as ids,
+        array_agg(granted order by id) filter (where waiting > 0) as granted,
+        bool_or(last_at is not null) as ordered,
+        array_agg(coalesce(last_at, '-infinity') order by id) filter (where waiting > 0) as last_at,
+        refuse_backlog(array_agg(id order by id) filter (where passes)) as fits,
+        array_agg(id order by id) filter (where calls) as calling
+    from asked
+),
+waits as materialized (
+    select id
+    from (
+        select id, asks, place, row_number() over (partition by asks order by number) as turn
+        from (
+            select id, asks, number, width_bucket(asks, (select ids from let_in)) as place
+            from came
+            where (select ids from let_in) is not null and asks is not null
+        ) c
+        where ((select ids from let_in))[place] = asks
+    ) c
+    where turn > ((select granted from let_in))[place]
+),
+placed as materialized (
+    select
+        id,
+        payload,
+        -- fields: of each job,
+        key,
+        -- end of fields
+        stile,
+        run,
+        case
+            when waits and (select ordered from let_in) then greatest(
+                ((select starts_at from run))[run],
+                ((select last_at from let_in))[width_bucket(asks, (select ids from let_in))]
+            )
+            else ((select starts_at from run))[run]
+        end as starts_at,
+        case when not waits then nullif(((select holder from run))[run], 0) end as holder,
+        case when waits then 1 else ($13::int2[])[run] end as hold
+    from (select c.*, c.id in (select id from waits) as waits from came c offset 0) c
+),
+body as (
+    insert into job (
+        id, run_at, lane_id,
+        -- fields: columns,
+        priority, max_attempts, timeout_ms, min_backoff_ms, max_backoff_ms, labels, headers, idempotency_key, key,
+        -- end of fields
+        payload
+    )
+    select
+        id, starts_at, ($4::int4[])[run],
+        -- fields: values,
+        coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run], ($17::int4[])[run],
+        ($18::int4[])[run], ($19::text[])[run]::jsonb, ($20::bytea[])[run], ($21::text[])[run], key,
+        -- end of fields
+        payload
+    from placed
+),
+live as (
+    insert into live_job (
+        id, run_at, lane_id,
+        -- fields: columns of live_job,
+        priority, max_attempts, timeout_ms,
+        -- end of fields
+        state, hold, stile, attempts, session_id, deadline
+    )
+    select
+        id, starts_at, ($4::int4[])[run],
+        -- fields: values of live_job,
+        coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run],
+        -- end of fields
+        case when holder is not null then 2 when hold is null then 1 else 3 end, hold, stile,
+        case when holder is null then 0 else 1 end, holder,
+        case when holder is not null then now() + interval '1 millisecond' *
+            -- fields: timeout
+            ($16::int4[])[run]
+            -- end of fields
+        end
+    from placed
+)
+select
+    now() as at,
+    case when cardinality($9::bytea[]) > 0 then (select array_agg(id) from placed) end as stored,
+    case
+        when (select holder from run) <> $5::int8[]
+            then (select array_agg(id) from placed where holder is null and hold is null and ($5::int8[])[run] <> 0)
+    end as refused,
+    (select array_agg(id) from waits) as kept,
+    (select calling from let_in) as calling,
+    (select fits from let_in) as fits

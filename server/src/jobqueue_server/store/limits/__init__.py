@@ -1,0 +1,1 @@
+"""Who was let in by its key, and who waits for it."""

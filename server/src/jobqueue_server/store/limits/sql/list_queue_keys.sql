@@ -1,0 +1,63 @@
+-- read: a page of the keys of a queue
+-- $1 int4: namespace; $2 text: queue; $3 int4: which ones; 0: all, 1: at their limit, 2: paused, 3: those that jobs wait for
+-- $4 int4: how many keys of all queues to look at; $5 int4: of the queue's, how many to keep, those that most jobs wait for
+-- $6 int4, $7 int8: where the kept begin: (waiting, id) of the last of the page before; null: at the beginning
+-- $8 text: only names after this one; null: the page is in the order of the kept, else by name; $9 int4: rows at most
+-- It reads all turnstiles: an index by queue would have to be written with each start of a job that waited.
+-- A turnstile has no name: that of a key of which something is said stands in queue_key, that of others in their live jobs.
+-- Without keys there is one row of nulls, for `capped`: whether there may be more than were looked at, or than were kept.
+-- The "C" order is that of the code points, the same on every server whatever its locale, so that a page token holds.
+with found as materialized (
+    select
+        l.id, l.taken, l.waiting, k.name, k.max_running, k.paused_at, k.paused_by, k.revision,
+        coalesce(k.max_running, q.key_max_running) as allowed,
+        case when q.key_rate_count is not null and k.paused_at is null then l.calls_at end as next_start_at
+    from (select t.id, t.queue_id, t.taken, t.waiting, t.calls_at from turnstile t limit $4::int4) l
+    join queue q on q.id = l.queue_id
+    left join queue_key k on k.id = l.id
+    where q.namespace_id = $1 and q.name = $2
+        and (l.taken > 0 or l.waiting > 0 or k.id is not null)
+        and case $3::int4
+            when 1 then l.taken >= coalesce(k.max_running, q.key_max_running)
+            when 2 then k.paused_at is not null
+            when 3 then l.waiting > 0
+            else true
+        end
+),
+kept as materialized (
+    select *
+    from found
+    where $6::int4 is null or waiting < $6 or (waiting = $6 and id > $7::int8)
+    order by waiting desc, id
+    limit $5::int4
+),
+page as (
+    select *
+    from (
+        select
+            t.id, t.taken, t.waiting, t.max_running, t.paused_at, t.paused_by, t.revision, t.allowed, t.next_start_at,
+            coalesce(
+                t.name,
+                (
+                    select j.key
+                    from (
+                        (select l.id from live_job l where l.stile = t.id and l.hold is null limit 1)
+                        union all
+                        (select l.id from live_job l where l.stile = t.id and l.hold = 1 limit 1)
+                    ) l
+                    join job j on j.id = l.id
+                    limit 1
+                )
+            ) as name
+        from kept t
+    ) named
+    where name is not null and ($8::text is null or name > $8 collate "C")
+    order by case when $8::text is null then waiting end desc, case when $8::text is null then id end, name collate "C"
+    limit $9::int4
+)
+select
+    p.*,
+    exists (select from turnstile offset $4::int4) or ($8 is not null and (select count(*) from found) > $5) as capped
+from (values (true)) as one
+left join page p on true
+order by case when $8::text is null then waiting end desc, case when $8::text is null then id end, name collate "C"

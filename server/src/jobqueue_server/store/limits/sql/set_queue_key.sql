@@ -1,0 +1,31 @@
+-- queue: what is said of one of its keys -> calling, if one may be let in now
+-- $1 int4: queue, locked by this transaction; $2 text: the key; $3 int4: how many of its jobs run at once, null: as the queue
+-- says; $4 bool: whether it is paused; $5 text: by whom
+-- Where nothing is said any more the row goes. The turnstile tells those that let jobs in, under its lock.
+with said as (
+    insert into queue_key as k (id, queue_id, name, max_running, paused_at, paused_by)
+    select stile_of($1::int4, $2::text), $1::int4, $2::text, $3::int4, case when $4::bool then now() end, case when $4::bool then $5::text end
+    where $3::int4 is not null or $4::bool
+    on conflict (id) do update set
+        name = excluded.name,
+        max_running = excluded.max_running,
+        paused_at = case when $4::bool then coalesce(k.paused_at, excluded.paused_at) end,
+        paused_by = case when $4::bool and k.paused_at is not null then k.paused_by else excluded.paused_by end,
+        revision = excluded.revision
+),
+unsaid as (
+    delete from queue_key where id = stile_of($1::int4, $2::text) and $3::int4 is null and not $4::bool
+)
+insert into turnstile as t (id, queue_id, taken, waiting, granted, own_limit)
+select stile_of($1::int4, $2::text), $1::int4, 0, 0, 0, case when $4::bool then 0 else $3::int4 end
+on conflict (id) do update set
+    own_limit = excluded.own_limit,
+    calls_at = case
+        when t.waiting > 0
+            and t.taken < coalesce(
+                excluded.own_limit, (select q.key_max_running from queue q where q.id = $1::int4), 2147483647
+            )
+            then now()
+        else t.calls_at
+    end
+returning t.id, t.calls_at <= now() as calls

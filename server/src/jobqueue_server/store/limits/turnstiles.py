@@ -1,0 +1,211 @@
+"""Turnstiles: how many jobs of a key were let in, how many wait, and who is let in next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from hashlib import sha256
+from struct import Struct
+from typing import NamedTuple
+from uuid import UUID
+
+from ..database import Database, Record
+
+#: (id, lane, priority, run_at, attempt, session, failures, when): the columns of a claim's rows.
+Leased = tuple[UUID, int, int, datetime, int, int, int, datetime]
+
+
+_first_int8 = Struct(">q").unpack_from
+
+
+@lru_cache(maxsize=4096)
+def turnstile_of(queue_id: int, key: str) -> int:
+    """The number of the turnstile of a key (`turnstile.id`), known before the database is asked.
+
+    In SQL: `stile_of(queue_id, key)`. Those of late are remembered: most jobs have the keys of few.
+    """
+    number: int = _first_int8(sha256(f"{queue_id}:{key}".encode("utf-8", "surrogatepass")).digest())[0]
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Slots that jobs may take which are let in.
+
+    Attributes:
+        lanes: By the number of a lane: its jobs take of these slots: after which, and how many. Lanes that share slots
+            have the same ones.
+        sessions: Whose slot each is.
+        epochs: Of each session.
+    """
+
+    lanes: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    sessions: Sequence[int] = ()
+    epochs: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[Sequence[int], ...]:
+        """As promote.sql wants them."""
+        lanes = sorted(self.lanes)
+        after, counts = [self.lanes[lane][0] for lane in lanes], [self.lanes[lane][1] for lane in lanes]
+        return lanes, after, counts, self.sessions, list(self.epochs), list(self.epochs.values())
+
+
+NO_SLOTS = Slots()
+
+
+@dataclass(frozen=True, slots=True)
+class LetIn:
+    """What a promote did, or a settlement that let jobs in.
+
+    Attributes:
+        lines: Where jobs wait in line now: (lane, priority, isolated, how many).
+        leased: The jobs that took slots.
+        again: The keys that are to be asked again at once.
+        next_call: How long until the next of these keys may let one in; None: each waits for an end.
+    """
+
+    lines: Sequence[tuple[int, int, bool, int]] = ()
+    again: Sequence[int] = ()
+    next_call: timedelta | None = None
+    leased: Sequence[Leased] = ()
+
+    @classmethod
+    def of(cls, row: Record) -> LetIn:
+        """From what promote.sql answers."""
+        lines: Sequence[tuple[int, int, bool, int]] = ()
+        if row["lanes"] is not None:
+            lines = tuple(zip(row["lanes"], row["priorities"], row["isolated"], row["jobs"], strict=True))
+        return cls(lines, row["again"] or (), _until(row), _leased(row))
+
+    @property
+    def jobs(self) -> int:
+        """How many were let in."""
+        return len(self.leased) + sum(jobs for *_, jobs in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """What a step through all turnstiles did.
+
+    Attributes:
+        looked: How many it looked at.
+        last: The last of them; None where there was none.
+        calling: The keys that may let one in now.
+        gone: How many keys had no jobs and are forgotten.
+        drifted: Turnstiles that do not count what is there, each with its queue.
+    """
+
+    looked: int
+    last: int | None
+    calling: Sequence[int] = ()
+    gone: int = 0
+    drifted: Sequence[tuple[int, int]] = ()
+
+
+class Calling(NamedTuple):
+    """What a sweep found.
+
+    Attributes:
+        stiles: Keys that may let one in now.
+        next_call: How long until the next one may; None: each waits for an end.
+        cancels: Whether jobs are to be cancelled, since one of their key failed.
+    """
+
+    stiles: Sequence[int]
+    next_call: timedelta | None
+    cancels: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a step of the cancels did that a failure brings.
+
+    Attributes:
+        jobs: Each job that was cancelled, with its lane.
+        calling: The keys that go on.
+        more: Whether there are more to cancel.
+    """
+
+    jobs: Sequence[tuple[UUID, int]]
+    calling: Sequence[int]
+    more: bool
+
+
+class TurnstileStore:
+    """Lets jobs in that their keys hold back.
+
+    Raises (every method): DatabaseAway, with which nothing is known of what happened, and DatabaseFull.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def promote(
+        self, stiles: Sequence[int], most: int, slots: Slots = NO_SLOTS, *, in_line: int = 1
+    ) -> LetIn:
+        """Lets in the jobs that their keys have tokens for, `most` at once.
+
+        `in_line`: how many jobs of one key may stand in line where keys take turns.
+        """
+        row = await self._database.fetchrow(
+            "promote", sorted(stiles), most, *slots.columns, (), (), (), (), in_line, hot=True
+        )
+        assert row is not None
+        return LetIn.of(row)
+
+    async def cancel_rest(self, most: int) -> Rest:
+        """Cancels jobs that waited for their key when one failed, `most` at once."""
+        row = await self._database.fetchrow("cancel_rest", most, hot=True)
+        assert row is not None
+        jobs = tuple(zip(row["jobs"] or (), row["lanes"] or (), strict=True))
+        return Rest(jobs, row["calling"] or (), row["more"])
+
+    async def ripen(self, most: int) -> tuple[int, Sequence[int]]:
+        """Sends jobs whose run_at has come to their turnstiles: how many, and the keys that may let one in now."""
+        row = await self._database.fetchrow("ripen", most, hot=True)
+        assert row is not None
+        return row["moved"], row["calling"] or ()
+
+    async def calling(self, most: int) -> Calling:
+        """The keys that may let one in now."""
+        row = await self._database.fetchrow("calling", most, hot=True)
+        assert row is not None
+        return Calling(row["calling"] or (), _until(row), row["cancels"])
+
+    async def call_keys(self, after: int, most: int) -> Walked:
+        """Lets keys call that may let one in and do not, as after a change of their queue's limit."""
+        row = await self._database.fetchrow("call_keys", after, most, hot=True)
+        assert row is not None
+        return Walked(row["looked"], row["last"], calling=row["calling"] or ())
+
+    async def audit_keys(self, after: int, most: int, most_rows: int) -> Walked:
+        """Compares turnstiles with the live rows that they count, and forgets those of keys without jobs."""
+        row = await self._database.fetchrow("audit_keys", after, most, most_rows, hot=True)
+        assert row is not None
+        drifted: Sequence[tuple[int, int]] = ()
+        if row["drifted"] is not None:
+            drifted = tuple(zip(row["drifted"], row["drifted_queues"], strict=True))
+        return Walked(row["looked"], row["last"], gone=row["gone"], drifted=drifted)
+
+    async def recount(self, stile: int) -> None:
+        """Counts the live rows of a turnstile anew, under its lock."""
+        async with self._database.transaction(hot=True) as session:
+            await session.fetchrow("lock_turnstile", stile)
+            await session.fetch("recount_turnstile", stile)
+
+
+def _leased(row: Record) -> Sequence[Leased]:
+    ids = row["leased"]
+    if ids is None:
+        return ()
+    at = [row["now"]] * len(ids)
+    columns = (f"leased_{name}" for name in ("lanes", "priorities", "attempts", "sessions", "failures"))
+    lanes, priorities, attempts, sessions, failures = (row[name] for name in columns)
+    return list(zip(ids, lanes, priorities, at, attempts, sessions, failures, at, strict=True))
+
+
+def _until(row: Record) -> timedelta | None:
+    return None if row["next_call"] is None else row["next_call"] - row["now"]

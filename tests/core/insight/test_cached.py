@@ -1,0 +1,57 @@
+"""A read that is shared by all who ask within its time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from jobqueue_server.core.insight.cached import Cached
+
+
+async def test_all_who_ask_at_once_share_one_read_and_one_that_hangs_up_does_not_end_it():
+    reads: list[asyncio.Future[int]] = []
+
+    async def read() -> int:
+        reads.append(asyncio.get_running_loop().create_future())
+        return await reads[-1]
+
+    cached: Cached[int] = Cached(60)
+    first, second = (asyncio.ensure_future(cached.get("a", read)) for _ in range(2))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    first.cancel()
+    reads[0].set_result(7)
+    assert await second == 7
+    assert await cached.get("a", read) == 7
+    assert len(reads) == 1
+
+
+async def test_a_read_that_failed_is_made_again():
+    async def fails() -> int:
+        raise RuntimeError
+
+    async def reads() -> int:
+        return 1
+
+    cached: Cached[int] = Cached(60)
+    with pytest.raises(RuntimeError):
+        await cached.get("a", fails)
+    assert await cached.get("a", reads) == 1
+
+
+async def test_what_is_old_is_read_again_and_kept_no_longer():
+    count = 0
+
+    async def read() -> int:
+        nonlocal count
+        count += 1
+        return count
+
+    cached: Cached[int] = Cached(0)
+    assert [await cached.get("a", read), await cached.get("a", read), await cached.get("b", read)] == [
+        1,
+        2,
+        3,
+    ]
+    assert len(cached._reads) == 1

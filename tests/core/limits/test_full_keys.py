@@ -1,0 +1,87 @@
+"""A key whose backlog is full: its callers are refused, and cost their neighbours no insert each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from jobqueue_server.core.intake.batch import Batch
+from jobqueue_server.core.intake.batcher import Batcher
+from jobqueue_server.core.intake.waiting import Waiting
+from jobqueue_server.core.tuning import Tuning
+from jobqueue_server.errors import KeyBacklogFull
+from jobqueue_server.metrics import Metrics
+from jobqueue_server.model import NewJob
+from jobqueue_server.store.intake.intake import BacklogOfKeys, NewRows, Stored
+
+FULL, FREE = 1, 2
+
+
+class Database:
+    """One that lets so many more jobs of the full key wait, and counts inserts."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.inserts = 0
+
+    async def enqueue_limited(self, rows: Sequence[NewRows]) -> Stored:
+        self.inserts += 1
+        wanted = sum((row.stiles or []).count(FULL) for row in rows)
+        if wanted > self.room:
+            raise BacklogOfKeys(frozenset({FULL}))
+        self.room -= wanted
+        return Stored(datetime.now(UTC), frozenset(), frozenset())
+
+
+class Rest:
+    """What a batcher needs besides, and that does nothing here."""
+
+    def reserve(self, *_: Any) -> None: ...
+
+    def stored(self, *_: Any) -> None: ...
+
+    def brought(self, jobs: int) -> None: ...
+
+    def handing_off(self) -> Any:
+        return nullcontext()
+
+
+def batch(stile: int, jobs: int = 1) -> Batch:
+    row = NewRows([uuid4() for _ in range(jobs)], [b"{}"] * jobs, 1, NewJob("work", b"{}", key=f"k{stile}"))
+    row.of_keys([f"k{stile}"] * jobs, [stile] * jobs)
+    return Batch.of([row], [], "jobs[]")
+
+
+async def inserted(database: Database, batches: list[Batch]) -> None:
+    rest: Any = Rest()
+    store: Any = database
+    metrics = Metrics()
+    waiting = Waiting(1000, metrics)
+    limited = Batcher(store, rest, rest, waiting, rest, rest, metrics, Tuning(), limited=True)
+    await limited._insert(batches)
+    refused = sum(each.backlog_full for each in batches)
+    counted = metrics.registry.get_sample_value(
+        "jobqueue_enqueue_refused_total", {"reason": "KEY_BACKLOG_FULL"}
+    )
+    assert (counted or 0) == refused
+
+
+async def test_a_flood_of_a_full_key_costs_its_neighbours_two_inserts(monkeypatch: Any) -> None:
+    database = Database(room=0)
+    flood, free = [batch(FULL) for _ in range(100)], [batch(FREE) for _ in range(10)]
+    await inserted(database, [*flood[:50], *free, *flood[50:]])
+    assert all(isinstance(each.done.exception(), KeyBacklogFull) for each in flood)
+    assert all(each.done.result() for each in free)
+    # All together, the neighbours, and the first of the flood.
+    assert database.inserts == 3
+
+
+async def test_of_a_key_that_is_almost_full_all_that_fit_are_stored() -> None:
+    database = Database(room=3)
+    large, small = batch(FULL, 4), [batch(FULL) for _ in range(5)]
+    await inserted(database, [large, *small])
+    assert large.backlog_full
+    assert [each.backlog_full for each in small] == [False, False, False, True, True]

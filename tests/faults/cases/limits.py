@@ -1,0 +1,134 @@
+"""Limits by key, with everything that dies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import accumulate
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from jobqueue.v1 import queue_admin_pb2
+from jobqueue_server.lifecycle import Event as Exit
+from tests.faults.case import case
+from tests.faults.stage import Stage
+
+TTL = 5.0
+# Of a key: so many starts in so many seconds.
+RATE, PERIOD = 5, 5
+STARTS_IN_A_PERIOD = """
+select coalesce(max(starts), 0) from (
+    select count(*) over (
+        partition by j.key order by f.started_at range between current row and $1 * interval '1 second' following
+    ) as starts
+    from finished_job f join job j on j.id = f.id
+) s
+"""
+DRIFTED = """
+with live as (
+    select stile, count(*) filter (where hold is null) as taken, count(*) filter (where hold = 1) as waiting
+    from live_job where stile is not null group by stile
+)
+select count(*) from turnstile t full join live l on l.stile = t.id
+where coalesce(t.taken, 0) <> coalesce(l.taken, 0) or coalesce(t.waiting, 0) <> coalesce(l.waiting, 0)
+"""
+
+
+def attempts_at_once(stage: Stage, key_of: Mapping[str, str], died: Mapping[str, float]) -> int:
+    """How many handlers of one key ran at once, at most. What a killed worker ran ended with it."""
+    changes: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    open_in = {}
+    for event in stage.events("started", "ended"):
+        step = 1 if event.what == "started" else -1
+        changes[key_of[event.id]].append((event.at, step))
+        if step == 1:
+            open_in[event.lease] = event
+        else:
+            open_in.pop(event.lease, None)
+    for event in open_in.values():
+        changes[key_of[event.id]].append((died[event.who], -1))
+    return max(max(accumulate(step for _, step in sorted(each))) for each in changes.values())
+
+
+@case(
+    "limits",
+    "kill -9 of workers and servers, limit 1 of a key: no two attempts of a key overlap, no token is lost",
+    bound=240,
+)
+async def limits(stage: Stage) -> None:
+    stage.explained = {Exit.LOST, Exit.UNDELIVERED, Exit.UNSEEN}
+    await stage.database()
+    servers = [await stage.server(name) for name in ("first", "second", "third")]
+    addresses = [server.address for server in servers]
+    producer = stage.producer(addresses[0])
+    policy = queue_admin_pb2.Queue(name="default", key_policy=queue_admin_pb2.KeyPolicy(max_running=1))
+    request = queue_admin_pb2.UpdateQueueRequest(
+        queue=policy, update_mask=FieldMask(paths=["key_policy"]), allow_missing=True
+    )
+    await producer.admin.UpdateQueue(request)
+    keys = stage.count(300, least=20)
+    names = [f"w{number}" for number in range(4)]
+    workers = dict(zip(names, await stage.workers(names, *addresses, slots=20, ttl=TTL), strict=True))
+    key_of: dict[str, str] = {}
+    died: dict[str, float] = {}
+    for turn in range(4):
+        for number in range(keys):
+            key = f"key-{number}"
+            key_of |= dict.fromkeys(await producer.put_many(2, queue_key=key, seconds=0.02), key)
+        victim = names[turn]
+        died[victim] = stage.fault("kill -9 of a worker", worker=victim)
+        workers[victim].kill()
+        if turn == 2:
+            stage.fault("kill -9 of a server")
+            servers[2].kill()
+        names.append(f"w{len(names)}")
+        [workers[names[-1]]] = await stage.workers([names[-1]], *addresses[:2], slots=20, ttl=TTL)
+    await stage.over(within=150)
+    most = attempts_at_once(stage, key_of, died)
+    stage.figure("attempts of a key at once", most, 1, "")
+    stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
+    out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
+    stage.figure("tokens out at the end", out, 0, "")
+
+
+@case(
+    "key_rates",
+    "many keys with a rate, no worker at first, kill -9 of a worker and a server: no key starts more than its rate",
+    bound=300,
+)
+async def key_rates(stage: Stage) -> None:
+    stage.explained = {Exit.LOST, Exit.UNDELIVERED, Exit.UNSEEN}
+    await stage.database()
+    servers = [await stage.server(name) for name in ("first", "second")]
+    addresses = [server.address for server in servers]
+    producer = stage.producer(addresses[0])
+    rate = queue_admin_pb2.Rate(count=RATE, period=Duration(seconds=PERIOD), burst=1)
+    policy = queue_admin_pb2.KeyPolicy(rate=rate)
+    request = queue_admin_pb2.UpdateQueueRequest(
+        queue=queue_admin_pb2.Queue(name="default", key_policy=policy), allow_missing=True
+    )
+    await producer.admin.UpdateQueue(request)
+    keys = stage.count(1000, least=20)
+    for number in range(keys):
+        await producer.put_many(3 * RATE, queue_key=f"key-{number}", seconds=0.0)
+    # What two periods would allow has not gathered in the line.
+    await asyncio.sleep(2 * PERIOD)
+    in_line = await stage.value(
+        "select coalesce(max(n), 0) from (select count(*) as n from live_job where hold is null group by stile) l"
+    )
+    stage.figure("jobs of a key in line without workers", in_line, 1, "")
+    names = ["w0", "w1", "w2"]
+    workers = await stage.workers(names[:2], *addresses, slots=100, ttl=TTL)
+    await stage.started(2 * keys, within=120)
+    stage.fault("kill -9 of a worker", worker=names[0])
+    workers[0].kill()
+    stage.fault("kill -9 of a server")
+    servers[1].kill()
+    await stage.workers(names[2:], addresses[0], slots=100, ttl=TTL)
+    await stage.over(within=200)
+    # By the database's time, in which the rate is counted; of a job that was lost its last start.
+    most = await stage.value(STARTS_IN_A_PERIOD, PERIOD)
+    stage.figure(f"starts of a key in {PERIOD} s", most, RATE + 1, "")
+    stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")

@@ -1,0 +1,173 @@
+"""Strict order of keys, with everything that dies and jobs that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import grpc.aio
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from jobqueue.v1 import jobqueue_pb2, queue_admin_pb2
+from jobqueue_server.lifecycle import Event as Exit
+from tests.faults.case import case
+from tests.faults.journal import Event
+from tests.faults.producer import Producer
+from tests.faults.stage import Stage
+
+from .limits import DRIFTED, attempts_at_once
+
+TTL = 5.0
+#: Jobs of a key, one after the other. Some fail once or for good, some ask for more time, some lose their worker.
+KINDS = ("work", "flaky", "work", "breaks", "work", "snoozing")
+BLOCKED = """
+select blocked_by::text as id, key from turnstile join job on job.id = blocked_by where blocked_by is not null
+"""
+
+
+@case(
+    "order_with_hold",
+    "kill -9 of workers and a server, strict order: a key that a failed job holds starts none until it may go on",
+    bound=240,
+)
+async def order_with_hold(stage: Stage) -> None:
+    await in_order(stage, queue_admin_pb2.ON_KEY_FAILURE_HOLD)
+
+
+@case(
+    "order_with_continue",
+    "kill -9 of workers and a server, strict order: jobs of a key start as their enqueues were answered",
+    bound=240,
+)
+async def order_with_continue(stage: Stage) -> None:
+    await in_order(stage, queue_admin_pb2.ON_KEY_FAILURE_CONTINUE)
+
+
+async def in_order(stage: Stage, on_failure: queue_admin_pb2.OnKeyFailure.ValueType) -> None:
+    """Enqueues jobs of many keys over two servers while workers and a server are killed."""
+    stage.explained = {Exit.LOST, Exit.UNDELIVERED, Exit.UNSEEN}
+    await stage.database()
+    servers = [await stage.server(name) for name in ("first", "second")]
+    addresses = [server.address for server in servers]
+    producers = [stage.producer(address) for address in addresses]
+    policy = queue_admin_pb2.KeyPolicy(order=queue_admin_pb2.KEY_ORDER_STRICT, on_failure=on_failure)
+    await producers[0].admin.UpdateQueue(
+        queue_admin_pb2.UpdateQueueRequest(
+            queue=queue_admin_pb2.Queue(name="default", key_policy=policy),
+            update_mask=FieldMask(paths=["key_policy"]),
+            allow_missing=True,
+        )
+    )
+    names = [f"w{number}" for number in range(3)]
+    workers = dict(zip(names, await stage.workers(names, *addresses, slots=20, ttl=TTL), strict=True))
+    died: dict[str, float] = {}
+    answered: dict[str, list[str]] = {}
+    keys = [f"account-{number}" for number in range(stage.count(60, least=15))]
+    unblocking = asyncio.create_task(_unblock(stage, producers))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for place, key in enumerate(keys):
+                answered[key] = []
+                group.create_task(_produce(stage, producers, key, place, answered[key]))
+            for turn in range(3):
+                await stage.started(len(keys) * (turn + 1), within=60)
+                victim = names[turn]
+                died[victim] = stage.fault("kill -9 of a worker", worker=victim)
+                workers[victim].kill()
+                if turn == 1:
+                    stage.fault("kill -9 of a server")
+                    servers[1].kill()
+                    await servers[1].ended()
+                    await stage.server("second-again", grpc_addr=addresses[1])
+                names.append(f"w{len(names)}")
+                [workers[names[-1]]] = await stage.workers([names[-1]], *addresses, slots=20, ttl=TTL)
+        await stage.over(within=150)
+
+        async def none_blocked() -> bool:
+            return not await stage.sql(BLOCKED)
+
+        await stage.until(none_blocked, "an end of what blocks keys")
+    finally:
+        unblocking.cancel()
+        await asyncio.gather(unblocking, return_exceptions=True)
+    key_of = {id: key for key, ids in answered.items() for id in ids}
+    starts: dict[str, list[Event]] = defaultdict(list)
+    for event in sorted(stage.events("started"), key=lambda event: event.at):
+        starts[key_of[event.id]].append(event)
+    broken = [key for key in keys if not _kept(answered[key], starts[key])]
+    stage.figure("keys whose order was broken", len(broken), 0, "")
+    lost = await stage.value("select count(*) from attempt where outcome = $1", Exit.LOST)
+    stage.figure("attempts that lost their worker", lost, None, "")
+    stage.figure("attempts of a key at once", attempts_at_once(stage, key_of, died), 1, "")
+    if on_failure == queue_admin_pb2.ON_KEY_FAILURE_HOLD:
+        allowed = {event.id: event.at for event in reversed(stage.events("unblocking"))}
+        early = [key for key in keys if _went_on_early(starts[key], stage.events("settled"), allowed)]
+        stage.figure("jobs that blocked their keys", len(allowed), None, "")
+        stage.figure("keys that went on while they were blocked", len(early), 0, "")
+        assert allowed, "no job blocked its key"
+    stage.figure("counts that are not those of the jobs", await stage.value(DRIFTED), 0, "")
+    out = await stage.value("select coalesce(sum(taken + waiting), 0) from turnstile")
+    stage.figure("tokens out at the end", out, 0, "")
+
+
+async def _produce(
+    stage: Stage, producers: Sequence[Producer], key: str, place: int, answered: list[str]
+) -> None:
+    """Enqueues the jobs of a key on one server after the other, each once the one before it was answered."""
+    for number in range(stage.count(10, least=5)):
+        kind = KINDS[(number + place) % len(KINDS)]
+        token = f"{key}-{number}"
+        for turn in itertools.count():
+            producer = producers[(number + turn) % len(producers)]
+            try:
+                # One that got no answer may be there: the same token finds it.
+                answered.append(
+                    await producer.put(
+                        kind, key=token, token=token, timeout=5, queue_key=key, backoff=0.1, seconds=0.2
+                    )
+                )
+                break
+            except grpc.aio.AioRpcError:
+                await asyncio.sleep(0.1)
+
+
+async def _unblock(stage: Stage, producers: Sequence[Producer]) -> None:
+    """Lets blocked keys go on, by a retry of the job or without it. Says so before, and once the end was noted."""
+    connection = await stage.connection()
+    for turn in itertools.count():
+        noted = {event.id for event in stage.events("terminal")}
+        for row in await connection.fetch(BLOCKED):
+            if row["id"] not in noted:
+                continue
+            stage.journal.note("unblocking", id=row["id"])
+            try:
+                if stage.random.random() < 0.5:
+                    stage.journal.note("retry_asked", id=row["id"])
+                    retry = jobqueue_pb2.RetryJobRequest(id=row["id"])
+                    await producers[turn % 2].stub.RetryJob(retry, timeout=5)
+                else:
+                    request = queue_admin_pb2.UnblockQueueKeyRequest(queue="default", key=row["key"])
+                    await producers[turn % 2].admin.UnblockQueueKey(request, timeout=5)
+            except grpc.aio.AioRpcError:
+                # It is seen again, or has gone on.
+                continue
+        await asyncio.sleep(0.2)
+
+
+def _kept(answered: Sequence[str], starts: Sequence[Event]) -> bool:
+    """Whether each job's attempts began before those of all that were answered after it, and each job had one."""
+    place = {id: number for number, id in enumerate(answered)}
+    began = [place[event.id] for event in starts]
+    return began == sorted(began) and set(began) == set(place.values())
+
+
+def _went_on_early(starts: Sequence[Event], settled: Sequence[Event], allowed: Mapping[str, float]) -> bool:
+    """Whether a job began behind one that had failed for good, before that was let go on."""
+    failed = {event.lease for event in settled if event.outcome == "failure" and event.verdict == "APPLIED"}
+    for event, following in itertools.pairwise(starts):
+        broke = event.lease in failed and event.said["kind"] == "breaks"
+        if broke and following.at < allowed.get(event.id, float("inf")):
+            return True
+    return False

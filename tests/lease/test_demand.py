@@ -1,0 +1,255 @@
+"""How many slots a queue wants: what could run now and what runs, and nothing that waits for something else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc.aio
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from jobqueue.v1 import insight_pb2
+from jobqueue_server import gauges
+from jobqueue_server.core.catalog.catalog import Catalog
+from jobqueue_server.core.upkeep import duty_cycle
+from jobqueue_server.store.insight.insight import InsightStore
+
+from .hand_worker import PATIENCE, reason_of
+from .place import Caller, Place, eventually
+
+
+async def demand(place: Caller, queue: str = "default") -> insight_pb2.GetQueueDemandResponse:
+    request = insight_pb2.GetQueueDemandRequest(queue=queue)
+    answer: insight_pb2.GetQueueDemandResponse = await place.insight.GetQueueDemand(request, timeout=PATIENCE)
+    return answer
+
+
+async def until(place: Caller, **wanted: object) -> insight_pb2.GetQueueDemandResponse:
+    """The answer once it has these values: it may be a second old."""
+
+    async def look() -> insight_pb2.GetQueueDemandResponse | None:
+        answer = await demand(place)
+        return answer if all(getattr(answer, name) == value for name, value in wanted.items()) else None
+
+    found: insight_pb2.GetQueueDemandResponse = await eventually(look)
+    return found
+
+
+async def test_what_runs_is_wanted_although_nothing_waits(place: Place) -> None:
+    worker = await place.worker(slots=3)
+    await place.batch(2)
+    await worker.jobs(2)
+    answer = await until(place, running=2)
+    assert (answer.runnable, answer.wanted_slots) == (0, 2)
+    assert (answer.workers, answer.slots, answer.free_slots) == (1, 3, 1)
+    assert (answer.more_workers_would_help, answer.why) == (False, "no job waits for a slot")
+    assert not answer.HasField("oldest_runnable_age")
+
+
+async def test_what_waits_for_a_slot_is_wanted_and_nothing_that_waits_for_something_else(
+    place: Place,
+) -> None:
+    worker = await place.worker(slots=1)
+    await place.batch(4)
+    leased = await worker.job()
+    await place.enqueue(hold=True)
+    await place.enqueue(delay=60.0)
+    answer = await until(place, held=1, later=1, runnable=3)
+    assert (answer.running, answer.wanted_slots, answer.paused) == (1, 4, 0)
+    assert answer.more_workers_would_help
+    assert answer.why == "3 runnable, and no slot is free for 3 of them"
+    assert answer.oldest_runnable_age.ToTimedelta().total_seconds() > 0
+    await place.pause("default")
+    answer = await until(place, paused=3)
+    assert (answer.runnable, answer.running, answer.wanted_slots) == (0, 1, 1)
+    assert not answer.more_workers_would_help
+    assert answer.why == "the queue default is paused, with 3 jobs that are due: more workers would not help"
+    assert not answer.HasField("oldest_runnable_age")
+    await worker.succeed(leased)
+    assert (await until(place, running=0)).wanted_slots == 0
+
+
+async def test_a_queue_without_workers_wants_some(place: Place) -> None:
+    await place.enqueue("one")
+    await place.enqueue("two")
+    answer = await until(place, runnable=2)
+    assert (answer.workers, answer.wanted_slots, answer.more_workers_would_help) == (0, 2, True)
+    assert answer.why == "2 runnable, and no worker takes jobs of the queue default"
+
+
+async def test_a_session_counts_once_in_its_queue_and_only_full_kinds_want_workers(place: Place) -> None:
+    worker = await place.worker(kinds=["one", "two"], slots=4, slots_by_kind={"one": 1})
+    for _ in range(3):
+        await place.enqueue("one")
+    await worker.job()
+    answer = await until(place, runnable=2, running=1)
+    assert (answer.workers, answer.slots, answer.free_slots) == (1, 4, 3)
+    assert answer.more_workers_would_help
+    assert answer.why == "2 runnable, and no slot is free for 2 of them"
+
+
+async def test_workers_of_the_other_server_count(dsn: str) -> None:
+    async with Place(dsn) as one, Place(dsn) as other:
+        await other.worker(slots=5)
+        await one.enqueue(hold=True)
+        answer = await until(one, workers=1, held=1)
+        assert (answer.slots, answer.free_slots, list(answer.unknown)) == (5, 5, [])
+
+
+async def test_what_came_and_ended_in_the_last_minute_is_told_of_all_servers(dsn: str) -> None:
+    async with Place(dsn) as one, Place(dsn) as other:
+        worker = await other.worker(kinds=["work", "fails"], slots=20)
+        await one.batch(6)
+        await other.batch(3)
+        await one.batch(2, "fails", max_attempts=1)
+        await one.enqueue("never")
+        await one.enqueue(queue="another")
+        # A cancel of a job that waits is no end: no attempt of it ended.
+        await one.cancel((await one.enqueue("never")).id)
+        jobs = await worker.jobs(11)
+        for job in jobs[:-1]:
+            await (worker.fail(job) if job.kind == "fails" else worker.succeed(job))
+        for place in (one, other):
+
+            async def counted(place: Place = place) -> bool:
+                answer = await demand(place)
+                came, ended = answer.arrivals_per_second * 60, answer.ends_per_second * 60
+                return (round(came, 6), round(ended, 6)) == (13, 10)
+
+            await eventually(counted)
+
+
+async def test_demand_is_read_once_a_second_for_all_who_ask(place: Place) -> None:
+    await place.enqueue()
+    answer = await until(place, runnable=1)
+    same = [await demand(place) for _ in range(5)]
+    assert {each.read_at.ToNanoseconds() for each in same} == {answer.read_at.ToNanoseconds()}
+    await place.enqueue()
+    await until(place, runnable=2)
+
+
+@pytest.mark.parametrize(("queue", "reason"), [("never", "QUEUE_NOT_FOUND"), ("MAIL", "FIELD_INVALID")])
+async def test_a_queue_that_is_not_there_wants_nothing(place: Place, queue: str, reason: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await demand(place, queue)
+    assert reason_of(refused.value) == reason
+
+
+async def test_metrics_tell_what_queues_want_and_read_it_only_while_somebody_reads_them(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gauges, "DEPTHS_EVERY", 0.02)
+    # On a busy machine a slow round would be followed by a long rest.
+    monkeypatch.setattr(duty_cycle, "_SHARE", 0)
+    reads = Count(monkeypatch, InsightStore, "queue_demand")
+    rounds = Count(monkeypatch, Catalog, "depths")
+    async with Place(dsn, metrics_addr="127.0.0.1:0") as place:
+
+        async def told() -> dict[str, float]:
+            return await wanted_of(place.app.metrics_port)
+
+        await place.enqueue(queue="mail")
+        await place.batch(2, queue="paused")
+        await place.pause("paused")
+        await rounds.more(3)
+        assert reads.calls == 0
+        assert await told() == {}
+        await eventually(lambda: _same(told, {"mail": 1.0, "paused": 0.0}))
+        worker = await place.worker(queues={"mail": ["work"]})
+        await worker.job()
+        await place.batch(2, kind="other", queue="mail")
+        await eventually(lambda: _same(told, {"mail": 3.0, "paused": 0.0}))
+        # Metrics are not read any more: the server reads nothing, and does not show old values.
+        monkeypatch.setattr(gauges, "SCRAPED_LATELY", 0.0)
+        await rounds.more(2)
+        reads.calls = 0
+        await rounds.more(3)
+        assert reads.calls == 0
+        assert await told() == {}
+
+
+class Count:
+    """Counts the calls of a method."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: type, method: str) -> None:
+        self.calls = 0
+        made = getattr(owner, method)
+
+        async def counted(*args: Any, **more: Any) -> Any:
+            self.calls += 1
+            return await made(*args, **more)
+
+        monkeypatch.setattr(owner, method, counted)
+
+    async def more(self, calls: int) -> None:
+        """Waits for so many more."""
+        until = self.calls + calls
+
+        async def reached() -> bool:
+            return self.calls >= until
+
+        await eventually(reached)
+
+
+async def wanted_of(port: int) -> dict[str, float]:
+    """The series `jobqueue_queue_wanted_slots`, by queue."""
+
+    def read() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+            return str(response.read().decode())
+
+    return {
+        sample.labels["queue"]: sample.value
+        for family in text_string_to_metric_families(await asyncio.to_thread(read))
+        for sample in family.samples
+        if sample.name == "jobqueue_queue_wanted_slots"
+    }
+
+
+async def _same(look: Callable[[], Awaitable[dict[str, float]]], wanted: dict[str, float]) -> bool:
+    return await look() == wanted
+
+
+async def test_a_queue_that_keeps_up_wants_all_that_runs(place: Place) -> None:
+    """A steady flow of jobs and no backlog: a scaler that counts the backlog alone would remove the workers."""
+    worker = await place.worker(slots=20)
+    await place.batch(5)
+    running = deque(await worker.jobs(5))
+    answers = []
+
+    async def flow() -> None:
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            _, job, _ = await asyncio.gather(place.enqueue(), worker.job(), asyncio.sleep(0.01))
+            running.append(job)
+            await worker.succeed(running.popleft())
+
+    flowing = asyncio.create_task(flow())
+    while not flowing.done():
+        answers.append(await demand(place))
+        await asyncio.sleep(0.2)
+    await flowing
+    seen = {answer.read_at.ToNanoseconds(): answer for answer in answers}.values()
+    assert len(seen) >= 2
+    for answer in seen:
+        assert answer.running >= 5
+        assert answer.wanted_slots >= answer.running
+        assert not answer.more_workers_would_help
+
+
+async def test_from_zero_to_one_within_two_seconds(place: Place) -> None:
+    worker = await place.worker()
+    await place.enqueue()
+    await worker.succeed(await worker.job())
+    await worker.close()
+    await until(place, wanted_slots=0)
+    began = time.monotonic()
+    await place.enqueue()
+    answer = await until(place, wanted_slots=1)
+    assert time.monotonic() - began < 2
+    assert answer.more_workers_would_help

@@ -1,0 +1,308 @@
+"""What a queue allows of the jobs of one key: set as a whole or not at all, and known to all servers by the answer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import grpc.aio
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from jobqueue.v1 import job_pb2, jobqueue_pb2, lease_pb2, queue_admin_pb2
+from jobqueue.v1.queue_admin_pb2 import KEY_ORDER_STRICT, KeyPolicy, Kind, Limits, Queue, Rate
+from jobqueue_server.core.catalog.queues import KEY_POLICY_LEVEL
+from jobqueue_server.core.upkeep.levels import LIMITS_LEVEL
+from jobqueue_server.model import KeyPolicy as Policy
+from jobqueue_server.model import Rate as Starts
+from tests.lease.hand_worker import PATIENCE, HandWorker, reason_of
+from tests.lease.place import Caller, Place, eventually
+
+MINUTE = Duration(seconds=60)
+
+
+async def update(
+    place: Caller, *mask: str, make: bool = False, name: str = "mail", etag: str = "", **policy: Any
+) -> Queue:
+    queue = Queue(name=name, etag=etag)
+    if policy:
+        queue.key_policy.CopyFrom(KeyPolicy(**policy))
+    request = queue_admin_pb2.UpdateQueueRequest(
+        queue=queue, update_mask=FieldMask(paths=mask), allow_missing=make
+    )
+    changed: Queue = (await place.admin.UpdateQueue(request, timeout=PATIENCE)).queue
+    return said(changed)
+
+
+async def refused(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call
+    return error.value
+
+
+async def read(place: Caller, name: str = "mail") -> Queue:
+    """As stored; how old its first job is, is left out."""
+    found: Queue = (await place.admin.GetQueue(queue_admin_pb2.GetQueueRequest(name=name))).queue
+    return said(found)
+
+
+def said(queue: Queue) -> Queue:
+    for depth in queue.depths:
+        depth.ClearField("oldest_age")
+    return queue
+
+
+@pytest.fixture
+async def mail(place: Place) -> Place:
+    """A server with the queue `mail`, of which nothing is said."""
+    await place.enqueue(queue="mail")
+    assert not (await read(place)).HasField("key_policy")
+    return place
+
+
+# ---- what is changed
+
+
+async def test_a_policy_is_set_shown_and_taken_back(mail: Place) -> None:
+    given = KeyPolicy(
+        max_running=1, rate=Rate(count=10, period=MINUTE, burst=2), max_waiting=1000, require_key=True
+    )
+    queue = await update(
+        mail, "key_policy", max_running=1, rate=given.rate, max_waiting=1000, require_key=True
+    )
+    given.rate.most_in_a_period = 13
+    assert queue.key_policy == given
+    assert await read(mail) == queue
+    listed = await mail.admin.ListQueues(queue_admin_pb2.ListQueuesRequest())
+    assert [said(each) for each in listed.queues] == [queue]
+    cleared = await update(mail, "key_policy")
+    assert not cleared.HasField("key_policy")
+    assert len({queue.etag, cleared.etag}) == 2
+
+
+async def test_only_what_is_named_changes_and_without_a_mask_what_is_set(mail: Place) -> None:
+    rate = Rate(count=10, period=MINUTE)
+    await update(mail, max_running=5, rate=rate)
+    queue = await update(mail, "key_policy.max_running", max_running=3, max_waiting=9)
+    assert (queue.key_policy.max_running, queue.key_policy.max_waiting) == (3, 0)
+    assert queue.key_policy.rate.count == 10
+    queue = await update(mail, max_waiting=9)
+    assert (queue.key_policy.max_running, queue.key_policy.max_waiting) == (3, 9)
+    queue = await update(mail, "key_policy.rate", "key_policy.max_running", require_key=True)
+    assert queue.key_policy == KeyPolicy(max_waiting=9)
+
+
+async def test_the_catalog_knows_the_policy_when_the_answer_comes(mail: Place) -> None:
+    await update(
+        mail,
+        max_running=4,
+        rate=Rate(count=7, period=Duration(seconds=1, nanos=500_000_000)),
+    )
+    (lane,) = [lane for lane in mail.app.catalog.catalog.lanes() if lane.queue == "mail"]
+    assert lane.keys == Policy(4, Starts(7, timedelta(seconds=1.5)))
+    assert lane.revision == 2
+    await mail.enqueue(queue="mail", kind="next")
+    (new,) = [
+        lane for lane in mail.app.catalog.catalog.lanes() if (lane.queue, lane.kind) == ("mail", "next")
+    ]
+    assert (new.keys, new.revision) == (lane.keys, 2)
+
+
+async def test_every_server_knows_the_policy_when_the_answer_comes(dsn: str) -> None:
+    async with Place(dsn) as one, Place(dsn) as other:
+        await other.enqueue(queue="mail")
+        for most in (1, 2, 3):
+            await update(one, max_running=most)
+            (lane,) = [lane for lane in other.app.catalog.catalog.lanes() if lane.queue == "mail"]
+            assert lane.keys == Policy(max_running=most)
+
+
+async def test_a_change_that_changes_nothing_keeps_the_etag(mail: Place) -> None:
+    first = await update(mail, max_running=1)
+    again = await update(mail, max_running=1)
+    assert again.etag == first.etag
+    await mail.admin.PauseQueue(queue_admin_pb2.PauseQueueRequest(name="mail"))
+    assert (await read(mail)).etag == first.etag
+
+
+async def test_a_queue_that_was_never_used_is_made_only_if_the_caller_says_so(place: Place) -> None:
+    assert reason_of(await refused(update(place, max_running=1))) == "QUEUE_NOT_FOUND"
+    assert await place.value("select count(*) from queue where name = 'mail'") == 0
+    queue = await update(place, max_running=1, make=True)
+    assert (queue.name, queue.key_policy.max_running) == ("mail", 1)
+    job = await place.enqueue(queue="mail", key="a")
+    assert job.key == "a"
+
+
+# ---- etags
+
+
+async def test_a_change_with_an_old_etag_changes_nothing(mail: Place) -> None:
+    first = await read(mail)
+    second = await update(mail, max_running=1, etag=first.etag)
+    for etag in (first.etag, "!", "AAAA", "MA", "x" * 64):
+        error = await refused(update(mail, max_running=2, etag=etag))
+        assert (error.code(), reason_of(error)) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH")
+    assert await read(mail) == second
+    assert (await update(mail, max_running=2, etag=second.etag)).key_policy.max_running == 2
+
+
+async def test_an_etag_of_a_queue_that_was_never_used_makes_none(place: Place) -> None:
+    error = await refused(update(place, max_running=1, make=True, etag="MQ"))
+    assert reason_of(error) == "ETAG_MISMATCH"
+    assert await place.value("select count(*) from queue where name = 'mail'") == 0
+
+
+# ---- servers that do not know of it
+
+
+async def test_a_policy_is_refused_while_an_older_server_lives_and_changes_nothing(dsn: str) -> None:
+    async with Place(dsn) as place:
+        await place.enqueue(queue="mail")
+        async with Place(dsn, level=KEY_POLICY_LEVEL - 1):
+            error = await refused(update(place, max_running=1))
+            assert reason_of(error) == "SERVERS_DIFFER"
+            queue = await read(place)
+            assert not queue.HasField("key_policy")
+            # A policy that limits nothing asks for no level.
+            assert (await update(place, "key_policy")).etag == queue.etag
+        # It has signed off.
+        assert (await update(place, max_running=1)).key_policy.max_running == 1
+        assert await place.value("select min_level from requirement") == KEY_POLICY_LEVEL
+
+
+@pytest.mark.parametrize(
+    ("set_to", "taken_back", "level"),
+    [
+        ({"limits": Limits(max_running=3)}, "limits", LIMITS_LEVEL),
+        ({"limits": Limits(rate=Rate(count=3, period=MINUTE))}, "limits.rate", LIMITS_LEVEL),
+        ({"key_policy": KeyPolicy(order=KEY_ORDER_STRICT)}, "key_policy", LIMITS_LEVEL),
+        ({"key_policy": KeyPolicy(fair=True)}, "key_policy", LIMITS_LEVEL),
+        ({"max_waiting": 3}, "max_waiting", KEY_POLICY_LEVEL),
+        ({"max_waiting": 3, "limits": Limits(max_running=3)}, "limits", LIMITS_LEVEL),
+    ],
+    ids=["max_running", "rate", "strict order", "turns", "max_waiting", "two of two levels"],
+)
+async def test_a_limit_of_the_queue_is_refused_while_an_older_server_lives_and_changes_nothing(
+    dsn: str, set_to: dict[str, Any], taken_back: str, level: int
+) -> None:
+    async with Place(dsn) as place:
+        await place.enqueue(queue="mail")
+        asked = queue_admin_pb2.UpdateQueueRequest(queue=Queue(name="mail", **set_to))
+        async with Place(dsn, level=level - 1):
+            error = await refused(place.admin.UpdateQueue(asked, timeout=PATIENCE))
+            assert reason_of(error) == "SERVERS_DIFFER"
+            queue = await read(place)
+            assert not any(queue.HasField(field) for field in ("limits", "key_policy"))
+            assert queue.max_waiting == 0
+            assert await place.value("select min_level from requirement") < KEY_POLICY_LEVEL
+            # A policy that limits nothing asks for no level.
+            assert (await update(place, taken_back)).etag == queue.etag
+        # It has signed off.
+        await place.admin.UpdateQueue(asked, timeout=PATIENCE)
+        assert await place.value("select min_level from requirement") == level
+
+
+async def test_what_an_older_server_knows_goes_on_beside_it_and_the_rest_is_refused_whole(dsn: str) -> None:
+    async with Place(dsn) as place, Place(dsn, level=LIMITS_LEVEL - 1) as older:
+        await update(older, max_running=1, make=True)
+        before = await read(place)
+        for beyond in (
+            {"key_policy": KeyPolicy(order=KEY_ORDER_STRICT, max_waiting=7)},
+            {"key_policy": KeyPolicy(max_waiting=7), "limits": Limits(max_running=3)},
+            {"key_policy": KeyPolicy(max_waiting=7), "limits": Limits(rate=Rate(count=3, period=MINUTE))},
+        ):
+            asked = queue_admin_pb2.UpdateQueueRequest(queue=Queue(name="mail", **beyond))
+            error = await refused(place.admin.UpdateQueue(asked, timeout=PATIENCE))
+            assert reason_of(error) == "SERVERS_DIFFER"
+            assert older.app.name in str(error.details())
+            assert await read(place) == before
+        # One job of the key at a time, whichever server takes it, leases it and hears of its end.
+        both = [await each.worker(queues={"mail": ["work"]}, slots=5) for each in (place, older)]
+        ids = [(await each.enqueue(queue="mail", key="a")).id for each in (place, older) * 3]
+
+        async def who_has_one() -> HandWorker | None:
+            return next((worker for worker in both if worker.has_job), None)
+
+        while ids:
+            worker = await eventually(who_has_one)
+            assert await place.value("select count(*) from live_job where state = 2") == 1
+            job = await worker.job()
+            await worker.succeed(job)
+            ids.remove(job.id)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [Limits(max_running=3), Limits(rate=Rate(count=3, period=MINUTE))],
+    ids=["max_running", "rate"],
+)
+async def test_limits_of_a_kind_are_refused_while_an_older_server_lives_and_change_nothing(
+    dsn: str, limits: Limits
+) -> None:
+    async with Place(dsn) as place:
+        asked = queue_admin_pb2.PutKindRequest(kind=Kind(name="narrow", limits=limits))
+        async with Place(dsn, level=LIMITS_LEVEL - 1):
+            error = await refused(place.admin.PutKind(asked, timeout=PATIENCE))
+            assert reason_of(error) == "SERVERS_DIFFER"
+            found = await place.admin.ListKinds(queue_admin_pb2.ListKindsRequest(page_size=1000))
+            assert "narrow" not in {kind.name for kind in found.kinds}
+            # Without limits a kind can be put.
+            await place.admin.PutKind(queue_admin_pb2.PutKindRequest(kind=Kind(name="narrow")))
+        # It has signed off.
+        assert (
+            await place.admin.PutKind(asked, timeout=PATIENCE)
+        ).kind.limits.max_running == limits.max_running
+        assert await place.value("select min_level from requirement") == LIMITS_LEVEL
+
+
+# ---- jobs without a key
+
+
+async def test_a_job_without_a_key_is_refused_where_its_queue_requires_one(mail: Place) -> None:
+    await update(mail, require_key=True)
+    error = await refused(mail.enqueue(queue="mail"))
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+    assert str(error.details()).startswith("job.key: is required by the queue 'mail'")
+    jobs = [job_pb2.NewJob(kind="work", queue="mail", payload_json=b"1", key=key) for key in ("a", "")]
+    error = await refused(mail.stub.BatchEnqueueJobs(jobqueue_pb2.BatchEnqueueJobsRequest(jobs=jobs)))
+    assert str(error.details()).startswith("jobs[1].key: ")
+    assert (await mail.enqueue(queue="mail", key="a")).key == "a"
+    assert (await mail.enqueue(queue="other")).key == ""
+    await update(mail, "key_policy.require_key")
+    assert (await mail.enqueue(queue="mail")).key == ""
+
+
+async def test_a_follow_up_without_a_key_makes_its_outcome_invalid(mail: Place) -> None:
+    await update(mail, require_key=True, name="next", make=True)
+    worker = await mail.worker(queues={"mail": ["work"]})
+    leased = await worker.job()
+    new = job_pb2.NewJob(kind="work", queue="next", payload_json=b"1")
+    done = lease_pb2.Success(follow_ups=[new])
+    (result,) = await worker.settle(outcomes=[lease_pb2.Outcome(lease_id=leased.lease_id, success=done)])
+    assert result.verdict == lease_pb2.SettleResult.INVALID
+    assert "follow_ups[0].key" in result.message
+
+
+# ---- over REST
+
+
+async def test_a_policy_is_patched_over_rest(dsn: str) -> None:
+    async with Place(dsn, http_addr="127.0.0.1:0") as place, aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{place.app.http_port}/v1/queues/mail"
+        body: dict[str, Any] = {"key_policy": {"max_running": 1, "rate": {"count": 10, "period": "60s"}}}
+        async with session.patch(f"{url}?allow_missing=true", json=body) as answer:
+            queue = await answer.json()
+        assert answer.status == 200, queue
+        assert queue["key_policy"] == {
+            "max_running": 1,
+            "rate": {"count": 10, "period": "60s", "burst": 0, "most_in_a_period": 11},
+            "max_waiting": 0,
+            "require_key": False,
+        }
+        async with session.patch(f"{url}?update_mask=keyPolicy.rate", json={}) as answer:
+            assert (await answer.json())["key_policy"].keys() == {"max_running", "max_waiting", "require_key"}
+        async with session.patch(url, json={**body, "etag": queue["etag"]}) as answer:
+            assert (answer.status, (await answer.json())["details"][0]["reason"]) == (409, "ETAG_MISMATCH")

@@ -1,0 +1,72 @@
+"""The plans of claims that count what runs: made while all is empty, they hold beside 100,000 other jobs that run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jobqueue_server.store.database import HOT_SETTINGS
+
+from .test_plans import Prepared, connected
+
+pytestmark = pytest.mark.slow
+
+SLOTS = 100
+COUNTED = 200
+
+_WORLD = """
+alter table live_job set (autovacuum_enabled = off);
+insert into queue (namespace_id, name, max_running) values (1, 'few', 1000), (1, 'other', null);
+insert into kind (namespace_id, name, max_running) values (1, 'kind', 1000);
+insert into lane (queue_id, kind_id, gated) select id, (select max(id) from kind), max_running is not null from queue;
+insert into server (name) values ('server');
+insert into worker_session (server_id, name, ttl, token_hash)
+values (1, 'worker', '30 s', decode(repeat('00', 32), 'hex'));
+analyze;
+"""
+# In the queue with a limit 200 run and 50,000 wait; of the other one 100,000 run.
+_FILL = f"""
+insert into live_job (id, run_at, lane_id, priority, max_attempts, state, attempts, session_id, counted)
+select gen_random_uuid(), now() - interval '1 hour', n.id, 0, 3, case when i <= {COUNTED} then 2 else 1 end,
+    case when i <= {COUNTED} then 1 else 0 end, case when i <= {COUNTED} then 1 end, i <= {COUNTED}
+from lane n, generate_series(1, 50000) i where n.gated;
+insert into live_job (id, run_at, lane_id, priority, max_attempts, state, attempts, session_id)
+select gen_random_uuid(), now() - interval '1 hour', n.id, 0, 3, 2, 1, 1 from lane n, generate_series(1, 100000) i
+where not n.gated;
+"""
+
+
+async def arguments(connection: Any, name: str) -> list[Any]:
+    lane, queue, kind = await connection.fetchrow("select id, queue_id, kind_id from lane where gated")
+    floor = await connection.fetchval("select now() - interval '2 hours'")
+    if name == "claim_counted":
+        return [[lane], [0], [SLOTS], [floor], queue, [1] * SLOTS, [1], [1], kind]
+    return [[lane], queue, [1], [1], kind]
+
+
+async def test_claims_that_count_read_what_runs_in_their_queue_and_what_they_take_alone(
+    cluster: Any, template: str
+) -> None:
+    name = cluster.create(template)
+    try:
+        cluster.execute(_WORLD, name)
+        async with connected(cluster.dsn_of(name), HOT_SETTINGS) as connection:
+            statements = ("claim_counted", "claim_isolated_counted")
+            made = {
+                each: Prepared(connection, each, await arguments(connection, each)) for each in statements
+            }
+            for prepared in made.values():
+                await prepared.prepare()
+                await prepared.run(6)
+            cluster.execute(_FILL, name)
+            for each, taken in (("claim_counted", SLOTS), ("claim_isolated_counted", 0)):
+                plan = await made[each].explain()
+                (counts,) = (node for node in plan.nodes() if node.get("Subplan Name") == "CTE allowed")
+                assert counts["Shared Hit Blocks"] + counts["Shared Read Blocks"] <= 4 * COUNTED, each
+                for node in plan.on("live_job"):
+                    assert node["Node Type"] in ("Index Scan", "Tid Scan"), each
+                    looked_at = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+                    assert looked_at * node["Actual Loops"] <= taken, each
+    finally:
+        cluster.drop(name)

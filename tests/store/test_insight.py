@@ -1,0 +1,130 @@
+"""The reads behind `explain` and `demand` are bounded, whatever waits, and however old their plans are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import asyncpg
+
+from jobqueue_server.store.database import COLD_SETTINGS
+from jobqueue_server.store.statements import statement
+
+MOST = 1000
+WAITING = 60_000
+# Each of these would be read by a plan that is not bounded: due at the job's priority and above, due later above, held
+# back; and jobs that run alone.
+_FILL = """
+insert into queue (namespace_id, name) values (1, 'q');
+insert into kind (namespace_id, name) select 1, 'k' || i from generate_series(1, 2) i;
+insert into lane (queue_id, kind_id) select 1, i from generate_series(1, 2) i;
+with fresh as (
+    select i, (left(uuid_at(now())::text, 15) || '000-8000-' || lpad(to_hex(i), 12, '0'))::uuid as id
+    from generate_series(1, {jobs}) i
+),
+body as (
+    insert into job (id, run_at, lane_id, priority, max_attempts, payload)
+    select id, now(), 1 + i % 2, 0, 3, '{{}}' from fresh
+)
+insert into live_job (id, run_at, lane_id, priority, max_attempts, state, hold, losses)
+select id,
+    now() - interval '1 hour' + i * interval '1 millisecond' + case when i % 5 = 1 then interval '1 day' else '0' end,
+    1 + i % 2, case when i % 5 in (0, 1) then 5 else 0 end, 3,
+    case when i % 5 = 2 then 3 when i % 50 = 3 then 4 else 1 end, case when i % 5 = 2 then 4 end,
+    case when i % 50 = 3 then 2 else 0 end
+from fresh
+"""
+_LAST = (
+    "(select id from live_job where state = {state} and priority = 0 order by run_at desc, id desc limit 1)"
+)
+
+
+async def prepared_when_empty(dsn: str) -> asyncpg.Connection:
+    """A connection that made its plans before there was a job."""
+    settings = {**COLD_SETTINGS, "plan_cache_mode": "force_generic_plan", "jit": "off"}
+    connection = await asyncpg.connect(dsn, server_settings=settings)
+    await connection.execute(f"prepare e (uuid, int4, int4[], int4) as {statement('explain_job')}")
+    await connection.execute(f"prepare d (int4[], int4, int4) as {statement('queue_demand')}")
+    await connection.execute(f"execute e ('{'0' * 32}', 1, '{{1, 2}}', {MOST})")
+    await connection.execute(f"execute d ('{{1, 2}}', {MOST}, {MOST})")
+    await connection.execute(_FILL.format(jobs=WAITING))
+    return connection
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+async def pages_read(connection: asyncpg.Connection, call: str) -> int:
+    text = await connection.fetchval(f"explain (analyze, buffers, format json) execute {call}")
+    (answer,) = json.loads(text)
+    for node in nodes(answer["Plan"]):
+        if node["Node Type"] == "Seq Scan":
+            assert node["Relation Name"] in (
+                "lane",
+                "queue",
+                "queue_rate",
+                "kind_rate",
+                "kind",
+                "worker_session",
+            )
+    pages: int = answer["Plan"]["Shared Hit Blocks"] + answer["Plan"]["Shared Read Blocks"]
+    return pages
+
+
+async def test_a_job_behind_many_is_explained_by_reading_few(dsn: str) -> None:
+    connection = await prepared_when_empty(dsn)
+    try:
+        for state, ahead in ((1, MOST), (4, MOST)):
+            job_id = await connection.fetchval(f"select {_LAST.format(state=state)}")
+            row = await connection.fetchrow(statement("explain_job"), job_id, 1, [1, 2], MOST)
+            assert (row["state"], row["ahead"], row["queue"]) == (state, ahead, "q")
+            assert await pages_read(connection, f"e ('{job_id}', 1, '{{1, 2}}', {MOST})") < 6 * MOST
+    finally:
+        await connection.close()
+
+
+async def test_the_jobs_before_one_are_those_that_a_claim_would_take_first(dsn: str) -> None:
+    connection = await prepared_when_empty(dsn)
+    try:
+        for state in (1, 4):
+            for lanes in ([1, 2], []):
+                job_id = await connection.fetchval(
+                    "select id from live_job where state = $1 and priority = 0 and run_at <= now()"
+                    " order by run_at offset 400 limit 1",
+                    state,
+                )
+                wanted = await connection.fetchval(
+                    "select count(*) from live_job l, live_job own where own.id = $1 and l.state = own.state"
+                    " and (l.lane_id = own.lane_id or l.lane_id = any($2)) and l.run_at <= now()"
+                    " and (-l.priority, l.run_at, l.id) < (-own.priority, own.run_at, own.id)",
+                    job_id,
+                    lanes,
+                )
+                row = await connection.fetchrow(statement("explain_job"), job_id, 1, lanes, WAITING)
+                assert row["ahead"] == wanted > 100
+    finally:
+        await connection.close()
+
+
+async def test_demand_counts_each_sort_by_reading_few(dsn: str) -> None:
+    connection = await prepared_when_empty(dsn)
+    try:
+        rows = await connection.fetch(statement("queue_demand"), [1, 2], WAITING, WAITING)
+        exact = await connection.fetch(
+            "select lane_id, count(*) filter (where state in (1, 4) and run_at <= now()),"
+            " count(*) filter (where state in (1, 4) and run_at > now()), count(*) filter (where state = 3),"
+            " min(run_at) filter (where state in (1, 4) and run_at <= now())"
+            " from live_job group by lane_id order by lane_id"
+        )
+        names = ("lane_id", "due", "later", "held", "due_since")
+        assert [tuple(row[name] for name in names) for row in rows] == [tuple(row) for row in exact]
+        bounded = await connection.fetch(statement("queue_demand"), [1, 2], 100, 10)
+        assert [(row["due"], row["later"], row["held"]) for row in bounded] == [(100, 10, 10), (200, 10, 10)]
+        assert [row["due_since"] for row in bounded] == [row["due_since"] for row in rows]
+        assert await pages_read(connection, f"d ('{{1, 2}}', {MOST}, {MOST})") < 12 * MOST
+    finally:
+        await connection.close()
