@@ -25,11 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class Commits:
-    """Ends attempts as their workers say, and answers each outcome after its commit.
-
-    Attributes:
-        some_wait: Whether jobs waited for the tokens that came back last. A wrong guess costs time alone.
-    """
+    """Ends attempts as their workers say, and answers each outcome after its commit."""
 
     def __init__(
         self,
@@ -49,8 +45,9 @@ class Commits:
         self._offers = offers
         self._promoter = promoter
         self._most_let_in = most_let_in
-        self.some_wait = False
         self._metrics = metrics
+        # Whether jobs waited for the tokens that came back last. A wrong guess costs time alone.
+        self._some_wait = False
 
     async def commit(self, batches: Sequence[SuccessBatch], items: Sequence[PendingOutcome]) -> None:
         """Commits batches and single outcomes. Each job is in them once."""
@@ -60,7 +57,7 @@ class Commits:
         others = [item for item in items if item.outcome.event is not Event.SUCCEED]
         stale: list[PendingOutcome] = []
         jobs = sum(len(batch.leases) for batch in batches) + len(items)
-        if limited := self.limited(batches):
+        if limited := self._limited(batches):
             batches = [batch for batch in batches if batch not in limited]
         for some, settle in ((batches, self._settle_plain), (limited, self._settle_limited)):
             if some:
@@ -71,7 +68,7 @@ class Commits:
         await self.explain(stale)
         self._metrics.observe_batch("settle", loop.time() - started, jobs)
 
-    def limited(self, batches: Sequence[SuccessBatch]) -> list[SuccessBatch]:
+    def _limited(self, batches: Sequence[SuccessBatch]) -> list[SuccessBatch]:
         """Those of them that have jobs of limited queues."""
         return [batch for batch in batches if _limited(batch.leases)] if self._catalog.limits else []
 
@@ -104,13 +101,13 @@ class Commits:
         Where keys take turns, jobs wait though an end lets in none: a settlement that did not look would call each key.
         """
         turns = self._catalog.fair and any(lease.template.lane.fair for _, lease in leases)
-        if self.some_wait or turns:
+        if self._some_wait or turns:
             with self._offers.offer(leases) as offer:
                 done = await self._store.settle_limited(settling, self._most_let_in, offer.slots)
                 offer.taken(done.let_in.leased)
         else:
             done = await self._store.settle_limited(settling)
-        self.some_wait = bool(done.let_in.jobs or done.let_in.again)
+        self._some_wait = bool(done.let_in.jobs or done.let_in.again)
         return done
 
     async def _succeed_batches(

@@ -53,6 +53,5 @@ class AttemptRoom:
         """What runs all the time."""
         return {
             "settle": self.settler.run,
-            "settle-beside": self.settler.run_beside,
             "follow-ups": self.follow_ups.run,
         }

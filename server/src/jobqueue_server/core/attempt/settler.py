@@ -15,17 +15,10 @@ from .follow_ups import FollowUps
 from .outcome import SUCCEEDED, Answer, Outcome, PendingOutcome, SettleReply, SuccessBatch
 
 MAX_BATCH = 2000
-# Of fewer outcomes a second commit beside another costs more than it gains.
-LEAST_BESIDE = 100
 
 
 class Settler:
-    """Gathers outcomes and commits them, one batch at a time: while one commits, the next gathers.
-
-    Successes of limited queues are two batches at a time while jobs wait for their keys: the commits let these in, so
-    between two of them PostgreSQL would wait for this process. What is locked, and in which order, is what two servers
-    do.
-    """
+    """Gathers outcomes and commits them, one batch at a time: while one commits, the next gathers."""
 
     def __init__(
         self, commits: Commits, follow_ups: FollowUps, activity: Activity, admission: Admission
@@ -35,11 +28,7 @@ class Settler:
         self._activity = activity
         self._admission = admission
         self._pending: list[PendingOutcome | SuccessBatch] = []
-        self._under_way = 0
-        # The jobs of those commits that let jobs in, and have successes of limited queues alone.
-        self._limited: set[UUID] = set()
         self._wake = asyncio.Event()
-        self._beside = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -103,8 +92,6 @@ class Settler:
             self._activity.settlements(wait=True)
             self._idle.clear()
             self._wake.set()
-            if self._limited:
-                self._beside.set()
 
     async def drained(self) -> None:
         """Waits until every outcome in line is answered."""
@@ -120,54 +107,20 @@ class Settler:
             self._wake.clear()
             while self._pending:
                 batches, items = self._next_batch()
-                if not batches and not items:
-                    break  # Their jobs are in the commit beside this one, which wakes this one.
-                await self._commit(batches, items)
-
-    async def run_beside(self) -> None:
-        """Commits successes of limited queues while another commit of such is under way, until cancelled."""
-        while True:
-            await self._beside.wait()
-            self._beside.clear()
-            while self._limited and (batches := self._next_beside()):
-                await self._commit(batches, [])
-
-    async def _commit(self, batches: list[SuccessBatch], items: list[PendingOutcome]) -> None:
-        limited: list[UUID] = []
-        if self._commits.some_wait and not items and self._commits.limited(batches) == batches:
-            limited = [id for batch in batches for id in batch.ids]
-        self._under_way += 1
-        self._limited.update(limited)
-        if self._limited and self._pending:
-            self._beside.set()
-        self._activity.settlements(wait=bool(self._pending))
-        with self._activity.settling_now():
-            try:
-                await self._commits.commit(batches, items)
-            finally:
-                self._under_way -= 1
-                self._limited.difference_update(limited)
-                self._admission.ended(sum(len(batch.leases) for batch in batches) + len(items))
-                if self._pending:
-                    self._wake.set()
-                elif not self._under_way:
-                    self._idle.set()
-
-    def _next_beside(self) -> list[SuccessBatch]:
-        """What a second commit takes: all that is in line, if that is enough, and successes of limited queues alone."""
-        batches = [entry for entry in self._pending if isinstance(entry, SuccessBatch)]
-        if len(batches) < len(self._pending) or sum(len(batch.leases) for batch in batches) < LEAST_BESIDE:
-            return []
-        if self._commits.limited(batches) != batches:
-            return []
-        return self._next_batch()[0]
+                self._activity.settlements(wait=bool(self._pending))
+                with self._activity.settling_now():
+                    try:
+                        await self._commits.commit(batches, items)
+                    finally:
+                        self._admission.ended(sum(len(batch.leases) for batch in batches) + len(items))
+            self._idle.set()
 
     def _next_batch(self) -> tuple[list[SuccessBatch], list[PendingOutcome]]:
         """The next outcomes, each job once: the same settlement again must see the first one committed."""
         batches: list[SuccessBatch] = []
         items: list[PendingOutcome] = []
         later: list[PendingOutcome | SuccessBatch] = []
-        taken = set(self._limited)
+        taken: set[UUID] = set()
         room = MAX_BATCH
         for entry in self._pending:
             ids = entry.ids if isinstance(entry, SuccessBatch) else (entry.job_id,)
