@@ -13,7 +13,10 @@ from .rules import RULES
 
 Verdict = pb.SettleResult.Verdict
 # The case `receipt-bare` measures the 20 ms; everywhere else a machine that is busy is no fault of the worker.
-_RECEIPT_WITHIN = 1.0
+_RECEIPT_WITHIN = 20.0
+# A worker sends no heartbeat while two are not answered, and reads answers in their turn. So the third heartbeat that
+# comes after something was said to it was sent by a worker that had read it; the two before may have crossed it.
+_READ_BY = 3
 _OPEN_AGAIN = (Verdict.TRY_AGAIN, Verdict.INVALID)
 
 
@@ -29,6 +32,8 @@ class Lease:
         answered: Whether that outcome was answered for good.
         gone: Whether it was revoked, or its session ended.
         crossed: Whether it came while another stream was asked to resume the session, which can't have named it.
+        reopened: On which stream, and before which heartbeat, its outcome was answered as one that is to come again. A
+            worker that has not read that yet takes the lease for settled.
     """
 
     number: int
@@ -41,6 +46,7 @@ class Lease:
     answered: bool = False
     gone: bool = False
     crossed: bool = False
+    reopened: tuple[int, int] = (0, 0)
 
     @property
     def open(self) -> bool:
@@ -50,7 +56,7 @@ class Lease:
 
 @dataclass(slots=True)
 class StreamNotes:
-    """What was said on one stream."""
+    """What was said on one stream. `beats_before`: how many heartbeats had come when a delivery was sent."""
 
     number: int
     frames: int = 0
@@ -58,6 +64,7 @@ class StreamNotes:
     settles: int = 0
     receipt: int = 0
     delivered: dict[int, float] = field(default_factory=dict)
+    beats_before: dict[int, int] = field(default_factory=dict)
     delays: list[float] = field(default_factory=list)
     ended: float | None = None
 
@@ -117,7 +124,11 @@ class Ledger:
             for lease in frame.welcome.revoked:
                 self._gone(lease.lease_id)
         elif name == "delivery":
-            self._streams[stream].delivered[frame.delivery.seq] = time.monotonic()
+            notes = self._streams[stream]
+            notes.delivered[frame.delivery.seq] = time.monotonic()
+            if stream >= self._resuming:
+                # Or it may not be receipted: the new stream's Hello does not name it.
+                notes.beats_before[frame.delivery.seq] = notes.heartbeats
             for job in frame.delivery.jobs:
                 self._leases[job.lease_id] = Lease(
                     job.lease_id,
@@ -136,7 +147,8 @@ class Ledger:
         lease = self._leases.get(number)
         if lease is not None:
             lease.answered = verdict not in _OPEN_AGAIN
-            if not lease.answered:
+            if not lease.answered and lease.settled_on:
+                lease.reopened = (lease.settled_on, self._streams[lease.settled_on].heartbeats)
                 lease.settled_on = 0
 
     def forget(self) -> None:
@@ -234,7 +246,16 @@ class Ledger:
         named = set(heartbeat.held)
         if unknown := named - self._leases.keys():
             self.breaks("heartbeat", f"it names {sorted(unknown)}, which are no leases of this session")
-        missing = {each.number for each in self._leases.values() if each.open and not each.settled_on} - named
+        for seq in range(notes.receipt + 1, len(notes.delivered) + 1):
+            if seq in notes.beats_before and heartbeat.seq >= notes.beats_before[seq] + _READ_BY:
+                self.breaks("receipt", f"heartbeat {heartbeat.seq} does not say that delivery {seq} was seen")
+        missing = {
+            each.number
+            for each in self._leases.values()
+            if each.open
+            and not each.settled_on
+            and not (each.reopened[0] == notes.number and heartbeat.seq < each.reopened[1] + _READ_BY)
+        } - named
         if missing:
             self.breaks("heartbeat", f"it does not name {sorted(missing)}, which are held")
 

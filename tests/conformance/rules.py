@@ -9,7 +9,8 @@ RULES = {
     ),
     "receipt": (
         "`last_delivery` stands in every frame, never goes down on a stream, and never names a delivery that was not "
-        "sent. Each delivery has its receipt within a second; the case `receipt-bare` measures the 20 ms."
+        "sent. The third heartbeat after a delivery says at the latest that it was seen; the case `receipt-bare` "
+        "measures the 20 ms."
     ),
     "heartbeat": (
         "Heartbeats count up from 1 on each stream, and name every lease that the worker has seen and not settled, and "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from jobqueue.v1 import lease_pb2 as pb
 
 from .ledger import Ledger
-from .server import Server, Stream
+from .server import WITHIN, Server, Stream
 from .worker import WorkerProcess
 
 
@@ -84,6 +85,25 @@ class Stage:
         """Waits until the handlers of these jobs run."""
         for number in numbers:
             await self.worker.event("handler_started", job=id_of(number))
+
+    async def tries(self, more: int) -> None:
+        """Waits until the worker has tried to open so many more streams."""
+        wanted = len(self.server.tries) + more
+        ends = time.monotonic() + WITHIN
+        while len(self.server.tries) < wanted:
+            missing = wanted - len(self.server.tries)
+            assert time.monotonic() < ends, f"{missing} of {more} tries did not come within {WITHIN:g} s"
+            await asyncio.sleep(0.01)
+
+    async def lets_in(self) -> Stream:
+        """Refuses no more; the stream that comes of it, whose Hello was composed after all that the worker said so far.
+
+        One try may have been under way when the worker said it, and the next may have begun before the runtime noted
+        that a handler had ended: what these name as held is held as far as the worker knows.
+        """
+        await self.tries(2)
+        self.server.refuses = lambda _: None
+        return await self.server.stream()
 
     def faults(self) -> list[str]:
         """What broke a rule, whatever the case was about."""

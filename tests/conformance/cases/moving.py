@@ -10,7 +10,7 @@ import grpc
 from jobqueue.v1 import lease_pb2 as pb
 
 from ..case import case
-from ..server import WITHIN, duration
+from ..server import duration
 from ..stage import Stage, id_of, job
 
 
@@ -93,13 +93,12 @@ async def goaway_nowhere(stage: Stage) -> None:
     worker, stream = await stage.holding(1)
     stage.server.refuses = lambda _: grpc.StatusCode.UNAVAILABLE
     stream.send(go_away=pb.GoAway(reason="DATABASE_AWAY"))
+    await stage.tries(1)
     await stream.beats(4)
     worker.release(id_of(1))
     await stream.outcome(1)
     assert not stream.ended.is_set(), "it let its only stream go"
-    assert len(stage.server.tries) > 1, "it did not try another stream"
-    stage.server.refuses = lambda _: None
-    second = await stage.server.stream()
+    second = await stage.lets_in()
     hello = await second.welcome(token="token-2")
     assert hello.HasField("resume"), "it opened a new session"
     await stream.ended.wait()
@@ -140,7 +139,7 @@ async def goaway_crossed_stay(stage: Stage) -> None:
     second = await stage.server.stream()
     await second.expect("hello")
     stream.deliver(job(2))
-    await stream.beats(2)
+    await stream.beats(3)  # it has read it
     stage.server.refuses = lambda _: grpc.StatusCode.UNAVAILABLE
     second.end()
     outcome = (await stream.outcome(2)).WhichOneof("outcome")
@@ -160,10 +159,13 @@ async def pong_missing(stage: Stage) -> None:
     await stream.beats(1)
     stream.pongs = False
     silent = time.monotonic()
+    answered = len(stream.all("heartbeat"))
     second = await stage.server.stream()
     took = second.opened - silent
-    # Two intervals without an answer, one for the heartbeat that is under way, one for a machine that is busy.
-    assert 0.4 < took < 2.5, f"it took {took:.1f} s, with heartbeats every 0.5 s"
+    assert took > 0.4, f"it took {took:.1f} s, with heartbeats every 0.5 s"
+    # Two without an answer, and one that is under way. They are counted, since a machine may be as late as it likes.
+    unanswered = len(stream.all("heartbeat")) - answered
+    assert unanswered <= 3, f"it sent {unanswered} heartbeats that were not answered"
     assert second.server != stream.server, "it came back to the same server, though there is another"
     hello = await second.welcome(token="token-2")
     assert [each.lease_id for each in hello.resume.held] == [1], "Resume does not name what it holds"
@@ -181,10 +183,8 @@ async def credentials_expired(stage: Stage) -> None:
     worker, stream = await stage.holding(1)
     stage.server.refuses = lambda _: grpc.StatusCode.UNAUTHENTICATED
     stream.send(go_away=pb.GoAway(reason="CREDENTIALS_EXPIRED"))
-    while len(stage.server.tries) < 3:
-        await stream.beats(1)
-    stage.server.refuses = lambda _: None
-    second = await stage.server.stream()
+    await stream.beats(1)
+    second = await stage.lets_in()
     hello = await second.welcome(token="token-2")
     assert [each.lease_id for each in hello.resume.held] == [1], "Resume does not name what it holds"
     worker.release(id_of(1))
@@ -225,10 +225,7 @@ async def credentials_refused(stage: Stage) -> None:
     worker, stream = await stage.begin()
     stage.server.refuses = lambda _: grpc.StatusCode.UNAUTHENTICATED
     stream.end(grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_REVOKED", "the key was revoked")
-    ends = time.monotonic() + WITHIN
-    while len(stage.server.tries) < 2:
-        assert time.monotonic() < ends, "it did not ask again, with what could be a new token"
-        await asyncio.sleep(0.05)
+    await stage.tries(1)  # it asks again, with what could be a new token
     # Any other wait is 5 s at most.
     await asyncio.sleep(7)
     assert len(stage.server.tries) == 2, f"it tried {len(stage.server.tries) - 1} times within 7 s"
@@ -248,12 +245,8 @@ async def issuer_away(stage: Stage) -> None:
     stage.server.reason = "ISSUER_AWAY"
     stage.server.refuses = lambda _: grpc.StatusCode.UNAVAILABLE
     stream.end(grpc.StatusCode.UNAVAILABLE, "ISSUER_AWAY", "the keys of the issuer of tokens can't be read")
-    ends = time.monotonic() + WITHIN
-    while len(stage.server.tries) < 4:
-        assert time.monotonic() < ends, f"it tried {len(stage.server.tries) - 1} times within {WITHIN:g} s"
-        await asyncio.sleep(0.05)
-    stage.server.refuses = lambda _: None
-    second = await stage.server.stream()
+    await stage.tries(1)
+    second = await stage.lets_in()
     hello = await second.welcome(token="token-2")
     assert [each.lease_id for each in hello.resume.held] == [1], "Resume does not name what it holds"
     worker.release(id_of(1))

@@ -51,8 +51,7 @@ async def resume_offline(stage: Stage) -> None:
     await stream.ended.wait()
     worker.release(id_of(1))
     await worker.event("handler_ended", job=id_of(1))
-    stage.server.refuses = lambda _: None
-    second = await stage.server.stream()
+    second = await stage.lets_in()
     hello = await second.welcome(token="token-2")
     assert [each.lease_id for each in hello.resume.unanswered] == [1], f"Resume says {hello.resume}"
     await second.outcome(1)
@@ -205,18 +204,20 @@ async def session_orphans(stage: Stage) -> None:
     short=True,
 )
 async def lost_stops(stage: Stage) -> None:
-    ttl = 3
+    ttl = 5
     worker = await stage.start(stop_when_lost=True)
     stream = await stage.server.stream()
-    await stream.welcome(interval=1, ttl=ttl)
+    await stream.welcome(interval=2, ttl=ttl)
     stream.deliver(job(1, {"do": "hold"}), job(2, {"do": "hold"}, on_cancel="succeed"))
     await stage.started(1, 2)
     await stream.expect("heartbeat", where=lambda beat: beat.seq == 1)
     stream.pongs = False
     beat = await stream.expect("heartbeat", where=lambda beat: beat.seq == 2)
     sent = time.monotonic()
-    # So late that it can be told which of the two counts: when the heartbeat was sent, not when its answer came.
-    await asyncio.sleep(1.3)
+    # So late that it can be told which of the two counts, also where the worker is late by as much as this less a bit:
+    # when the heartbeat was sent, not when its answer came.
+    late = 2.8
+    await asyncio.sleep(late)
     stream.send(pong=pb.Pong(seq=beat.seq))
     await stream.expect("heartbeat")
     stage.server.refuses = lambda _: grpc.StatusCode.UNAVAILABLE
@@ -224,11 +225,10 @@ async def lost_stops(stage: Stage) -> None:
     await worker.event("handler_cancelled", job=id_of(1), reason="lost")
     await worker.event("handler_cancelled", job=id_of(2), reason="lost")
     took = time.monotonic() - sent
-    assert ttl - 0.2 < took < ttl + 0.9, f"its handlers were told after {took:.1f} s of {ttl} s"
+    assert ttl - 0.2 < took < ttl + late - 0.3, f"its handlers were told after {took:.1f} s of {ttl} s"
     await worker.count("handler_ended", 2)
     # The server may know the session all the same: what became of the jobs is told it.
-    stage.server.refuses = lambda _: None
-    second = await stage.server.stream()
+    second = await stage.lets_in()
     hello = await second.welcome(token="token-2")
     assert sorted(each.lease_id for each in hello.resume.unanswered) == [1, 2], f"Resume says {hello.resume}"
     outcomes = await second.outcomes(1, 2)
@@ -253,8 +253,7 @@ async def lost_runs_on(stage: Stage) -> None:
     stream.end()
     await asyncio.sleep(2)  # two ttls, in which nothing is to happen
     assert not worker.said("handler_cancelled"), "a handler was stopped by the worker's own clock"
-    stage.server.refuses = lambda _: None
-    second = await stage.server.stream()
+    second = await stage.lets_in()
     hello = await second.welcome(token="token-2")
     assert [each.lease_id for each in hello.resume.held] == [1], f"Resume says {hello.resume}"
     worker.release(id_of(1))
@@ -303,9 +302,8 @@ async def storm_refused(stage: Stage) -> None:
     stage.server.tries.clear()
     stream.end()
     await _while_it_storms(stage)
-    _calm(stage.server.tries, "a refusal")
-    stage.server.refuses = lambda _: None
-    back = await stage.server.stream()
+    _calm(stage.server.tries.copy(), "a refusal")
+    back = await stage.lets_in()
     await back.welcome(token="token-2")
     await back.beats(1)
 
