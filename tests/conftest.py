@@ -108,6 +108,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """No worker outlives its test: it would go on to log, and later tests would take that for theirs."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "jobqueue-session":
+            thread.join(20)
+            assert not thread.is_alive(), f"{item.nodeid} has left a worker that serves on"
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Nor is a whole file skipped."""
     report = yield

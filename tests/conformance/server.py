@@ -93,8 +93,8 @@ class Stream:
     async def beats(self, count: int) -> pb.Heartbeat:
         """As many heartbeats from now on, so that anything that was due before has come; the last of them.
 
-        Passes over nothing: what else comes meanwhile can still be expected. Three of them mean that the worker has read
-        all that was said before: it sends none where two were not answered, and answers are read in their turn.
+        Passes over nothing: what else comes meanwhile can still be expected. Three of them mean that the worker has
+        read all that was said before: it sends none where two were not answered, and answers are read in their turn.
         """
         wanted = len(self.all("heartbeat")) + count
         ends = time.monotonic() + WITHIN

@@ -24,6 +24,7 @@ from jobqueue_server.app import App
 from jobqueue_server.settings import Settings
 from jobqueue_server.tls import Tls
 from tests.client_cli.programs import Program, eventually
+from tests.conftest import of_server
 
 from .conftest import Authority
 
@@ -135,7 +136,7 @@ async def test_files_that_cannot_be_used_leave_those_of_before_and_are_told_once
     shutil.copy(issuer.cert, trusted)
 
     def told() -> list[str]:
-        return [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+        return [record.getMessage() for record in of_server(caplog) if record.levelno == logging.ERROR]
 
     caplog.set_level(logging.INFO, "jobqueue_server.tls")
     async with serving(dsn, issuer, tls_client_ca=str(issuer.cert)) as app:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -11,13 +10,8 @@ from datetime import timedelta
 import pytest
 
 from jobqueue import Worker
-from jobqueue.worker.logs import log
 
 from .scripted_server import WITHIN, ScriptedServer
-
-# A worker that its test leaves behind drains for seconds more, also when pytest has said its last word: what it says
-# then is for nobody, and without any handler logging would print it.
-log.addHandler(logging.NullHandler())
 
 
 class Serving:
@@ -39,12 +33,28 @@ class Serving:
         """Whether it serves still."""
         return self._thread.is_alive()
 
-    def join(self, within: float = WITHIN) -> None:
+    def ended(self, within: float = WITHIN) -> None:
         """Waits until it no longer serves."""
         self._thread.join(within)
         assert not self._thread.is_alive(), "the worker still serves"
+
+    def join(self) -> None:
+        """The same, and raises what ended it."""
+        self.ended()
         if self.error is not None:
             raise self.error
+
+
+@pytest.fixture(autouse=True)
+def serving() -> Iterator[list[Serving]]:
+    """The workers of the test. None outlives it: it would go on to log, and later tests would take that for theirs.
+
+    They are waited for when the servers have gone, which say Goodbye to them.
+    """
+    workers: list[Serving] = []
+    yield workers
+    for each in workers:
+        each.ended()
 
 
 @pytest.fixture
@@ -55,9 +65,7 @@ def server() -> Iterator[ScriptedServer]:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Worker], Serving]]:
-    serving: list[Serving] = []
-
+def serve(serving: list[Serving]) -> Iterator[Callable[[Worker], Serving]]:
     def start(worker: Worker) -> Serving:
         serving.append(Serving(worker))
         return serving[-1]

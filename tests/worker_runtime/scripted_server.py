@@ -176,9 +176,11 @@ class ScriptedServer:
         return self._peers.get(timeout=within)
 
     def stop(self) -> None:
+        """Ends every session with Goodbye: a worker that leaves has no answer to wait for."""
         for peer in self._all:
+            peer.send(goodbye=pb.Goodbye())
             peer.end()
-        self._server.stop(0).wait()
+        self._server.stop(WITHIN).wait()
 
 
 def job(number: int, kind: str, payload: str = "null", *, attempt: int = 1, **more: Any) -> pb.LeasedJob:

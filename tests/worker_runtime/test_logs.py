@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 
-from jobqueue import JobLogFilter, Worker
+from jobqueue import JobLogFilter, Observer, Worker
 
-from .scripted_server import job
+from .scripted_server import WITHIN, job
 
 
 class Lines(logging.Handler):
@@ -64,7 +65,13 @@ def test_a_handlers_own_lines_carry_job_attempt_and_request_id(server, serve, li
 
 
 def test_the_runtimes_own_lines_name_their_job_in_text_and_fields(server, serve, caplog):
-    worker = Worker(server.address)
+    told = threading.Event()
+
+    class Told(Observer):
+        def finished(self, kind, outcome, seconds):
+            told.set()
+
+    worker = Worker(server.address, observer=Told())
 
     @worker.handler("work")
     async def work(ctx):
@@ -75,7 +82,8 @@ def test_the_runtimes_own_lines_name_their_job_in_text_and_fields(server, serve,
     peer.welcome()
     peer.deliver(job(8, "work", attempt=2, headers={"x-request-id": "r-100%s"}))
     peer.outcomes(1)
-    peer.expect("heartbeat", where=lambda beat: not beat.held)
+    # Heartbeats name it no more before its answer is read, with which the line is written.
+    assert told.wait(WITHIN)
     line = next(line for line in caplog.records if getattr(line, "request_id", "") == "r-100%s")
     name = f"work {job(8, '').id}, attempt 2, request r-100%s: "
     assert line.getMessage().startswith(name + "failed, is tried again at ")
