@@ -21,6 +21,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from jobqueue_server.embedded import EmbeddedPostgres
 from jobqueue_server.store import migrate
@@ -41,6 +42,9 @@ FAST_PATH = "JOBQUEUE_FAST_PATH"
 # gRPC runs handlers in every forked child, where it has threads, and now and then one dies of that before it has become
 # the PostgreSQL that it was to be.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+# How long an example takes is the machine's affair: a collection of garbage or a neighbour may fall into any of them.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 # A shell starts what it leaves in the background with SIGINT ignored, and so would be all that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,7 +18,8 @@ from jobqueue_server.core.access import keys
 from jobqueue_server.errors import DatabaseAway
 from jobqueue_server.grants import NOTHING, Permission
 from jobqueue_server.store.access.access import Limit, NewKey
-from tests.lease.hand_worker import StreamEnded, reason_of
+from tests.lease.hand_worker import PATIENCE, StreamEnded, reason_of
+from tests.lease.place import eventually
 
 from .house import TESTS, House, grant
 
@@ -217,10 +218,14 @@ async def test_a_watch_and_a_wait_end_with_their_key(house: House) -> None:
     watch = caller.stub.WatchJobs(jobqueue_pb2.WatchJobsRequest(ids=[job.id]))
     await watch.read()
     waiting = asyncio.ensure_future(caller.wait(job.id))
-    await asyncio.sleep(0.1)
+    await eventually(lambda: _waits(house))
     await house.revoke(key)
-    assert await refused(asyncio.wait_for(waiting, 2)) == "CREDENTIALS_REVOKED"
-    assert await refused(asyncio.wait_for(_all_of(watch), 2)) == "CREDENTIALS_REVOKED"
+    assert await refused(asyncio.wait_for(waiting, PATIENCE)) == "CREDENTIALS_REVOKED"
+    assert await refused(asyncio.wait_for(_all_of(watch), PATIENCE)) == "CREDENTIALS_REVOKED"
+
+
+async def _waits(house: House) -> bool:
+    return house.app.chain.in_flight == 1
 
 
 async def _all_of(watch: Any) -> None:

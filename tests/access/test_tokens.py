@@ -259,13 +259,15 @@ async def test_a_remembered_token_ends_at_its_end(house: Gatehouse, issuer: Issu
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         async with asyncio.timeout(PATIENCE):
             while True:
+                began = time.time()
                 await caller.enqueue()
+                assert began < ends
     assert reason_of(raised.value) == "CREDENTIALS_EXPIRED"
-    assert ends <= time.time() < ends + 1
+    assert ends <= time.time()
 
 
 async def test_a_call_that_waits_ends_with_its_token(house: Gatehouse, issuer: Issuer):
-    caller = house.caller(authorization=f"Bearer {issuer.token(exp=int(time.time()) + 2)}")
+    caller = house.caller(authorization=f"Bearer {issuer.token(exp=int(time.time()) + 4)}")
     job = await caller.enqueue()
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await caller.wait(job.id)
@@ -277,7 +279,7 @@ async def test_a_worker_whose_token_ends_comes_back_with_a_new_one_and_loses_not
 ):
     new = house.caller(authorization=f"Bearer {issuer.token()}")
     job = await new.enqueue()
-    old = house.caller(authorization=f"Bearer {issuer.token(exp=int(time.time()) + 2)}")
+    old = house.caller(authorization=f"Bearer {issuer.token(exp=int(time.time()) + 4)}")
     worker = await old.worker()
     leased = await worker.job()
     assert (await worker.next("go_away")).reason == "CREDENTIALS_EXPIRED"
@@ -290,7 +292,7 @@ async def test_a_worker_whose_token_ends_comes_back_with_a_new_one_and_loses_not
 async def test_a_worker_that_shows_no_new_token_ends(dsn: str, issuer: Issuer):
     async with Gatehouse(dsn, tuning=Tuning(renew_within=1.0), **settings(issuer)) as house:
         await house.identity("jwt", "mailer", grant(WORK))
-        worker = await house.caller(authorization=f"Bearer {issuer.token(exp=int(time.time()) + 2)}").worker()
+        worker = await house.caller(authorization=f"Bearer {issuer.token(exp=int(time.time()) + 5)}").worker()
         await worker.next("go_away")
         with pytest.raises(StreamEnded) as ended:
             await worker.next("settled")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from typing import Any
@@ -37,11 +38,19 @@ def two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", both)
 
 
+def _free_at_both() -> int:
+    """A port that nobody has at either address of this machine."""
+    while True:
+        with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6) as one:
+            with socket.create_server(("127.0.0.1", port := int(one.getsockname()[1]))):
+                return port
+
+
 @pytest.mark.usefixtures("two_addresses")
 async def test_localhost_is_refused_if_one_of_its_addresses_is_taken() -> None:
     """It would be half a server: callers of the other address would meet another program."""
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
-        port = other.getsockname()[1]
+    port = _free_at_both()
+    with socket.create_server(("::1", port), family=socket.AF_INET6):
         with pytest.raises(OSError, match="Address already in use"):
             await start("localhost", port)
     # Nothing of the refused one is left.

@@ -147,7 +147,7 @@ async def test_a_caller_that_leaves_ends_the_stream_at_once_and_is_no_fault(
     await served.feed.opened.wait()
     assert served.chain.open_streams == 1
     writer.close()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(streams.HEARTBEAT_SECONDS / 2):  # the next one would find it too
         await served.feed.closed.wait()
         while served.chain.open_streams:
             await asyncio.sleep(0)
@@ -167,7 +167,7 @@ async def test_a_caller_that_does_not_read_holds_the_stream_back_and_may_leave(s
         left = served.feed.line.qsize()
     assert left > many // 2
     writer.transport.abort()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(streams.HEARTBEAT_SECONDS / 2):  # the next one would find it too
         await served.feed.closed.wait()
     assert reader is not None
 
@@ -201,7 +201,7 @@ async def test_the_headers_of_a_silent_stream_come_after_a_second_and_an_error_t
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "HEADERS_AFTER_SECONDS", 0.01)
-    async with asyncio.timeout(3), following(served.call) as stream:
+    async with asyncio.timeout(PATIENCE), following(served.call) as stream:
         assert stream.status == 200
         served.feed.line.put_nowait(FieldInvalid("no"))
         assert json.loads(await stream.content.read())["error"]["message"] == "no"

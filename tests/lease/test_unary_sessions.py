@@ -118,9 +118,8 @@ async def test_a_claim_waits_for_a_job_and_answers_at_once_when_it_comes(place, 
 async def test_a_claim_without_a_job_answers_none_when_its_wait_is_over_or_its_callers_time(place, script):
     assert await script.claim(wait=0) == []
     assert await script.claim(wait=0.2) == []
-    started = time.monotonic()
+    # Or the client itself would end it by DEADLINE_EXCEEDED.
     assert await script.claim(wait=30, timeout=1) == []
-    assert time.monotonic() - started < 1
 
 
 async def test_a_claim_takes_as_many_as_it_asks_for_out_of_a_backlog(place, script):

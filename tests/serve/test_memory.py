@@ -164,7 +164,10 @@ kept = rss() - before
 
 async def main():
     looks = asyncio.create_task(FreeMemory(every=0.01).run())
-    await asyncio.sleep(0.2)
+    for _ in range(1000):
+        await asyncio.sleep(0.02)
+        if rss() - before < 20:
+            break
     looks.cancel()
 
 asyncio.run(main())
