@@ -137,7 +137,7 @@ func TestWhatEndsWhileTheWorkerMovesIsSettledOnTheNewStreamAlone(t *testing.T) {
 	free := make(chan struct{})
 	work(server, func(context.Context, *jobqueue.LeasedJob) (any, error) { <-free; return nil, nil })
 	old := server.accept()
-	old.welcome(&pb.Welcome{SessionToken: "secret", HeartbeatInterval: durationpb.New(50 * time.Millisecond)})
+	old.welcome(&pb.Welcome{SessionToken: "secret", HeartbeatInterval: durationpb.New(250 * time.Millisecond)})
 	old.deliver(1, job(1, "k"))
 	old.await("the receipt", func(frame *pb.LeaseRequest) bool { return frame.LastDelivery == 1 })
 	old.send(&pb.LeaseResponse{Frame: &pb.LeaseResponse_GoAway{GoAway: &pb.GoAway{}}})
@@ -166,23 +166,37 @@ func TestWhatEndsWhileTheWorkerMovesIsSettledOnTheNewStreamAlone(t *testing.T) {
 func TestADeliveryThatCrossesAMoveIsNotBegunAndGoesBackIfTheWorkerStays(t *testing.T) {
 	server := newScripted(t)
 	ran := make(chan string, 10)
-	work(server, func(_ context.Context, job *jobqueue.LeasedJob) (any, error) { ran <- job.ID; return nil, nil })
+	held, causes := make(chan string, 2), make(chan error, 2)
+	work(server, func(ctx context.Context, leased *jobqueue.LeasedJob) (any, error) {
+		if leased.ID == job(8, "k").Id || leased.ID == job(9, "k").Id {
+			held <- leased.ID
+			return stuck(causes)(ctx, leased)
+		}
+		ran <- leased.ID
+		return nil, nil
+	})
 	old := server.open()
 	goAway := &pb.LeaseResponse{Frame: &pb.LeaseResponse_GoAway{GoAway: &pb.GoAway{}}}
-	pong := &pb.LeaseResponse{Frame: &pb.LeaseResponse_Pong{Pong: &pb.Pong{}}}
+	// A worker that has read this has read what was sent before on the same stream.
+	read := func(lease int64) {
+		old.revoke("TIMED_OUT", lease)
+		receive(t, "the revoke", causes)
+	}
+	old.deliver(1, job(8, "k"), job(9, "k"))
+	receive(t, "the first to be held", held)
+	receive(t, "the second to be held", held)
 
 	old.send(goAway)
 	refused := server.accept()
-	old.deliver(1, job(1, "k"))
-	old.send(pong)
-	time.Sleep(50 * time.Millisecond) // the delivery is to be there before the refusal
+	old.deliver(2, job(1, "k"))
+	read(8)
 	refused.end <- status.Error(codes.Unavailable, "full")
 	if back := old.settle(); len(back.Outcomes) != 1 || back.Outcomes[0].GetRelease() == nil {
 		t.Errorf("%v", back)
 	}
 	moved := server.accept()
-	old.deliver(2, job(2, "k"))
-	time.Sleep(50 * time.Millisecond) // the delivery is to be there before the Welcome
+	old.deliver(3, job(2, "k"))
+	read(9)
 	moved.welcome(&pb.Welcome{SessionToken: "second"})
 	moved.deliver(1, job(3, "k"))
 	if id := receive(t, "the job of the new stream", ran); id != job(3, "k").Id {

@@ -42,7 +42,7 @@ func TestARevokedLeaseIsStoppedAndNotSettledAndHeldWhileItRuns(t *testing.T) {
 		return nil, ctx.Err()
 	})
 	stream := server.accept()
-	stream.welcome(&pb.Welcome{SessionToken: "secret", HeartbeatInterval: durationpb.New(50 * time.Millisecond)})
+	stream.welcome(&pb.Welcome{SessionToken: "secret", HeartbeatInterval: durationpb.New(250 * time.Millisecond)})
 	pong := func(held int) {
 		stream.await("the heartbeat", func(frame *pb.LeaseRequest) bool {
 			if frame.GetSettle() != nil {

@@ -4,6 +4,7 @@ import static dev.jobqueue.ScriptedServer.id;
 import static dev.jobqueue.ScriptedServer.job;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -309,23 +310,37 @@ class WorkerTest {
     @Test
     void whatCrossesAMoveIsNotBegunAndGoesBackIfTheWorkerStays() throws Exception {
         var ran = new LinkedBlockingQueue<String>();
+        var held = new LinkedBlockingQueue<String>();
+        var stopped = new LinkedBlockingQueue<String>();
         serve((job, context) -> {
-            ran.add(job.id());
-            return null;
+            if (!job.id().equals(id(8)) && !job.id().equals(id(9))) {
+                ran.add(job.id());
+                return null;
+            }
+            held.add(job.id());
+            try {
+                return context.cancelled().get();
+            } finally {
+                stopped.add(job.id());
+            }
         });
         var old = server.open();
+        old.deliver(job(8), job(9));
+        assertNotNull(held.poll(10, TimeUnit.SECONDS));
+        assertNotNull(held.poll(10, TimeUnit.SECONDS));
         old.goAway();
         var refused = server.accept();
         old.deliver(job(1));
-        // Behind it on the same stream: what answers this has seen the delivery.
-        old.revoke(99, "unknown");
-        Thread.sleep(50);
+        // Behind it on the same stream: who has read this has read the delivery.
+        old.revoke(8, "TIMED_OUT");
+        assertEquals(id(8), stopped.poll(10, TimeUnit.SECONDS));
         refused.end(io.grpc.Status.UNAVAILABLE.withDescription("full"));
         assertEquals(OutcomeCase.RELEASE, old.outcome().getOutcomeCase());
 
         var moved = server.accept();
         old.deliver(job(2));
-        Thread.sleep(50);
+        old.revoke(9, "TIMED_OUT");
+        assertEquals(id(9), stopped.poll(10, TimeUnit.SECONDS));
         moved.welcome("token 2");
         moved.deliver(job(3));
         assertEquals(List.of(3L), moved.settle().getSucceededList());
