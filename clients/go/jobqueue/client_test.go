@@ -522,7 +522,7 @@ func TestAJobIsExplainedAndAQueuesDemandIsTold(t *testing.T) {
 				return nil, refusal(codes.NotFound, "QUEUE_NOT_FOUND")
 			}
 			return &pb.GetQueueDemandResponse{
-				Runnable: 3, Running: 2, Held: 4, HeldByKey: 3, WantedSlots: 5, OldestRunnableAge: durationpb.New(time.Minute),
+				Runnable: 3, Running: 2, Held: 4, HeldByKey: 3, BeyondLimit: 6, WantedSlots: 5, OldestRunnableAge: durationpb.New(time.Minute),
 				ArrivalsPerSecond: 2.5, EndsPerSecond: 1.5,
 			}, nil
 		}
@@ -546,7 +546,7 @@ func TestAJobIsExplainedAndAQueuesDemandIsTold(t *testing.T) {
 	}
 	demand, err := client.GetQueueDemand(ctx, "q")
 	if err != nil || demand.WantedSlots != 5 || demand.OldestRunnableAge != time.Minute || demand.HeldByKey != 3 ||
-		demand.ArrivalsPerSecond != 2.5 || demand.EndsPerSecond != 1.5 {
+		demand.BeyondLimit != 6 || demand.ArrivalsPerSecond != 2.5 || demand.EndsPerSecond != 1.5 {
 		t.Errorf("%+v %v", demand, err)
 	}
 	if _, err = client.GetQueueDemand(ctx, "other"); !errors.Is(err, jobqueue.ErrQueueNotFound) {

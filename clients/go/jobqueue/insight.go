@@ -21,7 +21,8 @@ type Explanation struct {
 	ReadAt time.Time
 	// Unknown are the servers that were not heard. Their workers are left out.
 	Unknown []string
-	// Estimate is when it may start, where it waits for its turn alone. nil: there is none.
+	// Estimate is when it may start, where it waits for its turn alone. nil: it waits for something else, or no job of the
+	// queue ended in the last minute.
 	Estimate *Estimate
 }
 
@@ -32,7 +33,8 @@ type Estimate struct {
 	Capped bool
 	// EndsPerSecond is how many jobs ended in each second of the last minute.
 	EndsPerSecond float64
-	// EarliestAt: it hardly starts before this. LatestAt: it hardly starts after this; zero: not known.
+	// EarliestAt: it hardly starts before this. LatestAt: it hardly starts after this; zero: too few jobs ended to say so,
+	// or Capped.
 	EarliestAt, LatestAt time.Time
 }
 
@@ -60,11 +62,13 @@ type QueueDemand struct {
 	Held, Later, Paused int
 	// HeldByKey are those of Held that wait for their key.
 	HeldByKey int
+	// BeyondLimit are due, and more than the queue lets run.
+	BeyondLimit int
 	// Workers are the sessions that take jobs of the queue. Slots are theirs, and FreeSlots the free ones of these.
 	Workers, Slots, FreeSlots int
 	// OldestRunnableAge is for how long the first runnable job has been due. 0: there is none.
 	OldestRunnableAge time.Duration
-	// WantedSlots is never below Running.
+	// WantedSlots is Running and Runnable together.
 	WantedSlots int
 	// MoreWorkersWouldHelp: jobs could run now, and no slot is free for them. Why says it for people.
 	MoreWorkersWouldHelp bool
@@ -126,6 +130,7 @@ func (c *Client) GetQueueDemand(ctx context.Context, name string) (*QueueDemand,
 		Later:                int(answer.GetLater()),
 		Paused:               int(answer.GetPaused()),
 		HeldByKey:            int(answer.GetHeldByKey()),
+		BeyondLimit:          int(answer.GetBeyondLimit()),
 		Workers:              int(answer.GetWorkers()),
 		Slots:                int(answer.GetSlots()),
 		FreeSlots:            int(answer.GetFreeSlots()),

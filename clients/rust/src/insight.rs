@@ -27,6 +27,25 @@ pub struct Explanation {
     pub read_at: Option<SystemTime>,
     /// The servers that were not heard. Their workers are left out.
     pub unknown: Vec<String>,
+    /// When it may start, where it waits for its turn alone. `None`: it waits for something else, or no job of the queue
+    /// ended in the last minute.
+    pub estimate: Option<Estimate>,
+}
+
+/// When a job may start, if the jobs of its queue go on ending as they did in the last minute.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Estimate {
+    /// The jobs that go before it.
+    pub ahead: u32,
+    /// The server stopped counting `ahead` at its bound, so that there may be more.
+    pub capped: bool,
+    /// How many jobs ended in each second of the last minute.
+    pub ends_per_second: f64,
+    /// It hardly starts before this.
+    pub earliest_at: Option<SystemTime>,
+    /// It hardly starts after this. `None`: too few jobs ended to say so, or `capped`.
+    pub latest_at: Option<SystemTime>,
 }
 
 /// One reason why a job waits.
@@ -44,7 +63,7 @@ pub struct Reason {
 }
 
 /// How many slots of workers a queue wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct QueueDemand {
     /// The jobs that could start now if there were slots.
@@ -61,6 +80,8 @@ pub struct QueueDemand {
     pub later: u32,
     /// The jobs that are due, while the queue is paused.
     pub paused: u32,
+    /// The jobs that are due, and more than the queue lets run.
+    pub beyond_limit: u32,
     /// The sessions that take jobs of the queue.
     pub workers: u32,
     /// Their slots.
@@ -69,7 +90,7 @@ pub struct QueueDemand {
     pub free_slots: u32,
     /// For how long the first runnable job has been due. `None`: there is none.
     pub oldest_runnable_age: Option<Duration>,
-    /// How many slots it wants; never below `running`.
+    /// How many slots it wants: `running` and `runnable` together.
     pub wanted_slots: u32,
     /// Jobs could run now, and no slot is free for them.
     pub more_workers_would_help: bool,
@@ -79,6 +100,10 @@ pub struct QueueDemand {
     pub read_at: Option<SystemTime>,
     /// The servers that were not heard. Their workers are left out.
     pub unknown: Vec<String>,
+    /// How many jobs were enqueued in each second of the last minute.
+    pub arrivals_per_second: f64,
+    /// How many jobs ended in each second of the last minute.
+    pub ends_per_second: f64,
 }
 
 impl Client {
@@ -98,6 +123,7 @@ impl Client {
             job_id: answer.job_id,
             summary: answer.summary,
             unknown: answer.unknown,
+            estimate: answer.estimate.map(estimate_of),
         })
     }
 
@@ -117,6 +143,7 @@ impl Client {
             held_by_key: count(answer.held_by_key),
             later: count(answer.later),
             paused: count(answer.paused),
+            beyond_limit: count(answer.beyond_limit),
             workers: count(answer.workers),
             slots: count(answer.slots),
             free_slots: count(answer.free_slots),
@@ -126,7 +153,19 @@ impl Client {
             why: answer.why,
             read_at: time_of(answer.read_at.as_ref()),
             unknown: answer.unknown,
+            arrivals_per_second: answer.arrivals_per_second,
+            ends_per_second: answer.ends_per_second,
         })
+    }
+}
+
+fn estimate_of(message: v1::Estimate) -> Estimate {
+    Estimate {
+        ahead: count(message.ahead),
+        capped: message.capped,
+        ends_per_second: message.ends_per_second,
+        earliest_at: time_of(message.earliest_at.as_ref()),
+        latest_at: time_of(message.latest_at.as_ref()),
     }
 }
 

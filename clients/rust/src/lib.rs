@@ -70,7 +70,7 @@ pub use access::Access;
 pub use admin::{HoldDepth, KeyOrder, KeyPolicy, Kind, Limits, OnKeyFailure, Queue, QueueChange, QueueDepth, Rate};
 pub use client::{Client, ClientBuilder, JobStream};
 pub use errors::{Error, ErrorKind, FieldViolation};
-pub use insight::{Explanation, QueueDemand, Reason};
+pub use insight::{Estimate, Explanation, QueueDemand, Reason};
 pub use job::{FailedAttempt, Job, JobProgress, NewJob};
 pub use jobs::{Cancellation, EnqueueResult, Filter, Hold, JobPage, RetryPolicy, Start, Status, new_idempotency_key};
 pub use json::{IntoOutput, JsonText};

@@ -12,7 +12,7 @@ export type {
   WatchOptions,
 } from "./client.js";
 export * from "./errors.js";
-export type { Explanation, QueueDemand, Reason, ReasonCode } from "./insight.js";
+export type { Estimate, Explanation, QueueDemand, Reason, ReasonCode } from "./insight.js";
 export { AUTO, Job } from "./job.js";
 export type { FailedAttempt, JobOptions, JobProgress, LeasedJob, NewJob } from "./job.js";
 export type * from "./jobs.js";

@@ -33,6 +33,25 @@ export interface Explanation {
   readonly readAt: Date | undefined;
   /** The servers that were not heard. Their workers are left out. */
   readonly unknown: readonly string[];
+  /**
+   * When it may start, where it waits for its turn alone. Undefined: it waits for something else, or no job of the queue
+   * ended in the last minute.
+   */
+  readonly estimate: Estimate | undefined;
+}
+
+/** When a job may start, if the jobs of its queue go on ending as they did in the last minute. */
+export interface Estimate {
+  /** The jobs that go before it. */
+  readonly ahead: number;
+  /** Whether the server stopped counting `ahead` at its bound, so that there may be more. */
+  readonly capped: boolean;
+  /** How many jobs ended in each second of the last minute. */
+  readonly endsPerSecond: number;
+  /** It hardly starts before this. */
+  readonly earliestAt: Date | undefined;
+  /** It hardly starts after this. Undefined: too few jobs ended to say so, or `capped`. */
+  readonly latestAt: Date | undefined;
 }
 
 /** How many slots of workers a queue wants. */
@@ -51,6 +70,8 @@ export interface QueueDemand {
   readonly later: number;
   /** The jobs that are due, while the queue is paused. */
   readonly paused: number;
+  /** The jobs that are due, and more than the queue lets run. */
+  readonly beyondLimit: number;
   /** The sessions that take jobs of the queue. */
   readonly workers: number;
   /** Their slots. */
@@ -59,7 +80,7 @@ export interface QueueDemand {
   readonly freeSlots: number;
   /** For how long the first runnable job has been due. Undefined: there is none. */
   readonly oldestRunnableAgeMs: number | undefined;
-  /** How many slots it wants; never below `running`. */
+  /** How many slots it wants: `running` and `runnable` together. */
   readonly wantedSlots: number;
   /** Whether jobs could run now and no slot is free for them. */
   readonly moreWorkersWouldHelp: boolean;
@@ -69,6 +90,10 @@ export interface QueueDemand {
   readonly readAt: Date | undefined;
   /** The servers that were not heard. Their workers are left out. */
   readonly unknown: readonly string[];
+  /** How many jobs were enqueued in each second of the last minute. */
+  readonly arrivalsPerSecond: number;
+  /** How many jobs ended in each second of the last minute. */
+  readonly endsPerSecond: number;
 }
 
 /** The explanation in an answer. */
@@ -86,13 +111,20 @@ export function explanationOf(message: pb.ExplainJobResponse): Explanation {
     couldStartAt: dateOf(couldStartAt),
     readAt: dateOf(readAt),
     unknown,
+    estimate: message.estimate && estimateOf(message.estimate),
   };
+}
+
+function estimateOf(message: pb.Estimate): Estimate {
+  const { ahead, capped, endsPerSecond, earliestAt, latestAt } = message;
+  return { ahead, capped, endsPerSecond, earliestAt: dateOf(earliestAt), latestAt: dateOf(latestAt) };
 }
 
 /** The demand in an answer. */
 export function demandOf(message: pb.GetQueueDemandResponse): QueueDemand {
   const { runnable, capped, running, held, heldByKey, later, paused, workers, slots, freeSlots } = message;
-  const { oldestRunnableAge, wantedSlots, moreWorkersWouldHelp, why, readAt, unknown } = message;
+  const { beyondLimit, oldestRunnableAge, wantedSlots, moreWorkersWouldHelp, why, readAt, unknown } = message;
+  const { arrivalsPerSecond, endsPerSecond } = message;
   return {
     runnable,
     capped,
@@ -101,6 +133,7 @@ export function demandOf(message: pb.GetQueueDemandResponse): QueueDemand {
     heldByKey,
     later,
     paused,
+    beyondLimit,
     workers,
     slots,
     freeSlots,
@@ -110,5 +143,7 @@ export function demandOf(message: pb.GetQueueDemandResponse): QueueDemand {
     why,
     readAt: dateOf(readAt),
     unknown,
+    arrivalsPerSecond,
+    endsPerSecond,
   };
 }

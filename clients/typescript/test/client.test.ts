@@ -187,6 +187,26 @@ test("a job is explained, and a queue's demand is told", async (t) => {
   assert.deepEqual([demand.held, demand.heldByKey, demand.readAt], [4, 3, undefined]);
 });
 
+test("an explanation says when the job may start, and a demand what came and ended", async (t) => {
+  const estimate = { ahead: 7, endsPerSecond: 1.5, earliestAt: { seconds: 60n }, latestAt: { seconds: 90n } };
+  const server = await ScriptedServer.start(
+    t,
+    {},
+    {
+      explainJob: ({ id }) =>
+        (id === "j1" ? { estimate } : { estimate: { ahead: 10_000, capped: true } }) as never,
+      getQueueDemand: () => ({ beyondLimit: 4, arrivalsPerSecond: 2.5, endsPerSecond: 0.5 }) as never,
+    },
+  );
+  const client = new Client(server.address);
+  const span = { earliestAt: new Date(60_000), latestAt: new Date(90_000) };
+  assert.deepEqual((await client.explain("j1")).estimate, { ahead: 7, capped: false, endsPerSecond: 1.5, ...span });
+  const long = (await client.explain("j2")).estimate;
+  assert.deepEqual([long?.ahead, long?.capped, long?.latestAt], [10_000, true, undefined]);
+  const demand = await client.getQueueDemand("q");
+  assert.deepEqual([demand.arrivalsPerSecond, demand.endsPerSecond, demand.beyondLimit], [2.5, 0.5, 4]);
+});
+
 test("a queue is changed with its etag", async (t) => {
   const masks: string[][] = [];
   const server = await ScriptedServer.start(

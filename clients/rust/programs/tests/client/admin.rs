@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use jobqueue::v1::reason::Detail;
-use jobqueue::{ErrorKind, JsonText, Kind, Limits, NewJob, RetryPolicy, Status, Worker};
+use jobqueue::{ErrorKind, JsonText, Kind, LeasedJob, Limits, NewJob, RetryPolicy, Status, Worker, failed};
 use serde_json::json;
+use tokio::sync::watch::channel;
+use tokio::time::timeout;
 
 use crate::{Done, WITHIN, beside, client, echoes, own, server};
 
@@ -90,5 +92,49 @@ async fn a_job_is_explained_and_a_queues_demand_is_told() -> Done {
     assert_eq!(client.explain(&job.id).await?.reasons[0].code, "TERMINAL");
     let unknown = "00000000-0000-7000-8000-000000000000";
     assert_eq!(client.explain(unknown).await.unwrap_err().kind(), ErrorKind::JobNotFound);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn a_job_that_waits_for_its_turn_says_when_it_may_start_and_a_demand_what_came_and_ended() -> Done {
+    let (client, queue) = (client()?, own());
+    let (release, released) = channel(false);
+    let holds = move |job: LeasedJob| {
+        let mut released = released.clone();
+        async move {
+            if job.decode::<bool>().map_err(failed)? {
+                released.wait_for(|released| *released).await?;
+            }
+            Ok(())
+        }
+    };
+    let worker = Worker::builder(server()).queue(&queue).concurrency(1).handle("hold", holds).build()?;
+    let job = |holds: bool| NewJob::new("hold").queue(&queue).payload(json!(holds));
+    let told = beside(worker, async {
+        for done in client.enqueue_many(vec![job(false); 6]).await? {
+            client.wait(&done.id, WITHIN).await?;
+        }
+        client.enqueue(job(true)).await?;
+        let last = client.enqueue(job(false)).await?.id;
+        let told = async {
+            loop {
+                // What has just come or ended is counted when its second is over.
+                let (found, demand) = (client.explain(&last).await?, client.get_queue_demand(&queue).await?);
+                let estimate = found.estimate.filter(|estimate| estimate.ends_per_second > 0.09);
+                if let Some(estimate) = estimate.filter(|_| demand.arrivals_per_second > 0.12) {
+                    return Ok((found.read_at, estimate, demand));
+                }
+            }
+        };
+        let told = timeout(WITHIN, told).await.expect("there is no estimate");
+        release.send_replace(true);
+        client.wait(&last, WITHIN).await?;
+        told
+    });
+    let (read_at, estimate, demand) = Box::pin(told).await?;
+    assert!(!estimate.capped && estimate.ahead <= 1);
+    assert!(read_at < estimate.earliest_at && estimate.earliest_at < estimate.latest_at);
+    assert!(demand.ends_per_second > 0.09 && demand.ends_per_second < demand.arrivals_per_second);
     Ok(())
 }

@@ -15,6 +15,8 @@ import java.util.Optional;
  * @param couldStartAt when it can start, if nothing but time is awaited; empty: not known
  * @param readAt when this was so, by the database's clock
  * @param unknown the servers that were not heard; their workers are left out
+ * @param estimate when it may start, where it waits for its turn alone; empty: it waits for something else, or no job of
+ *     the queue ended in the last minute
  */
 public record Explanation(
         String jobId,
@@ -23,7 +25,8 @@ public record Explanation(
         List<Reason> reasons,
         Optional<Instant> couldStartAt,
         Instant readAt,
-        List<String> unknown) {
+        List<String> unknown,
+        Optional<Estimate> estimate) {
     /** Keeps copies of the lists. */
     public Explanation {
         reasons = List.copyOf(reasons);
@@ -38,7 +41,29 @@ public record Explanation(
                 message.getReasonsList().stream().map(Reason::of).toList(),
                 message.hasCouldStartAt() ? Optional.of(Times.of(message.getCouldStartAt())) : Optional.empty(),
                 Times.of(message.getReadAt()),
-                message.getUnknownList());
+                message.getUnknownList(),
+                message.hasEstimate() ? Optional.of(Estimate.of(message.getEstimate())) : Optional.empty());
+    }
+
+    /**
+     * When a job may start, if the jobs of its queue go on ending as they did in the last minute.
+     *
+     * @param ahead the jobs that go before it
+     * @param capped whether the server stopped counting these at its bound, so that there may be more
+     * @param endsPerSecond how many jobs ended in each second of the last minute
+     * @param earliestAt it hardly starts before this
+     * @param latestAt it hardly starts after this; empty: too few jobs ended to say so, or {@code capped}
+     */
+    public record Estimate(
+            int ahead, boolean capped, double endsPerSecond, Instant earliestAt, Optional<Instant> latestAt) {
+        static Estimate of(dev.jobqueue.v1.Estimate message) {
+            return new Estimate(
+                    message.getAhead(),
+                    message.getCapped(),
+                    message.getEndsPerSecond(),
+                    Times.of(message.getEarliestAt()),
+                    message.hasLatestAt() ? Optional.of(Times.of(message.getLatestAt())) : Optional.empty());
+        }
     }
 
     /**

@@ -16,15 +16,18 @@ import java.util.Optional;
  * @param heldByKey of these, the jobs that wait for their key
  * @param later the jobs that are due later
  * @param paused the jobs that are due, while the queue is paused
+ * @param beyondLimit the jobs that are due, and more than the queue lets run
  * @param workers the sessions that take jobs of the queue
  * @param slots their slots
  * @param freeSlots of these, the free ones
  * @param oldestRunnableAge for how long the first runnable job has been due; empty: there is none
- * @param wantedSlots how many slots it wants; never below {@code running}
+ * @param wantedSlots how many slots it wants: {@code running} and {@code runnable} together
  * @param moreWorkersWouldHelp whether jobs could run now and no slot is free for them
  * @param why why, for people
  * @param readAt when this was so, by the database's clock
  * @param unknown the servers that were not heard; their workers are left out
+ * @param arrivalsPerSecond how many jobs were enqueued in each second of the last minute
+ * @param endsPerSecond how many jobs ended in each second of the last minute
  */
 public record QueueDemand(
         int runnable,
@@ -34,6 +37,7 @@ public record QueueDemand(
         int heldByKey,
         int later,
         int paused,
+        int beyondLimit,
         int workers,
         int slots,
         int freeSlots,
@@ -42,7 +46,9 @@ public record QueueDemand(
         boolean moreWorkersWouldHelp,
         String why,
         Instant readAt,
-        List<String> unknown) {
+        List<String> unknown,
+        double arrivalsPerSecond,
+        double endsPerSecond) {
     /** Keeps a copy of the list. */
     public QueueDemand {
         unknown = List.copyOf(unknown);
@@ -57,6 +63,7 @@ public record QueueDemand(
                 message.getHeldByKey(),
                 message.getLater(),
                 message.getPaused(),
+                message.getBeyondLimit(),
                 message.getWorkers(),
                 message.getSlots(),
                 message.getFreeSlots(),
@@ -67,6 +74,8 @@ public record QueueDemand(
                 message.getMoreWorkersWouldHelp(),
                 message.getWhy(),
                 Times.of(message.getReadAt()),
-                message.getUnknownList());
+                message.getUnknownList(),
+                message.getArrivalsPerSecond(),
+                message.getEndsPerSecond());
     }
 }

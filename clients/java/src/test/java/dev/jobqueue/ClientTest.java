@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.Any;
 import com.google.protobuf.Message;
+import com.google.protobuf.Timestamp;
 import com.google.rpc.BadRequest;
 import com.google.rpc.Code;
 import com.google.rpc.ErrorInfo;
@@ -18,6 +19,7 @@ import dev.jobqueue.v1.BatchEnqueueJobsResponse;
 import dev.jobqueue.v1.EnqueueJobRequest;
 import dev.jobqueue.v1.EnqueueJobResponse;
 import dev.jobqueue.v1.EnqueueResult;
+import dev.jobqueue.v1.Estimate;
 import dev.jobqueue.v1.ExplainJobRequest;
 import dev.jobqueue.v1.ExplainJobResponse;
 import dev.jobqueue.v1.GetJobRequest;
@@ -46,8 +48,10 @@ import io.grpc.protobuf.StatusProto;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
@@ -444,6 +448,31 @@ class ClientTest {
         assertEquals(5, demand.wantedSlots());
         assertEquals(List.of(4, 3), List.of(demand.held(), demand.heldByKey()));
         assertEquals(Duration.ofMinutes(1), demand.oldestRunnableAge().orElseThrow());
+    }
+
+    @Test
+    void anExplanationSaysWhenTheJobMayStartAndADemandWhatCameAndEnded() {
+        var earliest = Timestamp.newBuilder().setSeconds(60);
+        var estimate = Estimate.newBuilder().setAhead(7).setEndsPerSecond(1.5).setEarliestAt(earliest);
+        answers.add(ExplainJobResponse.newBuilder().setEstimate(estimate).build());
+        var found = client.explain("j1").estimate().orElseThrow();
+        assertEquals(new Explanation.Estimate(7, false, 1.5, Instant.ofEpochSecond(60), Optional.empty()), found);
+        estimate.setCapped(true).setLatestAt(Timestamp.newBuilder().setSeconds(90));
+        answers.add(ExplainJobResponse.newBuilder().setEstimate(estimate).build());
+        found = client.explain("j1").estimate().orElseThrow();
+        assertEquals(Instant.ofEpochSecond(90), found.latestAt().orElseThrow());
+        assertTrue(found.capped());
+        answers.add(ExplainJobResponse.getDefaultInstance());
+        assertTrue(client.explain("j1").estimate().isEmpty());
+
+        answers.add(GetQueueDemandResponse.newBuilder()
+                .setBeyondLimit(4)
+                .setArrivalsPerSecond(2.5)
+                .setEndsPerSecond(0.5)
+                .build());
+        var demand = client.getQueueDemand("q");
+        assertEquals(List.of(2.5, 0.5), List.of(demand.arrivalsPerSecond(), demand.endsPerSecond()));
+        assertEquals(4, demand.beyondLimit());
     }
 
     @Test
