@@ -88,10 +88,12 @@ type Rate struct {
 
 // QueueChange is what to change of a queue.
 type QueueChange struct {
-	// KeyPolicy is the new policy. nil: keys limit nothing any longer.
+	// KeyPolicy is the new policy. An empty one: keys limit nothing any longer. nil: it stays, but for what Fields names.
 	KeyPolicy *KeyPolicy
 	// Fields are those of the policy that are changed, as the contract calls them, such as `max_running`. Empty: all.
 	Fields []string
+	// MaxWaiting is how many of its jobs may wait before enqueues are refused, 1..1000000. 0: any number. nil: as it is.
+	MaxWaiting *int
 	// Etag is [Queue.Etag]: the queue is changed only if it still has it. Empty: whatever was changed since.
 	Etag string
 	// AllowMissing: a queue that was never used is made.
@@ -203,21 +205,24 @@ func (c *Client) ResumeQueue(ctx context.Context, name string) (*Queue, error) {
 	return queueOf(answer.GetQueue()), nil
 }
 
-// UpdateQueue changes what a queue allows of the jobs of one key. All servers know it when this returns.
+// UpdateQueue changes what a queue allows of its jobs, and of those of one key. All servers know it when this returns.
 // ErrQueueNotFound: no job was ever enqueued in it. ErrEtagMismatch: it was changed since its Etag was read.
 func (c *Client) UpdateQueue(ctx context.Context, name string, change QueueChange) (*Queue, error) {
-	mask := &fieldmaskpb.FieldMask{}
+	queue, mask := &pb.Queue{Name: name, Etag: change.Etag}, &fieldmaskpb.FieldMask{}
 	for _, field := range change.Fields {
 		mask.Paths = append(mask.Paths, "key_policy."+field)
 	}
-	if len(mask.Paths) == 0 {
-		mask.Paths = []string{"key_policy"}
+	if change.KeyPolicy != nil {
+		queue.KeyPolicy = keyPolicyMessage(change.KeyPolicy)
+		if len(change.Fields) == 0 {
+			mask.Paths = append(mask.Paths, "key_policy")
+		}
 	}
-	request := &pb.UpdateQueueRequest{
-		Queue:        &pb.Queue{Name: name, Etag: change.Etag, KeyPolicy: keyPolicyMessage(change.KeyPolicy)},
-		UpdateMask:   mask,
-		AllowMissing: change.AllowMissing,
+	if change.MaxWaiting != nil {
+		queue.MaxWaiting = whole(*change.MaxWaiting)
+		mask.Paths = append(mask.Paths, "max_waiting")
 	}
+	request := &pb.UpdateQueueRequest{Queue: queue, UpdateMask: mask, AllowMissing: change.AllowMissing}
 	// A change that is made twice finds the etag of the first.
 	answer, err := call(ctx, &c.options.Access, c.options.Deadline, change.Etag == "", c.admin.UpdateQueue, request)
 	if err != nil {
@@ -238,9 +243,6 @@ func (c *Client) UnblockQueueKey(ctx context.Context, queue, key string) (string
 }
 
 func keyPolicyMessage(policy *KeyPolicy) *pb.KeyPolicy {
-	if policy == nil {
-		return nil
-	}
 	message := &pb.KeyPolicy{
 		MaxRunning: whole(policy.MaxRunning), MaxWaiting: whole(policy.MaxWaiting), RequireKey: policy.RequireKey,
 	}

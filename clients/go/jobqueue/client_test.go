@@ -393,6 +393,40 @@ func TestAQueueIsChangedWithItsEtag(t *testing.T) {
 	}
 }
 
+func TestHowManyJobsOfAQueueMayWaitIsChangedAndItsKeyPolicyStays(t *testing.T) {
+	var asked []*pb.UpdateQueueRequest
+	client := answering(t, func(_ string, request any, _ metadata.MD) (any, error) {
+		asked = append(asked, request.(*pb.UpdateQueueRequest))
+		return &pb.UpdateQueueResponse{Queue: asked[len(asked)-1].Queue}, nil
+	})
+	ctx := context.Background()
+
+	some, none := 5000, 0
+	both := &jobqueue.KeyPolicy{MaxWaiting: 9}
+	for i, each := range []struct {
+		change       jobqueue.QueueChange
+		most, ofAKey int
+		mask         []string
+	}{
+		{jobqueue.QueueChange{MaxWaiting: &some}, 5000, 0, []string{"max_waiting"}},
+		{jobqueue.QueueChange{MaxWaiting: &none}, 0, 0, []string{"max_waiting"}},
+		{jobqueue.QueueChange{MaxWaiting: &some, KeyPolicy: both}, 5000, 9, []string{"key_policy", "max_waiting"}},
+		{jobqueue.QueueChange{KeyPolicy: &jobqueue.KeyPolicy{}}, 0, 0, []string{"key_policy"}},
+	} {
+		queue, err := client.UpdateQueue(ctx, "q", each.change)
+		if err != nil || queue.MaxWaiting != each.most {
+			t.Errorf("%+v %v", queue, err)
+		}
+		sent := asked[i].Queue
+		if int(sent.MaxWaiting) != each.most || int(sent.GetKeyPolicy().GetMaxWaiting()) != each.ofAKey {
+			t.Error(sent)
+		}
+		if mask := asked[i].UpdateMask.GetPaths(); !reflect.DeepEqual(mask, each.mask) {
+			t.Error(mask)
+		}
+	}
+}
+
 func TestAKeyOfAQueueIsListedAndChangedWithItsEtag(t *testing.T) {
 	var masks [][]string
 	var asked []*pb.ListQueueKeysRequest

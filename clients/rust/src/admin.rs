@@ -125,10 +125,12 @@ pub struct Rate {
 /// What to change of a queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueChange {
-    /// The new policy. `None`: keys limit nothing any longer.
+    /// The new policy. An empty one: keys limit nothing any longer. `None`: it stays, but for what `fields` names.
     pub key_policy: Option<KeyPolicy>,
     /// The fields of the policy that are changed, such as `max_running`. Empty: all.
     pub fields: Vec<String>,
+    /// How many of its jobs may wait before enqueues are refused, 1..1000000. `Some(0)`: any number. `None`: as it is.
+    pub max_waiting: Option<u32>,
     /// [`Queue::etag`]: the queue is changed only if it still has it. Empty: whatever was changed since.
     pub etag: String,
     /// A queue that was never used is made.
@@ -254,22 +256,25 @@ impl Client {
 }
 
 impl Client {
-    /// Changes what a queue allows of the jobs of one key. All servers know it when this returns.
+    /// Changes what a queue allows of its jobs, and of those of one key. All servers know it when this returns.
     ///
     /// # Errors
     ///
     /// `QueueNotFound`: no job was ever enqueued in it. `EtagMismatch`: it was changed since its etag was read.
     pub async fn update_queue(&self, name: &str, change: QueueChange) -> Result<Queue, Error> {
-        let paths = if change.fields.is_empty() {
-            vec!["key_policy".to_owned()]
-        } else {
-            change.fields.iter().map(|each| format!("key_policy.{each}")).collect()
-        };
+        let mut paths: Vec<_> = change.fields.iter().map(|each| format!("key_policy.{each}")).collect();
+        if change.key_policy.is_some() && paths.is_empty() {
+            paths.push("key_policy".to_owned());
+        }
+        if change.max_waiting.is_some() {
+            paths.push("max_waiting".to_owned());
+        }
         // A change that is made twice finds the etag of the first.
         let repeat = change.etag.is_empty();
         let queue = v1::Queue {
             name: name.to_owned(),
             key_policy: change.key_policy.map(key_policy_message),
+            max_waiting: whole(change.max_waiting),
             etag: change.etag,
             ..v1::Queue::default()
         };

@@ -63,6 +63,8 @@ export interface ListOptions extends Call {
 export interface UpdateQueueOptions extends Call {
   /** The fields of the policy that are changed, as the contract calls them, such as `max_running`. Default: all. */
   fields?: readonly string[] | undefined;
+  /** How many of its jobs may wait before enqueues are refused, 1..1000000. 0: any number. Default: as it is. */
+  maxWaiting?: number | undefined;
   /** `Queue.etag`: the queue is changed only if it still has it. Default: whatever was changed since. */
   etag?: string | undefined;
   /** Whether a queue that was never used is made. Default false. */
@@ -395,9 +397,9 @@ export class Client {
   }
 
   /**
-   * Changes what a queue allows of the jobs of one key. All servers know it when this returns.
+   * Changes what a queue allows of its jobs, and of those of one key. All servers know it when this returns.
    *
-   * @param keyPolicy The new policy. Undefined: keys limit nothing any longer.
+   * @param keyPolicy The new policy. `{}`: keys limit nothing any longer. Undefined: it stays, but for what `fields` names.
    * @throws QueueNotFound No job was ever enqueued in it, and `allowMissing` is not set.
    * @throws EtagMismatch It was changed since its `etag` was read.
    */
@@ -406,12 +408,17 @@ export class Client {
     keyPolicy: KeyPolicy | undefined,
     options: UpdateQueueOptions = {},
   ): Promise<Queue> {
-    const { fields = [], etag = "", allowMissing = false } = options;
-    const request = {
-      queue: { name, etag, ...(keyPolicy && { keyPolicy: convert.keyPolicyMessage(keyPolicy) }) },
-      updateMask: { paths: fields.length > 0 ? fields.map((each) => `key_policy.${each}`) : ["key_policy"] },
-      allowMissing,
+    const { fields = [], maxWaiting, etag = "", allowMissing = false } = options;
+    const paths = fields.map((each) => `key_policy.${each}`);
+    if (keyPolicy && paths.length === 0) paths.push("key_policy");
+    if (maxWaiting !== undefined) paths.push("max_waiting");
+    const queue = {
+      name,
+      etag,
+      maxWaiting: maxWaiting ?? 0,
+      ...(keyPolicy && { keyPolicy: convert.keyPolicyMessage(keyPolicy) }),
     };
+    const request = { queue, updateMask: { paths }, allowMissing };
     // A change that is made twice finds the etag of the first.
     const answer = await this.#call(options, etag === "", (call) => this.#admin.updateQueue(request, call));
     return convert.queueOf(answer.queue);

@@ -251,6 +251,33 @@ test("a queue is changed with its etag", async (t) => {
   await assert.rejects(client.updateQueue("q", policy, { etag: "old" }), EtagMismatch);
 });
 
+test("how many jobs of a queue may wait is changed, and its key policy stays", async (t) => {
+  const asked: [readonly string[] | undefined, number | undefined, boolean][] = [];
+  const server = await ScriptedServer.start(
+    t,
+    {},
+    {},
+    {
+      updateQueue: ({ queue, updateMask }) => {
+        asked.push([updateMask?.paths, queue?.maxWaiting, queue?.keyPolicy !== undefined]);
+        return { queue: queue! };
+      },
+    },
+  );
+  const client = new Client(server.address);
+  assert.equal((await client.updateQueue("q", undefined, { maxWaiting: 5000 })).maxWaiting, 5000);
+  assert.equal((await client.updateQueue("q", undefined, { maxWaiting: 0 })).maxWaiting, undefined);
+  const both = await client.updateQueue("q", { maxWaiting: 9 }, { maxWaiting: 70, fields: ["max_waiting"] });
+  assert.deepEqual([both.keyPolicy?.maxWaiting, both.maxWaiting], [9, 70]);
+  await client.updateQueue("q", {});
+  assert.deepEqual(asked, [
+    [["max_waiting"], 5000, false],
+    [["max_waiting"], 0, false],
+    [["key_policy.max_waiting", "max_waiting"], 70, true],
+    [["key_policy"], 0, true],
+  ]);
+});
+
 test("a key of a queue is listed, and changed with its etag", async (t) => {
   const masks: string[][] = [];
   const orders: string[] = [];

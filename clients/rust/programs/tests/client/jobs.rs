@@ -185,7 +185,27 @@ async fn a_queue_is_changed_with_its_etag() -> Done {
     assert_eq!(changed.key_policy, Some(KeyPolicy { rate: None, require_key: false, ..policy }));
     let again = client.update_queue(&queue, less).await.unwrap_err();
     assert_eq!((again.kind(), again.metadata().get("etag")), (ErrorKind::EtagMismatch, Some(&changed.etag)));
-    assert_eq!(client.update_queue(&queue, QueueChange::default()).await?.key_policy, None);
+    let nothing = client.update_queue(&queue, QueueChange::default()).await.unwrap_err();
+    assert_eq!(nothing.violations()[0].field, "update_mask");
+    let none = QueueChange { key_policy: Some(KeyPolicy::default()), ..QueueChange::default() };
+    assert_eq!(client.update_queue(&queue, none).await?.key_policy, None);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn how_many_jobs_of_a_queue_may_wait_is_changed_and_its_key_policy_stays() -> Done {
+    let (client, queue) = (client()?, own());
+    let policy = KeyPolicy { max_running: Some(1), max_waiting: Some(9), ..KeyPolicy::default() };
+    let made = QueueChange { key_policy: Some(policy), allow_missing: true, ..QueueChange::default() };
+    assert_eq!(client.update_queue(&queue, made).await?.max_waiting, None);
+    let waiting = |most| QueueChange { max_waiting: Some(most), ..QueueChange::default() };
+    let changed = client.update_queue(&queue, waiting(1)).await?;
+    assert_eq!((changed.max_waiting, changed.key_policy), (Some(1), Some(policy)));
+    let key = QueueChange { key_policy: Some(policy), fields: vec!["max_waiting".into()], ..waiting(5000) };
+    let both = client.update_queue(&queue, key).await?;
+    assert_eq!((both.max_waiting, both.key_policy), (Some(5000), Some(policy)));
+    assert_eq!(client.update_queue(&queue, waiting(0)).await?.max_waiting, None);
     Ok(())
 }
 

@@ -239,7 +239,7 @@ public final class Client implements AutoCloseable {
         return Futures.await(async.resumeQueue(name));
     }
 
-    /** Changes what a queue allows of the jobs of one key. All servers know it when this returns. */
+    /** Changes what a queue allows of its jobs, and of those of one key. All servers know it when this returns. */
     public Queue updateQueue(String name, QueueChange change) {
         return Futures.await(async.updateQueue(name, change));
     }

@@ -19,6 +19,9 @@ public record KeyPolicy(
         KeyOrder order,
         OnKeyFailure onFailure,
         boolean fair) {
+    /** One that limits nothing. */
+    public static final KeyPolicy NONE = new KeyPolicy(0, null, 0, false);
+
     /** A policy without an order. */
     public KeyPolicy(int maxRunning, Rate rate, int maxWaiting, boolean requireKey) {
         this(maxRunning, rate, maxWaiting, requireKey, KeyOrder.UNSPECIFIED, OnKeyFailure.UNSPECIFIED);

@@ -7,32 +7,67 @@ import java.util.List;
 /**
  * What to change of a queue.
  *
- * @param keyPolicy the new policy; null: keys limit nothing any longer
+ * @param keyPolicy the new policy; {@link KeyPolicy#NONE}: keys limit nothing any longer; null: it stays, but for what
+ *     {@code fields} names
  * @param fields those of the policy that are changed, as the contract calls them, such as {@code max_running}; empty: all
+ * @param maxWaiting how many of its jobs may wait before enqueues are refused, 1..1000000; 0: any number; null: as it is
  * @param etag {@link Queue#etag}: the queue is changed only if it still has it; empty: whatever was changed since
  * @param allowMissing whether a queue that was never used is made
  */
-public record QueueChange(KeyPolicy keyPolicy, List<String> fields, String etag, boolean allowMissing) {
+public record QueueChange(
+        KeyPolicy keyPolicy, List<String> fields, Integer maxWaiting, String etag, boolean allowMissing) {
+    /** Nothing, whatever was changed since. */
+    public static final QueueChange NONE = new QueueChange(null, List.of(), null, "", false);
+
     /** Keeps a copy of the list. */
     public QueueChange {
         fields = List.copyOf(fields);
     }
 
+    /** A change of the policy alone. */
+    public QueueChange(KeyPolicy keyPolicy, List<String> fields, String etag, boolean allowMissing) {
+        this(keyPolicy, fields, null, etag, allowMissing);
+    }
+
     /** The whole policy, whatever was changed since. */
     public static QueueChange of(KeyPolicy keyPolicy) {
-        return new QueueChange(keyPolicy, List.of(), "", false);
+        return NONE.withKeyPolicy(keyPolicy);
+    }
+
+    /** The same, with this policy, or these fields of it. */
+    public QueueChange withKeyPolicy(KeyPolicy keyPolicy, String... fields) {
+        return new QueueChange(keyPolicy, List.of(fields), maxWaiting, etag, allowMissing);
+    }
+
+    /** The same, and so many of its jobs may wait; 0: any number. */
+    public QueueChange withMaxWaiting(int maxWaiting) {
+        return new QueueChange(keyPolicy, fields, maxWaiting, etag, allowMissing);
+    }
+
+    /** The same, if the queue still has this etag. */
+    public QueueChange withEtag(String etag) {
+        return new QueueChange(keyPolicy, fields, maxWaiting, etag, allowMissing);
+    }
+
+    /** The same, which makes a queue that was never used. */
+    public QueueChange withAllowMissing() {
+        return new QueueChange(keyPolicy, fields, maxWaiting, etag, true);
     }
 
     UpdateQueueRequest message(String name) {
         var queue = dev.jobqueue.v1.Queue.newBuilder().setName(name).setEtag(etag);
+        var mask = FieldMask.newBuilder();
+        fields.forEach(each -> mask.addPaths("key_policy." + each));
         if (keyPolicy != null) {
             queue.setKeyPolicy(keyPolicy.message());
+            if (fields.isEmpty()) {
+                mask.addPaths("key_policy");
+            }
         }
-        var mask = FieldMask.newBuilder();
-        if (fields.isEmpty()) {
-            mask.addPaths("key_policy");
+        if (maxWaiting != null) {
+            queue.setMaxWaiting(maxWaiting);
+            mask.addPaths("max_waiting");
         }
-        fields.forEach(each -> mask.addPaths("key_policy." + each));
         return UpdateQueueRequest.newBuilder()
                 .setQueue(queue)
                 .setUpdateMask(mask)
