@@ -7,9 +7,19 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.Any;
 import com.google.protobuf.Message;
+import com.google.protobuf.Timestamp;
 import com.google.rpc.Code;
 import com.google.rpc.ErrorInfo;
+import dev.jobqueue.v1.GetQueueKeyRequest;
+import dev.jobqueue.v1.GetQueueKeyResponse;
+import dev.jobqueue.v1.KeyHolder;
+import dev.jobqueue.v1.ListQueueKeysRequest;
+import dev.jobqueue.v1.ListQueueKeysResponse;
 import dev.jobqueue.v1.QueueAdminGrpc;
+import dev.jobqueue.v1.UnblockQueueKeyRequest;
+import dev.jobqueue.v1.UnblockQueueKeyResponse;
+import dev.jobqueue.v1.UpdateQueueKeyRequest;
+import dev.jobqueue.v1.UpdateQueueKeyResponse;
 import dev.jobqueue.v1.UpdateQueueRequest;
 import dev.jobqueue.v1.UpdateQueueResponse;
 import io.grpc.Grpc;
@@ -19,14 +29,16 @@ import io.grpc.protobuf.StatusProto;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-/** Limits of queues: what is asked for, and how the answer is read. */
+/** Limits of queues and keys: what is asked for, and how the answer is read. */
 @Timeout(30)
 class QueuesTest {
     private final BlockingQueue<Message> asked = new LinkedBlockingQueue<>();
@@ -58,6 +70,46 @@ class QueuesTest {
             var queue = request.getQueue().toBuilder().setEtag("new").build();
             var message = UpdateQueueResponse.newBuilder().setQueue(queue).build();
             say(request, request.getQueue().getEtag(), message, answer);
+        }
+
+        /** Two pages with a key each. */
+        @Override
+        public void listQueueKeys(ListQueueKeysRequest request, StreamObserver<ListQueueKeysResponse> answer) {
+            var first = request.getPageToken().isEmpty();
+            var key = dev.jobqueue.v1.QueueKey.newBuilder().setKey(first ? "a" : "b").setWaiting(first ? 3 : 0);
+            var page = ListQueueKeysResponse.newBuilder().addKeys(key).setNextPageToken(first ? "t" : "");
+            say(request, "", page.build(), answer);
+        }
+
+        @Override
+        public void getQueueKey(GetQueueKeyRequest request, StreamObserver<GetQueueKeyResponse> answer) {
+            var seven = Timestamp.newBuilder().setSeconds(7);
+            var key = dev.jobqueue.v1.QueueKey.newBuilder()
+                    .setQueue(request.getQueue())
+                    .setKey(request.getKey())
+                    .setMaxRunning(2)
+                    .setPaused(true)
+                    .setPausedAt(seven)
+                    .setPausedBy("ada")
+                    .setLimit(2)
+                    .setTaken(1)
+                    .setWaiting(4)
+                    .setNextStartAt(seven)
+                    .addHolders(KeyHolder.newBuilder().setJobId("j").setWorker("w").setSince(seven))
+                    .setEtag("e");
+            say(request, "", GetQueueKeyResponse.newBuilder().setQueueKey(key).build(), answer);
+        }
+
+        @Override
+        public void updateQueueKey(UpdateQueueKeyRequest request, StreamObserver<UpdateQueueKeyResponse> answer) {
+            var key = request.getQueueKey().toBuilder().setEtag("new");
+            var message = UpdateQueueKeyResponse.newBuilder().setQueueKey(key).build();
+            say(request, request.getQueueKey().getEtag(), message, answer);
+        }
+
+        @Override
+        public void unblockQueueKey(UnblockQueueKeyRequest request, StreamObserver<UnblockQueueKeyResponse> answer) {
+            say(request, "", UnblockQueueKeyResponse.newBuilder().setBlockedBy("j").build(), answer);
         }
 
         private <A> void say(Message request, String etag, A message, StreamObserver<A> answer) {
@@ -121,5 +173,56 @@ class QueuesTest {
 
         client.updateQueue("q", QueueChange.of(KeyPolicy.NONE));
         assertEquals(List.of("key_policy"), maskOfTheNext());
+    }
+
+    @Test
+    void theKeysOfAQueueAreListedPageByPageAndNoMoreThanWereAskedFor() throws Exception {
+        var keys = client.listQueueKeys("q", new QueueKeys(QueueKey.Filter.WAITING, true, 1000));
+        assertEquals(List.of("a", "b"), keys.stream().map(QueueKey::key).toList());
+        assertEquals(List.of(3, 0), keys.stream().map(QueueKey::waiting).toList());
+        for (var token : List.of("", "t")) {
+            var request = (ListQueueKeysRequest) asked.take();
+            assertEquals(List.of("q", "waiting desc"), List.of(request.getQueue(), request.getOrderBy()));
+            assertEquals(ListQueueKeysRequest.Only.WAITING, request.getOnly());
+            assertEquals(token, request.getPageToken());
+        }
+        assertEquals(1, client.listQueueKeys("q", new QueueKeys(null, false, 1)).size());
+        var request = (ListQueueKeysRequest) asked.take();
+        assertEquals("key", request.getOrderBy());
+        assertEquals(ListQueueKeysRequest.Only.ONLY_UNSPECIFIED, request.getOnly());
+        assertTrue(asked.isEmpty());
+    }
+
+    @Test
+    void aKeyIsReadWithTheJobsThatHoldIt() {
+        var seven = Instant.ofEpochSecond(7);
+        var holders = List.of(new QueueKey.Holder("j", "w", seven));
+        var paused = Optional.of(seven);
+        assertEquals(
+                new QueueKey("q", "a/b", 2, true, paused, "ada", 2, 1, 4, Optional.of(seven), holders, "e"),
+                client.getQueueKey("q", "a/b"));
+    }
+
+    @Test
+    void aKeyIsChangedWithItsEtagAndWhatIsNotNamedStays() throws Exception {
+        var key = client.updateQueueKey("q", "a", new QueueKeyChange(5, true, ""));
+        assertEquals(List.of(5, true, "new"), List.of(key.maxRunning(), key.paused(), key.etag()));
+        assertTrue(key.pausedAt().isEmpty() && key.nextStartAt().isEmpty());
+        client.updateQueueKey("q", "a", QueueKeyChange.limit(0));
+        client.updateQueueKey("q", "a", QueueKeyChange.pause(false));
+        for (var mask : List.of(List.of("max_running", "paused"), List.of("max_running"), List.of("paused"))) {
+            var request = (UpdateQueueKeyRequest) asked.take();
+            assertEquals(mask, request.getUpdateMask().getPathsList());
+            assertEquals("a", request.getQueueKey().getKey());
+        }
+        var late = new QueueKeyChange(null, true, "old");
+        assertThrows(JobQueueException.EtagMismatch.class, () -> client.updateQueueKey("q", "a", late));
+    }
+
+    @Test
+    void aKeyIsUnblockedByItsQueueAndName() throws Exception {
+        assertEquals("j", client.unblockQueueKey("q", "a/b"));
+        var request = (UnblockQueueKeyRequest) asked.take();
+        assertEquals(List.of("q", "a/b"), List.of(request.getQueue(), request.getKey()));
     }
 }
