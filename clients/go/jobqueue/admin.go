@@ -94,6 +94,10 @@ type QueueChange struct {
 	Fields []string
 	// MaxWaiting is how many of its jobs may wait before enqueues are refused, 1..1000000. 0: any number. nil: as it is.
 	MaxWaiting *int
+	// Limits are what it allows of all its jobs together. Empty ones: anything. nil: they stay, but for what LimitFields names.
+	Limits *Limits
+	// LimitFields are those of Limits that are changed, as the contract calls them, such as `rate`. Empty: all.
+	LimitFields []string
 	// Etag is [Queue.Etag]: the queue is changed only if it still has it. Empty: whatever was changed since.
 	Etag string
 	// AllowMissing: a queue that was never used is made.
@@ -125,8 +129,8 @@ func (c *Client) PutKind(ctx context.Context, kind Kind) (*Kind, error) {
 		MaxAttempts: whole(kind.MaxAttempts),
 		Timeout:     durationMessage(kind.Timeout),
 	}
-	if limits := kind.Limits; limits != nil {
-		message.Limits = &pb.Limits{MaxRunning: whole(limits.MaxRunning), Rate: rateMessage(limits.Rate)}
+	if kind.Limits != nil {
+		message.Limits = limitsMessage(kind.Limits)
 	}
 	if kind.Schema != nil {
 		message.Definition = &pb.Kind_SchemaJson{SchemaJson: kind.Schema}
@@ -185,9 +189,10 @@ func (c *Client) GetQueue(ctx context.Context, name string) (*Queue, error) {
 	return queueOf(answer.GetQueue()), nil
 }
 
-// PauseQueue stops the claiming of jobs from a queue. Running ones run on.
-func (c *Client) PauseQueue(ctx context.Context, name string) (*Queue, error) {
-	request := &pb.PauseQueueRequest{Name: name}
+// PauseQueue stops the claiming of jobs from a queue. Running ones run on. The reason is for people, who read it in an
+// Explanation, and may be empty.
+func (c *Client) PauseQueue(ctx context.Context, name, reason string) (*Queue, error) {
+	request := &pb.PauseQueueRequest{Name: name, Reason: reason}
 	answer, err := call(ctx, &c.options.Access, c.options.Deadline, true, c.admin.PauseQueue, request)
 	if err != nil {
 		return nil, err
@@ -213,7 +218,10 @@ func (c *Client) UpdateQueue(ctx context.Context, name string, change QueueChang
 		mask.Paths = append(mask.Paths, "key_policy."+field)
 	}
 	if change.KeyPolicy != nil {
-		queue.KeyPolicy = keyPolicyMessage(change.KeyPolicy)
+		var err error
+		if queue.KeyPolicy, err = keyPolicyMessage(change.KeyPolicy); err != nil {
+			return nil, err
+		}
 		if len(change.Fields) == 0 {
 			mask.Paths = append(mask.Paths, "key_policy")
 		}
@@ -221,6 +229,15 @@ func (c *Client) UpdateQueue(ctx context.Context, name string, change QueueChang
 	if change.MaxWaiting != nil {
 		queue.MaxWaiting = whole(*change.MaxWaiting)
 		mask.Paths = append(mask.Paths, "max_waiting")
+	}
+	for _, field := range change.LimitFields {
+		mask.Paths = append(mask.Paths, "limits."+field)
+	}
+	if change.Limits != nil {
+		queue.Limits = limitsMessage(change.Limits)
+		if len(change.LimitFields) == 0 {
+			mask.Paths = append(mask.Paths, "limits")
+		}
 	}
 	request := &pb.UpdateQueueRequest{Queue: queue, UpdateMask: mask, AllowMissing: change.AllowMissing}
 	// A change that is made twice finds the etag of the first.
@@ -242,21 +259,33 @@ func (c *Client) UnblockQueueKey(ctx context.Context, queue, key string) (string
 	return answer.GetBlockedBy(), nil
 }
 
-func keyPolicyMessage(policy *KeyPolicy) *pb.KeyPolicy {
+func keyPolicyMessage(policy *KeyPolicy) (*pb.KeyPolicy, error) {
 	message := &pb.KeyPolicy{
 		MaxRunning: whole(policy.MaxRunning), MaxWaiting: whole(policy.MaxWaiting), RequireKey: policy.RequireKey,
 	}
-	if order, ok := pb.KeyOrder_value[string(policy.Order)]; ok {
+	if policy.Order != "" {
+		order, ok := pb.KeyOrder_value[string(policy.Order)]
+		if !ok {
+			return nil, invalid("key_policy.order", "%q is no order; one is %s", policy.Order, KeyOrderStrict)
+		}
 		message.Order = pb.KeyOrder(order).Enum()
 	}
-	if failure, ok := pb.OnKeyFailure_value[string(policy.OnFailure)]; ok {
+	if policy.OnFailure != "" {
+		failure, ok := pb.OnKeyFailure_value[string(policy.OnFailure)]
+		if !ok {
+			return nil, invalid("key_policy.on_failure", "%q is none; one is %s", policy.OnFailure, OnKeyFailureHold)
+		}
 		message.OnFailure = pb.OnKeyFailure(failure).Enum()
 	}
 	if policy.Fair {
 		message.Fair = &policy.Fair
 	}
 	message.Rate = rateMessage(policy.Rate)
-	return message
+	return message, nil
+}
+
+func limitsMessage(limits *Limits) *pb.Limits {
+	return &pb.Limits{MaxRunning: whole(limits.MaxRunning), Rate: rateMessage(limits.Rate)}
 }
 
 func rateMessage(rate *Rate) *pb.Rate {

@@ -393,6 +393,18 @@ func TestAQueueIsChangedWithItsEtag(t *testing.T) {
 	}
 }
 
+func TestAnOrderThatIsNoneIsNotSentAsNone(t *testing.T) {
+	client := answering(t, func(method string, _ any, _ metadata.MD) (any, error) {
+		return nil, fmt.Errorf("%s was not to be called", method)
+	})
+	for _, policy := range []jobqueue.KeyPolicy{{Order: "STRICT"}, {OnFailure: "HOLD"}} {
+		_, err := client.UpdateQueue(context.Background(), "q", jobqueue.QueueChange{KeyPolicy: &policy})
+		if !errors.Is(err, jobqueue.ErrInvalidRequest) {
+			t.Error(err)
+		}
+	}
+}
+
 func TestHowManyJobsOfAQueueMayWaitIsChangedAndItsKeyPolicyStays(t *testing.T) {
 	var asked []*pb.UpdateQueueRequest
 	client := answering(t, func(_ string, request any, _ metadata.MD) (any, error) {
@@ -424,6 +436,40 @@ func TestHowManyJobsOfAQueueMayWaitIsChangedAndItsKeyPolicyStays(t *testing.T) {
 		if mask := asked[i].UpdateMask.GetPaths(); !reflect.DeepEqual(mask, each.mask) {
 			t.Error(mask)
 		}
+	}
+}
+
+func TestWhatAQueueAllowsOfAllItsJobsIsChangedAsAWholeOrInPart(t *testing.T) {
+	var masks [][]string
+	client := answering(t, func(_ string, request any, _ metadata.MD) (any, error) {
+		asked := request.(*pb.UpdateQueueRequest)
+		masks = append(masks, asked.UpdateMask.GetPaths())
+		if asked.Queue.KeyPolicy != nil {
+			return nil, fmt.Errorf("the policy was to stay")
+		}
+		return &pb.UpdateQueueResponse{Queue: asked.Queue}, nil
+	})
+	ctx := context.Background()
+
+	rate := jobqueue.Rate{Count: 7, Period: time.Second, Burst: 3}
+	limits := jobqueue.Limits{MaxRunning: 40, Rate: &rate}
+	queue, err := client.UpdateQueue(ctx, "q", jobqueue.QueueChange{Limits: &limits})
+	if err != nil || !reflect.DeepEqual(queue.Limits, &limits) {
+		t.Errorf("%+v %v", queue, err)
+	}
+	some := 1
+	for _, change := range []jobqueue.QueueChange{
+		{Limits: &limits, LimitFields: []string{"max_running"}},
+		{Limits: &jobqueue.Limits{}},
+		{LimitFields: []string{"rate"}, MaxWaiting: &some},
+	} {
+		if _, err := client.UpdateQueue(ctx, "q", change); err != nil {
+			t.Error(err)
+		}
+	}
+	want := [][]string{{"limits"}, {"limits.max_running"}, {"limits"}, {"max_waiting", "limits.rate"}}
+	if !reflect.DeepEqual(masks, want) {
+		t.Error(masks)
 	}
 }
 
@@ -502,6 +548,9 @@ func TestKindsAndQueuesAreReadPageByPage(t *testing.T) {
 			depths := []*pb.QueueDepth{{Status: pb.Job_QUEUED, Jobs: 3, OldestAge: durationpb.New(time.Minute)}}
 			return &pb.GetQueueResponse{Queue: &pb.Queue{Name: asked.Name, Running: 2, Depths: depths}}, nil
 		case *pb.PauseQueueRequest:
+			if asked.Reason != "the printer burns" {
+				return nil, fmt.Errorf("the reason is %q", asked.Reason)
+			}
 			return &pb.PauseQueueResponse{Queue: &pb.Queue{Name: asked.Name, Paused: true}}, nil
 		case *pb.ResumeQueueRequest:
 			return nil, refusal(codes.NotFound, "QUEUE_NOT_FOUND")
@@ -531,7 +580,7 @@ func TestKindsAndQueuesAreReadPageByPage(t *testing.T) {
 	if err != nil || queue.Running != 2 || depth != (jobqueue.QueueDepth{Jobs: 3, OldestAge: time.Minute}) {
 		t.Errorf("%+v %v", queue, err)
 	}
-	if queue, err = client.PauseQueue(ctx, "q"); err != nil || !queue.Paused {
+	if queue, err = client.PauseQueue(ctx, "q", "the printer burns"); err != nil || !queue.Paused {
 		t.Errorf("%+v %v", queue, err)
 	}
 	if _, err = client.ResumeQueue(ctx, "q"); !errors.Is(err, jobqueue.ErrQueueNotFound) {

@@ -131,6 +131,10 @@ pub struct QueueChange {
     pub fields: Vec<String>,
     /// How many of its jobs may wait before enqueues are refused, 1..1000000. `Some(0)`: any number. `None`: as it is.
     pub max_waiting: Option<u32>,
+    /// What it allows of all its jobs together. Empty: anything. `None`: it stays, but for what `limit_fields` names.
+    pub limits: Option<Limits>,
+    /// The fields of `limits` that are changed, such as `rate`. Empty: all.
+    pub limit_fields: Vec<String>,
     /// [`Queue::etag`]: the queue is changed only if it still has it. Empty: whatever was changed since.
     pub etag: String,
     /// A queue that was never used is made.
@@ -173,10 +177,7 @@ impl Client {
                 retry_policy: kind.retry_policy.map(policy_message),
                 max_attempts: whole(kind.max_attempts),
                 timeout: kind.timeout.map(duration_message),
-                limits: kind.limits.map(|limits| v1::Limits {
-                    max_running: whole(limits.max_running),
-                    rate: limits.rate.map(rate_message),
-                }),
+                limits: kind.limits.map(limits_message),
             }),
             payload_format: v1::PayloadFormat::Json.into(),
         };
@@ -232,13 +233,14 @@ impl Client {
         Ok(queue_of(answer.queue.unwrap_or_default()))
     }
 
-    /// Stops the claiming of jobs from a queue. Running jobs continue.
+    /// Stops the claiming of jobs from a queue. Running jobs continue. The reason is for people, who read it in an
+    /// explanation, and may be empty.
     ///
     /// # Errors
     ///
     /// `InvalidRequest`.
-    pub async fn pause_queue(&self, name: &str) -> Result<Queue, Error> {
-        let request = v1::PauseQueueRequest { name: name.to_owned(), reason: String::new() };
+    pub async fn pause_queue(&self, name: &str, reason: &str) -> Result<Queue, Error> {
+        let request = v1::PauseQueueRequest { name: name.to_owned(), reason: reason.to_owned() };
         let answer = call!(self.admin.pause_queue, request, repeat: true).await?;
         Ok(queue_of(answer.queue.unwrap_or_default()))
     }
@@ -269,12 +271,17 @@ impl Client {
         if change.max_waiting.is_some() {
             paths.push("max_waiting".to_owned());
         }
+        paths.extend(change.limit_fields.iter().map(|each| format!("limits.{each}")));
+        if change.limits.is_some() && change.limit_fields.is_empty() {
+            paths.push("limits".to_owned());
+        }
         // A change that is made twice finds the etag of the first.
         let repeat = change.etag.is_empty();
         let queue = v1::Queue {
             name: name.to_owned(),
             key_policy: change.key_policy.map(key_policy_message),
             max_waiting: whole(change.max_waiting),
+            limits: change.limits.map(limits_message),
             etag: change.etag,
             ..v1::Queue::default()
         };
@@ -354,6 +361,10 @@ fn rate_of(message: v1::Rate) -> Rate {
         burst: Some(count(message.burst)).filter(|burst| *burst > 0),
         most_in_a_period: count(message.most_in_a_period),
     }
+}
+
+fn limits_message(limits: Limits) -> v1::Limits {
+    v1::Limits { max_running: whole(limits.max_running), rate: limits.rate.map(rate_message) }
 }
 
 fn limits_of(message: v1::Limits) -> Limits {

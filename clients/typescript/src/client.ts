@@ -21,7 +21,7 @@ import { demandOf, explanationOf } from "./insight.js";
 import type { Explanation, QueueDemand } from "./insight.js";
 import { Job, newJob } from "./job.js";
 import type { JobOptions, NewJob } from "./job.js";
-import type { Cancellation, EnqueueResult, JobPage, KeyPolicy, Kind, Queue, Status } from "./jobs.js";
+import type { Cancellation, EnqueueResult, JobPage, KeyPolicy, Kind, Limits, Queue, Status } from "./jobs.js";
 import { queueKeyOf } from "./queueKeys.js";
 import type { KeyFilter, QueueKey, QueueKeyChange } from "./queueKeys.js";
 import { fromRpc } from "./rpcErrors.js";
@@ -65,6 +65,10 @@ export interface UpdateQueueOptions extends Call {
   fields?: readonly string[] | undefined;
   /** How many of its jobs may wait before enqueues are refused, 1..1000000. 0: any number. Default: as it is. */
   maxWaiting?: number | undefined;
+  /** What it allows of all its jobs together. `{}`: anything. Default: as it is. */
+  limits?: Limits | undefined;
+  /** The fields of `limits` that are changed, as the contract calls them, such as `rate`. Default: all. */
+  limitFields?: readonly string[] | undefined;
   /** `Queue.etag`: the queue is changed only if it still has it. Default: whatever was changed since. */
   etag?: string | undefined;
   /** Whether a queue that was never used is made. Default false. */
@@ -384,9 +388,14 @@ export class Client {
     return demandOf(await this.#call(options, true, (call) => this.#insight.getQueueDemand(request, call)));
   }
 
-  /** Stops the claiming of jobs from a queue. Running jobs continue. */
-  async pauseQueue(name: string, options: Call = {}): Promise<Queue> {
-    const answer = await this.#call(options, true, (call) => this.#admin.pauseQueue({ name }, call));
+  /**
+   * Stops the claiming of jobs from a queue. Running jobs continue.
+   *
+   * @param options `reason`: why, for people; `explain` tells it.
+   */
+  async pauseQueue(name: string, options: Call & { reason?: string } = {}): Promise<Queue> {
+    const request = { name, reason: options.reason ?? "" };
+    const answer = await this.#call(options, true, (call) => this.#admin.pauseQueue(request, call));
     return convert.queueOf(answer.queue);
   }
 
@@ -408,15 +417,18 @@ export class Client {
     keyPolicy: KeyPolicy | undefined,
     options: UpdateQueueOptions = {},
   ): Promise<Queue> {
-    const { fields = [], maxWaiting, etag = "", allowMissing = false } = options;
+    const { fields = [], maxWaiting, limits, limitFields = [], etag = "", allowMissing = false } = options;
     const paths = fields.map((each) => `key_policy.${each}`);
     if (keyPolicy && paths.length === 0) paths.push("key_policy");
     if (maxWaiting !== undefined) paths.push("max_waiting");
+    paths.push(...limitFields.map((each) => `limits.${each}`));
+    if (limits && limitFields.length === 0) paths.push("limits");
     const queue = {
       name,
       etag,
       maxWaiting: maxWaiting ?? 0,
       ...(keyPolicy && { keyPolicy: convert.keyPolicyMessage(keyPolicy) }),
+      ...(limits && { limits: convert.limitsMessage(limits) }),
     };
     const request = { queue, updateMask: { paths }, allowMissing };
     // A change that is made twice finds the etag of the first.

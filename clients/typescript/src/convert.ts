@@ -67,11 +67,7 @@ export function kindMessage(kind: Kind): admin.Kind {
   }
   if (kind.retryPolicy !== undefined) message.retryPolicy = retryPolicy(kind.retryPolicy);
   if (kind.timeoutMs !== undefined) message.timeout = duration(kind.timeoutMs, "timeoutMs");
-  if (kind.limits !== undefined) {
-    const { maxRunning, rate } = kind.limits;
-    message.limits = create(LimitsSchema, { maxRunning: maxRunning ?? 0 });
-    if (rate !== undefined) message.limits.rate = rateMessage(rate);
-  }
+  if (kind.limits !== undefined) message.limits = limitsMessage(kind.limits);
   return message;
 }
 
@@ -151,6 +147,13 @@ export function keyPolicyMessage(policy: KeyPolicy): admin.KeyPolicy {
     ...(policy.fair && { fair: true }),
   });
   const { rate } = policy;
+  if (rate !== undefined) message.rate = rateMessage(rate);
+  return message;
+}
+
+/** Limits as a message. */
+export function limitsMessage({ maxRunning, rate }: Limits): admin.Limits {
+  const message = create(LimitsSchema, { maxRunning: maxRunning ?? 0 });
   if (rate !== undefined) message.rate = rateMessage(rate);
   return message;
 }

@@ -200,7 +200,12 @@ test("an explanation says when the job may start, and a demand what came and end
   );
   const client = new Client(server.address);
   const span = { earliestAt: new Date(60_000), latestAt: new Date(90_000) };
-  assert.deepEqual((await client.explain("j1")).estimate, { ahead: 7, capped: false, endsPerSecond: 1.5, ...span });
+  assert.deepEqual((await client.explain("j1")).estimate, {
+    ahead: 7,
+    capped: false,
+    endsPerSecond: 1.5,
+    ...span,
+  });
   const long = (await client.explain("j2")).estimate;
   assert.deepEqual([long?.ahead, long?.capped, long?.latestAt], [10_000, true, undefined]);
   const demand = await client.getQueueDemand("q");
@@ -276,6 +281,49 @@ test("how many jobs of a queue may wait is changed, and its key policy stays", a
     [["key_policy.max_waiting", "max_waiting"], 70, true],
     [["key_policy"], 0, true],
   ]);
+});
+
+test("what a queue allows of all its jobs is changed, as a whole or in part", async (t) => {
+  const masks: (readonly string[] | undefined)[] = [];
+  const server = await ScriptedServer.start(
+    t,
+    {},
+    {},
+    {
+      updateQueue: ({ queue, updateMask }) => {
+        masks.push(updateMask?.paths);
+        assert.equal(queue?.keyPolicy, undefined);
+        return { queue: queue! };
+      },
+    },
+  );
+  const client = new Client(server.address);
+  const limits = { maxRunning: 40, rate: { count: 7, periodMs: 1000, burst: 3 } };
+  const changed = await client.updateQueue("q", undefined, { limits });
+  assert.deepEqual(changed.limits, { ...limits, rate: { ...limits.rate, mostInAPeriod: 0 } });
+  await client.updateQueue("q", undefined, { limits: { maxRunning: 4 }, limitFields: ["max_running"] });
+  await client.updateQueue("q", undefined, { limits: {} });
+  await client.updateQueue("q", undefined, { limitFields: ["rate"], maxWaiting: 1 });
+  assert.deepEqual(masks, [["limits"], ["limits.max_running"], ["limits"], ["max_waiting", "limits.rate"]]);
+});
+
+test("a queue is paused with a reason", async (t) => {
+  const reasons: string[] = [];
+  const server = await ScriptedServer.start(
+    t,
+    {},
+    {},
+    {
+      pauseQueue: ({ name, reason }) => {
+        reasons.push(reason);
+        return { queue: { name, paused: true } };
+      },
+    },
+  );
+  const client = new Client(server.address);
+  assert.equal((await client.pauseQueue("q", { reason: "the printer burns" })).paused, true);
+  await client.pauseQueue("q");
+  assert.deepEqual(reasons, ["the printer burns", ""]);
 });
 
 test("a key of a queue is listed, and changed with its etag", async (t) => {

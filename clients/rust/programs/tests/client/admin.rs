@@ -50,7 +50,7 @@ async fn a_queue_is_read_paused_and_resumed() -> Done {
     assert_eq!(client.resume_queue(&name).await.unwrap_err().kind(), ErrorKind::QueueNotFound);
     let job = client.enqueue(NewJob::new("echo").queue(&name)).await?;
 
-    assert!(client.pause_queue(&name).await?.paused);
+    assert!(client.pause_queue(&name, "").await?.paused);
     let queue = client.get_queue(&name).await?;
     assert_eq!((queue.name.as_str(), queue.paused, queue.running), (name.as_str(), true, 0));
     let depth = queue.depths[&Status::Queued];
@@ -77,13 +77,13 @@ async fn a_job_is_explained_and_a_queues_demand_is_told() -> Done {
     let (client, name) = (client()?, own());
     assert_eq!(client.get_queue_demand(&name).await.unwrap_err().kind(), ErrorKind::QueueNotFound);
     let job = client.enqueue(NewJob::new("echo").queue(&name)).await?;
-    client.pause_queue(&name).await?;
+    client.pause_queue(&name, "the printer burns").await?;
 
     let found = client.explain(&job.id).await?;
     assert_eq!((found.job_id.as_str(), found.status), (job.id.as_str(), Status::Queued));
     assert_eq!(found.reasons[0].code, "QUEUE_PAUSED");
     assert_eq!(found.reasons[0].unblocked_by, [format!("ResumeQueue {name}")]);
-    assert!(matches!(found.reasons[0].detail, Some(Detail::Pause(_))));
+    assert!(matches!(&found.reasons[0].detail, Some(Detail::Pause(pause)) if pause.reason == "the printer burns"));
     let demand = client.get_queue_demand(&name).await?;
     assert_eq!((demand.paused, demand.runnable, demand.wanted_slots), (1, 0, 0));
     assert!(demand.read_at.is_some() && demand.oldest_runnable_age.is_none());

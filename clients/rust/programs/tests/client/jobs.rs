@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt};
 use jobqueue::{
-    Error, ErrorKind, Filter, HandlerResult, Hold, Job, JsonText, KeyFilter, KeyOrder, KeyPolicy, LeasedJob, NewJob,
-    OnKeyFailure, QueueChange, QueueKey, QueueKeyChange, QueueKeys, Rate, RetryPolicy, Status, Unique, UniqueAction,
-    UniqueField, UniqueScope, Until, WatchFilter, Worker, failed, new_idempotency_key, retry,
+    Error, ErrorKind, Filter, HandlerResult, Hold, Job, JsonText, KeyFilter, KeyOrder, KeyPolicy, LeasedJob, Limits,
+    NewJob, OnKeyFailure, QueueChange, QueueKey, QueueKeyChange, QueueKeys, Rate, RetryPolicy, Status, Unique,
+    UniqueAction, UniqueField, UniqueScope, Until, WatchFilter, Worker, failed, new_idempotency_key, retry,
 };
 use serde_json::json;
 use tokio::sync::watch::{Receiver, channel};
@@ -206,6 +206,23 @@ async fn how_many_jobs_of_a_queue_may_wait_is_changed_and_its_key_policy_stays()
     let both = client.update_queue(&queue, key).await?;
     assert_eq!((both.max_waiting, both.key_policy), (Some(5000), Some(policy)));
     assert_eq!(client.update_queue(&queue, waiting(0)).await?.max_waiting, None);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "wants a server"]
+async fn what_a_queue_allows_of_all_its_jobs_is_changed_as_a_whole_or_in_part() -> Done {
+    let (client, queue) = (client()?, own());
+    let rate = Rate { count: 7, period: Duration::from_secs(1), burst: Some(3), most_in_a_period: 9 };
+    let limits = Limits { max_running: Some(40), rate: Some(rate) };
+    let change = |limits| QueueChange { limits: Some(limits), allow_missing: true, ..QueueChange::default() };
+    assert_eq!(client.update_queue(&queue, change(limits)).await?.limits, Some(limits));
+    let few = Limits { max_running: Some(4), rate: None };
+    let part = QueueChange { limit_fields: vec!["max_running".into()], ..change(few) };
+    assert_eq!(client.update_queue(&queue, part).await?.limits, Some(Limits { rate: Some(rate), ..few }));
+    let without = QueueChange { limit_fields: vec!["rate".into()], ..QueueChange::default() };
+    assert_eq!(client.update_queue(&queue, without).await?.limits, Some(few));
+    assert_eq!(client.update_queue(&queue, change(Limits::default())).await?.limits, None);
     Ok(())
 }
 

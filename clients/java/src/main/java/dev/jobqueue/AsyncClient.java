@@ -272,9 +272,15 @@ public final class AsyncClient {
         return Futures.map(call(InsightGrpc.getGetQueueDemandMethod(), request, true), QueueDemand::of);
     }
 
-    /** See {@link Client#pauseQueue}. */
+    /** See {@link Client#pauseQueue(String)}. */
     public CompletableFuture<Queue> pauseQueue(String name) {
-        var request = PauseQueueRequest.newBuilder().setName(name).build();
+        return pauseQueue(name, "");
+    }
+
+    /** See {@link Client#pauseQueue(String, String)}. */
+    public CompletableFuture<Queue> pauseQueue(String name, String reason) {
+        var request =
+                PauseQueueRequest.newBuilder().setName(name).setReason(reason).build();
         return Futures.map(
                 call(QueueAdminGrpc.getPauseQueueMethod(), request, true), answer -> Queue.of(answer.getQueue()));
     }

@@ -229,9 +229,14 @@ public final class Client implements AutoCloseable {
         return Futures.await(async.getQueueDemand(name));
     }
 
-    /** Stops the claiming of jobs from a queue. Running jobs continue. */
+    /** {@link #pauseQueue(String, String)} without a reason. */
     public Queue pauseQueue(String name) {
-        return Futures.await(async.pauseQueue(name));
+        return pauseQueue(name, "");
+    }
+
+    /** Stops the claiming of jobs from a queue. Running jobs continue. The reason is for people: {@link #explain} tells it. */
+    public Queue pauseQueue(String name, String reason) {
+        return Futures.await(async.pauseQueue(name, reason));
     }
 
     /** Lets jobs be claimed from a queue again. */

@@ -22,6 +22,12 @@ public record KeyPolicy(
     /** One that limits nothing. */
     public static final KeyPolicy NONE = new KeyPolicy(0, null, 0, false);
 
+    /** Null is unspecified. */
+    public KeyPolicy {
+        order = order == null ? KeyOrder.UNSPECIFIED : order;
+        onFailure = onFailure == null ? OnKeyFailure.UNSPECIFIED : onFailure;
+    }
+
     /** A policy without an order. */
     public KeyPolicy(int maxRunning, Rate rate, int maxWaiting, boolean requireKey) {
         this(maxRunning, rate, maxWaiting, requireKey, KeyOrder.UNSPECIFIED, OnKeyFailure.UNSPECIFIED);

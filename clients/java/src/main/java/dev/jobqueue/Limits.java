@@ -9,6 +9,9 @@ import java.util.Optional;
  * @param rate how many of them start in a time; empty: any number
  */
 public record Limits(int maxRunning, Optional<Rate> rate) {
+    /** None at all. */
+    public static final Limits NONE = new Limits(0, Optional.empty());
+
     static Limits of(dev.jobqueue.v1.Limits message) {
         var rate = message.hasRate() ? Optional.of(Rate.of(message.getRate())) : Optional.<Rate>empty();
         return new Limits(message.getMaxRunning(), rate);

@@ -11,22 +11,32 @@ import java.util.List;
  *     {@code fields} names
  * @param fields those of the policy that are changed, as the contract calls them, such as {@code max_running}; empty: all
  * @param maxWaiting how many of its jobs may wait before enqueues are refused, 1..1000000; 0: any number; null: as it is
+ * @param limits what it allows of all its jobs together; {@link Limits#NONE}: anything; null: it stays, but for what
+ *     {@code limitFields} names
+ * @param limitFields those of the limits that are changed, as the contract calls them, such as {@code rate}; empty: all
  * @param etag {@link Queue#etag}: the queue is changed only if it still has it; empty: whatever was changed since
  * @param allowMissing whether a queue that was never used is made
  */
 public record QueueChange(
-        KeyPolicy keyPolicy, List<String> fields, Integer maxWaiting, String etag, boolean allowMissing) {
+        KeyPolicy keyPolicy,
+        List<String> fields,
+        Integer maxWaiting,
+        Limits limits,
+        List<String> limitFields,
+        String etag,
+        boolean allowMissing) {
     /** Nothing, whatever was changed since. */
-    public static final QueueChange NONE = new QueueChange(null, List.of(), null, "", false);
+    public static final QueueChange NONE = new QueueChange(null, List.of(), null, null, List.of(), "", false);
 
-    /** Keeps a copy of the list. */
+    /** Keeps copies of the lists. */
     public QueueChange {
         fields = List.copyOf(fields);
+        limitFields = List.copyOf(limitFields);
     }
 
     /** A change of the policy alone. */
     public QueueChange(KeyPolicy keyPolicy, List<String> fields, String etag, boolean allowMissing) {
-        this(keyPolicy, fields, null, etag, allowMissing);
+        this(keyPolicy, fields, null, null, List.of(), etag, allowMissing);
     }
 
     /** The whole policy, whatever was changed since. */
@@ -36,22 +46,27 @@ public record QueueChange(
 
     /** The same, with this policy, or these fields of it. */
     public QueueChange withKeyPolicy(KeyPolicy keyPolicy, String... fields) {
-        return new QueueChange(keyPolicy, List.of(fields), maxWaiting, etag, allowMissing);
+        return new QueueChange(keyPolicy, List.of(fields), maxWaiting, limits, limitFields, etag, allowMissing);
     }
 
     /** The same, and so many of its jobs may wait; 0: any number. */
     public QueueChange withMaxWaiting(int maxWaiting) {
-        return new QueueChange(keyPolicy, fields, maxWaiting, etag, allowMissing);
+        return new QueueChange(keyPolicy, fields, maxWaiting, limits, limitFields, etag, allowMissing);
+    }
+
+    /** The same, with these limits for all its jobs together, or these fields of them. */
+    public QueueChange withLimits(Limits limits, String... fields) {
+        return new QueueChange(keyPolicy, this.fields, maxWaiting, limits, List.of(fields), etag, allowMissing);
     }
 
     /** The same, if the queue still has this etag. */
     public QueueChange withEtag(String etag) {
-        return new QueueChange(keyPolicy, fields, maxWaiting, etag, allowMissing);
+        return new QueueChange(keyPolicy, fields, maxWaiting, limits, limitFields, etag, allowMissing);
     }
 
     /** The same, which makes a queue that was never used. */
     public QueueChange withAllowMissing() {
-        return new QueueChange(keyPolicy, fields, maxWaiting, etag, true);
+        return new QueueChange(keyPolicy, fields, maxWaiting, limits, limitFields, etag, true);
     }
 
     UpdateQueueRequest message(String name) {
@@ -67,6 +82,13 @@ public record QueueChange(
         if (maxWaiting != null) {
             queue.setMaxWaiting(maxWaiting);
             mask.addPaths("max_waiting");
+        }
+        limitFields.forEach(each -> mask.addPaths("limits." + each));
+        if (limits != null) {
+            queue.setLimits(limits.message());
+            if (limitFields.isEmpty()) {
+                mask.addPaths("limits");
+            }
         }
         return UpdateQueueRequest.newBuilder()
                 .setQueue(queue)

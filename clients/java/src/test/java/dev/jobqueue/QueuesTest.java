@@ -15,6 +15,8 @@ import dev.jobqueue.v1.GetQueueKeyResponse;
 import dev.jobqueue.v1.KeyHolder;
 import dev.jobqueue.v1.ListQueueKeysRequest;
 import dev.jobqueue.v1.ListQueueKeysResponse;
+import dev.jobqueue.v1.PauseQueueRequest;
+import dev.jobqueue.v1.PauseQueueResponse;
 import dev.jobqueue.v1.QueueAdminGrpc;
 import dev.jobqueue.v1.UnblockQueueKeyRequest;
 import dev.jobqueue.v1.UnblockQueueKeyResponse;
@@ -72,11 +74,21 @@ class QueuesTest {
             say(request, request.getQueue().getEtag(), message, answer);
         }
 
+        @Override
+        public void pauseQueue(PauseQueueRequest request, StreamObserver<PauseQueueResponse> answer) {
+            var queue = dev.jobqueue.v1.Queue.newBuilder()
+                    .setName(request.getName())
+                    .setPaused(true);
+            say(request, "", PauseQueueResponse.newBuilder().setQueue(queue).build(), answer);
+        }
+
         /** Two pages with a key each. */
         @Override
         public void listQueueKeys(ListQueueKeysRequest request, StreamObserver<ListQueueKeysResponse> answer) {
             var first = request.getPageToken().isEmpty();
-            var key = dev.jobqueue.v1.QueueKey.newBuilder().setKey(first ? "a" : "b").setWaiting(first ? 3 : 0);
+            var key = dev.jobqueue.v1.QueueKey.newBuilder()
+                    .setKey(first ? "a" : "b")
+                    .setWaiting(first ? 3 : 0);
             var page = ListQueueKeysResponse.newBuilder().addKeys(key).setNextPageToken(first ? "t" : "");
             say(request, "", page.build(), answer);
         }
@@ -95,7 +107,8 @@ class QueuesTest {
                     .setTaken(1)
                     .setWaiting(4)
                     .setNextStartAt(seven)
-                    .addHolders(KeyHolder.newBuilder().setJobId("j").setWorker("w").setSince(seven))
+                    .addHolders(
+                            KeyHolder.newBuilder().setJobId("j").setWorker("w").setSince(seven))
                     .setEtag("e");
             say(request, "", GetQueueKeyResponse.newBuilder().setQueueKey(key).build(), answer);
         }
@@ -109,7 +122,11 @@ class QueuesTest {
 
         @Override
         public void unblockQueueKey(UnblockQueueKeyRequest request, StreamObserver<UnblockQueueKeyResponse> answer) {
-            say(request, "", UnblockQueueKeyResponse.newBuilder().setBlockedBy("j").build(), answer);
+            say(
+                    request,
+                    "",
+                    UnblockQueueKeyResponse.newBuilder().setBlockedBy("j").build(),
+                    answer);
         }
 
         private <A> void say(Message request, String etag, A message, StreamObserver<A> answer) {
@@ -154,25 +171,51 @@ class QueuesTest {
 
     @Test
     void howManyJobsOfAQueueMayWaitIsChangedAndItsKeyPolicyStays() throws Exception {
-        assertEquals(5000, client.updateQueue("q", QueueChange.NONE.withMaxWaiting(5000)).maxWaiting());
+        assertEquals(
+                5000,
+                client.updateQueue("q", QueueChange.NONE.withMaxWaiting(5000)).maxWaiting());
         var request = (UpdateQueueRequest) asked.take();
         assertEquals(5000, request.getQueue().getMaxWaiting());
         assertFalse(request.getQueue().hasKeyPolicy());
         assertEquals(List.of("max_waiting"), request.getUpdateMask().getPathsList());
 
-        assertEquals(0, client.updateQueue("q", QueueChange.NONE.withMaxWaiting(0)).maxWaiting());
+        assertEquals(
+                0, client.updateQueue("q", QueueChange.NONE.withMaxWaiting(0)).maxWaiting());
         assertEquals(List.of("max_waiting"), maskOfTheNext());
 
         var policy = new KeyPolicy(0, null, 9, false);
         var change = QueueChange.NONE.withKeyPolicy(policy, "max_waiting").withMaxWaiting(70);
         var both = client.updateQueue("q", change);
-        assertEquals(
-                List.of(9, 70),
-                List.of(both.keyPolicy().orElseThrow().maxWaiting(), both.maxWaiting()));
+        assertEquals(List.of(9, 70), List.of(both.keyPolicy().orElseThrow().maxWaiting(), both.maxWaiting()));
         assertEquals(List.of("key_policy.max_waiting", "max_waiting"), maskOfTheNext());
 
-        client.updateQueue("q", QueueChange.of(KeyPolicy.NONE));
+        var none = client.updateQueue("q", QueueChange.of(new KeyPolicy(0, null, 0, false, null, null)));
+        assertEquals(KeyPolicy.NONE, none.keyPolicy().orElseThrow());
         assertEquals(List.of("key_policy"), maskOfTheNext());
+    }
+
+    @Test
+    void whatAQueueAllowsOfAllItsJobsIsChangedAsAWholeOrInPart() throws Exception {
+        var limits = new Limits(40, Optional.of(new Rate(7, Duration.ofSeconds(1), 3, 0)));
+        var queue = client.updateQueue("q", QueueChange.NONE.withLimits(limits));
+        assertEquals(limits, queue.limits().orElseThrow());
+        assertTrue(queue.keyPolicy().isEmpty());
+        assertEquals(List.of("limits"), maskOfTheNext());
+
+        client.updateQueue("q", QueueChange.NONE.withLimits(limits, "max_running"));
+        assertEquals(List.of("limits.max_running"), maskOfTheNext());
+        client.updateQueue("q", QueueChange.NONE.withLimits(Limits.NONE));
+        assertEquals(List.of("limits"), maskOfTheNext());
+        client.updateQueue("q", QueueChange.NONE.withMaxWaiting(1).withLimits(null, "rate"));
+        assertEquals(List.of("max_waiting", "limits.rate"), maskOfTheNext());
+    }
+
+    @Test
+    void aQueueIsPausedWithAReason() throws Exception {
+        assertTrue(client.pauseQueue("q", "the printer burns").paused());
+        assertEquals("the printer burns", ((PauseQueueRequest) asked.take()).getReason());
+        assertTrue(client.pauseQueue("q").paused());
+        assertEquals("", ((PauseQueueRequest) asked.take()).getReason());
     }
 
     @Test
