@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 
 import jobqueue
+from jobqueue import insight
 
 
 def modules_after(statement: str) -> set[str]:
@@ -53,3 +55,8 @@ def test_grpc_is_told_to_keep_its_notices_to_itself_unless_somebody_wants_them(t
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout.split() == [found, "False"]
+
+
+def test_whatever_an_explanation_has_can_be_named_from_the_package():
+    for detail in get_args(insight.Detail):
+        assert getattr(jobqueue, detail.__name__) is detail

@@ -159,6 +159,9 @@ if TYPE_CHECKING:
         Explanation as Explanation,
     )
     from .insight import (
+        KeyDetail as KeyDetail,
+    )
+    from .insight import (
         KeyHolder as KeyHolder,
     )
     from .insight import (
@@ -175,6 +178,9 @@ if TYPE_CHECKING:
     )
     from .insight import (
         ReasonCode as ReasonCode,
+    )
+    from .insight import (
+        TotalDetail as TotalDetail,
     )
     from .insight import (
         WorkersDetail as WorkersDetail,
@@ -302,8 +308,8 @@ _HOME = {
     "PayloadInvalid QueueNotFound RequestIdReused ServerFault ServersDiffer SessionEnded SessionSilent "
     "SessionSuperseded SessionUnknown TooLarge Unauthenticated Unavailable WaitTimeout WatchTokenExpired",
     "bulk": "BulkState JobFilter Operation",
-    "insight": "AttemptDetail DueDetail EndDetail Estimate Explanation KeyHolder LineDetail PauseDetail QueueDemand "
-    "Reason ReasonCode WorkerSubscription WorkersDetail",
+    "insight": "AttemptDetail DueDetail EndDetail Estimate Explanation KeyDetail KeyHolder LineDetail PauseDetail "
+    "QueueDemand Reason ReasonCode TotalDetail WorkerSubscription WorkersDetail",
     "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Hold HoldDepth Job JobPage JobProgress KeyOrder KeyPolicy "
     "Kind Limits NewJob OnConflict OnKeyFailure Queue QueueDepth Rate RetryPolicy Status Unique UniqueAction "
     "UniqueField UniqueScope Until",
