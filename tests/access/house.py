@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Self
 
-from jobqueue_server.core.access import keys
+import pytest
+
+from jobqueue_server.core.access import access, identities, keys
 from jobqueue_server.grants import EVERY, Grant, Grants, Permission
+from jobqueue_server.rates import Bucket
 from jobqueue_server.scope import Scope
 from jobqueue_server.store.access.access import Limit, NewKey
 from tests.lease.place import Caller, Place
@@ -19,6 +23,12 @@ ALL = Permission.PAYLOADS | EVERY
 def grant(permissions: Permission, queues: str = "*", kinds: str = "*") -> Grant:
     """A grant on a pattern of queues and one of kinds."""
     return Grant(permissions, (queues,), (kinds,))
+
+
+def nothing_fills(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buckets keep what is in them: on a machine that is busy a second may pass between any two calls."""
+    for module in (access, identities):
+        monkeypatch.setattr(module, "Bucket", partial(Bucket, now=lambda: 0.0))
 
 
 class House(Place):

@@ -21,7 +21,7 @@ from tests.lease.hand_worker import PATIENCE, StreamEnded, reason_of
 from tests.tls.conftest import Authority
 
 from .gatehouse import Gatehouse
-from .house import TESTS, grant
+from .house import TESTS, grant, nothing_fills
 
 ENQUEUE, READ, WORK = Permission.ENQUEUE, Permission.READ, Permission.WORK
 SPIFFE = "spiffe://example.org/ns/prod/mailer"
@@ -198,7 +198,10 @@ async def test_a_disabled_namespace_refuses_its_certificates(house: Gatehouse, a
     assert await refused(caller.enqueue()) == "NAMESPACE_DISABLED"
 
 
-async def test_a_principal_calls_as_often_as_it_may(house: Gatehouse, authority: Authority):
+async def test_a_principal_calls_as_often_as_it_may(
+    house: Gatehouse, authority: Authority, monkeypatch: pytest.MonkeyPatch
+):
+    nothing_fills(monkeypatch)
     await house.identity("mtls", "mail-*", grant(ENQUEUE), limit=Limit(1, 2))
     first, second = (house.caller(authority.issue(name)) for name in ("mail-1", "mail-2"))
     await first.batch(2)

@@ -21,7 +21,7 @@ from jobqueue_server.store.access.access import Limit, NewKey
 from tests.lease.hand_worker import PATIENCE, StreamEnded, reason_of
 from tests.lease.place import eventually
 
-from .house import TESTS, House, grant
+from .house import TESTS, House, grant, nothing_fills
 
 ENQUEUE, READ, WORK, OPERATE, PAYLOADS = (
     Permission.ENQUEUE,
@@ -306,7 +306,8 @@ async def test_known_keys_stand_while_the_database_is_away(house: House) -> None
     assert (await caller.get(job.id)).id == job.id
 
 
-async def test_a_key_is_used_as_often_as_it_may_be(house: House) -> None:
+async def test_a_key_is_used_as_often_as_it_may_be(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing_fills(monkeypatch)
     key = await house.key(grant(ENQUEUE | READ), limit=Limit(1, 5))
     caller = house.with_key(key.text)
     await caller.batch(4)
@@ -359,7 +360,10 @@ async def test_a_job_that_was_kept_is_told_to_whom_may_read_it_and_its_id_to_oth
     assert (answer.unique_action, answer.job) == (job_pb2.Unique.KEPT, job_pb2.Job(id=kept.id))
 
 
-async def test_a_call_with_a_key_counts_once_against_the_rate(house: House) -> None:
+async def test_a_call_with_a_key_counts_once_against_the_rate(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing_fills(monkeypatch)
     await house.enqueue()
     caller = house.with_key((await house.key(grant(ENQUEUE), limit=Limit(1, 5))).text)
 
@@ -375,7 +379,8 @@ async def test_a_call_with_a_key_counts_once_against_the_rate(house: House) -> N
     assert await house.value("select count(*) from idempotency_key") == 3
 
 
-async def test_a_change_of_keys_fills_no_bucket(house: House) -> None:
+async def test_a_change_of_keys_fills_no_bucket(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing_fills(monkeypatch)
     key = await house.key(grant(ENQUEUE), limit=Limit(1, 2))
     caller = house.with_key(key.text)
     await caller.batch(2)

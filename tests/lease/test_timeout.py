@@ -50,7 +50,7 @@ async def test_an_attempt_that_runs_too_long_fails_at_its_deadline_and_its_lease
 
 async def test_an_attempt_that_answers_in_time_is_not_timed_out(place):
     worker = await place.worker()
-    job = await place.enqueue(timeout=1)
+    job = await place.enqueue(timeout=10)
     await worker.snooze(await worker.job(), 0.1)
     await worker.succeed(await worker.job())
     done = await place.wait(job.id)

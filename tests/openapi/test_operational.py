@@ -9,7 +9,7 @@ import pytest
 from jobqueue_server.grants import Permission
 from jobqueue_server.http import ops
 from jobqueue_server.store.access.access import Limit
-from tests.access.house import House, grant
+from tests.access.house import House, grant, nothing_fills
 from tests.http.conftest import Caller, Reply
 
 from .conftest import Document, read_document
@@ -52,8 +52,9 @@ def test_each_operational_path_says_who_may_read_it(document: Document) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_each_is_answered_as_it_is_told(
-    house: House, rest: Caller, document: Document, path: str
+    house: House, rest: Caller, document: Document, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    nothing_fills(monkeypatch)
     beta = await house.namespace("beta")
     admin, revoked = await house.key(grant(Permission.ADMIN)), await house.key(grant(Permission.ADMIN))
     await house.revoke(revoked)

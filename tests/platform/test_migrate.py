@@ -189,14 +189,15 @@ async def test_a_change_of_a_table_in_use_waits_its_turn_without_standing_in_the
         await held.start()
         await reader.fetch("select * from thing")
         upgrade = asyncio.create_task(migrate.up(empty_dsn, folder=folder))
-        # While the migration waits for the reader, others wait behind it for its lock_timeout at most.
-        async with asyncio.timeout(10):
+        # While the migration waits for the reader, others wait behind it for its lock_timeout at most: longer than that
+        # would be until the reader ends, which it does not here.
+        async with asyncio.timeout(40):
             while not await run(
                 empty_dsn,
                 "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like 'alter%'",
             ):
                 await asyncio.sleep(0.01)
-            async with asyncio.timeout(1.5):
+            async with asyncio.timeout(20):
                 await run(empty_dsn, "select count(*) from thing")
         assert not upgrade.done()
         await held.rollback()
