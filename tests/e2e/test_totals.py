@@ -142,14 +142,15 @@ async def test_a_limit_as_wide_as_the_workers_costs_no_throughput(
 ):
     """Forty slots, and forty that may run: what an end frees is taken at once."""
     await bench.workers(address, "a", "b", "c", "d", queue=queue, slots=10)
-    took = {}
-    for most in (0, 40):
+    took: dict[int, list[float]] = {0: [], 40: []}
+    # In turns, and the quicker of each: what the machine does beside it can only add.
+    for most in (0, 40, 0, 40):
         await limit(client, queue, most)
         began = time.monotonic()
-        made = await client.enqueue_many([NewJob("step", 0.5, queue=queue) for _ in range(400)])
+        made = await client.enqueue_many([NewJob("step", 0.5, queue=queue) for _ in range(240)])
         await ends(client, *(job.id for job in made), within=60)
-        took[most] = time.monotonic() - began
-    assert took[40] < took[0] * 1.2
+        took[most].append(time.monotonic() - began)
+    assert min(took[40]) < min(took[0]) * 1.2
     assert most_at_once(bench.journals.read(), {}) == 40
 
 

@@ -162,7 +162,7 @@ class Impatient:
             if number % 3 == 0:
                 await asyncio.sleep(self._random.uniform(0, 0.01))
                 return "hung up"
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 return (await reader.readline()).decode().split()[1]
         finally:
             if number % 2:
