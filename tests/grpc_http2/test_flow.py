@@ -147,7 +147,7 @@ async def test_a_caller_that_does_not_read_makes_the_handler_wait(served: Served
         await caller.say(stream, message(b"200000 " + bytes(1000)), end=True)
         # Until nothing changes any more: the buffers between the two are full.
         before = -1
-        while before != served.handlers.written:
+        while before != served.handlers.written or not before:
             before = served.handlers.written
             await asyncio.sleep(0.1)
         assert 0 < served.handlers.written < 20_000
