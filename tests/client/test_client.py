@@ -225,6 +225,15 @@ async def test_the_limits_of_a_kind_are_put_read_and_taken_back_by_a_put_without
     assert (await client.put_kind(Kind(name="narrow"))).limits is None
 
 
+async def test_how_many_slots_a_job_of_a_kind_takes_is_put_read_and_taken_back(client):
+    put = await client.put_kind(Kind(name="wide", slot_weight=4))
+    assert put == Kind(name="wide", slot_weight=4)
+    assert put in await client.list_kinds()
+    assert (await client.put_kind(Kind(name="wide"))).slot_weight == 1
+    with pytest.raises(InvalidRequest):
+        await client.put_kind(Kind(name="wide", slot_weight=1001))
+
+
 async def test_a_held_job_says_so_until_it_is_released(client):
     job = await client.enqueue("a", queue="held", hold=True)
     assert (job.status, job.hold) == (Status.QUEUED, Hold.HAND)

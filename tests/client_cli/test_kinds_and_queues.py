@@ -38,6 +38,16 @@ def test_the_limits_of_a_kind_are_put_shown_and_taken_back(cli: Cli, queue: str)
     )
 
 
+def test_how_many_slots_a_job_of_a_kind_takes_is_put_shown_and_taken_back(cli: Cli, queue: str):
+    name = f"hello-{queue}"
+    put = cli.json("kinds", "put", name, "--slot-weight", "4")
+    assert put["slot_weight"] == 4
+    assert put in cli.lines("kinds", "list")
+    assert " 4" in next(line for line in cli("kinds", "list").stdout.splitlines() if line.startswith(name))
+    assert "slot_weight" not in cli.json("kinds", "put", name)
+    assert "kind.slot_weight: must be 1 to 1000" in cli("kinds", "put", name, "--slot-weight", "1001").stderr
+
+
 def test_a_schema_that_is_none_is_refused(cli: Cli, tmp_path: Path):
     path = tmp_path / "schema.json"
     for text, said in (("{", "is no JSON"), ("[]", "should be a JSON Schema"), ('{"type": "txt"}', "schema")):

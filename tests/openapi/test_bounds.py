@@ -255,6 +255,7 @@ BASES: dict[str, list[Base]] = {
                 "timeout": "1s",
                 "retry_policy": JOB["retry_policy"],
                 "limits": {"max_running": 1, "rate": {"count": 1, "period": "1s", "burst": 1}},
+                "slot_weight": 1,
             },
         )
     ],

@@ -445,6 +445,8 @@ WRONG_ADMIN: list[tuple[str, str, dict[str, Any], str]] = [
     ("kind in capitals", "PutKind", a_kind(name="Mail"), "kind.name"),
     ("negative max_attempts", "PutKind", a_kind(max_attempts=-1), "kind.max_attempts"),
     ("max_attempts 1001", "PutKind", a_kind(max_attempts=1001), "kind.max_attempts"),
+    ("negative slot_weight", "PutKind", a_kind(slot_weight=-1), "kind.slot_weight"),
+    ("slot_weight 1001", "PutKind", a_kind(slot_weight=1001), "kind.slot_weight"),
     ("negative max_running of a kind", "PutKind", a_limited_kind(-1), "kind.limits.max_running"),
     ("max_running 1000001 of a kind", "PutKind", a_limited_kind(1_000_001), "kind.limits.max_running"),
     ("kind's rate of nothing", "PutKind", a_limited_kind(period=of(1)), "kind.limits.rate.count"),

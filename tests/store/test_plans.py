@@ -146,7 +146,7 @@ async def claim(connection: Any) -> list[Any]:
 
 
 async def peek(connection: Any) -> list[Any]:
-    return [*(await claim(connection))[:5], BATCH]
+    return [*(await claim(connection))[:5], BATCH, True]
 
 
 async def claim_isolated(connection: Any) -> list[Any]:

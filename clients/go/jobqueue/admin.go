@@ -128,6 +128,7 @@ func (c *Client) PutKind(ctx context.Context, kind Kind) (*Kind, error) {
 		RetryPolicy: policyMessage(kind.RetryPolicy),
 		MaxAttempts: whole(kind.MaxAttempts),
 		Timeout:     durationMessage(kind.Timeout),
+		SlotWeight:  whole(kind.SlotWeight),
 	}
 	if kind.Limits != nil {
 		message.Limits = limitsMessage(kind.Limits)
@@ -340,6 +341,7 @@ func kindOf(message *pb.Kind) *Kind {
 		MaxAttempts: int(message.GetMaxAttempts()),
 		Timeout:     message.GetTimeout().AsDuration(),
 		Limits:      limitsOf(message.GetLimits()),
+		SlotWeight:  int(message.GetSlotWeight()),
 	}
 }
 

@@ -561,10 +561,10 @@ func TestKindsAndQueuesAreReadPageByPage(t *testing.T) {
 
 	kind, err := client.PutKind(ctx, jobqueue.Kind{
 		Name: "k", Schema: json.RawMessage("{}"), Timeout: time.Hour,
-		Limits: &jobqueue.Limits{MaxRunning: 7, Rate: &jobqueue.Rate{Count: 10, Period: time.Minute}},
+		Limits: &jobqueue.Limits{MaxRunning: 7, Rate: &jobqueue.Rate{Count: 10, Period: time.Minute}}, SlotWeight: 4,
 	})
 	if err != nil || kind.Name != "k" || string(kind.Schema) != "{}" || kind.Timeout != time.Hour ||
-		kind.Limits.MaxRunning != 7 || *kind.Limits.Rate != (jobqueue.Rate{Count: 10, Period: time.Minute}) {
+		kind.SlotWeight != 4 || kind.Limits.MaxRunning != 7 || *kind.Limits.Rate != (jobqueue.Rate{Count: 10, Period: time.Minute}) {
 		t.Errorf("%+v %v", kind, err)
 	}
 	kinds, err := client.ListKinds(ctx)

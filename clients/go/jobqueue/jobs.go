@@ -96,4 +96,6 @@ type Kind struct {
 	Timeout     time.Duration
 	// Limits are what it allows of all its jobs together, over all queues. nil: no limit.
 	Limits *Limits
+	// SlotWeight is how many slots of a worker each of its jobs takes, 1..1000. 0: 1.
+	SlotWeight int
 }

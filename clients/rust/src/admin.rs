@@ -28,6 +28,8 @@ pub struct Kind {
     pub timeout: Option<Duration>,
     /// What it allows of all its jobs together, over all queues. `None`: no limit.
     pub limits: Option<Limits>,
+    /// How many slots of a worker each of its jobs takes, 1..1000. `None`: 1.
+    pub slot_weight: Option<u32>,
 }
 
 impl Kind {
@@ -178,6 +180,7 @@ impl Client {
                 max_attempts: whole(kind.max_attempts),
                 timeout: kind.timeout.map(duration_message),
                 limits: kind.limits.map(limits_message),
+                slot_weight: whole(kind.slot_weight),
             }),
             payload_format: v1::PayloadFormat::Json.into(),
         };
@@ -382,6 +385,7 @@ fn kind_of(message: v1::Kind) -> Kind {
         max_attempts: Some(count(message.max_attempts)).filter(|attempts| *attempts > 0),
         timeout: duration_of(message.timeout.as_ref()),
         limits: message.limits.map(limits_of),
+        slot_weight: Some(count(message.slot_weight)).filter(|slots| *slots > 0),
     }
 }
 

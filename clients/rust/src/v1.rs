@@ -2476,7 +2476,8 @@ pub mod reason {
         QueuePaused = 6,
         /// No connected worker takes the job's kind from its queue. `workers` says which workers come near.
         NoWorker = 7,
-        /// Every slot of the workers that take it is taken. `workers` says how many there are.
+        /// Every slot of the workers that take it is taken, or none of them has as many free as the job takes. `workers` says how
+        /// many there are.
         NoCredit = 8,
         /// The workers that take it are connected, and take no more jobs: they stop, or connect elsewhere.
         WorkersDraining = 9,
@@ -2507,6 +2508,8 @@ pub mod reason {
         /// Jobs of its key stand in line already, and the queue is fair: it is let in when the turn of its key comes. `key` says
         /// how many of the key go before it.
         KeyTurn = 22,
+        /// The job takes more slots (`Kind.slot_weight`) than each of the workers that take it has. `workers` says how many.
+        NoWorkerLargeEnough = 23,
     }
     impl Code {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -2538,6 +2541,7 @@ pub mod reason {
                 Self::KindAtLimit => "KIND_AT_LIMIT",
                 Self::KindRate => "KIND_RATE",
                 Self::KeyTurn => "KEY_TURN",
+                Self::NoWorkerLargeEnough => "NO_WORKER_LARGE_ENOUGH",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2566,6 +2570,7 @@ pub mod reason {
                 "KIND_AT_LIMIT" => Some(Self::KindAtLimit),
                 "KIND_RATE" => Some(Self::KindRate),
                 "KEY_TURN" => Some(Self::KeyTurn),
+                "NO_WORKER_LARGE_ENOUGH" => Some(Self::NoWorkerLargeEnough),
                 _ => None,
             }
         }
@@ -2585,7 +2590,7 @@ pub mod reason {
         /// Of QUEUE_PAUSED.
         #[prost(message, tag = "7")]
         Pause(super::PauseDetail),
-        /// Of NO_WORKER, NO_CREDIT, WORKERS_DRAINING and RUNS_ALONE.
+        /// Of NO_WORKER, NO_CREDIT, WORKERS_DRAINING, RUNS_ALONE and NO_WORKER_LARGE_ENOUGH.
         #[prost(message, tag = "8")]
         Workers(super::WorkersDetail),
         /// Of BEHIND.
@@ -2700,6 +2705,15 @@ pub struct WorkersDetail {
     /// If there is no such session: what comes near it, at most 5.
     #[prost(message, repeated, tag = "8")]
     pub nearest: ::prost::alloc::vec::Vec<WorkerSubscription>,
+    /// Of a job that takes several slots: how many. Else 0.
+    #[prost(int32, tag = "9")]
+    pub slot_weight: i32,
+    /// Of such a job: the slots of the session that has the most.
+    #[prost(int32, tag = "10")]
+    pub most_slots: i32,
+    /// Of such a job: the free slots of the session that has the most free.
+    #[prost(int32, tag = "11")]
+    pub most_free_slots: i32,
 }
 /// What some workers take.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2810,7 +2824,8 @@ pub struct GetQueueDemandResponse {
     /// For how long the first of the runnable jobs has been due. Unset: there is none.
     #[prost(message, optional, tag = "10")]
     pub oldest_runnable_age: ::core::option::Option<::prost_types::Duration>,
-    /// How many slots the queue wants: `running` and `runnable` together. It is never below `running`, so that no busy worker
+    /// How many slots the queue wants: `running` and `runnable` together, each job with the slots that its kind says
+    /// (`Kind.slot_weight`). It is never below what the running jobs take, so that no busy worker
     /// is taken away.
     #[prost(int32, tag = "11")]
     pub wanted_slots: i32,
@@ -3172,7 +3187,8 @@ pub struct HeldLeases {
 /// How much a worker takes. The numbers are totals, not differences: the newest frame counts.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Capacity {
-    /// How many leases the worker holds at most, 0..10000, those that it holds already included. 0 pauses the worker.
+    /// How many leases the worker holds at most, 0..10000, those that it holds already included. 0 pauses the worker. A lease
+    /// of a kind with a `Kind.slot_weight` takes as many slots as that says, so the worker holds fewer of them.
     #[prost(int32, tag = "1")]
     pub slots: i32,
     /// How many leases of single kinds the worker holds at most, 0..10000 each, within `slots`. For other kinds only
@@ -4863,6 +4879,11 @@ pub struct Kind {
     /// What the kind allows of all its jobs together, over all queues. Unset: they are limited by their queues and workers alone.
     #[prost(message, optional, tag = "7")]
     pub limits: ::core::option::Option<Limits>,
+    /// How many of a worker's slots (`Capacity.slots`) each of its jobs takes, 1..1000. 0: 1. A job that takes more than a worker
+    /// has is never given to that worker. A change counts for jobs that start from then on, on each server within about a second.
+    /// Every other limit counts jobs.
+    #[prost(int32, tag = "8")]
+    pub slot_weight: i32,
     /// A JSON Schema (2020-12) that payloads must satisfy when they are enqueued. At most 256 KiB as text, and without
     /// references to other documents. If a payload breaks a rule such as a pattern, the error shows the `title` or the
     /// `description` of the schema with that rule. Neither set: every JSON value is valid.

@@ -61,7 +61,11 @@ export function retryPolicy(policy: RetryPolicy): pb.RetryPolicy {
 
 /** A kind as a message. */
 export function kindMessage(kind: Kind): admin.Kind {
-  const message = create(KindSchema, { name: kind.name, maxAttempts: kind.maxAttempts ?? 0 });
+  const message = create(KindSchema, {
+    name: kind.name,
+    maxAttempts: kind.maxAttempts ?? 0,
+    slotWeight: kind.slotWeight ?? 0,
+  });
   if (kind.schema !== undefined) {
     message.definition = { case: "schemaJson", value: encode(kind.schema, "the schema") };
   }
@@ -82,6 +86,7 @@ export function kindOf(message: admin.Kind | undefined): Kind {
     maxAttempts: message.maxAttempts || undefined,
     timeoutMs: msOf(message.timeout),
     limits: limitsOf(message.limits),
+    slotWeight: message.slotWeight || undefined,
   };
 }
 

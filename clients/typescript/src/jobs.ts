@@ -75,6 +75,8 @@ export interface Kind {
   timeoutMs?: number | undefined;
   /** What it allows of all its jobs together, over all queues. Default: no limit. */
   limits?: Limits | undefined;
+  /** How many slots of a worker each of its jobs takes, 1 to 1000. Default 1. */
+  slotWeight?: number | undefined;
 }
 
 /** How many jobs of one status there are in a queue. */

@@ -43,6 +43,7 @@ MAX_DELIVERY_BYTES = 1 << 20
 DEFAULT_WAIT, MAX_WAIT = timedelta(seconds=30), timedelta(seconds=60)
 MAX_RUNNING_OF_A_KEY = 1_000_000
 MAX_RUNNING_OF_A_QUEUE = MAX_RUNNING_OF_A_KIND = 1_000_000
+MAX_SLOT_WEIGHT = 1_000
 MAX_WAITING = 1_000_000
 MAX_WAITING_OF_A_KEY = 2**31 - 1
 MAX_RATE_COUNT = 1_000_000
@@ -467,6 +468,7 @@ class Kind:
     """A declared kind. `schema` is a JSON Schema 2020-12 as text; None: every JSON value is valid.
 
     `max_running` and `rate`: how many of its jobs run at once and start in a time; None: any number.
+    `slot_weight`: how many slots of a worker each of its jobs takes, 1 to MAX_SLOT_WEIGHT.
     """
 
     name: str
@@ -476,6 +478,7 @@ class Kind:
     timeout: timedelta | None = None
     max_running: int | None = None
     rate: Rate | None = None
+    slot_weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ const (
 	Reason_QUEUE_PAUSED Reason_Code = 6
 	// No connected worker takes the job's kind from its queue. `workers` says which workers come near.
 	Reason_NO_WORKER Reason_Code = 7
-	// Every slot of the workers that take it is taken. `workers` says how many there are.
+	// Every slot of the workers that take it is taken, or none of them has as many free as the job takes. `workers` says how
+	// many there are.
 	Reason_NO_CREDIT Reason_Code = 8
 	// The workers that take it are connected, and take no more jobs: they stop, or connect elsewhere.
 	Reason_WORKERS_DRAINING Reason_Code = 9
@@ -75,6 +76,8 @@ const (
 	// Jobs of its key stand in line already, and the queue is fair: it is let in when the turn of its key comes. `key` says
 	// how many of the key go before it.
 	Reason_KEY_TURN Reason_Code = 22
+	// The job takes more slots (`Kind.slot_weight`) than each of the workers that take it has. `workers` says how many.
+	Reason_NO_WORKER_LARGE_ENOUGH Reason_Code = 23
 )
 
 // Enum value maps for Reason_Code.
@@ -103,31 +106,33 @@ var (
 		20: "KIND_AT_LIMIT",
 		21: "KIND_RATE",
 		22: "KEY_TURN",
+		23: "NO_WORKER_LARGE_ENOUGH",
 	}
 	Reason_Code_value = map[string]int32{
-		"CODE_UNSPECIFIED": 0,
-		"TERMINAL":         1,
-		"IS_RUNNING":       2,
-		"HELD_BY_HAND":     3,
-		"NOT_DUE":          4,
-		"BACKOFF":          5,
-		"QUEUE_PAUSED":     6,
-		"NO_WORKER":        7,
-		"NO_CREDIT":        8,
-		"WORKERS_DRAINING": 9,
-		"RUNS_ALONE":       10,
-		"BEHIND":           11,
-		"ABOUT_TO_START":   12,
-		"KEY_AT_LIMIT":     13,
-		"KEY_RATE":         14,
-		"KEY_PAUSED":       15,
-		"KEY_ORDER":        16,
-		"KEY_BLOCKED":      17,
-		"QUEUE_AT_LIMIT":   18,
-		"QUEUE_RATE":       19,
-		"KIND_AT_LIMIT":    20,
-		"KIND_RATE":        21,
-		"KEY_TURN":         22,
+		"CODE_UNSPECIFIED":       0,
+		"TERMINAL":               1,
+		"IS_RUNNING":             2,
+		"HELD_BY_HAND":           3,
+		"NOT_DUE":                4,
+		"BACKOFF":                5,
+		"QUEUE_PAUSED":           6,
+		"NO_WORKER":              7,
+		"NO_CREDIT":              8,
+		"WORKERS_DRAINING":       9,
+		"RUNS_ALONE":             10,
+		"BEHIND":                 11,
+		"ABOUT_TO_START":         12,
+		"KEY_AT_LIMIT":           13,
+		"KEY_RATE":               14,
+		"KEY_PAUSED":             15,
+		"KEY_ORDER":              16,
+		"KEY_BLOCKED":            17,
+		"QUEUE_AT_LIMIT":         18,
+		"QUEUE_RATE":             19,
+		"KIND_AT_LIMIT":          20,
+		"KIND_RATE":              21,
+		"KEY_TURN":               22,
+		"NO_WORKER_LARGE_ENOUGH": 23,
 	}
 )
 
@@ -580,7 +585,7 @@ type Reason_Pause struct {
 }
 
 type Reason_Workers struct {
-	// Of NO_WORKER, NO_CREDIT, WORKERS_DRAINING and RUNS_ALONE.
+	// Of NO_WORKER, NO_CREDIT, WORKERS_DRAINING, RUNS_ALONE and NO_WORKER_LARGE_ENOUGH.
 	Workers *WorkersDetail `protobuf:"bytes,8,opt,name=workers,proto3,oneof"`
 }
 
@@ -980,7 +985,13 @@ type WorkersDetail struct {
 	// Of the sessions that take jobs, those that have a job that runs alone.
 	Isolating int32 `protobuf:"varint,7,opt,name=isolating,proto3" json:"isolating,omitempty"`
 	// If there is no such session: what comes near it, at most 5.
-	Nearest       []*WorkerSubscription `protobuf:"bytes,8,rep,name=nearest,proto3" json:"nearest,omitempty"`
+	Nearest []*WorkerSubscription `protobuf:"bytes,8,rep,name=nearest,proto3" json:"nearest,omitempty"`
+	// Of a job that takes several slots: how many. Else 0.
+	SlotWeight int32 `protobuf:"varint,9,opt,name=slot_weight,json=slotWeight,proto3" json:"slot_weight,omitempty"`
+	// Of such a job: the slots of the session that has the most.
+	MostSlots int32 `protobuf:"varint,10,opt,name=most_slots,json=mostSlots,proto3" json:"most_slots,omitempty"`
+	// Of such a job: the free slots of the session that has the most free.
+	MostFreeSlots int32 `protobuf:"varint,11,opt,name=most_free_slots,json=mostFreeSlots,proto3" json:"most_free_slots,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1069,6 +1080,27 @@ func (x *WorkersDetail) GetNearest() []*WorkerSubscription {
 		return x.Nearest
 	}
 	return nil
+}
+
+func (x *WorkersDetail) GetSlotWeight() int32 {
+	if x != nil {
+		return x.SlotWeight
+	}
+	return 0
+}
+
+func (x *WorkersDetail) GetMostSlots() int32 {
+	if x != nil {
+		return x.MostSlots
+	}
+	return 0
+}
+
+func (x *WorkersDetail) GetMostFreeSlots() int32 {
+	if x != nil {
+		return x.MostFreeSlots
+	}
+	return 0
 }
 
 // What some workers take.
@@ -1443,7 +1475,8 @@ type GetQueueDemandResponse struct {
 	FreeSlots int32 `protobuf:"varint,9,opt,name=free_slots,json=freeSlots,proto3" json:"free_slots,omitempty"`
 	// For how long the first of the runnable jobs has been due. Unset: there is none.
 	OldestRunnableAge *durationpb.Duration `protobuf:"bytes,10,opt,name=oldest_runnable_age,json=oldestRunnableAge,proto3" json:"oldest_runnable_age,omitempty"`
-	// How many slots the queue wants: `running` and `runnable` together. It is never below `running`, so that no busy worker
+	// How many slots the queue wants: `running` and `runnable` together, each job with the slots that its kind says
+	// (`Kind.slot_weight`). It is never below what the running jobs take, so that no busy worker
 	// is taken away.
 	WantedSlots int32 `protobuf:"varint,11,opt,name=wanted_slots,json=wantedSlots,proto3" json:"wanted_slots,omitempty"`
 	// Whether jobs could run now and no slot is free for them.
@@ -1656,7 +1689,7 @@ const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"\x0fends_per_second\x18\x03 \x01(\x01R\rendsPerSecond\x12;\n" +
 	"\vearliest_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"earliestAt\x127\n" +
-	"\tlatest_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\blatestAt\"\x87\a\n" +
+	"\tlatest_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\blatestAt\"\xa3\a\n" +
 	"\x06Reason\x12,\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x18.jobqueue.v1.Reason.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12!\n" +
@@ -1669,7 +1702,7 @@ const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"\x04line\x18\t \x01(\v2\x17.jobqueue.v1.LineDetailH\x00R\x04line\x12*\n" +
 	"\x03key\x18\n" +
 	" \x01(\v2\x16.jobqueue.v1.KeyDetailH\x00R\x03key\x120\n" +
-	"\x05total\x18\f \x01(\v2\x18.jobqueue.v1.TotalDetailH\x00R\x05total\"\x80\x03\n" +
+	"\x05total\x18\f \x01(\v2\x18.jobqueue.v1.TotalDetailH\x00R\x05total\"\x9c\x03\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bTERMINAL\x10\x01\x12\x0e\n" +
@@ -1699,7 +1732,8 @@ const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"QUEUE_RATE\x10\x13\x12\x11\n" +
 	"\rKIND_AT_LIMIT\x10\x14\x12\r\n" +
 	"\tKIND_RATE\x10\x15\x12\f\n" +
-	"\bKEY_TURN\x10\x16B\b\n" +
+	"\bKEY_TURN\x10\x16\x12\x1a\n" +
+	"\x16NO_WORKER_LARGE_ENOUGH\x10\x17B\b\n" +
 	"\x06detail\"}\n" +
 	"\vTotalDetail\x12\x1f\n" +
 	"\vmax_running\x18\x01 \x01(\x05R\n" +
@@ -1728,7 +1762,7 @@ const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"\vPauseDetail\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x0e\n" +
 	"\x02by\x18\x02 \x01(\tR\x02by\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x9b\x02\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x83\x03\n" +
 	"\rWorkersDetail\x12\x1a\n" +
 	"\bsessions\x18\x01 \x01(\x05R\bsessions\x12\x14\n" +
 	"\x05slots\x18\x02 \x01(\x05R\x05slots\x12\x1d\n" +
@@ -1739,7 +1773,13 @@ const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"\rfull_by_bytes\x18\x05 \x01(\x05R\vfullByBytes\x12\x1a\n" +
 	"\bdraining\x18\x06 \x01(\x05R\bdraining\x12\x1c\n" +
 	"\tisolating\x18\a \x01(\x05R\tisolating\x129\n" +
-	"\anearest\x18\b \x03(\v2\x1f.jobqueue.v1.WorkerSubscriptionR\anearest\"Z\n" +
+	"\anearest\x18\b \x03(\v2\x1f.jobqueue.v1.WorkerSubscriptionR\anearest\x12\x1f\n" +
+	"\vslot_weight\x18\t \x01(\x05R\n" +
+	"slotWeight\x12\x1d\n" +
+	"\n" +
+	"most_slots\x18\n" +
+	" \x01(\x05R\tmostSlots\x12&\n" +
+	"\x0fmost_free_slots\x18\v \x01(\x05R\rmostFreeSlots\"Z\n" +
 	"\x12WorkerSubscription\x12\x14\n" +
 	"\x05queue\x18\x01 \x01(\tR\x05queue\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1a\n" +

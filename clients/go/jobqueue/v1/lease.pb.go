@@ -809,7 +809,8 @@ func (x *HeldLeases) GetLeases() []*HeldLease {
 // How much a worker takes. The numbers are totals, not differences: the newest frame counts.
 type Capacity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many leases the worker holds at most, 0..10000, those that it holds already included. 0 pauses the worker.
+	// How many leases the worker holds at most, 0..10000, those that it holds already included. 0 pauses the worker. A lease
+	// of a kind with a `Kind.slot_weight` takes as many slots as that says, so the worker holds fewer of them.
 	Slots int32 `protobuf:"varint,1,opt,name=slots,proto3" json:"slots,omitempty"`
 	// How many leases of single kinds the worker holds at most, 0..10000 each, within `slots`. For other kinds only
 	// `slots` counts.

@@ -859,7 +859,11 @@ type Kind struct {
 	// How long one attempt may run from its claim, 1 s to 7 days, for jobs without a value of their own. Unset: no limit.
 	Timeout *durationpb.Duration `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// What the kind allows of all its jobs together, over all queues. Unset: they are limited by their queues and workers alone.
-	Limits        *Limits `protobuf:"bytes,7,opt,name=limits,proto3" json:"limits,omitempty"`
+	Limits *Limits `protobuf:"bytes,7,opt,name=limits,proto3" json:"limits,omitempty"`
+	// How many of a worker's slots (`Capacity.slots`) each of its jobs takes, 1..1000. 0: 1. A job that takes more than a worker
+	// has is never given to that worker. A change counts for jobs that start from then on, on each server within about a second.
+	// Every other limit counts jobs.
+	SlotWeight    int32 `protobuf:"varint,8,opt,name=slot_weight,json=slotWeight,proto3" json:"slot_weight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -952,6 +956,13 @@ func (x *Kind) GetLimits() *Limits {
 		return x.Limits
 	}
 	return nil
+}
+
+func (x *Kind) GetSlotWeight() int32 {
+	if x != nil {
+		return x.SlotWeight
+	}
+	return 0
 }
 
 type isKind_Definition interface {
@@ -2231,7 +2242,7 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\x04jobs\x18\x02 \x01(\x05B\x04\xe2A\x01\x03R\x04jobs\x12\x1c\n" +
 	"\x06capped\x18\x03 \x01(\bB\x04\xe2A\x01\x03R\x06capped\x12>\n" +
 	"\n" +
-	"oldest_age\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x03R\toldestAge\"\xde\x02\n" +
+	"oldest_age\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x03R\toldestAge\"\x85\x03\n" +
 	"\x04Kind\x12\x19\n" +
 	"\x04name\x18\x01 \x01(\tB\x05\xe2A\x02\x02\bR\x04name\x120\n" +
 	"\x06schema\x18\x02 \x01(\v2\x16.google.protobuf.ValueH\x00R\x06schema\x12!\n" +
@@ -2240,7 +2251,9 @@ const file_jobqueue_v1_queue_admin_proto_rawDesc = "" +
 	"\fretry_policy\x18\x04 \x01(\v2\x18.jobqueue.v1.RetryPolicyB\x04\xe2A\x01\x01R\vretryPolicy\x12'\n" +
 	"\fmax_attempts\x18\x05 \x01(\x05B\x04\xe2A\x01\x01R\vmaxAttempts\x129\n" +
 	"\atimeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x01R\atimeout\x121\n" +
-	"\x06limits\x18\a \x01(\v2\x13.jobqueue.v1.LimitsB\x04\xe2A\x01\x01R\x06limitsB\f\n" +
+	"\x06limits\x18\a \x01(\v2\x13.jobqueue.v1.LimitsB\x04\xe2A\x01\x01R\x06limits\x12%\n" +
+	"\vslot_weight\x18\b \x01(\x05B\x04\xe2A\x01\x01R\n" +
+	"slotWeightB\f\n" +
 	"\n" +
 	"definition\"[\n" +
 	"\x11ListQueuesRequest\x12!\n" +

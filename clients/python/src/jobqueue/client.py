@@ -588,7 +588,7 @@ class Client:
 
         Raises:
             InvalidRequest: A field is out of its range, or the schema is no JSON Schema.
-            ServersDiffer: An older server runs, which would not keep to its limits.
+            ServersDiffer: An older server runs, which would not keep to its limits or its slot weight.
         """
         request = admin_pb.PutKindRequest(kind=convert.kind_message(kind), payload_format=_JSON)
         answer = await self._admin("PutKind", request, admin_pb.PutKindResponse, deadline)

@@ -141,6 +141,8 @@ def kind_message(kind: Kind) -> queue_admin_pb2.Kind:
         message.timeout.CopyFrom(duration(kind.timeout, "timeout"))
     if kind.limits is not None:
         message.limits.CopyFrom(limits_message(kind.limits))
+    if kind.slot_weight != 1:
+        message.slot_weight = kind.slot_weight
     return message
 
 
@@ -205,6 +207,7 @@ def kind(message: queue_admin_pb2.Kind) -> Kind:
         max_attempts=message.max_attempts or None,
         timeout=_span(message, "timeout"),
         limits=_limits(message.limits) if message.HasField("limits") else None,
+        slot_weight=message.slot_weight or 1,
     )
 
 

@@ -39,6 +39,7 @@ class ReasonCode(enum.StrEnum):
     KIND_AT_LIMIT = "KIND_AT_LIMIT"
     KIND_RATE = "KIND_RATE"
     KEY_TURN = "KEY_TURN"
+    NO_WORKER_LARGE_ENOUGH = "NO_WORKER_LARGE_ENOUGH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class WorkerSubscription:
 
 @dataclass(frozen=True, slots=True)
 class WorkersDetail:
-    """Of NO_WORKER, NO_CREDIT, WORKERS_DRAINING and RUNS_ALONE: the workers that take the job.
+    """Of NO_WORKER, NO_CREDIT, WORKERS_DRAINING, RUNS_ALONE and NO_WORKER_LARGE_ENOUGH: the workers that take the job.
 
     Attributes:
         sessions: Those that take jobs.
@@ -102,6 +103,9 @@ class WorkersDetail:
         draining: Those that are connected and take no more.
         isolating: Of those that take jobs, those that have a job that runs alone.
         nearest: If there is none: what comes near.
+        slot_weight: Of a job that takes several slots: how many. Else 0, as the next two.
+        most_slots: The slots of the one that has the most.
+        most_free_slots: The free slots of the one that has the most free.
     """
 
     sessions: int
@@ -112,6 +116,9 @@ class WorkersDetail:
     draining: int
     isolating: int
     nearest: tuple[WorkerSubscription, ...]
+    slot_weight: int = 0
+    most_slots: int = 0
+    most_free_slots: int = 0
 
 
 @dataclass(frozen=True, slots=True)

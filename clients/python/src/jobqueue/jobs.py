@@ -467,6 +467,7 @@ class Kind:
         max_attempts: For jobs without their own value. None: 3.
         timeout: For jobs without their own value. None: no limit.
         limits: What it allows of all its jobs together, over all queues. None: no limit.
+        slot_weight: How many slots of a worker each of its jobs takes, 1 to 1000.
     """
 
     name: str
@@ -475,6 +476,7 @@ class Kind:
     max_attempts: int | None = None
     timeout: timedelta | None = None
     limits: Limits | None = None
+    slot_weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)

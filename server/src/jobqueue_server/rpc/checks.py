@@ -30,6 +30,7 @@ from ..model import (
     MAX_POINTER_CHARS,
     MAX_POINTERS,
     MAX_PRIORITY,
+    MAX_SLOT_WEIGHT,
     MAX_TIMEOUT,
     MAX_WAIT,
     MAX_WATCHED_IDS,
@@ -217,6 +218,12 @@ def max_attempts(value: int, at: str, problems: Problems) -> None:
     """Checks `max_attempts`; 0 is the default."""
     if not 0 <= value <= MAX_ATTEMPTS_LIMIT:
         problems.add(f"{at}max_attempts", f"must be 1 to {MAX_ATTEMPTS_LIMIT}, or 0 for the default")
+
+
+def slot_weight(value: int, field: str, problems: Problems) -> None:
+    """Checks how many slots a job takes; 0 is 1."""
+    if not 0 <= value <= MAX_SLOT_WEIGHT:
+        problems.add(field, f"must be 1 to {MAX_SLOT_WEIGHT}, or 0 for 1")
 
 
 def timeout(value: Duration, field: str, problems: Problems) -> None:

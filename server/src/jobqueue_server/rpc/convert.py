@@ -187,6 +187,7 @@ def kind(message: admin_pb.Kind, problems: checks.Problems) -> Kind:
     retried = message.HasField("retry_policy")
     if retried:
         checks.retry_policy(message.retry_policy, "kind.", problems)
+    checks.slot_weight(message.slot_weight, "kind.slot_weight", problems)
     schema = _schema(message, problems)
     usable = not problems
     return Kind(
@@ -195,6 +196,7 @@ def kind(message: admin_pb.Kind, problems: checks.Problems) -> Kind:
         retry_policy(message.retry_policy) if retried and usable else None,
         message.max_attempts or None,
         span(message.timeout) if timed and usable else None,
+        slot_weight=message.slot_weight or 1,
     )
 
 
@@ -283,6 +285,8 @@ def filled(value: Value, text: bytes) -> bool:
 def kind_message(kind: Kind, payload_format: int) -> admin_pb.Kind:
     """The message of a kind. The schema is a Value, unless JSON text is asked for."""
     message = admin_pb.Kind(name=kind.name, max_attempts=kind.max_attempts or 0)
+    if kind.slot_weight > 1:
+        message.slot_weight = kind.slot_weight
     if kind.schema is not None:
         text = kind.schema.encode()
         if payload_format == pb.PAYLOAD_FORMAT_JSON or not filled(message.schema, text):

@@ -13,6 +13,9 @@ from ..core.insight.reasons import Attempt, Due, End, KeyOf, Line, Pause, Reason
 from . import checks, convert
 from .checks import Problems
 
+#: A worker that does not bound its slots has as many as the contract allows.
+_MOST_SLOTS = 10_000
+
 
 class InsightServicer:
     """Explains jobs and queues. The contract lists the errors; `checks` and the core raise them."""
@@ -146,6 +149,9 @@ def _workers(of: WorkersOf) -> insight_pb.WorkersDetail:
         full_by_bytes=workers.full_by_bytes,
         draining=workers.draining,
         isolating=workers.isolating,
+        slot_weight=of.weight if of.weight > 1 else 0,
+        most_slots=min(workers.most_slots, _MOST_SLOTS) if of.weight > 1 else 0,
+        most_free_slots=min(workers.most_free, _MOST_SLOTS) if of.weight > 1 else 0,
         nearest=[
             insight_pb.WorkerSubscription(queue=near.queue, kind=near.kind, sessions=near.sessions)
             for near in of.nearest

@@ -114,6 +114,9 @@ def _workers(workers: WorkersDetail) -> Iterable[str]:
     ):
         if count:
             yield f"{count} {what}"
+    if workers.slot_weight:
+        most = f"{workers.most_free_slots} of {workers.most_slots} free at one worker at most"
+        yield f"the job takes {workers.slot_weight} slots: {most}"
     for near in workers.nearest:
         yield f"near: kind {near.kind} in queue {near.queue} ({_count(near.sessions)})"
 

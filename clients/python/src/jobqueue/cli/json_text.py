@@ -103,6 +103,7 @@ def kind(each: Kind) -> dict[str, Any]:
         max_attempts=each.max_attempts or 0,
         timeout=_span(each.timeout),
         limits=_limits(each.limits),
+        slot_weight=each.slot_weight if each.slot_weight > 1 else 0,
     )
 
 

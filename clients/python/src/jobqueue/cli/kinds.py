@@ -65,6 +65,10 @@ def put(
         int | None,
         typer.Option("--rate-burst", metavar="N", help="With --rate: so many may start at once."),
     ] = None,
+    slot_weight: Annotated[
+        int,
+        typer.Option("--slot-weight", metavar="N", help="Slots of a worker that each job takes. Default: 1."),
+    ] = 1,
     server: Server = DEFAULT_SERVER,
     deadline: Deadline = "5s",
     as_json: AsJson = False,
@@ -91,6 +95,7 @@ def put(
                 max_attempts=max_attempts,
                 timeout=values.optional_duration(timeout, "--timeout"),
                 limits=limits if limits != Limits() else None,
+                slot_weight=slot_weight,
             )
         )
         if as_json:

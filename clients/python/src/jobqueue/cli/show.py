@@ -224,13 +224,16 @@ def _bare(text: str) -> str:
 
 
 def kinds(found: Sequence[Kind]) -> None:
-    """A table of kinds. Without a kind that has limits, it has no column of them."""
+    """A table of kinds. Without a kind that has limits, or takes several slots, it has no column of them."""
     table = Table(
         "kind", "schema", "failures", "timeout", "backoff", box=None, pad_edge=False, header_style="bold"
     )
     limited = any(each.limits is not None for each in found)
+    heavy = any(each.slot_weight > 1 for each in found)
     if limited:
         table.add_column("limits")
+    if heavy:
+        table.add_column("slots")
     for each in found:
         policy = each.retry_policy
         backoff = (
@@ -240,7 +243,9 @@ def kinds(found: Sequence[Kind]) -> None:
         )
         limits = ["; ".join(_limits(each.limits))] if limited else []
         timeout = span(each.timeout) or "none"
-        table.add_row(Text(each.name), _schema(each), str(each.max_attempts or 3), timeout, backoff, *limits)
+        slots = [str(each.slot_weight)] if heavy else []
+        failures = str(each.max_attempts or 3)
+        table.add_row(Text(each.name), _schema(each), failures, timeout, backoff, *limits, *slots)
     out.print(table)
 
 

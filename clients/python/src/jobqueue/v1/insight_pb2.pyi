@@ -181,7 +181,9 @@ class Reason(_message.Message):
         NO_WORKER: Reason._Code.ValueType  # 7
         """No connected worker takes the job's kind from its queue. `workers` says which workers come near."""
         NO_CREDIT: Reason._Code.ValueType  # 8
-        """Every slot of the workers that take it is taken. `workers` says how many there are."""
+        """Every slot of the workers that take it is taken, or none of them has as many free as the job takes. `workers` says how
+        many there are.
+        """
         WORKERS_DRAINING: Reason._Code.ValueType  # 9
         """The workers that take it are connected, and take no more jobs: they stop, or connect elsewhere."""
         RUNS_ALONE: Reason._Code.ValueType  # 10
@@ -212,6 +214,8 @@ class Reason(_message.Message):
         """Jobs of its key stand in line already, and the queue is fair: it is let in when the turn of its key comes. `key` says
         how many of the key go before it.
         """
+        NO_WORKER_LARGE_ENOUGH: Reason._Code.ValueType  # 23
+        """The job takes more slots (`Kind.slot_weight`) than each of the workers that take it has. `workers` says how many."""
 
     class Code(_Code, metaclass=_CodeEnumTypeWrapper):
         """What it is. Expect more values than these."""
@@ -233,7 +237,9 @@ class Reason(_message.Message):
     NO_WORKER: Reason.Code.ValueType  # 7
     """No connected worker takes the job's kind from its queue. `workers` says which workers come near."""
     NO_CREDIT: Reason.Code.ValueType  # 8
-    """Every slot of the workers that take it is taken. `workers` says how many there are."""
+    """Every slot of the workers that take it is taken, or none of them has as many free as the job takes. `workers` says how
+    many there are.
+    """
     WORKERS_DRAINING: Reason.Code.ValueType  # 9
     """The workers that take it are connected, and take no more jobs: they stop, or connect elsewhere."""
     RUNS_ALONE: Reason.Code.ValueType  # 10
@@ -264,6 +270,8 @@ class Reason(_message.Message):
     """Jobs of its key stand in line already, and the queue is fair: it is let in when the turn of its key comes. `key` says
     how many of the key go before it.
     """
+    NO_WORKER_LARGE_ENOUGH: Reason.Code.ValueType  # 23
+    """The job takes more slots (`Kind.slot_weight`) than each of the workers that take it has. `workers` says how many."""
 
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
@@ -304,7 +312,7 @@ class Reason(_message.Message):
 
     @_builtins.property
     def workers(self) -> Global___WorkersDetail:
-        """Of NO_WORKER, NO_CREDIT, WORKERS_DRAINING and RUNS_ALONE."""
+        """Of NO_WORKER, NO_CREDIT, WORKERS_DRAINING, RUNS_ALONE and NO_WORKER_LARGE_ENOUGH."""
 
     @_builtins.property
     def line(self) -> Global___LineDetail:
@@ -531,6 +539,9 @@ class WorkersDetail(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     ISOLATING_FIELD_NUMBER: _builtins.int
     NEAREST_FIELD_NUMBER: _builtins.int
+    SLOT_WEIGHT_FIELD_NUMBER: _builtins.int
+    MOST_SLOTS_FIELD_NUMBER: _builtins.int
+    MOST_FREE_SLOTS_FIELD_NUMBER: _builtins.int
     sessions: _builtins.int
     """The sessions that take jobs."""
     slots: _builtins.int
@@ -545,6 +556,12 @@ class WorkersDetail(_message.Message):
     """The sessions that are connected and take no more jobs."""
     isolating: _builtins.int
     """Of the sessions that take jobs, those that have a job that runs alone."""
+    slot_weight: _builtins.int
+    """Of a job that takes several slots: how many. Else 0."""
+    most_slots: _builtins.int
+    """Of such a job: the slots of the session that has the most."""
+    most_free_slots: _builtins.int
+    """Of such a job: the free slots of the session that has the most free."""
     @_builtins.property
     def nearest(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerSubscription]:
         """If there is no such session: what comes near it, at most 5."""
@@ -560,10 +577,13 @@ class WorkersDetail(_message.Message):
         draining: _builtins.int = ...,
         isolating: _builtins.int = ...,
         nearest: _abc.Iterable[Global___WorkerSubscription] | None = ...,
+        slot_weight: _builtins.int = ...,
+        most_slots: _builtins.int = ...,
+        most_free_slots: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "free_slots", b"free_slots", "full_by_bytes", b"full_by_bytes", "full_by_kind", b"full_by_kind", "isolating", b"isolating", "nearest", b"nearest", "sessions", b"sessions", "slots", b"slots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "free_slots", b"free_slots", "full_by_bytes", b"full_by_bytes", "full_by_kind", b"full_by_kind", "isolating", b"isolating", "most_free_slots", b"most_free_slots", "most_slots", b"most_slots", "nearest", b"nearest", "sessions", b"sessions", "slot_weight", b"slot_weight", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -787,7 +807,8 @@ class GetQueueDemandResponse(_message.Message):
     free_slots: _builtins.int
     """Of these, the slots that are free."""
     wanted_slots: _builtins.int
-    """How many slots the queue wants: `running` and `runnable` together. It is never below `running`, so that no busy worker
+    """How many slots the queue wants: `running` and `runnable` together, each job with the slots that its kind says
+    (`Kind.slot_weight`). It is never below what the running jobs take, so that no busy worker
     is taken away.
     """
     more_workers_would_help: _builtins.bool

@@ -408,7 +408,9 @@ class Capacity(_message.Message):
     SLOTS_BY_KIND_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
     slots: _builtins.int
-    """How many leases the worker holds at most, 0..10000, those that it holds already included. 0 pauses the worker."""
+    """How many leases the worker holds at most, 0..10000, those that it holds already included. 0 pauses the worker. A lease
+    of a kind with a `Kind.slot_weight` takes as many slots as that says, so the worker holds fewer of them.
+    """
     bytes: _builtins.int
     """How many bytes of payload the worker holds at most. 0: no limit. A job that is larger is still delivered, alone."""
     @_builtins.property

@@ -450,12 +450,18 @@ class Kind(_message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    SLOT_WEIGHT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The kind's name, `[a-z0-9][a-z0-9_.-]{0,127}`. Over REST the path holds it, and the body may leave it out."""
     schema_json: _builtins.bytes
     """The schema as JSON text in UTF-8, for generated stubs. The server keeps it byte for byte."""
     max_attempts: _builtins.int
     """After this many failures a job ends as FAILED_PERMANENT, for jobs without a value of their own. 1..1000. 0: 3."""
+    slot_weight: _builtins.int
+    """How many of a worker's slots (`Capacity.slots`) each of its jobs takes, 1..1000. 0: 1. A job that takes more than a worker
+    has is never given to that worker. A change counts for jobs that start from then on, on each server within about a second.
+    Every other limit counts jobs.
+    """
     @_builtins.property
     def schema(self) -> _struct_pb2.Value:
         """The schema as a JSON value, for REST and for tools such as grpcurl. Over REST the server keeps the JSON text as
@@ -486,10 +492,11 @@ class Kind(_message.Message):
         max_attempts: _builtins.int = ...,
         timeout: _duration_pb2.Duration | None = ...,
         limits: Global___Limits | None = ...,
+        slot_weight: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "limits", b"limits", "retry_policy", b"retry_policy", "schema", b"schema", "schema_json", b"schema_json", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "limits", b"limits", "max_attempts", b"max_attempts", "name", b"name", "retry_policy", b"retry_policy", "schema", b"schema", "schema_json", b"schema_json", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "limits", b"limits", "max_attempts", b"max_attempts", "name", b"name", "retry_policy", b"retry_policy", "schema", b"schema", "schema_json", b"schema_json", "slot_weight", b"slot_weight", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_definition: _TypeAlias = _typing.Literal["schema", "schema_json"]  # noqa: Y015
     _WhichOneofArgType_definition: _TypeAlias = _typing.Literal["definition", b"definition"]  # noqa: Y015

@@ -23,6 +23,7 @@ async fn a_kind_is_put_read_and_held_to_its_schema() -> Done {
         max_attempts: Some(5),
         timeout: Some(Duration::from_secs(60)),
         limits: Some(Limits { max_running: Some(7), rate: None }),
+        slot_weight: Some(4),
         ..Kind::new(&name)
     };
     assert_eq!(client.put_kind(kind.clone()).await?, kind);

@@ -19,7 +19,7 @@ from .. import tokens
 from ..access.checks import not_allowed
 from ..names import page_name
 from ..pages import page_size, page_token
-from ..upkeep.levels import LIMITS_LEVEL, Levels
+from ..upkeep.levels import LIMITS_LEVEL, WEIGHT_LEVEL, Levels
 from .kinds import check_kind
 from .schema import PayloadSchema, SchemaInvalid
 from .waiting_limits import WaitingLimit, WaitingLimits
@@ -66,6 +66,8 @@ class Lane:
     #: The same of its kind, over all queues of its namespace.
     kind_max_running: int | None = None
     kind_rate: Rate | None = None
+    #: How many slots of a worker a job of its kind takes.
+    weight: int = 1
 
     @classmethod
     def of(cls, row: LaneRow, backlog: WaitingLimit | None) -> Lane:
@@ -88,6 +90,7 @@ class Lane:
             row.rate,
             row.kind_max_running,
             row.kind_rate,
+            row.weight,
         )
 
     @property
@@ -113,11 +116,18 @@ class Lane:
 
     def take(self, row: LaneRow, backlog: WaitingLimit | None) -> bool:
         """What may change of its queue, as stored now. Whether that is news."""
-        known = self.gated, self.paused, self.revision, self.says_of_keys, self.kind_limited
+        known = self.gated, self.paused, self.revision, self.says_of_keys, self.kind_limited, self.weight
         self.gated, self.paused, self.says_of_keys = row.gated, row.paused, row.says_of_keys
         self.max_running, self.rate = row.max_running, row.rate
-        self.kind_max_running, self.kind_rate = row.kind_max_running, row.kind_rate
-        news = known != (row.gated, row.paused, row.revision, row.says_of_keys, self.kind_limited)
+        self.kind_max_running, self.kind_rate, self.weight = row.kind_max_running, row.kind_rate, row.weight
+        news = known != (
+            row.gated,
+            row.paused,
+            row.revision,
+            row.says_of_keys,
+            self.kind_limited,
+            row.weight,
+        )
         if self.revision != row.revision:
             self.keys, self.revision = row.keys, row.revision
         self.backlog = backlog
@@ -311,7 +321,7 @@ class Catalog:
 
         Raises:
             FieldInvalid: The name, the schema or a bound breaks its rule.
-            ServersDiffer: An older server runs, which would not keep to its limits.
+            ServersDiffer: An older server runs, which would not keep to its limits or its weight.
             NotAllowed: The principal may not declare it: that takes OPERATE on the kind in all queues.
         """
         check_kind(kind)
@@ -319,6 +329,8 @@ class Catalog:
             raise not_allowed("OPERATE", "declare the kind", queue="*", kind=kind.name)
         if kind.max_running is not None or kind.rate is not None:
             await self._levels.require(LIMITS_LEVEL, "`limits` of a kind")
+        if kind.slot_weight > 1:
+            await self._levels.require(WEIGHT_LEVEL, "`slot_weight` of a kind")
         await self._store.put_kind(scope, kind)
         await self.refresh()
         return kind

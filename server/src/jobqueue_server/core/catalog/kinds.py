@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ...errors import FieldInvalid, FieldViolation
-from ...model import MAX_ATTEMPTS_LIMIT, MAX_BACKOFF, MAX_TIMEOUT, MIN_BACKOFF, MIN_TIMEOUT, Kind
+from ...model import (
+    MAX_ATTEMPTS_LIMIT,
+    MAX_BACKOFF,
+    MAX_SLOT_WEIGHT,
+    MAX_TIMEOUT,
+    MIN_BACKOFF,
+    MIN_TIMEOUT,
+    Kind,
+)
 from ..names import is_name
 from .schema import PayloadSchema, SchemaInvalid
 
@@ -43,6 +51,8 @@ def check_kind(kind: Kind, path: str = "kind") -> None:
         wrong("max_attempts", f"must be from 1 to {MAX_ATTEMPTS_LIMIT}, or unset")
     if kind.timeout is not None and not MIN_TIMEOUT <= kind.timeout <= MAX_TIMEOUT:
         wrong("timeout", f"must be from {_words(MIN_TIMEOUT)} to {_words(MAX_TIMEOUT)}, or unset")
+    if not 1 <= kind.slot_weight <= MAX_SLOT_WEIGHT:
+        wrong("slot_weight", f"must be from 1 to {MAX_SLOT_WEIGHT}, or 0 for 1")
     if kind.retry_policy is not None:
         low, high = kind.retry_policy.min_backoff, kind.retry_policy.max_backoff
         bounds = f"must be from {_words(MIN_BACKOFF)} to {_words(MAX_BACKOFF)}"

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from ...errors import JobQueueError
-from ...metrics import Metrics
 from ...store.claim.claims import Allowed, ClaimStore
 from ...store.database import Record
 from ..catalog.catalog import Lane
@@ -27,7 +25,9 @@ from .lines import Lines
 from .load import Load
 from .plan import Plan, fitting
 from .takers import Takers
+from .taking import Taking
 from .targets import Group
+from .weigher import Weigher
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,8 @@ class Claimer:
         activity: Activity,
         load: Load,
         full: FullLimits,
-        metrics: Metrics,
+        weigher: Weigher,
+        taking: Taking,
         tuning: Tuning | None = None,
     ) -> None:
         self._store = store
@@ -54,11 +55,9 @@ class Claimer:
         self._activity = activity
         self._load = load
         self._full = full
-        self._metrics = metrics
+        self._weigher = weigher
+        self._taking = taking
         self._tuning = tuning or Tuning()
-        # The last delivery that began; those before it end before it does.
-        self._delivering: asyncio.Task[None] | None = None
-        self._failed: Exception | None = None
         # A group whose last claim was a whole one, for the second claimer.
         self._saturated: Group | None = None
         # Whether the last claim was of several lines.
@@ -71,7 +70,7 @@ class Claimer:
         try:
             await self._run()
         finally:
-            tasks = [second] if self._delivering is None else [second, self._delivering]
+            tasks = [second, *self._taking.tasks]
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -108,9 +107,7 @@ class Claimer:
     async def _round(self) -> bool:
         """One claim for each group that can have one. Returns whether another round may bring something."""
         again = False
-        if self._failed is not None:
-            failed, self._failed = self._failed, None
-            raise failed
+        self._taking.raise_failed()
         await self._delivery.return_orphans()
         if self._activity.paused:
             return False
@@ -121,6 +118,7 @@ class Claimer:
             for lanes in list(group.counted(self._lines, self._full)):
                 again |= await self._claim_counted(group, lanes)
             group.asked()
+        self._weigher.round_ended()
         self._activity.round_ended()
         return again
 
@@ -132,7 +130,9 @@ class Claimer:
             self._second_may_claim.set()
         slots, targets, ids = plan.slots, plan.targets, [session.id for session in plan.slots]
         self._last_claim_multi_lane = len(targets) > 1
-        rows = await self._take(slots, self._store.claim(targets, ids, _epochs(slots)))
+        rows = await self._taking.take(
+            slots, self._store.claim(targets, ids, _epochs(slots)), weight=plan.weight
+        )
         group.turned()
         whole = len(rows) == self._tuning.most_claimed and len(targets) == 1 and not slots[0].bounded
         self._saturated = group if whole else None
@@ -156,7 +156,7 @@ class Claimer:
             )
             return rows
 
-        rows = await self._take(slots, claim())
+        rows = await self._taking.take(slots, claim(), weight=plan.weight)
         plan.note(rows, allowed.room)
         if len(rows) >= allowed.room:
             self._full.add(lanes[0], allowed)
@@ -168,11 +168,17 @@ class Claimer:
 
         With `counted`, the next one there: lanes of a claim that asks for limits.
         """
-        waited = False
+        waited, weight = False, 1 if counted is None else counted[0].weight
         while True:
             if self._activity.paused or not group.waiting(self._lines, counted):
                 return None
-            slots = deal(group.by_room(), self._tuning.most_claimed, whole=self._load.cpu_overcommitted)
+            if counted is None and group.weighs(self._lines):
+                return await self._weigher.plan(group)
+            most = self._tuning.most_claimed
+            if weight == 1:
+                slots = deal(group.by_room(), most, whole=self._load.cpu_overcommitted)
+            else:
+                slots = self._weigher.slots(group, weight, (group, counted[0].id), most)
             if not slots:
                 return None
             targets, lines = group.targets(self._lines, len(slots), counted)
@@ -192,19 +198,25 @@ class Claimer:
             # A claim of several lines locks more than it takes. Another claim passes over these rows, and they are then
             # behind its floor. So only claims of one and the same line are made at the same time.
             if not self._activity.claims or (len(targets) == 1 and not self._last_claim_multi_lane):
-                return Plan.of(slots, targets, lines)
+                return Plan.of(slots, targets, lines, weight)
             await self._activity.progress()
 
     async def _claim_isolated(self, group: Group) -> bool:
-        lanes = [lane for lane in group.lanes if lane.id in self._lines.isolated and not lane.gated]
-        again = await self._claim_isolated_in(group, lanes) if lanes else False
+        again = False
+        for lanes in group.isolated(self._lines):
+            again |= await self._claim_isolated_in(group, lanes)
         for lanes in group.counted_isolated(self._lines, self._full):
             if not self._full.holds(lanes[0]):
                 again |= await self._claim_isolated_in(group, lanes, counted=True)
         return again
 
     async def _claim_isolated_in(self, group: Group, lanes: list[Lane], *, counted: bool = False) -> bool:
-        slots = [session for session in group.sessions if session.free > 0 and session.isolated == 0]
+        weight = lanes[0].weight
+        alone = [session for session in group.sessions if session.isolated == 0]
+        if weight == 1:
+            slots = [session for session in alone if session.free > 0]
+        else:
+            slots = self._weigher.each(group, weight, (group, lanes[0].id, "isolated"), alone)
         if slots and any(session.capacity.by_kind for session in group.sessions):
             lanes = [lane for lane in lanes if any(session.free_for(lane.kind) > 0 for session in slots)]
         if not slots or not lanes or not await self._isolated_fits(slots[0], lanes):
@@ -224,7 +236,7 @@ class Claimer:
             )
             return rows
 
-        rows = await self._take(slots, claim(), isolated=True)
+        rows = await self._taking.take(slots, claim(), isolated=True, weight=weight)
         if counted and len(rows) >= allowed.room:
             self._full.add(lanes[0], allowed)
         elif len(rows) < len(slots):
@@ -236,52 +248,6 @@ class Claimer:
             return True
         return session.fits(await self._store.peek_isolated([lane.id for lane in lanes]))
 
-    async def _take(
-        self, slots: Sequence[Session], claim: Awaitable[list[Record]], *, isolated: bool = False
-    ) -> list[Record]:
-        """Runs a claim with its slots reserved, and delivers what it brought."""
-        for session, count in Counter(slots).items():
-            session.claim_begins(count)
-        started = asyncio.get_running_loop().time()
-        delivers = False
-        with self._activity.claiming():
-            try:
-                rows = await claim
-                if not rows:
-                    return rows
-                self._metrics.observe_batch("claim", asyncio.get_running_loop().time() - started, len(rows))
-                by_id = {session.id: session for session in slots}
-                if isolated or slots[0].bounded:
-                    # What the next claim may take is known when this one's jobs are.
-                    await self._delivery.deliver(rows, by_id, isolated=isolated)
-                    return rows
-                # While it is on its way the next claims are made.
-                before, delivers = self._delivering, True
-                self._activity.delivery_begins()
-                self._delivering = asyncio.ensure_future(self._deliver(before, rows, slots, by_id))
-                while self._activity.deliveries > self._tuning.deliveries:
-                    await self._activity.progress()
-                return rows
-            finally:
-                if not delivers:
-                    _give_back(slots)
-
-    async def _deliver(
-        self,
-        before: asyncio.Task[None] | None,
-        rows: list[Record],
-        slots: Sequence[Session],
-        sessions: dict[int, Session],
-    ) -> None:
-        """Delivers once the delivery before has ended, and gives the slots back. The next round raises what failed."""
-        try:
-            await self._delivery.deliver(rows, sessions, isolated=False, after=before)
-        except Exception as error:
-            self._failed = error
-        finally:
-            _give_back(slots)
-            self._activity.delivery_ended()
-
 
 def _epochs(slots: Sequence[Session]) -> dict[int, int]:
     return {session.id: session.epoch for session in slots}
@@ -290,8 +256,3 @@ def _epochs(slots: Sequence[Session]) -> dict[int, int]:
 def _kind(lanes: Sequence[Lane]) -> int | None:
     """The kind that a claim asks."""
     return lanes[0].kind_id if lanes[0].kind_limited else None
-
-
-def _give_back(slots: Sequence[Session]) -> None:
-    for session, count in Counter(slots).items():
-        session.claim_ended(count)

@@ -117,7 +117,8 @@ class Delivery:
             if template is None:
                 lane = self._catalog.lane_by_id(lane_id)
                 assert lane is not None, "a claim names only lanes that are known here"
-                template = LeaseTemplate(lane, attempt, failures, at, terms, isolated, key is not None)
+                keyed = key is not None
+                template = LeaseTemplate(lane, attempt, failures, at, terms, isolated, keyed, lane.weight)
                 templates[alike] = template
             waits[template.lane].append((at - run_at).total_seconds())
             lease = Lease(session.next_lease_id(), job_id, template, payload)

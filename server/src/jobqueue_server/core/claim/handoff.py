@@ -84,11 +84,12 @@ class HandOff:
         """
         reserved = SlotReservation(lane.kind)
         groups = self._takers.of_lane(lane.id)
-        if not groups or lane.gated or self._activity.paused:
+        # What takes several slots is claimed: there it is compared with what waits.
+        if not groups or lane.gated or lane.weight > 1 or self._activity.paused:
             return reserved
         before = self._before(lane, priority)
         if before:
-            if any(line.saturated for line in before):
+            if any(line.saturated or line.lane.weight > 1 for line in before):
                 return reserved
             # A few jobs wait, as when another server tells of some: new jobs need not wait for their claim. A claim
             # that is under way has its slots already.

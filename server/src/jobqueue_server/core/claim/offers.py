@@ -114,7 +114,11 @@ class Offers:
         group_of: dict[int, Group] = {}
         shares: Counter[Group] = Counter()
         for queue_id, jobs in Counter(lease.template.lane.queue_id for _, lease in leases).items():
-            found = {lane_id: self._group(lane_id) for lane_id in self._takers.lanes_of(queue_id)}
+            # What takes several slots is claimed: there it is compared with what waits.
+            lanes = [
+                lane_id for lane_id in self._takers.lanes_of(queue_id) if self._takers.weight(lane_id) == 1
+            ]
+            found = {lane_id: self._group(lane_id) for lane_id in lanes}
             takers = {lane_id: group for lane_id, group in found.items() if group is not None}
             group_of |= takers
             shares.update(dict.fromkeys(takers.values(), jobs))

@@ -26,17 +26,21 @@ class Plan:
         targets: The targets, in the order of the statement.
         lines: The line of each target.
         marks: `Line.mark` of each, before the claim.
+        weight: How many slots each of the jobs takes.
     """
 
     slots: Sequence[Session]
     targets: Sequence[ClaimTarget]
     lines: Sequence[Line]
     marks: Sequence[int]
+    weight: int = 1
 
     @classmethod
-    def of(cls, slots: Sequence[Session], targets: Sequence[ClaimTarget], lines: Sequence[Line]) -> Plan:
+    def of(
+        cls, slots: Sequence[Session], targets: Sequence[ClaimTarget], lines: Sequence[Line], weight: int = 1
+    ) -> Plan:
         """With the marks as they are now."""
-        return cls(slots, targets, lines, [line.mark for line in lines])
+        return cls(slots, targets, lines, [line.mark for line in lines], weight)
 
     def note(self, rows: Sequence[Record], room: int | None = None) -> None:
         """Takes in what the claim brought: where the next one starts, and which lines have no more.

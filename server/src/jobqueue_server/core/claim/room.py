@@ -22,6 +22,8 @@ from .load import Load
 from .offers import Offers
 from .sweep import Sweep
 from .takers import Takers
+from .taking import Taking
+from .weigher import Weigher
 
 
 class ClaimRoom:
@@ -58,7 +60,11 @@ class ClaimRoom:
         self.admission = Admission(takers, lines, activity, load, full, tuning)
         self.hand_off = HandOff(takers, lines, self.admission, self.delivery, activity, load, tuning)
         self.offers = Offers(takers, lines, self.delivery, activity, load, tuning)
-        self.claimer = Claimer(store, takers, lines, self.delivery, activity, load, full, metrics, tuning)
+        weigher = Weigher(store, lines, activity)
+        taking = Taking(self.delivery, activity, metrics, tuning)
+        self.claimer = Claimer(
+            store, takers, lines, self.delivery, activity, load, full, weigher, taking, tuning
+        )
         self.sweep = Sweep(store, takers, lines, tuning)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:

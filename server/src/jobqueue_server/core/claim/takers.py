@@ -35,7 +35,9 @@ class Takers:
         """A session takes jobs from now on, or takes more or fewer than before."""
         key: object = session.id if session.bounded else (session.scope.namespace, session.subscriptions)
         if self._group_of.get(session) == key:
-            session.has_room()
+            group = self._groups[key]
+            group.resized(session)
+            self._see_again(group)
             self._activity.wake()
             return
         self.detach(session)
@@ -45,6 +47,7 @@ class Takers:
             self._lanes_changed()
         group.add(session)
         self._group_of[session] = key
+        self._see_again(group)
         self._activity.wake()
 
     def detach(self, session: Session) -> None:
@@ -56,6 +59,13 @@ class Takers:
         group.discard(session)
         if not group.sessions:
             del self._groups[key]
+            self._lanes_changed()
+        else:
+            self._see_again(group)
+
+    def _see_again(self, group: Group) -> None:
+        """Its sessions may be large enough for other jobs than before, or no longer for some."""
+        if group.outdated:
             self._lanes_changed()
 
     def __contains__(self, session: Session) -> bool:
@@ -110,6 +120,11 @@ class Takers:
     def lanes_of(self, queue_id: int) -> Sequence[int]:
         """The lanes of a queue that a session here takes jobs from."""
         return self._by_queue.get(queue_id, ())
+
+    def weight(self, lane_id: int) -> int:
+        """How many slots a job of the lane takes."""
+        lane = self._catalog.lane_by_id(lane_id)
+        return 1 if lane is None else lane.weight
 
     def lanes(self) -> list[Lane]:
         """Every lane that a session here takes jobs from."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from ...store.claim.claims import ClaimTarget
 from ..catalog.catalog import Lane
-from ..lease.session import Session
 from .full import FullLimits
 from .lines import Line, Lines
+from .pool import Pool
 
 # A claim of several queues takes so many jobs of each at least, if they are there.
 LEAST_OF_QUEUE = 20
@@ -19,108 +19,53 @@ UNBOUNDED = (1 << 31) - 1
 _Each = TypeVar("_Each")
 
 
-class Group:
+class Group(Pool):
     """Sessions of one namespace with the same subscriptions; one that bounds kinds or bytes is a group of its own."""
 
     def __init__(self, namespace: int, subscriptions: frozenset[tuple[str, str]]) -> None:
+        super().__init__()
         self.namespace = namespace
         self.subscriptions = subscriptions
-        self.sessions: set[Session] = set()
-        self._rooms: dict[int, OrderedDict[Session, None]] = {}
-        self._room_of: dict[Session, int] = {}
         self.queues: list[list[Lane]] = []
+        # Of these the lanes whose jobs take several slots. Those that are too heavy for each session are not here.
+        self._heavy: list[list[Lane]] = []
+        self._weights: set[int] = set()
+        self._fitting: set[int] = set()
         self.turn = 0
         # By queue, of what lanes each claim is that asks for limits.
         self._asking: list[list[list[Lane]]] = []
         self._asking_turn = 0
         self._kinds: dict[int, frozenset[str]] = {}
 
-    def add(self, session: Session) -> None:
-        """A session takes part."""
-        self.sessions.add(session)
-        session.watch_room(self._has_room)
-        self._has_room(session)
+    @property
+    def outdated(self) -> bool:
+        """Whether its sessions are large enough for other kinds now than when it last saw the lanes."""
+        return bool(self._weights) and self._fitting != self._fit()
 
-    def discard(self, session: Session) -> None:
-        """A session takes part no more."""
-        self.sessions.discard(session)
-        session.watch_room(None)
-        self._forget(session)
-
-    def by_room(self) -> Iterator[Session]:
-        """The sessions with free credit, those with the most first; of equals, the one that was not asked for longest.
-
-        It does not read each of ten thousand: a session stands under what it had free when that last grew. When the
-        iteration reaches it, it is put where it belongs now.
-        """
-        free = max(self._rooms, default=0)
-        while free:
-            alike = self._rooms[free]
-            for _ in range(len(alike)):
-                session = next(iter(alike))
-                now = session.free
-                self._forget(session)
-                if now > 0:
-                    self._put(session, now)
-                if now == free:
-                    yield session
-            # The iteration reaches there what was put lower down just now.
-            free = max((other for other in self._rooms if other < free), default=0)
+    def _fit(self) -> set[int]:
+        most = self.largest
+        return {weight for weight in self._weights if weight <= most}
 
     def turned(self) -> None:
         """A claim was made for it: the next one begins with the next queue."""
         self.turn += 1
 
-    def has_credit(self) -> bool:
-        """Whether a session has any free credit. It changes no session's turn."""
-        return any(session.free > 0 for session in self._room_of)
-
-    def credit(self, enough: int) -> int:
-        """The free credit of its sessions. It stops as soon as that is `enough`."""
-        credit = 0
-        for session in self._room_of:
-            credit += max(session.free, 0)
-            if credit >= enough:
-                break
-        return credit
-
-    def slots(self, enough: int) -> int:
-        """The slots of its sessions, free or not. It stops as soon as that is `enough`."""
-        slots = 0
-        for session in self.sessions:
-            slots += session.capacity.slots
-            if slots >= enough:
-                break
-        return slots
-
-    def _has_room(self, session: Session) -> None:
-        """What a session has free may have grown."""
-        free = session.free
-        before = self._room_of.get(session, 0)
-        if free > before:
-            if before:
-                self._forget(session)
-            self._put(session, free)
-
-    def _put(self, session: Session, free: int) -> None:
-        self._room_of[session] = free
-        self._rooms.setdefault(free, OrderedDict())[session] = None
-
-    def _forget(self, session: Session) -> None:
-        free = self._room_of.pop(session, None)
-        if free is not None:
-            alike = self._rooms[free]
-            del alike[session]
-            if not alike:
-                del self._rooms[free]
-
     def see(self, lanes: Iterable[Lane]) -> None:
         """Takes in the lanes that exist now."""
         by_queue: dict[int, list[Lane]] = defaultdict(list)
-        for lane in lanes:
-            if lane.namespace == self.namespace and (lane.queue, lane.kind) in self.subscriptions:
+        own = [
+            lane
+            for lane in lanes
+            if lane.namespace == self.namespace and (lane.queue, lane.kind) in self.subscriptions
+        ]
+        self._weights = {lane.weight for lane in own if lane.weight > 1}
+        self._fitting = self._fit()
+        for lane in own:
+            if lane.weight == 1 or lane.weight in self._fitting:
                 by_queue[lane.queue_id].append(lane)
         self.queues = [by_queue[queue_id] for queue_id in sorted(by_queue)]
+        heavy = ([lane for lane in lanes if lane.weight > 1] for lanes in self.queues)
+        self._heavy = [lanes for lanes in heavy if lanes]
         asking = ([lane for lane in lanes if lane.gated] for lanes in self.queues)
         self._asking = [_claimed_together(lanes) for lanes in asking if lanes]
         self._kinds = {
@@ -140,6 +85,10 @@ class Group:
         """
         queues = self.queues if counted is None else [counted]
         return any(self._ready(lanes, lines, counted is not None) for lanes in queues)
+
+    def weighs(self, lines: Lines) -> bool:
+        """Whether a job that takes several slots may be waiting, where no limit is asked."""
+        return bool(self._heavy) and any(self._ready(lanes, lines) for lanes in self._heavy)
 
     def counted(self, lines: Lines, full: FullLimits) -> Iterator[list[Lane]]:
         """The lanes of each claim that asks for limits, where none of these is used up and a job may be waiting.
@@ -168,6 +117,16 @@ class Group:
         """Claims that ask for limits were made for it: the next ones begin with the next queue."""
         self._asking_turn += 1
 
+    def isolated(self, lines: Lines) -> list[list[Lane]]:
+        """The lanes in which an isolated job may be waiting, where no limit is asked: those of one weight together."""
+        if not lines.isolated:
+            return []
+        found: dict[int, list[Lane]] = defaultdict(list)
+        for lane in self.lanes:
+            if lane.id in lines.isolated and not lane.gated:
+                found[lane.weight].append(lane)
+        return list(found.values())
+
     def counted_isolated(self, lines: Lines, full: FullLimits) -> list[list[Lane]]:
         """As `counted`, those lanes in which an isolated job may be waiting."""
         if not lines.isolated:
@@ -187,7 +146,7 @@ class Group:
         that the next claim, of `most_claimed` jobs, can't use. A claim that is under way has its slots already.
         """
         ready = [line for lanes in self.queues for line in self._ready(lanes, lines)]
-        if any(line.saturated for line in ready):
+        if any(line.saturated or line.lane.weight > 1 for line in ready):
             return 0
         kept = most_claimed if ready and not any(session.claiming for session in self.sessions) else 0
         return max(min(self.credit(kept + wanted) - kept, wanted), 0)
@@ -200,7 +159,7 @@ class Group:
     def targets(
         self, lines: Lines, most: int, counted: list[Lane] | None = None
     ) -> tuple[list[ClaimTarget], list[Line]]:
-        """The targets of a claim of `most` jobs, with their lines; with `counted`, of one in these lanes.
+        """The targets of a claim of `most` jobs of one slot, with their lines; with `counted`, of one in these lanes.
 
         The queues take turns, each down to its first saturated priority. A line that is not saturated is asked for
         `most` jobs; saturated lines share them. Mostly, a queue gives no more than its turns come to. The commit
@@ -214,7 +173,7 @@ class Group:
             ready = [
                 line
                 for line in self._ready(own[(turn + self.turn) % len(own)], lines, counted is not None)
-                if caps.get(line.lane.kind, most) > 0
+                if caps.get(line.lane.kind, most) > 0 and (line.lane.weight == 1 or counted is not None)
             ]
             saturated = max((line.priority for line in ready if line.saturated), default=None)
             chosen += [(turn, line) for line in ready if saturated is None or line.priority >= saturated]
@@ -239,6 +198,24 @@ class Group:
                     caps[kind] -= take
         return targets, read
 
+    def every_target(self, lines: Lines, most: int) -> tuple[list[ClaimTarget], list[Line]]:
+        """As `targets`, of each line in which a job may be waiting, to see which of all jobs goes first."""
+        caps = self._caps()
+        targets: list[ClaimTarget] = []
+        read: list[Line] = []
+        for turn, lanes in enumerate(turns(self.queues, self.turn)):
+            for line in sorted(self._ready(lanes, lines), key=lambda line: -line.priority):
+                kind = line.lane.kind
+                take = min(most, caps.get(kind, most))
+                if take > 0:
+                    targets.append(
+                        ClaimTarget(line.lane.id, line.priority, take, line.floor, turn, UNBOUNDED)
+                    )
+                    read.append(line)
+                    if kind in caps:
+                        caps[kind] -= take
+        return targets, read
+
     @property
     def bounded(self) -> bool:
         """Whether its one session bounds kinds or bytes."""
@@ -249,7 +226,7 @@ class Group:
         if len(self.sessions) != 1:
             return {}
         return {
-            kind: session.free_for(kind) for session in self.sessions for kind in session.capacity.by_kind
+            kind: session.left_of(kind) or 0 for session in self.sessions for kind in session.capacity.by_kind
         }
 
 
@@ -260,6 +237,8 @@ def turns(all_of_them: list[_Each], turn: int) -> list[_Each]:
 
 
 def _claimed_together(lanes: list[Lane]) -> list[list[Lane]]:
-    """Gated lanes of one queue as claims lease from them: a claim asks for one kind with limits at most."""
-    alike = [lane for lane in lanes if not lane.kind_limited]
-    return ([alike] if alike else []) + [[lane] for lane in lanes if lane.kind_limited]
+    """Gated lanes of one queue as claims lease from them: for one kind with limits at most, and jobs of one weight."""
+    alike: dict[tuple[int, int], list[Lane]] = defaultdict(list)
+    for lane in lanes:
+        alike[lane.kind_id if lane.kind_limited else 0, lane.weight].append(lane)
+    return [alike[key] for key in sorted(alike)]

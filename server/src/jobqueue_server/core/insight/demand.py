@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,10 +55,8 @@ class Demand:
     arrivals_per_second: float
     ends_per_second: float
 
-    @property
-    def wanted_slots(self) -> int:
-        """Never below what runs: a worker that keeps up with its queue is not idle."""
-        return self.running + self.runnable
+    #: What its jobs take that run and that could: never below what runs, as a worker that keeps up is not idle.
+    wanted_slots: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +126,19 @@ class Demands:
         rows = await self._store.queue_demand(list(lanes), most=MOST_DUE, most_waiting=0)
         running = await self._running_now()
         left = await self._left_of_kinds(lanes.values(), running)
-        found: dict[tuple[str, str], tuple[int, int]] = {}
+        found: dict[tuple[str, str], _Wants] = {}
         for row in rows:
             lane = lanes[row["lane_id"]]
-            runnable, wanted = found.get((lane.namespace_name, lane.queue), (0, 0))
+            of = found.setdefault((lane.namespace_name, lane.queue), _Wants())
             due = 0 if lane.paused else min(row["due"], left.get(lane.id, row["due"]))
-            found[lane.namespace_name, lane.queue] = (
-                runnable + due,
-                wanted + due + running.get(lane.id, 0),
-            )
+            of.start(due, lane.weight)
+            of.run(running.get(lane.id, 0), lane.weight)
         queues = {(lane.namespace_name, lane.queue): lane for lane in lanes.values()}
         starts = await self._starts(queues.values())
         wants = [
-            QueueWants(*place, *_within(queues[place], starts, runnable, wanted - runnable))
-            for place, (runnable, wanted) in found.items()
+            QueueWants(*place, runnable, of.slots(runnable))
+            for place, of in found.items()
+            for runnable in [_within(queues[place], starts, of)]
         ]
         return sorted(wants, key=lambda queue: queue.wanted_slots, reverse=True)[:MOST_QUEUES]
 
@@ -188,18 +186,24 @@ class Demands:
         known = [lane for lane in map(self._catalog.lane_by_id, lanes) if lane is not None]
         starts = min((await self._starts(known)).values(), default=None)
         left = await self._left_of_kinds(known, running)
+        weights = {lane.id: lane.weight for lane in known}
+        wants = _Wants()
+        for lane_id in lanes:
+            wants.run(running.get(lane_id, 0), weights.get(lane_id, 1))
+        waiting = [
+            _Waiting(
+                row,
+                min(row["due"], left.get(row["lane_id"], row["due"])),
+                workers.of(scope.namespace, name, lanes[row["lane_id"]]),
+                weights.get(row["lane_id"], 1),
+            )
+            for row in rows
+        ]
         return _demand(
             name,
             queue.paused,
-            [
-                _Waiting(
-                    row,
-                    min(row["due"], left.get(row["lane_id"], row["due"])),
-                    workers.of(scope.namespace, name, lanes[row["lane_id"]]),
-                )
-                for row in rows
-            ],
-            sum(running.get(lane_id, 0) for lane_id in lanes),
+            waiting,
+            wants,
             workers,
             workers.of(scope.namespace, name),
             now,
@@ -214,21 +218,51 @@ class _Waiting(NamedTuple):
     row: Record
     may: int
     takers: Workers
+    weight: int
+
+    @property
+    def short(self) -> bool:
+        """Whether none of these has room for one."""
+        return not self.takers.free or self.weight > max(self.takers.most_free, 1)
 
 
-def _within(queue: Lane, starts: Mapping[int, int], runnable: int, running: int) -> tuple[int, int]:
-    """How many jobs of a lane's queue could start, and how many slots it wants, within what it lets run and start."""
+@dataclass(slots=True)
+class _Wants:
+    """Jobs of a queue that could start and that run, and the slots that they take."""
+
+    may: int = 0
+    may_slots: int = 0
+    running: int = 0
+    running_slots: int = 0
+
+    def start(self, jobs: int, weight: int) -> None:
+        """Counts jobs that could start."""
+        self.may += jobs
+        self.may_slots += jobs * weight
+
+    def run(self, jobs: int, weight: int) -> None:
+        """Counts jobs that run."""
+        self.running += jobs
+        self.running_slots += jobs * weight
+
+    def slots(self, runnable: int) -> int:
+        """The slots of what runs, and of so many of those that could start, each as heavy as all of them on average."""
+        return self.running_slots + (math.ceil(runnable * self.may_slots / self.may) if self.may else 0)
+
+
+def _within(queue: Lane, starts: Mapping[int, int], wants: _Wants) -> int:
+    """How many jobs of a lane's queue could start, within what it lets run and start."""
+    runnable = wants.may
     if queue.max_running is not None:
-        runnable = min(runnable, max(queue.max_running - running, 0))
-    runnable = min(runnable, starts.get(queue.queue_id, runnable))
-    return runnable, runnable + running
+        runnable = min(runnable, max(queue.max_running - wants.running, 0))
+    return min(runnable, starts.get(queue.queue_id, runnable))
 
 
 def _demand(
     name: str,
     paused: bool,
     lanes: Sequence[_Waiting],
-    running: int,
+    wants: _Wants,
     known: AllWorkers,
     workers: Workers,
     now: datetime,
@@ -242,11 +276,13 @@ def _demand(
     held_by_key = sum(row["held_by_key"] for row in rows)
     since = min((row["due_since"] for row in rows if row["due_since"] is not None), default=None)
     # Of a kind whose workers are full; others may have room in vain.
-    short = min(runnable, sum(lane.may for lane in lanes if not lane.takers.free))
+    short = min(runnable, sum(lane.may for lane in lanes if lane.short))
+    for lane in lanes:
+        wants.start(lane.may, lane.weight)
     return Demand(
         runnable=runnable,
         capped=not paused and any(row["due"] >= MOST_DUE for row in rows),
-        running=running,
+        running=wants.running,
         held=sum(row["held"] for row in rows),
         held_by_key=held_by_key,
         later=sum(row["later"] for row in rows),
@@ -271,6 +307,7 @@ def _demand(
         unknown=known.unknown,
         arrivals_per_second=sum(lane.takers.arrived for lane in lanes) / SPAN,
         ends_per_second=sum(lane.takers.ended for lane in lanes) / SPAN,
+        wanted_slots=wants.slots(runnable),
     )
 
 

@@ -69,13 +69,15 @@ class Explain:
             DatabaseAway: It can't be read now.
         """
         workers = await self._fleet.now()
-        # The lanes that workers take jobs from. Jobs of the others go before none, nor do those of kinds that are full.
-        known = (
-            self._catalog.known_lane(scope, *place)
+        # The lanes that workers take jobs from. Jobs of the others go before none, nor do those of kinds that are full,
+        # or too heavy for each worker.
+        lanes = [
+            lane.id
             for place in workers.subscribed(scope)
-            if not workers.of(scope.namespace, *place).kind_is_full
-        )
-        lanes = [lane.id for lane in known if lane is not None]
+            if (lane := self._catalog.known_lane(scope, *place)) is not None
+            and not (takers := workers.of(scope.namespace, *place)).kind_is_full
+            and lane.weight <= max(takers.most_slots, 1)
+        ]
         row = await self._store.explain_job(scope, job_id, lanes, most=self._most_ahead)
         if row is None or not scope.grants.may(Permission.READ, row["queue"], row["kind"]):
             raise JobNotFound.of(job_id)

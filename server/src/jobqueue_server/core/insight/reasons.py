@@ -43,6 +43,7 @@ class Code(IntEnum):
     KIND_AT_LIMIT = 20
     KIND_RATE = 21
     KEY_TURN = 22
+    NO_WORKER_LARGE_ENOUGH = 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,11 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class WorkersOf:
-    """The workers that take a job, and if there is none what comes near."""
+    """The workers that take a job, and if there is none what comes near. `weight`: how many slots the job takes."""
 
     workers: Workers
     nearest: tuple[Subscribed, ...] = ()
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +243,7 @@ def _waits(facts: Facts) -> Iterator[Reason]:
     if due:
         yield from _limited(row)
     yield from _no_worker(facts)
+    yield from _too_heavy(facts)
     if due and not held and not paused and facts.workers.sessions:
         yield from _no_room(facts)
         if row["ahead"]:
@@ -347,16 +350,41 @@ def _no_worker(facts: Facts) -> Iterator[Reason]:
     )
 
 
+def _too_heavy(facts: Facts) -> Iterator[Reason]:
+    row, workers = facts.row, facts.workers
+    weight = row["weight"]
+    if workers.sessions and weight > workers.most_slots:
+        subject = _workers(workers.sessions, "takes it has", "take it have")
+        unheard = f"; {facts.unknown} of the servers were not heard" if facts.unknown else ""
+        yield Reason(
+            Code.NO_WORKER_LARGE_ENOUGH,
+            f"it takes {weight} slots, and {subject} {workers.most_slots} at most{unheard}",
+            (f"a{_a_worker(row)}, with {weight} slots", f"PutKind {row['kind']}"),
+            WorkersOf(workers, weight=weight),
+        )
+
+
 def _no_room(facts: Facts) -> Iterator[Reason]:
     row, workers = facts.row, facts.workers
     another = f"another{_a_worker(row)}"
+    weight = row["weight"]
+    if weight > workers.most_slots:
+        return
     if not workers.free:
         subject = _workers(workers.sessions, "takes it", "take it")
         yield Reason(
             Code.NO_CREDIT,
             f"none of the {workers.slots} slots of {subject} is free",
             ("the end of a job there", another),
-            WorkersOf(workers),
+            WorkersOf(workers, weight=weight),
+        )
+    elif weight > workers.most_free:
+        subject = _workers(workers.sessions, "takes it has", "take it have")
+        yield Reason(
+            Code.NO_CREDIT,
+            f"it takes {weight} slots of one worker, and {subject} {workers.most_free} free at most",
+            ("the end of jobs there", another),
+            WorkersOf(workers, weight=weight),
         )
     elif row["size"] > workers.largest:
         yield Reason(

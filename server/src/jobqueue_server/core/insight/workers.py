@@ -12,7 +12,7 @@ from ...scope import Scope
 from ...store.database import Record
 from ...store.insight.insight import InsightStore
 from ..events.this_server import ThisServer
-from ..session.load import ANY_SIZE, Load, Workers, read
+from ..session.load import ANY_SIZE, ANY_SLOTS, Load, Workers, read
 from ..session.unary import UnarySessionOptions
 from .cached import Cached
 
@@ -144,6 +144,13 @@ def _add_calling(load: Load, row: Record) -> None:
     options = UnarySessionOptions.of(row["greeting"])
     slots = options.slots or row["held"] + 1
     free = max(0, slots - row["held"])
-    workers = Workers(sessions=1, slots=slots, free=free, largest=ANY_SIZE if free else 0)
+    workers = Workers(
+        sessions=1,
+        slots=slots,
+        free=free,
+        largest=ANY_SIZE if free else 0,
+        most_slots=options.slots or ANY_SLOTS,
+        most_free=free if options.slots else ANY_SLOTS,
+    )
     for queue, kind in {*options.subscriptions, *((queue, "") for queue, _ in options.subscriptions)}:
         load.setdefault((row["namespace_id"], queue, kind), Workers()).add(workers)

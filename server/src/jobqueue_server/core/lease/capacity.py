@@ -10,9 +10,10 @@ class Capacity:
     """The slots and bytes of a session. It counts no leases: its caller says how many are held.
 
     Attributes:
-        slots: How many jobs it takes at once.
+        slots: How many jobs it takes at once, where each takes one.
         by_kind: How many of some kinds.
         bytes: How many bytes of payloads; 0 is no limit.
+        jobs: How many jobs, however many slots these take. None: any number. Only with `bytes`.
         reserved: Slots that are reserved.
         reserved_bytes: Bytes that are reserved.
     """
@@ -21,13 +22,19 @@ class Capacity:
         self.slots = 0
         self.by_kind: Mapping[str, int] = {}
         self.bytes = 0
+        self.jobs: int | None = None
         self.reserved = 0
         self.reserved_bytes = 0
         self._reserved_kinds: Counter[str] = Counter()
 
-    def set(self, slots: int, by_kind: Mapping[str, int], bytes: int) -> None:
+    def set(self, slots: int, by_kind: Mapping[str, int], bytes: int, jobs: int | None = None) -> None:
         """Sets what the worker takes from now on."""
-        self.slots, self.by_kind, self.bytes = slots, by_kind, bytes
+        self.slots, self.by_kind, self.bytes, self.jobs = slots, by_kind, bytes, jobs
+
+    @property
+    def most(self) -> int:
+        """How many jobs it takes at most."""
+        return self.slots if self.jobs is None else min(self.slots, self.jobs)
 
     @property
     def bounded(self) -> bool:

@@ -30,6 +30,7 @@ class Holding(ABC):
         receipts: What its worker has seen.
         isolated: How many isolated leases it holds.
         bytes_held: Bytes of the payloads of what it holds and of what lingers.
+        extra_slots: The slots that these take beyond one each.
     """
 
     def __init__(self, epoch: int, heartbeat_interval: timedelta) -> None:
@@ -42,6 +43,7 @@ class Holding(ABC):
         self.remembered = Remembered()
         self.isolated = 0
         self.bytes_held = 0
+        self.extra_slots = 0
         self._most_held = 0
         self._counter = 0
 
@@ -74,8 +76,11 @@ class Holding(ABC):
         for lease in leases:
             held[lease.lease_id] = lease
             size += lease.size
-            if lease.template.isolated:
+            template = lease.template
+            if template.isolated:
                 self.isolated += 1
+            if template.weight > 1:
+                self.extra_slots += template.weight - 1
         self.bytes_held += size
         self._most_held = max(self._most_held, len(self.leases))
 
@@ -85,10 +90,13 @@ class Holding(ABC):
         if lease is None:
             return None
         self.bytes_held -= lease.size
-        if lease.template.isolated:
+        template = lease.template
+        self.extra_slots -= template.weight - 1
+        if template.isolated:
             self._isolated_over(lease)
         if linger:
-            self.linger(lease_id, Lingering(lease.job_id, lease.attempt, lease.lane.kind, lease.size))
+            over = Lingering(lease.job_id, lease.attempt, lease.lane.kind, lease.size, template.weight)
+            self.linger(lease_id, over)
         self.remember([lease])
         self.has_room()
         return lease
@@ -101,9 +109,12 @@ class Holding(ABC):
             lease_id = lease.lease_id
             if held.pop(lease_id, None) is not None:
                 size += lease.size
-                if lease.template.isolated:
+                template = lease.template
+                if template.isolated:
                     self._isolated_over(lease)
-                remembered.add(lease_id, (lease.job_id, lease.template.attempt))
+                if template.weight > 1:
+                    self.extra_slots -= template.weight - 1
+                remembered.add(lease_id, (lease.job_id, template.attempt))
         self.bytes_held -= size
         remembered.forget_beyond(self._worth_remembering)
         self.has_room()
@@ -114,10 +125,11 @@ class Holding(ABC):
             self.go_on()
 
     def linger(self, lease_id: int, lease: Lingering) -> None:
-        """Counts a slot and its bytes for a lease that is over, until a heartbeat no longer names it."""
+        """Counts slots and bytes for a lease that is over, until a heartbeat no longer names it."""
         if lease_id not in self.lingering:
             self.lingering[lease_id] = lease
             self.bytes_held += lease.size
+            self.extra_slots += lease.weight - 1
 
     def inherit(self, earlier: Holding) -> None:
         """Takes over what its earlier epoch on this server knew, leases aside."""
@@ -192,7 +204,9 @@ class Holding(ABC):
         """
         named = set(held)
         for lease_id in [lease_id for lease_id in self.lingering if lease_id not in named]:
-            self.bytes_held -= self.lingering.pop(lease_id).size
+            stopped = self.lingering.pop(lease_id)
+            self.bytes_held -= stopped.size
+            self.extra_slots -= stopped.weight - 1
             self.has_room()
         unknown = [
             lease_id

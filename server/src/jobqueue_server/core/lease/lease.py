@@ -30,6 +30,7 @@ class LeaseTemplate:
     """What leases of one claim or insert share.
 
     `terms`: the values of `fields.TERMS`; empty after a resume. `keyed`: whether each of the jobs has a key.
+    `weight`: how many slots each of them takes, also if its kind says otherwise later.
     """
 
     lane: Lane
@@ -39,6 +40,7 @@ class LeaseTemplate:
     terms: tuple[Any, ...] = ()
     isolated: bool = False
     keyed: bool = False
+    weight: int = 1
     since: float = field(default_factory=time.monotonic)
 
 
@@ -157,13 +159,14 @@ class Named:
 class Lingering:
     """A lease that is over, and whose handler still runs as far as the worker's heartbeats say: it takes up its slot.
 
-    What a worker names of its own accord is not known: `job_id` and `kind` are None then.
+    What a worker names of its own accord is not known: `job_id` and `kind` are None then. `weight`: of its slots.
     """
 
     job_id: UUID | None
     attempt: int
     kind: str | None
     size: int
+    weight: int = 1
 
 
 class Remembered:

@@ -64,6 +64,7 @@ class Session(Holding):
         leave_at: When its worker is to be asked to connect elsewhere.
         stays_at: When it is told by its silence about that that its worker found nowhere to go.
         claiming: Whether a claim for it is under way.
+        kept: Of its reserved slots those that no job takes but one, for which they are still too few.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Session(Holding):
         self.leave_at = self.stays_at = math.inf
         self.capacity = Capacity()
         self.claiming = False
+        self.kept = 0
         self._on_room: Callable[[Session], None] | None = None
 
     # ---- its state
@@ -163,22 +165,48 @@ class Session(Holding):
 
     @property
     def free(self) -> int:
-        """How many more leases it may be given: level, never counted up and down on its own, so nothing can leak."""
+        """How many more leases of one slot it may be given: level, so nothing can leak."""
         if self.state is not _LIVE or self.receipts.wanted:
             return 0
         capacity = self.capacity
+        left = capacity.slots - len(self.leases) - len(self.lingering) - self.extra_slots - capacity.reserved
+        if capacity.bytes:
+            if self.bytes_held + capacity.reserved_bytes >= capacity.bytes:
+                return 0
+            if capacity.jobs is not None:
+                return min(left, capacity.jobs - len(self.leases) - capacity.reserved)
+        return left
+
+    def room(self) -> tuple[int, int]:
+        """The slots that jobs of several slots may take, the kept ones included, and how many such jobs at most."""
+        if self.state is not _LIVE or self.receipts.wanted:
+            return 0, 0
+        capacity = self.capacity
         if capacity.bytes and self.bytes_held + capacity.reserved_bytes >= capacity.bytes:
-            return 0
-        return capacity.slots - len(self.leases) - len(self.lingering) - capacity.reserved
+            return 0, 0
+        others = capacity.reserved - self.kept
+        slots = capacity.slots - len(self.leases) - len(self.lingering) - self.extra_slots - others
+        jobs = slots if capacity.jobs is None else capacity.jobs - len(self.leases) - others
+        return max(slots, 0), max(jobs, 0)
+
+    def keep_free(self, slots: int) -> None:
+        """Keeps so many slots, of those that are free or get free, for a job that takes as many; 0: no longer."""
+        self.capacity.keep(slots - self.kept)
+        self.kept = slots
+        self.has_room()
 
     def free_for(self, kind: str) -> int:
         """As `free`, within the kind's own cap."""
+        left = self.left_of(kind)
+        return self.free if left is None else min(self.free, left)
+
+    def left_of(self, kind: str) -> int | None:
+        """How many more jobs the kind's own cap allows, whatever is free. None: it has none."""
         if kind not in self.capacity.by_kind:
-            return self.free
+            return None
         held = sum(1 for lease in self.leases.values() if lease.lane.kind == kind)
         lingering = sum(1 for lease in self.lingering.values() if lease.kind == kind)
-        left = self.capacity.left_of(kind, held + lingering)
-        return self.free if left is None else min(self.free, left)
+        return self.capacity.left_of(kind, held + lingering)
 
     @property
     def bounded(self) -> bool:
@@ -207,14 +235,14 @@ class Session(Holding):
         self.capacity.let_go(jobs, kind, size)
         self.has_room()
 
-    def claim_begins(self, jobs: int) -> None:
+    def claim_begins(self, slots: int) -> None:
         """Keeps slots for a claim."""
-        self.capacity.keep(jobs)
+        self.capacity.keep(slots)
         self.claiming = True
 
-    def claim_ended(self, jobs: int) -> None:
+    def claim_ended(self, slots: int) -> None:
         """Gives these slots back; the leases that the claim brought are counted by themselves."""
-        self.capacity.let_go(jobs)
+        self.capacity.let_go(slots)
         self.claiming = False
         self.has_room()
 

@@ -18,6 +18,8 @@ from ..lease.states import SessionState
 MAX_BYTES = 64 << 10
 #: Bytes of a payload that fits whatever it holds.
 ANY_SIZE = 1 << 40
+#: The slots of a worker that does not bound them.
+ANY_SLOTS = 1 << 30
 _AT_ONCE = 500
 _LEAVES = frozenset({SessionState.MOVING, SessionState.DRAINING})
 
@@ -48,6 +50,8 @@ class Workers:
         full_by_kind: Those whose slots for the kind are taken, while others are free.
         full_by_bytes: Those that hold as many bytes as they take.
         largest: The longest payload that one of them with a free slot takes now.
+        most_slots: The slots of the one that has the most, and `most_free` of the one that has the most free.
+        weighed: Whether a job of the kind takes several slots.
         arrived: The jobs that were enqueued in the last minute.
         ended: The jobs that ended in the last minute, with an attempt.
     """
@@ -60,6 +64,9 @@ class Workers:
     full_by_kind: int = 0
     full_by_bytes: int = 0
     largest: int = 0
+    most_slots: int = 0
+    most_free: int = 0
+    weighed: bool = False
     arrived: int = 0
     ended: int = 0
 
@@ -81,6 +88,10 @@ class Workers:
         self.ended += other.ended
         if other.largest > self.largest:
             self.largest = other.largest
+        if other.most_slots > self.most_slots:
+            self.most_slots = other.most_slots
+        if other.most_free > self.most_free:
+            self.most_free = other.most_free
 
     def flowed(self, flow: Flow) -> None:
         """Counts these jobs too, which came and ended."""
@@ -88,7 +99,8 @@ class Workers:
         self.ended += flow.ended
 
 
-_COUNTS = tuple(field.name for field in fields(Workers) if field.name != "largest")
+_MOST = ("most_slots", "most_free")
+_COUNTS = tuple(field.name for field in fields(Workers) if field.name not in (*_MOST, "largest", "weighed"))
 
 Load = dict[Place, Workers]
 
@@ -134,6 +146,15 @@ def add_flows(
             _at(load, (lane.namespace, lane.queue, lane.kind)).flowed(flow)
 
 
+def mark_weighed(load: Load, lanes: Iterable[Lane]) -> None:
+    """Marks what is taken of these lanes and takes several slots."""
+    for lane in lanes:
+        if lane.weight > 1:
+            workers = load.get((lane.namespace, lane.queue, lane.kind))
+            if workers is not None:
+                workers.weighed = True
+
+
 class _Pace:
     """Lets the loop go on after so many steps: 500 sessions take 1 to 3 ms."""
 
@@ -165,7 +186,8 @@ def _places(subscriptions: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
 def _unbounded(session: Session) -> Workers:
     free, isolating = _free(session, session.free), int(session.isolated > 0)
     largest = ANY_SIZE if free else 0
-    return Workers(1, session.capacity.slots, free, isolating=isolating, largest=largest)
+    slots = session.capacity.slots
+    return Workers(1, slots, free, isolating=isolating, largest=largest, most_slots=slots, most_free=free)
 
 
 def _add_bounded(load: Load, session: Session) -> None:
@@ -175,7 +197,18 @@ def _add_bounded(load: Load, session: Session) -> None:
     largest = capacity.bytes - held if capacity.bytes and held else ANY_SIZE
     free = _free(session, session.free)
     full = int(0 < capacity.bytes <= held)
-    whole = Workers(1, capacity.slots, free, 0, int(session.isolated > 0), 0, full, largest if free else 0)
+    whole = Workers(
+        1,
+        capacity.slots,
+        free,
+        0,
+        int(session.isolated > 0),
+        0,
+        full,
+        largest if free else 0,
+        capacity.slots,
+        free,
+    )
     for queue, kind in _places(session.subscriptions):
         workers = whole
         cap = capacity.by_kind.get(kind)
@@ -187,6 +220,7 @@ def _add_bounded(load: Load, session: Session) -> None:
                 free=left,
                 full_by_kind=int(not left and free > 0),
                 largest=largest if left else 0,
+                most_free=free if left else 0,
             )
         _at(load, (session.scope.namespace, queue, kind)).add(workers)
 
@@ -204,6 +238,8 @@ def written(load: Mapping[Place, Workers], most: int = MAX_BYTES) -> str:
         counts = {name: count for name in _COUNTS if (count := getattr(workers, name))}
         if 0 < workers.largest < ANY_SIZE:
             counts["largest"] = workers.largest
+        if workers.weighed:
+            counts |= {name: getattr(workers, name) for name in _MOST}
         part = json.dumps([*place, counts], separators=(",", ":"))
         left -= len(part) + 1
         if left < 0:
@@ -218,5 +254,10 @@ def read(text: str) -> Load:
     for namespace, queue, kind, counts in json.loads(text):
         largest = counts.get("largest", ANY_SIZE) if counts.get("free") else 0
         known = {name: counts.get(name, 0) for name in _COUNTS}
-        load[namespace, queue, kind] = Workers(**known, largest=largest)
+        # Where it is not said, one may have all of them.
+        most_slots = counts.get("most_slots", known["slots"])
+        most_free = counts.get("most_free", known["free"])
+        load[namespace, queue, kind] = Workers(
+            **known, largest=largest, most_slots=most_slots, most_free=most_free
+        )
     return load

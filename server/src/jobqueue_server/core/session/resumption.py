@@ -83,7 +83,9 @@ class Resumption:
         lane = self._catalog.lane_by_id(row["lane_id"])
         if lane is None or lease.lease_id in session.leases:
             return False
-        template = LeaseTemplate(lane, row["attempts"], 0, row["changed_at"], isolated=row["isolated"])
+        template = LeaseTemplate(
+            lane, row["attempts"], 0, row["changed_at"], isolated=row["isolated"], weight=lane.weight
+        )
         asked = CancelRequest.of(row["cancel_reason"], row["left"]) if row["cancel_requested"] else None
         size = job["size"] if job is not None else 0
         session.add(Lease.taken_over(lease.lease_id, row["id"], template, size, asked))
@@ -92,6 +94,6 @@ class Resumption:
     def _linger(self, session: Session, lease: Named, job: Record | None) -> None:
         """The worker is told to stop its handler, which takes up a slot until it has."""
         lane = None if job is None else self._catalog.lane_by_id(job["lane_id"])
-        kind = lane.kind if lane is not None else None
+        kind, weight = (None, 1) if lane is None else (lane.kind, lane.weight)
         size = job["size"] if job is not None else 0
-        session.linger(lease.lease_id, Lingering(lease.job_id, lease.attempt, kind, size))
+        session.linger(lease.lease_id, Lingering(lease.job_id, lease.attempt, kind, size, weight))

@@ -18,7 +18,7 @@ from ..upkeep.room import UpkeepRoom
 from .audit import Audit
 from .cancels import Cancels
 from .credentials import Credentials
-from .load import Load, add_flows, measured, written
+from .load import Load, add_flows, mark_weighed, measured, written
 from .losses import Losses
 from .reaper import Reaper
 from .registry import Sessions
@@ -53,7 +53,7 @@ class SessionRoom:
     ) -> None:
         peers, server, database, store = events.peers, events.server, events.database, stores.sessions
         self._takers = claim.takers
-        self._flows, self._lane_by_id = events.flows, catalog.catalog.lane_by_id
+        self._flows, self._lanes = events.flows, catalog.catalog
         attempts, early = lease.attempts, lease.early_cancels
         silences = Silences(store)
         self.sessions = Sessions(
@@ -97,7 +97,8 @@ class SessionRoom:
     async def load(self) -> Load:
         """What the workers that are connected here take, now, and what passed this server in the last minute."""
         load = await measured(self.sessions, self._takers.groups)
-        add_flows(load, self._flows.last_minute(), self._lane_by_id)
+        add_flows(load, self._flows.last_minute(), self._lanes.lane_by_id)
+        mark_weighed(load, self._lanes.lanes())
         return load
 
     async def load_text(self) -> str:

@@ -36,6 +36,8 @@ from ..lease.session import Session
 from .registry import Opened, Sessions
 from .tokens import digest, new_token, split_token
 
+# The slots of a worker that does not bound them: any job fits, whatever it takes.
+_ANY_SLOTS = 1 << 30
 # How long a claim that has got a job waits for more of them: they come in the same round, or not soon.
 GATHER = 0.02
 
@@ -227,12 +229,12 @@ class UnarySessions:
         self, heard: _Heard, greeting: UnarySessionOptions, most: int, wait: timedelta
     ) -> list[Lease]:
         session, gathering = heard.session, _Gathering()
-        holds = len(session.leases)
         session.capacity.set(
-            holds + (min(most, greeting.slots - holds) if greeting.slots else most),
+            greeting.slots or _ANY_SLOTS,
             greeting.slots_by_kind,
             # The answer has to fit into a message, whatever the worker could hold.
             session.bytes_held + min(greeting.bytes_limit or MAX_PAGE_BYTES, MAX_PAGE_BYTES),
+            len(session.leases) + most,
         )
         session.attach(gathering)
         self._gathering.add(gathering)
@@ -335,7 +337,9 @@ class UnarySessions:
     def _add(self, session: Session, row: Record) -> None:
         lane = self._catalog.lane_by_id(row["lane_id"])
         assert lane is not None, "the catalog was just read"
-        template = LeaseTemplate(lane, row["attempts"], 0, row["changed_at"], isolated=row["isolated"])
+        template = LeaseTemplate(
+            lane, row["attempts"], 0, row["changed_at"], isolated=row["isolated"], weight=lane.weight
+        )
         session.add(Lease(session.next_lease_id(), row["id"], template))
 
     async def _give_back_unnamed(self, heard: _Heard, named: Iterable[Named]) -> None:

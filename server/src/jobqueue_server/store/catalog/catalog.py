@@ -42,6 +42,7 @@ class LaneRow:
     rate: Rate | None
     kind_max_running: int | None
     kind_rate: Rate | None
+    weight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,7 @@ class CatalogStore:
                 _rate(row),
                 row["kind_max_running"],
                 _rate(row, "kind_"),
+                row["slot_weight"] or 1,
             )
             for row in await self._database.fetch("catalog_lanes")
         ]
@@ -182,6 +184,7 @@ class CatalogStore:
                 _milliseconds(kind.timeout) if kind.timeout is not None else None,
                 kind.max_running,
                 *_stored_rate(kind.rate),
+                kind.slot_weight if kind.slot_weight > 1 else None,
             )
             assert row is not None
             await transaction.fetch("gate_lanes_of_kind", row["id"])
@@ -368,7 +371,14 @@ def _kind(row: Record) -> Kind:
         )
     timeout = None if row["timeout_ms"] is None else timedelta(milliseconds=row["timeout_ms"])
     return Kind(
-        row["name"], row["schema"], policy, row["max_attempts"], timeout, row["max_running"], _rate(row)
+        row["name"],
+        row["schema"],
+        policy,
+        row["max_attempts"],
+        timeout,
+        row["max_running"],
+        _rate(row),
+        row["slot_weight"] or 1,
     )
 
 
@@ -397,6 +407,7 @@ def _put(kind: Kind) -> dict[str, int | str | timedelta | None]:
         "timeout": kind.timeout,
         "max_running": kind.max_running,
         **_rate_of(kind.rate),
+        "slot_weight": kind.slot_weight,
     }
 
 

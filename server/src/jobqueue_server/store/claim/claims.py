@@ -37,6 +37,14 @@ def _target_columns(targets: Sequence[ClaimTarget]) -> tuple[list[Any], ...]:
     )
 
 
+class Waiting(NamedTuple):
+    """A job that a claim would take: its line, and the bytes of its payload, 0 where these were not asked for."""
+
+    lane_id: int
+    priority: int
+    size: int
+
+
 class Allowed(NamedTuple):
     """What limits let a claim lease, and for how many seconds after it a rate lets none start.
 
@@ -107,8 +115,12 @@ class ClaimStore:
 
     async def peek(self, targets: Sequence[ClaimTarget], most: int) -> list[int]:
         """The sizes in bytes of the jobs that a claim would take now, in its order."""
-        rows = await self._database.fetch("peek", *_target_columns(targets), most, hot=True)
-        return [row["size"] for row in rows]
+        return [job.size for job in await self.waiting(targets, most, sizes=True)]
+
+    async def waiting(self, targets: Sequence[ClaimTarget], most: int, *, sizes: bool) -> list[Waiting]:
+        """The jobs that a claim would take now, in its order."""
+        rows = await self._database.fetch("peek", *_target_columns(targets), most, sizes, hot=True)
+        return [Waiting(*row) for row in rows]
 
     async def claim_isolated(self, lane_ids: Sequence[int], epochs: dict[int, int]) -> list[Record]:
         """Leases at most one isolated job to each session."""

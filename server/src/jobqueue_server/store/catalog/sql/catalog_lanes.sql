@@ -6,7 +6,7 @@ select l.id, l.queue_id, l.kind_id, l.gated, q.paused_at is not null as paused, 
        q.require_key, q.key_order, q.key_on_failure, q.key_fair, q.max_waiting, q.max_running,
        q.rate_count, q.rate_period_ms, q.rate_burst,
        k.max_running as kind_max_running, k.rate_count as kind_rate_count, k.rate_period_ms as kind_rate_period_ms,
-       k.rate_burst as kind_rate_burst,
+       k.rate_burst as kind_rate_burst, k.slot_weight,
        exists (select from queue_key s where s.queue_id = q.id) as says_of_keys
 from lane l
 join queue q on q.id = l.queue_id

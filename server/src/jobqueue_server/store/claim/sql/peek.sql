@@ -1,6 +1,6 @@
--- read: the sizes of the jobs that a claim would take
--- $1 .. $5 as in claim.sql; $6 how many int4
--- For a session that bounds the bytes it holds: what does not fit is not claimed. Locks nothing; a claim right after
+-- read: the jobs that a claim would take, by their lines and sizes
+-- $1 .. $5 as in claim.sql; $6 how many int4; $7 bool: with their sizes, else 0
+-- For a session that bounds the bytes it holds, and where jobs take several slots: what does not fit is not claimed. Locks nothing; a claim right after
 -- may find others, so the caller compares the sizes again. The size of a payload is read without unpacking it,
 -- and by a look-up for each job: a join, planned while the partitions were small, was kept as one that reads them whole.
 with want as materialized (
@@ -12,7 +12,7 @@ with want as materialized (
     )
 ),
 line as materialized (
-    select ready.id, ready.run_at, w.priority, w.queue
+    select ready.id, ready.run_at, w.lane_id, w.priority, w.queue
     from want w
     cross join lateral (
         select l.id, l.run_at
@@ -24,12 +24,13 @@ line as materialized (
     ) ready
 ),
 turn as (
-    select id, queue, row_number() over (partition by queue order by priority desc, run_at, id) as turn
+    select id, lane_id, priority, queue, row_number() over (partition by queue order by priority desc, run_at, id) as turn
     from line
 ),
 dealt as materialized (
-    select id, turn, queue from turn order by turn, queue limit $6::int4
+    select id, lane_id, priority, turn, queue from turn order by turn, queue limit $6::int4
 )
-select coalesce((select octet_length(j.payload) from job j where j.id = d.id), 0) as size
+select d.lane_id, d.priority,
+       case when $7::bool then coalesce((select octet_length(j.payload) from job j where j.id = d.id), 0) else 0 end as size
 from dealt d
 order by d.turn, d.queue

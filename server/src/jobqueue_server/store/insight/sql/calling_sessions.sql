@@ -1,9 +1,11 @@
--- read: the sessions of workers without a stream whose ttl has not ended, with how many jobs each holds
--- Those of all namespaces and servers, since between calls no server has them in memory. At most 1,000. The jobs that one
--- holds are counted up to its slots, and to 1,000.
+-- read: the sessions of workers without a stream whose ttl has not ended, with how many slots its jobs take
+-- Those of all namespaces and servers, since between calls no server has them in memory. At most 1,000, and of each of them
+-- 1,000 jobs.
 select coalesce(s.namespace_id, 1) as namespace_id, s.greeting::text as greeting,
-       (select count(*)::int4
-        from (select from live_job l where l.state = 2 and l.session_id = s.id limit 1000) h) as held
+       (select coalesce(sum(coalesce(k.slot_weight, 1)), 0)::int4
+        from (select l.lane_id from live_job l where l.state = 2 and l.session_id = s.id limit 1000) h
+        join lane on lane.id = h.lane_id
+        join kind k on k.id = lane.kind_id) as held
 from worker_session s
 where s.ended_at is null and s.greeting is not null and s.silent_since > now() - s.ttl
 limit 1000

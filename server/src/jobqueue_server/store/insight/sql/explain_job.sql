@@ -11,7 +11,7 @@ with own as materialized (
            l.cancel_requested_at is not null as cancel_requested,
            f.status as ended, f.reason, f.finished_at,
            q.paused_at, q.paused_by, q.pause_reason, octet_length(j.payload) as size, k.id as kind_id,
-           q.max_running as queue_max_running, k.max_running as kind_max_running,
+           q.max_running as queue_max_running, k.max_running as kind_max_running, coalesce(k.slot_weight, 1) as weight,
            case when q.rate_count is not null
                then next_of_rate(r.tat, now(), q.rate_count, q.rate_period_ms, q.rate_burst) end as queue_next_start,
            case when k.rate_count is not null

@@ -12,9 +12,16 @@ import java.util.Objects;
  * @param maxAttempts after how many failures a job without its own value ends, 1..1000; 0: 3
  * @param timeout how long one attempt may run, for jobs without their own value, 1 s to 7 days; null: no limit
  * @param limits what it allows of all its jobs together, over all queues; null: no limit
+ * @param slotWeight how many slots of a worker each of its jobs takes, 1..1000; 0: 1
  */
 public record Kind(
-        String name, Json schema, RetryPolicy retryPolicy, int maxAttempts, Duration timeout, Limits limits) {
+        String name,
+        Json schema,
+        RetryPolicy retryPolicy,
+        int maxAttempts,
+        Duration timeout,
+        Limits limits,
+        int slotWeight) {
     /** Checks that there is a name. */
     public Kind {
         Objects.requireNonNull(name, "name");
@@ -22,32 +29,37 @@ public record Kind(
 
     /** One that takes every payload, with the defaults. */
     public static Kind of(String name) {
-        return new Kind(name, null, null, 0, null, null);
+        return new Kind(name, null, null, 0, null, null, 0);
     }
 
     /** The same, with this schema. */
     public Kind withSchema(Json schema) {
-        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits);
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits, slotWeight);
     }
 
     /** The same, with this wait between attempts. */
     public Kind withRetryPolicy(RetryPolicy retryPolicy) {
-        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits);
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits, slotWeight);
     }
 
     /** The same, with so many failures. */
     public Kind withMaxAttempts(int maxAttempts) {
-        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits);
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits, slotWeight);
     }
 
     /** The same, with this limit for an attempt. */
     public Kind withTimeout(Duration timeout) {
-        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits);
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits, slotWeight);
     }
 
     /** The same, with these limits for all of its jobs together. */
     public Kind withLimits(Limits limits) {
-        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits);
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits, slotWeight);
+    }
+
+    /** The same, of whose jobs each takes so many slots of a worker. */
+    public Kind withSlotWeight(int slotWeight) {
+        return new Kind(name, schema, retryPolicy, maxAttempts, timeout, limits, slotWeight);
     }
 
     static Kind of(dev.jobqueue.v1.Kind message) {
@@ -57,11 +69,15 @@ public record Kind(
                 message.hasRetryPolicy() ? RetryPolicy.of(message.getRetryPolicy()) : null,
                 message.getMaxAttempts(),
                 message.hasTimeout() ? Times.of(message.getTimeout()) : null,
-                message.hasLimits() ? Limits.of(message.getLimits()) : null);
+                message.hasLimits() ? Limits.of(message.getLimits()) : null,
+                message.getSlotWeight());
     }
 
     dev.jobqueue.v1.Kind message() {
-        var message = dev.jobqueue.v1.Kind.newBuilder().setName(name).setMaxAttempts(maxAttempts);
+        var message = dev.jobqueue.v1.Kind.newBuilder()
+                .setName(name)
+                .setMaxAttempts(maxAttempts)
+                .setSlotWeight(slotWeight);
         if (schema != null) {
             message.setSchemaJson(schema.raw());
         }
