@@ -13,16 +13,16 @@ from jobqueue.v1.queue_admin_pb2 import Kind, Limits, Queue
 from jobqueue_server.core.upkeep.levels import WEIGHT_LEVEL
 from tests.serve.test_key_policy import refused, update
 
-from .hand_worker import HandWorker, reason_of
-from .place import PATIENCE, Place, eventually
+from .hand_worker import PATIENCE, HandWorker, reason_of
+from .place import Place, eventually
 from .test_unary_sessions import CallWorker
 
 BOTH = ["heavy", "light"]
 
 
-async def weighs(place: Place, slots: int, kind: str = "heavy", **more: Any) -> Kind:
-    """Each job of the kind takes so many slots from now on."""
-    put = queue_admin_pb2.PutKindRequest(kind=Kind(name=kind, slot_weight=slots, **more))
+async def weighs(place: Place, slots: int, limits: Limits | None = None) -> Kind:
+    """Each job of the kind `heavy` takes so many slots from now on."""
+    put = queue_admin_pb2.PutKindRequest(kind=Kind(name="heavy", slot_weight=slots, limits=limits))
     answer: Kind = (await place.admin.PutKind(put, timeout=PATIENCE)).kind
     return answer
 
@@ -296,7 +296,7 @@ async def test_jobs_that_lost_their_workers_run_alone_with_the_slots_that_they_t
 @pytest.mark.parametrize("whose", ["queue", "kind"])
 async def test_a_limit_counts_jobs_and_a_worker_slots(place: Place, whose: str) -> None:
     limits = Limits(max_running=2)
-    await weighs(place, 3, **({"limits": limits} if whose == "kind" else {}))
+    await weighs(place, 3, limits if whose == "kind" else None)
     if whose == "queue":
         request = queue_admin_pb2.UpdateQueueRequest(
             queue=Queue(name="default", limits=limits),

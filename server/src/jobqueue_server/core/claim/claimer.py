@@ -168,17 +168,13 @@ class Claimer:
 
         With `counted`, the next one there: lanes of a claim that asks for limits.
         """
-        waited, weight = False, 1 if counted is None else counted[0].weight
+        waited = False
         while True:
             if self._activity.paused or not group.waiting(self._lines, counted):
                 return None
             if counted is None and group.weighs(self._lines):
                 return await self._weigher.plan(group)
-            most = self._tuning.most_claimed
-            if weight == 1:
-                slots = deal(group.by_room(), most, whole=self._load.cpu_overcommitted)
-            else:
-                slots = self._weigher.slots(group, weight, (group, counted[0].id), most)
+            slots = self._deal(group, counted)
             if not slots:
                 return None
             targets, lines = group.targets(self._lines, len(slots), counted)
@@ -198,8 +194,14 @@ class Claimer:
             # A claim of several lines locks more than it takes. Another claim passes over these rows, and they are then
             # behind its floor. So only claims of one and the same line are made at the same time.
             if not self._activity.claims or (len(targets) == 1 and not self._last_claim_multi_lane):
-                return Plan.of(slots, targets, lines, weight)
+                return Plan.of(slots, targets, lines, 1 if counted is None else counted[0].weight)
             await self._activity.progress()
+
+    def _deal(self, group: Group, counted: list[Lane] | None) -> list[Session]:
+        most = self._tuning.most_claimed
+        if counted is not None and counted[0].weight > 1:
+            return self._weigher.slots(group, counted[0].weight, (group, counted[0].id), most)
+        return deal(group.by_room(), most, whole=self._load.cpu_overcommitted)
 
     async def _claim_isolated(self, group: Group) -> bool:
         again = False

@@ -35,9 +35,9 @@ class Takers:
         """A session takes jobs from now on, or takes more or fewer than before."""
         key: object = session.id if session.bounded else (session.scope.namespace, session.subscriptions)
         if self._group_of.get(session) == key:
-            group = self._groups[key]
-            group.resized(session)
-            self._see_again(group)
+            known = self._groups[key]
+            known.resized(session)
+            self._see_again(known)
             self._activity.wake()
             return
         self.detach(session)

@@ -398,7 +398,8 @@ export const HeldLeasesSchema: GenMessage<HeldLeases> = /*@__PURE__*/
  */
 export type Capacity = Message<"jobqueue.v1.Capacity"> & {
   /**
-   * How many leases the worker holds at most, 0..10000, those that it holds already included. 0 pauses the worker.
+   * How many leases the worker holds at most, 0..10000, those that it holds already included. 0 pauses the worker. A lease
+   * of a kind with a `Kind.slot_weight` takes as many slots as that says, so the worker holds fewer of them.
    *
    * @generated from field: int32 slots = 1;
    */
