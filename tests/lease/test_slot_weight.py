@@ -265,7 +265,11 @@ async def test_only_one_worker_keeps_slots_for_one_heavy_job(heavy: Place) -> No
     assert await taken(two, 1) == ["light"]
 
 
-async def test_what_was_kept_for_a_job_that_is_gone_is_given_to_others(heavy: Place) -> None:
+@pytest.mark.parametrize("limits", [None, Limits(max_running=5)], ids=["without", "with limits"])
+async def test_what_was_kept_for_a_job_that_is_gone_is_given_to_others(
+    heavy: Place, limits: Limits | None
+) -> None:
+    await weighs(heavy, 3, limits)
     worker = await heavy.worker(kinds=BOTH, slots=3)
     await heavy.batch(3, "light")
     await taken(worker, 3)
@@ -334,10 +338,15 @@ async def test_a_heavy_job_with_a_limit_is_reached_though_another_queue_is_alway
 async def test_a_key_lets_in_a_heavy_job_where_a_light_one_has_ended(heavy: Place) -> None:
     await update(heavy, max_running=1, name="default", make=True)
     worker = await heavy.worker(kinds=BOTH, slots=3)
-    await heavy.enqueue("light", key="a")
-    await heavy.enqueue("heavy", key="a")
-    await heavy.enqueue("light", key="a")
+    await heavy.enqueue("light")
+    other = await worker.job()
     for kind in ("light", "heavy", "light"):
+        await heavy.enqueue(kind, key="a")
+    await worker.succeed(await worker.job())
+    # It is let in, and too large for the two slots that are free.
+    await worker.no_job()
+    await worker.succeed(other)
+    for kind in ("heavy", "light"):
         job = await worker.job()
         assert job.kind == kind
         await worker.no_job(0.1)

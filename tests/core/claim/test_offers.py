@@ -47,6 +47,15 @@ def test_as_many_slots_are_offered_as_came_back_and_there_are():
     assert offered(brain, ending(5, OTHER)) == ({}, {}), "no worker takes jobs of that queue"
 
 
+def test_no_slot_is_offered_to_jobs_that_take_several():
+    heavy = replace(TWO, weight=2)
+    brain = Brain(ONE, heavy)
+    brain.attach(session(1, 10, ONE, heavy))
+    assert offered(brain, ending(3)) == ({1: 3}, {1: (0, 3)})
+    brain.lines.seen(heavy.id, 0)
+    assert offered(brain, ending(3)) == ({}, {}), "one that waits goes first"
+
+
 def test_where_keys_take_turns_no_slot_is_offered_to_the_key_whose_job_has_ended():
     brain = Brain(ONE, TWO)
     brain.attach(session(1, 10, ONE, TWO))
