@@ -92,7 +92,7 @@ async def test_a_worker_that_was_told_nothing_of_weights_never_holds_more_slots_
         await asyncio.gather(*(work(*each) for each in zip(workers, (4, 7), strict=True)))
 
 
-async def test_slots_are_free_again_after_an_end_a_failure_and_a_loss(heavy: Place) -> None:
+async def test_slots_are_free_again_after_an_end_and_a_release(heavy: Place) -> None:
     ids = await heavy.batch(3, "heavy")
     worker = await heavy.worker(kinds=BOTH, slots=3)
     first = await worker.job()
