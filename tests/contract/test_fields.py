@@ -71,7 +71,7 @@ def test_the_contract_has_the_fields_that_are_declared(
 def test_the_servers_values_have_the_fields_that_are_declared() -> None:
     assert names(asked) == of_dataclass(model.NewJob)
     assert names(shown) == of_dataclass(model.Job)
-    of_kind = of_dataclass(model.Kind) - {"name", "schema", "max_running", "rate"}
+    of_kind = of_dataclass(model.Kind) - {"name", "schema", "max_running", "rate", "slot_weight"}
     assert names(lambda field: field.by_kind) == of_kind
 
 

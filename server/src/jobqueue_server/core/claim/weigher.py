@@ -50,7 +50,7 @@ class _Dealt:
 
 
 class Weigher:
-    """Plans such claims, and lets sessions keep slots free. What nobody asks for again in a round is kept no longer."""
+    """Plans such claims, and lets sessions keep slots free. What no group asks for in a round is kept no longer."""
 
     def __init__(self, store: ClaimStore, lines: Lines, activity: Activity) -> None:
         self._store = store
@@ -116,7 +116,7 @@ class Weigher:
         return found
 
     def round_ended(self) -> None:
-        """Each group had its claims. Slots for which nobody asked are free again."""
+        """Each group had its claims. Slots for which no group asked are free again."""
         for session in [session for session in self._keeps if session not in self._asked]:
             self._free(session)
         self._asked.clear()

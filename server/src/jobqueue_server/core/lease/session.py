@@ -179,7 +179,7 @@ class Session(Holding):
 
     def room(self) -> tuple[int, int]:
         """The slots that jobs of several slots may take, the kept ones included, and how many such jobs at most."""
-        if self.state is not _LIVE or self.receipts.wanted:
+        if self.receipts.wanted or self.state is not _LIVE:
             return 0, 0
         capacity = self.capacity
         if capacity.bytes and self.bytes_held + capacity.reserved_bytes >= capacity.bytes:

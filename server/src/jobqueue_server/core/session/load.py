@@ -93,6 +93,10 @@ class Workers:
         if other.most_free > self.most_free:
             self.most_free = other.most_free
 
+    def take_several(self) -> None:
+        """A job of the kind takes several slots."""
+        self.weighed = True
+
     def flowed(self, flow: Flow) -> None:
         """Counts these jobs too, which came and ended."""
         self.arrived += flow.arrived
@@ -152,7 +156,7 @@ def mark_weighed(load: Load, lanes: Iterable[Lane]) -> None:
         if lane.weight > 1:
             workers = load.get((lane.namespace, lane.queue, lane.kind))
             if workers is not None:
-                workers.weighed = True
+                workers.take_several()
 
 
 class _Pace:
