@@ -20,7 +20,7 @@ WORKER_PROGRAM = Path(__file__).parent / "worker_program.py"
 
 # How often a file or a process is looked at. Waiting is bounded by `WITHIN`, which is for a machine that is busy.
 LOOK = 0.02
-WITHIN = 30.0
+WITHIN = 60.0
 
 
 class Process:

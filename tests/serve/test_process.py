@@ -109,7 +109,7 @@ async def test_sigterm_drains_and_ends_with_0(dsn, processes):
         assert (await worker.next("go_away")).reason == "DRAINING"
         assert await worker.succeed(leased) == []
         assert (await worker.end()).error is None
-        assert await process.ended(5) == 0
+        assert await process.ended() == 0
     second = processes(dsn)
     await second.start()
     async with calling(second) as caller:
@@ -127,9 +127,8 @@ async def test_a_second_signal_ends_at_once(dsn, processes):
         await worker.next("go_away")
         await asyncio.sleep(0.3)
         process.send(signal.SIGINT)
-        started = time.monotonic()
-        await process.ended(10)
-        assert time.monotonic() - started < 3
+        # Its grace is an hour.
+        await process.ended()
 
 
 async def without_its_database_it_waits_says_so_and_then_starts(processes):
