@@ -19,6 +19,7 @@ from .snapshot import HeldSnapshot
 from .soak import Soak
 from .throughput import Drain, HandOff, ManyStreams, Rest, Unary
 from .totals import Totals
+from .unique import UniqueNames
 
 _ALL: tuple[Gate, ...] = (
     HandOff(),
@@ -40,6 +41,7 @@ _ALL: tuple[Gate, ...] = (
     Auth(),
     Keys(),
     Totals(),
+    UniqueNames(),
 )
 GATES: dict[str, Gate] = {gate.name: gate for gate in _ALL}
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 from math import lcm
 from typing import Literal, TypeVar
 
@@ -47,6 +49,8 @@ class Load:
         key: What each call shows as `authorization: Bearer`; empty: none is sent.
         traceparent: Whether each call has a `traceparent` of its own.
         keys: How many job keys the jobs have in turns, at `batch` with a library. 0: they have none.
+        names: How many names the jobs have in turns, which are unique then, at `unary` with a library. 0: each job has
+            its own. None: they are not unique.
     """
 
     jobs: int
@@ -65,6 +69,7 @@ class Load:
     key: str = field(default="", repr=False)
     traceparent: bool = False
     keys: int = 0
+    names: int | None = None
 
     @property
     def calls(self) -> int:
@@ -99,6 +104,17 @@ def keyed_batches(load: Load) -> list[list[job_pb2.NewJob]]:
         jobs[-1].CopyFrom(job)
         jobs[-1].key = f"key-{number % load.keys}"
     return [jobs[start : start + load.batch] for start in range(0, len(jobs), load.batch)]
+
+
+def unique_jobs(load: Load) -> Iterator[job_pb2.NewJob]:
+    """The jobs of the calls, one after the other. Each has a name; with `names` they go round."""
+    job = new_job(load, 0)
+    mine = "" if load.names else f"{os.getpid()}-"
+    for number in count():
+        named = job_pb2.NewJob()
+        named.CopyFrom(job)
+        named.unique.key = f"name-{mine}{number % load.names if load.names else number}"
+        yield named
 
 
 def by_due(load: Load, make: Callable[[int], T]) -> Callable[[int], T]:

@@ -17,7 +17,17 @@ from ..errors import BenchError
 from ..latency import Latencies
 from ..processes import DONE, LATE, MESSAGES, REFUSED, Mailbox
 from ..ticks import Ticks
-from . import MOST_UNDER_WAY, Load, by_due, keyed_batches, metadata, new_job, padded, says_when_to_come_back
+from . import (
+    MOST_UNDER_WAY,
+    Load,
+    by_due,
+    keyed_batches,
+    metadata,
+    new_job,
+    padded,
+    says_when_to_come_back,
+    unique_jobs,
+)
 
 #: Makes a call whose jobs were due at a moment of `time.monotonic_ns`.
 Call = Callable[[int], Awaitable[None]]
@@ -142,13 +152,15 @@ async def on_schedule(mailbox: Mailbox, once: Call, calls: int, rate: float) -> 
 
 
 def _unary(stub: Any, load: Load) -> Call:
-    request = by_due(
-        load,
-        lambda due: jobqueue_pb2.EnqueueJobRequest(
-            job=new_job(load, due), payload_format=job_pb2.PAYLOAD_FORMAT_JSON
-        ),
-    )
-
+    if load.names is not None:
+        request = _one_by_one(load)
+    else:
+        request = by_due(
+            load,
+            lambda due: jobqueue_pb2.EnqueueJobRequest(
+                job=new_job(load, due), payload_format=job_pb2.PAYLOAD_FORMAT_JSON
+            ),
+        )
     more = metadata(load)
 
     async def call(due: int) -> None:
@@ -170,6 +182,13 @@ def _batch(stub: Any, load: Load) -> Call:
         await stub.BatchEnqueueJobs(request(due), timeout=load.deadline, metadata=more())
 
     return call
+
+
+def _one_by_one(load: Load) -> Callable[[int], jobqueue_pb2.EnqueueJobRequest]:
+    jobs = unique_jobs(load)
+    return lambda due: jobqueue_pb2.EnqueueJobRequest(
+        job=next(jobs), payload_format=job_pb2.PAYLOAD_FORMAT_JSON
+    )
 
 
 def _in_turns(load: Load) -> Callable[[int], jobqueue_pb2.BatchEnqueueJobsRequest]:

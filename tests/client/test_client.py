@@ -111,10 +111,15 @@ async def test_a_job_whose_name_is_held_is_answered_by_the_one_that_holds_it(cli
         False,
         1,
     )
-    assert first.unique_action is None
+    assert (first.unique_action, first.unique_key, again.unique_key) == (None, "user-7", "user-7")
     with pytest.raises(Duplicate) as caught:
         await client.enqueue("hello", unique=Unique("user-7", on_conflict=OnConflict.REJECT))
     assert caught.value.metadata["job_id"] == first.id
+    await client.cancel(first.id)
+    other = await client.enqueue("hello", unique=Unique("user-7"))
+    with pytest.raises(Duplicate, match=other.id):
+        await client.retry(first.id, respect_unique=True)
+    assert (await client.retry(first.id)).id == first.id
     once = Unique(payload_fields=["/user"], scope=UniqueScope.NAMESPACE, period=timedelta(minutes=1))
     many = [NewJob("hello", {"user": user, "n": n}, unique=once) for n, user in enumerate((7, 8, 7))]
     results = await client.enqueue_many(many)
@@ -485,7 +490,7 @@ async def test_many_jobs_are_counted_retried_cancelled_and_deleted(client):
     retried = JobFilter(ids=ids[:2], status=[Status.CANCELLED], reason="CANCELLED_BY_CALLER")
     begun = await client.retry_jobs(
         retried, force=True, spread=timedelta(hours=1), per_second=1000, max_jobs=1, to_queue="q",
-        delay=timedelta(hours=1), reset_checkpoint=True,
+        delay=timedelta(hours=1), reset_checkpoint=True, respect_unique=True,
     )  # fmt: skip
     assert (await client.wait_operation(begun.name)).changed == 1
     (later,) = (await client.list_page(queue="q", status=Status.QUEUED)).jobs

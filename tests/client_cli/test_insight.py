@@ -67,6 +67,15 @@ def test_explain_says_when_a_job_may_start(capsys: pytest.CaptureFixture[str]):
     assert (told["ahead"], told["ends_per_second"]) == (1200, 3.25)
 
 
+def test_explain_says_who_holds_the_name_of_a_job(cli: Cli, queue: str):
+    id = enqueued(cli, queue, "--unique-key", queue, "--until", "ends", "--period", "10m")
+    says = f"It holds its name {queue} until it has ended, and until "
+    assert cli("explain", id).stdout.splitlines()[-1].startswith(says)
+    name = cli.json("explain", id)["name"]
+    assert (name["key"], name["held_by"], name["until"]) == (queue, id, "ENDS")
+    assert name["period_ends_at"].endswith("Z")
+
+
 def test_demand_says_how_many_slots_are_wanted_and_why(cli: Cli, queue: str):
     enqueued(cli, queue)
     enqueued(cli, queue, "--delay", "1h")

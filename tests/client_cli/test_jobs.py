@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from uuid import UUID
 
@@ -30,10 +31,25 @@ def test_a_job_is_enqueued_once_by_a_name(cli: Cli, queue: str):
     assert again.stdout == first.stdout
     assert "This job has the name already, and was kept; none was enqueued." in again.stderr
     assert cli.json(*once)["unique_action"] == "KEPT"
+    assert re.search(r"^unique key +user-7$", cli("get", first.stdout.strip()).stdout, re.MULTILINE)
+    assert cli.json("get", first.stdout.strip())["unique_key"] == "user-7"
     refused = cli(*once, "--on-conflict", "reject")
     assert refused.returncode == Exit.CONFLICT
     assert "wait for it with `jobqueue wait ID`" in refused.stderr
     assert first.stdout.strip() in refused.stderr
+
+
+def test_a_retry_that_respects_names_is_refused_where_another_job_holds_it(cli: Cli, queue: str):
+    once = ("enqueue", "send_email", MAIL, "--queue", queue, "--unique-key", queue)
+    first = cli(*once).stdout.strip()
+    cli("cancel", first)
+    second = cli(*once).stdout.strip()
+    refused = cli("retry", first, "--respect-unique")
+    assert refused.returncode == Exit.CONFLICT
+    assert second in refused.stderr
+    skipped = cli("jobs", "retry", "--queue", queue, "--status", "cancelled", "--respect-unique", "--yes")
+    assert "0 of 1 changed" in skipped.stdout + skipped.stderr
+    assert cli("retry", first).stdout == f"{first}  QUEUED\n"
 
 
 def test_a_job_that_waits_is_replaced_and_debounced(cli: Cli, queue: str):
@@ -242,7 +258,7 @@ def test_cancel_retry_and_delete(cli: Cli, queue: str):
     again = cli("cancel", id)
     assert again.returncode == 6
     assert "jobqueue retry" in again.stderr
-    assert cli("retry", id).stdout == f"{id}  QUEUED\n"
+    assert cli("retry", id, "--respect-unique").stdout == f"{id}  QUEUED\n"
     assert cli.json("cancel", id)["pending"] is False
     assert cli("delete", id).returncode == 0
     assert cli("get", id).returncode == 3

@@ -37,6 +37,8 @@ class Producer(Caller):
         key: str = "",
         token: str = "",
         unique: str = "",
+        on_conflict: str = "KEEP",
+        delay: float | None = None,
         timeout: float = PATIENCE,
         queue_key: str = "",
         backoff: float | None = None,
@@ -44,6 +46,7 @@ class Producer(Caller):
     ) -> str:
         """Enqueues one job by one call, never tried again; its id. `unique` is the name that it is to hold.
 
+        `on_conflict` is what becomes of it where another job holds that. `delay` is how long it waits, in seconds.
         `queue_key` is what the job is about. `backoff` is how long it waits after a failure, in seconds.
 
         Raises:
@@ -53,6 +56,11 @@ class Producer(Caller):
         job.idempotency_key, job.key = key, queue_key
         if unique:
             job.unique.key = unique
+            job.unique.on_conflict = job_pb2.Unique.OnConflict.Value(on_conflict)
+            if on_conflict == "DEBOUNCE":
+                job.unique.replace.append(job_pb2.Unique.PAYLOAD)
+        if delay is not None:
+            job.delay.CopyFrom(span(delay))
         if backoff is not None:
             job.retry_policy.min_backoff.CopyFrom(span(backoff))
             job.retry_policy.max_backoff.CopyFrom(span(backoff))
@@ -66,6 +74,18 @@ class Producer(Caller):
         self._journal.note("enqueued", token=token, code="OK", id=answer.job.id, replayed=answer.replayed)
         id: str = answer.job.id
         return id
+
+    async def put_once(self, unique: str, **payload: Any) -> bool:
+        """Enqueues a job with a name that it holds until it starts; whether another one was kept instead."""
+        job = self._job("work", payload)
+        job.unique.key = unique
+        token = json.loads(job.payload_json)["token"]
+        self._journal.note("enqueuing", token=token)
+        answer = await self.stub.EnqueueJob(jobqueue_pb2.EnqueueJobRequest(job=job), timeout=PATIENCE)
+        kept: bool = answer.unique_action == job_pb2.Unique.KEPT
+        # One that is kept is the answer to the call that stored it.
+        self._journal.note("enqueued", token=token, code="KEPT" if kept else "OK", id=answer.job.id)
+        return kept
 
     async def put_many(
         self, count: int, kind: str = "work", *, hold: bool = False, queue_key: str = "", **payload: Any

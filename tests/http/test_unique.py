@@ -29,6 +29,7 @@ def job(unique: dict[str, Any], **more: Any) -> dict[str, Any]:
 async def test_a_kept_job_is_200_and_a_header_says_so(caller):
     first = await caller("POST", "/v1/jobs", job(ONCE, payload={"n": 1}))
     assert (first.status, "unique-action" in first.headers) == (201, False)
+    assert first.json["unique_key"] == "user-7"
     second = await caller("POST", "/v1/jobs", job(ONCE, payload={"n": 2}))
     assert (second.status, second.headers["unique-action"]) == (200, "kept")
     assert "idempotency-replayed" not in second.headers

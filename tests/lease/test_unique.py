@@ -74,6 +74,20 @@ async def test_a_job_whose_name_is_held_is_answered_by_the_one_that_holds_it(pla
     assert await jobs(place) == 2
 
 
+async def test_a_job_shows_its_name_wherever_it_is_read_whatever_became_of_it(place):
+    stored = (await ask(place, new())).job
+    assert stored.unique_key == "user-7"
+    of_payload = (await ask(place, new(unique=U()))).job.id
+    plain = (await ask(place, job_pb2.NewJob(kind="work"))).job.id
+    await place.stub.CancelJob(jobqueue_pb2.CancelJobRequest(id=stored.id))
+    await ask(place, new())
+    await place.stub.RetryJob(jobqueue_pb2.RetryJobRequest(id=stored.id))
+    names = {stored.id: "user-7", of_payload: "", plain: ""}
+    assert {each: (await place.get(each)).unique_key for each in names} == names
+    listed = (await place.stub.ListJobs(jobqueue_pb2.ListJobsRequest())).jobs
+    assert {job.id: job.unique_key for job in listed}.items() >= names.items()
+
+
 async def test_until_it_starts_one_waits_beside_one_that_runs(place):
     worker = await place.worker(slots=1)
     first = (await ask(place, new())).job.id

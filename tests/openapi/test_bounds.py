@@ -94,6 +94,7 @@ UNBOUNDED = {
     "allow_missing": "a boolean",
     "RetryJobsRequest.force": "a boolean",
     "RetryJobsRequest.reset_checkpoint": "a boolean",
+    "RetryJobsRequest.respect_unique": "a boolean",
     "CancelJobsRequest.force": "a boolean",
     "DeleteJobsRequest.force": "a boolean",
     "JobFilter.everything": "a boolean",
@@ -191,6 +192,7 @@ BASES: dict[str, list[Base]] = {
                 "delay": "1s",
                 "to_queue": "mail",
                 "reset_checkpoint": True,
+                "respect_unique": True,
             }
         ),
         Base(body={"filter": {"everything": True}, "run_at": "2026-01-01T00:00:00Z"}),

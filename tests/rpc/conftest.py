@@ -107,8 +107,8 @@ class Core:
         await self._called("cancel", job_id, reason)
         return self.job, self.pending
 
-    async def retry(self, scope: Scope, job_id: UUID) -> Job:
-        await self._called("retry", job_id)
+    async def retry(self, scope: Scope, job_id: UUID, *, respect_unique: bool = False) -> Job:
+        await self._called("retry", job_id, respect_unique)
         return self.job
 
     async def release(self, scope: Scope, job_id: UUID) -> Job:

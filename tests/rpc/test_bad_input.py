@@ -744,7 +744,7 @@ async def test_every_field_of_every_unary_request_is_in_these_tables() -> None:
         ("BatchEnqueueJobsRequest", {"jobs"}),
         ("GetJobRequest", {"id", "payload_format"}),
         ("CancelJobRequest", {"id", "reason", "payload_format"}),
-        ("RetryJobRequest", {"id", "payload_format"}),
+        ("RetryJobRequest", {"id", "payload_format", "respect_unique"}),
         ("ReleaseJobRequest", {"id", "payload_format"}),
         ("DeleteJobRequest", {"id"}),
         ("WaitJobRequest", {"id", "timeout", "payload_format"}),

@@ -158,6 +158,7 @@ async def test_a_request_becomes_what_it_says() -> None:
         "run_at": at,
         "to_queue": "spare",
         "reset_checkpoint": True,
+        "respect_unique": True,
     }
     core, answer = await sent(Verb.RETRY, fields)
     selection = Selection(
@@ -165,8 +166,9 @@ async def test_a_request_becomes_what_it_says() -> None:
         moment, moment, moment, moment, ("A",), "E",
     )  # fmt: skip
     whole = Request(
-        selection, 5, 6, timedelta(seconds=7), run_at=moment, to_queue="spare", reset_checkpoint=True
-    )
+        selection, 5, 6, timedelta(seconds=7), run_at=moment, to_queue="spare", reset_checkpoint=True,
+        respect_unique=True,
+    )  # fmt: skip
     assert core.asked == [(Verb.RETRY, whole)]
     told = bulk_pb2.BulkMetadata()
     assert answer.operation.metadata.Unpack(told)

@@ -212,6 +212,7 @@ FULL = a_job(
     progress=JobProgress(0.0, "half", NOW),
     hold=Hold.HAND,
     key="ключ",
+    unique_key="имя",
 )
 
 

@@ -24,6 +24,7 @@ MINE, OTHER = 1, 2
 #: What a request says beside which jobs.
 MORE = (
     "per_second", "max_jobs", "spread", "reason", "run_at", "delay", "to_queue", "reset_checkpoint",
+    "respect_unique",
 )  # fmt: skip
 
 

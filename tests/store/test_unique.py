@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from jobqueue_server.store.upkeep.retention import RetentionStore
 
 from .factories import key_digest, look, new_row, until_waiting_for_a_lock
 from .stored import SCOPE, Stored, right
+from .test_fields import views
 
 
 def named(
@@ -28,7 +30,7 @@ def named(
     **fields: Any,
 ) -> NewRows:
     row = new_row(s, lane, **fields)
-    row.of_name(Name(key_digest(name), until, period))
+    row.of_name(Name(key_digest(name), until, period, key=name))
     return row
 
 
@@ -67,6 +69,19 @@ async def test_a_second_job_of_a_name_is_not_stored_and_told_who_holds_it(s):
     (other,) = await enqueue(s, named(s, lane, "user-8"))
     assert second == first != other
     assert await jobs(s) == 2
+
+
+async def test_a_job_keeps_its_name_and_another_one_keeps_nothing(s):
+    lane, key = await s.lane(), 'user "7"'
+    row = named(s, lane, key, Until.ENDS)
+    await enqueue(s, row)
+    assert {job.unique_key for job, _ in (await views(s, row.id)).values()} == {key}
+    name = {"digest": name_of(row).digest.hex(), "until": 2, "key": key}
+    assert json.loads(await s.sql.fetchval("select unique_name::text from job")) == name
+    plain = new_row(s, lane)
+    await s.intake.enqueue([plain])
+    assert {job.unique_key for job, _ in (await views(s, plain.id)).values()} == {None}
+    assert await s.sql.fetchval("select count(unique_name) from job") == 1
 
 
 async def test_of_two_of_a_name_in_one_insert_the_first_is_stored(s):

@@ -143,6 +143,8 @@ type Job struct {
 	Hold Hold
 	// Key is that by which its queue may limit it. Empty: none.
 	Key string
+	// UniqueKey is the name that it was enqueued with (Unique.Key). Empty: it is not unique, or its payload makes the name.
+	UniqueKey string
 	// Replayed, of an answer to Enqueue: whether the job was there before, by its idempotency key.
 	Replayed bool
 	// UniqueAction, of an answer to Enqueue: what was done with this job, which holds the name of the one that was to be
@@ -182,6 +184,7 @@ func jobOf(message *pb.Job) *Job {
 		Labels:          message.GetLabels(),
 		Headers:         message.GetHeaders(),
 		Key:             message.GetKey(),
+		UniqueKey:       message.GetUniqueKey(),
 	}
 	for _, each := range message.GetFailedAttempts() {
 		job.FailedAttempts = append(job.FailedAttempts, FailedAttempt{

@@ -274,6 +274,8 @@ pub struct Job {
     pub hold: Option<Hold>,
     /// That by which its queue may limit it. Empty: none.
     pub key: String,
+    /// The name that it was enqueued with ([`Unique`]). Empty: it is not unique, or its payload makes the name.
+    pub unique_key: String,
     /// Of an answer to `enqueue`: whether the job was there before, by its idempotency key.
     pub replayed: bool,
     /// Of an answer to `enqueue`: what was done with this job, which holds the name of the one that was to be enqueued
@@ -324,6 +326,7 @@ pub(crate) fn job_of(message: v1::Job) -> Job {
         labels: message.labels,
         headers: message.headers,
         key: message.key,
+        unique_key: message.unique_key,
         failed_attempts: message.failed_attempts.into_iter().map(attempt_of).collect(),
         progress: message.progress.map(|progress| JobProgress {
             fraction: progress.fraction,

@@ -1647,6 +1647,10 @@ pub struct Job {
     /// not held back.
     #[prost(enumeration = "job::Hold", optional, tag = "31")]
     pub hold: ::core::option::Option<i32>,
+    /// The name that the job was enqueued with (`Unique.key`). ExplainJob says which job holds it now. Empty: the job is not
+    /// unique, or its payload makes the name.
+    #[prost(string, tag = "37")]
+    pub unique_key: ::prost::alloc::string::String,
     /// The payload, in the form that the request's `payload_format` asked for. Left out in JOB_VIEW_BASIC.
     #[prost(oneof = "job::Content", tags = "3, 4")]
     pub content: ::core::option::Option<job::Content>,
@@ -1977,6 +1981,10 @@ pub struct RetryJobsRequest {
     /// succeeded does.
     #[prost(bool, tag = "10")]
     pub reset_checkpoint: bool,
+    /// As in RetryJobRequest, of each job: one whose name another job holds is skipped, and of several of one name the first by
+    /// its enqueue is retried. Default: all are retried.
+    #[prost(bool, tag = "11")]
+    pub respect_unique: bool,
     /// The earliest time at which a job may start, by the database's clock. Neither set: that of its retry.
     #[prost(oneof = "retry_jobs_request::Start", tags = "7, 8")]
     pub start: ::core::option::Option<retry_jobs_request::Start>,
@@ -2077,7 +2085,8 @@ pub struct BulkMetadata {
     /// How many jobs were changed.
     #[prost(int64, tag = "6")]
     pub changed: i64,
-    /// How many jobs matched and were changed by another caller just before their turn.
+    /// How many jobs matched and were left as they are: another caller changed them just before their turn, or, with
+    /// `respect_unique`, another job holds their name.
     #[prost(int64, tag = "7")]
     pub skipped: i64,
     /// How many jobs matched when they were counted, before the first was changed.
@@ -2111,7 +2120,8 @@ pub struct BulkResult {
     /// How many jobs were changed. 0 in a dry run.
     #[prost(int64, tag = "1")]
     pub changed: i64,
-    /// How many jobs matched and were changed by another caller just before their turn.
+    /// How many jobs matched and were left as they are: another caller changed them just before their turn, or, with
+    /// `respect_unique`, another job holds their name.
     #[prost(int64, tag = "2")]
     pub skipped: i64,
 }
@@ -2406,6 +2416,31 @@ pub struct ExplainJobResponse {
     /// QUEUE_RATE. Unset: it waits for something else, or no job of the queue ended in the last minute.
     #[prost(message, optional, tag = "8")]
     pub estimate: ::core::option::Option<Estimate>,
+    /// The name that the job was enqueued with, and which job holds it now. It never holds a job back, so it is no reason. Unset:
+    /// the job is not unique.
+    #[prost(message, optional, tag = "9")]
+    pub name: ::core::option::Option<NameDetail>,
+}
+/// The name of a unique job (`NewJob.unique`), as the next enqueue of the name would find it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NameDetail {
+    /// `Unique.key`. Empty: the payload makes the name.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// The id of the job that holds the name: this one, or another. While it does, other jobs of the name are not stored.
+    /// Empty: none does, and the next one is stored.
+    #[prost(string, tag = "2")]
+    pub held_by: ::prost::alloc::string::String,
+    /// What ends the hold. Unset where no job holds the name.
+    #[prost(enumeration = "unique::Until", tag = "3")]
+    pub until: i32,
+    /// When the period is over (`Unique.period`): the name is held until then, whatever becomes of its job. Unset: it is over, or
+    /// there is none.
+    #[prost(message, optional, tag = "4")]
+    pub period_ends_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The same for people, without a full stop.
+    #[prost(string, tag = "5")]
+    pub message: ::prost::alloc::string::String,
 }
 /// When a job may start, if the jobs of its queue go on ending as they did in the last minute. No promise: jobs of a higher
 /// priority may come, and workers may leave.
@@ -3923,6 +3958,11 @@ pub struct RetryJobRequest {
     /// The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
     #[prost(enumeration = "PayloadFormat", tag = "2")]
     pub payload_format: i32,
+    /// Treat the name of a unique job as an enqueue does: the call fails while another job holds it, and else the job holds
+    /// its name again. A name that is held for a period alone is judged and not taken, since the period began at the enqueue.
+    /// Default: the job is retried whoever holds its name, and two of the name may wait. A job that is not unique has no name.
+    #[prost(bool, tag = "3")]
+    pub respect_unique: bool,
 }
 /// The job that will run again.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -4322,6 +4362,8 @@ pub mod job_queue_client {
         /// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
         /// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
         /// - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
+        /// - ALREADY_EXISTS, DUPLICATE: another job holds the job's name, and `respect_unique` is set; metadata `job_id` is that
+        ///   job's id. Nothing has changed.
         pub async fn retry_job(
             &mut self,
             request: impl tonic::IntoRequest<super::RetryJobRequest>,

@@ -166,6 +166,8 @@ export class Job {
   readonly progress: JobProgress | undefined;
   /** What it waits for before it is in line for a worker. Undefined: it is not held back. */
   readonly hold: Hold | undefined;
+  /** The name that it was enqueued with (`unique`). Empty: it is not unique, or its payload makes the name. */
+  readonly uniqueKey: string;
   /** Of an answer to `enqueue`: whether the job was there before, by its idempotency key. */
   readonly replayed: boolean;
   /**
@@ -197,6 +199,7 @@ export class Job {
     this.cancelRequested = job.cancelRequested;
     this.idempotencyKey = job.idempotencyKey;
     this.key = job.key;
+    this.uniqueKey = job.uniqueKey;
     this.timeoutMs = msOf(job.timeout);
     this.retryPolicy = retryPolicyOf(job.retryPolicy);
     this.labels = job.labels;

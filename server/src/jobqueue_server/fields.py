@@ -43,6 +43,7 @@ class Type(Enum):
     STATUS = "status"
     #: A flag in a NewJob.
     HOLD = "hold"
+    #: A message in a NewJob, its key in a Job.
     UNIQUE = "unique"
     SPAN = "span"
     RETRY_POLICY = "retry policy"
@@ -143,6 +144,11 @@ def _min_backoff_ms(policy: RetryPolicy) -> int | None:
 
 def _max_backoff_ms(policy: RetryPolicy) -> int | None:
     return milliseconds(policy.max_backoff)
+
+
+def _stored_name(name: Any) -> str:
+    stored: str = name.stored
+    return stored
 
 
 FIELDS = (
@@ -266,8 +272,15 @@ FIELDS = (
     ),
     # `live_job` alone has its column, since a retry does not hold the job back again.
     Field("hold", Type.HOLD, asked=True, digested=True, shown=View.BASIC),
-    # `unique_hold` knows which job holds a name; a job does not show the one that it came with.
+    # `unique_hold` knows which job holds a name now, and the job which name it came with. Of that it shows the key.
     Field("unique", Type.UNIQUE, asked=True, digested=True),
+    Field(
+        "unique_key",
+        Type.UNIQUE,
+        (Column("unique_name", "jsonb", "name", form=_stored_name, sent="text"),),
+        shown=View.BASIC,
+        own=True,
+    ),
     # The job's state.
     Field("status", Type.STATUS, shown=View.BASIC),
     Field("attempts", Type.NUMBER, shown=View.BASIC),

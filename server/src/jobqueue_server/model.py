@@ -349,6 +349,7 @@ class Job:
     progress: JobProgress | None = None
     hold: Hold | None = None
     key: str | None = None
+    unique_key: str | None = None
 
 
 @dataclass(slots=True)

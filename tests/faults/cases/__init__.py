@@ -14,6 +14,7 @@ _FILES = (
     "limits",
     "orders",
     "commits",
+    "uniques",
     "restarts",
     "across",
     "databases",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from typing import Any
 
 import grpc.aio
 
@@ -235,3 +237,41 @@ async def killed_amid_unique(stage: Stage) -> None:
     stage.figure(
         "jobs stored, two of them without a name", await stage.value("select count(*) from job"), 3, ""
     )
+
+
+@case(
+    "killed_amid_replace",
+    "kill -9 of the server whose REPLACE or DEBOUNCE has locked its job: nothing stays, the next one counts",
+    bound=90,
+)
+async def killed_amid_replace(stage: Stage) -> None:
+    await stage.database()
+    last = await stage.server("last")
+    there = stage.producer(last.address)
+    # One token: the calls are about one job, which is stored once.
+    seven: dict[str, Any] = {"unique": "user-7", "token": "seven"}
+    id = await there.put(**seven, says="stored")
+    says = "select convert_from(payload, 'UTF8')::json ->> 'says' from job"
+    for how, delay in (("REPLACE", None), ("DEBOUNCE", 3600.0)):
+        first = await stage.server(how)
+        here = stage.producer(first.address)
+        async with locked(stage, "job"):
+            losing = asyncio.create_task(
+                here.put(**seven, on_conflict=how, delay=delay, says=f"lost by {how}")
+            )
+            await waits_for_lock(stage, "jobs")
+            winning = asyncio.create_task(there.put(**seven, on_conflict="REPLACE", says=f"said after {how}"))
+            await waits_for_lock(stage, "names")
+            stage.fault(f"kill -9 of the server, whose {how} has locked the job")
+            first.kill()
+            [outcome] = await asyncio.gather(losing, return_exceptions=True)
+            assert isinstance(outcome, grpc.aio.AioRpcError), f"acknowledged before its commit: {outcome}"
+        assert await winning == id, "another job was answered"
+        assert await stage.value(says) == f"said after {how}"
+        assert await stage.value("select run_at <= now() from live_job"), f"the {how} moved the start"
+    worker = await stage.hand(there, "worker", slots=2, ttl=TTL)
+    [job] = await worker.jobs(1)
+    assert json.loads(job.payload_json)["says"] == "said after DEBOUNCE", job.payload_json
+    await worker.succeed(job)
+    await stage.over()
+    stage.figure("jobs stored", await stage.value("select count(*) from job"), 1, "")

@@ -269,8 +269,11 @@ type RetryJobsRequest struct {
 	// Each job starts from the beginning: the checkpoint that its attempts left is forgotten. Default: only one that had
 	// succeeded does.
 	ResetCheckpoint bool `protobuf:"varint,10,opt,name=reset_checkpoint,json=resetCheckpoint,proto3" json:"reset_checkpoint,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// As in RetryJobRequest, of each job: one whose name another job holds is skipped, and of several of one name the first by
+	// its enqueue is retried. Default: all are retried.
+	RespectUnique bool `protobuf:"varint,11,opt,name=respect_unique,json=respectUnique,proto3" json:"respect_unique,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RetryJobsRequest) Reset() {
@@ -380,6 +383,13 @@ func (x *RetryJobsRequest) GetToQueue() string {
 func (x *RetryJobsRequest) GetResetCheckpoint() bool {
 	if x != nil {
 		return x.ResetCheckpoint
+	}
+	return false
+}
+
+func (x *RetryJobsRequest) GetRespectUnique() bool {
+	if x != nil {
+		return x.RespectUnique
 	}
 	return false
 }
@@ -728,7 +738,8 @@ type BulkMetadata struct {
 	Looked int64 `protobuf:"varint,5,opt,name=looked,proto3" json:"looked,omitempty"`
 	// How many jobs were changed.
 	Changed int64 `protobuf:"varint,6,opt,name=changed,proto3" json:"changed,omitempty"`
-	// How many jobs matched and were changed by another caller just before their turn.
+	// How many jobs matched and were left as they are: another caller changed them just before their turn, or, with
+	// `respect_unique`, another job holds their name.
 	Skipped int64 `protobuf:"varint,7,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	// How many jobs matched when they were counted, before the first was changed.
 	Estimate int64 `protobuf:"varint,8,opt,name=estimate,proto3" json:"estimate,omitempty"`
@@ -890,7 +901,8 @@ type BulkResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many jobs were changed. 0 in a dry run.
 	Changed int64 `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
-	// How many jobs matched and were changed by another caller just before their turn.
+	// How many jobs matched and were left as they are: another caller changed them just before their turn, or, with
+	// `respect_unique`, another job holds their name.
 	Skipped       int64 `protobuf:"varint,2,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -962,7 +974,7 @@ const file_jobqueue_v1_bulk_proto_rawDesc = "" +
 	"error_type\x18\v \x01(\tB\x04\xe2A\x01\x01R\terrorType\x12$\n" +
 	"\n" +
 	"everything\x18\f \x01(\bB\x04\xe2A\x01\x01R\n" +
-	"everything\"\xcb\x03\n" +
+	"everything\"\xf8\x03\n" +
 	"\x10RetryJobsRequest\x124\n" +
 	"\x06filter\x18\x01 \x01(\v2\x16.jobqueue.v1.JobFilterB\x04\xe2A\x01\x02R\x06filter\x12\x1a\n" +
 	"\x05force\x18\x02 \x01(\bB\x04\xe2A\x01\x01R\x05force\x12#\n" +
@@ -976,7 +988,8 @@ const file_jobqueue_v1_bulk_proto_rawDesc = "" +
 	"\x05delay\x18\b \x01(\v2\x19.google.protobuf.DurationH\x00R\x05delay\x12\x1f\n" +
 	"\bto_queue\x18\t \x01(\tB\x04\xe2A\x01\x01R\atoQueue\x12/\n" +
 	"\x10reset_checkpoint\x18\n" +
-	" \x01(\bB\x04\xe2A\x01\x01R\x0fresetCheckpointB\a\n" +
+	" \x01(\bB\x04\xe2A\x01\x01R\x0fresetCheckpoint\x12+\n" +
+	"\x0erespect_unique\x18\v \x01(\bB\x04\xe2A\x01\x01R\rrespectUniqueB\a\n" +
 	"\x05start\"P\n" +
 	"\x11RetryJobsResponse\x12;\n" +
 	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\"\xee\x01\n" +

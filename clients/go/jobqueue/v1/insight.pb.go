@@ -160,7 +160,7 @@ func (x Reason_Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Reason_Code.Descriptor instead.
 func (Reason_Code) EnumDescriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{3, 0}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{4, 0}
 }
 
 // The job to explain.
@@ -229,7 +229,10 @@ type ExplainJobResponse struct {
 	Unknown []string `protobuf:"bytes,7,rep,name=unknown,proto3" json:"unknown,omitempty"`
 	// When the job may start, where it waits for its turn alone: its reasons are NO_CREDIT, BEHIND, QUEUE_AT_LIMIT or
 	// QUEUE_RATE. Unset: it waits for something else, or no job of the queue ended in the last minute.
-	Estimate      *Estimate `protobuf:"bytes,8,opt,name=estimate,proto3" json:"estimate,omitempty"`
+	Estimate *Estimate `protobuf:"bytes,8,opt,name=estimate,proto3" json:"estimate,omitempty"`
+	// The name that the job was enqueued with, and which job holds it now. It never holds a job back, so it is no reason. Unset:
+	// the job is not unique.
+	Name          *NameDetail `protobuf:"bytes,9,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -320,6 +323,97 @@ func (x *ExplainJobResponse) GetEstimate() *Estimate {
 	return nil
 }
 
+func (x *ExplainJobResponse) GetName() *NameDetail {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+// The name of a unique job (`NewJob.unique`), as the next enqueue of the name would find it.
+type NameDetail struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `Unique.key`. Empty: the payload makes the name.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The id of the job that holds the name: this one, or another. While it does, other jobs of the name are not stored.
+	// Empty: none does, and the next one is stored.
+	HeldBy string `protobuf:"bytes,2,opt,name=held_by,json=heldBy,proto3" json:"held_by,omitempty"`
+	// What ends the hold. Unset where no job holds the name.
+	Until Unique_Until `protobuf:"varint,3,opt,name=until,proto3,enum=jobqueue.v1.Unique_Until" json:"until,omitempty"`
+	// When the period is over (`Unique.period`): the name is held until then, whatever becomes of its job. Unset: it is over, or
+	// there is none.
+	PeriodEndsAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=period_ends_at,json=periodEndsAt,proto3" json:"period_ends_at,omitempty"`
+	// The same for people, without a full stop.
+	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NameDetail) Reset() {
+	*x = NameDetail{}
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NameDetail) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NameDetail) ProtoMessage() {}
+
+func (x *NameDetail) ProtoReflect() protoreflect.Message {
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NameDetail.ProtoReflect.Descriptor instead.
+func (*NameDetail) Descriptor() ([]byte, []int) {
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *NameDetail) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *NameDetail) GetHeldBy() string {
+	if x != nil {
+		return x.HeldBy
+	}
+	return ""
+}
+
+func (x *NameDetail) GetUntil() Unique_Until {
+	if x != nil {
+		return x.Until
+	}
+	return Unique_UNTIL_UNSPECIFIED
+}
+
+func (x *NameDetail) GetPeriodEndsAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PeriodEndsAt
+	}
+	return nil
+}
+
+func (x *NameDetail) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // When a job may start, if the jobs of its queue go on ending as they did in the last minute. No promise: jobs of a higher
 // priority may come, and workers may leave.
 type Estimate struct {
@@ -340,7 +434,7 @@ type Estimate struct {
 
 func (x *Estimate) Reset() {
 	*x = Estimate{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[2]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -352,7 +446,7 @@ func (x *Estimate) String() string {
 func (*Estimate) ProtoMessage() {}
 
 func (x *Estimate) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[2]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -365,7 +459,7 @@ func (x *Estimate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Estimate.ProtoReflect.Descriptor instead.
 func (*Estimate) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{2}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Estimate) GetAhead() int32 {
@@ -432,7 +526,7 @@ type Reason struct {
 
 func (x *Reason) Reset() {
 	*x = Reason{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[3]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -444,7 +538,7 @@ func (x *Reason) String() string {
 func (*Reason) ProtoMessage() {}
 
 func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[3]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -457,7 +551,7 @@ func (x *Reason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reason.ProtoReflect.Descriptor instead.
 func (*Reason) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{3}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Reason) GetCode() Reason_Code {
@@ -635,7 +729,7 @@ type TotalDetail struct {
 
 func (x *TotalDetail) Reset() {
 	*x = TotalDetail{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[4]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +741,7 @@ func (x *TotalDetail) String() string {
 func (*TotalDetail) ProtoMessage() {}
 
 func (x *TotalDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[4]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -660,7 +754,7 @@ func (x *TotalDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TotalDetail.ProtoReflect.Descriptor instead.
 func (*TotalDetail) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{4}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TotalDetail) GetMaxRunning() int32 {
@@ -697,7 +791,7 @@ type EndDetail struct {
 
 func (x *EndDetail) Reset() {
 	*x = EndDetail{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[5]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +803,7 @@ func (x *EndDetail) String() string {
 func (*EndDetail) ProtoMessage() {}
 
 func (x *EndDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[5]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +816,7 @@ func (x *EndDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndDetail.ProtoReflect.Descriptor instead.
 func (*EndDetail) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{5}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EndDetail) GetReason() string {
@@ -758,7 +852,7 @@ type AttemptDetail struct {
 
 func (x *AttemptDetail) Reset() {
 	*x = AttemptDetail{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[6]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -770,7 +864,7 @@ func (x *AttemptDetail) String() string {
 func (*AttemptDetail) ProtoMessage() {}
 
 func (x *AttemptDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[6]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -783,7 +877,7 @@ func (x *AttemptDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptDetail.ProtoReflect.Descriptor instead.
 func (*AttemptDetail) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{6}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AttemptDetail) GetAttempt() int32 {
@@ -840,7 +934,7 @@ type DueDetail struct {
 
 func (x *DueDetail) Reset() {
 	*x = DueDetail{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[7]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +946,7 @@ func (x *DueDetail) String() string {
 func (*DueDetail) ProtoMessage() {}
 
 func (x *DueDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[7]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +959,7 @@ func (x *DueDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DueDetail.ProtoReflect.Descriptor instead.
 func (*DueDetail) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{7}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DueDetail) GetRunAt() *timestamppb.Timestamp {
@@ -918,7 +1012,7 @@ type PauseDetail struct {
 
 func (x *PauseDetail) Reset() {
 	*x = PauseDetail{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[8]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1024,7 @@ func (x *PauseDetail) String() string {
 func (*PauseDetail) ProtoMessage() {}
 
 func (x *PauseDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[8]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1037,7 @@ func (x *PauseDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseDetail.ProtoReflect.Descriptor instead.
 func (*PauseDetail) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{8}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PauseDetail) GetSince() *timestamppb.Timestamp {
@@ -998,7 +1092,7 @@ type WorkersDetail struct {
 
 func (x *WorkersDetail) Reset() {
 	*x = WorkersDetail{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[9]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1104,7 @@ func (x *WorkersDetail) String() string {
 func (*WorkersDetail) ProtoMessage() {}
 
 func (x *WorkersDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[9]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1117,7 @@ func (x *WorkersDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkersDetail.ProtoReflect.Descriptor instead.
 func (*WorkersDetail) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{9}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WorkersDetail) GetSessions() int32 {
@@ -1118,7 +1212,7 @@ type WorkerSubscription struct {
 
 func (x *WorkerSubscription) Reset() {
 	*x = WorkerSubscription{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[10]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1130,7 +1224,7 @@ func (x *WorkerSubscription) String() string {
 func (*WorkerSubscription) ProtoMessage() {}
 
 func (x *WorkerSubscription) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[10]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1143,7 +1237,7 @@ func (x *WorkerSubscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerSubscription.ProtoReflect.Descriptor instead.
 func (*WorkerSubscription) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{10}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WorkerSubscription) GetQueue() string {
@@ -1181,7 +1275,7 @@ type LineDetail struct {
 
 func (x *LineDetail) Reset() {
 	*x = LineDetail{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[11]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +1287,7 @@ func (x *LineDetail) String() string {
 func (*LineDetail) ProtoMessage() {}
 
 func (x *LineDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[11]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +1300,7 @@ func (x *LineDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LineDetail.ProtoReflect.Descriptor instead.
 func (*LineDetail) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{11}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LineDetail) GetAhead() int32 {
@@ -1250,7 +1344,7 @@ type KeyDetail struct {
 
 func (x *KeyDetail) Reset() {
 	*x = KeyDetail{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[12]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1356,7 @@ func (x *KeyDetail) String() string {
 func (*KeyDetail) ProtoMessage() {}
 
 func (x *KeyDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[12]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1369,7 @@ func (x *KeyDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyDetail.ProtoReflect.Descriptor instead.
 func (*KeyDetail) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{12}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *KeyDetail) GetKey() string {
@@ -1356,7 +1450,7 @@ type KeyHolder struct {
 
 func (x *KeyHolder) Reset() {
 	*x = KeyHolder{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[13]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1462,7 @@ func (x *KeyHolder) String() string {
 func (*KeyHolder) ProtoMessage() {}
 
 func (x *KeyHolder) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[13]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1475,7 @@ func (x *KeyHolder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyHolder.ProtoReflect.Descriptor instead.
 func (*KeyHolder) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{13}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *KeyHolder) GetJobId() string {
@@ -1416,7 +1510,7 @@ type GetQueueDemandRequest struct {
 
 func (x *GetQueueDemandRequest) Reset() {
 	*x = GetQueueDemandRequest{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[14]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1522,7 @@ func (x *GetQueueDemandRequest) String() string {
 func (*GetQueueDemandRequest) ProtoMessage() {}
 
 func (x *GetQueueDemandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[14]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1535,7 @@ func (x *GetQueueDemandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueDemandRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueDemandRequest) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{14}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetQueueDemandRequest) GetQueue() string {
@@ -1506,7 +1600,7 @@ type GetQueueDemandResponse struct {
 
 func (x *GetQueueDemandResponse) Reset() {
 	*x = GetQueueDemandResponse{}
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[15]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1612,7 @@ func (x *GetQueueDemandResponse) String() string {
 func (*GetQueueDemandResponse) ProtoMessage() {}
 
 func (x *GetQueueDemandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_jobqueue_v1_insight_proto_msgTypes[15]
+	mi := &file_jobqueue_v1_insight_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1625,7 @@ func (x *GetQueueDemandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueDemandResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueDemandResponse) Descriptor() ([]byte, []int) {
-	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{15}
+	return file_jobqueue_v1_insight_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetQueueDemandResponse) GetRunnable() int32 {
@@ -1673,7 +1767,7 @@ const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"\n" +
 	"\x19jobqueue/v1/insight.proto\x12\vjobqueue.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18jobqueue/v1/access.proto\x1a\x15jobqueue/v1/job.proto\")\n" +
 	"\x11ExplainJobRequest\x12\x14\n" +
-	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\"\xe9\x02\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\"\x96\x03\n" +
 	"\x12ExplainJobResponse\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12/\n" +
 	"\x06status\x18\x02 \x01(\x0e2\x17.jobqueue.v1.Job.StatusR\x06status\x12\x18\n" +
@@ -1682,7 +1776,15 @@ const file_jobqueue_v1_insight_proto_rawDesc = "" +
 	"\x0ecould_start_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\fcouldStartAt\x123\n" +
 	"\aread_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x06readAt\x12\x18\n" +
 	"\aunknown\x18\a \x03(\tR\aunknown\x121\n" +
-	"\bestimate\x18\b \x01(\v2\x15.jobqueue.v1.EstimateR\bestimate\"\xd6\x01\n" +
+	"\bestimate\x18\b \x01(\v2\x15.jobqueue.v1.EstimateR\bestimate\x12+\n" +
+	"\x04name\x18\t \x01(\v2\x17.jobqueue.v1.NameDetailR\x04name\"\xc4\x01\n" +
+	"\n" +
+	"NameDetail\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x17\n" +
+	"\aheld_by\x18\x02 \x01(\tR\x06heldBy\x12/\n" +
+	"\x05until\x18\x03 \x01(\x0e2\x19.jobqueue.v1.Unique.UntilR\x05until\x12@\n" +
+	"\x0eperiod_ends_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\fperiodEndsAt\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"\xd6\x01\n" +
 	"\bEstimate\x12\x14\n" +
 	"\x05ahead\x18\x01 \x01(\x05R\x05ahead\x12\x16\n" +
 	"\x06capped\x18\x02 \x01(\bR\x06capped\x12&\n" +
@@ -1849,68 +1951,73 @@ func file_jobqueue_v1_insight_proto_rawDescGZIP() []byte {
 }
 
 var file_jobqueue_v1_insight_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_jobqueue_v1_insight_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_jobqueue_v1_insight_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_jobqueue_v1_insight_proto_goTypes = []any{
 	(Reason_Code)(0),               // 0: jobqueue.v1.Reason.Code
 	(*ExplainJobRequest)(nil),      // 1: jobqueue.v1.ExplainJobRequest
 	(*ExplainJobResponse)(nil),     // 2: jobqueue.v1.ExplainJobResponse
-	(*Estimate)(nil),               // 3: jobqueue.v1.Estimate
-	(*Reason)(nil),                 // 4: jobqueue.v1.Reason
-	(*TotalDetail)(nil),            // 5: jobqueue.v1.TotalDetail
-	(*EndDetail)(nil),              // 6: jobqueue.v1.EndDetail
-	(*AttemptDetail)(nil),          // 7: jobqueue.v1.AttemptDetail
-	(*DueDetail)(nil),              // 8: jobqueue.v1.DueDetail
-	(*PauseDetail)(nil),            // 9: jobqueue.v1.PauseDetail
-	(*WorkersDetail)(nil),          // 10: jobqueue.v1.WorkersDetail
-	(*WorkerSubscription)(nil),     // 11: jobqueue.v1.WorkerSubscription
-	(*LineDetail)(nil),             // 12: jobqueue.v1.LineDetail
-	(*KeyDetail)(nil),              // 13: jobqueue.v1.KeyDetail
-	(*KeyHolder)(nil),              // 14: jobqueue.v1.KeyHolder
-	(*GetQueueDemandRequest)(nil),  // 15: jobqueue.v1.GetQueueDemandRequest
-	(*GetQueueDemandResponse)(nil), // 16: jobqueue.v1.GetQueueDemandResponse
-	(Job_Status)(0),                // 17: jobqueue.v1.Job.Status
-	(*timestamppb.Timestamp)(nil),  // 18: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 19: google.protobuf.Duration
+	(*NameDetail)(nil),             // 3: jobqueue.v1.NameDetail
+	(*Estimate)(nil),               // 4: jobqueue.v1.Estimate
+	(*Reason)(nil),                 // 5: jobqueue.v1.Reason
+	(*TotalDetail)(nil),            // 6: jobqueue.v1.TotalDetail
+	(*EndDetail)(nil),              // 7: jobqueue.v1.EndDetail
+	(*AttemptDetail)(nil),          // 8: jobqueue.v1.AttemptDetail
+	(*DueDetail)(nil),              // 9: jobqueue.v1.DueDetail
+	(*PauseDetail)(nil),            // 10: jobqueue.v1.PauseDetail
+	(*WorkersDetail)(nil),          // 11: jobqueue.v1.WorkersDetail
+	(*WorkerSubscription)(nil),     // 12: jobqueue.v1.WorkerSubscription
+	(*LineDetail)(nil),             // 13: jobqueue.v1.LineDetail
+	(*KeyDetail)(nil),              // 14: jobqueue.v1.KeyDetail
+	(*KeyHolder)(nil),              // 15: jobqueue.v1.KeyHolder
+	(*GetQueueDemandRequest)(nil),  // 16: jobqueue.v1.GetQueueDemandRequest
+	(*GetQueueDemandResponse)(nil), // 17: jobqueue.v1.GetQueueDemandResponse
+	(Job_Status)(0),                // 18: jobqueue.v1.Job.Status
+	(*timestamppb.Timestamp)(nil),  // 19: google.protobuf.Timestamp
+	(Unique_Until)(0),              // 20: jobqueue.v1.Unique.Until
+	(*durationpb.Duration)(nil),    // 21: google.protobuf.Duration
 }
 var file_jobqueue_v1_insight_proto_depIdxs = []int32{
-	17, // 0: jobqueue.v1.ExplainJobResponse.status:type_name -> jobqueue.v1.Job.Status
-	4,  // 1: jobqueue.v1.ExplainJobResponse.reasons:type_name -> jobqueue.v1.Reason
-	18, // 2: jobqueue.v1.ExplainJobResponse.could_start_at:type_name -> google.protobuf.Timestamp
-	18, // 3: jobqueue.v1.ExplainJobResponse.read_at:type_name -> google.protobuf.Timestamp
-	3,  // 4: jobqueue.v1.ExplainJobResponse.estimate:type_name -> jobqueue.v1.Estimate
-	18, // 5: jobqueue.v1.Estimate.earliest_at:type_name -> google.protobuf.Timestamp
-	18, // 6: jobqueue.v1.Estimate.latest_at:type_name -> google.protobuf.Timestamp
-	0,  // 7: jobqueue.v1.Reason.code:type_name -> jobqueue.v1.Reason.Code
-	6,  // 8: jobqueue.v1.Reason.end:type_name -> jobqueue.v1.EndDetail
-	7,  // 9: jobqueue.v1.Reason.attempt:type_name -> jobqueue.v1.AttemptDetail
-	8,  // 10: jobqueue.v1.Reason.due:type_name -> jobqueue.v1.DueDetail
-	9,  // 11: jobqueue.v1.Reason.pause:type_name -> jobqueue.v1.PauseDetail
-	10, // 12: jobqueue.v1.Reason.workers:type_name -> jobqueue.v1.WorkersDetail
-	12, // 13: jobqueue.v1.Reason.line:type_name -> jobqueue.v1.LineDetail
-	13, // 14: jobqueue.v1.Reason.key:type_name -> jobqueue.v1.KeyDetail
-	5,  // 15: jobqueue.v1.Reason.total:type_name -> jobqueue.v1.TotalDetail
-	18, // 16: jobqueue.v1.TotalDetail.next_at:type_name -> google.protobuf.Timestamp
-	18, // 17: jobqueue.v1.EndDetail.finished_at:type_name -> google.protobuf.Timestamp
-	18, // 18: jobqueue.v1.AttemptDetail.since:type_name -> google.protobuf.Timestamp
-	18, // 19: jobqueue.v1.AttemptDetail.deadline_at:type_name -> google.protobuf.Timestamp
-	18, // 20: jobqueue.v1.DueDetail.run_at:type_name -> google.protobuf.Timestamp
-	18, // 21: jobqueue.v1.PauseDetail.since:type_name -> google.protobuf.Timestamp
-	11, // 22: jobqueue.v1.WorkersDetail.nearest:type_name -> jobqueue.v1.WorkerSubscription
-	14, // 23: jobqueue.v1.KeyDetail.holders:type_name -> jobqueue.v1.KeyHolder
-	18, // 24: jobqueue.v1.KeyDetail.next_at:type_name -> google.protobuf.Timestamp
-	9,  // 25: jobqueue.v1.KeyDetail.pause:type_name -> jobqueue.v1.PauseDetail
-	18, // 26: jobqueue.v1.KeyHolder.since:type_name -> google.protobuf.Timestamp
-	19, // 27: jobqueue.v1.GetQueueDemandResponse.oldest_runnable_age:type_name -> google.protobuf.Duration
-	18, // 28: jobqueue.v1.GetQueueDemandResponse.read_at:type_name -> google.protobuf.Timestamp
-	1,  // 29: jobqueue.v1.Insight.ExplainJob:input_type -> jobqueue.v1.ExplainJobRequest
-	15, // 30: jobqueue.v1.Insight.GetQueueDemand:input_type -> jobqueue.v1.GetQueueDemandRequest
-	2,  // 31: jobqueue.v1.Insight.ExplainJob:output_type -> jobqueue.v1.ExplainJobResponse
-	16, // 32: jobqueue.v1.Insight.GetQueueDemand:output_type -> jobqueue.v1.GetQueueDemandResponse
-	31, // [31:33] is the sub-list for method output_type
-	29, // [29:31] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	18, // 0: jobqueue.v1.ExplainJobResponse.status:type_name -> jobqueue.v1.Job.Status
+	5,  // 1: jobqueue.v1.ExplainJobResponse.reasons:type_name -> jobqueue.v1.Reason
+	19, // 2: jobqueue.v1.ExplainJobResponse.could_start_at:type_name -> google.protobuf.Timestamp
+	19, // 3: jobqueue.v1.ExplainJobResponse.read_at:type_name -> google.protobuf.Timestamp
+	4,  // 4: jobqueue.v1.ExplainJobResponse.estimate:type_name -> jobqueue.v1.Estimate
+	3,  // 5: jobqueue.v1.ExplainJobResponse.name:type_name -> jobqueue.v1.NameDetail
+	20, // 6: jobqueue.v1.NameDetail.until:type_name -> jobqueue.v1.Unique.Until
+	19, // 7: jobqueue.v1.NameDetail.period_ends_at:type_name -> google.protobuf.Timestamp
+	19, // 8: jobqueue.v1.Estimate.earliest_at:type_name -> google.protobuf.Timestamp
+	19, // 9: jobqueue.v1.Estimate.latest_at:type_name -> google.protobuf.Timestamp
+	0,  // 10: jobqueue.v1.Reason.code:type_name -> jobqueue.v1.Reason.Code
+	7,  // 11: jobqueue.v1.Reason.end:type_name -> jobqueue.v1.EndDetail
+	8,  // 12: jobqueue.v1.Reason.attempt:type_name -> jobqueue.v1.AttemptDetail
+	9,  // 13: jobqueue.v1.Reason.due:type_name -> jobqueue.v1.DueDetail
+	10, // 14: jobqueue.v1.Reason.pause:type_name -> jobqueue.v1.PauseDetail
+	11, // 15: jobqueue.v1.Reason.workers:type_name -> jobqueue.v1.WorkersDetail
+	13, // 16: jobqueue.v1.Reason.line:type_name -> jobqueue.v1.LineDetail
+	14, // 17: jobqueue.v1.Reason.key:type_name -> jobqueue.v1.KeyDetail
+	6,  // 18: jobqueue.v1.Reason.total:type_name -> jobqueue.v1.TotalDetail
+	19, // 19: jobqueue.v1.TotalDetail.next_at:type_name -> google.protobuf.Timestamp
+	19, // 20: jobqueue.v1.EndDetail.finished_at:type_name -> google.protobuf.Timestamp
+	19, // 21: jobqueue.v1.AttemptDetail.since:type_name -> google.protobuf.Timestamp
+	19, // 22: jobqueue.v1.AttemptDetail.deadline_at:type_name -> google.protobuf.Timestamp
+	19, // 23: jobqueue.v1.DueDetail.run_at:type_name -> google.protobuf.Timestamp
+	19, // 24: jobqueue.v1.PauseDetail.since:type_name -> google.protobuf.Timestamp
+	12, // 25: jobqueue.v1.WorkersDetail.nearest:type_name -> jobqueue.v1.WorkerSubscription
+	15, // 26: jobqueue.v1.KeyDetail.holders:type_name -> jobqueue.v1.KeyHolder
+	19, // 27: jobqueue.v1.KeyDetail.next_at:type_name -> google.protobuf.Timestamp
+	10, // 28: jobqueue.v1.KeyDetail.pause:type_name -> jobqueue.v1.PauseDetail
+	19, // 29: jobqueue.v1.KeyHolder.since:type_name -> google.protobuf.Timestamp
+	21, // 30: jobqueue.v1.GetQueueDemandResponse.oldest_runnable_age:type_name -> google.protobuf.Duration
+	19, // 31: jobqueue.v1.GetQueueDemandResponse.read_at:type_name -> google.protobuf.Timestamp
+	1,  // 32: jobqueue.v1.Insight.ExplainJob:input_type -> jobqueue.v1.ExplainJobRequest
+	16, // 33: jobqueue.v1.Insight.GetQueueDemand:input_type -> jobqueue.v1.GetQueueDemandRequest
+	2,  // 34: jobqueue.v1.Insight.ExplainJob:output_type -> jobqueue.v1.ExplainJobResponse
+	17, // 35: jobqueue.v1.Insight.GetQueueDemand:output_type -> jobqueue.v1.GetQueueDemandResponse
+	34, // [34:36] is the sub-list for method output_type
+	32, // [32:34] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_jobqueue_v1_insight_proto_init() }
@@ -1920,7 +2027,7 @@ func file_jobqueue_v1_insight_proto_init() {
 	}
 	file_jobqueue_v1_access_proto_init()
 	file_jobqueue_v1_job_proto_init()
-	file_jobqueue_v1_insight_proto_msgTypes[3].OneofWrappers = []any{
+	file_jobqueue_v1_insight_proto_msgTypes[4].OneofWrappers = []any{
 		(*Reason_End)(nil),
 		(*Reason_Attempt)(nil),
 		(*Reason_Due)(nil),
@@ -1936,7 +2043,7 @@ func file_jobqueue_v1_insight_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobqueue_v1_insight_proto_rawDesc), len(file_jobqueue_v1_insight_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

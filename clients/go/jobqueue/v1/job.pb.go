@@ -1043,7 +1043,10 @@ type Job struct {
 	Key string `protobuf:"bytes,30,opt,name=key,proto3" json:"key,omitempty"`
 	// What the job waits for before it is in line for a worker. Its status is QUEUED or RETRYING meanwhile. Unset: it is
 	// not held back.
-	Hold          *Job_Hold `protobuf:"varint,31,opt,name=hold,proto3,enum=jobqueue.v1.Job_Hold,oneof" json:"hold,omitempty"`
+	Hold *Job_Hold `protobuf:"varint,31,opt,name=hold,proto3,enum=jobqueue.v1.Job_Hold,oneof" json:"hold,omitempty"`
+	// The name that the job was enqueued with (`Unique.key`). ExplainJob says which job holds it now. Empty: the job is not
+	// unique, or its payload makes the name.
+	UniqueKey     string `protobuf:"bytes,37,opt,name=unique_key,json=uniqueKey,proto3" json:"unique_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1315,6 +1318,13 @@ func (x *Job) GetHold() Job_Hold {
 		return *x.Hold
 	}
 	return Job_HOLD_UNSPECIFIED
+}
+
+func (x *Job) GetUniqueKey() string {
+	if x != nil {
+		return x.UniqueKey
+	}
+	return ""
 }
 
 type isJob_Content interface {
@@ -1652,7 +1662,7 @@ const file_jobqueue_v1_job_proto_rawDesc = "" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04KEPT\x10\x01\x12\f\n" +
 	"\bREPLACED\x10\x02\x12\r\n" +
-	"\tDEBOUNCED\x10\x03\"\x9a\x0e\n" +
+	"\tDEBOUNCED\x10\x03\"\xbf\x0e\n" +
 	"\x03Job\x12\x15\n" +
 	"\x02id\x18\x01 \x01(\tB\x05\xe2A\x02\x03\bR\x02id\x12\x18\n" +
 	"\x04kind\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x04kind\x128\n" +
@@ -1690,7 +1700,9 @@ const file_jobqueue_v1_job_proto_rawDesc = "" +
 	"\x0ffailed_attempts\x18\x1c \x03(\v2\x1a.jobqueue.v1.FailedAttemptB\x04\xe2A\x01\x03R\x0efailedAttempts\x12:\n" +
 	"\bprogress\x18\x1d \x01(\v2\x18.jobqueue.v1.JobProgressB\x04\xe2A\x01\x03R\bprogress\x12\x16\n" +
 	"\x03key\x18\x1e \x01(\tB\x04\xe2A\x01\x03R\x03key\x124\n" +
-	"\x04hold\x18\x1f \x01(\x0e2\x15.jobqueue.v1.Job.HoldB\x04\xe2A\x01\x03H\x02R\x04hold\x88\x01\x01\x1a9\n" +
+	"\x04hold\x18\x1f \x01(\x0e2\x15.jobqueue.v1.Job.HoldB\x04\xe2A\x01\x03H\x02R\x04hold\x88\x01\x01\x12#\n" +
+	"\n" +
+	"unique_key\x18% \x01(\tB\x04\xe2A\x01\x03R\tuniqueKey\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +

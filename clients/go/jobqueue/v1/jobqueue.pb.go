@@ -710,6 +710,10 @@ type RetryJobRequest struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE.
 	PayloadFormat PayloadFormat `protobuf:"varint,2,opt,name=payload_format,json=payloadFormat,proto3,enum=jobqueue.v1.PayloadFormat" json:"payload_format,omitempty"`
+	// Treat the name of a unique job as an enqueue does: the call fails while another job holds it, and else the job holds
+	// its name again. A name that is held for a period alone is judged and not taken, since the period began at the enqueue.
+	// Default: the job is retried whoever holds its name, and two of the name may wait. A job that is not unique has no name.
+	RespectUnique bool `protobuf:"varint,3,opt,name=respect_unique,json=respectUnique,proto3" json:"respect_unique,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -756,6 +760,13 @@ func (x *RetryJobRequest) GetPayloadFormat() PayloadFormat {
 		return x.PayloadFormat
 	}
 	return PayloadFormat_PAYLOAD_FORMAT_UNSPECIFIED
+}
+
+func (x *RetryJobRequest) GetRespectUnique() bool {
+	if x != nil {
+		return x.RespectUnique
+	}
+	return false
 }
 
 // The job that will run again.
@@ -1305,10 +1316,11 @@ const file_jobqueue_v1_jobqueue_proto_rawDesc = "" +
 	"\x0epayload_format\x18\x03 \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\"Q\n" +
 	"\x11CancelJobResponse\x12\"\n" +
 	"\x03job\x18\x01 \x01(\v2\x10.jobqueue.v1.JobR\x03job\x12\x18\n" +
-	"\apending\x18\x02 \x01(\bR\apending\"p\n" +
+	"\apending\x18\x02 \x01(\bR\apending\"\x9d\x01\n" +
 	"\x0fRetryJobRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\x12G\n" +
-	"\x0epayload_format\x18\x02 \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\"6\n" +
+	"\x0epayload_format\x18\x02 \x01(\x0e2\x1a.jobqueue.v1.PayloadFormatB\x04\xe2A\x01\x01R\rpayloadFormat\x12+\n" +
+	"\x0erespect_unique\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\rrespectUnique\"6\n" +
 	"\x10RetryJobResponse\x12\"\n" +
 	"\x03job\x18\x01 \x01(\v2\x10.jobqueue.v1.JobR\x03job\"r\n" +
 	"\x11ReleaseJobRequest\x12\x14\n" +

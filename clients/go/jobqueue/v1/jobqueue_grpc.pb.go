@@ -142,9 +142,11 @@ type JobQueueClient interface {
 	// become 0. The answer is the job as this call left it, even if it has changed since.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
-	// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
-	// - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+	//   - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+	//   - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
+	//   - ALREADY_EXISTS, DUPLICATE: another job holds the job's name, and `respect_unique` is set; metadata `job_id` is that
+	//     job's id. Nothing has changed.
 	RetryJob(ctx context.Context, in *RetryJobRequest, opts ...grpc.CallOption) (*RetryJobResponse, error)
 	// Lets a job that was enqueued with `hold` go: it is put at the end of its line, and starts as any job. A `run_at` in
 	// the future is kept. The answer is the job as this call left it. A job that was released before is refused, so a call
@@ -548,9 +550,11 @@ type JobQueueServer interface {
 	// become 0. The answer is the job as this call left it, even if it has changed since.
 	//
 	// Errors:
-	// - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
-	// - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
-	// - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
+	//   - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
+	//   - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
+	//   - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
+	//   - ALREADY_EXISTS, DUPLICATE: another job holds the job's name, and `respect_unique` is set; metadata `job_id` is that
+	//     job's id. Nothing has changed.
 	RetryJob(context.Context, *RetryJobRequest) (*RetryJobResponse, error)
 	// Lets a job that was enqueued with `hold` go: it is put at the end of its line, and starts as any job. A `run_at` in
 	// the future is kept. The answer is the job as this call left it. A job that was released before is refused, so a call

@@ -168,6 +168,9 @@ if TYPE_CHECKING:
         LineDetail as LineDetail,
     )
     from .insight import (
+        NameDetail as NameDetail,
+    )
+    from .insight import (
         PauseDetail as PauseDetail,
     )
     from .insight import (
@@ -308,8 +311,8 @@ _HOME = {
     "PayloadInvalid QueueNotFound RequestIdReused ServerFault ServersDiffer SessionEnded SessionSilent "
     "SessionSuperseded SessionUnknown TooLarge Unauthenticated Unavailable WaitTimeout WatchTokenExpired",
     "bulk": "BulkState JobFilter Operation",
-    "insight": "AttemptDetail DueDetail EndDetail Estimate Explanation KeyDetail KeyHolder LineDetail PauseDetail "
-    "QueueDemand Reason ReasonCode TotalDetail WorkerSubscription WorkersDetail",
+    "insight": "AttemptDetail DueDetail EndDetail Estimate Explanation KeyDetail KeyHolder LineDetail NameDetail "
+    "PauseDetail QueueDemand Reason ReasonCode TotalDetail WorkerSubscription WorkersDetail",
     "jobs": "AUTO Cancellation EnqueueResult FailedAttempt Hold HoldDepth Job JobPage JobProgress KeyOrder KeyPolicy "
     "Kind Limits NewJob OnConflict OnKeyFailure Queue QueueDepth Rate RetryPolicy Status Unique UniqueAction "
     "UniqueField UniqueScope Until",

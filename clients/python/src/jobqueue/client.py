@@ -301,14 +301,21 @@ class Client:
         answer = await self._jobs("CancelJob", request, pb.CancelJobResponse, deadline, retry=False)
         return Cancellation(convert.job(answer.job), answer.pending)
 
-    async def retry(self, id: str, *, deadline: timedelta | None = None) -> Job:
+    async def retry(self, id: str, *, respect_unique: bool = False, deadline: timedelta | None = None) -> Job:
         """Makes a terminal job QUEUED again. It keeps its history; its failures and losses become 0.
+
+        Args:
+            id: The job's id.
+            respect_unique: A unique job takes its name again as by an enqueue, and is not retried while another one
+                holds it. Else it is retried whoever does.
+            deadline: For the call.
 
         Raises:
             JobNotTerminal: The job has not ended.
+            Duplicate: Another job holds its name, and `respect_unique` is set.
             JobNotFound: No job has this id.
         """
-        request = pb.RetryJobRequest(id=id, payload_format=_JSON)
+        request = pb.RetryJobRequest(id=id, payload_format=_JSON, respect_unique=respect_unique)
         answer = await self._jobs("RetryJob", request, pb.RetryJobResponse, deadline, retry=False)
         return convert.job(answer.job)
 
@@ -345,6 +352,7 @@ class Client:
         delay: timedelta | None = None,
         spread: timedelta | None = None,
         reset_checkpoint: bool = False,
+        respect_unique: bool = False,
         deadline: timedelta | None = None,
     ) -> Operation:
         """Makes many jobs that have ended QUEUED again, by an operation that goes on without this program.
@@ -361,6 +369,7 @@ class Client:
             delay: How long after its retry a job may start.
             spread: Draws each start evenly from so long after the earliest.
             reset_checkpoint: Each starts from the beginning, without the checkpoint that its attempts left.
+            respect_unique: One whose name another job holds is skipped; the others take theirs again.
             deadline: For the call.
 
         Raises:
@@ -372,6 +381,7 @@ class Client:
             **bulk.starts(spread, run_at, delay),
             to_queue=to_queue,
             reset_checkpoint=reset_checkpoint,
+            respect_unique=respect_unique,
         )
         again = not force or bool(request_id)
         answer = await self._bulk("RetryJobs", request, bulk_pb2.RetryJobsResponse, deadline, retry=again)

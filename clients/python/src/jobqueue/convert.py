@@ -193,6 +193,7 @@ def job(message: job_pb2.Job, replayed: bool = False, action: UniqueAction | Non
         progress=_progress(message),
         hold=hold(message.hold) if message.HasField("hold") else None,
         key=message.key,
+        unique_key=message.unique_key,
         replayed=replayed,
         unique_action=action,
     )

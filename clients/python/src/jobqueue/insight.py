@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from . import convert
-from .jobs import Status
+from .jobs import Status, Until
 from .v1 import insight_pb2 as pb
+from .v1 import job_pb2
 
 
 class ReasonCode(enum.StrEnum):
@@ -215,6 +216,25 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class NameDetail:
+    """The name of a unique job, as the next enqueue of the name would find it.
+
+    Attributes:
+        key: `Unique.key`. Empty: the payload makes the name.
+        held_by: The id of the job that holds it: this one, or another. Empty: none does.
+        until: What ends the hold. None where no job holds it.
+        period_ends_at: It is held until then, whatever becomes of that job. None: its period is over, or has none.
+        message: The same for people.
+    """
+
+    key: str
+    held_by: str
+    until: Until | None
+    period_ends_at: datetime | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Why a job waits, or how it runs or ended.
 
@@ -228,6 +248,7 @@ class Explanation:
         unknown: The servers that were not heard. Their workers are left out.
         estimate: When it may start, where it waits for its turn alone. None: it waits for something else, or no job
             of the queue ended in the last minute.
+        name: Its name, and which job holds it. It never holds a job back. None: the job is not unique.
     """
 
     job_id: str
@@ -238,6 +259,7 @@ class Explanation:
     read_at: datetime | None
     unknown: tuple[str, ...]
     estimate: Estimate | None = None
+    name: NameDetail | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +320,15 @@ def explanation(message: pb.ExplainJobResponse) -> Explanation:
         _moment(message, "read_at"),
         tuple(message.unknown),
         Estimate(**_fields(message.estimate)) if message.HasField("estimate") else None,
+        _name(message.name) if message.HasField("name") else None,
+    )
+
+
+def _name(message: pb.NameDetail) -> NameDetail:
+    known = job_pb2.Unique.Until.DESCRIPTOR.values_by_number.get(message.until)
+    until = Until(known.name) if known is not None and message.until else None
+    return NameDetail(
+        message.key, message.held_by, until, _moment(message, "period_ends_at"), message.message
     )
 
 

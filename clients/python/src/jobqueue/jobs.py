@@ -318,6 +318,8 @@ class Job:
     hold: Hold | None = None
     #: The key by which its queue may limit it. Empty: none.
     key: str = ""
+    #: The name that it was enqueued with (`Unique.key`). Empty: it is not unique, or its payload makes the name.
+    unique_key: str = ""
     #: Of an answer to `enqueue`: whether an earlier request with this idempotency key enqueued the job.
     replayed: bool = False
     #: Of an answer to `enqueue`: what was done with this job, which holds the name of the one that was to be enqueued

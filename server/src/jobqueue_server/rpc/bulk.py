@@ -63,6 +63,7 @@ class BulkServicer:
             delay=delay,
             to_queue=request.to_queue or None,
             reset_checkpoint=request.reset_checkpoint,
+            respect_unique=request.respect_unique,
         )
         return bulk_pb.RetryJobsResponse(operation=await self._started(Verb.RETRY, asked, request, call))
 

@@ -226,6 +226,7 @@ def job_message(job: Job, payload_format: int) -> pb.Job:
         cancel_requested=job.cancel_requested,
         idempotency_key=job.idempotency_key or "",
         key=job.key or "",
+        unique_key=job.unique_key or "",
         queue=job.queue,
         priority=job.priority,
         failures=job.failures,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 from jobqueue.v1 import insight_pb2 as insight_pb
+from jobqueue.v1 import job_pb2 as pb
 
 from ..chain import Call
 from ..core.insight.demand import Demands
 from ..core.insight.explain import Explain
+from ..core.insight.names import NameOf
 from ..core.insight.reasons import Attempt, Due, End, KeyOf, Line, Pause, Reason, Total, WorkersOf
 from . import checks, convert
 from .checks import Problems
@@ -48,6 +50,8 @@ class InsightServicer:
             convert.set_moment(answer.estimate.earliest_at, estimate.earliest_at)
             if estimate.latest_at is not None:
                 convert.set_moment(answer.estimate.latest_at, estimate.latest_at)
+        if found.name is not None:
+            answer.name.CopyFrom(_name(found.name))
         return answer
 
     async def GetQueueDemand(
@@ -136,6 +140,18 @@ def _reason(reason: Reason) -> insight_pb.Reason:
             if key.pause is not None:
                 convert.set_moment(message.key.pause.since, key.pause.since)
                 message.key.pause.by = key.pause.by
+    return message
+
+
+def _name(of: NameOf) -> insight_pb.NameDetail:
+    message = insight_pb.NameDetail(
+        key=of.key or "",
+        held_by="" if of.held_by is None else str(of.held_by),
+        until=cast("pb.Unique.Until.ValueType", int(of.until or 0)),
+        message=of.message,
+    )
+    if of.period_ends_at is not None:
+        convert.set_moment(message.period_ends_at, of.period_ends_at)
     return message
 
 

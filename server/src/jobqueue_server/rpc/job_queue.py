@@ -121,7 +121,8 @@ class JobQueueServicer:
 
     async def RetryJob(self, request: rpc_pb.RetryJobRequest, call: Call) -> rpc_pb.RetryJobResponse:
         """Makes a finished job QUEUED again."""
-        job = await self._changes.retry(call.scope, _checked(request))
+        job_id = _checked(request)
+        job = await self._changes.retry(call.scope, job_id, respect_unique=request.respect_unique)
         return rpc_pb.RetryJobResponse(job=convert.job_message(job, request.payload_format))
 
     async def ReleaseJob(self, request: rpc_pb.ReleaseJobRequest, call: Call) -> rpc_pb.ReleaseJobResponse:

@@ -84,6 +84,9 @@ def retry(
     reset_checkpoint: Annotated[
         bool, typer.Option("--reset-checkpoint", help="Start from the beginning, without a checkpoint.")
     ] = False,
+    respect_unique: Annotated[
+        bool, typer.Option("--respect-unique", help="Leave out jobs whose name another job holds.")
+    ] = False,
     yes: _Yes = False,
     server: Server = DEFAULT_SERVER,
     deadline: Deadline = "5s",
@@ -103,6 +106,7 @@ def retry(
             "delay": values.optional_duration(delay, "--delay"),
             "spread": values.optional_duration(spread, "--spread"),
             "reset_checkpoint": reset_checkpoint,
+            "respect_unique": respect_unique,
         }
         _change(client, client.retry_jobs, "Retry", chosen, per_second, max_jobs, yes, as_json, more)
 

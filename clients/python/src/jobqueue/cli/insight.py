@@ -64,6 +64,9 @@ def _show(found: Explanation) -> None:
     if found.estimate is not None:
         show.line("")
         show.line(_estimated(found.estimate))
+    if found.name is not None:
+        show.line("")
+        show.line(f"{found.name.message[:1].upper()}{found.name.message[1:]}.")
     _unknown(found.unknown)
 
 

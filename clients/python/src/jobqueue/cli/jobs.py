@@ -296,12 +296,18 @@ def cancel(
 
 
 def retry(
-    ids: JobIds, server: Server = DEFAULT_SERVER, deadline: Deadline = "5s", as_json: AsJson = False
+    ids: JobIds,
+    respect_unique: Annotated[
+        bool, typer.Option("--respect-unique", help="Do not retry a job whose name another job holds.")
+    ] = False,
+    server: Server = DEFAULT_SERVER,
+    deadline: Deadline = "5s",
+    as_json: AsJson = False,
 ) -> None:
     """Run finished jobs again. They keep their history."""
     with connected(server, deadline, as_json) as client:
         for id in ids:
-            job = client.retry(id)
+            job = client.retry(id, respect_unique=respect_unique)
             if as_json:
                 typer.echo(json_text.write(json_text.job(job)))
             else:

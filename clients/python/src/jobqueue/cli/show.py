@@ -180,6 +180,8 @@ def job(each: Job) -> None:
         table.add_row("timeout", span(each.timeout))
     if each.key:
         table.add_row("key", Text(each.key))
+    if each.unique_key:
+        table.add_row("unique key", Text(each.unique_key))
     if each.idempotency_key:
         table.add_row("idempotency key", Text(each.idempotency_key))
     for name, values in (("labels", each.labels), ("headers", each.headers)):

@@ -163,6 +163,7 @@ class RetryJobsRequest(_message.Message):
     DELAY_FIELD_NUMBER: _builtins.int
     TO_QUEUE_FIELD_NUMBER: _builtins.int
     RESET_CHECKPOINT_FIELD_NUMBER: _builtins.int
+    RESPECT_UNIQUE_FIELD_NUMBER: _builtins.int
     force: _builtins.bool
     """Retry them. Without it nothing changes, and the answer is how many match."""
     per_second: _builtins.int
@@ -181,6 +182,10 @@ class RetryJobsRequest(_message.Message):
     reset_checkpoint: _builtins.bool
     """Each job starts from the beginning: the checkpoint that its attempts left is forgotten. Default: only one that had
     succeeded does.
+    """
+    respect_unique: _builtins.bool
+    """As in RetryJobRequest, of each job: one whose name another job holds is skipped, and of several of one name the first by
+    its enqueue is retried. Default: all are retried.
     """
     @_builtins.property
     def filter(self) -> Global___JobFilter:
@@ -213,10 +218,11 @@ class RetryJobsRequest(_message.Message):
         delay: _duration_pb2.Duration | None = ...,
         to_queue: _builtins.str = ...,
         reset_checkpoint: _builtins.bool = ...,
+        respect_unique: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delay", b"delay", "filter", b"filter", "run_at", b"run_at", "spread", b"spread", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delay", b"delay", "filter", b"filter", "force", b"force", "max_jobs", b"max_jobs", "per_second", b"per_second", "request_id", b"request_id", "reset_checkpoint", b"reset_checkpoint", "run_at", b"run_at", "spread", b"spread", "start", b"start", "to_queue", b"to_queue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delay", b"delay", "filter", b"filter", "force", b"force", "max_jobs", b"max_jobs", "per_second", b"per_second", "request_id", b"request_id", "reset_checkpoint", b"reset_checkpoint", "respect_unique", b"respect_unique", "run_at", b"run_at", "spread", b"spread", "start", b"start", "to_queue", b"to_queue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_start: _TypeAlias = _typing.Literal["run_at", "delay"]  # noqa: Y015
     _WhichOneofArgType_start: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
@@ -412,7 +418,9 @@ class BulkMetadata(_message.Message):
     changed: _builtins.int
     """How many jobs were changed."""
     skipped: _builtins.int
-    """How many jobs matched and were changed by another caller just before their turn."""
+    """How many jobs matched and were left as they are: another caller changed them just before their turn, or, with
+    `respect_unique`, another job holds their name.
+    """
     estimate: _builtins.int
     """How many jobs matched when they were counted, before the first was changed."""
     estimate_capped: _builtins.bool
@@ -479,7 +487,9 @@ class BulkResult(_message.Message):
     changed: _builtins.int
     """How many jobs were changed. 0 in a dry run."""
     skipped: _builtins.int
-    """How many jobs matched and were changed by another caller just before their turn."""
+    """How many jobs matched and were left as they are: another caller changed them just before their turn, or, with
+    `respect_unique`, another job holds their name.
+    """
     def __init__(
         self,
         *,

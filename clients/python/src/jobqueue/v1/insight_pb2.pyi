@@ -58,6 +58,7 @@ class ExplainJobResponse(_message.Message):
     READ_AT_FIELD_NUMBER: _builtins.int
     UNKNOWN_FIELD_NUMBER: _builtins.int
     ESTIMATE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job's id."""
     status: _job_pb2.Job.Status.ValueType
@@ -88,6 +89,12 @@ class ExplainJobResponse(_message.Message):
         QUEUE_RATE. Unset: it waits for something else, or no job of the queue ended in the last minute.
         """
 
+    @_builtins.property
+    def name(self) -> Global___NameDetail:
+        """The name that the job was enqueued with, and which job holds it now. It never holds a job back, so it is no reason. Unset:
+        the job is not unique.
+        """
+
     def __init__(
         self,
         *,
@@ -99,14 +106,59 @@ class ExplainJobResponse(_message.Message):
         read_at: _timestamp_pb2.Timestamp | None = ...,
         unknown: _abc.Iterable[_builtins.str] | None = ...,
         estimate: Global___Estimate | None = ...,
+        name: Global___NameDetail | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["could_start_at", b"could_start_at", "estimate", b"estimate", "read_at", b"read_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["could_start_at", b"could_start_at", "estimate", b"estimate", "name", b"name", "read_at", b"read_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["could_start_at", b"could_start_at", "estimate", b"estimate", "job_id", b"job_id", "read_at", b"read_at", "reasons", b"reasons", "status", b"status", "summary", b"summary", "unknown", b"unknown"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["could_start_at", b"could_start_at", "estimate", b"estimate", "job_id", b"job_id", "name", b"name", "read_at", b"read_at", "reasons", b"reasons", "status", b"status", "summary", b"summary", "unknown", b"unknown"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainJobResponse: _TypeAlias = ExplainJobResponse  # noqa: Y015
+
+@_typing.final
+class NameDetail(_message.Message):
+    """The name of a unique job (`NewJob.unique`), as the next enqueue of the name would find it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    HELD_BY_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    PERIOD_ENDS_AT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """`Unique.key`. Empty: the payload makes the name."""
+    held_by: _builtins.str
+    """The id of the job that holds the name: this one, or another. While it does, other jobs of the name are not stored.
+    Empty: none does, and the next one is stored.
+    """
+    until: _job_pb2.Unique.Until.ValueType
+    """What ends the hold. Unset where no job holds the name."""
+    message: _builtins.str
+    """The same for people, without a full stop."""
+    @_builtins.property
+    def period_ends_at(self) -> _timestamp_pb2.Timestamp:
+        """When the period is over (`Unique.period`): the name is held until then, whatever becomes of its job. Unset: it is over, or
+        there is none.
+        """
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        held_by: _builtins.str = ...,
+        until: _job_pb2.Unique.Until.ValueType = ...,
+        period_ends_at: _timestamp_pb2.Timestamp | None = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["period_ends_at", b"period_ends_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_by", b"held_by", "key", b"key", "message", b"message", "period_ends_at", b"period_ends_at", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NameDetail: _TypeAlias = NameDetail  # noqa: Y015
 
 @_typing.final
 class Estimate(_message.Message):

@@ -636,6 +636,7 @@ class Job(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
+    UNIQUE_KEY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A UUID (version 7) in lower case with hyphens. Unique over all namespaces. Ids sort by the time of enqueuing."""
     kind: _builtins.str
@@ -683,6 +684,10 @@ class Job(_message.Message):
     hold: Global___Job.Hold.ValueType
     """What the job waits for before it is in line for a worker. Its status is QUEUED or RETRYING meanwhile. Unset: it is
     not held back.
+    """
+    unique_key: _builtins.str
+    """The name that the job was enqueued with (`Unique.key`). ExplainJob says which job holds it now. Empty: the job is not
+    unique, or its payload makes the name.
     """
     @_builtins.property
     def payload(self) -> _struct_pb2.Value:
@@ -776,10 +781,11 @@ class Job(_message.Message):
         progress: Global___JobProgress | None = ...,
         key: _builtins.str = ...,
         hold: Global___Job.Hold.ValueType | None = ...,
+        unique_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_hold", b"_hold", "content", b"content", "created_at", b"created_at", "finished_at", b"finished_at", "hold", b"hold", "locked_at", b"locked_at", "output", b"output", "output_json", b"output_json", "payload", b"payload", "payload_json", b"payload_json", "progress", b"progress", "result", b"result", "retry_policy", b"retry_policy", "run_at", b"run_at", "timeout", b"timeout", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hold", b"_hold", "attempts", b"attempts", "cancel_requested", b"cancel_requested", "content", b"content", "created_at", b"created_at", "failed_attempts", b"failed_attempts", "failures", b"failures", "finished_at", b"finished_at", "headers", b"headers", "hold", b"hold", "id", b"id", "idempotency_key", b"idempotency_key", "key", b"key", "kind", b"kind", "labels", b"labels", "last_error", b"last_error", "locked_at", b"locked_at", "locked_by", b"locked_by", "losses", b"losses", "max_attempts", b"max_attempts", "output", b"output", "output_json", b"output_json", "payload", b"payload", "payload_json", b"payload_json", "priority", b"priority", "progress", b"progress", "queue", b"queue", "reason", b"reason", "result", b"result", "retry_policy", b"retry_policy", "run_at", b"run_at", "status", b"status", "timeout", b"timeout", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_hold", b"_hold", "attempts", b"attempts", "cancel_requested", b"cancel_requested", "content", b"content", "created_at", b"created_at", "failed_attempts", b"failed_attempts", "failures", b"failures", "finished_at", b"finished_at", "headers", b"headers", "hold", b"hold", "id", b"id", "idempotency_key", b"idempotency_key", "key", b"key", "kind", b"kind", "labels", b"labels", "last_error", b"last_error", "locked_at", b"locked_at", "locked_by", b"locked_by", "losses", b"losses", "max_attempts", b"max_attempts", "output", b"output", "output_json", b"output_json", "payload", b"payload", "payload_json", b"payload_json", "priority", b"priority", "progress", b"progress", "queue", b"queue", "reason", b"reason", "result", b"result", "retry_policy", b"retry_policy", "run_at", b"run_at", "status", b"status", "timeout", b"timeout", "unique_key", b"unique_key", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__hold: _TypeAlias = _typing.Literal["hold"]  # noqa: Y015
     _WhichOneofArgType__hold: _TypeAlias = _typing.Literal["_hold", b"_hold"]  # noqa: Y015

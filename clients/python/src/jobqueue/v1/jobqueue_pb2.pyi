@@ -377,19 +377,26 @@ class RetryJobRequest(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     PAYLOAD_FORMAT_FIELD_NUMBER: _builtins.int
+    RESPECT_UNIQUE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The job's id."""
     payload_format: _job_pb2.PayloadFormat.ValueType
     """The form of the payload and the output in the answer. Default PAYLOAD_FORMAT_VALUE."""
+    respect_unique: _builtins.bool
+    """Treat the name of a unique job as an enqueue does: the call fails while another job holds it, and else the job holds
+    its name again. A name that is held for a period alone is judged and not taken, since the period began at the enqueue.
+    Default: the job is retried whoever holds its name, and two of the name may wait. A job that is not unique has no name.
+    """
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         payload_format: _job_pb2.PayloadFormat.ValueType = ...,
+        respect_unique: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "payload_format", b"payload_format"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "payload_format", b"payload_format", "respect_unique", b"respect_unique"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -276,6 +276,8 @@ class JobQueueServicer(object):
         - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
         - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
         - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
+        - ALREADY_EXISTS, DUPLICATE: another job holds the job's name, and `respect_unique` is set; metadata `job_id` is that
+        job's id. Nothing has changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

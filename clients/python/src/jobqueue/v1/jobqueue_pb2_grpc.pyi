@@ -143,6 +143,8 @@ class JobQueueStub:
     - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
     - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
     - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
+    - ALREADY_EXISTS, DUPLICATE: another job holds the job's name, and `respect_unique` is set; metadata `job_id` is that
+      job's id. Nothing has changed.
     """
     ReleaseJob: _grpc.UnaryUnaryMultiCallable[_jobqueue_pb2.ReleaseJobRequest, _jobqueue_pb2.ReleaseJobResponse]
     """Lets a job that was enqueued with `hold` go: it is put at the end of its line, and starts as any job. A `run_at` in
@@ -384,6 +386,8 @@ class JobQueueAsyncStub(JobQueueStub):
     - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
     - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
     - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
+    - ALREADY_EXISTS, DUPLICATE: another job holds the job's name, and `respect_unique` is set; metadata `job_id` is that
+      job's id. Nothing has changed.
     """
     ReleaseJob: _aio.UnaryUnaryMultiCallable[_jobqueue_pb2.ReleaseJobRequest, _jobqueue_pb2.ReleaseJobResponse]  # type: ignore[assignment]
     """Lets a job that was enqueued with `hold` go: it is put at the end of its line, and starts as any job. A `run_at` in
@@ -658,6 +662,8 @@ class JobQueueServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT, FIELD_INVALID: id is not a UUID.
         - NOT_FOUND, JOB_NOT_FOUND: no job has this id; it never existed, was deleted, or its retention ended.
         - FAILED_PRECONDITION, JOB_NOT_TERMINAL: the job has not ended; metadata `status` is its status. HTTP 409.
+        - ALREADY_EXISTS, DUPLICATE: another job holds the job's name, and `respect_unique` is set; metadata `job_id` is that
+          job's id. Nothing has changed.
         """
 
     @_abc_1.abstractmethod

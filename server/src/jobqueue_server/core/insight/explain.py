@@ -15,6 +15,7 @@ from ...scope import Scope
 from ...store.insight.insight import InsightStore
 from ..catalog.catalog import Catalog
 from .estimate import Estimate, estimate_of
+from .names import NameOf, name_of
 from .reasons import Code, Facts, KeyOf, Pause, Reason, Total, reasons_of, status_of, summary_of
 from .workers import Fleet
 
@@ -38,6 +39,7 @@ class Explanation:
         read_at: When this was so.
         unknown: The servers whose workers are not known.
         estimate: When the job may start, where it waits for its turn alone.
+        name: Its name, and which job holds it; None: it is not unique.
     """
 
     job_id: UUID
@@ -48,6 +50,7 @@ class Explanation:
     read_at: datetime
     unknown: tuple[str, ...]
     estimate: Estimate | None
+    name: NameOf | None = None
 
 
 class Explain:
@@ -115,6 +118,7 @@ class Explain:
             row["now"],
             workers.unknown,
             estimate,
+            name_of(row),
         )
 
     async def _key(self, scope: Scope, job_id: UUID) -> KeyOf | None:

@@ -178,6 +178,7 @@ class Batch:
             created_at=_time_of(row.id),
             updated_at=at,
             timeout=None if row.timeout_ms is None else timedelta(milliseconds=row.timeout_ms),
+            unique_key=None if row.name is None else row.name.key,
         )
 
     # ---- what becomes of a batch in line
@@ -289,6 +290,7 @@ _as_asked = _compiled(
     "created_at",
     "updated_at",
     "timeout",
+    "unique_key",
 )
 
 

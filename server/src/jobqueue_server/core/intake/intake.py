@@ -142,6 +142,7 @@ class Intake:
                     unique.on_conflict,
                     unique.replace,
                     unique.max_delay,
+                    unique.key,
                 )
             )
         if jobs.keys is not None:

@@ -58,18 +58,24 @@ class JobChanges:
             self._ends.tell([Ended((job_id,), cancelled.job.kind, "cancelled")])
         return shown(scope, cancelled.job), cancelled.pending
 
-    async def retry(self, scope: Scope, job_id: UUID) -> Job:
+    async def retry(self, scope: Scope, job_id: UUID, *, respect_unique: bool = False) -> Job:
         """Queues an ended job again, with its history and attempts, and its failures and losses forgotten.
 
         Answers the job as this call left it, also where it has moved on since.
 
+        Args:
+            scope: Whose job it is.
+            job_id: The job.
+            respect_unique: A unique job takes its name again, or is not retried.
+
         Raises:
             JobNotTerminal: It has not ended.
+            Duplicate: Another job holds its name, which is to be respected.
             JobNotFound: There is none, or the principal may neither do this nor read it.
             NotAllowed: The principal may read it, and not do this.
         """
         await self._require(scope, Permission.OPERATE, job_id, "retry the job")
-        retried = await self._store.retry(scope, job_id)
+        retried = await self._store.retry(scope, job_id, respect_unique=respect_unique)
         if retried.held:
             self._key_calls.ripe()
         else:

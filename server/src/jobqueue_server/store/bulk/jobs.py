@@ -12,6 +12,7 @@ from uuid import UUID
 from ...grants import Grants, Permission
 from ...lifecycle import TERMINAL, Status
 from ..database import Database, Record, Session
+from ..operate.names import take_again
 from ..query.reads import id_range
 from . import operations
 from .operations import Operation, State
@@ -80,7 +81,7 @@ class Step:
     Attributes:
         operation: As it is now.
         changed: How many jobs were changed.
-        skipped: How many were changed by another caller first.
+        skipped: How many were changed by another caller first, or may not hold their name.
         looked: How many candidates were looked at.
         retried: Of a retry: where the jobs wait now.
         cancelled: Of a cancel: what it did to each job.
@@ -220,10 +221,13 @@ class BulkStore:
 
 
 async def _retry(session: Session, operation: Operation, ids: Sequence[UUID]) -> Sequence[Retried]:
-    locked = await _locked(session, operation, ids)
+    request = operation.request
+    if request.respect_unique:
+        refused = await take_again(session, operation.namespace, ids)
+        ids = [each for each in ids if each not in refused]
+    locked = await _locked(session, operation, ids) if ids else []
     if not locked:
         return ()
-    request = operation.request
     if request.to_queue is not None:
         await _move(session, operation.namespace, request.to_queue, locked)
     rows = await session.fetch(

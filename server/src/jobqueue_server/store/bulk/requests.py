@@ -75,6 +75,7 @@ class Request:
         delay: Of a retry: how long after it the earliest start is.
         to_queue: Of a retry: the queue in which the jobs wait then. None: each stays in its own.
         reset_checkpoint: Of a retry: whether each begins anew.
+        respect_unique: Of a retry: whether one is left out whose name another job holds.
     """
 
     selection: Selection
@@ -86,6 +87,7 @@ class Request:
     delay: timedelta = timedelta()
     to_queue: str | None = None
     reset_checkpoint: bool = False
+    respect_unique: bool = False
 
 
 def to_json(request: Request) -> str:
@@ -112,6 +114,7 @@ def to_json(request: Request) -> str:
         "delay_us": request.delay // _MICROSECOND,
         "to_queue": request.to_queue,
         "reset_checkpoint": request.reset_checkpoint,
+        "respect_unique": request.respect_unique,
     }
     return json.dumps({name: value for name, value in stored.items() if value}, sort_keys=True)
 
@@ -143,6 +146,7 @@ def from_json(text: str) -> Request:
         stored.get("delay_us", 0) * _MICROSECOND,
         stored.get("to_queue"),
         stored.get("reset_checkpoint", False),
+        stored.get("respect_unique", False),
     )
 
 

@@ -6,6 +6,7 @@ cost as much as the job.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class Name:
         on_conflict: What becomes of the job if another one holds the name.
         replace: What of that one is changed then.
         max_delay: How long after its enqueue that one starts at most.
+        key: The name as its producer gave it; None: the payload makes it.
     """
 
     digest: bytes
@@ -46,6 +48,15 @@ class Name:
     on_conflict: OnConflict = OnConflict.KEEP
     replace: tuple[UniqueField, ...] = ()
     max_delay: timedelta | None = None
+    key: str | None = None
+
+    @property
+    def stored(self) -> str:
+        """What the job keeps of it, as JSON: by this a retry finds its name, and a reader its key."""
+        stored: dict[str, object] = {"digest": self.digest.hex(), "until": int(self.until)}
+        if self.key is not None:
+            stored["key"] = self.key
+        return json.dumps(stored)
 
 
 @dataclass(frozen=True, slots=True)

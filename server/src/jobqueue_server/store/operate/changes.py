@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from ...errors import Internal, JobNotFound, JobNotHeld, JobNotTerminal, JobTerminal
+from ...errors import Duplicate, Internal, JobNotFound, JobNotHeld, JobNotTerminal, JobTerminal
 from ...lifecycle import Status
 from ...model import Job
 from ...scope import Scope
 from ..access.audit import audited
 from ..database import Database, Session
 from ..query.reads import job_of
+from .names import take_again
 
 # A job may move between its live row and its end while we read. Then we read it again. Each turn of that needs a
 # settlement and a retry of the same job in between.
@@ -104,14 +105,22 @@ class ChangeStore:
                 )
         raise _restless(job_id)
 
-    async def retry(self, scope: Scope, job_id: UUID) -> Retried:
+    async def retry(self, scope: Scope, job_id: UUID, *, respect_unique: bool = False) -> Retried:
         """Queues an ended job again.
 
         Raises:
             JobNotTerminal: It has not ended.
+            Duplicate: Another job holds its name, which is to be respected.
         """
         async with audited(self._database) as transaction:
+            refused = await take_again(transaction, scope.namespace, [job_id]) if respect_unique else {}
             await _lock_finished(scope, transaction, job_id)
+            if job_id in refused:
+                raise Duplicate(
+                    f"the job {refused[job_id]} holds the name of this one; retry it without `respect_unique`, or once "
+                    "that one has let go",
+                    metadata={"job_id": str(refused[job_id])},
+                )
             row = await transaction.fetchrow("retry_job", job_id)
             if row is None:
                 raise JobNotFound.of(job_id)

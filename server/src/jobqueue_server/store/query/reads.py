@@ -141,6 +141,7 @@ def job_of(row: Record) -> Job:
         row,
         status=Status(row["status"]),
         hold=None if row["hold"] is None else Hold(row["hold"]),
+        unique_key=json.loads(row["unique_name"]).get("key") if row["unique_name"] else None,
         timeout=None if row["timeout_ms"] is None else row["timeout_ms"] * _MILLISECOND,
         retry_policy=policy,
         labels=json.loads(row["labels"]) if row["labels"] else {},

@@ -5,6 +5,7 @@
 -- those of $3; null where it is in no line. Bounded: a probe for each lane and priority, and $4 rows in all. A range over
 -- the priorities would read those that are due later too. A job that runs alone is behind jobs of its sort.
 -- The states are literals, since a parameter would bar the partial indexes.
+-- Of a unique job: who holds its name, by the rule of judge_names.sql. name_holder is null where none does.
 with own as materialized (
     select j.id, j.lane_id, q.id as queue_id, q.name as queue, k.name as kind, l.priority, l.state, l.hold, l.run_at,
            l.attempts, l.failures, l.losses, l.max_attempts, l.changed_at, l.deadline, l.session_id,
@@ -12,6 +13,7 @@ with own as materialized (
            f.status as ended, f.reason, f.finished_at,
            q.paused_at, q.paused_by, q.pause_reason, octet_length(j.payload) as size, k.id as kind_id,
            q.max_running as queue_max_running, k.max_running as kind_max_running, coalesce(k.slot_weight, 1) as weight,
+            j.unique_name,
            case when q.rate_count is not null
                then next_of_rate(r.tat, now(), q.rate_count, q.rate_period_ms, q.rate_burst) end as queue_next_start,
            case when k.rate_count is not null
@@ -98,9 +100,22 @@ counted_of_kind as (
 )
 select own.*, s.name as worker, (select jobs from ahead) as ahead, now() as now,
        (select jobs from counted) as queue_counted, (select jobs from counted_of_kind) as kind_counted,
-       t.outcome, t.reason as last_reason, left(t.message, 1000) as last_error
+       t.outcome, t.reason as last_reason, left(t.message, 1000) as last_error,
+       own.unique_name ->> 'key' as name_key, n.job_id as name_holder, n.until as name_until, n.holds_until as name_period
 from own
 left join worker_session s on s.id = own.session_id
+left join lateral (
+    select u.job_id, u.until, case when u.holds_until > now() then u.holds_until end as holds_until
+    from unique_hold u
+    where u.digest = decode(own.unique_name ->> 'digest', 'hex')
+        and (
+            coalesce(u.holds_until > now(), false)
+            or exists (
+                select from live_job l
+                where l.id = u.job_id and (u.until = 2 or (u.until = 1 and l.state <> 2))
+            )
+        )
+) n on true
 left join lateral (
     select a.outcome, a.reason, a.message from attempt a where a.job_id = $1 order by a.attempt desc limit 1
 ) t on true

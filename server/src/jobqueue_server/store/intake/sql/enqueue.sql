@@ -7,6 +7,7 @@
 -- fields: parameters
 -- $14 priority int2[]  $15 max_attempts int2[]  $16 timeout_ms int4[]  $17 min_backoff_ms int4[]
 -- $18 max_backoff_ms int4[]  $19 labels text[]  $20 headers bytea[]  $21 idempotency_key text[]
+-- $23 unique_name text[]
 -- end of fields
 -- For each job, and empty where no job of the batch has one:
 -- fields: parameters of each job
@@ -83,6 +84,7 @@ body as (
         id, run_at, lane_id,
         -- fields: columns,
         priority, max_attempts, timeout_ms, min_backoff_ms, max_backoff_ms, labels, headers, idempotency_key, key,
+        unique_name,
         -- end of fields
         payload
     )
@@ -91,6 +93,7 @@ body as (
         -- fields: values,
         coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run], ($17::int4[])[run],
         ($18::int4[])[run], ($19::text[])[run]::jsonb, ($20::bytea[])[run], ($21::text[])[run], key,
+        ($23::text[])[run]::jsonb,
         -- end of fields
         payload
     from placed

@@ -3,6 +3,7 @@
 -- fields: parameters
 -- $14 priority int2[]  $15 max_attempts int2[]  $16 timeout_ms int4[]  $17 min_backoff_ms int4[]
 -- $18 max_backoff_ms int4[]  $19 labels text[]  $20 headers bytea[]  $21 idempotency_key text[]
+-- $23 unique_name text[]
 -- end of fields
 -- For each job, and empty where no job of the batch has one:
 -- fields: parameters of each job
@@ -10,7 +11,7 @@
 -- end of fields
 -- For each job too, turnstile.id; null: nothing limits the job.
 -- fields: parameter of the stile
--- $23 stile int8[]
+-- $24 stile int8[]
 -- end of fields
 -- A job with a stile and no hold asks for a token. Those that get none wait for their key, and are among `kept`. Where
 -- others wait already, none gets one: a key's jobs go in turn. Nor does one where the queue has a rate, which promote.sql
@@ -73,7 +74,7 @@ came as materialized (
         $22::text[],
         -- end of fields
         -- fields: argument of the stile,
-        $23::int8[],
+        $24::int8[],
         -- end of fields
         $9::bytea[]
     ) with ordinality as a (
@@ -236,6 +237,7 @@ body as (
         id, run_at, lane_id,
         -- fields: columns,
         priority, max_attempts, timeout_ms, min_backoff_ms, max_backoff_ms, labels, headers, idempotency_key, key,
+        unique_name,
         -- end of fields
         payload
     )
@@ -244,6 +246,7 @@ body as (
         -- fields: values,
         coalesce(($14::int2[])[run], 0), coalesce(($15::int2[])[run], 3), ($16::int4[])[run], ($17::int4[])[run],
         ($18::int4[])[run], ($19::text[])[run]::jsonb, ($20::bytea[])[run], ($21::text[])[run], key,
+        ($23::text[])[run]::jsonb,
         -- end of fields
         payload
     from placed

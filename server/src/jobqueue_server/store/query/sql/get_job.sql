@@ -6,7 +6,7 @@
 select j.id, q.name as queue, k.name as kind, uuid_time(j.id) as created_at,
        -- fields: shown in every view,
        j.priority, j.max_attempts, j.timeout_ms, j.min_backoff_ms, j.max_backoff_ms, j.labels::text as labels,
-       j.idempotency_key, j.key,
+       j.idempotency_key, j.key, j.unique_name::text as unique_name,
        -- end of fields
        case when f.id is not null then f.status
             when l.state = 2 then 2

@@ -102,7 +102,7 @@ found as materialized (
         select j.run_at as asked_run_at,
                -- fields: shown in every view,
                j.priority, j.max_attempts, j.timeout_ms, j.min_backoff_ms, j.max_backoff_ms, j.labels::text as labels,
-               j.idempotency_key, j.key,
+               j.idempotency_key, j.key, j.unique_name::text as unique_name,
                -- end of fields
                octet_length(j.payload)
                -- fields: bytes in full
@@ -152,7 +152,7 @@ fitting as materialized (
                600
                -- fields: bytes in every view
                + coalesce(octet_length(d.labels), 0) + coalesce(octet_length(d.idempotency_key), 0)
-               + coalesce(octet_length(d.key), 0)
+               + coalesce(octet_length(d.key), 0) + coalesce(octet_length(d.unique_name), 0)
                -- end of fields
                + coalesce(octet_length(d.last_error), 0) + coalesce(octet_length(d.progress_message), 0)
                + case when $11 then d.body_bytes + coalesce(h.bytes, 0) else 0 end

@@ -51,7 +51,7 @@ found as materialized (
         select j.id, j.lane_id, j.run_at as asked_run_at,
                -- fields: shown in every view,
                j.priority, j.max_attempts, j.timeout_ms, j.min_backoff_ms, j.max_backoff_ms, j.labels::text as labels,
-               j.idempotency_key, j.key,
+               j.idempotency_key, j.key, j.unique_name::text as unique_name,
                -- end of fields
                octet_length(j.payload)
                -- fields: bytes in full
@@ -103,7 +103,7 @@ weighed as materialized (
                600
                -- fields: bytes in every view
                + coalesce(octet_length(d.labels), 0) + coalesce(octet_length(d.idempotency_key), 0)
-               + coalesce(octet_length(d.key), 0)
+               + coalesce(octet_length(d.key), 0) + coalesce(octet_length(d.unique_name), 0)
                -- end of fields
                + coalesce(octet_length(d.last_error), 0) + coalesce(octet_length(d.progress_message), 0)
                + case when $9 then coalesce(d.body_bytes, 0) + coalesce(h.bytes, 0) else 0 end

@@ -175,6 +175,11 @@ public final class Job {
         return message.hasHold() ? Optional.of(Hold.of(message.getHold())) : Optional.empty();
     }
 
+    /** The name that it was enqueued with ({@link Unique}). Empty: it is not unique, or its payload makes the name. */
+    public String uniqueKey() {
+        return message.getUniqueKey();
+    }
+
     /** Of the answer to an enqueue: whether the job was there before, by its idempotency key. */
     public boolean replayed() {
         return replayed;
