@@ -49,7 +49,7 @@ def test_as_many_slots_are_offered_as_came_back_and_there_are():
 
 def test_no_slot_is_offered_to_jobs_that_take_several():
     heavy = replace(TWO, weight=2)
-    brain = Brain(ONE, heavy)
+    brain = Brain(ONE, heavy, tuning=FEW)
     brain.attach(session(1, 10, ONE, heavy))
     assert offered(brain, ending(3)) == ({1: 3}, {1: (0, 3)})
     brain.lines.seen(heavy.id, 0)

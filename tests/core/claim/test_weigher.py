@@ -39,7 +39,8 @@ class Line:
 
     async def waiting(self, targets: Sequence[ClaimTarget], most: int, *, sizes: bool) -> list[Waiting]:
         self.looks += 1
-        return self.waits[:most]
+        asked = {target.lane_id for target in targets}
+        return [each for each in self.waits if each.lane_id in asked][:most]
 
 
 def planner(
@@ -137,24 +138,46 @@ async def test_lines_in_which_nothing_waits_are_looked_at_no_more():
     assert group.waiting(brain.lines)
 
 
+LIMITED = replace(heavy_lane(3, 2), gated=True, kind_max_running=9)
+
+
 async def test_what_keeps_slots_for_one_keeps_them_for_no_other():
-    one = of(1, 3)
+    lanes = (LIGHT, HEAVY, LIMITED)
+    one = of(1, 3, lanes)
     one.claim_begins(2)
-    weigher, group, _ = planner(Line(LIGHT, HEAVY), one)
-    assert weigher.slots(group, 2, "limited", 10) == []
+    weigher, group, _ = planner(Line(LIGHT, HEAVY, LIMITED), one, lanes=lanes)
+    assert await weigher.slots(group, [LIMITED], 10) == []
     assert one.kept == 2
     assert await weigher.plan(group) is None
     assert one.kept == 2
     one.claim_ended(2)
-    assert weigher.slots(group, 2, "limited", 10) == [one]
+    assert await weigher.slots(group, [LIMITED], 10) == [one]
     assert one.kept == 0
 
 
-def test_as_many_are_dealt_at_once_as_fit():
-    one, two = of(1, 7), of(2, 5)
-    weigher, group, _ = planner(Line(), one, two)
-    assert sorted(each.id for each in weigher.slots(group, 2, "limited", 10)) == [1, 1, 1, 2, 2]
-    assert weigher.each(group, 6, "alone", [one, two]) == [one]
+async def test_no_slots_are_kept_for_a_limited_job_that_is_gone():
+    lanes = (LIGHT, LIMITED)
+    one = of(1, 3, lanes)
+    one.claim_begins(2)
+    line = Line(LIMITED)
+    weigher, group, brain = planner(line, one, lanes=lanes)
+    assert await weigher.slots(group, [LIMITED], 10) == []
+    assert one.kept == 2
+    weigher.round_ended()
+    line.waits = []
+    assert await weigher.slots(group, [LIMITED], 10) == []
+    assert not group.waiting(brain.lines, [LIMITED])
+    weigher.round_ended()
+    assert one.kept == 0
+
+
+async def test_as_many_are_dealt_at_once_as_fit():
+    lanes = (LIGHT, LIMITED)
+    one, two = of(1, 7, lanes), of(2, 5, lanes)
+    weigher, group, _ = planner(Line(), one, two, lanes=lanes)
+    found = await weigher.slots(group, [LIMITED], 10)
+    assert sorted(each.id for each in found) == [1, 1, 1, 2, 2]
+    assert await weigher.each(group, [heavy_lane(4, 6)], [one, two]) == [one]
 
 
 def test_a_job_that_is_too_heavy_for_each_worker_holds_up_nothing():

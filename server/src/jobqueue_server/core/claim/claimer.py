@@ -174,7 +174,7 @@ class Claimer:
                 return None
             if counted is None and group.weighs(self._lines):
                 return await self._weigher.plan(group)
-            slots = self._deal(group, counted)
+            slots = await self._deal(group, counted)
             if not slots:
                 return None
             targets, lines = group.targets(self._lines, len(slots), counted)
@@ -197,10 +197,10 @@ class Claimer:
                 return Plan.of(slots, targets, lines, 1 if counted is None else counted[0].weight)
             await self._activity.progress()
 
-    def _deal(self, group: Group, counted: list[Lane] | None) -> list[Session]:
+    async def _deal(self, group: Group, counted: list[Lane] | None) -> list[Session]:
         most = self._tuning.most_claimed
         if counted is not None and counted[0].weight > 1:
-            return self._weigher.slots(group, counted[0].weight, (group, counted[0].id), most)
+            return await self._weigher.slots(group, counted, most)
         return deal(group.by_room(), most, whole=self._load.cpu_overcommitted)
 
     async def _claim_isolated(self, group: Group) -> bool:
@@ -218,7 +218,7 @@ class Claimer:
         if weight == 1:
             slots = [session for session in alone if session.free > 0]
         else:
-            slots = self._weigher.each(group, weight, (group, lanes[0].id, "isolated"), alone)
+            slots = await self._weigher.each(group, lanes, alone)
         if slots and any(session.capacity.by_kind for session in group.sessions):
             lanes = [lane for lane in lanes if any(session.free_for(lane.kind) > 0 for session in slots)]
         if not slots or not lanes or not await self._isolated_fits(slots[0], lanes):

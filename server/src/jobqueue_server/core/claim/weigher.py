@@ -90,30 +90,41 @@ class Weigher:
         self._keep_all(group, dealt.keeps)
         return _plan(dealt, targets, lines)
 
-    def slots(self, group: Group, weight: int, owner: Hashable, most: int) -> list[Session]:
-        """Who gets the next jobs of this weight: one entry for each, none where one has to keep slots first.
+    async def slots(self, group: Group, lanes: list[Lane], most: int) -> list[Session]:
+        """Who gets the next jobs of these lanes, which ask limits: one entry for each, none where slots are kept first.
 
-        For jobs that are not compared with others by their order. `owner`: for whom slots are kept.
+        Such jobs are not compared with others by their order.
         """
+        owner, weight = (group, lanes[0].id), lanes[0].weight
         rooms = self._rooms(group, owner)
         found = [room.session for room in rooms for _ in range(min(room.slots // weight, room.jobs))][:most]
         if found:
             self._keep_all(owner, {})
+            return found
+        targets, lines = group.targets(self._lines, 1, lanes)
+        marks = [line.mark for line in lines]
+        waiting = await self._store.waiting(targets, 1, sizes=False)
+        if waiting:
+            self._keep_any(group, weight, owner, self._rooms(group, owner))
         else:
-            self._keep_any(group, weight, owner, rooms)
-        return found
+            # No claim will find that out, as none can be made.
+            _used_up(targets, lines, marks, waiting)
+        return []
 
-    def each(
-        self, group: Group, weight: int, owner: Hashable, sessions: Collection[Session]
-    ) -> list[Session]:
-        """As `slots`, of these sessions each once."""
+    async def each(self, group: Group, lanes: list[Lane], sessions: Collection[Session]) -> list[Session]:
+        """As `slots`, of these sessions each once, for jobs that run isolated."""
+        owner, weight = (group, lanes[0].id, "isolated"), lanes[0].weight
         rooms = [self._room(session, owner) for session in sessions]
         found = [room.session for room in rooms if room.slots >= weight and room.jobs > 0]
         if found:
             self._keep_all(owner, {})
-        else:
+            return found
+        marks = {lane.id: self._lines.isolated[lane.id] for lane in lanes}
+        if await self._store.heads_isolated(list(marks)):
             self._keep_any(group, weight, owner, [room for room in rooms if room.slots > 0])
-        return found
+        else:
+            self._lines.none_isolated(marks)
+        return []
 
     def round_ended(self) -> None:
         """Each group had its claims. Slots for which no group asked are free again."""
@@ -212,8 +223,6 @@ class Weigher:
             if session not in keeps:
                 self._free(session)
         for session, slots in keeps.items():
-            if self._keeps.get(session, owner) != owner:
-                continue
             self._keeps[session] = owner
             self._asked.add(session)
             if session.kept != slots:
