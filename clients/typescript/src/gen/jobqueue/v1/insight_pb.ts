@@ -9,7 +9,7 @@ import { file_google_api_field_behavior } from "../../google/api/field_behavior_
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_jobqueue_v1_access } from "./access_pb.js";
-import type { Job_Status } from "./job_pb.js";
+import type { Job_Status, Unique_Until } from "./job_pb.js";
 import { file_jobqueue_v1_job } from "./job_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jobqueue/v1/insight.proto.
  */
 export const file_jobqueue_v1_insight: GenFile = /*@__PURE__*/
-  fileDesc("Chlqb2JxdWV1ZS92MS9pbnNpZ2h0LnByb3RvEgtqb2JxdWV1ZS52MSIlChFFeHBsYWluSm9iUmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAiKfAgoSRXhwbGFpbkpvYlJlc3BvbnNlEg4KBmpvYl9pZBgBIAEoCRInCgZzdGF0dXMYAiABKA4yFy5qb2JxdWV1ZS52MS5Kb2IuU3RhdHVzEg8KB3N1bW1hcnkYAyABKAkSJAoHcmVhc29ucxgEIAMoCzITLmpvYnF1ZXVlLnYxLlJlYXNvbhIyCg5jb3VsZF9zdGFydF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHcmVhZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHdW5rbm93bhgHIAMoCRInCghlc3RpbWF0ZRgIIAEoCzIVLmpvYnF1ZXVlLnYxLkVzdGltYXRlIqIBCghFc3RpbWF0ZRINCgVhaGVhZBgBIAEoBRIOCgZjYXBwZWQYAiABKAgSFwoPZW5kc19wZXJfc2Vjb25kGAMgASgBEi8KC2VhcmxpZXN0X2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglsYXRlc3RfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItIGCgZSZWFzb24SJgoEY29kZRgBIAEoDjIYLmpvYnF1ZXVlLnYxLlJlYXNvbi5Db2RlEg8KB21lc3NhZ2UYAiABKAkSFAoMdW5ibG9ja2VkX2J5GAMgAygJEiUKA2VuZBgEIAEoCzIWLmpvYnF1ZXVlLnYxLkVuZERldGFpbEgAEi0KB2F0dGVtcHQYBSABKAsyGi5qb2JxdWV1ZS52MS5BdHRlbXB0RGV0YWlsSAASJQoDZHVlGAYgASgLMhYuam9icXVldWUudjEuRHVlRGV0YWlsSAASKQoFcGF1c2UYByABKAsyGC5qb2JxdWV1ZS52MS5QYXVzZURldGFpbEgAEi0KB3dvcmtlcnMYCCABKAsyGi5qb2JxdWV1ZS52MS5Xb3JrZXJzRGV0YWlsSAASJwoEbGluZRgJIAEoCzIXLmpvYnF1ZXVlLnYxLkxpbmVEZXRhaWxIABIlCgNrZXkYCiABKAsyFi5qb2JxdWV1ZS52MS5LZXlEZXRhaWxIABIpCgV0b3RhbBgMIAEoCzIYLmpvYnF1ZXVlLnYxLlRvdGFsRGV0YWlsSAAinAMKBENvZGUSFAoQQ09ERV9VTlNQRUNJRklFRBAAEgwKCFRFUk1JTkFMEAESDgoKSVNfUlVOTklORxACEhAKDEhFTERfQllfSEFORBADEgsKB05PVF9EVUUQBBILCgdCQUNLT0ZGEAUSEAoMUVVFVUVfUEFVU0VEEAYSDQoJTk9fV09SS0VSEAcSDQoJTk9fQ1JFRElUEAgSFAoQV09SS0VSU19EUkFJTklORxAJEg4KClJVTlNfQUxPTkUQChIKCgZCRUhJTkQQCxISCg5BQk9VVF9UT19TVEFSVBAMEhAKDEtFWV9BVF9MSU1JVBANEgwKCEtFWV9SQVRFEA4SDgoKS0VZX1BBVVNFRBAPEg0KCUtFWV9PUkRFUhAQEg8KC0tFWV9CTE9DS0VEEBESEgoOUVVFVUVfQVRfTElNSVQQEhIOCgpRVUVVRV9SQVRFEBMSEQoNS0lORF9BVF9MSU1JVBAUEg0KCUtJTkRfUkFURRAVEgwKCEtFWV9UVVJOEBYSGgoWTk9fV09SS0VSX0xBUkdFX0VOT1VHSBAXQggKBmRldGFpbCJgCgtUb3RhbERldGFpbBITCgttYXhfcnVubmluZxgBIAEoBRIPCgdydW5uaW5nGAIgASgFEisKB25leHRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkwKCUVuZERldGFpbBIOCgZyZWFzb24YASABKAkSLwoLZmluaXNoZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqYBCg1BdHRlbXB0RGV0YWlsEg8KB2F0dGVtcHQYASABKAUSDgoGd29ya2VyGAIgASgJEikKBXNpbmNlGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtkZWFkbGluZV9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQY2FuY2VsX3JlcXVlc3RlZBgFIAEoCCKIAQoJRHVlRGV0YWlsEioKBnJ1bl9hdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIZmFpbHVyZXMYAiABKAUSFAoMbWF4X2F0dGVtcHRzGAMgASgFEhMKC2xhc3RfcmVhc29uGAQgASgJEhIKCmxhc3RfZXJyb3IYBSABKAkiVAoLUGF1c2VEZXRhaWwSKQoFc2luY2UYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgoKAmJ5GAIgASgJEg4KBnJlYXNvbhgDIAEoCSKKAgoNV29ya2Vyc0RldGFpbBIQCghzZXNzaW9ucxgBIAEoBRINCgVzbG90cxgCIAEoBRISCgpmcmVlX3Nsb3RzGAMgASgFEhQKDGZ1bGxfYnlfa2luZBgEIAEoBRIVCg1mdWxsX2J5X2J5dGVzGAUgASgFEhAKCGRyYWluaW5nGAYgASgFEhEKCWlzb2xhdGluZxgHIAEoBRIwCgduZWFyZXN0GAggAygLMh8uam9icXVldWUudjEuV29ya2VyU3Vic2NyaXB0aW9uEhMKC3Nsb3Rfd2VpZ2h0GAkgASgFEhIKCm1vc3Rfc2xvdHMYCiABKAUSFwoPbW9zdF9mcmVlX3Nsb3RzGAsgASgFIkMKEldvcmtlclN1YnNjcmlwdGlvbhINCgVxdWV1ZRgBIAEoCRIMCgRraW5kGAIgASgJEhAKCHNlc3Npb25zGAMgASgFIisKCkxpbmVEZXRhaWwSDQoFYWhlYWQYASABKAUSDgoGY2FwcGVkGAIgASgIIu4BCglLZXlEZXRhaWwSCwoDa2V5GAEgASgJEhMKC21heF9ydW5uaW5nGAIgASgFEg0KBXRha2VuGAMgASgFEicKB2hvbGRlcnMYBCADKAsyFi5qb2JxdWV1ZS52MS5LZXlIb2xkZXISDQoFYWhlYWQYBSABKAUSDgoGY2FwcGVkGAYgASgIEisKB25leHRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXBhdXNlGAggASgLMhguam9icXVldWUudjEuUGF1c2VEZXRhaWwSEgoKYmxvY2tlZF9ieRgJIAEoCSJWCglLZXlIb2xkZXISDgoGam9iX2lkGAEgASgJEg4KBndvcmtlchgCIAEoCRIpCgVzaW5jZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiLAoVR2V0UXVldWVEZW1hbmRSZXF1ZXN0EhMKBXF1ZXVlGAEgASgJQgTiQQECIscDChZHZXRRdWV1ZURlbWFuZFJlc3BvbnNlEhAKCHJ1bm5hYmxlGAEgASgFEg4KBmNhcHBlZBgCIAEoCBIPCgdydW5uaW5nGAMgASgFEgwKBGhlbGQYBCABKAUSDQoFbGF0ZXIYBSABKAUSDgoGcGF1c2VkGAYgASgFEg8KB3dvcmtlcnMYByABKAUSDQoFc2xvdHMYCCABKAUSEgoKZnJlZV9zbG90cxgJIAEoBRI2ChNvbGRlc3RfcnVubmFibGVfYWdlGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhQKDHdhbnRlZF9zbG90cxgLIAEoBRIfChdtb3JlX3dvcmtlcnNfd291bGRfaGVscBgMIAEoCBILCgN3aHkYDSABKAkSKwoHcmVhZF9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHdW5rbm93bhgPIAMoCRITCgtoZWxkX2J5X2tleRgQIAEoBRIUCgxiZXlvbmRfbGltaXQYEiABKAUSGwoTYXJyaXZhbHNfcGVyX3NlY29uZBgTIAEoARIXCg9lbmRzX3Blcl9zZWNvbmQYFCABKAEyiAIKB0luc2lnaHQSdQoKRXhwbGFpbkpvYhIeLmpvYnF1ZXVlLnYxLkV4cGxhaW5Kb2JSZXF1ZXN0Gh8uam9icXVldWUudjEuRXhwbGFpbkpvYlJlc3BvbnNlIiaKgBkFCgEDEAOC0+STAhcSFS92MS9qb2JzL3tpZH06ZXhwbGFpbhKFAQoOR2V0UXVldWVEZW1hbmQSIi5qb2JxdWV1ZS52MS5HZXRRdWV1ZURlbWFuZFJlcXVlc3QaIy5qb2JxdWV1ZS52MS5HZXRRdWV1ZURlbWFuZFJlc3BvbnNlIiqKgBkFCgEDEAKC0+STAhsSGS92MS9xdWV1ZXMve3F1ZXVlfTpkZW1hbmRCSQoPZGV2LmpvYnF1ZXVlLnYxQgxJbnNpZ2h0UHJvdG9QAVomam9icXVldWUuZGV2L2dvL2pvYnF1ZXVlL3YxO2pvYnF1ZXVldjFiBnByb3RvMw", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_job]);
+  fileDesc("Chlqb2JxdWV1ZS92MS9pbnNpZ2h0LnByb3RvEgtqb2JxdWV1ZS52MSIlChFFeHBsYWluSm9iUmVxdWVzdBIQCgJpZBgBIAEoCUIE4kEBAiLGAgoSRXhwbGFpbkpvYlJlc3BvbnNlEg4KBmpvYl9pZBgBIAEoCRInCgZzdGF0dXMYAiABKA4yFy5qb2JxdWV1ZS52MS5Kb2IuU3RhdHVzEg8KB3N1bW1hcnkYAyABKAkSJAoHcmVhc29ucxgEIAMoCzITLmpvYnF1ZXVlLnYxLlJlYXNvbhIyCg5jb3VsZF9zdGFydF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHcmVhZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHdW5rbm93bhgHIAMoCRInCghlc3RpbWF0ZRgIIAEoCzIVLmpvYnF1ZXVlLnYxLkVzdGltYXRlEiUKBG5hbWUYCSABKAsyFy5qb2JxdWV1ZS52MS5OYW1lRGV0YWlsIpkBCgpOYW1lRGV0YWlsEgsKA2tleRgBIAEoCRIPCgdoZWxkX2J5GAIgASgJEigKBXVudGlsGAMgASgOMhkuam9icXVldWUudjEuVW5pcXVlLlVudGlsEjIKDnBlcmlvZF9lbmRzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdtZXNzYWdlGAUgASgJIqIBCghFc3RpbWF0ZRINCgVhaGVhZBgBIAEoBRIOCgZjYXBwZWQYAiABKAgSFwoPZW5kc19wZXJfc2Vjb25kGAMgASgBEi8KC2VhcmxpZXN0X2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglsYXRlc3RfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wItIGCgZSZWFzb24SJgoEY29kZRgBIAEoDjIYLmpvYnF1ZXVlLnYxLlJlYXNvbi5Db2RlEg8KB21lc3NhZ2UYAiABKAkSFAoMdW5ibG9ja2VkX2J5GAMgAygJEiUKA2VuZBgEIAEoCzIWLmpvYnF1ZXVlLnYxLkVuZERldGFpbEgAEi0KB2F0dGVtcHQYBSABKAsyGi5qb2JxdWV1ZS52MS5BdHRlbXB0RGV0YWlsSAASJQoDZHVlGAYgASgLMhYuam9icXVldWUudjEuRHVlRGV0YWlsSAASKQoFcGF1c2UYByABKAsyGC5qb2JxdWV1ZS52MS5QYXVzZURldGFpbEgAEi0KB3dvcmtlcnMYCCABKAsyGi5qb2JxdWV1ZS52MS5Xb3JrZXJzRGV0YWlsSAASJwoEbGluZRgJIAEoCzIXLmpvYnF1ZXVlLnYxLkxpbmVEZXRhaWxIABIlCgNrZXkYCiABKAsyFi5qb2JxdWV1ZS52MS5LZXlEZXRhaWxIABIpCgV0b3RhbBgMIAEoCzIYLmpvYnF1ZXVlLnYxLlRvdGFsRGV0YWlsSAAinAMKBENvZGUSFAoQQ09ERV9VTlNQRUNJRklFRBAAEgwKCFRFUk1JTkFMEAESDgoKSVNfUlVOTklORxACEhAKDEhFTERfQllfSEFORBADEgsKB05PVF9EVUUQBBILCgdCQUNLT0ZGEAUSEAoMUVVFVUVfUEFVU0VEEAYSDQoJTk9fV09SS0VSEAcSDQoJTk9fQ1JFRElUEAgSFAoQV09SS0VSU19EUkFJTklORxAJEg4KClJVTlNfQUxPTkUQChIKCgZCRUhJTkQQCxISCg5BQk9VVF9UT19TVEFSVBAMEhAKDEtFWV9BVF9MSU1JVBANEgwKCEtFWV9SQVRFEA4SDgoKS0VZX1BBVVNFRBAPEg0KCUtFWV9PUkRFUhAQEg8KC0tFWV9CTE9DS0VEEBESEgoOUVVFVUVfQVRfTElNSVQQEhIOCgpRVUVVRV9SQVRFEBMSEQoNS0lORF9BVF9MSU1JVBAUEg0KCUtJTkRfUkFURRAVEgwKCEtFWV9UVVJOEBYSGgoWTk9fV09SS0VSX0xBUkdFX0VOT1VHSBAXQggKBmRldGFpbCJgCgtUb3RhbERldGFpbBITCgttYXhfcnVubmluZxgBIAEoBRIPCgdydW5uaW5nGAIgASgFEisKB25leHRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkwKCUVuZERldGFpbBIOCgZyZWFzb24YASABKAkSLwoLZmluaXNoZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqYBCg1BdHRlbXB0RGV0YWlsEg8KB2F0dGVtcHQYASABKAUSDgoGd29ya2VyGAIgASgJEikKBXNpbmNlGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtkZWFkbGluZV9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQY2FuY2VsX3JlcXVlc3RlZBgFIAEoCCKIAQoJRHVlRGV0YWlsEioKBnJ1bl9hdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIZmFpbHVyZXMYAiABKAUSFAoMbWF4X2F0dGVtcHRzGAMgASgFEhMKC2xhc3RfcmVhc29uGAQgASgJEhIKCmxhc3RfZXJyb3IYBSABKAkiVAoLUGF1c2VEZXRhaWwSKQoFc2luY2UYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgoKAmJ5GAIgASgJEg4KBnJlYXNvbhgDIAEoCSKKAgoNV29ya2Vyc0RldGFpbBIQCghzZXNzaW9ucxgBIAEoBRINCgVzbG90cxgCIAEoBRISCgpmcmVlX3Nsb3RzGAMgASgFEhQKDGZ1bGxfYnlfa2luZBgEIAEoBRIVCg1mdWxsX2J5X2J5dGVzGAUgASgFEhAKCGRyYWluaW5nGAYgASgFEhEKCWlzb2xhdGluZxgHIAEoBRIwCgduZWFyZXN0GAggAygLMh8uam9icXVldWUudjEuV29ya2VyU3Vic2NyaXB0aW9uEhMKC3Nsb3Rfd2VpZ2h0GAkgASgFEhIKCm1vc3Rfc2xvdHMYCiABKAUSFwoPbW9zdF9mcmVlX3Nsb3RzGAsgASgFIkMKEldvcmtlclN1YnNjcmlwdGlvbhINCgVxdWV1ZRgBIAEoCRIMCgRraW5kGAIgASgJEhAKCHNlc3Npb25zGAMgASgFIisKCkxpbmVEZXRhaWwSDQoFYWhlYWQYASABKAUSDgoGY2FwcGVkGAIgASgIIu4BCglLZXlEZXRhaWwSCwoDa2V5GAEgASgJEhMKC21heF9ydW5uaW5nGAIgASgFEg0KBXRha2VuGAMgASgFEicKB2hvbGRlcnMYBCADKAsyFi5qb2JxdWV1ZS52MS5LZXlIb2xkZXISDQoFYWhlYWQYBSABKAUSDgoGY2FwcGVkGAYgASgIEisKB25leHRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBXBhdXNlGAggASgLMhguam9icXVldWUudjEuUGF1c2VEZXRhaWwSEgoKYmxvY2tlZF9ieRgJIAEoCSJWCglLZXlIb2xkZXISDgoGam9iX2lkGAEgASgJEg4KBndvcmtlchgCIAEoCRIpCgVzaW5jZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiLAoVR2V0UXVldWVEZW1hbmRSZXF1ZXN0EhMKBXF1ZXVlGAEgASgJQgTiQQECIscDChZHZXRRdWV1ZURlbWFuZFJlc3BvbnNlEhAKCHJ1bm5hYmxlGAEgASgFEg4KBmNhcHBlZBgCIAEoCBIPCgdydW5uaW5nGAMgASgFEgwKBGhlbGQYBCABKAUSDQoFbGF0ZXIYBSABKAUSDgoGcGF1c2VkGAYgASgFEg8KB3dvcmtlcnMYByABKAUSDQoFc2xvdHMYCCABKAUSEgoKZnJlZV9zbG90cxgJIAEoBRI2ChNvbGRlc3RfcnVubmFibGVfYWdlGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhQKDHdhbnRlZF9zbG90cxgLIAEoBRIfChdtb3JlX3dvcmtlcnNfd291bGRfaGVscBgMIAEoCBILCgN3aHkYDSABKAkSKwoHcmVhZF9hdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHdW5rbm93bhgPIAMoCRITCgtoZWxkX2J5X2tleRgQIAEoBRIUCgxiZXlvbmRfbGltaXQYEiABKAUSGwoTYXJyaXZhbHNfcGVyX3NlY29uZBgTIAEoARIXCg9lbmRzX3Blcl9zZWNvbmQYFCABKAEyiAIKB0luc2lnaHQSdQoKRXhwbGFpbkpvYhIeLmpvYnF1ZXVlLnYxLkV4cGxhaW5Kb2JSZXF1ZXN0Gh8uam9icXVldWUudjEuRXhwbGFpbkpvYlJlc3BvbnNlIiaKgBkFCgEDEAOC0+STAhcSFS92MS9qb2JzL3tpZH06ZXhwbGFpbhKFAQoOR2V0UXVldWVEZW1hbmQSIi5qb2JxdWV1ZS52MS5HZXRRdWV1ZURlbWFuZFJlcXVlc3QaIy5qb2JxdWV1ZS52MS5HZXRRdWV1ZURlbWFuZFJlc3BvbnNlIiqKgBkFCgEDEAKC0+STAhsSGS92MS9xdWV1ZXMve3F1ZXVlfTpkZW1hbmRCSQoPZGV2LmpvYnF1ZXVlLnYxQgxJbnNpZ2h0UHJvdG9QAVomam9icXVldWUuZGV2L2dvL2pvYnF1ZXVlL3YxO2pvYnF1ZXVldjFiBnByb3RvMw", [file_google_api_annotations, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_timestamp, file_jobqueue_v1_access, file_jobqueue_v1_job]);
 
 /**
  * The job to explain.
@@ -103,6 +103,14 @@ export type ExplainJobResponse = Message<"jobqueue.v1.ExplainJobResponse"> & {
    * @generated from field: jobqueue.v1.Estimate estimate = 8;
    */
   estimate?: Estimate;
+
+  /**
+   * The name that the job was enqueued with, and which job holds it now. It never holds a job back, so it is no reason. Unset:
+   * the job is not unique.
+   *
+   * @generated from field: jobqueue.v1.NameDetail name = 9;
+   */
+  name?: NameDetail;
 };
 
 /**
@@ -111,6 +119,57 @@ export type ExplainJobResponse = Message<"jobqueue.v1.ExplainJobResponse"> & {
  */
 export const ExplainJobResponseSchema: GenMessage<ExplainJobResponse> = /*@__PURE__*/
   messageDesc(file_jobqueue_v1_insight, 1);
+
+/**
+ * The name of a unique job (`NewJob.unique`), as the next enqueue of the name would find it.
+ *
+ * @generated from message jobqueue.v1.NameDetail
+ */
+export type NameDetail = Message<"jobqueue.v1.NameDetail"> & {
+  /**
+   * `Unique.key`. Empty: the payload makes the name.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * The id of the job that holds the name: this one, or another. While it does, other jobs of the name are not stored.
+   * Empty: none does, and the next one is stored.
+   *
+   * @generated from field: string held_by = 2;
+   */
+  heldBy: string;
+
+  /**
+   * What ends the hold. Unset where no job holds the name.
+   *
+   * @generated from field: jobqueue.v1.Unique.Until until = 3;
+   */
+  until: Unique_Until;
+
+  /**
+   * When the period is over (`Unique.period`): the name is held until then, whatever becomes of its job. Unset: it is over, or
+   * there is none.
+   *
+   * @generated from field: google.protobuf.Timestamp period_ends_at = 4;
+   */
+  periodEndsAt?: Timestamp;
+
+  /**
+   * The same for people, without a full stop.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message jobqueue.v1.NameDetail.
+ * Use `create(NameDetailSchema)` to create a new message.
+ */
+export const NameDetailSchema: GenMessage<NameDetail> = /*@__PURE__*/
+  messageDesc(file_jobqueue_v1_insight, 2);
 
 /**
  * When a job may start, if the jobs of its queue go on ending as they did in the last minute. No promise: jobs of a higher
@@ -160,7 +219,7 @@ export type Estimate = Message<"jobqueue.v1.Estimate"> & {
  * Use `create(EstimateSchema)` to create a new message.
  */
 export const EstimateSchema: GenMessage<Estimate> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 2);
+  messageDesc(file_jobqueue_v1_insight, 3);
 
 /**
  * One reason why a job waits.
@@ -267,7 +326,7 @@ export type Reason = Message<"jobqueue.v1.Reason"> & {
  * Use `create(ReasonSchema)` to create a new message.
  */
 export const ReasonSchema: GenMessage<Reason> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 3);
+  messageDesc(file_jobqueue_v1_insight, 4);
 
 /**
  * What it is. Expect more values than these.
@@ -450,7 +509,7 @@ export enum Reason_Code {
  * Describes the enum jobqueue.v1.Reason.Code.
  */
 export const Reason_CodeSchema: GenEnum<Reason_Code> = /*@__PURE__*/
-  enumDesc(file_jobqueue_v1_insight, 3, 0);
+  enumDesc(file_jobqueue_v1_insight, 4, 0);
 
 /**
  * What holds back a job whose queue or kind limits all its jobs together.
@@ -485,7 +544,7 @@ export type TotalDetail = Message<"jobqueue.v1.TotalDetail"> & {
  * Use `create(TotalDetailSchema)` to create a new message.
  */
 export const TotalDetailSchema: GenMessage<TotalDetail> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 4);
+  messageDesc(file_jobqueue_v1_insight, 5);
 
 /**
  * How a job ended.
@@ -513,7 +572,7 @@ export type EndDetail = Message<"jobqueue.v1.EndDetail"> & {
  * Use `create(EndDetailSchema)` to create a new message.
  */
 export const EndDetailSchema: GenMessage<EndDetail> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 5);
+  messageDesc(file_jobqueue_v1_insight, 6);
 
 /**
  * The attempt that runs.
@@ -562,7 +621,7 @@ export type AttemptDetail = Message<"jobqueue.v1.AttemptDetail"> & {
  * Use `create(AttemptDetailSchema)` to create a new message.
  */
 export const AttemptDetailSchema: GenMessage<AttemptDetail> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 6);
+  messageDesc(file_jobqueue_v1_insight, 7);
 
 /**
  * When a job is due.
@@ -611,7 +670,7 @@ export type DueDetail = Message<"jobqueue.v1.DueDetail"> & {
  * Use `create(DueDetailSchema)` to create a new message.
  */
 export const DueDetailSchema: GenMessage<DueDetail> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 7);
+  messageDesc(file_jobqueue_v1_insight, 8);
 
 /**
  * Who paused a queue.
@@ -646,7 +705,7 @@ export type PauseDetail = Message<"jobqueue.v1.PauseDetail"> & {
  * Use `create(PauseDetailSchema)` to create a new message.
  */
 export const PauseDetailSchema: GenMessage<PauseDetail> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 8);
+  messageDesc(file_jobqueue_v1_insight, 9);
 
 /**
  * Workers that take the job's kind from its queue, of all servers.
@@ -737,7 +796,7 @@ export type WorkersDetail = Message<"jobqueue.v1.WorkersDetail"> & {
  * Use `create(WorkersDetailSchema)` to create a new message.
  */
 export const WorkersDetailSchema: GenMessage<WorkersDetail> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 9);
+  messageDesc(file_jobqueue_v1_insight, 10);
 
 /**
  * What some workers take.
@@ -772,7 +831,7 @@ export type WorkerSubscription = Message<"jobqueue.v1.WorkerSubscription"> & {
  * Use `create(WorkerSubscriptionSchema)` to create a new message.
  */
 export const WorkerSubscriptionSchema: GenMessage<WorkerSubscription> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 10);
+  messageDesc(file_jobqueue_v1_insight, 11);
 
 /**
  * A job's place in its line.
@@ -801,7 +860,7 @@ export type LineDetail = Message<"jobqueue.v1.LineDetail"> & {
  * Use `create(LineDetailSchema)` to create a new message.
  */
 export const LineDetailSchema: GenMessage<LineDetail> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 11);
+  messageDesc(file_jobqueue_v1_insight, 12);
 
 /**
  * What holds back a job whose queue limits its key.
@@ -878,7 +937,7 @@ export type KeyDetail = Message<"jobqueue.v1.KeyDetail"> & {
  * Use `create(KeyDetailSchema)` to create a new message.
  */
 export const KeyDetailSchema: GenMessage<KeyDetail> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 12);
+  messageDesc(file_jobqueue_v1_insight, 13);
 
 /**
  * A job that counts against what its queue allows of its key.
@@ -913,7 +972,7 @@ export type KeyHolder = Message<"jobqueue.v1.KeyHolder"> & {
  * Use `create(KeyHolderSchema)` to create a new message.
  */
 export const KeyHolderSchema: GenMessage<KeyHolder> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 13);
+  messageDesc(file_jobqueue_v1_insight, 14);
 
 /**
  * The queue whose demand is asked for.
@@ -934,7 +993,7 @@ export type GetQueueDemandRequest = Message<"jobqueue.v1.GetQueueDemandRequest">
  * Use `create(GetQueueDemandRequestSchema)` to create a new message.
  */
 export const GetQueueDemandRequestSchema: GenMessage<GetQueueDemandRequest> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 14);
+  messageDesc(file_jobqueue_v1_insight, 15);
 
 /**
  * How many slots a queue wants.
@@ -1089,7 +1148,7 @@ export type GetQueueDemandResponse = Message<"jobqueue.v1.GetQueueDemandResponse
  * Use `create(GetQueueDemandResponseSchema)` to create a new message.
  */
 export const GetQueueDemandResponseSchema: GenMessage<GetQueueDemandResponse> = /*@__PURE__*/
-  messageDesc(file_jobqueue_v1_insight, 15);
+  messageDesc(file_jobqueue_v1_insight, 16);
 
 /**
  * Says why a job waits, and how many slots a queue wants.
