@@ -44,7 +44,7 @@ def test_how_many_slots_a_job_of_a_kind_takes_is_put_shown_and_taken_back(cli: C
     assert put["slot_weight"] == 4
     assert put in cli.lines("kinds", "list")
     assert " 4" in next(line for line in cli("kinds", "list").stdout.splitlines() if line.startswith(name))
-    assert "slot_weight" not in cli.json("kinds", "put", name)
+    assert cli.json("kinds", "put", name)["slot_weight"] == 0
     assert "kind.slot_weight: must be 1 to 1000" in cli("kinds", "put", name, "--slot-weight", "1001").stderr
 
 

@@ -194,12 +194,24 @@ async def test_a_heavy_job_is_reached_while_light_ones_come_all_the_time(heavy: 
                 return
             before += 1
         if not worker.held:
-            await eventually(lambda: _has(worker))
+
+            async def has_job() -> bool:
+                return worker.has_job
+
+            await eventually(has_job)
     pytest.fail("it was never started")
 
 
-async def _has(worker: HandWorker) -> bool:
-    return worker.has_job
+async def is_reached(worker: HandWorker, waits: str) -> None:
+    """Light jobs end one after the other until the heavy one comes."""
+    for _ in range(12):
+        if worker.held:
+            await succeed_one(worker, "light")
+            await asyncio.sleep(0.05)
+        while worker.has_job or not worker.held:
+            if (await worker.job()).id == waits:
+                return
+    pytest.fail("it was never started")
 
 
 async def test_a_heavy_job_is_reached_though_another_queue_is_always_busy(heavy: Place) -> None:
@@ -208,13 +220,7 @@ async def test_a_heavy_job_is_reached_though_another_queue_is_always_busy(heavy:
     await taken(worker, 3)
     waits = (await heavy.enqueue("heavy", queue="mail")).id
     await heavy.batch(100, "light", queue="busy")
-    for _ in range(12):
-        await succeed_one(worker, "light")
-        await asyncio.sleep(0.03)
-        while worker.has_job:
-            if (await worker.job()).id == waits:
-                return
-    pytest.fail("it was never started")
+    await is_reached(worker, waits)
 
 
 async def test_light_jobs_are_reached_while_heavy_ones_come_all_the_time(heavy: Place) -> None:
@@ -326,13 +332,7 @@ async def test_a_heavy_job_with_a_limit_is_reached_though_another_queue_is_alway
     waits = (await place.enqueue("heavy", queue="mail")).id
     await asyncio.sleep(0.1)
     await place.batch(100, "light", queue="busy")
-    for _ in range(12):
-        await succeed_one(worker, "light")
-        await asyncio.sleep(0.03)
-        while worker.has_job:
-            if (await worker.job()).id == waits:
-                return
-    pytest.fail("it was never started")
+    await is_reached(worker, waits)
 
 
 async def test_a_key_lets_in_a_heavy_job_where_a_light_one_has_ended(heavy: Place) -> None:

@@ -119,9 +119,13 @@ class Weigher:
         if found:
             self._keep_all(owner, {})
             return found
+        if not rooms:
+            # Each holds a job that runs isolated: slots would be kept in vain.
+            return []
         marks = {lane.id: self._lines.isolated[lane.id] for lane in lanes}
         if await self._store.heads_isolated(list(marks)):
-            self._keep_any(group, weight, owner, [room for room in rooms if room.slots > 0])
+            keeper = self._keeper(rooms, weight, owner)
+            self._keep_all(owner, {} if keeper is None else {keeper: weight})
         else:
             self._lines.none_isolated(marks)
         return []
