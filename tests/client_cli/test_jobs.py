@@ -31,7 +31,7 @@ def test_a_job_is_enqueued_once_by_a_name(cli: Cli, queue: str):
     assert again.stdout == first.stdout
     assert "This job has the name already, and was kept; none was enqueued." in again.stderr
     assert cli.json(*once)["unique_action"] == "KEPT"
-    assert re.search(r"^unique key +user-7$", cli("get", first.stdout.strip()).stdout, re.MULTILINE)
+    assert re.search(r"^unique key +user-7 *$", cli("get", first.stdout.strip()).stdout, re.MULTILINE)
     assert cli.json("get", first.stdout.strip())["unique_key"] == "user-7"
     refused = cli(*once, "--on-conflict", "reject")
     assert refused.returncode == Exit.CONFLICT
